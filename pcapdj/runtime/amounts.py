@@ -1,0 +1,87 @@
+"""Sizes, shares and times as people write them: `20GiB`, `500M`, `10%`, `30s`. Rules only."""
+
+import re
+from dataclasses import dataclass
+
+from pcapdj.runtime.errors import ConfigError
+
+_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+_SIZE = re.compile(_NUMBER + r"\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
+_PERCENT = re.compile(_NUMBER + r"\s*%")
+_DURATION = re.compile(_NUMBER + r"\s*(ms|s|m|h|d)?", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}  # of 1024: 20G means 20 GiB, as df -h shows it
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_EXBIBYTE = 1 << 60
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """A size in bytes, or a share of the whole in per cent; exactly one of the two is set."""
+
+    size_bytes: int | None = None
+    percent: float | None = None
+
+    def of(self, total: int) -> int:
+        """Return the amount in units (bytes, inodes) of a whole of `total` units."""
+        if self.percent is not None:
+            return int(total * self.percent / 100)
+        return self.size_bytes or 0
+
+    def __str__(self) -> str:
+        return f"{self.percent:g}%" if self.percent is not None else human_size(self.size_bytes or 0)
+
+
+def parse_size(text: str, what: str = "size") -> int:
+    """Return the bytes of `20GiB`, `20G`, `500M` or `1048576`; units are powers of 1024.
+
+    Raises:
+        ConfigError: it is no such size, or more than an exbibyte.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise ConfigError(
+            f"{what}: {text!r} is not a size.", hint="Write bytes, or a number with K, M, G or T."
+        )
+    size_bytes = int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+    if size_bytes > _EXBIBYTE:
+        raise ConfigError(f"{what}: {text!r} is more than an exbibyte.")
+    return size_bytes
+
+
+def parse_amount(text: str, what: str = "amount") -> Amount:
+    """Return the amount of `10%` or of a size.
+
+    Raises:
+        ConfigError: it is neither, or a percentage above 100.
+    """
+    match = _PERCENT.fullmatch(text.strip())
+    if not match:
+        return Amount(size_bytes=parse_size(text, what))
+    percent = float(match[1])
+    if percent > 100:  # noqa: PLR2004 - per cent
+        raise ConfigError(f"{what}: {text!r} is more than 100 per cent.")
+    return Amount(percent=percent)
+
+
+def parse_duration(text: str, what: str = "duration") -> float:
+    """Return the seconds of `30`, `30s`, `5m`, `250ms`, `2h` or `1d`.
+
+    Raises:
+        ConfigError: it is no such duration.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise ConfigError(
+            f"{what}: {text!r} is not a time.", hint="Write seconds, or a number with ms, s, m, h or d."
+        )
+    return float(match[1]) * _SECONDS[(match[2] or "s").lower()]
+
+
+def human_size(size_bytes: float) -> str:
+    """Return the size as `1.5 GiB`; below 1 KiB as whole bytes."""
+    size, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if abs(size) < 1024:  # noqa: PLR2004 - binary units
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

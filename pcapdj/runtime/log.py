@@ -1,0 +1,136 @@
+"""One line on stderr per event: time, level, role, event, fields, and a sentence where people need one.
+
+    2026-01-31T10:00:00Z INFO    dispatcher file_finished name='/in/1.pcap' packets=2968
+
+Lines are written by a thread from a bounded queue: a supervisord that stopped reading must never stall the
+stream (a write to a full stderr pipe blocks). What does not fit is counted and said. Fields are escaped, so
+no file name can forge a line. Transitions are logged, not polls; nothing is logged from a signal handler.
+"""
+
+import atexit
+import queue
+import sys
+import threading
+import time
+from typing import Final
+
+from pcapdj.runtime.names import printable
+
+_QUEUE_LINES = 10_000
+_FLUSH_S = 0.5  # at exit: long enough for a live reader, short enough for SIGTERM within a second
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:%+@,-")
+
+
+class _Writer:
+    """Writes queued lines to stderr in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[str] = queue.Queue(_QUEUE_LINES)
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+
+    def put(self, line: str) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
+            self._thread.start()
+            atexit.register(self.flush)
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """Wait until everything queued is written, for at most half a second."""
+        deadline = time.monotonic() + _FLUSH_S
+        while self._lines.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _write_lines(self) -> None:
+        while True:
+            line = self._lines.get()
+            try:
+                sys.stderr.write(line + self._loss())
+                sys.stderr.flush()
+            except (OSError, ValueError):  # stderr is closed: there is nobody to tell
+                pass
+            finally:
+                self._lines.task_done()
+
+    def _loss(self) -> str:
+        dropped, self._dropped = self._dropped, 0
+        return f"({dropped} log lines were dropped: stderr was not read)\n" if dropped else ""
+
+
+_writer: Final = _Writer()
+
+
+class EventLog:
+    """The log of one role.
+
+    Args:
+        role: the word after the level in each line.
+    """
+
+    def __init__(self, role: str) -> None:
+        self._role = role
+
+    def info(self, event: str, sentence: str = "", **fields: object) -> None:
+        """Say that a file or a state changed."""
+        self._say("INFO", event, sentence, fields)
+
+    def warning(self, event: str, sentence: str = "", **fields: object) -> None:
+        """Say that something is degraded and is being handled."""
+        self._say("WARNING", event, sentence, fields)
+
+    def error(self, event: str, sentence: str = "", **fields: object) -> None:
+        """Say that the role is stopping, or that an operator has to act."""
+        self._say("ERROR", event, sentence, fields)
+
+    def _say(self, level: str, event: str, sentence: str, fields: dict[str, object]) -> None:
+        _writer.put(format_line(time.time(), f"{level:<7} {self._role} {event}", sentence, fields))
+
+
+def format_line(now_s: float, head: str, sentence: str, fields: dict[str, object]) -> str:
+    """Return one log line, ended by a newline, whatever the fields hold."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))
+    shown = "".join(f" {key}={_value(value)}" for key, value in fields.items() if value is not None)
+    return f"{stamp} {head}{shown}{': ' + printable_sentence(sentence) if sentence else ''}\n"
+
+
+def printable_sentence(sentence: str) -> str:
+    """Return the sentence on one line; quotes stay, what could act on a terminal does not."""
+    return "".join(char if char.isprintable() else printable(char) for char in sentence)
+
+
+def flush() -> None:
+    """Write what is queued before something else goes to stderr, or before the process is replaced."""
+    _writer.flush()
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if not isinstance(value, bytes | str):
+        value = str(value)
+    shown = printable(value)
+    return shown if shown and set(shown) <= _PLAIN else f"'{shown}'"
+
+
+class Reminder:
+    """Says a thing at once, then once a minute while it lasts: waiting is not worth a line a poll."""
+
+    def __init__(self, every_s: float = 60.0) -> None:
+        self._every_s = every_s
+        self._about: object = None
+        self._next_s = 0.0
+
+    def is_due(self, about: object, now_s: float) -> bool:
+        """Report whether to speak now; a new subject is always due."""
+        if about == self._about and now_s < self._next_s:
+            return False
+        self._about, self._next_s = about, now_s + self._every_s
+        return True
+
+    def reset(self) -> None:
+        """Forget the subject: the wait is over."""
+        self._about = None

@@ -1,0 +1,1 @@
+"""What the roles tell each other through Redis: keys, scripts, one client, the embedded server."""

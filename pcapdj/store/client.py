@@ -1,0 +1,154 @@
+"""The one Redis client of a process: how it connects, how its errors are told, how its scripts are called.
+
+Three rules, each measured: no retries inside the client (a retried LPOP loses a name, a retried RPUSH doubles
+it); replies stay bytes (decoding raises on a name that is no UTF-8 *after* the script moved it); a call never
+blocks longer than its timeout.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
+from redis.retry import Retry
+
+from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, StoreUnavailable
+from pcapdj.store.keys import Keys
+
+ROLE_TIMEOUT_S = 0.8  # SIGTERM to exit within a second, a hung Redis included
+COMMAND_TIMEOUT_S = 3.0  # how long an operator's command waits before it says that Redis is not there
+DEFAULT_URL = "redis://127.0.0.1:6379/0"
+SOCKET_IN_LAYOUT = Path("var/run/redis.sock")
+_SCHEMES = ("redis", "rediss", "unix")
+_DENIALS = ("NOAUTH", "WRONGPASS", "NOPERM")
+_WAITABLE = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
+
+Reply = Any  # what redis-py hands back: bytes, int, list or None, by command
+T = TypeVar("T")
+
+
+class Store:
+    """A connection to the Redis of one lane.
+
+    Args:
+        url: redis://, rediss:// or unix://; may hold a password, which no message ever shows.
+        keys: the names of the lane's keys.
+        timeout_s: how long any one call may take.
+        password: where it came from a file rather than in the URL.
+
+    Raises:
+        ConfigError: the URL is none that Redis understands.
+    """
+
+    def __init__(
+        self, url: str, keys: Keys, *, timeout_s: float = ROLE_TIMEOUT_S, password: str | None = None
+    ) -> None:
+        if urlsplit(url).scheme not in _SCHEMES:
+            raise ConfigError(
+                f"The Redis URL {shown_url(url)!r} is not understood.",
+                hint="Write redis://HOST:PORT/DB, rediss://.. or unix:///PATH.",
+            )
+        self.keys = keys
+        self.url = url
+        options: dict[str, Any] = {"password": password} if password else {}
+        try:
+            self.redis = redis.Redis.from_url(
+                url,
+                retry=Retry(NoBackoff(), 0),
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                decode_responses=False,
+                protocol=2,
+                **options,
+            )
+        except (ValueError, TypeError) as exc:
+            raise ConfigError(f"The Redis URL {shown_url(url)!r} is not understood: {exc}.") from exc
+        self._scripts: dict[str, redis.commands.core.Script] = {}
+
+    def another(self, *, timeout_s: float = ROLE_TIMEOUT_S) -> "Store":
+        """Return a second client of the same lane, for another thread."""
+        password = self.redis.connection_pool.connection_kwargs.get("password")
+        return Store(self.url, self.keys, timeout_s=timeout_s, password=password)
+
+    def call(self, command: Callable[["redis.Redis"], T]) -> T:
+        """Run a command and tell its failure in our words.
+
+        Raises:
+            StoreUnavailable: Redis is away, loading, full or read-only: waiting helps.
+            StoreDenied: it asks for a password, refuses it, or forbids the command.
+            PcapdjError: the key holds something of another type, or the command failed otherwise.
+        """
+        try:
+            return command(self.redis)
+        except redis.RedisError as exc:
+            raise self._told(exc) from exc
+
+    def run(self, script: str, keys: list[str], arguments: Sequence[bytes | str]) -> Reply:
+        """Run one of the Lua scripts beside this module, by name.
+
+        Raises:
+            As `call`.
+        """
+        if script not in self._scripts:
+            text = (files("pcapdj.store") / "scripts" / f"{script}.lua").read_text(encoding="utf-8")
+            self._scripts[script] = self.redis.register_script(text)
+        return self.call(lambda _: cast("Reply", self._scripts[script](keys=keys, args=arguments)))
+
+    def ping(self) -> None:
+        """Ask Redis whether it is there.
+
+        Raises:
+            As `call`.
+        """
+        self.call(lambda client: client.ping())
+
+    def ring(self, word: str) -> None:
+        """Wake whoever waits for a change in this lane; nothing is lost if nobody hears it."""
+        self.call(lambda client: client.publish(self.keys.bell, word))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.redis.close()
+
+    def _told(self, error: redis.RedisError) -> PcapdjError:
+        where, why = f"Redis at {shown_url(self.url)}", str(error)
+        if isinstance(error, redis.AuthenticationError | NoPermissionError) or why.startswith(_DENIALS):
+            return StoreDenied(
+                f"{where} refuses us ({first_words(why)}).", hint="Check the password in the URL or its file."
+            )
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            return StoreUnavailable(f"{where} does not answer ({first_words(why)}).", hint="Is it running?")
+        if isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError) or why.startswith(_WAITABLE):
+            return StoreUnavailable(f"{where} takes no writes now ({first_words(why)}).")
+        return PcapdjError(f"{where} answered: {first_words(why)}.")
+
+
+def first_words(text: str) -> str:
+    """Return the start of a server's message, on one line and short enough for ours."""
+    return " ".join(text.split())[:160].rstrip(".")
+
+
+def shown_url(url: str) -> str:
+    """Return the URL without its password: what messages may show."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = "&".join(part for part in parts.query.split("&") if part and not part.startswith("password="))
+    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+
+
+def default_url(folder: Path) -> str:
+    """Return the URL that holds where none is given.
+
+    PCAPDJ_REDIS_URL, else the socket of the layout in this folder (a supervisord.conf stands there), else
+    Redis's own default. A layout whose server does not answer is never replaced by another server silently.
+    """
+    if url := os.environ.get("PCAPDJ_REDIS_URL"):
+        return url
+    if (folder / "supervisord.conf").is_file():
+        return f"unix://{(folder / SOCKET_IN_LAYOUT).absolute()}"
+    return DEFAULT_URL

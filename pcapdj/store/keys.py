@@ -1,0 +1,121 @@
+"""The names of all keys, in one place; `docs/redis-keys.md` explains each and a test compares the two.
+
+The first five are the original pcapdj's and keep its meaning. A lane is a prefix: several sensors may share
+one Redis without seeing each other's files.
+"""
+
+from dataclasses import dataclass
+
+from pcapdj.runtime.errors import ConfigError
+
+IN_QUEUE = "PCAPDJ_IN_QUEUE"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one lane.
+
+    Args:
+        lane: empty for the default lane, whose keys have no prefix.
+        in_queue_name: the queue's key where it is renamed (`-q`); the lane's prefix stands before it too.
+    """
+
+    lane: str = ""
+    in_queue_name: str = IN_QUEUE
+
+    def __post_init__(self) -> None:
+        if not self.lane.isprintable() or set(self.lane) & set("{} "):
+            raise ConfigError(f"The lane {self.lane!r} has braces, blanks or control characters.")
+
+    @property
+    def prefix(self) -> str:
+        """What stands before every key of the lane."""
+        return f"{{{self.lane}}}:" if self.lane else ""
+
+    @property
+    def in_queue(self) -> str:
+        """List: files to feed, taken from the head."""
+        return self.prefix + self.in_queue_name
+
+    @property
+    def next(self) -> str:
+        """List: the files that dispatchers ask an authorization for."""
+        return self.prefix + "PCAPDJ_NEXT"
+
+    @property
+    def auth(self) -> str:
+        """String or set: the authorization."""
+        return self.prefix + "PCAPDJ_AUTH"
+
+    @property
+    def processed(self) -> str:
+        """List: files fed whole and drained from the pipe."""
+        return self.prefix + "PCAPDJ_PROCESSED"
+
+    @property
+    def state(self) -> str:
+        """String: DONE when a drained queue ended a dispatcher's work."""
+        return self.prefix + "PCAPDJ_STATE"
+
+    @property
+    def current_prefix(self) -> str:
+        """What stands before a dispatcher's id in the name of its CURRENT hash."""
+        return self.prefix + "PCAPDJ_CURRENT:"
+
+    def current(self, dispatcher_id: str) -> str:
+        """Hash: the one file that this dispatcher has taken."""
+        return self.current_prefix + dispatcher_id
+
+    @property
+    def failed(self) -> str:
+        """List of JSON: files that could not be fed whole, and why."""
+        return self.prefix + "PCAPDJ_FAILED"
+
+    @property
+    def fed(self) -> str:
+        """Hash: path to JSON of what was fed under it."""
+        return self.prefix + "PCAPDJ_FED"
+
+    @property
+    def journal(self) -> str:
+        """Stream: one entry per finished file."""
+        return self.prefix + "PCAPDJ_JOURNAL"
+
+    @property
+    def dispatchers(self) -> str:
+        """Set: the ids of the dispatchers."""
+        return self.prefix + "PCAPDJ_DISPATCHERS"
+
+    def stats(self, dispatcher_id: str) -> str:
+        """Hash: counters, state and heartbeat of this dispatcher."""
+        return self.prefix + "PCAPDJ_STATS:" + dispatcher_id
+
+    @property
+    def suspend(self) -> str:
+        """Set: who wants the feeding suspended."""
+        return self.prefix + "PCAPDJ_SUSPEND"
+
+    @property
+    def finish(self) -> str:
+        """String: `now` or `empty`, an operator's wish that the stream end."""
+        return self.prefix + "PCAPDJ_FINISH"
+
+    @property
+    def gate(self) -> str:
+        """Hash: what the gate decided, and on which numbers."""
+        return self.prefix + "PCAPDJ_GATE"
+
+    @property
+    def control(self) -> str:
+        """Hash: live limits and the gate's manual override."""
+        return self.prefix + "PCAPDJ_CONTROL"
+
+    @property
+    def consumer(self) -> str:
+        """Hash: what the launcher says of its analyzer."""
+        return self.prefix + "PCAPDJ_CONSUMER"
+
+    @property
+    def bell(self) -> str:
+        """Channel: rung when something changed that another process waits for; never the only way to see."""
+        return self.prefix + "PCAPDJ_BELL"

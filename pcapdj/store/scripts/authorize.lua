@@ -1,0 +1,32 @@
+-- AUTHORIZE: consume the authorization of the file taken, if it is there.
+--
+-- KEYS 1 CURRENT:id   hash           the file taken
+--      2 AUTH         string or set  the authorization
+--      3 NEXT         list           the files asked for: a leftover announcement is dropped
+-- ARGV 1 token        of the taking
+-- Returns {1} authorized (now or before) | {0} not yet | {0, name} AUTH holds another name | {-1} not taken
+
+local current = redis.call('HMGET', KEYS[1], 'token', 'state', 'name')
+if current[1] ~= ARGV[1] then
+    return {-1}
+end
+if current[2] ~= 'asked' then
+    return {1}
+end
+local form = redis.call('TYPE', KEYS[2]).ok
+if form == 'set' then
+    if redis.call('SREM', KEYS[2], current[3]) == 0 then
+        return {0}
+    end
+elseif form == 'string' then
+    local held = redis.call('GET', KEYS[2])
+    if held ~= current[3] then
+        return {0, held}
+    end
+    redis.call('DEL', KEYS[2])
+else
+    return {0}
+end
+redis.call('LREM', KEYS[3], 1, current[3])
+redis.call('HSET', KEYS[1], 'state', 'authorized')
+return {1}
