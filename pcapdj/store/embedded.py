@@ -1,7 +1,7 @@
 """A Redis of our own: which program, with which settings.
 
 Measured: with Redis's default snapshots a `kill -9` lost 28,668 of 28,668 acknowledged pushes; with
-appendonly and everysec none. `appendfsync always` would make the server exit on a full disk, so everysec it is.
+appendonly and everysec none. `always` would make the server exit on a full disk.
 `python -m pcapdj.store.embedded FOLDER` is what supervisord.conf runs.
 """
 

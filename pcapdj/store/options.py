@@ -1,0 +1,70 @@
+"""The Redis options that every role and command takes, as typer types, and the store they make."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.names import quoted
+from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store, default_url
+from pcapdj.store.keys import IN_QUEUE, Keys
+
+RedisUrl = Annotated[
+    str,
+    typer.Option(
+        "--redis-url",
+        envvar="PCAPDJ_REDIS_URL",
+        help="redis://, rediss:// or unix://; without it the socket of the layout in this folder, else port 6379",
+        show_default=False,
+    ),
+]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--redis-password-file",
+        envvar="PCAPDJ_REDIS_PASSWORD_FILE",
+        help="a file with Redis's password",
+        show_default=False,
+    ),
+]
+Lane = Annotated[
+    str,
+    typer.Option(
+        "--lane", envvar="PCAPDJ_LANE", help="a prefix for all keys: one lane per sensor", show_default=False
+    ),
+]
+
+
+def open_store(
+    url: str, password_file: Path | None, lane: str, *, in_queue: str = IN_QUEUE, patient: bool = True
+) -> Store:
+    """Return the store that the options name; nothing is sent yet.
+
+    Args:
+        url: empty for the default (`store.client.default_url`).
+        password_file: its first line is the password.
+        lane: the lane's name, empty for the default lane.
+        in_queue: the queue's name where it is renamed.
+        patient: a role waits for Redis in short calls; a command asks once, for three seconds.
+
+    Raises:
+        ConfigError: the URL, the lane or the password file makes no sense.
+    """
+    return Store(
+        url or default_url(Path.cwd()),
+        Keys(lane, in_queue),
+        timeout_s=ROLE_TIMEOUT_S if patient else COMMAND_TIMEOUT_S,
+        password=_password(password_file) if password_file else None,
+    )
+
+
+def _password(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
+        raise ConfigError(f"The password file {quoted(str(path))} cannot be read: {reason}.") from exc
+    if not lines or not lines[0]:
+        raise ConfigError(f"The password file {quoted(str(path))} is empty.")
+    return lines[0]
