@@ -1,0 +1,109 @@
+"""Makes the stream's records out of a classic capture's.
+
+Two ways. `rewrite` changes validated 16-byte headers where they stand; `gather` builds every record anew, for
+headers of another size or order, for packets beyond the snaplen and for those whose own bytes need swapping.
+Times are truncated, never rounded, as libpcap does it.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from pcapdj.capture.pcap import (
+    RECORD_HEADER_BYTES,
+    Damage,
+    Layout,
+    Pause,
+    StreamFormat,
+    captured_and_length,
+    judge,
+)
+from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
+from pcapdj.capture.totals import Totals
+
+RECORD = struct.Struct("<IIII")
+_SECONDS_RANGE = 1 << 32
+
+
+def needs_gathering(layout: Layout) -> bool:
+    """Report whether changing record headers in place is not enough for this file."""
+    return not layout.is_plain or (layout.big_endian and has_host_order(layout.linktype))
+
+
+def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, int]:
+    """Return a time in the other resolution.
+
+    Microseconds beyond a second carry over, or they would not fit.
+    """
+    if not to_nanosecond:
+        return seconds, fraction // 1000
+    carry, fraction = divmod(fraction, 1_000_000)
+    return (seconds + carry) % _SECONDS_RANGE, fraction * 1000
+
+
+def rewrite(records: bytes, layout: Layout, stream: StreamFormat) -> bytearray:
+    """Return whole records of a plain layout with the headers that the stream needs."""
+    out = bytearray(records)
+    header = struct.Struct(layout.byte_order + "IIII")
+    rescales = layout.nanosecond != stream.nanosecond
+    position = 0
+    while position < len(out):
+        seconds, fraction, captured, length = header.unpack_from(out, position)
+        if rescales:
+            seconds, fraction = rescale(seconds, fraction, to_nanosecond=stream.nanosecond)
+        RECORD.pack_into(out, position, seconds, fraction, captured, length)
+        position += RECORD_HEADER_BYTES + captured
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Converted records: what a window's bytes up to `end` (excluding) became, and why they end there."""
+
+    end: int
+    totals: Totals
+    stop: Damage | Pause
+    data: bytes
+
+
+def gather(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:
+    """Return the stream's records out of a window that starts at a record of any layout.
+
+    Args:
+        window: records may not reach beyond it.
+        layout: any.
+        stream: same link type.
+        is_last: the window reaches the end of the file.
+    """
+    parts: list[bytes] = []
+    totals, position = Totals(), 0
+    stop: Damage | Pause = Pause.WINDOW_ENDS
+    while position + layout.header_bytes <= len(window):
+        first, second = struct.unpack_from(layout.byte_order + "8xII", window, position)
+        captured, length = captured_and_length(layout.length_order, first, second)
+        verdict = None
+        if not 0 < captured <= layout.snaplen:
+            verdict = judge(window, position, captured, is_last=is_last)
+        start = position + layout.header_bytes
+        if verdict not in {None, Pause.NEEDS_CUTTING} or start + captured > len(window):
+            stop = verdict or stop
+            break
+        kept = min(captured, layout.snaplen)
+        parts += _record(window, position, layout, stream, kept_and_length=(kept, length))
+        ts_ns = layout.ts_ns(window, position)
+        totals += Totals(1, kept, length, ts_ns, ts_ns)
+        position = start + captured
+    return Batch(position, totals, stop, b"".join(parts))
+
+
+def _record(
+    window: bytes, position: int, layout: Layout, stream: StreamFormat, *, kept_and_length: tuple[int, int]
+) -> tuple[bytes, bytes]:
+    """Return a record's new header and its packet."""
+    seconds, fraction = struct.unpack_from(layout.byte_order + "II", window, position)
+    if layout.nanosecond != stream.nanosecond:
+        seconds, fraction = rescale(seconds, fraction, to_nanosecond=stream.nanosecond)
+    start = position + layout.header_bytes
+    packet = window[start : start + kept_and_length[0]]
+    if layout.big_endian:
+        packet = to_little_endian(layout.linktype, packet)
+    return RECORD.pack(seconds, fraction, *kept_and_length), packet

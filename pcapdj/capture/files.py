@@ -1,0 +1,175 @@
+"""Opens a capture's file safely and says what file it was; does not look into it.
+
+Names come from a queue that anyone may fill: a name may be a device, a pipe without a writer, a link out of
+the capture folder, a file that its sensor still writes. Each becomes one `CaptureError`, nothing blocks, and
+nothing but a regular file is ever read.
+Source: open(2), fcntl(2) "Leases".
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pcapdj.runtime.errors import CaptureError
+
+MAX_NAME_BYTES = 4095  # PATH_MAX without its NUL
+# A file that nobody wrote to for so long is complete, as the importer counts it too.
+SETTLED_S = 10.0
+
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+_KINDS = {
+    stat.S_IFDIR: "is a directory",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+    stat.S_IFIFO: "is a named pipe",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFLNK: "is a symbolic link",
+}
+_REASONS = {
+    errno.ENOENT: "does not exist",
+    errno.EACCES: "may not be read by this user",
+    errno.EPERM: "may not be read by this user",
+    errno.ELOOP: "is a symbolic link that is not followed here, or leads in a circle",
+    errno.ENAMETOOLONG: "has a name that is too long for its file system",
+    errno.ENOTDIR: "does not exist: a part of its path is no folder",
+    errno.ENXIO: "is a socket or a device",
+}
+
+
+class StillWritten(CaptureError):
+    """Another process may not have finished this file.
+
+    Args:
+        settles_in_s: None if a writer certainly has it open; else the owner could not be asked (file of
+            another user, file system without leases), and waiting so many seconds without a change settles
+            it.
+    """
+
+    def __init__(self, settles_in_s: float | None = None) -> None:
+        super().__init__("still written")
+        self.settles_in_s = settles_in_s
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which file it was, and in which state."""
+
+    dev: int
+    ino: int
+    size_bytes: int
+    mtime_ns: int
+
+
+def identity_of(fd: int) -> Identity:
+    """Return the identity of an open file as it is now."""
+    found = os.fstat(fd)
+    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def open_regular(name: bytes, *, root: bytes | None = None) -> int:
+    """Open a regular file for reading and return its descriptor, which the caller closes.
+
+    Symbolic links are followed unless `root` is given; then the name must lie below that folder and no part
+    of it below the folder may be a link.
+
+    Raises:
+        CaptureError: the reason, without the name.
+    """
+    _refuse_name(name)
+    try:
+        fd = _open_checked(name) if root is None else _open_below(root, name)
+    except OSError as exc:
+        raise CaptureError(_reason(exc)) from exc
+    return fd
+
+
+def _refuse_name(name: bytes) -> None:
+    if not name:
+        raise CaptureError("has an empty name")
+    if b"\0" in name:
+        raise CaptureError("has a NUL byte in its name")
+    if len(name) > MAX_NAME_BYTES:
+        raise CaptureError(f"has a name of {len(name)} bytes, more than {MAX_NAME_BYTES}")
+
+
+def _reason(exc: OSError) -> str:
+    return _REASONS.get(exc.errno or 0, f"cannot be opened: {exc.strerror}")
+
+
+def _open_checked(name: bytes, *, folder_fd: int | None = None, follow: bool = True) -> int:
+    """Open `name` after a look at it: opening some devices has effects of its own."""
+    _refuse_special(os.stat(name, dir_fd=folder_fd, follow_symlinks=follow))
+    fd = os.open(name, _FLAGS if follow else _FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
+    try:
+        _refuse_special(os.fstat(fd))
+    except CaptureError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _refuse_special(found: os.stat_result) -> None:
+    kind = stat.S_IFMT(found.st_mode)
+    if kind != stat.S_IFREG:
+        raise CaptureError(_KINDS.get(kind, "is no regular file"))
+
+
+def _open_below(root: bytes, name: bytes) -> int:
+    """Open component by component, so that no link swapped in between can lead elsewhere."""
+    *folders, last = _parts_below(root, name)
+    folder_fd = os.open(root, _FOLDER_FLAGS)
+    try:
+        for part in folders:
+            inner_fd = os.open(part, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
+            os.close(folder_fd)
+            folder_fd = inner_fd
+        return _open_checked(last, folder_fd=folder_fd, follow=False)
+    finally:
+        os.close(folder_fd)
+
+
+def _parts_below(root: bytes, name: bytes) -> list[bytes]:
+    prefix = root.rstrip(b"/") + b"/"
+    parts = [part for part in name[len(prefix) :].split(b"/") if part not in {b"", b"."}]
+    if not name.startswith(prefix) or b".." in parts or not parts:
+        raise CaptureError(f"lies outside of {os.fsdecode(root)!r}")
+    return parts
+
+
+def refuse_if_written(fd: int, *, clock: Callable[[], float] = time.time) -> None:
+    """Raise if another process may still write to this file.
+
+    Old enough is complete. Else a read lease decides: the kernel grants none while a writer has the file
+    open.
+
+    Raises:
+        StillWritten: with the seconds to wait where a lease cannot be asked for.
+    """
+    age_s = clock() - os.fstat(fd).st_mtime
+    if age_s >= SETTLED_S:
+        return
+    try:
+        _probe_lease(fd)
+    except BlockingIOError as exc:
+        raise StillWritten from exc
+    except OSError as exc:
+        # A modification time in the future never gets old: wait the whole time, once per question.
+        raise StillWritten(min(SETTLED_S, SETTLED_S - age_s)) from exc
+
+
+def _probe_lease(fd: int) -> None:
+    """Take a read lease and give it back.
+
+    A writer that opens the file in between breaks the lease with a signal: SIGURG instead of SIGIO, because
+    the default action of SIGIO ends the process.
+    """
+    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

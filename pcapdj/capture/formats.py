@@ -1,0 +1,133 @@
+"""Which format a file has, told from its first bytes; never from its name.
+
+Only the kind is decided here. Whether a file header that looks right makes sense is decided where it is
+parsed.
+"""
+
+import struct
+from dataclasses import dataclass
+from enum import Enum, auto
+
+# As many first bytes as any rule below looks at (a tar archive names itself at byte 257).
+IDENTIFY_BYTES = 512
+
+
+class Kind(Enum):
+    """What can be done with a file."""
+
+    CLASSIC = auto()  # read
+    PCAPNG = auto()  # read, converted
+    COMPRESSED = auto()  # unpacked, then looked at again
+    FOREIGN = auto()  # refused by its name
+    UNKNOWN = auto()  # refused
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind and the name people know it by (for COMPRESSED: `gzip`, `bzip2`, `xz`, `zstd`)."""
+
+    kind: Kind
+    name: str
+
+
+CLASSIC_MAGICS = {
+    0xA1B2C3D4: "pcap",
+    0xA1B23C4D: "pcap with nanoseconds",
+    0xA1B2CD34: "modified pcap",
+}
+_PCAPNG_SECTION = b"\x0a\x0d\x0d\x0a"
+_PCAPNG_ORDERS = (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a")
+
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+
+# Formats that an operator may take for a capture; libpcap refuses all of them, so do we, but by name.
+_FOREIGN = {
+    b"snoop\x00\x00\x00": "snoop",
+    b"btsnoop\x00": "btsnoop",
+    b"RTSS": "Microsoft Network Monitor 1",
+    b"GMBU": "Microsoft Network Monitor 2",
+    b"XCP\x00": "NetXRay",
+    b"TRSNIFF data    \x1a": "NG Sniffer",
+    b"\x05VNF": "Visual Networks",
+    b"\x7fver": "EtherPeek",
+    b"ObserverPktBuffe": "Network Instruments Observer",
+    b"\x00\x00\x02\x00\x12\x05\x00\x10": "Tektronix K12",
+    b"iptrace 1.0": "AIX iptrace",
+    b"iptrace 2.0": "AIX iptrace",
+    b"\xaa\xaa\xaa\xaa": "5Views",
+    b"LOGG": "Vector BLF",
+    b"\xa1\x2b\x3c\x4d": "Navtel pcap",
+    b"\x4d\x3c\x2b\xa1": "Navtel pcap",
+    b"\xa1\xb2\x34\xcd": "Mesquita pcap",
+    b"\xcd\x34\xb2\xa1": "Mesquita pcap",
+    b"\x1c\x00\x01\xac": "Ixia lcap",
+    b"\xac\x01\x00\x1c": "Ixia lcap",
+    b"\x1c\x00\x01\xab": "Ixia lcap",
+    b"\xab\x01\x00\x1c": "Ixia lcap",
+    b"PK\x03\x04": "zip archive",
+    b"7z\xbc\xaf\x27\x1c": "7-Zip archive",
+    b"Rar!\x1a\x07": "RAR archive",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"LZIP": "lzip",
+    b"\x1f\x9d": "compress (.Z)",
+}
+_TAR_MARK = slice(257, 262)
+
+# ERF has no magic: timestamp (8, little endian), type, flags, rlen (2, big endian), loss (2), wlen (2).
+_ERF_RECORD = struct.Struct(">8xBBHHH")
+_ERF_TYPES = range(1, 49)  # HDLC_POS .. ALIGNED_ANC; the top bit announces extension headers
+_ERF_RECORDS_SEEN = 2  # that many plausible records in a row are no accident
+
+
+def identify(first: bytes) -> Format:
+    """Return the format of a file that begins with `first`.
+
+    Args:
+        first: the file's first `IDENTIFY_BYTES` bytes, or all of a shorter file.
+    """
+    return _own(first) or _compressed(first) or _foreign(first) or Format(Kind.UNKNOWN, "unknown")
+
+
+def _own(first: bytes) -> Format | None:
+    little, big = int.from_bytes(first[:4], "little"), int.from_bytes(first[:4], "big")
+    if little in CLASSIC_MAGICS:
+        return Format(Kind.CLASSIC, f"{CLASSIC_MAGICS[little]}, little endian")
+    if big in CLASSIC_MAGICS:
+        return Format(Kind.CLASSIC, f"{CLASSIC_MAGICS[big]}, big endian")
+    if first[:4] == _PCAPNG_SECTION and first[8:12] in _PCAPNG_ORDERS:
+        return Format(Kind.PCAPNG, "pcapng")
+    return None
+
+
+def _compressed(first: bytes) -> Format | None:
+    for magic, name in _COMPRESSED.items():
+        if first.startswith(magic):
+            return Format(Kind.COMPRESSED, name)
+    return None
+
+
+def _foreign(first: bytes) -> Format | None:
+    for magic, name in _FOREIGN.items():
+        if first.startswith(magic):
+            return Format(Kind.FOREIGN, name)
+    if first[_TAR_MARK] == b"ustar":
+        return Format(Kind.FOREIGN, "tar archive")
+    return Format(Kind.FOREIGN, "ERF") if _looks_like_erf(first) else None
+
+
+def _looks_like_erf(first: bytes) -> bool:
+    """Report whether the first records' types and lengths all make sense as ERF."""
+    position = 0
+    for _ in range(_ERF_RECORDS_SEEN):
+        if position + _ERF_RECORD.size > len(first):
+            return False
+        erf_type, _flags, record_bytes, _loss, wire_bytes = _ERF_RECORD.unpack_from(first, position)
+        if erf_type & 0x7F not in _ERF_TYPES or record_bytes < _ERF_RECORD.size or not wire_bytes:
+            return False
+        position += record_bytes
+    return True

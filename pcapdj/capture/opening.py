@@ -1,0 +1,99 @@
+"""Opens capture files: from a name to a `Capture` whose format is known and supported.
+
+Opening comes before anything is announced, so that a file that cannot be fed is never asked for.
+"""
+
+import os
+from collections.abc import Callable
+
+from pcapdj.capture.classic import ClassicReading
+from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
+from pcapdj.capture.formats import IDENTIFY_BYTES, Format, Kind, identify
+from pcapdj.capture.pcap import parse_file_header
+from pcapdj.capture.reading import Capture, Piece, Reading
+from pcapdj.capture.sources import FileSource, Source
+from pcapdj.runtime.errors import CaptureError
+
+__all__ = [
+    "Capture",
+    "Identity",
+    "Piece",
+    "StillWritten",
+    "first_packet_time_ns",
+    "identify_file",
+    "open_capture",
+]
+
+
+def open_capture(name: bytes, *, root: bytes | None = None, refuse_written: bool = True) -> Capture:
+    """Open a capture file and identify it.
+
+    Args:
+        name: absolute or relative path.
+        root: if given, the file must lie below this folder and no link is followed on the way.
+        refuse_written: raise `StillWritten` for a file that may still grow.
+
+    Raises:
+        CaptureError: it cannot be opened, is no regular file, or no capture that is read here.
+    """
+    return _open(name, root, _identified, check=refuse_if_written if refuse_written else None)
+
+
+def identify_file(name: bytes) -> str:
+    """Return the name of a capture's format, having read a few KiB of it.
+
+    Raises:
+        CaptureError: it is no capture that is read here, or cannot be opened.
+    """
+    with _open(name, None, _identified) as capture:
+        return capture.format_name
+
+
+def first_packet_time_ns(capture: Capture) -> int | None:
+    """Return the first packet's timestamp in ns since 1970; None if there is no good packet."""
+    if capture.native is None:
+        return None
+    try:
+        return next((piece.totals.first_ts_ns for piece in capture.pieces(capture.native)), None)
+    except CaptureError:
+        return None
+
+
+def _open(
+    name: bytes,
+    root: bytes | None,
+    read: Callable[[int, int], tuple[str, Reading]],
+    *,
+    check: Callable[[int], None] | None = None,
+) -> Capture:
+    """Open, check and wrap; nothing stays open if that fails."""
+    fd = open_regular(name, root=root)
+    capture = None
+    try:
+        if check is not None:
+            check(fd)
+        identity = identity_of(fd)
+        format_name, reading = read(fd, identity.size_bytes)
+        capture = Capture(name, fd, identity, format_name, reading)
+    finally:
+        if capture is None:
+            os.close(fd)
+    return capture
+
+
+def _identified(fd: int, size_bytes: int) -> tuple[str, Reading]:
+    """Return the format's name and the way to read it."""
+    if not size_bytes:
+        raise CaptureError("is empty: 0 bytes")
+    source = FileSource(fd, size_bytes)
+    found = identify(source.window(0).data[:IDENTIFY_BYTES])
+    return found.name, _reading(found, source, on_disk=True)
+
+
+def _reading(found: Format, source: Source, *, on_disk: bool) -> Reading:
+    first = source.window(0).data[:IDENTIFY_BYTES]
+    if found.kind is Kind.CLASSIC:
+        return ClassicReading(source, parse_file_header(first), on_disk=on_disk)
+    if found.kind is Kind.UNKNOWN:
+        raise CaptureError("is no capture file that is known here")
+    raise CaptureError(f"is {found.name}, which is not read here")

@@ -1,0 +1,31 @@
+"""Sums over records, addable: of one piece, one file, one stream."""
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a number of records adds up to.
+
+    `lengths_bytes` counts the lengths on the wire, `cap_lengths_bytes` what was captured of them: the two
+    differ exactly when packets were cut by the capture's snaplen.
+    Timestamps are nanoseconds since 1970, None while there is no record; first and last in file order, so the
+    last may be the earlier one.
+    """
+
+    packets: int = 0
+    cap_lengths_bytes: int = 0
+    lengths_bytes: int = 0
+    first_ts_ns: int | None = None
+    last_ts_ns: int | None = None
+
+    def __add__(self, later: Self) -> "Totals":
+        """Return the totals of these records followed by `later`."""
+        return Totals(
+            self.packets + later.packets,
+            self.cap_lengths_bytes + later.cap_lengths_bytes,
+            self.lengths_bytes + later.lengths_bytes,
+            later.first_ts_ns if self.first_ts_ns is None else self.first_ts_ns,
+            self.last_ts_ns if later.last_ts_ns is None else later.last_ts_ns,
+        )
