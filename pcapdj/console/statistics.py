@@ -1,0 +1,55 @@
+"""A dispatcher's counters, and the eight lines that SIGUSR2 prints of them. Rules only.
+
+The lines and the words for the internal state are those that the original pcapdj documents. `lengths` is the
+sum of the lengths on the wire: where it differs from `cap_lengths`, packets were captured incompletely.
+"""
+
+import time
+from dataclasses import dataclass
+
+RUNNING = "Running"
+SUSPENDED = "Suspended"
+WAITING = "Waiting for authorization"
+FEEDING = "Feeding fifo buffer"
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What one dispatcher has done since it started; published once a second.
+
+    Args:
+        started_s: seconds since the epoch.
+        pid, pipe: who it is.
+    """
+
+    started_s: float
+    pid: int
+    pipe: str
+    state: str = RUNNING
+    waiting_for: str = ""
+    suspended_by: str = ""
+    suspensions: int = 0
+    files: int = 0
+    failed: int = 0
+    packets: int = 0
+    cap_lengths: int = 0
+    lengths: int = 0
+    name: bytes = b""
+    done_bytes: int = 0
+    total_bytes: int = 0
+    stream: str = ""
+    stream_bytes: int = 0
+
+    def lines(self, now_s: float) -> str:
+        """Return the eight [STATS] lines, the start in local time."""
+        started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started_s))
+        return (
+            f"[STATS] Start time:{started}\n"
+            f"[STATS] Uptime:{int(now_s - self.started_s)} (seconds)\n"
+            f"[STATS] Internal state:{self.state}\n"
+            f"[STATS] Number of suspensions:{self.suspensions}\n"
+            f"[STATS] Number of files:{self.files}\n"
+            f"[STATS] Number of packets:{self.packets}\n"
+            f"[STATS] Number of cap_lengths:{self.cap_lengths}\n"
+            f"[STATS] Number of lengths:{self.lengths}\n"
+        )

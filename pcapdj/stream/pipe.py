@@ -1,0 +1,122 @@
+"""Bytes into the named pipe: whole, interruptible, never through Python.
+
+`splice(2)` is called *without* an offset, so that the kernel keeps the position in the open file description:
+after `kill -9` the launcher's duplicate of the descriptor says exactly how many bytes entered the pipe
+(measured: 200 of 200). Every wait polls the pipe and the process's signals; a blocking splice would not
+return on a stop signal (PEP 475).
+"""
+
+import errno
+import fcntl
+import os
+import select
+import struct
+import termios
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pcapdj.runtime.errors import ReaderGone
+from pcapdj.runtime.signals import HasFileno
+
+WANTED_PIPE_BYTES: Final = 1 << 20  # the most an unprivileged process may ask for (pipe(7)); default 64 KiB
+_DRAIN_POLL_S: Final = (0.0005, 0.01)  # a drained pipe makes no event: look often at first, then less
+_ANSWER_LIMIT_S: Final = 0.25  # suspension is seen within this, even if the analyzer reads nothing
+
+
+class SourceEnded(Exception):
+    """The source gave no more bytes: the capture file was truncated under us."""
+
+
+class Pipe:
+    """The write end of the pipe.
+
+    Args:
+        fd: a non-blocking descriptor of the write end; closed by `close`.
+        wakeups: readable when the process has something to attend to: a signal, a suspension.
+        attend: called before each splice and after each wait; it may wait itself (suspension) or raise
+            `Stopped`.
+    """
+
+    def __init__(self, fd: int, wakeups: Sequence[HasFileno], attend: Callable[[], None]) -> None:
+        self.fd: Final = fd
+        self._attend = attend
+        self._poller = select.poll()
+        self._poller.register(fd, select.POLLOUT)
+        for wakeup in wakeups:
+            self._poller.register(wakeup, select.POLLIN)
+        self.moved_bytes = 0
+        self.moved_at_s = time.monotonic()
+        _widen(fd)
+
+    def splice(self, source: int, length: int) -> None:
+        """Move exactly `length` bytes from the source's position into the pipe.
+
+        Raises:
+            SourceEnded: the source has fewer bytes; what it had was moved.
+            ReaderGone: nobody reads the pipe any more.
+            Stopped: raised by `attend`; the source's position says how far it came.
+        """
+        left = length
+        while left:
+            self._attend()
+            moved = self._splice_once(source, left)
+            if moved == 0:
+                raise SourceEnded
+            left -= moved
+
+    def drain(self) -> None:
+        """Wait until the analyzer has read everything.
+
+        Raises:
+            ReaderGone: it died before that.
+            Stopped: raised by `attend`.
+        """
+        pause_s, longest_s = _DRAIN_POLL_S
+        while self.unread_bytes():
+            self._attend()
+            if self.is_broken():
+                raise ReaderGone(f"The analyzer left {self.unread_bytes()} bytes unread.")
+            time.sleep(pause_s)
+            pause_s = min(longest_s, pause_s * 1.5)
+
+    def unread_bytes(self) -> int:
+        """Return how much is in the pipe (FIONREAD works on either end, and on spliced pages)."""
+        answer = fcntl.ioctl(self.fd, termios.FIONREAD, struct.pack("i", 0))
+        return int(struct.unpack("i", answer)[0])
+
+    def is_broken(self) -> bool:
+        """Report whether the last reader is gone."""
+        poller = select.poll()
+        poller.register(self.fd, 0)  # POLLERR is always reported
+        return bool(poller.poll(0))
+
+    def close(self) -> None:
+        """Close this write end."""
+        os.close(self.fd)
+
+    def _splice_once(self, source: int, left: int) -> int:
+        while True:
+            try:
+                moved = os.splice(source, self.fd, left, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
+            except BlockingIOError:
+                self._poller.poll(_ANSWER_LIMIT_S * 1000)
+                self._attend()
+                continue
+            except BrokenPipeError as exc:
+                raise ReaderGone("The analyzer closed the pipe.") from exc
+            except OSError as exc:
+                if exc.errno == errno.EIO:  # the disk gives these bytes no more than a truncated file would
+                    raise SourceEnded from exc
+                raise
+            self.moved_bytes += moved
+            self.moved_at_s = time.monotonic()
+            return moved
+
+
+def _widen(fd: int) -> None:
+    """Ask for a larger pipe: fewer waits. The system's limit or quota may refuse; the default works too."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, WANTED_PIPE_BYTES)
+    except OSError:
+        return
