@@ -1,0 +1,106 @@
+"""What an operator may change in a lane: limits, the gate's override, suspension, end of stream, requeueing.
+
+Each call writes absolute values or runs an idempotent script, then rings the bell; none needs a role to be
+running, since the keys hold what is wanted until a role looks.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal
+
+from pcapdj.runtime.names import to_text
+from pcapdj.store.board import Failure, read_failures
+from pcapdj.store.client import Store
+from pcapdj.store.transfer import as_bytes
+
+OPERATOR: Final = "operator"  # our member of PCAPDJ_SUSPEND
+GATE_FIELD: Final = "gate"  # the field of PCAPDJ_CONTROL that is no limit
+_CHUNK: Final = 1000  # names asked for at once
+
+
+def read_control(store: Store) -> dict[str, str]:
+    """Return PCAPDJ_CONTROL: the live limits as typed, and the gate's override.
+
+    Raises:
+        As `Store.call`, like everything here.
+    """
+    fields = store.call(lambda client: client.hgetall(store.keys.control))
+    return {to_text(as_bytes(name)): to_text(as_bytes(value)) for name, value in fields.items()}
+
+
+def set_control(store: Store, values: Mapping[str, str]) -> None:
+    """Write live limits or the gate's override."""
+    pairs = dict[Any, Any]({name: as_bytes(text) for name, text in values.items()})
+    store.call(lambda client: client.hset(store.keys.control, mapping=pairs))
+    store.ring("control")
+
+
+def unset_control(store: Store, names: Sequence[str]) -> int:
+    """Remove live limits, so that the controller's own options hold again; return how many were set."""
+    removed = store.call(lambda client: client.hdel(store.keys.control, *names))
+    store.ring("control")
+    return int(removed)
+
+
+def suspend(store: Store) -> None:
+    """Pause the feeding until the operator resumes; survives restarts."""
+    store.call(lambda client: client.sadd(store.keys.suspend, OPERATOR))
+    store.ring("suspend")
+
+
+def resume(store: Store) -> tuple[bool, list[str]]:
+    """Withdraw the operator's suspension; return whether there was one, and who else still suspends."""
+    key = store.keys.suspend
+    removed = store.call(lambda client: client.srem(key, OPERATOR))
+    others = store.call(lambda client: client.smembers(key))
+    store.ring("suspend")
+    return bool(removed), sorted(to_text(as_bytes(member)) for member in others)
+
+
+def finish(store: Store, wish: Literal["now", "empty"]) -> None:
+    """Ask that the stream end: after the current file, or when nothing is queued or current."""
+    store.call(lambda client: client.set(store.keys.finish, wish))
+    store.ring("finish")
+
+
+def requeue_failure(store: Store, failure: Failure) -> bool:
+    """Move a failed file to the queue's end; False if the entry is gone or names no file."""
+    if failure.name is None:
+        return False
+    return _requeue(store, store.keys.failed, failure.entry, failure.name)
+
+
+def requeue(store: Store, name: bytes) -> bool:
+    """Move a processed or failed file to the queue's end; False if it is in neither list."""
+    if _requeue(store, store.keys.processed, name, name):
+        return True
+    same = [failure for failure in read_failures(store) if failure.name == name]
+    return any(requeue_failure(store, failure) for failure in same)
+
+
+def processed_in(store: Store, stream: str) -> list[bytes]:
+    """Return the processed files whose last pass was in this stream, in the order they were fed."""
+    names = store.call(lambda client: client.lrange(store.keys.processed, 0, -1))
+    found: list[bytes] = []
+    for start in range(0, len(names), _CHUNK):
+        chunk = names[start : start + _CHUNK]
+        streams = [_stream_of(note) for note in _notes(store, chunk)]
+        found += [as_bytes(name) for name, fed_in in zip(chunk, streams, strict=True) if fed_in == stream]
+    return found
+
+
+def _notes(store: Store, names: list[Any]) -> list[Any]:
+    return store.call(lambda client: client.hmget(store.keys.fed, names))
+
+
+def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:
+    keys = [source, store.keys.in_queue, store.keys.bell]
+    return bool(store.run("requeue", keys, [entry, name]))
+
+
+def _stream_of(note: object) -> str | None:
+    try:
+        stream = json.loads(note)["stream"]  # type: ignore[arg-type]
+    except (ValueError, TypeError, KeyError):
+        return None
+    return stream if isinstance(stream, str) else None
