@@ -6,9 +6,10 @@ All three ways walk the file once, a window at a time; none keeps more than a wi
 from collections.abc import Iterator
 
 from pcapdj.capture.convert import gather, needs_gathering, rewrite
-from pcapdj.capture.pcap import FILE_HEADER_BYTES, Damage, Layout, Pause, Run, StreamFormat, cut_off, walk
+from pcapdj.capture.pcap import FILE_HEADER_BYTES, Layout, StreamFormat
 from pcapdj.capture.reading import Piece
 from pcapdj.capture.sources import Source, Window
+from pcapdj.capture.walk import Damage, Pause, Run, cut_off, walk
 from pcapdj.runtime.errors import CaptureError
 
 
@@ -41,7 +42,7 @@ class ClassicReading:
             offset += end
             if isinstance(stop, Damage):
                 raise CaptureError(stop.reason, offset=offset)
-            if not end or (window.is_last and end >= len(window.data)):
+            if not end:
                 self._refuse_rest(window.data[end:], offset)
                 return
 

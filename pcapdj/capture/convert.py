@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 from pcapdj.capture.pcap import (
     RECORD_HEADER_BYTES,
-    Damage,
     Layout,
-    Pause,
     StreamFormat,
     captured_and_length,
-    judge,
 )
 from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
 from pcapdj.capture.totals import Totals
+from pcapdj.capture.walk import Damage, Pause, judge
 
 RECORD = struct.Struct("<IIII")
 _SECONDS_RANGE = 1 << 32
@@ -40,8 +38,10 @@ def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, i
     return (seconds + carry) % _SECONDS_RANGE, fraction * 1000
 
 
-def rewrite(records: bytes, layout: Layout, stream: StreamFormat) -> bytearray:
+def rewrite(records: bytes, layout: Layout, stream: StreamFormat) -> bytes | bytearray:
     """Return whole records of a plain layout with the headers that the stream needs."""
+    if layout.native == stream and not layout.big_endian:
+        return records
     out = bytearray(records)
     header = struct.Struct(layout.byte_order + "IIII")
     rescales = layout.nanosecond != stream.nanosecond

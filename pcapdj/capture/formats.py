@@ -43,6 +43,7 @@ _COMPRESSED = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x50\x2a\x4d\x18": "zstd",  # a skippable frame, as pzstd begins its files
 }
 
 # Formats that an operator may take for a capture; libpcap refuses all of them, so do we, but by name.

@@ -50,3 +50,11 @@ def linktype_name(linktype: int) -> str:
 def mismatch(linktype: int, stream_linktype: int) -> str:
     """Return why a capture of one link type cannot go into a stream of another."""
     return f"is {linktype_name(linktype)}, but the stream is {linktype_name(stream_linktype)}"
+
+
+def skipped_packets(skipped: dict[int, int]) -> str:
+    """Return what was left out of a capture with several link types: `left out: 3 packets of raw IP (101)`."""
+    each = ", ".join(
+        f"{count} packets of {linktype_name(linktype)}" for linktype, count in sorted(skipped.items())
+    )
+    return f"left out, of another link type than the stream: {each}"

@@ -6,12 +6,13 @@ Opening comes before anything is announced, so that a file that cannot be fed is
 import os
 from collections.abc import Callable
 
+from pcapdj.capture.blocks import PcapngReading
 from pcapdj.capture.classic import ClassicReading
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Format, Kind, identify
 from pcapdj.capture.pcap import parse_file_header
 from pcapdj.capture.reading import Capture, Piece, Reading
-from pcapdj.capture.sources import FileSource, Source
+from pcapdj.capture.sources import FileSource, Source, UnpackedSource, read_at
 from pcapdj.runtime.errors import CaptureError
 
 __all__ = [
@@ -85,15 +86,25 @@ def _identified(fd: int, size_bytes: int) -> tuple[str, Reading]:
     """Return the format's name and the way to read it."""
     if not size_bytes:
         raise CaptureError("is empty: 0 bytes")
-    source = FileSource(fd, size_bytes)
-    found = identify(source.window(0).data[:IDENTIFY_BYTES])
-    return found.name, _reading(found, source, on_disk=True)
+    first = read_at(fd, IDENTIFY_BYTES, 0)
+    found = identify(first)
+    if found.kind is not Kind.COMPRESSED:
+        return found.name, _reading(found, FileSource(fd, size_bytes), first, on_disk=True)
+    unpacked = UnpackedSource(fd, size_bytes, found.name)
+    first = unpacked.window(0).data[:IDENTIFY_BYTES]
+    if not first:
+        raise CaptureError(unpacked.fault or f"is {found.name} with nothing in it")
+    inner = identify(first)
+    return f"{inner.name}, {found.name}", _reading(inner, unpacked, first, on_disk=False)
 
 
-def _reading(found: Format, source: Source, *, on_disk: bool) -> Reading:
-    first = source.window(0).data[:IDENTIFY_BYTES]
+def _reading(found: Format, source: Source, first: bytes, *, on_disk: bool) -> Reading:
+    """Return the way to read a format that is no compression (any more)."""
     if found.kind is Kind.CLASSIC:
         return ClassicReading(source, parse_file_header(first), on_disk=on_disk)
+    if found.kind is Kind.PCAPNG:
+        return PcapngReading(source)
     if found.kind is Kind.UNKNOWN:
         raise CaptureError("is no capture file that is known here")
-    raise CaptureError(f"is {found.name}, which is not read here")
+    what = f"{found.name} inside of another compression" if found.kind is Kind.COMPRESSED else found.name
+    raise CaptureError(f"is {what}, which is not read here")

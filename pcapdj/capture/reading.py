@@ -18,10 +18,10 @@ from pcapdj.capture.pcap import (
     RECORD_HEADER_BYTES,
     Bytes,
     StreamFormat,
-    missing_to_record_end,
 )
 from pcapdj.capture.sources import read_at
 from pcapdj.capture.totals import Totals
+from pcapdj.capture.walk import missing_to_record_end
 from pcapdj.runtime.errors import CaptureError
 
 

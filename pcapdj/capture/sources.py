@@ -5,13 +5,17 @@ end the process.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pcapdj.capture.unpacking import Unpacker, codec_for
 from pcapdj.runtime.errors import CaptureError
 
 # Measured best between 256 KiB and 4 MiB for header walks; bounds the memory of every kind of reading.
 WINDOW_BYTES = 1 << 20
+# Read at once of a compressed file; also how exact its progress is.
+PACKED_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Source(Protocol):
     """A capture's bytes."""
 
     def window(self, offset: int) -> Window:
-        """Return the bytes from `offset` on, which is never smaller than the time before."""
+        """Return the bytes from `offset` on; it grows from call to call, or starts again."""
 
     @property
     def fault(self) -> str | None:
@@ -72,3 +76,62 @@ def read_at(fd: int, length_bytes: int, offset: int) -> bytes:
         return os.pread(fd, length_bytes, offset)
     except OSError as exc:
         raise CaptureError(f"cannot be read: {exc.strerror}", offset=offset) from exc
+
+
+class UnpackedSource:
+    """What a compressed file holds, unpacked as far as it is asked for; only a window of it is kept."""
+
+    def __init__(self, fd: int, size_bytes: int, compression: str) -> None:
+        self._fd = fd
+        self._size_bytes = size_bytes
+        self._codec = codec_for(compression)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._unpacker = Unpacker(self._codec)
+        self._chunks = self._unpacked_chunks()
+        self._start = 0  # offset of `_kept` in the unpacked capture
+        self._kept = b""
+        self._source_end = 0
+        self._ended = False
+
+    @property
+    def fault(self) -> str | None:
+        """Why unpacking stopped early."""
+        return self._unpacker.fault
+
+    def window(self, offset: int) -> Window:
+        """Return the bytes from `offset` on; an earlier offset unpacks from the start again."""
+        if offset < self._start:
+            self._restart()
+        parts = [self._drop_to(offset)]
+        have_bytes = len(parts[0])
+        while have_bytes < WINDOW_BYTES and (chunk := self._next_chunk()):
+            parts.append(chunk)
+            have_bytes += len(chunk)
+        self._kept = b"".join(parts)
+        return Window(self._kept, len(self._kept), self._ended, self._source_end)
+
+    def _drop_to(self, offset: int) -> bytes:
+        """Forget everything before `offset`; return what is left of the bytes unpacked so far."""
+        kept = self._kept
+        while offset >= self._start + len(kept) and not self._ended and offset > self._start:
+            self._start += len(kept)
+            kept = self._next_chunk()
+        kept = kept[max(offset - self._start, 0) :]
+        self._start = offset
+        return kept
+
+    def _next_chunk(self) -> bytes:
+        """Return the next unpacked bytes; nothing at the end."""
+        chunk = next(self._chunks, b"")
+        self._ended = self._ended or not chunk
+        return chunk
+
+    def _unpacked_chunks(self) -> Iterator[bytes]:
+        while packed := read_at(self._fd, PACKED_BYTES, self._source_end):
+            self._source_end += len(packed)
+            yield from self._unpacker.feed(packed)
+            if self._unpacker.fault is not None:
+                return
+        self._unpacker.end()

@@ -1,0 +1,187 @@
+"""Writes several captures as one stream to a descriptor: the engine of `pcapdj cat`.
+
+The file's own bytes go by the shortest way the output allows: splice(2) into a pipe, copy_file_range(2) into
+a file, sendfile(2) elsewhere; where the kernel refuses one, the next is taken, and write(2) always works.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from pcapdj.capture.linktypes import skipped_packets
+from pcapdj.capture.opening import Capture, Piece, open_capture
+from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.totals import Totals
+from pcapdj.runtime.errors import CaptureError, ReaderGone
+
+Precision = Literal["us", "ns"] | None
+Report = Callable[[bytes, CaptureError | None, Totals], None]
+Mover = Callable[[int, int, int, int], int]
+
+_PIPE_BYTES = 1 << 20  # as much as an ordinary user may ask for
+_REFUSALS = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
+
+
+def concatenate(names: Sequence[bytes], out_fd: int, *, precision: Precision, report: Report) -> bool:
+    """Write the records of all files, in this order, as one classic pcap.
+
+    The first readable file decides the link type and, without `precision`, the time resolution. A damaged
+    file gives its good records; one of another link type none.
+
+    Args:
+        names: paths.
+        out_fd: a pipe, a file, a socket or a device; blocking.
+        precision: force microseconds or nanoseconds.
+        report: called once per file with what was wrong, if anything, and what was written of it.
+
+    Returns:
+        True if every file was written whole; False also if the reader of `out_fd` went away.
+    """
+    out = Output(out_fd)
+    stream: StreamFormat | None = None
+    all_whole = True
+    for name in names:
+        copying = _Copying(out, stream, precision)
+        try:
+            damage = copying.run(name)
+        except ReaderGone:
+            return False
+        stream = copying.stream
+        report(name, damage, copying.totals)
+        all_whole = all_whole and damage is None
+    return all_whole
+
+
+class Output:
+    """Where the stream goes, and the fastest way that works there."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._movers = _movers_for(fd)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all of it.
+
+        Raises:
+            ReaderGone: nobody reads any more.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except BrokenPipeError as exc:
+                raise ReaderGone("the reader of the output went away") from exc
+
+    def move(self, fd: int, offset: int, length_bytes: int) -> int:
+        """Move bytes of a file; return how many, which is less only if the file ends before.
+
+        Raises:
+            ReaderGone: nobody reads any more.
+        """
+        moved = 0
+        while moved < length_bytes:
+            count = self._move_some(fd, offset + moved, length_bytes - moved)
+            if not count:
+                break
+            moved += count
+        return moved
+
+    def _move_some(self, fd: int, offset: int, length_bytes: int) -> int:
+        while True:
+            try:
+                return self._movers[0](fd, self._fd, offset, length_bytes)
+            except BrokenPipeError as exc:
+                raise ReaderGone("the reader of the output went away") from exc
+            except OSError as exc:
+                if exc.errno not in _REFUSALS or len(self._movers) == 1:
+                    raise
+                self._movers = self._movers[1:]
+
+
+def _movers_for(fd: int) -> list[Mover]:
+    """Return the ways into this output, best first."""
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISFIFO(mode):
+        _grow_pipe(fd)
+        return [_splice, _write]
+    return [_copy_range, _sendfile, _write] if stat.S_ISREG(mode) else [_sendfile, _write]
+
+
+def _splice(source: int, out: int, offset: int, length_bytes: int) -> int:
+    return os.splice(source, out, length_bytes, offset_src=offset)
+
+
+def _copy_range(source: int, out: int, offset: int, length_bytes: int) -> int:
+    return os.copy_file_range(source, out, length_bytes, offset_src=offset)
+
+
+def _sendfile(source: int, out: int, offset: int, length_bytes: int) -> int:
+    return os.sendfile(out, source, offset, length_bytes)
+
+
+def _write(source: int, out: int, offset: int, length_bytes: int) -> int:
+    return os.write(out, os.pread(source, length_bytes, offset))
+
+
+def _grow_pipe(fd: int) -> None:
+    """Make the pipe larger; a smaller one only costs speed."""
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+class _Copying:
+    """One file's way into the output."""
+
+    def __init__(self, out: Output, stream: StreamFormat | None, precision: Precision) -> None:
+        self._out = out
+        self._precision = precision
+        self.stream = stream
+        self.totals = Totals()
+
+    def run(self, name: bytes) -> CaptureError | None:
+        """Write the file's records; return what was wrong with it."""
+        try:
+            with open_capture(name, refuse_written=False) as capture:
+                self._start_stream(capture)
+                if self.stream is not None:
+                    self._copy(capture, self.stream)
+                return _left_out(capture)
+        except CaptureError as damage:
+            return damage
+
+    def _start_stream(self, capture: Capture) -> None:
+        native = capture.native
+        if self.stream is not None or native is None:
+            return
+        nanosecond = native.nanosecond if self._precision is None else self._precision == "ns"
+        self.stream = StreamFormat(native.linktype, nanosecond)
+        self._out.write(self.stream.header())
+
+    def _copy(self, capture: Capture, stream: StreamFormat) -> None:
+        for piece in capture.pieces(stream):
+            self._put(capture, piece)
+            self.totals += piece.totals
+        changed = capture.unchanged()
+        if changed is not None:
+            raise CaptureError(changed)
+
+    def _put(self, capture: Capture, piece: Piece) -> None:
+        """Write a piece; if the file shrank under it, complete the record it broke off in with zeros."""
+        if piece.offset is None:
+            self._out.write(piece.data or b"")
+            return
+        moved = self._out.move(capture.fd, piece.offset, piece.length_bytes)
+        if moved < piece.length_bytes:
+            self._out.write(bytes(piece.missing_to_record_end(moved)))
+            raise CaptureError("became shorter while it was read", offset=piece.offset + moved)
+
+
+def _left_out(capture: Capture) -> CaptureError | None:
+    """Return a report of packets that could not go into the stream, None if there were none."""
+    if not capture.skipped:
+        return None
+    return CaptureError(skipped_packets(capture.skipped))

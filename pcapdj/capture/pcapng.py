@@ -1,0 +1,246 @@
+"""pcapng: the walk over its blocks, and their packets as classic records.
+
+Source: draft-ietf-opsawg-pcapng. Every block:
+
+    0      4       8                  total-4  total
+    | type | total | body ..          | total |      total is a multiple of 4
+
+    section header      0x0A0D0D0A   byte-order magic, version major.minor, section length, options
+    interface           1            linktype (2), reserved (2), snaplen, options
+    packet (obsolete)   2            interface (2), drops (2), ts high, ts low, caplen, len, packet, options
+    simple packet       3            len, packet
+    enhanced packet     6            interface, ts high, ts low, caplen, len, packet, options
+
+Rules:
+- a section header sets the byte order anew (libpcap refuses a change) and forgets the interfaces.
+- a timestamp counts ticks of if_tsresol (10^-n or 2^-n seconds; default 10^-6), plus if_tsoffset seconds; a
+  simple packet has none and gets 0.
+- packets of an interface with another link type than the stream's are counted and left out; interfaces with
+  another snaplen are no fault (libpcap stops at both).
+- all other blocks are skipped, however long; of those above, one longer than MAX_BLOCK_BYTES is damage.
+- a classic record has 32 bits of seconds: times before 1970 or after 2106 wrap, as in `tcpdump -w`, counted.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from pcapdj.capture.convert import RECORD, Batch
+from pcapdj.capture.interfaces import Interface, parse_interface
+from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
+from pcapdj.capture.pseudo_headers import to_little_endian
+from pcapdj.capture.totals import Totals
+from pcapdj.capture.walk import ZEROS, Damage, Pause
+from pcapdj.runtime.errors import CaptureError
+
+# What must be seen whole has to fit into a window; the longest packet with 700 KiB of options does.
+MAX_BLOCK_BYTES = 1 << 20
+# Each costs a few bytes of memory for as long as its section lasts.
+MAX_INTERFACES = 1 << 20
+
+_SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
+_KNOWN = {_SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET}
+_MIN_BLOCK_BYTES, _TRAILER_BYTES, _MIN_SECTION_BYTES = 12, 4, 28
+_BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
+_MAJOR, _MINORS = 1, (0, 2)  # 1.2 is 1.0 as some programs call it
+
+_SECONDS_RANGE = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """A packet block: where in the window its bytes are, and when and where it was captured."""
+
+    interface: Interface
+    ticks: int
+    start: int
+    captured: int
+    length: int
+
+
+class BlockWalk:
+    """Walks a file's blocks, window after window, each starting where the one before ended.
+
+    Args:
+        stream: what packets are converted to; None only looks for `first`.
+    """
+
+    def __init__(self, stream: StreamFormat | None = None) -> None:
+        self._stream = stream
+        self._order = "<"
+        self._interfaces: list[Interface] = []
+        self._kinds: dict[Interface, Interface] = {}  # a million equal interfaces share one object
+        self._owed_trailer: int | None = None  # total of a block whose body was jumped over
+        self.first: Interface | None = None  # of the first packet; without packets, of the first interface
+        self._packet_seen = False
+        self.skipped: dict[int, int] = {}
+        self.wrapped_times = 0
+
+    def batch(self, window: bytes) -> Batch:
+        """Return the records of a window's whole blocks; `end` may lie beyond the window, after a jump.
+
+        Without a stream it stops behind the first packet.
+        """
+        parts: list[bytes] = []
+        packets: list[Packet] = []
+        position = 0
+        stop: Damage | Pause = Pause.WINDOW_ENDS
+        try:
+            position = self._settle_trailer(window)
+            while (total := self._whole_block(window, position)) is not None:
+                if position + total > len(window):
+                    self._owed_trailer = total
+                    position += total - _TRAILER_BYTES
+                    break
+                packet = self._take(window, position, total)
+                if packet is not None and self._stream is not None:
+                    parts += self._record(window, packet)
+                    packets.append(packet)
+                position += total
+                if self.is_done:
+                    break
+        except CaptureError as damage:
+            stop = Damage(damage.reason)
+        return Batch(position, _totals(packets), stop, b"".join(parts))
+
+    @property
+    def is_done(self) -> bool:
+        """Report whether a walk without a stream has found the first packet."""
+        return self._stream is None and self._packet_seen
+
+    def cut_off(self, rest: bytes) -> str | None:
+        """Return why a file that ends with `rest`, from a block on, ends too early; None if it does not."""
+        if self._owed_trailer is None and not rest:
+            return None
+        return "file ends inside a block"
+
+    def _settle_trailer(self, window: bytes) -> int:
+        """Check the trailer of a block jumped over before, and return where the next block starts."""
+        owed, has_trailer = self._owed_trailer, len(window) >= _TRAILER_BYTES
+        if owed is None or not has_trailer:
+            return 0
+        self._owed_trailer = None
+        self._check_trailer(window, 0, owed)
+        return _TRAILER_BYTES
+
+    def _check_trailer(self, window: bytes, position: int, total: int) -> None:
+        (trailer,) = struct.unpack_from(self._order + "I", window, position)
+        if trailer != total:
+            raise CaptureError(f"block of {total} bytes ends with another length, {trailer}")
+
+    def _whole_block(self, window: bytes, position: int) -> int | None:
+        """Return the length of the block that begins here; None if more of the file is needed for it."""
+        if self._owed_trailer is not None or position + _MIN_BLOCK_BYTES > len(window):
+            return None
+        (kind,) = struct.unpack_from(self._order + "I", window, position)
+        if kind == _SECTION:
+            self._order = _section_order(window, position)
+        (total,) = struct.unpack_from(self._order + "4xI", window, position)
+        if not kind and not total:
+            raise CaptureError(ZEROS.format("block"))
+        if total < _MIN_BLOCK_BYTES or total % 4:
+            raise CaptureError(f"block with an impossible length of {total} bytes")
+        if position + total <= len(window):
+            self._check_trailer(window, position + total - _TRAILER_BYTES, total)
+            return int(total)
+        if kind not in _KNOWN:
+            return int(total)
+        if total > MAX_BLOCK_BYTES:
+            raise CaptureError(f"block of {total} bytes, more than the {MAX_BLOCK_BYTES} that are read")
+        return None
+
+    def _take(self, window: bytes, position: int, total: int) -> Packet | None:
+        """Act on a whole block; return its packet if it has one for the stream."""
+        (kind,) = struct.unpack_from(self._order + "I", window, position)
+        body, end = position + 8, position + total - _TRAILER_BYTES
+        if kind == _SECTION:
+            self._start_section(window, body, total)
+        elif kind == _INTERFACE:
+            self._add_interface(window, body, end)
+        elif kind in _KNOWN:
+            return self._filtered(self._packet(kind, window, body, end))
+        return None
+
+    def _start_section(self, window: bytes, body: int, total: int) -> None:
+        if total < _MIN_SECTION_BYTES:
+            raise CaptureError(f"section header of {total} bytes, less than {_MIN_SECTION_BYTES}")
+        major, minor = struct.unpack_from(self._order + "4xHH", window, body)
+        if major != _MAJOR or minor not in _MINORS:
+            raise CaptureError(f"pcapng version {major}.{minor} is not supported: 1.0 is")
+        self._interfaces.clear()
+
+    def _add_interface(self, window: bytes, body: int, end: int) -> None:
+        if len(self._interfaces) >= MAX_INTERFACES:
+            raise CaptureError(f"more than {MAX_INTERFACES} interfaces")
+        interface = parse_interface(window[body:end], self._order)
+        self._interfaces.append(self._kinds.setdefault(interface, interface))
+        if self.first is None:
+            self.first = interface
+
+    def _packet(self, kind: int, window: bytes, body: int, end: int) -> Packet:
+        """Return a packet block's contents, checked against the block and the interfaces."""
+        fields = {_ENHANCED_PACKET: "IIIII", _OBSOLETE_PACKET: "HxxIIII", _SIMPLE_PACKET: "I"}[kind]
+        header = struct.Struct(self._order + fields)
+        if body + header.size > end:
+            raise CaptureError("packet block is too short for its own fields")
+        if kind == _SIMPLE_PACKET:
+            interface, ticks = self._interface(0), 0
+            (length,) = header.unpack_from(window, body)
+            captured = min(length, interface.snaplen)
+        else:
+            number, high, low, captured, length = header.unpack_from(window, body)
+            interface, ticks = self._interface(number), high << 32 | low
+        start = body + header.size
+        if captured > MAX_CAPTURED_BYTES or start + captured > end:
+            raise CaptureError(f"packet block claims {captured} captured bytes, more than it can hold")
+        return Packet(interface, ticks, start, captured, length)
+
+    def _interface(self, number: int) -> Interface:
+        if number >= len(self._interfaces):
+            raise CaptureError(
+                f"packet of interface {number}, but the section describes {len(self._interfaces)}"
+            )
+        return self._interfaces[number]
+
+    def _filtered(self, packet: Packet) -> Packet | None:
+        """Return the packet if its link type is the stream's; count it if not."""
+        linktype = packet.interface.linktype
+        if not self._packet_seen:
+            self._packet_seen, self.first = True, packet.interface
+        if self._stream is not None and linktype != self._stream.linktype:
+            self.skipped[linktype] = self.skipped.get(linktype, 0) + 1
+            return None
+        return packet
+
+    def _record(self, window: bytes, packet: Packet) -> tuple[bytes, bytes]:
+        """Return the packet as a little-endian classic record in the stream's resolution."""
+        interface = packet.interface
+        seconds, ticks = divmod(packet.ticks, interface.ticks_per_s)
+        seconds += interface.offset_s
+        if not 0 <= seconds < _SECONDS_RANGE:
+            self.wrapped_times += 1
+        units_per_s = 1_000_000_000 if self._stream is None or self._stream.nanosecond else 1_000_000
+        fraction = ticks * units_per_s // interface.ticks_per_s
+        data = window[packet.start : packet.start + packet.captured]
+        if self._order == ">":
+            data = to_little_endian(interface.linktype, data)
+        return RECORD.pack(seconds % _SECONDS_RANGE, fraction, packet.captured, packet.length), data
+
+
+def _section_order(window: bytes, position: int) -> str:
+    order = _BYTE_ORDERS.get(window[position + 8 : position + 12])
+    if order is None:
+        raise CaptureError("section header with a wrong byte-order magic")
+    return order
+
+
+def _totals(packets: list[Packet]) -> Totals:
+    if not packets:
+        return Totals()
+    first, last = packets[0], packets[-1]
+    return Totals(
+        len(packets),
+        sum(packet.captured for packet in packets),
+        sum(packet.length for packet in packets),
+        first.interface.ts_ns(first.ticks),
+        last.interface.ts_ns(last.ticks),
+    )

@@ -1,0 +1,173 @@
+"""Unpacks gzip, bzip2, xz and zstd bit by bit, for archives that may be long, cut off, joined or hostile.
+
+The libraries' file objects give up a whole buffer when an archive is cut off, and take as much memory as its
+header asks for. So their incremental decompressors are used: all four have the same three words.
+
+Rules:
+- members follow one another (`cat a.gz b.gz`, pigz, pzstd); zeros between and behind them are padding.
+- a cut-off archive gives all that it holds; a damaged one all but the last STEP_BYTES before the damage.
+- an archive that unpacks to more than MAX_RATIO times its size, or to more than MAX_BYTES, is a bomb.
+- one that asks for more than MAX_MEMORY_BYTES to unpack is refused.
+"""
+
+import bz2
+import lzma
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+STEP_BYTES = 1 << 14
+# 128 MiB is what zstd and `xz -9` themselves take without being asked for more.
+MAX_MEMORY_BYTES = 128 << 20
+_ZSTD_WINDOW_LOG = 27
+# Repetitive captures reach 200:1 with zstd; deflate's own limit is 1032:1, that of the others far beyond.
+MAX_RATIO = 1000
+RATIO_FREE_BYTES = 64 << 20  # a short file of equal packets is no danger
+MAX_BYTES = 1 << 40
+
+
+class Decompressor(Protocol):
+    """One member's decompressor, as in `bz2`, `lzma`, `zstd` and `isal`."""
+
+    @property
+    def eof(self) -> bool:
+        """The member has ended."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Nothing more comes without more input."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """Input behind the member's end."""
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Take all of `data`, give at most `max_length` bytes."""
+
+
+class _PlainGzip:
+    """zlib's own decompressor in the words of the others, for machines without isal."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail and not self.eof
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How members of one compression are opened, and what it raises when they are damaged."""
+
+    start: Callable[[], Decompressor]
+    errors: tuple[type[Exception], ...]
+
+
+def codec_for(name: str) -> Codec:
+    """Return the codec of a compression by its name in `formats`; its library loads only now."""
+    return {"gzip": _gzip, "bzip2": _bzip2, "xz": _xz, "zstd": _zstd}[name]()
+
+
+def _gzip() -> Codec:
+    try:
+        from isal import igzip_lib
+    except ImportError:
+        return Codec(_PlainGzip, (zlib.error,))
+    errors: tuple[type[Exception], ...] = (igzip_lib.error, ValueError)  # type: ignore[assignment]  # a class, whatever its stub says
+    return Codec(lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), errors)
+
+
+def _bzip2() -> Codec:
+    return Codec(bz2.BZ2Decompressor, (OSError, ValueError))
+
+
+def _xz() -> Codec:
+    return Codec(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_MEMORY_BYTES), (lzma.LZMAError,))
+
+
+def _zstd() -> Codec:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}
+    return Codec(lambda: zstd.ZstdDecompressor(options=options), (zstd.ZstdError,))
+
+
+class Unpacker:
+    """Unpacks one archive from the pieces of it that it is given.
+
+    Attributes:
+        fault: why there is no more, though there should be; None as long as all is well.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.fault: str | None = None
+        self._codec = codec
+        self._member: Decompressor | None = None
+        self._members = self._taken_bytes = self._given_bytes = 0
+
+    def feed(self, packed: bytes) -> Iterator[bytes]:
+        """Yield what these next bytes of the archive unpack to, at most STEP_BYTES at a time."""
+        self._taken_bytes += len(packed)
+        while self.fault is None:
+            if self._member is None:
+                packed = packed.lstrip(b"\0") if self._members else packed
+                if not packed:
+                    return
+                self._member = self._codec.start()
+            data = self._step(self._member, packed)
+            packed = self._leftover(self._member)
+            if data:
+                yield data
+            elif not packed and (self._member is None or self._member.needs_input):
+                return
+
+    def end(self) -> None:
+        """Say that the archive has no more bytes: in the middle of a member that is a fault."""
+        if self._member is not None and self.fault is None:
+            self.fault = "compressed data is cut off"
+
+    def _step(self, member: Decompressor, packed: bytes) -> bytes:
+        """Return some unpacked bytes, or none with `fault` set."""
+        try:
+            data = member.decompress(packed, STEP_BYTES)
+        except self._codec.errors as exc:
+            started = (
+                "compressed data is damaged" if self._given_bytes else "compressed data cannot be unpacked"
+            )
+            self.fault = f"{started}: {exc}"
+            return b""
+        except MemoryError as exc:
+            self.fault = f"compressed data cannot be unpacked: {exc}"
+            return b""
+        self._given_bytes += len(data)
+        if self._given_bytes > MAX_BYTES or (
+            self._given_bytes > RATIO_FREE_BYTES and self._given_bytes > MAX_RATIO * self._taken_bytes
+        ):
+            self.fault = (
+                f"unpacks to more than {MAX_RATIO} times its size or {MAX_BYTES} bytes: taken for a bomb"
+            )
+        return data
+
+    def _leftover(self, member: Decompressor) -> bytes:
+        """Return the input behind a member that has ended, and make room for the next."""
+        if not member.eof:
+            return b""
+        self._member = None
+        self._members += 1
+        return member.unused_data
