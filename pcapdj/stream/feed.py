@@ -11,7 +11,7 @@ A successor sends the same pieces again; what is in the stream already is skippe
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -57,6 +57,7 @@ class Feed:
         note: what a successor has to know of the file.
         delivered_batch: the number of the last piece that a predecessor put as a batch; -1: none.
         is_kept: the keeper has this source already, and its position tells what is in the stream.
+        is_padded: the predecessor had found the file truncated and completed the record already.
     """
 
     def __init__(  # noqa: PLR0913 - a value for each thing that survives a crash
@@ -68,6 +69,7 @@ class Feed:
         *,
         delivered_batch: int = -1,
         is_kept: bool = False,
+        is_padded: bool = False,
     ) -> None:
         self._pipe: Final = pipe
         self._keeper: Final = keeper
@@ -75,6 +77,8 @@ class Feed:
         self._note: Final = note
         self._delivered_batch = delivered_batch
         self._is_kept = is_kept
+        self._is_padded = is_padded
+        self._end_offset: int | None = None  # of the spans sent
 
     def send(self, number: int, piece: Sendable) -> None:
         """Bring the piece into the stream, but for what is there already.
@@ -92,15 +96,46 @@ class Feed:
         elif piece.offset is not None:
             self._send_span(number, piece, piece.offset)
 
-    def complete_record(self, piece: Sendable) -> None:
-        """Finish the record that a stop left half in the pipe, by hand-fed analyzers only.
+    def complete_record(self, piece: Sendable) -> bool:
+        """Finish the record in which the source's position stands, if it is one of this piece's.
+
+        Returns:
+            Whether the position is not behind this piece: the stream is whole now.
 
         Raises:
-            As `send`.
+            As `Pipe.splice`.
         """
-        delivered = os.lseek(self._source, 0, os.SEEK_CUR) - (piece.offset or 0)
-        if piece.data is None and 0 < delivered < piece.length_bytes:
+        if piece.offset is None:
+            return False
+        delivered = os.lseek(self._source, 0, os.SEEK_CUR) - piece.offset
+        self._end_offset = piece.offset + piece.length_bytes
+        if delivered >= piece.length_bytes:
+            return False
+        if delivered > 0:
             self._pipe.splice(self._source, piece.missing_to_record_end(delivered))
+        return True
+
+    def complete_torn(self, first_offset: int, missing: Callable[[int, int], int]) -> None:
+        """Complete with zeros a record that a predecessor began and that the file does not hold any more.
+
+        Args:
+            first_offset: where the file's first record is.
+            missing: how many bytes complete the record, given a record's offset and the bytes sent from
+                there on.
+
+        Raises:
+            As `Pipe.splice`.
+        """
+        if not self._is_kept or self._is_padded:
+            return
+        start = first_offset if self._end_offset is None else self._end_offset
+        sent = os.lseek(self._source, 0, os.SEEK_CUR) - start
+        if sent > 0:
+            self._pad(self._delivered_batch + 1, missing(start, sent))
+
+    def truncation(self) -> CaptureError | None:
+        """Return the error if the file ended before its records did."""
+        return CaptureError("was truncated while it was read") if self._is_padded else None
 
     def _send_batch(self, number: int, data: bytes | bytearray | memoryview) -> None:
         if number <= self._delivered_batch:
@@ -113,13 +148,17 @@ class Feed:
         end = offset + piece.length_bytes
         start = self._position(offset)
         if start >= end:
+            self._end_offset = end
             return
+        if self._is_padded:
+            raise CaptureError("was truncated while it was read", offset=start)
         try:
             self._pipe.splice(self._source, end - start)
         except SourceEnded as exc:
             delivered = os.lseek(self._source, 0, os.SEEK_CUR) - offset
             self._pad(number, piece.missing_to_record_end(delivered))
             raise CaptureError("was truncated while it was read", offset=offset + delivered) from exc
+        self._end_offset = end
 
     def _position(self, offset: int) -> int:
         if not self._is_kept:
@@ -131,18 +170,21 @@ class Feed:
 
     def _pad(self, number: int, missing_bytes: int) -> None:
         """Complete a record with zeros; the note tells a successor not to go on behind them."""
+        self._is_padded = True
         with memory_file(bytes(missing_bytes)) as zeros:
             self._keeper.put("batch", zeros, {**self._note, "number": number, "padding": True})
             self._pipe.splice(zeros, missing_bytes)
 
 
-def finish_kept(pipe: Pipe, fd: int) -> None:
-    """Send what a dead process left of a header or batch.
+def finish_kept(pipe: Pipe, fd: int) -> bool:
+    """Send what a dead process left of a header or batch; report whether anything was left.
 
     Raises:
         As `Pipe.splice`.
     """
-    pipe.splice(fd, os.fstat(fd).st_size - os.lseek(fd, 0, os.SEEK_CUR))
+    left = os.fstat(fd).st_size - os.lseek(fd, 0, os.SEEK_CUR)
+    pipe.splice(fd, left)
+    return left > 0
 
 
 @contextmanager

@@ -1,0 +1,160 @@
+"""One stream after another: opened with its header, taken over from a dead predecessor, ended, or lost.
+
+Knows nothing of capture files: a stream's format is its header, and a note that says the same in words.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pcapdj.runtime.errors import ReaderGone, Stopped
+from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.signals import HasFileno
+from pcapdj.stream.feed import Note, finish_kept, memory_file
+from pcapdj.stream.outlets import KeptStream, Outlet
+from pcapdj.stream.pipe import Pipe
+
+HEADER_SETTLE_S: Final = 0.3  # Suricata 8.0.0 to 8.0.5 drop what libpcap had buffered before their setvbuf
+STOP_GRACE_S: Final = 0.5  # by hand a stop completes the record in the pipe, if the analyzer reads on
+
+events = EventLog("dispatcher")
+
+
+@dataclass(slots=True)
+class Stream:
+    """One analyzer process's input, from its first byte to its end.
+
+    Args:
+        id: as the launcher gave it.
+        pipe: its write end.
+        format: the note that was kept with the header.
+        sent_bytes: up to the end of the last piece that was sent.
+    """
+
+    id: str
+    pipe: Pipe
+    format: Note
+    sent_bytes: int = 0
+
+
+class Streams:
+    """The stream that is open now, if any, and how it came and goes.
+
+    Args:
+        outlet: where streams come from.
+        wakeups: what else the pipe's waits have to notice.
+        attend: deals with signals and suspension; raises `Stopped`.
+    """
+
+    def __init__(self, outlet: Outlet, wakeups: Sequence[HasFileno], attend: Callable[[], None]) -> None:
+        self.outlet: Final = outlet
+        self.open: Stream | None = None
+        self.left: KeptStream | None = None
+        self._wakeups = wakeups
+        self._attend = attend
+        self._grace_until_s = 0.0
+
+    def resume(self) -> None:
+        """Take over the stream that a predecessor left, and complete its header or batch.
+
+        What it left of a file is in `left` until `release`.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        left = self.left = self.outlet.left_over()
+        if left is None or left.header is None:
+            return
+        stream = self.open = Stream(left.id, self._pipe(left.write_end), left.header.note)
+        last = left.last
+        events.info("stream_resumed", stream=left.id, name=last.note["name"] if last else None)
+        try:
+            if finish_kept(stream.pipe, left.header.fd) or last is None:
+                self._settle(stream.pipe)
+            if left.batch:
+                finish_kept(stream.pipe, left.batch.fd)
+        except ReaderGone:
+            self.lose()
+
+    def left_token(self) -> str:
+        """Return the token of the file whose bytes are in the resumed stream; empty: of none."""
+        last = self.left.last if self.left else None
+        return str(last.note["token"]) if last else ""
+
+    def ensure(self, header: bytes, note: dict[str, Any]) -> Stream:
+        """Return the open stream, or open one that begins with this header.
+
+        Raises:
+            ReaderGone, LauncherGone: its analyzer is gone already.
+            Stopped: a stop signal arrived.
+        """
+        if self.open and (self.open.pipe.is_broken() or not self.outlet.is_alive()):
+            events.warning("stream_lost", "The analyzer ended between two files.", stream=self.open.id)
+            self.lose()
+        if self.open is None:
+            stream_id, write_end = self.outlet.open()
+            self.open = Stream(stream_id, self._pipe(write_end), note)
+            self._send_header(self.open, header)
+        return self.open
+
+    def grant_grace(self) -> None:
+        """Let the record in the pipe be completed although a stop signal arrived; for half a second."""
+        self._grace_until_s = time.monotonic() + STOP_GRACE_S
+
+    def release(self) -> None:
+        """Forget the file in flight: its fate is written down."""
+        self._forget_left()
+        if self.open:
+            self.outlet.drop(self.open.id, "batch")
+            self.outlet.drop(self.open.id, "file")
+
+    def end(self) -> None:
+        """End the stream: the analyzer sees the end of its input and writes out what it has."""
+        if self.open is None:
+            return
+        events.info("stream_ended", stream=self.open.id, stream_bytes=self.open.sent_bytes)
+        stream, self.open = self.open, None
+        self._forget_left()
+        stream.pipe.close()
+        self.outlet.end(stream.id)
+
+    def lose(self) -> None:
+        """Forget a stream whose analyzer is gone."""
+        if self.open:
+            self.open.pipe.close()
+        self.open = None
+        self._forget_left()
+
+    def _send_header(self, stream: Stream, header: bytes) -> None:
+        with memory_file(header) as kept:
+            self.outlet.put(stream.id, "header", kept, stream.format)
+            stream.pipe.splice(kept, len(header))
+        stream.sent_bytes = len(header)
+        self._settle(stream.pipe)
+        events.info("stream_opened", stream=stream.id, **stream.format)
+
+    def _settle(self, pipe: Pipe) -> None:
+        pipe.drain()
+        until_s = time.monotonic() + HEADER_SETTLE_S
+        while time.monotonic() < until_s:
+            self._attend()
+            time.sleep(0.02)
+
+    def _pipe(self, write_end: int) -> Pipe:
+        return Pipe(write_end, self._wakeups, self._attend_unless_grace)
+
+    def _attend_unless_grace(self) -> None:
+        try:
+            self._attend()
+        except Stopped:
+            if time.monotonic() >= self._grace_until_s:
+                raise
+
+    def _forget_left(self) -> None:
+        if self.left:
+            for entry in (self.left.header, self.left.file, self.left.batch):
+                if entry:
+                    os.close(entry.fd)
+        self.left = None
