@@ -1,0 +1,1 @@
+"""How much room there is: limits, what was measured, and the gate's decision."""

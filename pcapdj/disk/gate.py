@@ -1,0 +1,244 @@
+"""The gate: may another file be fed? Rules only; the time and the numbers are arguments.
+
+Every thing that can run out (free space of a mount, its inodes, memory) has a mark of its own:
+
+    OPEN       room enough
+    HOLD       it fell below min: nothing new is granted, the running file finishes
+    SUSPENDED  it fell below suspend: the running file is paused too
+
+    OPEN ---- below min ----> HOLD ---- below suspend ----> SUSPENDED
+      ^                       |  ^                              |
+      '-- at resume, for the -'  '------- at min or above ------'
+          resume-after time
+
+From min up to resume an open mark stays open and a closed one HOLD; from suspend up to min a suspended one
+stays suspended: that is the hysteresis. The gate is as closed as the most closed of its marks.
+
+What cannot be measured counts as full. When it answers again it is judged as at a start (open from min-free),
+after the resume-after time, unless it had been measured short before: then it needs resume-free.
+
+The operator's word comes first: `open` opens whatever the numbers say, and forgives what is above min by now;
+`hold` holds, and still suspends below suspend-free.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from pcapdj.disk.limits import Band
+from pcapdj.runtime.amounts import human_size
+
+
+class State(IntEnum):
+    """How closed a mark or the gate is; a larger value is more closed."""
+
+    OPEN = 0
+    HOLD = 1
+    SUSPENDED = 2
+
+    @property
+    def word(self) -> str:
+        """The state as Redis and people have it."""
+        return self.name.lower()
+
+
+class Override(StrEnum):
+    """What the operator wants of the gate."""
+
+    AUTO = "auto"
+    OPEN = "open"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One thing that can run out, as measured, and its limits.
+
+    Args:
+        label: names it among all others, and keeps its mark through a restart.
+        what: as people are told: `'/out' has .. free`.
+        free: in its unit; None if it could not be measured.
+        band: its limits, in its unit.
+        path: the watched path; empty for memory.
+        failure: why it could not be measured: `is not there`.
+        unit: `bytes` or `inodes`.
+    """
+
+    label: str
+    what: str
+    free: int | None
+    band: Band
+    path: str = ""
+    failure: str = ""
+    unit: str = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the readings of one thing so far make of it.
+
+    Args:
+        state: how closed it is.
+        was_short: it was measured below min, and needs resume-free rather than min-free to open.
+        ready_since_s: since when it could open; None while it could not.
+    """
+
+    state: State = State.OPEN
+    was_short: bool = False
+    ready_since_s: float | None = None
+
+
+OPEN_MARK = Mark()
+
+
+def next_mark(mark: Mark | None, reading: Reading, now_s: float, resume_after_s: float) -> Mark:
+    """Return the mark after one more reading.
+
+    Args:
+        mark: the mark before; None for the first reading.
+        reading: limits may differ from those of the reading before.
+        now_s: of a clock that never steps.
+        resume_after_s: how long a closed mark must have room before it opens.
+    """
+    free, band = reading.free, reading.band
+    before = mark or OPEN_MARK
+    if free is None:
+        state = State.SUSPENDED if band.suspend > 0 else State.HOLD
+        return Mark(state, was_short=before.was_short)
+    if free < band.suspend:
+        return Mark(State.SUSPENDED, was_short=True)
+    if free < band.minimum:
+        still = before.state is State.SUSPENDED and band.suspend > 0
+        return Mark(State.SUSPENDED if still else State.HOLD, was_short=True)
+    if before.state is State.OPEN:
+        return OPEN_MARK
+    return _recovering(before, free, band, now_s, resume_after_s)
+
+
+def _recovering(before: Mark, free: int, band: Band, now_s: float, resume_after_s: float) -> Mark:
+    if free < _goal(before, band):
+        return Mark(State.HOLD, was_short=before.was_short)
+    since_s = now_s if before.ready_since_s is None else before.ready_since_s
+    if now_s - since_s >= resume_after_s:
+        return OPEN_MARK
+    return Mark(State.HOLD, was_short=before.was_short, ready_since_s=since_s)
+
+
+def _goal(mark: Mark, band: Band) -> int:
+    return band.resume if mark.was_short else band.minimum
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the gate says now.
+
+    Args:
+        state: open, hold or suspended.
+        reason: one sentence with the number and the threshold.
+        reading: what it rests on: the most closed thing, else the one nearest to its limit; None if none is.
+        needed: what has to be free for the next better state; when open, below which it holds. In its unit.
+    """
+
+    state: State
+    reason: str
+    reading: Reading | None = None
+    needed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The marks of all things watched, by label.
+
+    Args:
+        marks: of the readings so far; after a restart those that were published.
+        unnamed: the mark of things without one at the first reading, where nothing better is known.
+    """
+
+    marks: Mapping[str, Mark] = field(default_factory=dict)
+    unnamed: Mark | None = None
+
+    def after(
+        self,
+        readings: Sequence[Reading],
+        now_s: float,
+        resume_after_s: float,
+        override: Override = Override.AUTO,
+    ) -> "Gate":
+        """Return the gate after one round of readings; marks of things no longer watched are gone."""
+        marks = {
+            reading.label: next_mark(
+                self.marks.get(reading.label, self.unnamed), reading, now_s, resume_after_s
+            )
+            for reading in readings
+        }
+        if override is Override.OPEN:
+            marks |= {each.label: OPEN_MARK for each in readings if _has_minimum(each)}
+        return Gate(marks)
+
+    def decision(self, readings: Sequence[Reading], override: Override = Override.AUTO) -> Decision:
+        """Return what the marks of these readings mean for the gate."""
+        if not readings:
+            return _overridden(Decision(State.OPEN, "Nothing is watched."), override)
+        worst = max(readings, key=lambda each: (self.marks[each.label].state, _tightness(each)))
+        mark = self.marks[worst.label]
+        needed = worst.band.minimum if mark.state is not State.HOLD else _goal(mark, worst.band)
+        return _overridden(Decision(mark.state, _reason(worst, mark, needed), worst, needed), override)
+
+    def short(self) -> dict[str, State]:
+        """Return the things that were measured short and have not recovered: what a restart must know."""
+        return {label: mark.state for label, mark in self.marks.items() if mark.was_short}
+
+
+def restored(state: str, path: str, short: Mapping[str, str] | None) -> Gate:
+    """Return the gate as it was published; unknown words count as no known state.
+
+    Args:
+        state: the state published, empty if there was none.
+        path: the path it rested on.
+        short: what `Gate.short` was, states as words; None if that was not published.
+    """
+    states = {each.word: each for each in State}
+    if short is not None:
+        return Gate(
+            {label: Mark(states[word], was_short=True) for label, word in short.items() if word in states}
+        )
+    if states.get(state, State.OPEN) is State.OPEN:
+        return Gate()
+    mark = Mark(states[state], was_short=True)
+    return Gate({path: mark}) if path else Gate(unnamed=mark)
+
+
+def _has_minimum(reading: Reading) -> bool:
+    return reading.free is not None and reading.free >= reading.band.minimum
+
+
+def _tightness(reading: Reading) -> float:
+    """Return how near the reading is to its minimum: 1 at it, more below, infinite if there is none."""
+    if reading.free is None:
+        return float("inf")
+    return reading.band.minimum / max(reading.free, 1)
+
+
+def _overridden(decision: Decision, override: Override) -> Decision:
+    if override is Override.OPEN:
+        return Decision(State.OPEN, "An operator opened it.", decision.reading, decision.needed)
+    if override is Override.HOLD and decision.state is not State.SUSPENDED:
+        return Decision(State.HOLD, "An operator holds it.", decision.reading, decision.needed)
+    return decision
+
+
+def _reason(reading: Reading, mark: Mark, needed: int) -> str:
+    if reading.free is None:
+        return f"{reading.what} {reading.failure}, which counts as full."
+    has = f"{reading.what} has {_shown(reading.free, reading.unit)} free"
+    if mark.state is State.OPEN:
+        return f"{has}; it holds below {_shown(needed, reading.unit)}."
+    if mark.state is State.SUSPENDED:
+        return f"{has}; the running file goes on from {_shown(needed, reading.unit)}."
+    if mark.ready_since_s is not None:
+        return f"{has}, enough to open; it has to last for the resume-after time."
+    return f"{has}; it opens from {_shown(needed, reading.unit)}."
+
+
+def _shown(number: int, unit: str) -> str:
+    return f"{human_size(number)} ({number} bytes)" if unit == "bytes" else f"{number} {unit}"

@@ -1,0 +1,209 @@
+"""What the gate's limits mean: from the texts people type to bytes on one mount. Rules only.
+
+Everything is *free* space, never used space: what an unprivileged user may still write (f_bavail), against the
+whole filesystem. `df` shows shares of what is writable and may differ from ours by the root reserve.
+
+An order suspend < min < resume is enforced on what was typed. A default that is derived from min-free bends
+to it instead, so that nobody has to set three numbers to change one. A path with a MIN_FREE of its own takes
+its resume and suspend limits from that, since --resume-free and --suspend-free speak of --min-free.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pcapdj.runtime.amounts import Amount, human_size, parse_amount, parse_duration
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.names import quoted
+
+DEFAULTS: Final[Mapping[str, str]] = {
+    "min-free": "10%",
+    "resume-free": "",  # 1.5 x the resolved min-free
+    "resume-after": "30s",
+    "suspend-free": "",  # 0.5 x the resolved min-free
+    "min-free-inodes": "5%",
+    "min-available-memory": "off",
+}
+_OFF = Amount(size_bytes=0)
+_PROBE = 1 << 50  # a whole large enough for small shares not to round to 0
+_HALF_PERCENT = 50.0  # a min-free from here on is nearly always meant as *used*
+_LONGEST_RESUME_AFTER_S = 86_400.0
+_LONGEST_TEXT = 64  # characters; a longer one is no number and would flood the message
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A path whose filesystem must have room.
+
+    Args:
+        path: any file or folder on it.
+        min_free: its own limit; None for --min-free.
+        or_parent: until the path first exists, its nearest existing parent is measured in its place.
+    """
+
+    path: str
+    min_free: Amount | None = None
+    or_parent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The limits of one thing that can run out, in its own unit (bytes, inodes).
+
+    Args:
+        suspend: below it the running file is paused; 0 for never.
+        minimum: below it nothing new is granted.
+        resume: from here on it is granted again.
+    """
+
+    suspend: int
+    minimum: int
+    resume: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits as typed; amounts of None are derived from min-free on each mount, 0 switches one off."""
+
+    min_free: Amount
+    resume_free: Amount | None
+    resume_after_s: float
+    suspend_free: Amount | None
+    min_free_inodes: Amount
+    min_available_memory: Amount
+
+    @property
+    def suspends(self) -> bool:
+        """Whether the running file may be paused at all."""
+        return self.suspend_free is None or self.suspend_free.of(_PROBE) > 0
+
+    def space_band(self, watch: Watch, total_bytes: int) -> Band:
+        """Return the limits of free space on a filesystem of this size.
+
+        Raises:
+            ConfigError: typed limits are out of order on this filesystem; path and numbers are named.
+        """
+        if watch.min_free is not None:
+            return self._derived(watch.min_free.of(total_bytes), total_bytes)
+        derived = self._derived(self.min_free.of(total_bytes), total_bytes)
+        band = Band(
+            self.suspend_free.of(total_bytes) if self.suspend_free else derived.suspend,
+            derived.minimum,
+            self.resume_free.of(total_bytes) if self.resume_free else derived.resume,
+        )
+        self._check_order(band, f"On {quoted(watch.path)} ({human_size(total_bytes)})")
+        return band
+
+    def inode_band(self, total_inodes: int) -> Band:
+        """Return the limits of free inodes; they suspend at half, as space does."""
+        return self._derived(self.min_free_inodes.of(total_inodes), total_inodes)
+
+    def memory_band(self, total_bytes: int) -> Band:
+        """Return the limits of available memory; they never suspend: pausing frees none."""
+        band = self._derived(self.min_available_memory.of(total_bytes), total_bytes)
+        return Band(0, band.minimum, band.resume)
+
+    def _derived(self, minimum: int, total: int) -> Band:
+        """Return 0.5, 1 and 1.5 times the minimum; the last within what the whole can reach."""
+        resume = max(minimum, min(minimum * 3 // 2, (minimum + total) // 2))
+        return Band(minimum // 2 if self.suspends else 0, minimum, resume)
+
+    def _check_order(self, band: Band, where: str) -> None:
+        if self.suspend_free and self.suspends and band.suspend >= band.minimum:
+            raise _disorder(where, "suspend-free", band.suspend, "min-free", band.minimum)
+        if self.resume_free and band.resume <= band.minimum:
+            raise _disorder(where, "min-free", band.minimum, "resume-free", band.resume)
+
+
+def parse_watch(text: str, *, force: bool = False) -> Watch:
+    """Return the watch of `PATH` or `PATH=MIN_FREE`.
+
+    A path whose last part has a `=` of its own is written with a `/` at its end.
+
+    Raises:
+        ConfigError: the path is empty, or what stands after `=` is no limit.
+    """
+    path, equals, amount = text.rpartition("=")
+    if not equals or "/" in amount:
+        path, amount = text, ""
+    if not path or "\0" in path:
+        raise ConfigError(f"watch: {text!r} has no path.", hint="Write PATH or PATH=MIN_FREE.")
+    if not equals or not amount:
+        return Watch(path)
+    return Watch(path, _min_free(amount, f"watch {quoted(path)}", force=force))
+
+
+def parse_limits(texts: Mapping[str, str], *, force: bool = False) -> Limits:
+    """Return the limits of these texts, by the names of `DEFAULTS`; missing and empty ones are the default.
+
+    Args:
+        texts: as typed, `min-free` to `10%` or `20GiB`; `0` and `off` switch a limit off.
+        force: take a min-free of 50 % and more.
+
+    Raises:
+        ConfigError: a name is unknown, a text makes no sense, or the order is wrong whatever the mount.
+    """
+    if unknown := sorted(set(texts) - set(DEFAULTS)):
+        raise ConfigError(
+            f"There is no limit {quoted(unknown[0])}.", hint=f"There are {', '.join(DEFAULTS)}."
+        )
+    typed = {name: texts.get(name, "").strip() or default for name, default in DEFAULTS.items()}
+    limits = Limits(
+        min_free=_min_free(typed["min-free"], "min-free", force=force),
+        resume_free=_amount(typed, "resume-free") if typed["resume-free"] else None,
+        resume_after_s=_resume_after(typed["resume-after"]),
+        suspend_free=_amount(typed, "suspend-free") if typed["suspend-free"] else None,
+        min_free_inodes=_amount(typed, "min-free-inodes"),
+        min_available_memory=_amount(typed, "min-available-memory"),
+    )
+    _check_alike(limits)
+    return limits
+
+
+def _min_free(text: str, what: str, *, force: bool) -> Amount:
+    amount = _amount({what: text}, what)
+    if amount.percent is not None and amount.percent >= _HALF_PERCENT and not force:
+        raise ConfigError(
+            f"{what}: {text!r} would keep {amount.percent:g} % of the disk *free*, not used.",
+            hint=f"To fill it up to {amount.percent:g} % write {100 - amount.percent:g}%; else add --force.",
+        )
+    return amount
+
+
+def _amount(texts: Mapping[str, str], name: str) -> Amount:
+    text = _short(texts[name], name)
+    return _OFF if text.lower() == "off" else parse_amount(text, name)
+
+
+def _resume_after(text: str) -> float:
+    seconds = parse_duration(_short(text, "resume-after"), "resume-after")
+    if seconds > _LONGEST_RESUME_AFTER_S:
+        raise ConfigError(f"resume-after: {text!r} is more than a day.")
+    return seconds
+
+
+def _short(text: str, what: str) -> str:
+    if len(text) > _LONGEST_TEXT:
+        raise ConfigError(f"{what}: {text[:20]!r}.. has {len(text)} characters; that is no limit.")
+    return text
+
+
+def _check_alike(limits: Limits) -> None:
+    """Refuse a wrong order among limits of one unit before any mount is known."""
+    suspend = limits.suspend_free if limits.suspends else None
+    pairs = (
+        ("suspend-free", suspend, "min-free", limits.min_free),
+        ("min-free", limits.min_free, "resume-free", limits.resume_free),
+    )
+    for low_name, low, high_name, high in pairs:
+        if low is None or high is None or (low.percent is None) != (high.percent is None):
+            continue
+        if low.of(_PROBE) >= high.of(_PROBE):
+            raise ConfigError(f"{low_name} ({low}) must be below {high_name} ({high}).")
+
+
+def _disorder(where: str, low_name: str, low: int, high_name: str, high: int) -> ConfigError:
+    return ConfigError(
+        f"{where} {low_name} is {human_size(low)} ({low} bytes) and {high_name} {human_size(high)} ({high} bytes).",
+        hint="The order is suspend-free < min-free < resume-free.",
+    )

@@ -1,0 +1,73 @@
+"""Live limits laid over the options: a live value beats a flag, nonsense changes nothing. Rules only.
+
+All live fields are taken or refused together. Two limits that belong together may thus be set one after the
+other: the first, out of order for a moment, is refused and said; with the second both come into force.
+"""
+
+from collections.abc import Callable, Mapping
+
+from pcapdj.disk.gate import Override
+from pcapdj.disk.limits import Limits, parse_limits
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.names import quoted
+
+OVERRIDE_FIELD = "gate"
+
+
+class LiveLimits:
+    """The limits in force, the operator's override, and why the last live value was refused.
+
+    Args:
+        flags: the options as typed, by the names of `limits.DEFAULTS`.
+        force: take a min-free of 50 % and more.
+
+    Raises:
+        ConfigError: the options make no sense.
+    """
+
+    def __init__(self, flags: Mapping[str, str], *, force: bool = False) -> None:
+        self._flags = dict(flags)
+        self._force = force
+        self._seen: dict[str, str] = {}
+        self.in_force = parse_limits(flags, force=force)
+        self.override = Override.AUTO
+        self.refused = ""
+
+    @property
+    def live(self) -> dict[str, str]:
+        """The live fields as last seen, in force or refused."""
+        return dict(self._seen)
+
+    def lay(self, fields: Mapping[str, str], check: Callable[[Limits], None]) -> bool:
+        """Take the live fields if they make sense; report whether they differ from those seen before.
+
+        Args:
+            fields: all of them, as typed; a field that is gone gives way to its flag again.
+            check: raises ConfigError for limits that do not fit the mounts that are there.
+        """
+        if fields == self._seen:
+            return False
+        self._seen = dict(fields)
+        complaints = [each for each in (self._lay_limits(fields, check), self._lay_override(fields)) if each]
+        self.refused = " ".join(complaints)
+        return True
+
+    def _lay_limits(self, fields: Mapping[str, str], check: Callable[[Limits], None]) -> str:
+        typed = {name: text for name, text in fields.items() if name != OVERRIDE_FIELD and text}
+        try:
+            limits = parse_limits({**self._flags, **typed}, force=self._force)
+            check(limits)
+        except ConfigError as exc:
+            return f"{exc} The limits stay as they were."
+        self.in_force = limits
+        return ""
+
+    def _lay_override(self, fields: Mapping[str, str]) -> str:
+        word = fields.get(OVERRIDE_FIELD, "") or Override.AUTO.value
+        try:
+            self.override = Override(word)
+        except ValueError:
+            return (
+                f"gate: {quoted(word[:20])} is none of open, hold and auto; it stays {self.override.value}."
+            )
+        return ""
