@@ -1,7 +1,7 @@
 """What the gate's limits mean: from the texts people type to bytes on one mount. Rules only.
 
-Everything is *free* space, never used space: what an unprivileged user may still write (f_bavail), against the
-whole filesystem. `df` shows shares of what is writable and may differ from ours by the root reserve.
+Everything is *free* space, never used space: what an unprivileged user may still write (f_bavail), against
+the whole filesystem. `df` shows shares of what is writable and may differ from ours by the root reserve.
 
 An order suspend < min < resume is enforced on what was typed. A default that is derived from min-free bends
 to it instead, so that nobody has to set three numbers to change one. A path with a MIN_FREE of its own takes
@@ -204,6 +204,7 @@ def _check_alike(limits: Limits) -> None:
 
 def _disorder(where: str, low_name: str, low: int, high_name: str, high: int) -> ConfigError:
     return ConfigError(
-        f"{where} {low_name} is {human_size(low)} ({low} bytes) and {high_name} {human_size(high)} ({high} bytes).",
+        f"{where} {low_name} is {human_size(low)} ({low} bytes)"
+        f" and {high_name} is {human_size(high)} ({high} bytes).",
         hint="The order is suspend-free < min-free < resume-free.",
     )

@@ -94,7 +94,7 @@ def check_order(measured: Measured, limits: Limits) -> None:
 
 
 def readings(measured: Measured, limits: Limits) -> list[Reading]:
-    """Return what the gate reads: per filesystem its space and inodes, each failure, and memory if limited."""
+    """Return what the gate reads: space and inodes per filesystem, failures, and memory if limited."""
     found = [reading for mount in mounts(measured) for reading in _of_mount(mount, limits)]
     found += [
         _failed(watch.path, failure.reason, limits)

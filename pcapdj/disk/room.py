@@ -35,7 +35,7 @@ class Spot:
     """
 
     def __init__(self, watch: Watch) -> None:
-        self._path = Path(watch.path)
+        self._path = Path(watch.path).absolute()
         self._or_parent = watch.or_parent
         self._was_mount = False
 
@@ -52,11 +52,10 @@ class Spot:
         """Return where to measure: the path, or before it was first seen perhaps a parent of it."""
         if not self._or_parent:
             return self._path
-        absolute = self._path.absolute()
-        if absolute.exists():
+        if self._path.exists():
             self._or_parent = False
-            return absolute
-        return next((parent for parent in absolute.parents if parent.exists()), Path("/"))
+            return self._path
+        return next((parent for parent in self._path.parents if parent.exists()), Path("/"))
 
     def _measured(self, place: Path) -> Sample | Failure:
         device = place.stat().st_dev

@@ -1,0 +1,126 @@
+"""The controller's side of Redis: what is asked for, the operator's live limits, the gate's state.
+
+Everything written here is an absolute value or an idempotent script, so that it may be repeated after a lost
+reply, and a second controller does no harm.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal, cast
+
+from pcapdj.runtime.names import NAME_LIMIT_BYTES
+from pcapdj.store.client import Store
+from pcapdj.store.transfer import as_bytes
+
+ASKED_LIMIT = 100  # names per look; a flood of announcements is answered in portions
+_DISPATCHERS_LIMIT = 100  # of those who may be feeding; one that is busy is enough to know
+_FIELDS_LIMIT = 50  # of PCAPDJ_CONTROL; there are seven that mean something
+_TEXT_LIMIT = 1000  # characters of a live value; longer ones are refused anyway
+SUSPENDER: Final = "gate"  # our member of PCAPDJ_SUSPEND; that of others is never touched
+
+Hash = dict[bytes, bytes]
+Form = Literal["string", "set"]
+
+
+class Granted(Enum):
+    """What became of a grant."""
+
+    YES = 1
+    NOT_ASKED = 0  # nobody asks for it any more
+    OCCUPIED = -1  # AUTH holds another name that is still asked for: try again
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the controller has to know at each look.
+
+    Args:
+        asked: names that may be granted, oldest first.
+        nonsense: what stood among them and can be no name: empty, or longer than a path may be.
+        control: the live fields as typed.
+        is_busy: something is asked for, or a dispatcher has a file.
+    """
+
+    asked: tuple[bytes, ...]
+    nonsense: tuple[bytes, ...]
+    control: Mapping[str, str]
+    is_busy: bool
+
+
+class Grants:
+    """Reads what is asked, grants, and publishes the gate.
+
+    Args:
+        store: the lane.
+        form: how a new authorization is written.
+    """
+
+    def __init__(self, store: Store, form: Form = "string") -> None:
+        self._store = store
+        self._keys: Final = store.keys
+        self._form = form
+
+    def look(self) -> News:
+        """Return what is asked for and what the operator wants."""
+        names, fields, dispatchers = self._store.call(self._read)
+        asked = tuple(name for name in names if 0 < len(name) <= NAME_LIMIT_BYTES)
+        nonsense = tuple(name for name in names if name not in asked)
+        return News(asked, nonsense, _control(fields), bool(names) or self._is_feeding(dispatchers))
+
+    def grant(self, name: bytes) -> Granted:
+        """Authorize a file that is asked for; the script wakes its dispatcher."""
+        keys = self._keys
+        places = [keys.next, keys.auth, keys.dispatchers, keys.bell]
+        return Granted(self._store.run("grant", places, [name, self._form, keys.current_prefix]))
+
+    def drop(self, nonsense: bytes) -> None:
+        """Take what can be no name off the list of what is asked for."""
+        self._store.call(lambda client: client.lrem(self._keys.next, 0, nonsense))  # type: ignore[arg-type]  # bytes
+
+    def control(self) -> Mapping[str, str]:
+        """Return the operator's live fields alone."""
+        return _control(self._store.call(lambda client: cast("Hash", client.hgetall(self._keys.control))))
+
+    def published(self) -> dict[str, str]:
+        """Return the gate's fields as last published; empty if there are none."""
+        fields = self._store.call(lambda client: cast("Hash", client.hgetall(self._keys.gate)))
+        return {_text(name): value.decode("utf-8", "surrogateescape") for name, value in fields.items()}
+
+    def publish(self, fields: Mapping[str, str | float], *, suspended: bool, news: str = "") -> None:
+        """Write the gate's fields and our part of the suspension at once.
+
+        Args:
+            fields: all of the gate's, absolute values.
+            suspended: whether `gate` belongs in PCAPDJ_SUSPEND; no other member is touched.
+            news: a word to ring the bell with, if this is a transition.
+        """
+        self._store.call(lambda client: self._write(client, fields, suspended=suspended, news=news))
+
+    def _read(self, client: Any) -> Any:
+        with client.pipeline(transaction=False) as batch:
+            batch.lrange(self._keys.next, 0, ASKED_LIMIT - 1)
+            batch.hgetall(self._keys.control)
+            batch.srandmember(self._keys.dispatchers, _DISPATCHERS_LIMIT)
+            return batch.execute()
+
+    def _is_feeding(self, dispatchers: list[bytes]) -> bool:
+        places = [as_bytes(self._keys.current_prefix) + each for each in dispatchers]
+        return bool(places) and bool(self._store.call(lambda client: client.exists(*places)))
+
+    def _write(self, client: Any, fields: Mapping[str, str | float], *, suspended: bool, news: str) -> None:
+        with client.pipeline(transaction=True) as batch:
+            batch.hset(self._keys.gate, mapping={name: as_bytes(value) for name, value in fields.items()})
+            change = batch.sadd if suspended else batch.srem
+            change(self._keys.suspend, SUSPENDER)
+            if news:
+                batch.publish(self._keys.bell, news)
+            batch.execute()
+
+
+def _control(fields: Hash) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in list(fields.items())[:_FIELDS_LIMIT]}
+
+
+def _text(value: bytes) -> str:
+    return value[:_TEXT_LIMIT].decode("utf-8", "backslashreplace")
