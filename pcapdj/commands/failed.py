@@ -1,0 +1,67 @@
+"""`pcapdj failed`: which files could not be fed whole, and why; and feeding them again."""
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.names import quoted, to_name
+from pcapdj.store.board import Failure, read_failures
+from pcapdj.store.operate import requeue_failure
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+
+app = new_app()
+
+
+@app.command()
+def failed(  # noqa: PLR0913 - typer makes options of arguments
+    names: Annotated[list[str] | None, typer.Argument(help="only these files", metavar="[NAME..]")] = None,
+    *,
+    retry: Annotated[bool, typer.Option("--retry", help="queue them again")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="the entries as JSON lines")] = False,
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+) -> None:
+    """List the files that failed, the reason, and what of them was delivered."""
+    store = open_store(redis_url, redis_password_file, lane, patient=False)
+    chosen = _chosen(read_failures(store), names or [])
+    if retry:
+        moved = [failure for failure in chosen if requeue_failure(store, failure)]
+        typer.echo(f"{len(moved)} of {len(chosen)} queued again.")
+        if len(moved) < len(chosen):
+            raise PcapdjError(f"{len(chosen) - len(moved)} failed files could not be queued again.")
+        return
+    for failure in chosen:
+        typer.echo(_as_json(failure) if as_json else _sentence(failure))
+
+
+def _chosen(failures: Sequence[Failure], names: Sequence[str]) -> list[Failure]:
+    """Return the failures of these names, all for none; a name without one is an error."""
+    wanted = {to_name(os.path.abspath(name)): name for name in names}  # noqa: PTH100 - names with `..` stay text
+    wanted |= {to_name(name): name for name in names}
+    chosen = [failure for failure in failures if not names or failure.name in wanted]
+    found = {wanted[failure.name] for failure in chosen if failure.name in wanted}
+    if missing := [name for name in names if name not in found]:
+        raise PcapdjError(f"{', '.join(quoted(name) for name in missing)} is not among the failed files.")
+    return chosen
+
+
+def _as_json(failure: Failure) -> str:
+    return json.dumps(failure.fields or {"reason": failure.reason})
+
+
+def _sentence(failure: Failure) -> str:
+    name = "?" if failure.name is None else quoted(failure.name)
+    details = [
+        f"{word} {failure.fields[field]}"
+        for field, word in (("offset", "at byte"), ("packets", "packets delivered:"), ("attempt", "attempt"))
+        if isinstance(failure.fields.get(field), int)
+    ]
+    shown = f" ({', '.join(details)})" if details else ""
+    return f"{name}: {printable_sentence(failure.reason)}{shown}"

@@ -1,0 +1,27 @@
+"""`pcapdj finish`: ask for the end of the stream, so that the analyzer writes its last records."""
+
+from typing import Annotated
+
+import typer
+
+from pcapdj.runtime.command import new_app
+from pcapdj.store import operate
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+
+app = new_app()
+
+
+@app.command()
+def finish(
+    *,
+    now: Annotated[
+        bool, typer.Option("--now", help="after the current file, whatever is still queued")
+    ] = False,
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+) -> None:
+    """End the stream when nothing is queued or current; files that come later begin a new one."""
+    operate.finish(open_store(redis_url, redis_password_file, lane, patient=False), "now" if now else "empty")
+    when = "after the current file" if now else "as soon as nothing is queued or current"
+    typer.echo(f"The stream ends {when}; files that come later begin a new one.")

@@ -1,0 +1,51 @@
+"""`pcapdj init`: a folder for the service, ready for supervisord."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.service import CONF, configuration, lay_out
+
+app = new_app()
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="made if missing; one per sensor", metavar="DIR")],
+    *,
+    preset: Annotated[
+        str,
+        typer.Option(help="the analyzer; else suricata-extract where Suricata is installed, else summary"),
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help=f"replace a {CONF} that is there")] = False,
+) -> None:
+    """Lay out DIR: supervisord.conf, inbox (captures go there), out (results), var (sockets, logs, queue)."""
+    chosen = preset or ("suricata-extract" if shutil.which("suricata") else "summary")
+    interpreter = Path(sys.executable)
+    lay_out(folder, configuration(interpreter=interpreter, preset=chosen), force=force)
+    for line in _next_steps(folder.absolute(), chosen, interpreter.parent):
+        typer.echo(line)
+
+
+def _next_steps(folder: Path, preset: str, programs: Path) -> list[str]:
+    """Return what to tell the operator; commands can be pasted into a shell."""
+    supervisord, supervisorctl, pcapdj = (
+        shlex.quote(str(programs / name)) if (programs / name).exists() else name
+        for name in ("supervisord", "supervisorctl", "pcapdj")
+    )
+    why = "" if preset != "summary" else " (our own small one; Suricata is not installed)"
+    lines = [
+        f"{folder} is laid out; its analyzer preset is {preset}{why}. Next:",
+        f"  cd {shlex.quote(str(folder))}",
+        f"  {supervisord} -c {CONF}",
+        f"  {supervisorctl} -c {CONF} status",
+        "  mv CAPTURES.. inbox/",
+        f"  {pcapdj} status --watch",
+    ]
+    return [printable_sentence(line) for line in lines]

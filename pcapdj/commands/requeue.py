@@ -1,0 +1,47 @@
+"""`pcapdj requeue`: feed files again that were processed or failed."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.names import quoted, to_name
+from pcapdj.store import operate
+from pcapdj.store.client import Store
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+
+app = new_app()
+
+
+@app.command()
+def requeue(
+    names: Annotated[list[str] | None, typer.Argument(help="the files", metavar="NAME..")] = None,
+    *,
+    stream: Annotated[
+        str, typer.Option("--stream", help="the processed files of this stream, when its analyzer died")
+    ] = "",
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+) -> None:
+    """Queue files again; they go to the end of the queue and are authorized anew."""
+    if bool(names) == bool(stream):
+        raise ConfigError("Name files, or a stream with --stream; one of the two.")
+    store = open_store(redis_url, redis_password_file, lane, patient=False)
+    wanted = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
+    missing = [name for name in wanted if not _requeue(store, name)]
+    typer.echo(f"{len(wanted) - len(missing)} of {len(wanted)} queued again.")
+    if missing:
+        raise PcapdjError(
+            f"{', '.join(quoted(name) for name in missing[:10])}: not among the processed or failed files."
+        )
+
+
+def _requeue(store: Store, name: bytes) -> bool:
+    """Queue the file again under the name given, else under its absolute path."""
+    if operate.requeue(store, name):
+        return True
+    absolute = os.path.abspath(name)  # noqa: PTH100 - of bytes
+    return absolute != name and operate.requeue(store, absolute)

@@ -1,0 +1,29 @@
+"""`pcapdj resume`: withdraw the operator's suspension, and say who else still suspends."""
+
+import typer
+
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.names import printable
+from pcapdj.store import operate
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+
+app = new_app()
+
+
+@app.command()
+def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
+    """Go on feeding after `suspend`; suspensions by the gate or by SIGUSR1 stay."""
+    removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, patient=False))
+    typer.echo("Resumed." if removed else "The operator had not suspended it.")
+    if others:
+        typer.echo(f"Still suspended by {', '.join(printable(each) for each in others)}.{_way_out(others)}")
+
+
+def _way_out(members: list[str]) -> str:
+    """Return who ends these suspensions."""
+    hints = []
+    if "gate" in members:
+        hints.append(" The gate resumes when the disk has room, or by 'pcapdj gate open'.")
+    if any(member.startswith("usr1:") for member in members):
+        hints.append(" A dispatcher resumes on SIGUSR1.")
+    return "".join(hints)

@@ -1,0 +1,22 @@
+"""`pcapdj sample`: captures to try pcapdj with."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.names import quoted
+from pcapdj.summary.sample import write_sample
+
+app = new_app()
+
+
+@app.command()
+def sample(folder: Annotated[Path, typer.Argument(help="made if missing", metavar="DIR")]) -> None:
+    """Write five rotated captures that cut one HTTP download, and the sha256 it has when whole."""
+    captures = write_sample(folder)
+    typer.echo(f"{len(captures)} captures are in {quoted(str(folder))}.")
+    typer.echo(printable_sentence(f"Next: pcapdj run {shlex.quote(str(folder))}"))

@@ -1,0 +1,208 @@
+"""A lane's board as labelled lines for one screen. Rules only.
+
+The board is the mapping that `status --json` prints; any part of it may be missing or nonsense (a role died
+while writing, a foreign program wrote the key), and the line then says less.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from pcapdj.runtime.amounts import human_size
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.names import printable, quoted
+
+_BAR_WIDTH: Final = 24
+_DURATIONS: Final = ((86400, "d"), (3600, "h"), (60, "min"))
+Fields = Mapping[str, Any]
+
+
+class Tone(Enum):
+    """How a line is to be taken."""
+
+    PLAIN = ""
+    GOOD = "green"
+    ATTENTION = "yellow"
+    BAD = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: its label (empty: it goes on from the line above), its text, its tone."""
+
+    label: str
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+def board_lines(
+    board: Fields, failures: Sequence[Fields], now_s: float, rates: Mapping[str, float] | None = None
+) -> list[Line]:
+    """Return what `status` shows.
+
+    Args:
+        board: as `status --json` prints it.
+        failures: the last failed files: name (printable or not), reason.
+        now_s: seconds since the epoch.
+        rates: bytes per second by dispatcher, where known.
+    """
+    return [
+        Line("Files", _counts(board), Tone.PLAIN),
+        *_gate_lines(board.get("gate"), now_s),
+        *_suspension_lines(board.get("suspended")),
+        *_consumer_lines(board.get("consumer")),
+        *_dispatcher_lines(board, rates or {}),
+        *_failure_lines(failures),
+    ]
+
+
+def rates_between(before: Fields, after: Fields) -> dict[str, float]:
+    """Return bytes per second by dispatcher between two boards; only where both were in the same file."""
+    earlier = {each.get("id"): each for each in before.get("dispatchers", ())}
+    rates: dict[str, float] = {}
+    for each in after.get("dispatchers", ()):
+        old = earlier.get(each.get("id"), {})
+        elapsed_s = _number(each, "heartbeat_s") - _number(old, "heartbeat_s")
+        done = _number(each, "done_bytes") - _number(old, "done_bytes")
+        if each.get("name") and old.get("name") == each["name"] and elapsed_s > 0 and done >= 0:
+            rates[str(each.get("id"))] = done / elapsed_s
+    return rates
+
+
+def duration(seconds: float) -> str:
+    """Return a span as people say it: `12 s`, `5 min`, `2 h`, `3 d`."""
+    for unit_s, unit in _DURATIONS:
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def _counts(board: Fields) -> str:
+    current = len(board.get("current") or ())
+    return (
+        f"{_count(board, 'queued')} queued, {current} current,"
+        f" {_count(board, 'processed')} processed, {_count(board, 'failed')} failed"
+    )
+
+
+def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
+    if not gate:
+        yield Line("Gate", "no controller has spoken yet", Tone.ATTENTION)
+        return
+    state = str(gate.get("state", "unknown"))
+    tone = {"open": Tone.GOOD, "suspended": Tone.BAD}.get(state, Tone.ATTENTION)
+    since = f" for {duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
+    yield Line("Gate", f"{printable(state)}{since}{_reason(gate)}", tone)
+    if "free_bytes" in gate:
+        yield Line("", _room(gate))
+    if gate.get("refused"):
+        yield Line("", f"refused: {printable_sentence(str(gate['refused']))}", Tone.ATTENTION)
+    if gate.get("stale"):
+        yield Line("", f"the controller is silent{_age(gate)}", Tone.BAD)
+
+
+def _room(gate: Fields) -> str:
+    where = f" at {quoted(str(gate['path']))}" if gate.get("path") else ""
+    return (
+        f"{human_size(_number(gate, 'free_bytes'))} free, {human_size(_number(gate, 'needed_bytes'))}"
+        f" needed{where}"
+    )
+
+
+def _suspension_lines(members: Sequence[object] | None) -> Iterator[Line]:
+    if members:
+        yield Line("Suspended", f"by {', '.join(printable(str(each)) for each in members)}", Tone.ATTENTION)
+
+
+def _consumer_lines(consumer: Fields | None) -> Iterator[Line]:
+    if not consumer:
+        yield Line("Analyzer", "no launcher has spoken yet")
+        return
+    state = str(consumer.get("state", "unknown"))
+    details = [
+        f"{word} {printable(str(consumer[field]))}"
+        for field, word in (("stream", "stream"), ("pid", "pid"), ("last_exit", "the last one"))
+        if consumer.get(field)
+    ]
+    if _number(consumer, "restarts"):
+        details.append(f"{_count(consumer, 'restarts')} restarts")
+    tone = Tone.BAD if state == "failing" else Tone.PLAIN
+    yield Line("Analyzer", ", ".join([printable(state), *details]) + _reason(consumer), tone)
+    for field, word in (("command", "runs"), ("logdir", "writes to")):
+        if consumer.get(field):
+            yield Line("", f"{word} {printable(str(consumer[field]))}")
+    if consumer.get("stale"):
+        yield Line("", f"the launcher is silent{_age(consumer)}", Tone.BAD)
+
+
+def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Line]:
+    dispatchers = board.get("dispatchers") or ()
+    taken = {each.get("dispatcher"): each for each in board.get("current") or ()}
+    if not dispatchers:
+        yield Line("Dispatcher", "none has spoken yet")
+    for each in dispatchers:
+        state = printable(str(each.get("state", "unknown")))
+        waiting = _after(", waiting for ", each.get("waiting_for"))
+        heard = f"silent{_age(each)}" if each.get("stale") else f"heard{_age(each)} ago"
+        tone = Tone.ATTENTION if each.get("stale") else Tone.PLAIN
+        yield Line("Dispatcher", f"{printable(str(each.get('id')))}: {state}{waiting}, {heard}", tone)
+        if current := taken.get(each.get("id")):
+            yield from _file_lines(current, each, rates.get(str(each.get("id"))))
+
+
+def _file_lines(current: Fields, statistics: Fields, rate: float | None) -> Iterator[Line]:
+    attempt = f", attempt {_count(current, 'attempt')}" if _number(current, "attempt") > 1 else ""
+    state = printable(str(current.get("state", "")))
+    yield Line("", f"{quoted(str(current.get('name', '')))} ({state}{attempt})")
+    total = _number(statistics, "total_bytes")
+    if statistics.get("name") == current.get("name") and total > 0:
+        yield Line("", progress(_number(statistics, "done_bytes"), total, rate))
+
+
+def progress(done_bytes: float, total_bytes: float, rate: float | None = None) -> str:
+    """Return a bar, the share, the sizes, and the rate where it is known.
+
+    Args:
+        done_bytes: of one file.
+        total_bytes: of the same file, above 0.
+        rate: bytes per second.
+    """
+    share = min(1.0, max(0.0, done_bytes / total_bytes))
+    bar = "#" * int(share * _BAR_WIDTH)
+    speed = f", {human_size(rate)}/s" if rate is not None else ""
+    return (
+        f"[{bar:.<{_BAR_WIDTH}}] {share:.0%} of {human_size(total_bytes)},"
+        f" {human_size(done_bytes)} done{speed}"
+    )
+
+
+def _failure_lines(failures: Sequence[Fields]) -> Iterator[Line]:
+    label = "Failed last"
+    for failure in failures:
+        name = quoted(str(failure.get("name", "?")))
+        yield Line(label, f"{name}: {printable_sentence(str(failure.get('reason', '')))}", Tone.BAD)
+        label = ""
+
+
+def _reason(fields: Fields) -> str:
+    return _after(": ", fields.get("reason"))
+
+
+def _after(lead: str, sentence: object) -> str:
+    return f"{lead}{printable_sentence(str(sentence))}" if sentence else ""
+
+
+def _age(fields: Fields) -> str:
+    age_s = fields.get("heartbeat_age_s")
+    return f" {duration(age_s)}" if isinstance(age_s, int | float) else " since ever"
+
+
+def _number(fields: Fields, name: str) -> float:
+    value = fields.get(name)
+    return value if isinstance(value, int | float) else 0
+
+
+def _count(fields: Fields, name: str) -> str:
+    value = fields.get(name)
+    return str(value) if isinstance(value, int) else "?"
