@@ -17,7 +17,16 @@ _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\Z")
 
 
 class FramingError(ValueError):
-    """The chunk framing is broken; where the body ends can no longer be known."""
+    """The chunk framing is broken; where the body ends can no longer be known.
+
+    Args:
+        message: what is wrong.
+        content: the bytes fed last that still belong to the body.
+    """
+
+    def __init__(self, message: str, content: list[bytes]) -> None:
+        super().__init__(message)
+        self.content = content
 
 
 class Body(Protocol):
@@ -127,11 +136,12 @@ class ChunkedBody:
             newline = data.find(b"\n", at)
             self._line += data[at:] if newline < 0 else data[at:newline]
             if len(self._line) > LINE_LIMIT_BYTES:
-                raise FramingError("a chunk's size line does not end")
+                raise FramingError("a chunk's size line does not end", content)
             if newline < 0:
                 return content, None
             at = newline + 1
-            self._end_line()
+            if not self._end_line():
+                raise FramingError("a chunk's size is no number", content)
             if self.is_done:
                 return content, data[at:]
         return content, None
@@ -147,7 +157,8 @@ class ChunkedBody:
         """Return that the last chunk never came."""
         return "" if self.is_done else "ended before its last chunk"
 
-    def _end_line(self) -> None:
+    def _end_line(self) -> bool:
+        """Take the line as what must stand here; report whether it could be."""
         line, self._line = self._line, b""
         is_blank = not line.rstrip(b"\r")
         if self._in_trailer:
@@ -155,9 +166,10 @@ class ChunkedBody:
         elif not is_blank:  # a blank one is the end of line behind a chunk's content
             size = _CHUNK_SIZE.match(line)
             if size is None:
-                raise FramingError("a chunk's size is no number")
+                return False
             self._remaining = int(size[1], 16)
             self._in_trailer = self._remaining == 0
+        return True
 
 
 def body_of(framing: Framing) -> Body:

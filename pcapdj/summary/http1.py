@@ -208,6 +208,8 @@ class Conversation:
         try:
             content, rest = lane.body.feed(data)
         except FramingError as exc:
+            if lane.transfer:
+                lane.transfer.add(exc.content, time_ns)
             self._finish(lane, str(exc))
             lane.lose()
             return None

@@ -1,0 +1,176 @@
+"""The summary analyzer as a process on a real named pipe."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from summary_frames import exchange, header, record, stream
+
+import pcapdj
+from pcapdj.summary.report import read_objects, read_totals
+from pcapdj.summary.results import Ended
+
+CHECKOUT = Path(pcapdj.__file__).parents[1]
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+SOUND = stream(*exchange(b"GET / HTTP/1.1\r\n\r\n", ANSWER))
+
+
+@contextmanager
+def analyzer(source: Path, logdir: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run the analyzer for the block; it is killed if it outlives it."""
+    command = [sys.executable, "-m", "pcapdj.summary", str(source), str(logdir)]
+    process = subprocess.Popen(
+        command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finished(source: Path, logdir: Path) -> tuple[int, str, str]:
+    """Return exit code, stdout and stderr of the analyzer on a file."""
+    with analyzer(source, logdir) as process:
+        out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def opened_by_reader(pipe: Path) -> int:
+    """Return the pipe's write end as soon as somebody reads it, as the launcher does."""
+    descriptors: list[int] = []
+
+    def try_open() -> bool:
+        try:
+            descriptors.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            return False
+        return True
+
+    wait_until(try_open, "the analyzer to open the pipe")
+    os.set_blocking(descriptors[0], True)
+    return descriptors[0]
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """Return a named pipe without reader and writer."""
+    path = tmp_path / "stream.pcap"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_stream_through_a_pipe_is_summed_up(pipe: Path, tmp_path: Path) -> None:
+    """Bytes that come in small pieces, with pauses of the writer, end in the three files and a table."""
+    with analyzer(pipe, tmp_path / "logs") as process:
+        with open(opened_by_reader(pipe), "wb", buffering=0) as writer:
+            writer.writelines(SOUND[at : at + 100] for at in range(0, len(SOUND), 100))
+        out, err = process.communicate(timeout=30)
+
+    totals = read_totals(tmp_path / "logs")
+    assert (process.returncode, err) == (0, "")
+    assert totals is not None
+    assert (totals.packets, totals.complete_objects, totals.ended) == (6, 1, Ended.CLEAN)
+    assert [each.size_bytes for each in read_objects(tmp_path / "logs")] == [3]
+    assert "stream        clean" in out
+
+
+@pytest.mark.parametrize("data", [b"", header()])
+def test_a_stream_without_records_ends_well(pipe: Path, tmp_path: Path, data: bytes) -> None:
+    """A writer that has nothing to say is no fault."""
+    with analyzer(pipe, tmp_path / "logs") as process:
+        descriptor = opened_by_reader(pipe)
+        os.write(descriptor, data)
+        os.close(descriptor)
+        process.communicate(timeout=30)
+
+    totals = read_totals(tmp_path / "logs")
+    assert process.returncode == 0
+    assert totals is not None
+    assert (totals.packets, totals.ended) == (0, Ended.CLEAN)
+
+
+@pytest.mark.parametrize("has_writer", [False, True])
+def test_sigterm_reports_what_was_read(pipe: Path, tmp_path: Path, *, has_writer: bool) -> None:
+    """A stop signal ends the waiting, for bytes as for a writer, and the files are written."""
+    with analyzer(pipe, tmp_path / "logs") as process:
+        descriptor = opened_by_reader(pipe)
+        if has_writer:
+            os.write(descriptor, SOUND)
+        wait_until((tmp_path / "logs" / "flows.jsonl").exists, "the analyzer to be ready")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        os.close(descriptor)
+
+    totals = read_totals(tmp_path / "logs")
+    assert process.returncode == 0
+    assert totals is not None
+    assert totals.ended is Ended.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "packets"),
+    [
+        (SOUND[:-1], "into a record", 5),
+        (SOUND + b"\xff" * 16, "captured bytes", 6),
+        (b"no capture at all, only text", "not a capture stream", 0),
+    ],
+)
+def test_a_torn_stream_is_one_sentence(tmp_path: Path, data: bytes, said: str, packets: int) -> None:
+    """Exit 1, a sentence that names the fault, and the results until then."""
+    source = tmp_path / "torn.pcap"
+    source.write_bytes(data)
+
+    code, _, err = finished(source, tmp_path / "logs")
+
+    totals = read_totals(tmp_path / "logs")
+    assert code == 1
+    assert said in err
+    assert err.count("\n") == 1
+    assert totals is not None
+    assert (totals.packets, totals.ended) == (packets, Ended.TORN)
+
+
+def test_a_source_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
+    """No pipe, no traceback."""
+    code, _, err = finished(tmp_path / "missing", tmp_path / "logs")
+
+    assert (code, err.count("\n")) == (73, 1)
+
+
+def test_a_folder_as_source_is_one_sentence(tmp_path: Path) -> None:
+    """A folder can be opened, but not read."""
+    code, _, err = finished(tmp_path, tmp_path / "logs")
+
+    assert (code, err.count("\n")) == (1, 1)
+
+
+def test_a_full_disk_is_no_success(tmp_path: Path) -> None:
+    """An analyzer that could not write its results must not end as if it had."""
+    source = tmp_path / "sound.pcap"
+    source.write_bytes(SOUND)
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "objects.jsonl").symlink_to("/dev/full")
+
+    code, _, err = finished(source, logs)
+
+    assert (code, err.count("\n")) == (1, 1)
+    assert read_totals(logs) is None
+
+
+def test_other_link_types_and_garbage_do_not_end_it(tmp_path: Path) -> None:
+    """Packets that nobody understands are counted to the end."""
+    source = tmp_path / "garbage.pcap"
+    source.write_bytes(header(147) + record(b"\xff" * 100) * 50)
+
+    code, out, _ = finished(source, tmp_path / "logs")
+
+    assert code == 0
+    assert "undecodable   50" in out

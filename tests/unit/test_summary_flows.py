@@ -1,0 +1,182 @@
+"""The flow table and the analysis of a whole stream."""
+
+import hashlib
+
+import pytest
+from summary_frames import ACK, FIN, RST, SYN, exchange, stream, tcp_frame
+
+from pcapdj.summary.analysis import Analysis
+from pcapdj.summary.flows import Limits
+from pcapdj.summary.results import Ended, FlowSummary, HttpObject, Totals
+
+GET = b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\n"
+
+
+def analyzed(data: bytes, limits: Limits | None = None) -> tuple[Totals, list[FlowSummary], list[HttpObject]]:
+    """Return all that the analysis finds in a stream."""
+    analysis = Analysis(limits)
+    analysis.feed(data)
+    totals = analysis.finish(Ended.CLEAN)
+    return (totals, *analysis.take())
+
+
+def test_one_connection_is_one_flow_with_its_object() -> None:
+    """Both directions are counted together, and the object knows client and server."""
+    frames = exchange(GET, OK + b"abcdef")
+
+    totals, (flow,), (found,) = analyzed(stream(*frames))
+
+    assert (flow.source, flow.destination_port, flow.protocol, flow.packets) == ("192.0.2.1", 80, "tcp", 6)
+    assert (flow.bytes, flow.end) == (sum(map(len, frames)), "closed")
+    assert (flow.first_time, flow.last_time) == (
+        "1970-01-01T00:00:01.000000000Z",
+        "1970-01-01T00:00:06.000000000Z",
+    )
+    assert (found.client, found.client_port, found.server, found.server_port) == (
+        "192.0.2.1",
+        4000,
+        "198.51.100.2",
+        80,
+    )
+    assert (found.method, found.host, found.uri, found.status) == ("GET", "a.example", "/x", 200)
+    assert (found.complete, found.size_bytes, found.content_type) == (True, 6, "text/plain")
+    assert found.sha256 == hashlib.sha256(b"abcdef").hexdigest()
+    assert (totals.packets, totals.flows, totals.objects, totals.complete_objects) == (6, 1, 1, 1)
+
+
+def test_client_and_server_do_not_depend_on_who_was_seen_first() -> None:
+    """A capture that begins with the server's packet still tells who answered."""
+    frames = exchange(GET, OK + b"abcdef")[1:]
+
+    _, _, (found,) = analyzed(stream(*frames))
+
+    assert (found.client, found.server) == ("192.0.2.1", "198.51.100.2")
+
+
+def test_a_reset_ends_the_object() -> None:
+    """What came until then is reported with the reason."""
+    frames = [*exchange(GET, OK + b"abc")[:4], tcp_frame(to_server=True, seq=500, flags=RST)]
+
+    _, (flow,), (found,) = analyzed(stream(*frames))
+
+    assert flow.end == "reset"
+    assert found.reason == "connection reset; ended 3 bytes before its Content-Length of 6"
+
+
+def test_the_end_of_the_stream_ends_everything() -> None:
+    """A transfer cut by the end is reported incomplete."""
+    totals, (flow,), (found,) = analyzed(stream(*exchange(GET, OK + b"abc")[:4]))
+
+    assert (flow.end, found.complete, totals.complete_objects) == ("end of stream", False, 0)
+    assert found.reason.startswith("end of stream")
+
+
+def test_a_reused_port_is_a_new_flow() -> None:
+    """After the end, or with another sequence number, a SYN begins another connection."""
+    frames = exchange(GET, OK + b"abcdef")
+    again = tcp_frame(to_server=True, seq=77_000, flags=SYN)
+
+    _, flows, objects = analyzed(stream(*frames, *frames, again))
+
+    assert [flow.packets for flow in flows] == [6, 6, 1]
+    assert len(objects) == 2
+
+
+def test_a_repeated_syn_is_the_same_flow() -> None:
+    """A client that asks twice opens one connection."""
+    syn = tcp_frame(to_server=True, seq=99, flags=SYN)
+
+    _, flows, _ = analyzed(stream(syn, syn))
+
+    assert [flow.packets for flow in flows] == [2]
+
+
+def test_late_packets_of_a_closed_connection_stay_in_its_flow() -> None:
+    """Acknowledgements and retransmissions after the FINs do not make a flow of their own."""
+    frames = exchange(GET, OK + b"abcdef")
+
+    _, flows, objects = analyzed(stream(*frames, frames[3], tcp_frame(to_server=False, seq=900)))
+
+    assert [flow.packets for flow in flows] == [8]
+    assert len(objects) == 1
+
+
+def test_the_quietest_flow_is_evicted() -> None:
+    """No more flows live than the limit allows; the evicted one is written out, its object with it."""
+    cut = exchange(GET, OK + b"abc", port=1)[:4]
+    others = [tcp_frame(to_server=True, seq=1, port=port) for port in (2, 3)]
+
+    _, flows, (found,) = analyzed(stream(*cut, *others), Limits(flows=2))
+
+    assert [(flow.source_port, flow.end) for flow in flows] == [
+        (1, "evicted"),
+        (2, "end of stream"),
+        (3, "end of stream"),
+    ]
+    assert found.reason.startswith("evicted")
+
+
+def test_the_flow_that_waits_longest_gives_up_first() -> None:
+    """The global limit on held bytes costs the oldest hole, not the newest."""
+    frames = []
+    for port in (1, 2):
+        frames += exchange(GET, OK, port=port)[:4]
+        frames.append(tcp_frame(to_server=False, seq=500 + len(OK) + 3, payload=b"def", port=port))
+    frames += [tcp_frame(to_server=False, seq=500 + len(OK), payload=b"abc", port=port) for port in (1, 2)]
+
+    _, _, objects = analyzed(stream(*frames), Limits(held_bytes=200))
+
+    assert [(each.client_port, each.complete) for each in objects] == [(1, False), (2, True)]
+
+
+def test_the_disorder_of_a_network_changes_nothing() -> None:
+    """Segments late, twice and overlapping give the same object."""
+    frames = exchange(GET, OK)
+    base = 500 + len(OK)
+    disorder = [
+        tcp_frame(to_server=False, seq=base + 4, payload=b"ef"),
+        tcp_frame(to_server=False, seq=base + 4, flags=ACK, payload=b"ef"),
+        tcp_frame(to_server=False, seq=base + 6, flags=FIN | ACK),
+        tcp_frame(to_server=False, seq=base + 1, payload=b"bcd"),
+        tcp_frame(to_server=False, seq=base, payload=b"abc"),
+    ]
+
+    _, _, (found,) = analyzed(stream(*frames[:4], *disorder))
+
+    assert found.sha256 == hashlib.sha256(b"abcdef").hexdigest()
+    assert found.complete
+
+
+def test_undecodable_and_other_packets_are_counted() -> None:
+    """Damage and foreign protocols are numbers, never an error."""
+    arp = b"\xff" * 12 + b"\x08\x06" + bytes(28)
+    fragment = bytearray(tcp_frame(to_server=True, seq=1))
+    fragment[20] = 0x20
+
+    totals, flows, _ = analyzed(stream(b"short", arp, bytes(fragment)))
+
+    assert (totals.packets, totals.undecodable_packets, totals.other_packets, totals.fragments) == (
+        3,
+        1,
+        1,
+        1,
+    )
+    assert [(flow.source_port, flow.packets) for flow in flows] == [(0, 1)]
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 30])
+def test_a_stream_that_ends_inside_a_record_is_torn(cut_bytes: int) -> None:
+    """The totals say so, and hold what came before."""
+    totals, _, _ = analyzed(stream(*exchange(GET, OK))[:-cut_bytes])
+
+    assert (totals.ended, totals.packets) == (Ended.TORN, 5)
+    assert "into a record" in totals.error
+
+
+def test_a_stream_without_packets_has_no_times() -> None:
+    """An empty capture is a clean result of zeros."""
+    totals, flows, objects = analyzed(stream())
+
+    assert totals == Totals(linktype=1)
+    assert (flows, objects) == ([], [])

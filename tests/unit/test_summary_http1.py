@@ -1,0 +1,178 @@
+"""The conversation of one HTTP connection."""
+
+import hashlib
+from collections.abc import Sequence
+
+import pytest
+
+from pcapdj.summary.http1 import REQUESTS_LIMIT, Conversation, Transfer
+from pcapdj.summary.message_head import HEAD_LIMIT_BYTES
+
+GET = b"GET /one HTTP/1.1\r\nHost: a.example\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+
+
+def heard(requests: Sequence[bytes], responses: Sequence[bytes], *, end: str | None = None) -> list[Transfer]:
+    """Return the finished bodies after these pieces; `end` closes the server's direction."""
+    conversation = Conversation()
+    for piece in requests:
+        conversation.data(0, piece, 1)
+    for time_ns, piece in enumerate(responses, start=2):
+        conversation.data(1, piece, time_ns)
+    if end is not None:
+        conversation.end(1, end)
+    return conversation.finished
+
+
+def test_a_response_is_the_same_whole_or_byte_by_byte() -> None:
+    """Where segments cut the messages changes nothing but the time of the last packet."""
+    response = OK + b"abc"
+
+    (whole,) = heard([GET], [response])
+    (by_byte,) = heard(
+        [GET[at : at + 1] for at in range(len(GET))],
+        [response[at : at + 1] for at in range(len(response))],
+    )
+
+    assert whole.digest.hexdigest() == by_byte.digest.hexdigest() == hashlib.sha256(b"abc").hexdigest()
+    assert whole.request == by_byte.request
+    assert (whole.size_bytes, whole.reason, by_byte.reason) == (3, "", "")
+
+
+def test_pipelined_requests_meet_their_responses_in_order() -> None:
+    """Several messages in one segment are told apart, HEAD's answer has no body."""
+    requests = (
+        GET + b"HEAD /two HTTP/1.1\r\n\r\n" + b"POST /3 HTTP/1.1\r\nContent-Length: 4\r\n\r\nGET " + GET
+    )
+
+    finished = heard([requests], [OK + b"abc" + OK + OK + b"def" + OK + b"ghi"])
+
+    assert [(each.request.method, each.request.uri) for each in finished if each.request] == [
+        ("GET", "/one"),
+        ("POST", "/3"),
+        ("GET", "/one"),
+    ]
+
+
+def test_an_interim_response_answers_nothing() -> None:
+    """100 Continue leaves the request waiting for its answer."""
+    (transfer,) = heard([GET], [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"abc"])
+
+    assert transfer.request is not None
+
+
+def test_a_response_without_its_request_stands_alone() -> None:
+    """A capture that begins too late still shows the object."""
+    (transfer,) = heard([], [OK + b"abc"])
+
+    assert (transfer.request, transfer.reason) == (None, "")
+
+
+@pytest.mark.parametrize(("end", "reason"), [("", ""), ("connection reset", "connection reset")])
+def test_a_body_without_length_ends_with_the_connection(end: str, reason: str) -> None:
+    """A FIN makes it whole, anything else does not."""
+    (transfer,) = heard([GET], [b"HTTP/1.0 200 OK\r\n\r\nab", b"cd"], end=end)
+
+    assert (transfer.size_bytes, transfer.reason) == (4, reason)
+
+
+def test_a_body_cut_by_the_end_says_how_much_is_missing() -> None:
+    """The reason names both what ended it and how far it was."""
+    (transfer,) = heard([GET], [OK + b"a"], end="end of stream")
+
+    assert transfer.reason == "end of stream; ended 2 bytes before its Content-Length of 3"
+
+
+def test_a_gap_in_a_body_of_known_length_costs_only_that_object() -> None:
+    """The next message on the connection is read as if nothing had happened."""
+    conversation = Conversation()
+    conversation.data(0, GET + GET, 1)
+    conversation.data(1, OK, 2)
+
+    conversation.gap(1, 3)
+    conversation.data(1, OK + b"abc", 3)
+
+    assert [each.reason for each in conversation.finished] == ["3 bytes are missing in the capture", ""]
+    assert conversation.finished[1].request is not None
+
+
+def test_a_gap_beyond_the_body_is_waited_out_until_a_message_begins() -> None:
+    """Bytes that cannot be placed are skipped, and the pairing with requests is given up."""
+    conversation = Conversation()
+    conversation.data(0, GET + GET, 1)
+    conversation.data(1, OK + b"a", 2)
+
+    conversation.gap(1, 100)
+    conversation.data(1, b"rest of something", 3)
+    conversation.data(1, OK + b"abc", 4)
+
+    assert [each.reason for each in conversation.finished] == ["100 bytes are missing in the capture", ""]
+    assert conversation.finished[1].request is None
+
+
+def test_broken_chunks_end_the_object_with_the_reason() -> None:
+    """The body cannot be followed any further."""
+    (transfer,) = heard(
+        [GET], [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n"]
+    )
+
+    assert (transfer.size_bytes, transfer.reason) == (3, "a chunk's size is no number")
+
+
+def test_a_contradictory_length_makes_the_object_incomplete() -> None:
+    """The bytes are reported, with what is wrong about their framing."""
+    (transfer,) = heard([GET], [b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab"], end="")
+
+    assert transfer.reason == "Content-Length '1, 2' is no length"
+
+
+def test_an_empty_body_is_no_object() -> None:
+    """Redirects and the like leave nothing behind."""
+    assert heard([GET], [b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"], end="") == []
+
+
+@pytest.mark.parametrize(
+    ("request_line", "answer"),
+    [
+        (b"CONNECT a:443 HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"),
+        (GET, b"HTTP/1.1 101 Switching\r\n\r\n"),
+    ],
+)
+def test_another_protocol_is_left_alone(request_line: bytes, answer: bytes) -> None:
+    """Inside a tunnel even bytes that look like HTTP are not read."""
+    assert heard([request_line], [answer, OK + b"abc"], end="") == []
+
+
+@pytest.mark.parametrize("size", [HEAD_LIMIT_BYTES + 1, 10 * HEAD_LIMIT_BYTES])
+def test_a_head_without_end_is_not_kept(size: int) -> None:
+    """What is held stays below the limit."""
+    conversation = Conversation()
+
+    for _ in range(0, size, 1000):
+        conversation.data(0, b"GET / HTTP/1.1\r\n" + b"a" * 984, 1)
+
+    assert conversation.held_bytes <= HEAD_LIMIT_BYTES
+
+
+def test_requests_that_nobody_answers_are_not_kept() -> None:
+    """Beyond the limit the pairing is given up, and with it what was queued."""
+    conversation = Conversation()
+
+    conversation.data(0, GET * REQUESTS_LIMIT, 1)
+    assert conversation.held_bytes > 0
+
+    conversation.data(0, GET, 1)
+    assert conversation.held_bytes == 0
+
+
+def test_releasing_lets_go_of_everything_but_the_bodies() -> None:
+    """A body under way goes on after the release."""
+    conversation = Conversation()
+    conversation.data(0, GET + b"GET /unfinished", 1)
+    conversation.data(1, OK + b"a", 2)
+
+    conversation.release()
+    conversation.data(1, b"bc", 3)
+
+    assert conversation.held_bytes == 0
+    assert [each.reason for each in conversation.finished] == [""]

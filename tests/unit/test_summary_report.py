@@ -1,0 +1,108 @@
+"""The analyzer's files and its table."""
+
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pcapdj.runtime.errors import CannotCreate
+from pcapdj.summary import rich_table
+from pcapdj.summary.report import Report, read_objects, read_totals
+from pcapdj.summary.results import Ended, FlowSummary, HttpObject, Totals, iso_time
+from pcapdj.summary.table import SHOWN_OBJECTS, as_text
+
+FOUND = HttpObject(
+    method="GET",
+    host="a.example",
+    uri="/x",
+    status=200,
+    content_type="text/plain",
+    content_encoding="",
+    size_bytes=6,
+    sha256="ab" * 32,
+    complete=True,
+    reason="",
+    client="192.0.2.1",
+    client_port=4000,
+    server="198.51.100.2",
+    server_port=80,
+    first_time=iso_time(1),
+    last_time=iso_time(2),
+)
+FLOW = FlowSummary("192.0.2.1", 1, "198.51.100.2", 80, "tcp", 2, 100, iso_time(1), iso_time(2), "closed")
+TOTALS = Totals(packets=7, objects=1, complete_objects=1, linktype=1, ended=Ended.TORN, error="half a record")
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    """Objects and totals survive their files."""
+    with Report(tmp_path / "new" / "folder") as report:
+        report.add([FLOW], [FOUND])
+        report.add([], [FOUND])
+        report.close(TOTALS)
+
+    assert read_objects(tmp_path / "new" / "folder") == [FOUND, FOUND]
+    assert read_totals(tmp_path / "new" / "folder") == TOTALS
+    flows = (tmp_path / "new" / "folder" / "flows.jsonl").read_text()
+    assert json.loads(flows) == dataclasses.asdict(FLOW)
+
+
+def test_a_folder_without_results_is_empty(tmp_path: Path) -> None:
+    """Before the analyzer has written anything there is nothing to show."""
+    assert read_objects(tmp_path) == []
+    assert read_totals(tmp_path) is None
+
+
+def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path: Path) -> None:
+    """Reading beside a running analyzer meets half lines."""
+    line = json.dumps(dataclasses.asdict(FOUND))
+    (tmp_path / "objects.jsonl").write_text(f"{line}\n{line[:50]}")
+
+    assert read_objects(tmp_path) == [FOUND]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file in the folder's place is one sentence, no traceback."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(CannotCreate, match="cannot write into"):
+        Report(tmp_path / "file" / "logs")
+
+
+def test_the_table_shows_totals_and_objects() -> None:
+    """A person sees the numbers, the digest and how the stream ended."""
+    text = as_text(TOTALS, [FOUND])
+
+    assert "torn: half a record" in text
+    assert FOUND.sha256 in text
+    assert "a.example/x" in text
+
+
+def test_the_table_names_what_it_leaves_out() -> None:
+    """Twenty objects are a screen, the rest is in the file."""
+    text = as_text(dataclasses.replace(TOTALS, objects=SHOWN_OBJECTS + 5), [FOUND] * SHOWN_OBJECTS)
+
+    assert "and 5 more in objects.jsonl" in text
+
+
+def test_nothing_from_the_network_acts_on_a_terminal() -> None:
+    """Escape sequences in a URI are shown, not obeyed, with and without rich."""
+    hostile = dataclasses.replace(FOUND, uri="/\x1b[2J\n[bold]", complete=False, reason="why\x9b")
+
+    assert "\x1b" not in as_text(TOTALS, [hostile])
+    assert "\x9b" not in as_text(TOTALS, [hostile])
+    assert "\\x1b" in as_text(TOTALS, [hostile])
+
+
+def test_rich_shows_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal the same cells stand in a table, and markup is no markup."""
+    screen = Console(file=io.StringIO(), width=200)
+    monkeypatch.setattr(rich_table, "Console", lambda: screen)
+
+    rich_table.show(dataclasses.replace(TOTALS, objects=3), [dataclasses.replace(FOUND, uri="/[red]x")])
+
+    assert isinstance(screen.file, io.StringIO)
+    assert "a.example/[red]x" in screen.file.getvalue()
+    assert "and 2 more" in screen.file.getvalue()
