@@ -16,6 +16,9 @@ from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_cap
 from pcapdj.capture.order import natural_key
 from pcapdj.capture.sources import read_at
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.names import quoted
+
+_NAMED = 5  # refused files named at a time; the others are counted
 
 Tracked = Callable[[Sequence[bytes]], Iterable[bytes]]
 
@@ -77,10 +80,21 @@ def capture_files(
             files.append(look_at(name))
         except CaptureError as exc:
             refused.append(Refusal(name, str(exc), asked_for[name]))
-    return Listing(tuple(in_order(files, order) if order else files), tuple(refused))
+    return Listing(tuple(in_order(files, order, tracked) if order else files), tuple(refused))
 
 
-def in_order(files: Iterable[CaptureFile], order: Order) -> list[CaptureFile]:
+def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
+    """Return a sentence for each file that was asked for, and for a few of the others."""
+    asked_for = [refusal for refusal in refused if refusal.is_asked_for]
+    found = [refusal for refusal in refused if not refusal.is_asked_for]
+    sentences = [f"{quoted(refusal.name)} {refusal.reason}." for refusal in asked_for + found[:_NAMED]]
+    more = len(found) - _NAMED
+    return (
+        [*sentences, f"Nor are {more} more files captures that can be read here."] if more > 0 else sentences
+    )
+
+
+def in_order(files: Iterable[CaptureFile], order: Order, tracked: Tracked = iter) -> list[CaptureFile]:
     """Return the captures sorted by name, or by the time of their first packet.
 
     Captures without a readable packet have no time: they come last, in natural order.
@@ -88,7 +102,7 @@ def in_order(files: Iterable[CaptureFile], order: Order) -> list[CaptureFile]:
     by_name = sorted(files, key=lambda file: natural_key(file.name))
     if order is Order.NAME:
         return by_name
-    times = {file.name: _first_time_ns(file.name) for file in by_name}
+    times = {name: _first_time_ns(name) for name in tracked([file.name for file in by_name])}
     return sorted(by_name, key=lambda file: (times[file.name] is None, times[file.name] or 0))
 
 

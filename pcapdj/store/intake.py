@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar, cast
 
 from pcapdj.store.client import Store
 
-CHUNK_NAMES = 1000  # in one script: a few milliseconds of Redis's time, and within Lua's limit for RPUSH
+_CHUNK_NAMES = 1000  # in one script: a few milliseconds of Redis's time, and within Lua's limit for RPUSH
 
 T = TypeVar("T")
 
@@ -62,9 +62,16 @@ class Intake:
         """Queue the files that are neither queued, current nor fed already, in their order.
 
         Args:
-            files: absolute name to how the file is now; at most `CHUNK_NAMES`.
+            files: absolute name to how the file is now.
             again: queue what was fed already, too.
         """
+        names, standings = list(files), dict[bytes, Standing]()
+        for start in range(0, len(names), _CHUNK_NAMES):
+            chunk = {name: files[name] for name in names[start : start + _CHUNK_NAMES]}
+            standings |= self._admit(chunk, again=again)
+        return standings
+
+    def _admit(self, files: Mapping[bytes, Version], *, again: bool) -> dict[bytes, Standing]:
         seen = self._insist(lambda: self._fed(files))
         standings = {
             name: Standing.FED for name in files if not again and is_version(seen[name], files[name])
@@ -75,8 +82,6 @@ class Intake:
 
     def _fed(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
         wanted = list(names)
-        if not wanted:
-            return {}
         values = self._store.call(
             lambda client: cast("list[bytes | None]", client.hmget(self._store.keys.fed, wanted))
         )
