@@ -1,0 +1,61 @@
+"""What the Redis behind a lane is: its program, version and settings, as it tells them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
+from pcapdj.runtime.names import to_text
+from pcapdj.store.client import Store
+from pcapdj.store.durability import JUDGED
+from pcapdj.store.transfer import as_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A Redis that answers.
+
+    Args:
+        version: `Redis 7.0.15` or `Valkey 9.1.2`.
+        settings: of CONFIG GET; None where that is forbidden.
+    """
+
+    version: str
+    settings: dict[str, str] | None
+
+
+def read_server(store: Store) -> Server:
+    """Ask the server what it is; of its settings only those that are judged, never its password.
+
+    Raises:
+        As `Store.call`.
+    """
+    store.ping()
+    return Server(_version(store), _settings(store))
+
+
+def _version(store: Store) -> str:
+    try:
+        facts: dict[str, Any] = store.call(lambda client: client.info("server"))
+    except StoreUnavailable:
+        raise
+    except PcapdjError:  # an ACL without INFO: it can be used all the same
+        return "Redis of a version it does not tell"
+    if valkey := facts.get("valkey_version"):
+        return f"Valkey {valkey}"
+    return f"Redis {facts.get('redis_version', '?')}"
+
+
+def _settings(store: Store) -> dict[str, str] | None:
+    try:
+        answers = [_setting(store, name) for name in JUDGED]
+    except StoreUnavailable:
+        raise
+    except PcapdjError:  # managed servers and strict ACLs forbid CONFIG
+        return None
+    return {
+        to_text(as_bytes(name)): to_text(as_bytes(value)) for each in answers for name, value in each.items()
+    }
+
+
+def _setting(store: Store, name: str) -> dict[Any, Any]:
+    return dict(store.call(lambda client: client.config_get(name)))
