@@ -53,8 +53,6 @@ def mismatch(linktype: int, stream_linktype: int) -> str:
 
 
 def skipped_packets(skipped: dict[int, int]) -> str:
-    """Return what was left out of a capture with several link types: `left out: 3 packets of raw IP (101)`."""
-    each = ", ".join(
-        f"{count} packets of {linktype_name(linktype)}" for linktype, count in sorted(skipped.items())
-    )
-    return f"left out, of another link type than the stream: {each}"
+    """Return what was left out of a capture with several link types, as counted by link type."""
+    counts = (f"{count} of {linktype_name(linktype)}" for linktype, count in sorted(skipped.items()))
+    return f"packets left out because of their link type: {', '.join(counts)}"

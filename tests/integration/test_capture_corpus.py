@@ -1,0 +1,137 @@
+"""Public capture files, read by our code and compared with what libpcap says of each.
+
+`facts.jsonl` beside the files is the reference: counts, sums and a digest over every record, by libpcap 1.10.
+A timestamp's two 32-bit fields are signed there, so they are here.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcapdj.capture.opening import Capture, open_capture
+from pcapdj.runtime.errors import CaptureError
+
+SHARED = Path(os.environ.get("PCAPDJ_SHARED", Path(__file__).parents[3] / "shared"))
+CORPUS = SHARED / "captures"
+RECORD = struct.Struct("<iiII")
+
+GENERATED = "pcapng-test-generator/output_le__"
+# Where we go beyond libpcap on purpose: packets delivered, packets left out by link type. No error to report.
+BEYOND_LIBPCAP = {
+    "joincap/ok.pcap.gz": (851, {}),  # compressed: libpcap knows none
+    f"{GENERATED}basic__test002.pcapng": (0, {}),  # no interface and no packet is an empty capture, no fault
+    f"{GENERATED}basic__test017.pcapng": (0, {}),
+    f"{GENERATED}basic__test004.pcapng": (4, {}),  # interfaces with different snaplens
+    f"{GENERATED}basic__test005.pcapng": (4, {}),
+    f"{GENERATED}basic__test008.pcapng": (4, {}),
+    f"{GENERATED}difficult__test200.pcapng": (0, {}),
+    f"{GENERATED}basic__test006.pcapng": (4, {0: 1}),  # interfaces with different link types: tshark's counts
+    f"{GENERATED}basic__test014.pcapng": (0, {}),
+    f"{GENERATED}advanced__test100.pcapng": (4, {0: 1}),
+    f"{GENERATED}advanced__test101.pcapng": (3, {0: 1}),
+    f"{GENERATED}advanced__test102.pcapng": (4, {0: 1}),
+    f"{GENERATED}difficult__test201.pcapng": (3, {0: 1}),
+    f"{GENERATED}difficult__test202.pcapng": (6, {0: 2}),  # and sections of different byte orders
+    "tcpdump/time_2106_overflow.pcapng": (
+        1,
+        {},
+    ),  # 2106-02-07 06:28:16 does not fit into a classic record: wraps
+}
+
+
+@dataclass
+class Seen:
+    """What an independent look at our stream finds."""
+
+    packets: int = 0
+    caplen_sum: int = 0
+    len_sum: int = 0
+    digest: str | None = None
+    error: str | None = None
+    skipped: dict[int, int] = field(default_factory=dict)
+
+
+def all_facts() -> Iterator[Any]:
+    """Yield a parameter per file of the corpus."""
+    for listing in sorted(CORPUS.glob("*/facts.jsonl")):
+        for line in listing.read_text().splitlines():
+            facts = json.loads(line)
+            yield pytest.param(
+                listing.parent / facts["file"], facts, id=f"{listing.parent.name}/{facts['file']}"
+            )
+
+
+def stream_bytes(capture: Capture) -> Iterator[bytes]:
+    """Yield the capture's records as they would enter the stream."""
+    if capture.native is None:
+        return
+    for piece in capture.pieces(capture.native):
+        if piece.data is not None:
+            yield bytes(piece.data)
+        else:
+            assert piece.offset is not None
+            yield os.pread(capture.fd, piece.length_bytes, piece.offset)
+
+
+def look_at(path: Path) -> Seen:
+    """Return what our code delivers of a file."""
+    seen = Seen()
+    digest = hashlib.sha256()
+    try:
+        with open_capture(os.fsencode(path), refuse_written=False) as capture:
+            seen.digest = ""
+            units = 1000 if capture.native and capture.native.nanosecond else 1
+            for data in stream_bytes(capture):
+                add_records(seen, digest, data, units)
+            seen.skipped = capture.skipped
+    except CaptureError as damage:
+        seen.error = damage.reason
+    if seen.digest is not None:
+        seen.digest = digest.hexdigest()
+    return seen
+
+
+def add_records(seen: Seen, digest: Any, data: bytes, units_per_us: int) -> None:
+    """Add whole records to what was seen."""
+    position = 0
+    while position < len(data):
+        seconds, fraction, captured, length = RECORD.unpack_from(data, position)
+        position += RECORD.size + captured
+        assert position <= len(data)
+        seen.packets += 1
+        seen.caplen_sum += captured
+        seen.len_sum += length
+        digest.update(struct.pack("<qII", seconds * 1_000_000 + fraction // units_per_us, captured, length))
+        digest.update(data[position - captured : position])
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")
+@pytest.mark.parametrize(("path", "facts"), list(all_facts()))
+def test_a_public_capture_reads_as_libpcap_reads_it(path: Path, facts: dict[str, Any]) -> None:
+    """What libpcap reads whole is the same here; of a damaged file at least its records, and a reason."""
+    beyond = BEYOND_LIBPCAP.get(f"{path.parent.name}/{path.name}")
+
+    seen = look_at(path)
+
+    if beyond is not None:
+        assert (seen.packets, seen.skipped, seen.error) == (*beyond, None)
+    elif facts["error"] is None:
+        sums = (facts["packets"], facts["caplen_sum"], facts["len_sum"])
+        assert (seen.packets, seen.caplen_sum, seen.len_sum) == sums
+        assert (seen.digest, seen.error) == (facts["digest"], None)
+    else:
+        assert seen.packets >= facts["packets"]
+        assert seen.error
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")
+def test_what_is_listed_as_beyond_libpcap_exists() -> None:
+    """An exception for a file that is not in the corpus is a mistake in the list."""
+    assert [name for name in BEYOND_LIBPCAP if not (CORPUS / name).is_file()] == []
