@@ -13,6 +13,7 @@ from typing import Final
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.totals import Totals
+from pcapdj.console.statistics import Statistics
 from pcapdj.runtime.errors import CaptureError, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.stream.feed import Feed
@@ -51,16 +52,36 @@ class Delivered:
     end_bytes: int = 0
     source_bytes: int = 0
 
+    def journal(self) -> dict[str, int | str]:
+        """Return the numbers that the journal keeps of a pass."""
+        totals = self.totals
+        return {
+            "packets": totals.packets,
+            "cap_lengths": totals.cap_lengths_bytes,
+            "lengths": totals.lengths_bytes,
+            "first_ts_ns": "" if totals.first_ts_ns is None else totals.first_ts_ns,
+            "last_ts_ns": "" if totals.last_ts_ns is None else totals.last_ts_ns,
+            "stream_start": self.start_bytes,
+            "stream_end": self.end_bytes,
+        }
+
+    def counted_in(self, statistics: Statistics) -> Statistics:
+        """Return the statistics with this file's records so far."""
+        totals = self.totals
+        counted = statistics.counted(totals.packets, totals.cap_lengths_bytes, totals.lengths_bytes)
+        counted.done_bytes, counted.stream_bytes = self.source_bytes, self.end_bytes
+        return counted
+
 
 class Feeding:
     """Feeds captures into one stream after another.
 
     Args:
         streams: the stream that is open, and how to open one.
-        precision: `us` or `ns` forces the streams' time resolution; empty: as the first file has it.
+        precision: `us` or `ns` forces the streams' time resolution; `first`: as the first file has it.
     """
 
-    def __init__(self, streams: Streams, precision: str = "") -> None:
+    def __init__(self, streams: Streams, precision: str = "first") -> None:
         self.streams: Final = streams
         self.delivered = Delivered()
         self._precision = precision
@@ -124,7 +145,7 @@ class Feeding:
     def _format_for(self, native: StreamFormat) -> StreamFormat:
         if self.streams.open:
             return _format_of(self.streams.open)
-        nanosecond = self._precision == "ns" if self._precision else native.nanosecond
+        nanosecond = native.nanosecond if self._precision == "first" else self._precision == "ns"
         return StreamFormat(native.linktype, nanosecond)
 
     def _feed_of(self, stream: Stream, capture: Capture, passage: Passage) -> Feed:

@@ -5,7 +5,7 @@ sum of the lengths on the wire: where it differs from `cap_lengths`, packets wer
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RUNNING = "Running"
 SUSPENDED = "Suspended"
@@ -39,6 +39,15 @@ class Statistics:
     total_bytes: int = 0
     stream: str = ""
     stream_bytes: int = 0
+
+    def counted(self, packets: int, cap_lengths: int, lengths: int) -> "Statistics":
+        """Return a copy with these records on top: those of the file that is being fed."""
+        return replace(
+            self,
+            packets=self.packets + packets,
+            cap_lengths=self.cap_lengths + cap_lengths,
+            lengths=self.lengths + lengths,
+        )
 
     def lines(self, now_s: float) -> str:
         """Return the eight [STATS] lines, the start in local time."""

@@ -33,7 +33,7 @@ class Signals:
         actions: what to do for signals other than the stop signals; run in `check`, never in a handler.
     """
 
-    def __init__(self, wakeup: socket.socket, actions: Mapping[int, Action] | None = None) -> None:
+    def __init__(self, wakeup: socket.socket, actions: Mapping[signal.Signals, Action] | None = None) -> None:
         self._wakeup = wakeup
         self._actions: dict[int, Action] = dict(actions or {})
         self._stops = 0
@@ -81,7 +81,7 @@ class Signals:
 
 
 @contextmanager
-def handled(actions: Mapping[int, Action] | None = None) -> Iterator[Signals]:
+def handled(actions: Mapping[signal.Signals, Action] | None = None) -> Iterator[Signals]:
     """Install the stop signals and the actions' signals for the block; restore the old handlers after it.
 
     Args:

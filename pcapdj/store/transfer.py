@@ -2,10 +2,12 @@
 
 import json
 import secrets
+import time
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Literal
 
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.names import to_text
 from pcapdj.store.client import Store
 
@@ -84,9 +86,18 @@ class Transfer:
     def __init__(self, store: Store, dispatcher_id: str, end: Literal["head", "tail"] = "head") -> None:
         self._store = store
         self._keys: Final = store.keys
+        self._id: Final = dispatcher_id
         self._current: Final = store.keys.current(dispatcher_id)
         self._end = end
         self._next_token = secrets.token_hex(8)
+
+    def enlist(self) -> None:
+        """Be known as a dispatcher of the lane."""
+        self._store.call(lambda client: client.sadd(self._keys.dispatchers, self._id))
+
+    def leave(self) -> None:
+        """Be no dispatcher of the lane any more: nothing is in flight."""
+        self._store.call(lambda client: client.srem(self._keys.dispatchers, self._id))
 
     def take(self, ended: str = "") -> Taken | Nothing | StreamShallEnd:
         """Return what there is to do: the file taken before, else the next of the queue.
@@ -135,9 +146,12 @@ class Transfer:
         self._store.call(lambda client: client.set(self._keys.state, "DONE"))
 
 
-def failure_entry(name: bytes, reason: str, fields: Fields) -> bytes:
+def failure_entry(name: bytes, error: CaptureError, packets: int, attempt: int) -> bytes:
     """Return the JSON that PCAPDJ_FAILED holds of a file."""
-    return json.dumps({"name": to_text(name), "reason": reason, **fields}).encode()
+    entry: dict[str, Any] = {"name": to_text(name), "reason": error.reason, "packets": packets}
+    if error.offset is not None:
+        entry["offset"] = error.offset
+    return json.dumps({**entry, "attempt": attempt, "time_s": round(time.time(), 3)}).encode()
 
 
 def as_bytes(value: str | float | bytes) -> bytes:

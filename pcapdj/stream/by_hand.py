@@ -55,7 +55,7 @@ class ByHandOutlet:
                 self._say(f"Waiting for an analyzer to read {quoted(str(self._path))}.")
                 self._pause()
 
-    def wait_until_unread(self) -> None:
+    def await_torn_reader(self) -> None:
         """Wait until no process has the pipe open: the reader of a torn stream is gone.
 
         Raises:

@@ -49,6 +49,9 @@ class Outlet(Protocol):
     def wait_for_peer(self) -> None:
         """Wait for whoever has to be there before a file is asked for."""
 
+    def await_torn_reader(self) -> None:
+        """Wait until the reader of a stream that a predecessor tore is gone."""
+
     def left_over(self) -> KeptStream | None:
         """Return the stream that a predecessor left."""
 
@@ -109,6 +112,9 @@ class LauncherOutlet:
             self._say(f"Waiting for the launcher at {quoted(str(self._socket_path))}.")
             if self._signals.wait(_RETRY_S):
                 raise Stopped("A stop signal arrived while waiting for the launcher.")
+
+    def await_torn_reader(self) -> None:
+        """Nothing to wait for: the launcher's streams end with their analyzer."""
 
     def left_over(self) -> KeptStream | None:
         """Return the open stream and what is in it; a stream without a header is opened again later.

@@ -1,0 +1,255 @@
+"""The dispatcher: takes files from the queue, asks for each, and feeds it into the pipe.
+
+Owns: the pipe's write end, PCAPDJ_CURRENT:<id>, PCAPDJ_STATS:<id>, and the moves IN_QUEUE -> CURRENT ->
+PROCESSED or FAILED. Reads PCAPDJ_AUTH, PCAPDJ_SUSPEND, PCAPDJ_FINISH; writes PCAPDJ_NEXT, FED, JOURNAL.
+
+A file's way: take it, open and identify it (what cannot be read fails without being asked for), wait for the
+peer, announce, wait for the authorization, feed, wait until the pipe is drained, finish.
+
+Signals: TERM and INT stop within a second, at a record's end or, with a launcher, anywhere, since a successor
+goes on mid-record. USR1 suspends and resumes. USR2 prints the [STATS] lines on stdout.
+
+A crash leaves the file in CURRENT, and what is in the pipe with the launcher. The next start repairs both: it
+goes on mid-record if the stream lives, else asks again and replays the file from its first packet.
+"""
+
+import signal
+
+if __name__ == "__main__":  # what follows takes a tenth of a second to import; a signal must not kill it then
+    for control_signal in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(control_signal, signal.SIG_IGN)
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import Enum, auto
+from typing import Any, Final, NoReturn, TypeVar
+
+from pcapdj.attention import Attention
+from pcapdj.console.statistics import RUNNING, Statistics
+from pcapdj.dispatcher_options import (
+    Follow,
+    IdleEof,
+    LauncherSocket,
+    OwnId,
+    Pipe,
+    Port,
+    Precision,
+    Queue,
+    Root,
+    Server,
+    Settings,
+    Take,
+)
+from pcapdj.feeding import Feeding
+from pcapdj.runtime.amounts import parse_duration
+from pcapdj.runtime.command import new_app, run_app
+from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.lifeline import die_with_supervisord
+from pcapdj.runtime.lock import Lock
+from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.patience import Patience
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.asking import Asking
+from pcapdj.store.bell import Bell
+from pcapdj.store.client import Store, shown_url
+from pcapdj.store.keys import IN_QUEUE
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.reporter import Reporter
+from pcapdj.store.transfer import StreamShallEnd, Taken, Transfer
+from pcapdj.stream.by_hand import ByHandOutlet
+from pcapdj.stream.outlets import LauncherOutlet, Outlet
+from pcapdj.stream.streams import Streams
+from pcapdj.taking import Taking
+
+IDLE_LOOK_S: Final = 0.5  # for producers that do not ring the bell
+
+T = TypeVar("T")
+events = EventLog("dispatcher")
+app = new_app()
+
+
+class Step(Enum):
+    """What one step did."""
+
+    FED = auto()
+    IDLE = auto()
+    DONE = auto()
+
+
+class Dispatcher:
+    """One dispatcher at work.
+
+    Args:
+        settings: how.
+        store: the lane.
+        signals, attention: what interrupts it.
+        statistics: what it counts in.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, signals: Signals, attention: Attention, statistics: Statistics
+    ) -> None:
+        self._settings = settings
+        self._signals = signals
+        self._statistics = statistics
+        self._reminder = Reminder()
+        self._patience = Patience(signals, events)
+        self._bell = Bell(store)
+        self._transfer = Transfer(store, settings.id, settings.take)
+        self._reporter = Reporter(store, settings.id, self._snapshot)
+        attention.watch(self._reporter)
+        outlet = self._new_outlet()
+        self._streams = Streams(outlet, (signals, self._reporter), attention.attend)
+        self._feeding = Feeding(self._streams, settings.precision)
+        self._taking = Taking(
+            transfer=self._transfer,
+            asking=Asking(self._transfer, self._patience, self._bell, signals, events),
+            outlet=outlet,
+            feeding=self._feeding,
+            patience=self._patience,
+            signals=signals,
+            say=self._say,
+            statistics=statistics,
+            root=settings.root,
+        )
+        self._ended_wish = ""
+        self._idle_since_s = time.monotonic()
+
+    def run(self) -> None:
+        """Work until the queue is drained, or, with `follow`, until a stop signal.
+
+        Raises:
+            Stopped: a stop signal arrived; what is in flight is resumed by the next start.
+        """
+        self._insist(self._transfer.enlist)
+        self._reporter.adopt(self._insist(self._reporter.read_suspension))
+        self._reporter.start()
+        try:
+            self._streams.resume()
+            while self.step() is not Step.DONE:
+                pass
+            self._insist(self._transfer.leave)
+        finally:
+            self._reporter.stop()
+            self._bell.close()
+
+    def step(self) -> Step:
+        """Do the next thing there is to do.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        self._statistics.state, self._statistics.waiting_for = RUNNING, ""
+        found = self._insist(lambda: self._transfer.take(self._ended_wish))
+        self._ended_wish = ""
+        self._abandon_left_unless(found)
+        if isinstance(found, Taken):
+            self._taking.work_on(found)
+            self._idle_since_s = time.monotonic()
+            return Step.FED
+        if isinstance(found, StreamShallEnd):
+            self._streams.end()
+            self._ended_wish = found.wish
+            return Step.FED
+        return self._idle()
+
+    def _idle(self) -> Step:
+        if not self._settings.follow:
+            self._streams.end()
+            self._insist(self._transfer.declare_done)
+            events.info("done", "The queue is drained.", files=self._statistics.files)
+            return Step.DONE
+        idle_s = time.monotonic() - self._idle_since_s
+        if self._streams.open and 0 < self._settings.idle_eof_s <= idle_s:
+            self._streams.end()
+        self._say("Waiting for files in the queue.")
+        if self._signals.wait(IDLE_LOOK_S, self._bell):
+            raise Stopped("A stop signal arrived while idle.")
+        self._bell.silence()
+        return Step.IDLE
+
+    def _abandon_left_unless(self, found: object) -> None:
+        token = self._streams.left_token()
+        if token and not (isinstance(found, Taken) and found.token == token):
+            self._feeding.abandon_left()
+
+    def _new_outlet(self) -> Outlet:
+        settings = self._settings
+        if settings.launcher:
+            return LauncherOutlet(settings.launcher, self._signals, self._say)
+        return ByHandOutlet(settings.pipe, self._signals, self._say)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return asdict(self._feeding.delivered.counted_in(self._statistics))
+
+    def _say(self, sentence: str) -> None:
+        self._statistics.waiting_for = sentence
+        if self._reminder.is_due(sentence, time.monotonic()):
+            events.info("waiting", sentence)
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        return self._patience.insist(call)
+
+
+@app.command()
+def dispatch(  # noqa: PLR0913 - an option each
+    pipe: Pipe,
+    server: Server = "",
+    port: Port = 0,
+    queue: Queue = IN_QUEUE,
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+    launcher: LauncherSocket = None,
+    own_id: OwnId = "",
+    follow: Follow = False,  # noqa: FBT002 - a flag
+    take: Take = "head",
+    precision: Precision = "first",
+    idle_eof: IdleEof = "0",
+    root: Root = None,
+) -> None:
+    """Feed the queue's capture files into the pipe, one authorization at a time."""
+    die_with_supervisord()
+    url = f"redis://{server or '127.0.0.1'}:{port or 6379}/0" if server or port else redis_url
+    settings = Settings(
+        pipe=pipe.absolute(),
+        id=own_id or str(pipe.absolute()),
+        launcher=launcher.absolute() if launcher else None,
+        follow=follow,
+        take=take,
+        precision=precision,
+        idle_eof_s=parse_duration(idle_eof, "--idle-eof"),
+        root=os.fsencode(root.absolute()) if root else None,
+    )
+    store = open_store(url, redis_password_file, lane, in_queue=queue)
+    work(settings, store)
+
+
+def work(settings: Settings, store: Store) -> None:
+    """Be this dispatcher until it is done or stopped.
+
+    Raises:
+        AlreadyRunning: another dispatcher has this pipe.
+        CannotCreate: the pipe or its lock cannot be made.
+        Stopped: a stop signal arrived.
+    """
+    statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
+    attention = Attention(statistics)
+    with attention.listening() as signals:
+        lock = Lock(settings.pipe.with_name(f".{settings.pipe.name}.dispatcher.lock"), "dispatcher")
+        try:
+            events.info("started", pid=os.getpid(), redis=shown_url(store.url), pipe=settings.pipe)
+            Dispatcher(settings, store, signals, attention, statistics).run()
+        finally:
+            lock.close()
+
+
+def main() -> NoReturn:
+    """Run the dispatcher as a process."""
+    run_app(app, "pcapdj dispatch")
+
+
+if __name__ == "__main__":
+    main()

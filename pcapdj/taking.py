@@ -1,0 +1,162 @@
+"""What a dispatcher does with the one file it has taken: open it, ask, feed, write down what became of it."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from pcapdj.capture.opening import Capture, StillWritten, open_capture
+from pcapdj.console.statistics import FEEDING, WAITING, Statistics
+from pcapdj.feeding import Delivered, Feeding, Passage
+from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone, Stopped
+from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.patience import Patience
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.asking import Asking
+from pcapdj.store.transfer import Fields, Result, Taken, Transfer, failure_entry
+from pcapdj.stream.outlets import Outlet, Say
+
+POISON_DEATHS: Final = 3  # of analyzers on one file, before the file is blamed
+
+events = EventLog("dispatcher")
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """The way of one taken file after another.
+
+    Args:
+        transfer, asking: the file's moves in Redis, and its authorization.
+        outlet, feeding: the analyzer's pipe.
+        patience, signals, say: how it waits.
+        statistics: what it counts in.
+        root: files must lie below it; None: anywhere.
+    """
+
+    transfer: Transfer
+    asking: Asking
+    outlet: Outlet
+    feeding: Feeding
+    patience: Patience
+    signals: Signals
+    say: Say
+    statistics: Statistics
+    root: bytes | None
+
+    def work_on(self, taken: Taken) -> None:
+        """Bring the file to PROCESSED or FAILED.
+
+        Raises:
+            Stopped: a stop signal arrived; the next start goes on with this file.
+        """
+        is_resumed = self.feeding.streams.left_token() == taken.token
+        if taken.state == "feeding" and not is_resumed:
+            self.outlet.await_torn_reader()
+            taken = self._ask_anew(taken, died=False)
+        self.statistics.name, self.statistics.done_bytes = taken.name, 0
+        events.info("next_file", name=taken.name, attempt=taken.attempt)
+        try:
+            capture = self._open(taken, is_resumed=is_resumed)
+        except CaptureError as exc:
+            self._finish(taken, {}, exc)
+            return
+        with capture:
+            self.statistics.total_bytes = capture.identity.size_bytes
+            self._feed_until_done(taken, capture)
+
+    def _feed_until_done(self, taken: Taken, capture: Capture) -> None:
+        identity = asdict(capture.identity)
+        while taken.deaths < POISON_DEATHS:
+            if not self._get_authorization(taken):
+                return
+            try:
+                self._feed(taken, capture)
+            except CaptureError as exc:
+                self._finish(taken, identity, exc)
+                return
+            except (ReaderGone, LauncherGone) as exc:
+                taken = self._replay(taken, exc)
+            else:
+                self._finish(taken, identity, None)
+                return
+        poison = CaptureError(f"poison: the analyzer died {taken.deaths} times while it read this file")
+        self._finish(taken, identity, poison)
+
+    def _get_authorization(self, taken: Taken) -> bool:
+        self.outlet.wait_for_peer()
+        self.statistics.state = WAITING
+        events.info("waiting_for_authorization", name=taken.name)
+        if self.asking.ask(taken):
+            events.info("authorized", name=taken.name)
+            return True
+        events.warning("file_forgotten", "Redis does not know that this file was taken.", name=taken.name)
+        return False
+
+    def _feed(self, taken: Taken, capture: Capture) -> None:
+        self.statistics.state = FEEDING
+
+        def begin(stream: str) -> None:
+            self.statistics.stream = stream
+            fields: Fields = {**asdict(capture.identity), "state": "feeding", "stream": stream}
+            self.patience.insist(lambda: self.transfer.mark(**fields))
+
+        self.feeding.feed(Passage(taken.token, taken.name), capture, begin)
+
+    def _replay(self, taken: Taken, loss: ReaderGone | LauncherGone) -> Taken:
+        died = isinstance(loss, ReaderGone) and self.outlet.survives_us and self.outlet.is_alive()
+        delivered = self.feeding.delivered
+        events.warning(
+            "reader_gone",
+            f"{loss} The file is asked for again and fed from its first packet.",
+            name=taken.name,
+            packets=delivered.totals.packets,
+        )
+        self.feeding.streams.lose()
+        return self._ask_anew(taken, died=died and delivered.source_bytes > 0)
+
+    def _ask_anew(self, taken: Taken, *, died: bool) -> Taken:
+        again = replace(
+            taken, state="asked", attempt=taken.attempt + 1, deaths=taken.deaths + died, stream=""
+        )
+        fields: Fields = {"state": "asked", "attempt": again.attempt, "deaths": again.deaths, "stream": ""}
+        self.patience.insist(lambda: self.transfer.mark(**fields))
+        return again
+
+    def _finish(self, taken: Taken, identity: dict[str, Any], error: CaptureError | None) -> None:
+        """Write down what became of the file; only then may the launcher forget it."""
+        delivered, self.feeding.delivered = self.feeding.delivered, Delivered()
+        totals = delivered.totals
+        journal = delivered.journal() | {"attempt": taken.attempt, "reason": str(error or "")}
+        result = Result(taken.name, "processed", identity, journal)
+        if error:
+            entry = failure_entry(taken.name, error, totals.packets, taken.attempt)
+            result = Result(entry, "failed", identity, journal)
+        stream = self.statistics.stream if totals.packets else ""
+        if not self.patience.insist(lambda: self.transfer.finish(replace(taken, stream=stream), result)):
+            events.warning("file_forgotten", "Redis does not know that this file was taken.", name=taken.name)
+        self.feeding.streams.release()
+        self._count(delivered, error)
+        if error:
+            events.warning("file_failed", str(error), name=taken.name, packets=totals.packets)
+        else:
+            events.info("file_finished", name=taken.name, packets=totals.packets)
+
+    def _count(self, delivered: Delivered, error: CaptureError | None) -> None:
+        counted = delivered.counted_in(self.statistics)
+        statistics = self.statistics
+        statistics.packets, statistics.cap_lengths = counted.packets, counted.cap_lengths
+        statistics.lengths, statistics.stream_bytes = counted.lengths, counted.stream_bytes
+        statistics.files += error is None
+        statistics.failed += error is not None
+        statistics.name, statistics.done_bytes, statistics.total_bytes = b"", 0, 0
+
+    def _open(self, taken: Taken, *, is_resumed: bool) -> Capture:
+        if is_resumed and (capture := self.feeding.left_capture()):
+            return capture
+        try:
+            return open_capture(taken.name, root=self.root)
+        except StillWritten as exc:
+            if exc.settles_in_s is None:
+                raise
+            self.say(f"Waiting {exc.settles_in_s:.0f} s: the file may still be written.")
+            if self.signals.wait(exc.settles_in_s):
+                raise Stopped("A stop signal arrived while a file settled.") from exc
+            return open_capture(taken.name, root=self.root)
