@@ -35,7 +35,7 @@ class Signals:
 
     def __init__(self, wakeup: socket.socket, actions: Mapping[signal.Signals, Action] | None = None) -> None:
         self._wakeup = wakeup
-        self._actions: dict[int, Action] = dict(actions or {})
+        self._actions = {int(number): action for number, action in (actions or {}).items()}
         self._stops = 0
 
     def fileno(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -138,7 +138,8 @@ def shown_url(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = "&".join(part for part in parts.query.split("&") if part and not part.startswith("password="))
-    return urlunsplit((parts.scheme, host, parts.path, query, ""))
+    shown = f"{parts.scheme}://{host}{parts.path}"
+    return f"{shown}?{query}" if query else shown
 
 
 def default_url(folder: Path) -> str:
