@@ -189,25 +189,6 @@ class Gate:
         return {label: mark.state for label, mark in self.marks.items() if mark.was_short}
 
 
-def restored(state: str, path: str, short: Mapping[str, str] | None) -> Gate:
-    """Return the gate as it was published; unknown words count as no known state.
-
-    Args:
-        state: the state published, empty if there was none.
-        path: the path it rested on.
-        short: what `Gate.short` was, states as words; None if that was not published.
-    """
-    states = {each.word: each for each in State}
-    if short is not None:
-        return Gate(
-            {label: Mark(states[word], was_short=True) for label, word in short.items() if word in states}
-        )
-    if states.get(state, State.OPEN) is State.OPEN:
-        return Gate()
-    mark = Mark(states[state], was_short=True)
-    return Gate({path: mark}) if path else Gate(unnamed=mark)
-
-
 def _has_minimum(reading: Reading) -> bool:
     return reading.free is not None and reading.free >= reading.band.minimum
 
