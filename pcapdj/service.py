@@ -55,12 +55,17 @@ def configuration(*, interpreter: Path | None, preset: str | None, without: Coll
     return "".join(sections)
 
 
-def check_room_for_sockets(folder: Path) -> None:
-    """Refuse a folder so deep that the kernel could not take the service's sockets, see unix(7).
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which the service could not run.
 
     Raises:
-        CannotCreate: it leaves too few of the 107 bytes.
+        CannotCreate: its path leaves its sockets too few of the 107 bytes that unix(7) allows, or has a `%`.
     """
+    if "%" in str(folder.absolute()):
+        raise CannotCreate(
+            f"The path {quoted(str(folder.absolute()))} has a '%', which supervisord expands.",
+            hint="Choose a folder without.",
+        )
     excess = longest_socket_bytes(folder) - SOCKET_PATH_LIMIT_BYTES
     if excess > 0:
         raise CannotCreate(
@@ -84,9 +89,9 @@ def lay_out(folder: Path, text: str, *, force: bool = False) -> None:
         force: replace a supervisord.conf that stands there.
 
     Raises:
-        CannotCreate: one stands there, the path is too long for sockets, or something cannot be made.
+        CannotCreate: one stands there, `check_folder` refuses the path, or something cannot be made.
     """
-    check_room_for_sockets(folder)
+    check_folder(folder)
     conf = folder / CONF
     if conf.exists() and not force:
         raise CannotCreate(f"{quoted(str(conf))} is there already.", hint="Use --force to replace it.")

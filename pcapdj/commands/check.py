@@ -109,7 +109,8 @@ def _mount_line(mount: Mount, limits: Limits) -> Line:
     free = mount.sample.free_bytes
     text = (
         f"{quoted(mount.path)}: {human_size(free)} free; holds below {human_size(band.minimum)}"
-        f" ({band.minimum} bytes), opens from {human_size(band.resume)}, suspends below {human_size(band.suspend)}"
+        f" ({band.minimum} bytes), opens from {human_size(band.resume)},"
+        f" suspends below {human_size(band.suspend)}"
     )
     return Line("Disk", text, Tone.GOOD if free >= band.minimum else Tone.ATTENTION)
 

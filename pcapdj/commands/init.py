@@ -9,8 +9,11 @@ from typing import Annotated
 import typer
 
 from pcapdj.runtime.command import new_app
+from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.names import quoted
 from pcapdj.service import CONF, configuration, lay_out
+from pcapdj.stream.presets import PRESETS
 
 app = new_app()
 
@@ -21,12 +24,18 @@ def init(
     *,
     preset: Annotated[
         str,
-        typer.Option(help="the analyzer; else suricata-extract where Suricata is installed, else summary"),
+        typer.Option(
+            envvar="PCAPDJ_PRESET",
+            help="the analyzer; default: suricata-extract where Suricata is installed, else summary",
+            show_default=False,
+        ),
     ] = "",
     force: Annotated[bool, typer.Option("--force", help=f"replace a {CONF} that is there")] = False,
 ) -> None:
     """Lay out DIR: supervisord.conf, inbox (captures go there), out (results), var (sockets, logs, queue)."""
     chosen = preset or ("suricata-extract" if shutil.which("suricata") else "summary")
+    if chosen not in PRESETS:
+        raise ConfigError(f"There is no preset {quoted(chosen)}.", hint=f"Known are {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)
     lay_out(folder, configuration(interpreter=interpreter, preset=chosen), force=force)
     for line in _next_steps(folder.absolute(), chosen, interpreter.parent):
