@@ -2,6 +2,7 @@
 
 SIGTERM and SIGINT end the reading: what was read until then is reported, exit 0. Exit 1, with one sentence
 on stderr, if the stream is torn (what came before is reported all the same) or the disk is full.
+SIGHUP, which the launcher passes on for analyzers that rotate logs, changes nothing.
 """
 
 import sys
@@ -42,6 +43,8 @@ def main(arguments: list[str]) -> int:
 
 def _analyze(descriptor: int, logdir: "Path") -> "tuple[Totals, list[HttpObject]]":
     """Read the stream to its end and write the files; return the totals and the first objects."""
+    import signal
+
     from pcapdj.runtime.errors import CaptureError
     from pcapdj.runtime.signals import handled
     from pcapdj.summary.analysis import Analysis
@@ -58,7 +61,7 @@ def _analyze(descriptor: int, logdir: "Path") -> "tuple[Totals, list[HttpObject]
         report.add(flows, objects)
         first_objects.extend(objects[: SHOWN_OBJECTS - len(first_objects)])
 
-    with handled() as signals, Report(logdir) as report:
+    with handled({signal.SIGHUP: _carry_on}) as signals, Report(logdir) as report:
         error = ""
         try:
             for chunk in chunks(descriptor, signals):
@@ -71,6 +74,10 @@ def _analyze(descriptor: int, logdir: "Path") -> "tuple[Totals, list[HttpObject]
         pass_on()
         report.close(totals)
     return totals, first_objects
+
+
+def _carry_on() -> None:
+    """Take note of a signal that asks for nothing here."""
 
 
 def _show(totals: "Totals", objects: "list[HttpObject]") -> None:

@@ -46,9 +46,11 @@ class Mode(Enum):
 
 @dataclass(slots=True)
 class Transfer:
-    """One response body on its way."""
+    """One response body on its way; of its head only what is reported."""
 
-    head: Head
+    status: int
+    content_type: str
+    content_encoding: str
     request: Request | None
     server_side: int  # 0 or 1: which direction carries it
     first_ns: int
@@ -191,7 +193,16 @@ class Conversation:
         if framing.length_bytes == 0:
             return
         lane.body = body_of(framing)
-        lane.transfer = Transfer(head, request, side, time_ns, time_ns, reason=framing.fault)
+        lane.transfer = Transfer(
+            status=head.status,
+            content_type=head.field("content-type"),
+            content_encoding=head.field("content-encoding"),
+            request=request,
+            server_side=side,
+            first_ns=time_ns,
+            last_ns=time_ns,
+            reason=framing.fault,
+        )
 
     def _answered(self) -> Request | None:
         """Return the request that the next response answers, if it was seen."""

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 HEAD_LIMIT_BYTES = 16_384  # twice what common servers accept
-FIELD_LIMIT = 2_048  # characters kept of a value: URIs in reports, not novels
+URI_LIMIT = 2_048  # characters kept of a request's target: what browsers and servers agree on
+FIELD_LIMIT = 255  # characters kept of a field's value, a host name's longest
 MAX_LENGTH_DIGITS = 18  # of a Content-Length; more than any body that can exist
 
 HEAD_END = re.compile(rb"\r?\n\r?\n")
@@ -49,8 +50,7 @@ class Head:
 
     def request(self) -> Request:
         """Return the request that this head makes."""
-        host = self.fields.get("host", "")[:FIELD_LIMIT]
-        return Request(method=self.words[0], uri=self.words[1][:FIELD_LIMIT], host=host)
+        return Request(method=self.words[0], uri=self.words[1][:URI_LIMIT], host=self.field("host"))
 
     def field(self, name: str) -> str:
         """Return a field's value, shortened for reports; empty if it is absent."""

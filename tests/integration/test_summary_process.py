@@ -114,6 +114,22 @@ def test_sigterm_reports_what_was_read(pipe: Path, tmp_path: Path, *, has_writer
     assert totals.ended is Ended.STOPPED
 
 
+def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
+    """The request to rotate logs must not end the analysis."""
+    with analyzer(pipe, tmp_path / "logs") as process:
+        descriptor = opened_by_reader(pipe)
+        wait_until((tmp_path / "logs" / "flows.jsonl").exists, "the analyzer to be ready")
+        process.send_signal(signal.SIGHUP)
+        os.write(descriptor, SOUND)
+        os.close(descriptor)
+        process.communicate(timeout=30)
+
+    totals = read_totals(tmp_path / "logs")
+    assert process.returncode == 0
+    assert totals is not None
+    assert (totals.packets, totals.ended) == (6, Ended.CLEAN)
+
+
 @pytest.mark.parametrize(
     ("data", "said", "packets"),
     [
