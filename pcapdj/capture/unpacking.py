@@ -47,7 +47,7 @@ class Decompressor(Protocol):
         """Take all of `data`, give at most `max_length` bytes."""
 
 
-class _PlainGzip:
+class PlainGzip:
     """zlib's own decompressor in the words of the others, for machines without isal."""
 
     def __init__(self) -> None:
@@ -55,17 +55,21 @@ class _PlainGzip:
 
     @property
     def eof(self) -> bool:
+        """Report whether the member has ended."""
         return self._inner.eof
 
     @property
     def unused_data(self) -> bytes:
+        """Return the input behind the member's end."""
         return self._inner.unused_data
 
     @property
     def needs_input(self) -> bool:
+        """Report whether nothing more comes without more input."""
         return not self._inner.unconsumed_tail and not self.eof
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Take all of `data`, give at most `max_length` bytes."""
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
 
 
@@ -86,7 +90,7 @@ def _gzip() -> Codec:
     try:
         from isal import igzip_lib
     except ImportError:
-        return Codec(_PlainGzip, (zlib.error,))
+        return Codec(PlainGzip, (zlib.error,))
     errors: tuple[type[Exception], ...] = (igzip_lib.error, ValueError)  # type: ignore[assignment]  # a class, whatever its stub says
     return Codec(lambda: igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP), errors)
 

@@ -1,0 +1,136 @@
+"""Builds capture files byte by byte, and takes streams apart, independently of the code under test."""
+
+import os
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.reading import Capture
+from pcapdj.runtime.errors import CaptureError
+
+MICRO, NANO, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
+ETHERNET, RAW_IP = 1, 101
+
+
+@dataclass(frozen=True)
+class Record:
+    """A packet as it stands in a classic capture; `length` None: as much as was captured."""
+
+    seconds: int = 1
+    fraction: int = 2
+    data: bytes = b"packet"
+    length: int | None = None
+
+    @property
+    def wire_bytes(self) -> int:
+        """The length on the wire."""
+        return len(self.data) if self.length is None else self.length
+
+
+def file_header(
+    magic: int = MICRO,
+    order: str = "<",
+    *,
+    snaplen: int = 262_144,
+    linktype: int = ETHERNET,
+    version: tuple[int, int] = (2, 4),
+) -> bytes:
+    """Return a classic file header."""
+    return struct.pack(order + "IHHiIII", magic, *version, 0, 0, snaplen, linktype)
+
+
+def record(packet: Record, order: str = "<", *, extra: bytes = b"", swapped: bool = False) -> bytes:
+    """Return a classic record; `extra` follows its header, `swapped` exchanges the lengths."""
+    lengths = (len(packet.data), packet.wire_bytes)
+    first, second = lengths[::-1] if swapped else lengths
+    return struct.pack(order + "IIII", packet.seconds, packet.fraction, first, second) + extra + packet.data
+
+
+def classic(
+    packets: Iterable[Record], magic: int = MICRO, order: str = "<", linktype: int = ETHERNET
+) -> bytes:
+    """Return a whole classic capture."""
+    body = b"".join(record(packet, order) for packet in packets)
+    return file_header(magic, order, linktype=linktype) + body
+
+
+def block(kind: int, body: bytes, order: str = "<") -> bytes:
+    """Return a pcapng block; the body is padded."""
+    body += b"\0" * (-len(body) % 4)
+    total = struct.pack(order + "I", len(body) + 12)
+    return struct.pack(order + "I", kind) + total + body + total
+
+
+def section(order: str = "<", version: tuple[int, int] = (1, 0)) -> bytes:
+    """Return a section header block."""
+    return block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, *version, -1), order)
+
+
+def option(code: int, value: bytes, order: str = "<") -> bytes:
+    """Return an option, padded."""
+    return struct.pack(order + "HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
+
+
+def interface(linktype: int = ETHERNET, snaplen: int = 0, options: bytes = b"", order: str = "<") -> bytes:
+    """Return an interface description block."""
+    return block(1, struct.pack(order + "HHI", linktype, 0, snaplen) + options, order)
+
+
+def enhanced(
+    ticks: int, data: bytes = b"packet", number: int = 0, order: str = "<", length: int | None = None
+) -> bytes:
+    """Return an enhanced packet block."""
+    wire = len(data) if length is None else length
+    return block(
+        6,
+        struct.pack(order + "IIIII", number, ticks >> 32, ticks & 0xFFFFFFFF, len(data), wire) + data,
+        order,
+    )
+
+
+def simple(data: bytes = b"packet", order: str = "<", length: int | None = None) -> bytes:
+    """Return a simple packet block."""
+    return block(3, struct.pack(order + "I", len(data) if length is None else length) + data, order)
+
+
+def records_of(stream: bytes) -> list[Record]:
+    """Take whole little-endian records apart; anything torn is an error of the test."""
+    found, position = [], 0
+    while position < len(stream):
+        seconds, fraction, captured, length = struct.unpack_from("<IIII", stream, position)
+        position += 16 + captured
+        assert position <= len(stream), "torn record"
+        found.append(Record(seconds, fraction, stream[position - captured : position], length))
+    return found
+
+
+def as_read(packets: Sequence[Record]) -> list[Record]:
+    """Return packets with their wire length spelled out, to compare with `records_of`."""
+    return [Record(p.seconds, p.fraction, p.data, p.wire_bytes) for p in packets]
+
+
+def delivered(
+    capture: Capture, stream: StreamFormat | None = None
+) -> tuple[list[Record], CaptureError | None]:
+    """Return the records that a capture gives to a stream (its own format by default), and what ended it."""
+    parts: list[bytes] = []
+    wanted = stream or capture.native
+    if wanted is None:
+        return [], None
+    try:
+        for piece in capture.pieces(wanted):
+            data = piece.data
+            if piece.offset is not None:
+                assert capture.same_format_as(wanted)
+                data = os.pread(capture.fd, piece.length_bytes, piece.offset)
+            assert data is not None
+            assert len(data) == piece.length_bytes
+            found = records_of(bytes(data))
+            assert piece.totals.packets == len(found) > 0
+            assert piece.totals.cap_lengths_bytes == sum(len(r.data) for r in found)
+            assert piece.totals.lengths_bytes == sum(r.wire_bytes for r in found)
+            parts.append(bytes(data))
+    except CaptureError as damage:
+        return records_of(b"".join(parts)), damage
+    return records_of(b"".join(parts)), None

@@ -1,0 +1,105 @@
+"""Conversion of classic records: byte order, resolution, odd headers, cut packets."""
+
+import pytest
+from capture_files import Record, as_read, record, records_of
+
+from pcapdj.capture.convert import gather, needs_gathering, rescale, rewrite
+from pcapdj.capture.pcap import Layout, LengthOrder, StreamFormat
+from pcapdj.capture.walk import Damage, Pause
+
+MICRO, NANO = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
+BIG = Layout(big_endian=True, nanosecond=False, linktype=1)
+PACKETS = [Record(1, 2, b"abc"), Record(3, 999_999, b"", 60), Record(0xFFFF_FFFF, 0, b"d" * 99, 1)]
+
+
+def test_byte_order_is_swapped_in_the_headers_only() -> None:
+    """Packets stay as they are."""
+    big = b"".join(record(packet, ">") for packet in PACKETS)
+
+    assert records_of(bytes(rewrite(big, BIG, MICRO))) == as_read(PACKETS)
+
+
+def test_microseconds_become_nanoseconds_and_back() -> None:
+    """Up exactly, down truncated."""
+    little = Layout(big_endian=False, nanosecond=False, linktype=1)
+    nano = Layout(big_endian=False, nanosecond=True, linktype=1)
+
+    up = rewrite(record(Record(7, 123_456)), little, NANO)
+    down = rewrite(record(Record(7, 123_456_999)), nano, MICRO)
+
+    assert records_of(bytes(up)) == as_read([Record(7, 123_456_000)])
+    assert records_of(bytes(down)) == as_read([Record(7, 123_456)])
+
+
+def test_microseconds_beyond_a_second_carry_over() -> None:
+    """A thousand times them would not fit into 32 bits."""
+    assert rescale(7, 5_000_001, to_nanosecond=True) == (12, 1000)
+    assert rescale(0xFFFF_FFFF, 1_000_000, to_nanosecond=True) == (0, 0)
+    assert rescale(7, 0xFFFF_FFFF, to_nanosecond=False) == (7, 4_294_967)
+
+
+def test_records_that_fit_already_are_not_copied() -> None:
+    """Unpacked captures in the stream's format go as they are."""
+    little = Layout(big_endian=False, nanosecond=False, linktype=1)
+    data = record(PACKETS[0])
+
+    assert rewrite(data, little, MICRO) is data
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_modified_format_loses_its_extra_header_bytes(order: str) -> None:
+    """24-byte headers become 16-byte ones."""
+    layout = Layout(big_endian=order == ">", nanosecond=False, linktype=1, header_bytes=24)
+    window = b"".join(record(packet, order, extra=b"12345678") for packet in PACKETS)
+
+    batch = gather(window, layout, MICRO, is_last=True)
+
+    assert needs_gathering(layout)
+    assert records_of(batch.data) == as_read(PACKETS)
+    assert (batch.end, batch.totals.packets, batch.totals.cap_lengths_bytes) == (len(window), 3, 102)
+
+
+def test_exchanged_lengths_are_put_right() -> None:
+    """Versions before 2.3."""
+    layout = Layout(big_endian=False, nanosecond=False, linktype=1, length_order=LengthOrder.CAPTURED_LAST)
+    window = b"".join(record(packet, swapped=True) for packet in PACKETS)
+
+    assert records_of(gather(window, layout, MICRO, is_last=True).data) == as_read(PACKETS)
+
+
+def test_packets_beyond_the_snaplen_are_cut_to_it() -> None:
+    """As libpcap hands them out; the length on the wire stays."""
+    layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=4)
+
+    batch = gather(record(Record(1, 2, b"abcdefgh", 80)), layout, MICRO, is_last=True)
+
+    assert records_of(batch.data) == [Record(1, 2, b"abcd", 80)]
+    assert batch.totals.cap_lengths_bytes == 4
+
+
+def test_a_torn_record_is_left_for_the_next_window() -> None:
+    """The batch ends where the last whole record ends."""
+    layout = Layout(big_endian=False, nanosecond=False, linktype=1, header_bytes=24)
+    whole = record(PACKETS[0], extra=bytes(8))
+
+    for cut in range(len(whole)):
+        batch = gather(whole + whole[:cut], layout, MICRO, is_last=False)
+        assert (batch.end, batch.stop, batch.totals.packets) == (len(whole), Pause.WINDOW_ENDS, 1)
+
+
+def test_damage_ends_a_batch() -> None:
+    """The records before it are in it."""
+    layout = Layout(big_endian=False, nanosecond=False, linktype=1, header_bytes=24)
+    good = record(PACKETS[0], extra=bytes(8))
+
+    batch = gather(good + b"\xff" * 64, layout, MICRO, is_last=True)
+
+    assert batch.totals.packets == 1
+    assert isinstance(batch.stop, Damage)
+
+
+def test_big_endian_netfilter_packets_need_more_than_new_headers() -> None:
+    """Their own headers are in the byte order of the host that captured them."""
+    assert needs_gathering(Layout(big_endian=True, nanosecond=False, linktype=239))
+    assert not needs_gathering(Layout(big_endian=False, nanosecond=False, linktype=239))
+    assert not needs_gathering(BIG)

@@ -1,0 +1,232 @@
+"""Opening of whatever a name in the queue leads to."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pcapdj.capture.files import SETTLED_S, StillWritten, identity_of, open_regular, refuse_if_written
+from pcapdj.runtime.errors import CaptureError
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    """Return a file."""
+    path = tmp_path / "a.pcap"
+    path.write_bytes(b"content")
+    return path
+
+
+def open_descriptors() -> set[str]:
+    """Return the numbers of the descriptors that stay open."""
+    return {path.name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+
+
+def refused(name: bytes, root: bytes | None = None) -> str:
+    """Return why a name is refused; no descriptor may stay open."""
+    before = open_descriptors()
+    with pytest.raises(CaptureError) as caught:
+        open_regular(name, root=root)
+    assert open_descriptors() == before
+    return caught.value.reason
+
+
+def test_a_regular_file_opens_at_its_start(capture: Path) -> None:
+    """Read-only, not inherited by children."""
+    fd = open_regular(os.fsencode(capture))
+
+    with os.fdopen(fd, "rb") as opened:
+        assert not os.get_inheritable(fd)
+        assert opened.read() == b"content"
+
+
+def test_a_link_is_followed_where_no_root_is_given(capture: Path) -> None:
+    """Sensors link their newest file."""
+    link = capture.with_name("link")
+    link.symlink_to(capture)
+
+    os.close(open_regular(os.fsencode(link)))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (b"", "empty name"),
+        (b"a\0b", "NUL"),
+        (b"/" + b"x" * 4095, "4096 bytes"),
+        (b"/" + b"x" * 300, "too long"),
+        (b"/nowhere/at/all", "does not exist"),
+        (b"/dev/zero", "is a device"),
+        (b"/dev/null/x", "no folder"),
+        (b"/tmp", "is a directory"),
+        (b"/proc/self/fd", "is a directory"),
+    ],
+)
+def test_what_is_no_file_is_refused_with_its_reason(name: bytes, reason: str) -> None:
+    """At once, and nothing stays open."""
+    assert reason in refused(name)
+
+
+def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path) -> None:
+    """Nor is it read."""
+    os.mkfifo(tmp_path / "pipe")
+
+    assert refused(os.fsencode(tmp_path / "pipe")) == "is a named pipe"
+
+
+def test_a_socket_is_refused(short_path: Path) -> None:
+    """By its kind."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_path / "s"))
+
+        assert refused(os.fsencode(short_path / "s")) == "is a socket"
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    """And dangling ones."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "c").symlink_to("gone")
+
+    assert "circle" in refused(os.fsencode(tmp_path / "a"))
+    assert refused(os.fsencode(tmp_path / "c")) == "does not exist"
+
+
+@AS_ROOT
+def test_a_file_of_another_user_is_refused(capture: Path) -> None:
+    """In plain words."""
+    capture.chmod(0)
+
+    assert refused(os.fsencode(capture)) == "may not be read by this user"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"a b.pcap",
+        b"'\"`$(id);.pcap",
+        b"new\nline\x1b[31m.pcap",
+        b"\xff\xfe.pcap",
+        b"-rf",
+        b"%s {0}",
+        b"\xe2\x80\xae",
+    ],
+)
+def test_any_byte_may_stand_in_a_name(tmp_path: Path, odd: bytes) -> None:
+    """But NUL."""
+    name = os.fsencode(tmp_path) + b"/" + odd
+    Path(os.fsdecode(name)).write_bytes(b"")
+
+    os.close(open_regular(name))
+
+
+def test_below_a_root_no_link_is_followed(tmp_path: Path) -> None:
+    """Neither as the file nor as a folder on the way."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    (inside / "sub").mkdir(parents=True)
+    outside.mkdir()
+    (inside / "sub" / "a").write_bytes(b"")
+    (outside / "b").write_bytes(b"")
+    (inside / "link").symlink_to(outside / "b")
+    (inside / "folder").symlink_to(outside)
+    root = os.fsencode(inside)
+
+    os.close(open_regular(root + b"/sub/a", root=root))
+    os.close(open_regular(root + b"//sub/./a", root=root + b"/"))
+    assert refused(root + b"/link", root) == "is a symbolic link"
+    assert "folder" in refused(root + b"/folder/b", root)
+    assert "outside" in refused(root + b"/../out/b", root)
+    assert "outside" in refused(os.fsencode(outside / "b"), root)
+    assert "outside" in refused(root, root)
+    assert "does not exist" in refused(root + b"/sub/none", root)
+
+
+def test_an_old_file_is_complete(capture: Path) -> None:
+    """Whoever has it open."""
+    with capture.open("ab"):
+        os.utime(capture, (1, 1))
+        fd = open_regular(os.fsencode(capture))
+        refuse_if_written(fd)
+        os.close(fd)
+
+
+def test_a_young_file_that_nobody_writes_is_complete(capture: Path) -> None:
+    """The kernel knows; the lease is given back."""
+    fd = open_regular(os.fsencode(capture))
+
+    refuse_if_written(fd)
+
+    with capture.open("ab") as writer:  # would block or signal if a lease were left
+        writer.write(b"more")
+    os.close(fd)
+
+
+def test_a_young_file_that_is_open_for_writing_is_refused(capture: Path) -> None:
+    """Waiting is no use as long as the writer has it."""
+    with capture.open("ab"):
+        fd = open_regular(os.fsencode(capture))
+        with pytest.raises(StillWritten) as caught:
+            refuse_if_written(fd)
+        os.close(fd)
+
+    assert caught.value.reason == "still written"
+    assert caught.value.settles_in_s is None
+
+
+def test_where_nobody_can_be_asked_the_file_settles_by_age(tmp_path: Path) -> None:
+    """A lease needs a regular file of our own: here a folder stands for those that have none."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    modified = os.fstat(fd).st_mtime
+
+    with pytest.raises(StillWritten) as caught:
+        refuse_if_written(fd, clock=lambda: modified + 4)
+    assert caught.value.settles_in_s == pytest.approx(SETTLED_S - 4)
+    with pytest.raises(StillWritten) as future:
+        refuse_if_written(fd, clock=lambda: modified - 3600)
+    assert future.value.settles_in_s == SETTLED_S
+    refuse_if_written(fd, clock=lambda: modified + SETTLED_S)
+    os.close(fd)
+
+
+def test_a_writer_that_comes_while_it_is_asked_ends_nobody(capture: Path) -> None:
+    """The broken lease's signal is one that is ignored by default; also in a thread."""
+    script = (
+        "import os, sys, threading\n"
+        "from pcapdj.capture.files import StillWritten, refuse_if_written\n"
+        "name = sys.argv[1]\n"
+        "def write():\n"
+        "    for _ in range(300): os.close(os.open(name, os.O_WRONLY | os.O_NONBLOCK))\n"
+        "def ask():\n"
+        "    fd = os.open(name, os.O_RDONLY)\n"
+        "    for _ in range(300):\n"
+        "        try: refuse_if_written(fd)\n"
+        "        except StillWritten: pass\n"
+        "asking = threading.Thread(target=ask); asking.start()\n"
+        "try: write()\n"
+        "except BlockingIOError: pass\n"
+        "asking.join(); print('alive')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(capture)], capture_output=True, text=True, timeout=30, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_an_identity_is_that_of_the_open_file(capture: Path) -> None:
+    """Not of the name, which rotation reuses."""
+    fd = open_regular(os.fsencode(capture))
+    before = identity_of(fd)
+    capture.rename(capture.with_name("b.pcap"))
+    capture.write_bytes(b"another")
+
+    assert identity_of(fd) == before
+    assert before.size_bytes == 7
+    assert stat.S_ISREG(os.fstat(fd).st_mode)
+    os.close(fd)

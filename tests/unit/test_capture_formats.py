@@ -1,0 +1,82 @@
+"""What `capture.formats` and `capture.linktypes` say of first bytes and link types."""
+
+import struct
+
+import pytest
+from capture_files import MICRO, MODIFIED, NANO, file_header, section
+
+from pcapdj.capture.formats import Kind, identify
+from pcapdj.capture.linktypes import linktype_name, mismatch, skipped_packets
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("magic", [MICRO, NANO, MODIFIED])
+def test_every_classic_variant_is_a_classic_capture(magic: int, order: str) -> None:
+    """Byte order and time unit are in the magic; all of them are read."""
+    assert identify(file_header(magic, order)).kind is Kind.CLASSIC
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_section_header_is_a_pcapng_capture(order: str) -> None:
+    """Both byte orders begin with the same block type."""
+    assert identify(section(order)).kind is Kind.PCAPNG
+
+
+def test_a_text_that_begins_like_a_section_header_is_unknown() -> None:
+    """The block type is four line ends: the byte-order magic decides."""
+    assert identify(b"\n\r\r\n" + b"some text").kind is Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"BZh9", "bzip2"),
+        (b"\xfd7zXZ\x00", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+    ],
+)
+def test_compressions_are_known_by_content(first: bytes, name: str) -> None:
+    """No file name is looked at."""
+    found = identify(first)
+
+    assert (found.kind, found.name) == (Kind.COMPRESSED, name)
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (b"snoop\x00\x00\x00\x00\x00\x00\x02", "snoop"),
+        (b"\xa1\x2b\x3c\x4d", "Navtel pcap"),
+        (b"PK\x03\x04", "zip archive"),
+        (b"a" * 257 + b"ustar\x00", "tar archive"),
+        (struct.pack("<QBB", 1, 2, 4) + struct.pack(">HHH", 32, 0, 60) + bytes(16)
+         + struct.pack("<QBB", 2, 2, 4) + struct.pack(">HHH", 32, 0, 60) + bytes(16), "ERF"),
+    ],
+)  # fmt: skip
+def test_other_formats_are_refused_by_their_name(first: bytes, name: str) -> None:
+    """An operator reads which program the file is for."""
+    found = identify(first)
+
+    assert (found.kind, found.name) == (Kind.FOREIGN, name)
+
+
+@pytest.mark.parametrize("first", [b"", b"\xd4", b"hello world", bytes(512), bytes(range(256)) * 2])
+def test_anything_else_is_unknown(first: bytes) -> None:
+    """Zeros, text and short files are no capture."""
+    assert identify(first).kind is Kind.UNKNOWN
+
+
+def test_link_types_are_named_with_their_number() -> None:
+    """A common one has a name, an uncommon one its number."""
+    assert (linktype_name(1), linktype_name(147)) == ("Ethernet (1)", "link type 147")
+
+
+def test_a_mismatch_names_both_link_types() -> None:
+    """The operator sees what the file is and what the stream is."""
+    assert mismatch(101, 1) == "is raw IP (101), but the stream is Ethernet (1)"
+
+
+def test_left_out_packets_are_counted_by_link_type() -> None:
+    """One sentence for any number of link types."""
+    assert "2 of BSD loopback (0), 1 of raw IP (101)" in skipped_packets({101: 1, 0: 2})

@@ -1,0 +1,94 @@
+"""What a classic file header says of the records behind it."""
+
+import struct
+
+import pytest
+from capture_files import MODIFIED, NANO, file_header
+
+from pcapdj.capture.pcap import (
+    LengthOrder,
+    StreamFormat,
+    captured_and_length,
+    parse_file_header,
+)
+from pcapdj.runtime.errors import CaptureError
+
+
+@pytest.mark.parametrize("nanosecond", [False, True])
+def test_a_stream_header_reads_back_as_the_stream(nanosecond: bool) -> None:  # noqa: FBT001 - a case
+    """24 bytes, little endian, version 2.4, snaplen 262144."""
+    stream = StreamFormat(linktype=113, nanosecond=nanosecond)
+
+    layout = parse_file_header(stream.header())
+
+    assert len(stream.header()) == 24
+    assert layout.native == stream
+    assert (layout.big_endian, layout.snaplen, layout.is_plain) == (False, 262_144, True)
+
+
+def test_a_big_endian_header_is_read() -> None:
+    """All fields follow the magic's byte order."""
+    layout = parse_file_header(file_header(NANO, ">", snaplen=96, linktype=101))
+
+    assert (layout.big_endian, layout.nanosecond, layout.linktype, layout.snaplen) == (True, True, 101, 96)
+
+
+@pytest.mark.parametrize("snaplen", [0, 0x8000_0000, 0xFFFF_FFFF, 300_000, 262_144])
+def test_snaplens_that_limit_nothing_are_not_limited(snaplen: int) -> None:
+    """0 and negative mean no limit, and no record is longer than 262144 anyway."""
+    assert parse_file_header(file_header(snaplen=snaplen)).snaplen == 262_144
+
+
+def test_fcs_bits_are_no_part_of_the_link_type() -> None:
+    """The upper six bits say something else."""
+    assert parse_file_header(file_header(linktype=0x3000_0001)).linktype == 1
+
+
+def test_the_modified_format_has_longer_record_headers() -> None:
+    """8 more bytes behind each."""
+    assert parse_file_header(file_header(MODIFIED)).header_bytes == 24
+
+
+@pytest.mark.parametrize(
+    ("version", "order"),
+    [
+        ((2, 4), LengthOrder.CAPTURED_FIRST),
+        ((2, 3), LengthOrder.SMALLER_IS_CAPTURED),
+        ((2, 2), LengthOrder.CAPTURED_LAST),
+        ((2, 0), LengthOrder.CAPTURED_LAST),
+        ((543, 0), LengthOrder.CAPTURED_LAST),
+    ],
+)
+def test_old_versions_have_their_lengths_elsewhere(version: tuple[int, int], order: LengthOrder) -> None:
+    """As libpcap reads them."""
+    assert parse_file_header(file_header(version=version)).length_order is order
+
+
+@pytest.mark.parametrize("version", [(1, 9), (2, 5), (3, 0), (543, 1), (0, 0)])
+def test_other_versions_are_refused_with_their_number(version: tuple[int, int]) -> None:
+    """Libpcap reads none of them."""
+    with pytest.raises(CaptureError, match=rf"version {version[0]}\.{version[1]} "):
+        parse_file_header(file_header(version=version))
+
+
+@pytest.mark.parametrize("length", [4, 23])
+def test_a_cut_off_header_is_refused(length: int) -> None:
+    """With what is there of it."""
+    with pytest.raises(CaptureError, match=f"{length} of 24"):
+        parse_file_header(file_header()[:length])
+
+
+def test_the_two_lengths_are_told_apart() -> None:
+    """Version 2.3 wrote them in both orders: the smaller is what was captured."""
+    assert captured_and_length(LengthOrder.CAPTURED_FIRST, 9, 5) == (9, 5)
+    assert captured_and_length(LengthOrder.CAPTURED_LAST, 9, 5) == (5, 9)
+    assert captured_and_length(LengthOrder.SMALLER_IS_CAPTURED, 9, 5) == (5, 9)
+    assert captured_and_length(LengthOrder.SMALLER_IS_CAPTURED, 5, 9) == (5, 9)
+
+
+def test_timestamps_are_nanoseconds_since_1970() -> None:
+    """Microseconds are scaled up, out-of-range ones carry over."""
+    window = struct.pack("<IIII", 3, 5_000_001, 0, 0)
+
+    assert parse_file_header(file_header()).ts_ns(window, 0) == 8_000_001_000
+    assert parse_file_header(file_header(NANO)).ts_ns(window, 0) == 3_005_000_001

@@ -1,0 +1,231 @@
+"""The walk over pcapng blocks, and what their packets become."""
+
+import struct
+
+import pytest
+from capture_files import Record, block, enhanced, interface, option, records_of, section, simple
+
+from pcapdj.capture.interfaces import Interface, parse_interface
+from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.pcapng import BlockWalk
+from pcapdj.capture.walk import Damage, Pause
+from pcapdj.runtime.errors import CaptureError
+
+MICRO, NANO = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
+TSRESOL, TSOFFSET = 9, 14
+ORDERS = pytest.mark.parametrize("order", ["<", ">"])
+
+
+def records_in(data: bytes, stream: StreamFormat = MICRO) -> list[Record]:
+    """Return the records of a whole file; every byte of it must be taken."""
+    batch = BlockWalk(stream).batch(data)
+    assert (batch.end, batch.stop) == (len(data), Pause.WINDOW_ENDS)
+    assert batch.totals.packets == len(records_of(batch.data))
+    return records_of(batch.data)
+
+
+def damage_in(data: bytes) -> tuple[list[Record], str]:
+    """Return the records before the damage, and its reason."""
+    batch = BlockWalk(MICRO).batch(data)
+    assert isinstance(batch.stop, Damage)
+    return records_of(batch.data), batch.stop.reason
+
+
+@ORDERS
+def test_enhanced_packets_become_classic_records(order: str) -> None:
+    """In both byte orders; padding and options are left behind."""
+    data = section(order) + interface(order=order) + enhanced(3_000_007, b"12345", order=order, length=99)
+
+    assert records_in(data) == [Record(3, 7, b"12345", 99)]
+
+
+@ORDERS
+def test_simple_packets_have_no_time_and_the_interfaces_snaplen(order: str) -> None:
+    """Their captured length is the smaller of snaplen and length."""
+    data = section(order) + interface(snaplen=4, order=order) + simple(b"1234", order, length=80)
+
+    assert records_in(data) == [Record(0, 0, b"1234", 80)]
+
+
+@ORDERS
+def test_obsolete_packets_are_read(order: str) -> None:
+    """Their interface number has 16 bits."""
+    body = struct.pack(order + "HHIIII", 1, 9, 0, 5, 3, 3) + b"abc"
+    data = section(order) + interface(101, order=order) + interface(order=order) + block(2, body, order)
+
+    assert records_in(data) == [Record(0, 5, b"abc", 3)]
+
+
+def test_other_blocks_are_skipped() -> None:
+    """Name resolution, statistics, secrets, custom and unknown ones."""
+    others = b"".join(block(kind, b"whatever") for kind in (4, 5, 10, 0xBAD, 0x40000BAD, 0x7777))
+
+    assert len(records_in(section() + others + interface() + others + enhanced(1) + others)) == 1
+
+
+def test_a_section_may_change_the_byte_order_and_forgets_the_interfaces() -> None:
+    """Each section stands for itself."""
+    first = section("<") + interface(101) + interface() + enhanced(1, number=1)
+    second = section(">") + interface(order=">") + enhanced(2, order=">")
+
+    assert [r.fraction for r in records_in(first + second)] == [1, 2]
+    assert "interface 1" in damage_in(first + section() + interface() + enhanced(1, number=1))[1]
+
+
+@pytest.mark.parametrize(
+    ("resolution", "ticks", "expected"),
+    [
+        (6, 1_000_001, (1, 1000)),
+        (9, 1_000_000_001, (1, 1)),
+        (3, 1_001, (1, 1_000_000)),
+        (0, 7, (7, 0)),
+        (12, 1_999_999_999_999, (1, 999_999_999)),
+        (0x80 | 10, 1024 + 512, (1, 500_000_000)),
+        (0x80 | 32, (1 << 32) + 1, (1, 0)),
+        (0x80, 5, (5, 0)),
+    ],
+)
+def test_every_resolution_is_converted(resolution: int, ticks: int, expected: tuple[int, int]) -> None:
+    """Powers of ten and of two, truncated to nanoseconds."""
+    data = section() + interface(options=option(TSRESOL, bytes([resolution]))) + enhanced(ticks)
+
+    [found] = records_in(data, NANO)
+
+    assert (found.seconds, found.fraction) == expected
+
+
+def test_an_offset_shifts_the_seconds() -> None:
+    """Signed, in seconds."""
+    for offset_s in (100, -1):
+        options = option(TSOFFSET, struct.pack("<q", offset_s))
+        [found] = records_in(section() + interface(options=options) + enhanced(5_000_001))
+        assert (found.seconds, found.fraction) == (5 + offset_s, 1)
+
+
+def test_times_that_do_not_fit_wrap_and_are_counted() -> None:
+    """A classic record ends in 2106."""
+    walk = BlockWalk(MICRO)
+
+    batch = walk.batch(section() + interface() + enhanced((1 << 32) * 1_000_000 + 3) + enhanced(1))
+
+    assert [(r.seconds, r.fraction) for r in records_of(batch.data)] == [(0, 3), (0, 1)]
+    assert walk.wrapped_times == 1
+
+
+def test_packets_of_another_link_type_are_counted_and_left_out() -> None:
+    """The others of the file are delivered."""
+    walk = BlockWalk(MICRO)
+    data = section() + interface(101) + interface() + enhanced(1, number=0) * 2 + enhanced(2, number=1)
+
+    batch = walk.batch(data)
+
+    assert (batch.totals.packets, walk.skipped) == (1, {101: 2})
+
+
+def test_the_first_packet_decides_what_the_file_is() -> None:
+    """Not the first interface; without packets, the first interface."""
+    fine = interface(113, options=option(TSRESOL, b"\x09"))
+    walk = BlockWalk()
+
+    batch = walk.batch(section() + interface() + fine + enhanced(1, number=1) + enhanced(1))
+
+    assert walk.is_done
+    assert walk.first is not None
+    assert walk.first.native == StreamFormat(113, nanosecond=True)
+    assert batch.data == b""
+    empty = BlockWalk()
+    empty.batch(section() + fine + interface())
+    assert empty.first is not None
+    assert empty.first.native == StreamFormat(113, nanosecond=True)
+    assert not empty.is_done
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (bytes(64), "zeros"),
+        (struct.pack("<II", 6, 8) + bytes(8), "impossible length of 8"),
+        (struct.pack("<II", 6, 33) + bytes(40), "impossible length of 33"),
+        (struct.pack("<II", 6, 1 << 31) + bytes(40), "2147483648 bytes"),
+        (enhanced(1)[:-4] + struct.pack("<I", 99), "another length, 99"),
+        (enhanced(1, number=5), "interface 5, but the section describes 1"),
+        (block(6, bytes(8)), "too short"),
+        (block(3, b""), "too short"),
+        (block(6, struct.pack("<IIIII", 0, 0, 0, 99, 99)), "99 captured"),
+        (block(6, struct.pack("<IIIII", 0, 0, 0, 262_145, 1) + bytes(262_148)), "262145 captured"),
+        (simple(length=500), "500 captured"),
+        (block(1, b"\0\0"), "too short"),
+        (interface(options=b"\x01\x00\x63\x00"), "inside option 1"),
+        (interface(options=option(TSRESOL, b"\x14")), "10^-20"),
+        (interface(options=option(TSRESOL, b"\xc0")), "2^-64"),
+        (interface(options=option(TSRESOL, b"12")), "2 bytes"),
+        (interface(options=option(TSOFFSET, b"12")), "2 bytes"),
+        (section(version=(2, 0)), "version 2.0"),
+        (section(version=(1, 1)), "version 1.1"),
+        (block(0x0A0D0D0A, struct.pack("<I", 0x1A2B3C4D)), "section header of 16"),
+        (block(0x0A0D0D0A, b"what" * 4), "byte-order magic"),
+    ],
+)
+def test_damage_ends_the_walk_behind_the_good_packets(bad: bytes, reason: str) -> None:
+    """Each with a reason; what came before it is delivered."""
+    good, found = damage_in(section() + interface() + enhanced(1) + bad + enhanced(2))
+
+    assert len(good) == 1
+    assert reason in found
+
+
+@pytest.mark.parametrize("cut", range(1, 44))
+def test_a_block_that_is_not_whole_waits_for_more(cut: int) -> None:
+    """Nothing is taken of it, nothing is wrong yet."""
+    start = section() + interface() + enhanced(1)
+    last = enhanced(2, bytes(12))
+    walk = BlockWalk(MICRO)
+
+    batch = walk.batch(start + last[: min(cut, len(last) - 1)])
+
+    assert (batch.end, batch.stop, batch.totals.packets) == (len(start), Pause.WINDOW_ENDS, 1)
+    assert walk.cut_off(b"rest") == "file ends inside a block"
+    assert walk.cut_off(b"") is None
+
+
+def test_a_long_unknown_block_is_jumped_over() -> None:
+    """Its body is never needed; its second length is checked on arrival."""
+    start, unknown, packet = section() + interface(), block(0x7777, bytes(5000)), enhanced(1)
+    data = start + unknown + packet
+    for limit in (len(start) + 12, len(start) + 999, len(start) + len(unknown) - 1):
+        walk = BlockWalk(MICRO)
+
+        jump = walk.batch(data[:limit])
+        landed = walk.batch(data[jump.end :])
+
+        assert jump.end == len(start + unknown) - 4
+        assert landed.totals.packets == 1
+        assert jump.end + landed.end == len(data)
+
+
+def test_a_jump_that_lands_on_another_length_is_damage() -> None:
+    """Or beyond the end of the file."""
+    start = section() + interface()
+    unknown = block(0x7777, bytes(5000))
+    walk, lost = BlockWalk(MICRO), BlockWalk(MICRO)
+
+    walk.batch((start + unknown)[:200])
+    lost.batch((start + unknown)[:200])
+
+    assert isinstance(walk.batch(b"\x01\x02\x03\x04" + enhanced(1)).stop, Damage)
+    assert lost.batch(b"").end == 0
+    assert lost.cut_off(b"") == "file ends inside a block"
+
+
+def test_an_option_list_may_end_without_its_end_mark() -> None:
+    """Unknown options are passed over, an end mark ends the list whatever follows."""
+    body = struct.pack("<HHI", 1, 0, 0) + option(2, b"eth0") + option(TSRESOL, b"\x09")
+
+    assert parse_interface(body, "<") == Interface(1, 262_144, ticks_per_s=10**9)
+    assert parse_interface(body + bytes(4) + b"\xff\xff\xff\xff", "<").ticks_per_s == 10**9
+
+
+def test_half_an_option_header_is_damage() -> None:
+    """Fewer than its four bytes."""
+    with pytest.raises(CaptureError, match="inside an option"):
+        parse_interface(struct.pack("<HHI", 1, 0, 0) + b"\x02\x00", "<")

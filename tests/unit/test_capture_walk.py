@@ -1,0 +1,132 @@
+"""Where the walk over classic records stops, and why."""
+
+import struct
+
+import pytest
+from capture_files import Record, file_header, record
+
+from pcapdj.capture.pcap import Layout, LengthOrder
+from pcapdj.capture.totals import Totals
+from pcapdj.capture.walk import Damage, Pause, Run, cut_off, missing_to_record_end, walk
+
+PLAIN = Layout(big_endian=False, nanosecond=False, linktype=1)
+ONE = record(Record(data=b"x" * 60, length=100))
+
+
+def walked(window: bytes, layout: Layout = PLAIN) -> Run:
+    """Walk a window that is all of the file."""
+    return walk(window, layout, room_bytes=len(window), is_last=True)
+
+
+def test_whole_records_are_counted_and_summed() -> None:
+    """Captured and wire lengths apart, first and last time."""
+    later = record(Record(seconds=4, fraction=5, data=b"y" * 10))
+
+    run = walked(ONE + later)
+
+    assert run == Run(len(ONE + later), Totals(2, 70, 110, 1_000_002_000, 4_000_005_000), Pause.WINDOW_ENDS)
+
+
+@pytest.mark.parametrize("cut", [1, 15, 16, 17, len(ONE) - 1])
+def test_a_torn_record_is_not_part_of_the_run(cut: int) -> None:
+    """The walk ends where the last whole record ends."""
+    assert walked(ONE + ONE[:cut]).end == len(ONE)
+
+
+def test_only_the_header_has_to_be_in_the_window() -> None:
+    """A record may reach beyond the window, as far as the file reaches."""
+    window = ONE + ONE[:16]
+
+    assert walk(window, PLAIN, room_bytes=2 * len(ONE), is_last=False).end == 2 * len(ONE)
+    assert walk(window, PLAIN, room_bytes=2 * len(ONE) - 1, is_last=False).end == len(ONE)
+
+
+def test_an_impossible_captured_length_is_damage() -> None:
+    """More than 262144 ends every reader."""
+    run = walked(ONE + struct.pack("<IIII", 1, 2, 262_145, 262_145) + bytes(99))
+
+    assert run.end == len(ONE)
+    assert isinstance(run.stop, Damage)
+    assert "262145" in run.stop.reason
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Record(data=b""),
+        Record(data=b"abc", length=1),
+        Record(fraction=5_000_000),
+        Record(seconds=0, fraction=0, data=b"x"),
+        Record(seconds=0xFFFF_FFFF, fraction=0xFFFF_FFFF),
+        Record(length=0xFFFF_FFFF),
+    ],
+)
+def test_odd_records_that_libpcap_accepts_pass(odd: Record) -> None:
+    """No captured bytes, more captured than on the wire, impossible fractions, all times."""
+    assert walked(record(odd) + ONE).totals.packets == 2
+
+
+def test_zeros_to_the_end_are_no_packets() -> None:
+    """A preallocated file that was never filled."""
+    for tail in (16, 48, 64, 4096):
+        run = walked(ONE + bytes(tail))
+
+        assert (run.totals.packets, run.end) == (1, len(ONE))
+        assert isinstance(run.stop, Damage)
+        assert "zeros" in run.stop.reason
+
+
+def test_a_window_that_ends_in_few_zeros_decides_nothing() -> None:
+    """What follows may be a packet: the next window tells."""
+    run = walk(ONE + bytes(48), PLAIN, room_bytes=len(ONE) + 4096, is_last=False)
+
+    assert (run.end, run.stop) == (len(ONE), Pause.WINDOW_ENDS)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_second_file_header_is_no_packet(order: str) -> None:
+    """Files joined with cat: libpcap would read the header as a packet and what follows as garbage."""
+    run = walked(ONE + file_header(order=order) + ONE)
+
+    assert run.end == len(ONE)
+    assert isinstance(run.stop, Damage)
+    assert "second file header" in run.stop.reason
+
+
+def test_a_record_longer_than_the_snaplen_waits_to_be_cut() -> None:
+    """The run ends before it, so that what was spliced so far stays as it is."""
+    layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=60)
+
+    run = walked(ONE + record(Record(data=b"z" * 61)), layout)
+
+    assert (run.end, run.stop) == (len(ONE), Pause.NEEDS_CUTTING)
+
+
+def test_a_cut_off_file_is_told_with_numbers() -> None:
+    """Inside a header, or inside a packet."""
+    assert "7 of 16 bytes" in cut_off(ONE[:7], PLAIN)
+    assert "5 of 60 captured" in cut_off(ONE[:21], PLAIN)
+    swapped = Layout(big_endian=False, nanosecond=False, linktype=1, length_order=LengthOrder.CAPTURED_LAST)
+    assert "5 of 100 captured" in cut_off(ONE[:21], swapped)
+
+
+@pytest.mark.parametrize(
+    ("delivered_bytes", "missing"),
+    [
+        (0, 0),
+        (len(ONE), 0),
+        (len(ONE) + 16, 60),
+        (len(ONE) + 17, 59),
+        (2 * len(ONE) - 1, 1),
+        (2 * len(ONE), 0),
+    ],
+)
+def test_padding_completes_the_current_record(delivered_bytes: int, missing: int) -> None:
+    """A file shrank under the splice: so many zeros keep the framing."""
+    assert missing_to_record_end(ONE * 2, delivered_bytes) == missing
+
+
+@pytest.mark.parametrize(("delivered_bytes", "missing"), [(4, 12), (8, 8), (9, 7 + 60), (15, 1 + 60)])
+def test_padding_inside_a_header_becomes_part_of_it(delivered_bytes: int, missing: int) -> None:
+    """What the reader sees as captured length is what was delivered of it, then zeros."""
+    assert missing_to_record_end(ONE, delivered_bytes) == missing
