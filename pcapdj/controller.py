@@ -26,6 +26,7 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -162,7 +163,7 @@ class Controller:
             tell_transition(events, decision, fields)
 
     def _grant(self, name: bytes) -> Granted:
-        answer = self._insist(lambda: self._desk.grant(name))
+        answer = self._insist(partial(self._desk.grant, name))
         if answer is Granted.YES:
             events.info("file_authorized", name=name)
         return answer
@@ -170,7 +171,7 @@ class Controller:
     def _discard(self, nonsense: Sequence[bytes]) -> None:
         for name in nonsense:
             events.warning("no_name", "What is asked for can be no file name.", length_bytes=len(name))
-            self._insist(lambda each=name: self._desk.drop(each))  # type: ignore[misc]  # bound now
+            self._insist(partial(self._desk.drop, name))
 
 
 @app.command()

@@ -31,7 +31,7 @@ def tell_limits(events: EventLog, guard: Guard) -> None:
         if reading.failure:
             events.warning("cannot_measure", f"{reading.what} {reading.failure}.", path=reading.path)
         else:
-            events.info("limits", **limit_fields(reading, guard.limits))
+            events.info("limits", "", **limit_fields(reading, guard.limits))
     for reading, total_bytes in unreachable(found, guard.measured):
         events.warning(
             "limit_out_of_reach",

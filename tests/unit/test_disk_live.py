@@ -1,0 +1,116 @@
+"""Live limits over the options: `pcapdj.disk.live`."""
+
+import pytest
+
+from pcapdj.disk.gate import Override
+from pcapdj.disk.limits import Limits
+from pcapdj.disk.live import LiveLimits
+from pcapdj.runtime.amounts import Amount
+from pcapdj.runtime.errors import ConfigError
+
+
+def fits(_limits: Limits) -> None:
+    """Take any limits: no mount objects."""
+
+
+def refuse(_limits: Limits) -> None:
+    """Object, as a mount would on which the order is wrong."""
+    raise ConfigError("On '/out' the order is wrong.")
+
+
+def percent(live: LiveLimits) -> float | None:
+    """Return the min-free in force."""
+    return live.in_force.min_free.percent
+
+
+def test_a_live_value_beats_the_flag_and_gives_way_again() -> None:
+    """Set it, change it, remove it."""
+    live = LiveLimits({"min-free": "5%"})
+
+    assert live.lay({"min-free": "8%"}, fits)
+    assert percent(live) == 8
+    assert not live.lay({"min-free": "8%"}, fits)
+    assert live.lay({}, fits)
+    assert percent(live) == 5
+
+
+def test_other_flags_stay_under_a_live_value() -> None:
+    """Only the field that was set changes."""
+    live = LiveLimits({"resume-free": "20%"})
+
+    live.lay({"min-free": "8%"}, fits)
+
+    assert live.in_force.resume_free == Amount(percent=20)
+
+
+@pytest.mark.parametrize("text", ["98%", "nonsense", "1" * 100_000, "\x1b[2J"])
+def test_a_bad_live_value_is_refused_and_the_old_one_kept(text: str) -> None:
+    """Old means the last good live value, not the flag."""
+    live = LiveLimits({"min-free": "5%"})
+    live.lay({"min-free": "8%"}, fits)
+
+    live.lay({"min-free": text}, fits)
+
+    assert percent(live) == 8
+    assert live.refused.startswith("min-free")
+    assert len(live.refused) < 300
+
+
+def test_a_limit_that_does_not_fit_the_mounts_is_refused() -> None:
+    """The mounts' objection is the reason."""
+    live = LiveLimits({})
+
+    live.lay({"min-free": "8%"}, refuse)
+
+    assert percent(live) == 10
+    assert "'/out'" in live.refused
+
+
+def test_two_limits_may_be_set_one_after_the_other() -> None:
+    """What is out of order for a moment comes into force once the second one is there."""
+    live = LiveLimits({"min-free": "10%", "resume-free": "15%"})
+
+    live.lay({"min-free": "20%"}, fits)
+    assert percent(live) == 10
+    live.lay({"min-free": "20%", "resume-free": "25%"}, fits)
+
+    assert percent(live) == 20
+    assert not live.refused
+
+
+def test_an_unknown_field_is_said() -> None:
+    """A typing error must not look like a limit in force."""
+    live = LiveLimits({})
+
+    live.lay({"minfree": "8%"}, fits)
+
+    assert "'minfree'" in live.refused
+
+
+def test_the_override_is_taken_apart_from_bad_limits() -> None:
+    """Opening by hand works whatever else stands there; a bad word is refused alone."""
+    live = LiveLimits({})
+
+    live.lay({"gate": "open", "min-free": "x"}, fits)
+    live.lay({"gate": "ajar", "min-free": "8%"}, fits)
+
+    assert live.override is Override.OPEN
+    assert percent(live) == 8
+    assert "'ajar'" in live.refused
+
+
+def test_an_override_that_is_removed_leaves_the_gate_to_the_disks() -> None:
+    """No field is `auto`."""
+    live = LiveLimits({})
+    live.lay({"gate": "hold"}, fits)
+
+    live.lay({}, fits)
+
+    assert live.override is Override.AUTO
+    assert not live.refused
+
+
+def test_bad_options_are_refused_at_once() -> None:
+    """A role does not start on nonsense."""
+    with pytest.raises(ConfigError):
+        LiveLimits({"min-free": "x"})
