@@ -95,6 +95,8 @@ def _identified(fd: int, size_bytes: int) -> tuple[str, Reading]:
     if not first:
         raise CaptureError(unpacked.fault or f"is {found.name} with nothing in it")
     inner = identify(first)
+    if inner.kind is Kind.UNKNOWN and unpacked.fault is not None:
+        raise CaptureError(unpacked.fault)
     return f"{inner.name}, {found.name}", _reading(inner, unpacked, first, on_disk=False)
 
 

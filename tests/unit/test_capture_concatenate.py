@@ -1,0 +1,204 @@
+"""Several captures written as one stream: into a pipe, a file, a device."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from capture_files import (
+    ETHERNET,
+    NANO,
+    RAW_IP,
+    Record,
+    as_read,
+    classic,
+    enhanced,
+    interface,
+    records_of,
+    section,
+)
+
+from pcapdj.capture.concatenate import Output, Precision, concatenate
+from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.totals import Totals
+from pcapdj.runtime.errors import CaptureError, ReaderGone
+
+ONE, TWO = [Record(1, 2, b"one")], [Record(3, 4, b"two" * 50_000), Record(5, 6, b"three", 77)]
+HEADER = StreamFormat(ETHERNET, nanosecond=False).header()
+
+
+class Reports:
+    """Remembers what was said of each file."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[bytes, str | None, int]] = []
+
+    def __call__(self, name: bytes, damage: CaptureError | None, totals: Totals) -> None:
+        """Remember one file's report."""
+        self.said.append((name.rpartition(b"/")[2], damage.reason if damage else None, totals.packets))
+
+
+def files(folder: Path, **contents: bytes) -> list[bytes]:
+    """Write files and return their names, in the order given."""
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return [os.fsencode(folder / name) for name in contents]
+
+
+def to_file(
+    folder: Path, names: list[bytes], reports: Reports, precision: Precision = None
+) -> tuple[bytes, bool]:
+    """Return what concatenation into a regular file writes, and whether all was whole."""
+    with (folder / "out").open("wb") as out:
+        whole = concatenate(names, out.fileno(), precision=precision, report=reports)
+    return (folder / "out").read_bytes(), whole
+
+
+def to_pipe(names: list[bytes], reports: Reports) -> tuple[bytes, bool]:
+    """Return the same of a pipe, read at the same time."""
+    read_fd, write_fd = os.pipe()
+    parts: list[bytes] = []
+
+    def drain() -> None:
+        with os.fdopen(read_fd, "rb") as pipe:
+            parts.append(pipe.read())
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    whole = concatenate(names, write_fd, precision=None, report=reports)
+    os.close(write_fd)
+    reader.join(timeout=30)
+    return b"".join(parts), whole
+
+
+def test_files_of_any_format_become_one_capture(tmp_path: Path) -> None:
+    """One header, then everybody's records, the same into a pipe and into a file."""
+    names = files(
+        tmp_path,
+        a=classic(ONE),
+        b=classic(TWO, order=">"),
+        c=classic(ONE, NANO),
+        d=section() + interface() + enhanced(7_000_008, b"ng"),
+        e=classic(TWO),
+    )
+    reports = Reports()
+
+    stream, whole = to_pipe(names, reports)
+
+    assert whole
+    assert stream[:24] == HEADER
+    converted = [Record(1, 0, b"one"), Record(7, 8, b"ng")]
+    assert records_of(stream[24:]) == as_read(ONE + TWO + converted + TWO)
+    assert reports.said == [
+        (b"a", None, 1),
+        (b"b", None, 2),
+        (b"c", None, 1),
+        (b"d", None, 1),
+        (b"e", None, 2),
+    ]
+    assert to_file(tmp_path, names, Reports()) == (stream, True)
+
+
+def test_a_precision_may_be_forced(tmp_path: Path) -> None:
+    """Also on the first file."""
+    stream, whole = to_file(tmp_path, files(tmp_path, a=classic(ONE)), Reports(), "ns")
+
+    assert whole
+    assert stream == StreamFormat(ETHERNET, nanosecond=True).header() + stream[24:]
+    assert records_of(stream[24:]) == as_read([Record(1, 2000, b"one")])
+
+
+def test_bad_files_are_reported_and_the_others_go_on(tmp_path: Path) -> None:
+    """Damaged ones give their good records, those of another link type nothing."""
+    names = files(
+        tmp_path,
+        bad=b"text",
+        a=classic(ONE),
+        raw=classic(ONE, linktype=RAW_IP),
+        torn=classic(TWO)[:-1],
+        several=section() + interface() + interface(RAW_IP) + enhanced(1) + enhanced(1, number=1),
+        b=classic(ONE),
+    )
+    reports = Reports()
+
+    stream, whole = to_file(tmp_path, [b"/nowhere", *names], reports)
+
+    assert not whole
+    assert records_of(stream[24:]) == as_read([*ONE, TWO[0], Record(0, 1), *ONE])
+    assert [(name, packets) for name, _, packets in reports.said] == [
+        (b"nowhere", 0), (b"bad", 0), (b"a", 1), (b"raw", 0), (b"torn", 1), (b"several", 1), (b"b", 1),
+    ]  # fmt: skip
+    reasons = [reason for _, reason, _ in reports.said]
+    assert [reason is None for reason in reasons] == [False, False, True, False, False, False, True]
+    assert "1 of raw IP (101)" in str(reasons[5])
+
+
+def test_no_readable_file_writes_nothing(tmp_path: Path) -> None:
+    """Not even a header."""
+    assert to_file(tmp_path, [b"/nowhere"], Reports()) == (b"", False)
+
+
+def test_a_device_takes_the_stream_too(tmp_path: Path) -> None:
+    """/dev/null is no pipe."""
+    with Path("/dev/null").open("wb") as null:
+        assert concatenate(files(tmp_path, a=classic(TWO)), null.fileno(), precision=None, report=Reports())
+
+
+def test_an_output_opened_for_appending_falls_back(tmp_path: Path) -> None:
+    """copy_file_range and sendfile refuse it, write does not."""
+    names = files(tmp_path, a=classic(TWO))
+    with (tmp_path / "log").open("ab") as out:
+        assert concatenate(names, out.fileno(), precision=None, report=Reports())
+
+    assert (tmp_path / "log").read_bytes() == HEADER + classic(TWO)[24:]
+
+
+@pytest.mark.parametrize("content", [classic(TWO), classic(TWO, order=">")])
+def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path, content: bytes) -> None:
+    """`pcapdj cat .. | head` is no fault of the files."""
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    reports = Reports()
+
+    assert not concatenate(files(tmp_path, a=content), write_fd, precision=None, report=reports)
+
+    os.close(write_fd)
+    assert reports.said == []
+
+
+def test_moving_into_a_pipe_without_a_reader_is_told(tmp_path: Path) -> None:
+    """The same as for written bytes."""
+    [name] = files(tmp_path, a=classic(TWO))
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    with Path(os.fsdecode(name)).open("rb") as source, pytest.raises(ReaderGone):
+        Output(write_fd).move(source.fileno(), 24, 100)
+    os.close(write_fd)
+
+
+def test_a_file_that_shrinks_is_padded_to_its_record_end(tmp_path: Path) -> None:
+    """The next file's records stay readable."""
+    packets = [Record(i, i, b"x" * 1000) for i in range(3000)]
+    names = files(tmp_path, a=classic(packets), b=classic(ONE))
+    read_fd, write_fd = os.pipe()
+    reports = Reports()
+
+    def work() -> None:
+        concatenate(names, write_fd, precision=None, report=reports)
+        os.close(write_fd)
+
+    worker = threading.Thread(target=work)
+
+    worker.start()
+    with os.fdopen(read_fd, "rb") as pipe:
+        start = pipe.read(100)  # the pipe is full now, and the splice waits
+        os.truncate(names[0], 2_000_500)
+        stream = start + pipe.read()
+    worker.join(timeout=30)
+
+    found = records_of(stream[24:])
+    assert found[-1] == as_read(ONE)[0]
+    assert all(len(packet.data) == 1000 for packet in found[:-1])
+    assert reports.said[0][0] == b"a"
+    assert "shorter" in str(reports.said[0][1])
+    assert reports.said[1] == (b"b", None, 1)

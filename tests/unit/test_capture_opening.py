@@ -1,0 +1,323 @@
+"""From a name to an open capture, its format and its pieces."""
+
+import bz2
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from capture_files import (
+    MODIFIED,
+    NANO,
+    RAW_IP,
+    Record,
+    as_read,
+    classic,
+    delivered,
+    enhanced,
+    file_header,
+    interface,
+    option,
+    record,
+    section,
+)
+
+from pcapdj.capture.opening import StillWritten, first_packet_time_ns, identify_file, open_capture
+from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.sources import WINDOW_BYTES
+from pcapdj.runtime.errors import CaptureError
+
+ETHERNET_US, ETHERNET_NS = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
+PACKETS = [Record(1, 2, b"abc"), Record(3, 4, b"defg", 99), Record(5, 6, b"")]
+MANY = [Record(i, i, bytes(i % 1500)) for i in range(3000)]
+
+Write = Callable[[bytes], bytes]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a capture and returns its name."""
+
+    def to_file(content: bytes) -> bytes:
+        path = tmp_path / "some.capture"
+        path.write_bytes(content)
+        return os.fsencode(path)
+
+    return to_file
+
+
+def refused(name: bytes) -> str:
+    """Return why a capture is refused on opening."""
+    with pytest.raises(CaptureError) as caught:
+        open_capture(name)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (classic(PACKETS), "pcap, little endian"),
+        (classic(PACKETS, order=">"), "pcap, big endian"),
+        (gzip.compress(classic(PACKETS)), "pcap, little endian, gzip"),
+        (bz2.compress(section() + interface() + enhanced(1)), "pcapng, bzip2"),
+    ],
+    ids=["little", "big", "gzip", "bzip2"],
+)
+def test_a_capture_is_identified_by_its_content(write: Write, content: bytes, name: str) -> None:
+    """Through a compression too."""
+    assert identify_file(write(content)) == name
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"hello", "no capture file"),
+        (file_header()[:10], "10 of 24"),
+        (b"snoop\x00\x00\x00" + bytes(20), "is snoop"),
+        (gzip.compress(gzip.compress(classic(PACKETS))), "gzip inside of another compression"),
+        (gzip.compress(b"text"), "no capture file"),
+        (gzip.compress(b""), "gzip with nothing in it"),
+        (gzip.compress(classic(PACKETS))[:12], "cut off"),
+        (section() + b"\x01\x00\x00\x00\x08\x00\x00\x00" + bytes(8), "impossible length"),
+    ],
+    ids=[
+        "empty",
+        "text",
+        "half header",
+        "snoop",
+        "twice packed",
+        "packed text",
+        "packed nothing",
+        "cut",
+        "damage",
+    ],
+)
+def test_what_is_no_capture_is_refused_with_its_reason(write: Write, content: bytes, reason: str) -> None:
+    """Before anything of it is announced."""
+    assert reason in refused(write(content))
+
+
+def test_a_file_that_is_open_for_writing_is_refused_unless_that_is_allowed(write: Write) -> None:
+    """`cat` takes what is there."""
+    name = write(classic(PACKETS))
+    with Path(os.fsdecode(name)).open("ab"):
+        with pytest.raises(StillWritten):
+            open_capture(name)
+        with open_capture(name, refuse_written=False) as capture:
+            assert delivered(capture) == (as_read(PACKETS), None)
+
+
+def test_the_streams_own_format_is_spliced(write: Write) -> None:
+    """Every piece is a span of the file, one behind the other; the file's position stays at its start."""
+    with open_capture(write(classic(MANY))) as capture:
+        pieces = list(capture.pieces(ETHERNET_US))
+
+        assert capture.native == ETHERNET_US
+        assert capture.same_format_as(ETHERNET_US)
+        assert all(piece.data is None for piece in pieces)
+        assert [p.offset for p in pieces[1:]] == [p.source_end for p in pieces[:-1]]
+        assert pieces[-1].source_end == capture.identity.size_bytes
+        assert len(pieces) > 1
+        assert os.lseek(capture.fd, 0, os.SEEK_CUR) == 0
+        assert delivered(capture) == (as_read(MANY), None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        classic(MANY, order=">"),
+        gzip.compress(classic(MANY), 1),
+        gzip.compress(classic(MANY[:50]), 1) + gzip.compress(b"".join(map(record, MANY[50:])), 1),
+        section()
+        + interface()
+        + b"".join(enhanced(r.seconds * 1_000_000 + r.fraction, r.data) for r in MANY),
+        file_header(MODIFIED) + b"".join(record(r, extra=bytes(8)) for r in MANY),
+        file_header(version=(2, 2)) + b"".join(record(r, swapped=True) for r in MANY),
+    ],
+    ids=["big endian", "gzip", "two gzips", "pcapng", "modified", "version 2.2"],
+)
+def test_everything_else_is_converted_in_pieces_of_a_window(write: Write, content: bytes) -> None:
+    """The same records, and the same pieces on every run."""
+    with open_capture(write(content)) as capture:
+        pieces = list(capture.pieces(ETHERNET_US))
+
+        assert not capture.same_format_as(ETHERNET_US)
+        assert all(piece.offset is None and piece.length_bytes <= WINDOW_BYTES + 65_536 for piece in pieces)
+        assert pieces == list(capture.pieces(ETHERNET_US))
+        assert delivered(capture) == (as_read(MANY), None)
+
+
+def test_resolution_follows_the_stream(write: Write) -> None:
+    """Both ways."""
+    with open_capture(write(classic([Record(1, 5)]))) as capture:
+        assert delivered(capture, ETHERNET_NS)[0] == as_read([Record(1, 5000)])
+    with open_capture(write(classic([Record(1, 5999)], NANO))) as capture:
+        assert capture.native == ETHERNET_NS
+        assert delivered(capture, ETHERNET_US)[0] == as_read([Record(1, 5)])
+
+
+def test_another_link_type_is_refused_before_any_piece(write: Write) -> None:
+    """Both are named."""
+    with (
+        open_capture(write(classic(PACKETS, linktype=RAW_IP))) as capture,
+        pytest.raises(CaptureError, match=r"raw IP.*Ethernet"),
+    ):
+        next(capture.pieces(ETHERNET_US))
+
+
+def test_a_capture_without_packets_gives_none(write: Write) -> None:
+    """That is no fault; without an interface it has no format either."""
+    with open_capture(write(file_header())) as capture:
+        assert (capture.native, delivered(capture)) == (ETHERNET_US, ([], None))
+    with open_capture(write(section() + interface(RAW_IP))) as capture:
+        assert (capture.native, delivered(capture)) == (StreamFormat(RAW_IP, nanosecond=False), ([], None))
+    with open_capture(write(section())) as capture:
+        assert capture.native is None
+        assert list(capture.pieces(ETHERNET_US)) == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_good_records_before_damage_are_delivered(write: Write, packed: bool) -> None:  # noqa: FBT001 - a case
+    """Then the reason comes, with the offset in the uncompressed file."""
+    content = classic(MANY) + b"\xff" * 100
+
+    with open_capture(write(gzip.compress(content, 1) if packed else content)) as capture:
+        found, damage = delivered(capture)
+
+    assert found == as_read(MANY)
+    assert damage is not None
+    assert damage.offset == len(content) - 100
+    assert "4294967295 captured bytes" in str(damage)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 100_000])
+def test_a_cut_off_archive_delivers_what_it_holds(write: Write, cut: int) -> None:
+    """And says so; the capture inside is torn by it, which is not said as well."""
+    packets = [Record(i, i, os.urandom(100)) for i in range(20_000)]
+    packed = gzip.compress(classic(packets), 1)
+
+    with open_capture(write(packed[:-cut])) as capture:
+        found, damage = delivered(capture)
+
+    assert damage is not None
+    assert damage.reason == "compressed data is cut off"
+    assert found == as_read(packets)[: len(found)]
+    assert len(found) * 116 > len(packed) - cut - 40_000 - 100_000 * (cut > 8)
+
+
+def test_packets_beyond_the_snaplen_are_cut_among_spliced_ones(write: Write) -> None:
+    """Only the windows that have them are copied."""
+    packets = [Record(1, 1, b"1234"), Record(2, 2, b"12345678"), Record(3, 3, b"1")]
+
+    with open_capture(write(file_header(snaplen=4) + b"".join(map(record, packets)))) as capture:
+        pieces = list(capture.pieces(ETHERNET_US))
+        found, damage = delivered(capture)
+
+    assert found == [Record(1, 1, b"1234", 4), Record(2, 2, b"1234", 8), Record(3, 3, b"1", 1)]
+    assert (damage, pieces[0].offset, pieces[1].offset) == (None, 24, None)
+
+
+def test_left_out_packets_are_reported_by_link_type(write: Write) -> None:
+    """After reading; a second reading counts anew."""
+    content = section() + interface() + interface(RAW_IP) + enhanced(1) + enhanced(2, number=1)
+
+    with open_capture(write(content)) as capture:
+        for _ in range(2):
+            assert delivered(capture) == (as_read([Record(0, 1)]), None)
+            assert capture.skipped == {RAW_IP: 1}
+
+
+def test_times_beyond_a_classic_record_are_counted(write: Write) -> None:
+    """They wrap."""
+    with open_capture(write(section() + interface() + enhanced((1 << 32) * 1_000_000))) as capture:
+        found, _ = delivered(capture)
+
+        assert (found[0].seconds, capture.wrapped_times) == (0, 1)
+
+
+def test_the_first_packets_time_is_known_without_reading_all(write: Write) -> None:
+    """In nanoseconds whatever the file has; None where there is no packet."""
+    fine = interface(options=option(9, b"\x09"))
+
+    with open_capture(write(classic([Record(7, 8)]))) as capture:
+        assert first_packet_time_ns(capture) == 7_000_008_000
+    with open_capture(write(section() + fine + enhanced(7_000_000_008))) as capture:
+        assert first_packet_time_ns(capture) == 7_000_000_008
+    for nothing in (file_header(), section(), file_header() + b"\xff" * 40):
+        with open_capture(write(nothing)) as capture:
+            assert first_packet_time_ns(capture) is None
+
+
+def test_a_file_that_changes_is_noticed(write: Write) -> None:
+    """Its size, or only its time."""
+    name = write(classic(PACKETS))
+    with open_capture(name) as capture:
+        assert capture.unchanged() is None
+        os.utime(name, ns=(0, 0))
+        assert capture.unchanged() == "changed while it was read"
+        with Path(os.fsdecode(name)).open("ab") as grown:
+            grown.write(b"more")
+        assert "became" in str(capture.unchanged())
+
+
+def test_a_file_that_grows_is_read_as_long_as_it_was(write: Write) -> None:
+    """What came later is not part of what was identified."""
+    name = write(classic(PACKETS))
+    with open_capture(name) as capture:
+        with Path(os.fsdecode(name)).open("ab") as grown:
+            grown.write(record(PACKETS[0]))
+
+        assert delivered(capture) == (as_read(PACKETS), None)
+
+
+def test_a_file_that_shrinks_gives_its_last_whole_record(write: Write) -> None:
+    """Between two windows, in the middle of a record."""
+    name = write(classic(MANY))
+    with open_capture(name) as capture:
+        pieces = capture.pieces(ETHERNET_US)
+        first = next(pieces)
+        os.truncate(name, first.source_end + 5000)
+
+        with pytest.raises(CaptureError, match="became shorter") as caught:
+            rest = [next(pieces), next(pieces)]
+
+        assert caught.value.offset is not None
+        assert first.source_end < caught.value.offset <= first.source_end + 5000
+        assert "rest" not in locals()
+
+
+def test_padding_is_known_even_if_the_file_is_gone(write: Write) -> None:
+    """From the piece as it was walked, or as far as the file can still be read."""
+    name = write(classic(MANY))
+    with open_capture(name) as capture:
+        piece = next(capture.pieces(ETHERNET_US))
+        size = 16 + len(MANY[0].data)
+        delivered_bytes = size + 16
+        exact = piece.missing_to_record_end(delivered_bytes)
+        from_file = capture.missing_to_record_end(24, delivered_bytes)
+        os.truncate(name, 0)
+
+        assert exact == from_file == len(MANY[1].data)
+        assert piece.missing_to_record_end(delivered_bytes) == exact
+        assert piece.missing_to_record_end(0) == piece.missing_to_record_end(piece.length_bytes) == 0
+
+
+def test_closing_twice_does_nothing(write: Write) -> None:
+    """The descriptor may already be another file's."""
+    capture = open_capture(write(classic(PACKETS)))
+
+    capture.close()
+    capture.close()
+
+    assert capture.fd == -1
+
+
+def test_a_root_is_kept(write: Write, tmp_path: Path) -> None:
+    """Names outside of it are refused."""
+    name = write(classic(PACKETS))
+
+    open_capture(name, root=os.fsencode(tmp_path)).close()
+    with pytest.raises(CaptureError, match="outside"):
+        open_capture(name, root=b"/usr")
