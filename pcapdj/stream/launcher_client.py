@@ -126,10 +126,10 @@ class Launcher:
         self._done(Request(Word.PUT, stream, key, note), fd)
 
     def drop(self, stream: str, key: str) -> None:
-        """Let the keeper forget an entry; one that is not there is forgotten already.
+        """Let the keeper forget an entry; nothing is to be done where it or its stream is gone.
 
         Raises:
-            ReaderGone, LauncherGone, Stopped: as `put`.
+            LauncherGone, Stopped: as `get`.
         """
         self._done(Request(Word.DROP, stream, key))
 

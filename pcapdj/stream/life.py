@@ -1,0 +1,197 @@
+"""One stream from its analyzer's first moment to its last: starting, reading, flushing, gone.
+
+    starting   the analyzer runs and has not opened the pipe
+    reading    it has; we hold the write end, and so does the dispatcher
+    flushing   we closed the write end; the analyzer ends by itself, or is asked to after the flush timeout
+
+Its exit while we hold the write end is a crash, whatever its status says: Suricata exits 0 after a record it
+could not read. So is a pipe that it closed while it lives on (POLLERR on the write end). A stream without
+records is ended by KILL, since Suricata would hang on it for ever, and that is no crash.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.names import printable
+from pcapdj.stream.analyzer import Analyzer
+from pcapdj.stream.fifo import Fifo
+from pcapdj.stream.keeper import Keeper
+
+_DEAF_GRACE_S = 2.0  # one that closed the pipe is usually about to exit and tell its status
+_TERM_GRACE_S = 5.0
+_QUICK_LOOK_S, _SLOW_LOOK_S = 0.005, 0.02  # between two tries to open the pipe; the quick ones for 5 s
+_QUICK_FOR_S = 5.0
+
+Act = Callable[[float], None]
+
+
+class Stage(StrEnum):
+    """Where a stream is."""
+
+    STARTING = "starting"
+    READING = "reading"
+    FLUSHING = "flushing"
+
+
+class Verdict(StrEnum):
+    """How a stream ended."""
+
+    ENDED = "ended"  # after its last byte, as it should
+    CRASHED = "crashed"  # the analyzer went while it was fed
+    UNSTARTED = "unstarted"  # it went before it opened the pipe
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of a stream.
+
+    Args:
+        exit: how the analyzer ended, in words.
+        lived_s: for how long it had the pipe open.
+        reason: what went wrong, as a sentence; empty if nothing did.
+    """
+
+    verdict: Verdict
+    exit: str
+    lived_s: float
+    reason: str = ""
+
+
+class Life:
+    """One stream; `tick` moves it on and says when it is over, after which only `close` may be called.
+
+    Args:
+        stream: its id.
+        fifo: renewed for this stream.
+        analyzer: just started on it.
+        folder: its log folder.
+        flush_timeout_s: how long the analyzer may take to end once the pipe is closed.
+        now_s: monotonic; as in all methods.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a stream consists of
+        self,
+        stream: str,
+        fifo: Fifo,
+        analyzer: Analyzer,
+        *,
+        folder: Path,
+        flush_timeout_s: float,
+        now_s: float,
+    ) -> None:
+        self.stream = stream
+        self.analyzer = analyzer
+        self.folder = folder
+        self.keeper = Keeper()
+        self.stage = Stage.STARTING
+        self.write_end: int | None = None
+        self.since_s = now_s
+        self.is_known = False  # the launcher has said that it is open
+        self._fifo = fifo
+        self._flush_timeout_s = flush_timeout_s
+        self._next: tuple[float, Callable[[float], None]] | None = (
+            None  # what happens when, unless it ends first
+        )
+        self._forced = ""
+        self._is_deaf = False
+
+    def can_be_fed(self, now_s: float) -> bool:
+        """Report whether the analyzer has the pipe open and runs, as of this moment."""
+        self._notice_deafness(now_s)
+        return self.stage is Stage.READING and not self._is_deaf and self.analyzer.exit() is None
+
+    def timeout_s(self, now_s: float) -> float:
+        """Return after which time `tick` has something to do, descriptors and signals aside."""
+        if self.stage is Stage.STARTING:
+            return _QUICK_LOOK_S if now_s - self.since_s < _QUICK_FOR_S else _SLOW_LOOK_S
+        return max(0.0, self._next[0] - now_s) if self._next else float("inf")
+
+    def watched(self) -> int | None:
+        """Return the write end as long as its POLLERR would be news."""
+        return None if self._is_deaf else self.write_end
+
+    def tick(self, now_s: float) -> Ending | None:
+        """Look at the analyzer and do what is due; return how the stream ended, if it did."""
+        if ended := self.analyzer.exit():
+            return self._ending(ended, now_s)
+        if self.stage is Stage.STARTING and not self._forced:
+            self._try_to_open(now_s)
+        self._notice_deafness(now_s)
+        if self._next and now_s >= self._next[0]:
+            self._next[1](now_s)
+        return None
+
+    def end(self, now_s: float) -> None:
+        """Close the write end, so that the analyzer sees the end of the stream and flushes."""
+        if self.stage is Stage.FLUSHING:
+            return
+        was_fed = self.stage is Stage.READING and self.keeper.had_records and not self._is_deaf
+        self.stage, self.since_s = Stage.FLUSHING, now_s
+        self.close()
+        if was_fed:
+            self._next = (now_s + self._flush_timeout_s, self._terminate)
+        else:
+            self._forced = "it had nothing to read"
+            self.kill()
+
+    def kill(self) -> None:
+        """End the analyzer now, and all it started."""
+        self.analyzer.signal_group(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let go of the write end and of what the keeper holds."""
+        self.keeper.close()
+        if self.write_end is not None:
+            os.close(self.write_end)
+            self.write_end = None
+
+    def _try_to_open(self, now_s: float) -> None:
+        try:
+            self.write_end = self._fifo.open_write_end()
+        except CannotCreate as exc:  # taken away or replaced before the analyzer opened it
+            self._forced = str(exc).rstrip(".")
+            self.kill()
+        if self.write_end is not None:
+            self.stage, self.since_s = Stage.READING, now_s
+
+    def _notice_deafness(self, now_s: float) -> None:
+        if self.stage is not Stage.READING or self._is_deaf or self.write_end is None:
+            return
+        poller = select.poll()
+        poller.register(self.write_end, 0)
+        if poller.poll(0):
+            self._is_deaf = True
+            self._next = (now_s + _DEAF_GRACE_S, self._kill_deaf)
+
+    def _kill_deaf(self, _now_s: float) -> None:
+        self._forced, self._next = "it had closed the pipe and lived on", None
+        self.kill()
+
+    def _terminate(self, now_s: float) -> None:
+        self._forced = f"it had not ended {self._flush_timeout_s:g} s after its input"
+        self._next = (now_s + _TERM_GRACE_S, self._kill_late)
+        self.analyzer.signal_group(signal.SIGTERM)
+
+    def _kill_late(self, _now_s: float) -> None:
+        self._next = None
+        self.kill()
+
+    def _ending(self, ended: str, now_s: float) -> Ending:
+        told = f"{ended} ({self._forced})" if self._forced else ended
+        name, lived_s = self.analyzer.program, now_s - self.since_s
+        if self.stage is Stage.FLUSHING:
+            late = self._forced and self.keeper.had_records
+            return Ending(
+                Verdict.ENDED, told, lived_s, f"{name} was stopped: {self._forced}." if late else ""
+            )
+        if self.stage is Stage.READING:
+            return Ending(Verdict.CRASHED, told, lived_s, f"{name} {told} in the middle of the stream.")
+        words = printable(self.analyzer.last_words())
+        why = f" Its last words: {words}" if words else ""
+        return Ending(Verdict.UNSTARTED, told, 0.0, f"{name} {told} before it opened the pipe.{why}")
