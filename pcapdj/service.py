@@ -113,9 +113,9 @@ def _make_folders(folder: Path) -> None:
         private.chmod(0o700)
 
 
-def _program_of(section: str) -> str:
+def _program_of(section: str) -> str | None:
     match = re.match(r"\[program:([^]]+)\]", section)
-    return match[1] if match else ""
+    return match[1] if match else None
 
 
 def _with_interpreter(section: str, interpreter: Path) -> str:

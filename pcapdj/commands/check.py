@@ -88,7 +88,8 @@ def disk_lines() -> Iterator[Line]:
     """Yield the limits in bytes for what the controller would watch here, from the environment's options."""
     try:
         watches = [parse_watch(text) for text in lines_of("PCAPDJ_WATCH")()]
-        limits = parse_limits({name: os.environ.get(_variable(name), "") for name in DEFAULTS})
+        typed = {name: os.environ.get(_variable(name), "") for name in DEFAULTS}
+        limits = parse_limits(typed, force=bool(os.environ.get("PCAPDJ_FORCE")))
     except ConfigError as exc:
         yield Line("Disk", str(exc), Tone.BAD)
         return

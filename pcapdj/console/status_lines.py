@@ -94,7 +94,7 @@ def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
     tone = {"open": Tone.GOOD, "suspended": Tone.BAD}.get(state, Tone.ATTENTION)
     since = f" for {duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
     yield Line("Gate", f"{printable(state)}{since}{_reason(gate)}", tone)
-    if "free_bytes" in gate:
+    if "free_bytes" in gate and not gate.get("reason"):  # a reason has the numbers
         yield Line("", _room(gate))
     if gate.get("refused"):
         yield Line("", f"refused: {printable_sentence(str(gate['refused']))}", Tone.ATTENTION)
@@ -143,10 +143,11 @@ def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Lin
         yield Line("Dispatcher", "none has spoken yet")
     for each in dispatchers:
         state = printable(str(each.get("state", "unknown")))
-        waiting = _after(", waiting for ", each.get("waiting_for"))
         heard = f"silent{_age(each)}" if each.get("stale") else f"heard{_age(each)} ago"
         tone = Tone.ATTENTION if each.get("stale") else Tone.PLAIN
-        yield Line("Dispatcher", f"{printable(str(each.get('id')))}: {state}{waiting}, {heard}", tone)
+        yield Line("Dispatcher", f"{printable(str(each.get('id')))}: {state}, {heard}", tone)
+        if each.get("waiting_for"):
+            yield Line("", printable_sentence(str(each["waiting_for"])), Tone.ATTENTION)
         if current := taken.get(each.get("id")):
             yield from _file_lines(current, each, rates.get(str(each.get("id"))))
 

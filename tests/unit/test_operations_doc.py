@@ -1,0 +1,89 @@
+"""docs/operations.md and docs/redis-keys.md say what the code does: codes, restarts, variables, keys."""
+
+import configparser
+import re
+from pathlib import Path
+
+import pytest
+
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.service import shipped
+from pcapdj.store.keys import Keys
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+KEYS = (ROOT / "docs" / "redis-keys.md").read_text()
+ROLES = ["consumer", "dispatcher", "controller", "importer"]
+# how the code names an environment variable that it reads
+_READ = re.compile(
+    r"(?:envvar=|lines_of\(|environ\.get\(|VARIABLE(?:: Final)? = )\"(PCAPDJ_[A-Z_]+)\"", re.MULTILINE
+)
+
+
+def rows(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading, without its two head lines."""
+    section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_every_exit_code_is_documented_with_its_number() -> None:
+    """The table has the codes of `ExitCode`, no more and no fewer."""
+    documented = {int(row[0]) for row in rows(OPERATIONS, "Exit codes")}
+
+    assert documented == {int(code) for code in ExitCode}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_supervisord_does_with_a_code_is_what_the_table_says(role: str) -> None:
+    """`stays down` in the table is `exitcodes=` in the file; everything else is restarted."""
+    conf = configparser.RawConfigParser()
+    conf.read_string(shipped())
+    section = conf[f"program:{role}"]
+
+    stays_down = {int(row[0]) for row in rows(OPERATIONS, "Exit codes") if row[2].startswith("stays down")}
+
+    assert section["autorestart"] == "unexpected"
+    assert {int(code) for code in section["exitcodes"].split(",")} == stays_down
+
+
+def test_a_crash_is_restarted_and_mistakes_are_not_for_ever() -> None:
+    """Tracebacks and missing services are tried again; what no second try can mend ends."""
+    stays_down = {int(row[0]) for row in rows(OPERATIONS, "Exit codes") if row[2].startswith("stays down")}
+
+    assert {ExitCode.ERROR, ExitCode.UNAVAILABLE}.isdisjoint(stays_down)
+    assert {ExitCode.USAGE, ExitCode.CANNOT_CREATE, ExitCode.BUSY, ExitCode.DENIED} <= stays_down
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_busy_role_is_tried_until_the_old_launcher_has_flushed(role: str) -> None:
+    """Supervisord waits 1, 2, 3 .. s between early exits: together longer than the consumer may take."""
+    conf = configparser.RawConfigParser()
+    conf.read_string(shipped())
+    tries = conf.getint(f"program:{role}", "startretries")
+
+    assert sum(range(1, tries + 1)) > conf.getint("program:consumer", "stopwaitsecs")
+
+
+def test_every_environment_variable_is_documented() -> None:
+    """Each variable that the code reads has a row, and no row is left of one that is gone."""
+    read = {
+        name for path in (ROOT / "pcapdj").rglob("*.py") for name in _READ.findall(path.read_text("utf-8"))
+    }
+
+    documented = {row[0].strip("`") for row in rows(OPERATIONS, "Environment variables")}
+
+    assert documented == read
+
+
+def test_every_key_is_documented() -> None:
+    """The table of keys has exactly those that the store knows."""
+    keys = Keys()
+    names = {
+        getattr(keys, name)
+        for name, member in vars(Keys).items()
+        if isinstance(member, property) and not name.endswith("prefix")
+    }
+    names |= {keys.current("<id>"), keys.stats("<id>")}
+
+    assert {row[0].strip("`") for row in rows(KEYS, "Keys")} == names

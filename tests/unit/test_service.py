@@ -1,0 +1,185 @@
+"""supervisord.conf as shipped and as adapted, and the folder that `init` lays out."""
+
+import configparser
+import stat
+from pathlib import Path
+
+import pytest
+
+from pcapdj.runtime.errors import CannotCreate
+from pcapdj.service import CONF, check_folder, configuration, lay_out, longest_socket_bytes, shipped
+
+ROLES = ["consumer", "dispatcher", "controller", "importer"]
+
+
+def parsed(text: str) -> configparser.RawConfigParser:
+    """Return the configuration as supervisord's parser sees it."""
+    parser = configparser.RawConfigParser(inline_comment_prefixes=(";", "#"), strict=True)
+    parser.read_string(text)
+    return parser
+
+
+def programs(text: str) -> list[str]:
+    """Return the programs of a configuration, in the file's order."""
+    return [name.partition(":")[2] for name in parsed(text).sections() if name.startswith("program:")]
+
+
+def adapted(
+    interpreter: Path | None = None, preset: str | None = None, *, without: tuple[str, ...] = ()
+) -> str:
+    """Return an adapted configuration."""
+    return configuration(interpreter=interpreter, preset=preset, without=without)
+
+
+def test_the_shipped_file_runs_redis_first_and_the_importer_last() -> None:
+    """Start order follows who needs whom, although every role waits by itself."""
+    conf = parsed(shipped())
+
+    priorities = [conf.getint(f"program:{name}", "priority") for name in programs(shipped())]
+
+    assert programs(shipped()) == ["redis", *ROLES]
+    assert priorities == sorted(priorities)
+
+
+def test_unadapted_it_is_the_shipped_file() -> None:
+    """Without changes not a byte differs."""
+    assert adapted() == shipped()
+
+
+def test_supervisord_listens_on_a_private_unix_socket_only() -> None:
+    """Who reaches supervisord's socket runs commands as this user: no network, mode 0700."""
+    conf = parsed(shipped())
+
+    assert "inet_http_server" not in conf.sections()
+    assert conf.get("unix_http_server", "chmod") == "0700"
+    assert conf.has_section("rpcinterface:supervisor")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_is_deaf_to_early_signals_and_private(role: str) -> None:
+    """USR1 and USR2 cannot kill a role before its handlers stand; its files are its owner's."""
+    section = parsed(shipped())[f"program:{role}"]
+
+    assert section["command"].startswith("/usr/bin/env --ignore-signal=USR1 --ignore-signal=USR2 python3 -m ")
+    assert section["umask"] == "077"
+    assert section["directory"] == "%(here)s"
+    assert section["stdout_logfile_maxbytes"] != "0"
+
+
+def test_the_shipped_commands_fix_only_the_layout() -> None:
+    """Presets and limits stay tunable by environment, since a flag would beat it."""
+    commands = " ".join(parsed(shipped()).get(f"program:{role}", "command") for role in ROLES)
+
+    options = {word for word in commands.split() if word.startswith("-")}
+
+    allowed = {"--socket", "--launcher", "-b", "--follow", "--watch", "-m"}
+    assert options - {"--ignore-signal=USR1", "--ignore-signal=USR2"} == allowed
+
+
+def test_the_consumer_may_flush_before_supervisord_kills_it() -> None:
+    """The analyzer has 120 s to end; supervisord waits longer than that."""
+    assert parsed(shipped()).getint("program:consumer", "stopwaitsecs") == 150
+
+
+def test_an_interpreter_replaces_the_search_along_path() -> None:
+    """Every program is run by it, quoted for a blank, and its folder comes first on PATH."""
+    text = adapted(Path("/opt/my py/bin/python3"))
+
+    conf = parsed(text)
+    for name in programs(text):
+        assert " '/opt/my py/bin/python3' -m pcapdj." in conf.get(f"program:{name}", "command")
+    assert conf.get("supervisord", "environment") == 'PATH="/opt/my py/bin:%(ENV_PATH)s"'
+
+
+def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
+    """Supervisord expands `%` in commands; it is doubled."""
+    text = adapted(Path("/opt/100%/python"))
+
+    command = parsed(text).get("program:controller", "command")
+
+    assert "/opt/100%%/python" in command
+    assert command % {} == command.replace("%%", "%")
+
+
+def test_a_preset_goes_into_the_consumers_command_alone() -> None:
+    """The analyzer is chosen at one place."""
+    text = adapted(preset="zeek")
+
+    chosen = [
+        name for name in programs(text) if "--preset zeek" in parsed(text).get(f"program:{name}", "command")
+    ]
+
+    assert chosen == ["consumer"]
+
+
+def test_programs_can_be_left_out_and_their_comments_go_with_them() -> None:
+    """A one-shot run has no importer; nothing of it is left in the file."""
+    text = adapted(without=("importer",))
+
+    assert "importer" not in programs(text)
+    assert "inbox" not in text.partition("[supervisord]")[2]
+    assert shipped().startswith(text)
+
+
+def test_the_layout_has_folders_and_a_private_var(tmp_path: Path) -> None:
+    """Everything supervisord and the roles expect is there; queue, sockets and logs are the owner's."""
+    lay_out(tmp_path / "sensor", "text")
+
+    modes = {
+        str(path.relative_to(tmp_path / "sensor")): stat.S_IMODE(path.stat().st_mode)
+        for path in (tmp_path / "sensor").rglob("*")
+        if path.is_dir()
+    }
+    private = {"var", "var/run", "var/log", "var/redis"}
+    assert set(modes) == private | {"inbox", "out"}
+    assert {modes[name] for name in private} == {0o700}
+    assert (tmp_path / "sensor" / CONF).read_text() == "text"
+
+
+def test_a_configuration_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    """An operator's changes are not lost to a second `init`."""
+    (tmp_path / CONF).write_text("mine")
+
+    with pytest.raises(CannotCreate, match="there already"):
+        lay_out(tmp_path, "new")
+
+    assert (tmp_path / CONF).read_text() == "mine"
+
+
+def test_force_replaces_it_and_keeps_the_captures(tmp_path: Path) -> None:
+    """`--force` renews the configuration; what is in the inbox stays."""
+    lay_out(tmp_path, "old")
+    (tmp_path / "inbox" / "1.pcap").write_text("capture")
+
+    lay_out(tmp_path, "new", force=True)
+
+    assert (tmp_path / CONF).read_text() == "new"
+    assert (tmp_path / "inbox" / "1.pcap").read_text() == "capture"
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_sockets_have_107_bytes_with_supervisords_temporary_name(excess: int) -> None:
+    """Supervisord binds its socket under a longer name first; that one has to fit, too."""
+    folder = Path("/" + "x" * (107 - longest_socket_bytes(Path("/")) + excess - 1))
+
+    if excess:
+        with pytest.raises(CannotCreate, match="1 bytes too long"):
+            check_folder(folder)
+    else:
+        check_folder(folder)
+
+
+def test_nothing_is_made_in_a_folder_that_is_refused(tmp_path: Path) -> None:
+    """Supervisord would expand the percent sign; the refusal comes before any folder is made."""
+    with pytest.raises(CannotCreate, match="supervisord expands"):
+        lay_out(tmp_path / "100%", "text")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    """What cannot be made is said with its name and the reason."""
+    (tmp_path / "inbox").write_text("a file")
+
+    with pytest.raises(CannotCreate, match="inbox"):
+        lay_out(tmp_path, "text")
