@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from pcapdj.capture.arrivals import Arrivals, Arrived
 from pcapdj.capture.listing import files_below, is_hidden
@@ -20,21 +21,37 @@ from pcapdj.capture.settling import Batch, FileState, Sighting, is_settled, join
 RESCAN_S = 60.0
 
 
+class Listen(Protocol):
+    """Begins to listen to a folder, such as `Arrivals` does."""
+
+    def __call__(self, folder: bytes, /, *, recursive: bool) -> Arrivals:
+        """Return the arrivals from now on."""
+
+
 class Inbox:
     """One watched folder.
 
     Args:
         folder: its absolute path.
         recursive: folders within it belong to it.
+        listen: how to hear of arrivals; raises OSError where that is not to be had.
         clock: seconds since 1970, to tell the age of files at the first look.
     """
 
-    def __init__(self, folder: bytes, *, recursive: bool, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: bytes,
+        *,
+        recursive: bool,
+        listen: Listen = Arrivals,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.folder = folder
         self.problem = (
             ""  # why not everything is seen now: the rest of a sentence that begins with the folder
         )
         self._recursive = recursive
+        self._listen_to = listen
         self._clock = clock
         self._place: tuple[int, int] | None = None  # device and inode of the folder that is watched
         self._arrivals: Arrivals | None = None
@@ -116,7 +133,7 @@ class Inbox:
     def _listen(self) -> None:
         self.problem = ""
         try:
-            self._arrivals = self._arrivals or Arrivals(self.folder, recursive=self._recursive)
+            self._arrivals = self._arrivals or self._listen_to(self.folder, recursive=self._recursive)
         except OSError as exc:
             self.problem = f"is looked at once a minute only, since inotify is not to be had ({exc.strerror})"
 

@@ -9,6 +9,7 @@
 """
 
 import re
+from functools import lru_cache
 
 _DIGITS = re.compile(rb"([0-9]+)")
 _COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
@@ -22,6 +23,7 @@ def natural_key(name: bytes) -> tuple[PartKey, ...]:
     return tuple(_part_key(part) for part in name.split(b"/"))
 
 
+@lru_cache(maxsize=1024)  # the folders of ten thousand names are the same few
 def _part_key(part: bytes) -> PartKey:
     stem, extension = _stem_and_extension(_without_compression(part))
     return _chunks(stem), _chunks(extension), part

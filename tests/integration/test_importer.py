@@ -1,0 +1,290 @@
+"""The importer as a process and step by step, with real Redis, files and inotify."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from capture_files import Record, classic
+from conftest import wait_until
+
+from pcapdj.capture.inbox import RESCAN_S, Inbox
+from pcapdj.capture.listing import Order
+from pcapdj.capture.settling import SETTLED_S
+from pcapdj.importer import Importer
+from pcapdj.runtime import signals as process_signals
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import find_server
+from pcapdj.store.intake import Intake
+
+CAPTURE = classic([Record()])
+LATER_S = SETTLED_S + 0.1
+
+
+def written(folder: Path, *names: str, content: bytes = CAPTURE) -> list[bytes]:
+    """Write the files and return their absolute names."""
+    for name in names:
+        (folder / name).write_bytes(content)
+    return [os.fsencode(folder / name) for name in names]
+
+
+def queue_of(store: Store) -> list[bytes]:
+    """Return the names in the queue."""
+    return cast("list[bytes]", store.redis.lrange(store.keys.in_queue, 0, -1))
+
+
+def feed(store: Store, name: bytes) -> None:
+    """Empty the queue and note the file in FED as it is now."""
+    status = os.stat(name)  # noqa: PTH116 - bytes
+    entry = {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "result": "processed"}
+    store.redis.hset(store.keys.fed, mapping=dict[Any, Any]({name: json.dumps(entry)}))
+    store.redis.delete(store.keys.in_queue)
+
+
+def command(store: Store, *arguments: str | bytes) -> list[str | bytes]:
+    """Return the importer's command line for the lane."""
+    options = ["--redis-url", store.url, "--lane", store.keys.lane]
+    return [sys.executable, "-m", "pcapdj.importer", *options, *arguments]
+
+
+def imported(store: Store, *arguments: str | bytes) -> "subprocess.CompletedProcess[str]":
+    """Run one import to its end."""
+    return subprocess.run(command(store, *arguments), capture_output=True, text=True, check=False, timeout=50)
+
+
+@contextmanager
+def watching(store: Store, *arguments: str | bytes) -> Iterator["subprocess.Popen[str]"]:
+    """Run the importer with `--watch`; it has to leave with 0 when it is told to."""
+    with subprocess.Popen(
+        command(store, "--watch", *arguments), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=20)
+            assert process.returncode == 0
+        finally:
+            process.kill()
+
+
+class Stepped:
+    """The watching role in this process; the test moves its clock."""
+
+    def __init__(self, store: Store, folder: Path, signals: process_signals.Signals) -> None:
+        self.inbox = Inbox(os.fsencode(folder), recursive=False)
+        self.importer = Importer([self.inbox], Intake(store), signals, Order.NAME)
+        self.now_s = 1000.0
+
+    def step(self, after_s: float = 0.01) -> int:
+        """Let time pass and step; return how many files were queued."""
+        self.now_s += after_s
+        return self.importer.step(self.now_s)
+
+
+@pytest.fixture
+def stepped(store: Store, tmp_path: Path) -> Iterator[Stepped]:
+    """Return the role, watching an empty folder."""
+    with process_signals.handled() as signals:
+        role = Stepped(store, tmp_path, signals)
+        role.step()
+        yield role
+        role.inbox.close()
+
+
+def test_ten_thousand_names_are_queued_in_natural_order(store: Store, tmp_path: Path) -> None:
+    """All of them, each once; a second import finds them known."""
+    names = written(tmp_path, *(f"cap{number}.pcap" for number in range(10_000)))
+
+    first, second = imported(store, str(tmp_path)), imported(store, str(tmp_path))
+
+    assert queue_of(store) == names
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first.stdout.startswith("10000 queued, 0 known")
+    assert second.stdout.startswith("0 queued, 10000 known")
+
+
+def test_a_file_asked_for_that_is_no_capture_is_said_and_the_others_are_queued(
+    store: Store, tmp_path: Path
+) -> None:
+    """One sentence each on stderr, and exit 1."""
+    names = written(tmp_path, "b", "a") + written(tmp_path, "text", content=b"hello") + [b"/missing\n/x"]
+
+    done = imported(store, *names)
+
+    assert queue_of(store) == [names[1], names[0]]
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 2
+    assert "text' is no capture" in done.stderr
+    assert r"'/missing\n/x' does not exist" in done.stderr
+
+
+def test_odd_names_reach_the_queue_as_they_are(store: Store, tmp_path: Path) -> None:
+    """Newline, escape sequence, no UTF-8, a leading dash, relative with dots."""
+    names = [os.fsencode(tmp_path) + b"/" + odd for odd in (b"-x", b"a\nb", b"\x1b[1m\xff")]
+    for name in names:
+        with open(name, "wb") as file:  # noqa: PTH123 - bytes
+            file.write(CAPTURE)
+
+    dotted = os.fsencode(tmp_path / ".." / tmp_path.name)
+    done = imported(store, names[2], names[1], dotted + b"/-x")
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(queue_of(store)) == sorted(names)
+
+
+def test_a_fed_file_is_queued_again_only_if_it_changed_or_on_demand(store: Store, tmp_path: Path) -> None:
+    """Rotation uses names again; the same file is not fed twice by accident."""
+    (name,) = written(tmp_path, "x")
+    feed(store, name)
+
+    same = imported(store, name)
+    assert "0 queued, 1 known" in same.stdout
+    assert "--again" in same.stdout
+    assert "1 queued" in imported(store, name, "--again").stdout
+    store.redis.delete(store.keys.in_queue)
+    written(tmp_path, "x", content=CAPTURE * 2)
+    assert "1 queued" in imported(store, name).stdout
+
+
+def test_without_redis_one_import_ends_with_its_exit_code(tmp_path: Path) -> None:
+    """One sentence, no traceback, 69."""
+    (name,) = written(tmp_path, "x")
+    url = f"unix://{tmp_path}/none"
+    line: list[str | bytes] = [sys.executable, "-m", "pcapdj.importer", "--redis-url", url, name]
+
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=50)
+
+    assert done.returncode == 69
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["--watch", "--again", "/x"], ["--order", "size", "/x"]])
+def test_a_command_line_without_sense_ends_with_2(store: Store, arguments: list[str]) -> None:
+    """Nothing to import, a folder fed anew at each restart, an unknown order."""
+    done = imported(store, *arguments)
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_watched_files_are_queued_when_they_are_complete(store: Store, tmp_path: Path) -> None:
+    """Those there before, one written slowly, and several moved in at once, in natural order."""
+    inbox, outside = tmp_path / "in", tmp_path / "out"
+    inbox.mkdir()
+    outside.mkdir()
+    (old,) = written(inbox, "old")
+    os.utime(old, (1, 1))
+    written(outside, "cap10", "cap2", "cap1")
+
+    with watching(store, str(inbox)):
+        wait_until(lambda: queue_of(store) == [old], "the old file to be queued")
+        with (inbox / "slow").open("wb") as file:
+            file.write(CAPTURE)
+            file.flush()
+            for name in ("cap10", "cap2", "cap1"):
+                (outside / name).rename(inbox / name)
+            moved = [os.fsencode(inbox / name) for name in ("cap1", "cap2", "cap10")]
+            wait_until(lambda: len(queue_of(store)) == 4, "the moved files to be queued")
+            assert queue_of(store) == [old, *moved]
+        wait_until(lambda: len(queue_of(store)) == 5, "the slow file to be queued")
+
+
+def test_the_watch_outlives_an_absent_redis_and_an_absent_inbox(short_path: Path, tmp_path: Path) -> None:
+    """Both are waited for, and said once."""
+    socket = short_path / "r.sock"
+    inbox = tmp_path / "in"
+    line = [sys.executable, "-m", "pcapdj.importer", "--watch", "--redis-url", f"unix://{socket}", str(inbox)]
+    server = [
+        str(find_server()),
+        "--port",
+        "0",
+        "--unixsocket",
+        str(socket),
+        "--save",
+        "",
+        "--dir",
+        str(short_path),
+    ]
+
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        said = cast("Any", process.stderr)
+        assert any("missing" in text for text in said)
+        inbox.mkdir()
+        assert any("inbox_watched" in text for text in said)
+        written(inbox, "x")
+        assert any("waiting_for_redis" in text for text in said)
+        with subprocess.Popen(server, stdout=subprocess.DEVNULL) as redis_server:
+            assert any("files_queued" in text for text in said)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            redis_server.terminate()
+
+
+def test_the_inboxes_may_come_from_the_environment(store: Store, tmp_path: Path) -> None:
+    """One a line, as in supervisord.conf."""
+    for name in ("a b", "c:d"):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name, "x")
+    environment = os.environ | {"PCAPDJ_INBOX": f"{tmp_path}/a b\n{tmp_path}/c:d\n"}
+
+    subprocess.run(command(store), env=environment, check=True, timeout=50, stdout=subprocess.DEVNULL)
+
+    assert queue_of(store) == [os.fsencode(tmp_path / "a b/x"), os.fsencode(tmp_path / "c:d/x")]
+
+
+def test_a_file_that_is_still_open_is_left_alone_however_long(stepped: Stepped, tmp_path: Path) -> None:
+    """A writer that is silent for an hour has not finished."""
+    with (tmp_path / "x").open("wb") as file:
+        file.write(CAPTURE)
+        file.flush()
+        assert [stepped.step(after_s) for after_s in (RESCAN_S, LATER_S, 3600.0, LATER_S)] == [0, 0, 0, 0]
+
+    wait_until(lambda: stepped.step() == 1, "the closed file to be queued")
+
+
+def test_a_name_used_again_while_it_is_fed_is_queued_afterwards(
+    stepped: Stepped, store: Store, tmp_path: Path
+) -> None:
+    """The new file is not lost, and not queued before the old one is done."""
+    (name,) = written(tmp_path, "x")
+    wait_until(lambda: stepped.step() == 1, "the file to be queued")
+    feed(store, name)
+    store.redis.sadd(store.keys.dispatchers, "/pipe")
+    store.redis.hset(store.keys.current("/pipe"), mapping=dict[Any, Any]({"name": name}))
+
+    written(tmp_path, "x", content=CAPTURE * 2)
+    assert sum(stepped.step(after_s) for after_s in (RESCAN_S, LATER_S, LATER_S)) == 0
+    store.redis.delete(store.keys.current("/pipe"))
+
+    assert sum(stepped.step(after_s) for after_s in (LATER_S, LATER_S)) == 1
+
+
+def test_a_restart_queues_nothing_that_is_known(stepped: Stepped, store: Store, tmp_path: Path) -> None:
+    """What is queued or was fed is found in Redis again."""
+    fed, queued = written(tmp_path, "fed", "queued")
+    wait_until(lambda: stepped.step() == 2, "both to be queued")
+    feed(store, fed)
+    store.redis.rpush(store.keys.in_queue, queued)
+    with process_signals.handled() as signals:
+        successor = Stepped(store, tmp_path, signals)
+
+        assert [successor.step(after_s) for after_s in (1.0, LATER_S, LATER_S)] == [0, 0, 0]
+        successor.inbox.close()
+
+    assert queue_of(store) == [queued]
+
+
+def test_what_is_no_capture_is_passed_over(stepped: Stepped, store: Store, tmp_path: Path) -> None:
+    """The others of its batch are queued."""
+    written(tmp_path, "text.pcap", content=b"hello")
+    (name,) = written(tmp_path, "x")
+
+    wait_until(lambda: stepped.step() == 1, "the capture to be queued")
+
+    assert queue_of(store) == [name]
