@@ -45,9 +45,11 @@ class Delivered:
         totals: of its records.
         start_bytes, end_bytes: where in the stream they are.
         source_bytes: how far into the file reading is.
+        has_begun: the analyzer may have seen a byte of it.
     """
 
     totals: Totals = field(default_factory=Totals)
+    has_begun: bool = False
     start_bytes: int = 0
     end_bytes: int = 0
     source_bytes: int = 0
@@ -140,6 +142,7 @@ class Feeding:
         stream = self.streams.ensure(wanted.header(), note)
         feed = self._feed_of(stream, capture, passage)
         begin(stream.id)
+        self.delivered.has_begun = True
         self._send_all(stream, feed, capture, chain([first], pieces))
 
     def _format_for(self, native: StreamFormat) -> StreamFormat:

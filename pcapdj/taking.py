@@ -110,7 +110,7 @@ class Taking:
             packets=delivered.totals.packets,
         )
         self.feeding.streams.lose()
-        return self._ask_anew(taken, died=died and delivered.source_bytes > 0)
+        return self._ask_anew(taken, died=died and delivered.has_begun)
 
     def _ask_anew(self, taken: Taken, *, died: bool) -> Taken:
         again = replace(

@@ -135,7 +135,8 @@ class Transfer:
         keys = self._keys
         goal = keys.processed if result.verdict == "processed" else keys.failed
         fed = json.dumps({**result.identity, "result": result.verdict, "stream": taken.stream})
-        journal = {"name": taken.name, "verdict": result.verdict, **result.identity, **result.journal}
+        about = {"name": taken.name, "verdict": result.verdict, "stream": taken.stream}
+        journal = {**about, **result.identity, **result.journal}
         pairs = [as_bytes(part) for pair in journal.items() for part in pair]
         arguments: list[bytes | str] = [taken.token, result.entry, fed, str(JOURNAL_CAP), *pairs]
         places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.bell]

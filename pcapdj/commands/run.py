@@ -1,0 +1,157 @@
+"""`pcapdj run`: feed files into an analyzer as one stream, now, and say what came of it.
+
+A private service does the work (`one_shot`); nothing of it stays but the analyzer's output and pcapdj.json.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand
+
+from pcapdj.capture.listing import capture_files
+from pcapdj.console.run_summary import print_summary
+from pcapdj.console.run_view import view
+from pcapdj.disk import options
+from pcapdj.disk.limits import parse_limits
+from pcapdj.extracted import read_expected
+from pcapdj.one_shot import Session
+from pcapdj.run_plan import Plan, chosen_analyzer, is_done, new_logdir, refused_files
+from pcapdj.run_record import RunRecord
+from pcapdj.run_report import exit_code_of, summary_of, write_end
+from pcapdj.running import GaveUp, Progress, Running
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.errors import ExitCode, Stopped, Unavailable
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.names import printable, quoted
+from pcapdj.runtime.signals import Signals, handled
+from pcapdj.store.intake import Intake
+from pcapdj.store.operate import finish
+
+
+class SplitCommand(TyperCommand):
+    """Takes what stands behind the first `--` as the analyzer's command, whatever it looks like."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # its own Context
+        """Keep the command for later, parse the rest."""
+        place = args.index("--") if "--" in args else len(args)
+        ctx.obj = args[place + 1 :]
+        return super().parse_args(ctx, args[:place])
+
+
+app = new_app()
+
+
+@app.command(cls=SplitCommand)
+def run(  # noqa: PLR0913 - an option each
+    context: typer.Context,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILES.. [-- COMMAND..]", help="captures and folders")
+    ],
+    *,
+    preset: Annotated[
+        str,
+        typer.Option(
+            envvar="PCAPDJ_PRESET",
+            help="the analyzer; default: suricata-extract where Suricata is installed, else summary",
+            show_default=False,
+        ),
+    ] = "",
+    logdir: Annotated[
+        Path | None,
+        typer.Option(help="where the output goes; default: a new folder named after the first file"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on after the files done in --logdir")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="look into folders within folders")] = False,
+    expect: Annotated[
+        Path | None, typer.Option(help="a sha256sum file: what has to be among the extracted objects")
+    ] = None,
+    watch: options.Watches,
+    min_free: options.MinFree = "",
+    resume_free: options.ResumeFree = "",
+    resume_after: options.ResumeAfter = "",
+    suspend_free: options.SuspendFree = "",
+    min_free_inodes: options.MinFreeInodes = "",
+    min_available_memory: options.MinAvailableMemory = "",
+    force: options.Force = False,
+) -> None:
+    """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
+    started_s = time.monotonic()
+    expected = read_expected(expect) if expect else {}
+    listing = capture_files([os.fsencode(path) for path in files], recursive=recursive)
+    limits = {
+        "min-free": min_free,
+        "resume-free": resume_free,
+        "resume-after": resume_after,
+        "suspend-free": suspend_free,
+        "min-free-inodes": min_free_inodes,
+        "min-available-memory": min_available_memory,
+    }
+    parse_limits(limits, force=force)
+    options.watches_of(watch, (), force=force)
+    analyzer = chosen_analyzer(context.obj, preset)
+    record = RunRecord((logdir or new_logdir(listing)).absolute(), resume=resume)
+    settings = {f"PCAPDJ_{name.upper().replace('-', '_')}": text for name, text in limits.items()}
+    settings |= {"PCAPDJ_WATCH": "\n".join(watch), "PCAPDJ_FORCE": "1" if force else ""}
+    settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir)}
+    record.add(refused_files(listing))
+    wanted = [each for each in listing.files if not is_done(record, each)]
+    plan = Plan(wanted, settings, analyzer.shown, record)
+    _say(f"{len(wanted)} files into {analyzer.shown}; its output goes to {quoted(str(record.logdir))}.")
+    for refused in refused_files(listing):
+        _say(f"{printable(refused.name)}: {refused.reason}")
+    progress, gave_up = carry_out(plan)
+    raise typer.Exit(conclude(plan, progress, gave_up, expected, time.monotonic() - started_s))
+
+
+def carry_out(plan: Plan) -> tuple[Progress, GaveUp | None]:
+    """Feed the plan's files with a private service; return how far it came, and why no farther."""
+    if not plan.files:
+        return Progress(), None
+    with handled() as signals, Session(plan.settings) as session:
+        try:
+            session.await_redis(signals)
+        except Stopped:
+            return Progress(), GaveUp("Stopped by the user.", ExitCode.INTERRUPTED)
+        except Unavailable as exc:
+            return Progress(), GaveUp(str(exc), ExitCode.UNAVAILABLE)
+        return follow(plan, session, signals)
+
+
+def follow(plan: Plan, session: Session, signals: Signals) -> tuple[Progress, GaveUp | None]:
+    """Queue the files, show progress until the run is over, and stop the service in order."""
+    Intake(session.store).admit({each.name: each.identity for each in plan.files})
+    finish(session.store, "empty")
+    with view(plan.total_bytes) as shown:
+        running = Running(session, plan.record, shown)
+        gave_up = running.follow(signals)
+        if gave_up:
+            _say(f"{gave_up.reason} Stopping.")
+            session.keep_logs(plan.record.logdir / "logs")
+    return running.progress, gave_up
+
+
+def conclude(
+    plan: Plan,
+    progress: Progress,
+    gave_up: GaveUp | None,
+    expected: Mapping[str, str],
+    elapsed_s: float,
+) -> ExitCode:
+    """Print the summary, complete pcapdj.json, return the exit code."""
+    summary = summary_of(plan, progress, expected, elapsed_s)
+    code = exit_code_of(summary, progress, gave_up)
+    write_end(plan, progress, code)
+    print_summary(summary)
+    if gave_up and gave_up.exit_code is ExitCode.INTERRUPTED:
+        _say(f"--resume with the same --logdir goes on after the {summary.fed} files that were fed.")
+    return code
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(printable_sentence(sentence) + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,99 @@
+"""What one run is to do, decided before anything is started."""
+
+import os
+import shlex
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pcapdj.capture.listing import CaptureFile, Listing
+from pcapdj.run_record import FedFile, RunRecord
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.names import to_text
+from pcapdj.stream.presets import DEFAULT_PRESET, own_command, preset_command
+
+_FALLBACK: Final = "summary"  # needs nothing installed
+_NAMES_TRIED: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The analyzer of a run.
+
+    Args:
+        shown: preset or command, for people.
+        settings: the environment variables that choose it.
+    """
+
+    shown: str
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run.
+
+    Args:
+        files: to be fed, in order.
+        settings: environment variables of the roles.
+        analyzer: for people.
+        record: where the run is written down.
+    """
+
+    files: Sequence[CaptureFile]
+    settings: Mapping[str, str]
+    analyzer: str
+    record: RunRecord
+
+    @property
+    def total_bytes(self) -> int:
+        """The size of all files on disk."""
+        return sum(each.identity.size_bytes for each in self.files)
+
+
+def chosen_analyzer(command: Sequence[str], preset: str) -> Choice:
+    """Return the command if there is one, else the preset, else Suricata where it is installed, else ours.
+
+    Raises:
+        ConfigError: the command cannot read a stream, or there is no such preset.
+    """
+    if command:
+        return Choice(str(own_command(command)), {"PCAPDJ_CONSUMER_COMMAND": shlex.join(command)})
+    if not preset and (variable := os.environ.get("PCAPDJ_CONSUMER_COMMAND")):
+        return Choice(variable, {})
+    fallback = DEFAULT_PRESET if shutil.which("suricata") else _FALLBACK
+    preset_command(preset or fallback)
+    return Choice(preset or fallback, {"PCAPDJ_PRESET": preset or fallback, "PCAPDJ_CONSUMER_COMMAND": ""})
+
+
+def new_logdir(listing: Listing) -> Path:
+    """Return a folder's name that is not taken: that of the first file, in the current folder.
+
+    Raises:
+        ConfigError: there is nothing to feed.
+    """
+    names = [each.name for each in listing.files] or [each.name for each in listing.refused]
+    if not names:
+        raise ConfigError("There are no captures in what was given.")
+    stem = Path(to_text(names[0])).name.split(".")[0] or "run"
+    tried = (Path(f"{stem}-pcapdj{number}") for number in ("", *(f"-{n}" for n in range(2, _NAMES_TRIED))))
+    free = next((path for path in tried if not path.exists()), None)
+    if free is None:
+        raise ConfigError(
+            f"There are {_NAMES_TRIED} runs of {stem!r} here.", hint="Choose one with --logdir."
+        )
+    return free
+
+
+def refused_files(listing: Listing) -> list[FedFile]:
+    """Return the files that were named and cannot be fed."""
+    return [
+        FedFile(to_text(each.name), "failed", each.reason) for each in listing.refused if each.is_asked_for
+    ]
+
+
+def is_done(record: RunRecord, file: CaptureFile) -> bool:
+    """Report whether an earlier run fed this version of the file whole."""
+    return record.is_done(to_text(file.name), file.identity.size_bytes, file.identity.mtime_ns)

@@ -1,0 +1,76 @@
+"""How a run ended: for people on the screen, for programs in pcapdj.json and the exit code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pcapdj.console.run_summary import Summary
+from pcapdj.extracted import extracted_from
+from pcapdj.run_plan import Plan
+from pcapdj.running import GaveUp, Progress
+from pcapdj.runtime.errors import ExitCode
+
+
+def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elapsed_s: float) -> Summary:
+    """Return what the screen shows at the end of a run."""
+    fed = [each for each in progress.files if each.verdict == "processed"]
+    failed = [each for each in plan.record.files.values() if each.verdict != "processed"]
+    folders = stream_folders(plan.record.logdir, progress.streams)
+    return Summary(
+        fed=len(fed),
+        failed=len(failed),
+        packets=sum(each.packets for each in progress.files),
+        fed_bytes=sum(each.numbers.get("size_bytes", 0) for each in fed),
+        elapsed_s=elapsed_s,
+        analyzer=f"{plan.analyzer}, {how_it_ended(progress.analyzer)}",
+        logdir=str(folders[-1] if folders else plan.record.logdir),
+        objects=[found for folder in folders for found in extracted_from(folder)],
+        expected=dict(expected),
+    )
+
+
+def stream_folders(logdir: Path, streams: list[str]) -> list[Path]:
+    """Return the log folders of these streams, in their order."""
+    return [folder for stream in streams for folder in sorted(logdir.glob(f"*-{stream}"))]
+
+
+def how_it_ended(analyzer: Mapping[str, Any]) -> str:
+    """Return the analyzer's end in words."""
+    if not analyzer.get("last_exit"):
+        return "not started"
+    restarts = int(analyzer.get("restarts") or 0)
+    return f"{analyzer['last_exit']}" + (f" after {restarts} restarts" if restarts else "")
+
+
+def ended_well(progress: Progress) -> bool:
+    """Report whether the analyzer ended by itself, without an error; true too if none was needed."""
+    analyzer = progress.analyzer
+    if not progress.streams:
+        return not analyzer.get("restarts")
+    is_clean = analyzer.get("last_verdict") == "ended" and analyzer.get("last_exit") == "exited 0"
+    return is_clean and not analyzer.get("restarts")
+
+
+def exit_code_of(summary: Summary, progress: Progress, gave_up: GaveUp | None) -> ExitCode:
+    """Return 0 only if every file was fed whole, the analyzer ended by itself, and nothing is missing."""
+    if gave_up:
+        return gave_up.exit_code
+    is_good = not summary.failed and ended_well(progress) and not summary.missing
+    return ExitCode.OK if is_good else ExitCode.ERROR
+
+
+def write_end(plan: Plan, progress: Progress, code: ExitCode) -> None:
+    """Complete pcapdj.json."""
+    folders = [str(path.relative_to(plan.record.logdir)) for path in _folders(plan, progress)]
+    plan.record.write(
+        {
+            "complete": code is ExitCode.OK,
+            "analyzer": plan.analyzer,
+            "analyzer_end": how_it_ended(progress.analyzer),
+            "folders": folders,
+        }
+    )
+
+
+def _folders(plan: Plan, progress: Progress) -> list[Path]:
+    return stream_folders(plan.record.logdir, progress.streams)

@@ -1,0 +1,152 @@
+"""Following one run to its end: progress from the journal, and the reasons to give up.
+
+A run is over when the operator's wish `PCAPDJ_FINISH empty` was fulfilled and the analyzer of the last stream
+has ended. It is given up when nothing can bring it to that.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from pcapdj.console.run_view import View, hold_of
+from pcapdj.one_shot import Session
+from pcapdj.run_record import FedFile, RunRecord, fed_file
+from pcapdj.runtime.errors import ExitCode, PcapdjError
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.board import read_board
+
+_LOOK_S: Final = 0.1
+_ROLES_LOOK_S: Final = 1.0
+_MANY_RESTARTS: Final = 6  # of the analyzer without a file fed in between: two poison files in a row
+_UNSTARTED_LIMIT: Final = 3  # starts that ended before the analyzer opened the pipe
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Args:
+        files: what became of files, in order.
+        streams: the ids of the streams that files went into.
+        analyzer: the last PCAPDJ_CONSUMER.
+        restarts_before: the analyzer's restarts when the last file was fed.
+    """
+
+    files: list[FedFile] = field(default_factory=list)
+    streams: list[str] = field(default_factory=list)
+    analyzer: Mapping[str, Any] = field(default_factory=dict)
+    restarts_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """Why a run did not come to its end.
+
+    Args:
+        reason: a sentence.
+        exit_code: of the command.
+    """
+
+    reason: str
+    exit_code: ExitCode
+
+
+class Running:
+    """One run being followed.
+
+    Args:
+        session: the private service.
+        record: where finished files are noted.
+        view: where progress is shown.
+    """
+
+    def __init__(self, session: Session, record: RunRecord, view: View) -> None:
+        self.progress = Progress()
+        self._session = session
+        self._record = record
+        self._view = view
+        self._journal_at = b"-"
+        self._done_bytes = 0
+        self._next_roles_look_s = 0.0
+
+    def follow(self, signals: Signals) -> GaveUp | None:
+        """Wait until the run is over; None if it came to its end."""
+        while True:
+            try:
+                self.look()
+                if self._is_over():
+                    return None
+                reason = self._reason_to_give_up()
+            except PcapdjError as exc:
+                reason = None if self._session.is_alive else GaveUp(str(exc), ExitCode.ERROR)
+            if reason:
+                return reason
+            if signals.wait(_LOOK_S):
+                return GaveUp("Stopped by the user.", ExitCode.INTERRUPTED)
+
+    def look(self) -> None:
+        """Take note of what was finished since the last look, and show how far it is.
+
+        Raises:
+            PcapdjError: Redis does not answer.
+        """
+        board = read_board(self._session.store, time.time())
+        self._read_journal()
+        self.progress.analyzer = board.get("consumer") or {}
+        current: dict[str, Any] = next(iter(board.get("dispatchers") or ()), {})
+        done = self._done_bytes + int(current.get("done_bytes") or 0)
+        self._view.progress(done, str(current.get("name") or ""), hold_of(board))
+
+    def _read_journal(self) -> None:
+        store = self._session.store
+        entries = cast(
+            "list[tuple[bytes, dict[bytes, bytes]]]",
+            store.call(lambda client: client.xrange(store.keys.journal, min=self._journal_at)),
+        )
+        if not entries:
+            return
+        self._journal_at = b"(" + entries[-1][0]
+        files = [fed_file(entry) for _, entry in entries]
+        for file in files:
+            self._done_bytes += file.numbers.get("size_bytes", 0)
+            self._view.finished(file.name, file.packets, file.reason)
+            if file.stream and file.stream not in self.progress.streams:
+                self.progress.streams.append(file.stream)
+        self.progress.files += files
+        self.progress.restarts_before = int(self.progress.analyzer.get("restarts") or 0)
+        self._record.add(files)
+
+    def _is_over(self) -> bool:
+        store = self._session.store
+        if store.call(lambda client: client.exists(store.keys.finish)):
+            return False
+        self._read_journal()
+        streams, analyzer = self.progress.streams, self.progress.analyzer
+        return not streams or (analyzer.get("last_stream") == streams[-1] and not analyzer.get("stream"))
+
+    def _reason_to_give_up(self) -> GaveUp | None:
+        if not self._session.is_alive:
+            return GaveUp("supervisord died.", ExitCode.ERROR)
+        return self._failing_analyzer() or self._failed_role()
+
+    def _failing_analyzer(self) -> GaveUp | None:
+        analyzer = self.progress.analyzer
+        if analyzer.get("state") != "failing":
+            return None
+        restarts = int(analyzer.get("restarts") or 0)
+        verdict = analyzer.get("last_verdict")
+        is_hopeless = (
+            (not verdict and restarts == 0)
+            or (verdict == "unstarted" and restarts >= _UNSTARTED_LIMIT)
+            or restarts - self.progress.restarts_before >= _MANY_RESTARTS
+        )
+        return GaveUp(str(analyzer.get("reason")), ExitCode.UNAVAILABLE) if is_hopeless else None
+
+    def _failed_role(self) -> GaveUp | None:
+        if time.monotonic() < self._next_roles_look_s:
+            return None
+        self._next_roles_look_s = time.monotonic() + _ROLES_LOOK_S
+        for role in self._session.failed_roles():
+            return GaveUp(f"The {role} does not stay up. {self._session.last_words(role)}", ExitCode.ERROR)
+        return None
