@@ -1,0 +1,57 @@
+"""The list of formats and reasons in the documentation, compared with the code."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pcapdj.capture import pcap, pcapng, unpacking
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "formats.md").read_text()
+QUOTED = re.findall(r"`([^`]+)`", DOCUMENT)
+READERS = sorted((ROOT / "pcapdj" / "capture").glob("*.py"))
+
+
+def pattern_of(text: ast.AST) -> str | None:
+    """Return a pattern for a reason that is spelled out; `{..}` stands for anything."""
+    if isinstance(text, ast.Constant):
+        return re.escape(str(text.value))
+    if not isinstance(text, ast.JoinedStr):
+        return None
+    parts = (re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in text.values)
+    return "".join(parts)
+
+
+def reasons() -> Iterator[tuple[str, str]]:
+    """Yield module and pattern of every reason that is raised as a CaptureError or given as a Damage."""
+    for path in READERS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"CaptureError", "Damage"}:
+                pattern = pattern_of(node.args[0])
+                if pattern is not None:
+                    yield path.name, pattern
+
+
+@pytest.mark.parametrize(("module", "pattern"), sorted(set(reasons())))
+def test_every_reason_in_the_code_is_documented(module: str, pattern: str) -> None:
+    """An operator finds what a message means."""
+    assert any(re.match(pattern, quoted) for quoted in QUOTED), f"{module}: {pattern}"
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pcap.MAX_CAPTURED_BYTES,
+        pcapng.MAX_BLOCK_BYTES,
+        pcapng.MAX_INTERFACES,
+        unpacking.MAX_RATIO,
+        unpacking.MAX_BYTES,
+        unpacking.STEP_BYTES // 1024,
+    ],
+)
+def test_every_limit_is_documented(limit: int) -> None:
+    """With its number."""
+    assert str(limit) in DOCUMENT
