@@ -1,0 +1,103 @@
+"""Our streams and conversions beside those of Wireshark's and tcpdump's programs."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from capture_files import Record, as_read, classic, delivered, records_of
+from conftest import require_program
+
+from pcapdj.capture.concatenate import concatenate
+from pcapdj.capture.opening import open_capture
+from pcapdj.capture.pcap import StreamFormat
+from pcapdj.runtime.errors import CaptureError
+
+ETHERNET_US = StreamFormat(1, nanosecond=False)
+PACKETS = [Record(1_700_000_000 + i, i * 37 % 1_000_000, os.urandom(14 + i % 900)) for i in range(500)]
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    """Return a classic capture of 500 packets."""
+    path = tmp_path / "original.pcap"
+    path.write_bytes(classic(PACKETS))
+    return path
+
+
+def read(path: Path) -> tuple[list[Record], CaptureError | None]:
+    """Return a file's records, and what was wrong with it."""
+    try:
+        with open_capture(os.fsencode(path)) as capture:
+            return delivered(capture)
+    except CaptureError as refused:
+        return [], refused
+
+
+def run(*command: str) -> str:
+    """Run a program that must succeed; return what it prints."""
+    return subprocess.run(
+        [require_program(command[0]), *command[1:]], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+
+@pytest.mark.parametrize("format_name", ["pcap", "nsecpcap", "modpcap", "pcapng"])
+def test_what_editcap_writes_is_read_back(original: Path, format_name: str) -> None:
+    """The formats of other programs, made by another program."""
+    converted = original.with_name(f"converted.{format_name}")
+    run("editcap", "-F", format_name, str(original), str(converted))
+
+    with open_capture(os.fsencode(converted)) as capture:
+        assert delivered(capture, ETHERNET_US) == (as_read(PACKETS), None)
+
+
+@pytest.mark.parametrize("format_name", ["snoop", "netmon2", "ngsniffer", "k12text", "nokiapcap"])
+def test_what_is_no_pcap_is_never_read_as_one(original: Path, format_name: str) -> None:
+    """Refused, or (Nokia's variant has pcap's own magic) stopped at its first records as by libpcap."""
+    converted = original.with_name("converted")
+    run("editcap", "-F", format_name, str(original), str(converted))
+
+    found, damage = read(converted)
+
+    assert damage is not None
+    assert len(found) < 3
+
+
+@pytest.mark.parametrize(
+    "program", [["gzip", "-k"], ["bzip2", "-k"], ["xz", "-k"], ["zstd", "-q"], ["zstd", "-q", "--rsyncable"]]
+)
+def test_what_the_packers_write_is_unpacked(original: Path, program: list[str]) -> None:
+    """With checksums, block sizes and frames as the real programs make them."""
+    run(*program, str(original))
+    [packed] = [path for path in original.parent.iterdir() if path != original]
+    name = packed.rename(packed.with_name("no-suffix"))
+
+    with open_capture(os.fsencode(name)) as capture:
+        assert delivered(capture) == (as_read(PACKETS), None)
+
+
+def test_the_stream_is_mergecaps(original: Path, tmp_path: Path) -> None:
+    """Record for record what `mergecap -a -F pcap` makes of the same files."""
+    ng, merged = tmp_path / "a.pcapng", tmp_path / "merged.pcap"
+    run("editcap", "-F", "pcapng", str(original), str(ng))
+    run("mergecap", "-a", "-F", "pcap", "-w", str(merged), str(original), str(ng))
+
+    with (tmp_path / "ours.pcap").open("wb") as out:
+        names = [os.fsencode(original), os.fsencode(ng)]
+        assert concatenate(names, out.fileno(), precision=None, report=lambda *_: None)
+
+    ours = (tmp_path / "ours.pcap").read_bytes()
+    assert records_of(ours[24:]) == records_of(merged.read_bytes()[24:])
+
+
+def test_tcpdump_reads_the_stream_to_its_end(original: Path, tmp_path: Path) -> None:
+    """Damaged and foreign files among the good ones leave it whole."""
+    torn, text = tmp_path / "torn.pcap", tmp_path / "text"
+    torn.write_bytes(original.read_bytes()[:-3])
+    text.write_bytes(b"no capture")
+
+    with (tmp_path / "ours.pcap").open("wb") as out:
+        names = [os.fsencode(name) for name in (original, torn, text, original)]
+        assert not concatenate(names, out.fileno(), precision="ns", report=lambda *_: None)
+
+    assert run("tcpdump", "-n", "--count", "-r", str(tmp_path / "ours.pcap")).split()[0] == "1499"
