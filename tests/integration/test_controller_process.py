@@ -1,0 +1,240 @@
+"""The controller as a process: signals, Redis away, the command line, `--check`."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from conftest import wait_until
+
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import find_server
+
+COMMAND = [sys.executable, "-m", "pcapdj.controller", "--min-free-inodes", "0", "--resume-after", "0"]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+def environment(**changes: str) -> Mapping[str, str]:
+    """Return an environment without pcapdj's own variables, except these."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+    return {**kept, **changes}
+
+
+def at(store: Store) -> list[str]:
+    """Return the options that lead to the test's lane."""
+    return ["--redis-url", store.url, "--lane", store.keys.lane]
+
+
+def check(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run `--check` and return how it ended."""
+    return subprocess.run(
+        [*COMMAND, "--check", *arguments],
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+
+
+def more_than_free(tmp_path: Path) -> str:
+    """Return a limit well above the free space."""
+    return str(shutil.disk_usage(tmp_path).free * 2)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return a starter of controllers that watch the test's folder; what still runs afterwards is killed."""
+    with ExitStack() as stack:
+
+        def started(*arguments: str) -> "subprocess.Popen[str]":
+            command = [*COMMAND, "--watch", str(tmp_path), "--min-free", "1", *arguments]
+            process = stack.enter_context(
+                subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+            )
+            stack.callback(process.kill)
+            return process
+
+        yield started
+
+
+def stderr_until(process: "subprocess.Popen[str]", word: str) -> str:
+    """Return stderr up to the line with this word."""
+    lines = []
+    for line in process.stderr or ():
+        lines.append(line)
+        if word in line:
+            break
+    return "".join(lines)
+
+
+def ended(process: "subprocess.Popen[str]") -> int:
+    """Ask the process to stop and return its exit code."""
+    process.terminate()
+    return process.wait(timeout=20)
+
+
+def is_granted(store: Store, name: bytes) -> bool:
+    """Report whether AUTH holds the name."""
+    return store.redis.get(store.keys.auth) == name
+
+
+def test_it_grants_through_a_whole_life(store: Store, start: Start) -> None:
+    """Stray signals change nothing, a key of another type is waited out, SIGTERM ends it with 0."""
+    process = start(*at(store))
+    assert "hold_below_bytes=1" in stderr_until(process, "gate_open")
+
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        process.send_signal(number)
+    store.redis.set(store.keys.next, "no list")
+    store.ring("something changed")
+    assert "WRONGTYPE" in stderr_until(process, "key_unusable")
+    store.redis.delete(store.keys.next)
+    store.redis.rpush(store.keys.next, "/1")
+    wait_until(lambda: is_granted(store, b"/1"), "the grant")
+
+    assert ended(process) == 0
+
+
+def test_stopping_leaves_a_suspension_standing(store: Store, start: Start, tmp_path: Path) -> None:
+    """A disk without a guard must not be filled; the next controller lifts it when there is room."""
+    limits = {"min-free": more_than_free(tmp_path) + "0", "suspend-free": more_than_free(tmp_path)}
+    for name, text in limits.items():
+        store.redis.hset(store.keys.control, name, text)
+    process = start(*at(store))
+    wait_until(lambda: store.redis.sismember(store.keys.suspend, "gate"), "the suspension")
+
+    assert ended(process) == 0
+    assert store.redis.smembers(store.keys.suspend) == {b"gate"}
+
+    store.redis.delete(store.keys.control)
+    start(*at(store))
+    wait_until(lambda: not store.redis.exists(store.keys.suspend), "the suspension to be lifted")
+
+
+def test_it_waits_for_redis_and_stops_meanwhile(start: Start, short_path: Path) -> None:
+    """Nobody listens there: it says so once and ends on SIGTERM."""
+    process = start("--redis-url", f"unix://{short_path}/none.sock")
+    stderr_until(process, "waiting_for_redis")
+
+    assert ended(process) == 0
+
+
+def test_it_stops_while_redis_hangs(start: Start, short_path: Path) -> None:
+    """A server that takes the connection and never answers does not keep it."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(short_path / "s"))
+        server.listen()
+        process = start("--redis-url", f"unix://{short_path}/s")
+        stderr_until(process, "limits")
+
+        assert ended(process) == 0
+
+
+def test_it_goes_on_when_redis_is_back(start: Start, short_path: Path) -> None:
+    """It outlives the server, and grants on the new one."""
+    command = [str(find_server()), "--port", "0", "--unixsocket", str(short_path / "s")]
+    command += ["--dir", str(short_path), "--save", ""]
+    process = start("--redis-url", f"unix://{short_path}/s")
+    for name in ("/1", "/2"):
+        stderr_until(process, "waiting_for_redis")
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+            try:
+                wait_until(partial(pushed, short_path / "s", name), "redis to take a name")
+                assert f"name={name}" in stderr_until(process, "file_authorized")
+            finally:
+                server.kill()
+
+    assert ended(process) == 0
+
+
+def pushed(path: Path, name: str) -> bool:
+    """Try to ask for a file; report whether Redis took it."""
+    try:
+        with redis.Redis(unix_socket_path=str(path)) as client:
+            return bool(client.rpush("PCAPDJ_NEXT", name))
+    except redis.ConnectionError:
+        return False
+
+
+def test_check_tells_the_decision_by_its_exit_code(store: Store, tmp_path: Path) -> None:
+    """0 open, 3 hold; the numbers are on stdout, in bytes."""
+    is_open = check(*at(store), "--watch", str(tmp_path), "--min-free", "1")
+    holds = check(*at(store), "--watch", str(tmp_path), "--min-free", more_than_free(tmp_path))
+    gone = check(*at(store), "--watch", str(tmp_path / "gone"))
+
+    assert (is_open.returncode, holds.returncode, gone.returncode) == (0, 3, 3)
+    assert "gate: open" in is_open.stdout
+    assert "bytes" in holds.stdout
+    assert "is not there" in gone.stdout
+
+
+def test_check_knows_live_limits_and_the_override(store: Store, tmp_path: Path) -> None:
+    """What the operator set counts as it does for the running controller; a refused value is told."""
+    options = [*at(store), "--watch", str(tmp_path), "--min-free", "1"]
+    store.redis.hset(store.keys.control, mapping={"gate": "hold", "min-free": "98%"})
+
+    held = check(*options)
+
+    assert held.returncode == 3
+    assert "refused: min-free" in held.stdout
+    assert not store.redis.exists(store.keys.gate)
+
+
+def test_check_measures_without_redis(tmp_path: Path, short_path: Path) -> None:
+    """It says that live limits are left out, and decides on the options."""
+    done = check("--redis-url", f"unix://{short_path}/none.sock", "--watch", str(tmp_path), "--min-free", "1")
+
+    assert done.returncode == 0
+    assert "does not answer" in done.stdout
+
+
+def test_check_takes_the_environment(store: Store, tmp_path: Path) -> None:
+    """A list has one path per line; a flag beats the variable."""
+    variables = {
+        "PCAPDJ_WATCH": f"{tmp_path}\n{tmp_path.parent}\n",
+        "PCAPDJ_MIN_FREE": more_than_free(tmp_path),
+        "PCAPDJ_REDIS_URL": store.url,
+        "PCAPDJ_LANE": store.keys.lane,
+    }
+
+    assert check(**variables).returncode == 3
+    assert check("--min-free", "1", **variables).returncode == 0
+
+
+def test_the_log_folder_is_watched_by_default(store: Store, tmp_path: Path) -> None:
+    """It need not be there yet."""
+    done = check(*at(store), "--min-free", "1", PCAPDJ_LOGDIR=str(tmp_path / "out"))
+
+    assert done.returncode == 0
+    assert str(tmp_path / "out") in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--min-free", "98%"], "free"),
+        (["--min-free", "some"], "'some'"),
+        (["--min-free", "10%", "--resume-free", "5%"], "resume-free"),
+        (["--watch", "/out=60%"], "'/out'"),
+        (["--auth-type", "list"], "list"),
+        (["--reclaim-everything"], "--reclaim-everything"),
+    ],
+)
+def test_nonsense_ends_with_2_and_one_sentence(arguments: list[str], named: str) -> None:
+    """Named, with what to do, and no traceback."""
+    done = subprocess.run(
+        [*COMMAND, *arguments], env=environment(), capture_output=True, text=True, check=False, timeout=50
+    )
+
+    assert done.returncode == 2
+    assert named in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,302 @@
+"""The controller's rounds against a real Redis and the real disk."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import wait_until
+
+from pcapdj.controller import Controller
+from pcapdj.disk.guard import Guard
+from pcapdj.disk.limits import Watch
+from pcapdj.disk.live import LiveLimits
+from pcapdj.disk.room import Room
+from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.signals import handled
+from pcapdj.store.client import Store
+from pcapdj.store.grants import Form, Granted, Grants
+
+TINY = {"min-free": "1", "min-free-inodes": "off", "resume-after": "0"}
+Make = Callable[..., Controller]
+
+
+@pytest.fixture
+def make(store: Store, tmp_path: Path) -> Iterator[Make]:
+    """Return a maker of controllers that watch the test's folder, with limits that any disk meets."""
+    with handled() as signals:
+
+        def controller(*, path: Path = tmp_path, form: Form = "string", **typed: str) -> Controller:
+            limits = LiveLimits({**TINY, **{name.replace("_", "-"): text for name, text in typed.items()}})
+            return Controller(Grants(store, form), Guard(Room([Watch(str(path))]), limits), signals)
+
+        yield controller
+
+
+def gate(store: Store) -> dict[str, str]:
+    """Return what is published."""
+    fields: Any = store.redis.hgetall(store.keys.gate)
+    return {name.decode(): value.decode() for name, value in fields.items()}
+
+
+def times_free(tmp_path: Path, factor: float) -> str:
+    """Return so many times the free space, as a limit."""
+    return str(int(shutil.disk_usage(tmp_path).free * factor))
+
+
+def set_live(store: Store, **fields: str) -> None:
+    """Set live fields."""
+    store.redis.hset(
+        store.keys.control, mapping={name.replace("_", "-"): text for name, text in fields.items()}
+    )
+
+
+def test_it_grants_what_is_asked_and_only_that(store: Store, make: Make) -> None:
+    """One file asked, one authorization; nothing asked, none."""
+    controller = make()
+    assert controller.step() == 0
+    assert not store.redis.exists(store.keys.auth)
+
+    store.redis.rpush(store.keys.next, b"/in/\xff\n1.pcap")
+
+    assert controller.step() == 1
+    assert store.redis.get(store.keys.auth) == b"/in/\xff\n1.pcap"
+    assert store.redis.llen(store.keys.next) == 0
+    assert controller.step() == 0
+
+
+def test_the_set_form_authorizes_several_at_once(store: Store, make: Make) -> None:
+    """Each dispatcher of a lane finds its own file in the set."""
+    store.redis.rpush(store.keys.next, "/1", "/2")
+
+    assert make(form="set").step() == 2
+
+    assert store.redis.smembers(store.keys.auth) == {b"/1", b"/2"}
+
+
+def test_a_grant_waits_while_another_file_stands_in_auth(store: Store, make: Make) -> None:
+    """The string form holds one name; the second is granted when the first is consumed."""
+    controller = make()
+    store.redis.sadd(store.keys.dispatchers, "a")
+    store.redis.hset(store.keys.current("a"), mapping={"name": "/1", "state": "asked"})
+    store.redis.set(store.keys.auth, "/1")
+    store.redis.rpush(store.keys.next, "/2")
+
+    assert controller.step() == 0
+    assert store.redis.lrange(store.keys.next, 0, -1) == [b"/2"]
+    store.redis.delete(store.keys.auth)
+
+    assert controller.step() == 1
+
+
+def test_a_name_that_nobody_asks_for_is_not_granted(store: Store) -> None:
+    """The announcement may be gone by the time of the grant."""
+    assert Grants(store).grant(b"/never") is Granted.NOT_ASKED
+    assert not store.redis.exists(store.keys.auth)
+
+
+def test_what_can_be_no_name_is_thrown_out(store: Store, make: Make) -> None:
+    """Empty, or a mebibyte long; the file behind it gets its grant."""
+    store.redis.rpush(store.keys.next, b"", b"x" * (1 << 20), b"/1")
+
+    make().step()
+
+    assert store.redis.get(store.keys.auth) == b"/1"
+    assert store.redis.llen(store.keys.next) == 0
+
+
+def test_a_live_limit_closes_and_opens_the_gate(store: Store, make: Make, tmp_path: Path) -> None:
+    """Above the free space it holds, with the numbers; taken away it opens again."""
+    controller = make()
+    controller.step()
+    assert gate(store)["state"] == "open"
+
+    set_live(store, min_free=times_free(tmp_path, 1.5))
+    store.redis.rpush(store.keys.next, "/1")
+    assert controller.step() == 0
+    held = gate(store)
+    assert (held["state"], held["path"]) == ("hold", str(tmp_path))
+    assert int(held["free_bytes"]) < int(held["needed_bytes"])
+    assert held["free_bytes"] in held["reason"]
+
+    store.redis.delete(store.keys.control)
+    assert controller.step() == 1
+    assert gate(store)["state"] == "open"
+
+
+def test_a_bad_live_value_is_refused_and_said(store: Store, make: Make, tmp_path: Path) -> None:
+    """The limits before it stay in force; the reason is published until the value is gone."""
+    controller = make()
+    controller.step()
+
+    set_live(store, min_free="98%")
+    controller.step()
+    assert gate(store)["state"] == "open"
+    assert "min-free" in gate(store)["refused"]
+
+    set_live(store, min_free=times_free(tmp_path, 1.5))
+    controller.step()
+    assert gate(store)["state"] == "hold"
+    assert gate(store)["refused"] == ""
+
+
+def test_the_operators_override_comes_first(store: Store, make: Make, tmp_path: Path) -> None:
+    """Open on a full disk, hold on an empty one, auto again."""
+    controller = make(min_free=times_free(tmp_path, 1.5))
+
+    for word, state in (("open", "open"), ("auto", "hold"), ("hold", "hold")):
+        set_live(store, gate=word)
+        controller.step()
+        assert gate(store)["state"] == state
+
+    set_live(store, gate="auto", min_free="1")
+    controller.step()
+    assert gate(store)["state"] == "open"
+
+
+def test_suspension_touches_only_the_gates_own_member(store: Store, make: Make, tmp_path: Path) -> None:
+    """The operator's wish and a dispatcher's stay, whatever the gate does."""
+    others = {b"operator", b"usr1:a"}
+    store.redis.sadd(store.keys.suspend, *others)
+    controller = make()
+
+    set_live(store, min_free=times_free(tmp_path, 4), suspend_free=times_free(tmp_path, 2))
+    controller.step()
+    assert gate(store)["state"] == "suspended"
+    assert store.redis.smembers(store.keys.suspend) == {b"gate", *others}
+
+    store.redis.delete(store.keys.control)
+    controller.step()
+    assert store.redis.smembers(store.keys.suspend) == others
+
+
+def test_transitions_ring_the_bell_and_the_rest_does_not(store: Store, make: Make, tmp_path: Path) -> None:
+    """Whoever shows the gate is told when it changes."""
+    controller = make()
+    with store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
+        channel.subscribe(store.keys.bell)
+        controller.step()
+        controller.step()
+        set_live(store, min_free=times_free(tmp_path, 1.5))
+        controller.step()
+        store.ring("end")
+        heard: list[bytes] = []
+        while not heard or heard[-1] != b"end":
+            if message := channel.get_message(timeout=20):
+                heard.append(message["data"])
+
+    assert heard == [b"gate open", b"gate hold", b"end"]
+
+
+def test_a_restarted_controller_goes_on_from_what_was_published(
+    store: Store, make: Make, tmp_path: Path
+) -> None:
+    """Inside the band a gate that was closed stays closed, since the same moment; a fresh one is open."""
+    band = {"min_free": times_free(tmp_path, 0.5), "resume_free": times_free(tmp_path, 2)}
+    make(min_free=times_free(tmp_path, 1.5)).step()
+    since = gate(store)["since_s"]
+
+    make(**band).step()
+    assert (gate(store)["state"], gate(store)["since_s"]) == ("hold", since)
+
+    store.redis.delete(store.keys.gate)
+    make(**band).step()
+    assert gate(store)["state"] == "open"
+
+
+def test_a_restarted_controller_lifts_a_suspension_of_its_predecessor(store: Store, make: Make) -> None:
+    """It was killed while suspended; the disk is fine by now."""
+    store.redis.sadd(store.keys.suspend, "gate", "operator")
+    store.redis.hset(store.keys.gate, mapping={"state": "suspended", "path": "/gone"})
+
+    make().step()
+
+    assert store.redis.smembers(store.keys.suspend) == {b"operator"}
+
+
+def test_a_watched_folder_that_vanishes_suspends(store: Store, make: Make, tmp_path: Path) -> None:
+    """It counts as full until it is back."""
+    folder = tmp_path / "out"
+    controller = make(path=folder)
+    controller.step()
+    assert gate(store)["state"] == "suspended"
+    assert "is not there" in gate(store)["reason"]
+
+    folder.mkdir()
+    store.redis.rpush(store.keys.next, "/1")
+    wait_until(lambda: controller.step() == 1, "a grant, on a measurement that is new")
+    assert gate(store)["state"] == "open"
+
+
+@pytest.mark.parametrize("key", ["next", "control", "dispatchers", "gate", "suspend"])
+def test_a_key_of_another_type_stops_grants_until_it_is_gone(store: Store, make: Make, key: str) -> None:
+    """The error names it; what cannot be published is not granted; afterwards the next file works."""
+    controller, name = make(), getattr(store.keys, key)
+    if key == "next":
+        store.redis.set(name, "x")
+    else:
+        store.redis.rpush(store.keys.next, "/1")
+        store.redis.lpush(name, "x")
+
+    with pytest.raises(PcapdjError, match="WRONGTYPE"):
+        controller.step()
+    assert not store.redis.exists(store.keys.auth)
+
+    store.redis.delete(name)
+    store.redis.delete(store.keys.next)
+    store.redis.rpush(store.keys.next, "/1")
+    assert controller.step() == 1
+
+
+def test_an_auth_of_another_type_is_replaced(store: Store, make: Make) -> None:
+    """A hash in AUTH authorizes nothing, so a grant takes its place."""
+    store.redis.hset(store.keys.auth, "x", "y")
+    store.redis.rpush(store.keys.next, "/1")
+
+    assert make().step() == 1
+    assert store.redis.get(store.keys.auth) == b"/1"
+
+
+def test_limits_out_of_order_on_the_disk_are_refused_at_the_start(make: Make, tmp_path: Path) -> None:
+    """With the numbers of this very disk."""
+    with pytest.raises(ConfigError, match="bytes"):
+        make(min_free="40%", resume_free="1")
+
+    assert make(min_free=times_free(tmp_path, 0.1))
+
+
+def test_a_real_disk_that_fills_holds_then_suspends_then_recovers(
+    store: Store, make: Make, tmp_path: Path
+) -> None:
+    """A 4 MiB tmpfs, filled by a file and freed again."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this user or container may not mount a tmpfs")
+    try:
+        controller = make(path=disk, min_free="25%")  # hold below 1024 KiB, suspend below 512, open from 1536
+        for filled_kib, state in (
+            (0, "open"),
+            (3300, "hold"),
+            (3700, "suspended"),
+            (3300, "suspended"),
+            (2700, "hold"),
+            (1000, "open"),
+        ):
+            (disk / "log").write_bytes(bytes(filled_kib << 10))
+            wait_until(partial(shows, controller, store, state, 4096 - filled_kib), f"the gate to be {state}")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def shows(controller: Controller, store: Store, state: str, free_kib: int) -> bool:
+    """Do a round with something asked, so that it measures; report whether it saw this state and room."""
+    store.redis.rpush(store.keys.next, "/1")
+    controller.step()
+    seen = gate(store)
+    return seen["state"] == state and int(seen["free_bytes"]) == free_kib << 10
