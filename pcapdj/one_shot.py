@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -103,14 +104,15 @@ class Session:
 
     def stop(self) -> None:
         """Stop everything: the roles in order, an analyzer after it has flushed."""
-        if not self.is_alive:
-            return
-        self._supervisord.terminate()
-        try:
-            self._supervisord.wait(_STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._supervisord.kill()
-            self._supervisord.wait()
+        deadline_s = time.monotonic() + _STOP_LIMIT_S
+        if self.is_alive:
+            self._supervisord.terminate()
+        while self.is_alive and time.monotonic() < deadline_s:
+            self._states()  # supervisord looks for signals and dead children once a second, or when asked
+            with suppress(subprocess.TimeoutExpired):
+                self._supervisord.wait(_LOOK_S)
+        self._supervisord.kill()
+        self._supervisord.wait()
 
     def _answers(self) -> bool:
         try:

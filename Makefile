@@ -1,0 +1,85 @@
+# What a person types. `make demo` and `make test` need python3 with venv, and nothing else.
+
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+WORKERS ?= 2
+
+ifdef UV
+make_venv = $(UV) venv --quiet --python $(PYTHON) $(VENV)
+install_hashed = $(UV) pip install --quiet --python $(BIN)/python --require-hashes -r
+install_self = $(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+else
+make_venv = $(PYTHON) -m venv $(VENV)
+install_hashed = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
+install_self = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endif
+
+# A nearly full disk is no reason to hold a demonstration that writes 2 KiB.
+DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-free 0 --min-free-inodes 0
+
+.PHONY: help demo install test lint types unit check format requirements bench clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+demo: $(VENV)/.run  ## five rotated captures cut one download; see it become whole again
+	@rm -rf demo
+	@$(BIN)/pcapdj sample demo/captures
+	@$(BIN)/pcapdj run demo/captures --preset summary --logdir demo/output \
+		--expect demo/captures/expected.sha256 $(DEMO_LIMITS)
+	@if command -v suricata >/dev/null; then \
+		echo; echo "Suricata is installed here. The same with it:"; \
+		echo "  $(BIN)/pcapdj run demo/captures --preset suricata-extract --expect demo/captures/expected.sha256"; \
+	fi
+
+install: $(VENV)/.dev  ## the virtual environment, with everything for development
+
+test: $(VENV)/.dev lint types  ## everything this machine can run; what it cannot is named as skipped
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+unit: $(VENV)/.dev  ## the quick tests only
+	$(BIN)/python -m pytest tests/unit tests/property tests/test_architecture.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: lint types unit  ## what to run before a commit
+
+format: $(VENV)/.dev  ## format the code
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+requirements:  ## pin the newest versions, with hashes (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-annotate --upgrade --extra embedded --group build pyproject.toml -o requirements/run.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-annotate --upgrade --extra embedded --group build --group dev pyproject.toml \
+		-c requirements/run.txt -o requirements/dev.txt
+
+clean:  ## remove the virtual environment, caches and the demonstration
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "pcapdj needs Python 3.11 or later; this is $$($(PYTHON) --version). Try make PYTHON=python3.12"; exit 1; }
+	@echo "Making the virtual environment $(VENV) .."
+	@$(make_venv)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "Installing pcapdj into $(VENV) .."
+	@$(install_hashed) requirements/run.txt
+	@$(install_self)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "Installing the development tools into $(VENV) .."
+	@$(install_hashed) requirements/dev.txt
+	@touch $@
