@@ -19,7 +19,7 @@ from pcapdj.capture.totals import Totals
 from pcapdj.capture.walk import Damage, Pause, judge
 
 RECORD = struct.Struct("<IIII")
-_SECONDS_RANGE = 1 << 32
+SECONDS_RANGE = 1 << 32
 
 
 def needs_gathering(layout: Layout) -> bool:
@@ -35,7 +35,7 @@ def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, i
     if not to_nanosecond:
         return seconds, fraction // 1000
     carry, fraction = divmod(fraction, 1_000_000)
-    return (seconds + carry) % _SECONDS_RANGE, fraction * 1000
+    return (seconds + carry) % SECONDS_RANGE, fraction * 1000
 
 
 def rewrite(records: bytes, layout: Layout, stream: StreamFormat) -> bytes | bytearray:

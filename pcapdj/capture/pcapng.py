@@ -24,10 +24,11 @@ Rules:
 import struct
 from dataclasses import dataclass
 
-from pcapdj.capture.convert import RECORD, Batch
+from pcapdj.capture.convert import RECORD, SECONDS_RANGE, Batch
+from pcapdj.capture.enhanced import EnhancedRun, enhanced_run
 from pcapdj.capture.interfaces import Interface, parse_interface
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
-from pcapdj.capture.pseudo_headers import to_little_endian
+from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
 from pcapdj.capture.totals import Totals
 from pcapdj.capture.walk import ZEROS, Damage, Pause
 from pcapdj.runtime.errors import CaptureError
@@ -42,8 +43,6 @@ _KNOWN = {_SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACK
 _MIN_BLOCK_BYTES, _TRAILER_BYTES, _MIN_SECTION_BYTES = 12, 4, 28
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _MAJOR, _MINORS = 1, (0, 2)  # 1.2 is 1.0 as some programs call it
-
-_SECONDS_RANGE = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,7 @@ class BlockWalk:
         Without a stream it stops behind the first packet.
         """
         parts: list[bytes] = []
-        packets: list[Packet] = []
-        position = 0
+        totals, position = Totals(), 0
         stop: Damage | Pause = Pause.WINDOW_ENDS
         try:
             position = self._settle_trailer(window)
@@ -92,15 +90,23 @@ class BlockWalk:
                     position += total - _TRAILER_BYTES
                     break
                 packet = self._take(window, position, total)
-                if packet is not None and self._stream is not None:
-                    parts += self._record(window, packet)
-                    packets.append(packet)
                 position += total
+                if packet is not None and self._stream is not None:
+                    parts += self._record(window, packet, self._stream)
+                    run = self._run(window, position, self._stream)
+                    totals, position = totals + _totals(packet) + run.totals, run.end
+                    parts += run.parts
                 if self.is_done:
                     break
         except CaptureError as damage:
             stop = Damage(damage.reason)
-        return Batch(position, _totals(packets), stop, b"".join(parts))
+        return Batch(position, totals, stop, b"".join(parts))
+
+    def _run(self, window: bytes, position: int, stream: StreamFormat) -> EnhancedRun:
+        """Return the good enhanced packet blocks that follow a packet, the short way if there is one."""
+        if self._order == ">" and has_host_order(stream.linktype):
+            return EnhancedRun(position, Totals(), [])
+        return enhanced_run(window, position, self._order, self._interfaces, stream)
 
     @property
     def is_done(self) -> bool:
@@ -211,19 +217,19 @@ class BlockWalk:
             return None
         return packet
 
-    def _record(self, window: bytes, packet: Packet) -> tuple[bytes, bytes]:
+    def _record(self, window: bytes, packet: Packet, stream: StreamFormat) -> tuple[bytes, bytes]:
         """Return the packet as a little-endian classic record in the stream's resolution."""
         interface = packet.interface
         seconds, ticks = divmod(packet.ticks, interface.ticks_per_s)
         seconds += interface.offset_s
-        if not 0 <= seconds < _SECONDS_RANGE:
+        if not 0 <= seconds < SECONDS_RANGE:
             self.wrapped_times += 1
-        units_per_s = 1_000_000_000 if self._stream is None or self._stream.nanosecond else 1_000_000
+        units_per_s = 1_000_000_000 if stream.nanosecond else 1_000_000
         fraction = ticks * units_per_s // interface.ticks_per_s
         data = window[packet.start : packet.start + packet.captured]
         if self._order == ">":
             data = to_little_endian(interface.linktype, data)
-        return RECORD.pack(seconds % _SECONDS_RANGE, fraction, packet.captured, packet.length), data
+        return RECORD.pack(seconds % SECONDS_RANGE, fraction, packet.captured, packet.length), data
 
 
 def _section_order(window: bytes, position: int) -> str:
@@ -233,14 +239,6 @@ def _section_order(window: bytes, position: int) -> str:
     return order
 
 
-def _totals(packets: list[Packet]) -> Totals:
-    if not packets:
-        return Totals()
-    first, last = packets[0], packets[-1]
-    return Totals(
-        len(packets),
-        sum(packet.captured for packet in packets),
-        sum(packet.length for packet in packets),
-        first.interface.ts_ns(first.ticks),
-        last.interface.ts_ns(last.ticks),
-    )
+def _totals(packet: Packet) -> Totals:
+    ts_ns = packet.interface.ts_ns(packet.ticks)
+    return Totals(1, packet.captured, packet.length, ts_ns, ts_ns)
