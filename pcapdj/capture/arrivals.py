@@ -79,6 +79,11 @@ class Arrivals(FileSystemEventHandler):
         """Return the descriptor."""
         return self._event
 
+    @property
+    def is_listening(self) -> bool:
+        """False once the folder was removed, even if another one of its name has got its inode."""
+        return all(emitter.is_alive() for emitter in self._observer.emitters)
+
     def take(self) -> Arrived:
         """Return what arrived since the last call."""
         with suppress(BlockingIOError):

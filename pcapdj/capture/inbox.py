@@ -75,7 +75,7 @@ class Inbox:
     def refresh(self, now_s: float) -> None:
         """Look whether the folder is there, hear what arrived in it, and rescan it if that is due."""
         place = _place_of(self.folder)
-        if place != self._place:
+        if place != self._place or (self._arrivals and not self._arrivals.is_listening):
             self._leave()
             self._place = place
         if place is None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 SETTLED_S = 10.0
 # One `mv *.pcap inbox/` is one batch, which is queued in natural order: the names arrive within milliseconds.
 QUIET_S = 0.2
-# A writer that never pauses must not hold a batch open for ever.
-BATCH_LIMIT_S = 2.0
+# A writer that never pauses must not hold a batch open for ever; 10,000 moves are told of within this time.
+BATCH_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

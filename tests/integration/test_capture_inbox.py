@@ -1,6 +1,7 @@
 """A watched folder with real inotify; the clock of the settling is given by the test."""
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,6 +212,35 @@ def test_a_folder_that_is_missing_is_waited_for(tmp_path: Path) -> None:
     (folder / "y").write_bytes(CAPTURE)
     watched.wait_for("y")
     watched.inbox.close()
+
+
+def test_a_folder_that_was_replaced_between_two_looks_is_watched_anew(tmp_path: Path) -> None:
+    """Even if the new one got the old one's inode."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    watched = Watched(folder)
+    watched.look()
+
+    folder.rmdir()
+    folder.mkdir()
+    arrivals = watched.inbox._arrivals  # noqa: SLF001 - to wait for the kernel's word, not to change it
+    wait_until(lambda: watched.look() or watched.inbox._arrivals is not arrivals, "another watch")  # noqa: SLF001
+    (folder / "x").write_bytes(CAPTURE)
+
+    watched.wait_for("x")
+    watched.inbox.close()
+
+
+def test_lost_events_are_made_up_for_by_a_rescan(watched: Watched) -> None:
+    """Watchdog tells of the kernel's overflow in its log only."""
+    (watched.folder / "x").write_bytes(CAPTURE)
+    watched.wait_for("x")
+    (watched.folder / "x").unlink()
+
+    logging.getLogger("watchdog.observers").warning("Inotify queue overflowed")
+    watched.look()
+
+    assert not watched.inbox._handled  # noqa: SLF001 - a rescan forgets what is gone
 
 
 def test_folders_within_are_watched_too_if_asked_for(tmp_path: Path) -> None:
