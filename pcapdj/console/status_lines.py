@@ -14,6 +14,7 @@ from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable, quoted
 
 _BAR_WIDTH: Final = 24
+_LARGEST: Final = 1 << 63  # beyond that it is nobody's size or time, and floats overflow
 _DURATIONS: Final = ((86400, "d"), (3600, "h"), (60, "min"))
 Fields = Mapping[str, Any]
 
@@ -201,7 +202,7 @@ def _age(fields: Fields) -> str:
 
 def _number(fields: Fields, name: str) -> float:
     value = fields.get(name)
-    return value if isinstance(value, int | float) else 0
+    return value if isinstance(value, int | float) and abs(value) < _LARGEST else 0
 
 
 def _count(fields: Fields, name: str) -> str:

@@ -1,0 +1,235 @@
+"""Commands as processes: no Redis, a Redis with a password, init, check, sample."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.service import CONF
+from pcapdj.store.embedded import find_server
+
+SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
+
+
+def pcapdj(*arguments: str | Path, cwd: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run `pcapdj` without the variables of whoever runs the tests."""
+    return subprocess.run(
+        [sys.executable, "-m", "pcapdj", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env=environment() | variables,
+        timeout=30,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return a clean environment in which the package is found."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+    return inherited | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
+
+
+@pytest.fixture
+def locked_redis(short_path: Path) -> Iterator[Path]:
+    """Run a redis-server that asks for a password; return its socket."""
+    socket = short_path / "locked.sock"
+    command = [
+        *(
+            str(find_server()),
+            "--port",
+            "0",
+            "--unixsocket",
+            str(socket),
+            "--save",
+            "",
+            "--dir",
+            str(short_path),
+        ),
+        *("--requirepass", SECRET),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        wait_until(socket.exists, "the server's socket")
+        try:
+            yield socket
+        finally:
+            server.terminate()
+
+
+COMMANDS = [
+    ["status"], ["status", "--json"], ["limits"], ["limits", "set", "min-free=8%"], ["gate", "open"],
+    ["suspend"], ["resume"], ["finish"], ["failed"], ["requeue", "/x"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_without_redis_a_command_ends_with_69_and_one_sentence(words: list[str], tmp_path: Path) -> None:
+    """The sentence names the address; there is no traceback."""
+    done = pcapdj(*words, cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{tmp_path}/none.sock")
+
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "none.sock" in done.stderr
+
+
+def test_a_redis_that_hangs_is_not_there(short_path: Path) -> None:
+    """A server that accepts and never answers ends the command as well."""
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(short_path / "mute.sock"))
+        mute.listen()
+
+        done = pcapdj("status", cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{short_path}/mute.sock")
+
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert done.stderr.count("\n") == 1
+
+
+def test_in_a_layout_the_layouts_redis_is_meant_and_no_other(tmp_path: Path) -> None:
+    """A service that does not run is said; no other server is asked instead."""
+    (tmp_path / CONF).touch()
+
+    done = pcapdj("status", cwd=tmp_path)
+
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert "var/run/redis.sock" in done.stderr
+
+
+@pytest.mark.parametrize("credential", ["", ":wrong-guess@"])
+@pytest.mark.parametrize("words", [["status"], ["suspend"], ["limits", "set", "min-free=8%"]], ids=" ".join)
+def test_a_refused_password_ends_a_command_with_77(
+    locked_redis: Path, words: list[str], credential: str, tmp_path: Path
+) -> None:
+    """Missing or wrong: one sentence, which never has the password in it."""
+    done = pcapdj(*words, cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{credential}{locked_redis}")
+
+    assert done.returncode == ExitCode.DENIED
+    assert done.stderr.count("\n") == 1
+    assert "wrong-guess" not in done.stderr + done.stdout
+
+
+def test_the_password_may_come_from_a_file(locked_redis: Path, tmp_path: Path) -> None:
+    """With the right one the command works, and does not show it."""
+    (tmp_path / "password").write_text(SECRET + "\n")
+
+    done = pcapdj(
+        "status", "--json", "--redis-password-file", tmp_path / "password",
+        cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{locked_redis}",
+    )  # fmt: skip
+
+    assert done.returncode == ExitCode.OK
+    assert json.loads(done.stdout)["queued"] == 0
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_check_of_a_locked_redis_is_wrong_without_its_password(locked_redis: Path, tmp_path: Path) -> None:
+    """`check` shows what is wrong and ends with 1."""
+    url = f"unix://:wrong-guess@{locked_redis}"
+
+    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")
+
+    assert done.returncode == ExitCode.ERROR
+    assert "wrong: Redis at" in done.stdout
+    assert "wrong-guess" not in done.stdout
+
+
+def test_check_judges_what_a_redis_would_lose(redis_socket: Path, tmp_path: Path) -> None:
+    """The tests' own server keeps nothing; that is noted, and pcapdj can work all the same."""
+    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{redis_socket}", COLUMNS="300")
+
+    assert done.returncode == ExitCode.OK
+    assert "note: appendonly is no and save is empty" in done.stdout
+    assert "Nothing is wrong." in done.stdout
+
+
+def test_check_gives_limits_in_bytes(redis_socket: Path, tmp_path: Path) -> None:
+    """What a percentage means on this disk is told as the controller would take it."""
+    url = f"unix://{redis_socket}"
+
+    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="1MiB", COLUMNS="300")
+
+    assert "holds below 1.0 MiB (1048576 bytes)" in done.stdout
+
+
+def test_check_finds_nonsense_in_the_environment(redis_socket: Path, tmp_path: Path) -> None:
+    """A limit that no role would take is wrong here, too."""
+    url = f"unix://{redis_socket}"
+
+    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300")
+
+    assert done.returncode == ExitCode.ERROR
+    assert "wrong: min-free: '98%'" in done.stdout
+
+
+def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, tmp_path: Path) -> None:
+    """Ctrl-C is the announced way to end it: exit 0, no traceback."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pcapdj", "status", "--watch", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment() | {"PCAPDJ_REDIS_URL": f"unix://{redis_socket}"},
+    ) as watching:
+        assert watching.stdout is not None
+        first = watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate(timeout=10)
+
+    assert json.loads(first)["failed"] == 0
+    assert (watching.returncode, errors) == (ExitCode.OK, "")
+
+
+def test_init_tells_the_next_commands(tmp_path: Path) -> None:
+    """What it prints can be pasted; the file runs this interpreter with the preset chosen."""
+    done = pcapdj("init", "sensor 1", "--preset", "summary", cwd=tmp_path)
+
+    assert done.returncode == ExitCode.OK
+    assert f"cd '{tmp_path}/sensor 1'" in done.stdout
+    conf = (tmp_path / "sensor 1" / CONF).read_text()
+    assert f"{sys.executable} -m pcapdj.consumer_launcher" in conf
+    assert "--preset summary" in conf
+
+
+def test_init_chooses_summary_where_suricata_is_missing(tmp_path: Path) -> None:
+    """The first command works on a bare machine, and says which analyzer it took."""
+    done = pcapdj("init", "sensor", cwd=tmp_path, PATH="/nonexistent")
+
+    assert done.returncode == ExitCode.OK
+    assert "preset is summary" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["x" * 120], ExitCode.CANNOT_CREATE),
+        (["100%"], ExitCode.CANNOT_CREATE),
+        (["sensor", "--preset", "nonsense"], ExitCode.USAGE),
+        ([], ExitCode.USAGE),
+        (["sensor", "--nonsense"], ExitCode.USAGE),
+    ],
+)
+def test_init_refuses_with_one_sentence(arguments: list[str], code: ExitCode, tmp_path: Path) -> None:
+    """A path without room for sockets, an unknown preset, a missing argument: nothing is made."""
+    done = pcapdj("init", *arguments, cwd=tmp_path)
+
+    assert done.returncode == code
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_writes_captures_and_names_the_next_command(tmp_path: Path) -> None:
+    """Five captures and the sum they are checked with."""
+    done = pcapdj("sample", "demo", cwd=tmp_path)
+
+    assert done.returncode == ExitCode.OK
+    assert "pcapdj run demo" in done.stdout
+    assert len(list((tmp_path / "demo").glob("*.pcap*"))) == 5

@@ -1,0 +1,344 @@
+"""The operator's commands against a real Redis: what they write, what they say, how they end."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import typer
+
+from pcapdj.commands import failed, finish, gate, limits, requeue, resume, status, suspend
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.names import to_text
+from pcapdj.store.client import Store
+from pcapdj.store.transfer import Result, Taken, Transfer
+
+HOSTILE = b"/in/\x1b[2J; $(id)\n'\xff -x"
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a runner of a command in the test's lane: exit code, stdout, stderr."""
+
+    def run_command(app: typer.Typer, *arguments: str) -> tuple[int, str, str]:
+        options = ["--redis-url", store.url, "--lane", store.keys.lane]
+        code = exit_code_of(app, "pcapdj test", [*options, *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run_command
+
+
+def take(store: Store, name: bytes) -> tuple[Transfer, Taken]:
+    """Queue a file and let a dispatcher take it."""
+    store.redis.rpush(store.keys.in_queue, name)
+    store.redis.sadd(store.keys.dispatchers, "main")
+    transfer = Transfer(store, "main")
+    taken = transfer.take()
+    assert isinstance(taken, Taken)
+    return transfer, taken
+
+
+def processed(store: Store, name: bytes, stream: str = "") -> None:
+    """Let a file be processed."""
+    transfer, _ = take(store, name)
+    transfer.mark(stream=stream)
+    again = transfer.take()
+    assert isinstance(again, Taken)
+    assert transfer.finish(again, Result(name, "processed"))
+
+
+def failed_file(store: Store, name: bytes, reason: str = "it is damaged") -> None:
+    """Let a file fail."""
+    transfer, taken = take(store, name)
+    entry = {"name": to_text(name), "reason": reason, "packets": 7, "attempt": 1, "offset": 123}
+    assert transfer.finish(taken, Result(json.dumps(entry).encode(), "failed"))
+
+
+def queued(store: Store) -> list[Any]:
+    """Return the queue."""
+    return list(store.redis.lrange(store.keys.in_queue, 0, -1))
+
+
+def board(run: Run) -> dict[str, Any]:
+    """Return what `status --json` prints."""
+    code, out, _ = run(status.app, "--json")
+    assert code == ExitCode.OK
+    return dict(json.loads(out))
+
+
+def test_status_has_exactly_the_promised_keys(run: Run) -> None:
+    """Programs may rely on the keys, of an empty lane too."""
+    assert set(board(run)) == {
+        *("lane", "queued", "current", "processed", "failed", "gate", "dispatchers", "consumer", "suspended")
+    }
+
+
+def test_status_counts_and_names_what_is_current(run: Run, store: Store) -> None:
+    """Lengths of the lists, and the file that a dispatcher has taken."""
+    processed(store, b"/in/1.pcap")
+    failed_file(store, b"/in/2.pcap")
+    take(store, HOSTILE)
+    store.redis.rpush(store.keys.in_queue, "/in/4.pcap")
+
+    found = board(run)
+
+    assert (found["queued"], found["processed"], found["failed"]) == (1, 1, 1)
+    (current,) = found["current"]
+    assert current["name"].encode("utf-8", "surrogateescape") == HOSTILE
+    assert (current["state"], current["attempt"]) == ("asked", 1)
+    assert "token" not in current
+
+
+def test_status_marks_an_old_heartbeat_stale(run: Run, store: Store) -> None:
+    """A dispatcher that was killed long ago is listed as stale."""
+    store.redis.sadd(store.keys.dispatchers, "old")
+    store.redis.hset(store.keys.stats("old"), mapping={"heartbeat_s": "1000.5", "files": "3"})
+
+    (dispatcher,) = board(run)["dispatchers"]
+
+    assert dispatcher["stale"] is True
+    assert dispatcher["files"] == 3
+
+
+def test_status_survives_partial_and_foreign_values(run: Run, store: Store) -> None:
+    """Half a hash, nonsense numbers and foreign list entries are shown, not died of."""
+    store.redis.sadd(store.keys.dispatchers, b"\xff\n")
+    store.redis.hset(store.keys.current("x"), "attempt", "2")
+    store.redis.hset(store.keys.gate, mapping={"state": "open", "free_bytes": "lots", "heartbeat_s": "nan"})
+    store.redis.hset(store.keys.consumer, "restarts", "")
+    store.redis.rpush(store.keys.failed, b"no json \xff", b"[]", b'{"name": 5}', b"null")
+
+    code, out, err = run(status.app)
+
+    assert (code, err) == (ExitCode.OK, "")
+    assert "Failed last" in out
+    assert board(run)["gate"]["stale"] is True
+
+
+def test_status_names_a_key_of_another_type(run: Run, store: Store) -> None:
+    """A foreign program's key is one sentence, no traceback."""
+    store.redis.set(store.keys.in_queue, "not a list")
+
+    code, _, err = run(status.app)
+
+    assert code == ExitCode.ERROR
+    assert err.count("\n") == 1
+
+
+def test_suspend_and_resume_touch_only_the_operators_member(run: Run, store: Store) -> None:
+    """Resume tells who else still suspends."""
+    store.redis.sadd(store.keys.suspend, "gate", "usr1:main")
+
+    assert run(suspend.app)[0] == ExitCode.OK
+    assert b"operator" in store.redis.smembers(store.keys.suspend)
+    code, out, _ = run(resume.app)
+
+    assert code == ExitCode.OK
+    assert "Still suspended by gate, usr1:main." in out
+    assert store.redis.smembers(store.keys.suspend) == {b"gate", b"usr1:main"}
+
+
+def test_resume_without_a_suspension_says_so(run: Run) -> None:
+    """Nothing was suspended: no harm, and no lie."""
+    assert run(resume.app)[:2] == (ExitCode.OK, "The operator had not suspended it.\n")
+
+
+@pytest.mark.parametrize(("arguments", "wish"), [([], b"empty"), (["--now"], b"now")])
+def test_finish_leaves_the_wish(run: Run, store: Store, arguments: list[str], wish: bytes) -> None:
+    """The dispatcher finds it, now or whenever it starts."""
+    assert run(finish.app, *arguments)[0] == ExitCode.OK
+
+    assert store.redis.get(store.keys.finish) == wish
+
+
+@pytest.mark.parametrize("word", ["open", "hold", "auto"])
+def test_the_gates_override_is_written_and_told(run: Run, store: Store, word: str) -> None:
+    """`gate WORD` sets it; `gate` tells it."""
+    assert run(gate.app, word)[0] == ExitCode.OK
+
+    assert store.redis.hget(store.keys.control, "gate") == word.encode()
+    assert run(gate.app)[1] == f"{word}\n"
+
+
+def test_an_unknown_override_is_refused(run: Run, store: Store) -> None:
+    """Nothing is written."""
+    code, _, err = run(gate.app, "ajar")
+
+    assert code == ExitCode.USAGE
+    assert err.count("\n") == 1
+    assert not store.redis.exists(store.keys.control)
+
+
+def test_limits_are_set_shown_and_unset(run: Run, store: Store) -> None:
+    """What is set stands in PCAPDJ_CONTROL as typed, beside the override."""
+    run(gate.app, "hold")
+
+    code, out, _ = run(limits.app, "set", "min-free=8%", "resume-after=5s")
+    assert code == ExitCode.OK
+    assert "8%" in out
+    assert store.redis.hget(store.keys.control, "min-free") == b"8%"
+
+    assert run(limits.app, "unset", "min-free", "resume-after")[0] == ExitCode.OK
+    assert store.redis.hgetall(store.keys.control) == {b"gate": b"hold"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["min-free=8parsecs"],
+        ["min-free=98%"],
+        ["min-free=8%", "resume-free=7%"],
+        ["gate=open"],
+        ["min-free"],
+        ["min-free="],
+        [],
+    ],
+)
+def test_limits_that_make_no_sense_are_refused_before_they_are_written(
+    run: Run, store: Store, words: list[str]
+) -> None:
+    """One sentence, exit 2, and the lane as it was."""
+    code, _, err = run(limits.app, "set", *words)
+
+    assert code == ExitCode.USAGE
+    assert err.count("\n") == 1
+    assert not store.redis.exists(store.keys.control)
+
+
+def test_a_new_limit_is_checked_against_the_live_ones(run: Run) -> None:
+    """The order is suspend < min < resume, whichever of them was set before."""
+    run(limits.app, "set", "resume-free=20%")
+
+    code, _, err = run(limits.app, "set", "min-free=25%")
+
+    assert code == ExitCode.USAGE
+    assert "must be below resume-free" in err
+
+
+def test_force_takes_a_large_min_free(run: Run, store: Store) -> None:
+    """Who really means 60 % free says so."""
+    assert run(limits.app, "set", "min-free=60%", "--force")[0] == ExitCode.OK
+
+    assert store.redis.hget(store.keys.control, "min-free") == b"60%"
+
+
+def test_every_change_rings_the_bell(run: Run, store: Store) -> None:
+    """Roles see a change at once, not at their next look."""
+    with store.redis.pubsub() as channel:  # type: ignore[no-untyped-call]  # redis-py
+        channel.subscribe(store.keys.bell)
+        channel.get_message(timeout=5)
+        for app, words in (
+            (suspend.app, []), (resume.app, []), (finish.app, []), (gate.app, ["hold"]),
+            (limits.app, ["set", "min-free=8%"]), (limits.app, ["unset", "min-free"]),
+        ):  # fmt: skip
+            run(app, *words)
+            assert channel.get_message(ignore_subscribe_messages=True, timeout=5), (app, words)
+
+
+def test_failed_lists_reason_and_what_was_delivered(run: Run, store: Store) -> None:
+    """One printable line per file."""
+    failed_file(store, HOSTILE, "it is\x1b damaged")
+
+    code, out, _ = run(failed.app)
+
+    assert code == ExitCode.OK
+    assert out.count("\n") == 1
+    assert out.strip().isprintable()
+    assert "at byte 123" in out
+    assert "packets delivered: 7" in out
+
+
+def test_failed_as_json_gives_the_name_back(run: Run, store: Store) -> None:
+    """Each line is an object whose name decodes to the file's bytes."""
+    failed_file(store, HOSTILE)
+
+    (entry,) = [json.loads(each) for each in run(failed.app, "--json")[1].splitlines()]
+
+    assert entry["name"].encode("utf-8", "surrogateescape") == HOSTILE
+
+
+def test_failed_retry_queues_all_again(run: Run, store: Store) -> None:
+    """They move from FAILED to the queue's end, each once."""
+    failed_file(store, b"/in/1.pcap")
+    failed_file(store, HOSTILE)
+
+    code, out, _ = run(failed.app, "--retry")
+
+    assert (code, out) == (ExitCode.OK, "2 of 2 queued again.\n")
+    assert queued(store) == [b"/in/1.pcap", HOSTILE]
+    assert store.redis.llen(store.keys.failed) == 0
+
+
+def test_failed_retry_of_a_name_leaves_the_others(run: Run, store: Store) -> None:
+    """Only what is named moves."""
+    failed_file(store, b"/in/1.pcap")
+    failed_file(store, b"/in/2.pcap")
+
+    assert run(failed.app, "--retry", "/in/2.pcap")[0] == ExitCode.OK
+
+    assert queued(store) == [b"/in/2.pcap"]
+    assert store.redis.llen(store.keys.failed) == 1
+
+
+def test_failed_of_an_unknown_name_is_an_error(run: Run) -> None:
+    """A typing error is not silence."""
+    code, _, err = run(failed.app, "/in/none.pcap")
+
+    assert code == ExitCode.ERROR
+    assert "'/in/none.pcap'" in err
+
+
+def test_retry_says_of_entries_it_cannot_read(run: Run, store: Store) -> None:
+    """A foreign entry stays where it is, and the command does not claim success."""
+    store.redis.rpush(store.keys.failed, b"no json")
+
+    code, out, err = run(failed.app, "--retry")
+
+    assert code == ExitCode.ERROR
+    assert out == "0 of 1 queued again.\n"
+    assert err.count("\n") == 1
+    assert store.redis.llen(store.keys.failed) == 1
+
+
+def test_requeue_takes_from_processed_and_from_failed(run: Run, store: Store) -> None:
+    """Each name leaves its list for the queue's end."""
+    processed(store, HOSTILE)
+    failed_file(store, b"/in/2.pcap")
+
+    code, out, _ = run(requeue.app, "/in/2.pcap", HOSTILE.decode("utf-8", "surrogateescape"))
+
+    assert (code, out) == (ExitCode.OK, "2 of 2 queued again.\n")
+    assert queued(store) == [b"/in/2.pcap", HOSTILE]
+    assert store.redis.llen(store.keys.processed) == store.redis.llen(store.keys.failed) == 0
+
+
+def test_requeue_of_an_unknown_name_moves_the_known_ones(run: Run, store: Store) -> None:
+    """What was not found is named; exit 1."""
+    processed(store, b"/in/1.pcap")
+
+    code, out, err = run(requeue.app, "/in/none.pcap", "/in/1.pcap")
+
+    assert code == ExitCode.ERROR
+    assert out == "1 of 2 queued again.\n"
+    assert "'/in/none.pcap'" in err
+    assert queued(store) == [b"/in/1.pcap"]
+
+
+def test_requeue_of_a_stream_takes_its_files_in_order(run: Run, store: Store) -> None:
+    """When an analyzer died, what it was fed is fed again, and nothing else."""
+    for name, stream in ((b"/in/1", "s1"), (b"/in/2", "s2"), (HOSTILE, "s2"), (b"/in/4", "s3")):
+        processed(store, name, stream)
+
+    code, _, _ = run(requeue.app, "--stream", "s2")
+
+    assert code == ExitCode.OK
+    assert queued(store) == [b"/in/2", HOSTILE]
+
+
+def test_requeue_needs_names_or_a_stream(run: Run) -> None:
+    """Neither and both are mistakes."""
+    assert run(requeue.app)[0] == ExitCode.USAGE
+    assert run(requeue.app, "/in/1", "--stream", "s")[0] == ExitCode.USAGE

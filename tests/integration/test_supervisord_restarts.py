@@ -1,0 +1,61 @@
+"""Real supervisord on the laid-out file: what it restarts, what it gives up, what stop leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import ServerProxy
+
+import pytest
+from conftest import wait_until
+from supervisor.xmlrpc import SupervisorTransport
+
+from pcapdj.service import CONF, configuration, lay_out
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+Info = Callable[[str], dict[str, Any]]
+
+
+@pytest.fixture
+def service(short_path: Path, redis_socket: Path) -> Iterator[Info]:
+    """Run the service on the tests' Redis with a limit that makes no sense; yield its process info."""
+    folder = short_path / "sensor one"
+    lay_out(folder, configuration(interpreter=Path(sys.executable), preset="summary"))
+    variables = {"PCAPDJ_REDIS_URL": f"unix://{redis_socket}", "PCAPDJ_LANE": "restarts"}
+    variables |= {"PCAPDJ_MIN_FREE": "98%", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(folder / CONF)]
+    with subprocess.Popen(
+        command, cwd=folder, env=os.environ | variables, stdout=subprocess.DEVNULL
+    ) as supervisord:
+        try:
+            yield lambda name: process_info(folder, name)
+        finally:
+            supervisord.terminate()
+            supervisord.wait(timeout=40)
+
+
+def process_info(folder: Path, name: str) -> dict[str, Any]:
+    """Return what supervisord knows of a program; empty while it does not answer."""
+    transport = SupervisorTransport(serverurl=f"unix://{folder}/var/run/supervisor.sock")
+    with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+        try:
+            return dict(proxy.supervisor.getProcessInfo(name))  # type: ignore[arg-type]  # dynamic
+        except OSError:
+            return {}
+
+
+def test_crashes_are_restarted_and_mistakes_are_not(service: Info) -> None:
+    """A killed role comes back; an unneeded Redis stays down; a wrong limit is tried with pauses."""
+    wait_until(lambda: service("importer").get("statename") == "RUNNING", "the importer to run")
+    first = service("importer")["pid"]
+
+    os.kill(first, signal.SIGKILL)
+
+    wait_until(lambda: service("importer").get("pid", 0) not in {0, first}, "a second importer")
+    assert (service("redis")["statename"], service("redis")["exitstatus"]) == ("EXITED", 0)
+    controller = service("controller")
+    assert controller["statename"] in {"BACKOFF", "STARTING"}
+    assert "98%" in Path(controller["stdout_logfile"]).read_text()

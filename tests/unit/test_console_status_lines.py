@@ -1,0 +1,142 @@
+"""The lines of the status screen, from boards whole and partial."""
+
+import pytest
+
+from pcapdj.console.status_lines import Line, Tone, board_lines, duration, progress, rates_between
+
+EMPTY = {
+    "lane": "",
+    "queued": 0,
+    "current": [],
+    "processed": 0,
+    "failed": 0,
+    "gate": None,
+    "dispatchers": [],
+    "consumer": None,
+    "suspended": [],
+}
+
+
+def text_of(lines: list[Line]) -> str:
+    """Return all lines as one text."""
+    return "\n".join(f"{line.label}: {line.text}" for line in lines)
+
+
+def line(lines: list[Line], label: str) -> Line:
+    """Return the line with this label."""
+    return next(each for each in lines if each.label == label)
+
+
+def test_an_empty_lane_says_who_has_not_spoken() -> None:
+    """Nothing runs yet: the screen says so, instead of being empty."""
+    text = text_of(board_lines(EMPTY, [], now_s=0))
+
+    assert "0 queued, 0 current, 0 processed, 0 failed" in text
+    assert "no controller has spoken yet" in text
+    assert "no launcher has spoken yet" in text
+
+
+def test_the_file_in_flight_has_its_progress_and_rate() -> None:
+    """Name, share, size and rate of what is being fed are on the screen."""
+    board = EMPTY | {
+        "current": [{"dispatcher": "main", "name": "/in/a.pcap", "state": "feeding", "attempt": 2}],
+        "dispatchers": [
+            {"id": "main", "state": "Feeding fifo buffer", "name": "/in/a.pcap", "done_bytes": 512,
+             "total_bytes": 1024, "heartbeat_age_s": 0.3, "stale": False},
+        ],
+    }  # fmt: skip
+
+    text = text_of(board_lines(board, [], now_s=0, rates={"main": 2048.0}))
+
+    assert "'/in/a.pcap' (feeding, attempt 2)" in text
+    assert "[############............] 50% of 1.0 KiB, 512 B done, 2.0 KiB/s" in text
+
+
+def test_a_silent_dispatcher_is_marked() -> None:
+    """An old heartbeat is attention, with its age."""
+    board = EMPTY | {
+        "dispatchers": [{"id": "main", "state": "Running", "heartbeat_age_s": 600.0, "stale": True}]
+    }
+
+    dispatcher = line(board_lines(board, [], now_s=0), "Dispatcher")
+
+    assert dispatcher == Line("Dispatcher", "main: Running, silent 10 min", Tone.ATTENTION)
+
+
+@pytest.mark.parametrize(
+    ("state", "tone"), [("open", Tone.GOOD), ("hold", Tone.ATTENTION), ("suspended", Tone.BAD)]
+)
+def test_the_gate_is_coloured_by_its_state(state: str, tone: Tone) -> None:
+    """Open is good, hold is attention, suspended is bad; since when, and why, stand beside it."""
+    board = EMPTY | {"gate": {"state": state, "since_s": 100.0, "reason": "so it is", "stale": False}}
+
+    assert line(board_lines(board, [], now_s=112), "Gate") == Line(
+        "Gate", f"{state} for 12 s: so it is", tone
+    )
+
+
+def test_a_refused_live_limit_is_shown() -> None:
+    """The operator sees that the controller did not take what was typed."""
+    board = EMPTY | {"gate": {"state": "open", "refused": "min-free: '98' ..", "stale": False}}
+
+    assert "refused: min-free: '98' .." in text_of(board_lines(board, [], now_s=0))
+
+
+def test_who_suspends_is_named() -> None:
+    """Every member of the set is on the screen."""
+    board = EMPTY | {"suspended": ["gate", "operator"]}
+
+    assert line(board_lines(board, [], now_s=0), "Suspended").text == "by gate, operator"
+
+
+def test_a_failing_analyzer_says_why() -> None:
+    """State, reason, log folder."""
+    board = EMPTY | {
+        "consumer": {
+            "state": "failing",
+            "reason": "suricata is not there.",
+            "logdir": "/out/x",
+            "stale": False,
+        }
+    }
+
+    text = text_of(board_lines(board, [], now_s=0))
+
+    assert "failing: suricata is not there." in text
+    assert "writes to /out/x" in text
+
+
+def test_names_cannot_act_on_the_terminal() -> None:
+    """Escape sequences and newlines of a file name are shown escaped."""
+    failures = [{"name": "/in/\x1b[2Jx\ny", "reason": "bad\x1b[2J"}]
+
+    lines = board_lines(EMPTY, failures, now_s=0)
+
+    assert all(each.text.isprintable() for each in lines)
+
+
+def test_rates_need_the_same_file_and_time_between() -> None:
+    """A rate over a change of files, or over no time, would be nonsense."""
+    before = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 100, "heartbeat_s": 1.0}]}
+    later = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 300, "heartbeat_s": 2.0}]}
+    other = {"dispatchers": [{"id": "a", "name": "y", "done_bytes": 300, "heartbeat_s": 2.0}]}
+
+    assert rates_between(before, later) == {"a": 200.0}
+    assert rates_between(before, other) == {}
+    assert rates_between(before, before) == {}
+    assert rates_between({}, later) == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_spans_are_told_as_people_say_them(seconds: float, shown: str) -> None:
+    """Seconds up to two minutes, then the largest unit of which there are two."""
+    assert duration(seconds) == shown
+
+
+def test_progress_stays_within_its_bar() -> None:
+    """A file that grew or shrank meanwhile cannot break the bar."""
+    assert progress(2048, 1024).startswith("[########################] 100%")
+    assert progress(-1, 1024).startswith("[........................] 0%")
