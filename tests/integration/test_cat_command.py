@@ -1,0 +1,113 @@
+"""`pcapdj cat` as a process: what comes out of stdout, what is said on stderr, how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import require_program
+
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.summary.sample import write_sample
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def cat(*arguments: str | Path, output: Path, mode: str = "wb") -> "subprocess.CompletedProcess[str]":
+    """Run `pcapdj cat` with stdout into a file."""
+    with output.open(mode) as out:
+        return subprocess.run(
+            [sys.executable, "-m", "pcapdj", "cat", *arguments],
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+
+
+@pytest.fixture
+def captures(tmp_path: Path) -> list[Path]:
+    """Return five rotated captures."""
+    return write_sample(tmp_path / "captures")
+
+
+def records(capture: Path) -> str:
+    """Return what tcpdump reads in a capture, times and bytes."""
+    tcpdump = require_program("tcpdump")
+    done = subprocess.run(
+        [tcpdump, "-n", "-S", "-tttt", "-x", "-r", capture], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_the_stream_has_every_record_in_order(captures: list[Path], tmp_path: Path) -> None:
+    """What libpcap reads from the stream is what it reads from the files."""
+    out = tmp_path / "out.pcap"
+
+    done = cat(*captures, output=out)
+
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert records(out) == "".join(records(capture) for capture in captures)
+
+
+def test_a_folder_stands_for_its_captures(captures: list[Path], tmp_path: Path) -> None:
+    """In natural order, other files left out."""
+    cat(*captures, output=tmp_path / "files.pcap")
+
+    cat(captures[0].parent, output=tmp_path / "folder.pcap")
+
+    assert (tmp_path / "folder.pcap").read_bytes() == (tmp_path / "files.pcap").read_bytes()
+
+
+def test_a_damaged_file_gives_its_good_records_and_exit_1(captures: list[Path], tmp_path: Path) -> None:
+    """The others are written whole; one sentence says what was wrong and where."""
+    captures[1].write_bytes(captures[1].read_bytes()[:-5])
+
+    done = cat(*captures, "nowhere.pcap", output=tmp_path / "out.pcap")
+
+    assert done.returncode == ExitCode.ERROR
+    assert done.stderr.count("\n") == 2
+    assert f"'{captures[1]}'" in done.stderr
+    assert "at byte" in done.stderr
+    assert records(tmp_path / "out.pcap").endswith(records(captures[4]))
+
+
+def test_an_output_that_is_an_input_is_refused(captures: list[Path]) -> None:
+    """It would grow for ever."""
+    before = captures[0].read_bytes()
+
+    done = cat(*captures, output=captures[0], mode="ab")
+
+    assert done.returncode == ExitCode.USAGE
+    assert captures[0].read_bytes() == before
+
+
+def test_a_full_output_is_one_sentence(captures: list[Path]) -> None:
+    """No traceback for a full disk."""
+    done = cat(*captures, output=Path("/dev/full"))
+
+    assert done.returncode == ExitCode.ERROR
+    assert done.stderr == "pcapdj cat: The output cannot be written: No space left on device.\n"
+
+
+def test_a_reader_that_leaves_early_costs_no_traceback(captures: list[Path]) -> None:
+    """`pcapdj cat .. | head` ends quietly."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pcapdj", "cat", *captures],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as writing:
+        assert writing.stdout is not None
+        writing.stdout.read(100)
+        writing.stdout.close()
+        assert writing.stderr is not None
+        assert writing.stderr.read() == b""
+
+
+def test_it_loads_no_redis() -> None:
+    """It has nothing to do with a service, and starts without one's client."""
+    program = "import sys, pcapdj.commands.cat; sys.exit('redis' in sys.modules)"
+
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
