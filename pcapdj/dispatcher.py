@@ -26,22 +26,10 @@ from dataclasses import asdict
 from enum import Enum, auto
 from typing import Any, Final, NoReturn, TypeVar
 
+from pcapdj import dispatcher_options as options
 from pcapdj.attention import Attention
 from pcapdj.console.statistics import RUNNING, Statistics
-from pcapdj.dispatcher_options import (
-    Follow,
-    IdleEof,
-    LauncherSocket,
-    OwnId,
-    Pipe,
-    Port,
-    Precision,
-    Queue,
-    Root,
-    Server,
-    Settings,
-    Take,
-)
+from pcapdj.dispatcher_options import Settings
 from pcapdj.feeding import Feeding
 from pcapdj.runtime.amounts import parse_duration
 from pcapdj.runtime.command import new_app, run_app
@@ -195,20 +183,20 @@ class Dispatcher:
 
 @app.command()
 def dispatch(  # noqa: PLR0913 - an option each
-    pipe: Pipe,
-    server: Server = "",
-    port: Port = 0,
-    queue: Queue = IN_QUEUE,
+    pipe: options.Pipe,
+    server: options.Server = "",
+    port: options.Port = 0,
+    queue: options.Queue = IN_QUEUE,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
-    launcher: LauncherSocket = None,
-    own_id: OwnId = "",
-    follow: Follow = False,  # noqa: FBT002 - a flag
-    take: Take = "head",
-    precision: Precision = "first",
-    idle_eof: IdleEof = "0",
-    root: Root = None,
+    launcher: options.LauncherSocket = None,
+    own_id: options.OwnId = "",
+    follow: options.Follow = False,  # noqa: FBT002 - a flag
+    take: options.Take = "head",
+    precision: options.Precision = "first",
+    idle_eof: options.IdleEof = "0",
+    root: options.Root = None,
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
     die_with_supervisord()

@@ -26,7 +26,8 @@ from pcapdj.capture.files import StillWritten
 from pcapdj.capture.inbox import Inbox
 from pcapdj.capture.listing import CaptureFile, Order, Refusal, in_order, look_at, refusal_sentences
 from pcapdj.capture.settling import FileState
-from pcapdj.importing import import_once, progress
+from pcapdj.console.looking import progress
+from pcapdj.importing import import_once
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, Stopped

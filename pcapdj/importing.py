@@ -4,11 +4,9 @@ It ends with 0; with 1 if something that was given by its name could not be queu
 Redis was away for three seconds. Repeating it after any end queues nothing twice.
 """
 
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import typer
@@ -61,16 +59,3 @@ def _for_a_while(call: Callable[[], T]) -> T:
             if time.monotonic() + _RETRY_S > deadline_s:
                 raise
             time.sleep(_RETRY_S)
-
-
-@contextmanager
-def progress() -> Iterator[Tracked]:
-    """Give a progress bar on stderr if a person looks at it; it goes when the work is done."""
-    if not sys.stderr.isatty():
-        yield iter
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield lambda names: bar.track(names, description="Looking at files")

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from pcapdj.capture.linktypes import skipped_packets
 from pcapdj.capture.opening import Capture, StillWritten, open_capture
 from pcapdj.console.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feeding import Delivered, Feeding, Passage
@@ -98,7 +99,11 @@ class Taking:
             fields: Fields = {**asdict(capture.identity), "state": "feeding", "stream": stream}
             self.patience.insist(lambda: self.transfer.mark(**fields))
 
-        self.feeding.feed(Passage(taken.token, taken.name), capture, begin)
+        try:
+            self.feeding.feed(Passage(taken.token, taken.name), capture, begin)
+        finally:
+            if capture.skipped:
+                events.warning("packets_skipped", skipped_packets(capture.skipped), name=taken.name)
 
     def _replay(self, taken: Taken, loss: ReaderGone | LauncherGone) -> Taken:
         died = isinstance(loss, ReaderGone) and self.outlet.survives_us and self.outlet.is_alive()
