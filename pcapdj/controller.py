@@ -27,6 +27,7 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -178,7 +179,7 @@ class Controller:
 def control(  # noqa: PLR0913 - typer makes options of arguments
     *,
     watch: options.Watches,
-    logdir: options.LogDir = "",
+    logdir: options.LogDir = "out",
     redis_data: options.RedisData = "",
     min_free: options.MinFree = "",
     resume_free: options.ResumeFree = "",
@@ -213,12 +214,18 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
         "min-available-memory": min_available_memory,
     }
     limits = LiveLimits(typed, force=force)
-    room = Room(options.watches_of(watch, (logdir, redis_data), force=force))
+    defaults = (logdir, redis_data or _own_redis_data(redis_url))
+    room = Room(options.watches_of(watch, defaults, force=force))
     store = open_store(redis_url, redis_password_file, lane, patient=not check)
     if check:
         raise typer.Exit(_check(Guard(room, limits), Grants(store)))
-    with handled(dict.fromkeys(HARMLESS, _ignored)) as signals:
+    with handled(dict.fromkeys(HARMLESS, lambda: None)) as signals:
         Controller(Grants(store, auth_type), Guard(room, limits), signals).run(Bell(store))
+
+
+def _own_redis_data(redis_url: str) -> str:
+    """Return the embedded Redis's data folder where this is a layout with one, else nothing."""
+    return "var/redis" if not redis_url and Path("supervisord.conf").is_file() else ""
 
 
 def _check(guard: Guard, desk: Grants) -> ExitCode:
@@ -234,10 +241,6 @@ def _check(guard: Guard, desk: Grants) -> ExitCode:
     if guard.refused:
         typer.echo(printable_sentence(f"refused: {guard.refused}"))
     return ExitCode.OK if decision.state is State.OPEN else ExitCode.HOLD
-
-
-def _ignored() -> None:
-    """Do nothing about a signal that other roles know."""
 
 
 def main() -> NoReturn:

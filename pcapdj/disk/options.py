@@ -21,14 +21,14 @@ Watches = Annotated[
 ]
 LogDir = Annotated[
     str,
-    typer.Option("--logdir", envvar="PCAPDJ_LOGDIR", help="the analyzer's log folder", show_default=False),
+    typer.Option("--logdir", envvar="PCAPDJ_LOGDIR", help="the analyzer's log folder"),
 ]
 RedisData = Annotated[
     str,
     typer.Option(
         "--redis-data",
         envvar="PCAPDJ_REDIS_DATA",
-        help="the embedded Redis's data folder",
+        help="the embedded Redis's data folder [default: var/redis beside a supervisord.conf, without a URL]",
         show_default=False,
     ),
 ]
@@ -98,7 +98,7 @@ Force = Annotated[
 
 
 def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = False) -> list[Watch]:
-    """Return what to watch: the paths named, else the defaults that are set, else the current folder.
+    """Return what to watch: the paths named, else the defaults that are set.
 
     A default may not be there yet, so its parent will do until then; a path that was named has to be there.
 
@@ -107,5 +107,4 @@ def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = F
     """
     if texts:
         return [parse_watch(text, force=force) for text in texts]
-    chosen = [path for path in defaults if path] or ["."]
-    return [Watch(path, or_parent=True) for path in chosen]
+    return [Watch(path, or_parent=True) for path in defaults if path]
