@@ -4,11 +4,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pcapdj.console.statistics import SUSPENDED, Statistics
+from pcapdj.console.statistics import Statistics
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.log import EventLog
@@ -31,6 +31,8 @@ class Attention:
         self._statistics = statistics
         self._signals: Signals | None = None
         self._reporter: Reporter | None = None
+        self._counted: Callable[[], Statistics] = lambda: statistics
+        self._lock = threading.Lock()
 
     @contextmanager
     def listening(self) -> Iterator[Signals]:
@@ -39,9 +41,10 @@ class Attention:
         with process_signals.handled(actions) as self._signals:
             yield self._signals
 
-    def watch(self, reporter: Reporter) -> None:
-        """Take the suspension from this reporter."""
+    def watch(self, reporter: Reporter, counted: Callable[[], Statistics]) -> None:
+        """Take the suspension from this reporter, and what SIGUSR2 prints from `counted`."""
         self._reporter = reporter
+        self._counted = counted
 
     def attend(self) -> None:
         """Let signals act, and stay here while the feeding is suspended.
@@ -50,38 +53,38 @@ class Attention:
             Stopped: a stop signal arrived.
         """
         self._stop_if_asked()
-        if self._reporter and self._reporter.suspended_by:
-            self._stay_suspended(self._reporter)
+        while self.observe():
+            if self._signals and self._reporter and self._signals.wait(_LOOK_S, self._reporter):
+                raise Stopped("A stop signal arrived while suspended.")
+
+    def observe(self) -> bool:
+        """Report whether the feeding is suspended; a change is counted and said. Any thread may ask."""
+        with self._lock:
+            return self._observe()
+
+    def _observe(self) -> bool:
+        members = self._reporter.suspended_by if self._reporter else frozenset()
+        shown = ",".join(sorted(member.decode(errors="replace") for member in members))
+        before, self._statistics.suspended_by = self._statistics.suspended_by, shown
+        if shown and not before:
+            self._statistics.suspensions += 1
+        if shown and shown != before:
+            events.info("suspended", "Nothing is fed until everybody who suspended has resumed.", by=shown)
+        if before and not shown:
+            events.info("resumed")
+        return bool(members)
 
     def _stop_if_asked(self) -> None:
         if self._signals and self._signals.stop_requested:
             raise Stopped("A stop signal arrived.")
 
-    def _stay_suspended(self, reporter: Reporter) -> None:
-        statistics, before = self._statistics, self._statistics.state
-        statistics.suspensions += 1
-        statistics.state = SUSPENDED
-        try:
-            while members := reporter.suspended_by:
-                self._say_suspended(members)
-                if self._signals and self._signals.wait(_LOOK_S, reporter):
-                    raise Stopped("A stop signal arrived while suspended.")
-        finally:
-            statistics.state, statistics.suspended_by = before, ""
-        events.info("resumed")
-
-    def _say_suspended(self, members: frozenset[bytes]) -> None:
-        shown = ",".join(sorted(member.decode(errors="replace") for member in members))
-        if shown != self._statistics.suspended_by:
-            self._statistics.suspended_by = shown
-            events.info("suspended", "Nothing is fed until everybody who suspended has resumed.", by=shown)
-
     def _toggle(self) -> None:
         if self._reporter:
             self._reporter.toggle()
+            self.observe()
 
     def _print_statistics(self) -> None:
-        lines = self._statistics.lines(time.time())
+        lines = self._counted().lines(time.time())
         threading.Thread(target=_print, args=(lines,), daemon=True).start()
 
 

@@ -83,11 +83,12 @@ class Dispatcher:
         self._signals = signals
         self._statistics = statistics
         self._reminder = Reminder()
+        self._observe = attention.observe
         self._patience = Patience(signals, events)
         self._bell = Bell(store)
         self._transfer = Transfer(store, settings.id, settings.take)
         self._reporter = Reporter(store, settings.id, self._snapshot)
-        attention.watch(self._reporter)
+        attention.watch(self._reporter, self._counted)
         outlet = self._new_outlet()
         self._streams = Streams(outlet, (signals, self._reporter), attention.attend)
         self._feeding = Feeding(self._streams, settings.precision)
@@ -170,7 +171,11 @@ class Dispatcher:
         return ByHandOutlet(settings.pipe, self._signals, self._say)
 
     def _snapshot(self) -> dict[str, Any]:
-        return asdict(self._feeding.delivered.counted_in(self._statistics))
+        self._observe()
+        return {**asdict(self._counted()), "state": self._statistics.shown_state}
+
+    def _counted(self) -> Statistics:
+        return self._feeding.delivered.counted_in(self._statistics)
 
     def _say(self, sentence: str) -> None:
         self._statistics.waiting_for = sentence

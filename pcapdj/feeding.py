@@ -71,7 +71,8 @@ class Delivered:
         """Return the statistics with this file's records so far."""
         totals = self.totals
         counted = statistics.counted(totals.packets, totals.cap_lengths_bytes, totals.lengths_bytes)
-        counted.done_bytes, counted.stream_bytes = self.source_bytes, self.end_bytes
+        counted.done_bytes = self.source_bytes
+        counted.stream_bytes = self.end_bytes or statistics.stream_bytes
         return counted
 
 

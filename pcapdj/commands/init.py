@@ -48,7 +48,7 @@ def _next_steps(folder: Path, preset: str, programs: Path) -> list[str]:
         shlex.quote(str(programs / name)) if (programs / name).exists() else name
         for name in ("supervisord", "supervisorctl", "pcapdj")
     )
-    why = "" if preset != "summary" else " (our own small one; Suricata is not installed)"
+    why = " (our own small one; suricata-extract needs Suricata)" if preset == "summary" else ""
     lines = [
         f"{folder} is laid out; its analyzer preset is {preset}{why}. Next:",
         f"  cd {shlex.quote(str(folder))}",

@@ -40,6 +40,11 @@ class Statistics:
     stream: str = ""
     stream_bytes: int = 0
 
+    @property
+    def shown_state(self) -> str:
+        """The internal state as the original names it: a suspension hides what is suspended."""
+        return SUSPENDED if self.suspended_by else self.state
+
     def counted(self, packets: int, cap_lengths: int, lengths: int) -> "Statistics":
         """Return a copy with these records on top: those of the file that is being fed."""
         return replace(
@@ -55,7 +60,7 @@ class Statistics:
         return (
             f"[STATS] Start time:{started}\n"
             f"[STATS] Uptime:{int(now_s - self.started_s)} (seconds)\n"
-            f"[STATS] Internal state:{self.state}\n"
+            f"[STATS] Internal state:{self.shown_state}\n"
             f"[STATS] Number of suspensions:{self.suspensions}\n"
             f"[STATS] Number of files:{self.files}\n"
             f"[STATS] Number of packets:{self.packets}\n"
