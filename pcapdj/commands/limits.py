@@ -75,6 +75,8 @@ def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
     live = {name: text for name, text in operate.read_control(store).items() if name in DEFAULTS}
     parse_limits({**live, **changes}, force=force)
     operate.set_control(store, changes)
+    if force:
+        typer.echo("A min-free of 50 % and more is taken by a controller that was started with --force, too.")
 
 
 def _unset(store: Store, names: Sequence[str]) -> None:
