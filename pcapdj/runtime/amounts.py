@@ -12,6 +12,7 @@ _DURATION = re.compile(_NUMBER + r"\s*(ms|s|m|h|d)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}  # of 1024: 20G means 20 GiB, as df -h shows it
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EXBIBYTE = 1 << 60
+_CENTURY_S = 100 * 366 * 86400.0  # poll(2) and friends take no infinity
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ def parse_size(text: str, what: str = "size") -> int:
         raise ConfigError(
             f"{what}: {text!r} is not a size.", hint="Write bytes, or a number with K, M, G or T."
         )
-    size_bytes = int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+    size_bytes = float(match[1]) * 1024 ** _POWERS[match[2].lower()]  # infinite, if it has 400 digits
     if size_bytes > _EXBIBYTE:
         raise ConfigError(f"{what}: {text!r} is more than an exbibyte.")
-    return size_bytes
+    return int(size_bytes)
 
 
 def parse_amount(text: str, what: str = "amount") -> Amount:
@@ -67,14 +68,17 @@ def parse_duration(text: str, what: str = "duration") -> float:
     """Return the seconds of `30`, `30s`, `5m`, `250ms`, `2h` or `1d`.
 
     Raises:
-        ConfigError: it is no such duration.
+        ConfigError: it is no such duration, or more than a century.
     """
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise ConfigError(
             f"{what}: {text!r} is not a time.", hint="Write seconds, or a number with ms, s, m, h or d."
         )
-    return float(match[1]) * _SECONDS[(match[2] or "s").lower()]
+    seconds = float(match[1]) * _SECONDS[(match[2] or "s").lower()]
+    if seconds > _CENTURY_S:
+        raise ConfigError(f"{what}: {text!r} is more than a century.")
+    return seconds
 
 
 def human_size(size_bytes: float) -> str:

@@ -1,0 +1,134 @@
+"""How every command ends: its exit code, and one sentence instead of a traceback."""
+
+from typing import Annotated
+
+import pytest
+import typer
+
+from pcapdj.runtime.command import exit_code_of, lines_of, new_app
+from pcapdj.runtime.errors import (
+    AlreadyRunning,
+    CannotCreate,
+    CaptureError,
+    ConfigError,
+    ExitCode,
+    LauncherGone,
+    PcapdjError,
+    Stopped,
+    StoreDenied,
+    StoreUnavailable,
+)
+
+
+def app_that(action: object) -> typer.Typer:
+    """Return an app whose command raises the action, or returns it."""
+    app = new_app()
+
+    @app.command()
+    def command(size: Annotated[int, typer.Option("-s", "--size")] = 0) -> object:
+        """Do it."""
+        del size
+        if isinstance(action, BaseException):
+            raise action
+        return action
+
+    return app
+
+
+ERRORS = [
+    (ConfigError("No such size.", hint="Write bytes."), 2),
+    (StoreUnavailable("Redis does not answer."), 69),
+    (CannotCreate("No pipe."), 73),
+    (AlreadyRunning("Another one."), 75),
+    (StoreDenied("Wrong password."), 77),
+    (CaptureError("is empty", offset=7), 1),
+    (LauncherGone("It is gone."), 1),
+]
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
+def test_an_error_of_ours_is_one_sentence_and_its_exit_code(
+    error: PcapdjError, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the hint, without a traceback, on stderr."""
+    assert exit_code_of(app_that(error), "pcapdj it", []) == code
+
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"pcapdj it: {error}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nonsense"], ["-s", "many"], ["--size"], ["unexpected"], ["--size\nforged"]]
+)
+def test_a_wrong_command_line_is_one_sentence_and_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says where help is."""
+    assert exit_code_of(app_that(None), "pcapdj it", arguments) == ExitCode.USAGE
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("pcapdj it: ")
+    assert line.endswith("See 'pcapdj it --help'.")
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_is_no_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`-h` as in the original."""
+    assert exit_code_of(app_that(None), "pcapdj it", [option]) == ExitCode.OK
+
+    assert "--size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (None, 0),
+        (ExitCode.HOLD, 3),
+        (Stopped("A stop signal."), 0),
+        (KeyboardInterrupt(), 130),
+        (typer.Exit(5), 5),
+    ],
+    ids=repr,
+)
+def test_other_ends_are_silent(action: object, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """A stop signal is an order; Ctrl-C is 130."""
+    assert exit_code_of(app_that(action), "pcapdj it", []) == code
+
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_fault_of_ours_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is the only thing that does."""
+    assert exit_code_of(app_that(ZeroDivisionError("ours")), "pcapdj it", []) == ExitCode.ERROR
+
+    assert "ZeroDivisionError: ours" in capsys.readouterr().err
+
+
+def test_a_message_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names inside of messages are quoted already; this is the second fence."""
+    exit_code_of(app_that(PcapdjError("bad\n2026 ERROR \x1b[2J")), "pcapdj it", [])
+
+    assert capsys.readouterr().err == "pcapdj it: bad\\n2026 ERROR \\x1b[2J\n"
+
+
+def test_a_list_from_the_environment_is_one_value_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths may hold blanks and colons."""
+    monkeypatch.setenv("PCAPDJ_WATCH", "/in/a b\n\n  \n/in/c:d\n")
+
+    assert lines_of("PCAPDJ_WATCH")() == ["/in/a b", "/in/c:d"]
+    assert lines_of("PCAPDJ_NOT_SET")() == []
+
+
+def test_the_exit_codes_are_those_that_operators_know() -> None:
+    """Scripts and supervisord.conf compare with them."""
+    assert {code.name: code.value for code in ExitCode} == {
+        "OK": 0,
+        "ERROR": 1,
+        "USAGE": 2,
+        "HOLD": 3,
+        "UNAVAILABLE": 69,
+        "CANNOT_CREATE": 73,
+        "BUSY": 75,
+        "DENIED": 77,
+        "INTERRUPTED": 130,
+    }
