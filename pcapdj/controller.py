@@ -3,10 +3,9 @@
 Owns: PCAPDJ_GATE, the member `gate` of PCAPDJ_SUSPEND, and the moves NEXT -> AUTH. Reads PCAPDJ_NEXT,
 PCAPDJ_CONTROL (live limits, the operator's override), PCAPDJ_DISPATCHERS and whether their CURRENTs exist.
 
-Each round looks at what is asked and typed. It measures if the last measurement is due (after 1 s while
-something is asked or fed, 5 s idle), or if something would be granted on one older than a quarter second.
-Then the gate decides (`disk.gate`: open, hold, suspended), the decision is published, and an open gate grants
-what is asked. What cannot be published is not acted on. The bell begins a round at once.
+Each round looks at what is asked and typed; the bell begins one at once. It measures every 1 s while
+something is asked or fed, every 5 s idle, and before a grant if the last time is over a quarter second ago.
+The gate decides (`disk.gate`), that is published, then an open gate grants what is asked.
 
 Signals: TERM and INT end it within a second, whatever hangs. HUP, USR1 and USR2 do nothing.
 
@@ -104,7 +103,8 @@ class Controller:
             PcapdjError: a key holds something of another type; nothing was granted.
             Stopped: a stop signal arrived.
         """
-        self._restore()
+        if not self._is_restored:
+            self._restore()
         news = self._insist(self._desk.look)
         self._discard(news.nonsense)
         self._follow(news)
@@ -118,6 +118,7 @@ class Controller:
         """Do a round; foreign nonsense in a key is said and waited out, not died of."""
         try:
             self.step()
+            self._complaint.reset()
         except Stopped:
             raise
         except PcapdjError as exc:
@@ -126,8 +127,6 @@ class Controller:
 
     def _restore(self) -> None:
         """Go on, once, from the gate as a predecessor published it."""
-        if self._is_restored:
-            return
         before = published(self._insist(self._desk.published))
         self._guard.gate, self._state, self._since_s = before.gate, before.state, before.since_s
         self._is_restored = True
@@ -145,10 +144,9 @@ class Controller:
             self._publish(self._guard.decide())
 
     def _lay(self, news: News) -> bool:
-        if not self._guard.lay(news.control):
-            return False
-        tell_live(events, self._guard, news.control)
-        return True
+        if is_changed := self._guard.lay(news.control):
+            tell_live(events, self._guard, news.control)
+        return is_changed
 
     def _publish(self, decision: Decision) -> None:
         """Publish the decision; a transition is logged, and rings the bell."""
@@ -157,8 +155,8 @@ class Controller:
         fields = fields_of(decision, self._guard.gate, self._guard.readings(), self._guard.refused)
         fields |= {"since_s": since_s, "heartbeat_s": time.time()}
         news = f"gate {decision.state.word}" if is_transition else ""
-        is_suspended = decision.state is State.SUSPENDED
-        self._insist(lambda: self._desk.publish(fields, suspended=is_suspended, news=news))
+        suspended = decision.state is State.SUSPENDED
+        self._insist(partial(self._desk.publish, fields, suspended=suspended, news=news))
         self._state, self._since_s, self._published_s = decision.state, since_s, time.monotonic()
         if is_transition:
             tell_transition(events, decision, fields)
@@ -224,7 +222,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 
 
 def _own_redis_data(redis_url: str) -> str:
-    """Return the embedded Redis's data folder where this is a layout with one, else nothing."""
+    """Return the embedded Redis's data folder if this folder is a layout with one."""
     return "var/redis" if not redis_url and Path("supervisord.conf").is_file() else ""
 
 
