@@ -35,9 +35,9 @@ class Words:
             self._tell(life)
 
     def close(self) -> None:
-        """Turn the client away, without an answer."""
+        """Turn the client away without an answer, and take no other."""
         self.open_waits = False
-        self._server.let_go()
+        self._server.close()
 
     def _answer(
         self, request: Request, descriptors: tuple[int, ...], life: Life | None, now_s: float

@@ -74,7 +74,7 @@ class ConsumerLauncher:
     def close(self) -> None:
         """Leave nothing behind: analyzer, pipe, socket."""
         if self._life is not None:
-            self._life.kill()
+            self._life.kill("the launcher leaves")
             self._life.close()
         self._launching.fifo.remove()
         self._server.close()
@@ -96,11 +96,11 @@ class ConsumerLauncher:
             return
         self._stops = self._signals.stop_count
         _events.info("stopping", at_once=self._stops > 1 or None)
-        self._words.close()  # the dispatcher sees it, and closes its write end too
+        self._words.close()  # the dispatcher sees it, and closes its write end too; the next one waits
         if self._life is not None:
             self._life.end(now_s)
             if self._stops > 1:
-                self._life.kill()
+                self._life.kill("a second stop signal came")
 
     def _mind_life(self, now_s: float) -> None:
         life = self._life
@@ -126,7 +126,6 @@ class ConsumerLauncher:
     def _bury(self, life: Life, ending: Ending, now_s: float) -> None:
         """Take the end of a stream into account."""
         life.close()
-        self._launching.fifo.remove()
         self._life = None
         self._shown.last(life.stream, ending)
         if ending.verdict is Verdict.ENDED:

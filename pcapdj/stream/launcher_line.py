@@ -97,10 +97,10 @@ class LauncherLine:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise self.lost(f"did not answer within {_ANSWER_S:g} s")
-            self._signals.wait(left_s, self._connected())
             if self._signals.stop_count > 1:
                 self.close()
                 raise Stopped("A second stop signal arrived while waiting for the launcher.")
+            self._signals.wait(left_s, self._connected())
         return answer
 
     def send(self, request: Request, *descriptors: int) -> None:

@@ -95,9 +95,7 @@ class Life:
         self.is_known = False  # the launcher has said that it is open
         self._fifo = fifo
         self._flush_timeout_s = flush_timeout_s
-        self._next: tuple[float, Callable[[float], None]] | None = (
-            None  # what happens when, unless it ends first
-        )
+        self._next: tuple[float, Act] | None = None  # what is done when, unless it ends first
         self._forced = ""
         self._is_deaf = False
 
@@ -137,11 +135,15 @@ class Life:
         if was_fed:
             self._next = (now_s + self._flush_timeout_s, self._terminate)
         else:
-            self._forced = "it had nothing to read"
-            self.kill()
+            self.kill("it had closed the pipe" if self._is_deaf else "it had nothing to read")
 
-    def kill(self) -> None:
-        """End the analyzer now, and all it started."""
+    def kill(self, why: str) -> None:
+        """End the analyzer now, and all it started.
+
+        Args:
+            why: the end of a sentence about it.
+        """
+        self._forced, self._next = self._forced or why, None
         self.analyzer.signal_group(signal.SIGKILL)
 
     def close(self) -> None:
@@ -155,8 +157,7 @@ class Life:
         try:
             self.write_end = self._fifo.open_write_end()
         except CannotCreate as exc:  # taken away or replaced before the analyzer opened it
-            self._forced = str(exc).rstrip(".")
-            self.kill()
+            self.kill(str(exc).rstrip("."))
         if self.write_end is not None:
             self.stage, self.since_s = Stage.READING, now_s
 
@@ -170,8 +171,7 @@ class Life:
             self._next = (now_s + _DEAF_GRACE_S, self._kill_deaf)
 
     def _kill_deaf(self, _now_s: float) -> None:
-        self._forced, self._next = "it had closed the pipe and lived on", None
-        self.kill()
+        self.kill("it had closed the pipe and lived on")
 
     def _terminate(self, now_s: float) -> None:
         self._forced = f"it had not ended {self._flush_timeout_s:g} s after its input"
@@ -179,8 +179,7 @@ class Life:
         self.analyzer.signal_group(signal.SIGTERM)
 
     def _kill_late(self, _now_s: float) -> None:
-        self._next = None
-        self.kill()
+        self.kill(self._forced)
 
     def _ending(self, ended: str, now_s: float) -> Ending:
         told = f"{ended} ({self._forced})" if self._forced else ended

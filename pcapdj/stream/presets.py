@@ -20,6 +20,7 @@ PYTHON: Final = "{python}"  # the interpreter that runs pcapdj
 EXTRACT: Final = "{extract}"  # the shipped suricata-extract.yaml
 DEFAULT_PRESET: Final = "suricata-extract"
 
+_PLAIN = re.compile(r"[\w@%+=:,./{}-]+")  # placeholders are shown bare
 _PLACEHOLDER = re.compile(r"\{(?:pipe|logdir|python|extract)\}")
 _SURICATA = "Install the package suricata (Debian 12 has a newer one in bookworm-backports)"
 _INSTALL: Final[Mapping[str, str]] = {
@@ -57,7 +58,7 @@ class Command:
     is_ours: bool = False
 
     def __str__(self) -> str:
-        return shlex.join(self.argv)
+        return " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in self.argv)
 
 
 PRESETS: Final[Mapping[str, Preset]] = {

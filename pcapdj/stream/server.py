@@ -34,14 +34,14 @@ class Server:
     def __init__(self, path: Path) -> None:
         check_socket_path(path)
         self._path = path
-        self._listening = _listen(path)
+        self._listening: socket.socket | None = _listen(path)
         self._client: socket.socket | None = None
         self.client_pid: int | None = None
 
     def descriptors(self) -> tuple[int, ...]:
         """Return what turns readable when somebody wants something."""
-        client = () if self._client is None else (self._client.fileno(),)
-        return (*client, self._listening.fileno())
+        sockets = (self._client, self._listening)
+        return tuple(one.fileno() for one in sockets if one is not None)
 
     def request(self) -> tuple[Request, tuple[int, ...]] | None:
         """Return the next request and its descriptors; None if there is none, or the client was let go."""
@@ -61,6 +61,8 @@ class Server:
 
     def accept(self) -> None:
         """Take a new client, if the place is free; tell others who has it."""
+        if self._listening is None:
+            return
         with suppress(BlockingIOError, ConnectionAbortedError):
             connection, _ = self._listening.accept()
             peer = peer_of(connection)
@@ -93,10 +95,12 @@ class Server:
             self._client, self.client_pid = None, None
 
     def close(self) -> None:
-        """Close everything and remove the socket file."""
+        """Close everything and remove the socket file; a second time nothing is left to do."""
         self.let_go()
-        self._listening.close()
-        self._path.unlink(missing_ok=True)
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+            self._path.unlink(missing_ok=True)
 
     def _judged(self, message: messages.Message) -> tuple[Request, tuple[int, ...]] | None:
         try:

@@ -1,0 +1,317 @@
+"""The launcher's process: what it refuses to start on, what it says, what its analyzer inherits."""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, stop
+
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.signals import Signals, handled
+from pcapdj.store.client import Store
+
+TELL = """
+import os, sys, signal, resource, json
+json.dump({
+    "argv": sys.argv[1:], "env": sorted(os.environ), "cwd": os.getcwd(), "umask": os.umask(0),
+    "fds": [os.path.realpath(path) for path in (f"/proc/self/fd/{n}" for n in range(3, 1024))
+            if os.path.exists(path)],
+    "stdin": os.readlink("/proc/self/fd/0"), "core": resource.getrlimit(resource.RLIMIT_CORE),
+    "group": os.getpgid(0) == os.getpid(), "parents_group": os.getpgid(os.getppid()) == os.getpgid(0),
+    "status": open("/proc/self/status").read(),
+}, open("told", "w"))
+print("out"); print("err", file=sys.stderr); sys.stdout.flush()
+open(sys.argv[1], "rb").read()
+"""
+
+
+@pytest.fixture
+def rig(short_path: Path) -> Iterator[Rig]:
+    """Return a launcher's folder and processes."""
+    with rig_in(short_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    """Return this process's signals, as a dispatcher has them."""
+    with handled() as signals:
+        yield signals
+
+
+def consumer_of(store: Store) -> dict[str, str]:
+    """Return PCAPDJ_CONSUMER."""
+    found = store.redis.hgetall(store.keys.consumer)
+    return {os.fsdecode(name): os.fsdecode(value) for name, value in found.items()}
+
+
+def redis_of(store: Store) -> dict[str, str]:
+    """Return the environment that sends a launcher to the test's lane."""
+    return {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
+
+
+def test_the_analyzer_inherits_nothing_of_ours(rig: Rig, signals: Signals) -> None:
+    """No descriptor, no password, no ignored signal, no core dumps; a group and a folder of its own."""
+    rig.start_python(
+        TELL,
+        environment={
+            "PCAPDJ_REDIS_PASSWORD_FILE": str(password_file(rig)),
+            "REDISCLI_AUTH": "canary",
+            "SUPERVISOR_SERVER_URL": "unix:///s",
+            "KEPT": "yes",
+        },
+    )
+    os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
+
+    told = json.loads((rig.latest() / "told").read_text())
+
+    assert told["argv"] == [str(rig.pipe), str(rig.latest())]
+    assert "KEPT" in told["env"]
+    assert not [name for name in told["env"] if name.startswith(("PCAPDJ_", "REDIS", "SUPERVISOR_"))]
+    assert set(told["fds"]) <= {str(rig.latest() / "told")}
+    assert told["stdin"] == os.devnull
+    assert told["cwd"] == str(rig.latest())
+    assert told["core"] == [0, 0]
+    assert told["umask"] == 0o027
+    assert told["group"]
+    assert not told["parents_group"]
+    ignored = int(
+        next(line for line in told["status"].splitlines() if line.startswith("SigIgn")).split()[1], 16
+    )
+    python_ignores = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
+    assert ignored & ~python_ignores == 0
+    assert (rig.latest() / "analyzer.log").read_text().split() == ["out", "err"]
+
+
+def password_file(rig: Rig) -> Path:
+    """Return a file with a password that must show up nowhere."""
+    path = rig.folder / "password"
+    path.write_text("canary-of-redis\n")
+    return path
+
+
+def test_signals_that_supervisord_conf_ignores_reach_the_analyzer(rig: Rig, signals: Signals) -> None:
+    """A role may start deaf to USR1 and USR2; its analyzer may not."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    try:
+        process = rig.start_python(TELL)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
+    process.send_signal(signal.SIGUSR1)  # it is the dispatcher's: the launcher has no use for it
+
+    status = Path(f"/proc/{rig.analyzer_pid()}/status").read_text()
+
+    ignored = int(next(line for line in status.splitlines() if line.startswith("SigIgn")).split()[1], 16)
+    assert not ignored & (1 << (signal.SIGUSR1 - 1) | 1 << (signal.SIGUSR2 - 1))
+    assert process.poll() is None
+
+
+def test_hostile_paths_run_nothing(rig: Rig, signals: Signals) -> None:
+    """A pipe's path is one argument, whatever it looks like."""
+    rig.pipe = rig.socket.parent / "; touch PWNED $(touch PWNED) `touch PWNED`"
+    rig.start_python(TELL)
+    os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
+
+    assert str(rig.pipe) in (rig.latest() / "told").read_text()
+    assert not list(rig.folder.rglob("PWNED"))
+
+
+def test_a_second_launcher_names_the_first(rig: Rig) -> None:
+    """One launcher per socket; the first goes on."""
+    first = rig.start_python(COPY)
+
+    second = rig.start_python(COPY)
+
+    assert second.wait(20) == ExitCode.BUSY
+    assert f"Another launcher (pid {first.pid})" in rig.said()
+    assert first.poll() is None
+
+
+def test_a_capture_file_at_the_pipes_path_is_left_alone(rig: Rig) -> None:
+    """Exit 73, and not a byte of the file has changed."""
+    rig.socket.parent.mkdir(mode=0o700)
+    rig.pipe.write_bytes(b"precious")
+
+    process = rig.start_python(COPY)
+
+    assert process.wait(20) == ExitCode.CANNOT_CREATE
+    assert "is no pipe" in rig.said()
+    assert "Traceback" not in rig.said()
+    assert rig.pipe.read_bytes() == b"precious"
+
+
+def test_a_socket_path_that_is_too_long_is_told(rig: Rig) -> None:
+    """Exit 73 with both numbers, before anything is made."""
+    rig.socket = rig.folder / ("x" * 120) / "launcher.sock"
+
+    process = rig.start_python(COPY)
+
+    assert process.wait(20) == ExitCode.CANNOT_CREATE
+    assert "107" in rig.said()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--preset", "snort"), ("--flush-timeout", "soon"), ("--preset", "tcpdump", "--", "cat", "{pipe}")],
+)
+def test_options_that_make_no_sense_are_one_sentence(rig: Rig, options: tuple[str, ...]) -> None:
+    """Exit 2, no traceback."""
+    process = rig.start(options=options)
+
+    assert process.wait(20) == ExitCode.USAGE
+    assert rig.said().startswith("pcapdj consume: ")
+    assert "Traceback" not in rig.said()
+
+
+def test_by_hand_it_names_the_dispatcher_that_goes_with_it(rig: Rig) -> None:
+    """The second command can be copied from the screen."""
+    rig.start_python(COPY)
+    command = f"python -m pcapdj.dispatcher -b {rig.pipe} --launcher {rig.socket}"
+
+    wait_until(lambda: command in rig.said(), "the command to be said")
+
+
+def test_a_missing_analyzer_is_named_with_its_package(rig: Rig, store: Store) -> None:
+    """The launcher stays up, failing, and says what to install, before anybody asks for a stream."""
+    process = rig.start(
+        options=("--preset", "tcpdump"), environment=redis_of(store) | {"PATH": str(rig.folder)}
+    )
+
+    wait_until(lambda: consumer_of(store).get("state") == "failing", "the state")
+
+    assert "'tcpdump' is not installed here. Install the package tcpdump" in consumer_of(store)["reason"]
+    assert process.poll() is None
+
+
+def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals, store: Store) -> None:
+    """A waiting dispatcher gets its stream without anybody restarting anything."""
+    program = rig.folder / "late"
+    rig.start(str(program), "{pipe}", environment=redis_of(store))
+    wait_until(lambda: consumer_of(store).get("state") == "failing", "the state")
+
+    def install() -> None:
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(COPY)} "$1"\n')
+        program.chmod(0o755)
+
+    opened = connected(rig, signals).open(lambda _waited_s: None if program.exists() else install())
+
+    os.close(opened.write_end)
+    wait_until(lambda: consumer_of(store)["state"] == "reading", "the state")
+    assert consumer_of(store)["reason"] == ""
+
+
+def test_the_state_is_told_from_start_to_end(
+    rig: Rig, signals: Signals, store: Store, tmp_path: Path
+) -> None:
+    """PCAPDJ_CONSUMER follows the stream, and keeps how the last one ended."""
+    capture = tmp_path / "source"
+    capture.write_bytes(bytes(100))
+    process = rig.start_python(COPY, environment=redis_of(store))
+    wait_until(lambda: consumer_of(store).get("state") == "idle", "the launcher's first word")
+    assert consumer_of(store)["launcher_pid"] == str(process.pid)
+    launcher = connected(rig, signals)
+
+    opened = launcher.open(lambda _waited_s: None)
+    wait_until(lambda: consumer_of(store)["state"] == "reading", "the open stream")
+    told = consumer_of(store)
+    assert told["stream"] == opened.stream
+    assert told["logdir"] == str(rig.latest())
+    assert is_running(int(told["pid"]))
+
+    feed(launcher, opened, capture)
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+    wait_until(lambda: consumer_of(store)["last_stream"] == opened.stream, "the end")
+    told = consumer_of(store)
+    assert (told["state"], told["stream"], told["pid"]) == ("idle", "", "")
+    assert (told["last_exit"], told["last_verdict"], told["reason"]) == ("exited 0", "ended", "")
+    assert told["logdir"] == str(rig.latest())
+
+    beat = float(told["heartbeat_s"])
+    wait_until(lambda: float(consumer_of(store)["heartbeat_s"]) > beat, "the next heartbeat")
+
+
+def test_a_crash_is_told_with_its_reason(rig: Rig, signals: Signals, store: Store) -> None:
+    """State failing, one restart, and the sentence that says why."""
+    rig.start_python(
+        "import os, sys; os.close(os.open(sys.argv[1], os.O_RDONLY)); sys.exit(3)",
+        environment=redis_of(store),
+    )
+    opened = connected(rig, signals).open(lambda _waited_s: None)
+
+    wait_until(lambda: consumer_of(store)["state"] == "failing", "the crash")
+
+    told = consumer_of(store)
+    assert (told["last_stream"], told["last_verdict"]) == (opened.stream, "crashed")
+    assert told["last_exit"] == "exited 3"
+    assert told["restarts"] == "1"
+    assert "in the middle of the stream" in told["reason"]
+    os.close(opened.write_end)
+
+
+def test_the_last_state_is_written_before_it_leaves(rig: Rig, signals: Signals, store: Store) -> None:
+    """Who looks after a stop sees an idle launcher, not a stream that is gone."""
+    process = rig.start_python(COPY, environment=redis_of(store))
+    opened = connected(rig, signals).open(lambda _waited_s: None)
+    wait_until(lambda: consumer_of(store)["state"] == "reading", "the open stream")
+    os.close(opened.write_end)
+
+    assert stop(process) == 0
+
+    assert consumer_of(store)["state"] == "idle"
+    assert consumer_of(store)["last_stream"] == opened.stream
+
+
+def test_a_redis_that_hangs_delays_nothing(rig: Rig, signals: Signals, tmp_path: Path) -> None:
+    """Only the thread that publishes waits for it; the stream goes on, and a stop is a stop."""
+    capture = tmp_path / "source"
+    capture.write_bytes(bytes(100_000))
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(rig.folder / "hung"))
+        hung.listen()  # takes connections, and never answers
+        process = rig.start_python(COPY, environment={"PCAPDJ_REDIS_URL": f"unix://{rig.folder}/hung"})
+        launcher = connected(rig, signals)
+        opened = launcher.open(lambda _waited_s: None)
+        feed(launcher, opened, capture)
+        os.close(opened.write_end)
+        launcher.end(opened.stream)
+
+        wait_until(lambda: "stream_ended" in rig.said(), "the stream to end")
+        assert stop(process) == 0
+
+
+def test_another_user_is_not_served(rig: Rig) -> None:
+    """Even where folder and socket were opened to all, the kernel says who asks."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    process = rig.start_python(COPY)
+    for path in (rig.folder, rig.socket.parent, rig.socket):
+        path.chmod(0o777)
+    ask = (
+        "import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.settimeout(10);"
+        's.connect(sys.argv[1]); s.send(b\'{"word":"GET"}\'); print(s.recv(100))'
+    )
+
+    asked = subprocess.run(
+        ["python3", "-I", "-c", ask, rig.socket],
+        user=65534,
+        group=65534,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    refusals = ("b''\n", "BrokenPipeError", "ConnectionResetError")
+    assert asked.stdout == refusals[0] or any(refusal in asked.stderr for refusal in refusals[1:])
+    assert process.poll() is None

@@ -1,0 +1,140 @@
+"""Real analyzers behind the launcher: what the presets promise."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import require_program, wait_until
+from launcher_rig import Rig, connected, feed, is_running, rig_in
+
+from pcapdj.runtime.signals import Signals, handled
+from pcapdj.stream.launcher_client import OpenStream
+from pcapdj.summary.sample import write_sample
+
+HEADER_BYTES = 24
+
+
+@pytest.fixture
+def rig(short_path: Path) -> Iterator[Rig]:
+    """Return a launcher's folder and processes."""
+    with rig_in(short_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    """Return this process's signals, as a dispatcher has them."""
+    with handled() as signals:
+        yield signals
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Path:
+    """Return the sample's five captures as one: a header and all records."""
+    captures = [path.read_bytes() for path in write_sample(tmp_path / "sample")]
+    whole = tmp_path / "whole.pcap"
+    whole.write_bytes(captures[0][:HEADER_BYTES] + b"".join(capture[HEADER_BYTES:] for capture in captures))
+    return whole
+
+
+def fed_whole(rig: Rig, signals: Signals, stream: Path) -> OpenStream:
+    """Feed the stream to a new analyzer and wait for its end."""
+    launcher = connected(rig, signals)
+    opened = launcher.open(lambda _waited_s: None)
+    feed(launcher, opened, stream)
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to end")
+    return opened
+
+
+def test_suricata_extract_stores_a_3_mb_download_whole(
+    rig: Rig, signals: Signals, stream: Path, tmp_path: Path
+) -> None:
+    """Stock limits would cut it at 100 kB; the shipped configuration has none, and the sha256 is right."""
+    require_program("suricata")
+    rig.start(options=("--preset", "suricata-extract"))
+
+    fed_whole(rig, signals, stream)
+
+    expected = (tmp_path / "sample/expected.sha256").read_text().split()[0]
+    stored = rig.latest() / "filestore" / expected[:2] / expected
+    assert hashlib.sha256(stored.read_bytes()).hexdigest() == expected
+    assert expected in (rig.latest() / "eve.json").read_text()
+    assert "exit='exited 0'" in rig.said()
+
+
+@pytest.mark.parametrize("runmode", ["single", "autofp"])
+def test_suricata_that_cannot_read_the_stream_is_a_crash(
+    rig: Rig, signals: Signals, runmode: str, tmp_path: Path
+) -> None:
+    """One run mode exits 0, the other closes the pipe and lives on, deaf to SIGTERM: both are seen."""
+    require_program("suricata")
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"no capture at all, and longer than a file header")
+    rig.start("suricata", "--runmode", runmode, "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null")
+    launcher = connected(rig, signals)
+    opened = launcher.open(lambda _waited_s: None)
+    pid = rig.analyzer_pid()
+
+    with suppress(BrokenPipeError):  # it may be gone before the last look at the file
+        feed(launcher, opened, garbage)
+
+    wait_until(lambda: "analyzer_crashed" in rig.said(), "the crash to be seen")
+    assert not is_running(pid)
+    os.close(opened.write_end)
+
+
+def test_suricata_with_a_header_alone_is_ended_at_once(
+    rig: Rig, signals: Signals, stream: Path, tmp_path: Path
+) -> None:
+    """It would hang on it for ever; nothing is lost by killing it."""
+    require_program("suricata")
+    header = tmp_path / "header"
+    header.write_bytes(stream.read_bytes()[:HEADER_BYTES])
+    rig.start("suricata", "--runmode", "single", "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null")
+    launcher = connected(rig, signals)
+    opened = launcher.open(lambda _waited_s: None)
+    with header.open("rb") as source:
+        launcher.put(opened.stream, "header", source.fileno(), {})
+        os.splice(source.fileno(), opened.write_end, HEADER_BYTES)
+
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+
+    wait_until(lambda: "stream_ended" in rig.said(), "the end")
+    assert "it had nothing to read" in rig.said()
+    assert not is_running(rig.analyzer_pid())
+
+
+def test_tcpdump_copies_the_stream(rig: Rig, signals: Signals, stream: Path) -> None:
+    """The stream as one capture file, byte for byte."""
+    require_program("tcpdump")
+    rig.start(options=("--preset", "tcpdump"))
+
+    fed_whole(rig, signals, stream)
+
+    assert (rig.latest() / "stream.pcap").read_bytes() == stream.read_bytes()
+
+
+def test_tshark_counts_the_streams_protocols(rig: Rig, signals: Signals, stream: Path) -> None:
+    """Its table stands in the analyzer's log."""
+    require_program("tshark")
+    rig.start(options=("--preset", "tshark"))
+
+    fed_whole(rig, signals, stream)
+
+    assert "Protocol Hierarchy Statistics" in (rig.latest() / "analyzer.log").read_text()
+
+
+def test_summary_runs_wherever_pcapdj_does(rig: Rig, signals: Signals, stream: Path, tmp_path: Path) -> None:
+    """It starts in its log folder and still finds pcapdj, installed or not."""
+    rig.start(options=("--preset", "summary"))
+
+    fed_whole(rig, signals, stream)
+
+    expected = (tmp_path / "sample/expected.sha256").read_text().split()[0]
+    assert expected in (rig.latest() / "objects.jsonl").read_text()

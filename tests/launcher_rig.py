@@ -1,0 +1,142 @@
+"""A real launcher as a process, a client beside it, and small analyzers that behave or do not."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from conftest import wait_until
+
+from pcapdj.runtime.signals import Signals
+from pcapdj.stream.launcher_client import Launcher, OpenStream
+
+COPY = "import sys, shutil; shutil.copyfileobj(open(sys.argv[1], 'rb', 0), open('copy', 'wb', 0), 65536)"
+
+
+class Rig:
+    """A launcher in a folder of its own; `start` runs it, `stop_all` leaves no process behind.
+
+    Args:
+        folder: short enough for a unix socket.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "run" / "launcher.sock"
+        self.pipe = folder / "run" / "stream.pcap"
+        self.logs = folder / "out"
+        self.stderr = folder / "stderr"
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.clients: list[Launcher] = []
+
+    def start(
+        self,
+        *command: str,
+        options: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> subprocess.Popen[bytes]:
+        """Run the launcher with a command, or with a preset among the options; wait until it listens."""
+        argv = [
+            *(sys.executable, "-m", "pcapdj.consumer_launcher"),
+            *("--socket", str(self.socket), "-b", str(self.pipe), "--logdir", str(self.logs)),
+            *options,
+        ]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+        url = {"PCAPDJ_REDIS_URL": f"unix://{self.folder}/no-redis"}
+        with self.stderr.open("ab") as stderr:
+            process = subprocess.Popen(
+                [*argv, "--", *command] if command else argv,
+                env=clean | url | dict(environment or {}),
+                stderr=stderr,
+                cwd=Path(__file__).parent.parent,
+            )
+        self.processes.append(process)
+        if wait:
+            wait_until(lambda: self.socket.exists() or process.poll() is not None, "the launcher to listen")
+        return process
+
+    def start_python(
+        self, code: str, *, options: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Run the launcher with Python code as its analyzer; argv[1] is the pipe, argv[2] the log folder."""
+        return self.start(
+            *(sys.executable, "-c", code, "{pipe}", "{logdir}"), options=options, environment=environment
+        )
+
+    def said(self) -> str:
+        """Return what all launchers have logged so far."""
+        return self.stderr.read_text()
+
+    def latest(self) -> Path:
+        """Return the log folder of the latest stream."""
+        return (self.logs / "latest").resolve()
+
+    def analyzer_pid(self) -> int:
+        """Return the pid of the latest analyzer, as the log has it."""
+        return int(self.said().rsplit("analyzer_started", 1)[1].split("pid=")[1].split()[0])
+
+    def stop_all(self) -> None:
+        """Close the clients and kill what still runs; the analyzers die with their launchers."""
+        for client in self.clients:
+            client.close()
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+@contextmanager
+def rig_in(folder: Path) -> Iterator[Rig]:
+    """Return a rig that is cleaned up afterwards."""
+    rig = Rig(folder)
+    try:
+        yield rig
+    finally:
+        rig.stop_all()
+
+
+def connected(rig: Rig, signals: Signals) -> Launcher:
+    """Return a client that is connected; the rig closes it."""
+    launcher = Launcher(rig.socket, signals)
+    rig.clients.append(launcher)
+    wait_until(launcher.connect, "the launcher to take the connection")
+    return launcher
+
+
+def is_running(pid: int) -> bool:
+    """Report whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def feed(launcher: Launcher, opened: OpenStream, path: Path) -> None:
+    """Splice a whole file into the stream, kept meanwhile as the dispatcher keeps it."""
+    source = os.open(path, os.O_RDONLY)
+    try:
+        launcher.put(opened.stream, "file", source, {"name": str(path)})
+        splice_all(source, opened.write_end)
+    finally:
+        os.close(source)
+
+
+def splice_all(source: int, write_end: int) -> None:
+    """Splice until the source ends; fail if the pipe stays full."""
+    poller = select.poll()
+    poller.register(write_end, select.POLLOUT)
+    while poller.poll(20_000):
+        if os.splice(source, write_end, 1 << 20, flags=os.SPLICE_F_NONBLOCK) == 0:
+            return
+    raise TimeoutError("the pipe stayed full")
+
+
+def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, *, within_s: float = 20) -> int:
+    """Signal the launcher and return its exit code."""
+    process.send_signal(number)
+    return process.wait(within_s)
