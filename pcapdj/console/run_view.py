@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pcapdj.runtime.amounts import human_size
 from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable
 
@@ -82,13 +81,11 @@ class _Lines:
 def hold_of(board: Mapping[str, Any]) -> str:
     """Return why nothing is being fed now, from a lane's board; empty if nothing holds it."""
     gate, consumer = board.get("gate") or {}, board.get("consumer") or {}
-    if board.get("suspended"):
-        return f"suspended by {', '.join(map(str, board['suspended']))}"
+    others = [str(member) for member in board.get("suspended") or () if member != "gate"]
+    if others:
+        return f"suspended by {', '.join(others)}"
     if gate.get("state") not in (None, "open"):
-        free, needed = gate.get("free_bytes", 0), gate.get("needed_bytes", 0)
-        return printable_sentence(
-            f"the gate holds: {gate.get('reason', '')} ({human_size(free)} free, {human_size(needed)} needed)"
-        )
+        return printable_sentence(f"the gate holds: {gate.get('reason', '')}")
     if consumer.get("state") in ("starting", "failing", "flushing"):
         reason = consumer.get("reason")
         return printable_sentence(f"the analyzer is {consumer['state']}" + (f": {reason}" if reason else ""))

@@ -1,0 +1,121 @@
+"""The shipped supervisord.conf under a real supervisord, and an analyzer that copies its stream."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+from conftest import wait_until
+
+from pcapdj.store.board import read_board
+from pcapdj.store.client import SOCKET_IN_LAYOUT, Store
+from pcapdj.store.keys import Keys
+
+CHECKOUT: Final = Path(__file__).parent.parent.parent
+PROGRAMS: Final = Path(sys.executable).parent
+
+# Copies the stream into LOGDIR/copy; with a file `brake` beside the logs it reads a little and waits.
+COPYING: Final = """
+import os, sys, time
+pipe, logdir = sys.argv[1:]
+brake = os.path.join(os.path.dirname(logdir), "brake")
+with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) as copy:
+    while data := stream.read(4096 if os.path.exists(brake) else 1 << 20):
+        copy.write(data)
+        while os.path.exists(brake) and copy.tell() > 100_000:
+            time.sleep(0.01)
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without settings of pcapdj, and with this interpreter first."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+    path = f"{PROGRAMS}:{os.environ['PATH']}"
+    return {**clean, "PATH": path, "PYTHONPATH": str(CHECKOUT), **variables}
+
+
+def processes_about(folder: Path) -> list[str]:
+    """Return the command lines of living processes that were started for this folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            told = " ".join(process.cmdline())
+            if str(folder) in told or process.environ().get("RIG") == str(folder):
+                found.append(told)
+        except psutil.Error:  # gone meanwhile, or not ours to see
+            continue
+    return found
+
+
+class Service:
+    """A checkout's layout in a folder of its own; `stop` ends it.
+
+    Args:
+        folder: short enough for unix sockets.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.out = folder / "out"
+        self.store = Store(f"unix://{folder / SOCKET_IN_LAYOUT}", Keys())
+        self._supervisord: subprocess.Popen[bytes] | None = None
+        shutil.copy(CHECKOUT / "supervisord.conf", folder)
+        for part in ("inbox", "out", "var/run", "var/log"):
+            (folder / part).mkdir(parents=True)
+
+    def start(self, **settings: str) -> None:
+        """Start supervisord; wait until all five programs run."""
+        analyzer = self.folder / "copying.py"
+        analyzer.write_text(COPYING)
+        command = f"{sys.executable} {analyzer} {{pipe}} {{logdir}}"
+        told = environment(RIG=str(self.folder), PCAPDJ_CONSUMER_COMMAND=command, **settings)
+        argv = [str(PROGRAMS / "supervisord"), "-n", "-c", "supervisord.conf"]
+        self._supervisord = subprocess.Popen(argv, cwd=self.folder, env=told, stdout=subprocess.DEVNULL)
+        wait_until(lambda: self.control("status").count("RUNNING") == 5, "five programs to run", 40)
+
+    def control(self, *arguments: str) -> str:
+        """Run supervisorctl and return what it prints."""
+        argv = [str(PROGRAMS / "supervisorctl"), "-c", "supervisord.conf", *arguments]
+        return subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, check=False).stdout
+
+    def pcapdj(self, *arguments: str) -> str:
+        """Run a command of ours in the folder and return what it prints; it has to succeed."""
+        argv = [sys.executable, "-m", "pcapdj", *arguments]
+        told = environment()
+        return subprocess.run(
+            argv, cwd=self.folder, env=told, capture_output=True, text=True, check=True
+        ).stdout
+
+    def pid_of(self, program: str) -> int:
+        """Return the pid of a program."""
+        return int(self.control("pid", program))
+
+    def board(self) -> Mapping[str, Any]:
+        """Return what `status` shows."""
+        return read_board(self.store, 0)
+
+    def await_processed(self, count: int) -> None:
+        """Wait until so many files are in PROCESSED."""
+        wait_until(lambda: self.board()["processed"] == count, f"{count} files to be processed", 40)
+
+    def log_of(self, program: str) -> str:
+        """Return a program's log."""
+        return (self.folder / "var/log" / f"{program}.log").read_text()
+
+    def end_stream(self) -> bytes:
+        """End the stream and return what its analyzer copied."""
+        self.pcapdj("finish")
+        wait_until(lambda: (self.board()["consumer"] or {}).get("state") == "idle", "the analyzer to end")
+        return (self.out / "latest" / "copy").read_bytes()
+
+    def stop(self) -> None:
+        """Stop supervisord, as an operator does, and wait for it."""
+        if self._supervisord and self._supervisord.poll() is None:
+            self._supervisord.send_signal(signal.SIGTERM)
+            self._supervisord.wait(60)
+        self.store.close()

@@ -1,0 +1,241 @@
+"""`pcapdj run` with everything real: what it shows, what it leaves, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from capture_files import Record, classic
+from conftest import require_program, wait_until
+from service_rig import COPYING, environment, processes_about
+
+from pcapdj.summary.sample import EXPECTED_NAME, write_sample
+
+pytestmark = pytest.mark.timeout(150)
+
+ROOM = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
+
+
+@pytest.fixture
+def home(short_path: Path) -> Path:
+    """Return a folder whose `tmp` takes the private service, so that leftovers can be seen."""
+    (short_path / "tmp").mkdir()
+    return short_path
+
+
+def start(home: Path, arguments: Sequence[str | Path]) -> subprocess.Popen[str]:
+    """Start `pcapdj run` in this folder."""
+    argv = [sys.executable, "-m", "pcapdj", "run", *map(str, arguments)]
+    told = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
+    return subprocess.Popen(
+        argv, cwd=home, env=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run(home: Path, *arguments: str | Path) -> tuple[int, str, str]:
+    """Run `pcapdj run` to its end; return exit code, stdout and stderr. It leaves nothing behind."""
+    process = start(home, arguments)
+    stdout, stderr = process.communicate(timeout=120)
+    assert not list((home / "tmp").iterdir()), "its folder is left behind"
+    assert "Traceback" not in stderr
+    return process.returncode, stdout, stderr
+
+
+def capture(path: Path, packets: int = 10, size_bytes: int = 100) -> Path:
+    """Write a small capture."""
+    path.write_bytes(classic([Record(seconds=number, data=b"x" * size_bytes) for number in range(packets)]))
+    return path
+
+
+def copying(home: Path) -> list[str]:
+    """Return the command of an analyzer that copies its stream."""
+    (home / "copying.py").write_text(COPYING)
+    return ["--", sys.executable, str(home / "copying.py"), "{pipe}", "{logdir}"]
+
+
+def test_the_summary_finds_the_download_that_five_files_cut(home: Path) -> None:
+    """One whole object with the expected sha256, a record of what was fed, exit 0."""
+    write_sample(home / "s")
+
+    code, stdout, _ = run(
+        home, "s", "--preset", "summary", "--logdir", "o", "--expect", home / "s" / EXPECTED_NAME, *ROOM
+    )
+
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    assert code == 0, stdout
+    assert "whole" in stdout
+    assert "the same" in stdout
+    assert record["complete"]
+    assert [file["verdict"] for file in record["files"]] == ["processed"] * 5
+
+
+def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(home: Path) -> None:
+    """The point of it all: the five files as one stream hold the object, each alone does not."""
+    require_program("suricata")
+    files = write_sample(home / "s")
+    digest = (home / "s" / EXPECTED_NAME).read_text().split()[0]
+
+    code, stdout, stderr = run(home, *files, "--preset", "suricata-extract", "--logdir", "one", *ROOM)
+    alone = [run(home, file, "--preset", "suricata-extract", "--logdir", file.stem, *ROOM) for file in files]
+
+    assert code == 0, stderr
+    stored = list((home / "one" / "latest" / "filestore").rglob(digest))
+    assert [file.stat().st_size for file in stored] == [3_145_728]
+    assert digest in stdout
+    assert [code for code, _, _ in alone] == [0] * 5
+    assert not [each for file in files for each in (home / file.stem).rglob(digest)]
+
+
+def test_files_are_fed_in_the_order_given_and_folders_in_natural_order(home: Path) -> None:
+    """The stream holds the records of the files in that order."""
+    (home / "d").mkdir()
+    for name, packets in (("d/cap10.pcap", 3), ("d/cap2.pcap", 2), ("z.pcap", 1)):
+        capture(home / name, packets)
+
+    code, _, stderr = run(home, "z.pcap", "d", "--logdir", "o", *ROOM, *copying(home))
+
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    assert code == 0, stderr
+    assert [Path(file["name"]).name for file in record["files"]] == ["z.pcap", "cap2.pcap", "cap10.pcap"]
+    assert [file["packets"] for file in record["files"]] == [1, 2, 3]
+
+
+def test_a_file_that_cannot_be_fed_is_named_and_the_others_are_fed(home: Path) -> None:
+    """Exit 1; the reason on stderr and in the record."""
+    good = capture(home / "a.pcap")
+    cut = capture(home / "b.pcap")
+    os.truncate(cut, cut.stat().st_size - 5)
+
+    code, stdout, stderr = run(home, "missing.pcap", cut, good, "--logdir", "o", *ROOM, *copying(home))
+
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    verdicts = {Path(file["name"]).name: file["verdict"] for file in record["files"]}
+    assert code == 1
+    assert verdicts == {"missing.pcap": "failed", "b.pcap": "failed", "a.pcap": "processed"}
+    assert "missing.pcap" in stderr
+    assert "does not exist" in stderr
+    assert "2 failed" in stdout
+    assert not record["complete"]
+
+
+def test_headers_without_packets_start_no_analyzer(home: Path) -> None:
+    """Nothing to feed is nothing wrong: exit 0 without a stream."""
+    empty = home / "a.pcap"
+    empty.write_bytes(classic([]))
+
+    code, stdout, stderr = run(home, empty, "--logdir", "o", *ROOM, *copying(home))
+
+    assert code == 0, stderr
+    assert "not started" in stdout
+    assert not list((home / "o").glob("*/copy"))
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["--", "no-such-analyzer", "{pipe}"], "no-such-analyzer"),
+        (["--", sys.executable, "-c", "raise SystemExit(3)", "{pipe}"], "3"),
+    ],
+    ids=["missing", "dies at once"],
+)
+def test_a_hopeless_analyzer_ends_the_run(home: Path, command: list[str], told: str) -> None:
+    """Exit 69 and the reason, instead of waiting for ever."""
+    capture(home / "a.pcap")
+
+    code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *command)
+
+    assert code == 69
+    assert told in stderr
+
+
+def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: Path) -> None:
+    """Exit 130, no process left; with the same folder and --resume only the rest is fed."""
+    small, large = capture(home / "a.pcap", 3), capture(home / "b.pcap", 4000, 1400)
+    (home / "o").mkdir()
+    (home / "o" / "brake").touch()
+    process = start(home, [small, large, "--logdir", "o", *ROOM, *copying(home)])
+    record = home / "o" / "pcapdj.json"
+
+    wait_until(lambda: record.exists() and "a.pcap" in record.read_text(), "the first file to be fed", 40)
+    process.send_signal(signal.SIGINT)
+    (home / "o" / "brake").unlink()
+    _, stderr = process.communicate(timeout=60)
+    wait_until(lambda: not processes_about(home), "every process to be gone")
+    code, stdout, again = run(home, small, large, "--logdir", "o", "--resume", *ROOM, *copying(home))
+
+    assert process.returncode == 130
+    assert "--resume" in stderr
+    assert code == 0, again
+    assert "1 fed" in stdout
+    assert [file["packets"] for file in json.loads(record.read_text())["files"]] == [3, 4000]
+
+
+def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
+    """A kill -9 of the command ends supervisord, the roles, Redis and the analyzer."""
+    capture(home / "a.pcap", 4000, 1400)
+    (home / "o").mkdir()
+    (home / "o" / "brake").touch()
+    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)])
+
+    wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read", 40)
+    process.kill()
+    process.communicate(timeout=20)
+    (home / "o" / "brake").unlink()
+
+    wait_until(lambda: not processes_about(home), "every process to be gone", 40)
+
+
+def test_a_full_disk_is_said_while_it_holds(home: Path) -> None:
+    """The gate's reason is on the screen; Ctrl-C ends the wait."""
+    capture(home / "a.pcap")
+    process = start(home, ["a.pcap", "--logdir", "o", "--min-free", "900TiB", "--force", *copying(home)])
+    assert process.stderr is not None
+
+    said = next(line for line in process.stderr if "gate" in line)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert "holds" in said
+    assert "900.0 TiB" in said
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--min-free", "lots"], "lots"),
+        (["--min-free", "98%"], "free"),
+        (["--min-free", "10%", "--resume-free", "5%"], "resume"),
+        (["--preset", "nonsense"], "nonsense"),
+        (["--no-such-option"], "--no-such-option"),
+        (["--", "cat", "/dev/null"], "{pipe}"),
+        (["--expect", "missing"], "missing"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_nonsense_is_refused_before_anything_is_made(home: Path, arguments: list[str], told: str) -> None:
+    """Exit 2, one sentence that names it, and no folder."""
+    capture(home / "a.pcap")
+
+    code, stdout, stderr = run(home, "a.pcap", *arguments)
+
+    assert code == 2
+    assert not stdout
+    assert len(stderr.splitlines()) == 1
+    assert told in stderr
+    assert sorted(path.name for path in home.iterdir()) == ["a.pcap", "tmp"]
+
+
+def test_an_earlier_run_is_not_overwritten(home: Path) -> None:
+    """A log folder with a record needs --resume: exit 2."""
+    capture(home / "a.pcap")
+    assert run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home))[0] == 0
+
+    code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home))
+
+    assert code == 2
+    assert "--resume" in stderr

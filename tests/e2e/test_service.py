@@ -1,0 +1,110 @@
+"""The shipped supervisord.conf with a real supervisord: what the README promises of the service."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from capture_files import Record, classic
+from conftest import wait_until
+from service_rig import Service, processes_about
+
+pytestmark = pytest.mark.timeout(150)
+
+
+@pytest.fixture
+def service(short_path: Path) -> Iterator[Service]:
+    """Return a service that is laid out and not started; stopped afterwards, whatever happened."""
+    rig = Service(short_path)
+    yield rig
+    rig.stop()
+
+
+def packets_of(file: int, count: int = 50, size_bytes: int = 60) -> list[Record]:
+    """Return packets that carry their file's and their own number."""
+    numbers = (f"{file}:{number}:".encode().ljust(size_bytes, b".") for number in range(count))
+    return [Record(seconds=file, fraction=number, data=data) for number, data in enumerate(numbers)]
+
+
+def move_in(service: Service, name: str, packets: list[Record]) -> None:
+    """Write a capture elsewhere and move it into the inbox, as sensors do."""
+    written = service.folder / name
+    written.write_bytes(classic(packets))
+    shutil.move(written, service.folder / "inbox" / name)
+
+
+def test_captures_moved_into_the_inbox_come_out_whole_and_in_order(service: Service) -> None:
+    """Five files, one stream: one header, then every record of each in natural order; stop leaves nothing."""
+    service.start()
+
+    for number in (1, 2, 9, 10, 11):
+        move_in(service, f"cap-{number}.pcap", packets_of(number))
+        wait_until(lambda n=number: f"cap-{n}.pcap" in service.log_of("importer"), "the importer to queue it")  # type: ignore[misc]  # bound now
+    service.await_processed(5)
+    copied = service.end_stream()
+    service.stop()
+
+    expected = [packet for number in (1, 2, 9, 10, 11) for packet in packets_of(number)]
+    assert copied == classic(expected)
+    wait_until(lambda: not processes_about(service.folder), "every process to be gone")
+
+
+def test_thresholds_changed_live_close_and_open_the_gate(service: Service) -> None:
+    """A min-free above what is free holds the next file; unset, it is fed."""
+    service.start(PCAPDJ_RESUME_AFTER="0")
+    free_bytes = shutil.disk_usage(service.folder).free
+
+    service.pcapdj("limits", "set", f"min-free={free_bytes * 3 // 2}", "suspend-free=0", "--force")
+    wait_until(lambda: service.board()["gate"]["state"] == "hold", "the gate to hold")
+    move_in(service, "a.pcap", packets_of(1))
+    wait_until(lambda: service.board()["current"], "the file to be asked for")
+    asked = service.board()["current"][0]["state"]
+    service.pcapdj("limits", "unset", "min-free", "suspend-free")
+    service.await_processed(1)
+
+    assert asked == "asked"
+    assert service.board()["gate"]["state"] == "open"
+
+
+def test_supervisorctl_signals_reach_the_dispatcher(service: Service) -> None:
+    """USR1 suspends and, once more, resumes; USR2 prints the eight lines into the dispatcher's log."""
+    service.start()
+
+    service.control("signal", "USR1", "dispatcher")
+    wait_until(lambda: service.board()["suspended"], "the suspension")
+    move_in(service, "a.pcap", packets_of(1))
+    wait_until(lambda: service.board()["current"], "the file to be taken")
+    service.control("signal", "USR2", "dispatcher")
+    wait_until(lambda: service.log_of("dispatcher").count("[STATS]") == 8, "the eight lines")
+    fed_while_suspended = service.board()["processed"]
+    service.control("signal", "USR1", "dispatcher")
+    service.await_processed(1)
+
+    assert fed_while_suspended == 0
+    assert "[STATS] Internal state:Suspended" in service.log_of("dispatcher")
+    assert not service.board()["suspended"]
+
+
+def test_a_killed_dispatcher_leaves_the_same_analyzer_with_a_whole_stream(service: Service) -> None:
+    """A kill -9 in mid-file: the next dispatcher goes on mid-record, and the analyzer does not notice."""
+    service.start()
+    brake = service.out / "brake"
+    brake.touch()
+    packets = packets_of(1, count=4000, size_bytes=1400)
+
+    move_in(service, "a.pcap", packets)
+    copy = service.out / "latest" / "copy"
+    wait_until(lambda: copy.exists() and copy.stat().st_size > 100_000, "the analyzer to be in mid-file")
+    analyzer, killed = service.board()["consumer"]["pid"], service.pid_of("dispatcher")
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: service.pid_of("dispatcher") not in (0, killed), "the next dispatcher")
+    brake.unlink()
+    service.await_processed(1)
+    analyzer_after = service.board()["consumer"]["pid"]
+    copied = service.end_stream()
+
+    assert analyzer_after == analyzer
+    assert copied == classic(packets)
+    assert len(list(service.out.glob("*/copy"))) == 2  # the folder, and `latest` beside it
