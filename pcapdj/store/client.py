@@ -63,6 +63,7 @@ class Store:
                 socket_timeout=timeout_s,
                 socket_connect_timeout=timeout_s,
                 decode_responses=False,
+                encoding_errors="surrogateescape",  # an id is a path, and may be no UTF-8
                 protocol=2,
                 **options,
             )
@@ -121,11 +122,12 @@ class Store:
             return StoreDenied(
                 f"{where} refuses us ({first_words(why)}).", hint="Check the password in the URL or its file."
             )
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.InvalidResponse):
             return StoreUnavailable(f"{where} does not answer ({first_words(why)}).", hint="Is it running?")
         if isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError) or why.startswith(_WAITABLE):
             return StoreUnavailable(f"{where} takes no writes now ({first_words(why)}).")
-        return PcapdjError(f"{where} answered: {first_words(why)}.")
+        hint = "Another program wrote to one of pcapdj's keys." if why.startswith("WRONGTYPE") else ""
+        return PcapdjError(f"{where} answered: {first_words(why)}.", hint=hint)
 
 
 def first_words(text: str) -> str:

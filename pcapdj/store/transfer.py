@@ -12,6 +12,7 @@ from pcapdj.runtime.names import to_text
 from pcapdj.store.client import Store
 
 JOURNAL_CAP = 100_000  # entries: some 30 MB in Redis, months of hourly rotations
+_COUNT_DIGITS: Final = 10  # more is no number of ours
 Fields = dict[str, str | int]
 
 
@@ -163,9 +164,13 @@ def as_bytes(value: str | float | bytes) -> bytes:
 def _taken(fields: dict[bytes, bytes]) -> Taken:
     return Taken(
         name=fields[b"name"],
-        state=fields[b"state"].decode(),
-        attempt=int(fields.get(b"attempt", b"1")),
-        deaths=int(fields.get(b"deaths", b"0")),
-        token=fields[b"token"].decode(),
-        stream=fields.get(b"stream", b"").decode(),
+        state=to_text(fields.get(b"state", b"asked")),
+        attempt=_count(fields.get(b"attempt"), 1),
+        deaths=_count(fields.get(b"deaths"), 0),
+        token=to_text(fields[b"token"]),
+        stream=to_text(fields.get(b"stream", b"")),
     )
+
+
+def _count(text: bytes | None, default: int) -> int:
+    return int(text) if text and text.isdigit() and len(text) < _COUNT_DIGITS else default

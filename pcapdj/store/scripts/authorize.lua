@@ -13,6 +13,7 @@ end
 if current[2] ~= 'asked' then
     return {1}
 end
+redis.call('LLEN', KEYS[3])  -- fails where another program has put something else: before anything is consumed
 local form = redis.call('TYPE', KEYS[2]).ok
 if form == 'set' then
     if redis.call('SREM', KEYS[2], current[3]) == 0 then

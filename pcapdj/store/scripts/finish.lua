@@ -17,6 +17,11 @@ local current = redis.call('HMGET', KEYS[1], 'token', 'name')
 if current[1] ~= ARGV[1] then
     return 0
 end
+-- Each of these fails where another program has put something else: before anything is moved.
+redis.call('LLEN', KEYS[2])
+redis.call('LLEN', KEYS[3])
+redis.call('HLEN', KEYS[4])
+redis.call('XLEN', KEYS[5])
 -- DEL comes first: when memory is full Redis allows it, and then lets the script go on.
 redis.call('DEL', KEYS[1])
 redis.call('LREM', KEYS[3], 1, current[2])

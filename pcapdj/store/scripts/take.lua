@@ -26,6 +26,8 @@ if redis.call('HEXISTS', KEYS[2], 'name') == 0 then
     end
     redis.call('HSET', KEYS[2], 'name', name, 'state', 'asked', 'attempt', '1', 'deaths', '0', 'token', ARGV[2])
     redis.call('DEL', KEYS[4])
+elseif redis.call('HEXISTS', KEYS[2], 'token') == 0 then
+    redis.call('HSET', KEYS[2], 'state', 'asked', 'token', ARGV[2])  -- a name that somebody else put there
 end
 local fields = redis.call('HGETALL', KEYS[2])
 table.insert(fields, 1, 'taken')
