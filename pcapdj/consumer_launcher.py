@@ -3,9 +3,9 @@
 A stream is one analyzer process from its first byte to its end (`stream.life`). It starts when the dispatcher
 asks (OPEN) and ends when the dispatcher says so (END), when the analyzer goes, or with this process.
 
-It owns the launcher socket and its lock, the pipe, the log folders, and the analyzer's process group. It
-reads no Redis key and writes one, PCAPDJ_CONSUMER, from a thread (`store.consumer`): Redis may be away for as
-long as it likes.
+It owns the launcher socket and the pipe with their locks, the log folders, and the analyzer's process group.
+It reads no Redis key and writes one, PCAPDJ_CONSUMER, from a thread (`store.consumer`): Redis may be away for
+as long as it likes.
 
     idle      no stream                              OPEN -> starting
     starting  the analyzer has not opened the pipe   opened -> reading, exit -> failing
@@ -97,7 +97,7 @@ def work(settings: Settings, store: Store) -> None:
     """Be the launcher of this socket until stopped.
 
     Raises:
-        AlreadyRunning: another launcher has this socket.
+        AlreadyRunning: another launcher has this socket or this pipe.
         CannotCreate: pipe, socket or log folder cannot be made, or are not ours.
     """
     check_socket_path(settings.socket)
@@ -115,6 +115,7 @@ def work(settings: Settings, store: Store) -> None:
 def _launcher(settings: Settings, store: Store, stack: ExitStack) -> ConsumerLauncher:
     """Return the launcher with everything it needs; the stack takes it apart again."""
     fifo = Fifo(settings.pipe)
+    stack.callback(Lock(settings.pipe.with_name(f".{settings.pipe.name}.launcher.lock"), "launcher").close)
     make_log_root(settings.log_root)
     actions = dict.fromkeys((signal.SIGCHLD, *_UNUSED), _nothing)
     signals = stack.enter_context(handled({**actions, signal.SIGHUP: lambda: launcher.hang_up()}))  # noqa: PLW0108 - not there yet

@@ -137,6 +137,17 @@ def test_a_second_launcher_names_the_first(rig: Rig) -> None:
     assert first.poll() is None
 
 
+def test_a_pipe_has_one_launcher(rig: Rig) -> None:
+    """Another socket does not make it another pipe."""
+    first = rig.start_python(COPY)
+    rig.socket = rig.folder / "other" / "launcher.sock"
+
+    second = rig.start_python(COPY)
+
+    assert second.wait(20) == ExitCode.BUSY
+    assert f"Another launcher (pid {first.pid})" in rig.said()
+
+
 def test_a_capture_file_at_the_pipes_path_is_left_alone(rig: Rig) -> None:
     """Exit 73, and not a byte of the file has changed."""
     rig.socket.parent.mkdir(mode=0o700)
