@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -48,11 +47,8 @@ class Store:
     def __init__(
         self, url: str, keys: Keys, *, timeout_s: float = ROLE_TIMEOUT_S, password: str | None = None
     ) -> None:
-        if urlsplit(url).scheme not in _SCHEMES:
-            raise ConfigError(
-                f"The Redis URL {shown_url(url)!r} is not understood.",
-                hint="Write redis://HOST:PORT/DB, rediss://.. or unix:///PATH.",
-            )
+        if url.partition("://")[0] not in _SCHEMES:
+            raise _not_understood(url)
         self.keys = keys
         self.url = url
         options: dict[str, Any] = {"password": password} if password else {}
@@ -68,7 +64,7 @@ class Store:
                 **options,
             )
         except (ValueError, TypeError) as exc:
-            raise ConfigError(f"The Redis URL {shown_url(url)!r} is not understood: {exc}.") from exc
+            raise _not_understood(url) from exc  # what it says may hold a part of the password
         self._scripts: dict[str, redis.commands.core.Script] = {}
 
     def another(self, *, timeout_s: float = ROLE_TIMEOUT_S) -> "Store":
@@ -130,18 +126,32 @@ class Store:
         return PcapdjError(f"{where} answered: {first_words(why)}.", hint=hint)
 
 
+def _not_understood(url: str) -> ConfigError:
+    return ConfigError(
+        f"The Redis URL {shown_url(url)!r} is not understood.",
+        hint="Write redis://HOST:PORT/DB, rediss://.. or unix:///PATH; a password with %XX for / ? # and @.",
+    )
+
+
 def first_words(text: str) -> str:
     """Return the start of a server's message, on one line and short enough for ours."""
     return " ".join(text.split())[:160].rstrip(".")
 
 
 def shown_url(url: str) -> str:
-    """Return the URL without its password: what messages may show."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = "&".join(part for part in parts.query.split("&") if part and not part.startswith("password="))
-    shown = f"{parts.scheme}://{host}{parts.path}"
-    return f"{shown}?{query}" if query else shown
+    """Return the URL without its password: what messages may show.
+
+    Everything up to the last @ goes, since a password may hold what should have been encoded; but not where
+    the URL has no place for one.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url.rpartition("@")[2]
+    if not rest.startswith("/"):
+        rest = rest.rpartition("@")[2]
+    place, _, query = rest.partition("?")
+    kept = "&".join(part for part in query.split("&") if part and not part.lower().startswith("password="))
+    return f"{scheme}://{place}?{kept}" if kept else f"{scheme}://{place}"
 
 
 def default_url(folder: Path) -> str:

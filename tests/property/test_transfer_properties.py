@@ -168,7 +168,7 @@ class Lane(RuleBasedStateMachine):
 def test_every_name_is_in_exactly_one_place(store: Store) -> None:
     """Through takes, grants, ends, crashes, repetitions and requeueing in any order."""
     few = settings(
-        max_examples=100,
+        max_examples=60,
         stateful_step_count=40,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
