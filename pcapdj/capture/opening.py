@@ -25,6 +25,8 @@ __all__ = [
     "open_capture",
 ]
 
+_BEGINNING_BYTES = 1 << 14  # holds the first packet of nearly every file
+
 
 def open_capture(name: bytes, *, root: bytes | None = None, refuse_written: bool = True) -> Capture:
     """Open a capture file and identify it.
@@ -52,10 +54,30 @@ def identify_file(name: bytes) -> str:
 
 def first_packet_time_ns(capture: Capture) -> int | None:
     """Return the first packet's timestamp in ns since 1970; None if there is no good packet."""
-    if capture.native is None:
+    beginning = _beginning(capture)
+    time_ns = _first_time_ns(beginning) if beginning is not None else None
+    return _first_time_ns(capture) if time_ns is None else time_ns
+
+
+def _beginning(capture: Capture) -> Reading | None:
+    """Return a reading of the file's first 16 KiB alone; None where that is no shorter or makes no sense."""
+    if capture.identity.size_bytes <= _BEGINNING_BYTES:
         return None
     try:
-        return next((piece.totals.first_ts_ns for piece in capture.pieces(capture.native)), None)
+        first = read_at(capture.fd, IDENTIFY_BYTES, 0)
+        found = identify(first)
+        if found.kind is Kind.COMPRESSED:  # opening has unpacked a window of it already
+            return None
+        return _reading(found, FileSource(capture.fd, _BEGINNING_BYTES), first, on_disk=False)
+    except CaptureError:
+        return None
+
+
+def _first_time_ns(records: Capture | Reading) -> int | None:
+    if records.native is None:
+        return None
+    try:
+        return next((piece.totals.first_ts_ns for piece in records.pieces(records.native)), None)
     except CaptureError:
         return None
 

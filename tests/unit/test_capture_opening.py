@@ -13,6 +13,7 @@ from capture_files import (
     RAW_IP,
     Record,
     as_read,
+    block,
     classic,
     delivered,
     enhanced,
@@ -248,6 +249,18 @@ def test_the_first_packets_time_is_known_without_reading_all(write: Write) -> No
     for nothing in (file_header(), section(), file_header() + b"\xff" * 40):
         with open_capture(write(nothing)) as capture:
             assert first_packet_time_ns(capture) is None
+
+
+@pytest.mark.parametrize("padding", [0, 1 << 14, 1 << 20], ids=["at once", "far", "in the next window"])
+def test_the_first_packets_time_is_known_however_far_it_stands(write: Write, padding: int) -> None:
+    """A long way to the first packet's end is gone in full."""
+    records = classic([Record(7, 8, b"x" * min(padding, 200_000)), *[Record(9, 9)] * 2000])
+    unknown_block = block(0xBAD, b"x" * padding)
+    blocks = section() + interface() + unknown_block + enhanced(7_000_008) + enhanced(9_000_000) * 2000
+
+    for content in (records, blocks):
+        with open_capture(write(content)) as capture:
+            assert first_packet_time_ns(capture) == 7_000_008_000
 
 
 def test_a_file_that_changes_is_noticed(write: Write) -> None:
