@@ -15,7 +15,7 @@ from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.names import quoted
-from pcapdj.store.embedded import SOCKET_PATH_LIMIT_BYTES
+from pcapdj.runtime.sockets import SOCKET_PATH_LIMIT_BYTES
 
 CONF: Final = "supervisord.conf"
 OPEN_FOLDERS: Final = ("inbox", "out")

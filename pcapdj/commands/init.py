@@ -38,17 +38,21 @@ def init(
         raise ConfigError(f"There is no preset {quoted(chosen)}.", hint=f"Known are {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)
     lay_out(folder, configuration(interpreter=interpreter, preset=chosen), force=force)
-    for line in _next_steps(folder.absolute(), chosen, interpreter.parent):
+    for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_asked=bool(preset)):
         typer.echo(line)
 
 
-def _next_steps(folder: Path, preset: str, programs: Path) -> list[str]:
+def _next_steps(folder: Path, preset: str, programs: Path, *, is_asked: bool) -> list[str]:
     """Return what to tell the operator; commands can be pasted into a shell."""
     supervisord, supervisorctl, pcapdj = (
         shlex.quote(str(programs / name)) if (programs / name).exists() else name
         for name in ("supervisord", "supervisorctl", "pcapdj")
     )
-    why = " (our own small one; suricata-extract needs Suricata)" if preset == "summary" else ""
+    why = (
+        ""
+        if preset != "summary"
+        else f" (our own small one{'' if is_asked else '; Suricata is not installed'})"
+    )
     lines = [
         f"{folder} is laid out; its analyzer preset is {preset}{why}. Next:",
         f"  cd {shlex.quote(str(folder))}",

@@ -17,8 +17,8 @@ from pcapdj import __version__
 from pcapdj.console.status_lines import Line, Tone
 from pcapdj.runtime.amounts import human_size
 from pcapdj.runtime.names import printable
+from pcapdj.runtime.sockets import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.service import CONF, longest_socket_bytes
-from pcapdj.store.embedded import SOCKET_PATH_LIMIT_BYTES
 
 # program -> the option that makes it tell its version
 ANALYZERS: Final = {

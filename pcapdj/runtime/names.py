@@ -5,7 +5,6 @@ hold newlines, terminal escapes or bytes that are no UTF-8. Inside pcapdj it sta
 """
 
 import os
-import unicodedata
 
 NAME_LIMIT_BYTES = 4095
 SHOWN_LIMIT = 300  # characters of a name in a log line: enough to recognise it, too few to flood
@@ -14,8 +13,9 @@ SHOWN_LIMIT = 300  # characters of a name in a log line: enough to recognise it,
 def printable(name: bytes | str) -> str:
     """Return the name on one line, every character that could act on a terminal escaped.
 
-    Control, format (U+202E turns text around), surrogate, private and unassigned characters become backslash
-    escapes, and so do backslash and quote; a name longer than `SHOWN_LIMIT` ends in an ellipsis.
+    Control, format (U+202E turns text around), surrogate, private and unassigned characters and blanks other
+    than the space become backslash escapes, and so do backslash and quote; a name longer than `SHOWN_LIMIT`
+    ends in an ellipsis.
     """
     text = os.fsdecode(name) if isinstance(name, bytes) else name
     shown = "".join(_shown(char) for char in text[: SHOWN_LIMIT + 1])
@@ -42,6 +42,4 @@ def _shown(char: str) -> str:
         return "\\" + char
     if "\udc80" <= char <= "\udcff":  # a byte that is no UTF-8 (PEP 383)
         return f"\\x{ord(char) - 0xDC00:02x}"
-    if unicodedata.category(char).startswith(("C", "Zl", "Zp")):
-        return char.encode("unicode_escape").decode("ascii")
-    return char
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")

@@ -16,12 +16,12 @@ import typer
 
 from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
+from pcapdj.runtime.errors import ConfigError, Unavailable
 from pcapdj.runtime.lifeline import die_with_supervisord
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.names import quoted
+from pcapdj.runtime.sockets import check_socket_path
 
-SOCKET_PATH_LIMIT_BYTES = 107  # sun_path of unix(7) less its NUL
 _WRITTEN_BY = "written-by"
 
 app = new_app()
@@ -53,21 +53,6 @@ def arguments(data: Path, socket: Path) -> list[str]:
         *("--dir", str(data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         *("--maxmemory-policy", "noeviction", "--loglevel", "notice", "--daemonize", "no"),
     ]
-
-
-def check_socket_path(socket: Path) -> None:
-    """Refuse a socket path that the kernel cannot take.
-
-    Raises:
-        CannotCreate: it is longer than 107 bytes.
-    """
-    length = len(os.fsencode(socket))
-    if length > SOCKET_PATH_LIMIT_BYTES:
-        raise CannotCreate(
-            f"The socket path {quoted(str(socket))} has {length} bytes; unix sockets take"
-            f" {SOCKET_PATH_LIMIT_BYTES}.",
-            hint="Use a folder with a shorter path.",
-        )
 
 
 def version_of(server: Path) -> str:
