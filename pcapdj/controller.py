@@ -55,7 +55,7 @@ BUSY_S: Final = (
 )
 IDLE_S: Final = 5.0  # between measurements otherwise
 FRESH_S: Final = 0.25  # how old a measurement may be to grant on
-RETRY_S: Final = 0.05  # until AUTH, occupied by another dispatcher's file, is looked at again
+RETRY_S: Final = 0.25  # until an occupied AUTH is looked at again; ours ring when they consume, others do not
 HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 SLACK_S: Final = 0.02  # a timer may fire that much early without skipping a period
 

@@ -122,7 +122,7 @@ class Transfer:
 
     def authorize(self, taken: Taken) -> tuple[Answer, bytes | None]:
         """Consume the file's authorization if it is there; the second value is another name AUTH holds."""
-        keys = [self._current, self._keys.auth, self._keys.next]
+        keys = [self._current, self._keys.auth, self._keys.next, self._keys.bell]
         code, *held = self._store.run("authorize", keys, [taken.token])
         answer = {1: Answer.GRANTED, 0: Answer.NOT_YET, -1: Answer.NOT_OURS}[code]
         return answer, held[0] if held else None

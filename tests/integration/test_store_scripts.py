@@ -302,6 +302,26 @@ def test_a_grant_waits_while_the_string_holds_a_name_still_asked_for(store: Stor
     assert grants.grant(b"/in/2.pcap") is Granted.YES
 
 
+@pytest.mark.parametrize(("asked_for_too", "rings"), [(b"/in/2.pcap", [b"consumed"]), (b"", [])])
+def test_consuming_the_string_rings_for_the_next_one(
+    store: Store, transfer: Transfer, taken: Taken, asked_for_too: bytes, rings: list[bytes]
+) -> None:
+    """The controller need not poll an occupied AUTH; where nobody else asks, nobody is woken."""
+    transfer.announce(taken)
+    Grants(store).grant(taken.name)
+    if asked_for_too:
+        store.redis.rpush(store.keys.next, asked_for_too)
+    with store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
+        channel.subscribe(store.keys.bell)
+        channel.get_message(timeout=5)
+
+        assert transfer.authorize(taken)[0] is Answer.GRANTED
+        store.ring("that is all")
+
+        heard = iter(lambda: channel.get_message(timeout=5)["data"], b"that is all")
+        assert list(heard) == rings
+
+
 def test_a_leftover_authorization_is_replaced(store: Store, transfer: Transfer, taken: Taken) -> None:
     """Nobody asks for that name any more."""
     transfer.enlist()

@@ -3,6 +3,7 @@
 -- KEYS 1 CURRENT:id   hash           the file taken
 --      2 AUTH         string or set  the authorization
 --      3 NEXT         list           the files asked for: a leftover announcement is dropped
+--      4 BELL         channel        wakes the controller: AUTH, a string, is free for the next file asked for
 -- ARGV 1 token        of the taking
 -- Returns {1} authorized (now or before) | {0} not yet | {0, name} AUTH holds another name | {-1} not taken
 
@@ -30,4 +31,7 @@ else
 end
 redis.call('LREM', KEYS[3], 1, current[3])
 redis.call('HSET', KEYS[1], 'state', 'authorized')
+if form == 'string' and redis.call('LLEN', KEYS[3]) > 0 then
+    redis.call('PUBLISH', KEYS[4], 'consumed')
+end
 return {1}
