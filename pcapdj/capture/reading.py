@@ -144,15 +144,20 @@ class Capture:
             return f"changed while it was read: {self.identity.size_bytes} bytes became {now.size_bytes}"
         return None if now == self.identity else "changed while it was read"
 
-    def missing_to_record_end(self, start: int, delivered_bytes: int) -> int:
+    def missing_to_record_end(self, start: int, delivered_bytes: int) -> int | None:
         """Return how many zeros complete the record that a dead process stopped in.
 
-        For a successor that has no `Piece` for this place, because the file shrank meanwhile. A header that
-        cannot be read any more counts as zeros.
+        For a successor that has no `Piece` for this place, because the file shrank meanwhile.
 
         Args:
             start: offset of a record of a spliced file at or before that place, at most a few MiB before it.
             delivered_bytes: how many bytes from `start` on are in the stream.
+
+        Returns:
+            None if the file has lost the record's header, too: nobody can tell.
         """
         window = read_at(self.fd, delivered_bytes + RECORD_HEADER_BYTES + MAX_CAPTURED_BYTES, start)
-        return missing_to_record_end(window, delivered_bytes)
+        try:
+            return missing_to_record_end(window, delivered_bytes)
+        except LookupError:
+            return None

@@ -140,9 +140,14 @@ def missing_to_record_end(window: Bytes, delivered_bytes: int) -> int:
 
     Returns:
         0 if the stream stands between two records.
+
+    Raises:
+        LookupError: a header that was delivered is not in the window: nobody can tell.
     """
     position = 0
     while position < delivered_bytes:
+        if len(window) < min(position + RECORD_HEADER_BYTES, delivered_bytes):
+            raise LookupError(f"the record header at {position} is gone")
         header = bytes(window[position : min(position + RECORD_HEADER_BYTES, delivered_bytes)])
         (captured,) = struct.unpack_from("<8xI", header.ljust(RECORD_HEADER_BYTES, b"\0"))
         position += RECORD_HEADER_BYTES + min(captured, MAX_CAPTURED_BYTES)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, ReaderGone
 from pcapdj.stream.pipe import Pipe, SourceEnded
 
 Note = Mapping[str, Any]
@@ -115,23 +115,29 @@ class Feed:
             self._pipe.splice(self._source, piece.missing_to_record_end(delivered))
         return True
 
-    def complete_torn(self, first_offset: int, missing: Callable[[int, int], int]) -> None:
+    def complete_torn(self, first_offset: int, missing: Callable[[int, int], int | None]) -> None:
         """Complete with zeros a record that a predecessor began and that the file does not hold any more.
 
         Args:
             first_offset: where the file's first record is.
             missing: how many bytes complete the record, given a record's offset and the bytes sent from
-                there on.
+                there on; None if nobody can tell.
 
         Raises:
+            ReaderGone: nobody can tell how the record in the pipe goes on; better no stream than an invented
+                packet.
             As `Pipe.splice`.
         """
         if not self._is_kept or self._is_padded:
             return
         start = first_offset if self._end_offset is None else self._end_offset
         sent = os.lseek(self._source, 0, os.SEEK_CUR) - start
-        if sent > 0:
-            self._pad(self._delivered_batch + 1, missing(start, sent))
+        if sent <= 0:
+            return
+        missing_bytes = missing(start, sent)
+        if missing_bytes is None:
+            raise ReaderGone("The file lost the beginning of the record in the pipe; the stream is given up.")
+        self._pad(self._delivered_batch + 1, missing_bytes)
 
     def truncation(self) -> CaptureError | None:
         """Return the error if the file ended before its records did."""
