@@ -42,5 +42,5 @@ def gate(
     if override is None:
         typer.echo(printable(operate.read_control(store).get(operate.GATE_FIELD, Override.AUTO)))
         return
-    operate.set_control(store, {operate.GATE_FIELD: override})
+    operate.change_control(store, {operate.GATE_FIELD: override})
     typer.echo(_SAID[override])

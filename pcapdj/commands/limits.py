@@ -11,12 +11,15 @@ from typing import Annotated
 import typer
 
 from pcapdj.disk.limits import DEFAULTS, parse_limits
+from pcapdj.disk.live import FORCE_FIELD, FORCED, is_forced
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import printable, quoted
 from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+
+_MIN_FREE = "min-free"  # what --force is about
 
 app = new_app()
 
@@ -72,16 +75,17 @@ def assignments(words: Sequence[str]) -> dict[str, str]:
 
 
 def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
-    live = {name: text for name, text in operate.read_control(store).items() if name in DEFAULTS}
-    parse_limits({**live, **changes}, force=force)
-    operate.set_control(store, changes)
-    if force:
-        typer.echo("A min-free of 50 % and more is taken by a controller that was started with --force, too.")
+    control = operate.read_control(store)
+    live = {name: text for name, text in control.items() if name in DEFAULTS}
+    is_unforced = not force and _MIN_FREE in changes
+    parse_limits({**live, **changes}, force=force or (is_forced(control) and not is_unforced))
+    marks = {FORCE_FIELD: FORCED} if force else {}
+    operate.change_control(store, {**changes, **marks}, [FORCE_FIELD] if is_unforced else [])
 
 
 def _unset(store: Store, names: Sequence[str]) -> None:
     _check_names(names)
-    operate.unset_control(store, names)
+    operate.change_control(store, {}, [*names, FORCE_FIELD] if _MIN_FREE in names else names)
 
 
 def _check_names(names: Sequence[str] | Mapping[str, str]) -> None:
@@ -96,3 +100,5 @@ def _show(control: Mapping[str, str]) -> None:
     for name in DEFAULTS:
         shown = printable(control[name]) if name in control else "(as the controller was started)"
         typer.echo(f"{name:<22}{shown}")
+    if FORCE_FIELD in control:
+        typer.echo(f"{FORCE_FIELD:<22}{printable(control[FORCE_FIELD])}")

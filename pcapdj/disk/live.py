@@ -2,6 +2,9 @@
 
 All live fields are taken or refused together. Two limits that belong together may thus be set one after the
 other: the first, out of order for a moment, is refused and said; with the second both come into force.
+
+The field `force` stands for the operator's own --force: as long as it is there, a live min-free of 50 % and
+more is taken, whatever the controller was started with.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,6 +15,14 @@ from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import quoted
 
 OVERRIDE_FIELD = "gate"
+FORCE_FIELD = "force"
+FORCED = "yes"
+_NO_LIMITS = (OVERRIDE_FIELD, FORCE_FIELD)
+
+
+def is_forced(fields: Mapping[str, str]) -> bool:
+    """Report whether the operator has forced the live limits."""
+    return fields.get(FORCE_FIELD) == FORCED
 
 
 class LiveLimits:
@@ -53,9 +64,9 @@ class LiveLimits:
         return True
 
     def _lay_limits(self, fields: Mapping[str, str], check: Callable[[Limits], None]) -> str:
-        typed = {name: text for name, text in fields.items() if name != OVERRIDE_FIELD and text}
+        typed = {name: text for name, text in fields.items() if name not in _NO_LIMITS and text}
         try:
-            limits = parse_limits({**self._flags, **typed}, force=self._force)
+            limits = parse_limits({**self._flags, **typed}, force=self._force or is_forced(fields))
             check(limits)
         except ConfigError as exc:
             return f"{exc} The limits stay as they were."

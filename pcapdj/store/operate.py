@@ -5,7 +5,7 @@ running, since the keys hold what is wanted until a role looks.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal
 
 from pcapdj.runtime.names import to_text
@@ -28,18 +28,16 @@ def read_control(store: Store) -> dict[str, str]:
     return {to_text(as_bytes(name)): to_text(as_bytes(value)) for name, value in fields.items()}
 
 
-def set_control(store: Store, values: Mapping[str, str]) -> None:
-    """Write live limits or the gate's override."""
+def change_control(store: Store, values: Mapping[str, str], removed: Collection[str] = ()) -> None:
+    """Write live limits or the gate's override and remove others, at once."""
     pairs = dict[Any, Any]({name: as_bytes(text) for name, text in values.items()})
-    store.call(lambda client: client.hset(store.keys.control, mapping=pairs))
+    with store.redis.pipeline(transaction=True) as batch:
+        if pairs:
+            batch.hset(store.keys.control, mapping=pairs)
+        if removed:
+            batch.hdel(store.keys.control, *removed)
+        store.call(lambda _: batch.execute())
     store.ring("control")
-
-
-def unset_control(store: Store, names: Sequence[str]) -> int:
-    """Remove live limits, so that the controller's own options hold again; return how many were set."""
-    removed = store.call(lambda client: client.hdel(store.keys.control, *names))
-    store.ring("control")
-    return int(removed)
 
 
 def suspend(store: Store) -> None:

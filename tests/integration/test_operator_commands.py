@@ -219,10 +219,27 @@ def test_a_new_limit_is_checked_against_the_live_ones(run: Run) -> None:
 
 
 def test_force_takes_a_large_min_free(run: Run, store: Store) -> None:
-    """Who really means 60 % free says so."""
-    assert run(limits.app, "set", "min-free=60%", "--force")[0] == ExitCode.OK
+    """Who really means 60 % free says so, and the controller sees that he did; other limits leave it."""
+    code, out, _ = run(limits.app, "set", "min-free=60%", "--force")
+    assert code == ExitCode.OK
+    assert out.splitlines()[-1].split() == ["force", "yes"]
 
-    assert store.redis.hget(store.keys.control, "min-free") == b"60%"
+    assert run(limits.app, "set", "resume-free=80%")[0] == ExitCode.OK
+
+    assert store.redis.hgetall(store.keys.control) == {
+        b"min-free": b"60%", b"force": b"yes", b"resume-free": b"80%"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [["set", "min-free=8%"], ["unset", "min-free"]])
+def test_the_force_goes_with_its_min_free(run: Run, store: Store, words: list[str]) -> None:
+    """A later mistake is a mistake again."""
+    run(limits.app, "set", "min-free=60%", "--force")
+
+    assert run(limits.app, *words)[0] == ExitCode.OK
+
+    assert not store.redis.hexists(store.keys.control, "force")
+    assert run(limits.app, "set", "min-free=98%")[0] == ExitCode.USAGE
 
 
 def test_every_change_rings_the_bell(run: Run, store: Store) -> None:

@@ -56,6 +56,28 @@ def test_a_bad_live_value_is_refused_and_the_old_one_kept(text: str) -> None:
     assert len(live.refused) < 300
 
 
+def test_the_operators_force_takes_a_large_min_free_as_long_as_it_stands() -> None:
+    """It need not be the controller's; without it the same value is refused."""
+    live = LiveLimits({"min-free": "5%"})
+
+    live.lay({"min-free": "60%", "force": "yes"}, fits)
+    assert percent(live) == 60
+    assert not live.refused
+    live.lay({"min-free": "70%"}, fits)
+
+    assert percent(live) == 60
+    assert "--force" in live.refused
+
+
+def test_a_force_of_another_word_forces_nothing() -> None:
+    """Only what the command writes counts."""
+    live = LiveLimits({})
+
+    live.lay({"min-free": "60%", "force": "no"}, fits)
+
+    assert live.refused
+
+
 def test_a_limit_that_does_not_fit_the_mounts_is_refused() -> None:
     """The mounts' objection is the reason."""
     live = LiveLimits({})
