@@ -152,7 +152,7 @@ class Controller:
         """Publish the decision; a transition is logged, and rings the bell."""
         is_transition = decision.state is not self._state
         since_s = time.time() if is_transition or not self._since_s else self._since_s
-        fields = fields_of(decision, self._guard.gate, self._guard.readings(), self._guard.refused)
+        fields = fields_of(decision, self._guard.gate, self._guard.readings(), self._guard.verdict)
         fields |= {"since_s": since_s, "heartbeat_s": time.time()}
         news = f"gate {decision.state.word}" if is_transition else ""
         suspended = decision.state is State.SUSPENDED

@@ -1,25 +1,32 @@
 """`pcapdj limits`: the disk limits, changed while the controller runs.
 
-What is set here (PCAPDJ_CONTROL) beats the controller's options until it is unset. It is checked by the
-controller's own rules before it is written, and again by the controller, which knows the disks.
+What is set here (PCAPDJ_CONTROL) beats the controller's options until it is unset. What makes no sense by
+itself is refused before it is written. Whether it fits the controller's options and disks only the controller
+knows: if one is alive its verdict is waited for, and what it refuses is taken back.
 """
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from pcapdj.disk.limits import DEFAULTS, parse_limits
-from pcapdj.disk.live import FORCE_FIELD, FORCED, is_forced
+from pcapdj.disk.limits import DEFAULTS, check_alone
+from pcapdj.disk.live import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, spelled
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import printable, quoted
 from pcapdj.store import operate
+from pcapdj.store.board import STALE_AFTER_S
 from pcapdj.store.client import Store
+from pcapdj.store.grants import Grants
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
 _MIN_FREE = "min-free"  # what --force is about
+_VERDICT_S = 2.0  # the controller answers the bell within milliseconds, and looks by itself every second
+_LOOK_S = 0.02
 
 app = new_app()
 
@@ -78,14 +85,55 @@ def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
     control = operate.read_control(store)
     live = {name: text for name, text in control.items() if name in DEFAULTS}
     is_unforced = not force and _MIN_FREE in changes
-    parse_limits({**live, **changes}, force=force or (is_forced(control) and not is_unforced))
+    check_alone({**live, **changes}, force=force or (is_forced(control) and not is_unforced))
     marks = {FORCE_FIELD: FORCED} if force else {}
-    operate.change_control(store, {**changes, **marks}, [FORCE_FIELD] if is_unforced else [])
+    _change(store, {**changes, **marks}, [FORCE_FIELD] if is_unforced else [])
 
 
 def _unset(store: Store, names: Sequence[str]) -> None:
     _check_names(names)
-    operate.change_control(store, {}, [*names, FORCE_FIELD] if _MIN_FREE in names else names)
+    _change(store, {}, [*names, FORCE_FIELD] if _MIN_FREE in names else names)
+
+
+def _change(store: Store, values: Mapping[str, str], removed: Sequence[str]) -> None:
+    """Write and remove live limits; put them back as they were if a controller refuses what is there now.
+
+    Raises:
+        ConfigError: it does; the sentence is the controller's.
+    """
+    before = operate.read_control(store)
+    operate.change_control(store, values, removed)
+    if objection := _objection(store):
+        kept = {name: before[name] for name in LIMIT_FIELDS if name in before}
+        operate.change_control(store, kept, [name for name in LIMIT_FIELDS if name not in before])
+        raise ConfigError(objection)
+
+
+def _objection(store: Store) -> str:
+    """Return why the controller refuses the live limits; empty if it takes them, or none says anything."""
+    wanted, desk = spelled(operate.read_control(store)), Grants(store)
+    deadline_s = time.monotonic() + _VERDICT_S
+    while time.monotonic() < deadline_s:
+        gate = desk.published()
+        if not _is_fresh(gate):
+            _note("No controller is running; the next one takes it if it fits its options.")
+            return ""
+        if gate.get("live") == wanted:
+            return gate["refused"] if KEPT in gate.get("refused", "") else ""
+        time.sleep(_LOOK_S)
+    _note("The controller has not answered yet: see 'pcapdj status'.")
+    return ""
+
+
+def _is_fresh(gate: Mapping[str, str]) -> bool:
+    try:
+        return abs(time.time() - float(gate.get("heartbeat_s", math.inf))) < STALE_AFTER_S
+    except ValueError:
+        return False
+
+
+def _note(sentence: str) -> None:
+    typer.echo(sentence, err=True)
 
 
 def _check_names(names: Sequence[str] | Mapping[str, str]) -> None:

@@ -59,6 +59,11 @@ class Guard:
         """Why live fields were refused; empty if none were."""
         return self._live.refused
 
+    @property
+    def verdict(self) -> Mapping[str, str]:
+        """What is published of the live fields."""
+        return self._live.verdict
+
     def lay(self, fields: Mapping[str, str]) -> bool:
         """Lay the live fields over the options; report whether they differ from those seen before."""
         return self._live.lay(fields, lambda limits: check_order(self.measured, limits))

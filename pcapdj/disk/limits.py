@@ -8,7 +8,7 @@ to it instead, so that nobody has to set three numbers to change one. A path wit
 its resume and suspend limits from that, since --resume-free and --suspend-free speak of --min-free.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,7 +28,7 @@ _OFF = Amount(size_bytes=0)
 _PROBE = 1 << 50  # a whole large enough for small shares not to round to 0
 _HALF_PERCENT = 50.0  # a min-free from here on is nearly always meant as *used*
 _LONGEST_RESUME_AFTER_S = 86_400.0
-_LONGEST_TEXT = 64  # characters; a longer one is no number and would flood the message
+LONGEST_TEXT = 64  # characters; a longer one is no number and would flood the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +143,27 @@ def parse_limits(texts: Mapping[str, str], *, force: bool = False) -> Limits:
     Raises:
         ConfigError: a name is unknown, a text makes no sense, or the order is wrong whatever the mount.
     """
+    limits = _typed(texts, force=force)
+    _check_alike(limits, DEFAULTS)
+    return limits
+
+
+def check_alone(texts: Mapping[str, str], *, force: bool = False) -> None:
+    """Refuse texts that make no sense whatever stands beside them: each by itself, and their own order.
+
+    Raises:
+        ConfigError: as `parse_limits`, but no default is compared with.
+    """
+    _check_alike(_typed(texts, force=force), [name for name, text in texts.items() if text.strip()])
+
+
+def _typed(texts: Mapping[str, str], *, force: bool) -> Limits:
     if unknown := sorted(set(texts) - set(DEFAULTS)):
         raise ConfigError(
             f"There is no limit {quoted(unknown[0])}.", hint=f"There are {', '.join(DEFAULTS)}."
         )
     typed = {name: texts.get(name, "").strip() or default for name, default in DEFAULTS.items()}
-    limits = Limits(
+    return Limits(
         min_free=_min_free(typed["min-free"], "min-free", force=force),
         resume_free=_amount(typed, "resume-free") if typed["resume-free"] else None,
         resume_after_s=_resume_after(typed["resume-after"]),
@@ -156,8 +171,6 @@ def parse_limits(texts: Mapping[str, str], *, force: bool = False) -> Limits:
         min_free_inodes=_amount(typed, "min-free-inodes"),
         min_available_memory=_amount(typed, "min-available-memory"),
     )
-    _check_alike(limits)
-    return limits
 
 
 def _min_free(text: str, what: str, *, force: bool) -> Amount:
@@ -183,20 +196,23 @@ def _resume_after(text: str) -> float:
 
 
 def _short(text: str, what: str) -> str:
-    if len(text) > _LONGEST_TEXT:
+    if len(text) > LONGEST_TEXT:
         raise ConfigError(f"{what}: {text[:20]!r}.. has {len(text)} characters; that is no limit.")
     return text
 
 
-def _check_alike(limits: Limits) -> None:
-    """Refuse a wrong order among limits of one unit before any mount is known."""
+def _check_alike(limits: Limits, names: Container[str]) -> None:
+    """Refuse a wrong order among these limits, as far as they have one unit, before any mount is known."""
     suspend = limits.suspend_free if limits.suspends else None
     pairs = (
         ("suspend-free", suspend, "min-free", limits.min_free),
         ("min-free", limits.min_free, "resume-free", limits.resume_free),
+        ("suspend-free", suspend, "resume-free", limits.resume_free),
     )
     for low_name, low, high_name, high in pairs:
-        if low is None or high is None or (low.percent is None) != (high.percent is None):
+        if low_name not in names or high_name not in names or low is None or high is None:
+            continue
+        if (low.percent is None) != (high.percent is None):
             continue
         if low.of(_PROBE) >= high.of(_PROBE):
             raise ConfigError(f"{low_name} ({low}) must be below {high_name} ({high}).")

@@ -7,22 +7,31 @@ The field `force` stands for the operator's own --force: as long as it is there,
 more is taken, whatever the controller was started with.
 """
 
+import json
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from pcapdj.disk.gate import Override
-from pcapdj.disk.limits import Limits, parse_limits
+from pcapdj.disk.limits import DEFAULTS, LONGEST_TEXT, Limits, parse_limits
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import quoted
 
 OVERRIDE_FIELD = "gate"
 FORCE_FIELD = "force"
 FORCED = "yes"
+KEPT = "The limits stay as they were."  # in every sentence that refuses live limits
+LIMIT_FIELDS: Final = (*DEFAULTS, FORCE_FIELD)
 _NO_LIMITS = (OVERRIDE_FIELD, FORCE_FIELD)
 
 
 def is_forced(fields: Mapping[str, str]) -> bool:
     """Report whether the operator has forced the live limits."""
     return fields.get(FORCE_FIELD) == FORCED
+
+
+def spelled(fields: Mapping[str, str]) -> str:
+    """Return the live limits among the fields spelled alike by who writes and who reads them."""
+    return json.dumps({name: fields[name][: LONGEST_TEXT + 1] for name in LIMIT_FIELDS if name in fields})
 
 
 class LiveLimits:
@@ -45,9 +54,9 @@ class LiveLimits:
         self.refused = ""
 
     @property
-    def live(self) -> dict[str, str]:
-        """The live fields as last seen, in force or refused."""
-        return dict(self._seen)
+    def verdict(self) -> dict[str, str]:
+        """Why live fields were refused, empty if none were, and which ones that is said of."""
+        return {"refused": self.refused, "live": spelled(self._seen)}
 
     def lay(self, fields: Mapping[str, str], check: Callable[[Limits], None]) -> bool:
         """Take the live fields if they make sense; report whether they differ from those seen before.
@@ -69,7 +78,7 @@ class LiveLimits:
             limits = parse_limits({**self._flags, **typed}, force=self._force or is_forced(fields))
             check(limits)
         except ConfigError as exc:
-            return f"{exc} The limits stay as they were."
+            return f"{exc} {KEPT}"
         self.in_force = limits
         return ""
 

@@ -23,12 +23,18 @@ class Published:
 
 
 def fields_of(
-    decision: Decision, gate: Gate, readings: Sequence[Reading], refused: str
+    decision: Decision, gate: Gate, readings: Sequence[Reading], verdict: Mapping[str, str]
 ) -> dict[str, str | float]:
     """Return the fields of PCAPDJ_GATE, those of time left out.
 
     `free_bytes` and `needed_bytes` are always bytes: where inodes decide they are those of the same mount's
     space, and the reason has the inodes.
+
+    Args:
+        decision: of this moment.
+        gate: whose decision it is.
+        readings: on which it decided.
+        verdict: on the live fields, as `LiveLimits.verdict`.
     """
     reading = decision.reading
     free, needed = _bytes_of(decision, readings)
@@ -38,7 +44,7 @@ def fields_of(
         "path": reading.path if reading else "",
         "free_bytes": free,
         "needed_bytes": needed,
-        "refused": refused,
+        **verdict,
         "short": json.dumps({label: state.word for label, state in gate.short().items()}),
     }
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcapdj.disk.limits import DEFAULTS, Band, Watch, parse_limits, parse_watch
+from pcapdj.disk.limits import DEFAULTS, Band, Watch, check_alone, parse_limits, parse_watch
 from pcapdj.runtime.amounts import Amount
 from pcapdj.runtime.errors import ConfigError
 
@@ -140,3 +140,28 @@ def test_a_watch_that_makes_no_sense_is_refused(text: str) -> None:
     """An empty path, and what is no limit."""
     with pytest.raises(ConfigError, match="watch"):
         parse_watch(text)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [{"resume-free": "8%"}, {"suspend-free": "12%"}, {"suspend-free": "5GiB", "resume-free": "8%"}, {}],
+)
+def test_texts_alone_are_not_compared_with_defaults(texts: dict[str, str]) -> None:
+    """The controller may have been started with other limits than the default ones."""
+    check_alone(texts)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"resume-free": "8parsecs"},
+        {"min-free": "98%"},
+        {"min-free": "9%", "resume-free": "8%"},
+        {"suspend-free": "9%", "resume-free": "8%"},
+        {"gate": "open"},
+    ],
+)
+def test_texts_that_can_never_be_right_are_refused_alone(texts: dict[str, str]) -> None:
+    """Nonsense, and what is out of order whatever min-free is."""
+    with pytest.raises(ConfigError):
+        check_alone(texts)

@@ -4,7 +4,7 @@ import pytest
 
 from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import Limits
-from pcapdj.disk.live import LiveLimits
+from pcapdj.disk.live import KEPT, LiveLimits, spelled
 from pcapdj.runtime.amounts import Amount
 from pcapdj.runtime.errors import ConfigError
 
@@ -136,3 +136,25 @@ def test_bad_options_are_refused_at_once() -> None:
     """A role does not start on nonsense."""
     with pytest.raises(ConfigError):
         LiveLimits({"min-free": "x"})
+
+
+def test_the_verdict_names_the_limits_it_is_about() -> None:
+    """Who has written limits sees whether the refusal speaks of them; the override is no part of it."""
+    live = LiveLimits({"resume-free": "20%"})
+    written = {"resume-after": "5s", "min-free": "25%", "gate": "hold"}
+
+    live.lay(written, fits)
+
+    assert live.verdict["live"] == spelled(dict(reversed(written.items())))
+    assert live.verdict["live"] != spelled({"min-free": "25%"})
+    assert KEPT in live.verdict["refused"]
+
+
+def test_a_bad_override_is_no_objection_to_the_limits() -> None:
+    """They are in force."""
+    live = LiveLimits({})
+
+    live.lay({"gate": "ajar", "min-free": "8%"}, fits)
+
+    assert live.verdict["refused"]
+    assert KEPT not in live.verdict["refused"]

@@ -19,7 +19,7 @@ def readings(free: int, inodes: int = 10_000) -> list[Reading]:
 
 def fields(gate: Gate, found: list[Reading]) -> dict[str, str]:
     """Return what Redis would give back."""
-    return {name: str(value) for name, value in fields_of(gate.decision(found), gate, found, "").items()}
+    return {name: str(value) for name, value in fields_of(gate.decision(found), gate, found, {}).items()}
 
 
 def test_a_closed_gate_survives_a_restart() -> None:

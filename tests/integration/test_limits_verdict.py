@@ -1,0 +1,103 @@
+"""`pcapdj limits` with a controller that runs: its verdict is the command's."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+from pcapdj.commands import limits
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.store.client import Store
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a runner of the command in the test's lane: exit code, stderr."""
+
+    def run_command(*arguments: str) -> tuple[int, str]:
+        options = ["--redis-url", store.url, "--lane", store.keys.lane]
+        return exit_code_of(limits.app, "pcapdj limits", [*options, *arguments]), capsys.readouterr().err
+
+    return run_command
+
+
+@pytest.fixture
+def _controller(store: Store, tmp_path: Path) -> Iterator[None]:
+    """Run a controller with a min-free of 5 % until the test is over."""
+    command = [
+        *(sys.executable, "-m", "pcapdj.controller", "--watch", str(tmp_path), "--min-free", "5%"),
+        *("--redis-url", store.url, "--lane", store.keys.lane),
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: store.redis.hexists(store.keys.gate, "heartbeat_s"), "the controller's first word")
+        yield
+        process.terminate()
+
+
+@pytest.mark.usefixtures("_controller")
+def test_a_limit_that_fits_the_controllers_options_is_taken(run: Run, store: Store) -> None:
+    """8 % is below the default min-free, and above that of this controller."""
+    assert run("set", "resume-free=8%") == (ExitCode.OK, "")
+
+    assert store.redis.hget(store.keys.gate, "refused") == b""
+    assert store.redis.hget(store.keys.gate, "live") == b'{"resume-free": "8%"}'
+
+
+@pytest.mark.usefixtures("_controller")
+def test_a_limit_that_the_controller_refuses_is_put_back(run: Run, store: Store) -> None:
+    """Its sentence, exit 2, and the live limits as they were: the one before it stays."""
+    run("set", "resume-free=8%", "resume-after=5s")
+
+    code, said = run("set", "resume-free=4%")
+
+    assert code == ExitCode.USAGE
+    assert said.startswith("pcapdj limits: min-free (5%) must be below resume-free (4%).")
+    assert store.redis.hgetall(store.keys.control) == {b"resume-free": b"8%", b"resume-after": b"5s"}
+    wait_until(lambda: store.redis.hget(store.keys.gate, "refused") == b"", "the refusal to go")
+
+
+@pytest.mark.usefixtures("_controller")
+def test_a_removal_that_the_controller_refuses_is_undone(run: Run, store: Store) -> None:
+    """What is left would be out of order with its options."""
+    assert run("set", "min-free=3%", "resume-free=4%")[0] == ExitCode.OK
+
+    assert run("unset", "min-free")[0] == ExitCode.USAGE
+
+    assert store.redis.hget(store.keys.control, "min-free") == b"3%"
+
+
+@pytest.mark.usefixtures("_controller")
+def test_the_operators_force_is_enough(run: Run, store: Store) -> None:
+    """The controller was started without."""
+    assert run("set", "min-free=60%", "--force") == (ExitCode.OK, "")
+
+    assert store.redis.hget(store.keys.gate, "refused") == b""
+
+
+def test_without_a_controller_the_limit_is_left_for_the_next_one(run: Run, store: Store) -> None:
+    """And that is said."""
+    code, said = run("set", "resume-free=4%")
+
+    assert code == ExitCode.OK
+    assert "No controller is running" in said
+    assert store.redis.hget(store.keys.control, "resume-free") == b"4%"
+
+
+def test_a_controller_that_hangs_is_not_waited_for_for_long(run: Run, store: Store) -> None:
+    """Its last heartbeat is fresh, its verdict never comes; what was written stays."""
+    store.redis.hset(store.keys.gate, mapping={"heartbeat_s": time.time(), "live": "{}", "refused": ""})
+
+    code, said = run("set", "min-free=8%")
+
+    assert code == ExitCode.OK
+    assert "not answered yet" in said
+    assert store.redis.hget(store.keys.control, "min-free") == b"8%"
