@@ -2,6 +2,7 @@
 
 import os
 
+from pcapdj.runtime import fault
 from pcapdj.stream import messages
 from pcapdj.stream.life import Life
 from pcapdj.stream.protocol import NO_SUCH_STREAM, BadMessage, Reply, Request, Word
@@ -69,6 +70,7 @@ class Words:
         self._server.reply(reply, (life.write_end, *life.keeper.descriptors()))
 
     def _put(self, life: Life | None, request: Request, descriptor: int) -> None:
+        fault.reach("launcher.put")
         if life is None:
             os.close(descriptor)
             self._server.reply(Reply(error=NO_SUCH_STREAM))
@@ -86,6 +88,7 @@ class Words:
         self._server.reply(Reply())
 
     def _end(self, life: Life | None, now_s: float) -> None:
+        fault.reach("launcher.end")
         if life is not None:
             life.end(now_s)
         self._server.reply(Reply())

@@ -31,6 +31,7 @@ from pcapdj.attention import Attention
 from pcapdj.console.statistics import RUNNING, Statistics
 from pcapdj.dispatcher_options import Settings
 from pcapdj.feeding import Feeding
+from pcapdj.runtime import fault
 from pcapdj.runtime.amounts import parse_duration
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import Stopped
@@ -147,6 +148,7 @@ class Dispatcher:
     def _idle(self) -> Step:
         if not self._settings.follow:
             self._streams.end()
+            fault.reach("done")
             self._insist(self._transfer.declare_done)
             events.info("done", "The queue is drained.", files=self._statistics.files)
             return Step.DONE

@@ -14,6 +14,7 @@ from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.totals import Totals
 from pcapdj.console.statistics import Statistics
+from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CaptureError, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.stream.feed import Feed
@@ -176,10 +177,13 @@ class Feeding:
             for number, piece in pieces:
                 self._send(feed, number, piece)
                 self._count(stream, piece)
+                fault.reach("splice.between")
         except CaptureError as exc:
             damage = exc
         feed.complete_torn(_FIRST_RECORD, capture.missing_to_record_end)
+        fault.reach("file.end")
         stream.pipe.drain()
+        fault.reach("drain.after")
         if damage := damage or feed.truncation() or _change_of(capture):
             raise damage
 

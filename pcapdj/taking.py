@@ -7,6 +7,7 @@ from pcapdj.capture.linktypes import skipped_packets
 from pcapdj.capture.opening import Capture, StillWritten, open_capture
 from pcapdj.console.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feeding import Delivered, Feeding, Passage
+from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.patience import Patience
@@ -137,6 +138,7 @@ class Taking:
         stream = self.statistics.stream if totals.packets else ""
         if not self.patience.insist(lambda: self.transfer.finish(replace(taken, stream=stream), result)):
             events.warning("file_forgotten", "Redis does not know that this file was taken.", name=taken.name)
+        fault.reach("finish.after")
         self.feeding.streams.release()
         self._count(delivered, error)
         if error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, cast
 
+from pcapdj.runtime import fault
 from pcapdj.runtime.names import NAME_LIMIT_BYTES
 from pcapdj.store.client import Store
 from pcapdj.store.transfer import as_bytes
@@ -72,7 +73,10 @@ class Grants:
         """Authorize a file that is asked for; the script wakes its dispatcher."""
         keys = self._keys
         places = [keys.next, keys.auth, keys.dispatchers, keys.bell]
-        return Granted(self._store.run("grant", places, [name, self._form, keys.current_prefix]))
+        fault.reach("grant.before")
+        granted = Granted(self._store.run("grant", places, [name, self._form, keys.current_prefix]))
+        fault.reach("grant.after")
+        return granted
 
     def drop(self, nonsense: bytes) -> None:
         """Take what can be no name off the list of what is asked for."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Protocol, TypeVar, cast
 
+from pcapdj.runtime import fault
 from pcapdj.store.client import Store
 
 _CHUNK_NAMES = 1000  # in one script: a few milliseconds of Redis's time, and within Lua's limit for RPUSH
@@ -92,9 +93,10 @@ class Intake:
         arguments: list[bytes | str] = [keys.current_prefix]
         for name, value in seen.items():
             arguments += [name, value]
-        answers = self._store.run(
-            "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.bell], arguments
-        )
+        fault.reach("enqueue.before")
+        places = [keys.in_queue, keys.dispatchers, keys.fed, keys.bell]
+        answers = self._store.run("enqueue", places, arguments)
+        fault.reach("enqueue.after")
         return [Standing(answer) for answer in answers]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Literal
 
+from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.names import to_text
 from pcapdj.store.client import Store
@@ -107,24 +108,30 @@ class Transfer:
             ended: the wish for which the stream has been ended meanwhile.
         """
         keys = [self._keys.in_queue, self._current, self._keys.finish, self._keys.state]
+        fault.reach("take.before")
         answer, *rest = self._store.run("take", keys, [self._end, self._next_token, ended])
         if answer == b"empty":
             return Nothing.EMPTY
         if answer == b"finish":
             return StreamShallEnd(rest[0].decode())
+        fault.reach("take.after")
         self._next_token = secrets.token_hex(8)
         return _taken(dict(zip(rest[::2], rest[1::2], strict=True)))
 
     def announce(self, taken: Taken) -> bool:
         """Ask for the file's authorization, unless that is asked for already; report whether it was added."""
         keys = [self._current, self._keys.next, self._keys.bell]
-        return bool(self._store.run("announce", keys, [taken.token]))
+        was_added = bool(self._store.run("announce", keys, [taken.token]))
+        fault.reach("announce.after")
+        return was_added
 
     def authorize(self, taken: Taken) -> tuple[Answer, bytes | None]:
         """Consume the file's authorization if it is there; the second value is another name AUTH holds."""
         keys = [self._current, self._keys.auth, self._keys.next, self._keys.bell]
         code, *held = self._store.run("authorize", keys, [taken.token])
         answer = {1: Answer.GRANTED, 0: Answer.NOT_YET, -1: Answer.NOT_OURS}[code]
+        if answer is Answer.GRANTED:
+            fault.reach("authorize.after")
         return answer, held[0] if held else None
 
     def mark(self, **fields: str | int) -> None:

@@ -7,6 +7,7 @@ import time
 from importlib.resources import files
 from pathlib import Path
 
+from pcapdj.runtime import fault
 from pcapdj.stream.analyzer import Analyzer, environment_for, find_program
 from pcapdj.stream.fifo import Fifo
 from pcapdj.stream.life import Life
@@ -52,10 +53,12 @@ class Launching:
         """
         program = self.program()  # looked up first: no log folder for an analyzer that is not there
         self.fifo.renew()
+        fault.reach("launcher.fifo")
         stream = secrets.token_hex(4)
         folder = new_log_folder(self.log_root, stream, time.time())
         argv = [program, *self._argv({PIPE: str(self.fifo.path), LOGDIR: str(folder)})[1:]]
         analyzer = Analyzer(argv, folder, self._environment())
+        fault.reach("launcher.spawn")
         return Life(
             stream, self.fifo, analyzer, flush_timeout_s=self.flush_timeout_s, folder=folder, now_s=now_s
         )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.names import printable
 from pcapdj.stream.analyzer import Analyzer
@@ -159,6 +160,7 @@ class Life:
         except CannotCreate as exc:  # taken away or replaced before the analyzer opened it
             self.kill(str(exc).rstrip("."))
         if self.write_end is not None:
+            fault.reach("launcher.open")
             self.stage, self.since_s = Stage.READING, now_s
 
     def _notice_deafness(self, now_s: float) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from pcapdj.runtime import fault
 from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
 from pcapdj.runtime.names import quoted
 from pcapdj.runtime.signals import Signals
@@ -159,6 +160,7 @@ class LauncherOutlet:
             ReaderGone, LauncherGone, Stopped: as `Launcher.put`.
         """
         self._launcher.put(stream, key, fd, note)
+        fault.reach("put.after")
 
     def drop(self, stream: str, key: str) -> None:
         """Let the launcher forget a source; with the stream or the launcher gone it is forgotten."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from pcapdj.runtime import fault
 from pcapdj.runtime.errors import ReaderGone
 from pcapdj.runtime.signals import HasFileno
 
@@ -109,6 +110,7 @@ class Pipe:
                 if exc.errno == errno.EIO:  # the disk gives these bytes no more than a truncated file would
                     raise SourceEnded from exc
                 raise
+            fault.reach("splice.within")
             self.moved_bytes += moved
             self.moved_at_s = time.monotonic()
             return moved
