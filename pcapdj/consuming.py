@@ -1,6 +1,7 @@
 """The launcher's loop: one stream at a time, from OPEN to the analyzer's end (see `consumer_launcher`)."""
 
 import select
+import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -153,7 +154,8 @@ class ConsumerLauncher:
             return
         self._life = life
         self._shown.folder = life.folder
-        _events.info("analyzer_started", stream=life.stream, pid=life.analyzer.pid, logdir=life.folder)
+        command, pid = shlex.join(life.analyzer.argv), life.analyzer.pid
+        _events.info("analyzer_started", command, stream=life.stream, pid=pid, logdir=life.folder)
 
     def _look_for_program(self, now_s: float) -> None:
         """See early, before anybody asks for a stream, whether the analyzer is there."""

@@ -39,6 +39,7 @@ class Analyzer:
     """
 
     def __init__(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self.argv = tuple(argv)
         self.program = Path(argv[0]).name
         self._log = folder / LOG_NAME
         self._ended = ""

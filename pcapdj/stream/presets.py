@@ -52,13 +52,19 @@ class Command:
     Args:
         argv: its command line, with placeholders.
         is_ours: it is part of pcapdj, and has to find pcapdj's modules.
+        preset: the name people chose it by; empty for a command of their own.
+
+    As text it is what people recognise: the preset's name, else the command as typed.
     """
 
     argv: tuple[str, ...]
     is_ours: bool = False
+    preset: str = ""
 
     def __str__(self) -> str:
-        return " ".join(word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in self.argv)
+        return self.preset or " ".join(
+            word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in self.argv
+        )
 
 
 PRESETS: Final[Mapping[str, Preset]] = {
@@ -94,7 +100,7 @@ def preset_command(name: str) -> Command:
             f"There is no preset {quoted(name)}.", hint=f"Known are {', '.join(PRESETS)}; or give a command."
         )
     argv = PRESETS[name].argv
-    return Command(argv, is_ours=argv[0] == PYTHON)
+    return Command(argv, is_ours=argv[0] == PYTHON, preset=name)
 
 
 def split_command(text: str) -> list[str]:

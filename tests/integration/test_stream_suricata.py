@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -131,10 +133,13 @@ def test_tshark_counts_the_streams_protocols(rig: Rig, signals: Signals, stream:
 
 
 def test_summary_runs_wherever_pcapdj_does(rig: Rig, signals: Signals, stream: Path, tmp_path: Path) -> None:
-    """It starts in its log folder and still finds pcapdj, installed or not."""
+    """It starts in its log folder and still finds pcapdj, installed or not; the log has name and argv."""
     rig.start(options=("--preset", "summary"))
 
     fed_whole(rig, signals, stream)
 
+    argv = [sys.executable, "-m", "pcapdj.summary", str(rig.pipe), str(rig.latest())]
+    assert "command=summary" in rig.said()
+    assert f"logdir={rig.latest()}: {shlex.join(argv)}\n" in rig.said()
     expected = (tmp_path / "sample/expected.sha256").read_text().split()[0]
     assert expected in (rig.latest() / "objects.jsonl").read_text()

@@ -73,6 +73,11 @@ def test_a_command_is_shown_as_it_was_written() -> None:
     assert str(own_command(["my tool", "-r", "{pipe}"])) == "'my tool' -r {pipe}"
 
 
+def test_a_preset_is_shown_by_its_name() -> None:
+    """That is what people chose; its placeholders are nobody's business."""
+    assert [str(preset_command(name)) for name in PRESETS] == list(PRESETS)
+
+
 def test_only_our_own_analyzer_is_told_where_our_modules_are() -> None:
     """No other Python program sees pcapdj on its path."""
     assert [name for name in PRESETS if preset_command(name).is_ours] == ["summary"]
