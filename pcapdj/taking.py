@@ -83,7 +83,7 @@ class Taking:
         self._finish(taken, identity, poison)
 
     def _get_authorization(self, taken: Taken) -> bool:
-        self.outlet.wait_for_peer()
+        self.feeding.streams.wait_for_peer()
         self.statistics.state = WAITING
         events.info("waiting_for_authorization", name=taken.name)
         if self.asking.ask(taken):

@@ -33,7 +33,7 @@ class Reporter:
         self._store = store.another()
         self._snapshot = snapshot
         self._id: Final = dispatcher_id
-        self._own: Final = f"usr1:{dispatcher_id}".encode()
+        self._own: Final = as_bytes(f"usr1:{dispatcher_id}")
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._members: frozenset[bytes] = frozenset()
         self._wish: bool | None = None  # what SIGUSR1 asked for and Redis does not know yet

@@ -142,7 +142,10 @@ def open_if_read(path: Path) -> int | None:
 
 def processes_with(path: Path) -> list[int]:
     """Return the pids of other processes that have the file open, as far as this user may see."""
-    wanted = path.stat()
+    try:
+        wanted = path.stat()
+    except FileNotFoundError:  # somebody took the pipe away; a new one has no reader yet
+        return []
     return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, wanted)]
 
 

@@ -83,6 +83,17 @@ class Streams:
         last = self.left.last if self.left else None
         return str(last.note["token"]) if last else ""
 
+    def wait_for_peer(self) -> None:
+        """Wait for whoever has to be there before a file is asked for; an open stream has its analyzer.
+
+        Raises:
+            Stopped: a stop signal arrived.
+            CannotCreate: as the outlet says.
+        """
+        self._lose_if_broken()
+        if self.open is None:
+            self.outlet.wait_for_peer()
+
     def ensure(self, header: bytes, note: dict[str, Any]) -> Stream:
         """Return the open stream, or open one that begins with this header.
 
@@ -90,9 +101,7 @@ class Streams:
             ReaderGone, LauncherGone: its analyzer is gone already.
             Stopped: a stop signal arrived.
         """
-        if self.open and (self.open.pipe.is_broken() or not self.outlet.is_alive()):
-            events.warning("stream_lost", "The analyzer ended between two files.", stream=self.open.id)
-            self.lose()
+        self._lose_if_broken()
         if self.open is None:
             stream_id, write_end = self.outlet.open()
             self.open = Stream(stream_id, self._pipe(write_end), note)
@@ -121,11 +130,17 @@ class Streams:
         self.outlet.end(stream.id)
 
     def lose(self) -> None:
-        """Forget a stream whose analyzer is gone."""
-        if self.open:
-            self.open.pipe.close()
-        self.open = None
+        """Forget a stream whose analyzer is gone; one that is not must never be handed out again."""
+        stream, self.open = self.open, None
         self._forget_left()
+        if stream:
+            stream.pipe.close()
+            self.outlet.end(stream.id)
+
+    def _lose_if_broken(self) -> None:
+        if self.open and (self.open.pipe.is_broken() or not self.outlet.is_alive()):
+            events.warning("stream_lost", "The analyzer ended between two files.", stream=self.open.id)
+            self.lose()
 
     def _send_header(self, stream: Stream, header: bytes) -> None:
         with memory_file(header) as kept:

@@ -1,0 +1,242 @@
+"""A real dispatcher as a process, a reader that reads as much as a test wants, a private Redis."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from capture_files import Record, classic, record
+from conftest import wait_until
+
+from pcapdj.runtime.errors import PcapdjError
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import find_server
+from pcapdj.store.keys import Keys
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class Reader:
+    """An analyzer by hand: has the pipe open and reads when it is told to.
+
+    Args:
+        pipe: the named pipe; must be there.
+    """
+
+    def __init__(self, pipe: Path) -> None:
+        self._fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self.stream = bytearray()
+
+    def read(self, at_least_bytes: int) -> bytes:
+        """Read on until the stream has so many bytes; return what there is."""
+        wait_until(lambda: self._some() and len(self.stream) >= at_least_bytes, "bytes in the pipe")
+        return bytes(self.stream)
+
+    def read_to_end(self) -> bytes:
+        """Read until the dispatcher has closed the stream; return all of it."""
+        wait_until(lambda: not self._some(), "the end of the stream")
+        return bytes(self.stream)
+
+    def close(self) -> None:
+        """Go, whatever is unread."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _some(self) -> bool:
+        """Read what is there; report whether the stream is still open."""
+        try:
+            part = os.read(self._fd, 1 << 16)
+        except BlockingIOError:
+            return True
+        self.stream += part
+        return bool(part) or not self.stream
+
+
+class Dispatchers:
+    """Dispatchers of one pipe in one lane, one after another; `stop_all` leaves no process behind.
+
+    Args:
+        folder: where the pipe is, and what they say.
+        store: the lane.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder = folder
+        self.store = store
+        self.pipe = folder / "pipe"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._readers: list[Reader] = []
+
+    def start(self, *options: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+        """Run a dispatcher with these options beside pipe, Redis and lane."""
+        place = ["--redis-url", self.store.url, "--lane", self.store.keys.lane]
+        return self.run("-b", str(self.pipe), *place, *options, environment=environment)
+
+    def run(self, *options: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+        """Run a dispatcher with these options and nothing else."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+        with self._log("stdout").open("ab") as stdout, self._log("stderr").open("ab") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pcapdj.dispatcher", *options],
+                env=clean | dict(environment or {}),
+                stdout=stdout,
+                stderr=stderr,
+                cwd=REPOSITORY,
+            )
+        self._processes.append(process)
+        return process
+
+    def reader(self) -> Reader:
+        """Return a new reader, once the pipe is there."""
+        wait_until(self.pipe.exists, "the pipe to be made")
+        self._readers.append(Reader(self.pipe))
+        return self._readers[-1]
+
+    def said(self, name: str = "stderr") -> str:
+        """Return what all dispatchers have said so far."""
+        return self._log(name).read_text()
+
+    def wait_for(self, words: str, times: int = 1) -> None:
+        """Wait until that stands in the log so often."""
+        wait_until(lambda: self.said().count(words) >= times, f"{words!r} in the log {times} times")
+
+    def stop_all(self) -> None:
+        """Kill what still runs, close what is still open."""
+        for reader in self._readers:
+            reader.close()
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"dispatcher.{name}"
+
+
+@contextmanager
+def dispatchers_in(folder: Path, store: Store) -> Iterator[Dispatchers]:
+    """Return dispatchers that are stopped afterwards."""
+    rig = Dispatchers(folder, store)
+    try:
+        yield rig
+    finally:
+        rig.stop_all()
+
+
+@contextmanager
+def private_redis(folder: Path, *options: str, lane: str = "") -> Iterator[Store]:
+    """Run a Redis of the test's own on a socket in the folder; return its store."""
+    socket = folder / "own.sock"
+    command = [str(find_server()), "--port", "0", "--unixsocket", str(socket), "--save", "", *options]
+    store = Store(f"unix://{socket}", Keys(lane))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder) as server:
+        try:
+            wait_until(lambda: answers(store), "the private Redis to answer")
+            yield store
+        finally:
+            with suppress(ProcessLookupError):
+                server.send_signal(signal.SIGCONT)
+            server.kill()
+            store.close()
+
+
+def answers(store: Store) -> bool:
+    """Report whether Redis is there, with or without a password."""
+    try:
+        store.ping()
+    except PcapdjError as exc:
+        return "refuses us" in str(exc)
+    return True
+
+
+def ended(process: "subprocess.Popen[bytes]", within_s: float = 20) -> int:
+    """Return the exit code of a process that ends by itself."""
+    try:
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"the process had not ended after {within_s:g} s")
+
+
+def stopped(process: "subprocess.Popen[bytes]", number: int = signal.SIGTERM) -> tuple[int, float]:
+    """Send a stop signal; return the exit code and how many seconds it took."""
+    started_s = time.monotonic()
+    process.send_signal(number)
+    return ended(process), time.monotonic() - started_s
+
+
+def killed(process: "subprocess.Popen[bytes]") -> None:
+    """Kill it and wait until it is gone."""
+    process.kill()
+    process.wait()
+
+
+def written(folder: Path, name: str | bytes, content: bytes) -> bytes:
+    """Write a capture; return its absolute name."""
+    path = os.path.join(os.fsencode(folder), os.fsencode(name))  # noqa: PTH118 - bytes
+    with open(path, "wb") as file:  # noqa: PTH123 - bytes
+        file.write(content)
+    return path
+
+
+def packets(first: int, count: int, size_bytes: int = 60) -> list[Record]:
+    """Return packets that can be told apart: their number is in time and content."""
+    return [
+        Record(number, number % 1000, number.to_bytes(4, "big") * (size_bytes // 4))
+        for number in range(first, first + count)
+    ]
+
+
+def stream_of(*captures: Sequence[Record]) -> bytes:
+    """Return the stream that these captures make: one header, whole records."""
+    return classic([each for capture in captures for each in capture])
+
+
+def records(capture: Sequence[Record]) -> bytes:
+    """Return the capture's records alone."""
+    return b"".join(record(each) for each in capture)
+
+
+def queue(store: Store, *names: bytes) -> None:
+    """Queue the names."""
+    store.redis.rpush(store.keys.in_queue, *names)
+
+
+def authorize(store: Store, *names: bytes) -> None:
+    """Grant one pass of each name, in the set form, asked for or not."""
+    store.redis.sadd(store.keys.auth, *names)
+
+
+def listed(store: Store, key: str) -> list[bytes]:
+    """Return a list's elements."""
+    return cast("list[bytes]", store.redis.lrange(key, 0, -1))
+
+
+def current(store: Store, dispatcher: str) -> dict[str, bytes]:
+    """Return what a dispatcher has taken."""
+    fields = cast("dict[bytes, bytes]", store.redis.hgetall(store.keys.current(dispatcher)))
+    return {name.decode(): value for name, value in fields.items()}
+
+
+def journal(store: Store) -> list[dict[str, bytes]]:
+    """Return the journal's entries."""
+    entries = cast("list[Any]", store.redis.xrange(store.keys.journal))
+    return [{name.decode(): value for name, value in fields.items()} for _, fields in entries]
+
+
+def is_full(pipe: Path) -> bool:
+    """Report whether nothing more fits into the pipe."""
+    fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLOUT)
+        return not poller.poll(0)
+    finally:
+        os.close(fd)
