@@ -4,6 +4,7 @@ The board is the mapping that `status --json` prints; any part of it may be miss
 while writing, a foreign program wrote the key), and the line then says less.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +15,8 @@ from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable, quoted
 
 _BAR_WIDTH: Final = 24
+_NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
+_EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _LARGEST: Final = 1 << 63  # beyond that it is nobody's size or time, and floats overflow
 _DURATIONS: Final = ((86400, "d"), (3600, "h"), (60, "min"))
 Fields = Mapping[str, Any]
@@ -79,6 +82,11 @@ def duration(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
+def in_short(sentence: str) -> str:
+    """Return the sentence without the exact bytes behind each size: those are for logs and programs."""
+    return _EXACT.sub("", sentence)
+
+
 def _counts(board: Fields) -> str:
     current = len(board.get("current") or ())
     return (
@@ -94,7 +102,7 @@ def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
     state = str(gate.get("state", "unknown"))
     tone = {"open": Tone.GOOD, "suspended": Tone.BAD}.get(state, Tone.ATTENTION)
     since = f" for {duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
-    yield Line("Gate", f"{printable(state)}{since}{_reason(gate)}", tone)
+    yield Line("Gate", in_short(f"{printable(state)}{since}{_reason(gate)}"), tone)
     if "free_bytes" in gate and not gate.get("reason"):  # a reason has the numbers
         yield Line("", _room(gate))
     if gate.get("refused"):
@@ -144,26 +152,49 @@ def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Lin
         yield Line("Dispatcher", "none has spoken yet")
     for each in dispatchers:
         state = printable(str(each.get("state", "unknown")))
-        heard = f"silent{_age(each)}" if each.get("stale") else f"heard{_age(each)} ago"
+        silence = f", silent{_age(each)}" if each.get("stale") else ""
         tone = Tone.ATTENTION if each.get("stale") else Tone.PLAIN
-        yield Line("Dispatcher", f"{printable(str(each.get('id')))}: {state}, {heard}", tone)
+        yield Line("Dispatcher", f"{printable(str(each.get('id')))}: {state}{silence}", tone)
+        if "packets" in each:
+            yield Line("", _work(each))
         if each.get("waiting_for"):
             yield Line("", printable_sentence(str(each["waiting_for"])), Tone.ATTENTION)
         if current := taken.get(each.get("id")):
             yield from _file_lines(current, each, rates.get(str(each.get("id"))))
 
 
+def _work(statistics: Fields) -> str:
+    """Return what a dispatcher has done since it started."""
+    suspensions = (
+        f", {_count(statistics, 'suspensions')} suspensions" if statistics.get("suspensions") else ""
+    )
+    return (
+        f"{_count(statistics, 'files')} files, {_count(statistics, 'packets')} packets,"
+        f" {human_size(_number(statistics, 'cap_lengths'))} captured{suspensions}"
+    )
+
+
 def _file_lines(current: Fields, statistics: Fields, rate: float | None) -> Iterator[Line]:
     attempt = f", attempt {_count(current, 'attempt')}" if _number(current, "attempt") > 1 else ""
     state = printable(str(current.get("state", "")))
-    yield Line("", f"{quoted(str(current.get('name', '')))} ({state}{attempt})")
+    yield from _name_lines(str(current.get("name", "")), f" ({state}{attempt})")
     total = _number(statistics, "total_bytes")
     if statistics.get("name") == current.get("name") and total > 0:
         yield Line("", progress(_number(statistics, "done_bytes"), total, rate))
 
 
+def _name_lines(name: str, state: str) -> Iterator[Line]:
+    """Yield a path, on two lines if it is long: a terminal would cut it anywhere."""
+    folder, slash, base = name.rpartition("/")
+    if not slash or len(quoted(name) + state) <= _NAME_WIDTH:
+        yield Line("", quoted(name) + state)
+        return
+    yield Line("", quoted(base) + state)
+    yield Line("", f"in {quoted(folder + slash)}")
+
+
 def progress(done_bytes: float, total_bytes: float, rate: float | None = None) -> str:
-    """Return a bar, the share, the sizes, and the rate where it is known.
+    """Return a bar, the share, the size, and rate and time left where they are known.
 
     Args:
         done_bytes: of one file.
@@ -173,10 +204,8 @@ def progress(done_bytes: float, total_bytes: float, rate: float | None = None) -
     share = min(1.0, max(0.0, done_bytes / total_bytes))
     bar = "#" * int(share * _BAR_WIDTH)
     speed = f", {human_size(rate)}/s" if rate is not None else ""
-    return (
-        f"[{bar:.<{_BAR_WIDTH}}] {share:.0%} of {human_size(total_bytes)},"
-        f" {human_size(done_bytes)} done{speed}"
-    )
+    left = f", {duration(max(0.0, total_bytes - done_bytes) / rate)} left" if rate else ""
+    return f"[{bar:.<{_BAR_WIDTH}}] {share:.0%} of {human_size(total_bytes)}{speed}{left}"
 
 
 def _failure_lines(failures: Sequence[Fields]) -> Iterator[Line]:
@@ -207,4 +236,4 @@ def _number(fields: Fields, name: str) -> float:
 
 def _count(fields: Fields, name: str) -> str:
     value = fields.get(name)
-    return str(value) if isinstance(value, int) else "?"
+    return f"{value:,}" if isinstance(value, int) else "?"

@@ -49,7 +49,7 @@ def test_the_file_in_flight_has_its_progress_and_rate() -> None:
     text = text_of(board_lines(board, [], now_s=0, rates={"main": 2048.0}))
 
     assert "'/in/a.pcap' (feeding, attempt 2)" in text
-    assert "[############............] 50% of 1.0 KiB, 512 B done, 2.0 KiB/s" in text
+    assert "[############............] 50% of 1.0 KiB, 2.0 KiB/s, 0 s left" in text
 
 
 def test_a_silent_dispatcher_is_marked() -> None:
@@ -104,6 +104,37 @@ def test_a_failing_analyzer_says_why() -> None:
 
     assert "failing: suricata is not there." in text
     assert "writes to /out/x" in text
+
+
+def test_numbers_are_grouped_and_sizes_human() -> None:
+    """Millions are read at a glance; the exact bytes of a reason are for the log."""
+    board = EMPTY | {
+        "queued": 28668,
+        "gate": {"state": "hold", "reason": "'/out' has 1.0 GiB (1073741824 bytes) free.", "stale": False},
+        "dispatchers": [
+            {"id": "main", "state": "Running", "files": 1234, "packets": 1234567, "cap_lengths": 1 << 30,
+             "suspensions": 2, "heartbeat_age_s": 0.1, "stale": False},
+        ],
+    }  # fmt: skip
+
+    text = text_of(board_lines(board, [], now_s=0))
+
+    assert "28,668 queued" in text
+    assert "'/out' has 1.0 GiB free." in text
+    assert "main: Running\n: 1,234 files, 1,234,567 packets, 1.0 GiB captured, 2 suspensions" in text
+
+
+def test_a_long_path_is_not_cut_anywhere() -> None:
+    """Its folder stands on a line of its own."""
+    name = f"/in/of/the/sensor/{'x' * 60}.pcap"
+    board = EMPTY | {
+        "current": [{"dispatcher": "main", "name": name, "state": "feeding"}],
+        "dispatchers": [{"id": "main", "stale": False}],
+    }
+
+    text = text_of(board_lines(board, [], now_s=0))
+
+    assert f"'{'x' * 60}.pcap' (feeding)\n: in '/in/of/the/sensor/'" in text
 
 
 def test_names_cannot_act_on_the_terminal() -> None:
