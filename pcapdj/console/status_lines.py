@@ -132,7 +132,7 @@ def _consumer_lines(consumer: Fields | None) -> Iterator[Line]:
     details = [
         f"{word} {printable(str(consumer[field]))}"
         for field, word in (("stream", "stream"), ("pid", "pid"), ("last_exit", "the last one"))
-        if consumer.get(field)
+        if consumer.get(field) and not (field == "last_exit" and consumer.get("reason"))  # which tells it
     ]
     if _number(consumer, "restarts"):
         details.append(f"{_count(consumer, 'restarts')} restarts")
@@ -140,7 +140,7 @@ def _consumer_lines(consumer: Fields | None) -> Iterator[Line]:
     yield Line("Analyzer", ", ".join([printable(state), *details]) + _reason(consumer), tone)
     for field, word in (("command", "runs"), ("logdir", "writes to")):
         if consumer.get(field):
-            yield Line("", f"{word} {printable(str(consumer[field]))}")
+            yield Line("", f"{word} {printable_sentence(str(consumer[field]))}")
     if consumer.get("stale"):
         yield Line("", f"the launcher is silent{_age(consumer)}", Tone.BAD)
 

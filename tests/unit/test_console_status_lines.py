@@ -90,11 +90,13 @@ def test_who_suspends_is_named() -> None:
 
 
 def test_a_failing_analyzer_says_why() -> None:
-    """State, reason, log folder."""
+    """State, reason, command as typed, log folder; nothing twice."""
     board = EMPTY | {
         "consumer": {
             "state": "failing",
-            "reason": "suricata is not there.",
+            "reason": "suricata exited 1.",
+            "last_exit": "exited 1",
+            "command": "'my tool' -r {pipe}",
             "logdir": "/out/x",
             "stale": False,
         }
@@ -102,7 +104,8 @@ def test_a_failing_analyzer_says_why() -> None:
 
     text = text_of(board_lines(board, [], now_s=0))
 
-    assert "failing: suricata is not there." in text
+    assert "failing: suricata exited 1." in text
+    assert "runs 'my tool' -r {pipe}" in text
     assert "writes to /out/x" in text
 
 
