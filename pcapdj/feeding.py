@@ -91,7 +91,7 @@ class Feeding:
         self._precision = precision
 
     def left_capture(self) -> Capture | None:
-        """Return the capture that was being spliced, from its kept descriptor: its name may be gone by now.
+        """Return the capture that was being fed, from its kept descriptor: its name may be gone by now.
 
         Raises:
             CaptureError: as `open_capture`.
@@ -204,7 +204,7 @@ class Feeding:
 
     def _complete_one_record(self, capture: Capture) -> None:
         stream, left = self.streams.open, self.streams.left
-        if stream is None or left is None or left.file is None:
+        if stream is None or left is None or left.file is None or not os.lseek(left.file.fd, 0, os.SEEK_CUR):
             return
         keeper = self.streams.outlet.keeper(stream.id)
         feed = Feed(stream.pipe, keeper, left.file.fd, left.file.note, is_kept=True)

@@ -49,8 +49,10 @@ class Taking:
         Raises:
             Stopped: a stop signal arrived; the next start goes on with this file.
         """
-        is_resumed = self.feeding.streams.left_token() == taken.token
-        if taken.state == "feeding" and not is_resumed:
+        streams = self.feeding.streams
+        is_resumed = streams.left_token() == taken.token
+        # Where its stream is open and holds none of it, its predecessor died before the first byte.
+        if taken.state == "feeding" and not is_resumed and not streams.is_open(taken.stream):
             self.outlet.await_torn_reader()
             taken = self._ask_anew(taken, died=False)
         self.statistics.name, self.statistics.done_bytes = taken.name, 0

@@ -48,7 +48,7 @@ class Reporter:
     def stop(self) -> None:
         """Report once more and end; a hung Redis is not waited for."""
         self._stop.set()
-        self._thread.join(timeout=0.3)
+        self._thread.join(timeout=0.15)
 
     def fileno(self) -> int:
         """Return the descriptor that turns readable when the suspension changed."""

@@ -3,7 +3,8 @@
 Before a byte of a source enters the pipe, the source's descriptor is with the keeper; the kernel moves its
 position with every splice. So the keeper always knows what is in the stream:
 
-    file    the capture itself, spliced span by span: everything before its position is in the stream
+    file    the capture itself, spliced span by span: everything before its position is in the stream; at 0
+            where all of it is converted
     batch   converted records in a memfd, one at a time: the note has the piece's number
     header  the 24 bytes of the stream's beginning, in a memfd
 
@@ -146,6 +147,7 @@ class Feed:
     def _send_batch(self, number: int, data: bytes | bytearray | memoryview) -> None:
         if number <= self._delivered_batch:
             return
+        self._keep_source()
         with memory_file(data) as batch:
             self._keeper.put("batch", batch, {**self._note, "number": number})
             self._pipe.splice(batch, len(data))
@@ -167,12 +169,16 @@ class Feed:
         self._end_offset = end
 
     def _position(self, offset: int) -> int:
-        if not self._is_kept:
-            os.lseek(self._source, offset, os.SEEK_SET)
-            self._keeper.put("file", self._source, self._note)
-            self._is_kept = True
+        self._keep_source()
         position = os.lseek(self._source, 0, os.SEEK_CUR)
         return position if position > offset else os.lseek(self._source, offset, os.SEEK_SET)
+
+    def _keep_source(self) -> None:
+        """Keep the file, also one to convert: a successor reads it on, whatever its name is by then."""
+        if not self._is_kept:
+            os.lseek(self._source, 0, os.SEEK_SET)
+            self._keeper.put("file", self._source, self._note)
+            self._is_kept = True
 
     def _pad(self, number: int, missing_bytes: int) -> None:
         """Complete a record with zeros; the note tells a successor not to go on behind them."""

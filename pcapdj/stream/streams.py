@@ -6,10 +6,11 @@ Knows nothing of capture files: a stream's format is its header, and a note that
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pcapdj.runtime.errors import ReaderGone, Stopped
+from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.signals import HasFileno
 from pcapdj.stream.feed import Note, finish_kept, memory_file
@@ -29,14 +30,21 @@ class Stream:
     Args:
         id: as the launcher gave it.
         pipe: its write end.
+        header: the memfd with its header.
         format: the note that was kept with the header.
         sent_bytes: up to the end of the last piece that was sent.
     """
 
     id: str
     pipe: Pipe
+    header: int
     format: Note
     sent_bytes: int = 0
+
+    def close(self) -> None:
+        """Close this process's descriptors of it."""
+        self.pipe.close()
+        os.close(self.header)
 
 
 class Streams:
@@ -67,7 +75,9 @@ class Streams:
         left = self.left = self.outlet.left_over()
         if left is None or left.header is None:
             return
-        stream = self.open = Stream(left.id, self._pipe(left.write_end), left.header.note)
+        header, note = os.dup(left.header.fd), left.header.note
+        sent_bytes = note.get("sent_bytes", os.fstat(header).st_size)
+        stream = self.open = Stream(left.id, self._pipe(left.write_end), header, note, sent_bytes)
         last = left.last
         events.info("stream_resumed", stream=left.id, name=last.note["name"] if last else None)
         try:
@@ -77,6 +87,10 @@ class Streams:
                 finish_kept(stream.pipe, left.batch.fd)
         except ReaderGone:
             self.lose()
+
+    def is_open(self, stream: str) -> bool:
+        """Report whether this is the stream that is open."""
+        return self.open is not None and self.open.id == stream
 
     def left_token(self) -> str:
         """Return the token of the file whose bytes are in the resumed stream; empty: of none."""
@@ -104,8 +118,9 @@ class Streams:
         self._lose_if_broken()
         if self.open is None:
             stream_id, write_end = self.outlet.open()
-            self.open = Stream(stream_id, self._pipe(write_end), note)
-            self._send_header(self.open, header)
+            with memory_file(header) as fd:
+                self.open = Stream(stream_id, self._pipe(write_end), os.dup(fd), note)
+            self._send_header(self.open)
         return self.open
 
     def grant_grace(self) -> None:
@@ -115,9 +130,12 @@ class Streams:
     def release(self) -> None:
         """Forget the file in flight: its fate is written down."""
         self._forget_left()
-        if self.open:
-            self.outlet.drop(self.open.id, "batch")
-            self.outlet.drop(self.open.id, "file")
+        if stream := self.open:
+            with suppress(ReaderGone, LauncherGone):  # the next file notices
+                note = {**stream.format, "sent_bytes": stream.sent_bytes}
+                self.outlet.put(stream.id, "header", stream.header, note)
+            self.outlet.drop(stream.id, "batch")
+            self.outlet.drop(stream.id, "file")
 
     def end(self) -> None:
         """End the stream: the analyzer sees the end of its input and writes out what it has."""
@@ -126,7 +144,7 @@ class Streams:
         events.info("stream_ended", stream=self.open.id, stream_bytes=self.open.sent_bytes)
         stream, self.open = self.open, None
         self._forget_left()
-        stream.pipe.close()
+        stream.close()
         self.outlet.end(stream.id)
 
     def lose(self) -> None:
@@ -134,7 +152,7 @@ class Streams:
         stream, self.open = self.open, None
         self._forget_left()
         if stream:
-            stream.pipe.close()
+            stream.close()
             self.outlet.end(stream.id)
 
     def _lose_if_broken(self) -> None:
@@ -142,11 +160,10 @@ class Streams:
             events.warning("stream_lost", "The analyzer ended between two files.", stream=self.open.id)
             self.lose()
 
-    def _send_header(self, stream: Stream, header: bytes) -> None:
-        with memory_file(header) as kept:
-            self.outlet.put(stream.id, "header", kept, stream.format)
-            stream.pipe.splice(kept, len(header))
-        stream.sent_bytes = len(header)
+    def _send_header(self, stream: Stream) -> None:
+        self.outlet.put(stream.id, "header", stream.header, stream.format)
+        finish_kept(stream.pipe, stream.header)
+        stream.sent_bytes = os.fstat(stream.header).st_size
         self._settle(stream.pipe)
         events.info("stream_opened", stream=stream.id, **stream.format)
 

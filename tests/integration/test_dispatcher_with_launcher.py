@@ -1,0 +1,415 @@
+"""Real dispatcher, real launcher, an analyzer that reads as far as a test allows: who survives whom."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capture_files import Record, as_read, classic, records_of
+from conftest import wait_until
+from dispatcher_rig import (
+    Dispatchers,
+    authorize,
+    current,
+    dispatchers_in,
+    ended,
+    is_full,
+    journal,
+    killed,
+    listed,
+    packets,
+    private_redis,
+    queue,
+    records,
+    stopped,
+    stream_of,
+    written,
+)
+from launcher_rig import Rig, is_running, rig_in
+
+from pcapdj.store.client import Store
+
+HEADER = 24
+POISON = b"poison!!"
+EVERYTHING = 1 << 40
+ANALYZER = """
+import os, sys, time
+pipe, folder, allowance = sys.argv[1:]
+total, copy = 0, open(folder + "/copy", "wb", 0)
+with open(pipe, "rb", 0) as stream:
+    while True:
+        while (left := int(open(allowance).read()) - total) <= 0:
+            time.sleep(0.005)
+        data = stream.read(min(left, 65536))
+        if not data:
+            break
+        if b"poison!!" in data:
+            os._exit(0)
+        copy.write(data)
+        total += len(data)
+open(folder + "/ended", "w").close()
+"""
+
+
+class Trio(Dispatchers):
+    """Dispatchers, a launcher, and the analyzer's allowance.
+
+    Args:
+        folder: short enough for a unix socket.
+        store: the lane.
+        launchers: where the launcher runs.
+    """
+
+    def __init__(self, folder: Path, store: Store, launchers: Rig) -> None:
+        super().__init__(folder, store)
+        self.launchers = launchers
+        self.pipe = launchers.pipe
+        self._allowance = folder / "allowance"
+        self.allow(0)
+
+    def allow(self, size_bytes: int) -> None:
+        """Let each analyzer read so many bytes of its stream."""
+        fresh = self._allowance.with_suffix(".new")
+        fresh.write_text(str(size_bytes))
+        fresh.rename(self._allowance)
+
+    def launch(self) -> int:
+        """Start the launcher; return its pid."""
+        place = ("--redis-url", self.store.url, "--lane", self.store.keys.lane)
+        command = (sys.executable, "-c", ANALYZER, "{pipe}", "{logdir}", str(self._allowance))
+        return self.launchers.start(*command, options=place).pid
+
+    def dispatch(self, *options: str) -> subprocess.Popen[bytes]:
+        """Start a dispatcher that uses the launcher."""
+        return self.start("--launcher", str(self.launchers.socket), *options)
+
+    def copies(self) -> list[bytes]:
+        """Return what each analyzer has read, oldest first."""
+        folders = sorted(self.launchers.logs.glob("2*-*"), key=lambda folder: folder.stat().st_ctime_ns)
+        return [(folder / "copy").read_bytes() for folder in folders if (folder / "copy").exists()]
+
+    def wait_until_full(self, size_bytes: int) -> None:
+        """Let the analyzer read so far and wait until the dispatcher is stuck behind that, in mid-file."""
+        self.allow(size_bytes)
+        wait_until(lambda: self.copies() and len(self.copies()[-1]) == size_bytes, "the analyzer to read")
+        wait_until(lambda: is_full(self.pipe), "the pipe to be full")
+
+    def wait_for_ends(self, count: int = 1) -> None:
+        """Wait until so many analyzers have seen the end of their stream."""
+        ends = lambda: len(list(self.launchers.logs.glob("2*/ended"))) >= count  # noqa: E731
+        wait_until(ends, f"{count} analyzers to end")
+
+
+@contextmanager
+def trio_in(folder: Path, store: Store) -> Iterator[Trio]:
+    """Return a trio whose processes are stopped afterwards; the launcher runs."""
+    with rig_in(folder) as launchers:
+        trio = Trio(folder, store, launchers)
+        try:
+            trio.launch()
+            yield trio
+        finally:
+            trio.stop_all()
+
+
+@pytest.fixture
+def trio(short_path: Path, store: Store) -> Iterator[Trio]:
+    """Return the trio of a lane."""
+    with trio_in(short_path, store) as trio:
+        yield trio
+
+
+@contextmanager
+def granting(store: Store) -> Iterator[list[bytes]]:
+    """Grant whatever is asked for; return the grants so far."""
+    granted: list[bytes] = []
+    is_over = threading.Event()
+
+    def grant() -> None:
+        while not is_over.wait(0.01):
+            for name in listed(store, store.keys.next):
+                store.redis.lrem(store.keys.next, 1, name)  # type: ignore[arg-type]  # bytes
+                granted.append(name)
+                authorize(store, name)
+
+    thread = threading.Thread(target=grant)
+    thread.start()
+    try:
+        yield granted
+    finally:
+        is_over.set()
+        thread.join()
+
+
+FIRST, SECOND, THIRD = packets(1, 9000, 200), packets(10_001, 9000, 200), packets(20_001, 9000, 200)
+HALFWAY = 800_000  # of the 1.9 MB of a file: more than the pipe holds is still behind it
+
+
+def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
+    """Killed again and again in mid-file: the same analyzer gets every packet once, with one grant a file."""
+    names = [
+        written(trio.folder, "1.pcap", stream_of(FIRST)),
+        written(trio.folder, "2.pcap", classic(SECOND, order=">")),
+        written(trio.folder, "3.pcap.gz", gzip.compress(stream_of(THIRD), 1)),
+    ]
+    queue(trio.store, *names)
+    authorize(trio.store, *names)
+    whole = stream_of(FIRST, SECOND, THIRD)
+    size_bytes = len(records(FIRST))
+    for start in range(0, 3 * size_bytes, size_bytes):
+        for reached in (HALFWAY // 2, HALFWAY):
+            dispatcher = trio.dispatch()
+            trio.wait_until_full(start + reached)
+            killed(dispatcher)
+
+    trio.allow(EVERYTHING)
+    assert ended(trio.dispatch()) == 0
+    trio.wait_for_ends()
+
+    assert trio.copies() == [whole]
+    assert listed(trio.store, trio.store.keys.processed) == names
+    assert [int(entry["attempt"]) for entry in journal(trio.store)] == [1, 1, 1]
+    assert [int(entry["packets"]) for entry in journal(trio.store)] == [9000, 9000, 9000]
+    ranges = [(int(entry["stream_start"]), int(entry["stream_end"])) for entry in journal(trio.store)]
+    ends = [len(stream_of(FIRST)), len(stream_of(FIRST, SECOND)), len(whole)]
+    assert ranges == list(zip([HEADER, *ends], ends, strict=False))
+    assert trio.said().count("stream_resumed") == 6
+
+
+def test_a_stop_in_mid_file_is_continued_by_the_next(trio: Trio) -> None:
+    """In mid-record, without another grant; the analyzer notices nothing."""
+    name = written(trio.folder, "1.pcap", stream_of(FIRST))
+    queue(trio.store, name)
+    authorize(trio.store, name)
+    dispatcher = trio.dispatch()
+    trio.wait_until_full(HALFWAY)
+    assert stopped(dispatcher)[0] == 0
+
+    trio.allow(EVERYTHING)
+    assert ended(trio.dispatch()) == 0
+    trio.wait_for_ends()
+
+    assert trio.copies() == [stream_of(FIRST)]
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_file_taken_away_while_nobody_dispatched_is_still_finished(trio: Trio, *, is_packed: bool) -> None:
+    """The launcher holds it open; what stands at its name now is another file."""
+    content = gzip.compress(stream_of(FIRST), 1) if is_packed else stream_of(FIRST)
+    name = written(trio.folder, "1.pcap", content)
+    queue(trio.store, name)
+    authorize(trio.store, name)
+    dispatcher = trio.dispatch()
+    trio.wait_until_full(HALFWAY)
+    killed(dispatcher)
+    os.unlink(name)  # noqa: PTH108 - bytes
+    written(trio.folder, "1.pcap", stream_of(SECOND))
+
+    trio.allow(EVERYTHING)
+    assert ended(trio.dispatch()) == 0
+    trio.wait_for_ends()
+
+    assert trio.copies() == [stream_of(FIRST)]
+    assert listed(trio.store, trio.store.keys.processed) == [name]
+
+
+def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Trio) -> None:
+    """Also the place in the stream that the journal tells."""
+    names = [written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 50))) for n in range(3)]
+    authorize(trio.store, *names)
+    trio.allow(EVERYTHING)
+    for number, name in enumerate(names[:2]):
+        queue(trio.store, name)
+        dispatcher = trio.dispatch("--follow")
+        trio.wait_for("file_finished", number + 1)
+        killed(dispatcher)
+
+    queue(trio.store, names[2])
+    assert ended(trio.dispatch()) == 0
+    trio.wait_for_ends()
+
+    whole = stream_of(*(packets(100 * n, 50) for n in range(3)))
+    assert trio.copies() == [whole]
+    size = len(whole) - HEADER
+    starts = [int(entry["stream_start"]) for entry in journal(trio.store)]
+    assert starts == [HEADER, HEADER + size // 3, HEADER + 2 * size // 3]
+
+
+def test_a_dispatcher_that_died_before_the_first_byte_needs_no_other_grant(trio: Trio) -> None:
+    """Nothing of the file is in the open stream: it is fed now, once."""
+    first, second = (written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 5))) for n in range(2))
+    queue(trio.store, first)
+    authorize(trio.store, first)
+    trio.allow(EVERYTHING)
+    dispatcher = trio.dispatch("--follow")
+    wait_until(lambda: listed(trio.store, trio.store.keys.processed), "the first file")
+    killed(dispatcher)
+    stream = journal(trio.store)[0]["stream"].decode()
+    fields = {"name": second, "state": "feeding", "token": "t", "attempt": "1", "deaths": "0"}
+    mapping = dict[Any, Any]({**fields, "stream": stream})
+    trio.store.redis.hset(trio.store.keys.current(str(trio.pipe)), mapping=mapping)
+
+    assert ended(trio.dispatch()) == 0
+    trio.wait_for_ends()
+
+    assert trio.copies() == [stream_of(packets(0, 5), packets(100, 5))]
+    assert int(journal(trio.store)[1]["attempt"]) == 1
+
+
+def test_a_dead_analyzers_file_is_asked_for_again_and_replayed(trio: Trio) -> None:
+    """Into a new stream, from the first packet, with a second grant; what went before is not fed again."""
+    names = [written(trio.folder, f"{n}.pcap", stream_of(each)) for n, each in enumerate((FIRST, SECOND))]
+    queue(trio.store, *names)
+    authorize(trio.store, *names)
+    dispatcher = trio.dispatch()
+    trio.wait_until_full(len(stream_of(FIRST)) + 100_000)
+    analyzer = trio.launchers.analyzer_pid()
+    os.kill(analyzer, signal.SIGKILL)
+    wait_until(lambda: listed(trio.store, trio.store.keys.next) == [names[1]], "the file to be asked for")
+    taken = current(trio.store, str(trio.pipe))
+    assert (taken["attempt"], taken["deaths"], taken["state"]) == (b"2", b"1", b"asked")
+
+    trio.allow(EVERYTHING)
+    authorize(trio.store, names[1])
+
+    assert ended(dispatcher) == 0
+    trio.wait_for_ends()
+    torn, replayed = trio.copies()
+    assert stream_of(FIRST, SECOND).startswith(torn)
+    assert replayed == stream_of(SECOND)
+    assert [int(entry["attempt"]) for entry in journal(trio.store)] == [1, 2]
+    assert listed(trio.store, trio.store.keys.processed) == names
+
+
+def test_a_file_that_kills_three_analyzers_fails_and_the_next_goes_on(trio: Trio) -> None:
+    """Poison; the other files come whole. A file that is in the pipe to its end is not blamed any more."""
+    poison = [*packets(1, 3), Record(4, 4, POISON * 4), *FIRST]
+    names = [
+        written(trio.folder, "0.pcap", stream_of(packets(100, 2))),
+        written(trio.folder, "1.pcap", stream_of(poison)),
+        written(trio.folder, "2.pcap", stream_of(packets(200, 2))),
+    ]
+    queue(trio.store, *names)
+    trio.allow(EVERYTHING)
+    with granting(trio.store) as granted:
+        assert ended(trio.dispatch()) == 0
+    trio.wait_for_ends()
+
+    [failure] = map(json.loads, listed(trio.store, trio.store.keys.failed))
+    assert (os.fsencode(failure["name"]), failure["attempt"]) == (names[1], 4)
+    assert "poison" in failure["reason"]
+    assert listed(trio.store, trio.store.keys.processed) == [names[0], names[2]]
+    assert granted == [names[0], names[1], names[1], names[1], names[2]]
+    assert trio.copies()[-1] == stream_of(packets(200, 2))
+
+
+def test_a_dead_launchers_file_is_replayed_to_the_next(trio: Trio) -> None:
+    """Its analyzer dies with it; nobody blames the file."""
+    name = written(trio.folder, "1.pcap", stream_of(FIRST))
+    queue(trio.store, name)
+    authorize(trio.store, name)
+    dispatcher = trio.dispatch()
+    trio.wait_until_full(HALFWAY)
+    analyzer = trio.launchers.analyzer_pid()
+    killed(trio.launchers.processes[0])
+    wait_until(lambda: not is_running(analyzer), "the analyzer to die with its launcher")
+    trio.wait_for("Waiting for the launcher")
+
+    trio.allow(EVERYTHING)
+    trio.launch()
+    wait_until(lambda: listed(trio.store, trio.store.keys.next) == [name], "the file to be asked for again")
+    authorize(trio.store, name)
+
+    assert ended(dispatcher) == 0
+    trio.wait_for_ends()
+    assert trio.copies()[-1] == stream_of(FIRST)
+    [entry] = journal(trio.store)
+    assert entry["attempt"] == b"2"
+
+
+def test_after_a_flushall_the_record_in_the_pipe_is_completed(short_path: Path) -> None:
+    """The dispatcher died, Redis forgot everything: whole records, then the next file in the same stream."""
+    names = [written(short_path, f"{n}.pcap", stream_of(each)) for n, each in enumerate((FIRST, SECOND))]
+    with private_redis(short_path) as store, trio_in(short_path, store) as trio:
+        queue(store, names[0])
+        authorize(store, names[0])
+        dispatcher = trio.dispatch()
+        trio.wait_until_full(HALFWAY)
+        killed(dispatcher)
+        store.redis.flushall()
+
+        queue(store, names[1])
+        authorize(store, names[1])
+        trio.allow(EVERYTHING)
+        assert ended(trio.dispatch()) == 0
+        trio.wait_for_ends()
+
+        [copy] = trio.copies()
+        found = records_of(copy[HEADER:])
+        assert found[-len(SECOND) :] == as_read(SECOND)
+        begun = len(found) - len(SECOND)
+        assert HALFWAY < len(records(FIRST[:begun])) < len(records(FIRST))
+        assert found[:begun] == as_read(FIRST[:begun])
+        assert listed(store, store.keys.processed) == [names[1]]
+
+
+def test_after_a_flushall_a_living_dispatcher_finishes_the_file(short_path: Path) -> None:
+    """And says that nobody knows of it any more."""
+    name = written(short_path, "1.pcap", stream_of(FIRST))
+    with private_redis(short_path) as store, trio_in(short_path, store) as trio:
+        queue(store, name)
+        authorize(store, name)
+        dispatcher = trio.dispatch()
+        trio.wait_until_full(HALFWAY)
+        store.redis.flushall()
+        trio.allow(EVERYTHING)
+
+        assert ended(dispatcher) == 0
+        trio.wait_for_ends()
+        assert trio.copies() == [stream_of(FIRST)]
+        assert "file_forgotten" in trio.said()
+        assert listed(store, store.keys.processed) == []
+
+
+@pytest.mark.parametrize("wish", ["now", "empty"])
+def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, wish: str) -> None:
+    """`now` comes before what is queued, `empty` after it."""
+    names = [written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 5))) for n in range(2)]
+    queue(trio.store, *names)
+    authorize(trio.store, *names)
+    trio.store.redis.sadd(trio.store.keys.suspend, "operator")
+    dispatcher = trio.dispatch("--follow")
+    trio.wait_for(" suspended ")
+    trio.store.redis.set(trio.store.keys.finish, wish)
+    trio.store.redis.srem(trio.store.keys.suspend, "operator")
+    trio.allow(EVERYTHING)
+
+    trio.wait_for_ends()
+    wait_until(lambda: listed(trio.store, trio.store.keys.processed) == names, "both files")
+    assert stopped(dispatcher)[0] == 0
+    assert not trio.store.redis.exists(trio.store.keys.finish)
+    first, second = stream_of(packets(0, 5)), stream_of(packets(100, 5))
+    wait_until(
+        lambda: trio.copies() == ([first, second] if wish == "now" else [first + second[HEADER:]]),
+        "the copies",
+    )
+
+
+def test_it_waits_for_the_launcher_and_can_be_stopped(short_path: Path, store: Store) -> None:
+    """Before anything is asked for."""
+    name = written(short_path, "1.pcap", stream_of(FIRST))
+    queue(store, name)
+    with dispatchers_in(short_path, store) as rig:
+        dispatcher = rig.start("--launcher", str(short_path / "no.sock"))
+        rig.wait_for("Waiting for the launcher")
+
+        assert stopped(dispatcher)[0] == 0
+        assert listed(store, store.keys.next) == []
