@@ -25,6 +25,8 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -40,7 +42,7 @@ from pcapdj.disk.report import report
 from pcapdj.disk.room import Room
 from pcapdj.disk.told import tell_limits, tell_live, tell_transition
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
+from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped, StoreFailed
 from pcapdj.runtime.lifeline import die_with_supervisord
 from pcapdj.runtime.log import EventLog, Reminder, printable_sentence
 from pcapdj.runtime.patience import Patience
@@ -50,9 +52,7 @@ from pcapdj.store.grants import Form, Granted, Grants, News
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
 LOOK_S: Final = 1.0  # a foreign dispatcher rings no bell: this is its latency; and the heartbeat's period
-BUSY_S: Final = (
-    1.0  # between measurements while something is fed: G9's 1.5 s less the dispatcher's half second
-)
+BUSY_S: Final = 1.0  # between measurements while something is fed: G9's 1.5 s less the dispatcher's half
 IDLE_S: Final = 5.0  # between measurements otherwise
 FRESH_S: Final = 0.25  # how old a measurement may be to grant on
 RETRY_S: Final = 0.25  # until an occupied AUTH is looked at again; ours ring when they consume, others do not
@@ -76,13 +76,14 @@ class Controller:
         self._desk = desk
         self._guard = guard
         self._signals = signals
-        self._insist = Patience(signals, events).insist
+        self._insist = Patience(signals, events, is_tolerant=False).insist
         self._complaint = Reminder()
         self._is_restored = False
         self._state: State | None = None
         self._since_s = 0.0
         self._published_s = -LOOK_S
         self._is_occupied = False
+        self._news = News((), (), {}, is_busy=True)
 
     def run(self, bell: Bell) -> None:
         """Do rounds until a stop signal; the bell begins one at once.
@@ -100,12 +101,12 @@ class Controller:
         """Do one round; return how many files were authorized.
 
         Raises:
-            PcapdjError: a key holds something of another type; nothing was granted.
+            StoreFailed: a key holds something of another type; nothing was granted.
             Stopped: a stop signal arrived.
         """
         if not self._is_restored:
             self._restore()
-        news = self._insist(self._desk.look)
+        news = self._news = self._insist(self._desk.look)
         self._discard(news.nonsense)
         self._follow(news)
         if self._state is not State.OPEN:
@@ -115,15 +116,15 @@ class Controller:
         return answers.count(Granted.YES)
 
     def _round(self) -> None:
-        """Do a round; foreign nonsense in a key is said and waited out, not died of."""
+        """Do a round; foreign nonsense in a key is said and waited out, and the disks guarded meanwhile."""
         try:
             self.step()
             self._complaint.reset()
-        except Stopped:
-            raise
-        except PcapdjError as exc:
+        except StoreFailed as exc:
             if self._complaint.is_due(str(exc), time.monotonic()):
                 events.error("key_unusable", f"{exc} Nothing is authorized until that key is removed.")
+            with suppress(StoreFailed):
+                self._follow(replace(self._news, asked=(), is_busy=True))
 
     def _restore(self) -> None:
         """Go on, once, from the gate as a predecessor published it."""
@@ -135,8 +136,7 @@ class Controller:
         """Measure if it is time to, and publish what that means."""
         is_changed = self._lay(news)
         period_s = FRESH_S if news.asked or is_changed else BUSY_S if news.is_busy else IDLE_S
-        is_due = self._guard.age_s() >= period_s - SLACK_S
-        if is_due:
+        if is_due := self._guard.age_s() >= period_s - SLACK_S:
             self._guard.measure()
         if self._signals.stop_requested:  # the measuring may have taken its time
             raise Stopped("A stop signal arrived.")

@@ -69,6 +69,10 @@ class StoreUnavailable(Unavailable):
     """Redis does not answer, or cannot take writes now; waiting helps."""
 
 
+class StoreFailed(PcapdjError):
+    """Redis answers with an error that time alone does not cure: a key of another type, mostly."""
+
+
 class StoreDenied(PcapdjError):
     """Redis asks for a password, refuses the one given, or forbids a command."""
 

@@ -16,16 +16,19 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, StoreUnavailable
+from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.names import quoted, to_text
 from pcapdj.store.keys import Keys
 
-ROLE_TIMEOUT_S = 0.8  # SIGTERM to exit within a second, a hung Redis included
+ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, a hung Redis included
 COMMAND_TIMEOUT_S = 3.0  # how long an operator's command waits before it says that Redis is not there
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 SOCKET_IN_LAYOUT = Path("var/run/redis.sock")
 _SCHEMES = ("redis", "rediss", "unix")
-_DENIALS = ("NOAUTH", "WRONGPASS", "NOPERM")
+_DENIALS = ("NOAUTH", "WRONGPASS", "NOPERM", "Protocol error: unauthenticated")
 _WAITABLE = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
+
+_OF_PIPELINE = " of pipeline caused error: "  # redis-py puts the command and its values before it
 
 Reply = Any  # what redis-py hands back: bytes, int, list or None, by command
 T = TypeVar("T")
@@ -78,7 +81,7 @@ class Store:
         Raises:
             StoreUnavailable: Redis is away, loading, full or read-only: waiting helps.
             StoreDenied: it asks for a password, refuses it, or forbids the command.
-            PcapdjError: the key holds something of another type, or the command failed otherwise.
+            StoreFailed: a key holds something of another type, or the command failed otherwise.
         """
         try:
             return command(self.redis)
@@ -113,17 +116,37 @@ class Store:
         self.redis.close()
 
     def _told(self, error: redis.RedisError) -> PcapdjError:
-        where, why = f"Redis at {shown_url(self.url)}", str(error)
+        where, why = f"Redis at {shown_url(self.url)}", str(error).rpartition(_OF_PIPELINE)[2]
         if isinstance(error, redis.AuthenticationError | NoPermissionError) or why.startswith(_DENIALS):
             return StoreDenied(
                 f"{where} refuses us ({first_words(why)}).", hint="Check the password in the URL or its file."
             )
+        if isinstance(error, redis.exceptions.BusyLoadingError):
+            return StoreUnavailable(f"{where} is loading its data.")
         if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.InvalidResponse):
             return StoreUnavailable(f"{where} does not answer ({first_words(why)}).", hint="Is it running?")
         if isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError) or why.startswith(_WAITABLE):
             return StoreUnavailable(f"{where} takes no writes now ({first_words(why)}).")
-        hint = "Another program wrote to one of pcapdj's keys." if why.startswith("WRONGTYPE") else ""
-        return PcapdjError(f"{where} answered: {first_words(why)}.", hint=hint)
+        if "WRONGTYPE" in why and (misused := self._misused()):
+            told = f"{where} answered WRONGTYPE: there is {misused}."
+            return StoreFailed(told, hint="Another program wrote it; rename or remove it.")
+        return StoreFailed(f"{where} answered: {first_words(why)}.")
+
+    def _misused(self) -> str:
+        """Return which of our keys hold something else; Redis's own message names none."""
+        client, ids = cast("Any", self.redis), list[str]()
+        try:
+            if client.type(self.keys.dispatchers) == b"set":
+                ids = [to_text(each) for each in client.smembers(self.keys.dispatchers)]
+            wanted = self.keys.types(ids)
+            found = {key: client.type(key).decode() for key in wanted}
+        except redis.RedisError:
+            return ""
+        return ", ".join(
+            f"a {form} at {quoted(key)}, where a {' or '.join(wanted[key])} belongs"
+            for key, form in found.items()
+            if form not in ("none", *wanted[key])
+        )
 
 
 def _not_understood(url: str) -> ConfigError:

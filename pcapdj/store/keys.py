@@ -4,6 +4,7 @@ The first five are the original pcapdj's and keep its meaning. A lane is a prefi
 one Redis without seeing each other's files.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pcapdj.runtime.errors import ConfigError
@@ -114,6 +115,20 @@ class Keys:
     def consumer(self) -> str:
         """Hash: what the launcher says of its analyzer."""
         return self.prefix + "PCAPDJ_CONSUMER"
+
+    def types(self, dispatcher_ids: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+        """Return the Redis types that each key may have, of the lane and of these dispatchers."""
+        lists = (self.in_queue, self.next, self.processed, self.failed)
+        hashes = (self.fed, self.gate, self.control, self.consumer)
+        theirs = (name for each in dispatcher_ids for name in (self.current(each), self.stats(each)))
+        return {
+            **dict.fromkeys(lists, ("list",)),
+            **dict.fromkeys((*hashes, *theirs), ("hash",)),
+            **dict.fromkeys((self.dispatchers, self.suspend), ("set",)),
+            **dict.fromkeys((self.state, self.finish), ("string",)),
+            self.auth: ("string", "set"),
+            self.journal: ("stream",),
+        }
 
     @property
     def bell(self) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, StoreUnavailable
+from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.store.client import Store, default_url, shown_url
 from pcapdj.store.keys import Keys
 from pcapdj.store.options import open_store
@@ -71,8 +71,13 @@ def test_a_url_that_makes_no_sense_is_refused_without_its_password(url: str) -> 
         (redis.AuthenticationError("invalid username-password pair"), StoreDenied),
         (redis.ResponseError("NOAUTH Authentication required."), StoreDenied),
         (redis.exceptions.NoPermissionError("this user has no permissions"), StoreDenied),
-        (redis.ResponseError("WRONGTYPE Operation against a key"), PcapdjError),
-        (redis.ResponseError("ERR\nforged"), PcapdjError),
+        (redis.ResponseError("Protocol error: unauthenticated multibulk length"), StoreDenied),
+        (
+            redis.ResponseError("Command # 2 (HSET k v s3cret) of pipeline caused error: MISCONF Redis is"),
+            StoreUnavailable,
+        ),
+        (redis.ResponseError("WRONGTYPE Operation against a key"), StoreFailed),
+        (redis.ResponseError("ERR\nforged"), StoreFailed),
     ],
 )
 def test_each_failure_is_told_by_what_helps(error: redis.RedisError, kind: type[PcapdjError]) -> None:

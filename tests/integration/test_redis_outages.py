@@ -1,0 +1,295 @@
+"""The trio on a Redis that refuses, hangs, fills up, or loses its memory: nothing exits, nothing is lost."""
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from conftest import wait_until
+from trio_rig import PrivateRedis, Trio, places, places_in, trio_in
+
+Change = Callable[[PrivateRedis], object]
+PACKETS = 3000  # 2.7 MB: more than the pipe holds, so that a braked analyzer keeps the file running
+
+
+@dataclass(frozen=True)
+class Outage:
+    """One way in which Redis does not do what it is asked.
+
+    Args:
+        begin, end: bring it about, and repair it.
+        said: the event by which the roles say that they wait.
+    """
+
+    begin: Change
+    end: Change
+    said: str = "waiting_for_redis"
+
+
+def config(server: PrivateRedis, name: str, value: str) -> None:
+    """Change the server's settings."""
+    server.client.config_set(name, value)
+
+
+def refuse_password(server: PrivateRedis) -> None:
+    """Ask for a password that nobody knows, from everybody who is connected too."""
+    config(server, "requirepass", "secret")
+    other_clients_out(server)
+
+
+def admit(server: PrivateRedis) -> None:
+    """Ask for no password again."""
+    with redis.Redis(unix_socket_path=str(server.socket), password="secret") as client:  # noqa: S106 - of a test
+        client.config_set("requirepass", "")
+
+
+def forbid(server: PrivateRedis) -> None:
+    """Forbid scripts and hashes to everybody."""
+    server.client.acl_setuser("default", enabled=True, commands=["-eval", "-evalsha", "-hset", "-smembers"])
+
+
+def allow(server: PrivateRedis) -> None:
+    """Allow everything again."""
+    server.client.acl_setuser("default", enabled=True, categories=["+@all"])
+
+
+def other_clients_out(server: PrivateRedis) -> None:
+    """Close every connection but our own."""
+    server.client.client_kill_filter(_type="normal", skipme=True)
+    server.client.client_kill_filter(_type="pubsub", skipme=True)
+
+
+def fill_places(server: PrivateRedis) -> None:
+    """Admit no client but those there are, and send those away."""
+    config(server, "maxclients", "1")
+    other_clients_out(server)
+
+
+def break_disk(server: PrivateRedis) -> None:
+    """Let Redis believe that it cannot save: MISCONF."""
+    config(server, "save", "1 1")
+    (server.socket.parent / "dump.rdb").mkdir()  # the snapshot cannot replace a folder
+    with pytest.raises(redis.RedisError):
+        server.client.save()
+    wait_until(lambda: _refuses_writes(server), "Redis to refuse writes")
+
+
+def mend_disk(server: PrivateRedis) -> None:
+    """Let it save again."""
+    config(server, "save", "")
+    config(server, "stop-writes-on-bgsave-error", "no")
+
+
+def _is_loading(server: PrivateRedis) -> bool:
+    try:
+        with redis.Redis(unix_socket_path=str(server.socket), retry=None) as client:
+            client.ping()
+    except redis.exceptions.BusyLoadingError:
+        return True
+    except redis.ConnectionError:
+        pass
+    return False
+
+
+def _refuses_writes(server: PrivateRedis) -> bool:
+    try:
+        server.client.set("probe", 1)
+    except redis.ResponseError as exc:
+        return "MISCONF" in str(exc)
+    return False
+
+
+OUTAGES = {
+    "refused": Outage(lambda server: server.kill(), lambda server: server.start()),
+    "hangs": Outage(
+        lambda server: server.signal(signal.SIGSTOP), lambda server: server.signal(signal.SIGCONT)
+    ),
+    "READONLY": Outage(
+        lambda server: server.client.replicaof("127.0.0.1", "1"),
+        lambda server: server.client.replicaof("NO", "ONE"),
+    ),
+    "OOM": Outage(
+        lambda server: config(server, "maxmemory", "1"), lambda server: config(server, "maxmemory", "0")
+    ),
+    "MISCONF": Outage(break_disk, mend_disk),
+    "NOAUTH": Outage(refuse_password, admit, "redis_denied"),
+    "NOPERM": Outage(forbid, allow, "redis_denied"),
+    "max clients": Outage(fill_places, lambda server: config(server, "maxclients", "1000")),
+    "CLIENT PAUSE": Outage(
+        lambda server: server.client.client_pause(4_000),
+        lambda server: wait_until(server.answers, "the pause to end"),
+    ),
+}
+
+
+@pytest.fixture
+def rigs(short_path: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
+    """Return a Redis to treat badly, and the trio on it."""
+    with trio_in(short_path) as rigs:
+        yield rigs
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_an_outage_ends_no_role_and_the_running_file_is_finished(
+    rigs: tuple[PrivateRedis, Trio], kind: str
+) -> None:
+    """The file in flight goes on; it is written down, and the next one fed, once Redis is back."""
+    server, trio = rigs
+    outage = OUTAGES[kind]
+    trio.brake.touch()
+    trio.queue(trio.capture("1.pcap", 1, PACKETS), trio.capture("2.pcap", 2, 10))
+    trio.start_all()
+    trio.await_copied(30_000)
+    pids = {role: process.pid for role, process in trio.processes.items()}
+
+    outage.begin(server)
+    trio.wait_said("controller", outage.said)
+    trio.brake.unlink()
+    trio.await_copied(24 + PACKETS * 916)
+    trio.wait_said("dispatcher", outage.said)
+    outage.end(server)
+
+    trio.await_processed(2)
+    assert sorted(trio.alive()) == sorted(pids)
+    assert [places_in(stream) for stream in trio.streams()] == [places(1, PACKETS) + places(2, 10)]
+    assert trio.said("dispatcher").count(outage.said) <= 2
+    assert "Traceback" not in "".join(trio.said(role) for role in pids)
+
+
+KEYS = [
+    "in_queue",
+    "next",
+    "processed",
+    "fed",
+    "journal",
+    "finish",
+    "suspend",
+    "dispatchers",
+    "gate",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_of_another_type_is_named_and_waited_for(rigs: tuple[PrivateRedis, Trio], key: str) -> None:
+    """Nobody dies of it; some role says which key it is; without it the work goes on."""
+    server, trio = rigs
+    name = getattr(trio.store.keys, key)
+    if key == "finish":
+        server.client.rpush(name, "x")
+    else:
+        server.client.set(name, "x")
+    trio.start_all()
+    if key != "in_queue":
+        trio.queue(trio.capture("1.pcap", 1, 10))
+
+    wait_until(
+        lambda: any(name in line for role in trio.processes for line in complaints(trio, role)),
+        f"a role to name {name}",
+    )
+    server.client.delete(name)
+    if key == "in_queue":
+        trio.queue(trio.capture("1.pcap", 1, 10))
+
+    trio.await_processed(1)
+    assert len(trio.alive()) == 3
+
+
+def test_keys_of_another_type_in_mid_file_are_outlived(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """CURRENT and STATS of the dispatcher, and the launcher's key: the file in flight is finished."""
+    server, trio = rigs
+    keys = trio.store.keys
+    trio.brake.touch()
+    trio.queue(trio.capture("1.pcap", 1, PACKETS), trio.capture("2.pcap", 2, 10))
+    trio.start_all()
+    trio.await_copied(30_000)
+    names = (keys.current(str(trio.pipe)), keys.stats(str(trio.pipe)), keys.consumer)
+    for name in names:
+        server.client.delete(name)
+        server.client.set(name, "x")
+
+    trio.brake.unlink()
+    trio.wait_said("dispatcher", keys.current(str(trio.pipe)))
+    server.client.delete(*names)
+
+    trio.await_processed(1)
+    trio.await_copied(24 + (PACKETS + 10) * 916)
+    assert len(trio.alive()) == 3
+    assert [places_in(stream) for stream in trio.streams()] == [places(1, PACKETS) + places(2, 10)]
+
+
+def complaints(trio: Trio, role: str) -> list[str]:
+    """Return what a role said of unusable keys."""
+    return [line for line in trio.said(role).splitlines() if "WRONGTYPE" in line]
+
+
+def test_scripts_that_redis_forgot_are_sent_again(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """SCRIPT FLUSH before every step of a file's way changes nothing."""
+    server, trio = rigs
+    trio.start_all()
+    for number in range(1, 4):
+        server.client.script_flush()
+        trio.queue(trio.capture(f"{number}.pcap", number, 10))
+        trio.await_processed(number)
+
+    assert len(trio.alive()) == 3
+    assert "WARNING" not in trio.said("dispatcher")
+
+
+def test_closed_connections_are_made_again(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """CLIENT KILL of everybody, again and again, loses no file and ends no role."""
+    server, trio = rigs
+    trio.start_all()
+    for number in range(1, 6):
+        other_clients_out(server)
+        trio.queue(trio.capture(f"{number}.pcap", number, 10))
+        other_clients_out(server)
+        trio.await_processed(number)
+
+    assert len(trio.alive()) == 3
+    assert [places_in(stream) for stream in trio.streams()] == [
+        [place for number in range(1, 6) for place in places(number, 10)]
+    ]
+
+
+def test_a_loading_redis_is_waited_for(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """While a restarted Redis reads its data it answers LOADING; the file queued before is fed then."""
+    server, trio = rigs
+    with server.client.pipeline(transaction=False) as batch:
+        for number in range(2000):  # each takes some milliseconds to load
+            batch.set(f"ballast:{number}", 1)
+        batch.execute()
+    trio.queue(trio.capture("1.pcap", 1, 10))
+    server.kill()
+    slow = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
+    server.start(*slow, wait=False)
+    wait_until(lambda: _is_loading(server), "Redis to load")
+
+    trio.start_all()
+    trio.wait_said("dispatcher", "is loading")
+    trio.await_processed(1)
+
+    assert len(trio.alive()) == 3
+
+
+def test_a_password_that_is_wrong_is_said_once_and_never_shown(
+    rigs: tuple[PrivateRedis, Trio], short_path: Path
+) -> None:
+    """WRONGPASS: the roles wait and name the remedy; corrected in Redis, the work goes on."""
+    server, trio = rigs
+    canary = "c4nary-in-a-cage"
+    trio.environment["PCAPDJ_REDIS_URL"] = f"unix://:{canary}@{short_path}/redis.sock"
+    trio.queue(trio.capture("1.pcap", 1, 10))
+    config(server, "requirepass", "another")
+
+    trio.start_all()
+    for role in ("dispatcher", "controller"):
+        trio.wait_said(role, "redis_denied")
+    trio.wait_said("consumer", "refuses us")
+    config(server, "requirepass", canary)
+
+    trio.wait_said("dispatcher", "file_finished")
+    assert len(trio.alive()) == 3
+    assert trio.said("dispatcher").count("redis_denied") == 1
+    assert canary not in "".join(trio.said(role) for role in trio.processes)

@@ -1,0 +1,240 @@
+"""Redis, dispatcher, controller and launcher as real processes in one folder, and a copying analyzer."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from capture_files import Record, classic, records_of
+from conftest import wait_until
+
+from pcapdj.store.board import Board, read_board
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import find_server
+from pcapdj.store.keys import Keys
+
+ROOT: Final = Path(__file__).parent.parent
+HEADER_BYTES: Final = 24
+ROLES: Final = {
+    "dispatcher": "pcapdj.dispatcher",
+    "controller": "pcapdj.controller",
+    "consumer": "pcapdj.consumer_launcher",
+    "importer": "pcapdj.importer",
+}
+
+# Copies the stream into LOGDIR/copy; reads 4 KiB at a time and waits while there is a file `brake`.
+COPYING: Final = """
+import os, sys, time
+pipe, logdir, brake = sys.argv[1:]
+with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) as copy:
+    while True:
+        while os.path.exists(brake) and copy.tell() > 30_000:
+            time.sleep(0.005)
+        data = stream.read(4096 if os.path.exists(brake) else 1 << 20)
+        if not data:
+            break
+        copy.write(data)
+"""
+
+
+class PrivateRedis:
+    """A redis-server of this test's own on a unix socket, to be treated badly.
+
+    Args:
+        folder: short enough for its socket.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self.client = redis.Redis(unix_socket_path=str(self.socket))
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str, wait: bool = True) -> None:
+        """Start it and wait until it answers; it may be started again."""
+        fixed = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
+        kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        command = [str(find_server()), *fixed, *kept, *options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        if wait:
+            wait_until(self.answers, "redis-server to answer")
+
+    def answers(self) -> bool:
+        """Report whether it answers, even if only to refuse."""
+        try:
+            self.client.ping()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError):
+            return True
+        except redis.ConnectionError as exc:
+            return "max number of clients" in str(exc)
+        return True
+
+    def signal(self, number: int) -> None:
+        """Send the server a signal."""
+        if self._process:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it as `kill -9` does."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+        self.client.connection_pool.disconnect()
+
+    def stop(self) -> None:
+        """End it, stopped or not."""
+        self.kill()
+        self.client.close()
+
+
+class Trio:
+    """The roles of one lane; `start` starts one, `stop_all` leaves none.
+
+    Args:
+        folder: short enough for unix sockets.
+        url: where Redis is.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        self.out = folder / "out"
+        self.brake = folder / "brake"
+        self.pipe = self.run / "stream.pcap"
+        self.socket = self.run / "launcher.sock"
+        self.captures = folder / "captures"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.environment: dict[str, str] = {"PCAPDJ_REDIS_URL": url, "PCAPDJ_WATCH": f"{folder}=1"}
+        self.environment |= {"PCAPDJ_RESUME_AFTER": "0", "PCAPDJ_SUSPEND_FREE": "0"}
+        self.environment |= {"PCAPDJ_MIN_FREE_INODES": "0"}
+        self.store = Store(url, Keys())
+        self.run.mkdir(mode=0o700)
+        self.captures.mkdir()
+        (folder / "copying.py").write_text(COPYING)
+
+    def start(self, role: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        """Start a role; its log is `said(role)`."""
+        fixed = {
+            "dispatcher": ["-b", str(self.pipe), "--launcher", str(self.socket), "--follow"],
+            "controller": [],
+            "consumer": ["-b", str(self.pipe), "--socket", str(self.socket), "--logdir", str(self.out)],
+            "importer": ["--watch", str(self.captures)],
+        }
+        argv = [sys.executable, "-m", ROLES[role], *fixed[role], *options]
+        if role == "consumer" and "--" not in options and "--preset" not in options:
+            argv += ["--", sys.executable, str(self.folder / "copying.py"), "{pipe}", "{logdir}"]
+            argv += [str(self.brake)]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+        told = clean | self.environment | dict(environment or {})
+        with self.log_of(role).open("ab") as log:
+            self.processes[role] = subprocess.Popen(argv, env=told, stderr=log, stdout=log, cwd=ROOT)
+
+    def start_all(self) -> None:
+        """Start the trio."""
+        for role in ("consumer", "dispatcher", "controller"):
+            self.start(role)
+
+    def log_of(self, role: str) -> Path:
+        """Return the file of what a role says."""
+        return self.folder / f"{role}.log"
+
+    def said(self, role: str) -> str:
+        """Return what a role has said."""
+        return self.log_of(role).read_text() if self.log_of(role).exists() else ""
+
+    def wait_said(self, role: str, words: str, times: int = 1) -> None:
+        """Wait until a role has said these words so often."""
+        wait_until(lambda: self.said(role).count(words) >= times, f"the {role} to say {words!r}")
+
+    def kill(self, role: str, number: int = signal.SIGKILL) -> int:
+        """Signal a role and wait for its end; return how it ended."""
+        process = self.processes.pop(role)
+        process.send_signal(number)
+        return process.wait(20)
+
+    def capture(self, name: str, number: int, packets: int = 50, size: int = 900) -> Path:
+        """Write a capture whose packets tell their file and place; old enough to count as complete."""
+        path = self.captures / name
+        path.write_bytes(classic(numbered(number, packets, size)))
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+        return path
+
+    def queue(self, *paths: Path | bytes) -> None:
+        """Queue files, as any producer does."""
+        names = [path if isinstance(path, bytes) else os.fsencode(path) for path in paths]
+        self.store.redis.rpush(self.store.keys.in_queue, *names)
+        self.store.ring("queued")
+
+    def board(self) -> Board:
+        """Return what `status` shows."""
+        return read_board(self.store, 0)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the dispatcher's statistics."""
+        return next(iter(self.board()["dispatchers"]), {})
+
+    def await_processed(self, count: int, timeout_s: float = 20) -> None:
+        """Wait until so many files are in PROCESSED."""
+        key = self.store.keys.processed
+        wait_until(lambda: self.store.redis.llen(key) == count, f"{count} files processed", timeout_s)
+
+    def await_copied(self, size_bytes: int) -> None:
+        """Wait until the analyzer of the latest stream has copied so much."""
+        copy = self.out / "latest" / "copy"
+        wait_until(lambda: copy.exists() and copy.stat().st_size >= size_bytes, "the analyzer to read")
+
+    def streams(self) -> list[bytes]:
+        """Return every stream as its analyzer saw it, oldest first."""
+        return [path.read_bytes() for path in sorted(self.out.glob("2*/copy"), key=_made)]
+
+    def alive(self) -> list[str]:
+        """Return the roles that run."""
+        return [role for role, process in self.processes.items() if process.poll() is None]
+
+    def stop_all(self) -> None:
+        """Kill what still runs; the analyzers die with their launcher."""
+        for process in self.processes.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.wait()
+        self.store.close()
+
+
+def numbered(file: int, packets: int, size: int = 900) -> list[Record]:
+    """Return packets that tell their file and place."""
+    return [Record(1, n % 1000, struct.pack("<II", file, n) + b"x" * (size - 8)) for n in range(packets)]
+
+
+def places_in(stream: bytes) -> list[tuple[int, int]]:
+    """Return file and place of every packet; a torn record is an error of the test."""
+    return [struct.unpack_from("<II", each.data) for each in records_of(stream[HEADER_BYTES:])]
+
+
+def places(file: int, packets: int) -> list[tuple[int, int]]:
+    """Return what `places_in` says of one whole file."""
+    return [(file, n) for n in range(packets)]
+
+
+@contextmanager
+def trio_in(folder: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
+    """Return a Redis that runs and roles that do not yet; both end with the block."""
+    server = PrivateRedis(folder)
+    server.start()
+    trio = Trio(folder, server.url)
+    try:
+        yield server, trio
+    finally:
+        trio.stop_all()
+        server.stop()
+
+
+def _made(path: Path) -> float:
+    return path.parent.stat().st_ctime
