@@ -37,7 +37,7 @@ def stream_folders(logdir: Path, streams: list[str]) -> list[Path]:
 def how_it_ended(analyzer: Mapping[str, Any]) -> str:
     """Return the analyzer's end in words."""
     if not analyzer.get("last_exit"):
-        return "not started"
+        return "stopped with the run" if analyzer.get("stream") else "not started"
     restarts = int(analyzer.get("restarts") or 0)
     return f"{analyzer['last_exit']}" + (f" after {restarts} restarts" if restarts else "")
 

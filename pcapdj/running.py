@@ -68,6 +68,7 @@ class Running:
         self._view = view
         self._journal_at = b"-"
         self._done_bytes = 0
+        self._finished: set[str] = set()
         self._next_roles_look_s = 0.0
 
     def follow(self, signals: Signals) -> GaveUp | None:
@@ -95,8 +96,10 @@ class Running:
         self._read_journal()
         self.progress.analyzer = board.get("consumer") or {}
         current: dict[str, Any] = next(iter(board.get("dispatchers") or ()), {})
-        done = self._done_bytes + int(current.get("done_bytes") or 0)
-        self._view.progress(done, str(current.get("name") or ""), hold_of(board))
+        name, done_bytes = str(current.get("name") or ""), int(current.get("done_bytes") or 0)
+        if name in self._finished:  # the journal knows it already, the dispatcher's statistics come later
+            name, done_bytes = "", 0
+        self._view.progress(self._done_bytes + done_bytes, name, hold_of(board))
 
     def _read_journal(self) -> None:
         store = self._session.store
@@ -110,6 +113,7 @@ class Running:
         files = [fed_file(entry) for _, entry in entries]
         for file in files:
             self._done_bytes += file.numbers.get("size_bytes", 0)
+            self._finished.add(file.name)
             self._view.finished(file.name, file.packets, file.reason)
             if file.stream and file.stream not in self.progress.streams:
                 self.progress.streams.append(file.stream)

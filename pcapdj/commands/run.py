@@ -6,7 +6,7 @@ A private service does the work (`one_shot`); nothing of it stays but the analyz
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from pcapdj.capture.listing import capture_files
+from pcapdj.console import looking
 from pcapdj.console.run_summary import print_summary
 from pcapdj.console.run_view import view
 from pcapdj.disk import options
@@ -21,7 +22,7 @@ from pcapdj.disk.limits import parse_limits
 from pcapdj.extracted import read_expected
 from pcapdj.one_shot import Session
 from pcapdj.run_plan import Plan, chosen_analyzer, is_done, new_logdir, refused_files
-from pcapdj.run_record import RunRecord
+from pcapdj.run_record import RECORD, FedFile, RunRecord
 from pcapdj.run_report import exit_code_of, summary_of, write_end
 from pcapdj.running import GaveUp, Progress, Running
 from pcapdj.runtime.command import new_app
@@ -42,6 +43,12 @@ class SplitCommand(TyperCommand):
         ctx.obj = args[place + 1 :]
         return super().parse_args(ctx, args[:place])
 
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # its own Context
+        """Show the command's place."""
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND..]"]
+
+
+_REFUSED_SHOWN = 10
 
 app = new_app()
 
@@ -50,7 +57,11 @@ app = new_app()
 def run(  # noqa: PLR0913 - an option each
     context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES.. [-- COMMAND..]", help="captures and folders")
+        list[str],
+        typer.Argument(
+            metavar="FILES..",
+            help="captures and folders; behind -- any analyzer's command, as tshark -r {pipe}",
+        ),
     ],
     *,
     preset: Annotated[
@@ -82,7 +93,9 @@ def run(  # noqa: PLR0913 - an option each
     """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
     started_s = time.monotonic()
     expected = read_expected(expect) if expect else {}
-    listing = capture_files([os.fsencode(path) for path in files], recursive=recursive)
+    with looking.progress() as tracked:
+        names = [os.fsencode(path) for path in files]
+        listing = capture_files(names, recursive=recursive, tracked=tracked)
     limits = {
         "min-free": min_free,
         "resume-free": resume_free,
@@ -101,9 +114,9 @@ def run(  # noqa: PLR0913 - an option each
     record.add(refused_files(listing))
     wanted = [each for each in listing.files if not is_done(record, each)]
     plan = Plan(wanted, settings, analyzer.shown, record)
-    _say(f"{len(wanted)} files into {analyzer.shown}; its output goes to {quoted(str(record.logdir))}.")
-    for refused in refused_files(listing):
-        _say(f"{printable(refused.name)}: {refused.reason}")
+    files_in_all = "1 file" if len(wanted) == 1 else f"{len(wanted):,} files"
+    _say(f"{files_in_all} into {analyzer.shown}; output in {quoted(str(record.logdir))}.")
+    _say_refused(refused_files(listing))
     progress, gave_up = carry_out(plan)
     raise typer.Exit(conclude(plan, progress, gave_up, expected, time.monotonic() - started_s))
 
@@ -126,11 +139,11 @@ def follow(plan: Plan, session: Session, signals: Signals) -> tuple[Progress, Ga
     """Queue the files, show progress until the run is over, and stop the service in order."""
     Intake(session.store).admit({each.name: each.identity for each in plan.files})
     finish(session.store, "empty")
-    with view(plan.total_bytes) as shown:
+    with view(plan.total_bytes, len(plan.files)) as shown:
         running = Running(session, plan.record, shown)
         gave_up = running.follow(signals)
         if gave_up:
-            _say(f"{gave_up.reason} Stopping.")
+            _say(gave_up.reason)
             session.keep_logs(plan.record.logdir / "logs")
     return running.progress, gave_up
 
@@ -147,9 +160,17 @@ def conclude(
     code = exit_code_of(summary, progress, gave_up)
     write_end(plan, progress, code)
     print_summary(summary)
-    if gave_up and gave_up.exit_code is ExitCode.INTERRUPTED:
-        _say(f"--resume with the same --logdir goes on after the {summary.fed} files that were fed.")
+    if gave_up and gave_up.exit_code is ExitCode.INTERRUPTED and summary.fed:
+        logdir = quoted(str(plan.record.logdir))
+        _say(f"With --logdir {logdir} --resume it goes on after the files that were fed.")
     return code
+
+
+def _say_refused(files: Sequence[FedFile]) -> None:
+    for refused in files[:_REFUSED_SHOWN]:
+        _say(f"{printable(refused.name)}: {refused.reason}")
+    if len(files) > _REFUSED_SHOWN:
+        _say(f".. and {len(files) - _REFUSED_SHOWN:,} more that cannot be fed; {RECORD} names them.")
 
 
 def _say(sentence: str) -> None:

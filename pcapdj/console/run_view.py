@@ -1,23 +1,47 @@
 """What a person sees while `pcapdj run` works: a progress bar on a terminal, a line per file elsewhere."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pcapdj.console.status_lines import in_short
+from pcapdj.runtime.amounts import human_size
 from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_NAME_WIDTH: Final = 40  # characters of a file's name beside the bar
+_BESIDE_NAME: Final = 62  # columns for a short bar, the sizes, the rate and the time left
+_NAME_WIDTHS: Final = (16, 48)  # the least and the most for what is being fed
+_NUMBERS: Final = re.compile(r"\d+(?:\.\d+)?(?: [KMGTP]?i?B)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why nothing is being fed.
+
+    Args:
+        word: a few of them, beside the bar.
+        sentence: the reason, where the words do not say it all.
+    """
+
+    word: str
+    sentence: str = ""
+
+    @property
+    def gist(self) -> str:
+        """The reason without its numbers, which change all the time."""
+        return _NUMBERS.sub("", self.sentence)
 
 
 class View(Protocol):
     """Where a run shows how far it is."""
 
-    def progress(self, done_bytes: int, name: str, hold: str) -> None:
+    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:
         """Show how much of all files' bytes is fed, which file is being fed, and why nothing moves."""
 
     def finished(self, name: str, packets: int, reason: str) -> None:
@@ -25,75 +49,113 @@ class View(Protocol):
 
 
 @contextmanager
-def view(total_bytes: int) -> Iterator[View]:
-    """Yield the view that fits stderr, for files of so many bytes together."""
+def view(total_bytes: int, total_files: int) -> Iterator[View]:
+    """Yield the view that fits stderr, for so many files of so many bytes together."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    whole = Column(no_wrap=True)
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False, table_column=whole),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[sizes]}", markup=False, table_column=whole),
+        TextColumn("{task.fields[rate]}", markup=False, table_column=whole),
+        TimeRemainingColumn(table_column=whole),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield _Bar(progress, progress.add_task("starting", total=total_bytes))
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, expand=True) as progress:
+        yield _Bar(progress, progress.add_task("starting", total=total_bytes, sizes="", rate=""), total_files)
 
 
 class _Bar:
-    def __init__(self, progress: "Progress", task: "TaskID") -> None:
+    def __init__(self, progress: "Progress", task: "TaskID", total_files: int) -> None:
         self._progress = progress
         self._task = task
+        self._total_files = total_files
+        self._files = 0
+        self._gist = ""
 
-    def progress(self, done_bytes: int, name: str, hold: str) -> None:
-        shown = hold or printable(name.rpartition("/")[2])[-_NAME_WIDTH:] or "finishing"
-        self._progress.update(self._task, completed=done_bytes, description=shown)
+    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:
+        task = next(each for each in self._progress.tasks if each.id == self._task)
+        self._tell(hold)
+        self._progress.update(
+            self._task,
+            completed=done_bytes,
+            description=hold.word if hold else self._at(name),
+            sizes=f"{human_size(done_bytes)} of {human_size(task.total or 0)}",
+            rate=f"{human_size(task.speed)}/s" if task.speed and not hold else "",
+        )
 
     def finished(self, name: str, packets: int, reason: str) -> None:
+        self._files += 1
         if reason:
-            self._progress.console.print(_line(name, packets, reason), markup=False, highlight=False)
+            self._print(_line(name, packets, reason), "red")
+
+    def _at(self, name: str) -> str:
+        if not name and self._files in (0, self._total_files):
+            return "finishing" if self._files else "starting"
+        least, most = _NAME_WIDTHS
+        width = min(most, max(least, self._progress.console.width - _BESIDE_NAME))
+        return shortened(f"{self._files + 1}/{self._total_files} ", name.rpartition("/")[2], width)
+
+    def _tell(self, hold: Hold | None) -> None:
+        """Say a reason once, above the bar."""
+        gist = hold.gist if hold else ""
+        if hold and gist and gist != self._gist:
+            self._print(hold.sentence, "yellow")
+        self._gist = gist
+
+    def _print(self, line: str, style: str) -> None:
+        self._progress.console.print(line, style=style, markup=False, highlight=False)
 
 
 class _Lines:
     def __init__(self) -> None:
-        self._hold = ""
+        self._gist = ""
 
-    def progress(self, done_bytes: int, name: str, hold: str) -> None:  # noqa: ARG002 - only bars move
-        if hold != self._hold:
-            self._hold = hold
-            _print(hold or "going on")
+    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:  # noqa: ARG002 - only bars move
+        gist = hold.gist if hold else ""
+        if gist != self._gist:
+            _print(hold.sentence if hold and gist else "going on")
+        self._gist = gist
 
     def finished(self, name: str, packets: int, reason: str) -> None:
         _print(_line(name, packets, reason))
 
 
-def hold_of(board: Mapping[str, Any]) -> str:
-    """Return why nothing is being fed now, from a lane's board; empty if nothing holds it."""
+def hold_of(board: Mapping[str, Any]) -> Hold | None:
+    """Return why nothing is being fed now, from a lane's board; None if nothing holds it."""
     gate, consumer = board.get("gate") or {}, board.get("consumer") or {}
-    others = [str(member) for member in board.get("suspended") or () if member != "gate"]
+    others = [printable(str(member)) for member in board.get("suspended") or () if member != "gate"]
     if others:
-        return f"suspended by {', '.join(others)}"
+        return Hold("suspended", f"suspended by {', '.join(others)}")
     if gate.get("state") not in (None, "open"):
-        return printable_sentence(f"the gate holds: {gate.get('reason', '')}")
-    if consumer.get("state") in ("starting", "failing", "flushing"):
-        reason = consumer.get("reason")
-        return printable_sentence(f"the analyzer is {consumer['state']}" + (f": {reason}" if reason else ""))
-    return ""
+        return Hold("the gate holds", _sentence("the gate holds", gate))
+    if consumer.get("state") == "failing":
+        return Hold("the analyzer fails", _sentence("the analyzer fails", consumer))
+    if consumer.get("state") in ("starting", "flushing"):
+        return Hold(f"the analyzer is {consumer['state']}")
+    return None
+
+
+def shortened(lead: str, name: str, width: int) -> str:
+    """Return lead and name; of a long name its end, where rotation counts."""
+    shown, room = printable(name), max(1, width - len(lead))
+    return lead + (shown if len(shown) <= room else "…" + shown[len(shown) - room + 1 :])
+
+
+def _sentence(lead: str, fields: Mapping[str, Any]) -> str:
+    reason = in_short(printable_sentence(str(fields.get("reason") or "")))
+    return f"{lead}: {reason}" if reason else lead
 
 
 def _line(name: str, packets: int, reason: str) -> str:
-    return f"{printable(name)}: {'failed: ' + printable_sentence(reason) if reason else f'{packets} packets'}"
+    outcome = f"failed: {printable_sentence(reason)}" if reason else f"{packets:,} packets"
+    return f"{printable(name)}: {outcome}"
 
 
 def _print(line: str) -> None:

@@ -1,0 +1,51 @@
+"""Following a run: progress from the journal and the dispatcher's statistics, on a real Redis."""
+
+from pathlib import Path
+from typing import Any
+
+from pcapdj.console.run_view import Hold
+from pcapdj.run_record import RunRecord
+from pcapdj.running import Running
+from pcapdj.store.client import Store
+from pcapdj.store.transfer import Result, Taken, Transfer
+
+
+class Shown:
+    """Keeps what was shown last."""
+
+    def __init__(self) -> None:
+        self.last: tuple[int, str] = (0, "")
+
+    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:  # noqa: ARG002 - another test's
+        """Keep it."""
+        self.last = (done_bytes, name)
+
+    def finished(self, name: str, packets: int, reason: str) -> None:
+        """Leave it."""
+
+
+class OnlyStore:
+    """A session of which only Redis is there."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+
+def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> None:
+    """The journal has it at once; the statistics name it as the current one for a second more."""
+    shown = Shown()
+    running = Running(OnlyStore(store), RunRecord(tmp_path, resume=False), shown)  # type: ignore[arg-type]  # enough of it
+    transfer = Transfer(store, "main")
+    transfer.enlist()
+    store.redis.rpush(store.keys.in_queue, b"/in/\xff.pcap")
+    taken = transfer.take()
+    assert isinstance(taken, Taken)
+    statistics: Any = {"name": taken.name, "done_bytes": 900, "total_bytes": 1000}
+    store.redis.hset(store.keys.stats("main"), mapping=statistics)
+
+    running.look()
+    assert shown.last == (900, "/in/\udcff.pcap")
+    transfer.finish(taken, Result(taken.name, "processed", {"size_bytes": 1000}, {"packets": 3}))
+    running.look()
+
+    assert shown.last == (1000, "")
