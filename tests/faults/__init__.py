@@ -1,0 +1,1 @@
+"""The fault campaign: what pcapdj promises, tried by killing and cutting everything it consists of."""

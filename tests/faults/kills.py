@@ -1,0 +1,190 @@
+"""The schedules: which process is killed when, and what is asked of the site afterwards."""
+
+import random
+import time
+from typing import Final
+
+from faults.figures import Figures
+from faults.nursery import Child, wait_for
+from faults.oracle import judge_names
+from faults.site import HANG_S, Site
+from faults.watch import Watch
+from pcapdj.runtime.fault import CONTROLLER_POINTS, DISPATCHER_POINTS
+
+FORMS: Final = ("plain.pcap", "plain.pcap", "be.pcap", "plain.pcap", "ng.pcapng", "plain.pcap.gz")
+_IN_FILE: Final = ("splice.within", "splice.between")
+_BY_CLOCK: Final = 0.15  # of the kills come at any moment, the others at a named point
+_ROUND_FILES: Final = 40  # then what was streamed is judged and removed
+
+
+class Schedule:
+    """Kills on one site, until so many have happened.
+
+    Args:
+        site: started as far as the schedule does not start it itself.
+        figures: where everything is counted.
+        rng: decides everything; the same seed gives the same schedule.
+    """
+
+    def __init__(self, site: Site, figures: Figures, rng: random.Random) -> None:
+        self.site = site
+        self.figures = figures
+        self.rng = rng
+        self.watch = Watch(site, figures)
+
+    def dispatchers(
+        self, kills: int, *, packets: int = 6000, deepest: int = 6, real_share: float = 0.0
+    ) -> None:
+        """Kill dispatchers: most in the middle of a file, by the clock or at a named point.
+
+        Args:
+            kills: how many.
+            packets: of each file.
+            deepest: the last splice of a file at which to kill; one that reads slowly makes more of them.
+            real_share: how many are started as users do, instead of forked.
+        """
+        done = 0
+        while done < kills:
+            self._keep_queue_filled(packets)
+            is_real = self.rng.random() < real_share
+            by_clock = is_real or self.rng.random() < _BY_CLOCK
+            child = self.site.start(
+                "dispatcher", fault="" if by_clock else self._fault(deepest), is_real=is_real
+            )
+            if by_clock:
+                self._let_run_for_a_while()
+                child.kill()
+            elif not self._dies(child):
+                child.kill()
+            if child.wait(0) != -9:
+                self.figures.violated(f"a dispatcher ended by itself: {child.wait(0)}")
+            self.watch.died("dispatcher")
+            done += 1
+            if len(self.site.accepted) >= _ROUND_FILES or done == kills:
+                self._round_with_a_dispatcher()
+
+    def launchers(self, kills: int, *, packets: int = 1500) -> None:
+        """Kill launchers in the middle of a file; the analyzer dies with it, a new stream follows."""
+        for _ in range(kills):
+            self._wait_for_flight(packets)
+            self.site.kill_launcher()
+            self.watch.died("launcher")
+            self.site.start("consumer_launcher")
+            self.watch.until_moved()
+            self._round_if_due()
+        self.round()
+
+    def analyzers(self, kills: int, *, packets: int = 1500) -> None:
+        """Kill analyzers in the middle of a file; each second one while somebody else holds the pipe open."""
+        for number in range(kills):
+            self._wait_for_flight(packets)
+            bystander = open(self.site.pipe, "wb", 0) if number % 2 else None  # noqa: SIM115, PTH123
+            self.site.kill_analyzer()
+            self.watch.died("analyzer")
+            self.watch.until_moved()
+            if bystander:
+                bystander.close()
+            self.round()  # a stream that ends well begins the back-off anew
+
+    def controllers(self, kills: int, *, packets: int = 100) -> None:
+        """Kill controllers around a grant, by a named point or by the clock."""
+        for number in range(kills):
+            self._keep_queue_filled(packets)
+            child = self.site.roles["controller"]
+            if number % 3:
+                child.kill()
+                fault = f"{self.rng.choice(CONTROLLER_POINTS)}:{self.rng.randint(1, 3)}:kill"
+                child = self.site.start("controller", fault=fault)
+                self._dies(child)
+            else:
+                time.sleep(self.rng.random() / 50)
+            child.kill()
+            self.watch.died("controller")
+            self.site.start("controller")
+            self._keep_queue_filled(packets)
+            self.watch.until_moved()
+            self._round_if_due()
+        self.round()
+
+    def redises(self, kills: int, *, packets: int = 1500) -> None:
+        """Kill Redis at any moment, and start it again at once or a while later."""
+        for _ in range(kills):
+            self._keep_queue_filled(packets)
+            time.sleep(self.rng.random() / 20)
+            self.site.kill_redis()
+            time.sleep(self.rng.choice([0, 0, 0, 0.2]))
+            self.site.start_redis()
+            self.watch.died("redis")
+            self.watch.until_moved()
+            self._check_names()
+            self._round_if_due()
+        self.round()
+
+    def everything(self, kills: int, *, packets: int = 1500) -> None:
+        """Kill all processes within a millisecond, as a power loss would, and start them in any order."""
+        for _ in range(kills):
+            self._wait_for_flight(packets)
+            self.site.mark_stream_killed()
+            roles = ["dispatcher", "controller", "consumer_launcher", "redis"]
+            self.rng.shuffle(roles)
+            for role in roles:
+                self.site.kill_redis() if role == "redis" else self.site.roles[role].kill()
+            self.rng.shuffle(roles)
+            for role in roles:
+                self.site.start_redis() if role == "redis" else self.site.start(role)
+            self.watch.died("everything")
+            self.watch.until_moved()
+            self._round_if_due()
+        self.round()
+
+    def round(self) -> None:
+        """Let everything that is queued be fed, end the stream, judge, and begin anew."""
+        self.watch.until(self.site.is_done)
+        if not self.site.end_stream():
+            self.figures.hung("the stream did not end")
+        self.figures.judged(self.site.judge(), "round")
+        failed = self.site.books().failed
+        self.figures.violations += [f"failed: {name!r}" for name in failed]
+        self.site.clear()
+
+    def _round_if_due(self) -> None:
+        if len(self.site.accepted) >= _ROUND_FILES:
+            self.round()
+
+    def _round_with_a_dispatcher(self) -> None:
+        """Do what `round` does; the dispatcher that it needs is not one of those that are killed."""
+        child = self.site.start("dispatcher")
+        self.round()
+        child.kill()
+
+    def _keep_queue_filled(self, packets: int) -> None:
+        if len(self.site.accepted) - self.site.done_count() < 3:
+            self.site.add_files(3, packets, forms=FORMS)
+
+    def _wait_for_flight(self, packets: int) -> None:
+        """Wait until a file is being fed, and then a random moment."""
+        self._keep_queue_filled(packets)
+        self.watch.until(lambda: any(position > 0 for position, _ in self.site.kept().values()))
+        time.sleep(self.rng.random() / 20)
+
+    def _fault(self, deepest: int) -> str:
+        point = self.rng.choice([*_IN_FILE * 24, *DISPATCHER_POINTS[:-1]])
+        nth = self.rng.randint(1, deepest) if point in _IN_FILE else 1
+        return f"{point}:{nth}:kill"
+
+    def _let_run_for_a_while(self) -> None:
+        self.watch.until_moved()
+        time.sleep(self.rng.random() / 50)
+
+    def _dies(self, child: Child) -> bool:
+        """Wait until the fault has come; False if there was no occasion for it."""
+
+        def is_over() -> bool:
+            self.watch.look()
+            self._keep_queue_filled(500)
+            return not child.is_alive
+
+        return wait_for(is_over, HANG_S)
+
+    def _check_names(self) -> None:
+        self.figures.judged([judge_names(self.site.books(), self.site.accepted)], "after Redis was killed")

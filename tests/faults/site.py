@@ -1,0 +1,304 @@
+"""A whole pcapdj to be killed: Redis, launcher, analyzer, controller, dispatcher, in a folder of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from faults.nursery import Child, Nursery, start_real, wait_for
+from faults.oracle import Books, Judgement, Stream, judge_journal, judge_names, judge_order, judge_stream
+from faults.packets import STREAM_HEADER, Numbered, write_numbered
+from pcapdj.runtime.names import to_name
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import arguments, find_server
+from pcapdj.store.keys import Keys
+
+COPY: Final = ("dd", "if={pipe}", "of=copy", "bs=64k", "status=none")
+# Reads slowly, so that a file is in flight for some milliseconds.
+_SLOWLY: Final = """
+import os, sys, time
+pipe, copy = os.open(sys.argv[1], os.O_RDONLY), os.open("copy", os.O_WRONLY | os.O_CREAT)
+while data := os.read(pipe, 65536):
+    os.write(copy, data)
+    time.sleep(0.001)
+"""
+SLOW_COPY: Final = (sys.executable, "-ISc", _SLOWLY, "{pipe}")
+HANG_S: Final = 10.0
+_UNLIMITED: Final = (
+    *("--min-free", "1MiB", "--resume-free", "2MiB", "--resume-after", "0"),
+    *("--suspend-free", "0", "--min-free-inodes", "0"),
+)
+
+
+class Site:
+    """A folder with everything in it; `close` ends and removes it.
+
+    Args:
+        command: the analyzer; it writes what it reads to `copy` in its log folder.
+    """
+
+    def __init__(
+        self, command: Sequence[str] = COPY, *, options: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pcapdj-"))
+        self.out, self.captures = self.folder / "out", self.folder / "in"
+        self.pipe, self.socket = self.folder / "run/stream.pcap", self.folder / "run/launcher.sock"
+        for part in (self.out, self.captures, self.folder / "redis", self.folder / "run"):
+            part.mkdir()
+        self.url = f"unix://{self.folder}/redis.sock"
+        self.store = Store(self.url, Keys(), timeout_s=2)
+        self.nursery = Nursery()
+        self.files: dict[int, Numbered] = {}
+        self.accepted: list[bytes] = []
+        self.killed: set[str] = set()
+        self.roles: dict[str, Child] = {}
+        self._options = dict(options or {})
+        self._command = tuple(command)
+        self._redis: subprocess.Popen[bytes] | None = None
+
+    # Starting and killing
+
+    def start_all(self, *, is_real: bool = False) -> None:
+        """Start everything that does not run."""
+        if self._redis is None:
+            self.start_redis()
+        for role in ("consumer_launcher", "controller", "dispatcher"):
+            if role not in self.roles or not self.roles[role].is_alive:
+                self.start(role, is_real=is_real)
+
+    def start(self, role: str, *, fault: str = "", is_real: bool = False) -> Child:
+        """Start a role, with a fault if one is wanted."""
+        begin = start_real if is_real else self.nursery.start
+        child = begin(role, self._arguments(role), fault=fault, log=self.folder / f"{role}.log")
+        self.roles[role] = child
+        return child
+
+    def start_redis(self) -> None:
+        """Start Redis as pcapdj embeds it, and wait until it has its data."""
+        socket = self.folder / "redis.sock"
+        command = [str(find_server()), *arguments(self.folder / "redis", socket)]
+        log = (self.folder / "redis.log").open("ab")
+        with log:
+            self._redis = subprocess.Popen(command, stdout=log, stderr=log)
+        if not wait_for(self._redis_answers, HANG_S):
+            raise AssertionError(
+                "redis-server does not start: " + (self.folder / "redis.log").read_text()[-2000:]
+            )
+
+    def kill_redis(self) -> None:
+        """Kill Redis with SIGKILL."""
+        if self._redis is not None:
+            self._redis.kill()
+            self._redis.wait()
+            self._redis = None
+
+    def kill_analyzer(self) -> int | None:
+        """Kill the analyzer, if there is one; return its pid."""
+        pid = self.analyzer_pid()
+        if pid is not None:
+            self.mark_stream_killed()
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        return pid
+
+    def kill_launcher(self) -> None:
+        """Kill the launcher; its analyzer has to die with it."""
+        self.mark_stream_killed()
+        pid = self.analyzer_pid()
+        self.roles["consumer_launcher"].kill()
+        if pid is not None and not wait_for(lambda: not _runs(pid), 1):
+            raise AssertionError("the analyzer outlived its launcher by a second")
+
+    def mark_stream_killed(self) -> None:
+        """Remember that the latest stream may break off anywhere."""
+        with suppress(OSError):
+            self.killed.add((self.out / "latest").resolve().name.rpartition("-")[2])
+
+    def analyzer_pid(self) -> int | None:
+        """Return the pid of the launcher's child."""
+        pid = self.roles["consumer_launcher"].pid
+        try:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            return None
+        return int(children[0]) if children else None
+
+    # Files
+
+    def add_files(
+        self, count: int, packets: int, *, size_bytes: int = 1000, forms: Sequence[str] = ("plain.pcap",)
+    ) -> list[Numbered]:
+        """Write captures and queue them, as anybody's script would."""
+        first = max(self.files, default=0) + 1
+        added = [
+            write_numbered(
+                self.captures, number, packets, size_bytes=size_bytes, form=forms[number % len(forms)]
+            )
+            for number in range(first, first + count)
+        ]
+        self.files |= {file.number: file for file in added}
+        self.queue(*[os.fsencode(file.path) for file in added])
+        return added
+
+    def queue(self, *names: bytes) -> None:
+        """Queue names; only what Redis has acknowledged counts as accepted."""
+        self.store.redis.rpush(self.store.keys.in_queue, *names)
+        self.accepted += names
+        self.store.ring("queued")
+
+    # What is going on
+
+    def done_count(self) -> int:
+        """Return how many names are in PROCESSED and FAILED."""
+        client, keys = self.store.redis, self.store.keys
+        return int(client.llen(keys.processed)) + int(client.llen(keys.failed))
+
+    def is_done(self) -> bool:
+        """Report whether every accepted name is in PROCESSED or FAILED; False while Redis is away."""
+        with suppress(redis.RedisError):
+            return self.done_count() >= len(self.accepted)
+        return False
+
+    def kept(self) -> dict[str, tuple[int, int]]:
+        """Return what the launcher keeps of files and batches: path to position and size, from /proc."""
+        found = {}
+        pid = self.roles["consumer_launcher"].pid
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    target = str(descriptor.readlink())
+                    if target.startswith((str(self.captures), "/memfd:pcapdj")):
+                        info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().split()
+                        size_bytes = descriptor.stat().st_size
+                        if size_bytes > len(STREAM_HEADER):  # the stream's header is kept in the same way
+                            found[f"{target} {descriptor.name}"] = (int(info[1]), size_bytes)
+        return found
+
+    def books(self) -> Books:
+        """Return where all names are, at one instant."""
+        keys = self.store.keys
+        with self.store.redis.pipeline(transaction=True) as batch:
+            for key in (keys.in_queue, keys.processed, keys.failed):
+                batch.lrange(key, 0, -1)
+            batch.hget(keys.current(str(self.pipe)), "name")
+            batch.xrange(keys.journal)
+            queued, processed, failed, current, journal = batch.execute()
+        failures = [to_name(json.loads(entry)["name"]) for entry in failed]
+        numbers = {os.fsencode(file.path): file.number for file in self.files.values()}
+        entries = [fields for _, fields in journal if fields[b"name"] in numbers]
+        return Books(
+            queued,
+            [current] if current else [],
+            processed,
+            failures,
+            [(numbers[e[b"name"]], e[b"stream"].decode(), e[b"verdict"].decode()) for e in entries],
+        )
+
+    def streams(self) -> list[Stream]:
+        """Return what the analyzers wrote, oldest first."""
+        copies = [path for path in self.out.glob("*/copy") if not path.parent.is_symlink()]
+        copies.sort(
+            key=lambda path: path.stat().st_mtime_ns
+        )  # the next stream begins after the last has ended
+        ids = [path.parent.name.rpartition("-")[2] for path in copies]
+        streams = [
+            Stream(stream, path.read_bytes(), stream in self.killed)
+            for stream, path in zip(ids, copies, strict=True)
+        ]
+        return [stream for stream in streams if stream.data]
+
+    # Ending and judging
+
+    def end_stream(self, timeout_s: float = HANG_S) -> bool:
+        """End the stream as an operator does; report whether its analyzer is gone in time."""
+        self.store.redis.set(self.store.keys.finish, "empty")
+        self.store.ring("finish")
+        return wait_for(lambda: not self.store.redis.exists(self.store.keys.finish), timeout_s) and wait_for(
+            lambda: self.analyzer_pid() is None, timeout_s
+        )
+
+    def judge(self) -> list[Judgement]:
+        """Return what the oracle says of all streams and of Redis."""
+        streams, books = self.streams(), self.books()
+        judged = {stream.id: judge_stream(stream, self.files) for stream in streams}
+        by_id = {stream.id: stream for stream in streams}
+        return [
+            *judged.values(),
+            judge_order(list(judged.values())),
+            judge_names(books, self.accepted),
+            judge_journal(books, judged, by_id, self.files),
+        ]
+
+    def clear(self) -> None:
+        """Forget what has been judged: captures, copies, lists. Nothing may be in flight."""
+        keys = self.store.keys
+        self.store.redis.delete(keys.processed, keys.failed, keys.journal, keys.fed)
+        for file in self.files.values():
+            file.path.unlink(missing_ok=True)
+        kept = max(self.files, default=0)
+        self.files = {number: file for number, file in self.files.items() if number == kept}
+        self.accepted.clear()
+        for folder in self.out.iterdir():
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+
+    def log_of(self, role: str) -> str:
+        """Return what a role has said."""
+        with suppress(FileNotFoundError):
+            return (self.folder / f"{role}.log").read_text(errors="replace")
+        return ""
+
+    def close(self, *, keep: bool = False) -> None:
+        """Kill what runs and remove the folder, unless it shall be looked at."""
+        for child in self.roles.values():
+            child.kill()
+        self.nursery.close()
+        self.kill_redis()
+        self.store.close()
+        if not keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _arguments(self, role: str) -> list[str]:
+        common = ["--redis-url", self.url]
+        own = {
+            "dispatcher": [
+                "-b",
+                str(self.pipe),
+                "--launcher",
+                str(self.socket),
+                "--follow",
+                "--precision",
+                "us",
+            ],
+            "controller": ["--logdir", str(self.out), *_UNLIMITED],
+            "consumer_launcher": [
+                "--socket",
+                str(self.socket),
+                "-b",
+                str(self.pipe),
+                "--logdir",
+                str(self.out),
+            ],
+            "importer": [],
+        }[role]
+        command = ["--", *self._command] if role == "consumer_launcher" else []
+        return [*own, *common, *self._options.get(role, ()), *command]
+
+    def _redis_answers(self) -> bool:
+        with suppress(redis.RedisError):
+            return bool(self.store.redis.ping())
+        return False
+
+
+def _runs(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False

@@ -1,0 +1,96 @@
+"""Looks whether a site moves: how soon after a kill, and that it never stands still."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import redis
+
+from faults.figures import Figures
+from faults.packets import RECORD, STREAM_HEADER
+from faults.site import HANG_S, Site
+
+_LOOK_S = 0.002
+
+
+class Watch:
+    """Measures recoveries and notices hangs.
+
+    Args:
+        site: what is watched.
+        figures: where recoveries, hangs and kills are counted.
+    """
+
+    def __init__(self, site: Site, figures: Figures) -> None:
+        self._site = site
+        self._figures = figures
+        self._deaths: list[tuple[str, float]] = []
+        self._last = frozenset[object]()
+        self._moved_s = time.monotonic()
+
+    def died(self, kind: str) -> None:
+        """Count a kill, and wait for a sign of life from now on."""
+        self._figures.kills[kind] += 1
+        self._deaths.append((kind, time.monotonic()))
+        self._last = self._state()
+        self._moved_s = time.monotonic()
+        if kind == "dispatcher":
+            self._count_place()
+
+    def look(self) -> bool:
+        """Report whether something has moved since the last look."""
+        state, now_s = self._state(), time.monotonic()
+        if state <= self._last:
+            if now_s - self._moved_s > HANG_S:
+                self._figures.hung(f"nothing moved for {HANG_S:g} s after {self._deaths or 'a pause'}")
+                self._moved_s = now_s
+                self._deaths.clear()
+            return False
+        self._last, self._moved_s = state, now_s
+        for kind, died_s in self._deaths:
+            self._figures.recovered(kind, now_s - died_s)
+        self._deaths.clear()
+        return True
+
+    def until(self, condition: Callable[[], object]) -> bool:
+        """Look until the condition holds; False after a hang."""
+        hangs = self._figures.hangs
+        while not condition():
+            self.look()
+            if self._figures.hangs > hangs:
+                return False
+            time.sleep(_LOOK_S)
+        return True
+
+    def until_moved(self) -> bool:
+        """Look until something moves; False after a hang."""
+        return self.until(self.look)
+
+    def _state(self) -> frozenset[object]:
+        """Return what grows when files move: positions of what is kept, files that Redis has journalled."""
+        positions = {(target, position) for target, (position, _) in self._site.kept().items() if position}
+        with suppress(redis.RedisError):
+            return frozenset({*positions, self._site.store.redis.xlen(self._site.store.keys.journal)})
+        return frozenset(positions)
+
+    def _count_place(self) -> None:
+        """Count whether the dispatcher died in the middle of a file, and of a record."""
+        pid = self._site.roles["consumer_launcher"].pid
+        for target, (position, size) in self._site.kept().items():
+            path, _, descriptor = target.rpartition(" ")
+            start = 0 if path.startswith("/memfd") else len(STREAM_HEADER)
+            is_whole = start > 0 and position == size  # of converted files the last batch counts as inside
+            if position > start and not is_whole:
+                content = Path(f"/proc/{pid}/fd/{descriptor}").read_bytes()
+                self._figures.mid_file += 1
+                self._figures.mid_record += _tears(content[start:], position - start)
+                return
+
+
+def _tears(records: bytes, position: int) -> bool:
+    """Report whether the position is inside a record."""
+    at = 0
+    while at < position:
+        at += RECORD.size + RECORD.unpack_from(records, at)[2]
+    return at != position
