@@ -33,6 +33,7 @@ class Attention:
         self._reporter: Reporter | None = None
         self._counted: Callable[[], Statistics] = lambda: statistics
         self._lock = threading.Lock()
+        self._printing: threading.Thread | None = None
 
     @contextmanager
     def listening(self) -> Iterator[Signals]:
@@ -84,8 +85,11 @@ class Attention:
             self.observe()
 
     def _print_statistics(self) -> None:
+        if self._printing and self._printing.is_alive():
+            return  # nobody reads stdout, or signals come in a storm: one print at a time
         lines = self._counted().lines(time.time())
-        threading.Thread(target=_print, args=(lines,), daemon=True).start()
+        self._printing = threading.Thread(target=_print, args=(lines,), daemon=True)
+        self._printing.start()
 
 
 def _print(lines: str) -> None:

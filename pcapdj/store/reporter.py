@@ -17,7 +17,7 @@ from pcapdj.store.transfer import as_bytes
 
 _LOOK_S: Final = 0.2  # suspension has to be seen within 0.5 s
 _REPORT_S: Final = 1.0  # the heartbeat that `status` measures age by
-Snapshot = Callable[[], Mapping[str, str | int | float]]
+Snapshot = Callable[[], Mapping[str, str | int | float | bytes]]
 
 
 class Reporter:

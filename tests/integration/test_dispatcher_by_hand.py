@@ -482,6 +482,51 @@ def test_what_a_dead_reader_left_unread_never_reaches_the_next(
     assert current(rig.store, str(rig.pipe)) == {}
 
 
+def test_an_analyzer_that_left_between_two_files_gets_a_successor(rig: Dispatchers, tmp_path: Path) -> None:
+    """The second file goes whole to the next reader, which is waited for before the file is asked for."""
+    names = [written(tmp_path, f"{number}.pcap", stream_of(SMALL)) for number in range(2)]
+    authorize(rig.store, *names)
+    dispatcher = rig.start("--follow")
+    first = rig.reader()
+    queue(rig.store, names[0])
+    first.read(len(stream_of(SMALL)))
+    wait_until(lambda: listed(rig.store, rig.store.keys.processed), "the first file")
+    first.close()
+
+    queue(rig.store, names[1])
+    rig.wait_for("stream_lost")
+    second = rig.reader()
+
+    assert second.read(len(stream_of(SMALL))) == stream_of(SMALL)
+    assert stopped(dispatcher)[0] == 0
+
+
+def test_the_other_options_do_what_they_say(rig: Dispatchers, tmp_path: Path) -> None:
+    """Another queue, its tail, another resolution, nothing outside of a folder."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    names = [written(inbox, f"{number}.pcap", stream_of(packets(100 * number, 2))) for number in range(2)]
+    outside = written(tmp_path, "outside.pcap", stream_of(SMALL))
+    (inbox / "link.pcap").symlink_to(os.fsdecode(outside))
+    refused = [outside, os.fsencode(inbox / "link.pcap"), os.fsencode(inbox) + b"/../outside.pcap"]
+    rig.store.redis.lpush(f"{rig.store.keys.prefix}MINE", *names, *refused)
+    authorize(rig.store, *names, *refused)
+    dispatcher = rig.start(
+        "-q", "MINE", "--take", "tail", "--precision", "ns", "--root", str(inbox), "--id", "me"
+    )
+
+    stream = rig.reader().read_to_end()
+
+    assert ended(dispatcher) == 0
+    assert stream[:4] == 0xA1B23C4D.to_bytes(4, "little")
+    expected = [
+        Record(each.seconds, each.fraction * 1000, each.data) for n in (0, 100) for each in packets(n, 2)
+    ]
+    assert records_of(stream[HEADER:]) == as_read(expected)
+    assert set(failures(rig)) == set(refused)
+    assert rig.store.redis.exists(rig.store.keys.stats("me"))
+
+
 @pytest.mark.parametrize("wish", ["now", "empty"])
 def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Path, wish: str) -> None:
     """The analyzer sees the end while the dispatcher goes on; the next file opens the next stream."""

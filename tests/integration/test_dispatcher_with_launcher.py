@@ -221,6 +221,33 @@ def test_a_file_taken_away_while_nobody_dispatched_is_still_finished(trio: Trio,
     assert listed(trio.store, trio.store.keys.processed) == [name]
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_file_truncated_in_mid_feed_leaves_whole_records(trio: Trio, *, is_killed: bool) -> None:
+    """It fails with a reason, its last record is completed with zeros, the next file follows."""
+    names = [written(trio.folder, f"{n}.pcap", stream_of(each)) for n, each in enumerate((FIRST, SECOND))]
+    queue(trio.store, *names)
+    authorize(trio.store, *names)
+    dispatcher = trio.dispatch()
+    trio.wait_until_full(HALFWAY // 8)
+    if is_killed:
+        killed(dispatcher)
+    cut = HALFWAY + 900_000
+    os.truncate(names[0], cut)
+
+    trio.allow(EVERYTHING)
+    assert ended(trio.dispatch() if is_killed else dispatcher) == 0
+    trio.wait_for_ends()
+
+    [copy] = trio.copies()
+    found, whole = records_of(copy[HEADER:]), (cut - HEADER) // len(records(FIRST[:1]))
+    assert found[:whole] == as_read(FIRST[:whole])
+    assert found[-len(SECOND) :] == as_read(SECOND)
+    assert len(found) - len(SECOND) - whole in {0, 1}
+    [failure] = map(json.loads, listed(trio.store, trio.store.keys.failed))
+    assert os.fsencode(failure["name"]) == names[0]
+    assert listed(trio.store, trio.store.keys.processed) == names[1:]
+
+
 def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Trio) -> None:
     """Also the place in the stream that the journal tells."""
     names = [written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 50))) for n in range(3)]
