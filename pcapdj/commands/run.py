@@ -4,9 +4,11 @@ A private service does the work (`one_shot`); nothing of it stays but the analyz
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -125,7 +127,8 @@ def carry_out(plan: Plan) -> tuple[Progress, GaveUp | None]:
     """Feed the plan's files with a private service; return how far it came, and why no farther."""
     if not plan.files:
         return Progress(), None
-    with handled() as signals, Session(plan.settings) as session:
+    as_stop = {signal.SIGHUP: partial(os.kill, os.getpid(), signal.SIGTERM)}  # the terminal was closed
+    with handled(as_stop) as signals, Session(plan.settings) as session:
         try:
             session.await_redis(signals)
         except Stopped:

@@ -174,6 +174,23 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     assert [file["packets"] for file in json.loads(record.read_text())["files"]] == [3, 4000]
 
 
+def test_a_closed_terminal_stops_everything(home: Path) -> None:
+    """As Ctrl-C does: no process and no temporary folder stay."""
+    capture(home / "a.pcap", 4000, 1400)
+    (home / "o").mkdir()
+    (home / "o" / "brake").touch()
+    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)])
+
+    wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read", 40)
+    process.send_signal(signal.SIGHUP)
+    (home / "o" / "brake").unlink()
+    process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert not list((home / "tmp").iterdir())
+    wait_until(lambda: not processes_about(home), "every process to be gone", 40)
+
+
 def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
     """A kill -9 of the command ends supervisord, the roles, Redis and the analyzer."""
     capture(home / "a.pcap", 4000, 1400)
