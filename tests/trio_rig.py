@@ -72,6 +72,8 @@ class PrivateRedis:
             self.client.ping()
         except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError):
             return True
+        except redis.TimeoutError:
+            return False
         except redis.ConnectionError as exc:
             return "max number of clients" in str(exc)
         return True

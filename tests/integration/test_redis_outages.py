@@ -1,6 +1,7 @@
 """The trio on a Redis that refuses, hangs, fills up, or loses its memory: nothing exits, nothing is lost."""
 
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,14 +84,11 @@ def mend_disk(server: PrivateRedis) -> None:
 
 
 def _is_loading(server: PrivateRedis) -> bool:
-    try:
-        with redis.Redis(unix_socket_path=str(server.socket), retry=None) as client:
-            client.ping()
-    except redis.exceptions.BusyLoadingError:
-        return True
-    except redis.ConnectionError:
-        pass
-    return False
+    with socket.socket(socket.AF_UNIX) as connection:
+        if connection.connect_ex(str(server.socket)):
+            return False
+        connection.sendall(b"PING\r\n")
+        return connection.recv(64).startswith(b"-LOADING")
 
 
 def _refuses_writes(server: PrivateRedis) -> bool:
@@ -257,17 +255,18 @@ def test_a_loading_redis_is_waited_for(rigs: tuple[PrivateRedis, Trio]) -> None:
     """While a restarted Redis reads its data it answers LOADING; the file queued before is fed then."""
     server, trio = rigs
     with server.client.pipeline(transaction=False) as batch:
-        for number in range(2000):  # each takes some milliseconds to load
+        for number in range(5000):  # each takes some milliseconds to load
             batch.set(f"ballast:{number}", 1)
         batch.execute()
     trio.queue(trio.capture("1.pcap", 1, 10))
     server.kill()
-    slow = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
+    slow = ("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024")
     server.start(*slow, wait=False)
     wait_until(lambda: _is_loading(server), "Redis to load")
 
     trio.start_all()
-    trio.wait_said("dispatcher", "is loading")
+    trio.wait_said("dispatcher", "waiting_for_redis")
+    wait_until(server.answers, "Redis to have loaded")
     trio.await_processed(1)
 
     assert len(trio.alive()) == 3
