@@ -16,13 +16,14 @@ import typer
 
 from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.errors import ConfigError, Unavailable
+from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
 from pcapdj.runtime.lifeline import die_with_supervisord
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.names import quoted
 from pcapdj.runtime.sockets import check_socket_path
 
 _WRITTEN_BY = "written-by"
+_FORKED_AT = (7, 2)  # the last Redis whose data Valkey reads
 
 app = new_app()
 
@@ -72,33 +73,43 @@ def version_of(server: Path) -> str:
 
 
 def claim_data(data: Path, version: str) -> None:
-    """Note which server writes the data folder; refuse a folder whose format this server cannot read.
+    """Make the data folder and note which server writes it; refuse a folder whose format this server cannot read.
 
     Valkey reads what Redis 7.2 and before wrote; Redis does not read what Valkey or a newer Redis wrote.
 
     Raises:
         ConfigError: another server wrote it; both are named.
+        CannotCreate: the folder cannot be made or written to.
     """
-    note = data / _WRITTEN_BY
-    before = note.read_text(encoding="utf-8").strip() if note.exists() else version
-    if not _reads(version, before):
-        raise ConfigError(
-            f"The data in {quoted(str(data))} was written by {before}; {version} cannot read it.",
-            hint=f"Install {before.split()[0]} again, or move the folder away to start empty.",
-        )
-    note.write_text(version + "\n", encoding="utf-8")
+    note, fresh = data / _WRITTEN_BY, data / f".{_WRITTEN_BY}.new"
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        before = note.read_text(encoding="utf-8", errors="replace").strip() if note.exists() else version
+        if not _reads(version, before):
+            raise ConfigError(
+                f"The data in {quoted(str(data))} was written by {before}; {version} cannot read it.",
+                hint=f"Install {before.split()[0]} again, or move the folder away to start empty.",
+            )
+        fresh.write_text(version + "\n", encoding="utf-8")
+        fresh.replace(note)
+    except OSError as exc:
+        raise CannotCreate(f"The folder {quoted(str(data))} cannot be used: {exc.strerror}.") from exc
 
 
 def _reads(version: str, written_by: str) -> bool:
-    (name, number), (old_name, old_number) = version.split(), written_by.split()
+    """Report whether this server reads that one's data; a note that says nothing is no reason to refuse."""
+    parts = written_by.split()
+    if len(parts) != 2:  # noqa: PLR2004 - name and number
+        return True
+    (name, number), (old_name, old_number) = version.split(), parts
     if name == old_name:
-        return _major(number) >= _major(old_number)
-    return name == "Valkey" and _major(old_number) <= 7  # noqa: PLR2004 - Redis 7.2 is where Valkey forked
+        return _release(number)[0] >= _release(old_number)[0]
+    return name == "Valkey" and _release(old_number) <= _FORKED_AT
 
 
-def _major(number: str) -> int:
-    digits = number.partition(".")[0]
-    return int(digits) if digits.isdigit() else 0
+def _release(number: str) -> tuple[int, int]:
+    major, minor, *_ = (*number.split("."), "0", "0")
+    return (int(major) if major.isdigit() else 0, int(minor) if minor.isdigit() else 0)
 
 
 @app.command()
@@ -114,7 +125,6 @@ def serve(
     die_with_supervisord()
     check_socket_path(socket.absolute())
     server = find_server()
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
     claim_data(data, version := version_of(server))
     events.info("redis_starts", program=server, version=version, socket=socket)
     log.flush()

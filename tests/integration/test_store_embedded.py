@@ -1,0 +1,164 @@
+"""The Redis of our own: its settings keep every name, and foreign data is refused by name."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError, Unavailable
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import claim_data, find_server, version_of
+from pcapdj.store.keys import Keys
+
+
+def command(folder: Path, socket: str = "redis.sock") -> list[str]:
+    """Return the embedded server's command line."""
+    return [
+        sys.executable,
+        "-m",
+        "pcapdj.store.embedded",
+        str(folder / "data"),
+        "--socket",
+        str(folder / socket),
+    ]
+
+
+def environment(url: str = "") -> dict[str, str]:
+    """Return an environment where this Redis is named, or none."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+    return clean | ({"PCAPDJ_REDIS_URL": url} if url else {})
+
+
+def answers(store: Store) -> bool:
+    """Report whether the server is there."""
+    try:
+        store.ping()
+    except PcapdjError:
+        return False
+    return True
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Store]]:
+    """Return the embedded server and a client of it."""
+    store = Store(f"unix://{folder}/redis.sock", Keys())
+    with subprocess.Popen(command(folder), env=environment(), stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: answers(store), "the server to answer")
+            yield process, store
+        finally:
+            process.kill()
+            store.close()
+
+
+def test_a_kill_loses_no_name(short_path: Path) -> None:
+    """Everything acknowledged is there after a restart; the socket and the data are private."""
+    names = [b"/in/%d.pcap" % number for number in range(2000)]
+    with serving(short_path) as (process, store):
+        for name in names:
+            store.redis.rpush(store.keys.in_queue, name)
+        assert (short_path / "redis.sock").stat().st_mode & 0o777 == 0o700
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    with serving(short_path) as (_, store):
+        assert store.redis.lrange(store.keys.in_queue, 0, -1) == names
+    assert (short_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_named_redis_makes_it_leave_at_once(short_path: Path) -> None:
+    """With 0, so that supervisord does not start it again; nothing is made."""
+    done = subprocess.run(command(short_path), env=environment("redis://elsewhere"), check=False, timeout=20)
+
+    assert done.returncode == 0
+    assert not (short_path / "data").exists()
+
+
+def test_a_socket_path_that_is_too_long_is_said(short_path: Path) -> None:
+    """With its length and the limit."""
+    done = subprocess.run(
+        command(short_path, "s" * 107), env=environment(), check=False, timeout=20, stderr=subprocess.PIPE
+    )
+
+    assert done.returncode == 73
+    assert b"107" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "before"),
+    [
+        ("Redis 7.0.15", "Valkey 8.1.0"),
+        ("Redis 7.0.15", "Redis 8.0.1"),
+        ("Valkey 9.1.2", "Redis 7.4.0"),
+        ("Valkey 8.0.0", "Valkey 9.0.0"),
+    ],
+)
+def test_data_that_this_server_cannot_read_is_refused(tmp_path: Path, version: str, before: str) -> None:
+    """Both are named, and the note stays as it was."""
+    (tmp_path / "written-by").write_text(before + "\n")
+
+    with pytest.raises(ConfigError, match=f"{before}; {version}"):
+        claim_data(tmp_path, version)
+
+    assert (tmp_path / "written-by").read_text() == before + "\n"
+
+
+@pytest.mark.parametrize(
+    "before", [None, "Redis 7.2.5", "Redis 6.0", "Valkey 8.1.0", "", "a torn note", "Redis ?"]
+)
+def test_data_that_it_can_read_is_claimed(tmp_path: Path, before: str | None) -> None:
+    """A note that says nothing, such as one that a crash tore, is no reason to refuse."""
+    if before is not None:
+        (tmp_path / "written-by").write_text(before)
+
+    claim_data(tmp_path, "Valkey 9.1.2")
+
+    assert (tmp_path / "written-by").read_text() == "Valkey 9.1.2\n"
+
+
+def test_a_data_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """A file stands in its way."""
+    (tmp_path / "data").touch()
+
+    with pytest.raises(CannotCreate, match="data"):
+        claim_data(tmp_path / "data", "Redis 7.0.15")
+
+
+def test_the_server_tells_its_name_and_version() -> None:
+    """As claimed, and as `check` shows it."""
+    name, number = version_of(find_server()).split()
+
+    assert name in {"Redis", "Valkey"}
+    assert number[0].isdigit()
+
+
+def test_a_server_that_does_not_start_is_unavailable(tmp_path: Path) -> None:
+    """The message names it."""
+    (tmp_path / "redis-server").write_text("#!/bin/false\n")
+    (tmp_path / "redis-server").chmod(0o755)
+
+    with pytest.raises(Unavailable, match="redis-server"):
+        version_of(tmp_path / "redis-server")
+
+
+def test_the_wheels_server_is_found_where_no_other_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PATH comes first; then the one in the `embedded` extra, or a sentence that says what to install."""
+    (tmp_path / "valkey-server").write_text("#!/bin/true\n")
+    (tmp_path / "valkey-server").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_server() == tmp_path / "valkey-server"
+
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    try:
+        assert find_server().name == "valkey-server"
+    except Unavailable as missing:
+        assert "pcapdj[embedded]" in str(missing)  # noqa: PT017 - either is right
