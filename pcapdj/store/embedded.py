@@ -73,7 +73,7 @@ def version_of(server: Path) -> str:
 
 
 def claim_data(data: Path, version: str) -> None:
-    """Make the data folder and note which server writes it; refuse a folder whose format this server cannot read.
+    """Make the data folder, note which server writes it; refuse what this server cannot read.
 
     Valkey reads what Redis 7.2 and before wrote; Redis does not read what Valkey or a newer Redis wrote.
 
