@@ -1,7 +1,7 @@
 """`pcapdj check`: what this machine has, and what is wrong, in one screen. Changes nothing."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,19 +10,23 @@ import typer
 from pcapdj.commands.machine import analyzer_lines, pipe_line, socket_line, software_lines
 from pcapdj.console.screen import show
 from pcapdj.console.status_lines import Line, Tone
-from pcapdj.disk.limits import DEFAULTS, Limits, Watch, parse_limits, parse_watch
-from pcapdj.disk.readings import Failure, Mount, mounts
+from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
+from pcapdj.disk.options import watches_of
+from pcapdj.disk.readings import Failure, Memory, Mount, mounts
 from pcapdj.disk.room import Room
 from pcapdj.runtime.amounts import human_size
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
 from pcapdj.runtime.names import printable, quoted
 from pcapdj.service import CONF
-from pcapdj.store.client import shown_url
+from pcapdj.store.client import Store, shown_url
 from pcapdj.store.durability import risks
 from pcapdj.store.embedded import find_server, version_of
+from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.server import read_server
+
+_KEEPING = ("appendonly", "appendfsync", "maxmemory-policy")
 
 app = new_app()
 
@@ -58,9 +62,31 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
         yield Line("Redis", f"{printable(server.version)} at {shown_url(store.url)}", Tone.GOOD)
         if server.settings is None:
             yield Line("", "it does not tell its settings: see that appendonly is yes", Tone.ATTENTION)
-        for risk in risks(server.settings or {}):
-            yield Line("", risk, Tone.ATTENTION)
+        else:
+            yield from _keeping_lines(server.settings)
+        yield from _live_lines(store)
     yield embedded
+
+
+def _keeping_lines(settings: Mapping[str, str]) -> Iterator[Line]:
+    """Yield whether persistence and eviction policy keep a queue."""
+    dangers = list(risks(settings))
+    for risk in dangers:
+        yield Line("", risk, Tone.ATTENTION)
+    if not dangers:
+        told = ", ".join(f"{name} {settings[name]}" for name in _KEEPING if settings.get(name))
+        yield Line("", f"it keeps a queue: {printable(told)}", Tone.GOOD)
+
+
+def _live_lines(store: Store) -> Iterator[Line]:
+    """Yield the limits that were changed while it runs: they beat those of the environment."""
+    try:
+        control = read_control(store)
+    except PcapdjError as exc:
+        yield Line("", str(exc), Tone.BAD)
+        return
+    if live := ", ".join(f"{name}={printable(text)}" for name, text in control.items()):
+        yield Line("", f"live values beat the limits below: {live}", Tone.ATTENTION)
 
 
 def embedded_line() -> Line:
@@ -87,33 +113,58 @@ def _absent(error: StoreUnavailable, *, is_named: bool, has_embedded: bool) -> t
 def disk_lines() -> Iterator[Line]:
     """Yield the limits in bytes for what the controller would watch here, from the environment's options."""
     try:
-        watches = [parse_watch(text) for text in lines_of("PCAPDJ_WATCH")()]
+        force = bool(os.environ.get("PCAPDJ_FORCE"))
+        watches = watches_of(lines_of("PCAPDJ_WATCH")(), _default_watches(), force=force)
         typed = {name: os.environ.get(_variable(name), "") for name in DEFAULTS}
-        limits = parse_limits(typed, force=bool(os.environ.get("PCAPDJ_FORCE")))
+        limits = parse_limits(typed, force=force)
     except ConfigError as exc:
         yield Line("Disk", str(exc), Tone.BAD)
         return
-    watches = watches or [Watch(os.environ.get("PCAPDJ_LOGDIR") or "out", or_parent=True)]
     measured = Room(watches).measure()
     for mount in mounts(measured):
-        yield _mount_line(mount, limits)
+        yield from _mount_lines(mount, limits)
+    yield from _memory_lines(measured.memory, limits)
     for watch, failure in measured.paths:
         if isinstance(failure, Failure):
             yield Line("Disk", f"{quoted(watch.path)} {failure.reason}: the gate would hold", Tone.ATTENTION)
 
 
-def _mount_line(mount: Mount, limits: Limits) -> Line:
+def _default_watches() -> list[str]:
+    """Return the analyzer's output folder, and where the embedded Redis of this folder writes."""
+    has_own_redis = Path(CONF).is_file() and not os.environ.get("PCAPDJ_REDIS_URL")
+    own = "var/redis" if has_own_redis else ""
+    return [os.environ.get("PCAPDJ_LOGDIR") or "out", os.environ.get("PCAPDJ_REDIS_DATA") or own]
+
+
+def _mount_lines(mount: Mount, limits: Limits) -> Iterator[Line]:
     try:
         band = mount.band(limits)
     except ConfigError as exc:
-        return Line("Disk", str(exc), Tone.BAD)
-    free = mount.sample.free_bytes
-    text = (
-        f"{quoted(mount.path)}: {human_size(free)} free; holds below {human_size(band.minimum)}"
-        f" ({band.minimum} bytes), opens from {human_size(band.resume)},"
-        f" suspends below {human_size(band.suspend)}"
-    )
-    return Line("Disk", text, Tone.GOOD if free >= band.minimum else Tone.ATTENTION)
+        yield Line("Disk", str(exc), Tone.BAD)
+        return
+    sample = mount.sample
+    tone = Tone.GOOD if sample.free_bytes >= band.minimum else Tone.ATTENTION
+    paths = ", ".join(quoted(watch.path) for watch in mount.watches)
+    yield Line("Disk", f"{paths}: {human_size(sample.free_bytes)} free", tone)
+    yield Line("", f"holds below {_bytes(band.minimum)}")
+    yield Line("", f"opens again from {_bytes(band.resume)}, after {limits.resume_after_s:g} s")
+    yield Line("", f"suspends below {_bytes(band.suspend)}" if band.suspend else "never suspends")
+    inodes = limits.inode_band(sample.total_inodes)
+    if inodes.minimum:
+        tone = Tone.PLAIN if sample.free_inodes >= inodes.minimum else Tone.ATTENTION
+        yield Line("", f"{sample.free_inodes:,} inodes free; holds below {inodes.minimum:,}", tone)
+
+
+def _memory_lines(memory: Memory, limits: Limits) -> Iterator[Line]:
+    band = limits.memory_band(memory.total_bytes)
+    if band.minimum:
+        tone = Tone.GOOD if memory.available_bytes >= band.minimum else Tone.ATTENTION
+        text = f"{human_size(memory.available_bytes)} available; holds below {_bytes(band.minimum)}"
+        yield Line("Memory", text, tone)
+
+
+def _bytes(size_bytes: int) -> str:
+    return f"{human_size(size_bytes)} ({size_bytes:,} bytes)"
 
 
 def _variable(name: str) -> str:

@@ -154,9 +154,33 @@ def test_check_gives_limits_in_bytes(redis_socket: Path, tmp_path: Path) -> None
     """What a percentage means on this disk is told as the controller would take it."""
     url = f"unix://{redis_socket}"
 
-    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="1MiB", COLUMNS="300")
+    limits = {"PCAPDJ_MIN_FREE": "1MiB", "PCAPDJ_MIN_AVAILABLE_MEMORY": "1KiB", "PCAPDJ_MIN_FREE_INODES": "0"}
+    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, COLUMNS="300", **limits)
 
-    assert "holds below 1.0 MiB (1048576 bytes)" in done.stdout
+    assert "holds below 1.0 MiB (1,048,576 bytes)" in done.stdout
+    assert "opens again from 1.5 MiB (1,572,864 bytes), after 30 s" in done.stdout
+    assert "suspends below 512.0 KiB (524,288 bytes)" in done.stdout
+    assert "available; holds below 1.0 KiB (1,024 bytes)" in done.stdout
+    assert "inodes" not in done.stdout
+
+
+def test_check_says_of_a_redis_that_it_keeps_a_queue(short_path: Path) -> None:
+    """Program, version, and the settings that make it so; live limits beside them."""
+    socket = short_path / "redis.sock"
+    command = [str(find_server()), "--port", "0", "--unixsocket", str(socket), "--dir", str(short_path)]
+    with subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_until(socket.exists, "redis-server to listen")
+            url = f"unix://{socket}"
+            pcapdj("limits", "set", "resume-after=5s", cwd=short_path, PCAPDJ_REDIS_URL=url)
+
+            done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")
+        finally:
+            server.terminate()
+
+    kept = "it keeps a queue: appendonly yes, appendfsync everysec, maxmemory-policy noeviction"
+    assert kept in done.stdout
+    assert "note: live values beat the limits below: resume-after=5s" in done.stdout
 
 
 def test_check_finds_nonsense_in_the_environment(redis_socket: Path, tmp_path: Path) -> None:
