@@ -50,20 +50,13 @@ def analyzer_lines() -> Iterator[Line]:
     """Yield which analyzers are on PATH, in which version."""
     with ThreadPoolExecutor(len(ANALYZERS)) as pool:
         versions = dict(zip(ANALYZERS, pool.map(_version_of, ANALYZERS), strict=True))
-    label = "Analyzers"
-    for program, version in versions.items():
-        if version is not None:
-            yield _analyzer(label, program, version)
-            label = ""
-    absent = [program for program, version in versions.items() if version is None]
-    yield Line(label, f"summary, our own; not installed: {', '.join(absent) or 'none'}")
-
-
-def _analyzer(label: str, program: str, version: str) -> Line:
-    if program == "suricata" and loses_first_packets(version):
-        sentence = "it drops what stands behind a header; pcapdj pauses after the header for that reason"
-        return Line(label, f"{program} {version}: {sentence}", Tone.ATTENTION)
-    return Line(label, f"{program} {version}".rstrip(), Tone.GOOD)
+    present = [f"{name} {version}".rstrip() for name, version in versions.items() if version is not None]
+    yield Line("Analyzers", f"{', '.join([*present, 'summary'])} (our own)", Tone.GOOD)
+    if absent := [name for name, version in versions.items() if version is None]:
+        yield Line("", f"not installed: {', '.join(absent)}")
+    if loses_first_packets(versions["suricata"] or ""):
+        sentence = "drops what stands behind a header; pcapdj pauses after the header for that reason"
+        yield Line("", f"Suricata {versions['suricata']} {sentence}", Tone.ATTENTION)
 
 
 def loses_first_packets(version: str) -> bool:

@@ -1,9 +1,17 @@
 """What `check` says of analyzers, pipes and packages."""
 
+from pathlib import Path
+
 import pytest
 
-from pcapdj.commands.machine import loses_first_packets, pipe_line, software_lines, version_in
-from pcapdj.console.status_lines import Tone
+from pcapdj.commands.machine import (
+    analyzer_lines,
+    loses_first_packets,
+    pipe_line,
+    software_lines,
+    version_in,
+)
+from pcapdj.console.status_lines import Line, Tone
 
 
 @pytest.mark.parametrize(
@@ -28,6 +36,24 @@ def test_the_version_is_found_in_the_answer(output: str, version: str) -> None:
 def test_suricatas_with_the_header_fault_are_known(version: str, loses: bool) -> None:  # noqa: FBT001 - a parameter
     """8.0.0 to 8.0.5 lose what they read together with the file header."""
     assert loses_first_packets(version) is loses
+
+
+def test_analyzers_stand_together_and_a_faulty_one_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line of what is there, one of what is not: the whole has to fit one screen."""
+    for name, says in (("suricata", "Suricata version 8.0.2"), ("tcpdump", "no number")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho '{says}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    present, absent, note = analyzer_lines()
+
+    assert present == Line("Analyzers", "suricata 8.0.2, tcpdump, summary (our own)", Tone.GOOD)
+    assert absent.text == "not installed: zeek, tshark, tcpflow"
+    assert note.tone is Tone.ATTENTION
+    assert note.text.startswith("Suricata 8.0.2 drops")
 
 
 def test_pipes_have_a_size() -> None:
