@@ -9,8 +9,8 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
 
 from pcapdj.capture.linktypes import skipped_packets
 from pcapdj.capture.opening import Capture, Piece, open_capture
@@ -19,6 +19,7 @@ from pcapdj.capture.totals import Totals
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
+PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
 Report = Callable[[bytes, CaptureError | None, Totals], None]
 Mover = Callable[[int, int, int, int], int]
 

@@ -6,7 +6,6 @@ Opening comes before anything is announced, so that a file that cannot be fed is
 import os
 from collections.abc import Callable
 
-from pcapdj.capture.blocks import PcapngReading
 from pcapdj.capture.classic import ClassicReading
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Format, Kind, identify
@@ -127,6 +126,8 @@ def _reading(found: Format, source: Source, first: bytes, *, on_disk: bool) -> R
     if found.kind is Kind.CLASSIC:
         return ClassicReading(source, parse_file_header(first), on_disk=on_disk)
     if found.kind is Kind.PCAPNG:
+        from pcapdj.capture.blocks import PcapngReading
+
         return PcapngReading(source)
     if found.kind is Kind.UNKNOWN:
         raise CaptureError("is no capture file that is known here")

@@ -1,43 +1,63 @@
-"""`pcapdj cat`: the stream that an analyzer would see, to stdout; without Redis, pipe or roles."""
+"""`pcapdj cat`: the stream that an analyzer would see, to stdout; without Redis, pipe or roles.
 
+Its two options are read with argparse: it is called for single small files, too, and typer would take three
+times as long to load as the rest (measured: 0.17 s, not 0.05 s, from start to end).
+"""
+
+import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final, Literal
+from typing import Final, NoReturn
 
-import typer
-
-from pcapdj.capture.concatenate import concatenate
+from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.totals import Totals
-from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
 from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import quoted, to_name
 
 _STDOUT: Final = 1
+_ENVIRONMENT: Final = "PCAPDJ_PRECISION"
 
-app = new_app()
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as the other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing and leaving."""
+        raise ConfigError(f"{message[:1].upper()}{message[1:]}.", hint=f"See '{self.prog} --help'.")
 
 
-@app.command()
-def cat(
-    files: Annotated[
-        list[str], typer.Argument(metavar="FILES..", help="captures in this order, and folders of them")
-    ],
-    *,
-    precision: Annotated[
-        Literal["", "us", "ns"],
-        typer.Option(envvar="PCAPDJ_PRECISION", help="the time resolution; default: the first file's"),
-    ] = "",
-) -> int:
-    """Write the captures to stdout as one classic capture; exit 0 only if every file went whole."""
-    names = list(_names(files))
+def run(arguments: Sequence[str]) -> int:
+    """Write the captures to stdout as one classic capture; return 0 only if every file went whole.
+
+    Raises:
+        ConfigError: an option, or an output that makes no sense.
+        PcapdjError: the output cannot be written.
+    """
+    options = _parser().parse_args(arguments)
+    precision = PRECISIONS.get(options.precision)
+    if options.precision not in PRECISIONS:
+        raise ConfigError(f"{_ENVIRONMENT} is {quoted(options.precision)}.", hint="Give us or ns.")
+    names = list(_names(options.files))
     _check_output(names)
     try:
-        all_whole = concatenate(names, _STDOUT, precision=precision or None, report=_report)
+        all_whole = concatenate(names, _STDOUT, precision=precision, report=_report)
     except OSError as exc:
         raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
     return ExitCode.OK if all_whole else ExitCode.ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="pcapdj cat", description="Write the captures to stdout as one classic capture.")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="captures, or folders of them")
+    parser.add_argument(
+        "--precision",
+        choices=["us", "ns"],
+        default=os.environ.get(_ENVIRONMENT, ""),
+        help=f"the time resolution; default: the first file's [env: {_ENVIRONMENT}]",
+    )
+    return parser
 
 
 def _names(files: Sequence[str]) -> Iterator[bytes]:

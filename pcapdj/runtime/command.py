@@ -1,4 +1,4 @@
-"""How every command begins and ends: its options, its errors, its exit code.
+"""How every command with typer's options begins; `ending` says how it ends.
 
 A role or command is a `typer.Typer` app with one command. Options are read from flag, then environment, then
 default; an option that is a list takes one value per line from its variable (`lines_of`), since paths may
@@ -7,15 +7,14 @@ hold blanks and colons.
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import typer
 from typer.main import get_command
 
-from pcapdj.runtime import log
-from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
+from pcapdj.runtime.ending import ended, say
+from pcapdj.runtime.errors import ExitCode
 
 
 def new_app() -> typer.Typer:
@@ -38,42 +37,19 @@ def run_app(app: typer.Typer, prog: str, arguments: Sequence[str] | None = None)
     sys.exit(exit_code_of(app, prog, arguments))
 
 
-def exit_code_of(  # noqa: PLR0911 - one return for each way to end
-    app: typer.Typer, prog: str, arguments: Sequence[str] | None = None
-) -> int:
-    """Run the app's command; say what went wrong in one sentence on stderr; return the exit code.
+def exit_code_of(app: typer.Typer, prog: str, arguments: Sequence[str] | None = None) -> int:
+    """Run the app's command; say what went wrong in one sentence on stderr; return the exit code."""
+    return ended(prog, lambda: _run(app, prog, arguments))
 
-    Only a fault of ours shows a traceback.
-    """
+
+def _run(app: typer.Typer, prog: str, arguments: Sequence[str] | None) -> int | None:
     try:
-        code = get_command(app).main(
+        code: int | None = get_command(app).main(
             None if arguments is None else list(arguments), prog_name=prog, standalone_mode=False
         )
     except typer.TyperException as exc:
-        _say(prog, f"{exc.format_message().rstrip('.')}. See '{prog} --help'.")
+        say(prog, f"{exc.format_message().rstrip('.')}. See '{prog} --help'.")
         return int(exc.exit_code)
-    except Stopped:
-        return ExitCode.OK
-    except PcapdjError as exc:
-        _say(prog, str(exc))
-        return exc.exit_code
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has seen enough
-        _forget_stdout()
-        return ExitCode.OK
-    except Exception:  # noqa: BLE001 - the one place where the unexpected ends; supervisord starts anew
-        log.flush()
-        traceback.print_exc()
-        return ExitCode.ERROR
-    return int(code or 0)
-
-
-def _say(prog: str, sentence: str) -> None:
-    log.flush()
-    print(f"{prog}: {log.printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - it is the answer
-
-
-def _forget_stdout() -> None:
-    """Keep the interpreter from failing once more when it flushes stdout at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

@@ -111,3 +111,51 @@ def test_it_loads_no_redis() -> None:
     program = "import sys, pcapdj.commands.cat; sys.exit('redis' in sys.modules)"
 
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "FILE"),
+        (["--precision", "ms", "a"], "'ms'"),
+        (["--order", "a"], "--order"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_exit_2(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    """As with the other commands, and it points to the help."""
+    done = cat(*arguments, output=tmp_path / "out.pcap")
+
+    assert done.returncode == ExitCode.USAGE
+    assert said in done.stderr
+    assert done.stderr.endswith("See 'pcapdj cat --help'.\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_precision_may_come_from_the_environment(
+    captures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong one is refused, whoever set it."""
+    monkeypatch.setenv("PCAPDJ_PRECISION", "ns")
+    fine = cat(*captures, output=tmp_path / "fine.pcap")
+    monkeypatch.setenv("PCAPDJ_PRECISION", "fine")
+    wrong = cat(*captures, output=tmp_path / "wrong.pcap")
+
+    assert (fine.returncode, wrong.returncode) == (ExitCode.OK, ExitCode.USAGE)
+    assert (tmp_path / "fine.pcap").read_bytes()[:4] == b"\x4d\x3c\xb2\xa1"
+    assert "PCAPDJ_PRECISION" in wrong.stderr
+
+
+def test_it_loads_no_typer() -> None:
+    """That would take longer than everything else of a small file."""
+    program = (
+        "import sys; from pcapdj.cli import start; start(['cat']);"
+        "sys.exit(' '.join({'typer', 'pydantic', 'numpy'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+
+    assert done.stderr == "pcapdj cat: The following arguments are required: FILE. See 'pcapdj cat --help'.\n"
