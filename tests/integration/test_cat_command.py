@@ -151,11 +151,7 @@ def test_it_loads_no_typer() -> None:
     """That would take longer than everything else of a small file."""
     program = (
         "import sys; from pcapdj.cli import start; start(['cat']);"
-        "sys.exit(' '.join({'typer', 'pydantic', 'numpy'} & set(sys.modules)))"
+        "sys.exit(bool({'typer', 'pydantic', 'numpy'} & set(sys.modules)))"
     )
 
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-
-    assert done.stderr == "pcapdj cat: The following arguments are required: FILE. See 'pcapdj cat --help'.\n"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=ROOT)
