@@ -45,9 +45,9 @@ class SplitCommand(TyperCommand):
         ctx.obj = args[place + 1 :]
         return super().parse_args(ctx, args[:place])
 
-    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # its own Context
-        """Show the command's place."""
-        return [*super().collect_usage_pieces(ctx), "[-- COMMAND..]"]
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002 - a method's
+        """Return what the help shows behind the command's name, with the analyzer's place."""
+        return ["[OPTIONS]", "FILES..", "[-- COMMAND..]"]
 
 
 _REFUSED_SHOWN = 10
@@ -61,7 +61,7 @@ def run(  # noqa: PLR0913 - an option each
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILES..",
+            metavar="FILES",
             help="captures and folders; behind -- any analyzer's command, as tshark -r {pipe}",
         ),
     ],

@@ -32,6 +32,13 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"pcapdj {__version__}\n"
 
 
+def test_the_help_of_run_has_a_place_for_the_analyzer(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who has another analyzer sees where its command goes."""
+    assert cli.start(["run", "--help"]) == ExitCode.OK
+
+    assert capsys.readouterr().out.startswith("Usage: pcapdj run [OPTIONS] FILES.. [-- COMMAND..]\n")
+
+
 @pytest.mark.parametrize(
     ("word", "hint"),
     [("staus", "'pcapdj status'"), ("requeu", "'pcapdj requeue'"), ("xyzzy", "pcapdj --help")],
