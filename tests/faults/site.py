@@ -74,10 +74,10 @@ class Site:
             if role not in self.roles or not self.roles[role].is_alive:
                 self.start(role, is_real=is_real)
 
-    def start(self, role: str, *, fault: str = "", is_real: bool = False) -> Child:
-        """Start a role, with a fault if one is wanted."""
+    def start(self, role: str, *more: str, fault: str = "", is_real: bool = False) -> Child:
+        """Start a role, with more arguments and a fault if they are wanted."""
         begin = start_real if is_real else self.nursery.start
-        child = begin(role, self._arguments(role), fault=fault, log=self.folder / f"{role}.log")
+        child = begin(role, [*self._arguments(role), *more], fault=fault, log=self.folder / f"{role}.log")
         self.roles[role] = child
         return child
 

@@ -1,0 +1,228 @@
+"""Every way to lose a reply of each script that moves a file: the outcome is that of one call."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from faults.lossy import ERRORS, FAULTS, Fault, LossyProxy, cut_after, pass_on, refuse
+from pcapdj.runtime.errors import StoreDenied, StoreUnavailable
+from pcapdj.store.client import Store
+from pcapdj.store.grants import Grants
+from pcapdj.store.intake import Intake
+from pcapdj.store.transfer import Result, Taken, Transfer
+
+TIMEOUT_S = 0.05
+NAME, OTHER = b"/in/1 \xff\n.pcap", b"/in/2.pcap"
+COLD_REQUESTS = 3  # EVALSHA that is not known, SCRIPT LOAD, EVALSHA
+Dump = dict[bytes, Any]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A file's state, for ENQUEUE."""
+
+    size_bytes: int = 1
+    mtime_ns: int = 2
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script's call, and how Redis has to stand before it."""
+
+    prepare: Callable[[Store], object]
+    call: Callable[[Store, Taken | None], object]
+
+
+def taken(store: Store) -> Taken:
+    """Take the file, without any fault."""
+    answer = Transfer(store, "d").take()
+    assert isinstance(answer, Taken)
+    return answer
+
+
+def announced(store: Store) -> Taken:
+    """Take and announce it."""
+    mine = taken(store)
+    Transfer(store, "d").announce(mine)
+    return mine
+
+
+def granted(store: Store) -> Taken:
+    """Take, announce and grant it."""
+    mine = announced(store)
+    Grants(store).grant(NAME)
+    return mine
+
+
+def authorized(store: Store) -> Taken:
+    """Take, announce, grant and authorize it."""
+    mine = granted(store)
+    Transfer(store, "d").authorize(mine)
+    return mine
+
+
+SCRIPTS = {
+    "take": Script(lambda _: None, lambda store, _: Transfer(store, "d").take()),
+    "announce": Script(taken, lambda store, mine: Transfer(store, "d").announce(mine or never())),
+    "grant": Script(announced, lambda store, _: Grants(store).grant(NAME)),
+    "authorize": Script(granted, lambda store, mine: Transfer(store, "d").authorize(mine or never())),
+    "finish": Script(
+        authorized,
+        lambda store, mine: Transfer(store, "d").finish(mine or never(), Result(NAME, "processed")),
+    ),
+    "enqueue": Script(lambda _: None, lambda store, _: Intake(store).admit({b"/in/3": Version()})),
+}
+
+
+def never() -> Taken:
+    """Say that the file was taken before."""
+    raise AssertionError("the file was taken")
+
+
+@pytest.fixture(scope="module")
+def proxy(redis_socket: Any) -> Iterator[LossyProxy]:
+    """Return a proxy before the session's Redis."""
+    proxy = LossyProxy(redis_socket)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def lossy(proxy: LossyProxy, store: Store) -> Iterator[Store]:
+    """Return the test's lane, seen through the proxy."""
+    lossy = Store(f"redis://127.0.0.1:{proxy.port}/0", store.keys, timeout_s=TIMEOUT_S)
+    yield lossy
+    lossy.close()
+
+
+def fill(store: Store) -> None:
+    """Empty the lane, and put there what must stay: other files, another dispatcher, its request."""
+    keys = store.keys
+    for key in store.redis.scan_iter(match=f"{keys.prefix}*"):
+        store.redis.delete(key)
+    store.redis.rpush(keys.in_queue, NAME, OTHER)
+    store.redis.sadd(keys.dispatchers, "d", "e")
+    store.redis.hset(keys.current("e"), mapping={"name": b"/in/0", "state": "asked", "token": "e"})
+    store.redis.rpush(keys.next, b"/in/0")
+    store.redis.rpush(keys.processed, NAME)
+
+
+def dump(store: Store) -> Dump:
+    """Return everything in the lane; a taking's token is not compared, nor when something happened."""
+    client, found = store.redis, Dump()
+    for key in client.scan_iter(match=f"{store.keys.prefix}*"):
+        kind = client.type(key)
+        if kind == b"hash":
+            found[key] = {name: value for name, value in client.hgetall(key).items() if name != b"token"}
+        elif kind == b"list":
+            found[key] = client.lrange(key, 0, -1)
+        elif kind == b"stream":
+            found[key] = [fields for _, fields in client.xrange(key)]
+        else:
+            found[key] = client.smembers(key) if kind == b"set" else client.get(key)
+    return found
+
+
+def outcome(store: Store, script: Script) -> tuple[Dump, Dump]:
+    """Return the lane before and after one call that nothing disturbs."""
+    fill(store)
+    mine = script.prepare(store)
+    before = dump(store)
+    script.call(store, mine if isinstance(mine, Taken) else None)
+    return before, dump(store)
+
+
+def disturbed(store: Store, lossy: Store, proxy: LossyProxy, script: Script, faults: Sequence[Fault]) -> Dump:
+    """Return the lane after the call was repeated, as roles do, until an answer came through these faults."""
+    fill(store)
+    mine = script.prepare(store)
+    proxy.plan(*faults)
+    call = bound(script, lossy, mine if isinstance(mine, Taken) else None)
+    for attempt in range(1, len(faults) + 2):
+        before = proxy.requests
+        try:
+            call()
+        except (StoreUnavailable, StoreDenied):
+            assert proxy.requests - before <= COLD_REQUESTS, "the client repeats a request by itself"
+            assert attempt <= len(faults), "it fails without a fault"
+        else:
+            return dump(store)
+    raise AssertionError("no answer, though nothing is wrong any more")
+
+
+def bound(script: Script, lossy: Store, mine: Taken | None) -> Callable[[], object]:
+    """Return the call of one long-lived caller: TAKE's token belongs to it."""
+    if script is SCRIPTS["take"]:
+        return Transfer(lossy, "d").take
+    return lambda: script.call(lossy, mine)
+
+
+def check(
+    store: Store,
+    lossy: Store,
+    proxy: LossyProxy,
+    name: str,
+    plans: Mapping[str, Sequence[Fault]],
+    *,
+    cold: bool,
+) -> None:
+    """Try each plan; the lane has to look as after one undisturbed call, or two."""
+    script = SCRIPTS[name]
+    _, wanted = outcome(store, script)
+    for label, faults in plans.items():
+        if cold:
+            store.redis.script_flush()
+        found = disturbed(store, lossy, proxy, script, faults)
+        assert found == wanted, f"{name}: {label}"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_any_two_faults_in_a_row_change_nothing(
+    store: Store, lossy: Store, proxy: LossyProxy, name: str
+) -> None:
+    """Seven faults, and each after each: the files stand where one call puts them."""
+    plans: dict[str, Sequence[Fault]] = {label: (fault,) for label, fault in FAULTS.items()}
+    for (first, one), (second, two) in itertools.product(FAULTS.items(), repeat=2):
+        plans[f"{first}, then {second}"] = (one, two)
+
+    check(store, lossy, proxy, name, plans, cold=False)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_that_redis_does_not_know_yet_may_be_disturbed_at_each_request(
+    store: Store, lossy: Store, proxy: LossyProxy, name: str
+) -> None:
+    """The call is three requests then: each may be lost."""
+    plans = {
+        f"{label} at request {position + 1}": (*(pass_on,) * position, fault)
+        for position in range(COLD_REQUESTS)
+        for label, fault in FAULTS.items()
+    }
+
+    check(store, lossy, proxy, name, plans, cold=True)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_reply_may_break_off_at_each_byte(store: Store, lossy: Store, proxy: LossyProxy, name: str) -> None:
+    """From none to all but one."""
+    longest = 200 if name == "take" else 8
+    plans = {f"cut after {length} bytes": (cut_after(length),) for length in range(longest)}
+
+    check(store, lossy, proxy, name, plans, cold=False)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_what_redis_refuses_is_asked_again(store: Store, lossy: Store, proxy: LossyProxy, name: str) -> None:
+    """Loading, read-only, out of memory, misconfigured, wrong password: it waits, and then it works."""
+    plans = {error.split()[0]: (refuse(error),) * 2 for error in ERRORS}
+    plans["NOSCRIPT"] = (refuse("NOSCRIPT No matching script."),)
+
+    check(store, lossy, proxy, name, plans, cold=False)
+
+
+def test_the_campaign_has_enough_cases() -> None:
+    """At least 280 over the five scripts that move names."""
+    assert 5 * (7 + 49 + 21 + 8) >= 280
