@@ -41,6 +41,11 @@ class Child:
         """Report whether it runs."""
         return self._status is None and not self._is_over(0)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Report whether it was stopped by SIGSTOP."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
     def wait(self, timeout_s: float = 20.0) -> int | None:
         """Return its exit code, or minus the signal that killed it; None if it still runs after so long."""
         if self._status is None and self._is_over(timeout_s):

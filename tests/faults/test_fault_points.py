@@ -82,7 +82,7 @@ def test_a_dispatcher_fails_otherwise_at_each_point(site: Site, action: str) -> 
         if action == "raise":
             assert child.wait(20) == 1, point
         else:
-            wait_until(lambda child=child: is_stopped(child.pid), f"{point} to be reached")  # type: ignore[misc]
+            wait_until(lambda child=child: child.is_stopped, f"{point} to be reached")  # type: ignore[misc]
             child.signal(signal.SIGCONT)
             child.signal(signal.SIGTERM)
             assert child.wait(20) == 0, point
@@ -90,11 +90,6 @@ def test_a_dispatcher_fails_otherwise_at_each_point(site: Site, action: str) -> 
 
     assert judge(site) == []
     assert len(site.streams()) == 1
-
-
-def is_stopped(pid: int) -> bool:
-    """Report whether a process has stopped."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def test_a_launcher_dies_at_each_point(site: Site) -> None:

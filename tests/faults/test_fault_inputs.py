@@ -1,0 +1,106 @@
+"""Bad inputs and mutants through a whole pcapdj: a verdict each, and the next file is unaffected (G1, G7)."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+
+import pytest
+from conftest import require_program, wait_until
+
+from faults.figures import Figures
+from faults.hostile import bad_inputs, mutants
+from faults.site import COPY, Site
+from faults.trial import Trial
+from faults.watch import Watch
+
+SEED = 20_260_101
+TCPDUMP = ("tcpdump", "-n", "-U", "-r", "{pipe}", "-w", "copy")
+
+
+def started(command: Sequence[str] = COPY) -> Site:
+    """Return a site that runs."""
+    site = Site(command)
+    site.start_all()
+    return site
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Return a whole pcapdj that runs."""
+    site = started()
+    yield site
+    site.close()
+
+
+def test_more_than_sixty_bad_inputs_disturb_nothing(site: Site) -> None:
+    """Cut, garbled, of the wrong kind, not there, strangely named: a verdict each, and whole records."""
+    figures, inputs = Figures(), bad_inputs(site.captures)
+    assert len(inputs) >= 60
+
+    Trial(site, figures).feed(inputs)
+
+    assert figures.violations == []
+
+
+def test_two_hundred_mutants_disturb_nothing() -> None:
+    """A real tcpdump reads whatever is left of them, to the last byte."""
+    require_program("tcpdump")
+    site, figures = started(TCPDUMP), Figures()
+    try:
+        Trial(site, figures).feed(list(mutants(SEED, 200)))
+        copies = list(site.out.glob("*/copy"))
+        read = subprocess.run(["tcpdump", "-n", "-r", copies[0]], capture_output=True, check=False)
+    finally:
+        site.close()
+
+    assert figures.violations == []
+    assert read.returncode == 0
+
+
+@pytest.mark.parametrize("left_bytes", [10, -5000, -10_000_000])
+def test_a_file_that_shrinks_while_it_is_read_leaves_whole_records(site: Site, left_bytes: int) -> None:
+    """The record in the pipe is completed with zeros, the file fails, the next one is whole."""
+    site.roles["dispatcher"].kill()
+    dispatcher = site.start("dispatcher", fault="splice.within:2:stop")  # the first was the header's
+    file, after = site.add_files(2, 6000)
+    wait_until(lambda: dispatcher.is_stopped, "the first splice of records")
+    ((position, _),) = site.kept().values()
+    wait_until(lambda: seen_bytes(site) == position, "the analyzer to have read everything")
+
+    os.truncate(file.path, max(0, position + left_bytes))
+    dispatcher.signal(signal.SIGCONT)
+
+    figures = Figures()
+    Watch(site, figures).until(site.is_done)
+    assert dispatcher.is_alive
+    assert site.end_stream()
+    assert site.books().failed == [os.fsencode(file.path)]
+    (stream,) = site.streams()
+    assert stream.data.endswith(after.body)
+    assert whole_records_until(stream.data, len(stream.data) - len(after.body))
+
+
+def seen_bytes(site: Site) -> int:
+    """Return how much the analyzer has written down."""
+    return sum(path.stat().st_size for path in site.out.glob("*/copy") if not path.parent.is_symlink())
+
+
+def whole_records_until(data: bytes, end: int) -> bool:
+    """Report whether whole records fill the stream up to there."""
+    position = 24
+    while position < end:
+        position += 16 + int.from_bytes(data[position + 8 : position + 12], "little")
+    return position == end
+
+
+def test_a_file_that_its_sensor_still_writes_is_not_touched(site: Site) -> None:
+    """It fails at once, and by that name."""
+    path = site.captures / "growing.pcap"
+    with path.open("wb") as sensor:
+        sensor.write(bytes(24))
+        sensor.flush()
+        site.queue(os.fsencode(path))
+        wait_until(site.is_done, "a verdict")
+
+    assert b"still written" in site.store.redis.lrange(site.store.keys.failed, 0, -1)[0]

@@ -1,0 +1,114 @@
+"""Feeds hostile inputs through a whole pcapdj, good files between them, and judges what arrived."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from faults.figures import Figures
+from faults.hostile import Hostile
+from faults.oracle import Slice, judge_slices
+from faults.packets import Numbered, write_numbered
+from faults.site import Site
+from faults.watch import Watch
+
+MEMORY_BYTES: Final = 64 << 20  # more than before; whatever the input (G7)
+_SENTINEL_EVERY: Final = 10
+_LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) +\w+ \w+")
+
+
+class Trial:
+    """Hostile inputs on one site.
+
+    Args:
+        site: everything runs.
+        figures: where violations are counted.
+    """
+
+    def __init__(self, site: Site, figures: Figures) -> None:
+        self._site = site
+        self._figures = figures
+
+    def feed(self, inputs: Sequence[Hostile]) -> None:
+        """Feed all, and judge; every input ends somewhere, and none disturbs another."""
+        dispatcher = psutil.Process(self._site.roles["dispatcher"].pid)
+        before_bytes = dispatcher.memory_info().rss
+        expected = dict(self._queued(inputs))
+        Watch(self._site, self._figures).until(self._site.is_done)
+        if not self._site.roles["dispatcher"].is_alive:
+            self._figures.violated("the dispatcher died")
+            return
+        grown_bytes = _peak_bytes(dispatcher.pid) - before_bytes
+        if grown_bytes > MEMORY_BYTES:
+            self._figures.violated(f"the dispatcher grew by {grown_bytes >> 20} MiB")
+        if not self._site.end_stream():
+            self._figures.hung("the stream did not end")
+        self._judge(expected)
+        self._figures.counts["hostile inputs"] += len(inputs)
+
+    def _queued(self, inputs: Sequence[Hostile]) -> Iterator[tuple[bytes, Hostile | Numbered]]:
+        """Make and queue everything; yield what is expected under each name."""
+        folder, names = self._site.captures, list[bytes]()
+        for number, each in enumerate(inputs):
+            if number % _SENTINEL_EVERY == 0:
+                file = write_numbered(folder, number, 7, size_bytes=200)
+                names.append(os.fsencode(file.path))
+                yield names[-1], file
+            path = folder / f"input-{number:05d}"
+            each.make(path)
+            names.append(os.fsencode(path) if each.name is None else each.name)
+            yield names[-1], each
+        self._site.queue(*names)
+
+    def _judge(self, expected: dict[bytes, Hostile | Numbered]) -> None:
+        keys = self._site.store.keys
+        journal = [fields for _, fields in self._site.store.redis.xrange(keys.journal) or ()]
+        self._judge_verdicts(journal, expected)
+        streams = self._site.streams()
+        if len(streams) != 1:
+            self._figures.violated(
+                f"{len(streams)} streams instead of one: the analyzer did not bear an input"
+            )
+        for stream in streams[:1]:
+            slices = [one for fields in journal if (one := _slice(fields, expected))]
+            self._figures.judged([judge_slices(stream.data, slices)], "inputs")
+        for role in ("dispatcher", "controller"):
+            self._judge_log(role)
+        if list(self._site.folder.rglob("PWNED")) or Path("PWNED").exists():
+            self._figures.violated("a name was run as a command")
+
+    def _judge_verdicts(self, journal: Sequence[Any], expected: dict[bytes, Hostile | Numbered]) -> None:
+        verdicts = {fields[b"name"]: fields[b"verdict"] for fields in journal}
+        reasons = {fields[b"name"]: fields[b"reason"] for fields in journal}
+        for name, each in expected.items():
+            if name not in verdicts:
+                self._figures.forgotten += 1
+                self._figures.violated(f"{each}: has no verdict")
+            elif isinstance(each, Numbered) and verdicts[name] != b"processed":
+                self._figures.violated(f"a good file failed: {reasons[name]!r}")
+            elif verdicts[name] == b"failed" and not reasons[name]:
+                self._figures.violated(f"{each}: failed without a reason")
+
+    def _judge_log(self, role: str) -> None:
+        for line in self._site.log_of(role).split("\n"):
+            if line and (not line.isprintable() or not _LINE.match(line)):
+                self._figures.violated(f"the {role}'s log has a line that is none of its own: {line[:200]!r}")
+                return
+
+
+def _slice(fields: Any, expected: dict[bytes, Hostile | Numbered]) -> Slice | None:
+    start, end = int(fields[b"stream_start"]), int(fields[b"stream_end"])
+    if end <= start:
+        return None
+    each = expected[fields[b"name"]]
+    if isinstance(each, Numbered):
+        return Slice(str(each.path), start, end, each.body, is_exact=True)
+    return Slice(each.label, start, end, each.good)
+
+
+def _peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) << 10
