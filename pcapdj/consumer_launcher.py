@@ -36,8 +36,10 @@ from pcapdj.consumer_options import (
     LogRoot,
     PipePath,
     PresetName,
+    RestartPause,
     Settings,
     SocketPath,
+    StallTimeout,
     chosen_command,
     pipe_place,
     socket_place,
@@ -58,6 +60,7 @@ from pcapdj.stream.fifo import Fifo
 from pcapdj.stream.launching import Launching
 from pcapdj.stream.places import make_log_root, private_folder
 from pcapdj.stream.server import Server
+from pcapdj.stream.stall import Timeouts
 
 _UNUSED = (signal.SIGUSR1, signal.SIGUSR2)  # the dispatcher's; here they must not kill
 
@@ -74,6 +77,8 @@ def consume(  # noqa: PLR0913 - an option each
     pipe: PipePath = None,
     logdir: LogRoot = Path("out"),
     flush_timeout: FlushTimeout = "120s",
+    restart_pause: RestartPause = "1s",
+    stall_timeout: StallTimeout = "0",
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -88,7 +93,11 @@ def consume(  # noqa: PLR0913 - an option each
         socket=socket_place(socket),
         pipe=pipe_place(pipe),
         log_root=logdir.absolute(),
-        flush_timeout_s=parse_duration(flush_timeout, "--flush-timeout"),
+        timeouts=Timeouts(
+            flush_s=parse_duration(flush_timeout, "--flush-timeout"),
+            stall_s=parse_duration(stall_timeout, "--stall-timeout"),
+            restart_pause_s=parse_duration(restart_pause, "--restart-pause"),
+        ),
     )
     work(settings, open_store(redis_url, redis_password_file, lane))
 
@@ -121,7 +130,7 @@ def _launcher(settings: Settings, store: Store, stack: ExitStack) -> ConsumerLau
     signals = stack.enter_context(handled({**actions, signal.SIGHUP: lambda: launcher.hang_up()}))  # noqa: PLW0108 - not there yet
     publisher = ConsumerPublisher(store, events)
     stack.callback(publisher.close)
-    launching = Launching(settings.command, fifo, settings.log_root, settings.flush_timeout_s)
+    launching = Launching(settings.command, fifo, settings.log_root, settings.timeouts)
     launcher = ConsumerLauncher(launching, Server(settings.socket), publisher.publish, signals)
     stack.callback(launcher.close)
     actions[signal.SIGHUP] = launcher.hang_up

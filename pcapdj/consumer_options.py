@@ -18,6 +18,7 @@ from pcapdj.stream.presets import (
     preset_command,
     split_command,
 )
+from pcapdj.stream.stall import Timeouts
 
 COMMAND_VARIABLE = "PCAPDJ_CONSUMER_COMMAND"
 
@@ -57,6 +58,22 @@ FlushTimeout = Annotated[
         help="how long an analyzer may take to end once its input ended",
     ),
 ]
+RestartPause = Annotated[
+    str,
+    typer.Option(
+        "--restart-pause",
+        envvar="PCAPDJ_RESTART_PAUSE",
+        help="before the next analyzer after one that died; doubled each time, up to 60 times as long",
+    ),
+]
+StallTimeout = Annotated[
+    str,
+    typer.Option(
+        "--stall-timeout",
+        envvar="PCAPDJ_STALL_TIMEOUT",
+        help="kill an analyzer that has taken no byte for so long, and start another; 0: never",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +85,14 @@ class Settings:
         socket: absolute, as are `pipe` and `log_root`.
         pipe: the named pipe to make.
         log_root: the folder of all log folders.
-        flush_timeout_s: how long an analyzer may take to end once its input ended.
+        timeouts: when patience with an analyzer ends, and when the next one begins.
     """
 
     command: Command
     socket: Path
     pipe: Path
     log_root: Path
-    flush_timeout_s: float
+    timeouts: Timeouts
 
 
 def place(given: Path | None, name: str) -> Path:

@@ -45,7 +45,7 @@ class ConsumerLauncher:
         self._words = Words(server)
         self._publish = publish
         self._signals = signals
-        self._attempts = Attempts()
+        self._attempts = Attempts(launching.timeouts.restart_pause_s)
         self._life: Life | None = None
         self._stops = 0
         self._reminder = Reminder()

@@ -28,6 +28,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from pcapdj import dispatcher_options as options
 from pcapdj.attention import Attention
+from pcapdj.blame import Blame
 from pcapdj.console.statistics import RUNNING, Statistics
 from pcapdj.dispatcher_options import Settings
 from pcapdj.feeding import Feeding
@@ -47,8 +48,7 @@ from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.reporter import Reporter
 from pcapdj.store.transfer import StreamShallEnd, Taken, Transfer
-from pcapdj.stream.by_hand import ByHandOutlet
-from pcapdj.stream.outlets import LauncherOutlet, Outlet
+from pcapdj.stream.choice import outlet_of
 from pcapdj.stream.streams import Streams
 from pcapdj.taking import Taking
 
@@ -89,15 +89,18 @@ class Dispatcher:
         self._bell = Bell(store)
         self._transfer = Transfer(store, settings.id, settings.take)
         self._reporter = Reporter(store, settings.id, self._snapshot)
-        attention.watch(self._reporter, self._counted)
-        outlet = self._new_outlet()
+        outlet = outlet_of(settings.pipe, settings.launcher, signals, self._say)
         self._streams = Streams(outlet, (signals, self._reporter), attention.attend)
+        attention.watch(self._reporter, self._counted, self._streams.check)
         self._feeding = Feeding(self._streams, settings.precision)
         self._taking = Taking(
             transfer=self._transfer,
-            asking=Asking(self._transfer, self._patience, self._bell, signals, events),
+            asking=Asking(
+                self._transfer, self._patience, self._bell, signals, events, self._streams.lose_if_broken
+            ),
             outlet=outlet,
             feeding=self._feeding,
+            blame=Blame(store, self._transfer, self._patience, signals, statistics),
             patience=self._patience,
             signals=signals,
             say=self._say,
@@ -155,6 +158,7 @@ class Dispatcher:
         idle_s = time.monotonic() - self._idle_since_s
         if self._streams.open and 0 < self._settings.idle_eof_s <= idle_s:
             self._streams.end()
+        self._streams.lose_if_broken()
         self._say("Waiting for files in the queue.")
         if self._signals.wait(IDLE_LOOK_S, self._bell):
             raise Stopped("A stop signal arrived while idle.")
@@ -166,15 +170,10 @@ class Dispatcher:
         if token and not (isinstance(found, Taken) and found.token == token):
             self._feeding.abandon_left()
 
-    def _new_outlet(self) -> Outlet:
-        settings = self._settings
-        if settings.launcher:
-            return LauncherOutlet(settings.launcher, self._signals, self._say)
-        return ByHandOutlet(settings.pipe, self._signals, self._say)
-
     def _snapshot(self) -> dict[str, Any]:
         self._observe()
-        return {**asdict(self._counted()), "state": self._statistics.shown_state}
+        shown = {"state": self._statistics.shown_state, "stalled_s": round(self._streams.stalled_s())}
+        return asdict(self._counted()) | shown
 
     def _counted(self) -> Statistics:
         return self._feeding.delivered.counted_in(self._statistics)

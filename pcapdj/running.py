@@ -30,12 +30,14 @@ class Progress:
         files: what became of files, in order.
         streams: the ids of the streams that files went into.
         analyzer: the last PCAPDJ_CONSUMER.
+        at_fault: why the dispatcher holds the lane; empty: it does not.
         restarts_before: the analyzer's restarts when the last file was fed.
     """
 
     files: list[FedFile] = field(default_factory=list)
     streams: list[str] = field(default_factory=list)
     analyzer: Mapping[str, Any] = field(default_factory=dict)
+    at_fault: str = ""
     restarts_before: int = 0
 
 
@@ -96,6 +98,7 @@ class Running:
         self._read_journal()
         self.progress.analyzer = board.get("consumer") or {}
         current: dict[str, Any] = next(iter(board.get("dispatchers") or ()), {})
+        self.progress.at_fault = str(current.get("at_fault") or "")
         name, done_bytes = str(current.get("name") or ""), int(current.get("done_bytes") or 0)
         if name in self._finished:  # the journal knows it already, the dispatcher's statistics come later
             name, done_bytes = "", 0
@@ -132,7 +135,12 @@ class Running:
     def _reason_to_give_up(self) -> GaveUp | None:
         if not self._session.is_alive:
             return GaveUp("supervisord died.", ExitCode.ERROR)
-        return self._failing_analyzer() or self._failed_role()
+        return self._held_lane() or self._failing_analyzer() or self._failed_role()
+
+    def _held_lane(self) -> GaveUp | None:
+        """Give up where the dispatcher holds the lane: nobody is there to resume it."""
+        at_fault = self.progress.at_fault
+        return GaveUp(at_fault, ExitCode.UNAVAILABLE) if at_fault else None
 
     def _failing_analyzer(self) -> GaveUp | None:
         analyzer = self.progress.analyzer

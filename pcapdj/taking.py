@@ -1,8 +1,9 @@
 """What a dispatcher does with the one file it has taken: open it, ask, feed, write down what became of it."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any
 
+from pcapdj.blame import POISON_DEATHS, Blame
 from pcapdj.capture.linktypes import skipped_packets
 from pcapdj.capture.opening import Capture, StillWritten, open_capture
 from pcapdj.console.statistics import FEEDING, WAITING, Statistics
@@ -16,8 +17,6 @@ from pcapdj.store.asking import Asking
 from pcapdj.store.transfer import Fields, Result, Taken, Transfer, failure_entry
 from pcapdj.stream.outlets import Outlet, Say
 
-POISON_DEATHS: Final = 3  # of analyzers on one file, before the file is blamed
-
 events = EventLog("dispatcher")
 
 
@@ -28,6 +27,7 @@ class Taking:
     Args:
         transfer, asking: the file's moves in Redis, and its authorization.
         outlet, feeding: the analyzer's pipe.
+        blame: who is at fault when analyzers die.
         patience, signals, say: how it waits.
         statistics: what it counts in.
         root: files must lie below it; None: anywhere.
@@ -37,6 +37,7 @@ class Taking:
     asking: Asking
     outlet: Outlet
     feeding: Feeding
+    blame: Blame
     patience: Patience
     signals: Signals
     say: Say
@@ -68,10 +69,12 @@ class Taking:
 
     def _feed_until_done(self, taken: Taken, capture: Capture) -> None:
         identity = asdict(capture.identity)
-        while taken.deaths < POISON_DEATHS:
-            if not self._get_authorization(taken):
-                return
+        while True:
             try:
+                if taken.deaths >= POISON_DEATHS:
+                    taken = self.blame.judge(taken)
+                if not self._get_authorization(taken):
+                    return
                 self._feed(taken, capture)
             except CaptureError as exc:
                 self._finish(taken, identity, exc)
@@ -80,9 +83,8 @@ class Taking:
                 taken = self._replay(taken, exc)
             else:
                 self._finish(taken, identity, None)
+                self.blame.fed()
                 return
-        poison = CaptureError(f"poison: the analyzer died {taken.deaths} times while it read this file")
-        self._finish(taken, identity, poison)
 
     def _get_authorization(self, taken: Taken) -> bool:
         self.feeding.streams.wait_for_peer()

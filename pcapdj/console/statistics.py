@@ -20,6 +20,7 @@ class Statistics:
     Args:
         started_s: seconds since the epoch.
         pid, pipe: who it is.
+        at_fault: why the lane is held, where it is not the file but the analyzer; else empty.
     """
 
     started_s: float
@@ -39,6 +40,7 @@ class Statistics:
     total_bytes: int = 0
     stream: str = ""
     stream_bytes: int = 0
+    at_fault: str = ""
 
     @property
     def shown_state(self) -> str:

@@ -18,6 +18,7 @@ _BAR_WIDTH: Final = 24
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _LARGEST: Final = 1 << 63  # beyond that it is nobody's size or time, and floats overflow
+_STALLED_SHOWN_S: Final = 60  # less is an analyzer that writes something out
 _DURATIONS: Final = ((86400, "d"), (3600, "h"), (60, "min"))
 Fields = Mapping[str, Any]
 
@@ -159,6 +160,9 @@ def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Lin
             yield Line("", _work(each))
         if each.get("waiting_for"):
             yield Line("", printable_sentence(str(each["waiting_for"])), Tone.ATTENTION)
+        if (stalled_s := _number(each, "stalled_s")) >= _STALLED_SHOWN_S:
+            told = f"the analyzer has taken no byte for {duration(stalled_s)}"
+            yield Line("", told, Tone.BAD)
         if current := taken.get(each.get("id")):
             yield from _file_lines(current, each, rates.get(str(each.get("id"))))
 

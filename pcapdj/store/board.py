@@ -17,7 +17,7 @@ STALE_AFTER_S: Final = 5.0  # heartbeats come every second; five missed ones are
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "packets", "cap_lengths", "lengths"),
-    *("done_bytes", "total_bytes", "stream_bytes", "free_bytes", "needed_bytes"),
+    *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
 _SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s"})
 

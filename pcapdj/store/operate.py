@@ -6,7 +6,7 @@ running, since the keys hold what is wanted until a role looks.
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pcapdj.runtime.names import to_text
 from pcapdj.store.board import Failure, read_failures
@@ -15,6 +15,7 @@ from pcapdj.store.transfer import as_bytes
 
 OPERATOR: Final = "operator"  # our member of PCAPDJ_SUSPEND
 GATE_FIELD: Final = "gate"  # the field of PCAPDJ_CONTROL that is no limit
+_FEW: Final = 10
 _CHUNK: Final = 1000  # names asked for at once
 
 
@@ -44,6 +45,21 @@ def suspend(store: Store) -> None:
     """Pause the feeding until the operator resumes; survives restarts."""
     store.call(lambda client: client.sadd(store.keys.suspend, OPERATOR))
     store.ring("suspend")
+
+
+def is_suspended(store: Store) -> bool:
+    """Report whether the operator's suspension stands."""
+    return bool(store.call(lambda client: client.sismember(store.keys.suspend, OPERATOR)))
+
+
+def poison_in_a_row(store: Store, poison: str) -> int:
+    """Return how many of the last files, at most ten, all failed for a reason that begins so."""
+    entries = cast(
+        "list[tuple[bytes, dict[bytes, bytes]]]",
+        store.call(lambda client: client.xrevrange(store.keys.journal, count=_FEW)),
+    )
+    reasons = [fields.get(b"reason", b"").startswith(poison.encode()) for _, fields in entries]
+    return [*reasons, False].index(False)
 
 
 def resume(store: Store) -> tuple[bool, list[str]]:

@@ -1,7 +1,7 @@
 """When the next analyzer may be started, and what went wrong before. A rule: the time comes in as a number.
 
-After a failure 1 s, then 2, 4 .. 60 s. A stream that ended as it should, or one that was read for a minute,
-begins the count anew.
+After a failure 1 s (or what was asked for), then 2, 4 .. 60 times that, at most 60 s. A stream that ended as
+it should, or one that was read for a minute, begins the count anew.
 """
 
 from pcapdj.runtime.backoff import backoff_s
@@ -14,13 +14,17 @@ _GOOD_LIFE_S = 60.0  # an analyzer that read for so long did not die of its star
 class Attempts:
     """The failures in a row.
 
+    Args:
+        first_s: the pause after the first one.
+
     Attributes:
         reason: of the last failure, as a sentence; empty once an analyzer reads again.
         restarts: how many analyzers have gone while they were starting or fed.
         is_missing: the last failure was that there was nothing to start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first_s: float = _FIRST_S) -> None:
+        self._first_s = first_s
         self.reason = ""
         self.restarts = 0
         self.is_missing = False
@@ -79,6 +83,7 @@ class Attempts:
 
     def _pause(self, now_s: float) -> float:
         self._failures += 1
-        pause_s = backoff_s(self._failures, first_s=_FIRST_S, limit_s=_LIMIT_S)
+        limit_s = min(_LIMIT_S, _LIMIT_S * self._first_s)
+        pause_s = backoff_s(self._failures, first_s=self._first_s, limit_s=limit_s)
         self._not_before_s = now_s + pause_s
         return pause_s

@@ -21,6 +21,7 @@ class Keeper:
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, Note]] = {}
+        self._puts = 0
         self.had_records = False
 
     def put(self, key: str, descriptor: int, note: Note) -> None:
@@ -33,6 +34,7 @@ class Keeper:
             os.close(descriptor)
             raise BadMessage("the descriptor is no regular file open for reading")
         self.drop(key)
+        self._puts += 1
         self._entries[key] = (descriptor, note)
         self.had_records |= key in RECORD_KEYS
 
@@ -48,6 +50,10 @@ class Keeper:
     def descriptors(self) -> tuple[int, ...]:
         """Return the entries' descriptors; they stay the keeper's."""
         return tuple(descriptor for descriptor, _ in self._entries.values())
+
+    def positions(self) -> tuple[int, ...]:
+        """Return what changes whenever the dispatcher moves bytes into the pipe."""
+        return (self._puts, *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors()))
 
     def close(self) -> None:
         """Forget everything."""

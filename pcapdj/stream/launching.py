@@ -13,6 +13,7 @@ from pcapdj.stream.fifo import Fifo
 from pcapdj.stream.life import Life
 from pcapdj.stream.places import new_log_folder
 from pcapdj.stream.presets import EXTRACT, LOGDIR, PIPE, PYTHON, Command, substituted
+from pcapdj.stream.stall import Timeouts
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,14 +25,14 @@ class Launching:
         command: the analyzer.
         fifo: where the pipe is.
         log_root: the folder of all log folders, absolute.
-        flush_timeout_s: how long an analyzer may take to end once its input ended.
+        timeouts: when patience with an analyzer ends.
     """
 
-    def __init__(self, command: Command, fifo: Fifo, log_root: Path, flush_timeout_s: float) -> None:
+    def __init__(self, command: Command, fifo: Fifo, log_root: Path, timeouts: Timeouts) -> None:
         self.command = command
         self.fifo = fifo
         self.log_root = log_root
-        self.flush_timeout_s = flush_timeout_s
+        self.timeouts = timeouts
 
     def program(self) -> str:
         """Return the analyzer's path.
@@ -59,9 +60,7 @@ class Launching:
         argv = [program, *self._argv({PIPE: str(self.fifo.path), LOGDIR: str(folder)})[1:]]
         analyzer = Analyzer(argv, folder, self._environment())
         fault.reach("launcher.spawn")
-        return Life(
-            stream, self.fifo, analyzer, flush_timeout_s=self.flush_timeout_s, folder=folder, now_s=now_s
-        )
+        return Life(stream, self.fifo, analyzer, timeouts=self.timeouts, folder=folder, now_s=now_s)
 
     def _argv(self, places: dict[str, str]) -> list[str]:
         ours = {PYTHON: sys.executable, EXTRACT: str(files("pcapdj.stream") / "suricata-extract.yaml")}

@@ -23,6 +23,8 @@ from pcapdj.runtime.names import printable
 from pcapdj.stream.analyzer import Analyzer
 from pcapdj.stream.fifo import Fifo
 from pcapdj.stream.keeper import Keeper
+from pcapdj.stream.pipe import unread_bytes
+from pcapdj.stream.stall import Stall, Timeouts
 
 _DEAF_GRACE_S = 2.0  # one that closed the pipe is usually about to exit and tell its status
 _TERM_GRACE_S = 5.0
@@ -72,7 +74,7 @@ class Life:
         fifo: renewed for this stream.
         analyzer: just started on it.
         folder: its log folder.
-        flush_timeout_s: how long the analyzer may take to end once the pipe is closed.
+        timeouts: how long the analyzer may take to end once the pipe is closed, and to take its next byte.
         now_s: monotonic; as in all methods.
     """
 
@@ -83,7 +85,7 @@ class Life:
         analyzer: Analyzer,
         *,
         folder: Path,
-        flush_timeout_s: float,
+        timeouts: Timeouts,
         now_s: float,
     ) -> None:
         self.stream = stream
@@ -95,7 +97,8 @@ class Life:
         self.since_s = now_s
         self.is_known = False  # the launcher has said that it is open
         self._fifo = fifo
-        self._flush_timeout_s = flush_timeout_s
+        self._timeouts = timeouts
+        self._stall = Stall()
         self._next: tuple[float, Act] | None = None  # what is done when, unless it ends first
         self._forced = ""
         self._is_deaf = False
@@ -122,6 +125,7 @@ class Life:
         if self.stage is Stage.STARTING and not self._forced:
             self._try_to_open(now_s)
         self._notice_deafness(now_s)
+        self._notice_stall(now_s)
         if self._next and now_s >= self._next[0]:
             self._next[1](now_s)
         return None
@@ -134,7 +138,7 @@ class Life:
         self.stage, self.since_s = Stage.FLUSHING, now_s
         self.close()
         if was_fed:
-            self._next = (now_s + self._flush_timeout_s, self._terminate)
+            self._next = (now_s + self._timeouts.flush_s, self._terminate)
         else:
             self.kill("it had closed the pipe" if self._is_deaf else "it had nothing to read")
 
@@ -172,11 +176,18 @@ class Life:
             self._is_deaf = True
             self._next = (now_s + _DEAF_GRACE_S, self._kill_deaf)
 
+    def _notice_stall(self, now_s: float) -> None:
+        if self.stage is not Stage.READING or self.write_end is None or not self._timeouts.stall_s:
+            return
+        stalled_s = self._stall.look(unread_bytes(self.write_end), self.keeper.positions(), now_s)
+        if stalled_s >= self._timeouts.stall_s and not self._forced:
+            self.kill(f"it had taken no byte for {stalled_s:.0f} s")
+
     def _kill_deaf(self, _now_s: float) -> None:
         self.kill("it had closed the pipe and lived on")
 
     def _terminate(self, now_s: float) -> None:
-        self._forced = f"it had not ended {self._flush_timeout_s:g} s after its input"
+        self._forced = f"it had not ended {self._timeouts.flush_s:g} s after its input"
         self._next = (now_s + _TERM_GRACE_S, self._kill_late)
         self.analyzer.signal_group(signal.SIGTERM)
 

@@ -47,7 +47,8 @@ class Pipe:
         for wakeup in wakeups:
             self._poller.register(wakeup, select.POLLIN)
         self.moved_bytes = 0
-        self.moved_at_s = time.monotonic()
+        self._taken_at_s = time.monotonic()  # when the analyzer took something, as far as it shows here
+        self._is_waiting = False
         _widen(fd)
 
     def splice(self, source: int, length: int) -> None:
@@ -60,7 +61,7 @@ class Pipe:
         """
         left = length
         while left:
-            self._attend()
+            self._attend_aside()
             moved = self._splice_once(source, left)
             if moved == 0:
                 raise SourceEnded
@@ -74,17 +75,23 @@ class Pipe:
             Stopped: raised by `attend`.
         """
         pause_s, longest_s = _DRAIN_POLL_S
-        while self.unread_bytes():
-            self._attend()
+        last = self.moved_bytes
+        while unread := self.unread_bytes():
+            self._attend_aside()
+            last = self._took_bytes(unread, last)
             if self.is_broken():
                 raise ReaderGone(f"The analyzer left {self.unread_bytes()} bytes unread.")
             time.sleep(pause_s)
             pause_s = min(longest_s, pause_s * 1.5)
+        self._is_waiting = False
+
+    def stalled_s(self) -> float:
+        """Return for how long the analyzer has taken nothing of what there is; any thread may ask."""
+        return time.monotonic() - self._taken_at_s if self._is_waiting else 0.0
 
     def unread_bytes(self) -> int:
-        """Return how much is in the pipe (FIONREAD works on either end, and on spliced pages)."""
-        answer = fcntl.ioctl(self.fd, termios.FIONREAD, struct.pack("i", 0))
-        return int(struct.unpack("i", answer)[0])
+        """Return how much is in the pipe."""
+        return unread_bytes(self.fd)
 
     def is_broken(self) -> bool:
         """Report whether the last reader is gone."""
@@ -101,8 +108,9 @@ class Pipe:
             try:
                 moved = os.splice(source, self.fd, left, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
             except BlockingIOError:
+                self._is_waiting = True
                 self._poller.poll(_ANSWER_LIMIT_S * 1000)
-                self._attend()
+                self._attend_aside()
                 continue
             except BrokenPipeError as exc:
                 raise ReaderGone("The analyzer closed the pipe.") from exc
@@ -112,8 +120,26 @@ class Pipe:
                 raise
             fault.reach("splice.within")
             self.moved_bytes += moved
-            self.moved_at_s = time.monotonic()
+            self._taken_at_s, self._is_waiting = time.monotonic(), False
             return moved
+
+    def _took_bytes(self, unread: int, last: int) -> int:
+        """Take note of what a look at the pipe shows; return what is unread, for the next look."""
+        if not self._is_waiting or unread != last:
+            self._taken_at_s, self._is_waiting = time.monotonic(), True
+        return unread
+
+    def _attend_aside(self) -> None:
+        """Attend to what there is; a suspension is not the analyzer's time."""
+        before_s = time.monotonic()
+        self._attend()
+        self._taken_at_s += time.monotonic() - before_s
+
+
+def unread_bytes(fd: int) -> int:
+    """Return how much is in a pipe (FIONREAD works on either end, and on spliced pages)."""
+    answer = fcntl.ioctl(fd, termios.FIONREAD, struct.pack("i", 0))
+    return int(struct.unpack("i", answer)[0])
 
 
 def _widen(fd: int) -> None:

@@ -18,6 +18,7 @@ from pcapdj.stream.outlets import KeptStream, Outlet
 from pcapdj.stream.pipe import Pipe
 
 HEADER_SETTLE_S: Final = 0.3  # Suricata 8.0.0 to 8.0.5 drop what libpcap had buffered before their setvbuf
+_CHECK_S: Final = 0.25  # a launcher that was told to stop must not wait for the end of a large file
 STOP_GRACE_S: Final = 0.5  # by hand a stop completes the record in the pipe, if the analyzer reads on
 
 events = EventLog("dispatcher")
@@ -63,6 +64,7 @@ class Streams:
         self._wakeups = wakeups
         self._attend = attend
         self._grace_until_s = 0.0
+        self._next_check_s = 0.0
 
     def resume(self) -> None:
         """Take over the stream that a predecessor left, and complete its header or batch.
@@ -92,6 +94,11 @@ class Streams:
         """Report whether this is the stream that is open."""
         return self.open is not None and self.open.id == stream
 
+    def stalled_s(self) -> float:
+        """Return for how long the analyzer has taken nothing of what is in the pipe; any thread may ask."""
+        stream = self.open
+        return stream.pipe.stalled_s() if stream else 0.0
+
     def left_token(self) -> str:
         """Return the token of the file whose bytes are in the resumed stream; empty: of none."""
         last = self.left.last if self.left else None
@@ -104,7 +111,7 @@ class Streams:
             Stopped: a stop signal arrived.
             CannotCreate: as the outlet says.
         """
-        self._lose_if_broken()
+        self.lose_if_broken()
         if self.open is None:
             self.outlet.wait_for_peer()
 
@@ -115,7 +122,7 @@ class Streams:
             ReaderGone, LauncherGone: its analyzer is gone already.
             Stopped: a stop signal arrived.
         """
-        self._lose_if_broken()
+        self.lose_if_broken()
         if self.open is None:
             stream_id, write_end = self.outlet.open()
             with memory_file(header) as fd:
@@ -155,10 +162,28 @@ class Streams:
             stream.close()
             self.outlet.end(stream.id)
 
-    def _lose_if_broken(self) -> None:
-        if self.open and (self.open.pipe.is_broken() or not self.outlet.is_alive()):
-            events.warning("stream_lost", "The analyzer ended between two files.", stream=self.open.id)
+    def lose_if_broken(self) -> None:
+        """Forget the open stream if its analyzer or launcher went between two files.
+
+        Has to be asked while nothing is fed, too: a launcher that was told to stop waits for our write end.
+        """
+        try:
+            self.check()
+        except (ReaderGone, LauncherGone) as exc:
+            stream = self.open.id if self.open else None
+            events.warning("stream_lost", f"{exc} The stream ended between two files.", stream=stream)
             self.lose()
+
+    def check(self) -> None:
+        """Look whether the open stream's launcher and analyzer are there.
+
+        Raises:
+            LauncherGone, ReaderGone: one of them is not.
+        """
+        if self.open and not self.outlet.is_alive():
+            raise LauncherGone("The launcher is gone.")
+        if self.open and self.open.pipe.is_broken():
+            raise ReaderGone("The analyzer closed the pipe.")
 
     def _send_header(self, stream: Stream) -> None:
         self.outlet.put(stream.id, "header", stream.header, stream.format)
@@ -178,11 +203,15 @@ class Streams:
         return Pipe(write_end, self._wakeups, self._attend_unless_grace)
 
     def _attend_unless_grace(self) -> None:
+        now_s = time.monotonic()
         try:
             self._attend()
         except Stopped:
-            if time.monotonic() >= self._grace_until_s:
+            if now_s >= self._grace_until_s:
                 raise
+        if now_s >= self._next_check_s:
+            self._next_check_s = now_s + _CHECK_S
+            self.check()
 
     def _forget_left(self) -> None:
         if self.left:

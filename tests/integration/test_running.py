@@ -5,7 +5,9 @@ from typing import Any
 
 from pcapdj.console.run_view import Hold
 from pcapdj.run_record import RunRecord
-from pcapdj.running import Running
+from pcapdj.running import GaveUp, Running
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.transfer import Result, Taken, Transfer
 
@@ -26,6 +28,8 @@ class Shown:
 
 class OnlyStore:
     """A session of which only Redis is there."""
+
+    is_alive = True
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -49,3 +53,17 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
     running.look()
 
     assert shown.last == (1000, "")
+
+
+def test_a_lane_held_for_its_analyzer_is_given_up(store: Store, tmp_path: Path) -> None:
+    """Nobody is there to resume a one-shot run: it ends with 69 and says why."""
+    running = Running(OnlyStore(store), RunRecord(tmp_path, resume=False), Shown())  # type: ignore[arg-type]  # enough of it
+    Transfer(store, "main").enlist()
+    held: Any = {"at_fault": "The analyzer is at fault.", "name": "/in/3.pcap"}
+    store.redis.hset(store.keys.stats("main"), mapping=held)
+    store.redis.set(store.keys.finish, "empty")
+
+    with handled() as signals:
+        ended = running.follow(signals)
+
+    assert ended == GaveUp("The analyzer is at fault.", ExitCode.UNAVAILABLE)

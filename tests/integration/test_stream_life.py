@@ -13,6 +13,7 @@ from pcapdj.stream.fifo import Fifo
 from pcapdj.stream.launching import Launching
 from pcapdj.stream.life import Ending, Life, Stage, Verdict
 from pcapdj.stream.presets import own_command
+from pcapdj.stream.stall import Timeouts
 
 READ = "import sys, time, signal; f = open(sys.argv[1], 'rb', 0); f.read(1)\n"
 DEAF_TO_TERM = "signal.signal(15, signal.SIG_IGN); open('deaf', 'w')\n"
@@ -33,7 +34,7 @@ def lives() -> Iterator[list[Life]]:
 def started(tmp_path: Path, code: str, lives: list[Life]) -> Life:
     """Return a stream at time 0 with Python code as its analyzer, once that has the pipe open."""
     command = own_command([sys.executable, "-c", code, "{pipe}"])
-    launching = Launching(command, Fifo(tmp_path / "p"), tmp_path / "out", flush_timeout_s=120.0)
+    launching = Launching(command, Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(120.0))
     life = launching.start(0.0)
     lives.append(life)
     wait_until(lambda: life.tick(0.0) is None and life.stage is Stage.READING, "the pipe to be opened")
@@ -130,7 +131,9 @@ def test_a_file_that_is_no_program_is_unavailable(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELFnothing")
     program.chmod(0o755)
-    launching = Launching(own_command([str(program), "{pipe}"]), Fifo(tmp_path / "p"), tmp_path / "out", 1.0)
+    launching = Launching(
+        own_command([str(program), "{pipe}"]), Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(1.0)
+    )
 
     with pytest.raises(Unavailable, match="does not start"):
         launching.start(0.0)
@@ -143,6 +146,8 @@ def test_a_program_named_by_a_relative_path_is_found_from_here(
     (tmp_path / "tool").write_text("#!/bin/sh\n")
     (tmp_path / "tool").chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    launching = Launching(own_command(["./tool", "{pipe}"]), Fifo(tmp_path / "p"), tmp_path / "out", 1.0)
+    launching = Launching(
+        own_command(["./tool", "{pipe}"]), Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(1.0)
+    )
 
     assert launching.program() == str(tmp_path / "tool")
