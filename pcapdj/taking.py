@@ -111,7 +111,6 @@ class Taking:
                 events.warning("packets_skipped", skipped_packets(capture.skipped), name=taken.name)
 
     def _replay(self, taken: Taken, loss: ReaderGone | LauncherGone) -> Taken:
-        died = isinstance(loss, ReaderGone) and self.outlet.survives_us and self.outlet.is_alive()
         delivered = self.feeding.delivered
         events.warning(
             "reader_gone",
@@ -120,7 +119,9 @@ class Taking:
             packets=delivered.totals.packets,
         )
         self.feeding.streams.lose()
-        return self._ask_anew(taken, died=died and delivered.has_begun)
+        # Asked only now: a killed launcher's socket may outlast its analyzer, but it does not answer END.
+        is_the_analyzers = isinstance(loss, ReaderGone) and self.outlet.survives_us and self.outlet.is_alive()
+        return self._ask_anew(taken, died=is_the_analyzers and delivered.has_begun)
 
     def _ask_anew(self, taken: Taken, *, died: bool) -> Taken:
         again = replace(

@@ -106,7 +106,10 @@ class Dispatchers:
 
     def wait_for(self, words: str, times: int = 1) -> None:
         """Wait until that stands in the log so often."""
-        wait_until(lambda: self.said().count(words) >= times, f"{words!r} in the log {times} times")
+        try:
+            wait_until(lambda: self.said().count(words) >= times, f"{words!r} in the log {times} times")
+        except pytest.fail.Exception as exc:
+            pytest.fail(f"{exc}; it said:\n{self.said()[-4000:]}")
 
     def stop_all(self) -> None:
         """Kill what still runs, close what is still open."""

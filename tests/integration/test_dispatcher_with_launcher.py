@@ -348,11 +348,12 @@ def test_a_dead_launchers_file_is_replayed_to_the_next(trio: Trio) -> None:
     analyzer = trio.launchers.analyzer_pid()
     killed(trio.launchers.processes[0])
     wait_until(lambda: not is_running(analyzer), "the analyzer to die with its launcher")
-    trio.wait_for("Waiting for the launcher")
+    trio.wait_for("reader_gone")
 
     trio.allow(EVERYTHING)
     trio.launch()
     wait_until(lambda: listed(trio.store, trio.store.keys.next) == [name], "the file to be asked for again")
+    assert current(trio.store, str(trio.pipe))["deaths"] == b"0"
     authorize(trio.store, name)
 
     assert ended(dispatcher) == 0
