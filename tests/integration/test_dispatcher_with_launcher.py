@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from capture_files import Record, as_read, classic, records_of
+from capture_files import as_read, classic, records_of
 from conftest import wait_until
 from dispatcher_rig import (
     Dispatchers,
@@ -38,10 +37,9 @@ from launcher_rig import Rig, is_running, rig_in
 from pcapdj.store.client import Store
 
 HEADER = 24
-POISON = b"poison!!"
 EVERYTHING = 1 << 40
 ANALYZER = """
-import os, sys, time
+import sys, time
 pipe, folder, allowance = sys.argv[1:]
 total, copy = 0, open(folder + "/copy", "wb", 0)
 with open(pipe, "rb", 0) as stream:
@@ -51,8 +49,6 @@ with open(pipe, "rb", 0) as stream:
         data = stream.read(min(left, 65536))
         if not data:
             break
-        if b"poison!!" in data:
-            os._exit(0)
         copy.write(data)
         total += len(data)
 open(folder + "/ended", "w").close()
@@ -125,28 +121,6 @@ def trio(short_path: Path, store: Store) -> Iterator[Trio]:
     """Return the trio of a lane."""
     with trio_in(short_path, store) as trio:
         yield trio
-
-
-@contextmanager
-def granting(store: Store) -> Iterator[list[bytes]]:
-    """Grant whatever is asked for; return the grants so far."""
-    granted: list[bytes] = []
-    is_over = threading.Event()
-
-    def grant() -> None:
-        while not is_over.wait(0.01):
-            for name in listed(store, store.keys.next):
-                store.redis.lrem(store.keys.next, 1, name)  # type: ignore[arg-type]  # bytes
-                granted.append(name)
-                authorize(store, name)
-
-    thread = threading.Thread(target=grant)
-    thread.start()
-    try:
-        yield granted
-    finally:
-        is_over.set()
-        thread.join()
 
 
 FIRST, SECOND, THIRD = packets(1, 9000, 200), packets(10_001, 9000, 200), packets(20_001, 9000, 200)
@@ -314,28 +288,6 @@ def test_a_dead_analyzers_file_is_asked_for_again_and_replayed(trio: Trio) -> No
     assert replayed == stream_of(SECOND)
     assert [int(entry["attempt"]) for entry in journal(trio.store)] == [1, 2]
     assert listed(trio.store, trio.store.keys.processed) == names
-
-
-def test_a_file_that_kills_three_analyzers_fails_and_the_next_goes_on(trio: Trio) -> None:
-    """Poison; the other files come whole. A file that is in the pipe to its end is not blamed any more."""
-    poison = [*packets(1, 3), Record(4, 4, POISON * 4), *FIRST]
-    names = [
-        written(trio.folder, "0.pcap", stream_of(packets(100, 2))),
-        written(trio.folder, "1.pcap", stream_of(poison)),
-        written(trio.folder, "2.pcap", stream_of(packets(200, 2))),
-    ]
-    queue(trio.store, *names)
-    trio.allow(EVERYTHING)
-    with granting(trio.store) as granted:
-        assert ended(trio.dispatch()) == 0
-    trio.wait_for_ends()
-
-    [failure] = map(json.loads, listed(trio.store, trio.store.keys.failed))
-    assert (os.fsencode(failure["name"]), failure["attempt"]) == (names[1], 4)
-    assert "poison" in failure["reason"]
-    assert listed(trio.store, trio.store.keys.processed) == [names[0], names[2]]
-    assert granted == [names[0], names[1], names[1], names[1], names[2]]
-    assert trio.copies()[-1] == stream_of(packets(200, 2))
 
 
 def test_a_dead_launchers_file_is_replayed_to_the_next(trio: Trio) -> None:
