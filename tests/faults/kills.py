@@ -2,16 +2,18 @@
 
 import random
 import time
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from faults.figures import Figures
 from faults.nursery import Child, wait_for
-from faults.oracle import judge_names
+from faults.oracle import Judgement, judge_names
 from faults.site import HANG_S, Site
 from faults.watch import Watch
 from pcapdj.runtime.fault import CONTROLLER_POINTS, DISPATCHER_POINTS
 
 FORMS: Final = ("plain.pcap", "plain.pcap", "be.pcap", "plain.pcap", "ng.pcapng", "plain.pcap.gz")
+Judge = Callable[[Site], Sequence[Judgement]]
 _IN_FILE: Final = ("splice.within", "splice.between")
 _BY_CLOCK: Final = 0.15  # of the kills come at any moment, the others at a named point
 _ROUND_FILES: Final = 40  # then what was streamed is judged and removed
@@ -24,9 +26,11 @@ class Schedule:
         site: started as far as the schedule does not start it itself.
         figures: where everything is counted.
         rng: decides everything; the same seed gives the same schedule.
+        judge: what is asked of the site after each round.
     """
 
-    def __init__(self, site: Site, figures: Figures, rng: random.Random) -> None:
+    def __init__(self, site: Site, figures: Figures, rng: random.Random, judge: Judge = Site.judge) -> None:
+        self._judge = judge
         self.site = site
         self.figures = figures
         self.rng = rng
@@ -48,13 +52,14 @@ class Schedule:
             self._keep_queue_filled(packets)
             is_real = self.rng.random() < real_share
             by_clock = is_real or self.rng.random() < _BY_CLOCK
-            child = self.site.start(
-                "dispatcher", fault="" if by_clock else self._fault(deepest), is_real=is_real
-            )
+            fault = "" if by_clock else self._fault(deepest)
+            child = self.site.start("dispatcher", fault=fault, is_real=is_real)
             if by_clock:
                 self._let_run_for_a_while()
                 child.kill()
-            elif not self._dies(child):
+            elif self._dies(child):
+                self.figures.counts[f"at {fault.partition(':')[0]}"] += 1
+            else:
                 child.kill()
             if child.wait(0) != -9:
                 self.figures.violated(f"a dispatcher ended by itself: {child.wait(0)}")
@@ -142,7 +147,7 @@ class Schedule:
         self.watch.until(self.site.is_done)
         if not self.site.end_stream():
             self.figures.hung("the stream did not end")
-        self.figures.judged(self.site.judge(), "round")
+        self.figures.judged(self._judge(self.site), "round")
         failed = self.site.books().failed
         self.figures.violations += [f"failed: {name!r}" for name in failed]
         self.site.clear()
@@ -168,7 +173,7 @@ class Schedule:
         time.sleep(self.rng.random() / 20)
 
     def _fault(self, deepest: int) -> str:
-        point = self.rng.choice([*_IN_FILE * 24, *DISPATCHER_POINTS[:-1]])
+        point = self.rng.choice([*_IN_FILE * 18, *DISPATCHER_POINTS[:-1]])
         nth = self.rng.randint(1, deepest) if point in _IN_FILE else 1
         return f"{point}:{nth}:kill"
 

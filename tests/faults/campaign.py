@@ -1,0 +1,190 @@
+"""`python -m faults.campaign`: the fault campaign of `make faults`, and its report in docs/reliability.md.
+
+Its parts run as processes of their own, three at a time: most of their time is waiting. `--part NAME` runs
+one part alone, `--scale 0.1` a tenth of everything, without touching the document.
+"""
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from faults import real_suricata, report
+from faults.figures import Figures
+from faults.hostile import bad_inputs, mutants
+from faults.kills import Schedule
+from faults.nursery import TESTS
+from faults.site import COPY, SLOW_COPY, Site
+from faults.trial import Trial
+
+TCPDUMP: Final = ("tcpdump", "-n", "-U", "-r", "{pipe}", "-w", "copy")
+DOCUMENT: Final = TESTS.parent / "docs/reliability.md"
+PART_LIMIT_S: Final = 400.0
+_AT_ONCE: Final = 3
+_SEED: Final = 20_260_101
+
+Run = Callable[[Figures, random.Random, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the campaign.
+
+    Args:
+        count: of what it does, in a whole campaign.
+        run: does it.
+        needs: a program without which it is left out, and named.
+    """
+
+    count: int
+    run: Run
+    needs: str = ""
+
+
+def _dispatchers(command: tuple[str, ...], deepest: int, *, real_share: float = 0.0) -> Run:
+    def run(figures: Figures, rng: random.Random, count: int) -> None:
+        with closing(Site(command)) as site:
+            site.start_redis()
+            site.start("consumer_launcher")
+            site.start("controller")
+            Schedule(site, figures, rng).dispatchers(count, deepest=deepest, real_share=real_share)
+
+    return run
+
+
+def _suricata(figures: Figures, rng: random.Random, count: int) -> None:
+    with closing(Site(real_suricata.COMMAND)) as site:
+        site.start_redis()
+        site.start("consumer_launcher")
+        site.start("controller")
+        Schedule(site, figures, rng, real_suricata.judge).dispatchers(count)
+
+
+def _schedule(method: Callable[[Schedule, int], None], command: tuple[str, ...] = SLOW_COPY) -> Run:
+    def run(figures: Figures, rng: random.Random, count: int) -> None:
+        with closing(Site(command)) as site:
+            site.start_all()
+            method(Schedule(site, figures, rng), count)
+
+    return run
+
+
+def _inputs(figures: Figures, rng: random.Random, count: int) -> None:
+    with closing(Site(TCPDUMP if shutil.which("tcpdump") else COPY)) as site:
+        site.start_all()
+        bad = bad_inputs(site.captures) if count else []
+        Trial(site, figures).feed([*bad, *mutants(rng.randrange(1 << 30), count)])
+
+
+PARTS: Final = {
+    "analyzers": Part(50, _schedule(Schedule.analyzers)),
+    "analyzers, tcpdump": Part(50, _schedule(Schedule.analyzers, TCPDUMP), "tcpdump"),
+    "dispatchers, slow analyzer": Part(450, _dispatchers(SLOW_COPY, 12)),
+    "dispatchers, fast analyzer": Part(350, _dispatchers(COPY, 6)),
+    "dispatchers, tcpdump": Part(250, _dispatchers(TCPDUMP, 6), "tcpdump"),
+    "dispatchers, real starts": Part(60, _dispatchers(SLOW_COPY, 6, real_share=1.0)),
+    "dispatchers, suricata": Part(90, _suricata, "suricata"),
+    "redis": Part(200, _schedule(Schedule.redises)),
+    "launchers": Part(100, _schedule(Schedule.launchers)),
+    "controllers": Part(100, _schedule(Schedule.controllers)),
+    "everything": Part(50, _schedule(Schedule.everything)),
+    "mutants": Part(3000, _inputs),
+}
+
+
+def run_part(name: str, seed: int, count: int) -> Figures:
+    """Run one part; what goes wrong in the campaign itself is a violation, too."""
+    figures, begun_s = Figures(), time.monotonic()
+    try:
+        PARTS[name].run(figures, random.Random(f"{seed} {name}"), count)  # noqa: S311 - a schedule, no secret
+    except Exception as exc:  # noqa: BLE001 - whatever it is: the part did not run to its end
+        figures.violated(f"{type(exc).__name__}: {exc}")
+    figures.violations = [f"{name}: {sentence}" for sentence in figures.violations]
+    figures.counts[f"seconds of {name}"] = round(time.monotonic() - begun_s)
+    return figures
+
+
+def run_campaign(seed: int, scale: float) -> Figures:
+    """Run all parts, three at a time, and return what they found together."""
+    waiting, total = list(PARTS), Figures()
+    running: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+    with tempfile.TemporaryDirectory(prefix="pcapdj-") as folder:
+        while waiting or running:
+            while waiting and len(running) < _AT_ONCE:
+                _start_part(waiting.pop(0), seed, scale, Path(folder), running, total)
+            for name, (process, begun_s) in list(running.items()):
+                if process.poll() is not None or time.monotonic() - begun_s > PART_LIMIT_S:
+                    _collect(name, process, Path(folder), total)
+                    del running[name]
+            time.sleep(0.05)
+    return total
+
+
+def _start_part(
+    name: str,
+    seed: int,
+    scale: float,
+    folder: Path,
+    running: dict[str, tuple[subprocess.Popen[bytes], float]],
+    total: Figures,
+) -> None:
+    part = PARTS[name]
+    if part.needs and not shutil.which(part.needs):
+        total.counts[f"left out, because {part.needs} is not installed: {name}"] += 1
+        return
+    argv = [sys.executable, "-m", "faults.campaign", "--part", name, "--seed", str(seed)]
+    argv += ["--scale", str(scale), "--save", str(folder / name)]
+    running[name] = subprocess.Popen(argv), time.monotonic()
+
+
+def _collect(name: str, process: subprocess.Popen[bytes], folder: Path, total: Figures) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    path = folder / name
+    found = Figures.load(path) if path.exists() else Figures(violations=[f"{name}: did not come to its end"])
+    total.add(found)
+    state = f"{len(found.violations)} violations" if found.violations else "nothing found"
+    seconds = found.counts[f"seconds of {name}"]
+    say(f"{name}: {state}, {sum(found.kills.values())} kills, {seconds} s")
+
+
+def say(words: str) -> None:
+    """Tell the person who started this."""
+    sys.stdout.write(words + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run what the arguments ask for; 1 if a promise was broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=PARTS)
+    parser.add_argument("--scale", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=_SEED)
+    parser.add_argument("--save", type=Path)
+    wish = parser.parse_args()
+    begun_s = time.monotonic()
+    if wish.part:
+        figures = run_part(wish.part, wish.seed, max(1, round(PARTS[wish.part].count * wish.scale)))
+    else:
+        figures = run_campaign(wish.seed, wish.scale)
+    if wish.save:
+        figures.save(wish.save)
+        return 0
+    text = report.text(figures, time.monotonic() - begun_s, wish.seed)
+    say(text)
+    if not wish.part and wish.scale == 1:
+        report.put_into(DOCUMENT, text)
+    return 1 if figures.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""A real Suricata as the analyzer: it counts what it decoded, and what of that was invalid."""
+
+import re
+from typing import Final
+
+from faults.oracle import Judgement, judge_names
+from faults.site import Site
+
+COMMAND: Final = (
+    *("suricata", "-r", "{pipe}", "-l", "{logdir}", "--runmode", "single", "-S", "/dev/null", "-k", "none"),
+    "--disable-detection",
+)
+_COUNTER: Final = r"^{} *\| Total *\| (\d+)"
+
+
+def judge(site: Site) -> list[Judgement]:
+    """Return whether it has decoded every packet of every file that it was fed, and no other."""
+    books, found = site.books(), Judgement()
+    fed = sum(site.files[number].packets for number, _, verdict in books.journal if verdict == "processed")
+    logs = [path.read_text() for path in site.out.glob("*/stats.log") if not path.parent.is_symlink()]
+    found.packets = sum(_count(log, "decoder.pkts") for log in logs)
+    invalid = sum(_count(log, "decoder.invalid") for log in logs)
+    found.lost, found.doubled = max(0, fed - found.packets), max(0, found.packets - fed)
+    if len(logs) != 1 or found.packets != fed or invalid:
+        found.add(
+            f"Suricata decoded {found.packets} of {fed} packets in {len(logs)} streams, {invalid} invalid"
+        )
+    return [found, judge_names(books, site.accepted)]
+
+
+def _count(log: str, counter: str) -> int:
+    found = re.findall(_COUNTER.format(re.escape(counter)), log, re.MULTILINE)
+    return int(found[-1]) if found else 0
