@@ -41,12 +41,10 @@ def receive(connection: socket.socket) -> Message | None:
         BlockingIOError: there is none yet.
         OSError: the connection broke.
     """
-    content, descriptors, flags, _ = socket.recv_fds(
-        connection,
-        MESSAGE_LIMIT_BYTES,
-        DESCRIPTOR_LIMIT,
-        socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT,
-    )
+    try:
+        content, descriptors, flags, _ = _received(connection)
+    except ConnectionResetError:  # told once, before what was sent last: the other end closed unread requests
+        content, descriptors, flags, _ = _received(connection)
     message = Message(content, tuple(descriptors))
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         message.discard()
@@ -55,6 +53,11 @@ def receive(connection: socket.socket) -> Message | None:
         message.discard()
         return None
     return message
+
+
+def _received(connection: socket.socket) -> tuple[bytes, list[int], int, object]:
+    flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
+    return socket.recv_fds(connection, MESSAGE_LIMIT_BYTES, DESCRIPTOR_LIMIT, flags)
 
 
 def close_all(descriptors: Sequence[int]) -> None:

@@ -71,9 +71,9 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_without_redis_a_command_ends_with_69_and_one_sentence(words: list[str], tmp_path: Path) -> None:
+def test_without_redis_a_command_ends_with_69_and_one_sentence(words: list[str], short_path: Path) -> None:
     """The sentence names the address; there is no traceback."""
-    done = pcapdj(*words, cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{tmp_path}/none.sock")
+    done = pcapdj(*words, cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{short_path}/none.sock")
 
     assert done.returncode == ExitCode.UNAVAILABLE
     assert done.stdout == ""
@@ -93,11 +93,11 @@ def test_a_redis_that_hangs_is_not_there(short_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_in_a_layout_the_layouts_redis_is_meant_and_no_other(tmp_path: Path) -> None:
+def test_in_a_layout_the_layouts_redis_is_meant_and_no_other(short_path: Path) -> None:
     """A service that does not run is said; no other server is asked instead."""
-    (tmp_path / CONF).touch()
+    (short_path / CONF).touch()
 
-    done = pcapdj("status", cwd=tmp_path)
+    done = pcapdj("status", cwd=short_path)
 
     assert done.returncode == ExitCode.UNAVAILABLE
     assert "var/run/redis.sock" in done.stderr
@@ -106,23 +106,23 @@ def test_in_a_layout_the_layouts_redis_is_meant_and_no_other(tmp_path: Path) -> 
 @pytest.mark.parametrize("credential", ["", ":wrong-guess@"])
 @pytest.mark.parametrize("words", [["status"], ["suspend"], ["limits", "set", "min-free=8%"]], ids=" ".join)
 def test_a_refused_password_ends_a_command_with_77(
-    locked_redis: Path, words: list[str], credential: str, tmp_path: Path
+    locked_redis: Path, words: list[str], credential: str, short_path: Path
 ) -> None:
     """Missing or wrong: one sentence, which never has the password in it."""
-    done = pcapdj(*words, cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{credential}{locked_redis}")
+    done = pcapdj(*words, cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{credential}{locked_redis}")
 
     assert done.returncode == ExitCode.DENIED
     assert done.stderr.count("\n") == 1
     assert "wrong-guess" not in done.stderr + done.stdout
 
 
-def test_the_password_may_come_from_a_file(locked_redis: Path, tmp_path: Path) -> None:
+def test_the_password_may_come_from_a_file(locked_redis: Path, short_path: Path) -> None:
     """With the right one the command works, and does not show it."""
-    (tmp_path / "password").write_text(SECRET + "\n")
+    (short_path / "password").write_text(SECRET + "\n")
 
     done = pcapdj(
-        "status", "--json", "--redis-password-file", tmp_path / "password",
-        cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{locked_redis}",
+        "status", "--json", "--redis-password-file", short_path / "password",
+        cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{locked_redis}",
     )  # fmt: skip
 
     assert done.returncode == ExitCode.OK
@@ -130,32 +130,32 @@ def test_the_password_may_come_from_a_file(locked_redis: Path, tmp_path: Path) -
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_check_of_a_locked_redis_is_wrong_without_its_password(locked_redis: Path, tmp_path: Path) -> None:
+def test_check_of_a_locked_redis_is_wrong_without_its_password(locked_redis: Path, short_path: Path) -> None:
     """`check` shows what is wrong and ends with 1."""
     url = f"unix://:wrong-guess@{locked_redis}"
 
-    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")
+    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")
 
     assert done.returncode == ExitCode.ERROR
     assert "wrong: Redis at" in done.stdout
     assert "wrong-guess" not in done.stdout
 
 
-def test_check_judges_what_a_redis_would_lose(redis_socket: Path, tmp_path: Path) -> None:
+def test_check_judges_what_a_redis_would_lose(redis_socket: Path, short_path: Path) -> None:
     """The tests' own server keeps nothing; that is noted, and pcapdj can work all the same."""
-    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=f"unix://{redis_socket}", COLUMNS="300")
+    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{redis_socket}", COLUMNS="300")
 
     assert done.returncode == ExitCode.OK
     assert "note: appendonly is no and save is empty" in done.stdout
     assert "Nothing is wrong." in done.stdout
 
 
-def test_check_gives_limits_in_bytes(redis_socket: Path, tmp_path: Path) -> None:
+def test_check_gives_limits_in_bytes(redis_socket: Path, short_path: Path) -> None:
     """What a percentage means on this disk is told as the controller would take it."""
     url = f"unix://{redis_socket}"
 
     limits = {"PCAPDJ_MIN_FREE": "1MiB", "PCAPDJ_MIN_AVAILABLE_MEMORY": "1KiB", "PCAPDJ_MIN_FREE_INODES": "0"}
-    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, COLUMNS="300", **limits)
+    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300", **limits)
 
     assert "holds below 1.0 MiB (1,048,576 bytes)" in done.stdout
     assert "opens again from 1.5 MiB (1,572,864 bytes), after 30 s" in done.stdout
@@ -183,24 +183,24 @@ def test_check_says_of_a_redis_that_it_keeps_a_queue(short_path: Path) -> None:
     assert "note: live values beat the limits below: resume-after=5s" in done.stdout
 
 
-def test_check_finds_nonsense_in_the_environment(redis_socket: Path, tmp_path: Path) -> None:
+def test_check_finds_nonsense_in_the_environment(redis_socket: Path, short_path: Path) -> None:
     """A limit that no role would take is wrong here, too."""
     url = f"unix://{redis_socket}"
 
-    done = pcapdj("check", cwd=tmp_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300")
+    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300")
 
     assert done.returncode == ExitCode.ERROR
     assert "wrong: min-free: '98%'" in done.stdout
 
 
-def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, tmp_path: Path) -> None:
+def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, short_path: Path) -> None:
     """Ctrl-C is the announced way to end it: exit 0, no traceback."""
     with subprocess.Popen(
         [sys.executable, "-m", "pcapdj", "status", "--watch", "--json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=tmp_path,
+        cwd=short_path,
         env=environment() | {"PCAPDJ_REDIS_URL": f"unix://{redis_socket}"},
     ) as watching:
         assert watching.stdout is not None
@@ -212,20 +212,20 @@ def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, tmp_path: Path)
     assert (watching.returncode, errors) == (ExitCode.OK, "")
 
 
-def test_init_tells_the_next_commands(tmp_path: Path) -> None:
+def test_init_tells_the_next_commands(short_path: Path) -> None:
     """What it prints can be pasted; the file runs this interpreter with the preset chosen."""
-    done = pcapdj("init", "sensor 1", "--preset", "summary", cwd=tmp_path)
+    done = pcapdj("init", "sensor 1", "--preset", "summary", cwd=short_path)
 
     assert done.returncode == ExitCode.OK
-    assert f"cd '{tmp_path}/sensor 1'" in done.stdout
-    conf = (tmp_path / "sensor 1" / CONF).read_text()
+    assert f"cd '{short_path}/sensor 1'" in done.stdout
+    conf = (short_path / "sensor 1" / CONF).read_text()
     assert f"{sys.executable} -m pcapdj.consumer_launcher" in conf
     assert "--preset summary" in conf
 
 
-def test_init_chooses_summary_where_suricata_is_missing(tmp_path: Path) -> None:
+def test_init_chooses_summary_where_suricata_is_missing(short_path: Path) -> None:
     """The first command works on a bare machine, and says which analyzer it took."""
-    done = pcapdj("init", "sensor", cwd=tmp_path, PATH="/nonexistent")
+    done = pcapdj("init", "sensor", cwd=short_path, PATH="/nonexistent")
 
     assert done.returncode == ExitCode.OK
     assert "preset is summary" in done.stdout
@@ -241,19 +241,19 @@ def test_init_chooses_summary_where_suricata_is_missing(tmp_path: Path) -> None:
         (["sensor", "--nonsense"], ExitCode.USAGE),
     ],
 )
-def test_init_refuses_with_one_sentence(arguments: list[str], code: ExitCode, tmp_path: Path) -> None:
+def test_init_refuses_with_one_sentence(arguments: list[str], code: ExitCode, short_path: Path) -> None:
     """A path without room for sockets, an unknown preset, a missing argument: nothing is made."""
-    done = pcapdj("init", *arguments, cwd=tmp_path)
+    done = pcapdj("init", *arguments, cwd=short_path)
 
     assert done.returncode == code
     assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
-def test_sample_writes_captures_and_names_the_next_command(tmp_path: Path) -> None:
+def test_sample_writes_captures_and_names_the_next_command(short_path: Path) -> None:
     """Five captures and the sum they are checked with."""
-    done = pcapdj("sample", "demo", cwd=tmp_path)
+    done = pcapdj("sample", "demo", cwd=short_path)
 
     assert done.returncode == ExitCode.OK
     assert "pcapdj run demo" in done.stdout
-    assert len(list((tmp_path / "demo").glob("*.pcap*"))) == 5
+    assert len(list((short_path / "demo").glob("*.pcap*"))) == 5

@@ -121,40 +121,40 @@ def test_programs_can_be_left_out_and_their_comments_go_with_them() -> None:
     assert shipped().startswith(text)
 
 
-def test_the_layout_has_folders_and_a_private_var(tmp_path: Path) -> None:
+def test_the_layout_has_folders_and_a_private_var(short_path: Path) -> None:
     """Everything supervisord and the roles expect is there; queue, sockets and logs are the owner's."""
-    lay_out(tmp_path / "sensor", "text")
+    lay_out(short_path / "sensor", "text")
 
     modes = {
-        str(path.relative_to(tmp_path / "sensor")): stat.S_IMODE(path.stat().st_mode)
-        for path in (tmp_path / "sensor").rglob("*")
+        str(path.relative_to(short_path / "sensor")): stat.S_IMODE(path.stat().st_mode)
+        for path in (short_path / "sensor").rglob("*")
         if path.is_dir()
     }
     private = {"var", "var/run", "var/log", "var/redis"}
     assert set(modes) == private | {"inbox", "out"}
     assert {modes[name] for name in private} == {0o700}
-    assert (tmp_path / "sensor" / CONF).read_text() == "text"
+    assert (short_path / "sensor" / CONF).read_text() == "text"
 
 
-def test_a_configuration_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+def test_a_configuration_that_is_there_is_not_replaced(short_path: Path) -> None:
     """An operator's changes are not lost to a second `init`."""
-    (tmp_path / CONF).write_text("mine")
+    (short_path / CONF).write_text("mine")
 
     with pytest.raises(CannotCreate, match="there already"):
-        lay_out(tmp_path, "new")
+        lay_out(short_path, "new")
 
-    assert (tmp_path / CONF).read_text() == "mine"
+    assert (short_path / CONF).read_text() == "mine"
 
 
-def test_force_replaces_it_and_keeps_the_captures(tmp_path: Path) -> None:
+def test_force_replaces_it_and_keeps_the_captures(short_path: Path) -> None:
     """`--force` renews the configuration; what is in the inbox stays."""
-    lay_out(tmp_path, "old")
-    (tmp_path / "inbox" / "1.pcap").write_text("capture")
+    lay_out(short_path, "old")
+    (short_path / "inbox" / "1.pcap").write_text("capture")
 
-    lay_out(tmp_path, "new", force=True)
+    lay_out(short_path, "new", force=True)
 
-    assert (tmp_path / CONF).read_text() == "new"
-    assert (tmp_path / "inbox" / "1.pcap").read_text() == "capture"
+    assert (short_path / CONF).read_text() == "new"
+    assert (short_path / "inbox" / "1.pcap").read_text() == "capture"
 
 
 @pytest.mark.parametrize("excess", [0, 1])
@@ -169,17 +169,17 @@ def test_sockets_have_107_bytes_with_supervisords_temporary_name(excess: int) ->
         check_folder(folder)
 
 
-def test_nothing_is_made_in_a_folder_that_is_refused(tmp_path: Path) -> None:
+def test_nothing_is_made_in_a_folder_that_is_refused(short_path: Path) -> None:
     """Supervisord would expand the percent sign; the refusal comes before any folder is made."""
     with pytest.raises(CannotCreate, match="supervisord expands"):
-        lay_out(tmp_path / "100%", "text")
+        lay_out(short_path / "100%", "text")
 
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
-def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+def test_a_file_in_the_way_is_named(short_path: Path) -> None:
     """What cannot be made is said with its name and the reason."""
-    (tmp_path / "inbox").write_text("a file")
+    (short_path / "inbox").write_text("a file")
 
     with pytest.raises(CannotCreate, match="inbox"):
-        lay_out(tmp_path, "text")
+        lay_out(short_path, "text")
