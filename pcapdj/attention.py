@@ -32,6 +32,7 @@ class Attention:
         self._signals: Signals | None = None
         self._reporter: Reporter | None = None
         self._counted: Callable[[], Statistics] = lambda: statistics
+        self._meanwhile: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._printing: threading.Thread | None = None
 
@@ -42,10 +43,19 @@ class Attention:
         with process_signals.handled(actions) as self._signals:
             yield self._signals
 
-    def watch(self, reporter: Reporter, counted: Callable[[], Statistics]) -> None:
-        """Take the suspension from this reporter, and what SIGUSR2 prints from `counted`."""
+    def watch(
+        self, reporter: Reporter, counted: Callable[[], Statistics], meanwhile: Callable[[], None]
+    ) -> None:
+        """Learn what cannot be known before the dispatcher is built.
+
+        Args:
+            reporter: knows who wants the feeding suspended.
+            counted: what SIGUSR2 prints.
+            meanwhile: called twice a second while suspended in mid-file; may raise that the stream is lost.
+        """
         self._reporter = reporter
         self._counted = counted
+        self._meanwhile = meanwhile
 
     def attend(self) -> None:
         """Let signals act, and stay here while the feeding is suspended.
@@ -57,6 +67,7 @@ class Attention:
         while self.observe():
             if self._signals and self._reporter and self._signals.wait(_LOOK_S, self._reporter):
                 raise Stopped("A stop signal arrived while suspended.")
+            self._meanwhile()
 
     def observe(self) -> bool:
         """Report whether the feeding is suspended; a change is counted and said. Any thread may ask."""

@@ -1,10 +1,11 @@
 """`pcapdj.json`: what one run has fed, beside the analyzer's output, and what a resumed run may skip.
 
-Written anew after every file, under another name first: a reader sees the old record or the new one, whole.
+Written anew within a second, under another name first: a reader sees the old record or the new one, whole.
 """
 
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.names import quoted
 
 RECORD: Final = "pcapdj.json"
+_SAVE_S: Final = 1.0
 _NUMBERS: Final = (
     "size_bytes",
     "mtime_ns",
@@ -78,6 +80,8 @@ class RunRecord:
         self.logdir: Final = logdir
         self.files: dict[str, FedFile] = {}
         self._path = logdir / RECORD
+        self._is_changed = True
+        self._next_save_s = 0.0
         try:
             logdir.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -91,9 +95,16 @@ class RunRecord:
         return done is not None and done.is_same(size_bytes, mtime_ns)
 
     def add(self, files: Iterable[FedFile]) -> None:
-        """Note what became of files, and write the record."""
-        self.files |= {file.name: file for file in files}
-        self.write({})
+        """Note what became of files; `save` writes it."""
+        new = {file.name: file for file in files}
+        self._is_changed |= bool(new)
+        self.files |= new
+
+    def save(self) -> None:
+        """Write the record if there is news, at most once a second: it may list many thousand files."""
+        if self._is_changed and time.monotonic() >= self._next_save_s:
+            self.write({})
+            self._next_save_s = time.monotonic() + _SAVE_S
 
     def write(self, ended: Mapping[str, Any]) -> None:
         """Write the record.
@@ -101,6 +112,7 @@ class RunRecord:
         Args:
             ended: what is known at the run's end: complete, analyzer, streams; empty before.
         """
+        self._is_changed = False
         listed = [
             {"name": each.name, "verdict": each.verdict, "reason": each.reason, "stream": each.stream}
             | dict(each.numbers)

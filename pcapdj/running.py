@@ -96,6 +96,7 @@ class Running:
         """
         board = read_board(self._session.store, time.time())
         self._read_journal()
+        self._record.save()
         self.progress.analyzer = board.get("consumer") or {}
         current: dict[str, Any] = next(iter(board.get("dispatchers") or ()), {})
         self.progress.at_fault = str(current.get("at_fault") or "")

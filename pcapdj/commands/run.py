@@ -114,6 +114,7 @@ def run(  # noqa: PLR0913 - an option each
     settings |= {"PCAPDJ_WATCH": "\n".join(watch), "PCAPDJ_FORCE": "1" if force else ""}
     settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir)}
     record.add(refused_files(listing))
+    record.save()
     wanted = [each for each in listing.files if not is_done(record, each)]
     plan = Plan(wanted, settings, analyzer.shown, record)
     files_in_all = "1 file" if len(wanted) == 1 else f"{len(wanted):,} files"

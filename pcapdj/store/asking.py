@@ -1,6 +1,7 @@
 """Asking for an authorization and waiting for it: string or set, our controller's or anybody's."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from pcapdj.runtime.errors import Stopped
@@ -24,16 +25,24 @@ class Asking:
         bell: rung by our controller, so that a grant is seen at once.
         signals: end the wait.
         events: where a wrong authorization is said.
+        meanwhile: called ten times a second.
     """
 
-    def __init__(
-        self, transfer: Transfer, patience: Patience, bell: Bell, signals: Signals, events: EventLog
+    def __init__(  # noqa: PLR0913 - everything that a wait has to do with
+        self,
+        transfer: Transfer,
+        patience: Patience,
+        bell: Bell,
+        signals: Signals,
+        events: EventLog,
+        meanwhile: Callable[[], None],
     ) -> None:
         self._transfer = transfer
         self._patience = patience
         self._bell = bell
         self._signals = signals
         self._events = events
+        self._meanwhile = meanwhile
         self._reminder = Reminder()
 
     def ask(self, taken: Taken) -> bool:
@@ -54,6 +63,7 @@ class Asking:
             self._say_wrong(taken, held)
             if self._signals.wait(_LOOK_S, self._bell):
                 raise Stopped("A stop signal arrived while waiting for an authorization.")
+            self._meanwhile()
 
     def _say_wrong(self, taken: Taken, held: bytes | None) -> None:
         if held is not None and self._reminder.is_due(held, time.monotonic()):

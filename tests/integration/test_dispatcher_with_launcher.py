@@ -265,6 +265,34 @@ def test_a_dispatcher_that_died_before_the_first_byte_needs_no_other_grant(trio:
     assert int(journal(trio.store)[1]["attempt"]) == 1
 
 
+@pytest.mark.parametrize("state", ["idle", "asking", "feeding", "suspended"])
+def test_a_launcher_that_is_told_to_stop_gets_the_pipe_back(trio: Trio, state: str) -> None:
+    """Whatever the dispatcher waits for: the analyzer sees the end of its stream and flushes."""
+    trio.allow(EVERYTHING)
+    queue(trio.store, first := written(trio.folder, "1.pcap", stream_of(packets(1, 5))))
+    authorize(trio.store, first)
+    trio.dispatch("--follow")
+    trio.wait_for("file_finished")
+    if state != "idle":
+        trio.allow(len(stream_of(packets(1, 5))) + 100_000)
+        queue(trio.store, second := written(trio.folder, "2.pcap", stream_of(FIRST)))
+        trio.wait_for("waiting_for_authorization", 2)
+    if state in {"feeding", "suspended"}:
+        authorize(trio.store, second)
+        wait_until(lambda: is_full(trio.pipe), "the pipe to be full")
+    if state == "suspended":
+        trio.store.redis.sadd(trio.store.keys.suspend, "operator")
+        trio.wait_for("suspended")
+
+    launcher = trio.launchers.processes[0]
+    launcher.terminate()
+    trio.wait_for("reader_gone" if state in {"feeding", "suspended"} else "stream_lost")
+    trio.allow(EVERYTHING)
+
+    assert ended(launcher) == 0
+    trio.wait_for_ends()
+
+
 def test_a_dead_analyzers_file_is_asked_for_again_and_replayed(trio: Trio) -> None:
     """Into a new stream, from the first packet, with a second grant; what went before is not fed again."""
     names = [written(trio.folder, f"{n}.pcap", stream_of(each)) for n, each in enumerate((FIRST, SECOND))]

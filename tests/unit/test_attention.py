@@ -42,7 +42,7 @@ def test_a_stop_signal_is_noticed_where_it_may_interrupt(statistics: Statistics)
 def test_sigusr1_suspends_and_resumes_without_redis(statistics: Statistics, reporter: Reporter) -> None:
     """At once here; Redis is told when it is there. Each suspension counts once."""
     attention = Attention(statistics)
-    attention.watch(reporter, lambda: statistics)
+    attention.watch(reporter, lambda: statistics, lambda: None)
     with attention.listening() as signals:
         for suspended in (True, False, True, False):
             os.kill(os.getpid(), signal.SIGUSR1)
@@ -56,7 +56,7 @@ def test_sigusr1_suspends_and_resumes_without_redis(statistics: Statistics, repo
 def test_a_stop_signal_ends_a_suspension(statistics: Statistics, reporter: Reporter) -> None:
     """A suspended dispatcher can be stopped, and says who suspended it."""
     attention = Attention(statistics)
-    attention.watch(reporter, lambda: statistics)
+    attention.watch(reporter, lambda: statistics, lambda: None)
     reporter.adopt(frozenset({b"operator", b"gate"}))
     with attention.listening():
         threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM]).start()
