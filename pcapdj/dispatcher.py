@@ -27,6 +27,7 @@ from enum import Enum, auto
 from typing import Any, Final, NoReturn, TypeVar
 
 from pcapdj import dispatcher_options as options
+from pcapdj.alone import alone
 from pcapdj.attention import Attention
 from pcapdj.blame import Blame
 from pcapdj.console.statistics import RUNNING, Statistics
@@ -37,7 +38,6 @@ from pcapdj.runtime.amounts import parse_duration
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.lifeline import die_with_supervisord
-from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.patience import Patience
 from pcapdj.runtime.signals import Signals
@@ -225,19 +225,15 @@ def work(settings: Settings, store: Store) -> None:
     """Be this dispatcher until it is done or stopped.
 
     Raises:
-        AlreadyRunning: another dispatcher has this pipe.
+        AlreadyRunning: another dispatcher has this pipe or id.
         CannotCreate: the pipe or its lock cannot be made.
         Stopped: a stop signal arrived.
     """
     statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
     attention = Attention(statistics)
-    with attention.listening() as signals:
-        lock = Lock(settings.pipe.with_name(f".{settings.pipe.name}.dispatcher.lock"), "dispatcher")
-        try:
-            events.info("started", pid=os.getpid(), redis=shown_url(store.url), pipe=settings.pipe)
-            Dispatcher(settings, store, signals, attention, statistics).run()
-        finally:
-            lock.close()
+    with attention.listening() as signals, alone(settings.pipe, settings.id, store):
+        events.info("started", pid=os.getpid(), redis=shown_url(store.url), pipe=settings.pipe)
+        Dispatcher(settings, store, signals, attention, statistics).run()
 
 
 def main() -> NoReturn:

@@ -13,7 +13,7 @@ ROLES: Final = {"dispatcher", "controller", "consumer_launcher", "importer"}
 # Top-level modules, each set above those it may import. Rooms stand below all of them, `runtime` below these.
 LEVELS: Final[list[set[str]]] = [
     {"service", "extracted", "attention", "dispatcher_options", "consumer_options", "consumer_state"},
-    {"blame", "run_record", "one_shot", "feeding", "importing", "consumer_words"},
+    {"alone", "blame", "run_record", "one_shot", "feeding", "importing", "consumer_words"},
     {"run_plan", "running", "taking", "consuming"},
     {"run_report"},
     ROLES,

@@ -21,8 +21,11 @@ def default_folder(here: Path) -> Path:
 
     The layout's `var/run` if a supervisord.conf stands here, else the user's runtime folder, else in /tmp.
     """
-    if (here / "supervisord.conf").is_file():
-        return here / _LAYOUT
+    return here / _LAYOUT if (here / "supervisord.conf").is_file() else user_folder()
+
+
+def user_folder() -> Path:
+    """Return this user's own folder for what does not outlive the machine's uptime."""
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "pcapdj"
     return Path(f"/tmp/pcapdj-{os.geteuid()}")  # noqa: S108 - checked by `private_folder` before use
