@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
@@ -81,13 +81,15 @@ class Figures:
 
     def save(self, path: Path) -> None:
         """Write it where `load` finds it."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        path.write_text(
+            json.dumps({each.name: getattr(self, each.name) for each in fields(self)}), encoding="utf-8"
+        )
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        return cls(**{**fields, "kills": Counter(fields["kills"]), "counts": Counter(fields["counts"])})
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**found, "kills": Counter(found["kills"]), "counts": Counter(found["counts"])})
 
 
 def percentile(values: Sequence[float], per_cent: float) -> float:

@@ -25,15 +25,15 @@ class Schedule:
     Args:
         site: started as far as the schedule does not start it itself.
         figures: where everything is counted.
-        rng: decides everything; the same seed gives the same schedule.
+        seed: decides everything; the same one gives the same schedule.
         judge: what is asked of the site after each round.
     """
 
-    def __init__(self, site: Site, figures: Figures, rng: random.Random, judge: Judge = Site.judge) -> None:
+    def __init__(self, site: Site, figures: Figures, seed: str, judge: Judge = Site.judge) -> None:
         self._judge = judge
         self.site = site
         self.figures = figures
-        self.rng = rng
+        self.rng = random.Random(seed)  # noqa: S311 - a schedule that can be repeated
         self.watch = Watch(site, figures)
 
     def dispatchers(
@@ -90,6 +90,17 @@ class Schedule:
             if bystander:
                 bystander.close()
             self.round()  # a stream that ends well begins the back-off anew
+
+    def finished_files(self, kills: int, *, packets: int = 900) -> None:
+        """Kill the analyzer as soon as Redis says that a file is processed: it has to have read all of it."""
+        for _ in range(kills):
+            before = self.site.done_count()
+            self._keep_queue_filled(packets)
+            self.watch.until(lambda before=before: self.site.done_count() > before)  # type: ignore[misc]
+            self.site.kill_analyzer()
+            self.watch.died("analyzer")
+            self.watch.until_moved()
+            self.round()
 
     def controllers(self, kills: int, *, packets: int = 100) -> None:
         """Kill controllers around a grant, by a named point or by the clock."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_SCRIPT_COMMANDS: Final = (b"EVALSHA", b"EVAL", b"SCRIPT")
+_SCRIPT_COMMANDS: Final = (b"EVALSHA", b"EVAL", b"SCRIPT", b"EXEC")  # and what might replace scripts
 _GARBAGE: Final = b"\x16\x03\x01 this is no Redis\r\n"
 _TRICKLE_S: Final = 0.0005
 

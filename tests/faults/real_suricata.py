@@ -7,8 +7,8 @@ from faults.oracle import Judgement, judge_names
 from faults.site import Site
 
 COMMAND: Final = (
-    *("suricata", "-r", "{pipe}", "-l", "{logdir}", "--runmode", "single", "-S", "/dev/null", "-k", "none"),
-    "--disable-detection",
+    *("suricata", "-r", "{pipe}", "-l", "{logdir}"),
+    *("--runmode", "single", "-S", "/dev/null", "-k", "none"),
 )
 _COUNTER: Final = r"^{} *\| Total *\| (\d+)"
 

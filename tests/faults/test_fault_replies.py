@@ -134,7 +134,17 @@ def outcome(store: Store, script: Script) -> tuple[Dump, Dump]:
     mine = script.prepare(store)
     before = dump(store)
     script.call(store, mine if isinstance(mine, Taken) else None)
+    assert_nothing_else_moved(store)
     return before, dump(store)
+
+
+def assert_nothing_else_moved(store: Store) -> None:
+    """What belongs to another dispatcher, or is not asked for, stands where it stood."""
+    client, keys = store.redis, store.keys
+    assert OTHER in client.lrange(keys.in_queue, 0, -1)
+    assert client.lrange(keys.next, 0, 0) == [b"/in/0"]
+    assert client.hgetall(keys.current("e")) == {b"name": b"/in/0", b"state": b"asked", b"token": b"e"}
+    assert client.lrange(keys.processed, 0, 0) == [NAME]
 
 
 def disturbed(store: Store, lossy: Store, proxy: LossyProxy, script: Script, faults: Sequence[Fault]) -> Dump:

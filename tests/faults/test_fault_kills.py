@@ -1,0 +1,67 @@
+"""The campaign's schedules, a few kills of each; `make faults` has more than a thousand."""
+
+from collections.abc import Callable
+
+import pytest
+
+from faults.figures import Figures
+from faults.kills import Schedule
+from faults.site import COPY, SLOW_COPY, Site
+
+SEED = "20260101"
+
+
+def kill(
+    method: Callable[[Schedule, int], None], times: int, command: tuple[str, ...] = SLOW_COPY
+) -> Figures:
+    """Run a schedule, and return what it found."""
+    site, figures = Site(command), Figures()
+    try:
+        site.start_redis()
+        site.start("consumer_launcher")
+        site.start("controller")
+        if method is not Schedule.dispatchers:
+            site.start("dispatcher")
+        method(Schedule(site, figures, SEED), times)
+    finally:
+        site.close()
+    assert figures.kills.total() == times
+    return figures
+
+
+def test_dispatchers_are_killed_mid_record_and_the_analyzer_never_notices() -> None:
+    """Forty deaths; every packet once, in order, in one stream for each round."""
+    figures = kill(Schedule.dispatchers, 40)
+
+    assert figures.violations == []
+    assert figures.mid_file >= 20
+    assert figures.mid_record >= 5
+
+
+def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
+    """Even while somebody else holds the old pipe open."""
+    assert kill(Schedule.analyzers, 4).violations == []
+
+
+def test_what_is_processed_was_read_by_the_analyzer() -> None:
+    """PROCESSED comes after the pipe is drained, so that an analyzer's death loses no finished file (G5)."""
+    assert kill(Schedule.finished_files, 3).violations == []
+
+
+@pytest.mark.parametrize(
+    ("method", "times"),
+    [
+        (Schedule.redises, 5),
+        (Schedule.launchers, 4),
+        (Schedule.controllers, 6),
+        (Schedule.everything, 3),
+    ],
+)
+def test_nothing_is_lost_or_doubled(method: Callable[[Schedule, int], None], times: int) -> None:
+    """Redis, launcher, controller, or all of them and the dispatcher within a millisecond."""
+    assert kill(method, times).violations == []
+
+
+def test_a_fast_analyzer_changes_nothing() -> None:
+    """Nothing depends on how fast the pipe is read."""
+    assert kill(Schedule.dispatchers, 10, COPY).violations == []
