@@ -113,6 +113,13 @@ class Service:
         wait_until(lambda: (self.board()["consumer"] or {}).get("state") == "idle", "the analyzer to end")
         return (self.out / "latest" / "copy").read_bytes()
 
+    def signal(self, number: int) -> None:
+        """Send supervisord itself a signal; after SIGKILL wait for its end."""
+        if self._supervisord:
+            self._supervisord.send_signal(number)
+            if number == signal.SIGKILL:
+                self._supervisord.wait(20)
+
     def stop(self) -> None:
         """Stop supervisord, as an operator does, and wait for it."""
         if self._supervisord and self._supervisord.poll() is None:

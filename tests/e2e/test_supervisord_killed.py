@@ -1,0 +1,69 @@
+"""kill -9 of supervisord, and a second one: one copy of each role, and the work goes on."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from capture_files import Record, classic
+from conftest import wait_until
+from service_rig import Service, processes_about
+
+from pcapdj.runtime.errors import StoreUnavailable
+
+pytestmark = pytest.mark.timeout(150)
+ROLES = ("consumer_launcher", "dispatcher", "controller", "importer")
+
+
+@pytest.fixture
+def service(short_path: Path) -> Iterator[Service]:
+    """Return a service that is laid out and not started; stopped afterwards, whatever happened."""
+    rig = Service(short_path)
+    yield rig
+    rig.stop()
+
+
+def copies(folder: Path) -> Counter[str]:
+    """Return how many processes of each role were started for this folder."""
+    lines = [line for line in processes_about(folder) if "-m pcapdj." in line]
+    return Counter(role for line in lines for role in ROLES if f"pcapdj.{role} " in f"{line} ")
+
+
+def answers(service: Service) -> bool:
+    """Report whether the service's Redis is up."""
+    try:
+        service.store.ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def queue(service: Service, number: int) -> None:
+    """Put a capture into the inbox."""
+    made = service.folder / f"{number}.pcap"
+    made.write_bytes(classic([Record(data=b"%d:%d" % (number, place)) for place in range(20)]))
+    made.rename(service.folder / "inbox" / made.name)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_after_supervisord_is_killed_a_second_one_has_one_copy_of_each(
+    service: Service, how: signal.Signals
+) -> None:
+    """Its children die with it, so that none is left to compete with the new ones; nothing is lost."""
+    service.start()
+    queue(service, 1)
+    service.await_processed(1)
+
+    service.signal(how)
+    if how == signal.SIGSTOP:  # the roles do without it: their log goes nowhere, and the stream goes on
+        queue(service, 2)
+        service.await_processed(2)
+        service.signal(signal.SIGKILL)
+    wait_until(lambda: not copies(service.folder), "its children to end", 30)
+    service.start()
+    wait_until(lambda: answers(service), "Redis to be back")
+    queue(service, 3)
+
+    service.await_processed(2 if how == signal.SIGKILL else 3)
+    assert copies(service.folder) == dict.fromkeys(ROLES, 1)
