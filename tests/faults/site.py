@@ -16,6 +16,7 @@ import redis
 from faults.nursery import Child, Nursery, start_real, wait_for
 from faults.oracle import Books, Judgement, Stream, judge_journal, judge_names, judge_order, judge_stream
 from faults.packets import STREAM_HEADER, Numbered, write_numbered
+from pcapdj.runtime.lifeline import tied_to_this_process
 from pcapdj.runtime.names import to_name
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import arguments, find_server
@@ -87,7 +88,7 @@ class Site:
         command = [str(find_server()), *arguments(self.folder / "redis", socket)]
         log = (self.folder / "redis.log").open("ab")
         with log:
-            self._redis = subprocess.Popen(command, stdout=log, stderr=log)
+            self._redis = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=tied_to_this_process())
         if not wait_for(self._redis_answers, HANG_S):
             raise AssertionError(
                 "redis-server does not start: " + (self.folder / "redis.log").read_text()[-2000:]
