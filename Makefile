@@ -6,6 +6,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 WORKERS ?= 2
+HOURS ?= 2
+campaign = PYTHONPATH=.:tests $(BIN)/python -m faults
 
 ifdef UV
 make_venv = $(UV) venv --quiet --python $(PYTHON) $(VENV)
@@ -20,7 +22,7 @@ endif
 # A nearly full disk is no reason to hold a demonstration that writes 2 KiB.
 DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-free 0 --min-free-inodes 0
 
-.PHONY: help demo install test lint types unit check format requirements bench clean
+.PHONY: help demo install test lint types unit check faults soak seeded-bugs format requirements bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -51,6 +53,15 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 check: lint types unit  ## what to run before a commit
+
+faults: $(VENV)/.dev  ## the fault campaign, under 10 minutes; its figures go into docs/reliability.md
+	$(campaign).campaign
+
+soak: $(VENV)/.dev  ## the same for HOURS (2), in random order; goes on where it was stopped
+	$(campaign).soak --hours $(HOURS)
+
+seeded-bugs: $(VENV)/.dev  ## known bugs, one by one in a copy: the campaign has to catch each
+	$(campaign).seeded
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix-only

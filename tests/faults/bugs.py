@@ -72,11 +72,11 @@ BUGS: Final = (
         (
             Change(
                 "stream/keeper.py",
-                "        self.drop(key)\n        self._entries[key] =",
+                "        self._entries[key] = (descriptor, note)\n",
                 "        told = os.lseek(descriptor, 0, os.SEEK_CUR)\n"
                 '        descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)\n'
                 "        os.lseek(descriptor, told, os.SEEK_SET)\n"
-                "        self.drop(key)\n        self._entries[key] =",
+                "        self._entries[key] = (descriptor, note)\n",
             ),
             Change(
                 "stream/feed.py",

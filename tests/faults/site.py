@@ -88,7 +88,7 @@ class Site:
         command = [str(find_server()), *arguments(self.folder / "redis", socket)]
         log = (self.folder / "redis.log").open("ab")
         with log:
-            self._redis = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=tied_to_this_process())
+            self._redis = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=tied_to_this_process())  # noqa: PLW1509 - it only calls the kernel
         if not wait_for(self._redis_answers, HANG_S):
             raise AssertionError(
                 "redis-server does not start: " + (self.folder / "redis.log").read_text()[-2000:]
