@@ -111,7 +111,7 @@ def test_what_is_too_long_for_a_name_is_kept_short(trio: Trio) -> None:
     trio.start_all()
     trio.wait_said("dispatcher", "file_failed")
 
-    entry = json.loads(trio.store.redis.lindex(trio.store.keys.failed, 0))
+    entry = json.loads(trio.store.redis.lindex(trio.store.keys.failed, 0) or b"")
     assert "more than 4095" in entry["reason"]
     assert len(entry["name"]) == 4096
 

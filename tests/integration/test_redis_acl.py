@@ -1,0 +1,124 @@
+"""The ACL of docs/operations.md on a real Redis: enough for each role, and no more."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+import redis
+from trio_rig import ROOT, PrivateRedis, Trio, places, places_in, trio_in
+
+OPERATIONS: Final = ROOT / "docs" / "operations.md"
+USERS: Final = {"dispatcher": "dispatcher", "consumer": "dispatcher", "controller": "controller"}
+USERS_OF: Final = USERS | {"importer": "importer"}
+Rigs = tuple[PrivateRedis, Trio]
+
+
+def documented() -> dict[str, list[str]]:
+    """Return each documented user's rules."""
+    lines = [line.split() for line in OPERATIONS.read_text().splitlines() if line.startswith("user ")]
+    return {words[1]: words[2:] for words in lines}
+
+
+def password(user: str) -> str:
+    """Return the password of the example."""
+    return next(rule[1:] for rule in documented()[user] if rule.startswith(">"))
+
+
+def do(client: redis.Redis, *command: str) -> None:
+    """Send a command as it is."""
+    client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py
+
+
+@pytest.fixture
+def rigs(short_path: Path) -> Iterator[Rigs]:
+    """Return a Redis with the documented users, our own connection aside, and roles that do not run yet."""
+    with trio_in(short_path) as (server, trio):
+        do(server.client, "ACL", "SETUSER", "test", "on", ">test", "~*", "&*", "+@all")
+        for user, rules in documented().items():
+            if user != "default":
+                do(server.client, "ACL", "SETUSER", user, *rules)
+        yield server, trio
+
+
+def close_default(server: PrivateRedis) -> None:
+    """Turn the default user off, as documented; connections that stand keep their rights."""
+    do(server.client, "ACL", "SETUSER", "default", *documented()["default"])
+
+
+def url_of(server: PrivateRedis, role: str) -> dict[str, str]:
+    """Return the environment with which a role connects as its user."""
+    user = USERS_OF[role]
+    (server.socket.parent / f"{user}.password").write_text(password(user) + "\n")
+    return {
+        "PCAPDJ_REDIS_URL": f"unix://{user}@{server.socket}",
+        "PCAPDJ_REDIS_PASSWORD_FILE": str(server.socket.parent / f"{user}.password"),
+    }
+
+
+def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
+    """Two files by way of the inbox, one of them a second time after a requeue by the operator's user."""
+    server, trio = rigs
+    trio.store.redis.ping()
+    paths = [trio.capture("1.pcap", 1, 10), trio.capture("2.pcap", 2, 10)]
+    close_default(server)
+    for role in USERS_OF:
+        trio.start(role, environment=url_of(server, role))
+    trio.await_processed(2)
+
+    operator = f"unix://operator:{password('operator')}@{server.socket}"
+    for command in (("status",), ("suspend",), ("resume",), ("requeue", str(paths[0])), ("limits", "show")):
+        subprocess.run(
+            [sys.executable, "-m", "pcapdj", *command, "--redis-url", operator],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")},
+            check=True,
+            capture_output=True,
+        )
+
+    trio.wait_said("dispatcher", "file_finished", times=3)
+    assert [places_in(stream) for stream in trio.streams()] == [places(1, 10) + places(2, 10) + places(1, 10)]
+    assert len(trio.alive()) == 4
+    assert not [role for role in USERS_OF if "WARNING" in trio.said(role)]
+
+
+@pytest.mark.parametrize("user", ["dispatcher", "controller", "importer"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("FLUSHALL",),
+        ("CONFIG", "GET", "*"),
+        ("KEYS", "*"),
+        ("EVAL", "return 1", "0"),
+        ("GET", "elsewhere"),
+        ("SHUTDOWN", "NOSAVE"),
+        ("PUBLISH", "elsewhere", "x"),
+        ("ACL", "LIST"),
+        ("MODULE", "LIST"),
+    ],
+    ids=" ".join,
+)
+def test_no_role_may_do_more(rigs: Rigs, user: str, command: tuple[str, ...]) -> None:
+    """Whoever takes a role over gets no administration, no other key and no other channel."""
+    server, _ = rigs
+    with (
+        redis.Redis(unix_socket_path=str(server.socket), username=user, password=password(user)) as client,
+        pytest.raises(redis.exceptions.NoPermissionError),
+    ):
+        do(client, *command)
+
+
+def test_an_importer_cannot_authorize(rigs: Rigs) -> None:
+    """Who may queue files may not let them through, nor forge what was fed."""
+    server, _ = rigs
+    commands = ("SET", "PCAPDJ_AUTH", "x"), ("HSET", "PCAPDJ_FED", "a", "b"), ("DEL", "PCAPDJ_IN_QUEUE")
+    client = redis.Redis(
+        unix_socket_path=str(server.socket), username="importer", password=password("importer")
+    )
+    with client:
+        for command in commands:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                do(client, *command)
