@@ -5,7 +5,7 @@ All three ways walk the file once, a window at a time; none keeps more than a wi
 
 from collections.abc import Iterator
 
-from pcapdj.capture.convert import gather, needs_gathering, rewrite
+from pcapdj.capture.convert import Batch, gather, needs_gathering, rewrite, rewritten
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, Layout, StreamFormat
 from pcapdj.capture.reading import Piece
 from pcapdj.capture.sources import Source, Window
@@ -52,19 +52,20 @@ class ClassicReading:
         """Return the window's records, where they end in it, and why there."""
         if not needs_gathering(self._layout):
             spliced = self.is_spliceable and self.native == stream
+            if not spliced and (batch := rewritten(window.data, self._layout, stream)).totals.packets:
+                return _converted(batch, window), batch.end, batch.stop
             room_bytes = window.room_bytes if spliced else len(window.data)
             run = walk(window.data, self._layout, room_bytes=room_bytes, is_last=window.is_last)
             if run.totals.packets or run.stop is not Pause.NEEDS_CUTTING:
                 piece = _spliced(run, window, offset) if spliced else self._rewritten(run, window, stream)
                 return piece, run.end, run.stop
         batch = gather(window.data, self._layout, stream, is_last=window.is_last)
-        piece = Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
-        return piece if batch.totals.packets else None, batch.end, batch.stop
+        return _converted(batch, window) if batch.totals.packets else None, batch.end, batch.stop
 
     def _rewritten(self, run: Run, window: Window, stream: StreamFormat) -> Piece | None:
         if not run.totals.packets:
             return None
-        data = rewrite(window.data[: run.end], self._layout, stream)
+        data = rewrite(memoryview(window.data)[: run.end], self._layout, stream)
         return Piece(run.totals, run.end, None, data, window.source_end)
 
     def _refuse_rest(self, rest: bytes, offset: int) -> None:
@@ -73,6 +74,10 @@ class ClassicReading:
             raise CaptureError(self._source.fault, offset=offset)
         if rest:
             raise CaptureError(cut_off(rest, self._layout), offset=offset)
+
+
+def _converted(batch: Batch, window: Window) -> Piece:
+    return Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
 
 
 def _spliced(run: Run, window: Window, offset: int) -> Piece | None:

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Literal
 
 from pcapdj.capture.linktypes import skipped_packets
@@ -24,6 +24,8 @@ Report = Callable[[bytes, CaptureError | None, Totals], None]
 Mover = Callable[[int, int, int, int], int]
 
 _PIPE_BYTES = 1 << 20  # as much as an ordinary user may ask for
+# A thread is no gain for less; a piece is about 1 MiB.
+_LONG_BYTES, _PIECES_AHEAD = 4 << 20, 4
 _REFUSALS = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
 
 
@@ -163,9 +165,10 @@ class _Copying:
         self._out.write(self.stream.header())
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:
-        for piece in capture.pieces(stream):
-            self._put(capture, piece)
-            self.totals += piece.totals
+        with contextlib.closing(_pieces(capture, stream)) as pieces:
+            for piece in pieces:
+                self._put(capture, piece)
+                self.totals += piece.totals
         changed = capture.unchanged()
         if changed is not None:
             raise CaptureError(changed)
@@ -179,6 +182,16 @@ class _Copying:
         if moved < piece.length_bytes:
             self._out.write(bytes(piece.missing_to_record_end(moved)))
             raise CaptureError("became shorter while it was read", offset=piece.offset + moved)
+
+
+def _pieces(capture: Capture, stream: StreamFormat) -> Generator[Piece, None, None]:
+    """Return the capture's pieces; those of a longer one are made while the ones before are written."""
+    pieces = capture.pieces(stream)
+    if capture.identity.size_bytes < _LONG_BYTES:
+        return pieces
+    from pcapdj.capture.ahead import made_ahead
+
+    return made_ahead(pieces, _PIECES_AHEAD)
 
 
 def _left_out(capture: Capture) -> CaptureError | None:

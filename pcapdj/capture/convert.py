@@ -8,18 +8,20 @@ Times are truncated, never rounded, as libpcap does it.
 import struct
 from dataclasses import dataclass
 
+from pcapdj.capture.interfaces import SECONDS_RANGE
+from pcapdj.capture.loops import coarser_records, swapped_records
 from pcapdj.capture.pcap import (
     RECORD_HEADER_BYTES,
+    Bytes,
     Layout,
     StreamFormat,
     captured_and_length,
 )
 from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
 from pcapdj.capture.totals import Totals
-from pcapdj.capture.walk import Damage, Pause, judge
+from pcapdj.capture.walk import Damage, Pause, judge, totals_of
 
 RECORD = struct.Struct("<IIII")
-SECONDS_RANGE = 1 << 32
 
 
 def needs_gathering(layout: Layout) -> bool:
@@ -38,7 +40,7 @@ def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, i
     return (seconds + carry) % SECONDS_RANGE, fraction * 1000
 
 
-def rewrite(records: bytes, layout: Layout, stream: StreamFormat) -> bytes | bytearray:
+def rewrite(records: Bytes, layout: Layout, stream: StreamFormat) -> Bytes:
     """Return whole records of a plain layout with the headers that the stream needs."""
     if layout.native == stream and not layout.big_endian:
         return records
@@ -55,6 +57,26 @@ def rewrite(records: bytes, layout: Layout, stream: StreamFormat) -> bytes | byt
     return out
 
 
+def rewritten(window: bytes, layout: Layout, stream: StreamFormat) -> "Batch":
+    """Return a window's good records with new headers where that is done most: swapped, or to microseconds.
+
+    Nothing for other conversions, or if the first record is none that can be taken without a closer look.
+
+    Args:
+        window: starts at a record; none may reach beyond it.
+        layout: a plain one, without packets that need swapping.
+        stream: same link type.
+    """
+    is_coarser = layout.nanosecond and not stream.nanosecond
+    if layout.big_endian == is_coarser or (stream.nanosecond and not layout.nanosecond):
+        return Batch(0, Totals(), Pause.WINDOW_ENDS, b"")
+    records = bytearray(window)
+    change = coarser_records if is_coarser else swapped_records
+    strip = change(window, records, layout)
+    data = memoryview(records)[: strip.end]
+    return Batch(strip.end, totals_of(strip, window, layout), Pause.WINDOW_ENDS, data)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Converted records: what a window's bytes up to `end` (excluding) became, and why they end there."""
@@ -62,7 +84,7 @@ class Batch:
     end: int
     totals: Totals
     stop: Damage | Pause
-    data: bytes
+    data: Bytes
 
 
 def gather(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:

@@ -6,12 +6,14 @@ Source: draft-ietf-opsawg-pcapng, "Interface Description Block" and "Options".
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pcapdj.capture.pcap import StreamFormat, effective_snaplen
 from pcapdj.runtime.errors import CaptureError
 
 MICROSECONDS_PER_S = 1_000_000
+SECONDS_RANGE = 1 << 32  # a classic record's seconds
 _FIXED_BYTES, _OPTION_BYTES, _OFFSET_BYTES = 8, 4, 8
 _END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _BINARY_RESOLUTION, _MAX_BINARY, _MAX_DECIMAL = 0x80, 63, 19  # beyond these 64 bits hold no second
@@ -34,6 +36,36 @@ class Interface:
     def ts_ns(self, ticks: int) -> int:
         """Return a timestamp in ns since 1970, truncated."""
         return self.offset_s * 1_000_000_000 + ticks * 1_000_000_000 // self.ticks_per_s
+
+
+class Seconds:
+    """Tells which second a block's time lies in, for as long as the loop stays in it.
+
+    Args:
+        interfaces: of the section so far.
+        stream: interfaces with another link type have no second.
+
+    Attributes:
+        units_per_s: of the stream.
+    """
+
+    def __init__(self, interfaces: Sequence[Interface], stream: StreamFormat) -> None:
+        self._interfaces = interfaces
+        self._linktype = stream.linktype
+        self.units_per_s = 1_000_000_000 if stream.nanosecond else 1_000_000
+
+    def of(self, number: int, high: int, low: int) -> tuple[bytes, int, int] | None:
+        """Return the second as it stands in a record, `low` at its start, and the ticks it has.
+
+        None if there is no such interface, it has another link type, or the second does not fit.
+        """
+        if number >= len(self._interfaces) or self._interfaces[number].linktype != self._linktype:
+            return None
+        interface = self._interfaces[number]
+        seconds, ticks = divmod(high << 32 | low, interface.ticks_per_s)
+        if not 0 <= seconds + interface.offset_s < SECONDS_RANGE:
+            return None
+        return (seconds + interface.offset_s).to_bytes(4, "little"), low - ticks, interface.ticks_per_s
 
 
 def parse_interface(body: bytes, order: str) -> Interface:

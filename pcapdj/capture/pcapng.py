@@ -24,9 +24,9 @@ Rules:
 import struct
 from dataclasses import dataclass
 
-from pcapdj.capture.convert import RECORD, SECONDS_RANGE, Batch
+from pcapdj.capture.convert import RECORD, Batch
 from pcapdj.capture.enhanced import EnhancedRun, enhanced_run
-from pcapdj.capture.interfaces import Interface, parse_interface
+from pcapdj.capture.interfaces import SECONDS_RANGE, Interface, parse_interface
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
 from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
 from pcapdj.capture.totals import Totals

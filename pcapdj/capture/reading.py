@@ -6,7 +6,7 @@ every run, so that a successor can find the place where a dead process stopped.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -124,7 +124,7 @@ class Capture:
         """Report whether the file's bytes can go into the stream as they are."""
         return self._reading.is_spliceable and self.native == stream
 
-    def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
+    def pieces(self, stream: StreamFormat) -> Generator[Piece, None, None]:
         """Yield every good record, in order, in whole pieces.
 
         Raises:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from pcapdj.capture.formats import CLASSIC_MAGICS
+from pcapdj.capture.loops import Strip, good_records
 from pcapdj.capture.pcap import (
     FILE_HEADER_BYTES,
     MAX_CAPTURED_BYTES,
@@ -55,11 +56,10 @@ class Run:
     stop: Damage | Pause
 
 
-def walk(window: Bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> Run:
+def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> Run:
     """Return the run of whole records that a window of a plain-layout file begins with.
 
-    The hot loop of the same-format path: one struct call per record and nothing else. Only headers are looked
-    at, so the last record may reach beyond the window.
+    Only headers are looked at, so the last record may reach beyond the window.
 
     Args:
         window: bytes of the file, beginning at a record header.
@@ -67,28 +67,39 @@ def walk(window: Bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> Ru
         room_bytes: how far records may reach, counted from the window's start.
         is_last: the window reaches the end of the file.
     """
-    lengths_at = struct.Struct(layout.byte_order + "8xII").unpack_from
-    snaplen, last_header = layout.snaplen, len(window) - RECORD_HEADER_BYTES
     position = previous = packets = lengths_bytes = 0
     stop: Damage | Pause | None = None
-    while position <= last_header:
-        captured, length = lengths_at(window, position)
-        if not 0 < captured <= snaplen:
-            stop = judge(window, position, captured, is_last=is_last)
-            if stop is not None:
-                break
-        after = position + RECORD_HEADER_BYTES + captured
-        if after > room_bytes:
-            break
-        lengths_bytes += length
-        packets += 1
-        previous, position = position, after
-    cap_lengths_bytes = position - packets * RECORD_HEADER_BYTES
-    totals = Totals()
-    if packets:
-        first_ns, last_ns = layout.ts_ns(window, 0), layout.ts_ns(window, previous)
-        totals = Totals(packets, cap_lengths_bytes, lengths_bytes, first_ns, last_ns)
-    return Run(position, totals, stop or Pause.WINDOW_ENDS)
+    while stop is None:
+        strip = good_records(window, position, layout, room_bytes)
+        packets, lengths_bytes = packets + strip.packets, lengths_bytes + strip.lengths_bytes
+        previous, position = strip.last if strip.packets else previous, strip.end
+        stop, length = _unusual(window, position, layout, is_last=is_last)
+        if stop is None:
+            packets, lengths_bytes = packets + 1, lengths_bytes + length
+            previous, position = position, position + RECORD_HEADER_BYTES
+    run = Strip(position, previous, packets, lengths_bytes)
+    return Run(position, totals_of(run, window, layout), stop)
+
+
+def totals_of(strip: Strip, window: Bytes, layout: Layout) -> Totals:
+    """Return what the records from the window's start to the strip's end add up to."""
+    if not strip.packets:
+        return Totals()
+    cap_lengths_bytes = strip.end - strip.packets * RECORD_HEADER_BYTES
+    first_ns, last_ns = layout.ts_ns(window, 0), layout.ts_ns(window, strip.last)
+    return Totals(strip.packets, cap_lengths_bytes, strip.lengths_bytes, first_ns, last_ns)
+
+
+def _unusual(
+    window: bytes, position: int, layout: Layout, *, is_last: bool
+) -> tuple[Damage | Pause | None, int]:
+    """Return why good records end here; None: with a record of no captured bytes, and its length."""
+    if position + RECORD_HEADER_BYTES > len(window):
+        return Pause.WINDOW_ENDS, 0
+    captured, length = struct.unpack_from(layout.byte_order + "8xII", window, position)
+    if 0 < captured <= layout.snaplen:
+        return Pause.WINDOW_ENDS, 0
+    return judge(window, position, captured, is_last=is_last), length
 
 
 def judge(window: Bytes, position: int, captured: int, *, is_last: bool) -> Damage | Pause | None:

@@ -1,0 +1,76 @@
+"""The loops find what a plain look at one record after the other finds, however long its runs are."""
+
+import struct
+
+from capture_files import Record, record
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcapdj.capture.convert import rewrite, rewritten
+from pcapdj.capture.loops import Strip, good_records
+from pcapdj.capture.pcap import Layout, StreamFormat
+
+SNAPLEN = 300
+QUICK = settings(max_examples=150, deadline=None)
+
+u32 = st.integers(0, 0xFFFF_FFFF)
+runs = st.lists(
+    st.tuples(st.integers(0, SNAPLEN + 1), st.integers(1, 150), st.lists(u32, min_size=1)), max_size=4
+)
+
+
+def records_in_runs(found: list[tuple[int, int, list[int]]], order: str) -> bytes:
+    """Return runs of records of one captured length each, with wire lengths that repeat."""
+    return b"".join(
+        record(Record(data=bytes(captured), length=lengths[i % len(lengths)]), order)
+        for captured, count, lengths in found
+        for i in range(count)
+    )
+
+
+def one_by_one(window: bytes, order: str, room_bytes: int) -> Strip:
+    """Return what good records there are, the obvious way."""
+    position = last = packets = lengths_bytes = 0
+    while position + 16 <= len(window):
+        captured, length = struct.unpack_from(order + "8xII", window, position)
+        if not 0 < captured <= SNAPLEN or position + 16 + captured > room_bytes:
+            break
+        packets, lengths_bytes = packets + 1, lengths_bytes + length
+        last, position = position, position + 16 + captured
+    return Strip(position, last, packets, lengths_bytes)
+
+
+@QUICK
+@given(runs, st.sampled_from("<>"), st.integers(0, 400), st.integers(0, 400))
+def test_good_records_are_those_that_are_found_one_by_one(
+    found: list[tuple[int, int, list[int]]], order: str, cut: int, beyond: int
+) -> None:
+    """Whatever runs of equal lengths there are, and wherever the window ends."""
+    layout = Layout(big_endian=order == ">", nanosecond=False, linktype=1, snaplen=SNAPLEN)
+    content = records_in_runs(found, order)
+    window = content[: max(len(content) - cut, 0)]
+    room_bytes = min(len(window) + beyond, len(content))
+
+    assert good_records(window, 0, layout, room_bytes) == one_by_one(window, order, room_bytes)
+
+
+@QUICK
+@given(
+    runs,
+    st.sampled_from([(True, False, False), (True, True, True), (False, True, False)]),
+    st.integers(0, 99),
+)
+def test_headers_rewritten_in_one_go_are_those_rewritten_one_by_one(
+    found: list[tuple[int, int, list[int]]], case: tuple[bool, bool, bool], cut: int
+) -> None:
+    """Swapped, or to microseconds: the short way and the other one give the same bytes."""
+    big_endian, nanosecond, to_nanosecond = case
+    layout = Layout(big_endian=big_endian, nanosecond=nanosecond, linktype=1, snaplen=SNAPLEN)
+    stream = StreamFormat(1, nanosecond=to_nanosecond)
+    content = records_in_runs(found, layout.byte_order)
+    window = content[: max(len(content) - cut, 0)]
+
+    batch = rewritten(window, layout, stream)
+
+    assert batch.end == one_by_one(window, layout.byte_order, len(window)).end
+    assert bytes(batch.data) == bytes(rewrite(window[: batch.end], layout, stream))
