@@ -19,8 +19,9 @@ from typing import Final
 
 from faults import real_suricata, report
 from faults.figures import Figures
-from faults.hostile import bad_inputs, mutants
+from faults.hostile import bad_inputs
 from faults.kills import Schedule
+from faults.mutants import mutants
 from faults.nursery import TESTS
 from faults.site import COPY, SLOW_COPY, Site
 from faults.trial import Trial

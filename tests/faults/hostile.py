@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from faults.packets import FORMS, RECORD, STREAM_HEADER, body_of, frame, pcapng, plain, records_in
+from faults.packets import RECORD, STREAM_HEADER, body_of, frame, pcapng, plain, records_in
 
 _NOISE: Final = random.Random(7).randbytes(5000)  # noqa: S311 - it has to be the same every time
 _HEADER: Final = struct.Struct("<IHHiIII")
@@ -47,7 +47,8 @@ def _odd(seconds: int = 1, micros: int = 2, captured: int = 60, length: int = 60
     return RECORD.pack(seconds, micros, captured, length) + frame(99, 0, 60)[:60]
 
 
-def _content(data: bytes) -> Make:
+def content(data: bytes) -> Make:
+    """Return what makes a file of these bytes."""
     return lambda path: path.write_bytes(data)
 
 
@@ -72,7 +73,7 @@ def _classic(body: bytes) -> Iterator[Hostile]:
         "version 3.0": _header(version=(3, 0)) + body,
         "another link type": _header(linktype=147) + body,
     }
-    yield from (Hostile(label, _content(data)) for label, data in cuts.items())
+    yield from (Hostile(label, content(data)) for label, data in cuts.items())
     damages = {
         "ends inside a record": body[half : half + 40],
         "ends inside a record header": body[half : half + 9],
@@ -83,7 +84,7 @@ def _classic(body: bytes) -> Iterator[Hostile]:
         "4 GiB captured": _odd(captured=0xFFFFFFFF) + rest,
         "one byte more than may be captured": _odd(captured=262_145) + rest,
     }
-    yield from (Hostile(label, _content(plain(begin) + tail), begin) for label, tail in damages.items())
+    yield from (Hostile(label, content(plain(begin) + tail), begin) for label, tail in damages.items())
     oddities = {
         "nothing captured": RECORD.pack(1, 2, 0, 60),
         "shorter on the wire than captured": _odd(length=10),
@@ -93,29 +94,29 @@ def _classic(body: bytes) -> Iterator[Hostile]:
         "a day back": _odd(seconds=1_700_000_000 - 86_400),
     }
     yield from (
-        Hostile(label, _content(plain(begin) + odd + rest), begin + odd + rest)
+        Hostile(label, content(plain(begin) + odd + rest), begin + odd + rest)
         for label, odd in oddities.items()
     )
     headers = {"snaplen 0": _header(snaplen=0), "snaplen of all ones": _header(snaplen=0xFFFFFFFF)}
-    yield from (Hostile(label, _content(head + body), body) for label, head in headers.items())
-    yield Hostile("snaplen shorter than its records", _content(_header(snaplen=50) + body))
-    yield Hostile("frame check sequences announced", _content(_header(linktype=1 | 0x14000000) + body))
+    yield from (Hostile(label, content(head + body), body) for label, head in headers.items())
+    yield Hostile("snaplen shorter than its records", content(_header(snaplen=50) + body))
+    yield Hostile("frame check sequences announced", content(_header(linktype=1 | 0x14000000) + body))
 
 
 def _packed(body: bytes) -> Iterator[Hostile]:
     packed = gzip.compress(plain(body), 1)
-    yield Hostile("gzip cut off", _content(packed[: len(packed) // 2]))
-    yield Hostile("gzip with a wrong sum", _content(packed[:-8] + b"\1\2\3\4" + packed[-4:]), body)
-    yield Hostile("gzip with something behind it", _content(packed + b"trailing"), body)
-    yield Hostile("gzip of two files", _content(packed + gzip.compress(plain(body), 1)), body)
-    yield Hostile("gzip of gzip", _content(gzip.compress(packed)))
-    yield Hostile("gzip of text", _content(gzip.compress(b"no packets\n" * 100)))
-    yield Hostile("gzip of nothing", _content(gzip.compress(b"")))
-    yield Hostile("gzip of 64 MiB of zeros", _content(gzip.compress(plain(b"") + bytes(1 << 26), 1)))
-    yield Hostile("gzip's first two bytes", _content(b"\x1f\x8b"))
-    yield Hostile("gzip of garbage", _content(b"\x1f\x8b\x08\0" + _NOISE[:500]))
-    yield Hostile("xz of garbage", _content(lzma.compress(b"")[:12] + _NOISE[:500]))
-    yield Hostile("zstd of garbage", _content(b"\x28\xb5\x2f\xfd" + _NOISE[:500]))
+    yield Hostile("gzip cut off", content(packed[: len(packed) // 2]))
+    yield Hostile("gzip with a wrong sum", content(packed[:-8] + b"\1\2\3\4" + packed[-4:]), body)
+    yield Hostile("gzip with something behind it", content(packed + b"trailing"), body)
+    yield Hostile("gzip of two files", content(packed + gzip.compress(plain(body), 1)), body)
+    yield Hostile("gzip of gzip", content(gzip.compress(packed)))
+    yield Hostile("gzip of text", content(gzip.compress(b"no packets\n" * 100)))
+    yield Hostile("gzip of nothing", content(gzip.compress(b"")))
+    yield Hostile("gzip of 64 MiB of zeros", content(gzip.compress(plain(b"") + bytes(1 << 26), 1)))
+    yield Hostile("gzip's first two bytes", content(b"\x1f\x8b"))
+    yield Hostile("gzip of garbage", content(b"\x1f\x8b\x08\0" + _NOISE[:500]))
+    yield Hostile("xz of garbage", content(lzma.compress(b"")[:12] + _NOISE[:500]))
+    yield Hostile("zstd of garbage", content(b"\x28\xb5\x2f\xfd" + _NOISE[:500]))
 
 
 def _sections(body: bytes) -> Iterator[Hostile]:
@@ -134,16 +135,16 @@ def _sections(body: bytes) -> Iterator[Hostile]:
         + packets,
         "pcapng: cut in its first packet": good[:60],
     }
-    yield from (Hostile(label, _content(data)) for label, data in broken.items())
+    yield from (Hostile(label, content(data)) for label, data in broken.items())
     number = len(packets) // 2
-    yield Hostile("pcapng: cut in the middle", _content(good[: 48 + number]))
-    yield Hostile("pcapng: lengths that differ", _content(good[:-4] + b"\0\0\0\0"))
+    yield Hostile("pcapng: cut in the middle", content(good[: 48 + number]))
+    yield Hostile("pcapng: lengths that differ", content(good[:-4] + b"\0\0\0\0"))
     yield Hostile(
-        "pcapng: an interface that is not there", _content(shb + idb + packets[:8] + b"\7" + packets[9:])
+        "pcapng: an interface that is not there", content(shb + idb + packets[:8] + b"\7" + packets[9:])
     )
-    yield Hostile("pcapng: two sections", _content(good + good), body + body)
+    yield Hostile("pcapng: two sections", content(good + good), body + body)
     yield Hostile(
-        "pcapng: a block that nobody knows", _content(good + struct.pack("<III", 0x0BAD, 12, 12)), body
+        "pcapng: a block that nobody knows", content(good + struct.pack("<III", 0x0BAD, 12, 12)), body
     )
 
 
@@ -208,52 +209,3 @@ def bad_inputs(folder: Path) -> list[Hostile]:
     """
     body = body_of(99, 20, 120)
     return [*_classic(body), *_packed(body), *_sections(body), *_places(folder), *_names(folder, body)]
-
-
-_INTERESTING: Final = (0, 1, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 262_144, 262_145, 0x0A0D0D0A)
-
-
-def mutants(seed: int, count: int) -> Iterator[Hostile]:
-    """Yield captures of all forms with one to four changes; in plain ones, what precedes them is good."""
-    rng = random.Random(seed)  # noqa: S311 - the same seed has to give the same mutants
-    bodies = [body_of(99, packets, 110) for packets in (1, 3, 20)]
-    forms = list(FORMS.items())
-    for number in range(count):
-        form, make = forms[number % len(forms)]
-        body = rng.choice(bodies)
-        data, first = _mutated(make(body), rng)
-        good = _whole_records(body, first - len(STREAM_HEADER)) if form == "plain.pcap" else b""
-        yield Hostile(f"mutant {number} of {form}", _content(data), good)
-
-
-def _mutated(data: bytes, rng: random.Random) -> tuple[bytes, int]:
-    """Return the changed bytes, and where the first change is."""
-    changed, first = bytearray(data), len(data)
-    for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(len(changed) or 1)
-        kind = rng.randrange(6)
-        if kind == 0:
-            changed[at : at + 1] = bytes([changed[at] ^ 1 << rng.randrange(8)]) if changed else b""
-        elif kind == 1:
-            changed[at : at + 1] = rng.randbytes(1)
-        elif kind == 2:
-            changed[at : at + 4] = struct.pack(rng.choice("<>") + "I", rng.choice(_INTERESTING))
-        elif kind == 3:
-            del changed[at : at + rng.choice([1, 4, 16, 100])]
-        elif kind == 4:
-            changed[at:at] = changed[at : at + rng.choice([1, 8, 64])]
-        else:
-            del changed[at:]
-        first = min(first, at)
-    return bytes(changed), first
-
-
-def _whole_records(body: bytes, end: int) -> bytes:
-    """Return the records that are whole before `end`."""
-    position = 0
-    for *_, data in records_in(body):
-        after = position + RECORD.size + len(data)
-        if after > end:
-            break
-        position = after
-    return body[:position]

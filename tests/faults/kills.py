@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from faults.evidence import books_of, judgements_of, kept_of
 from faults.figures import Figures
 from faults.nursery import Child, wait_for
 from faults.oracle import Judgement, judge_names
@@ -29,7 +30,7 @@ class Schedule:
         judge: what is asked of the site after each round.
     """
 
-    def __init__(self, site: Site, figures: Figures, seed: str, judge: Judge = Site.judge) -> None:
+    def __init__(self, site: Site, figures: Figures, seed: str, judge: Judge = judgements_of) -> None:
         self._judge = judge
         self.site = site
         self.figures = figures
@@ -159,7 +160,7 @@ class Schedule:
         if not self.site.end_stream():
             self.figures.hung("the stream did not end")
         self.figures.judged(self._judge(self.site), "round")
-        failed = self.site.books().failed
+        failed = books_of(self.site).failed
         self.figures.violations += [f"failed: {name!r}" for name in failed]
         self.site.clear()
 
@@ -180,7 +181,7 @@ class Schedule:
     def _wait_for_flight(self, packets: int) -> None:
         """Wait until a file is being fed, and then a random moment."""
         self._keep_queue_filled(packets)
-        self.watch.until(lambda: any(position > 0 for position, _ in self.site.kept().values()))
+        self.watch.until(lambda: any(position > 0 for position, _ in kept_of(self.site).values()))
         time.sleep(self.rng.random() / 20)
 
     def _fault(self, deepest: int) -> str:
@@ -203,4 +204,4 @@ class Schedule:
         return wait_for(is_over, HANG_S)
 
     def _check_names(self) -> None:
-        self.figures.judged([judge_names(self.site.books(), self.site.accepted)], "after Redis was killed")
+        self.figures.judged([judge_names(books_of(self.site), self.site.accepted)], "after Redis was killed")

@@ -86,7 +86,7 @@ def _judge_rest(stream: Stream, start: int, files: Mapping[int, Numbered], found
     tag = tag_of(rest, RECORD.size)
     if stream.was_killed and _breaks_off(rest, tag, files):
         return
-    seen, ends_at = _tags_of(rest)
+    seen, ends_at = tags_of(rest)
     if ends_at < len(rest) and not stream.was_killed:
         found.torn += 1
         found.add(f"{stream.id}: torn at byte {start + ends_at} of {len(stream.data)}")
@@ -122,7 +122,7 @@ def _by_file(seen: Iterable[tuple[int, int]]) -> dict[int, set[int]]:
     return grouped
 
 
-def _tags_of(data: bytes) -> tuple[list[tuple[int, int]], int]:
+def tags_of(data: bytes) -> tuple[list[tuple[int, int]], int]:
     """Return the tags of whole records, and where the last whole record ends; foreign ones are (-1, n).
 
     Slow, and only used where something is wrong already.
@@ -191,51 +191,6 @@ def _was_nearly_written(stream: Stream, file: Numbered) -> bool:
     """Report whether all but what a killed analyzer had not written yet of the file is there (G4)."""
     least = file.body[: max(0, len(file.body) - UNWRITTEN_BYTES)]
     return least in stream.data
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Which bytes of a stream came from one input, as the journal has it.
-
-    Args:
-        label: says which input.
-        good: what has to be there, from its first byte on.
-        is_exact: and nothing else.
-    """
-
-    label: str
-    start: int
-    end: int
-    good: bytes
-    is_exact: bool = False
-
-
-def judge_slices(data: bytes, slices: Sequence[Slice]) -> Judgement:
-    """Return what is wrong with a stream of damaged inputs: each gave whole records, the good ones first."""
-    found = Judgement()
-    if not data.startswith(STREAM_HEADER):
-        found.torn += 1
-        found.add(f"does not begin with a file header: {data[:24].hex()}")
-    position = len(STREAM_HEADER)
-    for each in slices:
-        if each.start != position:
-            found.add(f"{each.label}: begins at byte {each.start} instead of {position}")
-        position = each.end
-        _judge_slice(data[each.start : each.end], each, found)
-    if position != len(data):
-        found.add(f"the stream has {len(data)} bytes instead of {position}")
-    return found
-
-
-def _judge_slice(content: bytes, each: Slice, found: Judgement) -> None:
-    tags, ends_at = _tags_of(content)
-    found.packets += len(tags)
-    if ends_at != len(content):
-        found.torn += 1
-        found.add(f"{each.label}: torn after {len(tags)} packets")
-    if not content.startswith(each.good) or (each.is_exact and content != each.good):
-        found.lost += 1
-        found.add(f"{each.label}: {len(each.good)} good bytes did not arrive as they are")
 
 
 def judge_order(judgements: Sequence[Judgement]) -> Judgement:

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from faults.evidence import books_of
 from faults.oracle import Judgement, judge_names
 from faults.site import Site
 
@@ -15,7 +16,7 @@ _COUNTER: Final = r"^{} *\| Total *\| (\d+)"
 
 def judge(site: Site) -> list[Judgement]:
     """Return whether it has decoded every packet of every file that it was fed, and no other."""
-    books, found = site.books(), Judgement()
+    books, found = books_of(site), Judgement()
     fed = sum(site.files[number].packets for number, _, verdict in books.journal if verdict == "processed")
     logs = [path.read_text() for path in site.out.glob("*/stats.log") if not path.parent.is_symlink()]
     found.packets = sum(_count(log, "decoder.pkts") for log in logs)

@@ -1,6 +1,5 @@
 """A whole pcapdj to be killed: Redis, launcher, analyzer, controller, dispatcher, in a folder of its own."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,10 +13,8 @@ from typing import Final
 import redis
 
 from faults.nursery import Child, Nursery, start_real, wait_for
-from faults.oracle import Books, Judgement, Stream, judge_journal, judge_names, judge_order, judge_stream
-from faults.packets import STREAM_HEADER, Numbered, write_numbered
+from faults.packets import Numbered, write_numbered
 from pcapdj.runtime.lifeline import tied_to_this_process
-from pcapdj.runtime.names import to_name
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import arguments, find_server
 from pcapdj.store.keys import Keys
@@ -168,55 +165,7 @@ class Site:
             return self.done_count() >= len(self.accepted)
         return False
 
-    def kept(self) -> dict[str, tuple[int, int]]:
-        """Return what the launcher keeps of files and batches: path to position and size, from /proc."""
-        found = {}
-        pid = self.roles["consumer_launcher"].pid
-        with suppress(OSError):
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(OSError):
-                    target = str(descriptor.readlink())
-                    if target.startswith((str(self.captures), "/memfd:pcapdj")):
-                        info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().split()
-                        size_bytes = descriptor.stat().st_size
-                        if size_bytes > len(STREAM_HEADER):  # the stream's header is kept in the same way
-                            found[f"{target} {descriptor.name}"] = (int(info[1]), size_bytes)
-        return found
-
-    def books(self) -> Books:
-        """Return where all names are, at one instant."""
-        keys = self.store.keys
-        with self.store.redis.pipeline(transaction=True) as batch:
-            for key in (keys.in_queue, keys.processed, keys.failed):
-                batch.lrange(key, 0, -1)
-            batch.hget(keys.current(str(self.pipe)), "name")
-            batch.xrange(keys.journal)
-            queued, processed, failed, current, journal = batch.execute()
-        failures = [to_name(json.loads(entry)["name"]) for entry in failed]
-        numbers = {os.fsencode(file.path): file.number for file in self.files.values()}
-        entries = [fields for _, fields in journal if fields[b"name"] in numbers]
-        return Books(
-            queued,
-            [current] if current else [],
-            processed,
-            failures,
-            [(numbers[e[b"name"]], e[b"stream"].decode(), e[b"verdict"].decode()) for e in entries],
-        )
-
-    def streams(self) -> list[Stream]:
-        """Return what the analyzers wrote, oldest first."""
-        copies = [path for path in self.out.glob("*/copy") if not path.parent.is_symlink()]
-        copies.sort(
-            key=lambda path: path.stat().st_mtime_ns
-        )  # the next stream begins after the last has ended
-        ids = [path.parent.name.rpartition("-")[2] for path in copies]
-        streams = [
-            Stream(stream, path.read_bytes(), stream in self.killed)
-            for stream, path in zip(ids, copies, strict=True)
-        ]
-        return [stream for stream in streams if stream.data]
-
-    # Ending and judging
+    # Ending
 
     def end_stream(self, timeout_s: float = HANG_S) -> bool:
         """End the stream as an operator does; report whether its analyzer is gone in time."""
@@ -225,18 +174,6 @@ class Site:
         return wait_for(lambda: not self.store.redis.exists(self.store.keys.finish), timeout_s) and wait_for(
             lambda: self.analyzer_pid() is None, timeout_s
         )
-
-    def judge(self) -> list[Judgement]:
-        """Return what the oracle says of all streams and of Redis."""
-        streams, books = self.streams(), self.books()
-        judged = {stream.id: judge_stream(stream, self.files) for stream in streams}
-        by_id = {stream.id: stream for stream in streams}
-        return [
-            *judged.values(),
-            judge_order(list(judged.values())),
-            judge_names(books, self.accepted),
-            judge_journal(books, judged, by_id, self.files),
-        ]
 
     def clear(self) -> None:
         """Forget what has been judged: captures, copies, lists. Nothing may be in flight."""

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 from conftest import require_program, wait_until
 
+from faults.evidence import books_of, kept_of, streams_of
 from faults.figures import Figures
-from faults.hostile import bad_inputs, mutants
+from faults.hostile import bad_inputs
+from faults.mutants import mutants
 from faults.site import COPY, Site
 from faults.trial import Trial
 from faults.watch import Watch
@@ -65,7 +67,7 @@ def test_a_file_that_shrinks_while_it_is_read_leaves_whole_records(site: Site, l
     dispatcher = site.start("dispatcher", fault="splice.within:2:stop")  # the first was the header's
     file, after = site.add_files(2, 6000)
     wait_until(lambda: dispatcher.is_stopped, "the first splice of records")
-    ((position, _),) = site.kept().values()
+    ((position, _),) = kept_of(site).values()
     wait_until(lambda: seen_bytes(site) == position, "the analyzer to have read everything")
 
     os.truncate(file.path, max(0, position + left_bytes))
@@ -75,8 +77,8 @@ def test_a_file_that_shrinks_while_it_is_read_leaves_whole_records(site: Site, l
     Watch(site, figures).until(site.is_done)
     assert dispatcher.is_alive
     assert site.end_stream()
-    assert site.books().failed == [os.fsencode(file.path)]
-    (stream,) = site.streams()
+    assert books_of(site).failed == [os.fsencode(file.path)]
+    (stream,) = streams_of(site)
     assert stream.data.endswith(after.body)
     assert whole_records_until(stream.data, len(stream.data) - len(after.body))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import wait_until
 
+from faults.evidence import books_of, judgements_of, streams_of
 from faults.figures import Figures
 from faults.nursery import Child
 from faults.packets import write_numbered
@@ -45,8 +46,8 @@ def judge(site: Site) -> list[str]:
     figures = Figures()
     Watch(site, figures).until(site.is_done)
     assert site.end_stream()
-    figures.judged(site.judge(), "at the end")
-    assert site.books().failed == []
+    figures.judged(judgements_of(site), "at the end")
+    assert books_of(site).failed == []
     return figures.violations
 
 
@@ -64,12 +65,12 @@ def test_a_dispatcher_dies_at_each_point(site: Site) -> None:
         child = site.start("dispatcher", "--drain" if is_end else "--follow", fault=f"{point}:1:kill")
         await_death(child, point)
         figures = Figures()
-        figures.judged(site.judge()[-2:-1], point)
+        figures.judged(judgements_of(site)[-2:-1], point)
         assert figures.violations == []
     site.start("dispatcher")
 
     assert judge(site) == []
-    assert len(site.streams()) <= 2, "only `done` comes after the end of a stream"
+    assert len(streams_of(site)) <= 2, "only `done` comes after the end of a stream"
     assert set(authorizations(site).values()) == {1}
 
 
@@ -89,7 +90,7 @@ def test_a_dispatcher_fails_otherwise_at_each_point(site: Site, action: str) -> 
     site.start("dispatcher")
 
     assert judge(site) == []
-    assert len(site.streams()) == 1
+    assert len(streams_of(site)) == 1
 
 
 def test_a_launcher_dies_at_each_point(site: Site) -> None:
@@ -132,7 +133,7 @@ def test_an_importer_dies_at_each_point(site: Site, tmp_path: Path) -> None:
         await_death(child, point)
     assert site.start("importer", str(folder)).wait(20) == 0
 
-    assert site.books().queued == [os.fsencode(file.path) for file in files]
+    assert books_of(site).queued == [os.fsencode(file.path) for file in files]
 
 
 def test_a_second_dispatcher_is_turned_away(site: Site) -> None:

@@ -1,6 +1,7 @@
 """The known bugs can still be put into the source; whether they are caught, `make seeded-bugs` says."""
 
 import pytest
+
 from faults.bugs import BUGS, Bug
 from faults.nursery import TESTS
 

@@ -8,15 +8,17 @@ from typing import Any, Final
 
 import psutil
 
+from faults.evidence import streams_of
 from faults.figures import Figures
 from faults.hostile import Hostile
-from faults.oracle import Slice, judge_slices
 from faults.packets import Numbered, write_numbered
 from faults.site import Site
+from faults.slices import Slice, judge_slices
 from faults.watch import Watch
 
 MEMORY_BYTES: Final = 64 << 20  # more than before; whatever the input (G7)
 _SENTINEL_EVERY: Final = 10
+_KEPT_BYTES: Final = 4096  # of a name that is longer than a path may be
 _LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) +\w+ \w+")
 
 
@@ -60,14 +62,14 @@ class Trial:
             path = folder / f"input-{number:05d}"
             each.make(path)
             names.append(os.fsencode(path) if each.name is None else each.name)
-            yield names[-1], each
+            yield names[-1][:_KEPT_BYTES], each
         self._site.queue(*names)
 
     def _judge(self, expected: dict[bytes, Hostile | Numbered]) -> None:
         keys = self._site.store.keys
         journal = [fields for _, fields in self._site.store.redis.xrange(keys.journal) or ()]
         self._judge_verdicts(journal, expected)
-        streams = self._site.streams()
+        streams = streams_of(self._site)
         if len(streams) != 1:
             self._figures.violated(
                 f"{len(streams)} streams instead of one: the analyzer did not bear an input"

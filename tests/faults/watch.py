@@ -7,6 +7,7 @@ from pathlib import Path
 
 import redis
 
+from faults.evidence import kept_of
 from faults.figures import Figures
 from faults.packets import RECORD, STREAM_HEADER
 from faults.site import HANG_S, Site
@@ -69,7 +70,7 @@ class Watch:
 
     def _state(self) -> frozenset[object]:
         """Return what grows when files move: positions of what is kept, files that Redis has journalled."""
-        positions = {(target, position) for target, (position, _) in self._site.kept().items() if position}
+        positions = {(target, position) for target, (position, _) in kept_of(self._site).items() if position}
         with suppress(redis.RedisError):
             return frozenset({*positions, self._site.store.redis.xlen(self._site.store.keys.journal)})
         return frozenset(positions)
@@ -77,7 +78,7 @@ class Watch:
     def _count_place(self) -> None:
         """Count whether the dispatcher died in the middle of a file, and of a record."""
         pid = self._site.roles["consumer_launcher"].pid
-        for target, (position, size) in self._site.kept().items():
+        for target, (position, size) in kept_of(self._site).items():
             path, _, descriptor = target.rpartition(" ")
             start = 0 if path.startswith("/memfd") else len(STREAM_HEADER)
             is_whole = start > 0 and position == size  # of converted files the last batch counts as inside
