@@ -1,0 +1,111 @@
+"""A password given as it should be appears nowhere: no log, no traceback, no command line, no analyzer."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from conftest import wait_until
+from trio_rig import PrivateRedis, Trio, trio_in
+
+CANARY: Final = "c4nary/in@a:cage"
+IN_URL: Final = "c4nary%2Fin%40a%3Acage"
+TRACES: Final = (CANARY.encode(), IN_URL.encode(), b"c4nary", b"4cage")
+Rigs = tuple[PrivateRedis, Trio]
+
+
+@pytest.fixture
+def rigs(short_path: Path) -> Iterator[Rigs]:
+    """Return a Redis with a password, and roles that do not run yet."""
+    with trio_in(short_path) as (server, trio):
+        trio.store.redis.ping()
+        server.client.config_set("requirepass", CANARY)
+        trio.environment["PCAPDJ_REDIS_URL"] = f"unix://:{IN_URL}@{server.socket}"
+        yield server, trio
+
+
+def descendants(trio: Trio) -> list[int]:
+    """Return the pids of the roles and of what they started."""
+    pids = [process.pid for process in trio.processes.values()]
+    for pid in pids:
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        pids += [int(child) for child in children.read_text().split()] if children.exists() else []
+    return pids
+
+
+def traces_in(content: bytes) -> list[bytes]:
+    """Return which traces of the password are in it."""
+    return [trace for trace in TRACES if trace in content]
+
+
+def test_the_password_is_in_no_log_command_line_or_file(rigs: Rigs) -> None:
+    """Through work, an outage, a refusal and a stop: only Redis and the roles' own environment know it."""
+    server, trio = rigs
+    trio.queue(trio.capture("1.pcap", 1, 10))
+    for role in ("consumer", "dispatcher", "controller", "importer"):
+        trio.start(role)
+    trio.await_processed(1)
+    server.client.config_set("requirepass", "another")
+    server.client.client_kill_filter(_type="normal", skipme=True)
+    trio.wait_said("dispatcher", "redis_denied")
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(trio)]
+    server.kill()
+    for role in ("importer", "controller", "dispatcher", "consumer"):
+        trio.kill(role, signal.SIGTERM)
+
+    written = [path.read_bytes() for path in trio.folder.rglob("*") if path.is_file()]
+    assert len(lines) >= 5
+    assert [content for content in lines + written if traces_in(content)] == []
+
+
+@pytest.mark.parametrize("as_file", [False, True], ids=["in the URL", "in a file"])
+def test_the_analyzer_does_not_get_the_password(rigs: Rigs, *, as_file: bool) -> None:
+    """Its environment has none of our variables; its descriptors are its own."""
+    server, trio = rigs
+    trio.brake.touch()
+    if as_file:
+        (trio.run / "password").write_text(CANARY + "\n")
+        trio.environment["PCAPDJ_REDIS_URL"] = server.url
+        trio.environment["PCAPDJ_REDIS_PASSWORD_FILE"] = str(trio.run / "password")
+    trio.queue(trio.capture("1.pcap", 1, 4000))
+    trio.start_all()
+    trio.await_copied(30_000)
+
+    (analyzer,) = [pid for pid in descendants(trio) if b"copying.py" in command(pid) and not is_role(pid)]
+
+    assert traces_in(Path(f"/proc/{analyzer}/environ").read_bytes()) == []
+    assert b"PCAPDJ_" not in Path(f"/proc/{analyzer}/environ").read_bytes()
+    opened = {os.path.realpath(path) for path in Path(f"/proc/{analyzer}/fd").iterdir()}
+    folder = trio.out / "latest"
+    expected = {
+        os.devnull,
+        str(trio.pipe),
+        str(folder.resolve() / "copy"),
+        str(folder.resolve() / "analyzer.log"),
+    }
+    assert opened <= expected
+
+
+def test_a_crash_shows_no_password(rigs: Rigs) -> None:
+    """A fault of ours ends in a traceback, which names no value."""
+    _, trio = rigs
+    trio.queue(trio.capture("1.pcap", 1, 10))
+
+    trio.start("consumer")
+    trio.start("dispatcher", environment={"PCAPDJ_FAULT": "take.after:1:raise"})
+
+    wait_until(lambda: trio.alive() == ["consumer"], "the dispatcher to crash")
+    assert "Traceback" in trio.said("dispatcher")
+    assert traces_in(trio.log_of("dispatcher").read_bytes()) == []
+
+
+def command(pid: int) -> bytes:
+    """Return a process's command line."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def is_role(pid: int) -> bool:
+    """Report whether the process is one of ours."""
+    return b"pcapdj." in command(pid)
