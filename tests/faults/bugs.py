@@ -45,9 +45,9 @@ BUGS: Final = (
         ),
     ),
     Bug(
-        "the client's default retries",
+        "a client that repeats by itself",
         _REPLIES,
-        (Change("store/client.py", "                retry=Retry(NoBackoff(), 0),\n", ""),),
+        (Change("store/client.py", "Retry(NoBackoff(), 0)", "Retry(NoBackoff(), 10)"),),
     ),
     Bug(
         "splice with offset_src",
@@ -181,7 +181,7 @@ BUGS: Final = (
     ),
     Bug(
         "a batch is spliced before it is kept",
-        _POINTS,
+        _KILLS.format("mid_record"),
         (
             Change(
                 "stream/feed.py",

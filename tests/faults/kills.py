@@ -1,6 +1,7 @@
 """The schedules: which process is killed when, and what is asked of the site afterwards."""
 
 import random
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -70,12 +71,19 @@ class Schedule:
                 self._round_with_a_dispatcher()
 
     def launchers(self, kills: int, *, packets: int = 1500) -> None:
-        """Kill launchers in the middle of a file; the analyzer dies with it, a new stream follows."""
-        for _ in range(kills):
+        """Kill launchers in the middle of a file; the analyzer dies with it, a new stream follows.
+
+        Every second time the dispatcher is stopped meanwhile: the analyzer dies although the pipe is held open.
+        """
+        for number in range(kills):
             self._wait_for_flight(packets)
+            dispatcher = self.site.roles["dispatcher"]
+            if number % 2:
+                dispatcher.signal(signal.SIGSTOP)
             self.site.kill_launcher()
             self.watch.died("launcher")
             self.site.start("consumer_launcher")
+            dispatcher.signal(signal.SIGCONT)
             self.watch.until_moved()
             self._round_if_due()
         self.round()

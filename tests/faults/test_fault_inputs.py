@@ -61,10 +61,13 @@ def test_two_hundred_mutants_disturb_nothing() -> None:
 
 
 @pytest.mark.parametrize("left_bytes", [10, -5000, -10_000_000])
-def test_a_file_that_shrinks_while_it_is_read_leaves_whole_records(site: Site, left_bytes: int) -> None:
+@pytest.mark.parametrize("point", ["splice.within:2", "splice.between:1"])  # the first splice is the header's
+def test_a_file_that_shrinks_while_it_is_read_leaves_whole_records(
+    site: Site, point: str, left_bytes: int
+) -> None:
     """The record in the pipe is completed with zeros, the file fails, the next one is whole."""
     site.roles["dispatcher"].kill()
-    dispatcher = site.start("dispatcher", fault="splice.within:2:stop")  # the first was the header's
+    dispatcher = site.start("dispatcher", fault=f"{point}:stop")
     file, after = site.add_files(2, 6000)
     wait_until(lambda: dispatcher.is_stopped, "the first splice of records")
     ((position, _),) = kept_of(site).values()
