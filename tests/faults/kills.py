@@ -73,7 +73,7 @@ class Schedule:
     def launchers(self, kills: int, *, packets: int = 1500) -> None:
         """Kill launchers in the middle of a file; the analyzer dies with it, a new stream follows.
 
-        Every second time the dispatcher is stopped meanwhile: the analyzer dies although the pipe is held open.
+        Every second time the dispatcher is stopped meanwhile, and holds the pipe open: the analyzer dies too.
         """
         for number in range(kills):
             self._wait_for_flight(packets)
