@@ -38,6 +38,10 @@ class PcapngReading:
         self._walk = BlockWalk(stream)
         yield from self._batches(self._walk)
 
+    def close(self) -> None:
+        """Stop using the file."""
+        self._source.close()
+
     def _find_native(self) -> StreamFormat | None:
         """Return the first packet's format, else the first interface's; damage shows again in `pieces`."""
         try:

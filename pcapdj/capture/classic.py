@@ -46,6 +46,10 @@ class ClassicReading:
                 self._refuse_rest(window.data[end:], offset)
                 return
 
+    def close(self) -> None:
+        """Stop using the file."""
+        self._source.close()
+
     def _piece(
         self, window: Window, offset: int, stream: StreamFormat
     ) -> tuple[Piece | None, int, Damage | Pause]:

@@ -115,14 +115,23 @@ def _identified(fd: int, size_bytes: int) -> tuple[str, Reading]:
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
         return found.name, _reading(found, FileSource(fd, size_bytes), first, on_disk=True)
-    unpacked = UnpackedSource(fd, size_bytes, found.name)
-    first = unpacked.window(0).data[:IDENTIFY_BYTES]
+    source = UnpackedSource(fd, found.name)
+    try:
+        return _unpacked(found, source)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _unpacked(found: Format, source: Source) -> tuple[str, Reading]:
+    """Return the format's name and the way to read what a compressed file holds."""
+    first = source.window(0).data[:IDENTIFY_BYTES]
     if not first:
-        raise CaptureError(unpacked.fault or f"is {found.name} with nothing in it")
+        raise CaptureError(source.fault or f"is {found.name} with nothing in it")
     inner = identify(first)
-    if inner.kind is Kind.UNKNOWN and unpacked.fault is not None:
-        raise CaptureError(unpacked.fault)
-    return f"{inner.name}, {found.name}", _reading(inner, unpacked, first, on_disk=False)
+    if inner.kind is Kind.UNKNOWN and source.fault is not None:
+        raise CaptureError(source.fault)
+    return f"{inner.name}, {found.name}", _reading(inner, source, first, on_disk=False)
 
 
 @cache

@@ -77,6 +77,9 @@ class Reading(Protocol):
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records for a stream whose link type fits."""
 
+    def close(self) -> None:
+        """Stop using the file."""
+
 
 class Capture:
     """A capture file, open and identified; close it, or use it as a context manager.
@@ -102,6 +105,7 @@ class Capture:
     def close(self) -> None:
         """Give the descriptor back; a second time does nothing."""
         if self.fd >= 0:
+            self._reading.close()
             os.close(self.fd)
             self.fd = -1
 

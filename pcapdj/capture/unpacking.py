@@ -5,7 +5,7 @@ header asks for. So their incremental decompressors are used: all four have the 
 
 Rules:
 - members follow one another (`cat a.gz b.gz`, pigz, pzstd); zeros between and behind them are padding.
-- a cut-off archive gives all that it holds; a damaged one all but the last STEP_BYTES before the damage.
+- a cut-off archive gives all that it holds; a damaged one all but the last step before the damage.
 - an archive that unpacks to more than MAX_RATIO times its size, or to more than MAX_BYTES, is a bomb.
 - one that asks for more than MAX_MEMORY_BYTES to unpack is refused.
 """
@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-STEP_BYTES = 1 << 14
+# What is unpacked at once: much, for speed; little, for what a damaged archive holds up to the damage.
+LARGE_STEP_BYTES, STEP_BYTES = 1 << 18, 1 << 14
 # 128 MiB is what zstd and `xz -9` themselves take without being asked for more.
 MAX_MEMORY_BYTES = 128 << 20
 _ZSTD_WINDOW_LOG = 27
@@ -115,18 +116,25 @@ def _zstd() -> Codec:
 class Unpacker:
     """Unpacks one archive from the pieces of it that it is given.
 
+    Args:
+        codec: of the archive.
+        step_bytes: what is unpacked at once, and lost where the archive is damaged.
+
     Attributes:
         fault: why there is no more, though there should be; None as long as all is well.
+        is_damaged: that is damage, and smaller steps may give more.
     """
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, step_bytes: int = STEP_BYTES) -> None:
         self.fault: str | None = None
+        self.is_damaged = False
         self._codec = codec
+        self._step_bytes = step_bytes
         self._member: Decompressor | None = None
         self._members = self._taken_bytes = self._given_bytes = 0
 
     def feed(self, packed: bytes) -> Iterator[bytes]:
-        """Yield what these next bytes of the archive unpack to, at most STEP_BYTES at a time."""
+        """Yield what these next bytes of the archive unpack to, at most a step at a time."""
         self._taken_bytes += len(packed)
         while self.fault is None:
             if self._member is None:
@@ -149,12 +157,13 @@ class Unpacker:
     def _step(self, member: Decompressor, packed: bytes) -> bytes:
         """Return some unpacked bytes, or none with `fault` set."""
         try:
-            data = member.decompress(packed, STEP_BYTES)
+            data = member.decompress(packed, self._step_bytes)
         except self._codec.errors as exc:
             started = (
                 "compressed data is damaged" if self._given_bytes else "compressed data cannot be unpacked"
             )
             self.fault = f"{started}: {exc}"
+            self.is_damaged = self._step_bytes > STEP_BYTES
             return b""
         except MemoryError as exc:
             self.fault = f"compressed data cannot be unpacked: {exc}"

@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from capture_files import (
 from pcapdj.capture.opening import StillWritten, first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.sources import WINDOW_BYTES
+from pcapdj.capture.unpacking import LARGE_STEP_BYTES
 from pcapdj.runtime.errors import CaptureError
 
 ETHERNET_US, ETHERNET_NS = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
@@ -145,7 +147,9 @@ def test_everything_else_is_converted_in_pieces_of_a_window(write: Write, conten
         pieces = list(capture.pieces(ETHERNET_US))
 
         assert not capture.same_format_as(ETHERNET_US)
-        assert all(piece.offset is None and piece.length_bytes <= WINDOW_BYTES + 65_536 for piece in pieces)
+        assert all(
+            piece.offset is None and piece.length_bytes <= WINDOW_BYTES + LARGE_STEP_BYTES for piece in pieces
+        )
         assert pieces == list(capture.pieces(ETHERNET_US))
         assert delivered(capture) == (as_read(MANY), None)
 
@@ -334,3 +338,31 @@ def test_a_root_is_kept(write: Write, tmp_path: Path) -> None:
     open_capture(name, root=os.fsencode(tmp_path)).close()
     with pytest.raises(CaptureError, match="outside"):
         open_capture(name, root=b"/usr")
+
+
+def test_a_damaged_archive_delivers_all_but_a_little_before_the_damage(write: Write) -> None:
+    """It is unpacked in large steps; the one that fails is repeated in small ones."""
+    records = [Record(seconds, data=os.urandom(500).hex().encode()) for seconds in range(3000)]
+    packed = bytearray(gzip.compress(classic(records), 1))
+    packed[-8] ^= 1  # the checksum: noticed with the last bytes
+
+    with open_capture(write(bytes(packed))) as capture:
+        found, damage = delivered(capture)
+
+    assert damage is not None
+    assert "damaged" in damage.reason
+    assert found == as_read(records)[: len(found)]
+    assert len(found) >= 3000 - 17
+
+
+def test_closing_stops_unpacking_ahead(write: Write) -> None:
+    """No thread reads a descriptor that another file may have by then."""
+    before = threading.active_count()
+    capture = open_capture(write(gzip.compress(classic(MANY), 1)))
+    pieces = capture.pieces(ETHERNET_US)
+    next(pieces)
+    next(pieces)
+
+    capture.close()
+
+    assert threading.active_count() == before
