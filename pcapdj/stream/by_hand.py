@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate, Stopped
+from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.names import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.stream.feed import Keeper, Note
 from pcapdj.stream.outlets import KeptStream, Say
+
+events = EventLog("dispatcher")
 
 _LOOK_S: Final = 0.1
 
@@ -116,6 +119,7 @@ def make_pipe(path: Path) -> None:
         os.mkfifo(path, 0o600)
     except FileExistsError:
         _refuse_foreign(path, os.lstat(path))
+        _warn_of_readers(path, os.lstat(path))
     except OSError as exc:
         raise CannotCreate(f"The pipe {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
 
@@ -174,4 +178,16 @@ def _refuse_foreign(path: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise CannotCreate(
             f"The pipe {quoted(str(path))} belongs to user {found.st_uid}, not to us ({os.geteuid()})."
+        )
+    if found.st_mode & stat.S_IWOTH:
+        raise CannotCreate(
+            f"Everybody may write into the pipe {quoted(str(path))}.", hint="Take that away: chmod 600."
+        )
+
+
+def _warn_of_readers(path: Path, found: os.stat_result) -> None:
+    """Say that others may read the captures; a pipe that the user made is as the umask was then."""
+    if found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        events.warning(
+            "pipe_not_private", "Other users may read the stream; chmod 600 keeps it private.", pipe=path
         )
