@@ -113,7 +113,7 @@ def test_what_is_too_long_for_a_name_is_kept_short(trio: Trio) -> None:
 
     entry = json.loads(trio.store.redis.lindex(trio.store.keys.failed, 0) or b"")
     assert "more than 4095" in entry["reason"]
-    assert len(entry["name"]) == 4096
+    assert len(entry["name"]) == 8192
 
 
 @pytest.mark.parametrize("command", [("status",), ("failed",), ("status", "--json"), ("failed", "--json")])

@@ -24,8 +24,8 @@ if redis.call('HEXISTS', KEYS[2], 'name') == 0 then
     if not name then
         return {'empty'}
     end
-    if #name > 4095 then
-        name = string.sub(name, 1, 4096)  -- longer than any path: refused when it is opened, and kept short here
+    if #name > 8192 then
+        name = string.sub(name, 1, 8192)  -- longer than any path: refused when it is opened, and kept short here
     end
     redis.call('HSET', KEYS[2], 'name', name, 'state', 'asked', 'attempt', '1', 'deaths', '0', 'token', ARGV[2])
     redis.call('DEL', KEYS[4])
