@@ -65,8 +65,10 @@ class Watch:
         return True
 
     def until_moved(self) -> bool:
-        """Look until something moves; False after a hang."""
-        return self.until(self.look)
+        """Look until something moves, or nothing is left that could; False after a hang."""
+        has_moved = self.until(lambda: self.look() or self._site.is_done())
+        self._deaths.clear()  # of those after which nothing was left to do no time is counted
+        return has_moved
 
     def _state(self) -> frozenset[object]:
         """Return what grows when files move: positions of what is kept, files that Redis has journalled."""
