@@ -13,6 +13,7 @@ from faults.packets import RECORD, STREAM_HEADER
 from faults.site import HANG_S, Site
 
 _LOOK_S = 0.002
+_BLIND_S = 1.0  # nobody looked for so long, as while streams are judged: what was before does not count
 
 
 class Watch:
@@ -28,7 +29,7 @@ class Watch:
         self._figures = figures
         self._deaths: list[tuple[str, float]] = []
         self._last = frozenset[object]()
-        self._moved_s = time.monotonic()
+        self._moved_s = self._looked_s = time.monotonic()
 
     def died(self, kind: str) -> None:
         """Count a kill, and wait for a sign of life from now on."""
@@ -42,6 +43,9 @@ class Watch:
     def look(self) -> bool:
         """Report whether something has moved since the last look."""
         state, now_s = self._state(), time.monotonic()
+        if now_s - self._looked_s > _BLIND_S:
+            self._moved_s = now_s
+        self._looked_s = now_s
         if state <= self._last:
             if now_s - self._moved_s > HANG_S:
                 self._figures.hung(f"nothing moved for {HANG_S:g} s after {self._deaths or 'a pause'}")
