@@ -12,8 +12,9 @@ from typing import Final
 
 from faults.figures import Figures, percentile
 
-BEGIN: Final = "<!-- last campaign: written by make faults -->"
-END: Final = "<!-- end of the last campaign -->"
+Markers = tuple[str, str]
+CAMPAIGN: Final = ("<!-- last campaign: written by make faults -->", "<!-- end of the last campaign -->")
+SEEDED: Final = ("<!-- known bugs: written by make seeded-bugs -->", "<!-- end of the known bugs -->")
 _KINDS: Final = ("dispatcher", "redis", "launcher", "analyzer", "controller", "everything")
 _NAMES: Final = {"redis": "Redis", "everything": "everything at once"}
 _PROGRAMS: Final = {
@@ -28,14 +29,14 @@ def text(figures: Figures, seconds: float, seed: int) -> str:
     return "\n".join([*_head(seconds, seed), "", *_kill_table(figures), "", *_findings(figures)])
 
 
-def put_into(document: Path, report: str) -> None:
+def put_into(document: Path, report: str, markers: Markers = CAMPAIGN) -> None:
     """Put the report between the document's markers, in place of the one before."""
-    content = document.read_text(encoding="utf-8")
-    before, _, rest = content.partition(BEGIN)
-    _, mark, after = rest.partition(END)
+    begin, end = markers
+    before, _, rest = document.read_text(encoding="utf-8").partition(begin)
+    _, mark, after = rest.partition(end)
     if not mark:
         raise ValueError(f"{document.name} has no markers")
-    document.write_text(f"{before}{BEGIN}\n\n{report}\n\n{mark}{after}", encoding="utf-8")
+    document.write_text(f"{before}{begin}\n\n{report}\n\n{end}{after}", encoding="utf-8")
 
 
 def bound_per_cent(kills: int) -> float:

@@ -16,8 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from faults import report
 from faults.bugs import BUGS, Bug, Change
-from faults.campaign import say
+from faults.campaign import DOCUMENT, say
 from faults.nursery import TESTS
 
 _LIMIT_S: Final = 240
@@ -32,10 +33,12 @@ def main() -> int:
         control = pool.submit(_verdict, Bug("nothing at all", "", ()))
         caught = list(pool.map(_verdict, chosen))
         control_failed = control.result()
-    say("| bug | caught by |\n|---|---|")
-    for bug, by in zip(chosen, caught, strict=True):
-        say(f"| {bug.name} | {by or '**nothing**'} |")
-    say(f"| none | {control_failed or 'nothing, as it should be'} |")
+    table = ["| bug | caught by |", "|---|---|"]
+    table += [f"| {bug.name} | {by or '**nothing**'} |" for bug, by in zip(chosen, caught, strict=True)]
+    table.append(f"| none | {control_failed or 'nothing, as it should be'} |")
+    say("\n".join(table))
+    if len(chosen) == len(BUGS):
+        report.put_into(DOCUMENT, "\n".join(table), report.SEEDED)
     return 0 if all(caught) and not control_failed else 1
 
 
