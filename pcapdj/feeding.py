@@ -88,6 +88,7 @@ class Feeding:
     def __init__(self, streams: Streams, precision: str = "first") -> None:
         self.streams: Final = streams
         self.delivered = Delivered()
+        self.has_spoiled = False  # what is in the pipe is not what was put into it
         self._precision = precision
 
     def left_capture(self) -> Capture | None:
@@ -113,9 +114,28 @@ class Feeding:
                     self._complete_one_record(capture)
         except CaptureError as exc:
             events.warning("left_file_unreadable", f"{exc}")
+            self.spoil_left()
         except ReaderGone:
             self.streams.lose()
-        self.streams.release()
+        self.settle()
+
+    def spoil_left(self) -> None:
+        """Take note that nobody can tell any more how the record in the pipe goes on, if one was begun."""
+        left = self.streams.left
+        self.has_spoiled |= bool(left and left.file and os.lseek(left.file.fd, 0, os.SEEK_CUR))
+
+    def settle(self) -> None:
+        """Let the file in flight be forgotten; a stream that it has spoiled ends with it."""
+        if self.has_spoiled:
+            events.warning(
+                "stream_given_up",
+                "The file lost bytes that were in the pipe, unread: its analyzer would go on with garbage.",
+                stream=self.streams.open.id if self.streams.open else None,
+            )
+            self.has_spoiled = False
+            self.streams.end()
+        else:
+            self.streams.release()
 
     def feed(self, passage: Passage, capture: Capture, begin: Callable[[str], None]) -> None:
         """Bring the capture's good records into the stream and wait until the pipe is drained.
@@ -139,6 +159,8 @@ class Feeding:
         pieces = enumerate(capture.pieces(wanted))
         first = next(pieces, None)
         if first is None:
+            if self.streams.left_token() == passage.token:
+                raise CaptureError("was truncated while it was read")
             return
         note = {"linktype": wanted.linktype, "nanosecond": wanted.nanosecond}
         stream = self.streams.ensure(wanted.header(), note)
@@ -181,6 +203,7 @@ class Feeding:
         except CaptureError as exc:
             damage = exc
         feed.complete_torn(_FIRST_RECORD, capture.missing_to_record_end)
+        self.has_spoiled = feed.lost_bytes() > 0 and bool(self.streams.left or stream.pipe.unread_bytes())
         fault.reach("file.end")
         stream.pipe.drain()
         fault.reach("drain.after")

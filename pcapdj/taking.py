@@ -134,6 +134,8 @@ class Taking:
     def _finish(self, taken: Taken, identity: dict[str, Any], error: CaptureError | None) -> None:
         """Write down what became of the file; only then may the launcher forget it."""
         delivered, self.feeding.delivered = self.feeding.delivered, Delivered()
+        if error and not delivered.has_begun:
+            self.feeding.spoil_left()
         totals = delivered.totals
         journal = delivered.journal() | {"attempt": taken.attempt, "reason": str(error or "")}
         result = Result(taken.name, "processed", identity, journal)
@@ -144,7 +146,7 @@ class Taking:
         if not self.patience.insist(lambda: self.transfer.finish(replace(taken, stream=stream), result)):
             events.warning("file_forgotten", "Redis does not know that this file was taken.", name=taken.name)
         fault.reach("finish.after")
-        self.feeding.streams.release()
+        self.feeding.settle()
         self._count(delivered, error)
         if error:
             events.warning("file_failed", str(error), name=taken.name, packets=totals.packets)

@@ -183,9 +183,17 @@ class Trio:
         return next(iter(self.board()["dispatchers"]), {})
 
     def await_processed(self, count: int, timeout_s: float = 20) -> None:
-        """Wait until so many files are in PROCESSED."""
+        """Wait until so many files are in PROCESSED, and the analyzer has written what it read."""
         key = self.store.keys.processed
         wait_until(lambda: self.store.redis.llen(key) == count, f"{count} files processed", timeout_s)
+        wait_until(self._is_copied, "the analyzer to write the last file's bytes")
+
+    def _is_copied(self) -> bool:
+        """Report whether the last file fed is in its stream's copy; analyzers without a copy have none."""
+        entries: Any = self.store.redis.xrevrange(self.store.keys.journal, count=1)
+        fields = entries[0][1] if entries else {}
+        copies = list(self.out.glob(f"*-{fields.get(b'stream', b'').decode()}/copy"))
+        return not copies or copies[0].stat().st_size >= int(fields[b"stream_end"])
 
     def await_copied(self, size_bytes: int) -> None:
         """Wait until the analyzer of the latest stream has copied so much."""

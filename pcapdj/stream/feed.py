@@ -112,8 +112,10 @@ class Feed:
         self._end_offset = piece.offset + piece.length_bytes
         if delivered >= piece.length_bytes:
             return False
-        if delivered > 0:
-            self._pipe.splice(self._source, piece.missing_to_record_end(delivered))
+        # Once more where the tear is in a header: only the whole of it says how long the record is.
+        while delivered > 0 and (missing_bytes := piece.missing_to_record_end(delivered)):
+            self._pipe.splice(self._source, missing_bytes)
+            delivered += missing_bytes
         return True
 
     def complete_torn(self, first_offset: int, missing: Callable[[int, int], int | None]) -> None:
@@ -143,6 +145,13 @@ class Feed:
     def truncation(self) -> CaptureError | None:
         """Return the error if the file ended before its records did."""
         return CaptureError("was truncated while it was read") if self._is_padded else None
+
+    def lost_bytes(self) -> int:
+        """Return how much of what was spliced the file does not have any more.
+
+        The pipe holds the file's pages, not copies: what was unread when the file shrank became zeros.
+        """
+        return max(0, os.lseek(self._source, 0, os.SEEK_CUR) - os.fstat(self._source).st_size)
 
     def _send_batch(self, number: int, data: bytes | bytearray | memoryview) -> None:
         if number <= self._delivered_batch:

@@ -1,0 +1,94 @@
+"""A file that changes or goes while its dispatcher is dead: no stream goes on in the middle of a record."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from trio_rig import HEADER_BYTES, PrivateRedis, Trio, places, places_in, trio_in
+
+PACKETS = 4000
+Rigs = tuple[PrivateRedis, Trio]
+
+
+@pytest.fixture
+def rigs(short_path: Path) -> Iterator[Rigs]:
+    """Return a Redis, and a trio whose dispatcher was killed in the middle of the first of two files."""
+    with trio_in(short_path) as (server, trio):
+        trio.brake.touch()
+        trio.queue(trio.capture("1.pcap", 1, PACKETS), trio.capture("2.pcap", 2, 20))
+        trio.start_all()
+        trio.await_copied(30_000)
+        wait_until(lambda: trio.statistics().get("stalled_s", 0) or is_torn(trio), "the pipe to be full")
+        trio.kill("dispatcher")
+        yield server, trio
+
+
+def is_torn(trio: Trio) -> bool:
+    """Report whether the analyzer's part of the stream stands still."""
+    return (trio.out / "latest" / "copy").stat().st_size > 30_000
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "emptied": lambda path: os.truncate(path, 0),
+    "cut in its header": lambda path: os.truncate(path, 10),
+    "cut behind its header": lambda path: os.truncate(path, HEADER_BYTES),
+    "cut in what was sent": lambda path: os.truncate(path, 500_000),
+    "overwritten": lambda path: path.write_bytes(b"no capture any more"),
+    "removed": lambda path: path.unlink(),
+    "replaced": lambda path: path.with_name("2.pcap").rename(path),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_file_that_changed_meanwhile_leaves_whole_records(rigs: Rigs, how: str) -> None:
+    """The successor completes the record, or gives the stream up; the next file is fed whole."""
+    _, trio = rigs
+    CHANGES[how](trio.captures / "1.pcap")
+    if how == "replaced":
+        trio.capture("2.pcap", 2, 20)
+
+    trio.start("dispatcher")
+    trio.brake.unlink()
+
+    trio.wait_said("dispatcher", "name=" + str(trio.captures / "2.pcap"), times=1)
+    trio.await_processed(2 if how in ("removed", "replaced") else 1)
+    streams = trio.streams()
+    assert places(2, 20) == [place for stream in streams[-1:] for place in places_in(stream)][-20:]
+    first = places_in(streams[0]) if len(streams) == 1 else []
+    assert [place for place in first if place[0] == 1] == places(1, len(first) - 20)[: len(first) - 20]
+
+
+def test_after_a_flushall_the_record_in_the_pipe_is_completed(rigs: Rigs) -> None:
+    """Redis knows nothing of the file any more; the analyzer sees whole records, then the next file."""
+    server, trio = rigs
+    server.client.flushall()
+    trio.start("dispatcher")
+    trio.queue(trio.captures / "2.pcap")
+    trio.brake.unlink()
+
+    trio.await_processed(1)
+    (stream,) = trio.streams()
+    seen = places_in(stream)
+    assert seen[-20:] == places(2, 20)
+    assert seen[:-20] == places(1, len(seen) - 20)
+    assert trio.said("dispatcher").count("stream_resumed") == 1
+
+
+def test_a_flushall_under_a_running_dispatcher_ends_with_the_file(short_path: Path) -> None:
+    """The file is fed to its end, nothing is invented in Redis; the next file follows in the stream."""
+    with trio_in(short_path) as (server, trio):
+        trio.brake.touch()
+        trio.queue(trio.capture("1.pcap", 1, PACKETS))
+        trio.start_all()
+        trio.await_copied(30_000)
+        server.client.flushall()
+        trio.brake.unlink()
+        trio.wait_said("dispatcher", "file_forgotten")
+        trio.queue(trio.capture("2.pcap", 2, 20))
+
+        trio.await_processed(1)
+        assert [places_in(stream) for stream in trio.streams()] == [places(1, PACKETS) + places(2, 20)]
+        assert trio.kill("dispatcher", signal.SIGTERM) == 0
