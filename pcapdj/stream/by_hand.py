@@ -86,6 +86,10 @@ class ByHandOutlet:
         """Return True: the pipe itself says whether its reader is gone."""
         return True
 
+    def has(self, stream: str) -> bool:  # noqa: ARG002 - whichever
+        """Return True: here, too, only the pipe can tell."""
+        return True
+
     def keeper(self, stream: str) -> Keeper:  # noqa: ARG002 - of no stream
         """Return a keeper that keeps nothing."""
         return _NoKeeper()

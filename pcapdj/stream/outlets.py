@@ -62,6 +62,9 @@ class Outlet(Protocol):
     def is_alive(self) -> bool:
         """Report whether the keeper of the stream is there."""
 
+    def has(self, stream: str) -> bool:
+        """Report whether the stream's analyzer is there."""
+
     def keeper(self, stream: str) -> Keeper:
         """Return who keeps the stream's sources."""
 
@@ -148,6 +151,19 @@ class LauncherOutlet:
     def is_alive(self) -> bool:
         """Report whether the launcher lives."""
         return self._launcher.is_alive()
+
+    def has(self, stream: str) -> bool:
+        """Report whether the launcher still has this stream.
+
+        Raises:
+            LauncherGone, Stopped: as `Launcher.get`.
+        """
+        opened = self._launcher.get()
+        if opened is None:
+            return False
+        for descriptor in (opened.write_end, *(entry.fd for entry in opened.entries)):
+            os.close(descriptor)
+        return opened.stream == stream
 
     def keeper(self, stream: str) -> Keeper:
         """Return the launcher's keeper of this stream."""

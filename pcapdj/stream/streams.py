@@ -19,6 +19,7 @@ from pcapdj.stream.pipe import Pipe
 
 HEADER_SETTLE_S: Final = 0.3  # Suricata 8.0.0 to 8.0.5 drop what libpcap had buffered before their setvbuf
 _CHECK_S: Final = 0.25  # a launcher that was told to stop must not wait for the end of a large file
+_ASK_S: Final = 1.0  # for so long nothing is taken from the pipe; then we ask whether its analyzer lives
 STOP_GRACE_S: Final = 0.5  # by hand a stop completes the record in the pipe, if the analyzer reads on
 
 events = EventLog("dispatcher")
@@ -64,6 +65,7 @@ class Streams:
         self._wakeups = wakeups
         self._attend = attend
         self._grace_until_s = 0.0
+        self._ask_at_s = 0.0
         self._next_check_s = 0.0
 
     def resume(self) -> None:
@@ -79,7 +81,7 @@ class Streams:
             return
         header, note = os.dup(left.header.fd), left.header.note
         sent_bytes = note.get("sent_bytes", os.fstat(header).st_size)
-        stream = self.open = Stream(left.id, self._pipe(left.write_end), header, note, sent_bytes)
+        stream = self.open = Stream(left.id, self._pipe(left.id, left.write_end), header, note, sent_bytes)
         last = left.last
         events.info("stream_resumed", stream=left.id, name=last.note["name"] if last else None)
         try:
@@ -126,7 +128,7 @@ class Streams:
         if self.open is None:
             stream_id, write_end = self.outlet.open()
             with memory_file(header) as fd:
-                self.open = Stream(stream_id, self._pipe(write_end), os.dup(fd), note)
+                self.open = Stream(stream_id, self._pipe(stream_id, write_end), os.dup(fd), note)
             self._send_header(self.open)
         return self.open
 
@@ -199,8 +201,22 @@ class Streams:
             self._attend()
             time.sleep(0.02)
 
-    def _pipe(self, write_end: int) -> Pipe:
-        return Pipe(write_end, self._wakeups, self._attend_unless_grace)
+    def _pipe(self, stream_id: str, write_end: int) -> Pipe:
+        def attend() -> None:
+            self._attend_unless_grace()
+            self._ask_if_stalled(stream_id, pipe)
+
+        pipe = Pipe(write_end, self._wakeups, attend)
+        return pipe
+
+    def _ask_if_stalled(self, stream_id: str, pipe: Pipe) -> None:
+        """Notice an analyzer's death where somebody else reads the pipe, too: no EPIPE comes then."""
+        now_s = time.monotonic()
+        if pipe.stalled_s() < _ASK_S or now_s < self._ask_at_s:
+            return
+        self._ask_at_s = now_s + _ASK_S
+        if not self.outlet.has(stream_id):
+            raise ReaderGone("The analyzer is gone, and somebody else holds the pipe open.")
 
     def _attend_unless_grace(self) -> None:
         now_s = time.monotonic()

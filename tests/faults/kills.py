@@ -1,5 +1,6 @@
 """The schedules: which process is killed when, and what is asked of the site afterwards."""
 
+import os
 import random
 import signal
 import time
@@ -89,15 +90,16 @@ class Schedule:
         self.round()
 
     def analyzers(self, kills: int, *, packets: int = 1500) -> None:
-        """Kill analyzers in the middle of a file; each second one while somebody else holds the pipe open."""
+        """Kill analyzers in the middle of a file; two of three while somebody else has the pipe open."""
         for number in range(kills):
             self._wait_for_flight(packets)
-            bystander = open(self.site.pipe, "wb", 0) if number % 2 else None  # noqa: SIM115, PTH123
+            mode = (None, os.O_WRONLY, os.O_RDONLY)[number % 3]
+            stranger = None if mode is None else os.open(self.site.pipe, mode | os.O_NONBLOCK)
             self.site.kill_analyzer()
             self.watch.died("analyzer")
             self.watch.until_moved()
-            if bystander:
-                bystander.close()
+            if stranger is not None:
+                os.close(stranger)
             self.round()  # a stream that ends well begins the back-off anew
 
     def finished_files(self, kills: int, *, packets: int = 900) -> None:
