@@ -152,7 +152,7 @@ class Feeding:
             ReaderGone, LauncherGone: the stream is lost; the file has to be fed again into the next.
             Stopped: a stop signal arrived.
         """
-        self.delivered = Delivered()
+        self.delivered, self.has_spoiled = Delivered(), False
         if capture.native is None:
             return
         wanted = self._format_for(capture.native)
