@@ -183,7 +183,8 @@ import os, sys, time
 pipe, logdir, cured = sys.argv[1:]
 with open(pipe, "rb", 0) as stream:
     if os.path.exists(cured):
-        open(os.path.join(logdir, "copy"), "wb").write(stream.read())
+        seen = stream.read()
+        open(os.path.join(logdir, "copy"), "wb").write(seen)
     stream.read(5000)
 while not os.path.exists(cured):
     time.sleep(0.01)
@@ -196,4 +197,4 @@ time.sleep(60)
 
     trio.await_processed(1)
     operate.finish(trio.store, "now")
-    wait_until(lambda: places(1, 100) in [places_in(each) for each in trio.streams()], "the copy")
+    wait_until(lambda: places(1, 100) in [places_in(each) for each in trio.streams() if each], "the copy")
