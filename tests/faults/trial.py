@@ -18,7 +18,7 @@ from faults.watch import Watch
 
 MEMORY_BYTES: Final = 64 << 20  # more than before; whatever the input (G7)
 _SENTINEL_EVERY: Final = 10
-_KEPT_BYTES: Final = 4096  # of a name that is longer than a path may be
+_LONGEST_BYTES: Final = 4096  # of a path; what is longer may be kept short
 _LINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) +\w+ \w+")
 
 
@@ -62,12 +62,14 @@ class Trial:
             path = folder / f"input-{number:05d}"
             each.make(path)
             names.append(os.fsencode(path) if each.name is None else each.name)
-            yield names[-1][:_KEPT_BYTES], each
+            yield names[-1], each
         self._site.queue(*names)
 
     def _judge(self, expected: dict[bytes, Hostile | Numbered]) -> None:
         keys = self._site.store.keys
-        journal = [fields for _, fields in self._site.store.redis.xrange(keys.journal) or ()]
+        journal = [
+            _with_whole_name(fields, expected) for _, fields in self._site.store.redis.xrange(keys.journal)
+        ]
         self._judge_verdicts(journal, expected)
         streams = streams_of(self._site)
         if len(streams) != 1:
@@ -99,6 +101,13 @@ class Trial:
             if line and (not line.isprintable() or not _LINE.match(line)):
                 self._figures.violated(f"the {role}'s log has a line that is none of its own: {line[:200]!r}")
                 return
+
+
+def _with_whole_name(fields: Any, expected: dict[bytes, Hostile | Numbered]) -> Any:
+    name = fields[b"name"]
+    if len(name) >= _LONGEST_BYTES:
+        name = next(whole for whole in expected if whole.startswith(name))
+    return {**fields, b"name": name}
 
 
 def _slice(fields: Any, expected: dict[bytes, Hostile | Numbered]) -> Slice | None:
