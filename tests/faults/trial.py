@@ -67,9 +67,8 @@ class Trial:
 
     def _judge(self, expected: dict[bytes, Hostile | Numbered]) -> None:
         keys = self._site.store.keys
-        journal = [
-            _with_whole_name(fields, expected) for _, fields in self._site.store.redis.xrange(keys.journal)
-        ]
+        entries = self._site.store.redis.xrange(keys.journal) or ()
+        journal = [_with_whole_name(fields, expected) for _, fields in entries]
         self._judge_verdicts(journal, expected)
         streams = streams_of(self._site)
         if len(streams) != 1:
