@@ -22,6 +22,9 @@ endif
 # A nearly full disk is no reason to hold a demonstration that writes 2 KiB.
 DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-free 0 --min-free-inodes 0
 
+# Only a run with all of the data is worth writing down.
+BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
+
 .PHONY: help demo install test lint types unit check faults soak seeded-bugs format requirements bench clean
 
 help:  ## show this list
@@ -66,6 +69,9 @@ seeded-bugs: $(VENV)/.dev  ## known bugs, one by one in a copy: the campaign has
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+bench: $(VENV)/.dev  ## measure against mergecap, dpkt and Suricata; QUICK=1 for a tenth of the data
+	$(BIN)/python -m bench $(BENCH_OPTIONS)
 
 requirements:  ## pin the newest versions, with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

@@ -1,0 +1,138 @@
+"""Prints what was measured, and puts it into docs/performance.md between the two marks."""
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from bench.service import Analysis, Service
+from bench.streaming import PEAK_LIMIT_BYTES, RIVALS, Measured, Peak, targets_of
+
+_BEGIN, _END = "<!-- measured by `make bench`: begin -->", "<!-- measured: end -->"
+_NAMES: Final = {
+    "mergecap": "mergecap -a",
+    "dpkt": "dpkt loop",
+    "cat": "cat",
+    "zstd": "zstd -dc into mergecap",
+}
+_GAP_LIMIT_MS, _IMPORT_LIMIT_S, _ANALYZER_LIMIT, _DISPATCHER_LIMIT = 5.0, 2.0, 1.02, 0.02
+
+
+def judged(value: float, limit: float, form: str = "{:.2f}") -> str:
+    """Return a number beside its limit, and whether it is kept."""
+    return f"{form.format(value)} of {form.format(limit)}" + ("" if value <= limit else " **missed**")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, readable as text too."""
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def streaming_table(results: Sequence[Measured]) -> str:
+    """Return the first table: medians in seconds, and ratios of medians beside what is wanted."""
+    head = ["work", "pcapdj cat", "min to max", "peak", *(f"{_NAMES[name]}" for name in RIVALS)]
+    return table(head, [_streaming_row(each) for each in results])
+
+
+def _streaming_row(each: Measured) -> list[str]:
+    shortest, longest = each.ours.spread
+    cells = [each.work.what, f"{each.ours.median_s:.2f} s", f"{shortest:.2f} to {longest:.2f}"]
+    cells.append(f"{each.ours.peak_bytes / 1e6:.0f} MB")
+    targets = targets_of(each.work)
+    for name in RIVALS:
+        if name not in each.others:
+            cells.append("")
+            continue
+        ratio, median = each.ratio(name), each.others[name].median_s
+        told = judged(ratio, targets[name]) if name in targets else f"{ratio:.2f}"
+        cells.append(f"{median:.2f} s: {told}")
+    return cells
+
+
+def peak_table(peaks: Sequence[Peak]) -> str:
+    """Return what was tried for its memory."""
+    rows = [
+        [
+            each.what,
+            f"{each.wall_s:.1f} s",
+            judged(each.bytes / 1e6, PEAK_LIMIT_BYTES / 1e6, "{:.0f}") + " MB",
+        ]
+        for each in peaks
+    ]
+    return table(["input", "time", "peak memory"], rows)
+
+
+def service_table(service: Service) -> str:
+    """Return the second table, as far as its programs are installed."""
+    rows = [*_analyzer_rows(service)] if service.alone else []
+    median = judged(statistics.median(service.gaps_ms), _GAP_LIMIT_MS, "{:.1f}")
+    told = f"{median} ms; 95 % within {_percentile(service.gaps_ms):.1f} ms"
+    rows.append(["drained pipe to the next file's first byte, median", told])
+    if service.import_s is not None:
+        rows.append(["import of 10,000 names", f"{judged(service.import_s, _IMPORT_LIMIT_S, '{:.1f}')} s"])
+    return table(["what", "measured"], rows)
+
+
+def _analyzer_rows(service: Service) -> Iterator[list[str]]:
+    yield ["Suricata from start to end, as one stream from `pcapdj run`", _spread(service.with_pcapdj)]
+    yield ["Suricata from start to end, `suricata -r DIRECTORY`", _spread(service.alone)]
+    yield ["ratio of the medians", judged(service.ratio, _ANALYZER_LIMIT)]
+    yield [
+        "CPU of the dispatcher while it feeds / CPU of Suricata",
+        judged(service.dispatcher_share, _DISPATCHER_LIMIT),
+    ]
+    for role in sorted(service.with_pcapdj[0].roles):
+        peak_bytes = max(run.roles[role].peak_bytes for run in service.with_pcapdj)
+        yield [f"peak memory of {role}", f"{peak_bytes / 1e6:.0f} MB"]
+
+
+def _spread(runs: Sequence[Analysis]) -> str:
+    walls = [run.wall_s for run in runs]
+    cpu_s = statistics.median(run.cpu_s for run in runs)
+    return f"{statistics.median(walls):.2f} s ({min(walls):.2f} to {max(walls):.2f}), {cpu_s:.2f} s of CPU"
+
+
+def _percentile(values: Sequence[float]) -> float:
+    return sorted(values)[int(len(values) * 0.95)]
+
+
+def conditions(megabytes: int, rounds: int) -> str:
+    """Return on what it was measured, without names of this machine."""
+    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if "model name" in line), "?")
+    memory_kb = int(next(line.split()[1] for line in _lines("/proc/meminfo")))
+    programs = [_first_line(argv) for argv in (["mergecap", "-v"], ["suricata", "-V"], ["cat", "--version"])]
+    return (
+        f"{time.strftime('%Y-%m-%d')}; {os.cpu_count()} x {cpu}, {memory_kb / 1e6:.0f} GB, "
+        f"{platform.system()} {platform.release().split('-')[0]}; Python {platform.python_version()}; "
+        f"dpkt {version('dpkt')}; {'; '.join(filter(None, programs))}. "
+        f"Captures of {megabytes} MB, {rounds} rounds, load average at the end {os.getloadavg()[1]:.1f}."
+    )
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def _first_line(argv: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except OSError:
+        return f"{argv[0]} is missing: its rows are left out"
+    return (done.stdout or done.stderr).strip().splitlines()[0].split("(Git")[0].strip()
+
+
+def put_into(page: Path, text: str) -> None:
+    """Replace what stands between the marks."""
+    whole = page.read_text(encoding="utf-8")
+    before, rest = whole.split(_BEGIN)
+    page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{rest.split(_END)[1]}", encoding="utf-8")

@@ -1,0 +1,230 @@
+"""The second table: `pcapdj run` with a real analyzer, and what the service costs around it."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bench.contest import environment
+
+HERE: Final = Path(__file__).parent.resolve()
+ROLES: Final = ("dispatcher", "controller", "consumer_launcher")
+# A nearly full disk is no reason to hold a benchmark.
+_ROOM: Final = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
+_LOOK_S: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One run of Suricata.
+
+    Args:
+        wall_s: from its start to its end.
+        cpu_s: user and system.
+        whole_s: the whole command that ran it.
+        roles: pcapdj's processes; empty without pcapdj.
+    """
+
+    wall_s: float
+    cpu_s: float
+    whole_s: float
+    roles: "Mapping[str, Role]"
+
+
+@dataclass(slots=True)
+class Role:
+    """One of pcapdj's processes.
+
+    Args:
+        started_cpu_s: CPU time when the analyzer was first seen: what its own start took.
+        cpu_s: CPU time when it was last seen.
+        peak_bytes: resident memory.
+    """
+
+    started_cpu_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+def suricata(source: str, logdir: str) -> list[str]:
+    """Return Suricata's command line, the same for pipe and folder."""
+    extract = [
+        "--include",
+        str(files("pcapdj.stream") / "suricata-extract.yaml"),
+        "--disable-detection",
+        "-k",
+        "none",
+    ]
+    return ["suricata", *extract, "-r", source, "-l", logdir]
+
+
+def timed(result: Path, command: Sequence[str]) -> list[str]:
+    """Return the command that runs another one and writes down what it took."""
+    return [sys.executable, str(HERE / "timed.py"), str(result), *command]
+
+
+def run(folder: Path, logdir: Path, command: Sequence[str]) -> list[str]:
+    """Return the command line of `pcapdj run` for an analyzer's."""
+    return [
+        sys.executable,
+        "-m",
+        "pcapdj",
+        "run",
+        str(folder),
+        "--logdir",
+        str(logdir),
+        *_ROOM,
+        "--",
+        *command,
+    ]
+
+
+def analyze(captures: Path, *, with_pcapdj: bool) -> Analysis:
+    """Run Suricata over a folder of captures, as one stream or by itself."""
+    with scratch() as folder:
+        result, logdir = folder / "took.json", folder / "log"
+        logdir.mkdir()
+        command = timed(result, suricata(str(captures), str(logdir)))
+        if with_pcapdj:
+            command = run(captures, logdir, timed(result, suricata("{pipe}", "{logdir}")))
+        whole_s, roles = watched(command)
+        took = json.loads(result.read_text(encoding="utf-8"))
+    return Analysis(took["wall_s"], took["cpu_s"], whole_s, roles)
+
+
+def watched(command: Sequence[str]) -> tuple[float, dict[str, Role]]:
+    """Run a command; return its seconds, and what the roles among its children took."""
+    started_s = time.monotonic()
+    roles: dict[str, Role] = {}
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None:
+            _look(process.pid, roles)
+            time.sleep(_LOOK_S)
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with {process.returncode}")
+    return time.monotonic() - started_s, roles
+
+
+def _look(pid: int, roles: dict[str, Role]) -> None:
+    """Note what the roles have taken so far; until the analyzer runs, as the cost of their start."""
+    try:
+        below = {" ".join(each.cmdline()): each for each in psutil.Process(pid).children(recursive=True)}
+        is_started = any(line.startswith("suricata ") for line in below)
+        for line, each in below.items():
+            role = next((role for role in ROLES if f"pcapdj.{role}" in line), None)
+            if role:
+                cpu = sum(each.cpu_times()[:2])
+                known = roles.setdefault(role, Role(cpu, cpu, 0))
+                known.cpu_s, known.peak_bytes = cpu, _peak_bytes(each.pid)
+                known.started_cpu_s = known.started_cpu_s if is_started else cpu
+    except (psutil.Error, OSError):  # it ended meanwhile
+        return
+
+
+def _peak_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+
+
+def gaps_ms(captures: Path) -> list[float]:
+    """Return how long the pipe stays empty between one small file and the next."""
+    file_bytes = (captures / "00000.pcap").stat().st_size - 24
+    with scratch() as folder:
+        result = folder / "gaps.json"
+        command = [sys.executable, str(HERE / "gap_reader.py"), "{pipe}", str(result), str(file_bytes)]
+        watched(run(captures, folder / "log", command))
+        found: list[float] = json.loads(result.read_text(encoding="utf-8"))
+    return found
+
+
+def import_s(captures: Path) -> float:
+    """Return how long `pcapdj import` takes for a folder of captures, into an empty Redis of its own."""
+    with scratch() as folder:
+        socket = folder / "redis.sock"
+        server = [shutil.which("redis-server") or "redis-server", "--port", "0", "--unixsocket", str(socket)]
+        with subprocess.Popen(
+            [*server, "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
+        ) as redis:
+            while not socket.exists() and redis.poll() is None:
+                time.sleep(_LOOK_S)
+            try:
+                command = [
+                    sys.executable,
+                    "-m",
+                    "pcapdj",
+                    "import",
+                    "--redis-url",
+                    f"unix://{socket}",
+                    str(captures),
+                ]
+                started_s = time.monotonic()
+                subprocess.run(command, check=True, env=environment(), capture_output=True)
+                return time.monotonic() - started_s
+            finally:
+                redis.terminate()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield a folder with a name short enough for sockets; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="pcapdj-bench-") as folder:
+        yield Path(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """All that was measured of the service; None where a program is missing.
+
+    Args:
+        with_pcapdj, alone: Suricata's runs.
+        gaps_ms: between files.
+        import_s: 10,000 names.
+    """
+
+    with_pcapdj: list[Analysis]
+    alone: list[Analysis]
+    gaps_ms: list[float]
+    import_s: float | None
+
+    @property
+    def ratio(self) -> float:
+        """Suricata's median time in the stream, divided by that without pcapdj."""
+        return _median(run.wall_s for run in self.with_pcapdj) / _median(run.wall_s for run in self.alone)
+
+    @property
+    def dispatcher_share(self) -> float:
+        """The dispatcher's CPU time since Suricata's start, divided by Suricata's."""
+        return _median(
+            (run.roles["dispatcher"].cpu_s - run.roles["dispatcher"].started_cpu_s) / run.cpu_s
+            for run in self.with_pcapdj
+        )
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def measure_service(folder: Path, rounds: int) -> Service:
+    """Measure it all; Suricata in turn with and without pcapdj."""
+    with_pcapdj, alone = [], []
+    if shutil.which("suricata"):
+        for number in range(rounds + 1):
+            pair = [analyze(folder / "rotated", with_pcapdj=each) for each in (True, False)]
+            if number:
+                with_pcapdj.append(pair[0])
+                alone.append(pair[1])
+    names_s = import_s(folder / "10000") if shutil.which("redis-server") else None
+    return Service(with_pcapdj, alone, gaps_ms(folder / "gaps"), names_s)

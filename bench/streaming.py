@@ -1,0 +1,102 @@
+"""The first table: `pcapdj cat` against the programs that one would use instead."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.contest import Argv, Series, compete, ours, run_once
+
+MERGECAP, DPKT, CAT, ZSTD = RIVALS = ("mergecap", "dpkt", "cat", "zstd")
+PEAK_LIMIT_BYTES: Final = 80_000_000
+_DPKT_TARGET: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One capture, and against whom at most which ratio of times is wanted."""
+
+    what: str
+    file: str
+    targets: dict[str, float]
+    options: tuple[str, ...] = ()
+
+
+WORKS: Final = (
+    Work("pcap, IMIX", "imix.pcap", {MERGECAP: 0.9}),
+    Work("pcap, 64-byte packets", "64.pcap", {MERGECAP: 0.9}),
+    Work("pcap, 1514-byte packets", "1514.pcap", {MERGECAP: 0.5, CAT: 0.6}),
+    Work("pcapng, IMIX", "imix.pcapng", {MERGECAP: 1.0}),
+    Work(
+        "nanosecond pcap to microseconds, IMIX",
+        "imix-nanosecond.pcap",
+        {MERGECAP: 1.0},
+        ("--precision", "us"),
+    ),
+    Work("byte-swapped pcap, IMIX", "imix-swapped.pcap", {MERGECAP: 1.0}),
+    Work("gzip, IMIX", "imix.pcap.gz", {MERGECAP: 0.7}),
+    Work("zstd, IMIX", "imix.pcap.zst", {}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one work took: our runs, and the others'."""
+
+    work: Work
+    ours: Series
+    others: dict[str, Series]
+
+    def ratio(self, other: str) -> float:
+        """Our median divided by the other's."""
+        return self.ours.median_s / self.others[other].median_s
+
+
+def rivals_of(work: Work, folder: Path) -> dict[str, Argv]:
+    """Return the other programs for this work, as far as they are installed and can do it."""
+    path = str(folder / work.file)
+    found: dict[str, Argv] = {DPKT: (sys.executable, "-m", "bench.dpkt_loop", path)}
+    if CAT in work.targets:
+        found[CAT] = (CAT, path)
+    if MERGECAP in work.targets and shutil.which(MERGECAP):
+        found[MERGECAP] = (MERGECAP, "-a", "-F", "pcap", "-w", "-", path)
+    if work.file.endswith(".zst") and shutil.which("zstd") and shutil.which(MERGECAP):
+        line = 'zstd -dc "$0" | mergecap -a -F pcap -w - -'
+        found[ZSTD] = ("sh", "-c", line, path)
+    return found
+
+
+def targets_of(work: Work) -> dict[str, float]:
+    """Return the highest ratio wanted against each other program."""
+    return {**work.targets, DPKT: _DPKT_TARGET}
+
+
+def measure_all(folder: Path, rounds: int) -> Iterator[Measured]:
+    """Run every work; yield each as it is done."""
+    for work in WORKS:
+        mine = ours(*work.options, str(folder / work.file))
+        series = compete({"pcapdj cat": mine, **rivals_of(work, folder)}, rounds)
+        yield Measured(work, series.pop("pcapdj cat"), series)
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """What could have taken much memory, and what it took."""
+
+    what: str
+    wall_s: float
+    bytes: int
+
+
+def peaks(folder: Path) -> Iterator[Peak]:
+    """Run what could take much memory."""
+    sparse = folder / "sparse.pcap"
+    gigabytes = sparse.stat().st_size / 1e9
+    for what, path in (
+        (f"a sparse capture of {gigabytes:.0f} GB", sparse),
+        ("20,000 captures of one packet", folder / "20000"),
+    ):
+        run = run_once(ours(str(path)))
+        yield Peak(what, run.wall_s, run.peak_bytes)
