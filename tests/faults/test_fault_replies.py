@@ -47,8 +47,7 @@ def taken(store: Store) -> Taken:
 
 def announced(store: Store) -> Taken:
     """Take and announce it."""
-    mine = taken(store)
-    Transfer(store, "d").announce(mine)
+    Transfer(store, "d").announce(mine := taken(store))
     return mine
 
 
@@ -61,8 +60,7 @@ def granted(store: Store) -> Taken:
 
 def authorized(store: Store) -> Taken:
     """Take, announce, grant and authorize it."""
-    mine = granted(store)
-    Transfer(store, "d").authorize(mine)
+    Transfer(store, "d").authorize(mine := granted(store))
     return mine
 
 
@@ -128,14 +126,13 @@ def dump(store: Store) -> Dump:
     return found
 
 
-def outcome(store: Store, script: Script) -> tuple[Dump, Dump]:
-    """Return the lane before and after one call that nothing disturbs."""
+def outcome(store: Store, script: Script) -> Dump:
+    """Return the lane after one call that nothing disturbs."""
     fill(store)
     mine = script.prepare(store)
-    before = dump(store)
     script.call(store, mine if isinstance(mine, Taken) else None)
     assert_nothing_else_moved(store)
-    return before, dump(store)
+    return dump(store)
 
 
 def assert_nothing_else_moved(store: Store) -> None:
@@ -185,7 +182,7 @@ def check(
 ) -> None:
     """Try each plan; the lane has to look as after one undisturbed call, or two."""
     script = SCRIPTS[name]
-    _, wanted = outcome(store, script)
+    wanted = outcome(store, script)
     for label, faults in plans.items():
         if cold:
             store.redis.script_flush()
