@@ -41,6 +41,7 @@ class Judgement:
     forgotten: int = 0
     packets: int = 0
     complete: list[int] = field(default_factory=list)  # files that are whole in the stream, in order
+    missing: list[bytes] = field(default_factory=list)  # names that are in no place
 
     def add(self, sentence: str) -> None:
         """Note one more thing that is wrong."""
@@ -161,6 +162,7 @@ def judge_names(books: Books, accepted: Sequence[bytes]) -> Judgement:
     wanted = Counter(accepted)
     for name, count in (wanted - places).items():
         found.forgotten += count
+        found.missing += [name] * count
         found.add(f"forgotten: {name!r}")
     for name, count in (places - wanted).items():
         found.doubled += count
