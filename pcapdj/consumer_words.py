@@ -26,9 +26,9 @@ class Words:
         """Answer what was asked, let go of a client that left, and only then look at the next one."""
         while (asked := self._server.request()) is not None:
             self._answer(*asked, life, now_s)
-        if self._server.client_pid is None:
+        is_new = self._server.accept()
+        if is_new or self._server.client_pid is None:
             self.open_waits = False
-        self._server.accept()
 
     def tell_opened(self, life: Life) -> None:
         """Answer the client that waits for a stream, if one does."""

@@ -94,14 +94,14 @@ def simple(data: bytes = b"packet", order: str = "<", length: int | None = None)
     return block(3, struct.pack(order + "I", len(data) if length is None else length) + data, order)
 
 
-def records_of(stream: bytes) -> list[Record]:
+def records_of(stream: bytes | bytearray | memoryview) -> list[Record]:
     """Take whole little-endian records apart; anything torn is an error of the test."""
     found, position = [], 0
     while position < len(stream):
         seconds, fraction, captured, length = struct.unpack_from("<IIII", stream, position)
         position += 16 + captured
         assert position <= len(stream), "torn record"
-        found.append(Record(seconds, fraction, stream[position - captured : position], length))
+        found.append(Record(seconds, fraction, bytes(stream[position - captured : position]), length))
     return found
 
 

