@@ -63,6 +63,8 @@ def judge_stream(stream: Stream, files: Mapping[int, Numbered]) -> Judgement:
             _judge_rest(stream, position, files, found)
             break
         position = after
+    again = Counter(found.complete) - Counter(set(found.complete))
+    found.doubled += sum(files[number].packets * count for number, count in again.items())
     if sorted(set(found.complete)) != found.complete:
         found.add(f"{stream.id}: files came out of order or twice: {_short(found.complete)}")
     return found

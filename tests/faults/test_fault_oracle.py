@@ -42,7 +42,7 @@ def test_a_killed_analyzers_stream_may_break_off_anywhere(end: int) -> None:
         (GOOD[1:], "torn"),
         (GOOD[: 24 + len(BODIES[1])] + b"\0" + GOOD[24 + len(BODIES[1]) :], "torn"),
         (STREAM_HEADER + STREAM_HEADER + BODIES[1], "torn"),
-        (STREAM_HEADER + BODIES[1] + BODIES[1], "order"),
+        (STREAM_HEADER + BODIES[1] + BODIES[1], "doubled"),
         (STREAM_HEADER + BODIES[2] + BODIES[1], "order"),
         (STREAM_HEADER + BODIES[1][:FIRST_BYTES] + BODIES[1], "doubled"),
         (STREAM_HEADER + BODIES[1] + BODIES[2][-LAST_BYTES:], "lost"),
