@@ -47,14 +47,19 @@ class Role:
     """One of pcapdj's processes.
 
     Args:
-        started_cpu_s: CPU time when the analyzer was first seen: what its own start took.
+        started_cpu_s: CPU time until the analyzer was first seen: what its own start took.
         cpu_s: CPU time when it was last seen.
         peak_bytes: resident memory.
     """
 
-    started_cpu_s: float
-    cpu_s: float
-    peak_bytes: int
+    started_cpu_s: float | None = None
+    cpu_s: float = 0
+    peak_bytes: int = 0
+
+    @property
+    def working_cpu_s(self) -> float:
+        """CPU time since then."""
+        return self.cpu_s - (self.started_cpu_s or 0)
 
 
 def suricata(source: str, logdir: str) -> list[str]:
@@ -122,14 +127,15 @@ def _look(pid: int, roles: dict[str, Role]) -> None:
     """Note what the roles have taken so far; until the analyzer runs, as the cost of their start."""
     try:
         below = {" ".join(each.cmdline()): each for each in psutil.Process(pid).children(recursive=True)}
-        is_started = any(line.startswith("suricata ") for line in below)
+        is_started = any(str(HERE) in line for line in below)  # the analyzer is run by a script of ours
         for line, each in below.items():
             role = next((role for role in ROLES if f"pcapdj.{role}" in line), None)
             if role:
                 cpu = sum(each.cpu_times()[:2])
-                known = roles.setdefault(role, Role(cpu, cpu, 0))
+                known = roles.setdefault(role, Role())
                 known.cpu_s, known.peak_bytes = cpu, _peak_bytes(each.pid)
-                known.started_cpu_s = known.started_cpu_s if is_started else cpu
+                if is_started and known.started_cpu_s is None:
+                    known.started_cpu_s = cpu
     except (psutil.Error, OSError):  # it ended meanwhile
         return
 
@@ -207,10 +213,7 @@ class Service:
     @property
     def dispatcher_share(self) -> float:
         """The dispatcher's CPU time since Suricata's start, divided by Suricata's."""
-        return _median(
-            (run.roles["dispatcher"].cpu_s - run.roles["dispatcher"].started_cpu_s) / run.cpu_s
-            for run in self.with_pcapdj
-        )
+        return _median(run.roles["dispatcher"].working_cpu_s / run.cpu_s for run in self.with_pcapdj)
 
 
 def _median(values: Iterable[float]) -> float:
