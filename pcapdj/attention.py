@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from pcapdj.console.statistics import Statistics
@@ -104,6 +104,7 @@ class Attention:
 
 
 def _print(lines: str) -> None:
-    """Write in a thread of its own: stdout may be a full pipe that nobody reads."""
-    sys.stdout.write(lines)
-    sys.stdout.flush()
+    """Write in a thread of its own: stdout may be a full pipe that nobody reads, or closed."""
+    with suppress(OSError, ValueError):
+        sys.stdout.write(lines)
+        sys.stdout.flush()

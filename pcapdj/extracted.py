@@ -59,7 +59,8 @@ def _stored(line: str) -> ExtractedObject | None:
         if not file["stored"]:
             return None
         host = event.get("http", {}).get("hostname", "")
-        whole = file["state"] == "CLOSED" and not file.get("gaps")
+        is_cut = "flow timeout" in event.get("pkt_src", "")  # Suricata calls a cut tail CLOSED all the same
+        whole = file["state"] == "CLOSED" and not file.get("gaps") and not is_cut
         return ExtractedObject(f"{host}{file['filename']}", int(file["size"]), str(file["sha256"]), whole)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

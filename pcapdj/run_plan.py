@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.capture.listing import CaptureFile, Listing
+from pcapdj.capture.order import natural_key
 from pcapdj.run_record import FedFile, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import to_text
@@ -85,6 +86,12 @@ def new_logdir(listing: Listing) -> Path:
             f"There are {_NAMES_TRIED} runs of {stem!r} here.", hint="Choose one with --logdir."
         )
     return free
+
+
+def is_out_of_order(listing: Listing) -> bool:
+    """Report whether files would be fed in another order than their natural one, as from a shell's `*`."""
+    names = [each.name for each in listing.files]
+    return names != sorted(names, key=natural_key)
 
 
 def refused_files(listing: Listing) -> list[FedFile]:

@@ -31,6 +31,8 @@ def requeue(
         raise ConfigError("Name files, or a stream with --stream; one of the two.")
     store = open_store(redis_url, redis_password_file, lane, patient=False)
     wanted = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
+    if not wanted:
+        raise PcapdjError(f"No processed file was fed last into stream {quoted(stream)}.")
     missing = [name for name in wanted if not _requeue(store, name)]
     typer.echo(f"{len(wanted) - len(missing)} of {len(wanted)} queued again.")
     if missing:

@@ -23,12 +23,12 @@ from pcapdj.disk import options
 from pcapdj.disk.limits import parse_limits
 from pcapdj.extracted import read_expected
 from pcapdj.one_shot import Session
-from pcapdj.run_plan import Plan, chosen_analyzer, is_done, new_logdir, refused_files
+from pcapdj.run_plan import Plan, chosen_analyzer, is_done, is_out_of_order, new_logdir, refused_files
 from pcapdj.run_record import RECORD, FedFile, RunRecord
 from pcapdj.run_report import exit_code_of, summary_of, write_end
 from pcapdj.running import GaveUp, Progress, Running
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import ExitCode, Stopped, Unavailable
+from pcapdj.runtime.errors import ConfigError, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable, quoted
 from pcapdj.runtime.signals import Signals, handled
@@ -109,6 +109,8 @@ def run(  # noqa: PLR0913 - an option each
     parse_limits(limits, force=force)
     options.watches_of(watch, (), force=force)
     analyzer = chosen_analyzer(context.obj, preset)
+    if resume and not (logdir and (logdir / RECORD).exists()):
+        raise ConfigError(f"There is no {RECORD} of an earlier run.", hint="Name its folder with --logdir.")
     record = RunRecord((logdir or new_logdir(listing)).absolute(), resume=resume)
     settings = {f"PCAPDJ_{name.upper().replace('-', '_')}": text for name, text in limits.items()}
     settings |= {"PCAPDJ_WATCH": "\n".join(watch), "PCAPDJ_FORCE": "1" if force else ""}
@@ -120,6 +122,8 @@ def run(  # noqa: PLR0913 - an option each
     files_in_all = "1 file" if len(wanted) == 1 else f"{len(wanted):,} files"
     _say(f"{files_in_all} into {analyzer.shown}; output in {quoted(str(record.logdir))}.")
     _say_refused(refused_files(listing))
+    if is_out_of_order(listing):
+        _say("They are fed in the order given, not their natural one; a folder is fed in natural order.")
     progress, gave_up = carry_out(plan)
     raise typer.Exit(conclude(plan, progress, gave_up, expected, time.monotonic() - started_s))
 

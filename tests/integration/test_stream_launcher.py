@@ -411,7 +411,9 @@ def test_too_many_descriptors_are_not_kept(rig: Rig, signals: Signals) -> None:
     launcher = connected(rig, signals)
     assert launcher.get() is None
 
-    assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) == before
+    wait_until(
+        lambda: len(list(Path(f"/proc/{process.pid}/fd").iterdir())) == before, "the descriptors to be let go"
+    )
 
 
 def test_a_descriptor_that_is_no_file_is_refused(rig: Rig, signals: Signals) -> None:
