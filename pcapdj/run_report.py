@@ -61,7 +61,8 @@ def exit_code_of(summary: Summary, progress: Progress, gave_up: GaveUp | None) -
 
 def write_end(plan: Plan, progress: Progress, code: ExitCode) -> None:
     """Complete pcapdj.json."""
-    folders = [str(path.relative_to(plan.record.logdir)) for path in _folders(plan, progress)]
+    logdir = plan.record.logdir
+    folders = [str(path.relative_to(logdir)) for path in stream_folders(logdir, progress.streams)]
     plan.record.write(
         {
             "complete": code is ExitCode.OK,
@@ -70,7 +71,3 @@ def write_end(plan: Plan, progress: Progress, code: ExitCode) -> None:
             "folders": folders,
         }
     )
-
-
-def _folders(plan: Plan, progress: Progress) -> list[Path]:
-    return stream_folders(plan.record.logdir, progress.streams)
