@@ -14,6 +14,7 @@ import struct
 import termios
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from pcapdj.runtime import fault
@@ -23,6 +24,7 @@ from pcapdj.runtime.signals import HasFileno
 WANTED_PIPE_BYTES: Final = 1 << 20  # the most an unprivileged process may ask for (pipe(7)); default 64 KiB
 _DRAIN_POLL_S: Final = (0.0005, 0.01)  # a drained pipe makes no event: look often at first, then less
 _ANSWER_LIMIT_S: Final = 0.25  # suspension is seen within this, even if the analyzer reads nothing
+_LONGEST_PAUSE_MS: Final = 16
 
 
 class SourceEnded(Exception):
@@ -42,14 +44,16 @@ class Pipe:
     def __init__(self, fd: int, wakeups: Sequence[HasFileno], attend: Callable[[], None]) -> None:
         self.fd: Final = fd
         self._attend = attend
-        self._poller = select.poll()
+        self._poller, self._pauser = select.poll(), select.poll()
         self._poller.register(fd, select.POLLOUT)
         for wakeup in wakeups:
             self._poller.register(wakeup, select.POLLIN)
+            self._pauser.register(wakeup, select.POLLIN)
         self.moved_bytes = 0
         self._taken_at_s = time.monotonic()  # when the analyzer took something, as far as it shows here
         self._is_waiting = False
-        _widen(fd)
+        self._size_bytes = _widened(fd)
+        self._pause_ms = 0
 
     def splice(self, source: int, length: int) -> None:
         """Move exactly `length` bytes from the source's position into the pipe.
@@ -109,8 +113,7 @@ class Pipe:
                 moved = os.splice(source, self.fd, left, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
             except BlockingIOError:
                 self._is_waiting = True
-                self._poller.poll(_ANSWER_LIMIT_S * 1000)
-                self._attend_aside()
+                self._wait_for_room()
                 continue
             except BrokenPipeError as exc:
                 raise ReaderGone("The analyzer closed the pipe.") from exc
@@ -122,6 +125,18 @@ class Pipe:
             self.moved_bytes += moved
             self._taken_at_s, self._is_waiting = time.monotonic(), False
             return moved
+
+    def _wait_for_room(self) -> None:
+        """Wait until the analyzer takes something, and then for as long as it needs for about half of the pipe.
+
+        To fill each page as it gets free costs more than all the rest: each time the analyzer wakes us.
+        """
+        self._poller.poll(_ANSWER_LIMIT_S * 1000)
+        self._attend_aside()
+        if self._pause_ms:
+            self._pauser.poll(self._pause_ms)
+            self._attend_aside()
+        self._pause_ms = next_pause_ms(self._pause_ms, self.unread_bytes(), self._size_bytes)
 
     def _took_bytes(self, unread: int, last: int) -> int:
         """Take note of what a look at the pipe shows; return what is unread, for the next look."""
@@ -142,9 +157,18 @@ def unread_bytes(fd: int) -> int:
     return int(struct.unpack("i", answer)[0])
 
 
-def _widen(fd: int) -> None:
+def next_pause_ms(pause_ms: int, unread_bytes: int, size_bytes: int) -> int:
+    """Return how long to let room gather in a full pipe, given what the last pause left unread in it.
+
+    From 0 (none) to 16 ms; a quarter to three quarters of the pipe unread: as long as before.
+    """
+    if unread_bytes * 4 > size_bytes * 3:
+        return min(pause_ms * 2 or 1, _LONGEST_PAUSE_MS)
+    return pause_ms // 2 if unread_bytes * 4 < size_bytes else pause_ms
+
+
+def _widened(fd: int) -> int:
     """Ask for a larger pipe: fewer waits. The system's limit or quota may refuse; the default works too."""
-    try:
+    with suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, WANTED_PIPE_BYTES)
-    except OSError:
-        return
+    return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
