@@ -22,7 +22,8 @@ from pcapdj.runtime.errors import ReaderGone
 from pcapdj.runtime.signals import HasFileno
 
 WANTED_PIPE_BYTES: Final = 1 << 20  # the most an unprivileged process may ask for (pipe(7)); default 64 KiB
-_DRAIN_POLL_S: Final = (0.0005, 0.01)  # a drained pipe makes no event: look often at first, then less
+_SOONEST_LOOK_S: Final = 0.0005  # a drained pipe makes no event: look when half of the time it takes is over
+_LATEST_LOOK_S: Final = 0.01
 _ANSWER_LIMIT_S: Final = 0.25  # suspension is seen within this, even if the analyzer reads nothing
 _LONGEST_PAUSE_MS: Final = 16
 
@@ -78,15 +79,14 @@ class Pipe:
             ReaderGone: it died before that.
             Stopped: raised by `attend`.
         """
-        pause_s, longest_s = _DRAIN_POLL_S
-        last = self.moved_bytes
+        look_s, last = _SOONEST_LOOK_S, self.moved_bytes
         while unread := self.unread_bytes():
             self._attend_aside()
+            look_s = next_look_s(look_s, last - unread, unread)
             last = self._took_bytes(unread, last)
             if self.is_broken():
                 raise ReaderGone(f"The analyzer left {self.unread_bytes()} bytes unread.")
-            time.sleep(pause_s)
-            pause_s = min(longest_s, pause_s * 1.5)
+            time.sleep(look_s)
         self._is_waiting = False
 
     def stalled_s(self) -> float:
@@ -127,7 +127,7 @@ class Pipe:
             return moved
 
     def _wait_for_room(self) -> None:
-        """Wait until the analyzer takes something, and then for as long as it needs for about half of the pipe.
+        """Wait until the analyzer takes something, and then while it reads about half of the pipe.
 
         To fill each page as it gets free costs more than all the rest: each time the analyzer wakes us.
         """
@@ -165,6 +165,18 @@ def next_pause_ms(pause_ms: int, unread_bytes: int, size_bytes: int) -> int:
     if unread_bytes * 4 > size_bytes * 3:
         return min(pause_ms * 2 or 1, _LONGEST_PAUSE_MS)
     return pause_ms // 2 if unread_bytes * 4 < size_bytes else pause_ms
+
+
+def next_look_s(look_s: float, taken_bytes: int, unread_bytes: int) -> float:
+    """Return when to look again at a pipe that drains: half of the rest's time, 0.5 to 10 ms.
+
+    Args:
+        look_s: how long the last look waited.
+        taken_bytes: what the analyzer took meanwhile.
+        unread_bytes: what is left.
+    """
+    half_s = look_s * unread_bytes / (2 * taken_bytes) if taken_bytes > 0 else look_s * 1.5
+    return min(max(half_s, _SOONEST_LOOK_S), _LATEST_LOOK_S)
 
 
 def _widened(fd: int) -> int:
