@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from faults import real_suricata, report
+from faults import rarities, real_suricata, report
 from faults.figures import Figures
 from faults.hostile import bad_inputs
 from faults.kills import Schedule
@@ -97,6 +97,9 @@ PARTS: Final = {
     "launchers": Part(100, _schedule(Schedule.launchers)),
     "controllers": Part(100, _schedule(Schedule.controllers)),
     "everything": Part(50, _schedule(Schedule.everything)),
+    "launchers, named points": Part(100, _schedule(rarities.launchers)),
+    "importers": Part(40, _schedule(rarities.importers, COPY)),
+    "drained queues": Part(20, _schedule(rarities.drained)),
     "mutants": Part(3000, _inputs),
 }
 

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Final
 
 from faults.evidence import books_of, judgements_of, kept_of
@@ -18,7 +19,9 @@ from pcapdj.runtime.fault import CONTROLLER_POINTS, DISPATCHER_POINTS
 FORMS: Final = ("plain.pcap", "plain.pcap", "be.pcap", "plain.pcap", "ng.pcapng", "plain.pcap.gz")
 Judge = Callable[[Site], Sequence[Judgement]]
 _IN_FILE: Final = ("splice.within", "splice.between")
+_BETWEEN: Final = tuple(point for point in DISPATCHER_POINTS if point not in (*_IN_FILE, "done"))
 _BY_CLOCK: Final = 0.15  # of the kills come at any moment, the others at a named point
+_IN_FILE_SHARE: Final = 0.72  # of those at a named point
 _ROUND_FILES: Final = 40  # then what was streamed is judged and removed
 
 
@@ -38,6 +41,7 @@ class Schedule:
         self.figures = figures
         self.rng = random.Random(seed)  # noqa: S311 - a schedule that can be repeated
         self.watch = Watch(site, figures)
+        self._between = cycle(_BETWEEN)
 
     def dispatchers(
         self, kills: int, *, packets: int = 6000, deepest: int = 6, real_share: float = 0.0
@@ -52,7 +56,7 @@ class Schedule:
         """
         done = 0
         while done < kills:
-            self._keep_queue_filled(packets)
+            self.keep_queue_filled(packets)
             is_real = self.rng.random() < real_share
             by_clock = is_real or self.rng.random() < _BY_CLOCK
             fault = "" if by_clock else self._fault(deepest)
@@ -60,9 +64,7 @@ class Schedule:
             if by_clock:
                 self._let_run_for_a_while()
                 child.kill()
-            elif self._dies(child):
-                self.figures.counts[f"at {fault.partition(':')[0]}"] += 1
-            else:
+            elif not self.dies_at(fault, child):
                 child.kill()
             if child.wait(0) != -9:
                 self.figures.violated(f"a dispatcher ended by itself: {child.wait(0)}")
@@ -86,7 +88,7 @@ class Schedule:
             self.site.start("consumer_launcher")
             dispatcher.signal(signal.SIGCONT)
             self.watch.until_moved()
-            self._round_if_due()
+            self.round_if_due()
         self.round()
 
     def analyzers(self, kills: int, *, packets: int = 1500) -> None:
@@ -106,7 +108,7 @@ class Schedule:
         """Kill the analyzer as soon as Redis says that a file is processed: it has to have read all of it."""
         for _ in range(kills):
             before = self.site.done_count()
-            self._keep_queue_filled(packets)
+            self.keep_queue_filled(packets)
             self.watch.until(lambda before=before: self.site.done_count() > before)  # type: ignore[misc]
             self.site.kill_analyzer()
             self.watch.died("analyzer")
@@ -116,27 +118,27 @@ class Schedule:
     def controllers(self, kills: int, *, packets: int = 100) -> None:
         """Kill controllers around a grant, by a named point or by the clock."""
         for number in range(kills):
-            self._keep_queue_filled(packets)
+            self.keep_queue_filled(packets)
             child = self.site.roles["controller"]
             if number % 3:
                 child.kill()
-                fault = f"{self.rng.choice(CONTROLLER_POINTS)}:{self.rng.randint(1, 3)}:kill"
+                fault = f"{CONTROLLER_POINTS[number % 2]}:{self.rng.randint(1, 3)}:kill"
                 child = self.site.start("controller", fault=fault)
-                self._dies(child)
+                self.dies_at(fault, child)
             else:
                 time.sleep(self.rng.random() / 50)
             child.kill()
             self.watch.died("controller")
             self.site.start("controller")
-            self._keep_queue_filled(packets)
+            self.keep_queue_filled(packets)
             self.watch.until_moved()
-            self._round_if_due()
+            self.round_if_due()
         self.round()
 
     def redises(self, kills: int, *, packets: int = 1500) -> None:
         """Kill Redis at any moment, and start it again at once or a while later."""
         for _ in range(kills):
-            self._keep_queue_filled(packets)
+            self.keep_queue_filled(packets)
             time.sleep(self.rng.random() / 20)
             self.site.kill_redis()
             time.sleep(self.rng.choice([0, 0, 0, 0.2]))
@@ -144,7 +146,7 @@ class Schedule:
             self.watch.died("redis")
             self.watch.until_moved()
             self._check_names()
-            self._round_if_due()
+            self.round_if_due()
         self.round()
 
     def everything(self, kills: int, *, packets: int = 1500) -> None:
@@ -161,7 +163,7 @@ class Schedule:
                 self.site.start_redis() if role == "redis" else self.site.start(role)
             self.watch.died("everything")
             self.watch.until_moved()
-            self._round_if_due()
+            self.round_if_due()
         self.round()
 
     def round(self) -> None:
@@ -174,7 +176,8 @@ class Schedule:
         self.figures.violations += [f"failed: {name!r}" for name in failed]
         self.site.clear()
 
-    def _round_if_due(self) -> None:
+    def round_if_due(self) -> None:
+        """Do what `round` does if enough was fed for it."""
         if len(self.site.accepted) >= _ROUND_FILES:
             self.round()
 
@@ -184,34 +187,37 @@ class Schedule:
         self.round()
         child.kill()
 
-    def _keep_queue_filled(self, packets: int) -> None:
+    def keep_queue_filled(self, packets: int) -> None:
+        """Queue three files if fewer are left."""
         if len(self.site.accepted) - self.site.done_count() < 3:
             self.site.add_files(3, packets, forms=FORMS)
 
     def _wait_for_flight(self, packets: int) -> None:
         """Wait until a file is being fed, and then a random moment."""
-        self._keep_queue_filled(packets)
+        self.keep_queue_filled(packets)
         self.watch.until(lambda: any(position > 0 for position, _ in kept_of(self.site).values()))
         time.sleep(self.rng.random() / 20)
 
     def _fault(self, deepest: int) -> str:
-        point = self.rng.choice([*_IN_FILE * 15, *DISPATCHER_POINTS[:-1]])
-        nth = self.rng.randint(1, deepest) if point in _IN_FILE else 1
-        return f"{point}:{nth}:kill"
+        if self.rng.random() < _IN_FILE_SHARE:
+            return f"{self.rng.choice(_IN_FILE)}:{self.rng.randint(1, deepest)}:kill"
+        return f"{next(self._between)}:1:kill"
 
     def _let_run_for_a_while(self) -> None:
         self.watch.until_moved()
         time.sleep(self.rng.random() / 50)
 
-    def _dies(self, child: Child) -> bool:
-        """Wait until the fault has come; False if there was no occasion for it."""
+    def dies_at(self, fault: str, child: Child) -> bool:
+        """Wait until the fault has come, and count it; False if there was no occasion for it."""
 
         def is_over() -> bool:
             self.watch.look()
-            self._keep_queue_filled(500)
+            self.keep_queue_filled(500)
             return not child.is_alive
 
-        return wait_for(is_over, HANG_S)
+        has_died = wait_for(is_over, HANG_S)
+        self.figures.counts[f"at {fault.partition(':')[0]}"] += has_died
+        return has_died
 
     def _check_names(self) -> None:
         """Ask Redis where all names are; one that is lost is counted once, and not waited for."""

@@ -15,7 +15,7 @@ from faults.figures import Figures, percentile
 Markers = tuple[str, str]
 CAMPAIGN: Final = ("<!-- last campaign: written by make faults -->", "<!-- end of the last campaign -->")
 SEEDED: Final = ("<!-- known bugs: written by make seeded-bugs -->", "<!-- end of the known bugs -->")
-_KINDS: Final = ("dispatcher", "redis", "launcher", "analyzer", "controller", "everything")
+_KINDS: Final = ("dispatcher", "redis", "launcher", "analyzer", "controller", "importer", "everything")
 _NAMES: Final = {"redis": "Redis", "everything": "everything at once"}
 _PROGRAMS: Final = {
     "redis-server": r"v=(\S+)",
