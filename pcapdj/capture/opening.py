@@ -12,7 +12,7 @@ from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regul
 from pcapdj.capture.formats import IDENTIFY_BYTES, Format, Kind, identify
 from pcapdj.capture.pcap import parse_file_header
 from pcapdj.capture.reading import Capture, Piece, Reading
-from pcapdj.capture.sources import FileSource, Source, UnpackedSource, read_at
+from pcapdj.capture.sources import FileSource, Source, read_at
 from pcapdj.runtime.errors import CaptureError
 
 __all__ = [
@@ -115,6 +115,8 @@ def _identified(fd: int, size_bytes: int) -> tuple[str, Reading]:
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
         return found.name, _reading(found, FileSource(fd, size_bytes), first, on_disk=True)
+    from pcapdj.capture.unpacked import UnpackedSource
+
     source = UnpackedSource(fd, found.name)
     try:
         return _unpacked(found, source)
