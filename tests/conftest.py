@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
@@ -40,6 +41,19 @@ def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 20
         time.sleep(0.01)
 
 
+def redis_command(socket: Path, *options: str) -> list[str]:
+    """Return the command line of a private redis-server that keeps nothing, unless the options say more."""
+    fixed = ["--port", "0", "--unixsocket", str(socket), "--dir", str(socket.parent), "--save", ""]
+    return [str(find_server()), *fixed, *options]
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    """Return this process's signals, as a role has them."""
+    with handled() as signals:
+        yield signals
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """Return a private folder whose path leaves room for a unix socket's 107 bytes."""
@@ -52,18 +66,7 @@ def redis_socket() -> Iterator[Path]:
     """Run a private redis-server on a unix socket for the session; each test uses a lane of its own."""
     with tempfile.TemporaryDirectory(prefix="pcapdj-redis-") as folder:
         socket = Path(folder) / "redis.sock"
-        command = [
-            str(find_server()),
-            "--port",
-            "0",
-            "--unixsocket",
-            str(socket),
-            "--save",
-            "",
-            "--dir",
-            folder,
-        ]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        with subprocess.Popen(redis_command(socket), stdout=subprocess.DEVNULL) as server:
             try:
                 wait_until(lambda: _answers(socket), "redis-server to answer")
                 yield socket

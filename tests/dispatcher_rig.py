@@ -13,11 +13,10 @@ from typing import Any, cast
 
 import pytest
 from capture_files import Record, classic, record
-from conftest import wait_until
+from conftest import redis_command, wait_until
 
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.store.client import Store
-from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
 
 REPOSITORY = Path(__file__).parent.parent
@@ -138,9 +137,8 @@ def dispatchers_in(folder: Path, store: Store) -> Iterator[Dispatchers]:
 def private_redis(folder: Path, *options: str, lane: str = "") -> Iterator[Store]:
     """Run a Redis of the test's own on a socket in the folder; return its store."""
     socket = folder / "own.sock"
-    command = [str(find_server()), "--port", "0", "--unixsocket", str(socket), "--save", "", *options]
     store = Store(f"unix://{socket}", Keys(lane))
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=folder) as server:
+    with subprocess.Popen(redis_command(socket, *options), stdout=subprocess.DEVNULL) as server:
         try:
             wait_until(lambda: answers(store), "the private Redis to answer")
             yield store

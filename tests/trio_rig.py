@@ -12,11 +12,10 @@ from typing import Any, Final
 
 import redis
 from capture_files import Record, classic, records_of
-from conftest import wait_until
+from conftest import redis_command, wait_until
 
 from pcapdj.store.board import Board, read_board
 from pcapdj.store.client import Store
-from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
 
 ROOT: Final = Path(__file__).parent.parent
@@ -59,9 +58,7 @@ class PrivateRedis:
 
     def start(self, *options: str, wait: bool = True) -> None:
         """Start it and wait until it answers; it may be started again."""
-        fixed = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder)]
-        kept = ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
-        command = [str(find_server()), *fixed, *kept, *options]
+        command = redis_command(self.socket, "--appendonly", "yes", "--appendfsync", "always", *options)
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         if wait:
             wait_until(self.answers, "redis-server to answer")

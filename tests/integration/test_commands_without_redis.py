@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import redis_command, wait_until
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import CONF
@@ -42,21 +42,9 @@ def environment() -> dict[str, str]:
 def locked_redis(short_path: Path) -> Iterator[Path]:
     """Run a redis-server that asks for a password; return its socket."""
     socket = short_path / "locked.sock"
-    command = [
-        *(
-            str(find_server()),
-            "--port",
-            "0",
-            "--unixsocket",
-            str(socket),
-            "--save",
-            "",
-            "--dir",
-            str(short_path),
-        ),
-        *("--requirepass", SECRET),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen(
+        redis_command(socket, "--requirepass", SECRET), stdout=subprocess.DEVNULL
+    ) as server:
         wait_until(socket.exists, "the server's socket")
         try:
             yield socket

@@ -15,7 +15,7 @@ from conftest import wait_until
 from launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, stop
 
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.signals import Signals, handled
+from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
 TELL = """
@@ -38,13 +38,6 @@ def rig(short_path: Path) -> Iterator[Rig]:
     """Return a launcher's folder and processes."""
     with rig_in(short_path) as rig:
         yield rig
-
-
-@pytest.fixture
-def signals() -> Iterator[Signals]:
-    """Return this process's signals, as a dispatcher has them."""
-    with handled() as signals:
-        yield signals
 
 
 def consumer_of(store: Store) -> dict[str, str]:

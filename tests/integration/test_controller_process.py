@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import wait_until
+from conftest import redis_command, wait_until
 
 from pcapdj.store.client import Store
-from pcapdj.store.embedded import find_server
 
 COMMAND = [sys.executable, "-m", "pcapdj.controller", "--min-free-inodes", "0", "--resume-after", "0"]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -141,12 +140,10 @@ def test_it_stops_while_redis_hangs(start: Start, short_path: Path) -> None:
 
 def test_it_goes_on_when_redis_is_back(start: Start, short_path: Path) -> None:
     """It outlives the server, and grants on the new one."""
-    command = [str(find_server()), "--port", "0", "--unixsocket", str(short_path / "s")]
-    command += ["--dir", str(short_path), "--save", ""]
     process = start("--redis-url", f"unix://{short_path}/s")
     for name in ("/1", "/2"):
         stderr_until(process, "waiting_for_redis")
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        with subprocess.Popen(redis_command(short_path / "s"), stdout=subprocess.DEVNULL) as server:
             try:
                 wait_until(partial(pushed, short_path / "s", name), "redis to take a name")
                 assert f"name={name}" in stderr_until(process, "file_authorized")

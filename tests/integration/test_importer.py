@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 from capture_files import Record, classic
-from conftest import wait_until
+from conftest import redis_command, wait_until
 
 from pcapdj.capture.inbox import RESCAN_S, Inbox
 from pcapdj.capture.listing import Order
@@ -20,7 +20,6 @@ from pcapdj.capture.settling import SETTLED_S
 from pcapdj.importer import Importer
 from pcapdj.runtime import signals as process_signals
 from pcapdj.store.client import Store
-from pcapdj.store.embedded import find_server
 from pcapdj.store.intake import Intake
 
 CAPTURE = classic([Record()])
@@ -200,17 +199,6 @@ def test_the_watch_outlives_an_absent_redis_and_an_absent_inbox(short_path: Path
     socket = short_path / "r.sock"
     inbox = tmp_path / "in"
     line = [sys.executable, "-m", "pcapdj.importer", "--watch", "--redis-url", f"unix://{socket}", str(inbox)]
-    server = [
-        str(find_server()),
-        "--port",
-        "0",
-        "--unixsocket",
-        str(socket),
-        "--save",
-        "",
-        "--dir",
-        str(short_path),
-    ]
 
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         said = cast("Any", process.stderr)
@@ -219,7 +207,7 @@ def test_the_watch_outlives_an_absent_redis_and_an_absent_inbox(short_path: Path
         assert any("inbox_watched" in text for text in said)
         written(inbox, "x")
         assert any("waiting_for_redis" in text for text in said)
-        with subprocess.Popen(server, stdout=subprocess.DEVNULL) as redis_server:
+        with subprocess.Popen(redis_command(socket), stdout=subprocess.DEVNULL) as redis_server:
             assert any("files_queued" in text for text in said)
             process.send_signal(signal.SIGTERM)
             assert process.wait(20) == 0

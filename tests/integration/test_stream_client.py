@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, Stopped
-from pcapdj.runtime.signals import Signals, handled
+from pcapdj.runtime.signals import Signals
 from pcapdj.stream.launcher_client import Launcher
-
-
-@pytest.fixture
-def signals() -> Iterator[Signals]:
-    """Return this process's signals."""
-    with handled() as signals:
-        yield signals
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from conftest import wait_until
 from launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, splice_all, stop
 
 from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
-from pcapdj.runtime.signals import Signals, handled
+from pcapdj.runtime.signals import Signals
 from pcapdj.stream.launcher_client import Launcher, OpenStream
 
 READ_SOME_AND = "import os, sys, time, signal; f = os.open(sys.argv[1], os.O_RDONLY); os.read(f, 10); "
@@ -27,13 +27,6 @@ def rig(short_path: Path) -> Iterator[Rig]:
     """Return a launcher's folder and processes."""
     with rig_in(short_path) as rig:
         yield rig
-
-
-@pytest.fixture
-def signals() -> Iterator[Signals]:
-    """Return this process's signals, as a dispatcher has them."""
-    with handled() as signals:
-        yield signals
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from conftest import require_program, wait_until
 from launcher_rig import Rig, connected, feed, is_running, rig_in
 
-from pcapdj.runtime.signals import Signals, handled
+from pcapdj.runtime.signals import Signals
 from pcapdj.stream.launcher_client import OpenStream
 from pcapdj.summary.sample import write_sample
 
@@ -24,13 +24,6 @@ def rig(short_path: Path) -> Iterator[Rig]:
     """Return a launcher's folder and processes."""
     with rig_in(short_path) as rig:
         yield rig
-
-
-@pytest.fixture
-def signals() -> Iterator[Signals]:
-    """Return this process's signals, as a dispatcher has them."""
-    with handled() as signals:
-        yield signals
 
 
 @pytest.fixture
