@@ -203,14 +203,14 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 ) -> None:
     """Authorize files while the disks have room; suspend the feeding when they fill."""
     die_with_supervisord()
-    typed = {
-        "min-free": min_free,
-        "resume-free": resume_free,
-        "resume-after": resume_after,
-        "suspend-free": suspend_free,
-        "min-free-inodes": min_free_inodes,
-        "min-available-memory": min_available_memory,
-    }
+    typed = options.limit_texts(
+        min_free=min_free,
+        resume_free=resume_free,
+        resume_after=resume_after,
+        suspend_free=suspend_free,
+        min_free_inodes=min_free_inodes,
+        min_available_memory=min_available_memory,
+    )
     limits = LiveLimits(typed, force=force)
     defaults = (logdir, redis_data or _own_redis_data(redis_url))
     room = Room(options.watches_of(watch, defaults, force=force))

@@ -11,7 +11,7 @@ from pcapdj.commands.machine import analyzer_lines, pipe_line, socket_line, soft
 from pcapdj.console.screen import show
 from pcapdj.console.status_lines import Line, Tone
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
-from pcapdj.disk.options import watches_of
+from pcapdj.disk.options import variable_of, watches_of
 from pcapdj.disk.readings import Failure, Memory, Mount, mounts
 from pcapdj.disk.room import Room
 from pcapdj.runtime.amounts import human_size
@@ -115,7 +115,7 @@ def disk_lines() -> Iterator[Line]:
     try:
         force = bool(os.environ.get("PCAPDJ_FORCE"))
         watches = watches_of(lines_of("PCAPDJ_WATCH")(), _default_watches(), force=force)
-        typed = {name: os.environ.get(_variable(name), "") for name in DEFAULTS}
+        typed = {name: os.environ.get(variable_of(name), "") for name in DEFAULTS}
         limits = parse_limits(typed, force=force)
     except ConfigError as exc:
         yield Line("Disk", str(exc), Tone.BAD)
@@ -165,10 +165,6 @@ def _memory_lines(memory: Memory, limits: Limits) -> Iterator[Line]:
 
 def _bytes(size_bytes: int) -> str:
     return f"{human_size(size_bytes)} ({size_bytes:,} bytes)"
-
-
-def _variable(name: str) -> str:
-    return f"PCAPDJ_{name.upper().replace('-', '_')}"
 
 
 def _marked(line: Line) -> Line:

@@ -98,21 +98,21 @@ def run(  # noqa: PLR0913 - an option each
     with looking.progress() as tracked:
         names = [os.fsencode(path) for path in files]
         listing = capture_files(names, recursive=recursive, tracked=tracked)
-    limits = {
-        "min-free": min_free,
-        "resume-free": resume_free,
-        "resume-after": resume_after,
-        "suspend-free": suspend_free,
-        "min-free-inodes": min_free_inodes,
-        "min-available-memory": min_available_memory,
-    }
+    limits = options.limit_texts(
+        min_free=min_free,
+        resume_free=resume_free,
+        resume_after=resume_after,
+        suspend_free=suspend_free,
+        min_free_inodes=min_free_inodes,
+        min_available_memory=min_available_memory,
+    )
     parse_limits(limits, force=force)
     options.watches_of(watch, (), force=force)
     analyzer = chosen_analyzer(context.obj, preset)
     if resume and not (logdir and (logdir / RECORD).exists()):
         raise ConfigError(f"There is no {RECORD} of an earlier run.", hint="Name its folder with --logdir.")
     record = RunRecord((logdir or new_logdir(listing)).absolute(), resume=resume)
-    settings = {f"PCAPDJ_{name.upper().replace('-', '_')}": text for name, text in limits.items()}
+    settings = {options.variable_of(name): text for name, text in limits.items()}
     settings |= {"PCAPDJ_WATCH": "\n".join(watch), "PCAPDJ_FORCE": "1" if force else ""}
     settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir)}
     record.add(refused_files(listing))

@@ -97,6 +97,31 @@ Force = Annotated[
 ]
 
 
+def limit_texts(  # noqa: PLR0913 - an option each
+    *,
+    min_free: str,
+    resume_free: str,
+    resume_after: str,
+    suspend_free: str,
+    min_free_inodes: str,
+    min_available_memory: str,
+) -> dict[str, str]:
+    """Return the limits as typed, by the names of `limits.DEFAULTS`."""
+    return {
+        "min-free": min_free,
+        "resume-free": resume_free,
+        "resume-after": resume_after,
+        "suspend-free": suspend_free,
+        "min-free-inodes": min_free_inodes,
+        "min-available-memory": min_available_memory,
+    }
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a limit."""
+    return f"PCAPDJ_{name.upper().replace('-', '_')}"
+
+
 def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = False) -> list[Watch]:
     """Return what to watch: the paths named, else the defaults that are set.
 
