@@ -62,6 +62,7 @@ class Reading:
         path: the watched path; empty for memory.
         failure: why it could not be measured: `is not there`.
         unit: `bytes` or `inodes`.
+        total: all there is of it, in its unit; 0 if that is not known.
     """
 
     label: str
@@ -71,6 +72,12 @@ class Reading:
     path: str = ""
     failure: str = ""
     unit: str = "bytes"
+    total: int = 0
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Report whether its limits ask for more than there is: once closed it never opens by itself."""
+        return 0 < self.total <= self.band.resume
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +159,12 @@ class Gate:
     Args:
         marks: of the readings so far; after a restart those that were published.
         unnamed: the mark of things without one at the first reading, where nothing better is known.
+        resume_after_s: of the last round, for the reason.
     """
 
     marks: Mapping[str, Mark] = field(default_factory=dict)
     unnamed: Mark | None = None
+    resume_after_s: float = 0.0
 
     def after(
         self,
@@ -173,7 +182,7 @@ class Gate:
         }
         if override is Override.OPEN:
             marks |= {each.label: OPEN_MARK for each in readings if _has_minimum(each)}
-        return Gate(marks)
+        return Gate(marks, resume_after_s=resume_after_s)
 
     def decision(self, readings: Sequence[Reading], override: Override = Override.AUTO) -> Decision:
         """Return what the marks of these readings mean for the gate."""
@@ -182,7 +191,8 @@ class Gate:
         worst = max(readings, key=lambda each: (self.marks[each.label].state, _tightness(each)))
         mark = self.marks[worst.label]
         needed = worst.band.minimum if mark.state is not State.HOLD else _goal(mark, worst.band)
-        return _overridden(Decision(mark.state, _reason(worst, mark, needed), worst, needed), override)
+        reason = _reason(worst, mark, needed, self.resume_after_s)
+        return _overridden(Decision(mark.state, reason, worst, needed), override)
 
     def short(self) -> dict[str, State]:
         """Return the things that were measured short and have not recovered: what a restart must know."""
@@ -208,18 +218,25 @@ def _overridden(decision: Decision, override: Override) -> Decision:
     return decision
 
 
-def _reason(reading: Reading, mark: Mark, needed: int) -> str:
+def _reason(reading: Reading, mark: Mark, needed: int, resume_after_s: float) -> str:
     if reading.free is None:
         return f"{reading.what} {reading.failure}, which counts as full."
-    has = f"{reading.what} has {_shown(reading.free, reading.unit)} free"
+    has = f"{reading.what} has {shown(reading.free, reading.unit)} free"
     if mark.state is State.OPEN:
-        return f"{has}; it holds below {_shown(needed, reading.unit)}."
-    if mark.state is State.SUSPENDED:
-        return f"{has}; the running file goes on from {_shown(needed, reading.unit)}."
+        return f"{has}; it holds below {shown(needed, reading.unit)}."
     if mark.ready_since_s is not None:
-        return f"{has}, enough to open; it has to last for the resume-after time."
-    return f"{has}; it opens from {_shown(needed, reading.unit)}."
+        return f"{has}, enough to open; that has to last for {resume_after_s:g} s."
+    goal = _goal(mark, reading.band)
+    if 0 < reading.total <= goal:
+        return (
+            f"{has} of {shown(reading.total, reading.unit)} in all; it opens from"
+            f" {shown(goal, reading.unit)}: never, unless the limits are changed."
+        )
+    if mark.state is State.SUSPENDED:
+        return f"{has}; a suspended file goes on from {shown(needed, reading.unit)}."
+    return f"{has}; it opens from {shown(needed, reading.unit)}."
 
 
-def _shown(number: int, unit: str) -> str:
+def shown(number: int, unit: str) -> str:
+    """Return a number of bytes or inodes as people are told it: human, and exact."""
     return f"{human_size(number)} ({number} bytes)" if unit == "bytes" else f"{number} {unit}"

@@ -95,7 +95,9 @@ class Limits:
         return band
 
     def inode_band(self, total_inodes: int) -> Band:
-        """Return the limits of free inodes; they suspend at half, as space does."""
+        """Return the limits of free inodes, which suspend at half; none where none are counted."""
+        if not total_inodes:
+            return Band(0, 0, 0)
         return self._derived(self.min_free_inodes.of(total_inodes), total_inodes)
 
     def memory_band(self, total_bytes: int) -> Band:

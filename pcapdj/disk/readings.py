@@ -1,9 +1,9 @@
 """From what was measured to what the gate reads: grouped by device, limits resolved. Rules only."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pcapdj.disk.gate import Reading
+from pcapdj.disk.gate import Reading, shown
 from pcapdj.disk.limits import Band, Limits, Watch
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import quoted
@@ -93,6 +93,24 @@ def check_order(measured: Measured, limits: Limits) -> None:
         mount.band(limits)
 
 
+def check_reach(measured: Measured, limits: Limits) -> None:
+    """Refuse limits that a gate could never open with: for who cannot change them while it holds.
+
+    Raises:
+        ConfigError: names what is too small or cannot be measured, and the numbers.
+    """
+    check_order(measured, limits)
+    for each in readings(measured, limits):
+        if each.failure:
+            raise ConfigError(f"{each.what} {each.failure}, which counts as full.")
+        if each.is_out_of_reach:
+            raise ConfigError(
+                f"{each.what} has {shown(each.total, each.unit)} in all, and would have to have"
+                f" {shown(each.band.resume, each.unit)} free.",
+                hint="Lower that limit, or name with --watch which disks the limits are about.",
+            )
+
+
 def readings(measured: Measured, limits: Limits) -> list[Reading]:
     """Return what the gate reads: space and inodes per filesystem, failures, and memory if limited."""
     found = [reading for mount in mounts(measured) for reading in _of_mount(mount, limits)]
@@ -111,11 +129,12 @@ def _of_mount(mount: Mount, limits: Limits) -> Iterable[Reading]:
     except ConfigError as exc:  # it appeared after the limits were checked
         yield _failed(path, f"has limits out of order ({exc.message.rstrip('.')})", limits)
         return
-    yield Reading(label=path, what=quoted(path), free=sample.free_bytes, band=band, path=path)
-    inodes = limits.inode_band(sample.total_inodes)
+    space = Reading(label=path, what=quoted(path), free=sample.free_bytes, band=band, path=path)
+    yield replace(space, total=sample.total_bytes)
+    inodes, total = limits.inode_band(sample.total_inodes), sample.total_inodes
     if inodes.minimum:
         label, free = f"{path} (inodes)", sample.free_inodes
-        yield Reading(label=label, what=quoted(path), free=free, band=inodes, path=path, unit="inodes")
+        yield replace(space, label=label, free=free, band=inodes, unit="inodes", total=total)
 
 
 def _failed(path: str, reason: str, limits: Limits) -> Reading:
@@ -128,4 +147,5 @@ def _of_memory(memory: Memory, limits: Limits) -> Sequence[Reading]:
     band = limits.memory_band(memory.total_bytes)
     if not band.minimum:
         return ()
-    return (Reading(label="memory", what="The memory", free=memory.available_bytes, band=band),)
+    free, total = memory.available_bytes, memory.total_bytes
+    return (Reading(label="memory", what="The memory", free=free, band=band, total=total),)

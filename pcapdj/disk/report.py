@@ -1,6 +1,6 @@
 """What `--check` prints and what the log says at start: every limit in bytes, for every mount. Rules only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pcapdj.disk.gate import Decision, Reading
 from pcapdj.disk.limits import Band, Limits
@@ -33,16 +33,6 @@ def limit_fields(reading: Reading, limits: Limits) -> dict[str, object]:
         f"suspend_below_{unit}": band.suspend,
         "resume_after_s": limits.resume_after_s,
     }
-
-
-def unreachable(readings: Sequence[Reading], measured: Measured) -> list[tuple[Reading, int]]:
-    """Return the space readings whose limit to open is beyond their whole filesystem, with its size."""
-    sizes = {mount.path: mount.sample.total_bytes for mount in mounts(measured)}
-    return [
-        (reading, sizes[reading.label])
-        for reading in readings
-        if reading.label in sizes and reading.band.resume >= sizes[reading.label]
-    ]
 
 
 def _of_mount(mount: Mount, limits: Limits) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from pcapdj.disk.gate import Decision, State
 from pcapdj.disk.guard import Guard
-from pcapdj.disk.report import limit_fields, unreachable
+from pcapdj.disk.report import limit_fields
 from pcapdj.runtime.log import EventLog
 
 
@@ -32,11 +32,11 @@ def tell_limits(events: EventLog, guard: Guard) -> None:
             events.warning("cannot_measure", f"{reading.what} {reading.failure}.", path=reading.path)
         else:
             events.info("limits", "", **limit_fields(reading, guard.limits))
-    for reading, total_bytes in unreachable(found, guard.measured):
+    for reading in (each for each in found if each.is_out_of_reach):
+        numbers = {f"open_from_{reading.unit}": reading.band.resume, f"total_{reading.unit}": reading.total}
         events.warning(
             "limit_out_of_reach",
-            "The disk is too small for these limits: once closed, the gate never opens by itself.",
-            path=reading.path,
-            open_from_bytes=reading.band.resume,
-            total_bytes=total_bytes,
+            "There is less than these limits ask for: once closed, the gate never opens by itself.",
+            path=reading.path or reading.label,
+            **numbers,
         )

@@ -187,6 +187,26 @@ def test_inodes_are_told_as_inodes() -> None:
     assert "7 inodes free" in Course().read(inodes).reason
 
 
+def test_a_reason_promises_only_what_can_be() -> None:
+    """Limits beyond the whole disk: it says that it waits for ever, and where to change that."""
+    small = Reading("/out", "'/out'", 7, BAND, path="/out", total=150)
+    fitting = Reading("/out", "'/out'", 7, BAND, path="/out", total=151)
+
+    assert Course().read(small).reason == (
+        "'/out' has 7 B (7 bytes) free of 150 B (150 bytes) in all; it opens from 150 B (150 bytes): never,"
+        " unless the limits are changed."
+    )
+    assert "never" not in Course().read(fitting).reason
+
+
+def test_the_reason_tells_how_long_room_has_to_last() -> None:
+    """In seconds: the operator need not know the option."""
+    course = Course()
+    course.states(90)
+
+    assert course.read(space(150)).reason.endswith("enough to open; that has to last for 30 s.")
+
+
 def test_nothing_watched_is_open() -> None:
     """There is nothing to wait for, unless the operator holds."""
     assert Course().read().state is State.OPEN

@@ -3,9 +3,9 @@
 import pytest
 
 from pcapdj.disk.gate import Gate
-from pcapdj.disk.limits import Watch, parse_limits, parse_watch
-from pcapdj.disk.readings import Failure, Measured, Memory, Sample, check_order, readings
-from pcapdj.disk.report import report, unreachable
+from pcapdj.disk.limits import parse_limits, parse_watch
+from pcapdj.disk.readings import Failure, Measured, Memory, Sample, check_order, check_reach, readings
+from pcapdj.disk.report import report
 from pcapdj.runtime.errors import ConfigError
 
 DEFAULT = parse_limits({})
@@ -77,12 +77,46 @@ def test_the_report_has_every_number_in_bytes() -> None:
     assert text.splitlines()[-1].startswith("gate: suspended: '/gone\\n'")
 
 
-def test_limits_beyond_a_disk_are_found() -> None:
-    """Once closed, such a gate never opens by itself: that has to be said at the start."""
-    found = Measured(((Watch("/out"), sample()),), Memory(1, 1))
-    limits = parse_limits({"min-free": "1000"})
+def test_a_filesystem_that_counts_no_inodes_has_no_limit_of_them() -> None:
+    """Btrfs says 0 of 0: a number of inodes asked for could never be met."""
+    found = readings(measured(("/out", sample(inodes=0))), parse_limits({"min-free-inodes": "50"}))
 
-    [(reading, total)] = unreachable(readings(found, limits), found)
+    assert [each.unit for each in found] == ["bytes"]
 
-    assert (reading.path, total) == ("/out", 1000)
-    assert not unreachable(readings(found, DEFAULT), found)
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"min-free": "1000"}, "'/out' has 1000 B (1000 bytes) in all"),
+        ({"resume-free": "2000"}, "2.0 KiB (2000 bytes) free"),
+        ({"min-free-inodes": "3000"}, "'/out' has 2000 inodes in all"),
+        ({"min-available-memory": "5000"}, "The memory has 1000 B"),
+    ],
+    ids=["space", "resume", "inodes", "memory"],
+)
+def test_limits_beyond_what_there_is_are_refused(limits: dict[str, str], told: str) -> None:
+    """Once closed, such a gate never opens by itself."""
+    found = measured(("/out", sample(inodes=2000)))
+
+    with pytest.raises(ConfigError) as refused:
+        check_reach(found, parse_limits(limits))
+
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "found", "told"),
+    [({}, Failure("is not there"), "is not there"), ({"resume-free": "50"}, sample(), "resume-free is 50 B")],
+    ids=["missing", "out of order"],
+)
+def test_a_path_that_would_never_open_the_gate_is_refused(
+    limits: dict[str, str], found: Sample | Failure, told: str
+) -> None:
+    """It counts as full for as long as nobody mends it, and a run has nobody."""
+    with pytest.raises(ConfigError, match=told):
+        check_reach(measured(("/out", found)), parse_limits(limits))
+
+
+def test_limits_that_can_be_met_are_not_refused() -> None:
+    """However short it is now."""
+    check_reach(measured(("/out", sample(free=0, inodes=2000))), parse_limits({"min-free": "999"}))
