@@ -10,6 +10,9 @@ from typing import Final
 
 from pcapdj.capture.listing import CaptureFile, Listing
 from pcapdj.capture.order import natural_key
+from pcapdj.disk.limits import Limits, Watch
+from pcapdj.disk.readings import check_reach
+from pcapdj.disk.room import Room
 from pcapdj.run_record import FedFile, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import to_text
@@ -17,6 +20,7 @@ from pcapdj.stream.presets import DEFAULT_PRESET, own_command, preset_command
 
 _FALLBACK: Final = "summary"  # needs nothing installed
 _NAMES_TRIED: Final = 1000
+_DISK_PATIENCE_S: Final = 5.0  # once, at the start: a disk may have to spin up
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,15 @@ def new_logdir(listing: Listing) -> Path:
             f"There are {_NAMES_TRIED} runs of {stem!r} here.", hint="Choose one with --logdir."
         )
     return free
+
+
+def check_disks(limits: Limits, watches: Sequence[Watch]) -> None:
+    """Refuse limits with which nothing would ever be fed; a run's cannot be changed while it waits.
+
+    Raises:
+        ConfigError: they ask for more than a disk has in all, or one of the disks cannot be measured.
+    """
+    check_reach(Room(watches, _DISK_PATIENCE_S).measure(), limits)
 
 
 def is_out_of_order(listing: Listing) -> bool:

@@ -6,6 +6,7 @@ A private service does the work (`one_shot`); nothing of it stays but the analyz
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,7 +24,15 @@ from pcapdj.disk import options
 from pcapdj.disk.limits import parse_limits
 from pcapdj.extracted import read_expected
 from pcapdj.one_shot import Session
-from pcapdj.run_plan import Plan, chosen_analyzer, is_done, is_out_of_order, new_logdir, refused_files
+from pcapdj.run_plan import (
+    Plan,
+    check_disks,
+    chosen_analyzer,
+    is_done,
+    is_out_of_order,
+    new_logdir,
+    refused_files,
+)
 from pcapdj.run_record import RECORD, FedFile, RunRecord
 from pcapdj.run_report import exit_code_of, summary_of, write_end
 from pcapdj.running import GaveUp, Progress, Running
@@ -83,7 +92,7 @@ def run(  # noqa: PLR0913 - an option each
     expect: Annotated[
         Path | None, typer.Option(help="a sha256sum file: what has to be among the extracted objects")
     ] = None,
-    watch: options.Watches,
+    watch: options.RunWatches,
     min_free: options.MinFree = "",
     resume_free: options.ResumeFree = "",
     resume_after: options.ResumeAfter = "",
@@ -106,14 +115,16 @@ def run(  # noqa: PLR0913 - an option each
         min_free_inodes=min_free_inodes,
         min_available_memory=min_available_memory,
     )
-    parse_limits(limits, force=force)
-    options.watches_of(watch, (), force=force)
+    watched = [str(Path(text).absolute()) for text in watch]
+    folder = (logdir or new_logdir(listing)).absolute()
+    defaults = (str(folder), tempfile.gettempdir())
+    check_disks(parse_limits(limits, force=force), options.watches_of(watched, defaults, force=force))
     analyzer = chosen_analyzer(context.obj, preset)
     if resume and not (logdir and (logdir / RECORD).exists()):
         raise ConfigError(f"There is no {RECORD} of an earlier run.", hint="Name its folder with --logdir.")
-    record = RunRecord((logdir or new_logdir(listing)).absolute(), resume=resume)
+    record = RunRecord(folder, resume=resume)
     settings = {options.variable_of(name): text for name, text in limits.items()}
-    settings |= {"PCAPDJ_WATCH": "\n".join(watch), "PCAPDJ_FORCE": "1" if force else ""}
+    settings |= {"PCAPDJ_WATCH": "\n".join(watched), "PCAPDJ_FORCE": "1" if force else ""}
     settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir)}
     record.add(refused_files(listing))
     record.save()

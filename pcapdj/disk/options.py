@@ -1,24 +1,27 @@
 """The disk options, as typer types, and what they mean together; `control` and `run` take the same ones."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pcapdj.disk.limits import Watch, parse_watch
 from pcapdj.runtime.command import lines_of
 
-Watches = Annotated[
-    list[str],
-    typer.Option(
+
+def _watch_option(default: str) -> Any:
+    return typer.Option(
         "--watch",
         default_factory=lines_of("PCAPDJ_WATCH"),
         metavar="PATH[=MIN_FREE]",
         help="a path whose disk must have room; repeatable, or one per line in PCAPDJ_WATCH"
-        " [default: --logdir and --redis-data]",
+        f" [default: {default}]",
         show_default=False,
-    ),
-]
+    )
+
+
+Watches = Annotated[list[str], _watch_option("--logdir and --redis-data")]
+RunWatches = Annotated[list[str], _watch_option("--logdir, and the folder for temporary files")]
 LogDir = Annotated[
     str,
     typer.Option("--logdir", envvar="PCAPDJ_LOGDIR", help="the analyzer's log folder"),
