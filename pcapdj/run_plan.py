@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,16 @@ from pcapdj.disk.room import Room
 from pcapdj.run_record import FedFile, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.names import to_text
-from pcapdj.stream.presets import DEFAULT_PRESET, own_command, preset_command
+from pcapdj.stream.analyzer import find_program
+from pcapdj.stream.presets import (
+    DEFAULT_PRESET,
+    PYTHON,
+    Command,
+    own_command,
+    preset_command,
+    split_command,
+    substituted,
+)
 
 _FALLBACK: Final = "summary"  # needs nothing installed
 _NAMES_TRIED: Final = 1000
@@ -63,14 +73,23 @@ def chosen_analyzer(command: Sequence[str], preset: str) -> Choice:
 
     Raises:
         ConfigError: the command cannot read a stream, or there is no such preset.
+        Unavailable: the program is not installed.
     """
+    if not command and not preset:
+        command = split_command(os.environ.get("PCAPDJ_CONSUMER_COMMAND", ""))
     if command:
-        return Choice(str(own_command(command)), {"PCAPDJ_CONSUMER_COMMAND": shlex.join(command)})
-    if not preset and (variable := os.environ.get("PCAPDJ_CONSUMER_COMMAND")):
-        return Choice(variable, {})
-    fallback = DEFAULT_PRESET if shutil.which("suricata") else _FALLBACK
-    preset_command(preset or fallback)
-    return Choice(preset or fallback, {"PCAPDJ_PRESET": preset or fallback, "PCAPDJ_CONSUMER_COMMAND": ""})
+        own = own_command(command)
+        line = shlex.join([_program_of(own), *command[1:]])  # the launcher works in another folder
+        return Choice(str(own), {"PCAPDJ_CONSUMER_COMMAND": line})
+    name = preset or (DEFAULT_PRESET if shutil.which("suricata") else _FALLBACK)
+    _program_of(preset_command(name))
+    return Choice(name, {"PCAPDJ_PRESET": name, "PCAPDJ_CONSUMER_COMMAND": ""})
+
+
+def _program_of(command: Command) -> str:
+    """Return the path of the command's program, where the roles of this interpreter will look for it."""
+    [name] = substituted(command.argv[:1], {PYTHON: sys.executable})
+    return find_program(name, first=Path(sys.executable).parent)
 
 
 def new_logdir(listing: Listing) -> Path:

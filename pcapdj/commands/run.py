@@ -104,6 +104,7 @@ def run(  # noqa: PLR0913 - an option each
     """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
     started_s = time.monotonic()
     expected = read_expected(expect) if expect else {}
+    analyzer = chosen_analyzer(context.obj, preset)
     with looking.progress() as tracked:
         names = [os.fsencode(path) for path in files]
         listing = capture_files(names, recursive=recursive, tracked=tracked)
@@ -119,7 +120,6 @@ def run(  # noqa: PLR0913 - an option each
     folder = (logdir or new_logdir(listing)).absolute()
     defaults = (str(folder), tempfile.gettempdir())
     check_disks(parse_limits(limits, force=force), options.watches_of(watched, defaults, force=force))
-    analyzer = chosen_analyzer(context.obj, preset)
     if resume and not (logdir and (logdir / RECORD).exists()):
         raise ConfigError(f"There is no {RECORD} of an earlier run.", hint="Name its folder with --logdir.")
     record = RunRecord(folder, resume=resume)

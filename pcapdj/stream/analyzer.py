@@ -98,13 +98,18 @@ class Analyzer:
         return ""
 
 
-def find_program(name: str) -> str:
+def find_program(name: str, *, first: Path | None = None) -> str:
     """Return the program's absolute path, searched along PATH unless it is a path already.
+
+    Args:
+        name: as typed.
+        first: a folder that is searched before those of PATH.
 
     Raises:
         Unavailable: it is not there, or may not be executed; the hint says what to install.
     """
-    found = shutil.which(name)
+    path = os.environ.get("PATH", os.defpath)
+    found = shutil.which(name, path=f"{first}{os.pathsep}{path}" if first else path)
     if found is None:
         raise Unavailable(f"The analyzer {quoted(name)} is not installed here.", hint=install_hint(name))
     return str(Path(found).absolute())

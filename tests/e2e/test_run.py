@@ -135,22 +135,40 @@ def test_headers_without_packets_start_no_analyzer(home: Path) -> None:
     assert not list((home / "o").glob("*/copy"))
 
 
-@pytest.mark.parametrize(
-    ("command", "told"),
-    [
-        (["--", "no-such-analyzer", "{pipe}"], "no-such-analyzer"),
-        (["--", sys.executable, "-c", "raise SystemExit(3)", "{pipe}"], "3"),
-    ],
-    ids=["missing", "dies at once"],
-)
-def test_a_hopeless_analyzer_ends_the_run(home: Path, command: list[str], told: str) -> None:
+def test_an_analyzer_that_is_not_there_is_said_before_anything_is_made(home: Path) -> None:
+    """Exit 69 and one sentence."""
+    capture(home / "a.pcap")
+
+    code, stdout, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, "--", "no-such-analyzer", "{pipe}")
+
+    assert code == 69
+    assert not stdout
+    assert len(stderr.splitlines()) == 1
+    assert "'no-such-analyzer' is not installed" in stderr
+    assert not (home / "o").exists()
+
+
+def test_an_analyzer_may_be_named_by_its_path_from_here(home: Path) -> None:
+    """The roles work in a folder of their own, and look for it where the person does."""
+    capture(home / "a.pcap")
+    (home / "mine.sh").write_text('#!/bin/sh\nexec cat "$1" > copy\n')
+    (home / "mine.sh").chmod(0o755)
+
+    code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, "--", "./mine.sh", "{pipe}")
+
+    assert code == 0, stderr
+    assert (home / "o" / "latest" / "copy").stat().st_size > 24
+
+
+def test_an_analyzer_that_cannot_begin_ends_the_run(home: Path) -> None:
     """Exit 69 and the reason, instead of waiting for ever."""
     capture(home / "a.pcap")
+    command = ["--", sys.executable, "-c", "raise SystemExit(3)", "{pipe}"]
 
     code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *command)
 
     assert code == 69
-    assert told in stderr
+    assert "exited 3" in stderr
 
 
 def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: Path) -> None:
