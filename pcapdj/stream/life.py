@@ -202,8 +202,8 @@ class Life:
             return Ending(
                 Verdict.ENDED, told, lived_s, f"{name} was stopped: {self._forced}." if late else ""
             )
-        if self.stage is Stage.READING:
-            return Ending(Verdict.CRASHED, told, lived_s, f"{name} {told} in the middle of the stream.")
         words = printable(self.analyzer.last_words())
         why = f" Its last words: {words}" if words else ""
+        if self.stage is Stage.READING:
+            return Ending(Verdict.CRASHED, told, lived_s, f"{name} {told} in the middle of the stream.{why}")
         return Ending(Verdict.UNSTARTED, told, 0.0, f"{name} {told} before it opened the pipe.{why}")

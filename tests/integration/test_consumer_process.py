@@ -247,9 +247,9 @@ def test_the_state_is_told_from_start_to_end(
 
 
 def test_a_crash_is_told_with_its_reason(rig: Rig, signals: Signals, store: Store) -> None:
-    """State failing, one restart, and the sentence that says why."""
+    """State failing, one restart, and the sentence that says why, with the analyzer's last words."""
     rig.start_python(
-        "import os, sys; os.close(os.open(sys.argv[1], os.O_RDONLY)); sys.exit(3)",
+        "import os, sys; os.close(os.open(sys.argv[1], os.O_RDONLY)); sys.exit('no room')",
         environment=redis_of(store),
     )
     opened = connected(rig, signals).open(lambda _waited_s: None)
@@ -258,9 +258,9 @@ def test_a_crash_is_told_with_its_reason(rig: Rig, signals: Signals, store: Stor
 
     told = consumer_of(store)
     assert (told["last_stream"], told["last_verdict"]) == (opened.stream, "crashed")
-    assert told["last_exit"] == "exited 3"
+    assert told["last_exit"] == "exited 1"
     assert told["restarts"] == "1"
-    assert "in the middle of the stream" in told["reason"]
+    assert "in the middle of the stream. Its last words: no room" in told["reason"]
     os.close(opened.write_end)
 
 
