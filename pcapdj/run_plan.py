@@ -16,7 +16,7 @@ from pcapdj.disk.readings import check_reach
 from pcapdj.disk.room import Room
 from pcapdj.run_record import FedFile, RunRecord
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.names import to_text
+from pcapdj.runtime.names import quoted, to_text
 from pcapdj.stream.analyzer import find_program
 from pcapdj.stream.presets import (
     DEFAULT_PRESET,
@@ -30,6 +30,7 @@ from pcapdj.stream.presets import (
 
 _FALLBACK: Final = "summary"  # needs nothing installed
 _NAMES_TRIED: Final = 1000
+RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
 _DISK_PATIENCE_S: Final = 5.0  # once, at the start: a disk may have to spin up
 
 
@@ -55,17 +56,30 @@ class Plan:
         settings: environment variables of the roles.
         analyzer: for people.
         record: where the run is written down.
+        done: how many files an earlier run fed whole; they are not among `files`.
     """
 
     files: Sequence[CaptureFile]
     settings: Mapping[str, str]
     analyzer: str
     record: RunRecord
+    done: int = 0
 
     @property
     def total_bytes(self) -> int:
         """The size of all files on disk."""
         return sum(each.identity.size_bytes for each in self.files)
+
+
+def intent(plan: Plan) -> str:
+    """Return what the run is going to do, in a sentence."""
+    where = f"output in {quoted(str(plan.record.logdir))}."
+    if not plan.files and plan.done:
+        subject = "The file is" if plan.done == 1 else f"All {plan.done:,} files are"
+        return f"{subject} done already, nothing is fed; {where}"
+    wanted = "1 file" if len(plan.files) == 1 else f"{len(plan.files):,} files"
+    before = f" after {plan.done:,} done already" if plan.done else ""
+    return f"{wanted} into {plan.analyzer}{before}; {where}"
 
 
 def chosen_analyzer(command: Sequence[str], preset: str) -> Choice:

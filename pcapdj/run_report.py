@@ -7,6 +7,7 @@ from typing import Any
 from pcapdj.console.run_summary import Summary
 from pcapdj.extracted import extracted_from
 from pcapdj.run_plan import Plan
+from pcapdj.run_record import RunRecord
 from pcapdj.running import GaveUp, Progress
 from pcapdj.runtime.errors import ExitCode
 
@@ -15,7 +16,7 @@ def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elap
     """Return what the screen shows at the end of a run."""
     fed = [each for each in progress.files if each.verdict == "processed"]
     failed = [each for each in plan.record.files.values() if each.verdict != "processed"]
-    folders = stream_folders(plan.record.logdir, progress.streams)
+    folders = stream_folders(plan.record)
     return Summary(
         fed=len(fed),
         failed=len(failed),
@@ -26,12 +27,15 @@ def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elap
         logdir=str(folders[-1] if folders else plan.record.logdir),
         objects=[found for folder in folders for found in extracted_from(folder)],
         expected=dict(expected),
+        done=plan.done,
+        left=len(plan.files) - len(progress.files),
     )
 
 
-def stream_folders(logdir: Path, streams: list[str]) -> list[Path]:
-    """Return the log folders of these streams, in their order."""
-    return [folder for stream in streams for folder in sorted(logdir.glob(f"*-{stream}"))]
+def stream_folders(record: RunRecord) -> list[Path]:
+    """Return the log folders of the streams that files went into, in this run and those it resumed."""
+    streams = {each.stream for each in record.files.values() if each.stream}
+    return sorted(folder for stream in streams for folder in record.logdir.glob(f"*-{stream}"))
 
 
 def how_it_ended(analyzer: Mapping[str, Any]) -> str:
@@ -39,7 +43,8 @@ def how_it_ended(analyzer: Mapping[str, Any]) -> str:
     if not analyzer.get("last_exit"):
         return "stopped with the run" if analyzer.get("stream") else "not started"
     restarts = int(analyzer.get("restarts") or 0)
-    return f"{analyzer['last_exit']}" + (f" after {restarts} restarts" if restarts else "")
+    times = "1 restart" if restarts == 1 else f"{restarts:,} restarts"
+    return f"{analyzer['last_exit']}" + (f" after {times}" if restarts else "")
 
 
 def ended_well(progress: Progress) -> bool:
@@ -62,7 +67,7 @@ def exit_code_of(summary: Summary, progress: Progress, gave_up: GaveUp | None) -
 def write_end(plan: Plan, progress: Progress, code: ExitCode) -> None:
     """Complete pcapdj.json."""
     logdir = plan.record.logdir
-    folders = [str(path.relative_to(logdir)) for path in stream_folders(logdir, progress.streams)]
+    folders = [str(path.relative_to(logdir)) for path in stream_folders(plan.record)]
     plan.record.write(
         {
             "complete": code is ExitCode.OK,

@@ -7,18 +7,21 @@ has ended. It is given up when nothing can bring it to that.
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, cast
 
-from pcapdj.console.run_view import View, hold_of
+from pcapdj.console.run_view import Hold, View, hold_of
 from pcapdj.one_shot import Session
 from pcapdj.run_record import FedFile, RunRecord, fed_file
 from pcapdj.runtime.errors import ExitCode, PcapdjError
+from pcapdj.runtime.names import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.board import read_board
+from pcapdj.stream.analyzer import LOG_NAME
 
 _LOOK_S: Final = 0.1
 _ROLES_LOOK_S: Final = 1.0
-_MANY_RESTARTS: Final = 6  # of the analyzer without a file fed in between: two poison files in a row
+_MANY_RESTARTS: Final = 6  # of the analyzer without a file done with in between: it takes no byte of one
 _UNSTARTED_LIMIT: Final = 3  # starts that ended before the analyzer opened the pipe
 
 
@@ -31,7 +34,7 @@ class Progress:
         streams: the ids of the streams that files went into.
         analyzer: the last PCAPDJ_CONSUMER.
         at_fault: why the dispatcher holds the lane; empty: it does not.
-        restarts_before: the analyzer's restarts when the last file was fed.
+        restarts_before: the analyzer's restarts when the last file was done with.
     """
 
     files: list[FedFile] = field(default_factory=list)
@@ -71,6 +74,7 @@ class Running:
         self._journal_at = b"-"
         self._done_bytes = 0
         self._finished: set[str] = set()
+        self._shown: tuple[int, str, Hold | None] = (0, "", None)
         self._next_roles_look_s = 0.0
 
     def follow(self, signals: Signals) -> GaveUp | None:
@@ -81,6 +85,8 @@ class Running:
                 if self._is_over():
                     return None
                 reason = self._reason_to_give_up()
+                if not reason:  # what ends the run is said at its end
+                    self.show()
             except PcapdjError as exc:
                 reason = None if self._session.is_alive else GaveUp(str(exc), ExitCode.ERROR)
             if reason:
@@ -89,7 +95,7 @@ class Running:
                 return GaveUp("Stopped by the user.", ExitCode.INTERRUPTED)
 
     def look(self) -> None:
-        """Take note of what was finished since the last look, and show how far it is.
+        """Take note of what was finished since the last look.
 
         Raises:
             PcapdjError: Redis does not answer.
@@ -103,7 +109,11 @@ class Running:
         name, done_bytes = str(current.get("name") or ""), int(current.get("done_bytes") or 0)
         if name in self._finished:  # the journal knows it already, the dispatcher's statistics come later
             name, done_bytes = "", 0
-        self._view.progress(self._done_bytes + done_bytes, name, hold_of(board))
+        self._shown = (self._done_bytes + done_bytes, name, hold_of(board))
+
+    def show(self) -> None:
+        """Show how far it is, and why nothing moves, as of the last look."""
+        self._view.progress(*self._shown)
 
     def _read_journal(self) -> None:
         store = self._session.store
@@ -140,8 +150,18 @@ class Running:
 
     def _held_lane(self) -> GaveUp | None:
         """Give up where the dispatcher holds the lane: nobody is there to resume it."""
-        at_fault = self.progress.at_fault
-        return GaveUp(at_fault, ExitCode.UNAVAILABLE) if at_fault else None
+        if not self.progress.at_fault:
+            return None
+        return self._of_analyzer("The analyzer is at fault: it died on one file after another.")
+
+    def _of_analyzer(self, lead: str = "") -> GaveUp:
+        """Return that it is given up because of the analyzer: its last words, and where it has said more."""
+        analyzer = self.progress.analyzer
+        log = Path(str(analyzer.get("logdir") or "")) / LOG_NAME
+        told = f"{lead} {analyzer.get('reason') or ''}".strip()
+        if log.is_file():
+            told = f"{told.rstrip('.')}; its log is {quoted(str(log))}."
+        return GaveUp(told, ExitCode.UNAVAILABLE)
 
     def _failing_analyzer(self) -> GaveUp | None:
         analyzer = self.progress.analyzer
@@ -154,7 +174,7 @@ class Running:
             or (verdict == "unstarted" and restarts >= _UNSTARTED_LIMIT)
             or restarts - self.progress.restarts_before >= _MANY_RESTARTS
         )
-        return GaveUp(str(analyzer.get("reason")), ExitCode.UNAVAILABLE) if is_hopeless else None
+        return self._of_analyzer() if is_hopeless else None
 
     def _failed_role(self) -> GaveUp | None:
         if time.monotonic() < self._next_roles_look_s:

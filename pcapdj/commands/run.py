@@ -25,9 +25,11 @@ from pcapdj.disk.limits import parse_limits
 from pcapdj.extracted import read_expected
 from pcapdj.one_shot import Session
 from pcapdj.run_plan import (
+    RESTART_PAUSE,
     Plan,
     check_disks,
     chosen_analyzer,
+    intent,
     is_done,
     is_out_of_order,
     new_logdir,
@@ -124,14 +126,14 @@ def run(  # noqa: PLR0913 - an option each
         raise ConfigError(f"There is no {RECORD} of an earlier run.", hint="Name its folder with --logdir.")
     record = RunRecord(folder, resume=resume)
     settings = {options.variable_of(name): text for name, text in limits.items()}
+    settings["PCAPDJ_RESTART_PAUSE"] = os.environ.get("PCAPDJ_RESTART_PAUSE") or RESTART_PAUSE
     settings |= {"PCAPDJ_WATCH": "\n".join(watched), "PCAPDJ_FORCE": "1" if force else ""}
     settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir)}
     record.add(refused_files(listing))
     record.save()
     wanted = [each for each in listing.files if not is_done(record, each)]
-    plan = Plan(wanted, settings, analyzer.shown, record)
-    files_in_all = "1 file" if len(wanted) == 1 else f"{len(wanted):,} files"
-    _say(f"{files_in_all} into {analyzer.shown}; output in {quoted(str(record.logdir))}.")
+    plan = Plan(wanted, settings, analyzer.shown, record, done=len(listing.files) - len(wanted))
+    _say(intent(plan))
     _say_refused(refused_files(listing))
     if is_out_of_order(listing):
         _say("They are fed in the order given, not their natural one; a folder is fed in natural order.")
@@ -179,7 +181,7 @@ def conclude(
     code = exit_code_of(summary, progress, gave_up)
     write_end(plan, progress, code)
     print_summary(summary)
-    if gave_up and gave_up.exit_code is ExitCode.INTERRUPTED and summary.fed:
+    if gave_up and summary.fed:
         logdir = quoted(str(plan.record.logdir))
         _say(f"With --logdir {logdir} --resume it goes on after the files that were fed.")
     return code

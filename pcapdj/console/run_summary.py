@@ -30,7 +30,7 @@ class Summary:
     """What a run has to say at its end.
 
     Args:
-        fed, failed: numbers of files.
+        fed, failed, done, left: numbers of files: by this run, not whole, by an earlier run, not reached.
         packets: delivered.
         fed_bytes: of the files fed.
         elapsed_s: from the command's start.
@@ -49,6 +49,8 @@ class Summary:
     logdir: str
     objects: Sequence[ExtractedObject] = ()
     expected: dict[str, str] = field(default_factory=dict)
+    done: int = 0
+    left: int = 0
 
     @property
     def missing(self) -> list[str]:
@@ -79,9 +81,10 @@ def print_summary(summary: Summary) -> None:
 def rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the table's lines: a label and what stands beside it."""
     rate = human_size(summary.fed_bytes / summary.elapsed_s) if summary.elapsed_s > 0 else "0 B"
-    failed = f", {summary.failed} failed" if summary.failed else ""
+    numbers = ((summary.failed, "failed"), (summary.done, "fed before"), (summary.left, "not fed"))
+    others = "".join(f", {number:,} {what}" for number, what in numbers if number)
     lines = [
-        ("files", f"{summary.fed} fed{failed}"),
+        ("files", f"{summary.fed:,} fed{others}"),
         ("packets", f"{summary.packets:,}"),
         ("bytes", f"{human_size(summary.fed_bytes)} of capture files"),
         ("time", f"{summary.elapsed_s:.1f} s ({rate}/s with start and end)"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _BESIDE_NAME: Final = 62  # columns for a short bar, the sizes, the rate and the time left
 _NAME_WIDTHS: Final = (16, 48)  # the least and the most for what is being fed
 _NUMBERS: Final = re.compile(r"\d+(?:\.\d+)?(?: [KMGTP]?i?B)?")
+_NUMBERED: Final = re.compile(r"\S*\d\S*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +28,50 @@ class Hold:
     Args:
         word: a few of them, beside the bar.
         sentence: the reason, where the words do not say it all.
+        is_failure: of the analyzer, which is started again in a moment, and may fail again.
     """
 
     word: str
     sentence: str = ""
+    is_failure: bool = False
 
     @property
     def gist(self) -> str:
-        """The reason without its numbers, which change all the time."""
-        return _NUMBERS.sub("", self.sentence)
+        """The reason without what changes all the time: its numbers; of a failure every word that has one."""
+        return (_NUMBERED if self.is_failure else _NUMBERS).sub("", self.sentence)
+
+
+class News:
+    """Decides when a reason is said: as it begins; a failure again only after a file got through.
+
+    Args:
+        over: what is said when nothing holds it any more.
+    """
+
+    def __init__(self, over: str = "") -> None:
+        self._over = over
+        self._gist = ""
+        self._is_failure = False
+        self._failures: set[str] = set()
+
+    def of(self, hold: Hold | None) -> str:
+        """Return what to say now; empty: nothing."""
+        gist = hold.gist if hold else ""
+        if gist == self._gist:
+            return ""
+        was_failure, self._gist = self._is_failure, gist
+        self._is_failure = bool(hold and hold.is_failure)
+        if hold is None or not gist:
+            return "" if was_failure else self._over
+        if not hold.is_failure:
+            return hold.sentence
+        is_known = gist in self._failures
+        self._failures.add(gist)
+        return "" if is_known else hold.sentence
+
+    def file_fed(self) -> None:
+        """Take note that a file got through."""
+        self._failures.clear()
 
 
 class View(Protocol):
@@ -77,11 +113,12 @@ class _Bar:
         self._task = task
         self._total_files = total_files
         self._files = 0
-        self._gist = ""
+        self._news = News()
 
     def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:
         task = next(each for each in self._progress.tasks if each.id == self._task)
-        self._tell(hold)
+        if said := self._news.of(hold):
+            self._print(said, "yellow")
         self._progress.update(
             self._task,
             completed=done_bytes,
@@ -94,6 +131,8 @@ class _Bar:
         self._files += 1
         if reason:
             self._print(_line(name, packets, reason), "red")
+        else:
+            self._news.file_fed()
 
     def _at(self, name: str) -> str:
         if not name and self._files in (0, self._total_files):
@@ -102,41 +141,39 @@ class _Bar:
         width = min(most, max(least, self._progress.console.width - _BESIDE_NAME))
         return shortened(f"{self._files + 1}/{self._total_files} ", name.rpartition("/")[2], width)
 
-    def _tell(self, hold: Hold | None) -> None:
-        """Say a reason once, above the bar."""
-        gist = hold.gist if hold else ""
-        if hold and gist and gist != self._gist:
-            self._print(hold.sentence, "yellow")
-        self._gist = gist
-
     def _print(self, line: str, style: str) -> None:
         self._progress.console.print(line, style=style, markup=False, highlight=False)
 
 
 class _Lines:
     def __init__(self) -> None:
-        self._gist = ""
+        self._news = News(over="going on")
 
     def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:  # noqa: ARG002 - only bars move
-        gist = hold.gist if hold else ""
-        if gist != self._gist:
-            _print(hold.sentence if hold and gist else "going on")
-        self._gist = gist
+        if said := self._news.of(hold):
+            _print(said)
 
     def finished(self, name: str, packets: int, reason: str) -> None:
+        if not reason:
+            self._news.file_fed()
         _print(_line(name, packets, reason))
 
 
 def hold_of(board: Mapping[str, Any]) -> Hold | None:
-    """Return why nothing is being fed now, from a lane's board; None if nothing holds it."""
+    """Return why nothing is being fed now, from a lane's board; None if nothing holds it.
+
+    A run has no operator: who suspends in that name is the dispatcher, because the analyzer fails.
+    """
     gate, consumer = board.get("gate") or {}, board.get("consumer") or {}
-    others = [printable(str(member)) for member in board.get("suspended") or () if member != "gate"]
+    is_failing = consumer.get("state") == "failing"
+    known = ("gate", "operator") if is_failing else ("gate",)
+    others = [printable(str(member)) for member in board.get("suspended") or () if member not in known]
     if others:
         return Hold("suspended", f"suspended by {', '.join(others)}")
     if gate.get("state") not in (None, "open"):
         return Hold("the gate holds", _sentence("the gate holds", gate))
-    if consumer.get("state") == "failing":
-        return Hold("the analyzer fails", _sentence("the analyzer fails", consumer))
+    if is_failing:
+        return Hold("the analyzer fails", _sentence("the analyzer fails", consumer), is_failure=True)
     if consumer.get("state") in ("starting", "flushing"):
         return Hold(f"the analyzer is {consumer['state']}")
     return None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.names import printable
+from pcapdj.runtime.log import printable_sentence
 from pcapdj.stream.analyzer import Analyzer
 from pcapdj.stream.fifo import Fifo
 from pcapdj.stream.keeper import Keeper
@@ -202,7 +202,7 @@ class Life:
             return Ending(
                 Verdict.ENDED, told, lived_s, f"{name} was stopped: {self._forced}." if late else ""
             )
-        words = printable(self.analyzer.last_words())
+        words = printable_sentence(self.analyzer.last_words())
         why = f" Its last words: {words}" if words else ""
         if self.stage is Stage.READING:
             return Ending(Verdict.CRASHED, told, lived_s, f"{name} {told} in the middle of the stream.{why}")

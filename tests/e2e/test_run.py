@@ -171,6 +171,29 @@ def test_an_analyzer_that_cannot_begin_ends_the_run(home: Path) -> None:
     assert "exited 3" in stderr
 
 
+def test_an_analyzer_that_dies_on_every_file_ends_the_run(home: Path) -> None:
+    """Exit 69 and where to look, in words that fit a run; --resume feeds all of them to a better one."""
+    for number in range(5):
+        capture(home / f"{number}.pcap")
+    dying = "import sys; open(sys.argv[1], 'rb', 0).read(30); sys.exit('I cannot stand this')"
+    files = ["0.pcap", "1.pcap", "2.pcap", "3.pcap", "4.pcap", "--logdir", "o", *ROOM]
+
+    code, stdout, stderr = run(home, *files, "--", sys.executable, "-c", dying, "{pipe}")
+    resumed, _, again = run(home, *files, "--resume", *copying(home))
+
+    end = stderr.splitlines()[-1]
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    assert code == 69
+    assert "the analyzer is at fault" in end.lower()
+    assert "I cannot stand this; its log is " in end
+    assert Path(end.split("'")[-2]).read_text() == "I cannot stand this\n"
+    assert "0 fed, 2 failed, 3 not fed" in stdout
+    assert not [word for word in ("operator", "pcapdj resume", "going on") if word in stderr]
+    assert stderr.count("the analyzer fails") <= 1
+    assert resumed == 0, again
+    assert [file["verdict"] for file in record["files"]] == ["processed"] * 5
+
+
 def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: Path) -> None:
     """Exit 130, no process left; with the same folder and --resume only the rest is fed."""
     small, large = capture(home / "a.pcap", 3), capture(home / "b.pcap", 4000, 1400)
@@ -189,7 +212,9 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     assert process.returncode == 130
     assert "--resume" in stderr
     assert code == 0, again
-    assert "1 fed" in stdout
+    assert "1 file into" in again
+    assert "after 1 done already" in again
+    assert "1 fed, 1 fed before" in stdout
     assert [file["packets"] for file in json.loads(record.read_text())["files"]] == [3, 4000]
 
 
@@ -282,6 +307,22 @@ def test_an_earlier_run_is_not_overwritten(home: Path) -> None:
 
     assert code == 2
     assert "--resume" in stderr
+
+
+def test_a_run_of_files_that_are_all_done_says_so(home: Path) -> None:
+    """No analyzer starts; what the earlier run extracted is shown, and compared, once more."""
+    write_sample(home / "s")
+    expected = home / "s" / EXPECTED_NAME
+    arguments: list[str | Path] = ["s", "--preset", "summary", "--logdir", "o", "--expect", expected, *ROOM]
+    assert run(home, *arguments)[0] == 0
+
+    code, stdout, stderr = run(home, *arguments, "--resume")
+
+    assert code == 0, stdout
+    assert "All 5 files are done already" in stderr
+    assert "0 fed, 5 fed before" in stdout
+    assert "the same" in stdout
+    assert len(json.loads((home / "o" / "pcapdj.json").read_text())["folders"]) == 1
 
 
 def test_resume_needs_the_folder_of_an_earlier_run(home: Path) -> None:

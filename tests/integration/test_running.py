@@ -48,22 +48,28 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
     store.redis.hset(store.keys.stats("main"), mapping=statistics)
 
     running.look()
+    running.show()
     assert shown.last == (900, "/in/\udcff.pcap")
     transfer.finish(taken, Result(taken.name, "processed", {"size_bytes": 1000}, {"packets": 3}))
     running.look()
+    running.show()
 
     assert shown.last == (1000, "")
 
 
 def test_a_lane_held_for_its_analyzer_is_given_up(store: Store, tmp_path: Path) -> None:
-    """Nobody is there to resume a one-shot run: it ends with 69 and says why."""
+    """Nobody is there to resume a one-shot run: 69, the analyzer's reason, and where its log is."""
     running = Running(OnlyStore(store), RunRecord(tmp_path, resume=False), Shown())  # type: ignore[arg-type]  # enough of it
     Transfer(store, "main").enlist()
-    held: Any = {"at_fault": "The analyzer is at fault.", "name": "/in/3.pcap"}
+    (tmp_path / "analyzer.log").write_text("no room\n")
+    held: Any = {"at_fault": "It is held until `pcapdj resume`.", "name": "/in/3.pcap"}
+    failing: Any = {"state": "failing", "reason": "x exited 4.", "logdir": str(tmp_path)}
+    store.redis.hset(store.keys.consumer, mapping=failing)
     store.redis.hset(store.keys.stats("main"), mapping=held)
     store.redis.set(store.keys.finish, "empty")
 
     with handled() as signals:
         ended = running.follow(signals)
 
-    assert ended == GaveUp("The analyzer is at fault.", ExitCode.UNAVAILABLE)
+    sentence = "The analyzer is at fault: it died on one file after another. x exited 4; its log is {!r}."
+    assert ended == GaveUp(sentence.format(str(tmp_path / "analyzer.log")), ExitCode.UNAVAILABLE)

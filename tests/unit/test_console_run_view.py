@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pcapdj.console.run_view import Hold, hold_of, shortened, view
+from pcapdj.console.run_view import Hold, News, hold_of, shortened, view
 
 FULL = "'/out' has {} ({} bytes) free; it holds below 900.0 TiB (989560464998400 bytes)."
 
@@ -24,7 +24,11 @@ def held(free: str) -> dict[str, Any]:
         ({"consumer": {"state": "starting"}}, Hold("the analyzer is starting")),
         (
             {"consumer": {"state": "failing", "reason": "x exited 1."}},
-            Hold("the analyzer fails", "the analyzer fails: x exited 1."),
+            Hold("the analyzer fails", "the analyzer fails: x exited 1.", is_failure=True),
+        ),
+        (
+            {"suspended": ["operator"], "consumer": {"state": "failing"}},
+            Hold("the analyzer fails", "the analyzer fails", is_failure=True),
         ),
     ],
 )
@@ -55,6 +59,19 @@ def test_where_nobody_watches_a_hold_is_said_once_and_its_end(capsys: pytest.Cap
 
     assert first.startswith("the gate holds: '/out' has 75.4 GiB free")
     assert rest == ["going on", "/in/a.pcap: 12,345 packets", "/in/\\x1b[2J: failed: it is damaged"]
+
+
+def test_a_failure_is_said_again_only_after_a_file_got_through() -> None:
+    """The next analyzer starts in a moment: it is no news that it fails as well, in another folder."""
+    news, died = News(over="going on"), "the analyzer fails: x exited {}. It said: no room in '/o/2024-{}'"
+    failures = [Hold("", died.format(number, number * "a"), is_failure=True) for number in (1, 2, 3)]
+
+    first = [news.of(each) for hold in failures for each in (hold, None)]
+    news.file_fed()
+    again = [news.of(each) for each in (failures[0], None)]
+
+    assert first == [failures[0].sentence, "", "", "", "", ""]
+    assert again == [failures[0].sentence, ""]
 
 
 @pytest.mark.parametrize(
