@@ -5,15 +5,16 @@ itself is refused before it is written. Whether it fits the controller's options
 knows: if one is alive its verdict is waited for, and what it refuses is taken back.
 """
 
+import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from pcapdj.disk.limits import DEFAULTS, check_alone
+from pcapdj.disk.limits import DEFAULTS, DERIVED, check_alone
 from pcapdj.disk.live import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, spelled
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
@@ -64,7 +65,7 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
         _set(store, changes, force=force)
     elif action is Action.UNSET:
         _unset(store, words)
-    _show(operate.read_control(store))
+    _show(operate.read_control(store), in_force(Grants(store).published()))
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:
@@ -77,8 +78,17 @@ def assignments(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         if not word.partition("=")[2].strip():
             raise ConfigError(f"{quoted(word)} sets nothing.", hint="Write NAME=VALUE, as min-free=8%.")
-    _check_names(pairs)
+    _check_names(pairs, DEFAULTS)
     return pairs
+
+
+def in_force(gate: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the limits that a controller works with, as PCAPDJ_GATE tells them; empty if none is alive."""
+    try:
+        limits = json.loads(gate.get("limits", "{}")) if _is_fresh(gate) else {}
+    except (ValueError, RecursionError):
+        return {}
+    return {str(name): str(text) for name, text in limits.items()} if isinstance(limits, dict) else {}
 
 
 def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
@@ -91,7 +101,7 @@ def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
 
 
 def _unset(store: Store, names: Sequence[str]) -> None:
-    _check_names(names)
+    _check_names(names, LIMIT_FIELDS)
     _change(store, {}, [*names, FORCE_FIELD] if _MIN_FREE in names else names)
 
 
@@ -136,17 +146,30 @@ def _note(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
-def _check_names(names: Sequence[str] | Mapping[str, str]) -> None:
+def _check_names(names: Collection[str], known: Collection[str]) -> None:
     if not names:
-        raise ConfigError("No limit is named.", hint=f"There are {', '.join(DEFAULTS)}.")
+        raise ConfigError("No limit is named.", hint=f"There are {', '.join(known)}.")
     for name in names:
-        if name not in DEFAULTS:
-            raise ConfigError(f"There is no limit {quoted(name)}.", hint=f"There are {', '.join(DEFAULTS)}.")
+        if name not in known:
+            raise ConfigError(f"There is no limit {quoted(name)}.", hint=f"There are {', '.join(known)}.")
 
 
-def _show(control: Mapping[str, str]) -> None:
+def _show(control: Mapping[str, str], valid: Mapping[str, str]) -> None:
     for name in DEFAULTS:
-        shown = printable(control[name]) if name in control else "(as the controller was started)"
-        typer.echo(f"{name:<22}{shown}")
+        text = valid.get(name)
+        shown = DERIVED.get(name) if text == "" else text
+        typer.echo(f"{name:<22}{printable(_told(control.get(name), shown))}")
     if FORCE_FIELD in control:
         typer.echo(f"{FORCE_FIELD:<22}{printable(control[FORCE_FIELD])}")
+
+
+def _told(live: str | None, valid: str | None) -> str:
+    """Return what a line says of a limit.
+
+    Args:
+        live: what is set; None: nothing.
+        valid: what the controller works with; None: that is not known.
+    """
+    if live is None:
+        return "  ".join(part for part in (valid, "(as the controller was started)") if part)
+    return live if valid in (live.strip(), None) else f"{valid}  (set to {live}, which is not in force)"

@@ -18,12 +18,13 @@ from pcapdj.runtime.names import quoted
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "min-free": "10%",
-    "resume-free": "",  # 1.5 x the resolved min-free
+    "resume-free": "",  # see DERIVED
     "resume-after": "30s",
-    "suspend-free": "",  # 0.5 x the resolved min-free
+    "suspend-free": "",
     "min-free-inodes": "5%",
     "min-available-memory": "off",
 }
+DERIVED: Final[Mapping[str, str]] = {"resume-free": "1.5 x min-free", "suspend-free": "0.5 x min-free"}
 _OFF = Amount(size_bytes=0)
 _PROBE = 1 << 50  # a whole large enough for small shares not to round to 0
 _HALF_PERCENT = 50.0  # a min-free from here on is nearly always meant as *used*

@@ -49,14 +49,16 @@ class LiveLimits:
         self._flags = dict(flags)
         self._force = force
         self._seen: dict[str, str] = {}
+        self._texts: Mapping[str, str] = self._flags
         self.in_force = parse_limits(flags, force=force)
         self.override = Override.AUTO
         self.refused = ""
 
     @property
     def verdict(self) -> dict[str, str]:
-        """Why live fields were refused, empty if none were, and which ones that is said of."""
-        return {"refused": self.refused, "live": spelled(self._seen)}
+        """Why live fields were refused, empty if none were; which ones that is said of; what is in force."""
+        texts = {name: self._texts.get(name, "").strip() or default for name, default in DEFAULTS.items()}
+        return {"refused": self.refused, "live": spelled(self._seen), "limits": json.dumps(texts)}
 
     def lay(self, fields: Mapping[str, str], check: Callable[[Limits], None]) -> bool:
         """Take the live fields if they make sense; report whether they differ from those seen before.
@@ -74,12 +76,13 @@ class LiveLimits:
 
     def _lay_limits(self, fields: Mapping[str, str], check: Callable[[Limits], None]) -> str:
         typed = {name: text for name, text in fields.items() if name not in _NO_LIMITS and text}
+        texts = {**self._flags, **typed}
         try:
-            limits = parse_limits({**self._flags, **typed}, force=self._force or is_forced(fields))
+            limits = parse_limits(texts, force=self._force or is_forced(fields))
             check(limits)
         except ConfigError as exc:
             return f"{exc} {KEPT}"
-        self.in_force = limits
+        self.in_force, self._texts = limits, texts
         return ""
 
     def _lay_override(self, fields: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
 
 Run = Callable[..., tuple[int, str]]
+Show = Callable[[], dict[str, str]]
 
 
 @pytest.fixture
@@ -41,6 +42,43 @@ def _controller(store: Store, tmp_path: Path) -> Iterator[None]:
         wait_until(lambda: store.redis.hexists(store.keys.gate, "heartbeat_s"), "the controller's first word")
         yield
         process.terminate()
+
+
+@pytest.fixture
+def show(store: Store, capsys: pytest.CaptureFixture[str]) -> Show:
+    """Return what the command prints, by the limits' names."""
+
+    def show_limits() -> dict[str, str]:
+        options = ["--redis-url", store.url, "--lane", store.keys.lane]
+        assert exit_code_of(limits.app, "pcapdj limits", options) == ExitCode.OK
+        lines = [line.partition(" ") for line in capsys.readouterr().out.splitlines()]
+        return {name: text.strip() for name, _, text in lines}
+
+    return show_limits
+
+
+@pytest.mark.usefixtures("_controller")
+def test_the_limits_in_force_are_shown(run: Run, show: Show, store: Store) -> None:
+    """Of the controller's options and defaults the values, not only that it has some."""
+    run("set", "resume-after=5s")
+    store.redis.hset(store.keys.control, "min-free", "nonsense")
+    wait_until(lambda: store.redis.hget(store.keys.gate, "refused"), "the controller to refuse it")
+
+    shown = show()
+
+    assert shown["min-free"] == "5%  (set to nonsense, which is not in force)"
+    assert shown["resume-free"] == "1.5 x min-free  (as the controller was started)"
+    assert shown["resume-after"] == "5s"
+    assert shown["min-free-inodes"] == "5%  (as the controller was started)"
+
+
+def test_limits_of_a_controller_that_is_gone_are_not_shown(show: Show, store: Store) -> None:
+    """The next one may be started with others."""
+    store.redis.hset(
+        store.keys.gate, mapping={"heartbeat_s": time.time() - 60, "limits": '{"min-free": "5%"}'}
+    )
+
+    assert show()["min-free"] == "(as the controller was started)"
 
 
 @pytest.mark.usefixtures("_controller")
@@ -81,6 +119,18 @@ def test_the_operators_force_is_enough(run: Run, store: Store) -> None:
     assert run("set", "min-free=60%", "--force") == (ExitCode.OK, "")
 
     assert store.redis.hget(store.keys.gate, "refused") == b""
+
+
+@pytest.mark.usefixtures("_controller")
+def test_a_force_that_is_needed_is_not_taken_away(run: Run, store: Store) -> None:
+    """Its min-free would be refused without."""
+    run("set", "min-free=60%", "--force")
+
+    assert run("unset", "force")[0] == ExitCode.USAGE
+    assert store.redis.hget(store.keys.control, "force") == b"yes"
+
+    assert run("unset", "force", "min-free")[0] == ExitCode.OK
+    assert not store.redis.exists(store.keys.control)
 
 
 def test_without_a_controller_the_limit_is_left_for_the_next_one(run: Run, store: Store) -> None:

@@ -1,9 +1,11 @@
 """Live limits over the options: `pcapdj.disk.live`."""
 
+import json
+
 import pytest
 
 from pcapdj.disk.gate import Override
-from pcapdj.disk.limits import Limits
+from pcapdj.disk.limits import DEFAULTS, Limits
 from pcapdj.disk.live import KEPT, LiveLimits, spelled
 from pcapdj.runtime.amounts import Amount
 from pcapdj.runtime.errors import ConfigError
@@ -148,6 +150,19 @@ def test_the_verdict_names_the_limits_it_is_about() -> None:
     assert live.verdict["live"] == spelled(dict(reversed(written.items())))
     assert live.verdict["live"] != spelled({"min-free": "25%"})
     assert KEPT in live.verdict["refused"]
+
+
+def test_what_is_in_force_is_told_as_typed() -> None:
+    """Live beats option beats default; what is refused is not in force, what is derived has no text."""
+    live = LiveLimits({"min-free": "20GiB", "resume-after": ""})
+
+    live.lay({"min-free-inodes": "7%"}, fits)
+    live.lay({"min-free-inodes": "7%", "min-free": "nonsense"}, fits)
+
+    assert json.loads(live.verdict["limits"]) == {
+        **DEFAULTS, "min-free": "20GiB", "min-free-inodes": "7%"
+    }  # fmt: skip
+    assert json.loads(live.verdict["limits"])["resume-free"] == ""
 
 
 def test_a_bad_override_is_no_objection_to_the_limits() -> None:
