@@ -53,8 +53,8 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH..",
-            help="captures, and folders of them [env: PCAPDJ_INBOX, one a line]",
+            metavar="PATH",
+            help="captures, and folders of them; else PCAPDJ_INBOX, one a line",
             default_factory=lines_of("PCAPDJ_INBOX"),
             show_default=False,
         ),
@@ -77,7 +77,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> int:
-    """Queue captures, each once; a capture is told by its content, not by its name."""
+    """Queue captures, each once. Whatever its name, a file is a capture if it begins like one."""
     die_with_supervisord()
     if not paths:
         raise ConfigError("There is nothing to import.", hint="Name files or folders, or set PCAPDJ_INBOX.")

@@ -20,7 +20,7 @@ app = new_app()
 
 @app.command()
 def failed(  # noqa: PLR0913 - typer makes options of arguments
-    names: Annotated[list[str] | None, typer.Argument(help="only these files", metavar="[NAME..]")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="only these files", metavar="NAME")] = None,
     *,
     retry: Annotated[bool, typer.Option("--retry", help="queue them again")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="the entries as JSON lines")] = False,

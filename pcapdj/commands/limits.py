@@ -46,7 +46,7 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     values: Annotated[
         list[str] | None,
         typer.Argument(
-            help=f"NAME=VALUE to set, NAME to unset; names: {', '.join(DEFAULTS)}", metavar="NAME.."
+            help=f"NAME=VALUE to set, NAME to unset; names: {', '.join(DEFAULTS)}", metavar="NAME[=VALUE]"
         ),
     ] = None,
     *,

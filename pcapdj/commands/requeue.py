@@ -17,7 +17,7 @@ app = new_app()
 
 @app.command()
 def requeue(
-    names: Annotated[list[str] | None, typer.Argument(help="the files", metavar="NAME..")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="the files", metavar="NAME")] = None,
     *,
     stream: Annotated[
         str, typer.Option("--stream", help="the processed files of this stream, when its analyzer died")
@@ -26,7 +26,7 @@ def requeue(
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """Queue files again; they go to the end of the queue and are authorized anew."""
+    """Queue files again that were processed or failed: at the queue's end, to be authorized anew."""
     if bool(names) == bool(stream):
         raise ConfigError("Name files, or a stream with --stream; one of the two.")
     store = open_store(redis_url, redis_password_file, lane, patient=False)

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from pcapdj.runtime.ending import ended, say
 from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.names import quoted
 
 
 def new_app() -> typer.Typer:
@@ -48,8 +49,17 @@ def _run(app: typer.Typer, prog: str, arguments: Sequence[str] | None) -> int | 
             None if arguments is None else list(arguments), prog_name=prog, standalone_mode=False
         )
     except typer.TyperException as exc:
-        say(prog, f"{exc.format_message().rstrip('.')}. See '{prog} --help'.")
+        hint = _of_dash(sys.argv[1:] if arguments is None else arguments) or f"See '{prog} --help'."
+        say(prog, f"{exc.format_message().rstrip('.')}. {hint}")
         return int(exc.exit_code)
     except typer.Abort:
         return ExitCode.INTERRUPTED
     return code
+
+
+def _of_dash(arguments: Sequence[str]) -> str:
+    """Return how to write a file whose name looks like an option; empty if none is there."""
+    for each in arguments:
+        if each.startswith("-") and each != "--" and os.path.lexists(each):
+            return f"For the file of that name write {quoted('./' + each)}."
+    return ""

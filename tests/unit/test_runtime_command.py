@@ -1,5 +1,6 @@
 """How every command ends: its exit code, and one sentence instead of a traceback."""
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -44,6 +45,22 @@ ERRORS = [
     (CaptureError("is empty", offset=7), 1),
     (LauncherGone("It is gone."), 1),
 ]
+
+
+def test_a_file_that_looks_like_an_option_gets_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shell's `*` finds it, and nobody knows what the option of its first letter is about."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-dash.pcap").touch()
+
+    with_file = exit_code_of(app_that(None), "pcapdj it", ["-dash.pcap"])
+    without = exit_code_of(app_that(None), "pcapdj it", ["-other.pcap"])
+
+    first, second = capsys.readouterr().err.splitlines()
+    assert (with_file, without) == (2, 2)
+    assert first.endswith("For the file of that name write './-dash.pcap'.")
+    assert second.endswith("See 'pcapdj it --help'.")
 
 
 @pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
