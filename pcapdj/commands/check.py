@@ -63,19 +63,20 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
         if server.settings is None:
             yield Line("", "it does not tell its settings: see that appendonly is yes", Tone.ATTENTION)
         else:
-            yield from _keeping_lines(server.settings)
+            yield from _keeping_lines(server.settings, is_synced=server.is_synced)
         yield from _live_lines(store)
     yield embedded
 
 
-def _keeping_lines(settings: Mapping[str, str]) -> Iterator[Line]:
+def _keeping_lines(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[Line]:
     """Yield whether persistence and eviction policy keep a queue."""
-    dangers = list(risks(settings))
+    dangers = list(risks(settings, is_synced=is_synced))
     for risk in dangers:
         yield Line("", risk, Tone.ATTENTION)
     if not dangers:
         told = ", ".join(f"{name} {settings[name]}" for name in _KEEPING if settings.get(name))
-        yield Line("", f"it keeps a queue: {printable(told)}", Tone.GOOD)
+        beside = "; a process beside it syncs every second" if is_synced else ""
+        yield Line("", f"it keeps a queue: {printable(told)}{beside}", Tone.GOOD)
 
 
 def _live_lines(store: Store) -> Iterator[Line]:

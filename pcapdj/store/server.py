@@ -1,12 +1,15 @@
 """What the Redis behind a lane is: its program, version and settings, as it tells them."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.names import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.durability import JUDGED
+from pcapdj.store.syncing import is_synced
 from pcapdj.store.transfer import as_bytes
 
 
@@ -17,10 +20,12 @@ class Server:
     Args:
         version: `Redis 7.0.15` or `Valkey 9.1.2`.
         settings: of CONFIG GET; None where that is forbidden.
+        is_synced: it is an embedded one, and its companion runs.
     """
 
     version: str
     settings: dict[str, str] | None
+    is_synced: bool
 
 
 def read_server(store: Store) -> Server:
@@ -30,7 +35,9 @@ def read_server(store: Store) -> Server:
         As `Store.call`.
     """
     store.ping()
-    return Server(_version(store), _settings(store))
+    settings = _settings(store)
+    leaves_it = settings is not None and settings.get("appendfsync") == "no"
+    return Server(_version(store), settings, leaves_it and is_synced(_folder(store)))
 
 
 def _version(store: Store) -> str:
@@ -55,6 +62,11 @@ def _settings(store: Store) -> dict[str, str] | None:
     return {
         to_text(as_bytes(name)): to_text(as_bytes(value)) for each in answers for name, value in each.items()
     }
+
+
+def _folder(store: Store) -> Path:
+    """Return the server's data folder as it names it, on whichever machine that is."""
+    return next((Path(os.fsdecode(as_bytes(value))) for value in _setting(store, "dir").values()), Path("/"))
 
 
 def _setting(store: Store, name: str) -> dict[Any, Any]:

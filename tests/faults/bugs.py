@@ -203,6 +203,17 @@ BUGS: Final = (
         (Change("stream/analyzer.py", "        tie()\n", ""),),
     ),
     Bug(
+        "a Redis that syncs by itself",
+        _KILLS.format("storms"),
+        (
+            Change(
+                "store/embedded.py",
+                'policy = "no" if is_synced else',
+                'policy = "everysec" if is_synced else',
+            ),
+        ),
+    ),
+    Bug(
         "FINISH without a look at CURRENT",
         _REPLIES,
         (

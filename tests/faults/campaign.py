@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from faults import rarities, real_suricata, report
+from faults import rarities, real_suricata, report, storms
 from faults.figures import Figures
 from faults.hostile import bad_inputs
 from faults.kills import Schedule
@@ -78,6 +78,11 @@ def _schedule(method: Callable[[Schedule, int], None], command: tuple[str, ...] 
     return run
 
 
+def _storms(figures: Figures, seed: str, count: int) -> None:
+    with closing(Site(COPY)) as site:
+        storms.redises(site, figures, seed, count)
+
+
 def _inputs(figures: Figures, seed: str, count: int) -> None:
     with closing(Site(TCPDUMP if shutil.which("tcpdump") else COPY)) as site:
         site.start_all()
@@ -94,6 +99,7 @@ PARTS: Final = {
     "dispatchers, real starts": Part(60, _dispatchers(SLOW_COPY, 6, real_share=1.0)),
     "dispatchers, suricata": Part(90, _suricata, "suricata"),
     "redis": Part(200, _schedule(Schedule.redises)),
+    "redis, in storms": Part(60, _storms),
     "launchers": Part(100, _schedule(Schedule.launchers)),
     "controllers": Part(100, _schedule(Schedule.controllers)),
     "everything": Part(50, _schedule(Schedule.everything)),

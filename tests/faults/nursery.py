@@ -19,7 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-ROLES: Final = ("dispatcher", "controller", "consumer_launcher", "importer")
+REDIS: Final = "store.embedded"  # becomes the server, as in the service
+ROLES: Final = ("dispatcher", "controller", "consumer_launcher", "importer", REDIS)
 TESTS: Final = Path(__file__).parent.parent
 
 

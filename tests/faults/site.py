@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,9 @@ from typing import Final
 
 import redis
 
-from faults.nursery import Child, Nursery, start_real, wait_for
+from faults.nursery import REDIS, Child, Nursery, start_real, wait_for
 from faults.packets import Numbered, write_numbered
-from pcapdj.runtime.lifeline import tied_to_this_process
 from pcapdj.store.client import Store
-from pcapdj.store.embedded import arguments, find_server
 from pcapdj.store.keys import Keys
 
 COPY: Final = ("dd", "if={pipe}", "of=copy", "bs=64k", "status=none")
@@ -60,7 +57,7 @@ class Site:
         self.roles: dict[str, Child] = {}
         self._options = dict(options or {})
         self._command = tuple(command)
-        self._redis: subprocess.Popen[bytes] | None = None
+        self._redis: Child | None = None
 
     # Starting and killing
 
@@ -80,12 +77,9 @@ class Site:
         return child
 
     def start_redis(self) -> None:
-        """Start Redis as pcapdj embeds it, and wait until it has its data."""
-        socket = self.folder / "redis.sock"
-        command = [str(find_server()), *arguments(self.folder / "redis", socket)]
-        log = (self.folder / "redis.log").open("ab")
-        with log:
-            self._redis = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=tied_to_this_process())  # noqa: PLW1509 - it only calls the kernel
+        """Start Redis as the service does, with its companion, and wait until it has its data."""
+        command = [str(self.folder / "redis"), "--socket", str(self.folder / "redis.sock")]
+        self._redis = self.nursery.start(REDIS, command, log=self.folder / "redis.log")
         if not wait_for(self._redis_answers, HANG_S):
             raise AssertionError(
                 "redis-server does not start: " + (self.folder / "redis.log").read_text()[-2000:]
@@ -95,7 +89,6 @@ class Site:
         """Kill Redis with SIGKILL."""
         if self._redis is not None:
             self._redis.kill()
-            self._redis.wait()
             self._redis = None
 
     def kill_analyzer(self) -> int | None:
@@ -198,8 +191,8 @@ class Site:
         """Kill what runs and remove the folder, unless it shall be looked at."""
         for child in self.roles.values():
             child.kill()
-        self.nursery.close()
         self.kill_redis()
+        self.nursery.close()
         self.store.close()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)

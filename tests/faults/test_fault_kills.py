@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from faults import storms
 from faults.figures import Figures
 from faults.kills import Schedule
 from faults.site import COPY, SLOW_COPY, Site
@@ -60,6 +61,18 @@ def test_what_is_processed_was_read_by_the_analyzer() -> None:
 def test_nothing_is_lost_or_doubled(method: Callable[[Schedule, int], None], times: int) -> None:
     """Redis, launcher, controller, or all of them and the dispatcher within a millisecond."""
     assert kill(method, times).violations == []
+
+
+def test_redis_is_killed_in_storms_of_names_and_forgets_none() -> None:
+    """It is killed when it owes its file what it has acknowledged; it never does."""
+    site, figures = Site(), Figures()
+    try:
+        storms.redises(site, figures, SEED, 4)
+    finally:
+        site.close()
+
+    assert figures.counts["names pushed in storms"] > 100
+    assert figures.violations == []
 
 
 def test_a_fast_analyzer_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The Redis of our own: its settings keep every name, and foreign data is refused by name."""
+"""The Redis of our own: it and its companion keep every name, and foreign data is refused by name."""
 
 import os
 import signal
@@ -8,13 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import wait_until
 
 from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError, Unavailable
 from pcapdj.store.client import Store
+from pcapdj.store.durability import risks
 from pcapdj.store.embedded import claim_data, find_server, version_of
 from pcapdj.store.keys import Keys
+from pcapdj.store.server import read_server
+from pcapdj.store.syncing import is_synced
 
 
 def command(folder: Path, socket: str = "redis.sock") -> list[str]:
@@ -45,16 +49,27 @@ def answers(store: Store) -> bool:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Store]]:
-    """Return the embedded server and a client of it."""
+def serving(folder: Path, *inherited: int) -> Iterator[tuple["subprocess.Popen[bytes]", Store]]:
+    """Return the embedded server, which inherits these descriptors, and a client of it."""
     store = Store(f"unix://{folder}/redis.sock", Keys())
-    with subprocess.Popen(command(folder), env=environment(), stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command(folder), env=environment(), stdout=subprocess.DEVNULL, pass_fds=inherited
+    ) as process:
         try:
             wait_until(lambda: answers(store), "the server to answer")
             yield process, store
         finally:
             process.kill()
             store.close()
+
+
+def companions(folder: Path) -> list[psutil.Process]:
+    """Return the companions of this folder's server."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"pcapdj.store.syncing", str(folder / "data")} <= set(process.info["cmdline"] or ())
+    ]
 
 
 def test_a_kill_loses_no_name(short_path: Path) -> None:
@@ -64,15 +79,62 @@ def test_a_kill_loses_no_name(short_path: Path) -> None:
         for name in names:
             store.redis.rpush(store.keys.in_queue, name)
         assert (short_path / "redis.sock").stat().st_mode & 0o777 == 0o700
-        wait_until(
-            lambda: store.redis.info("persistence")["aof_buffer_length"] == 0, "the names to be written"
-        )
         process.send_signal(signal.SIGKILL)
         process.wait()
 
     with serving(short_path) as (_, store):
         assert store.redis.lrange(store.keys.in_queue, 0, -1) == names
     assert (short_path / "data").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_its_companion_ends_with_it(short_path: Path, number: int) -> None:
+    """However the server ends, no process of it is left."""
+    with serving(short_path) as (process, _):
+        (companion,) = companions(short_path)
+
+        process.send_signal(number)
+        process.wait()
+
+        wait_until(lambda: not companion.is_running(), "the companion to end")
+        assert not is_synced(short_path / "data")
+
+
+def test_the_server_knows_nothing_of_its_companion(short_path: Path) -> None:
+    """It is no child, not even a dead one; a signal to the server's group or terminal does not reach it."""
+    with serving(short_path) as (process, _):
+        (companion,) = companions(short_path)
+
+        assert psutil.Process(process.pid).children() == []
+        assert os.getsid(companion.pid) != os.getsid(process.pid)
+
+
+def test_the_companion_holds_no_descriptor_that_it_does_not_need(short_path: Path) -> None:
+    """Only stderr is the server's: a pipe or socket of its starter would never close."""
+    read_end, write_end = os.pipe()
+    with serving(short_path, write_end):
+        os.close(write_end)
+        (companion,) = companions(short_path)
+        folder = Path(f"/proc/{companion.pid}/fd")
+
+        held = {str(link.readlink()) for link in folder.iterdir() if link.name != "2"}
+
+    os.close(read_end)
+    assert held == {"/dev/null", "anon_inode:[pidfd]", str(short_path / "data")}
+
+
+def test_whether_a_companion_runs_can_be_seen(short_path: Path) -> None:
+    """With it nothing is at risk; killed alone it is missed."""
+    with serving(short_path) as (_, store):
+        server = read_server(store)
+        assert server.is_synced
+        assert list(risks(server.settings or {}, is_synced=server.is_synced)) == []
+
+        (companion,) = companions(short_path)
+        companion.kill()
+
+        wait_until(lambda: not read_server(store).is_synced, "the companion to be missed")
+        assert store.redis.ping()
 
 
 def test_a_named_redis_makes_it_leave_at_once(short_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""The companion of the embedded server, as a process and with a real server's death."""
+
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+from pcapdj.runtime import log
+from pcapdj.store.syncing import AppendOnly, keep_synced, start_beside
+
+
+@contextmanager
+def watched(*command: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """Return a process and its pidfd; both end with the block."""
+    with subprocess.Popen(command) as process:
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            yield process, pidfd
+        finally:
+            process.kill()
+            os.close(pidfd)
+
+
+def test_it_syncs_once_more_when_the_server_is_gone(tmp_path: Path) -> None:
+    """What was written in the last moment is the most precious."""
+    synced: list[int] = []
+
+    with watched("true") as (_, pidfd):
+        keep_synced(AppendOnly(tmp_path, synced.append), pidfd)
+
+    assert len(synced) == 1
+
+
+def test_it_syncs_while_the_server_lives(tmp_path: Path) -> None:
+    """Each time that something was appended."""
+    synced: list[int] = []
+    with watched("sleep", "60") as (process, pidfd):
+        keeping = threading.Thread(target=keep_synced, args=(AppendOnly(tmp_path, synced.append), pidfd))
+        keeping.start()
+        wait_until(lambda: synced, "the folder to be synced")
+        before = len(synced)
+        (tmp_path / "appendonly.aof").write_bytes(b"*1")
+
+        wait_until(lambda: len(synced) >= before + 2, "the file and its folder to be synced")
+
+        process.kill()
+        keeping.join()
+
+
+def test_a_failing_disk_is_told_once_and_ends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next rounds try again, and say nothing for a minute."""
+    tried: list[int] = []
+
+    def fail(descriptor: int) -> None:
+        tried.append(descriptor)
+        raise OSError(5, "Input/output error")
+
+    with watched("sleep", "60") as (process, pidfd):
+        keeping = threading.Thread(target=keep_synced, args=(AppendOnly(tmp_path, fail), pidfd))
+        keeping.start()
+        wait_until(lambda: len(tried) >= 2, "it to be tried again")
+        process.kill()
+        keeping.join()
+    log.flush()
+
+    said = capsys.readouterr().err
+    assert said.count("WARNING redis sync_failed") == 1
+    assert "Input/output error" in said
+
+
+def test_one_that_cannot_start_is_noticed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Then the server has to sync by itself; the reason is on stderr."""
+    assert not start_beside(tmp_path / "missing")
+
+    said = capfd.readouterr().err
+    assert "missing" in said
+    assert "Traceback" not in said
