@@ -75,7 +75,9 @@ def print_summary(summary: Summary) -> None:
     for label, value in rows(summary):
         table.add_row(label, Text(value))
     console = Console()
-    console.print(table, width=None if console.is_terminal else _UNBROKEN)
+    if not console.is_terminal:
+        console = Console(width=_UNBROKEN)
+    console.print(table)
 
 
 def rows(summary: Summary) -> list[tuple[str, str]]:

@@ -1,0 +1,30 @@
+"""The table at the end of a run."""
+
+import pytest
+
+from pcapdj.console.run_summary import Summary, print_summary
+
+
+def summary(logdir: str) -> Summary:
+    """Return a run without objects."""
+    return Summary(
+        fed=2,
+        failed=0,
+        packets=1234,
+        fed_bytes=2048,
+        elapsed_s=1.0,
+        analyzer="zeek, exited 0",
+        logdir=logdir,
+    )
+
+
+def test_where_no_terminal_is_nothing_is_wrapped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs find paths and sentences whole, however wide the terminal would be."""
+    monkeypatch.setenv("COLUMNS", "80")
+    path = "/out/" + "x" * 200
+
+    print_summary(summary(path))
+
+    assert path in capsys.readouterr().out
