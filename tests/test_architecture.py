@@ -12,7 +12,14 @@ ROLES: Final = {"dispatcher", "controller", "consumer_launcher", "importer"}
 
 # Top-level modules, each set above those it may import. Rooms stand below all of them, `runtime` below these.
 LEVELS: Final[list[set[str]]] = [
-    {"service", "extracted", "attention", "dispatcher_options", "consumer_options", "consumer_state"},
+    {
+        "service",
+        "extracted",
+        "attention",
+        "dispatcher_options",
+        "consumer_options",
+        "consumer_state",
+    },
     {"alone", "blame", "run_record", "one_shot", "feeding", "importing", "consumer_words"},
     {"run_plan", "running", "taking", "consuming"},
     {"run_report"},
@@ -46,6 +53,7 @@ RULES: Final = [
     "capture/totals",
     "capture/convert",
     "capture/order",
+    "capture/continuity",
     "capture/settling",
     "stream/protocol",
     "stream/presets",

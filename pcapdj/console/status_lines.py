@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-from pcapdj.runtime.amounts import human_size
+from pcapdj.runtime.amounts import human_size, rough_duration
 from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable, quoted
 
@@ -19,7 +19,6 @@ _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 co
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _LARGEST: Final = 1 << 63  # beyond that it is nobody's size or time, and floats overflow
 _STALLED_SHOWN_S: Final = 60  # less is an analyzer that writes something out
-_DURATIONS: Final = ((86400, "d"), (3600, "h"), (60, "min"))
 Fields = Mapping[str, Any]
 
 
@@ -75,14 +74,6 @@ def rates_between(before: Fields, after: Fields) -> dict[str, float]:
     return rates
 
 
-def duration(seconds: float) -> str:
-    """Return a span as people say it: `12 s`, `5 min`, `2 h`, `3 d`."""
-    for unit_s, unit in _DURATIONS:
-        if seconds >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
-
-
 def in_short(sentence: str) -> str:
     """Return the sentence without the exact bytes behind each size: those are for logs and programs."""
     return _EXACT.sub("", sentence)
@@ -102,7 +93,7 @@ def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
         return
     state = str(gate.get("state", "unknown"))
     tone = {"open": Tone.GOOD, "suspended": Tone.BAD}.get(state, Tone.ATTENTION)
-    since = f" for {duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
+    since = f" for {rough_duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
     yield Line("Gate", in_short(f"{printable(state)}{since}{_reason(gate)}"), tone)
     if "free_bytes" in gate and not gate.get("reason"):  # a reason has the numbers
         yield Line("", _room(gate))
@@ -161,7 +152,7 @@ def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Lin
         if each.get("waiting_for"):
             yield Line("", printable_sentence(str(each["waiting_for"])), Tone.ATTENTION)
         if (stalled_s := _number(each, "stalled_s")) >= _STALLED_SHOWN_S:
-            told = f"the analyzer has taken no byte for {duration(stalled_s)}"
+            told = f"the analyzer has taken no byte for {rough_duration(stalled_s)}"
             yield Line("", told, Tone.BAD)
         if current := taken.get(each.get("id")):
             yield from _file_lines(current, each, rates.get(str(each.get("id"))))
@@ -208,7 +199,7 @@ def progress(done_bytes: float, total_bytes: float, rate: float | None = None) -
     share = min(1.0, max(0.0, done_bytes / total_bytes))
     bar = "#" * int(share * _BAR_WIDTH)
     speed = f", {human_size(rate)}/s" if rate is not None else ""
-    left = f", {duration(max(0.0, total_bytes - done_bytes) / rate)} left" if rate else ""
+    left = f", {rough_duration(max(0.0, total_bytes - done_bytes) / rate)} left" if rate else ""
     return f"[{bar:.<{_BAR_WIDTH}}] {share:.0%} of {human_size(total_bytes)}{speed}{left}"
 
 
@@ -230,7 +221,7 @@ def _after(lead: str, sentence: object) -> str:
 
 def _age(fields: Fields) -> str:
     age_s = fields.get("heartbeat_age_s")
-    return f" {duration(age_s)}" if isinstance(age_s, int | float) else " since ever"
+    return f" {rough_duration(age_s)}" if isinstance(age_s, int | float) else " since ever"
 
 
 def _number(fields: Fields, name: str) -> float:

@@ -12,6 +12,16 @@ _DURATION = re.compile(_NUMBER + r"\s*(ms|s|m|h|d)?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}  # of 1024: 20G means 20 GiB, as df -h shows it
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EXBIBYTE = 1 << 60
+_SPANS_NS = (
+    (86_400 * 10**9, "d"),
+    (3600 * 10**9, "h"),
+    (60 * 10**9, "min"),
+    (10**9, "s"),
+    (10**6, "ms"),
+    (10**3, "us"),
+    (1, "ns"),
+)
+_ROUGH_SPANS_S = ((86400, "d"), (3600, "h"), (60, "min"))
 _CENTURY_S = 100 * 366 * 86400.0  # poll(2) and friends take no infinity
 
 
@@ -89,3 +99,29 @@ def human_size(size_bytes: float) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def human_duration(span_ns: int) -> str:
+    """Return a span by its largest unit and the next smaller one: `3 h 2 min`, `12 s`, `1 s 250 ms`.
+
+    What is smaller is left out.
+
+    Args:
+        span_ns: 0 or above.
+    """
+    place = next((n for n, (unit_ns, _) in enumerate(_SPANS_NS) if span_ns >= unit_ns), None)
+    if place is None:
+        return "0 s"
+    parts, rest_ns = [], span_ns
+    for unit_ns, unit in _SPANS_NS[place : place + 2]:
+        count, rest_ns = divmod(rest_ns, unit_ns)
+        parts += [f"{count:,} {unit}"] if count else []
+    return " ".join(parts)
+
+
+def rough_duration(seconds: float) -> str:
+    """Return a span in the largest unit of which there are two: `12 s`, `5 min`, `2 h`, `3 d`."""
+    for unit_s, unit in _ROUGH_SPANS_S:
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcapdj.console.status_lines import Line, Tone, board_lines, duration, progress, rates_between
+from pcapdj.console.status_lines import Line, Tone, board_lines, progress, rates_between
 
 EMPTY = {
     "lane": "",
@@ -159,15 +159,6 @@ def test_rates_need_the_same_file_and_time_between() -> None:
     assert rates_between(before, other) == {}
     assert rates_between(before, before) == {}
     assert rates_between({}, later) == {}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [(0.4, "0 s"), (-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
-)
-def test_spans_are_told_as_people_say_them(seconds: float, shown: str) -> None:
-    """Seconds up to two minutes, then the largest unit of which there are two."""
-    assert duration(seconds) == shown
 
 
 def test_progress_stays_within_its_bar() -> None:

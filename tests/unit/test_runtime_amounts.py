@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapdj.runtime.amounts import Amount, human_size, parse_amount, parse_duration, parse_size
+from pcapdj.runtime.amounts import (
+    Amount,
+    human_duration,
+    human_size,
+    parse_amount,
+    parse_duration,
+    parse_size,
+    rough_duration,
+)
 from pcapdj.runtime.errors import ConfigError
 
 
@@ -93,6 +101,35 @@ def test_a_duration_beyond_every_machine_is_refused(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_spans_are_told_as_people_say_them(seconds: float, shown: str) -> None:
+    """Seconds up to two minutes, then the largest unit of which there are two."""
+    assert rough_duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("span_ns", "shown"),
+    [
+        (0, "0 s"),
+        (1, "1 ns"),
+        (1_500, "1 us 500 ns"),
+        (250_000_000, "250 ms"),
+        (1_250_000_000, "1 s 250 ms"),
+        (12_000_000_999, "12 s"),
+        (3600 * 10**9, "1 h"),
+        ((3 * 3600 + 2 * 60 + 59) * 10**9, "3 h 2 min"),
+        ((3 * 3600 + 59) * 10**9, "3 h"),
+        (20_000 * 86_400 * 10**9, "20,000 d"),
+    ],
+)
+def test_a_span_is_told_by_its_two_largest_units(span_ns: int, shown: str) -> None:
+    """The next smaller one only if there is some of it; the rest is left out."""
+    assert human_duration(span_ns) == shown
+
+
 @given(st.integers(0, 1 << 60))
 def test_what_is_shown_is_read_back_about_the_same(size_bytes: int) -> None:
     """A person may type what a message said; one decimal is what gets lost."""
@@ -105,3 +142,18 @@ def test_any_text_is_an_amount_or_refused(text: str) -> None:
     for parse in (parse_amount, parse_duration):
         with suppress(ConfigError):
             assert parse(text) is not None
+
+
+@given(st.integers(1, 1 << 80))
+def test_a_span_is_told_with_less_than_a_unit_of_itself_lost(span_ns: int) -> None:
+    """At most two units, and never nothing for something."""
+    sizes = {"d": 86_400 * 10**9, "h": 3600 * 10**9, "min": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000}
+    words = human_duration(span_ns).replace(",", "").split()
+
+    told_ns = sum(
+        int(count) * sizes.get(unit, 1) for count, unit in zip(words[::2], words[1::2], strict=True)
+    )
+
+    assert len(words) in {2, 4}
+    assert 0 < told_ns <= span_ns
+    assert span_ns - told_ns < span_ns / 10
