@@ -92,7 +92,7 @@ class Dispatcher:
         outlet = outlet_of(settings.pipe, settings.launcher, signals, self._say)
         self._streams = Streams(outlet, (signals, self._reporter), attention.attend)
         attention.watch(self._reporter, self._counted, self._streams.check)
-        self._feeding = Feeding(self._streams, settings.precision)
+        self._feeding = Feeding(self._streams, settings.precision, settings.max_gap_ns)
         self._taking = Taking(
             transfer=self._transfer,
             asking=Asking(
@@ -203,6 +203,7 @@ def dispatch(  # noqa: PLR0913 - an option each
     precision: options.Precision = "first",
     idle_eof: options.IdleEof = "0",
     root: options.Root = None,
+    max_gap: options.MaxGap = "1h",
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
     die_with_supervisord()
@@ -216,6 +217,7 @@ def dispatch(  # noqa: PLR0913 - an option each
         precision=precision,
         idle_eof_s=parse_duration(idle_eof, "--idle-eof"),
         root=os.fsencode(root.absolute()) if root else None,
+        max_gap_ns=round(parse_duration(max_gap, "--max-gap") * 1e9),
     )
     store = open_store(url, redis_password_file, lane, in_queue=queue)
     work(settings, store)

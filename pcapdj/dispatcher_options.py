@@ -39,6 +39,14 @@ IdleEof = Annotated[
     str,
     typer.Option("--idle-eof", envvar="PCAPDJ_IDLE_EOF", help="end the stream after so long without a file"),
 ]
+MaxGap = Annotated[
+    str,
+    typer.Option(
+        "--max-gap",
+        envvar="PCAPDJ_MAX_GAP",
+        help="report a file that begins so long after the end of the one before; 0: never",
+    ),
+]
 Root = Annotated[
     Path | None, typer.Option("--root", envvar="PCAPDJ_ROOT", help="refuse files outside of this folder")
 ]
@@ -57,6 +65,7 @@ class Settings:
         precision: us or ns forces the streams' time resolution; first: as the first file has it.
         idle_eof_s: end the stream after so long without a file; 0: never.
         root: files must lie below it; None: anywhere.
+        max_gap_ns: report a file that begins so long after the end of the one before; 0: never.
     """
 
     pipe: Path
@@ -67,3 +76,4 @@ class Settings:
     precision: str
     idle_eof_s: float
     root: bytes | None
+    max_gap_ns: int

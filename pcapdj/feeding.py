@@ -6,75 +6,23 @@ nothing of Redis: what a pass means for the queue is the dispatcher's business.
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
+from pcapdj.capture.continuity import jump_of, step_ns
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
-from pcapdj.capture.totals import Totals
-from pcapdj.console.statistics import Statistics
+from pcapdj.passage import Delivered, Passage
 from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CaptureError, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
-from pcapdj.stream.feed import Feed
-from pcapdj.stream.streams import Stream, Streams
+from pcapdj.stream.feed import Feed, Note
+from pcapdj.stream.opened import Stream
+from pcapdj.stream.streams import Streams
 
 _FIRST_RECORD: Final = 24  # offset of the first record of a file that is spliced
 
 events = EventLog("dispatcher")
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """Which file goes through the pipe, as a successor has to know it.
-
-    Args:
-        token: of the taking.
-        name: as it stood in the queue.
-    """
-
-    token: str
-    name: bytes
-
-
-@dataclass(slots=True)
-class Delivered:
-    """What of a file is in the stream so far.
-
-    Args:
-        totals: of its records.
-        start_bytes, end_bytes: where in the stream they are.
-        source_bytes: how far into the file reading is.
-        has_begun: the analyzer may have seen a byte of it.
-    """
-
-    totals: Totals = field(default_factory=Totals)
-    has_begun: bool = False
-    start_bytes: int = 0
-    end_bytes: int = 0
-    source_bytes: int = 0
-
-    def journal(self) -> dict[str, int | str]:
-        """Return the numbers that the journal keeps of a pass."""
-        totals = self.totals
-        return {
-            "packets": totals.packets,
-            "cap_lengths": totals.cap_lengths_bytes,
-            "lengths": totals.lengths_bytes,
-            "first_ts_ns": "" if totals.first_ts_ns is None else totals.first_ts_ns,
-            "last_ts_ns": "" if totals.last_ts_ns is None else totals.last_ts_ns,
-            "stream_start": self.start_bytes,
-            "stream_end": self.end_bytes,
-        }
-
-    def counted_in(self, statistics: Statistics) -> Statistics:
-        """Return the statistics with this file's records so far."""
-        totals = self.totals
-        counted = statistics.counted(totals.packets, totals.cap_lengths_bytes, totals.lengths_bytes)
-        counted.done_bytes = self.source_bytes
-        counted.stream_bytes = self.end_bytes or statistics.stream_bytes
-        return counted
 
 
 class Feeding:
@@ -83,13 +31,15 @@ class Feeding:
     Args:
         streams: the stream that is open, and how to open one.
         precision: `us` or `ns` forces the streams' time resolution; `first`: as the first file has it.
+        max_gap_ns: a longer pause between two files is reported; 0: none is.
     """
 
-    def __init__(self, streams: Streams, precision: str = "first") -> None:
+    def __init__(self, streams: Streams, precision: str, max_gap_ns: int) -> None:
         self.streams: Final = streams
         self.delivered = Delivered()
         self.has_spoiled = False  # what is in the pipe is not what was put into it
         self._precision = precision
+        self._max_gap_ns = max_gap_ns
 
     def left_capture(self) -> Capture | None:
         """Return the capture that was being fed, from its kept descriptor: its name may be gone by now.
@@ -162,12 +112,17 @@ class Feeding:
             if self.streams.left_token() == passage.token:
                 raise CaptureError("was truncated while it was read")
             return
-        note = {"linktype": wanted.linktype, "nanosecond": wanted.nanosecond}
-        stream = self.streams.ensure(wanted.header(), note)
-        feed = self._feed_of(stream, capture, passage)
+        stream_format = {"linktype": wanted.linktype, "nanosecond": wanted.nanosecond}
+        stream = self.streams.ensure(wanted.header(), stream_format)
+        note = self._note_of(stream, passage)
+        feed = self._feed_of(stream, capture, note)
+        self._compare(passage, note["before"], first[1])
         begin(stream.id)
         self.delivered.has_begun = True
-        self._send_all(stream, feed, capture, chain([first], pieces))
+        damage = self._send_all(stream, feed, capture, chain([first], pieces))
+        self._remember(stream, passage)
+        if damage:
+            raise damage
 
     def _format_for(self, native: StreamFormat) -> StreamFormat:
         if self.streams.open:
@@ -175,11 +130,30 @@ class Feeding:
         nanosecond = native.nanosecond if self._precision == "first" else self._precision == "ns"
         return StreamFormat(native.linktype, nanosecond)
 
-    def _feed_of(self, stream: Stream, capture: Capture, passage: Passage) -> Feed:
-        left = self.streams.left if self.streams.left_token() == passage.token else None
-        start_bytes = left.last.note["stream_start"] if left and left.last else stream.sent_bytes
-        self.delivered.start_bytes = self.delivered.end_bytes = start_bytes
-        note = {"token": passage.token, "name": os.fsdecode(passage.name), "stream_start": start_bytes}
+    def _note_of(self, stream: Stream, passage: Passage) -> Note:
+        """Return the file's note: the one that a predecessor left, else a new one."""
+        left = self.streams.left
+        if left and left.last and left.last.note["token"] == passage.token:
+            return passage.note(left.last.note["stream_start"], left.last.note.get("before", {}))
+        return passage.note(stream.sent_bytes, stream.before)
+
+    def _compare(self, passage: Passage, before: Note, first: Piece) -> None:
+        """Take note of how the packets' time goes on from the file before; say it if it jumps."""
+        step = step_ns(before.get("last_ts_ns"), first.totals.first_ts_ns)
+        jump = jump_of(step, self._max_gap_ns)
+        self.delivered.step_ns, self.delivered.jump = step, jump
+        if jump:
+            events.warning(
+                "timestamps_jump", jump.sentence, name=passage.name, before=before["name"], step_ns=step
+            )
+
+    def _remember(self, stream: Stream, passage: Passage) -> None:
+        last_ts_ns = self.delivered.totals.last_ts_ns
+        self.streams.remember(stream.before if last_ts_ns is None else passage.as_before(last_ts_ns))
+
+    def _feed_of(self, stream: Stream, capture: Capture, note: Note) -> Feed:
+        left = self.streams.left if self.streams.left_token() == note["token"] else None
+        self.delivered.start_bytes = self.delivered.end_bytes = note["stream_start"]
         keeper, batch = self.streams.outlet.keeper(stream.id), left.batch if left else None
         return Feed(
             stream.pipe,
@@ -193,7 +167,8 @@ class Feeding:
 
     def _send_all(
         self, stream: Stream, feed: Feed, capture: Capture, pieces: Iterator[tuple[int, Piece]]
-    ) -> None:
+    ) -> CaptureError | None:
+        """Send what is good and wait until it is read; return the file's damage."""
         damage: CaptureError | None = None
         try:
             for number, piece in pieces:
@@ -207,8 +182,7 @@ class Feeding:
         fault.reach("file.end")
         stream.pipe.drain()
         fault.reach("drain.after")
-        if damage := damage or feed.truncation() or _change_of(capture):
-            raise damage
+        return damage or feed.truncation() or _change_of(capture)
 
     def _send(self, feed: Feed, number: int, piece: Piece) -> None:
         try:

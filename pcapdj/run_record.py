@@ -5,6 +5,7 @@ Written anew within a second, under another name first: a reader sees the old re
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +26,9 @@ _NUMBERS: Final = (
     "lengths",
     "stream_start",
     "stream_end",
+    "step_ns",
 )
+_INTEGER: Final = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class FedFile:
         reason: why not processed; empty otherwise.
         stream: the stream it went into; empty if none.
         numbers: those of `_NUMBERS` that are known.
+        jump: how its timestamps jump, seen from the file before; empty: they do not.
     """
 
     name: str
@@ -45,6 +49,7 @@ class FedFile:
     reason: str = ""
     stream: str = ""
     numbers: Mapping[str, int] = field(default_factory=dict)
+    jump: str = ""
 
     @property
     def packets(self) -> int:
@@ -60,8 +65,15 @@ class FedFile:
 def fed_file(entry: Mapping[bytes, bytes]) -> FedFile:
     """Return the file that an entry of the journal tells of."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
-    numbers = {name: int(texts[name]) for name in _NUMBERS if texts.get(name, "").isdigit()}
-    return FedFile(texts["name"], texts["verdict"], texts.get("reason", ""), texts.get("stream", ""), numbers)
+    numbers = {name: int(texts[name]) for name in _NUMBERS if _INTEGER.fullmatch(texts.get(name, ""))}
+    return FedFile(
+        texts["name"],
+        texts["verdict"],
+        texts.get("reason", ""),
+        texts.get("stream", ""),
+        numbers,
+        texts.get("jump", ""),
+    )
 
 
 class RunRecord:
@@ -115,6 +127,7 @@ class RunRecord:
         self._is_changed = False
         listed = [
             {"name": each.name, "verdict": each.verdict, "reason": each.reason, "stream": each.stream}
+            | ({"jump": each.jump} if each.jump else {})
             | dict(each.numbers)
             for each in self.files.values()
         ]
@@ -132,7 +145,14 @@ class RunRecord:
         try:
             for each in json.loads(self._path.read_text(encoding="utf-8"))["files"]:
                 numbers = {name: each[name] for name in _NUMBERS if name in each}
-                fed = FedFile(each["name"], each["verdict"], each["reason"], each["stream"], numbers)
+                fed = FedFile(
+                    each["name"],
+                    each["verdict"],
+                    each["reason"],
+                    each["stream"],
+                    numbers,
+                    each.get("jump", ""),
+                )
                 self.files[fed.name] = fed
         except (OSError, ValueError, KeyError, TypeError) as exc:
             raise ConfigError(f"{quoted(str(self._path))} cannot be read: {exc}.") from exc

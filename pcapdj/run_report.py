@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pcapdj.console.run_summary import Summary
+from pcapdj.console.statistics import jumps_told
 from pcapdj.extracted import extracted_from
 from pcapdj.run_plan import Plan
 from pcapdj.run_record import RunRecord
@@ -17,6 +18,7 @@ def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elap
     fed = [each for each in progress.files if each.verdict == "processed"]
     failed = [each for each in plan.record.files.values() if each.verdict != "processed"]
     folders = stream_folders(plan.record)
+    jumps = [each for each in progress.files if each.jump]
     return Summary(
         fed=len(fed),
         failed=len(failed),
@@ -29,6 +31,7 @@ def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elap
         expected=dict(expected),
         done=plan.done,
         left=len(plan.files) - len(progress.files),
+        jumps=jumps_told(len(jumps), jumps[-1].name, jumps[-1].jump) if jumps else "",
     )
 
 

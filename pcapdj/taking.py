@@ -7,7 +7,8 @@ from pcapdj.blame import POISON_DEATHS, Blame
 from pcapdj.capture.linktypes import skipped_packets
 from pcapdj.capture.opening import Capture, StillWritten, open_capture
 from pcapdj.console.statistics import FEEDING, WAITING, Statistics
-from pcapdj.feeding import Delivered, Feeding, Passage
+from pcapdj.feeding import Feeding
+from pcapdj.passage import Delivered, Passage
 from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
@@ -158,6 +159,8 @@ class Taking:
         statistics = self.statistics
         statistics.packets, statistics.cap_lengths = counted.packets, counted.cap_lengths
         statistics.lengths, statistics.stream_bytes = counted.lengths, counted.stream_bytes
+        statistics.jumps, statistics.last_jump = counted.jumps, counted.last_jump
+        statistics.last_jump_name = counted.last_jump_name
         statistics.files += error is None
         statistics.failed += error is not None
         statistics.name, statistics.done_bytes, statistics.total_bytes = b"", 0, 0

@@ -16,6 +16,7 @@ LEVELS: Final[list[set[str]]] = [
         "service",
         "extracted",
         "attention",
+        "passage",
         "dispatcher_options",
         "consumer_options",
         "consumer_state",

@@ -22,6 +22,7 @@ from pcapdj.console.run_summary import print_summary
 from pcapdj.console.run_view import view
 from pcapdj.disk import options
 from pcapdj.disk.limits import parse_limits
+from pcapdj.dispatcher_options import MaxGap
 from pcapdj.extracted import read_expected
 from pcapdj.one_shot import Session
 from pcapdj.run_plan import (
@@ -38,6 +39,7 @@ from pcapdj.run_plan import (
 from pcapdj.run_record import RECORD, FedFile, RunRecord
 from pcapdj.run_report import exit_code_of, summary_of, write_end
 from pcapdj.running import GaveUp, Progress, Running
+from pcapdj.runtime.amounts import parse_duration
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.log import printable_sentence
@@ -102,6 +104,7 @@ def run(  # noqa: PLR0913 - an option each
     min_free_inodes: options.MinFreeInodes = "",
     min_available_memory: options.MinAvailableMemory = "",
     force: options.Force = False,
+    max_gap: MaxGap = "1h",
 ) -> None:
     """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
     started_s = time.monotonic()
@@ -118,6 +121,7 @@ def run(  # noqa: PLR0913 - an option each
         min_free_inodes=min_free_inodes,
         min_available_memory=min_available_memory,
     )
+    parse_duration(max_gap, "--max-gap")
     watched = [str(Path(text).absolute()) for text in watch]
     folder = (logdir or new_logdir(listing)).absolute()
     defaults = (str(folder), tempfile.gettempdir())
@@ -128,7 +132,7 @@ def run(  # noqa: PLR0913 - an option each
     settings = {options.variable_of(name): text for name, text in limits.items()}
     settings["PCAPDJ_RESTART_PAUSE"] = os.environ.get("PCAPDJ_RESTART_PAUSE") or RESTART_PAUSE
     settings |= {"PCAPDJ_WATCH": "\n".join(watched), "PCAPDJ_FORCE": "1" if force else ""}
-    settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir)}
+    settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir), "PCAPDJ_MAX_GAP": max_gap}
     record.add(refused_files(listing))
     record.save()
     wanted = [each for each in listing.files if not is_done(record, each)]

@@ -38,6 +38,7 @@ class Summary:
         logdir: where its output is.
         objects: what it extracted, if that is known.
         expected: sha256 to name, of what should be among them.
+        jumps: what is told of timestamps that jump between files; empty: none do.
     """
 
     fed: int
@@ -51,6 +52,7 @@ class Summary:
     expected: dict[str, str] = field(default_factory=dict)
     done: int = 0
     left: int = 0
+    jumps: str = ""
 
     @property
     def missing(self) -> list[str]:
@@ -88,6 +90,7 @@ def rows(summary: Summary) -> list[tuple[str, str]]:
     lines = [
         ("files", f"{summary.fed:,} fed{others}"),
         ("packets", f"{summary.packets:,}"),
+        *([("timestamps", summary.jumps)] if summary.jumps else []),
         ("bytes", f"{human_size(summary.fed_bytes)} of capture files"),
         ("time", f"{summary.elapsed_s:.1f} s ({rate}/s with start and end)"),
         ("analyzer", printable_sentence(summary.analyzer)),

@@ -7,6 +7,9 @@ sum of the lengths on the wire: where it differs from `cap_lengths`, packets wer
 import time
 from dataclasses import dataclass, replace
 
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.names import quoted
+
 RUNNING = "Running"
 SUSPENDED = "Suspended"
 WAITING = "Waiting for authorization"
@@ -21,6 +24,8 @@ class Statistics:
         started_s: seconds since the epoch.
         pid, pipe: who it is.
         at_fault: why the lane is held, where it is not the file but the analyzer; else empty.
+        jumps: files whose first packet's time jumps, seen from the file before.
+        last_jump, last_jump_name: how the last of them does, and which it is.
     """
 
     started_s: float
@@ -41,6 +46,9 @@ class Statistics:
     stream: str = ""
     stream_bytes: int = 0
     at_fault: str = ""
+    jumps: int = 0
+    last_jump: str = ""
+    last_jump_name: bytes = b""
 
     @property
     def shown_state(self) -> str:
@@ -69,3 +77,15 @@ class Statistics:
             f"[STATS] Number of cap_lengths:{self.cap_lengths}\n"
             f"[STATS] Number of lengths:{self.lengths}\n"
         )
+
+
+def jumps_told(jumps: int, last_name: str, last_jump: str) -> str:
+    """Return what people are told of timestamps that jump.
+
+    Args:
+        jumps: how many files begin with one; above 0.
+        last_name: the path of the last of them.
+        last_jump: how that one begins.
+    """
+    last = f"{quoted(last_name.rpartition('/')[2])} {printable_sentence(last_jump)}"
+    return f"1 jump, {last}" if jumps == 1 else f"{jumps:,} jumps; last: {last}"

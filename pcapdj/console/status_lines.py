@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from pcapdj.console.statistics import jumps_told
 from pcapdj.runtime.amounts import human_size, rough_duration
 from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable, quoted
@@ -149,6 +150,9 @@ def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Lin
         yield Line("Dispatcher", f"{printable(str(each.get('id')))}: {state}{silence}", tone)
         if "packets" in each:
             yield Line("", _work(each))
+        if (jumps := each.get("jumps")) and isinstance(jumps, int):
+            told = jumps_told(jumps, str(each.get("last_jump_name", "")), str(each.get("last_jump", "")))
+            yield Line("", f"timestamps: {told}", Tone.ATTENTION)
         if each.get("waiting_for"):
             yield Line("", printable_sentence(str(each["waiting_for"])), Tone.ATTENTION)
         if (stalled_s := _number(each, "stalled_s")) >= _STALLED_SHOWN_S:

@@ -16,7 +16,7 @@ from pcapdj.store.transfer import as_bytes
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; five missed ones are no hiccup
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
-    *("suspensions", "files", "failed", "packets", "cap_lengths", "lengths"),
+    *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
 _SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s"})

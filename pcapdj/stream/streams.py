@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.signals import HasFileno
 from pcapdj.stream.feed import Note, finish_kept, memory_file
+from pcapdj.stream.opened import Stream, resumed
 from pcapdj.stream.outlets import KeptStream, Outlet
 from pcapdj.stream.pipe import Pipe
 
@@ -23,30 +23,6 @@ _ASK_S: Final = 1.0  # for so long nothing is taken from the pipe; then we ask w
 STOP_GRACE_S: Final = 0.5  # by hand a stop completes the record in the pipe, if the analyzer reads on
 
 events = EventLog("dispatcher")
-
-
-@dataclass(slots=True)
-class Stream:
-    """One analyzer process's input, from its first byte to its end.
-
-    Args:
-        id: as the launcher gave it.
-        pipe: its write end.
-        header: the memfd with its header.
-        format: the note that was kept with the header.
-        sent_bytes: up to the end of the last piece that was sent.
-    """
-
-    id: str
-    pipe: Pipe
-    header: int
-    format: Note
-    sent_bytes: int = 0
-
-    def close(self) -> None:
-        """Close this process's descriptors of it."""
-        self.pipe.close()
-        os.close(self.header)
 
 
 class Streams:
@@ -79,9 +55,7 @@ class Streams:
         left = self.left = self.outlet.left_over()
         if left is None or left.header is None:
             return
-        header, note = os.dup(left.header.fd), left.header.note
-        sent_bytes = note.get("sent_bytes", os.fstat(header).st_size)
-        stream = self.open = Stream(left.id, self._pipe(left.id, left.write_end), header, note, sent_bytes)
+        stream = self.open = resumed(left.id, self._pipe(left.id, left.write_end), left.header)
         last = left.last
         events.info("stream_resumed", stream=left.id, name=last.note["name"] if last else None)
         try:
@@ -136,13 +110,23 @@ class Streams:
         """Let the record in the pipe be completed although a stop signal arrived; for half a second."""
         self._grace_until_s = time.monotonic() + STOP_GRACE_S
 
+    def remember(self, before: Note) -> None:
+        """Leave with the launcher how far the stream is, and what the next file has to know of this one.
+
+        Before the file's fate is written down: whoever finds it written finds this, too.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        if stream := self.open:
+            stream.before = before
+            with suppress(ReaderGone, LauncherGone):  # the next file notices
+                self.outlet.put(stream.id, "header", stream.header, stream.note())
+
     def release(self) -> None:
         """Forget the file in flight: its fate is written down."""
         self._forget_left()
         if stream := self.open:
-            with suppress(ReaderGone, LauncherGone):  # the next file notices
-                note = {**stream.format, "sent_bytes": stream.sent_bytes}
-                self.outlet.put(stream.id, "header", stream.header, note)
             self.outlet.drop(stream.id, "batch")
             self.outlet.drop(stream.id, "file")
 

@@ -123,6 +123,28 @@ def test_a_file_that_cannot_be_fed_is_named_and_the_others_are_fed(home: Path) -
     assert not record["complete"]
 
 
+def test_timestamps_that_jump_are_told_at_the_end_and_change_nothing(home: Path) -> None:
+    """How many and the last one, in the summary; each in the record; exit 0. `--max-gap` says what is far."""
+    for name, first_s in (("a", 1000), ("b", 500), ("c", 600)):
+        packets = [Record(first_s + number, data=b"x" * 100) for number in range(10)]
+        (home / f"{name}.pcap").write_bytes(classic(packets))
+    files = ("a.pcap", "b.pcap", "c.pcap")
+
+    code, stdout, stderr = run(home, *files, "--logdir", "o", "--max-gap", "90s", *ROOM, *copying(home))
+    again, quiet, _ = run(home, "b.pcap", "c.pcap", "--logdir", "p", *ROOM, *copying(home))
+
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    words = "begins 1 min 31 s after the end of the file before"
+    assert (code, again) == (0, 0), stderr
+    assert f"2 jumps; last: 'c.pcap' {words}" in stdout
+    assert [(file.get("step_ns"), file.get("jump")) for file in record["files"]] == [
+        (None, None),
+        (-509_000_000_000, "begins 8 min 29 s before the end of the file before"),
+        (91_000_000_000, words),
+    ]
+    assert "timestamps" not in quiet
+
+
 def test_headers_without_packets_start_no_analyzer(home: Path) -> None:
     """Nothing to feed is nothing wrong: exit 0 without a stream."""
     empty = home / "a.pcap"
@@ -274,6 +296,7 @@ def test_a_full_disk_is_said_while_it_holds(home: Path) -> None:
     [
         (["--min-free", "lots"], "lots"),
         (["--min-free", "98%"], "free"),
+        (["--max-gap", "soon"], "--max-gap: 'soon' is not a time"),
         (["--min-free", "10%", "--resume-free", "5%"], "resume"),
         (["--min-free", "900TiB"], "900.0 TiB"),
         (["--min-free", "1MiB", "--resume-free", "900TiB"], "900.0 TiB"),

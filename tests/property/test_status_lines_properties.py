@@ -23,6 +23,7 @@ FIELDS = [
     ),
     *("since_s", "heartbeat_s", "heartbeat_age_s", "total_bytes", "done_bytes", "attempt", "restarts"),
     *("stream", "pid", "command", "logdir", "last_exit", "waiting_for"),
+    *("jumps", "last_jump", "last_jump_name"),
 ]
 HASHES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=8)
 BOARDS = st.fixed_dictionaries(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pcapdj.console.run_summary import Summary, print_summary
+from pcapdj.console.run_summary import Summary, print_summary, rows
 
 
-def summary(logdir: str) -> Summary:
+def summary(logdir: str = "/out", jumps: str = "") -> Summary:
     """Return a run without objects."""
     return Summary(
         fed=2,
@@ -15,7 +15,16 @@ def summary(logdir: str) -> Summary:
         elapsed_s=1.0,
         analyzer="zeek, exited 0",
         logdir=logdir,
+        jumps=jumps,
     )
+
+
+def test_timestamps_have_a_row_only_where_they_jump() -> None:
+    """A run in order says nothing of them."""
+    told = "1 jump, 'b.pcap' begins 12 s before the end of the file before"
+
+    assert ("timestamps", told) in rows(summary(jumps=told))
+    assert "timestamps" not in dict(rows(summary()))
 
 
 def test_where_no_terminal_is_nothing_is_wrapped(

@@ -127,6 +127,18 @@ def test_numbers_are_grouped_and_sizes_human() -> None:
     assert "main: Running\n: 1,234 files, 1,234,567 packets, 1.0 GiB captured, 2 suspensions" in text
 
 
+def test_timestamps_that_jump_are_one_line_of_their_dispatcher() -> None:
+    """How often, and the last one; nothing where there was none."""
+    jumps = {"jumps": 2, "last_jump": "begins 12 s before the end of the file before", "last_jump_name": "/b"}
+    told = "timestamps: 2 jumps; last: 'b' begins 12 s before the end of the file before"
+
+    with_jumps = board_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps}]}, [], now_s=0)
+    without = board_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps, "jumps": 0}]}, [], now_s=0)
+
+    assert Line("", told, Tone.ATTENTION) in with_jumps
+    assert "timestamps" not in text_of(without)
+
+
 def test_a_long_path_is_not_cut_anywhere() -> None:
     """Its folder stands on a line of its own."""
     name = f"/in/of/the/sensor/{'x' * 60}.pcap"
