@@ -216,8 +216,8 @@ class Trio:
 
 
 def numbered(file: int, packets: int, size: int = 900) -> list[Record]:
-    """Return packets that tell their file and place."""
-    return [Record(1, n % 1000, struct.pack("<II", file, n) + b"x" * (size - 8)) for n in range(packets)]
+    """Return packets that tell their file and place; a file's time is behind that of the one before."""
+    return [Record(file, n % 1000, struct.pack("<II", file, n) + b"x" * (size - 8)) for n in range(packets)]
 
 
 def places_in(stream: bytes) -> list[tuple[int, int]]:
