@@ -138,11 +138,16 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     authorize(trio.store, *names)
     whole = stream_of(FIRST, SECOND, THIRD)
     size_bytes = len(records(FIRST))
-    for start in range(0, 3 * size_bytes, size_bytes):
-        for reached in (HALFWAY // 2, HALFWAY):
-            dispatcher = trio.dispatch()
-            trio.wait_until_full(start + reached)
-            killed(dispatcher)
+    marks = [
+        start + reached
+        for start in range(0, 3 * size_bytes, size_bytes)
+        for reached in (HALFWAY // 2, HALFWAY)
+    ]
+    for deaths, mark in enumerate(marks):
+        dispatcher = trio.dispatch()
+        wait_until(lambda deaths=deaths: trio.said().count("stream_resumed") == deaths, "it to have said so")  # type: ignore[misc]
+        trio.wait_until_full(mark)
+        killed(dispatcher)
 
     trio.allow(EVERYTHING)
     assert ended(trio.dispatch()) == 0
@@ -396,6 +401,7 @@ def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, 
     trio.store.redis.sadd(trio.store.keys.suspend, "operator")
     dispatcher = trio.dispatch("--follow")
     trio.wait_for(" suspended ")
+    trio.wait_for(" authorized ")  # the first file is in its hands: the wish comes behind it
     trio.store.redis.set(trio.store.keys.finish, wish)
     trio.store.redis.srem(trio.store.keys.suspend, "operator")
     trio.allow(EVERYTHING)
