@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pcapdj.blame import POISON_DEATHS, Blame
-from pcapdj.capture.linktypes import skipped_packets
 from pcapdj.capture.opening import Capture, StillWritten, open_capture
 from pcapdj.console.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feeding import Feeding
@@ -108,8 +107,8 @@ class Taking:
         try:
             self.feeding.feed(Passage(taken.token, taken.name), capture, begin)
         finally:
-            if capture.skipped:
-                events.warning("packets_skipped", skipped_packets(capture.skipped), name=taken.name)
+            if capture.left_out:
+                events.warning("packets_skipped", capture.left_out, name=taken.name)
 
     def _replay(self, taken: Taken, loss: ReaderGone | LauncherGone) -> Taken:
         delivered = self.feeding.delivered

@@ -94,6 +94,30 @@ def simple(data: bytes = b"packet", order: str = "<", length: int | None = None)
     return block(3, struct.pack(order + "I", len(data) if length is None else length) + data, order)
 
 
+def cooked(
+    protocol: int,
+    packet: bytes,
+    *,
+    hardware: int = 1,
+    address: bytes = b"\2\1\2\3\4\5",
+    address_bytes: int = 6,
+) -> bytes:
+    """Return a packet as Linux cooks it; hardware: of ARPHRD_."""
+    return struct.pack(">HHH8sH", 0, hardware, address_bytes, address, protocol) + packet
+
+
+def cooked_2(
+    protocol: int,
+    packet: bytes,
+    *,
+    hardware: int = 1,
+    address: bytes = b"\2\1\2\3\4\5",
+    address_bytes: int = 6,
+) -> bytes:
+    """Return a packet as Linux cooks it in the second version, on interface 3."""
+    return struct.pack(">HHIHBB8s", protocol, 0, 3, hardware, 0, address_bytes, address) + packet
+
+
 def records_of(stream: bytes | bytearray | memoryview) -> list[Record]:
     """Take whole little-endian records apart; anything torn is an error of the test."""
     found, position = [], 0

@@ -53,6 +53,8 @@ RULES: Final = [
     "capture/walk",
     "capture/totals",
     "capture/convert",
+    "capture/ethernet",
+    "capture/packet_block",
     "capture/order",
     "capture/continuity",
     "capture/settling",

@@ -33,6 +33,7 @@ class ClassicReading:
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records, window by window."""
+        self.skipped = {}
         offset = FILE_HEADER_BYTES
         while True:
             window = self._source.window(offset)
@@ -54,7 +55,7 @@ class ClassicReading:
         self, window: Window, offset: int, stream: StreamFormat
     ) -> tuple[Piece | None, int, Damage | Pause]:
         """Return the window's records, where they end in it, and why there."""
-        if not needs_gathering(self._layout):
+        if not needs_gathering(self._layout, stream):
             spliced = self.is_spliceable and self.native == stream
             if not spliced and (batch := rewritten(window.data, self._layout, stream)).totals.packets:
                 return _converted(batch, window), batch.end, batch.stop
@@ -64,6 +65,7 @@ class ClassicReading:
                 piece = _spliced(run, window, offset) if spliced else self._rewritten(run, window, stream)
                 return piece, run.end, run.stop
         batch = gather(window.data, self._layout, stream, is_last=window.is_last)
+        self._count_skipped(batch.skipped)
         return _converted(batch, window) if batch.totals.packets else None, batch.end, batch.stop
 
     def _rewritten(self, run: Run, window: Window, stream: StreamFormat) -> Piece | None:
@@ -71,6 +73,11 @@ class ClassicReading:
             return None
         data = rewrite(memoryview(window.data)[: run.end], self._layout, stream)
         return Piece(run.totals, run.end, None, data, window.source_end)
+
+    def _count_skipped(self, packets: int) -> None:
+        if packets:
+            linktype = self._layout.linktype
+            self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
 
     def _refuse_rest(self, rest: bytes, offset: int) -> None:
         """Raise if the file should have gone on."""

@@ -10,9 +10,10 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
-from pcapdj.capture.linktypes import skipped_packets
+from pcapdj.capture.ethernet import format_of_first
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.totals import Totals
@@ -29,17 +30,20 @@ _LONG_BYTES, _PIECES_AHEAD = 4 << 20, 4
 _REFUSALS = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
 
 
-def concatenate(names: Sequence[bytes], out_fd: int, *, precision: Precision, report: Report) -> bool:
+def concatenate(
+    names: Sequence[bytes], out_fd: int, *, precision: Precision, report: Report, rewrites: bool = False
+) -> bool:
     """Write the records of all files, in this order, as one classic pcap.
 
     The first readable file decides the link type and, without `precision`, the time resolution. A damaged
-    file gives its good records; one of another link type none.
+    file gives its good records; one whose link type the stream does not carry none.
 
     Args:
         names: paths.
         out_fd: a pipe, a file, a socket or a device; blocking.
         precision: force microseconds or nanoseconds.
         report: called once per file with what was wrong, if anything, and what was written of it.
+        rewrites: what can be rewritten to Ethernet is; a file that can be begins an Ethernet stream.
 
     Returns:
         True if every file was written whole; False also if the reader of `out_fd` went away.
@@ -48,7 +52,7 @@ def concatenate(names: Sequence[bytes], out_fd: int, *, precision: Precision, re
     stream: StreamFormat | None = None
     all_whole = True
     for name in names:
-        copying = _Copying(out, stream, precision)
+        copying = _Copying(out, stream, precision, rewrites=rewrites)
         try:
             damage = copying.run(name)
         except ReaderGone:
@@ -139,9 +143,12 @@ def _grow_pipe(fd: int) -> None:
 class _Copying:
     """One file's way into the output."""
 
-    def __init__(self, out: Output, stream: StreamFormat | None, precision: Precision) -> None:
+    def __init__(
+        self, out: Output, stream: StreamFormat | None, precision: Precision, *, rewrites: bool
+    ) -> None:
         self._out = out
         self._precision = precision
+        self._rewrites = rewrites
         self.stream = stream
         self.totals = Totals()
 
@@ -152,7 +159,7 @@ class _Copying:
                 self._start_stream(capture)
                 if self.stream is not None:
                     self._copy(capture, self.stream)
-                return _left_out(capture)
+                return CaptureError(capture.left_out) if capture.left_out else None
         except CaptureError as damage:
             return damage
 
@@ -161,7 +168,8 @@ class _Copying:
         if self.stream is not None or native is None:
             return
         nanosecond = native.nanosecond if self._precision is None else self._precision == "ns"
-        self.stream = StreamFormat(native.linktype, nanosecond)
+        first = format_of_first(native, rewrites=self._rewrites)
+        self.stream = replace(first, nanosecond=nanosecond)
         self._out.write(self.stream.header())
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:
@@ -192,10 +200,3 @@ def _pieces(capture: Capture, stream: StreamFormat) -> Generator[Piece, None, No
     from pcapdj.capture.ahead import made_ahead
 
     return made_ahead(pieces, _PIECES_AHEAD)
-
-
-def _left_out(capture: Capture) -> CaptureError | None:
-    """Return a report of packets that could not go into the stream, None if there were none."""
-    if not capture.skipped:
-        return None
-    return CaptureError(skipped_packets(capture.skipped))

@@ -1,13 +1,14 @@
 """Makes the stream's records out of a classic capture's.
 
 Two ways. `rewrite` changes validated 16-byte headers where they stand; `gather` builds every record anew, for
-headers of another size or order, for packets beyond the snaplen and for those whose own bytes need swapping.
-Times are truncated, never rounded, as libpcap does it.
+headers of another size or order, for packets beyond the snaplen and for those whose own bytes change, be it
+their order or to Ethernet. Times are truncated, never rounded, as libpcap does it.
 """
 
 import struct
 from dataclasses import dataclass
 
+from pcapdj.capture.ethernet import to_ethernet
 from pcapdj.capture.interfaces import SECONDS_RANGE
 from pcapdj.capture.loops import coarser_records, swapped_records
 from pcapdj.capture.pcap import (
@@ -18,15 +19,34 @@ from pcapdj.capture.pcap import (
     captured_and_length,
 )
 from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
-from pcapdj.capture.totals import Totals
+from pcapdj.capture.totals import Tally, Totals
 from pcapdj.capture.walk import Damage, Pause, judge, totals_of
 
 RECORD = struct.Struct("<IIII")
 
 
-def needs_gathering(layout: Layout) -> bool:
+def needs_gathering(layout: Layout, stream: StreamFormat) -> bool:
     """Report whether changing record headers in place is not enough for this file."""
-    return not layout.is_plain or (layout.big_endian and has_host_order(layout.linktype))
+    if not layout.is_plain or layout.linktype != stream.linktype:
+        return True
+    return layout.big_endian and has_host_order(layout.linktype)
+
+
+def carried(
+    packet: bytes, length: int, linktype: int, stream: StreamFormat, *, big_endian: bool
+) -> tuple[bytes, int] | None:
+    """Return a packet's bytes and length on the wire as the stream has them; None if it cannot have them.
+
+    Args:
+        packet: as captured.
+        length: on the wire.
+        linktype: one that the stream carries.
+        stream: what the packet goes into.
+        big_endian: the capture is.
+    """
+    if linktype != stream.linktype:
+        return to_ethernet(linktype, packet, length)
+    return to_little_endian(linktype, packet) if big_endian else packet, length
 
 
 def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, int]:
@@ -79,12 +99,16 @@ def rewritten(window: bytes, layout: Layout, stream: StreamFormat) -> "Batch":
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Converted records: what a window's bytes up to `end` (excluding) became, and why they end there."""
+    """Converted records: what a window's bytes up to `end` (excluding) became, and why they end there.
+
+    `skipped` packets could not be rewritten and are in none of the others.
+    """
 
     end: int
     totals: Totals
     stop: Damage | Pause
     data: Bytes
+    skipped: int = 0
 
 
 def gather(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:
@@ -93,11 +117,11 @@ def gather(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool
     Args:
         window: records may not reach beyond it.
         layout: any.
-        stream: same link type.
+        stream: carries the link type.
         is_last: the window reaches the end of the file.
     """
     parts: list[bytes] = []
-    totals, position = Totals(), 0
+    tally, position, skipped = Tally(), 0, 0
     stop: Damage | Pause = Pause.WINDOW_ENDS
     while position + layout.header_bytes <= len(window):
         first, second = struct.unpack_from(layout.byte_order + "8xII", window, position)
@@ -109,23 +133,22 @@ def gather(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool
         if verdict not in {None, Pause.NEEDS_CUTTING} or start + captured > len(window):
             stop = verdict or stop
             break
-        kept = min(captured, layout.snaplen)
-        parts += _record(window, position, layout, stream, kept_and_length=(kept, length))
-        ts_ns = layout.ts_ns(window, position)
-        totals += Totals(1, kept, length, ts_ns, ts_ns)
+        kept = window[start : start + min(captured, layout.snaplen)]
+        packet = carried(kept, length, layout.linktype, stream, big_endian=layout.big_endian)
+        if packet is None:
+            skipped += 1
+        else:
+            parts += _header(window, position, layout, stream, packet), packet[0]
+            tally.add(len(packet[0]), packet[1], layout.ts_ns(window, position))
         position = start + captured
-    return Batch(position, totals, stop, b"".join(parts))
+    return Batch(position, tally.totals, stop, b"".join(parts), skipped)
 
 
-def _record(
-    window: bytes, position: int, layout: Layout, stream: StreamFormat, *, kept_and_length: tuple[int, int]
-) -> tuple[bytes, bytes]:
-    """Return a record's new header and its packet."""
+def _header(
+    window: bytes, position: int, layout: Layout, stream: StreamFormat, packet: tuple[bytes, int]
+) -> bytes:
+    """Return the header of a record's packet, given with its length on the wire."""
     seconds, fraction = struct.unpack_from(layout.byte_order + "II", window, position)
     if layout.nanosecond != stream.nanosecond:
         seconds, fraction = rescale(seconds, fraction, to_nanosecond=stream.nanosecond)
-    start = position + layout.header_bytes
-    packet = window[start : start + kept_and_length[0]]
-    if layout.big_endian:
-        packet = to_little_endian(layout.linktype, packet)
-    return RECORD.pack(seconds, fraction, *kept_and_length), packet
+    return RECORD.pack(seconds, fraction, len(packet[0]), packet[1])

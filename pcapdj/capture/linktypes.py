@@ -10,6 +10,8 @@ _NAMES = {
     8: "SLIP",
     9: "PPP",
     10: "FDDI",
+    12: "raw IP",  # as BSD numbers it
+    14: "raw IP",  # as OpenBSD does
     50: "PPP in HDLC framing",
     51: "PPPoE",
     100: "ATM RFC 1483",
@@ -52,7 +54,13 @@ def mismatch(linktype: int, stream_linktype: int) -> str:
     return f"is {linktype_name(linktype)}, but the stream is {linktype_name(stream_linktype)}"
 
 
-def skipped_packets(skipped: dict[int, int]) -> str:
-    """Return what was left out of a capture with several link types, as counted by link type."""
+def skipped_packets(skipped: dict[int, int], *, rewrites: bool) -> str:
+    """Return what was left out of a capture, as counted by link type.
+
+    Args:
+        skipped: how many packets of which link type.
+        rewrites: the stream takes other link types, too, if they can be rewritten to Ethernet.
+    """
     counts = (f"{count} of {linktype_name(linktype)}" for linktype, count in sorted(skipped.items()))
-    return f"packets left out because of their link type: {', '.join(counts)}"
+    why = "that cannot be rewritten to Ethernet" if rewrites else "because of their link type"
+    return f"packets left out {why}: {', '.join(counts)}"

@@ -16,7 +16,7 @@ Rules:
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from pcapdj.capture.formats import CLASSIC_MAGICS
@@ -38,10 +38,18 @@ Bytes = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class StreamFormat:
-    """What the stream into the analyzer is: classic pcap, little endian, snaplen 262144."""
+    """What the stream into the analyzer is: classic pcap, little endian, snaplen 262144.
+
+    Args:
+        linktype: of all its packets.
+        nanosecond: the resolution of their times.
+        rewrites: it is Ethernet, and packets of other link types that can be rewritten to it are. Of no
+            account to whether two formats are the same.
+    """
 
     linktype: int
     nanosecond: bool
+    rewrites: bool = field(default=False, compare=False)
 
     def header(self) -> bytes:
         """Return the 24 bytes every stream begins with."""

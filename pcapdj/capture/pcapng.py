@@ -15,20 +15,21 @@ Rules:
 - a section header sets the byte order anew (libpcap refuses a change) and forgets the interfaces.
 - a timestamp counts ticks of if_tsresol (10^-n or 2^-n seconds; default 10^-6), plus if_tsoffset seconds; a
   simple packet has none and gets 0.
-- packets of an interface with another link type than the stream's are counted and left out; interfaces with
-  another snaplen are no fault (libpcap stops at both).
+- packets of an interface whose link type the stream does not carry are counted and left out, and so are those
+  that cannot be rewritten; interfaces with another snaplen are no fault (libpcap stops at both).
 - all other blocks are skipped, however long; of those above, one longer than MAX_BLOCK_BYTES is damage.
 - a classic record has 32 bits of seconds: times before 1970 or after 2106 wrap, as in `tcpdump -w`, counted.
 """
 
 import struct
-from dataclasses import dataclass
 
-from pcapdj.capture.convert import RECORD, Batch
+from pcapdj.capture.convert import Batch
 from pcapdj.capture.enhanced import EnhancedRun, enhanced_run
-from pcapdj.capture.interfaces import SECONDS_RANGE, Interface, parse_interface
+from pcapdj.capture.ethernet import carries
+from pcapdj.capture.interfaces import Interface, parse_interface
+from pcapdj.capture.packet_block import Packet, Record, record_of
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
-from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
+from pcapdj.capture.pseudo_headers import has_host_order
 from pcapdj.capture.totals import Totals
 from pcapdj.capture.walk import ZEROS, Damage, Pause
 from pcapdj.runtime.errors import CaptureError
@@ -43,17 +44,6 @@ _KNOWN = {_SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACK
 _MIN_BLOCK_BYTES, _TRAILER_BYTES, _MIN_SECTION_BYTES = 12, 4, 28
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _MAJOR, _MINORS = 1, (0, 2)  # 1.2 is 1.0 as some programs call it
-
-
-@dataclass(frozen=True, slots=True)
-class Packet:
-    """A packet block: where in the window its bytes are, and when and where it was captured."""
-
-    interface: Interface
-    ticks: int
-    start: int
-    captured: int
-    length: int
 
 
 class BlockWalk:
@@ -92,9 +82,11 @@ class BlockWalk:
                 packet = self._take(window, position, total)
                 position += total
                 if packet is not None and self._stream is not None:
-                    parts += self._record(window, packet, self._stream)
+                    if record := self._record(window, packet, self._stream):
+                        parts += record.parts
+                        totals += record.totals
                     run = self._run(window, position, self._stream)
-                    totals, position = totals + _totals(packet) + run.totals, run.end
+                    totals, position = totals + run.totals, run.end
                     parts += run.parts
                 if self.is_done:
                     break
@@ -106,7 +98,9 @@ class BlockWalk:
         """Return the good enhanced packet blocks that follow a packet, the short way if there is one."""
         if self._order == ">" and has_host_order(stream.linktype):
             return EnhancedRun(position, Totals(), [])
-        return enhanced_run(window, position, self._order, self._interfaces, stream)
+        run = enhanced_run(window, position, self._order, self._interfaces, stream)
+        self._skip(run.linktype, run.skipped)
+        return run
 
     @property
     def is_done(self) -> bool:
@@ -208,28 +202,26 @@ class BlockWalk:
         return self._interfaces[number]
 
     def _filtered(self, packet: Packet) -> Packet | None:
-        """Return the packet if its link type is the stream's; count it if not."""
-        linktype = packet.interface.linktype
+        """Return the packet if the stream carries its link type; count it if not."""
         if not self._packet_seen:
             self._packet_seen, self.first = True, packet.interface
-        if self._stream is not None and linktype != self._stream.linktype:
-            self.skipped[linktype] = self.skipped.get(linktype, 0) + 1
+        if self._stream is not None and not carries(self._stream, packet.interface.linktype):
+            self._skip(packet.interface.linktype)
             return None
         return packet
 
-    def _record(self, window: bytes, packet: Packet, stream: StreamFormat) -> tuple[bytes, bytes]:
-        """Return the packet as a little-endian classic record in the stream's resolution."""
-        interface = packet.interface
-        seconds, ticks = divmod(packet.ticks, interface.ticks_per_s)
-        seconds += interface.offset_s
-        if not 0 <= seconds < SECONDS_RANGE:
+    def _record(self, window: bytes, packet: Packet, stream: StreamFormat) -> Record | None:
+        """Return the packet's record; count it if it cannot be rewritten, or its time wraps."""
+        record = record_of(packet, window, stream, big_endian=self._order == ">")
+        if record is None:
+            self._skip(packet.interface.linktype)
+        elif record.is_wrapped:
             self.wrapped_times += 1
-        units_per_s = 1_000_000_000 if stream.nanosecond else 1_000_000
-        fraction = ticks * units_per_s // interface.ticks_per_s
-        data = window[packet.start : packet.start + packet.captured]
-        if self._order == ">":
-            data = to_little_endian(interface.linktype, data)
-        return RECORD.pack(seconds % SECONDS_RANGE, fraction, packet.captured, packet.length), data
+        return record
+
+    def _skip(self, linktype: int, packets: int = 1) -> None:
+        if packets:
+            self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
 
 
 def _section_order(window: bytes, position: int) -> str:
@@ -237,8 +229,3 @@ def _section_order(window: bytes, position: int) -> str:
     if order is None:
         raise CaptureError("section header with a wrong byte-order magic")
     return order
-
-
-def _totals(packet: Packet) -> Totals:
-    ts_ns = packet.interface.ts_ns(packet.ticks)
-    return Totals(1, packet.captured, packet.length, ts_ns, ts_ns)

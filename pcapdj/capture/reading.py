@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+from pcapdj.capture.ethernet import carries
 from pcapdj.capture.files import Identity, identity_of
-from pcapdj.capture.linktypes import mismatch
+from pcapdj.capture.linktypes import mismatch, skipped_packets
 from pcapdj.capture.pcap import (
     MAX_CAPTURED_BYTES,
     RECORD_HEADER_BYTES,
@@ -64,7 +65,7 @@ class Reading(Protocol):
 
     @property
     def skipped(self) -> dict[int, int]:
-        """Packets left out so far, by link type."""
+        """Packets left out so far, by link type: of one that the stream does not carry, or not rewritable."""
 
     @property
     def is_spliceable(self) -> bool:
@@ -75,7 +76,7 @@ class Reading(Protocol):
         """How many timestamps so far did not fit into 32 bits of seconds."""
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
-        """Yield the records for a stream whose link type fits."""
+        """Yield the records for a stream that carries the link type."""
 
     def close(self) -> None:
         """Stop using the file."""
@@ -93,6 +94,7 @@ class Capture:
         self.identity = identity
         self.format_name = format_name
         self._reading = reading
+        self._rewrites = False
 
     def __enter__(self) -> Self:
         return self
@@ -116,8 +118,13 @@ class Capture:
 
     @property
     def skipped(self) -> dict[int, int]:
-        """Packets that the latest `pieces` left out because of their link type, by link type."""
+        """Packets that the latest `pieces` left out, by link type."""
         return self._reading.skipped
+
+    @property
+    def left_out(self) -> str | None:
+        """What is said about packets that the latest `pieces` left out; None if it has all of them."""
+        return skipped_packets(self.skipped, rewrites=self._rewrites) if self.skipped else None
 
     @property
     def wrapped_times(self) -> int:
@@ -137,8 +144,9 @@ class Capture:
         """
         if self.native is None:
             return
-        if self.native.linktype != stream.linktype:
+        if not carries(stream, self.native.linktype):
             raise CaptureError(mismatch(self.native.linktype, stream.linktype))
+        self._rewrites = stream.rewrites
         yield from self._reading.pieces(stream)
 
     def unchanged(self) -> str | None:

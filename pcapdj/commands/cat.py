@@ -1,6 +1,6 @@
 """`pcapdj cat`: the stream that an analyzer would see, to stdout; without Redis, pipe or roles.
 
-Its two options are read with argparse: it is called for single small files, too, and typer would take three
+Its few options are read with argparse: it is called for single small files, too, and typer would take three
 times as long to load as the rest (measured: 0.17 s, not 0.05 s, from start to end).
 """
 
@@ -17,7 +17,9 @@ from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import quoted, to_name
 
 _STDOUT: Final = 1
-_ENVIRONMENT: Final = "PCAPDJ_PRECISION"
+_PRECISION: Final = "PCAPDJ_PRECISION"
+_ON_LINKTYPE: Final = "PCAPDJ_ON_LINKTYPE"
+_FAIL, _ETHERNET, _NEW_STREAM = "fail", "ethernet", "new-stream"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,11 +40,12 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     precision = PRECISIONS.get(options.precision)
     if options.precision not in PRECISIONS:
-        raise ConfigError(f"{_ENVIRONMENT} is {quoted(options.precision)}.", hint="Give us or ns.")
+        raise ConfigError(f"{_PRECISION} is {quoted(options.precision)}.", hint="Give us or ns.")
+    rewrites = _rewrites(options.on_linktype)
     names = list(_names(options.files))
     _check_output(names)
     try:
-        all_whole = concatenate(names, _STDOUT, precision=precision, report=_report)
+        all_whole = concatenate(names, _STDOUT, precision=precision, report=_report, rewrites=rewrites)
     except OSError as exc:
         raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
     return ExitCode.OK if all_whole else ExitCode.ERROR
@@ -54,10 +57,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision",
         choices=["us", "ns"],
-        default=os.environ.get(_ENVIRONMENT, ""),
-        help=f"the time resolution; default: the first file's [env: {_ENVIRONMENT}]",
+        default=os.environ.get(_PRECISION, ""),
+        help=f"the time resolution; default: the first file's [env: {_PRECISION}]",
+    )
+    parser.add_argument(
+        "--on-linktype",
+        metavar="{fail,ethernet}",
+        default=os.environ.get(_ON_LINKTYPE) or _FAIL,
+        help="a file of another link type than the first's: leave it out, or rewrite raw IP, loopback and"
+        f" Linux cooked packets to Ethernet; default: {_FAIL} [env: {_ON_LINKTYPE}]",
     )
     return parser
+
+
+def _rewrites(on_linktype: str) -> bool:
+    """Return whether packets are rewritten to Ethernet.
+
+    Raises:
+        ConfigError: it is none of the values.
+    """
+    if on_linktype == _NEW_STREAM:
+        raise ConfigError("--on-linktype new-stream is for analyzers: a file has one link type.")
+    if on_linktype not in {_FAIL, _ETHERNET}:
+        raise ConfigError(f"--on-linktype is {quoted(on_linktype)}.", hint="Give fail or ethernet.")
+    return on_linktype == _ETHERNET
 
 
 def _names(files: Sequence[str]) -> Iterator[bytes]:

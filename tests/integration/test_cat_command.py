@@ -1,10 +1,12 @@
 """`pcapdj cat` as a process: what comes out of stdout, what is said on stderr, how it ends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from capture_files import Record, classic, records_of
 from conftest import require_program
 
 from pcapdj.runtime.errors import ExitCode
@@ -13,8 +15,10 @@ from pcapdj.summary.sample import write_sample
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-def cat(*arguments: str | Path, output: Path, mode: str = "wb") -> "subprocess.CompletedProcess[str]":
-    """Run `pcapdj cat` with stdout into a file."""
+def cat(
+    *arguments: str | Path, output: Path, mode: str = "wb", **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run `pcapdj cat` with stdout into a file, and with these environment variables."""
     with output.open(mode) as out:
         return subprocess.run(
             [sys.executable, "-m", "pcapdj", "cat", *arguments],
@@ -23,6 +27,7 @@ def cat(*arguments: str | Path, output: Path, mode: str = "wb") -> "subprocess.C
             text=True,
             check=False,
             cwd=ROOT,
+            env=os.environ | variables,
         )
 
 
@@ -145,6 +150,37 @@ def test_the_precision_may_come_from_the_environment(
     assert (fine.returncode, wrong.returncode) == (ExitCode.OK, ExitCode.USAGE)
     assert (tmp_path / "fine.pcap").read_bytes()[:4] == b"\x4d\x3c\xb2\xa1"
     assert "PCAPDJ_PRECISION" in wrong.stderr
+
+
+def test_one_file_has_one_link_type(tmp_path: Path) -> None:
+    """A new stream is for an analyzer; said in one sentence, whoever asked for it."""
+    capture = tmp_path / "a.pcap"
+    capture.write_bytes(classic([Record()]))
+
+    by_flag = cat("--on-linktype", "new-stream", capture, output=tmp_path / "out.pcap")
+    by_variable = cat(capture, output=tmp_path / "out.pcap", PCAPDJ_ON_LINKTYPE="new-stream")
+
+    assert by_flag.returncode == by_variable.returncode == ExitCode.USAGE
+    assert by_flag.stderr == by_variable.stderr
+    assert by_flag.stderr == (
+        "pcapdj cat: --on-linktype new-stream is for analyzers: a file has one link type.\n"
+    )
+
+
+def test_other_link_types_are_refused_or_rewritten(tmp_path: Path) -> None:
+    """By flag or variable; the flag wins, and a wrong word is refused."""
+    raw, out = tmp_path / "raw.pcap", tmp_path / "out.pcap"
+    raw.write_bytes(classic([Record(data=b"\x45raw")], linktype=101))
+    (tmp_path / "a.pcap").write_bytes(classic([Record()]))
+
+    def written(*options: str, **variables: str) -> tuple[int, int]:
+        done = cat(*options, tmp_path / "a.pcap", raw, output=out, **variables)
+        return done.returncode, len(records_of(out.read_bytes()[24:]))
+
+    assert written() == written("--on-linktype", "fail") == written(PCAPDJ_ON_LINKTYPE="") == (1, 1)
+    assert written("--on-linktype", "ethernet") == written(PCAPDJ_ON_LINKTYPE="ethernet") == (0, 2)
+    assert written("--on-linktype", "fail", PCAPDJ_ON_LINKTYPE="ethernet") == (1, 1)
+    assert written("--on-linktype", "raw") == (ExitCode.USAGE, 0)
 
 
 def test_it_loads_no_typer() -> None:

@@ -12,6 +12,7 @@ from capture_files import (
     Record,
     as_read,
     classic,
+    cooked,
     enhanced,
     interface,
     records_of,
@@ -46,11 +47,16 @@ def files(folder: Path, **contents: bytes) -> list[bytes]:
 
 
 def to_file(
-    folder: Path, names: list[bytes], reports: Reports, precision: Precision = None
+    folder: Path,
+    names: list[bytes],
+    reports: Reports,
+    precision: Precision = None,
+    *,
+    rewrites: bool = False,
 ) -> tuple[bytes, bool]:
     """Return what concatenation into a regular file writes, and whether all was whole."""
     with (folder / "out").open("wb") as out:
-        whole = concatenate(names, out.fileno(), precision=precision, report=reports)
+        whole = concatenate(names, out.fileno(), precision=precision, report=reports, rewrites=rewrites)
     return (folder / "out").read_bytes(), whole
 
 
@@ -106,6 +112,36 @@ def test_a_precision_may_be_forced(tmp_path: Path) -> None:
     assert whole
     assert stream == StreamFormat(ETHERNET, nanosecond=True).header() + stream[24:]
     assert records_of(stream[24:]) == as_read([Record(1, 2000, b"one")])
+
+
+def test_other_link_types_become_ethernet_where_that_is_wanted(tmp_path: Path) -> None:
+    """Also if the first file is none, in a forced resolution; what cannot be is reported."""
+    names = files(
+        tmp_path,
+        raw=classic([Record(1, 2, b"\x45raw", 80)], linktype=RAW_IP),
+        a=classic(ONE),
+        cooked=classic(
+            [Record(3, 4, cooked(0x86DD, b"\x60")), Record(5, 6, cooked(0x000C, b"can"))], linktype=113
+        ),
+        wireless=classic(ONE, linktype=105),
+    )
+    reports = Reports()
+
+    stream, whole = to_file(tmp_path, names, reports, "ns", rewrites=True)
+
+    assert not whole
+    assert stream[:24] == StreamFormat(ETHERNET, nanosecond=True).header()
+    assert records_of(stream[24:]) == [
+        Record(1, 2000, bytes(12) + b"\x08\0\x45raw", 94),
+        Record(1, 2000, b"one", 3),
+        Record(3, 4000, bytes(6) + b"\2\1\2\3\4\5\x86\xdd\x60", 15),
+    ]
+    assert reports.said == [
+        (b"raw", None, 1),
+        (b"a", None, 1),
+        (b"cooked", "packets left out that cannot be rewritten to Ethernet: 1 of Linux cooked (113)", 1),
+        (b"wireless", "is 802.11 (105), but the stream is Ethernet (1)", 0),
+    ]
 
 
 def test_bad_files_are_reported_and_the_others_go_on(tmp_path: Path) -> None:

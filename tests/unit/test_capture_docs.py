@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pcapdj.capture import pcap, pcapng, unpacking
+from pcapdj.capture.ethernet import REWRITABLE
+from pcapdj.capture.linktypes import skipped_packets
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "formats.md").read_text()
@@ -55,3 +57,24 @@ def test_every_reason_in_the_code_is_documented(module: str, pattern: str) -> No
 def test_every_limit_is_documented(limit: int) -> None:
     """With its number."""
     assert str(limit) in DOCUMENT
+
+
+def section(heading: str) -> str:
+    """Return what stands below a heading."""
+    return DOCUMENT.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_every_rewritable_link_type_is_documented() -> None:
+    """With its number, in the first column of the table; and no other."""
+    rows = [line.split("|")[1] for line in section("Link types").splitlines() if line.startswith("| ")]
+    numbers = {int(number) for row in rows for number in re.findall(r"\b\d+\b", row)}
+
+    assert numbers == REWRITABLE
+
+
+def test_what_is_said_of_packets_left_out_is_documented() -> None:
+    """Word for word."""
+    document = " ".join(DOCUMENT.split())
+
+    assert skipped_packets({101: 3}, rewrites=False) in document
+    assert skipped_packets({113: 2}, rewrites=True) in document

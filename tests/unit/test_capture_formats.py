@@ -78,5 +78,10 @@ def test_a_mismatch_names_both_link_types() -> None:
 
 
 def test_left_out_packets_are_counted_by_link_type() -> None:
-    """One sentence for any number of link types."""
-    assert "2 of BSD loopback (0), 1 of raw IP (101)" in skipped_packets({101: 1, 0: 2})
+    """One sentence for any number of link types, and why."""
+    assert skipped_packets({101: 1, 0: 2}, rewrites=False) == (
+        "packets left out because of their link type: 2 of BSD loopback (0), 1 of raw IP (101)"
+    )
+    assert skipped_packets({113: 3}, rewrites=True) == (
+        "packets left out that cannot be rewritten to Ethernet: 3 of Linux cooked (113)"
+    )

@@ -34,6 +34,9 @@ from pcapdj.runtime.errors import CaptureError
 ETHERNET_US, ETHERNET_NS = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
 PACKETS = [Record(1, 2, b"abc"), Record(3, 4, b"defg", 99), Record(5, 6, b"")]
 MANY = [Record(i, i, bytes(i % 1500)) for i in range(3000)]
+REWRITING = StreamFormat(1, nanosecond=False, rewrites=True)
+# every hundredth is no IP
+MANY_RAW = [Record(i, i, (b"\x45" if i % 100 else b"\x50") + bytes(i % 1500)) for i in range(3000)]
 
 Write = Callable[[bytes], bytes]
 
@@ -170,6 +173,61 @@ def test_another_link_type_is_refused_before_any_piece(write: Write) -> None:
         pytest.raises(CaptureError, match=r"raw IP.*Ethernet"),
     ):
         next(capture.pieces(ETHERNET_US))
+
+
+def test_a_stream_that_rewrites_takes_ethernet_as_it_is(write: Write) -> None:
+    """The captures that are Ethernet already stay as fast as they were."""
+    with open_capture(write(classic(MANY))) as capture:
+        assert list(capture.pieces(REWRITING)) == list(capture.pieces(ETHERNET_US))
+        assert all(piece.data is None for piece in capture.pieces(REWRITING))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        classic(MANY_RAW, linktype=RAW_IP),
+        section()
+        + interface(RAW_IP)
+        + b"".join(enhanced(r.seconds * 1_000_000 + r.fraction, r.data) for r in MANY_RAW),
+    ],
+    ids=["pcap", "pcapng"],
+)
+def test_what_is_rewritten_is_the_same_pieces_on_every_run(write: Write, content: bytes) -> None:
+    """And what cannot be is counted anew by each."""
+    with open_capture(write(content)) as capture:
+        for _ in range(2):
+            pieces = list(capture.pieces(REWRITING))
+            assert len(pieces) > 1
+            assert capture.skipped == {RAW_IP: 30}
+            assert capture.left_out == (
+                "packets left out that cannot be rewritten to Ethernet: 30 of raw IP (101)"
+            )
+
+        assert pieces == list(capture.pieces(REWRITING))
+        found, damage = delivered(capture, REWRITING)
+        good = [each for each in MANY_RAW if each.data[0] >> 4 == 4]
+        header = bytes(12) + b"\x08\x00"
+        assert (found, damage) == (
+            as_read([Record(r.seconds, r.fraction, header + r.data) for r in good]),
+            None,
+        )
+
+
+def test_only_rewritable_link_types_go_into_an_ethernet_stream(write: Write) -> None:
+    """802.11 is refused as ever, and so is everything where it is not wanted."""
+    for linktype, stream in ((105, REWRITING), (RAW_IP, ETHERNET_US)):
+        with (
+            open_capture(write(classic(PACKETS, linktype=linktype))) as capture,
+            pytest.raises(CaptureError, match="but the stream is Ethernet"),
+        ):
+            next(capture.pieces(stream))
+
+
+def test_nothing_but_skipped_packets_is_no_piece(write: Write) -> None:
+    """And no fault of the file's: it has been read to its end."""
+    with open_capture(write(classic([Record(1, 1, b"\x50")] * 3, linktype=RAW_IP))) as capture:
+        assert list(capture.pieces(REWRITING)) == []
+        assert capture.skipped == {RAW_IP: 3}
 
 
 def test_a_capture_without_packets_gives_none(write: Write) -> None:

@@ -122,6 +122,46 @@ def test_packets_of_another_link_type_are_counted_and_left_out() -> None:
     assert (batch.totals.packets, walk.skipped) == (1, {101: 2})
 
 
+@ORDERS
+def test_every_kind_of_packet_block_is_rewritten(order: str) -> None:
+    """Enhanced, simple and obsolete ones; what is not rewritable is counted by its link type."""
+    raw = struct.pack(order + "HHIIII", 1, 0, 0, 5, 4, 9) + b"\x45raw"
+    data = (
+        section(order)
+        + interface(0, order=order)
+        + interface(101, order=order)
+        + simple(b"\2\0\0\0null", order)
+        + block(2, raw, order)
+        + enhanced(7, b"\x60six", 1, order) * 3
+        + enhanced(8, b"\x50", 1, order)
+        + enhanced(9, b"\x45", 1, order)
+        + simple(b"\7\0\0\0osi", order)
+    )
+    walk = BlockWalk(StreamFormat(1, nanosecond=False, rewrites=True))
+
+    batch = walk.batch(data)
+
+    v4, v6 = bytes(12) + b"\x08\0", bytes(12) + b"\x86\xdd"
+    assert records_of(batch.data) == [
+        Record(0, 0, v4 + b"null", 18),
+        Record(0, 5, v4 + b"\x45raw", 23),
+        *[Record(0, 7, v6 + b"\x60six", 18)] * 3,
+        Record(0, 9, v4 + b"\x45", 15),
+    ]
+    assert (batch.end, batch.totals.packets, batch.totals.cap_lengths_bytes) == (len(data), 6, 105)
+    assert (batch.totals.lengths_bytes, batch.totals.first_ts_ns, batch.totals.last_ts_ns) == (110, 0, 9000)
+    assert walk.skipped == {0: 1, 101: 1}
+
+
+def test_times_that_wrap_are_counted_of_what_is_delivered_only() -> None:
+    """A packet that was left out has none."""
+    walk = BlockWalk(StreamFormat(1, nanosecond=False, rewrites=True))
+
+    walk.batch(section() + interface(101) + enhanced(1 << 60, b"\x45") + enhanced(1 << 60, b"\x50"))
+
+    assert walk.wrapped_times == 1
+
+
 def test_the_first_packet_decides_what_the_file_is() -> None:
     """Not the first interface; without packets, the first interface."""
     fine = interface(113, options=option(TSRESOL, b"\x09"))
