@@ -30,6 +30,7 @@ from pcapdj import dispatcher_options as options
 from pcapdj.alone import alone
 from pcapdj.attention import Attention
 from pcapdj.blame import Blame
+from pcapdj.capture.wish import StreamWish
 from pcapdj.console.statistics import RUNNING, Statistics
 from pcapdj.dispatcher_options import Settings
 from pcapdj.feeding import Feeding
@@ -92,7 +93,7 @@ class Dispatcher:
         outlet = outlet_of(settings.pipe, settings.launcher, signals, self._say)
         self._streams = Streams(outlet, (signals, self._reporter), attention.attend)
         attention.watch(self._reporter, self._counted, self._streams.check)
-        self._feeding = Feeding(self._streams, settings.precision, settings.max_gap_ns)
+        self._feeding = Feeding(self._streams, settings.streams, settings.max_gap_ns)
         self._taking = Taking(
             transfer=self._transfer,
             asking=Asking(
@@ -201,6 +202,7 @@ def dispatch(  # noqa: PLR0913 - an option each
     follow: options.Follow = False,  # noqa: FBT002 - a flag
     take: options.Take = "head",
     precision: options.Precision = "first",
+    on_linktype: options.OnLinktype = "fail",
     idle_eof: options.IdleEof = "0",
     root: options.Root = None,
     max_gap: options.MaxGap = "1h",
@@ -214,7 +216,7 @@ def dispatch(  # noqa: PLR0913 - an option each
         launcher=launcher.absolute() if launcher else None,
         follow=follow,
         take=take,
-        precision=precision,
+        streams=StreamWish(precision, on_linktype),
         idle_eof_s=parse_duration(idle_eof, "--idle-eof"),
         root=os.fsencode(root.absolute()) if root else None,
         max_gap_ns=round(parse_duration(max_gap, "--max-gap") * 1e9),

@@ -6,6 +6,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from pcapdj.capture import wish
+from pcapdj.capture.wish import StreamWish
+
 Pipe = Annotated[Path, typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to feed")]
 Server = Annotated[str, typer.Option("-s", "--server", help="Redis's host", show_default=False)]
 Port = Annotated[int, typer.Option("-p", "--port", min=0, max=65535, help="Redis's port", show_default=False)]
@@ -32,8 +35,17 @@ Take = Annotated[
     Literal["head", "tail"], typer.Option("--take", envvar="PCAPDJ_TAKE", help="tail: for LPUSH producers")
 ]
 Precision = Annotated[
-    Literal["first", "us", "ns"],
+    wish.Precision,
     typer.Option("--precision", envvar="PCAPDJ_PRECISION", help="the streams' time resolution"),
+]
+OnLinktype = Annotated[
+    wish.OnLinktype,
+    typer.Option(
+        "--on-linktype",
+        envvar="PCAPDJ_ON_LINKTYPE",
+        help="a file of another link type than the stream's: fail it, begin a new stream, or rewrite raw IP,"
+        " loopback and Linux cooked packets to Ethernet",
+    ),
 ]
 IdleEof = Annotated[
     str,
@@ -62,7 +74,7 @@ class Settings:
         launcher: the launcher's socket; None: analyzers are started by hand.
         follow: go on when the queue is empty.
         take: the end of the queue to take from.
-        precision: us or ns forces the streams' time resolution; first: as the first file has it.
+        streams: how they shall be.
         idle_eof_s: end the stream after so long without a file; 0: never.
         root: files must lie below it; None: anywhere.
         max_gap_ns: report a file that begins so long after the end of the one before; 0: never.
@@ -73,7 +85,7 @@ class Settings:
     launcher: Path | None
     follow: bool
     take: Literal["head", "tail"]
-    precision: str
+    streams: StreamWish
     idle_eof_s: float
     root: bytes | None
     max_gap_ns: int

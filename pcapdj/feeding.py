@@ -10,14 +10,18 @@ from itertools import chain
 from typing import Final
 
 from pcapdj.capture.continuity import jump_of, step_ns
+from pcapdj.capture.ethernet import rewriting
+from pcapdj.capture.linktypes import mismatch
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.wish import StreamWish
 from pcapdj.passage import Delivered, Passage
 from pcapdj.runtime import fault
 from pcapdj.runtime.errors import CaptureError, ReaderGone, Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.stream.feed import Feed, Note
 from pcapdj.stream.opened import Stream
+from pcapdj.stream.outlets import KeptStream
 from pcapdj.stream.streams import Streams
 
 _FIRST_RECORD: Final = 24  # offset of the first record of a file that is spliced
@@ -30,15 +34,15 @@ class Feeding:
 
     Args:
         streams: the stream that is open, and how to open one.
-        precision: `us` or `ns` forces the streams' time resolution; `first`: as the first file has it.
+        wish: how streams shall be.
         max_gap_ns: a longer pause between two files is reported; 0: none is.
     """
 
-    def __init__(self, streams: Streams, precision: str, max_gap_ns: int) -> None:
+    def __init__(self, streams: Streams, wish: StreamWish, max_gap_ns: int) -> None:
         self.streams: Final = streams
         self.delivered = Delivered()
         self.has_spoiled = False  # what is in the pipe is not what was put into it
-        self._precision = precision
+        self._wish = wish
         self._max_gap_ns = max_gap_ns
 
     def left_capture(self) -> Capture | None:
@@ -87,6 +91,23 @@ class Feeding:
         else:
             self.streams.release()
 
+    def make_way(self, token: str, capture: Capture) -> None:
+        """End a stream of another link type, if this file shall begin the next one; before it is asked for.
+
+        A file that is in the stream already stays there: what is done with it was decided when it began.
+
+        Args:
+            token: of the taking.
+            capture: open.
+        """
+        if self.streams.open is None or capture.native is None or self._left_of(token):
+            return
+        stream = _format_of(self.streams.open)
+        if self._wish.parts(capture.native, stream):
+            why = mismatch(capture.native.linktype, stream.linktype)
+            events.info("linktype_changes", f"The next file {why}.", name=capture.name)
+            self.streams.end()
+
     def feed(self, passage: Passage, capture: Capture, begin: Callable[[str], None]) -> None:
         """Bring the capture's good records into the stream and wait until the pipe is drained.
 
@@ -105,7 +126,7 @@ class Feeding:
         self.delivered, self.has_spoiled = Delivered(), False
         if capture.native is None:
             return
-        wanted = self._format_for(capture.native)
+        wanted = self._format_for(capture.native, passage)
         pieces = enumerate(capture.pieces(wanted))
         first = next(pieces, None)
         if first is None:
@@ -114,7 +135,7 @@ class Feeding:
             return
         stream_format = {"linktype": wanted.linktype, "nanosecond": wanted.nanosecond}
         stream = self.streams.ensure(wanted.header(), stream_format)
-        note = self._note_of(stream, passage)
+        note = self._note_of(stream, passage, rewrites=wanted.rewrites)
         feed = self._feed_of(stream, capture, note)
         self._compare(passage, note["before"], first[1])
         begin(stream.id)
@@ -124,18 +145,25 @@ class Feeding:
         if damage:
             raise damage
 
-    def _format_for(self, native: StreamFormat) -> StreamFormat:
-        if self.streams.open:
-            return _format_of(self.streams.open)
-        nanosecond = native.nanosecond if self._precision == "first" else self._precision == "ns"
-        return StreamFormat(native.linktype, nanosecond)
+    def _format_for(self, native: StreamFormat, passage: Passage) -> StreamFormat:
+        """Return the open stream's format, or the next one's; it decides which pieces the file gives."""
+        if self.streams.open is None:
+            return self._wish.format_of_first(native)
+        left = self._left_of(passage.token)
+        is_wanted = left.last.note.get("rewrites", False) if left and left.last else self._wish.rewrites
+        return rewriting(_format_of(self.streams.open), is_wanted=is_wanted)
 
-    def _note_of(self, stream: Stream, passage: Passage) -> Note:
-        """Return the file's note: the one that a predecessor left, else a new one."""
-        left = self.streams.left
-        if left and left.last and left.last.note["token"] == passage.token:
-            return passage.note(left.last.note["stream_start"], left.last.note.get("before", {}))
-        return passage.note(stream.sent_bytes, stream.before)
+    def _left_of(self, token: str) -> KeptStream | None:
+        """Return what a predecessor left of this taking in the stream; None: nothing."""
+        return self.streams.left if self.streams.left_token() == token else None
+
+    def _note_of(self, stream: Stream, passage: Passage, *, rewrites: bool) -> Note:
+        """Return the file's note: as a predecessor left it, else a new one."""
+        left = self._left_of(passage.token)
+        if left and left.last:
+            start_bytes, before = left.last.note["stream_start"], left.last.note.get("before", {})
+            return passage.note(start_bytes, before, rewrites=rewrites)
+        return passage.note(stream.sent_bytes, stream.before, rewrites=rewrites)
 
     def _compare(self, passage: Passage, before: Note, first: Piece) -> None:
         """Take note of how the packets' time goes on from the file before; say it if it jumps."""
@@ -152,7 +180,7 @@ class Feeding:
         self.streams.remember(stream.before if last_ts_ns is None else passage.as_before(last_ts_ns))
 
     def _feed_of(self, stream: Stream, capture: Capture, note: Note) -> Feed:
-        left = self.streams.left if self.streams.left_token() == note["token"] else None
+        left = self._left_of(note["token"])
         self.delivered.start_bytes = self.delivered.end_bytes = note["stream_start"]
         keeper, batch = self.streams.outlet.keeper(stream.id), left.batch if left else None
         return Feed(

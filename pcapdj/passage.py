@@ -25,17 +25,19 @@ class Passage:
     token: str
     name: bytes
 
-    def note(self, start_bytes: int, before: Note) -> dict[str, Any]:
+    def note(self, start_bytes: int, before: Note, *, rewrites: bool) -> dict[str, Any]:
         """Return what is kept with the file's descriptor.
 
         Args:
             start_bytes: where in the stream its first record is.
             before: what `as_before` said of the file before; empty: there is none.
+            rewrites: its packets are rewritten to Ethernet where they can be; its pieces depend on that.
         """
         return {
             "token": self.token,
             "name": to_text(self.name),
             "stream_start": start_bytes,
+            "rewrites": rewrites,
             "before": dict(before),
         }
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pcapdj.console.run_summary import Summary
 from pcapdj.console.statistics import jumps_told
@@ -25,8 +24,8 @@ def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elap
         packets=sum(each.packets for each in progress.files),
         fed_bytes=sum(each.numbers.get("size_bytes", 0) for each in fed),
         elapsed_s=elapsed_s,
-        analyzer=f"{plan.analyzer}, {how_it_ended(progress.analyzer)}",
-        logdir=str(folders[-1] if folders else plan.record.logdir),
+        analyzer=f"{plan.analyzer}, {how_it_ended(progress)}",
+        logdir=str(folders[0] if len(folders) == 1 else plan.record.logdir),
         objects=[found for folder in folders for found in extracted_from(folder)],
         expected=dict(expected),
         done=plan.done,
@@ -41,22 +40,24 @@ def stream_folders(record: RunRecord) -> list[Path]:
     return sorted(folder for stream in streams for folder in record.logdir.glob(f"*-{stream}"))
 
 
-def how_it_ended(analyzer: Mapping[str, Any]) -> str:
-    """Return the analyzer's end in words."""
+def how_it_ended(progress: Progress) -> str:
+    """Return the analyzer's end in words; with several streams, the different ends there were."""
+    analyzer = progress.analyzer
     if not analyzer.get("last_exit"):
         return "stopped with the run" if analyzer.get("stream") else "not started"
     restarts = int(analyzer.get("restarts") or 0)
+    ends = ", ".join(dict.fromkeys(progress.exits.values())) or str(analyzer["last_exit"])
     times = "1 restart" if restarts == 1 else f"{restarts:,} restarts"
-    return f"{analyzer['last_exit']}" + (f" after {times}" if restarts else "")
+    return ends + (f" after {times}" if restarts else "")
 
 
 def ended_well(progress: Progress) -> bool:
-    """Report whether the analyzer ended by itself, without an error; true too if none was needed."""
+    """Report whether each analyzer ended by itself, without an error; true too if none was needed."""
     analyzer = progress.analyzer
     if not progress.streams:
         return not analyzer.get("restarts")
-    is_clean = analyzer.get("last_verdict") == "ended" and analyzer.get("last_exit") == "exited 0"
-    return is_clean and not analyzer.get("restarts")
+    exits = {*progress.exits.values(), str(analyzer.get("last_exit"))}
+    return analyzer.get("last_verdict") == "ended" and exits == {"exited 0"} and not analyzer.get("restarts")
 
 
 def exit_code_of(summary: Summary, progress: Progress, gave_up: GaveUp | None) -> ExitCode:
@@ -75,7 +76,7 @@ def write_end(plan: Plan, progress: Progress, code: ExitCode) -> None:
         {
             "complete": code is ExitCode.OK,
             "analyzer": plan.analyzer,
-            "analyzer_end": how_it_ended(progress.analyzer),
+            "analyzer_end": how_it_ended(progress),
             "folders": folders,
         }
     )

@@ -33,6 +33,7 @@ class Progress:
         files: what became of files, in order.
         streams: the ids of the streams that files went into.
         analyzer: the last PCAPDJ_CONSUMER.
+        exits: how the analyzer of each stream ended, by the stream's id.
         at_fault: why the dispatcher holds the lane; empty: it does not.
         restarts_before: the analyzer's restarts when the last file was done with.
     """
@@ -40,6 +41,7 @@ class Progress:
     files: list[FedFile] = field(default_factory=list)
     streams: list[str] = field(default_factory=list)
     analyzer: Mapping[str, Any] = field(default_factory=dict)
+    exits: dict[str, str] = field(default_factory=dict)
     at_fault: str = ""
     restarts_before: int = 0
 
@@ -103,7 +105,9 @@ class Running:
         board = read_board(self._session.store, time.time())
         self._read_journal()
         self._record.save()
-        self.progress.analyzer = board.get("consumer") or {}
+        analyzer = self.progress.analyzer = board.get("consumer") or {}
+        if ended := analyzer.get("last_stream"):  # no stream is shorter than a look: its header takes 0.3 s
+            self.progress.exits[str(ended)] = str(analyzer.get("last_exit"))
         current: dict[str, Any] = next(iter(board.get("dispatchers") or ()), {})
         self.progress.at_fault = str(current.get("at_fault") or "")
         name, done_bytes = str(current.get("name") or ""), int(current.get("done_bytes") or 0)

@@ -73,6 +73,7 @@ class Taking:
             try:
                 if taken.deaths >= POISON_DEATHS:
                     taken = self.blame.judge(taken)
+                self.feeding.make_way(taken.token, capture)
                 if not self._get_authorization(taken):
                     return
                 self._feed(taken, capture)

@@ -58,6 +58,7 @@ RULES: Final = [
     "capture/order",
     "capture/continuity",
     "capture/settling",
+    "capture/wish",
     "stream/protocol",
     "stream/presets",
     "stream/attempts",

@@ -22,7 +22,7 @@ from pcapdj.console.run_summary import print_summary
 from pcapdj.console.run_view import view
 from pcapdj.disk import options
 from pcapdj.disk.limits import parse_limits
-from pcapdj.dispatcher_options import MaxGap
+from pcapdj.dispatcher_options import MaxGap, OnLinktype
 from pcapdj.extracted import read_expected
 from pcapdj.one_shot import Session
 from pcapdj.run_plan import (
@@ -105,6 +105,7 @@ def run(  # noqa: PLR0913 - an option each
     min_available_memory: options.MinAvailableMemory = "",
     force: options.Force = False,
     max_gap: MaxGap = "1h",
+    on_linktype: OnLinktype = "fail",
 ) -> None:
     """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
     started_s = time.monotonic()
@@ -132,7 +133,12 @@ def run(  # noqa: PLR0913 - an option each
     settings = {options.variable_of(name): text for name, text in limits.items()}
     settings["PCAPDJ_RESTART_PAUSE"] = os.environ.get("PCAPDJ_RESTART_PAUSE") or RESTART_PAUSE
     settings |= {"PCAPDJ_WATCH": "\n".join(watched), "PCAPDJ_FORCE": "1" if force else ""}
-    settings |= {**analyzer.settings, "PCAPDJ_LOGDIR": str(record.logdir), "PCAPDJ_MAX_GAP": max_gap}
+    settings |= {
+        **analyzer.settings,
+        "PCAPDJ_LOGDIR": str(record.logdir),
+        "PCAPDJ_MAX_GAP": max_gap,
+        "PCAPDJ_ON_LINKTYPE": on_linktype,
+    }
     record.add(refused_files(listing))
     record.save()
     wanted = [each for each in listing.files if not is_done(record, each)]

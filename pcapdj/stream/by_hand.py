@@ -2,7 +2,7 @@
 
 Nobody keeps anything here. A stream that a dead dispatcher tore is never continued: its analyzer reads what
 is left, sees the end, and goes; only then may the pipe be opened for the next one, since opening it earlier
-would hide that end from the old reader.
+would hide that end from the old reader. The same holds for the reader of a stream that was ended.
 """
 
 import errno
@@ -43,6 +43,7 @@ class ByHandOutlet:
         self._signals = signals
         self._say = say
         self._write_end: int | None = None
+        self._old_readers: list[int] = []
         make_pipe(path)
 
     def wait_for_peer(self) -> None:
@@ -52,6 +53,7 @@ class ByHandOutlet:
             Stopped: a stop signal arrived.
             CannotCreate: the pipe was replaced by something else.
         """
+        self._await_old_readers()
         while self._write_end is None:
             self._write_end = open_if_read(self._path)
             if self._write_end is None:
@@ -59,14 +61,13 @@ class ByHandOutlet:
                 self._pause()
 
     def await_torn_reader(self) -> None:
-        """Wait until no process has the pipe open: the reader of a torn stream is gone.
+        """Wait until those that have the pipe open now let go of it: they read a torn stream.
 
         Raises:
             Stopped: a stop signal arrived.
         """
-        while readers := processes_with(self._path):
-            self._say(f"The stream was torn; waiting until its reader (pid {readers[0]}) is gone.")
-            self._pause()
+        self.see_off_reader()
+        self._await_old_readers()
 
     def left_over(self) -> KeptStream | None:
         """Return None: nobody keeps anything."""
@@ -100,8 +101,22 @@ class ByHandOutlet:
     def drop(self, stream: str, key: str) -> None:
         """Forget nothing."""
 
+    def see_off_reader(self) -> None:
+        """Take note of the processes that have the pipe open."""
+        self._old_readers = processes_with(self._path)
+
     def end(self, stream: str) -> None:
         """Nothing to tell: the analyzer sees the end of the pipe."""
+
+    def _await_old_readers(self) -> None:
+        while self._old_readers:
+            now = processes_with(self._path)
+            self._old_readers = [pid for pid in self._old_readers if pid in now]
+            if self._old_readers:
+                self._say(
+                    f"The stream is over; waiting until its reader (pid {self._old_readers[0]}) is gone."
+                )
+                self._pause()
 
     def _pause(self) -> None:
         if self._signals.wait(_LOOK_S):

@@ -74,6 +74,9 @@ class Outlet(Protocol):
     def drop(self, stream: str, key: str) -> None:
         """Let the keeper forget a source."""
 
+    def see_off_reader(self) -> None:
+        """Take note of who reads the stream that is about to end: the next one is none of theirs."""
+
     def end(self, stream: str) -> None:
         """The write end is closed: the stream is over."""
 
@@ -182,6 +185,9 @@ class LauncherOutlet:
         """Let the launcher forget a source; with the stream or the launcher gone it is forgotten."""
         with suppress(ReaderGone, LauncherGone):
             self._launcher.drop(stream, key)
+
+    def see_off_reader(self) -> None:
+        """Nothing to note: the launcher makes a new pipe for each stream."""
 
     def end(self, stream: str) -> None:
         """Let the analyzer see the end of its input; a launcher that is gone has ended it already."""

@@ -137,6 +137,7 @@ class Streams:
         events.info("stream_ended", stream=self.open.id, stream_bytes=self.open.sent_bytes)
         stream, self.open = self.open, None
         self._forget_left()
+        self.outlet.see_off_reader()
         stream.close()
         self.outlet.end(stream.id)
 

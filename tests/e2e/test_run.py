@@ -321,6 +321,38 @@ def test_nonsense_is_refused_before_anything_is_made(home: Path, arguments: list
     assert sorted(path.name for path in home.iterdir()) == ["a.pcap", "tmp"]
 
 
+def test_another_link_type_begins_a_new_stream_or_is_rewritten(home: Path) -> None:
+    """Where that is wanted; by default it fails."""
+    ethernet, raw = capture(home / "1.pcap"), home / "2.pcap"
+    raw.write_bytes(classic([Record(data=b"\x45raw")], linktype=101))
+
+    def copies(*options: str) -> tuple[int, list[int]]:
+        logdir = home / f"out{options[-1] if options else ''}"
+        code, _, _ = run(home, *ROOM, "--logdir", logdir, *options, ethernet, raw, *copying(home))
+        record = json.loads((logdir / "pcapdj.json").read_text())
+        sizes = [(logdir / folder / "copy").stat().st_size for folder in record["folders"]]
+        assert record["complete"] is (code == 0)
+        return code, sizes
+
+    size = ethernet.stat().st_size
+    assert copies() == (1, [size])
+    assert copies("--on-linktype", "new-stream") == (0, [size, raw.stat().st_size])
+    assert copies("--on-linktype", "ethernet") == (0, [size + 16 + 14 + 4])
+
+
+def test_the_end_of_every_streams_analyzer_counts(home: Path) -> None:
+    """One that ended with an error is told, though the last one ended well."""
+    ethernet, raw = capture(home / "1.pcap"), home / "2.pcap"
+    raw.write_bytes(classic([Record(data=b"\x45raw")], linktype=101))
+    analyzer = "import sys; data = open(sys.argv[1], 'rb').read(); sys.exit(3 if data[20] == 1 else 0)"
+
+    options: list[str | Path] = [*ROOM, "--on-linktype", "new-stream", "--logdir", home / "out"]
+    code, stdout, _ = run(home, *options, ethernet, raw, "--", sys.executable, "-c", analyzer, "{pipe}")
+
+    assert code == 1
+    assert "exited 3, exited 0" in stdout
+
+
 def test_an_earlier_run_is_not_overwritten(home: Path) -> None:
     """A log folder with a record needs --resume: exit 2."""
     capture(home / "a.pcap")

@@ -541,9 +541,11 @@ def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Pa
 
     assert first.read_to_end() == stream_of(SMALL, SMALL)
     wait_until(lambda: not rig.store.redis.exists(rig.store.keys.finish), "the wish to be fulfilled")
-    first.close()
-    second = rig.reader()
     queue(rig.store, names[2])
+    rig.wait_for("waiting until its reader")
+    first.close()
+    wait_until(lambda: "Waiting for an analyzer" in rig.said().splitlines()[-1], "the pipe to be wanted")
+    second = rig.reader()
     second.read(len(stream_of(SMALL)))
     assert stopped(dispatcher)[0] == 0
     assert second.read_to_end() == stream_of(SMALL)

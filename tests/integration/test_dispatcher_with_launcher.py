@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from capture_files import as_read, classic, records_of
+from capture_files import Record, as_read, classic, enhanced, interface, records_of, section
 from conftest import wait_until
 from dispatcher_rig import (
     Dispatchers,
@@ -124,6 +125,7 @@ def trio(short_path: Path, store: Store) -> Iterator[Trio]:
 
 
 FIRST, SECOND, THIRD = packets(1, 9000, 200), packets(10_001, 9000, 200), packets(20_001, 9000, 200)
+FRAME = bytes(12) + b"\x08\x00"  # in front of an IPv4 packet that was rewritten to Ethernet
 HALFWAY = 800_000  # of the 1.9 MB of a file: more than the pipe holds is still behind it
 
 
@@ -161,6 +163,43 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     ends = [len(stream_of(FIRST)), len(stream_of(FIRST, SECOND)), len(whole)]
     assert ranges == list(zip([HEADER, *ends], ends, strict=False))
     assert trio.said().count("stream_resumed") == 6
+
+
+@pytest.mark.parametrize("then", ["ethernet", "fail", "new-stream"])
+def test_rewritten_packets_survive_every_death_too(trio: Trio, then: str) -> None:
+    """Once each, whatever link types are to be from now on: a file that has begun goes on as it began."""
+    raw = [replace(each, data=bytes([0x45 if each.seconds % 9 else 0x50]) + each.data) for each in FIRST]
+    mixed = section() + interface() + interface(101)
+    mixed += b"".join(enhanced(each.seconds * 10**6, each.data, at % 2) for at, each in enumerate(raw))
+    names = [written(trio.folder, "raw", classic(raw, linktype=101)), written(trio.folder, "mixed", mixed)]
+    frames = [Record(r.seconds, r.fraction, FRAME + r.data) for r in raw if r.data[0] == 0x45]
+    several = [
+        Record(each.seconds, 0, each.data if at % 2 == 0 else FRAME + each.data)
+        for at, each in enumerate(raw)
+        if at % 2 == 0 or each.data[0] == 0x45
+    ]
+    first, second = records(frames), records(several)
+    authorize(trio.store, *names)
+    for number, (name, start, size) in enumerate(
+        ((names[0], HEADER, len(first)), (names[1], HEADER + len(first), len(second)))
+    ):
+        queue(trio.store, name)
+        for reached, on_linktype in ((size // 4, "ethernet"), (size // 3, then)):
+            dispatcher = trio.dispatch("--on-linktype", on_linktype)
+            trio.wait_until_full(start + reached)
+            killed(dispatcher)
+        trio.allow(start + size)
+        dispatcher = trio.dispatch("--on-linktype", then, "--follow")
+        trio.wait_for("file_finished", number + 1)
+        killed(dispatcher)
+
+    trio.allow(EVERYTHING)
+    assert ended(trio.dispatch()) == 0
+    trio.wait_for_ends()
+
+    assert trio.copies() == [classic(frames) + second]
+    assert [int(entry["packets"]) for entry in journal(trio.store)] == [len(frames), len(several)]
+    assert [int(entry["attempt"]) for entry in journal(trio.store)] == [1, 1]
 
 
 def test_a_stop_in_mid_file_is_continued_by_the_next(trio: Trio) -> None:

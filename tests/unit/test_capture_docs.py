@@ -2,6 +2,7 @@
 
 import ast
 import re
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from pcapdj.capture import pcap, pcapng, unpacking
 from pcapdj.capture.ethernet import REWRITABLE
 from pcapdj.capture.linktypes import skipped_packets
+from pcapdj.capture.wish import OnLinktype
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "formats.md").read_text()
@@ -70,6 +72,13 @@ def test_every_rewritable_link_type_is_documented() -> None:
     numbers = {int(number) for row in rows for number in re.findall(r"\b\d+\b", row)}
 
     assert numbers == REWRITABLE
+
+
+def test_every_answer_to_another_link_type_is_documented() -> None:
+    """As the option takes it."""
+    rows = [line.split("|")[1] for line in section("Link types").splitlines() if line.startswith("| `")]
+
+    assert {row.split("`")[1] for row in rows} == set(typing.get_args(OnLinktype))
 
 
 def test_what_is_said_of_packets_left_out_is_documented() -> None:

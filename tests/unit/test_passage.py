@@ -13,7 +13,7 @@ LONGEST = b"\xff" * NAME_LIMIT_BYTES
 def test_the_longest_names_fit_into_one_message() -> None:
     """A successor gets the notes of header, file and batch at once, each with the file before."""
     before = Passage("t" * 16, LONGEST).as_before(1 << 63)
-    note = Passage("u" * 16, LONGEST).note(1 << 62, before)
+    note = Passage("u" * 16, LONGEST).note(1 << 62, before, rewrites=True)
     notes = ({"linktype": 1, "nanosecond": True, "sent_bytes": 1 << 62, "before": before}, note, note)
 
     message = encode_reply(Reply(stream="s", entries=tuple(zip(KEYS, notes, strict=True))))
