@@ -1,6 +1,6 @@
 """What a dispatcher does with the one file it has taken: open it, ask, feed, write down what became of it."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pcapdj.blame import POISON_DEATHS, Blame
@@ -68,7 +68,7 @@ class Taking:
             self._feed_until_done(taken, capture)
 
     def _feed_until_done(self, taken: Taken, capture: Capture) -> None:
-        identity = asdict(capture.identity)
+        identity = capture.identity._asdict()
         while True:
             try:
                 if taken.deaths >= POISON_DEATHS:
@@ -102,7 +102,7 @@ class Taking:
 
         def begin(stream: str) -> None:
             self.statistics.stream = stream
-            fields: Fields = {**asdict(capture.identity), "state": "feeding", "stream": stream}
+            fields: Fields = {**capture.identity._asdict(), "state": "feeding", "stream": stream}
             self.patience.insist(lambda: self.transfer.mark(**fields))
 
         try:

@@ -56,7 +56,7 @@ class ClassicReading:
     ) -> tuple[Piece | None, int, Damage | Pause]:
         """Return the window's records, where they end in it, and why there."""
         if not needs_gathering(self._layout, stream):
-            spliced = self.is_spliceable and self.native == stream
+            spliced = self.is_spliceable and stream.takes_unchanged(self.native)
             if not spliced and (batch := rewritten(window.data, self._layout, stream)).totals.packets:
                 return _converted(batch, window), batch.end, batch.stop
             room_bytes = window.room_bytes if spliced else len(window.data)

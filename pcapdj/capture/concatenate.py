@@ -10,7 +10,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final, Literal
 
 from pcapdj.capture.ethernet import format_of_first
@@ -169,7 +168,7 @@ class _Copying:
             return
         nanosecond = native.nanosecond if self._precision is None else self._precision == "ns"
         first = format_of_first(native, rewrites=self._rewrites)
-        self.stream = replace(first, nanosecond=nanosecond)
+        self.stream = first._replace(nanosecond=nanosecond)
         self._out.write(self.stream.header())
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:

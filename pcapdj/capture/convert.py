@@ -6,7 +6,7 @@ their order or to Ethernet. Times are truncated, never rounded, as libpcap does 
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcapdj.capture.ethernet import to_ethernet
 from pcapdj.capture.interfaces import SECONDS_RANGE
@@ -62,7 +62,7 @@ def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, i
 
 def rewrite(records: Bytes, layout: Layout, stream: StreamFormat) -> Bytes:
     """Return whole records of a plain layout with the headers that the stream needs."""
-    if layout.native == stream and not layout.big_endian:
+    if stream.takes_unchanged(layout.native) and not layout.big_endian:
         return records
     out = bytearray(records)
     header = struct.Struct(layout.byte_order + "IIII")
@@ -97,8 +97,7 @@ def rewritten(window: bytes, layout: Layout, stream: StreamFormat) -> "Batch":
     return Batch(strip.end, totals_of(strip, window, layout), Pause.WINDOW_ENDS, data)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Converted records: what a window's bytes up to `end` (excluding) became, and why they end there.
 
     `skipped` packets could not be rewritten and are in none of the others.

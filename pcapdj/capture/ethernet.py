@@ -36,7 +36,6 @@ Rules; a packet that none of them takes is left out, since a frame with a guesse
 """
 
 import struct
-from dataclasses import replace
 from typing import Final
 
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
@@ -79,13 +78,13 @@ def carries(stream: StreamFormat, linktype: int) -> bool:
 
 def rewriting(stream: StreamFormat, *, is_wanted: bool) -> StreamFormat:
     """Return the stream's format with this wish, which only an Ethernet stream can fulfil."""
-    return replace(stream, rewrites=is_wanted and stream.linktype == ETHERNET)
+    return stream._replace(rewrites=is_wanted and stream.linktype == ETHERNET)
 
 
 def format_of_first(native: StreamFormat, *, rewrites: bool) -> StreamFormat:
     """Return the format of the stream that a capture of this format begins."""
     linktype = ETHERNET if rewrites and native.linktype in REWRITABLE else native.linktype
-    return rewriting(replace(native, linktype=linktype), is_wanted=rewrites)
+    return rewriting(native._replace(linktype=linktype), is_wanted=rewrites)
 
 
 def to_ethernet(linktype: int, packet: bytes, length: int) -> tuple[bytes, int] | None:

@@ -13,7 +13,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcapdj.runtime.errors import CaptureError
 
@@ -57,8 +57,7 @@ class StillWritten(CaptureError):
         self.settles_in_s = settles_in_s
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Which file it was, and in which state."""
 
     dev: int

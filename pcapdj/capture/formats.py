@@ -5,8 +5,8 @@ parsed.
 """
 
 import struct
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 # As many first bytes as any rule below looks at (a tar archive names itself at byte 257).
 IDENTIFY_BYTES = 512
@@ -22,8 +22,7 @@ class Kind(Enum):
     UNKNOWN = auto()  # refused
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """A kind and the name people know it by (for COMPRESSED: `gzip`, `bzip2`, `xz`, `zstd`)."""
 
     kind: Kind

@@ -7,7 +7,7 @@ Source: draft-ietf-opsawg-pcapng, "Interface Description Block" and "Options".
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcapdj.capture.pcap import StreamFormat, effective_snaplen
 from pcapdj.runtime.errors import CaptureError
@@ -19,8 +19,7 @@ _END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _BINARY_RESOLUTION, _MAX_BINARY, _MAX_DECIMAL = 0x80, 63, 19  # beyond these 64 bits hold no second
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
+class Interface(NamedTuple):
     """What an interface block says about its packets."""
 
     linktype: int

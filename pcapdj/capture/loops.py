@@ -11,7 +11,7 @@ decided by their callers. Nothing here reads a file. Measured on a 2-core virtua
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pcapdj.capture.interfaces import Seconds
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, RECORD_HEADER_BYTES, Layout
@@ -25,8 +25,7 @@ _TRAILER_BYTES, _FRAME_BYTES = 4, 32  # of a block: its second length; all but p
 _PACKET_AT, _LOOK_BYTES = 32, 32  # counted from the trailer of the block before
 
 
-@dataclass(frozen=True, slots=True)
-class Strip:
+class Strip(NamedTuple):
     """Usual records up to `end` (excluding).
 
     Args:
@@ -146,8 +145,7 @@ def coarser_records(window: bytes, records: bytearray, layout: Layout) -> Strip:
     return Strip(position, previous, packets, lengths_bytes)
 
 
-@dataclass(slots=True)
-class Blocks:
+class Blocks(NamedTuple):
     """Good enhanced packet blocks up to `end` (excluding), as records.
 
     Args:
@@ -169,15 +167,11 @@ class Blocks:
         """How many there are."""
         return len(self.parts) // _PARTS
 
-    def drop_last(self, window: bytes, order: str) -> None:
-        """Take the last block back."""
+    def without_last(self, window: bytes, order: str) -> "Blocks":
+        """Return all but the last block."""
         captured, length = struct.unpack_from(order + "20xII", window, self.last)
-        self.end, self.cap_bytes, self.lengths_bytes = (
-            self.last,
-            self.cap_bytes - captured,
-            self.lengths_bytes - length,
-        )
-        del self.parts[-_PARTS:]
+        cap_bytes, lengths_bytes = self.cap_bytes - captured, self.lengths_bytes - length
+        return Blocks(self.last, self.last, cap_bytes, lengths_bytes, self.parts[:-_PARTS])
 
 
 def enhanced_records(  # noqa: PLR0915 - a loop that calls nothing it can do without
@@ -220,7 +214,7 @@ def enhanced_records(  # noqa: PLR0915 - a loop that calls nothing it can do wit
         before, last, place = total, place, place + total
     taken = Blocks(place + _TRAILER_BYTES, last + _TRAILER_BYTES, cap_bytes, lengths_bytes, parts)
     if parts and not _ends_with(window, place, order, before):
-        taken.drop_last(window, order)
+        return taken.without_last(window, order)
     return taken
 
 

@@ -16,8 +16,8 @@ Rules:
 """
 
 import struct
-from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import NamedTuple, Self
 
 from pcapdj.capture.formats import CLASSIC_MAGICS
 from pcapdj.runtime.errors import CaptureError
@@ -36,20 +36,22 @@ _INT_MAX = 0x7FFF_FFFF  # libpcap takes a snaplen above it as "not limited", lik
 Bytes = bytes | bytearray | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class StreamFormat:
+class StreamFormat(NamedTuple):
     """What the stream into the analyzer is: classic pcap, little endian, snaplen 262144.
 
     Args:
         linktype: of all its packets.
         nanosecond: the resolution of their times.
-        rewrites: it is Ethernet, and packets of other link types that can be rewritten to it are. Of no
-            account to whether two formats are the same.
+        rewrites: it is Ethernet, and packets of other link types that can be rewritten to it are.
     """
 
     linktype: int
     nanosecond: bool
-    rewrites: bool = field(default=False, compare=False)
+    rewrites: bool = False
+
+    def takes_unchanged(self, native: Self | None) -> bool:
+        """Report whether little-endian records of that format are records of this one as they are."""
+        return native is not None and self[:2] == native[:2]
 
     def header(self) -> bytes:
         """Return the 24 bytes every stream begins with."""
@@ -65,8 +67,7 @@ class LengthOrder(Enum):
     SMALLER_IS_CAPTURED = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """How the records of one file lie: everything a walk needs to know of the file header.
 
     `snaplen` is 1 to MAX_CAPTURED_BYTES; `header_bytes` is 16 or 24.

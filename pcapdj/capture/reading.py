@@ -7,9 +7,8 @@ every run, so that a successor can find the place where a dead process stopped.
 
 import os
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from pcapdj.capture.ethernet import carries
 from pcapdj.capture.files import Identity, identity_of
@@ -26,8 +25,7 @@ from pcapdj.capture.walk import missing_to_record_end
 from pcapdj.runtime.errors import CaptureError
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Whole validated records, ready for the stream.
 
     Args:
@@ -133,7 +131,7 @@ class Capture:
 
     def same_format_as(self, stream: StreamFormat) -> bool:
         """Report whether the file's bytes can go into the stream as they are."""
-        return self._reading.is_spliceable and self.native == stream
+        return self._reading.is_spliceable and stream.takes_unchanged(self.native)
 
     def pieces(self, stream: StreamFormat) -> Generator[Piece, None, None]:
         """Yield every good record, in order, in whole pieces.

@@ -5,8 +5,7 @@ end the process.
 """
 
 import os
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pcapdj.runtime.errors import CaptureError
 
@@ -14,8 +13,7 @@ from pcapdj.runtime.errors import CaptureError
 WINDOW_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Bytes of the (uncompressed) capture.
 
     Args:

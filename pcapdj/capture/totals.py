@@ -1,11 +1,9 @@
 """Sums over records, addable: of one piece, one file, one stream."""
 
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """What a number of records adds up to.
 
     `lengths_bytes` counts the lengths on the wire, `cap_lengths_bytes` what was captured of them: the two
@@ -20,7 +18,7 @@ class Totals:
     first_ts_ns: int | None = None
     last_ts_ns: int | None = None
 
-    def __add__(self, later: Self) -> "Totals":
+    def __add__(self, later: Self) -> "Totals":  # type: ignore[override]  # sums, where a tuple would append
         """Return the totals of these records followed by `later`."""
         return Totals(
             self.packets + later.packets,

@@ -11,8 +11,8 @@ stop.
 """
 
 import struct
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from pcapdj.capture.formats import CLASSIC_MAGICS
 from pcapdj.capture.loops import Strip, good_records
@@ -33,8 +33,7 @@ ZEROS = "zeros instead of a {}: the file was preallocated and never filled to it
 _ZERO_RUN_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(NamedTuple):
     """Why no record can begin at the place where a walk stopped."""
 
     reason: str
@@ -47,8 +46,7 @@ class Pause(Enum):
     NEEDS_CUTTING = auto()  # the next record is longer than the snaplen: copy it, shortened
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Whole, validated records from the window's start to `end` (excluding), and why it ends there."""
 
     end: int

@@ -1,6 +1,6 @@
 """What the operator wants of the streams: their time resolution, and what other link types come to."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from pcapdj.capture.ethernet import format_of_first
@@ -30,7 +30,7 @@ class StreamWish:
     def format_of_first(self, native: StreamFormat) -> StreamFormat:
         """Return the format of the stream that a capture of this format begins."""
         first = format_of_first(native, rewrites=self.rewrites)
-        return first if self.precision == "first" else replace(first, nanosecond=self.precision == "ns")
+        return first if self.precision == "first" else first._replace(nanosecond=self.precision == "ns")
 
     def parts(self, native: StreamFormat, stream: StreamFormat) -> bool:
         """Report whether a capture shall not go into this stream, but begin the next one."""
