@@ -21,7 +21,7 @@ from pcapdj.runtime.lifeline import die_with_supervisord
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.names import quoted
 from pcapdj.runtime.sockets import check_socket_path
-from pcapdj.store.syncing import start_beside
+from pcapdj.store.syncing import lock_data, start_beside
 
 _WRITTEN_BY = "written-by"
 _FORKED_AT = (7, 2)  # the last Redis whose data Valkey reads
@@ -135,7 +135,7 @@ def serve(
     check_socket_path(socket.absolute())
     server = find_server()
     claim_data(data, version := version_of(server))
-    if not (synced := start_beside(data)):
+    if not (synced := start_beside(data, lock_data(data))):
         events.warning("redis_syncs_itself", "Killed while it does, it may lose the last two seconds.")
     events.info("redis_starts", program=server, version=version, socket=socket)
     log.flush()

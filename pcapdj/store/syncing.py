@@ -10,11 +10,11 @@ exit on a full disk.
 How. `start_beside` is called by the process that is going to be the server. It runs this module in a new
 interpreter, which forks and ends: the server has no child that it does not know (measured: Redis leaves
 such a child a zombie until its next rewrite, and then warns of it). The companion has a session of its own,
-and of descriptors only stderr, a pidfd of the server, and the data folder, on which it holds a shared lock:
-by that `is_synced` knows of it. It sleeps on the pidfd. Each second it looks at size and time of every
-append-only file and its folder, and syncs what has changed; a rewrite makes new inodes, hence other stamps.
-When the server is gone, however it ended, it syncs once more and ends. What cannot be synced is said, at
-most once a minute, and tried again.
+and of descriptors only stderr, a pidfd of the server, and the data folder, which `lock_data` has locked: by
+that `is_synced` knows of it, and a second server of one folder waits. It sleeps on the pidfd. Each second
+it looks at size and time of every append-only file and its folder, and syncs what has changed; a rewrite
+makes new inodes, hence other stamps. When the server is gone, however it ended, it gives the folder free,
+syncs once more and ends. What cannot be synced is said, at most once a minute, and tried again.
 
 Killed alone it stays away until the server is started again: until then a loss of power costs up to 30 s, and
 `pcapdj check` says so. Where it cannot be started, the server runs with everysec.
@@ -38,8 +38,9 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from pcapdj.runtime.ending import ended
-from pcapdj.runtime.errors import Unavailable
+from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.names import quoted
 
 PERIOD_S: Final = 1.0
 _START_LIMIT_S: Final = 10.0
@@ -99,20 +100,42 @@ def is_append_only(name: str) -> bool:
     return name.endswith((".aof", ".manifest")) and not name.startswith("temp")
 
 
-def start_beside(data: Path) -> bool:
+def lock_data(data: Path) -> int:
+    """Return a descriptor of the data folder that locks it; wait until no other server has it.
+
+    Two servers would write into one file, and one that ends removes its socket, even if another one has made
+    it anew: after a supervisord's `kill -9` its server may still be ending when the next one begins.
+
+    Raises:
+        CannotCreate: the folder cannot be opened.
+    """
+    try:
+        folder = os.open(data, _READ | os.O_DIRECTORY)
+    except OSError as exc:
+        raise CannotCreate(f"The folder {quoted(str(data))} cannot be used: {exc.strerror}.") from exc
+    if not _is_ours(folder):
+        EventLog("redis").info(
+            "waiting_for_data", "Another server has it; it begins when that ends.", folder=data
+        )
+        fcntl.flock(folder, fcntl.LOCK_EX)
+    return folder
+
+
+def start_beside(data: Path, folder: int) -> bool:
     """Start the companion of this process, which may then become the server; False if that fails.
 
     Args:
-        data: the server's folder; it exists.
+        data: the server's folder.
+        folder: of `lock_data`; closed here, the lock is the companion's from now on.
     """
     try:
         watched = os.pidfd_open(os.getpid())
         try:
             begun = subprocess.run(
-                [sys.executable, "-m", _MODULE, str(data), str(watched)],
+                [sys.executable, "-m", _MODULE, str(data), str(watched), str(folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[watched],
+                pass_fds=[watched, folder],
                 start_new_session=True,
                 timeout=_START_LIMIT_S,
                 check=False,
@@ -121,6 +144,8 @@ def start_beside(data: Path) -> bool:
             os.close(watched)
     except (OSError, subprocess.TimeoutExpired):  # a kernel or a sandbox without pidfds, no memory, ..
         return False
+    finally:
+        os.close(folder)
     return begun.returncode == 0
 
 
@@ -131,20 +156,18 @@ def is_synced(data: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        return isinstance(exc, BlockingIOError)
+        return not _is_ours(folder)
     finally:
         os.close(folder)
-    return False
 
 
-def keep_synced(files: AppendOnly, server: int) -> None:
+def keep_synced(files: AppendOnly, server: int, folder: int) -> None:
     """Sync once a second until the server is gone, and then once more.
 
     Args:
         files: the server's.
         server: a pidfd.
+        folder: of `lock_data`; free for another server before the last sync, which may take long.
     """
     events, reminder = EventLog("redis"), Reminder()
     watching = select.poll()
@@ -152,26 +175,32 @@ def keep_synced(files: AppendOnly, server: int) -> None:
     is_gone = False
     while not is_gone:
         is_gone = bool(watching.poll(PERIOD_S * 1000))
+        if is_gone:
+            os.close(folder)
         failure = files.bring()
         if failure and reminder.is_due(failure.errno, time.monotonic()):
             events.warning("sync_failed", f"{failure}. A loss of power may cost names; it is tried again.")
 
 
 def main() -> NoReturn:
-    """Leave a companion behind and end; the arguments are the data folder and the server's pidfd."""
-    sys.exit(ended(f"python -m {_MODULE}", lambda: _leave_behind(Path(sys.argv[1]), int(sys.argv[2]))))
+    """Leave a companion behind and end; the arguments are the data folder, the server's pidfd, the lock."""
+    data, server, folder = sys.argv[1:]
+    sys.exit(ended(f"python -m {_MODULE}", lambda: _leave_behind(Path(data), int(server), int(folder))))
 
 
-def _leave_behind(data: Path, server: int) -> int:
-    try:
-        folder = os.open(data, _READ | os.O_DIRECTORY)
-    except OSError as exc:
-        raise Unavailable(f"{exc}.") from exc
-    with suppress(OSError):  # a file system without locks: it syncs, but `check` does not know
-        fcntl.flock(folder, fcntl.LOCK_SH)
+def _leave_behind(data: Path, server: int, folder: int) -> int:
     if os.fork() == 0:
-        keep_synced(AppendOnly(data), server)
+        keep_synced(AppendOnly(data), server, folder)
     return 0
+
+
+def _is_ours(folder: int) -> bool:
+    """Lock the folder; report whether it is nobody else's, as it always is where there are no locks."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        return not isinstance(exc, BlockingIOError)
+    return True
 
 
 def _stamps(data: Path) -> dict[Path, Stamp]:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pytest
 from conftest import wait_until
 
 from pcapdj.runtime import log
-from pcapdj.store.syncing import AppendOnly, keep_synced, start_beside
+from pcapdj.store.syncing import AppendOnly, is_synced, keep_synced, lock_data, start_beside
 
 
 @contextmanager
@@ -31,16 +32,30 @@ def test_it_syncs_once_more_when_the_server_is_gone(tmp_path: Path) -> None:
     synced: list[int] = []
 
     with watched("true") as (_, pidfd):
-        keep_synced(AppendOnly(tmp_path, synced.append), pidfd)
+        keep_synced(AppendOnly(tmp_path, synced.append), pidfd, lock_data(tmp_path))
 
     assert len(synced) == 1
+
+
+def test_the_folder_is_free_before_the_last_sync(tmp_path: Path) -> None:
+    """A slow disk does not keep the next server waiting."""
+    free: list[bool] = []
+
+    def sync(_: int) -> None:
+        free.append(not is_synced(tmp_path))
+
+    with watched("true") as (_, pidfd):
+        keep_synced(AppendOnly(tmp_path, sync), pidfd, lock_data(tmp_path))
+
+    assert free == [True]
 
 
 def test_it_syncs_while_the_server_lives(tmp_path: Path) -> None:
     """Each time that something was appended."""
     synced: list[int] = []
     with watched("sleep", "60") as (process, pidfd):
-        keeping = threading.Thread(target=keep_synced, args=(AppendOnly(tmp_path, synced.append), pidfd))
+        files, folder = AppendOnly(tmp_path, synced.append), lock_data(tmp_path)
+        keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder))
         keeping.start()
         wait_until(lambda: synced, "the folder to be synced")
         before = len(synced)
@@ -63,7 +78,8 @@ def test_a_failing_disk_is_told_once_and_ends_nothing(
         raise OSError(5, "Input/output error")
 
     with watched("sleep", "60") as (process, pidfd):
-        keeping = threading.Thread(target=keep_synced, args=(AppendOnly(tmp_path, fail), pidfd))
+        files, folder = AppendOnly(tmp_path, fail), lock_data(tmp_path)
+        keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder))
         keeping.start()
         wait_until(lambda: len(tried) >= 2, "it to be tried again")
         process.kill()
@@ -75,10 +91,16 @@ def test_a_failing_disk_is_told_once_and_ends_nothing(
     assert "Input/output error" in said
 
 
-def test_one_that_cannot_start_is_noticed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Then the server has to sync by itself; the reason is on stderr."""
-    assert not start_beside(tmp_path / "missing")
+def test_one_that_cannot_start_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the server has to sync by itself; the folder is free."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
 
-    said = capfd.readouterr().err
-    assert "missing" in said
-    assert "Traceback" not in said
+    assert not start_beside(tmp_path, lock_data(tmp_path))
+    assert not is_synced(tmp_path)
+
+
+def test_one_that_fails_at_its_start_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no memory for it."""
+    monkeypatch.setattr(sys, "executable", "false")
+
+    assert not start_beside(tmp_path, lock_data(tmp_path))

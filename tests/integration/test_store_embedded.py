@@ -123,6 +123,29 @@ def test_the_companion_holds_no_descriptor_that_it_does_not_need(short_path: Pat
     assert held == {"/dev/null", "anon_inode:[pidfd]", str(short_path / "data")}
 
 
+def test_a_second_server_of_one_folder_waits_for_the_end_of_the_first(short_path: Path) -> None:
+    """Two would write into one file, and the one that ends would take the other's socket away."""
+    with serving(short_path) as (first, store):
+        store.redis.rpush(store.keys.in_queue, b"/in/1.pcap")
+        log = short_path / "second.log"
+        with (
+            log.open("wb") as stderr,
+            subprocess.Popen(
+                command(short_path), env=environment(), stdout=subprocess.DEVNULL, stderr=stderr
+            ) as second,
+        ):
+            wait_until(lambda: b"waiting_for_data" in log.read_bytes(), "the second to wait")
+            assert store.redis.info("server")["process_id"] == first.pid
+
+            first.terminate()
+            first.wait()
+
+            wait_until(lambda: answers(store), "the second to answer")
+            assert store.redis.info("server")["process_id"] == second.pid
+            assert store.redis.lrange(store.keys.in_queue, 0, -1) == [b"/in/1.pcap"]
+            second.kill()
+
+
 def test_whether_a_companion_runs_can_be_seen(short_path: Path) -> None:
     """With it nothing is at risk; killed alone it is missed."""
     with serving(short_path) as (_, store):
