@@ -89,7 +89,7 @@ class Taking:
 
     def _get_authorization(self, taken: Taken) -> bool:
         self.feeding.streams.wait_for_peer()
-        self.statistics.state = WAITING
+        self.statistics.state, self.statistics.waiting_for = WAITING, ""
         events.info("waiting_for_authorization", name=taken.name)
         if self.asking.ask(taken):
             events.info("authorized", name=taken.name)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pcapdj.console.progress import rates_between
 from pcapdj.console.screen import keep_showing, show
-from pcapdj.console.status_lines import Line, Tone, board_lines, rates_between
+from pcapdj.console.status_lines import Line, Tone, board_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.names import to_text

@@ -8,19 +8,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
+from pcapdj.console.progress import Fields, number, progress
 from pcapdj.console.statistics import jumps_told
 from pcapdj.runtime.amounts import human_size, rough_duration
 from pcapdj.runtime.log import printable_sentence
 from pcapdj.runtime.names import printable, quoted
 
-_BAR_WIDTH: Final = 24
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
-_LARGEST: Final = 1 << 63  # beyond that it is nobody's size or time, and floats overflow
 _STALLED_SHOWN_S: Final = 60  # less is an analyzer that writes something out
-Fields = Mapping[str, Any]
 
 
 class Tone(Enum):
@@ -62,19 +60,6 @@ def board_lines(
     ]
 
 
-def rates_between(before: Fields, after: Fields) -> dict[str, float]:
-    """Return bytes per second by dispatcher between two boards; only where both were in the same file."""
-    earlier = {each.get("id"): each for each in before.get("dispatchers", ())}
-    rates: dict[str, float] = {}
-    for each in after.get("dispatchers", ()):
-        old = earlier.get(each.get("id"), {})
-        elapsed_s = _number(each, "heartbeat_s") - _number(old, "heartbeat_s")
-        done = _number(each, "done_bytes") - _number(old, "done_bytes")
-        if each.get("name") and old.get("name") == each["name"] and elapsed_s > 0 and done >= 0:
-            rates[str(each.get("id"))] = done / elapsed_s
-    return rates
-
-
 def in_short(sentence: str) -> str:
     """Return the sentence without the exact bytes behind each size: those are for logs and programs."""
     return _EXACT.sub("", sentence)
@@ -94,7 +79,7 @@ def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
         return
     state = str(gate.get("state", "unknown"))
     tone = {"open": Tone.GOOD, "suspended": Tone.BAD}.get(state, Tone.ATTENTION)
-    since = f" for {rough_duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
+    since = f" for {rough_duration(now_s - number(gate, 'since_s'))}" if "since_s" in gate else ""
     yield Line("Gate", in_short(f"{printable(state)}{since}{_reason(gate)}"), tone)
     if "free_bytes" in gate and not gate.get("reason"):  # a reason has the numbers
         yield Line("", _room(gate))
@@ -107,7 +92,7 @@ def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
 def _room(gate: Fields) -> str:
     where = f" at {quoted(str(gate['path']))}" if gate.get("path") else ""
     return (
-        f"{human_size(_number(gate, 'free_bytes'))} free, {human_size(_number(gate, 'needed_bytes'))}"
+        f"{human_size(number(gate, 'free_bytes'))} free, {human_size(number(gate, 'needed_bytes'))}"
         f" needed{where}"
     )
 
@@ -127,13 +112,17 @@ def _consumer_lines(consumer: Fields | None) -> Iterator[Line]:
         for field, word in (("stream", "stream"), ("pid", "pid"), ("last_exit", "the last one"))
         if consumer.get(field) and not (field == "last_exit" and consumer.get("reason"))  # which tells it
     ]
-    if _number(consumer, "restarts"):
-        details.append(f"{_count(consumer, 'restarts')} restarts")
+    if number(consumer, "restarts"):
+        details.append(_several(consumer, "restarts"))
     tone = Tone.BAD if state == "failing" else Tone.PLAIN
     yield Line("Analyzer", ", ".join([printable(state), *details]) + _reason(consumer), tone)
     for field, word in (("command", "runs"), ("logdir", "writes to")):
         if consumer.get(field):
             yield Line("", f"{word} {printable_sentence(str(consumer[field]))}")
+    if consumer.get("last_verdict") == "crashed" and consumer.get("last_stream"):
+        stream = printable(str(consumer["last_stream"]))
+        told = f"stream {stream} broke off; 'pcapdj requeue --stream {stream}' feeds its files again"
+        yield Line("", told, Tone.ATTENTION)
     if consumer.get("stale"):
         yield Line("", f"the launcher is silent{_age(consumer)}", Tone.BAD)
 
@@ -155,7 +144,7 @@ def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Lin
             yield Line("", f"timestamps: {told}", Tone.ATTENTION)
         if each.get("waiting_for"):
             yield Line("", printable_sentence(str(each["waiting_for"])), Tone.ATTENTION)
-        if (stalled_s := _number(each, "stalled_s")) >= _STALLED_SHOWN_S:
+        if (stalled_s := number(each, "stalled_s")) >= _STALLED_SHOWN_S:
             told = f"the analyzer has taken no byte for {rough_duration(stalled_s)}"
             yield Line("", told, Tone.BAD)
         if current := taken.get(each.get("id")):
@@ -164,22 +153,20 @@ def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Lin
 
 def _work(statistics: Fields) -> str:
     """Return what a dispatcher has done since it started."""
-    suspensions = (
-        f", {_count(statistics, 'suspensions')} suspensions" if statistics.get("suspensions") else ""
-    )
+    suspensions = f", {_several(statistics, 'suspensions')}" if statistics.get("suspensions") else ""
     return (
-        f"{_count(statistics, 'files')} files, {_count(statistics, 'packets')} packets,"
-        f" {human_size(_number(statistics, 'cap_lengths'))} captured{suspensions}"
+        f"{_several(statistics, 'files')}, {_several(statistics, 'packets')},"
+        f" {human_size(number(statistics, 'cap_lengths'))} captured{suspensions}"
     )
 
 
 def _file_lines(current: Fields, statistics: Fields, rate: float | None) -> Iterator[Line]:
-    attempt = f", attempt {_count(current, 'attempt')}" if _number(current, "attempt") > 1 else ""
+    attempt = f", attempt {_count(current, 'attempt')}" if number(current, "attempt") > 1 else ""
     state = printable(str(current.get("state", "")))
     yield from _name_lines(str(current.get("name", "")), f" ({state}{attempt})")
-    total = _number(statistics, "total_bytes")
+    total = number(statistics, "total_bytes")
     if statistics.get("name") == current.get("name") and total > 0:
-        yield Line("", progress(_number(statistics, "done_bytes"), total, rate))
+        yield Line("", progress(number(statistics, "done_bytes"), total, rate))
 
 
 def _name_lines(name: str, state: str) -> Iterator[Line]:
@@ -190,21 +177,6 @@ def _name_lines(name: str, state: str) -> Iterator[Line]:
         return
     yield Line("", quoted(base) + state)
     yield Line("", f"in {quoted(folder + slash)}")
-
-
-def progress(done_bytes: float, total_bytes: float, rate: float | None = None) -> str:
-    """Return a bar, the share, the size, and rate and time left where they are known.
-
-    Args:
-        done_bytes: of one file.
-        total_bytes: of the same file, above 0.
-        rate: bytes per second.
-    """
-    share = min(1.0, max(0.0, done_bytes / total_bytes))
-    bar = "#" * int(share * _BAR_WIDTH)
-    speed = f", {human_size(rate)}/s" if rate is not None else ""
-    left = f", {rough_duration(max(0.0, total_bytes - done_bytes) / rate)} left" if rate else ""
-    return f"[{bar:.<{_BAR_WIDTH}}] {share:.0%} of {human_size(total_bytes)}{speed}{left}"
 
 
 def _failure_lines(failures: Sequence[Fields]) -> Iterator[Line]:
@@ -228,11 +200,11 @@ def _age(fields: Fields) -> str:
     return f" {rough_duration(age_s)}" if isinstance(age_s, int | float) else " since ever"
 
 
-def _number(fields: Fields, name: str) -> float:
-    value = fields.get(name)
-    return value if isinstance(value, int | float) and abs(value) < _LARGEST else 0
-
-
 def _count(fields: Fields, name: str) -> str:
     value = fields.get(name)
     return f"{value:,}" if isinstance(value, int) else "?"
+
+
+def _several(fields: Fields, what: str) -> str:
+    """Return a count with its noun, which ends in s."""
+    return f"{_count(fields, what)} {what[:-1] if fields.get(what) == 1 else what}"

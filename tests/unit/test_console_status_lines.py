@@ -2,7 +2,8 @@
 
 import pytest
 
-from pcapdj.console.status_lines import Line, Tone, board_lines, progress, rates_between
+from pcapdj.console.progress import progress, rates_between
+from pcapdj.console.status_lines import Line, Tone, board_lines
 
 EMPTY = {
     "lane": "",
@@ -107,6 +108,28 @@ def test_a_failing_analyzer_says_why() -> None:
     assert "failing: suricata exited 1." in text
     assert "runs 'my tool' -r {pipe}" in text
     assert "writes to /out/x" in text
+
+
+def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
+    """Its analyzer may not have written what it had read."""
+    board = EMPTY | {"consumer": {"state": "reading", "last_stream": "ab12", "last_verdict": "crashed"}}
+
+    text = text_of(board_lines(board, [], now_s=0))
+
+    assert "stream ab12 broke off; 'pcapdj requeue --stream ab12' feeds its files again" in text
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    """As people say it."""
+    board = EMPTY | {
+        "consumer": {"state": "reading", "restarts": 1},
+        "dispatchers": [{"id": "main", "files": 1, "packets": 1, "suspensions": 1}],
+    }
+
+    text = text_of(board_lines(board, [], now_s=0))
+
+    assert "reading, 1 restart" in text
+    assert "1 file, 1 packet, 0 B captured, 1 suspension" in text
 
 
 def test_numbers_are_grouped_and_sizes_human() -> None:
