@@ -102,7 +102,8 @@ class Schedule:
             self.watch.until_moved()
             if stranger is not None:
                 os.close(stranger)
-            self.round()  # a stream that ends well begins the back-off anew
+            self.site.add_files(1, 10)  # even if all was fed when it died, there is a stream that ends well
+            self.round()  # .. and begins the back-off anew
 
     def finished_files(self, kills: int, *, packets: int = 900) -> None:
         """Kill the analyzer as soon as Redis says that a file is processed: it has to have read all of it."""
