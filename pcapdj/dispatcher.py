@@ -154,7 +154,8 @@ class Dispatcher:
             self._streams.end()
             fault.reach("done")
             self._insist(self._transfer.declare_done)
-            events.info("done", "The queue is drained.", files=self._statistics.files)
+            done = self._statistics
+            events.info("done", "The queue is drained.", files=done.files, failed=done.failed)
             return Step.DONE
         idle_s = time.monotonic() - self._idle_since_s
         if self._streams.open and 0 < self._settings.idle_eof_s <= idle_s:

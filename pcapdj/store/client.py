@@ -23,6 +23,7 @@ from pcapdj.store.keys import Keys
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, a hung Redis included
 COMMAND_TIMEOUT_S = 3.0  # how long an operator's command waits before it says that Redis is not there
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
+_NONE_NAMED = "Is it running? Else work in the service's folder, or name its Redis with --redis-url."
 SOCKET_IN_LAYOUT = Path("var/run/redis.sock")
 _SCHEMES = ("redis", "rediss", "unix")
 _DENIALS = ("NOAUTH", "WRONGPASS", "NOPERM", "Protocol error: unauthenticated")
@@ -124,7 +125,8 @@ class Store:
         if isinstance(error, redis.exceptions.BusyLoadingError):
             return StoreUnavailable(f"{where} is loading its data.")
         if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.InvalidResponse):
-            return StoreUnavailable(f"{where} does not answer ({first_words(why)}).", hint="Is it running?")
+            hint = _NONE_NAMED if self.url == DEFAULT_URL else "Is it running?"
+            return StoreUnavailable(f"{where} does not answer ({first_words(why)}).", hint=hint)
         if isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError) or why.startswith(_WAITABLE):
             return StoreUnavailable(f"{where} takes no writes now ({first_words(why)}).")
         if "WRONGTYPE" in why and (misused := self._misused()):
