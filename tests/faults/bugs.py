@@ -88,7 +88,7 @@ BUGS: Final = (
     ),
     Bug(
         "the launcher holds the pipe O_RDWR",
-        _KILLS.format("killed_analyzers"),
+        _KILLS.format("closes_the_pipe"),
         (Change("stream/fifo.py", "os.O_WRONLY | os.O_NONBLOCK", "os.O_RDWR | os.O_NONBLOCK"),),
     ),
     Bug(

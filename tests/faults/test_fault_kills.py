@@ -1,5 +1,6 @@
 """The campaign's schedules, a few kills of each; `make faults` has more than a thousand."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,17 @@ from faults.kills import Schedule
 from faults.site import COPY, SLOW_COPY, Site
 
 SEED = "20260101"
+# The first one closes the pipe and lives on; the others copy to the end.
+_CLOSER = """
+import os, shutil, sys, time
+pipe, copy = open(sys.argv[1], "rb", buffering=0), open("copy", "wb", buffering=0)
+if not os.path.exists("../closed"):
+    copy.write(pipe.read(65536))
+    pipe.close()
+    open("../closed", "w").close()
+    time.sleep(600)
+shutil.copyfileobj(pipe, copy)
+"""
 
 
 def kill(
@@ -42,6 +54,22 @@ def test_dispatchers_are_killed_mid_record_and_the_analyzer_never_notices() -> N
 def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
     """Even while somebody else holds the old pipe open."""
     assert kill(Schedule.analyzers, 4).violations == []
+
+
+def test_an_analyzer_that_closes_the_pipe_and_lives_is_replaced() -> None:
+    """Nobody dies, but nobody reads: the launcher sees it, since it does not hold the pipe O_RDWR."""
+    site, figures = Site((sys.executable, "-ISc", _CLOSER, "{pipe}")), Figures()
+    try:
+        site.start_all()
+        schedule = Schedule(site, figures, SEED)
+        site.add_files(2, 1500)
+        schedule.watch.until((site.out / "closed").exists)
+        site.mark_stream_killed()
+        schedule.round()
+    finally:
+        site.close()
+
+    assert figures.violations == []
 
 
 def test_what_is_processed_was_read_by_the_analyzer() -> None:
