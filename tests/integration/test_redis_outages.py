@@ -255,7 +255,7 @@ def test_a_loading_redis_is_waited_for(rigs: tuple[PrivateRedis, Trio]) -> None:
     """While a restarted Redis reads its data it answers LOADING; the file queued before is fed then."""
     server, trio = rigs
     with server.client.pipeline(transaction=False) as batch:
-        for number in range(5000):  # each takes some milliseconds to load
+        for number in range(3000):  # each takes some milliseconds to load
             batch.set(f"ballast:{number}", 1)
         batch.execute()
     trio.queue(trio.capture("1.pcap", 1, 10))
