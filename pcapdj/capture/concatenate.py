@@ -12,10 +12,10 @@ import stat
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Literal
 
-from pcapdj.capture.ethernet import format_of_first
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.totals import Totals
+from pcapdj.capture.wish import StreamWish
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
@@ -48,10 +48,11 @@ def concatenate(
         True if every file was written whole; False also if the reader of `out_fd` went away.
     """
     out = Output(out_fd)
+    wish = StreamWish(precision or "first", "ethernet" if rewrites else "fail")
     stream: StreamFormat | None = None
     all_whole = True
     for name in names:
-        copying = _Copying(out, stream, precision, rewrites=rewrites)
+        copying = _Copying(out, stream, wish)
         try:
             damage = copying.run(name)
         except ReaderGone:
@@ -142,12 +143,9 @@ def _grow_pipe(fd: int) -> None:
 class _Copying:
     """One file's way into the output."""
 
-    def __init__(
-        self, out: Output, stream: StreamFormat | None, precision: Precision, *, rewrites: bool
-    ) -> None:
+    def __init__(self, out: Output, stream: StreamFormat | None, wish: StreamWish) -> None:
         self._out = out
-        self._precision = precision
-        self._rewrites = rewrites
+        self._wish = wish
         self.stream = stream
         self.totals = Totals()
 
@@ -166,9 +164,7 @@ class _Copying:
         native = capture.native
         if self.stream is not None or native is None:
             return
-        nanosecond = native.nanosecond if self._precision is None else self._precision == "ns"
-        first = format_of_first(native, rewrites=self._rewrites)
-        self.stream = first._replace(nanosecond=nanosecond)
+        self.stream = self._wish.format_of_first(native)
         self._out.write(self.stream.header())
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:

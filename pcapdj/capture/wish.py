@@ -1,7 +1,6 @@
 """What the operator wants of the streams: their time resolution, and what other link types come to."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pcapdj.capture.ethernet import format_of_first
 from pcapdj.capture.pcap import StreamFormat
@@ -10,8 +9,7 @@ Precision = Literal["first", "us", "ns"]
 OnLinktype = Literal["fail", "new-stream", "ethernet"]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamWish:
+class StreamWish(NamedTuple):
     """How streams shall be.
 
     Args:
