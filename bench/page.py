@@ -74,7 +74,7 @@ def peak_table(peaks: Sequence[Peak]) -> str:
 
 def service_table(service: Service) -> str:
     """Return the second table, as far as its programs are installed."""
-    rows = [*_analyzer_rows(service)] if service.alone else []
+    rows = [*_analyzer_rows(service)] if service.exclusive else []
     median = judged(statistics.median(service.gaps_ms), _GAP_LIMIT_MS, "{:.1f}")
     told = f"{median} ms; 95 % within {_percentile(service.gaps_ms):.1f} ms"
     rows.append(["drained pipe to the next file's first byte, median", told])
@@ -85,7 +85,7 @@ def service_table(service: Service) -> str:
 
 def _analyzer_rows(service: Service) -> Iterator[list[str]]:
     yield ["Suricata from start to end, as one stream from `pcapdj run`", _spread(service.with_pcapdj)]
-    yield ["Suricata from start to end, `suricata -r DIRECTORY`", _spread(service.alone)]
+    yield ["Suricata from start to end, `suricata -r DIRECTORY`", _spread(service.exclusive)]
     yield ["ratio of the medians", judged(service.ratio, _ANALYZER_LIMIT)]
     yield [
         "CPU of the dispatcher while it feeds / CPU of Suricata",

@@ -70,7 +70,7 @@ def suricata(source: str, logdir: str) -> list[str]:
     """Return Suricata's command line, the same for pipe and folder."""
     extract = [
         "--include",
-        str(files("pcapdj.stream") / "suricata-extract.yaml"),
+        str(files("pcapdj.analyzer") / "suricata-extract.yaml"),
         "--disable-detection",
         "-k",
         "none",
@@ -206,14 +206,14 @@ class Service:
     """
 
     with_pcapdj: list[Analysis]
-    alone: list[Analysis]
+    exclusive: list[Analysis]
     gaps_ms: list[float]
     import_s: float | None
 
     @property
     def ratio(self) -> float:
         """Suricata's median time in the stream, divided by that without pcapdj."""
-        return _median(run.wall_s for run in self.with_pcapdj) / _median(run.wall_s for run in self.alone)
+        return _median(run.wall_s for run in self.with_pcapdj) / _median(run.wall_s for run in self.exclusive)
 
     @property
     def dispatcher_share(self) -> float:
@@ -227,12 +227,12 @@ def _median(values: Iterable[float]) -> float:
 
 def measure_service(folder: Path, rounds: int) -> Service:
     """Measure it all; Suricata in turn with and without pcapdj."""
-    with_pcapdj, alone = [], []
+    with_pcapdj, exclusive = [], []
     if shutil.which("suricata"):
         for number in range(rounds + 1):
             pair = [analyze(folder / "rotated", with_pcapdj=each) for each in (True, False)]
             if number:
                 with_pcapdj.append(pair[0])
-                alone.append(pair[1])
+                exclusive.append(pair[1])
     names_s = import_s(folder / "10000") if shutil.which("redis-server") else None
-    return Service(with_pcapdj, alone, gaps_ms(folder / "gaps"), names_s)
+    return Service(with_pcapdj, exclusive, gaps_ms(folder / "gaps"), names_s)

@@ -16,7 +16,7 @@ from pcapdj.runtime.errors import ExitCode
 # group -> subcommand -> (module, what it does)
 COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Feed captures now, without a service": {
-        "run": ("pcapdj.commands.run", "feed files into an analyzer, show progress and a summary"),
+        "run": ("pcapdj.run.command", "feed files into an analyzer, show progress and a summary"),
         "cat": ("pcapdj.commands.cat", "write the files as one capture to stdout"),
         "sample": ("pcapdj.commands.sample", "write sample captures to try it with"),
         "check": ("pcapdj.commands.check", "tell what this machine has, and what is wrong"),

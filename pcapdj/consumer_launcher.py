@@ -30,7 +30,9 @@ from typing import Final, NoReturn
 
 import typer
 
-from pcapdj.consumer_options import (
+from pcapdj.analyzer.launch import AnalyzerStarter
+from pcapdj.analyzer.launcher import ConsumerLauncher
+from pcapdj.analyzer.options import (
     CommandLine,
     FlushTimeout,
     LogRoot,
@@ -44,23 +46,20 @@ from pcapdj.consumer_options import (
     pipe_place,
     socket_place,
 )
-from pcapdj.consuming import ConsumerLauncher
+from pcapdj.analyzer.server import Server
+from pcapdj.analyzer.session import Timeouts
+from pcapdj.analyzer.status import ConsumerPublisher
 from pcapdj.runtime import log
-from pcapdj.runtime.amounts import parse_duration
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.lifeline import die_with_supervisord
-from pcapdj.runtime.lock import Lock
+from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.places import make_log_root, private_folder
+from pcapdj.runtime.process import Lock, die_with_supervisord
 from pcapdj.runtime.signals import handled
 from pcapdj.runtime.sockets import check_socket_path
+from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
-from pcapdj.store.consumer import ConsumerPublisher
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.stream.fifo import Fifo
-from pcapdj.stream.launching import Launching
-from pcapdj.stream.places import make_log_root, private_folder
-from pcapdj.stream.server import Server
-from pcapdj.stream.stall import Timeouts
 
 _UNUSED = (signal.SIGUSR1, signal.SIGUSR2)  # the dispatcher's; here they must not kill
 
@@ -130,7 +129,7 @@ def _launcher(settings: Settings, store: Store, stack: ExitStack) -> ConsumerLau
     signals = stack.enter_context(handled({**actions, signal.SIGHUP: lambda: launcher.hang_up()}))  # noqa: PLW0108 - not there yet
     publisher = ConsumerPublisher(store, events)
     stack.callback(publisher.close)
-    launching = Launching(settings.command, fifo, settings.log_root, settings.timeouts)
+    launching = AnalyzerStarter(settings.command, fifo, settings.log_root, settings.timeouts)
     launcher = ConsumerLauncher(launching, Server(settings.socket), publisher.publish, signals)
     stack.callback(launcher.close)
     actions[signal.SIGHUP] = launcher.hang_up

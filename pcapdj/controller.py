@@ -35,21 +35,20 @@ import typer
 
 from pcapdj.disk import options
 from pcapdj.disk.gate import Decision, State
-from pcapdj.disk.guard import Guard
+from pcapdj.disk.gate_report import report, tell_limits, tell_live, tell_transition
 from pcapdj.disk.live import LiveLimits
+from pcapdj.disk.meters import DiskMeter
+from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published import fields_of, published
-from pcapdj.disk.report import report
-from pcapdj.disk.room import Room
-from pcapdj.disk.told import tell_limits, tell_live, tell_transition
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped, StoreFailed
-from pcapdj.runtime.lifeline import die_with_supervisord
 from pcapdj.runtime.log import EventLog, Reminder, printable_sentence
-from pcapdj.runtime.patience import Patience
+from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals, handled
-from pcapdj.store.bell import Bell
-from pcapdj.store.grants import Form, Granted, Grants, News
+from pcapdj.store.grants import Form, Granted, Grants, Pending
+from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.retrying import Patience
 
 LOOK_S: Final = 1.0  # a foreign dispatcher rings no bell: this is its latency; and the heartbeat's period
 BUSY_S: Final = 1.0  # between measurements while something is fed: G9's 1.5 s less the dispatcher's half
@@ -72,7 +71,7 @@ class Controller:
         signals: a stop signal ends any wait.
     """
 
-    def __init__(self, desk: Grants, guard: Guard, signals: Signals) -> None:
+    def __init__(self, desk: Grants, guard: DiskMonitor, signals: Signals) -> None:
         self._desk = desk
         self._guard = guard
         self._signals = signals
@@ -83,9 +82,9 @@ class Controller:
         self._since_s = 0.0
         self._published_s = -LOOK_S
         self._is_occupied = False
-        self._news = News((), (), {}, is_busy=True)
+        self._news = Pending((), (), {}, is_busy=True)
 
-    def run(self, bell: Bell) -> None:
+    def run(self, notifier: Notifier) -> None:
         """Do rounds until a stop signal; the bell begins one at once.
 
         Raises:
@@ -93,9 +92,9 @@ class Controller:
         """
         tell_limits(events, self._guard)
         while not self._signals.stop_requested:
-            bell.silence()
+            notifier.silence()
             self._round()
-            self._signals.wait(RETRY_S if self._is_occupied else LOOK_S - SLACK_S, bell)
+            self._signals.wait(RETRY_S if self._is_occupied else LOOK_S - SLACK_S, notifier)
 
     def step(self) -> int:
         """Do one round; return how many files were authorized.
@@ -132,7 +131,7 @@ class Controller:
         self._guard.gate, self._state, self._since_s = before.gate, before.state, before.since_s
         self._is_restored = True
 
-    def _follow(self, news: News) -> None:
+    def _follow(self, news: Pending) -> None:
         """Measure if it is time to, and publish what that means."""
         is_changed = self._lay(news)
         period_s = FRESH_S if news.asked or is_changed else BUSY_S if news.is_busy else IDLE_S
@@ -143,7 +142,7 @@ class Controller:
         if is_due or is_changed or time.monotonic() - self._published_s >= LOOK_S - 2 * SLACK_S:
             self._publish(self._guard.decide())
 
-    def _lay(self, news: News) -> bool:
+    def _lay(self, news: Pending) -> bool:
         if is_changed := self._guard.lay(news.control):
             tell_live(events, self._guard, news.control)
         return is_changed
@@ -213,12 +212,12 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     )
     limits = LiveLimits(typed, force=force)
     defaults = (logdir, redis_data or _own_redis_data(redis_url))
-    room = Room(options.watches_of(watch, defaults, force=force))
+    room = DiskMeter(options.watches_of(watch, defaults, force=force))
     store = open_store(redis_url, redis_password_file, lane, patient=not check)
     if check:
-        raise typer.Exit(_check(Guard(room, limits), Grants(store)))
+        raise typer.Exit(_check(DiskMonitor(room, limits), Grants(store)))
     with handled(dict.fromkeys(HARMLESS, lambda: None)) as signals:
-        Controller(Grants(store, auth_type), Guard(room, limits), signals).run(Bell(store))
+        Controller(Grants(store, auth_type), DiskMonitor(room, limits), signals).run(Notifier(store))
 
 
 def _own_redis_data(redis_url: str) -> str:
@@ -226,7 +225,7 @@ def _own_redis_data(redis_url: str) -> str:
     return "var/redis" if not redis_url and Path("supervisord.conf").is_file() else ""
 
 
-def _check(guard: Guard, desk: Grants) -> ExitCode:
+def _check(guard: DiskMonitor, desk: Grants) -> ExitCode:
     """Print what a controller started now would decide."""
     try:
         guard.gate = published(desk.published()).gate

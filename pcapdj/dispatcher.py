@@ -26,32 +26,32 @@ from dataclasses import asdict
 from enum import Enum, auto
 from typing import Any, Final, NoReturn, TypeVar
 
-from pcapdj import dispatcher_options as options
-from pcapdj.alone import alone
-from pcapdj.attention import Attention
-from pcapdj.blame import Blame
-from pcapdj.capture.wish import StreamWish
-from pcapdj.console.statistics import RUNNING, Statistics
-from pcapdj.dispatcher_options import Settings
-from pcapdj.feeding import Feeding
-from pcapdj.runtime import fault
-from pcapdj.runtime.amounts import parse_duration
+from pcapdj.capture.stream_options import StreamOptions
+from pcapdj.feed import options
+from pcapdj.feed.authorization import Authorization
+from pcapdj.feed.choice import analyzer_link
+from pcapdj.feed.feeder import Feeder
+from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.job import JobRunner
+from pcapdj.feed.locks import exclusive
+from pcapdj.feed.options import Settings
+from pcapdj.feed.poison import PoisonPolicy
+from pcapdj.feed.reporter import Reporter
+from pcapdj.feed.statistics import RUNNING, Statistics
+from pcapdj.feed.streams import Streams
+from pcapdj.runtime import failpoints
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import Stopped
-from pcapdj.runtime.lifeline import die_with_supervisord
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.patience import Patience
+from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals
-from pcapdj.store.asking import Asking
-from pcapdj.store.bell import Bell
+from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store, shown_url
+from pcapdj.store.job_queue import JobQueue, QueueEntry, StreamShallEnd
 from pcapdj.store.keys import IN_QUEUE
+from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.reporter import Reporter
-from pcapdj.store.transfer import StreamShallEnd, Taken, Transfer
-from pcapdj.stream.choice import outlet_of
-from pcapdj.stream.streams import Streams
-from pcapdj.taking import Taking
+from pcapdj.store.retrying import Patience
 
 IDLE_LOOK_S: Final = 0.5  # for producers that do not ring the bell
 
@@ -79,7 +79,12 @@ class Dispatcher:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, signals: Signals, attention: Attention, statistics: Statistics
+        self,
+        settings: Settings,
+        store: Store,
+        signals: Signals,
+        attention: Interrupts,
+        statistics: Statistics,
     ) -> None:
         self._settings = settings
         self._signals = signals
@@ -87,21 +92,21 @@ class Dispatcher:
         self._reminder = Reminder()
         self._observe = attention.observe
         self._patience = Patience(signals, events)
-        self._bell = Bell(store)
-        self._transfer = Transfer(store, settings.id, settings.take)
+        self._notifier = Notifier(store)
+        self._transfer = JobQueue(store, settings.id, settings.take)
         self._reporter = Reporter(store, settings.id, self._snapshot)
-        outlet = outlet_of(settings.pipe, settings.launcher, signals, self._say)
-        self._streams = Streams(outlet, (signals, self._reporter), attention.attend)
+        link = analyzer_link(settings.pipe, settings.launcher, signals, self._say)
+        self._streams = Streams(link, (signals, self._reporter), attention.attend)
         attention.watch(self._reporter, self._counted, self._streams.check)
-        self._feeding = Feeding(self._streams, settings.streams, settings.max_gap_ns)
-        self._taking = Taking(
+        self._feeding = Feeder(self._streams, settings.streams, settings.max_gap_ns)
+        self._taking = JobRunner(
             transfer=self._transfer,
-            asking=Asking(
-                self._transfer, self._patience, self._bell, signals, events, self._streams.lose_if_broken
+            asking=Authorization(
+                self._transfer, self._patience, self._notifier, signals, events, self._streams.lose_if_broken
             ),
-            outlet=outlet,
+            link=link,
             feeding=self._feeding,
-            blame=Blame(store, self._transfer, self._patience, signals, statistics),
+            blame=PoisonPolicy(store, self._transfer, self._patience, signals, statistics),
             patience=self._patience,
             signals=signals,
             say=self._say,
@@ -127,7 +132,7 @@ class Dispatcher:
             self._insist(self._transfer.leave)
         finally:
             self._reporter.stop()
-            self._bell.close()
+            self._notifier.close()
 
     def step(self) -> Step:
         """Do the next thing there is to do.
@@ -139,7 +144,7 @@ class Dispatcher:
         found = self._insist(lambda: self._transfer.take(self._ended_wish))
         self._ended_wish = ""
         self._abandon_left_unless(found)
-        if isinstance(found, Taken):
+        if isinstance(found, QueueEntry):
             self._taking.work_on(found)
             self._idle_since_s = time.monotonic()
             return Step.FED
@@ -152,7 +157,7 @@ class Dispatcher:
     def _idle(self) -> Step:
         if not self._settings.follow:
             self._streams.end()
-            fault.reach("done")
+            failpoints.reach("done")
             self._insist(self._transfer.declare_done)
             done = self._statistics
             events.info("done", "The queue is drained.", files=done.files, failed=done.failed)
@@ -162,14 +167,14 @@ class Dispatcher:
             self._streams.end()
         self._streams.lose_if_broken()
         self._say("Waiting for files in the queue.")
-        if self._signals.wait(IDLE_LOOK_S, self._bell):
+        if self._signals.wait(IDLE_LOOK_S, self._notifier):
             raise Stopped("A stop signal arrived while idle.")
-        self._bell.silence()
+        self._notifier.silence()
         return Step.IDLE
 
     def _abandon_left_unless(self, found: object) -> None:
         token = self._streams.left_token()
-        if token and not (isinstance(found, Taken) and found.token == token):
+        if token and not (isinstance(found, QueueEntry) and found.token == token):
             self._feeding.abandon_left()
 
     def _snapshot(self) -> dict[str, Any]:
@@ -217,7 +222,7 @@ def dispatch(  # noqa: PLR0913 - an option each
         launcher=launcher.absolute() if launcher else None,
         follow=follow,
         take=take,
-        streams=StreamWish(precision, on_linktype),
+        streams=StreamOptions(precision, on_linktype),
         idle_eof_s=parse_duration(idle_eof, "--idle-eof"),
         root=os.fsencode(root.absolute()) if root else None,
         max_gap_ns=round(parse_duration(max_gap, "--max-gap") * 1e9),
@@ -235,8 +240,8 @@ def work(settings: Settings, store: Store) -> None:
         Stopped: a stop signal arrived.
     """
     statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
-    attention = Attention(statistics)
-    with attention.listening() as signals, alone(settings.pipe, settings.id, store):
+    attention = Interrupts(statistics)
+    with attention.listening() as signals, exclusive(settings.pipe, settings.id, store):
         events.info("started", pid=os.getpid(), redis=shown_url(store.url), pipe=settings.pipe)
         Dispatcher(settings, store, signals, attention, statistics).run()
 

@@ -23,29 +23,29 @@ from typing import Annotated, NoReturn
 import typer
 
 from pcapdj.capture.files import StillWritten
-from pcapdj.capture.inbox import Inbox
-from pcapdj.capture.listing import CaptureFile, Order, Refusal, in_order, look_at, refusal_sentences
-from pcapdj.capture.settling import FileState
-from pcapdj.console.looking import progress
-from pcapdj.importing import import_once
+from pcapdj.console.screen import progress
+from pcapdj.inbox.listing import CaptureFile, Order, Refusal, in_order, look_at, refusal_sentences
+from pcapdj.inbox.once import import_once
+from pcapdj.inbox.settle import FileState
+from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, Stopped
-from pcapdj.runtime.lifeline import die_with_supervisord
+from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.names import quoted
-from pcapdj.runtime.patience import Patience
+from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
-from pcapdj.store.intake import Intake, Standing
+from pcapdj.store.enqueue import Intake, Outcome
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.retrying import Patience
 
 events = EventLog("importer")
 app = new_app()
 
 _LOOK_S = 1.0  # how often a watched folder is looked at: there, still the same one, anything settled
-_UNDECIDED = (Standing.CURRENT, Standing.FED_MEANWHILE)  # the file may be another one than what is or was fed
+_UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE)  # the file may be another one than what is or was fed
 
 
 @app.command()
@@ -179,7 +179,7 @@ class Importer:
                 inbox.postpone(name, due[name], now_s)
             else:
                 inbox.handled(name, due[name])
-        new = [name for name, standing in standings.items() if standing is Standing.NEW]
+        new = [name for name, standing in standings.items() if standing is Outcome.NEW]
         if new:
             events.info("files_queued", files=len(new), first=new[0], last=new[-1])
         return len(new)

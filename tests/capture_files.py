@@ -5,8 +5,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pcapdj.capture.capture import Capture
 from pcapdj.capture.pcap import StreamFormat
-from pcapdj.capture.reading import Capture
 from pcapdj.runtime.errors import CaptureError
 
 MICRO, NANO, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34

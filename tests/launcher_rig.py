@@ -11,8 +11,8 @@ from pathlib import Path
 
 from conftest import wait_until
 
+from pcapdj.feed.launcher_client import LauncherClient, OpenStream
 from pcapdj.runtime.signals import Signals
-from pcapdj.stream.launcher_client import Launcher, OpenStream
 
 COPY = "import sys, shutil; shutil.copyfileobj(open(sys.argv[1], 'rb', 0), open('copy', 'wb', 0), 65536)"
 
@@ -31,7 +31,7 @@ class Rig:
         self.logs = folder / "out"
         self.stderr = folder / "stderr"
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.clients: list[Launcher] = []
+        self.clients: list[LauncherClient] = []
 
     def start(
         self,
@@ -100,9 +100,9 @@ def rig_in(folder: Path) -> Iterator[Rig]:
         rig.stop_all()
 
 
-def connected(rig: Rig, signals: Signals) -> Launcher:
+def connected(rig: Rig, signals: Signals) -> LauncherClient:
     """Return a client that is connected; the rig closes it."""
-    launcher = Launcher(rig.socket, signals)
+    launcher = LauncherClient(rig.socket, signals)
     rig.clients.append(launcher)
     wait_until(launcher.connect, "the launcher to take the connection")
     return launcher
@@ -116,7 +116,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def feed(launcher: Launcher, opened: OpenStream, path: Path) -> None:
+def feed(launcher: LauncherClient, opened: OpenStream, path: Path) -> None:
     """Splice a whole file into the stream, kept meanwhile as the dispatcher keeps it."""
     source = os.open(path, os.O_RDONLY)
     try:

@@ -14,9 +14,9 @@ import redis
 from capture_files import Record, classic, records_of
 from conftest import redis_command, wait_until
 
-from pcapdj.store.board import Board, read_board
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
+from pcapdj.store.snapshot import Snapshot, read_snapshot
 
 ROOT: Final = Path(__file__).parent.parent
 HEADER_BYTES: Final = 24
@@ -171,9 +171,9 @@ class Trio:
         self.store.redis.rpush(self.store.keys.in_queue, *names)
         self.store.ring("queued")
 
-    def board(self) -> Board:
+    def board(self) -> Snapshot:
         """Return what `status` shows."""
-        return read_board(self.store, 0)
+        return read_snapshot(self.store, 0)
 
     def statistics(self) -> dict[str, Any]:
         """Return the dispatcher's statistics."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from pcapdj.capture.capture import Piece
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.pcapng import BlockWalk
-from pcapdj.capture.reading import Piece
 from pcapdj.capture.sources import Source
 from pcapdj.capture.walk import Damage
 from pcapdj.runtime.errors import CaptureError

@@ -5,9 +5,9 @@ All three ways walk the file once, a window at a time; none keeps more than a wi
 
 from collections.abc import Iterator
 
+from pcapdj.capture.capture import Piece
 from pcapdj.capture.convert import Batch, gather, needs_gathering, rewrite, rewritten
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, Layout, StreamFormat
-from pcapdj.capture.reading import Piece
 from pcapdj.capture.sources import Source, Window
 from pcapdj.capture.walk import Damage, Pause, Run, cut_off, walk
 from pcapdj.runtime.errors import CaptureError

@@ -14,8 +14,8 @@ from typing import Final, Literal
 
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.capture.totals import Totals
-from pcapdj.capture.wish import StreamWish
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
@@ -48,7 +48,7 @@ def concatenate(
         True if every file was written whole; False also if the reader of `out_fd` went away.
     """
     out = Output(out_fd)
-    wish = StreamWish(precision or "first", "ethernet" if rewrites else "fail")
+    wish = StreamOptions(precision or "first", "ethernet" if rewrites else "fail")
     stream: StreamFormat | None = None
     all_whole = True
     for name in names:
@@ -143,7 +143,7 @@ def _grow_pipe(fd: int) -> None:
 class _Copying:
     """One file's way into the output."""
 
-    def __init__(self, out: Output, stream: StreamFormat | None, wish: StreamWish) -> None:
+    def __init__(self, out: Output, stream: StreamFormat | None, wish: StreamOptions) -> None:
         self._out = out
         self._wish = wish
         self.stream = stream
@@ -192,6 +192,6 @@ def _pieces(capture: Capture, stream: StreamFormat) -> Generator[Piece, None, No
     pieces = capture.pieces(stream)
     if capture.identity.size_bytes < _LONG_BYTES:
         return pieces
-    from pcapdj.capture.ahead import made_ahead
+    from pcapdj.capture.prefetch import prefetched
 
-    return made_ahead(pieces, _PIECES_AHEAD)
+    return prefetched(pieces, _PIECES_AHEAD)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from pcapdj.capture.ethernet import to_ethernet
 from pcapdj.capture.interfaces import SECONDS_RANGE
-from pcapdj.capture.loops import coarser_records, swapped_records
 from pcapdj.capture.pcap import (
     RECORD_HEADER_BYTES,
     Bytes,
@@ -20,7 +19,7 @@ from pcapdj.capture.pcap import (
 )
 from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
 from pcapdj.capture.totals import Tally, Totals
-from pcapdj.capture.walk import Damage, Pause, judge, totals_of
+from pcapdj.capture.walk import Damage, Pause, coarser_records, judge, swapped_records, totals_of
 
 RECORD = struct.Struct("<IIII")
 

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from functools import cache
 
+from pcapdj.capture.capture import Capture, Piece, Reading
 from pcapdj.capture.classic import ClassicReading
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Format, Kind, identify
 from pcapdj.capture.pcap import parse_file_header
-from pcapdj.capture.reading import Capture, Piece, Reading
 from pcapdj.capture.sources import FileSource, Source, read_at
 from pcapdj.runtime.errors import CaptureError
 
@@ -115,7 +115,7 @@ def _identified(fd: int, size_bytes: int) -> tuple[str, Reading]:
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
         return found.name, _reading(found, FileSource(fd, size_bytes), first, on_disk=True)
-    from pcapdj.capture.unpacked import UnpackedSource
+    from pcapdj.capture.decompress import UnpackedSource
 
     source = UnpackedSource(fd, found.name)
     try:

@@ -13,8 +13,8 @@ from typing import Final, NoReturn
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.totals import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
+from pcapdj.runtime.filenames import quoted, to_name
 from pcapdj.runtime.log import printable_sentence
-from pcapdj.runtime.names import quoted, to_name
 
 _STDOUT: Final = 1
 _PRECISION: Final = "PCAPDJ_PRECISION"
@@ -89,7 +89,7 @@ def _names(files: Sequence[str]) -> Iterator[bytes]:
         if not os.path.isdir(name):  # noqa: PTH112 - bytes
             yield name
             continue
-        from pcapdj.capture.listing import capture_files
+        from pcapdj.inbox.listing import capture_files
 
         yield from (each.name for each in capture_files([name], recursive=False).files)
 

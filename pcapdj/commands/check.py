@@ -11,13 +11,13 @@ from pcapdj.commands.machine import analyzer_lines, pipe_line, socket_line, soft
 from pcapdj.console.screen import show
 from pcapdj.console.status_lines import Line, Tone
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
+from pcapdj.disk.measurements import FailedMeasurement, Memory, Mount, mounts
+from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import variable_of, watches_of
-from pcapdj.disk.readings import Failure, Memory, Mount, mounts
-from pcapdj.disk.room import Room
-from pcapdj.runtime.amounts import human_size
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
-from pcapdj.runtime.names import printable, quoted
+from pcapdj.runtime.filenames import printable, quoted
+from pcapdj.runtime.units import human_size
 from pcapdj.service import CONF
 from pcapdj.store.client import Store, shown_url
 from pcapdj.store.durability import risks
@@ -121,12 +121,12 @@ def disk_lines() -> Iterator[Line]:
     except ConfigError as exc:
         yield Line("Disk", str(exc), Tone.BAD)
         return
-    measured = Room(watches).measure()
+    measured = DiskMeter(watches).measure()
     for mount in mounts(measured):
         yield from _mount_lines(mount, limits)
     yield from _memory_lines(measured.memory, limits)
     for watch, failure in measured.paths:
-        if isinstance(failure, Failure):
+        if isinstance(failure, FailedMeasurement):
             yield Line("Disk", f"{quoted(watch.path)} {failure.reason}: the gate would hold", Tone.ATTENTION)
 
 

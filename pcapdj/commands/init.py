@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
+from pcapdj.analyzer.presets import PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import printable_sentence
-from pcapdj.runtime.names import quoted
 from pcapdj.service import CONF, configuration, lay_out
-from pcapdj.stream.presets import PRESETS
 
 app = new_app()
 

@@ -18,12 +18,12 @@ from pcapdj.disk.limits import DEFAULTS, DERIVED, check_alone
 from pcapdj.disk.live import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, spelled
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.names import printable, quoted
+from pcapdj.runtime.filenames import printable, quoted
 from pcapdj.store import operate
-from pcapdj.store.board import STALE_AFTER_S
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.snapshot import STALE_AFTER_S
 
 _MIN_FREE = "min-free"  # what --force is about
 _VERDICT_S = 2.0  # the controller answers the bell within milliseconds, and looks by itself every second

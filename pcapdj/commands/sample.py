@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from pcapdj.runtime.command import new_app
+from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import printable_sentence
-from pcapdj.runtime.names import quoted
 from pcapdj.summary.sample import write_sample
 
 app = new_app()

@@ -9,13 +9,13 @@ import typer
 
 from pcapdj.console.progress import rates_between
 from pcapdj.console.screen import keep_showing, show
-from pcapdj.console.status_lines import Line, Tone, board_lines
+from pcapdj.console.status_lines import Line, Tone, snapshot_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.names import to_text
-from pcapdj.store.board import Board, read_board, read_failures
+from pcapdj.runtime.filenames import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.snapshot import Snapshot, read_failures, read_snapshot
 
 _LAST_FAILURES = 3
 
@@ -48,15 +48,15 @@ class _Look:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._last: Board = {}
+        self._last: Snapshot = {}
 
-    def board(self) -> Board:
-        return read_board(self._store, time.time())
+    def board(self) -> Snapshot:
+        return read_snapshot(self._store, time.time())
 
     def lines(self) -> list[Line]:
         board, last = self.board(), self._last
         self._last = board
-        return board_lines(board, _failures(self._store), time.time(), rates_between(last, board))
+        return snapshot_lines(board, _failures(self._store), time.time(), rates_between(last, board))
 
     def lines_or_why_not(self) -> list[Line]:
         try:
@@ -89,5 +89,5 @@ def _title(lane: str) -> str:
     return f"pcapdj, lane {lane}" if lane else "pcapdj"
 
 
-def _print_json(board: Board) -> None:
+def _print_json(board: Snapshot) -> None:
     typer.echo(json.dumps(board))

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pcapdj.runtime.amounts import human_size, rough_duration
+from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.units import human_size, rough_duration
 
 _BAR_WIDTH: Final = 24
 _LARGEST: Final = 1 << 63  # beyond that it is nobody's size or time, and floats overflow
@@ -42,3 +44,15 @@ def number(fields: Fields, name: str) -> float:
     """Return a field's number; 0 for what is missing or nonsense."""
     value = fields.get(name)
     return value if isinstance(value, int | float) and abs(value) < _LARGEST else 0
+
+
+def jumps_told(jumps: int, last_name: str, last_jump: str) -> str:
+    """Return what people are told of timestamps that jump.
+
+    Args:
+        jumps: how many files begin with one; above 0.
+        last_name: the path of the last of them.
+        last_jump: how that one begins.
+    """
+    last = f"{quoted(last_name.rpartition('/')[2])} {printable_sentence(last_jump)}"
+    return f"1 jump, {last}" if jumps == 1 else f"{jumps:,} jumps; last: {last}"

@@ -1,13 +1,31 @@
-"""Labelled lines on a terminal: aligned, coloured where the terminal has colours, wrapped, never markup.
+"""A progress bar over names that are looked at one by one, where a person watches.
+
+Labelled lines on a terminal: aligned, coloured where the terminal has colours, wrapped, never markup.
 
 Rich is loaded only here and only when something is shown.
 """
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pcapdj.console.status_lines import Line
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Sequence[bytes]], Iterable[bytes]]]:
+    """Give what wraps the names in a progress bar on stderr; it goes when the work is done."""
+    if not sys.stderr.isatty():
+        yield iter
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        yield lambda names: bar.track(names, description="Looking at files")
+
 
 if TYPE_CHECKING:
     from rich.table import Table

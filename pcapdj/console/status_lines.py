@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from pcapdj.console.progress import Fields, number, progress
-from pcapdj.console.statistics import jumps_told
-from pcapdj.runtime.amounts import human_size, rough_duration
+from pcapdj.console.progress import Fields, jumps_told, number, progress
+from pcapdj.runtime.filenames import printable, quoted
 from pcapdj.runtime.log import printable_sentence
-from pcapdj.runtime.names import printable, quoted
+from pcapdj.runtime.units import human_size, rough_duration
 
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
@@ -39,7 +38,7 @@ class Line:
     tone: Tone = Tone.PLAIN
 
 
-def board_lines(
+def snapshot_lines(
     board: Fields, failures: Sequence[Fields], now_s: float, rates: Mapping[str, float] | None = None
 ) -> list[Line]:
     """Return what `status` shows.

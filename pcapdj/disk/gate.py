@@ -25,8 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from pcapdj.disk.limits import Band
-from pcapdj.runtime.amounts import human_size
+from pcapdj.disk.limits import Thresholds
+from pcapdj.runtime.units import human_size
 
 
 class State(IntEnum):
@@ -51,7 +51,7 @@ class Override(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Measurement:
     """One thing that can run out, as measured, and its limits.
 
     Args:
@@ -68,7 +68,7 @@ class Reading:
     label: str
     what: str
     free: int | None
-    band: Band
+    band: Thresholds
     path: str = ""
     failure: str = ""
     unit: str = "bytes"
@@ -81,7 +81,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ResourceState:
     """What the readings of one thing so far make of it.
 
     Args:
@@ -95,10 +95,12 @@ class Mark:
     ready_since_s: float | None = None
 
 
-OPEN_MARK = Mark()
+OPEN_MARK = ResourceState()
 
 
-def next_mark(mark: Mark | None, reading: Reading, now_s: float, resume_after_s: float) -> Mark:
+def next_resource_state(
+    mark: ResourceState | None, reading: Measurement, now_s: float, resume_after_s: float
+) -> ResourceState:
     """Return the mark after one more reading.
 
     Args:
@@ -111,27 +113,29 @@ def next_mark(mark: Mark | None, reading: Reading, now_s: float, resume_after_s:
     before = mark or OPEN_MARK
     if free is None:
         state = State.SUSPENDED if band.suspend > 0 else State.HOLD
-        return Mark(state, was_short=before.was_short)
+        return ResourceState(state, was_short=before.was_short)
     if free < band.suspend:
-        return Mark(State.SUSPENDED, was_short=True)
+        return ResourceState(State.SUSPENDED, was_short=True)
     if free < band.minimum:
         still = before.state is State.SUSPENDED and band.suspend > 0
-        return Mark(State.SUSPENDED if still else State.HOLD, was_short=True)
+        return ResourceState(State.SUSPENDED if still else State.HOLD, was_short=True)
     if before.state is State.OPEN:
         return OPEN_MARK
     return _recovering(before, free, band, now_s, resume_after_s)
 
 
-def _recovering(before: Mark, free: int, band: Band, now_s: float, resume_after_s: float) -> Mark:
+def _recovering(
+    before: ResourceState, free: int, band: Thresholds, now_s: float, resume_after_s: float
+) -> ResourceState:
     if free < _goal(before, band):
-        return Mark(State.HOLD, was_short=before.was_short)
+        return ResourceState(State.HOLD, was_short=before.was_short)
     since_s = now_s if before.ready_since_s is None else before.ready_since_s
     if now_s - since_s >= resume_after_s:
         return OPEN_MARK
-    return Mark(State.HOLD, was_short=before.was_short, ready_since_s=since_s)
+    return ResourceState(State.HOLD, was_short=before.was_short, ready_since_s=since_s)
 
 
-def _goal(mark: Mark, band: Band) -> int:
+def _goal(mark: ResourceState, band: Thresholds) -> int:
     return band.resume if mark.was_short else band.minimum
 
 
@@ -148,7 +152,7 @@ class Decision:
 
     state: State
     reason: str
-    reading: Reading | None = None
+    reading: Measurement | None = None
     needed: int = 0
 
 
@@ -162,20 +166,20 @@ class Gate:
         resume_after_s: of the last round, for the reason.
     """
 
-    marks: Mapping[str, Mark] = field(default_factory=dict)
-    unnamed: Mark | None = None
+    marks: Mapping[str, ResourceState] = field(default_factory=dict)
+    unnamed: ResourceState | None = None
     resume_after_s: float = 0.0
 
     def after(
         self,
-        readings: Sequence[Reading],
+        readings: Sequence[Measurement],
         now_s: float,
         resume_after_s: float,
         override: Override = Override.AUTO,
     ) -> "Gate":
         """Return the gate after one round of readings; marks of things no longer watched are gone."""
         marks = {
-            reading.label: next_mark(
+            reading.label: next_resource_state(
                 self.marks.get(reading.label, self.unnamed), reading, now_s, resume_after_s
             )
             for reading in readings
@@ -184,7 +188,7 @@ class Gate:
             marks |= {each.label: OPEN_MARK for each in readings if _has_minimum(each)}
         return Gate(marks, resume_after_s=resume_after_s)
 
-    def decision(self, readings: Sequence[Reading], override: Override = Override.AUTO) -> Decision:
+    def decision(self, readings: Sequence[Measurement], override: Override = Override.AUTO) -> Decision:
         """Return what the marks of these readings mean for the gate."""
         if not readings:
             return _overridden(Decision(State.OPEN, "Nothing is watched."), override)
@@ -199,11 +203,11 @@ class Gate:
         return {label: mark.state for label, mark in self.marks.items() if mark.was_short}
 
 
-def _has_minimum(reading: Reading) -> bool:
+def _has_minimum(reading: Measurement) -> bool:
     return reading.free is not None and reading.free >= reading.band.minimum
 
 
-def _tightness(reading: Reading) -> float:
+def _tightness(reading: Measurement) -> float:
     """Return how near the reading is to its minimum: 1 at it, more below, infinite if there is none."""
     if reading.free is None:
         return float("inf")
@@ -218,7 +222,7 @@ def _overridden(decision: Decision, override: Override) -> Decision:
     return decision
 
 
-def _reason(reading: Reading, mark: Mark, needed: int, resume_after_s: float) -> str:
+def _reason(reading: Measurement, mark: ResourceState, needed: int, resume_after_s: float) -> str:
     if reading.free is None:
         return f"{reading.what} {reading.failure}, which counts as full."
     has = f"{reading.what} has {shown(reading.free, reading.unit)} free"

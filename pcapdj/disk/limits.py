@@ -12,9 +12,9 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pcapdj.runtime.amounts import Amount, human_size, parse_amount, parse_duration
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.names import quoted
+from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duration
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "min-free": "10%",
@@ -48,7 +48,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Band:
+class Thresholds:
     """The limits of one thing that can run out, in its own unit (bytes, inodes).
 
     Args:
@@ -78,7 +78,7 @@ class Limits:
         """Whether the running file may be paused at all."""
         return self.suspend_free is None or self.suspend_free.of(_PROBE) > 0
 
-    def space_band(self, watch: Watch, total_bytes: int) -> Band:
+    def space_band(self, watch: Watch, total_bytes: int) -> Thresholds:
         """Return the limits of free space on a filesystem of this size.
 
         Raises:
@@ -87,7 +87,7 @@ class Limits:
         if watch.min_free is not None:
             return self._derived(watch.min_free.of(total_bytes), total_bytes)
         derived = self._derived(self.min_free.of(total_bytes), total_bytes)
-        band = Band(
+        band = Thresholds(
             self.suspend_free.of(total_bytes) if self.suspend_free else derived.suspend,
             derived.minimum,
             self.resume_free.of(total_bytes) if self.resume_free else derived.resume,
@@ -95,23 +95,23 @@ class Limits:
         self._check_order(band, f"On {quoted(watch.path)} ({human_size(total_bytes)})")
         return band
 
-    def inode_band(self, total_inodes: int) -> Band:
+    def inode_band(self, total_inodes: int) -> Thresholds:
         """Return the limits of free inodes, which suspend at half; none where none are counted."""
         if not total_inodes:
-            return Band(0, 0, 0)
+            return Thresholds(0, 0, 0)
         return self._derived(self.min_free_inodes.of(total_inodes), total_inodes)
 
-    def memory_band(self, total_bytes: int) -> Band:
+    def memory_band(self, total_bytes: int) -> Thresholds:
         """Return the limits of available memory; they never suspend: pausing frees none."""
         band = self._derived(self.min_available_memory.of(total_bytes), total_bytes)
-        return Band(0, band.minimum, band.resume)
+        return Thresholds(0, band.minimum, band.resume)
 
-    def _derived(self, minimum: int, total: int) -> Band:
+    def _derived(self, minimum: int, total: int) -> Thresholds:
         """Return 0.5, 1 and 1.5 times the minimum; the last within what the whole can reach."""
         resume = max(minimum, min(minimum * 3 // 2, (minimum + total) // 2))
-        return Band(minimum // 2 if self.suspends else 0, minimum, resume)
+        return Thresholds(minimum // 2 if self.suspends else 0, minimum, resume)
 
-    def _check_order(self, band: Band, where: str) -> None:
+    def _check_order(self, band: Thresholds, where: str) -> None:
         if self.suspend_free and self.suspends and band.suspend >= band.minimum:
             raise _disorder(where, "suspend-free", band.suspend, "min-free", band.minimum)
         if self.resume_free and band.resume <= band.minimum:

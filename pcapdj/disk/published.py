@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pcapdj.disk.gate import Decision, Gate, Mark, Reading, State
+from pcapdj.disk.gate import Decision, Gate, Measurement, ResourceState, State
 
 _STATES = {each.word: each for each in State}
 
@@ -23,7 +23,7 @@ class Published:
 
 
 def fields_of(
-    decision: Decision, gate: Gate, readings: Sequence[Reading], verdict: Mapping[str, str]
+    decision: Decision, gate: Gate, readings: Sequence[Measurement], verdict: Mapping[str, str]
 ) -> dict[str, str | float]:
     """Return the fields of PCAPDJ_GATE, those of time left out.
 
@@ -67,8 +67,8 @@ def published(fields: Mapping[str, str]) -> Published:
     return Published(state, _number(fields.get("since_s", "")), gate)
 
 
-def _short(state: State) -> Mark:
-    return Mark(state, was_short=True)
+def _short(state: State) -> ResourceState:
+    return ResourceState(state, was_short=True)
 
 
 def _states_of(text: str) -> dict[str, State]:
@@ -90,7 +90,7 @@ def _number(text: str) -> float:
         return 0.0
 
 
-def _bytes_of(decision: Decision, readings: Sequence[Reading]) -> tuple[int, int]:
+def _bytes_of(decision: Decision, readings: Sequence[Measurement]) -> tuple[int, int]:
     reading = decision.reading
     if reading is None:
         return 0, 0

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from pcapdj.runtime.ending import ended, say
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.names import quoted
+from pcapdj.runtime.filenames import quoted
 
 
 def new_app() -> typer.Typer:

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Final
 
-from pcapdj.runtime.names import printable
+from pcapdj.runtime.filenames import printable
 
 _QUEUE_LINES = 10_000
 _FLUSH_S = 0.5  # at exit: long enough for a live reader, short enough for SIGTERM within a second

@@ -17,7 +17,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
-from pcapdj.runtime.names import quoted, to_text
+from pcapdj.runtime.filenames import quoted, to_text
 from pcapdj.store.keys import Keys
 
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, a hung Redis included

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Literal, cast
 
-from pcapdj.runtime import fault
-from pcapdj.runtime.names import NAME_LIMIT_BYTES
+from pcapdj.runtime import failpoints
+from pcapdj.runtime.filenames import NAME_LIMIT_BYTES
 from pcapdj.store.client import Store
-from pcapdj.store.transfer import as_bytes
+from pcapdj.store.job_queue import as_bytes
 
 ASKED_LIMIT = 100  # names per look; a flood of announcements is answered in portions
 _DISPATCHERS_LIMIT = 100  # of those who may be feeding; one that is busy is enough to know
@@ -33,7 +33,7 @@ class Granted(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Pending:
     """What the controller has to know at each look.
 
     Args:
@@ -62,20 +62,20 @@ class Grants:
         self._keys: Final = store.keys
         self._form = form
 
-    def look(self) -> News:
+    def look(self) -> Pending:
         """Return what is asked for and what the operator wants."""
         names, fields, dispatchers = self._store.call(self._read)
         asked = tuple(name for name in names if 0 < len(name) <= NAME_LIMIT_BYTES)
         nonsense = tuple(name for name in names if name not in asked)
-        return News(asked, nonsense, _control(fields), bool(names) or self._is_feeding(dispatchers))
+        return Pending(asked, nonsense, _control(fields), bool(names) or self._is_feeding(dispatchers))
 
     def grant(self, name: bytes) -> Granted:
         """Authorize a file that is asked for; the script wakes its dispatcher."""
         keys = self._keys
         places = [keys.next, keys.auth, keys.dispatchers, keys.bell]
-        fault.reach("grant.before")
+        failpoints.reach("grant.before")
         granted = Granted(self._store.run("grant", places, [name, self._form, keys.current_prefix]))
-        fault.reach("grant.after")
+        failpoints.reach("grant.after")
         return granted
 
     def drop(self, nonsense: bytes) -> None:

@@ -8,10 +8,10 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, cast
 
-from pcapdj.runtime.names import to_text
-from pcapdj.store.board import Failure, read_failures
+from pcapdj.runtime.filenames import to_text
 from pcapdj.store.client import Store
-from pcapdj.store.transfer import as_bytes
+from pcapdj.store.job_queue import as_bytes
+from pcapdj.store.snapshot import Failure, read_failures
 
 OPERATOR: Final = "operator"  # our member of PCAPDJ_SUSPEND
 GATE_FIELD: Final = "gate"  # the field of PCAPDJ_CONTROL that is no limit

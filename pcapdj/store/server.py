@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
-from pcapdj.runtime.names import to_text
+from pcapdj.runtime.filenames import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.durability import JUDGED
+from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.syncing import is_synced
-from pcapdj.store.transfer import as_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ from typing import Final, NoReturn
 
 from pcapdj.runtime.ending import ended
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.names import quoted
 
 PERIOD_S: Final = 1.0
 _START_LIMIT_S: Final = 10.0

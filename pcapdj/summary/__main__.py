@@ -85,7 +85,7 @@ def _show(totals: "Totals", objects: "list[HttpObject]") -> None:
     from pcapdj.summary.table import as_text
 
     if sys.stdout.isatty():
-        from pcapdj.summary.rich_table import show
+        from pcapdj.summary.table import show
 
         show(totals, objects)
     else:

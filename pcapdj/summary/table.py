@@ -1,12 +1,18 @@
 """The analyzer's last word, for people: the totals, and the first HTTP objects. Text only; no output here.
 
 Host, URI and content type come from the network: whatever could act on a terminal is escaped.
+
+The report on a terminal; apart, because rich takes longer to load than a small capture to read.
 """
 
 from collections.abc import Sequence
 
-from pcapdj.runtime.amounts import human_size
-from pcapdj.runtime.names import printable
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pcapdj.runtime.filenames import printable
+from pcapdj.runtime.units import human_size
 from pcapdj.summary.report import OBJECTS_NAME
 from pcapdj.summary.results import HttpObject, Totals
 
@@ -74,3 +80,19 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def show(totals: Totals, objects: Sequence[HttpObject]) -> None:
+    """Print totals and objects; cells are texts, never markup."""
+    console = Console()
+    overview = Table(show_header=False, box=None)
+    for row in total_rows(totals):
+        overview.add_row(*map(Text, row))
+    console.print(overview)
+    if objects:
+        details = Table(*OBJECT_COLUMNS)
+        for cells in object_rows(objects):
+            details.add_row(*map(Text, cells))
+        console.print(details)
+    for line in more_line(totals, objects):
+        console.print(Text(line.rstrip()))

@@ -12,9 +12,9 @@ from typing import Any, Final
 import psutil
 from conftest import wait_until
 
-from pcapdj.store.board import read_board
 from pcapdj.store.client import SOCKET_IN_LAYOUT, Store
 from pcapdj.store.keys import Keys
+from pcapdj.store.snapshot import read_snapshot
 
 CHECKOUT: Final = Path(__file__).parent.parent.parent
 PROGRAMS: Final = Path(sys.executable).parent
@@ -97,7 +97,7 @@ class Service:
 
     def board(self) -> Mapping[str, Any]:
         """Return what `status` shows."""
-        return read_board(self.store, 0)
+        return read_snapshot(self.store, 0)
 
     def await_processed(self, count: int) -> None:
         """Wait until so many files are in PROCESSED."""

@@ -80,14 +80,16 @@ def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(hom
     digest = (home / "s" / EXPECTED_NAME).read_text().split()[0]
 
     code, stdout, stderr = run(home, *files, "--preset", "suricata-extract", "--logdir", "one", *ROOM)
-    alone = [run(home, file, "--preset", "suricata-extract", "--logdir", file.stem, *ROOM) for file in files]
+    exclusive = [
+        run(home, file, "--preset", "suricata-extract", "--logdir", file.stem, *ROOM) for file in files
+    ]
 
     assert code == 0, stderr
     stored = list((home / "one" / "latest" / "filestore").rglob(digest))
     assert [file.stat().st_size for file in stored] == [3_145_728]
     assert digest in stdout
-    assert [code for code, _, _ in alone] == [0] * 5
-    assert all(", whole" not in told for _, told, _ in alone)
+    assert [code for code, _, _ in exclusive] == [0] * 5
+    assert all(", whole" not in told for _, told, _ in exclusive)
     assert not [each for file in files for each in (home / file.stem).rglob(digest)]
 
 

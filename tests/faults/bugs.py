@@ -54,14 +54,14 @@ BUGS: Final = (
         _POINTS,
         (
             Change(
-                "stream/pipe.py",
+                "feed/pipe.py",
                 "os.splice(source, self.fd, left,",
                 "os.splice(source, self.fd, left, offset_src=os.lseek(source, 0, os.SEEK_CUR),",
             ),
             Change(
-                "stream/pipe.py",
-                '            fault.reach("splice.within")\n',
-                '            fault.reach("splice.within")\n'
+                "feed/pipe.py",
+                '            failpoints.reach("splice.within")\n',
+                '            failpoints.reach("splice.within")\n'
                 "            os.lseek(source, moved, os.SEEK_CUR)\n",
             ),
         ),
@@ -71,7 +71,7 @@ BUGS: Final = (
         _KILLS.format("mid_record"),
         (
             Change(
-                "stream/keeper.py",
+                "analyzer/descriptor_store.py",
                 "        self._entries[key] = (descriptor, note)\n",
                 "        told = os.lseek(descriptor, 0, os.SEEK_CUR)\n"
                 '        descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)\n'
@@ -79,7 +79,7 @@ BUGS: Final = (
                 "        self._entries[key] = (descriptor, note)\n",
             ),
             Change(
-                "stream/feed.py",
+                "feed/batches.py",
                 "offset=offset + delivered) from exc\n",
                 "offset=offset + delivered) from exc\n"
                 '        self._keeper.put("file", self._source, self._note)\n',
@@ -89,14 +89,14 @@ BUGS: Final = (
     Bug(
         "the launcher holds the pipe O_RDWR",
         _KILLS.format("closes_the_pipe"),
-        (Change("stream/fifo.py", "os.O_WRONLY | os.O_NONBLOCK", "os.O_RDWR | os.O_NONBLOCK"),),
+        (Change("runtime/fifo.py", "os.O_WRONLY | os.O_NONBLOCK", "os.O_RDWR | os.O_NONBLOCK"),),
     ),
     Bug(
         "the old pipe is used again",
         _KILLS.format("killed_analyzers"),
         (
             Change(
-                "stream/fifo.py",
+                "runtime/fifo.py",
                 "        fresh = self.path.with_name(",
                 "        if self.path.exists():\n"
                 "            old = self.path.lstat()\n"
@@ -111,7 +111,7 @@ BUGS: Final = (
         _REPLIES,
         (
             Change(
-                "store/transfer.py",
+                "store/job_queue.py",
                 '        return bool(self._store.run("finish", places, arguments))\n',
                 "        def move(client: Any) -> bool:\n"
                 "            with client.pipeline(transaction=True) as batch:\n"
@@ -144,7 +144,7 @@ BUGS: Final = (
         "test_fault_points.py -k turned_away",
         (
             Change(
-                "runtime/lock.py",
+                "runtime/process.py",
                 "            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
                 "            pass\n",
             ),
@@ -173,7 +173,7 @@ BUGS: Final = (
         _SHRINKS,
         (
             Change(
-                "stream/feed.py",
+                "feed/batches.py",
                 "            self._pipe.splice(zeros, missing_bytes)\n",
                 "            pass\n",
             ),
@@ -184,7 +184,7 @@ BUGS: Final = (
         _KILLS.format("mid_record"),
         (
             Change(
-                "stream/feed.py",
+                "feed/batches.py",
                 '            self._keeper.put("batch", batch, {**self._note, "number": number})\n'
                 "            self._pipe.splice(batch, len(data))\n",
                 "            self._pipe.splice(batch, len(data))\n"
@@ -195,12 +195,12 @@ BUGS: Final = (
     Bug(
         "PROCESSED before the pipe is drained",
         _KILLS.format("processed"),
-        (Change("feeding.py", "        stream.pipe.drain()\n", ""),),
+        (Change("feed/feeder.py", "        stream.pipe.drain()\n", ""),),
     ),
     Bug(
         "an analyzer that outlives its launcher",
         _KILLS.format("launchers"),
-        (Change("stream/analyzer.py", "        tie()\n", ""),),
+        (Change("analyzer/process.py", "        tie()\n", ""),),
     ),
     Bug(
         "a Redis that syncs by itself",

@@ -14,7 +14,7 @@ from faults.nursery import Child, wait_for
 from faults.oracle import Judgement, judge_names
 from faults.site import HANG_S, Site
 from faults.watch import Watch
-from pcapdj.runtime.fault import CONTROLLER_POINTS, DISPATCHER_POINTS
+from pcapdj.runtime.failpoints import CONTROLLER_POINTS, DISPATCHER_POINTS
 
 FORMS: Final = ("plain.pcap", "plain.pcap", "be.pcap", "plain.pcap", "ng.pcapng", "plain.pcap.gz")
 Judge = Callable[[Site], Sequence[Judgement]]

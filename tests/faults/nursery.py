@@ -132,7 +132,7 @@ def _serve() -> None:
     """Read what to fork, fork it, answer with its pid."""
     from importlib import import_module
 
-    from pcapdj.runtime.lifeline import die_with_parent
+    from pcapdj.runtime.process import die_with_parent
 
     die_with_parent(signal.SIGKILL)
     modules = {role: import_module(f"pcapdj.{role}") for role in ROLES}
@@ -167,15 +167,15 @@ def _warm_up(app: Any, needed: list[str]) -> None:
 
 def _be(main: Any, told: Mapping[str, Any]) -> None:
     """Be the role, from the first line of its `main` to the last."""
-    from pcapdj.runtime import fault, log
-    from pcapdj.runtime.lifeline import die_with_parent
+    from pcapdj.runtime import failpoints, log
+    from pcapdj.runtime.process import die_with_parent
 
     code = 1
     try:
         die_with_parent(signal.SIGKILL)
         _redirect(told["log"])
         random.seed()
-        fault.reach = fault.armed(told["fault"])
+        failpoints.reach = failpoints.armed(told["fault"])
         sys.argv = [told["role"], *told["arguments"]]
         main()
     except SystemExit as exc:

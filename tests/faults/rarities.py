@@ -9,7 +9,7 @@ from faults.kills import Schedule
 from faults.nursery import Child
 from faults.packets import write_numbered
 from faults.site import HANG_S
-from pcapdj.runtime.fault import IMPORTER_POINTS, LAUNCHER_POINTS
+from pcapdj.runtime.failpoints import IMPORTER_POINTS, LAUNCHER_POINTS
 
 _IMPORTED: Final = 40  # captures in a folder; the importer queues several at once
 

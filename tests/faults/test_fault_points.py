@@ -17,7 +17,7 @@ from faults.nursery import Child
 from faults.packets import write_numbered
 from faults.site import SLOW_COPY, Site
 from faults.watch import Watch
-from pcapdj.runtime.fault import CONTROLLER_POINTS, DISPATCHER_POINTS, IMPORTER_POINTS, LAUNCHER_POINTS
+from pcapdj.runtime.failpoints import CONTROLLER_POINTS, DISPATCHER_POINTS, IMPORTER_POINTS, LAUNCHER_POINTS
 
 FORMS = ("plain.pcap", "be.pcap", "ng.pcapng", "plain.pcap.gz")
 PACKETS = 1500  # two pieces of 1 MiB each
@@ -154,6 +154,6 @@ def test_a_second_dispatcher_is_turned_away(site: Site) -> None:
 
 def test_what_costs_nothing_costs_nothing() -> None:
     """Unset, the variable leaves a function that does nothing: no point in the code asks the environment."""
-    code = "from pcapdj.runtime import fault; assert fault.reach is fault.no_fault"
+    code = "from pcapdj.runtime import failpoints; assert failpoints.reach is failpoints.no_fault"
 
     subprocess.run([sys.executable, "-c", code], env={}, check=True)

@@ -11,9 +11,9 @@ import pytest
 from faults.lossy import ERRORS, FAULTS, Fault, LossyProxy, cut_after, pass_on, refuse
 from pcapdj.runtime.errors import StoreDenied, StoreUnavailable
 from pcapdj.store.client import Store
+from pcapdj.store.enqueue import Intake
 from pcapdj.store.grants import Grants
-from pcapdj.store.intake import Intake
-from pcapdj.store.transfer import Result, Taken, Transfer
+from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 
 TIMEOUT_S = 0.08
 SPARE_ATTEMPTS = 20  # a machine with much to do may miss so short a timeout
@@ -35,49 +35,49 @@ class Script:
     """A script's call, and how Redis has to stand before it."""
 
     prepare: Callable[[Store], object]
-    call: Callable[[Store, Taken | None], object]
+    call: Callable[[Store, QueueEntry | None], object]
 
 
-def taken(store: Store) -> Taken:
+def taken(store: Store) -> QueueEntry:
     """Take the file, without any fault."""
-    answer = Transfer(store, "d").take()
-    assert isinstance(answer, Taken)
+    answer = JobQueue(store, "d").take()
+    assert isinstance(answer, QueueEntry)
     return answer
 
 
-def announced(store: Store) -> Taken:
+def announced(store: Store) -> QueueEntry:
     """Take and announce it."""
-    Transfer(store, "d").announce(mine := taken(store))
+    JobQueue(store, "d").announce(mine := taken(store))
     return mine
 
 
-def granted(store: Store) -> Taken:
+def granted(store: Store) -> QueueEntry:
     """Take, announce and grant it."""
     mine = announced(store)
     Grants(store).grant(NAME)
     return mine
 
 
-def authorized(store: Store) -> Taken:
+def authorized(store: Store) -> QueueEntry:
     """Take, announce, grant and authorize it."""
-    Transfer(store, "d").authorize(mine := granted(store))
+    JobQueue(store, "d").authorize(mine := granted(store))
     return mine
 
 
 SCRIPTS = {
-    "take": Script(lambda _: None, lambda store, _: Transfer(store, "d").take()),
-    "announce": Script(taken, lambda store, mine: Transfer(store, "d").announce(mine or never())),
+    "take": Script(lambda _: None, lambda store, _: JobQueue(store, "d").take()),
+    "announce": Script(taken, lambda store, mine: JobQueue(store, "d").announce(mine or never())),
     "grant": Script(announced, lambda store, _: Grants(store).grant(NAME)),
-    "authorize": Script(granted, lambda store, mine: Transfer(store, "d").authorize(mine or never())),
+    "authorize": Script(granted, lambda store, mine: JobQueue(store, "d").authorize(mine or never())),
     "finish": Script(
         authorized,
-        lambda store, mine: Transfer(store, "d").finish(mine or never(), Result(NAME, "processed")),
+        lambda store, mine: JobQueue(store, "d").finish(mine or never(), Result(NAME, "processed")),
     ),
     "enqueue": Script(lambda _: None, lambda store, _: Intake(store).admit({b"/in/3": Version()})),
 }
 
 
-def never() -> Taken:
+def never() -> QueueEntry:
     """Say that the file was taken before."""
     raise AssertionError("the file was taken")
 
@@ -130,7 +130,7 @@ def outcome(store: Store, script: Script) -> Dump:
     """Return the lane after one call that nothing disturbs."""
     fill(store)
     mine = script.prepare(store)
-    script.call(store, mine if isinstance(mine, Taken) else None)
+    script.call(store, mine if isinstance(mine, QueueEntry) else None)
     assert_nothing_else_moved(store)
     return dump(store)
 
@@ -149,7 +149,7 @@ def disturbed(store: Store, lossy: Store, proxy: LossyProxy, script: Script, fau
     fill(store)
     mine = script.prepare(store)
     proxy.plan(*faults)
-    call = bound(script, lossy, mine if isinstance(mine, Taken) else None)
+    call = bound(script, lossy, mine if isinstance(mine, QueueEntry) else None)
     said = list[str]()
     for _ in range(len(faults) + SPARE_ATTEMPTS):
         before = proxy.requests
@@ -164,10 +164,10 @@ def disturbed(store: Store, lossy: Store, proxy: LossyProxy, script: Script, fau
     raise AssertionError(f"no answer, though nothing is wrong any more: {said}")
 
 
-def bound(script: Script, lossy: Store, mine: Taken | None) -> Callable[[], object]:
+def bound(script: Script, lossy: Store, mine: QueueEntry | None) -> Callable[[], object]:
     """Return the call of one long-lived caller: TAKE's token belongs to it."""
     if script is SCRIPTS["take"]:
-        return Transfer(lossy, "d").take
+        return JobQueue(lossy, "d").take
     return lambda: script.call(lossy, mine)
 
 

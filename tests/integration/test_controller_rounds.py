@@ -12,10 +12,10 @@ import pytest
 from conftest import wait_until
 
 from pcapdj.controller import Controller
-from pcapdj.disk.guard import Guard
 from pcapdj.disk.limits import Watch
 from pcapdj.disk.live import LiveLimits
-from pcapdj.disk.room import Room
+from pcapdj.disk.meters import DiskMeter
+from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
@@ -32,7 +32,9 @@ def make(store: Store, tmp_path: Path) -> Iterator[Make]:
 
         def controller(*, path: Path = tmp_path, form: Form = "string", **typed: str) -> Controller:
             limits = LiveLimits({**TINY, **{name.replace("_", "-"): text for name, text in typed.items()}})
-            return Controller(Grants(store, form), Guard(Room([Watch(str(path))]), limits), signals)
+            return Controller(
+                Grants(store, form), DiskMonitor(DiskMeter([Watch(str(path))]), limits), signals
+            )
 
         yield controller
 

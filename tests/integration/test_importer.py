@@ -14,13 +14,13 @@ import pytest
 from capture_files import Record, classic
 from conftest import redis_command, wait_until
 
-from pcapdj.capture.inbox import RESCAN_S, Inbox
-from pcapdj.capture.listing import Order
-from pcapdj.capture.settling import SETTLED_S
 from pcapdj.importer import Importer
+from pcapdj.inbox.listing import Order
+from pcapdj.inbox.settle import SETTLED_S
+from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.store.client import Store
-from pcapdj.store.intake import Intake
+from pcapdj.store.enqueue import Intake
 
 CAPTURE = classic([Record()])
 LATER_S = SETTLED_S + 0.1

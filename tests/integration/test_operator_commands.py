@@ -10,9 +10,9 @@ import typer
 from pcapdj.commands import failed, finish, gate, limits, requeue, resume, status, suspend
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.names import to_text
+from pcapdj.runtime.filenames import to_text
 from pcapdj.store.client import Store
-from pcapdj.store.transfer import Result, Taken, Transfer
+from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 
 HOSTILE = b"/in/\x1b[2J; $(id)\n'\xff -x"
 Run = Callable[..., tuple[int, str, str]]
@@ -31,13 +31,13 @@ def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
     return run_command
 
 
-def take(store: Store, name: bytes) -> tuple[Transfer, Taken]:
+def take(store: Store, name: bytes) -> tuple[JobQueue, QueueEntry]:
     """Queue a file and let a dispatcher take it."""
     store.redis.rpush(store.keys.in_queue, name)
     store.redis.sadd(store.keys.dispatchers, "main")
-    transfer = Transfer(store, "main")
+    transfer = JobQueue(store, "main")
     taken = transfer.take()
-    assert isinstance(taken, Taken)
+    assert isinstance(taken, QueueEntry)
     return transfer, taken
 
 
@@ -46,7 +46,7 @@ def processed(store: Store, name: bytes, stream: str = "") -> None:
     transfer, _ = take(store, name)
     transfer.mark(stream=stream)
     again = transfer.take()
-    assert isinstance(again, Taken)
+    assert isinstance(again, QueueEntry)
     assert transfer.finish(again, Result(name, "processed"))
 
 

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from pcapdj.runtime.errors import CaptureError, PcapdjError
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Granted, Grants
-from pcapdj.store.keys import Keys
-from pcapdj.store.transfer import (
+from pcapdj.store.job_queue import (
     Answer,
+    JobQueue,
     Nothing,
+    QueueEntry,
     Result,
     StreamShallEnd,
-    Taken,
-    Transfer,
     failure_entry,
 )
+from pcapdj.store.keys import Keys
 
 NAMES = st.binary(min_size=1, max_size=40)
 
@@ -56,33 +56,33 @@ def contents(store: Store, key: bytes) -> Any:
             return store.redis.get(key)
 
 
-def taken_by(transfer: Transfer) -> Taken:
+def taken_by(transfer: JobQueue) -> QueueEntry:
     """Take a file that has to be there."""
     found = transfer.take()
-    assert isinstance(found, Taken)
+    assert isinstance(found, QueueEntry)
     return found
 
 
-def processed(taken: Taken) -> Result:
+def processed(taken: QueueEntry) -> Result:
     """Return the result of a file that was fed whole."""
     identity: dict[str, str | int] = {"size_bytes": 7, "mtime_ns": 8, "dev": 9, "ino": 10}
     return Result(taken.name, "processed", identity, {"packets": 3})
 
 
 @pytest.fixture
-def transfer(store: Store) -> Transfer:
+def transfer(store: Store) -> JobQueue:
     """Return a dispatcher's files."""
-    return Transfer(store, "/run/pipe")
+    return JobQueue(store, "/run/pipe")
 
 
 @pytest.fixture
-def taken(store: Store, transfer: Transfer) -> Taken:
+def taken(store: Store, transfer: JobQueue) -> QueueEntry:
     """Return the one file of the queue, taken."""
     queue(store, b"/in/1.pcap")
     return taken_by(transfer)
 
 
-def test_take_moves_the_queues_head_into_current(store: Store, transfer: Transfer) -> None:
+def test_take_moves_the_queues_head_into_current(store: Store, transfer: JobQueue) -> None:
     """In the order in which they were queued."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
 
@@ -97,21 +97,21 @@ def test_take_from_the_tail_serves_lpush_producers(store: Store) -> None:
     """Some importers push on the left; the oldest is then on the right."""
     store.redis.lpush(store.keys.in_queue, b"/in/1.pcap", b"/in/2.pcap")
 
-    assert taken_by(Transfer(store, "one", "tail")).name == b"/in/1.pcap"
+    assert taken_by(JobQueue(store, "one", "tail")).name == b"/in/1.pcap"
 
 
-def test_take_again_returns_the_same_taking(store: Store, transfer: Transfer) -> None:
+def test_take_again_returns_the_same_taking(store: Store, transfer: JobQueue) -> None:
     """After a lost reply, and after a restart, which is another object with another token in hand."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
     first = taken_by(transfer)
     before = everything(store)
 
     assert taken_by(transfer) == first
-    assert taken_by(Transfer(store, "/run/pipe")) == first
+    assert taken_by(JobQueue(store, "/run/pipe")) == first
     assert everything(store) == before
 
 
-def test_the_same_name_twice_is_two_takings(store: Store, transfer: Transfer) -> None:
+def test_the_same_name_twice_is_two_takings(store: Store, transfer: JobQueue) -> None:
     """So that a late repetition of the first FINISH cannot end the second pass."""
     queue(store, b"/in/1.pcap", b"/in/1.pcap")
     first = taken_by(transfer)
@@ -125,7 +125,7 @@ def test_the_same_name_twice_is_two_takings(store: Store, transfer: Transfer) ->
     assert taken_by(transfer) == second
 
 
-def test_an_empty_queue_is_an_answer(transfer: Transfer) -> None:
+def test_an_empty_queue_is_an_answer(transfer: JobQueue) -> None:
     """Not an error, and not a wait."""
     assert transfer.take() is Nothing.EMPTY
 
@@ -134,20 +134,20 @@ def test_two_dispatchers_share_a_queue(store: Store) -> None:
     """Each name goes to one of them."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
 
-    assert [taken_by(Transfer(store, each)).name for each in "ab"] == [b"/in/1.pcap", b"/in/2.pcap"]
+    assert [taken_by(JobQueue(store, each)).name for each in "ab"] == [b"/in/1.pcap", b"/in/2.pcap"]
 
 
-def test_lanes_do_not_see_each_other(store: Store, transfer: Transfer) -> None:
+def test_lanes_do_not_see_each_other(store: Store, transfer: JobQueue) -> None:
     """One Redis for several sensors."""
     other = Store(store.url, Keys(store.keys.lane + "-other"))
     queue(store, b"/in/1.pcap")
 
-    assert Transfer(other, "/run/pipe").take() is Nothing.EMPTY
+    assert JobQueue(other, "/run/pipe").take() is Nothing.EMPTY
     assert taken_by(transfer).name == b"/in/1.pcap"
     other.close()
 
 
-def test_taking_a_file_withdraws_done(store: Store, transfer: Transfer) -> None:
+def test_taking_a_file_withdraws_done(store: Store, transfer: JobQueue) -> None:
     """DONE is about a drained queue."""
     transfer.declare_done()
     assert store.redis.get(store.keys.state) == b"DONE"
@@ -160,7 +160,7 @@ def test_taking_a_file_withdraws_done(store: Store, transfer: Transfer) -> None:
 
 @pytest.mark.parametrize(("wish", "queued"), [("now", [b"/in/2.pcap"]), ("now", []), ("empty", [])])
 def test_a_wish_to_end_the_stream_comes_before_the_next_file(
-    store: Store, transfer: Transfer, wish: str, queued: list[bytes]
+    store: Store, transfer: JobQueue, wish: str, queued: list[bytes]
 ) -> None:
     """Told as often as asked, until the stream has been ended; then it is gone."""
     if queued:
@@ -171,10 +171,10 @@ def test_a_wish_to_end_the_stream_comes_before_the_next_file(
     after = transfer.take(wish)
 
     assert store.redis.get(store.keys.finish) is None
-    assert isinstance(after, Taken) == bool(queued)
+    assert isinstance(after, QueueEntry) == bool(queued)
 
 
-def test_finish_when_empty_waits_for_the_queue(store: Store, transfer: Transfer) -> None:
+def test_finish_when_empty_waits_for_the_queue(store: Store, transfer: JobQueue) -> None:
     """What is queued is fed first."""
     store.redis.set(store.keys.finish, "empty")
     queue(store, b"/in/1.pcap")
@@ -185,21 +185,21 @@ def test_finish_when_empty_waits_for_the_queue(store: Store, transfer: Transfer)
     assert transfer.take() == StreamShallEnd("empty")
 
 
-def test_a_wish_waits_for_the_file_in_flight(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_a_wish_waits_for_the_file_in_flight(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
     """`now` means after the current file."""
     store.redis.set(store.keys.finish, "now")
 
     assert taken_by(transfer) == taken
 
 
-def test_another_wish_than_the_one_fulfilled_stays(store: Store, transfer: Transfer) -> None:
+def test_another_wish_than_the_one_fulfilled_stays(store: Store, transfer: JobQueue) -> None:
     """It came after the stream had been ended for the first."""
     store.redis.set(store.keys.finish, "now")
 
     assert transfer.take("empty") == StreamShallEnd("now")
 
 
-def test_announce_lists_the_file_once(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_announce_lists_the_file_once(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
     """However often it is repeated."""
     assert transfer.announce(taken)
     assert not transfer.announce(taken)
@@ -208,7 +208,7 @@ def test_announce_lists_the_file_once(store: Store, transfer: Transfer, taken: T
 
 
 def test_announce_is_repeated_when_a_controller_ate_the_request(
-    store: Store, transfer: Transfer, taken: Taken
+    store: Store, transfer: JobQueue, taken: QueueEntry
 ) -> None:
     """One that died between reading NEXT and granting."""
     transfer.announce(taken)
@@ -217,7 +217,7 @@ def test_announce_is_repeated_when_a_controller_ate_the_request(
     assert transfer.announce(taken)
 
 
-def test_what_is_not_asked_for_is_not_announced(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_what_is_not_asked_for_is_not_announced(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
     """Neither an authorized file nor one that Redis has forgotten."""
     store.redis.set(store.keys.auth, taken.name)
     transfer.authorize(taken)
@@ -229,7 +229,9 @@ def test_what_is_not_asked_for_is_not_announced(store: Store, transfer: Transfer
 
 
 @pytest.mark.parametrize("form", ["string", "set"])
-def test_an_authorization_is_consumed_once(store: Store, transfer: Transfer, taken: Taken, form: str) -> None:
+def test_an_authorization_is_consumed_once(
+    store: Store, transfer: JobQueue, taken: QueueEntry, form: str
+) -> None:
     """A repetition after a lost reply says the same again; the leftover announcement is dropped."""
     transfer.announce(taken)
     if form == "set":
@@ -252,7 +254,7 @@ def test_an_authorization_is_consumed_once(store: Store, transfer: Transfer, tak
 
 @pytest.mark.parametrize("foreign", [b"/in/2.pcap", b"", b"/in/1.pcap ", b"\xff" * 1_000_000])
 def test_a_foreign_name_in_the_string_is_told_and_left(
-    store: Store, transfer: Transfer, taken: Taken, foreign: bytes
+    store: Store, transfer: JobQueue, taken: QueueEntry, foreign: bytes
 ) -> None:
     """It may be another dispatcher's."""
     store.redis.set(store.keys.auth, foreign)
@@ -262,7 +264,7 @@ def test_a_foreign_name_in_the_string_is_told_and_left(
 
 
 def test_nothing_of_a_set_without_the_name_is_consumed(
-    store: Store, transfer: Transfer, taken: Taken
+    store: Store, transfer: JobQueue, taken: QueueEntry
 ) -> None:
     """The later C version's form."""
     store.redis.sadd(store.keys.auth, b"/in/2.pcap")
@@ -272,7 +274,9 @@ def test_nothing_of_a_set_without_the_name_is_consumed(
 
 
 @pytest.mark.parametrize("form", ["string", "set"])
-def test_a_grant_reaches_the_dispatcher(store: Store, transfer: Transfer, taken: Taken, form: Any) -> None:
+def test_a_grant_reaches_the_dispatcher(
+    store: Store, transfer: JobQueue, taken: QueueEntry, form: Any
+) -> None:
     """The announcement is consumed by it; repeated, it finds nothing to grant."""
     transfer.announce(taken)
     grants = Grants(store, form)
@@ -287,7 +291,7 @@ def test_a_grant_reaches_the_dispatcher(store: Store, transfer: Transfer, taken:
 def test_a_grant_waits_while_the_string_holds_a_name_still_asked_for(store: Store) -> None:
     """Two dispatchers, one string: the second waits for the first to consume it."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
-    first, second = Transfer(store, "a"), Transfer(store, "b")
+    first, second = JobQueue(store, "a"), JobQueue(store, "b")
     takings = [taken_by(first), taken_by(second)]
     for transfer, taken in zip((first, second), takings, strict=True):
         transfer.enlist()
@@ -304,7 +308,7 @@ def test_a_grant_waits_while_the_string_holds_a_name_still_asked_for(store: Stor
 
 @pytest.mark.parametrize(("asked_for_too", "rings"), [(b"/in/2.pcap", [b"consumed"]), (b"", [])])
 def test_consuming_the_string_rings_for_the_next_one(
-    store: Store, transfer: Transfer, taken: Taken, asked_for_too: bytes, rings: list[bytes]
+    store: Store, transfer: JobQueue, taken: QueueEntry, asked_for_too: bytes, rings: list[bytes]
 ) -> None:
     """The controller need not poll an occupied AUTH; where nobody else asks, nobody is woken."""
     transfer.announce(taken)
@@ -322,7 +326,7 @@ def test_consuming_the_string_rings_for_the_next_one(
         assert list(heard) == rings
 
 
-def test_a_leftover_authorization_is_replaced(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_a_leftover_authorization_is_replaced(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
     """Nobody asks for that name any more."""
     transfer.enlist()
     transfer.announce(taken)
@@ -332,7 +336,9 @@ def test_a_leftover_authorization_is_replaced(store: Store, transfer: Transfer, 
     assert store.redis.get(store.keys.auth) == taken.name
 
 
-def test_finish_moves_the_file_and_writes_it_down(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_finish_moves_the_file_and_writes_it_down(
+    store: Store, transfer: JobQueue, taken: QueueEntry
+) -> None:
     """To PROCESSED, FED and JOURNAL, in one step; repeated, it changes nothing."""
     transfer.announce(taken)
 
@@ -351,7 +357,7 @@ def test_finish_moves_the_file_and_writes_it_down(store: Store, transfer: Transf
     assert (journal[b"name"], journal[b"verdict"], journal[b"packets"]) == (b"/in/1.pcap", b"processed", b"3")
 
 
-def test_a_failed_file_says_why(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_a_failed_file_says_why(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
     """As JSON that gives the name's bytes back."""
     entry = failure_entry(b"/in/\xff\n", CaptureError("is cut off", offset=77), packets=5, attempt=2)
 
@@ -370,7 +376,7 @@ def test_a_failed_file_says_why(store: Store, transfer: Transfer, taken: Taken) 
     assert held(store, store.keys.processed) == []
 
 
-def test_removed_keys_are_not_ours(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_removed_keys_are_not_ours(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
     """After a FLUSHALL every script says so, and nothing comes back by itself."""
     store.redis.delete(store.keys.current("/run/pipe"))
 
@@ -380,7 +386,9 @@ def test_removed_keys_are_not_ours(store: Store, transfer: Transfer, taken: Take
     assert everything(store) == {}
 
 
-def test_what_was_marked_after_a_flushall_is_no_file(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_what_was_marked_after_a_flushall_is_no_file(
+    store: Store, transfer: JobQueue, taken: QueueEntry
+) -> None:
     """Fields without a name are swept away by the next TAKE."""
     store.redis.delete(store.keys.current("/run/pipe"))
     transfer.mark(state="feeding", stream="s1")
@@ -396,11 +404,11 @@ def test_what_was_marked_after_a_flushall_is_no_file(store: Store, transfer: Tra
     )
 
 
-def test_a_mark_survives_a_restart(store: Store, transfer: Transfer, taken: Taken) -> None:
+def test_a_mark_survives_a_restart(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
     """What the next dispatcher has to know of the file."""
     transfer.mark(state="feeding", attempt=2, deaths=1, stream="s1")
 
-    after = taken_by(Transfer(store, "/run/pipe"))
+    after = taken_by(JobQueue(store, "/run/pipe"))
 
     assert (after.name, after.token) == (taken.name, taken.token)
     assert (after.state, after.attempt, after.deaths, after.stream) == ("feeding", 2, 1, "s1")
@@ -411,7 +419,7 @@ def test_a_mark_survives_a_restart(store: Store, transfer: Transfer, taken: Take
     [{"name": "/in/1.pcap"}, {"name": "/in/1.pcap", "attempt": "many", "deaths": "-", "state": "\udcff"}],
 )
 def test_a_current_that_somebody_else_wrote_is_worked_on(
-    store: Store, transfer: Transfer, fields: dict[str, str]
+    store: Store, transfer: JobQueue, fields: dict[str, str]
 ) -> None:
     """What is missing or nonsense is as for a file just taken; an endless loop would be worse."""
     raw = {name: value.encode("utf-8", "surrogateescape") for name, value in fields.items()}
@@ -428,7 +436,7 @@ def test_a_current_that_somebody_else_wrote_is_worked_on(
 def test_names_of_any_bytes_go_through_unchanged(store: Store, names: list[bytes]) -> None:
     """Newlines, quotes, bytes that are no UTF-8."""
     store.redis.delete(store.keys.processed, store.keys.fed, store.keys.next, store.keys.journal)
-    transfer, grants = Transfer(store, "/run/\udcff\udcfe"), Grants(store)
+    transfer, grants = JobQueue(store, "/run/\udcff\udcfe"), Grants(store)
     queue(store, *names)
 
     for _ in names:
@@ -458,10 +466,10 @@ def spoil(store: Store, key: str, form: str) -> None:
 
 def go_the_whole_way(store: Store) -> None:
     """Do with a file all that is ever done with it."""
-    transfer, grants = Transfer(store, "one"), Grants(store)
+    transfer, grants = JobQueue(store, "one"), Grants(store)
     transfer.enlist()
     found = transfer.take()
-    if isinstance(found, Taken):
+    if isinstance(found, QueueEntry):
         transfer.announce(found)
         grants.look()
         grants.grant(found.name)
@@ -490,7 +498,7 @@ def test_a_key_of_another_type_is_an_error_of_ours(store: Store, key: str, form:
 
 @pytest.mark.parametrize("key", ["processed", "next", "fed", "journal"])
 def test_finish_moves_nothing_where_a_key_is_of_another_type(
-    store: Store, transfer: Transfer, taken: Taken, key: str
+    store: Store, transfer: JobQueue, taken: QueueEntry, key: str
 ) -> None:
     """Scripts are not rolled back: a name taken out first would be lost."""
     spoil(store, getattr(store.keys, key), "string")
@@ -503,7 +511,7 @@ def test_finish_moves_nothing_where_a_key_is_of_another_type(
 
 
 def test_authorize_consumes_nothing_where_a_key_is_of_another_type(
-    store: Store, transfer: Transfer, taken: Taken
+    store: Store, transfer: JobQueue, taken: QueueEntry
 ) -> None:
     """As above."""
     store.redis.set(store.keys.auth, taken.name)

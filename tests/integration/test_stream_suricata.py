@@ -12,8 +12,8 @@ import pytest
 from conftest import require_program, wait_until
 from launcher_rig import Rig, connected, feed, is_running, rig_in
 
+from pcapdj.feed.launcher_client import OpenStream
 from pcapdj.runtime.signals import Signals
-from pcapdj.stream.launcher_client import OpenStream
 from pcapdj.summary.sample import write_sample
 
 HEADER_BYTES = 24

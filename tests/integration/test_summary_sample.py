@@ -157,10 +157,10 @@ def test_suricata_agrees(sample: list[Path], merged: Path, expected: str, tmp_pa
     require_program("suricata")
 
     whole = suricata_objects(merged, tmp_path / "whole")
-    alone = [suricata_objects(path, tmp_path / path.stem) for path in sample]
+    exclusive = [suricata_objects(path, tmp_path / path.stem) for path in sample]
 
     assert whole == {expected: BODY_BYTES}
-    assert not any(expected in objects for objects in alone)
+    assert not any(expected in objects for objects in exclusive)
 
 
 def test_tshark_sees_the_same_connections(sample: list[Path]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from capture_files import Record, classic
 
 from pcapdj.capture.opening import open_capture
-from pcapdj.stream.feed import Feed, Note
-from pcapdj.stream.pipe import Pipe
+from pcapdj.feed.batches import BatchSender, Note
+from pcapdj.feed.pipe import Pipe
 
 HEADER_BYTES = 24
 RECORD_BYTES = 16 + 700
@@ -26,7 +26,7 @@ def completed(path: Path, delivered_bytes: int) -> bytes:
     source = os.open(path, os.O_RDONLY)
     os.lseek(source, HEADER_BYTES + delivered_bytes, os.SEEK_SET)
     with open_capture(os.fsencode(path), refuse_written=False) as capture:
-        feed = Feed(Pipe(writer, (), lambda: None), NoKeeper(), source, {}, is_kept=True)
+        feed = BatchSender(Pipe(writer, (), lambda: None), NoKeeper(), source, {}, is_kept=True)
         assert capture.native is not None
         for piece in capture.pieces(capture.native):
             if feed.complete_record(piece):

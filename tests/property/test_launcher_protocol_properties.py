@@ -6,7 +6,7 @@ from contextlib import suppress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcapdj.stream.protocol import (
+from pcapdj.launcher_protocol import (
     KEYS,
     BadMessage,
     Request,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcapdj.capture.convert import rewrite, rewritten
-from pcapdj.capture.loops import Strip, good_records
 from pcapdj.capture.pcap import Layout, StreamFormat
+from pcapdj.capture.walk import Strip, good_records
 
 SNAPLEN = 300
 QUICK = settings(max_examples=150, deadline=None)

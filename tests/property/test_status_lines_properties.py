@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapdj.console.status_lines import board_lines
+from pcapdj.console.status_lines import snapshot_lines
 
 VALUES = st.one_of(
     st.text(max_size=20), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.none()
@@ -44,7 +44,7 @@ def test_any_board_gives_printable_lines(
     board: dict[str, object], failures: list[dict[str, object]], now_s: float
 ) -> None:
     """However partial or foreign the values, the screen is made of single, harmless lines."""
-    lines = board_lines(board, failures, now_s)
+    lines = snapshot_lines(board, failures, now_s)
 
     assert lines
     assert all(line.text.isprintable() for line in lines)

@@ -16,11 +16,19 @@ from hypothesis.stateful import (
 )
 
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.store.board import read_failures
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Granted, Grants
+from pcapdj.store.job_queue import (
+    Answer,
+    JobQueue,
+    Nothing,
+    QueueEntry,
+    Result,
+    StreamShallEnd,
+    failure_entry,
+)
 from pcapdj.store.operate import requeue, requeue_failure
-from pcapdj.store.transfer import Answer, Nothing, Result, StreamShallEnd, Taken, Transfer, failure_entry
+from pcapdj.store.snapshot import read_failures
 
 NAMES = st.sampled_from([b"/in/1.pcap", b"/in/2.pcap", b"/in/\xff\n'"])
 IDS = st.sampled_from(["a", "b"])
@@ -37,9 +45,9 @@ class Lane(RuleBasedStateMachine):
         for key in self.store.redis.scan_iter(match=f"{self.store.keys.prefix}*"):
             self.store.redis.delete(key)
         self.end = end
-        self.transfers = {each: Transfer(self.store, each, end) for each in "ab"}
-        self.known: dict[str, Taken] = {}  # what a living dispatcher remembers of its file
-        self.past: list[tuple[str, Taken, Result]] = []
+        self.transfers = {each: JobQueue(self.store, each, end) for each in "ab"}
+        self.known: dict[str, QueueEntry] = {}  # what a living dispatcher remembers of its file
+        self.past: list[tuple[str, QueueEntry, Result]] = []
         self.grants = Grants(self.store, form)
         self.accepted: Counter[bytes] = Counter()
         self.authorized: Counter[str] = Counter()
@@ -57,7 +65,7 @@ class Lane(RuleBasedStateMachine):
         """A dispatcher looks for work; the reply may get lost and the call be repeated."""
         answer = self.transfers[each].take()
         assert self.transfers[each].take() == answer
-        if isinstance(answer, Taken):
+        if isinstance(answer, QueueEntry):
             assert each not in self.known or self.known[each].token == answer.token
             self.known[each] = answer
         else:
@@ -120,7 +128,7 @@ class Lane(RuleBasedStateMachine):
     @rule(each=IDS)
     def crash(self, each: str) -> None:
         """A dispatcher dies; its successor knows only what Redis has."""
-        self.transfers[each] = Transfer(self.store, each, self.end)
+        self.transfers[each] = JobQueue(self.store, each, self.end)
         self.known.pop(each, None)
 
     @rule(name=NAMES)
@@ -144,7 +152,7 @@ class Lane(RuleBasedStateMachine):
         answer = self.transfers[each].take()
         if isinstance(answer, StreamShallEnd):
             answer = self.transfers[each].take(answer.wish)
-        if isinstance(answer, Taken):
+        if isinstance(answer, QueueEntry):
             self.known[each] = answer
         else:
             assert answer is Nothing.EMPTY

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.capture import pcap, pcapng, unpacking
+from pcapdj.capture import decompress as unpacking
+from pcapdj.capture import pcap, pcapng
 from pcapdj.capture.ethernet import REWRITABLE
 from pcapdj.capture.linktypes import skipped_packets
-from pcapdj.capture.wish import OnLinktype
+from pcapdj.capture.stream_options import OnLinktype
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "formats.md").read_text()

@@ -25,10 +25,10 @@ from capture_files import (
     section,
 )
 
+from pcapdj.capture.decompress import LARGE_STEP_BYTES
 from pcapdj.capture.opening import StillWritten, first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.sources import WINDOW_BYTES
-from pcapdj.capture.unpacking import LARGE_STEP_BYTES
 from pcapdj.runtime.errors import CaptureError
 
 ETHERNET_US, ETHERNET_NS = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from pcapdj.console.progress import progress, rates_between
-from pcapdj.console.status_lines import Line, Tone, board_lines
+from pcapdj.console.status_lines import Line, Tone, snapshot_lines
 
 EMPTY = {
     "lane": "",
@@ -30,7 +30,7 @@ def line(lines: list[Line], label: str) -> Line:
 
 def test_an_empty_lane_says_who_has_not_spoken() -> None:
     """Nothing runs yet: the screen says so, instead of being empty."""
-    text = text_of(board_lines(EMPTY, [], now_s=0))
+    text = text_of(snapshot_lines(EMPTY, [], now_s=0))
 
     assert "0 queued, 0 current, 0 processed, 0 failed" in text
     assert "no controller has spoken yet" in text
@@ -47,7 +47,7 @@ def test_the_file_in_flight_has_its_progress_and_rate() -> None:
         ],
     }  # fmt: skip
 
-    text = text_of(board_lines(board, [], now_s=0, rates={"main": 2048.0}))
+    text = text_of(snapshot_lines(board, [], now_s=0, rates={"main": 2048.0}))
 
     assert "'/in/a.pcap' (feeding, attempt 2)" in text
     assert "[############............] 50% of 1.0 KiB, 2.0 KiB/s, 0 s left" in text
@@ -59,7 +59,7 @@ def test_a_silent_dispatcher_is_marked() -> None:
         "dispatchers": [{"id": "main", "state": "Running", "heartbeat_age_s": 600.0, "stale": True}]
     }
 
-    dispatcher = line(board_lines(board, [], now_s=0), "Dispatcher")
+    dispatcher = line(snapshot_lines(board, [], now_s=0), "Dispatcher")
 
     assert dispatcher == Line("Dispatcher", "main: Running, silent 10 min", Tone.ATTENTION)
 
@@ -71,7 +71,7 @@ def test_the_gate_is_coloured_by_its_state(state: str, tone: Tone) -> None:
     """Open is good, hold is attention, suspended is bad; since when, and why, stand beside it."""
     board = EMPTY | {"gate": {"state": state, "since_s": 100.0, "reason": "so it is", "stale": False}}
 
-    assert line(board_lines(board, [], now_s=112), "Gate") == Line(
+    assert line(snapshot_lines(board, [], now_s=112), "Gate") == Line(
         "Gate", f"{state} for 12 s: so it is", tone
     )
 
@@ -80,14 +80,14 @@ def test_a_refused_live_limit_is_shown() -> None:
     """The operator sees that the controller did not take what was typed."""
     board = EMPTY | {"gate": {"state": "open", "refused": "min-free: '98' ..", "stale": False}}
 
-    assert "refused: min-free: '98' .." in text_of(board_lines(board, [], now_s=0))
+    assert "refused: min-free: '98' .." in text_of(snapshot_lines(board, [], now_s=0))
 
 
 def test_who_suspends_is_named() -> None:
     """Every member of the set is on the screen."""
     board = EMPTY | {"suspended": ["gate", "operator"]}
 
-    assert line(board_lines(board, [], now_s=0), "Suspended").text == "by gate, operator"
+    assert line(snapshot_lines(board, [], now_s=0), "Suspended").text == "by gate, operator"
 
 
 def test_a_failing_analyzer_says_why() -> None:
@@ -103,7 +103,7 @@ def test_a_failing_analyzer_says_why() -> None:
         }
     }
 
-    text = text_of(board_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(board, [], now_s=0))
 
     assert "failing: suricata exited 1." in text
     assert "runs 'my tool' -r {pipe}" in text
@@ -114,7 +114,7 @@ def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
     """Its analyzer may not have written what it had read."""
     board = EMPTY | {"consumer": {"state": "reading", "last_stream": "ab12", "last_verdict": "crashed"}}
 
-    text = text_of(board_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(board, [], now_s=0))
 
     assert "stream ab12 broke off; 'pcapdj requeue --stream ab12' feeds its files again" in text
 
@@ -126,7 +126,7 @@ def test_one_of_a_kind_is_no_plural() -> None:
         "dispatchers": [{"id": "main", "files": 1, "packets": 1, "suspensions": 1}],
     }
 
-    text = text_of(board_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(board, [], now_s=0))
 
     assert "reading, 1 restart" in text
     assert "1 file, 1 packet, 0 B captured, 1 suspension" in text
@@ -143,7 +143,7 @@ def test_numbers_are_grouped_and_sizes_human() -> None:
         ],
     }  # fmt: skip
 
-    text = text_of(board_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(board, [], now_s=0))
 
     assert "28,668 queued" in text
     assert "'/out' has 1.0 GiB free." in text
@@ -155,8 +155,8 @@ def test_timestamps_that_jump_are_one_line_of_their_dispatcher() -> None:
     jumps = {"jumps": 2, "last_jump": "begins 12 s before the end of the file before", "last_jump_name": "/b"}
     told = "timestamps: 2 jumps; last: 'b' begins 12 s before the end of the file before"
 
-    with_jumps = board_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps}]}, [], now_s=0)
-    without = board_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps, "jumps": 0}]}, [], now_s=0)
+    with_jumps = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps}]}, [], now_s=0)
+    without = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps, "jumps": 0}]}, [], now_s=0)
 
     assert Line("", told, Tone.ATTENTION) in with_jumps
     assert "timestamps" not in text_of(without)
@@ -170,7 +170,7 @@ def test_a_long_path_is_not_cut_anywhere() -> None:
         "dispatchers": [{"id": "main", "stale": False}],
     }
 
-    text = text_of(board_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(board, [], now_s=0))
 
     assert f"'{'x' * 60}.pcap' (feeding)\n: in '/in/of/the/sensor/'" in text
 
@@ -179,7 +179,7 @@ def test_names_cannot_act_on_the_terminal() -> None:
     """Escape sequences and newlines of a file name are shown escaped."""
     failures = [{"name": "/in/\x1b[2Jx\ny", "reason": "bad\x1b[2J"}]
 
-    lines = board_lines(EMPTY, failures, now_s=0)
+    lines = snapshot_lines(EMPTY, failures, now_s=0)
 
     assert all(each.text.isprintable() for each in lines)
 

@@ -1,16 +1,16 @@
 """The gate's rules: `pcapdj.disk.gate`."""
 
-from pcapdj.disk.gate import Decision, Gate, Override, Reading, State
-from pcapdj.disk.limits import Band
+from pcapdj.disk.gate import Decision, Gate, Measurement, Override, State
+from pcapdj.disk.limits import Thresholds
 
-BAND = Band(suspend=50, minimum=100, resume=150)
+BAND = Thresholds(suspend=50, minimum=100, resume=150)
 WAIT_S = 30.0
 
 
-def space(free: int | None, path: str = "/out", band: Band = BAND) -> Reading:
+def space(free: int | None, path: str = "/out", band: Thresholds = BAND) -> Measurement:
     """Return a reading of a path's free space; None is a failure."""
     failure = "" if free is not None else "is not there"
-    return Reading(label=path, what=f"'{path}'", free=free, band=band, path=path, failure=failure)
+    return Measurement(label=path, what=f"'{path}'", free=free, band=band, path=path, failure=failure)
 
 
 class Course:
@@ -21,7 +21,7 @@ class Course:
         self.override = override
         self.now_s = 1000.0
 
-    def read(self, *readings: Reading, after_s: float = 1.0) -> Decision:
+    def read(self, *readings: Measurement, after_s: float = 1.0) -> Decision:
         """Return the decision after one more round."""
         self.now_s += after_s
         self.gate = self.gate.after(readings, self.now_s, WAIT_S, self.override)
@@ -98,7 +98,7 @@ def test_an_open_gate_tells_the_tightest_mount() -> None:
 
 def test_what_cannot_be_measured_counts_as_full() -> None:
     """It suspends where suspension is on, and holds where it is off."""
-    without_suspension = Band(suspend=0, minimum=100, resume=150)
+    without_suspension = Thresholds(suspend=0, minimum=100, resume=150)
 
     assert Course().read(space(500), space(None, "/b")).state is State.SUSPENDED
     assert Course().read(space(None, band=without_suspension)).state is State.HOLD
@@ -165,7 +165,7 @@ def test_limits_changed_while_it_runs_count_at_once() -> None:
     """A lower min-free does not open a gate that was short; its new resume-free does."""
     course = Course()
     course.states(90)
-    lower = Band(suspend=10, minimum=20, resume=30)
+    lower = Thresholds(suspend=10, minimum=20, resume=30)
     course.read(space(90, band=lower))
 
     assert course.read(space(90, band=lower), after_s=WAIT_S).state is State.OPEN
@@ -177,20 +177,20 @@ def test_suspension_switched_off_lets_the_file_go_on() -> None:
     course = Course()
     course.states(10)
 
-    assert course.read(space(10, band=Band(0, 100, 150))).state is State.HOLD
+    assert course.read(space(10, band=Thresholds(0, 100, 150))).state is State.HOLD
 
 
 def test_inodes_are_told_as_inodes() -> None:
     """No one should read a number of inodes as bytes."""
-    inodes = Reading("/out (inodes)", "'/out'", 7, BAND, path="/out", unit="inodes")
+    inodes = Measurement("/out (inodes)", "'/out'", 7, BAND, path="/out", unit="inodes")
 
     assert "7 inodes free" in Course().read(inodes).reason
 
 
 def test_a_reason_promises_only_what_can_be() -> None:
     """Limits beyond the whole disk: it says that it waits for ever, and where to change that."""
-    small = Reading("/out", "'/out'", 7, BAND, path="/out", total=150)
-    fitting = Reading("/out", "'/out'", 7, BAND, path="/out", total=151)
+    small = Measurement("/out", "'/out'", 7, BAND, path="/out", total=150)
+    fitting = Measurement("/out", "'/out'", 7, BAND, path="/out", total=151)
 
     assert Course().read(small).reason == (
         "'/out' has 7 B (7 bytes) free of 150 B (150 bytes) in all; it opens from 150 B (150 bytes): never,"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pcapdj.disk.limits import DEFAULTS, Band, Watch, check_alone, parse_limits, parse_watch
-from pcapdj.runtime.amounts import Amount
+from pcapdj.disk.limits import DEFAULTS, Thresholds, Watch, check_alone, parse_limits, parse_watch
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.units import Amount
 
 GIB = 1 << 30
 HERE = Watch("/out")
@@ -16,13 +16,13 @@ def test_without_any_option_ten_per_cent_stay_free() -> None:
 
     band = limits.space_band(HERE, 1000)
 
-    assert band == Band(suspend=50, minimum=100, resume=150)
+    assert band == Thresholds(suspend=50, minimum=100, resume=150)
     assert limits.resume_after_s == 30
 
 
 def test_derived_limits_follow_a_size_as_well() -> None:
     """Half and one and a half are taken of what min-free comes to on the mount."""
-    assert parse_limits({"min-free": "20GiB"}).space_band(HERE, 100 * GIB) == Band(
+    assert parse_limits({"min-free": "20GiB"}).space_band(HERE, 100 * GIB) == Thresholds(
         10 * GIB, 20 * GIB, 30 * GIB
     )
 
@@ -31,14 +31,14 @@ def test_a_path_with_its_own_min_free_derives_from_that() -> None:
     """Typed resume and suspend limits speak of --min-free, not of a path's own."""
     limits = parse_limits({"resume-free": "50%", "suspend-free": "9%"})
 
-    assert limits.space_band(parse_watch("/small=40"), 1000) == Band(20, 40, 60)
+    assert limits.space_band(parse_watch("/small=40"), 1000) == Thresholds(20, 40, 60)
 
 
 def test_a_derived_resume_limit_stays_within_the_disk() -> None:
     """min-free 80 % taken by force opens again at 90 %, not at an impossible 120 %."""
     limits = parse_limits({"min-free": "80%"}, force=True)
 
-    assert limits.space_band(HERE, 1000) == Band(400, 800, 900)
+    assert limits.space_band(HERE, 1000) == Thresholds(400, 800, 900)
 
 
 def test_a_disk_smaller_than_min_free_is_no_error() -> None:
@@ -58,17 +58,17 @@ def test_zero_and_off_switch_suspension_off(word: str) -> None:
 
 def test_min_free_zero_never_holds() -> None:
     """`--min-free 0` is how a nearly full disk is used anyway."""
-    assert parse_limits({"min-free": "0"}).space_band(HERE, 1000) == Band(0, 0, 0)
+    assert parse_limits({"min-free": "0"}).space_band(HERE, 1000) == Thresholds(0, 0, 0)
 
 
 def test_memory_never_suspends() -> None:
     """Pausing a file frees no memory."""
-    assert parse_limits({"min-available-memory": "10%"}).memory_band(1000) == Band(0, 100, 150)
+    assert parse_limits({"min-available-memory": "10%"}).memory_band(1000) == Thresholds(0, 100, 150)
 
 
 def test_a_filesystem_without_inodes_has_no_inode_limit() -> None:
     """Btrfs reports none at all."""
-    assert parse_limits({}).inode_band(0) == Band(0, 0, 0)
+    assert parse_limits({}).inode_band(0) == Thresholds(0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import DEFAULTS, Limits
 from pcapdj.disk.live import KEPT, LiveLimits, spelled
-from pcapdj.runtime.amounts import Amount
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.units import Amount
 
 
 def fits(_limits: Limits) -> None:

@@ -6,10 +6,10 @@ import pytest
 import typer
 from typer.main import get_command
 
-from pcapdj.commands.run import app as run_app
 from pcapdj.controller import app as control_app
 from pcapdj.disk.limits import DEFAULTS
 from pcapdj.disk.options import limit_texts, variable_of
+from pcapdj.run.command import app as run_app
 
 
 def test_every_limit_has_an_argument_of_its_name() -> None:

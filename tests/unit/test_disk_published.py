@@ -2,22 +2,22 @@
 
 import pytest
 
-from pcapdj.disk.gate import Gate, Mark, Reading, State
-from pcapdj.disk.limits import Band
+from pcapdj.disk.gate import Gate, Measurement, ResourceState, State
+from pcapdj.disk.limits import Thresholds
 from pcapdj.disk.published import fields_of, published
 
-BAND = Band(suspend=50, minimum=100, resume=150)
+BAND = Thresholds(suspend=50, minimum=100, resume=150)
 
 
-def readings(free: int, inodes: int = 10_000) -> list[Reading]:
+def readings(free: int, inodes: int = 10_000) -> list[Measurement]:
     """Return the readings of one mount."""
     return [
-        Reading("/out", "'/out'", free, BAND, path="/out"),
-        Reading("/out (inodes)", "'/out'", inodes, BAND, path="/out", unit="inodes"),
+        Measurement("/out", "'/out'", free, BAND, path="/out"),
+        Measurement("/out (inodes)", "'/out'", inodes, BAND, path="/out", unit="inodes"),
     ]
 
 
-def fields(gate: Gate, found: list[Reading]) -> dict[str, str]:
+def fields(gate: Gate, found: list[Measurement]) -> dict[str, str]:
     """Return what Redis would give back."""
     return {name: str(value) for name, value in fields_of(gate.decision(found), gate, found, {}).items()}
 
@@ -29,7 +29,7 @@ def test_a_closed_gate_survives_a_restart() -> None:
     after = published(fields(before, readings(90)))
 
     assert after.state is State.HOLD
-    assert after.gate == Gate({"/out": Mark(State.HOLD, was_short=True)})
+    assert after.gate == Gate({"/out": ResourceState(State.HOLD, was_short=True)})
 
 
 def test_an_open_gate_has_nothing_to_remember() -> None:
@@ -56,7 +56,7 @@ def test_a_state_that_somebody_else_wrote_is_respected() -> None:
     at_path = published({"state": "suspended", "path": "/out"}).gate
     everywhere = published({"state": "hold"}).gate
 
-    assert at_path.marks == {"/out": Mark(State.SUSPENDED, was_short=True)}
+    assert at_path.marks == {"/out": ResourceState(State.SUSPENDED, was_short=True)}
     assert everywhere.after(readings(120), 0, 30).decision(readings(120)).state is State.HOLD
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pcapdj.run_record import FedFile, RunRecord, fed_file
+from pcapdj.run.record import FedFile, RunRecord, fed_file
 
 ENTRY = {
     b"name": b"/in/\xff.pcap",

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.summary import rich_table
+from pcapdj.summary import table as rich_table
 from pcapdj.summary.report import Report, read_objects, read_totals
 from pcapdj.summary.results import Ended, FlowSummary, HttpObject, Totals, iso_time
 from pcapdj.summary.table import SHOWN_OBJECTS, as_text

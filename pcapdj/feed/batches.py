@@ -1,0 +1,219 @@
+"""One capture's records into the stream, so that whoever comes after a crash can go on mid-record.
+
+Before a byte of a source enters the pipe, the source's descriptor is with the keeper; the kernel moves its
+position with every splice. So the keeper always knows what is in the stream:
+
+    file    the capture itself, spliced span by span: everything before its position is in the stream; at 0
+            where all of it is converted
+    batch   converted records in a memfd, one at a time: the note has the piece's number
+    header  the 24 bytes of the stream's beginning, in a memfd
+
+A successor sends the same pieces again; what is in the stream already is skipped by those positions.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from pcapdj.feed.pipe import Pipe, SourceEnded
+from pcapdj.runtime.errors import CaptureError, ReaderGone
+
+Note = Mapping[str, Any]
+
+
+class Sendable(Protocol):
+    """Whole records: a span of the capture file to splice, or converted bytes."""
+
+    @property
+    def length_bytes(self) -> int:
+        """How much it is in the stream."""
+
+    @property
+    def offset(self) -> int | None:
+        """Where in the file the span begins; None for converted bytes."""
+
+    @property
+    def data(self) -> bytes | bytearray | memoryview | None:
+        """The converted bytes; None for a span."""
+
+    def missing_to_record_end(self, delivered_bytes: int) -> int:
+        """Return how many bytes complete the record that is cut after so many bytes of the piece."""
+
+
+class Keeper(Protocol):
+    """Who holds the descriptors through our death: the launcher; nobody, where an analyzer runs by hand."""
+
+    def put(self, key: str, fd: int, note: Note) -> None:
+        """Keep a duplicate of the descriptor, in place of an earlier one of that key."""
+
+
+class BatchSender:
+    """The way of one capture into the pipe.
+
+    Args:
+        pipe: the stream's write end.
+        keeper: gets each source before its first byte is sent.
+        source: the capture's descriptor; its position moves as bytes enter the pipe.
+        note: what a successor has to know of the file.
+        delivered_batch: the number of the last piece that a predecessor put as a batch; -1: none.
+        is_kept: the keeper has this source already, and its position tells what is in the stream.
+        is_padded: the predecessor had found the file truncated and completed the record already.
+    """
+
+    def __init__(  # noqa: PLR0913 - a value for each thing that survives a crash
+        self,
+        pipe: Pipe,
+        keeper: Keeper,
+        source: int,
+        note: Note,
+        *,
+        delivered_batch: int = -1,
+        is_kept: bool = False,
+        is_padded: bool = False,
+    ) -> None:
+        self._pipe: Final = pipe
+        self._keeper: Final = keeper
+        self._source: Final = source
+        self._note: Final = note
+        self._delivered_batch = delivered_batch
+        self._is_kept = is_kept
+        self._is_padded = is_padded
+        self._end_offset: int | None = None  # of the spans sent
+
+    def send(self, number: int, piece: Sendable) -> None:
+        """Bring the piece into the stream, but for what is there already.
+
+        Args:
+            number: the piece's place in its capture, from 0.
+            piece: the same ones in the same order after every restart.
+
+        Raises:
+            CaptureError: the file was truncated under us; the current record was completed with zeros.
+            ReaderGone, LauncherGone, Stopped: as `Pipe.splice` and the keeper say.
+        """
+        if piece.data is not None:
+            self._send_batch(number, piece.data)
+        elif piece.offset is not None:
+            self._send_span(number, piece, piece.offset)
+
+    def complete_record(self, piece: Sendable) -> bool:
+        """Finish the record in which the source's position stands, if it is one of this piece's.
+
+        Returns:
+            Whether the position is not behind this piece: the stream is whole now.
+
+        Raises:
+            As `Pipe.splice`.
+        """
+        if piece.offset is None:
+            return False
+        delivered = os.lseek(self._source, 0, os.SEEK_CUR) - piece.offset
+        self._end_offset = piece.offset + piece.length_bytes
+        if delivered >= piece.length_bytes:
+            return False
+        # Once more where the tear is in a header: only the whole of it says how long the record is.
+        while delivered > 0 and (missing_bytes := piece.missing_to_record_end(delivered)):
+            self._pipe.splice(self._source, missing_bytes)
+            delivered += missing_bytes
+        return True
+
+    def complete_torn(self, first_offset: int, missing: Callable[[int, int], int | None]) -> None:
+        """Complete with zeros a record that a predecessor began and that the file does not hold any more.
+
+        Args:
+            first_offset: where the file's first record is.
+            missing: how many bytes complete the record, given a record's offset and the bytes sent from
+                there on; None if nobody can tell.
+
+        Raises:
+            ReaderGone: nobody can tell how the record in the pipe goes on; better no stream than an invented
+                packet.
+            As `Pipe.splice`.
+        """
+        if not self._is_kept or self._is_padded:
+            return
+        start = first_offset if self._end_offset is None else self._end_offset
+        sent = os.lseek(self._source, 0, os.SEEK_CUR) - start
+        if sent <= 0:
+            return
+        missing_bytes = missing(start, sent)
+        if missing_bytes is None:
+            raise ReaderGone("The file lost the beginning of the record in the pipe; the stream is given up.")
+        self._pad(self._delivered_batch + 1, missing_bytes)
+
+    def truncation(self) -> CaptureError | None:
+        """Return the error if the file ended before its records did."""
+        return CaptureError("was truncated while it was read") if self._is_padded else None
+
+    def lost_bytes(self) -> int:
+        """Return how much of what was spliced the file does not have any more.
+
+        The pipe holds the file's pages, not copies: what was unread when the file shrank became zeros.
+        """
+        return max(0, os.lseek(self._source, 0, os.SEEK_CUR) - os.fstat(self._source).st_size)
+
+    def _send_batch(self, number: int, data: bytes | bytearray | memoryview) -> None:
+        if number <= self._delivered_batch:
+            return
+        self._keep_source()
+        with memory_file(data) as batch:
+            self._keeper.put("batch", batch, {**self._note, "number": number})
+            self._pipe.splice(batch, len(data))
+
+    def _send_span(self, number: int, piece: Sendable, offset: int) -> None:
+        end = offset + piece.length_bytes
+        start = self._position(offset)
+        if start >= end:
+            self._end_offset = end
+            return
+        if self._is_padded:
+            raise CaptureError("was truncated while it was read", offset=start)
+        try:
+            self._pipe.splice(self._source, end - start)
+        except SourceEnded as exc:
+            delivered = os.lseek(self._source, 0, os.SEEK_CUR) - offset
+            self._pad(number, piece.missing_to_record_end(delivered))
+            raise CaptureError("was truncated while it was read", offset=offset + delivered) from exc
+        self._end_offset = end
+
+    def _position(self, offset: int) -> int:
+        self._keep_source()
+        position = os.lseek(self._source, 0, os.SEEK_CUR)
+        return position if position > offset else os.lseek(self._source, offset, os.SEEK_SET)
+
+    def _keep_source(self) -> None:
+        """Keep the file, also one to convert: a successor reads it on, whatever its name is by then."""
+        if not self._is_kept:
+            os.lseek(self._source, 0, os.SEEK_SET)
+            self._keeper.put("file", self._source, self._note)
+            self._is_kept = True
+
+    def _pad(self, number: int, missing_bytes: int) -> None:
+        """Complete a record with zeros; the note tells a successor not to go on behind them."""
+        self._is_padded = True
+        with memory_file(bytes(missing_bytes)) as zeros:
+            self._keeper.put("batch", zeros, {**self._note, "number": number, "padding": True})
+            self._pipe.splice(zeros, missing_bytes)
+
+
+def finish_kept(pipe: Pipe, fd: int) -> bool:
+    """Send what a dead process left of a header or batch; report whether anything was left.
+
+    Raises:
+        As `Pipe.splice`.
+    """
+    left = os.fstat(fd).st_size - os.lseek(fd, 0, os.SEEK_CUR)
+    pipe.splice(fd, left)
+    return left > 0
+
+
+@contextmanager
+def memory_file(data: bytes | bytearray | memoryview) -> Iterator[int]:
+    """Yield the descriptor of a memfd that holds the data, positioned at its start."""
+    with os.fdopen(os.memfd_create("pcapdj", os.MFD_CLOEXEC), "r+b", buffering=0) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+        file.seek(0)
+        yield file.fileno()

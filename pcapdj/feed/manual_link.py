@@ -1,0 +1,212 @@
+"""Streams to an analyzer that somebody started by hand on the other end of the pipe: `suricata -r PIPE`.
+
+Nobody keeps anything here. A stream that a dead dispatcher tore is never continued: its analyzer reads what
+is left, sees the end, and goes; only then may the pipe be opened for the next one, since opening it earlier
+would hide that end from the old reader. The same holds for the reader of a stream that was ended.
+"""
+
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+from pcapdj.feed.analyzer_link import KeptStream, Say
+from pcapdj.feed.batches import Keeper, Note
+from pcapdj.runtime.errors import CannotCreate, Stopped
+from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.signals import Signals
+
+events = EventLog("dispatcher")
+
+_LOOK_S: Final = 0.1
+
+
+class ManualLink:
+    """One pipe, whoever reads it.
+
+    Args:
+        path: the pipe; made if it is missing.
+        signals: end every wait.
+        say: told what is waited for.
+
+    Raises:
+        CannotCreate: something else than a pipe of this user stands there.
+    """
+
+    outlives_dispatcher: Final = False
+
+    def __init__(self, path: Path, signals: Signals, say: Say) -> None:
+        self._path = path
+        self._signals = signals
+        self._say = say
+        self._write_end: int | None = None
+        self._old_readers: list[int] = []
+        make_pipe(path)
+
+    def wait_for_peer(self) -> None:
+        """Wait until a reader has the pipe open, and hold it for `open`.
+
+        Raises:
+            Stopped: a stop signal arrived.
+            CannotCreate: the pipe was replaced by something else.
+        """
+        self._await_old_readers()
+        while self._write_end is None:
+            self._write_end = open_if_read(self._path)
+            if self._write_end is None:
+                self._say(f"Waiting for an analyzer to read {quoted(str(self._path))}.")
+                self._pause()
+
+    def await_torn_reader(self) -> None:
+        """Wait until those that have the pipe open now let go of it: they read a torn stream.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        self.remember_readers()
+        self._await_old_readers()
+
+    def resumable_stream(self) -> KeptStream | None:
+        """Return None: nobody keeps anything."""
+        return None
+
+    def open(self) -> tuple[str, int]:
+        """Return a new stream's id and write end.
+
+        Raises:
+            Stopped, CannotCreate: as `wait_for_peer`.
+        """
+        self.wait_for_peer()
+        write_end, self._write_end = self._write_end, None
+        return f"by-hand-{secrets.token_hex(4)}", int(write_end or 0)
+
+    def is_alive(self) -> bool:
+        """Return True: the pipe itself says whether its reader is gone."""
+        return True
+
+    def has(self, stream: str) -> bool:  # noqa: ARG002 - whichever
+        """Return True: here, too, only the pipe can tell."""
+        return True
+
+    def keeper(self, stream: str) -> Keeper:  # noqa: ARG002 - of no stream
+        """Return a keeper that keeps nothing."""
+        return _NoKeeper()
+
+    def put(self, stream: str, key: str, fd: int, note: Note) -> None:
+        """Keep nothing."""
+
+    def drop(self, stream: str, key: str) -> None:
+        """Forget nothing."""
+
+    def remember_readers(self) -> None:
+        """Take note of the processes that have the pipe open."""
+        self._old_readers = processes_with(self._path)
+
+    def end(self, stream: str) -> None:
+        """Nothing to tell: the analyzer sees the end of the pipe."""
+
+    def _await_old_readers(self) -> None:
+        while self._old_readers:
+            now = processes_with(self._path)
+            self._old_readers = [pid for pid in self._old_readers if pid in now]
+            if self._old_readers:
+                self._say(
+                    f"The stream is over; waiting until its reader (pid {self._old_readers[0]}) is gone."
+                )
+                self._pause()
+
+    def _pause(self) -> None:
+        if self._signals.wait(_LOOK_S):
+            raise Stopped("A stop signal arrived while waiting for a reader.")
+
+
+class _NoKeeper:
+    def put(self, key: str, fd: int, note: Note) -> None:
+        """Keep nothing."""
+
+
+def make_pipe(path: Path) -> None:
+    """Make the pipe, unless it is there.
+
+    Raises:
+        CannotCreate: it cannot be made, or is not a pipe of this user.
+    """
+    try:
+        os.mkfifo(path, 0o600)
+    except FileExistsError:
+        _refuse_foreign(path, os.lstat(path))
+        _warn_of_readers(path, os.lstat(path))
+    except OSError as exc:
+        raise CannotCreate(f"The pipe {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
+
+
+def open_if_read(path: Path) -> int | None:
+    """Return a non-blocking write end; None while nobody reads.
+
+    Raises:
+        CannotCreate: the path cannot be opened, or is not a pipe of this user.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as exc:
+        if exc.errno == errno.ENXIO:
+            return None
+        raise CannotCreate(f"The pipe {quoted(str(path))} cannot be opened: {exc.strerror}.") from exc
+    try:
+        _refuse_foreign(path, os.fstat(fd))
+    except CannotCreate:
+        os.close(fd)
+        raise
+    return fd
+
+
+def processes_with(path: Path) -> list[int]:
+    """Return the pids of other processes that have the file open, as far as this user may see."""
+    try:
+        wanted = path.stat()
+    except FileNotFoundError:  # somebody took the pipe away; a new one has no reader yet
+        return []
+    return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, wanted)]
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+
+
+def _has_open(pid: int, wanted: os.stat_result) -> bool:
+    try:
+        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # another user's, or gone
+        return False
+    return any(_is_same(descriptor, wanted) for descriptor in descriptors)
+
+
+def _is_same(path: Path, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), wanted)
+    except OSError:
+        return False
+
+
+def _refuse_foreign(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISFIFO(found.st_mode):
+        raise CannotCreate(f"{quoted(str(path))} is not a named pipe.", hint="Nothing was written to it.")
+    if found.st_uid != os.geteuid():
+        raise CannotCreate(
+            f"The pipe {quoted(str(path))} belongs to user {found.st_uid}, not to us ({os.geteuid()})."
+        )
+    if found.st_mode & stat.S_IWOTH:
+        raise CannotCreate(
+            f"Everybody may write into the pipe {quoted(str(path))}.", hint="Take that away: chmod 600."
+        )
+
+
+def _warn_of_readers(path: Path, found: os.stat_result) -> None:
+    """Say that others may read the captures; a pipe that the user made is as the umask was then."""
+    if found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        events.warning(
+            "pipe_not_private", "Other users may read the stream; chmod 600 keeps it private.", pipe=path
+        )

@@ -1,0 +1,61 @@
+"""One import: what `pcapdj import` does without `--watch`.
+
+It ends with 0; with 1 if something that was given by its name could not be queued (the rest was); with 69 if
+Redis was away for three seconds. Repeating it after any end queues nothing twice.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import typer
+
+from pcapdj.inbox.listing import Order, Tracked, capture_files, refusal_sentences
+from pcapdj.runtime.errors import ExitCode, StoreUnavailable
+from pcapdj.runtime.log import printable_sentence
+from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
+from pcapdj.store.enqueue import Intake, Outcome
+
+_RETRY_S = 0.2
+
+T = TypeVar("T")
+
+
+def import_once(  # noqa: PLR0913 - the command's options
+    store: Store,
+    paths: Sequence[bytes],
+    order: Order,
+    *,
+    recursive: bool = False,
+    again: bool = False,
+    tracked: Tracked = iter,
+) -> ExitCode:
+    """Queue the captures among the paths and say how many; 1 if one given by name is not among them."""
+    _for_a_while(store.ping)
+    listing = capture_files(paths, recursive=recursive, order=order, tracked=tracked)
+    offered = {file.name: file.identity for file in listing.files}
+    counts = Counter(Intake(store, _for_a_while).admit(offered, again=again).values())
+    for sentence in refusal_sentences(listing.refused):
+        typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
+    typer.echo(_summary(counts, len(listing.refused)))
+    return ExitCode.ERROR if any(refusal.is_asked_for for refusal in listing.refused) else ExitCode.OK
+
+
+def _summary(counts: Counter[Outcome], refused: int) -> str:
+    queued, known = counts[Outcome.NEW], counts.total() - counts[Outcome.NEW]
+    fed = counts[Outcome.FED] + counts[Outcome.FED_MEANWHILE]
+    hint = f" ({fed} fed before: --again feeds them again)" if fed else ""
+    return f"{queued} queued, {known} known already{hint}, {refused} not imported."
+
+
+def _for_a_while(call: Callable[[], T]) -> T:
+    """Return what the call returns, repeating it for three seconds while Redis is away."""
+    deadline_s = time.monotonic() + COMMAND_TIMEOUT_S
+    while True:
+        try:
+            return call()
+        except StoreUnavailable:
+            if time.monotonic() + _RETRY_S > deadline_s:
+                raise
+            time.sleep(_RETRY_S)

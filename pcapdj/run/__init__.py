@@ -1,0 +1,1 @@
+"""`pcapdj run`: plan, private service, progress, record, report."""

@@ -1,0 +1,183 @@
+"""How one dispatcher takes, asks for, and finishes files: the scripts that move names, and their values."""
+
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Final, Literal
+
+from pcapdj.runtime import failpoints
+from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.filenames import to_text
+from pcapdj.store.client import Store
+
+JOURNAL_CAP = 100_000  # entries: some 30 MB in Redis, months of hourly rotations
+_COUNT_DIGITS: Final = 10  # more is no number of ours
+Fields = dict[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """The one file that this dispatcher has taken.
+
+    Args:
+        name: as it stood in the queue.
+        state: asked, authorized or feeding.
+        attempt: 1 for the first pass; an analyzer's death begins another.
+        deaths: how often the analyzer died on it under a living launcher.
+        token: tells this taking from another one of the same name.
+        stream: the stream it is fed into; empty before.
+    """
+
+    name: bytes
+    state: str
+    attempt: int
+    deaths: int
+    token: str
+    stream: str
+
+
+class Nothing(Enum):
+    """Why no file was taken."""
+
+    EMPTY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamShallEnd:
+    """An operator wants the stream ended; tell `take` the wish once that is done."""
+
+    wish: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a file, for PROCESSED or FAILED, FED and the JOURNAL.
+
+    Args:
+        entry: what the list gets: the name, or JSON of why it failed.
+        identity: size_bytes, mtime_ns, dev, ino of what was fed; empty if it never opened.
+        verdict: `processed` or `failed`.
+        journal: the numbers of the pass.
+    """
+
+    entry: bytes
+    verdict: Literal["processed", "failed"]
+    identity: Fields = field(default_factory=dict)
+    journal: Fields = field(default_factory=dict)
+
+
+class Answer(Enum):
+    """What AUTHORIZE found."""
+
+    GRANTED = auto()
+    NOT_YET = auto()
+    NOT_OURS = auto()  # CURRENT is gone or another taking's: the keys were removed by somebody
+
+
+class JobQueue:
+    """The files of one dispatcher.
+
+    Args:
+        store: the lane.
+        dispatcher_id: whose CURRENT hash it is.
+        end: the end of the queue that files are taken from.
+    """
+
+    def __init__(self, store: Store, dispatcher_id: str, end: Literal["head", "tail"] = "head") -> None:
+        self._store = store
+        self._keys: Final = store.keys
+        self._id: Final = dispatcher_id
+        self._current: Final = store.keys.current(dispatcher_id)
+        self._end = end
+        self._next_token = secrets.token_hex(8)
+
+    def enlist(self) -> None:
+        """Be known as a dispatcher of the lane."""
+        self._store.call(lambda client: client.sadd(self._keys.dispatchers, self._id))
+
+    def leave(self) -> None:
+        """Be no dispatcher of the lane any more: nothing is in flight."""
+        self._store.call(lambda client: client.srem(self._keys.dispatchers, self._id))
+
+    def take(self, ended: str = "") -> QueueEntry | Nothing | StreamShallEnd:
+        """Return what there is to do: the file taken before, else the next of the queue.
+
+        Args:
+            ended: the wish for which the stream has been ended meanwhile.
+        """
+        keys = [self._keys.in_queue, self._current, self._keys.finish, self._keys.state]
+        failpoints.reach("take.before")
+        answer, *rest = self._store.run("take", keys, [self._end, self._next_token, ended])
+        if answer == b"empty":
+            return Nothing.EMPTY
+        if answer == b"finish":
+            return StreamShallEnd(rest[0].decode())
+        failpoints.reach("take.after")
+        self._next_token = secrets.token_hex(8)
+        return _taken(dict(zip(rest[::2], rest[1::2], strict=True)))
+
+    def announce(self, taken: QueueEntry) -> bool:
+        """Ask for the file's authorization, unless that is asked for already; report whether it was added."""
+        keys = [self._current, self._keys.next, self._keys.bell]
+        was_added = bool(self._store.run("announce", keys, [taken.token]))
+        failpoints.reach("announce.after")
+        return was_added
+
+    def authorize(self, taken: QueueEntry) -> tuple[Answer, bytes | None]:
+        """Consume the file's authorization if it is there; the second value is another name AUTH holds."""
+        keys = [self._current, self._keys.auth, self._keys.next, self._keys.bell]
+        code, *held = self._store.run("authorize", keys, [taken.token])
+        answer = {1: Answer.GRANTED, 0: Answer.NOT_YET, -1: Answer.NOT_OURS}[code]
+        if answer is Answer.GRANTED:
+            failpoints.reach("authorize.after")
+        return answer, held[0] if held else None
+
+    def mark(self, **fields: str | int) -> None:
+        """Note absolute values in CURRENT: state, attempt, deaths, stream, identity."""
+        self._store.call(lambda client: client.hset(self._current, mapping=dict[Any, Any](fields)))
+
+    def finish(self, taken: QueueEntry, result: Result) -> bool:
+        """Move the file to PROCESSED or FAILED and write it down; False if CURRENT is not this taking."""
+        keys = self._keys
+        goal = keys.processed if result.verdict == "processed" else keys.failed
+        fed = json.dumps({**result.identity, "result": result.verdict, "stream": taken.stream})
+        about = {"name": taken.name, "verdict": result.verdict, "stream": taken.stream}
+        journal = {**about, **result.identity, **result.journal}
+        pairs = [as_bytes(part) for pair in journal.items() for part in pair]
+        arguments: list[bytes | str] = [taken.token, result.entry, fed, str(JOURNAL_CAP), *pairs]
+        places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.bell]
+        return bool(self._store.run("finish", places, arguments))
+
+    def declare_done(self) -> None:
+        """Say that the queue was drained and the work is done."""
+        self._store.call(lambda client: client.set(self._keys.state, "DONE"))
+
+
+def failure_entry(name: bytes, error: CaptureError, packets: int, attempt: int) -> bytes:
+    """Return the JSON that PCAPDJ_FAILED holds of a file."""
+    entry: dict[str, Any] = {"name": to_text(name), "reason": error.reason, "packets": packets}
+    if error.offset is not None:
+        entry["offset"] = error.offset
+    return json.dumps({**entry, "attempt": attempt, "time_s": round(time.time(), 3)}).encode()
+
+
+def as_bytes(value: str | float | bytes) -> bytes:
+    """Return a field's value as Redis keeps it."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _taken(fields: dict[bytes, bytes]) -> QueueEntry:
+    return QueueEntry(
+        name=fields[b"name"],
+        state=to_text(fields.get(b"state", b"asked")),
+        attempt=_count(fields.get(b"attempt"), 1),
+        deaths=_count(fields.get(b"deaths"), 0),
+        token=to_text(fields[b"token"]),
+        stream=to_text(fields.get(b"stream", b"")),
+    )
+
+
+def _count(text: bytes | None, default: int) -> int:
+    return int(text) if text and text.isdigit() and len(text) < _COUNT_DIGITS else default

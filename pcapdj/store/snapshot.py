@@ -1,0 +1,133 @@
+"""What a lane looks like now: one consistent snapshot of its keys, in the shape that `status --json` prints.
+
+Only reads. Whatever is missing, half written or nonsense is left out or passed on as text: a board must not
+fail because something else did.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pcapdj.runtime.filenames import to_name, to_text
+from pcapdj.store.client import Store
+from pcapdj.store.job_queue import as_bytes
+
+STALE_AFTER_S: Final = 5.0  # heartbeats come every second; five missed ones are no hiccup
+_INTEGERS: Final = frozenset({
+    *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
+    *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
+    *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
+})  # fmt: skip
+_SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s"})
+
+Snapshot = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One entry of PCAPDJ_FAILED.
+
+    Args:
+        entry: as it stands in the list.
+        name: the file's; None if the entry cannot be read.
+        reason: a sentence.
+        fields: all that the entry says; empty if it cannot be read.
+    """
+
+    entry: bytes
+    name: bytes | None
+    reason: str
+    fields: dict[str, Any]
+
+
+def read_snapshot(store: Store, now_s: float) -> Snapshot:
+    """Return the lane's board.
+
+    Args:
+        store: the lane.
+        now_s: seconds since the epoch, for the age of heartbeats.
+
+    Raises:
+        As `Store.call`.
+    """
+    ids = sorted(to_text(as_bytes(each)) for each in _dispatchers(store))
+    (queued, processed, failed, suspended), hashes = _read_at_once(store, ids)
+    gate, consumer, *of_ids = [_typed(fields) for fields in hashes]
+    taken = zip(ids, of_ids[: len(ids)], strict=True)
+    statistics = zip(ids, of_ids[len(ids) :], strict=True)
+    return {
+        "lane": store.keys.lane,
+        "queued": queued,
+        "current": [{"dispatcher": each, **fields} for each, fields in taken if "name" in fields],
+        "processed": processed,
+        "failed": failed,
+        "gate": _aged(gate, now_s) if gate else None,
+        "dispatchers": [{"id": each, **_aged(fields, now_s)} for each, fields in statistics],
+        "consumer": _aged(consumer, now_s) if consumer else None,
+        "suspended": sorted(to_text(as_bytes(member)) for member in suspended),
+    }
+
+
+def read_failures(store: Store, last: int = 0) -> list[Failure]:
+    """Return the failed files, oldest first.
+
+    Args:
+        store: the lane.
+        last: only so many of the newest; 0 for all.
+
+    Raises:
+        As `Store.call`.
+    """
+    entries = store.call(lambda client: client.lrange(store.keys.failed, -last, -1))
+    return [_failure(as_bytes(entry)) for entry in entries]
+
+
+def _dispatchers(store: Store) -> set[Any]:
+    return store.call(lambda client: client.smembers(store.keys.dispatchers))
+
+
+def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:
+    """Return the four counts and sets, then the hashes, as they stood at one instant."""
+    keys = store.keys
+    hashes = [keys.gate, keys.consumer, *map(keys.current, ids), *map(keys.stats, ids)]
+    with store.redis.pipeline(transaction=True) as pipe:
+        for key in (keys.in_queue, keys.processed, keys.failed):
+            pipe.llen(key)
+        pipe.smembers(keys.suspend)
+        for key in hashes:
+            pipe.hgetall(as_bytes(key))
+        answers = store.call(lambda _: pipe.execute())
+    return answers[:4], answers[4:]
+
+
+def _failure(entry: bytes) -> Failure:
+    try:
+        fields = json.loads(entry)
+        return Failure(entry, to_name(fields["name"]), str(fields.get("reason", "")), fields)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return Failure(entry, None, f"not an entry of ours: {to_text(entry)[:200]}", {})
+
+
+def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return a hash with its numbers as numbers; the token is nobody's business."""
+    named = {to_text(name): to_text(value) for name, value in fields.items()}
+    return {name: _value(name, text) for name, text in named.items() if name != "token"}
+
+
+def _value(name: str, text: str) -> str | int | float:
+    try:
+        if name in _INTEGERS:
+            return int(text)
+        if name in _SECONDS and math.isfinite(seconds := float(text)):
+            return seconds
+    except ValueError:  # half written, or somebody else's: shown as it is
+        pass
+    return text
+
+
+def _aged(fields: dict[str, Any], now_s: float) -> dict[str, Any]:
+    """Return the fields with the heartbeat's age; without a heartbeat they are stale."""
+    beat = fields.get("heartbeat_s")
+    age_s = max(0.0, round(now_s - beat, 1)) if isinstance(beat, float) else None
+    return {**fields, "heartbeat_age_s": age_s, "stale": age_s is None or age_s > STALE_AFTER_S}

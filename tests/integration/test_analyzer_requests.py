@@ -1,0 +1,421 @@
+"""The launcher as a process: streams that begin, end and break, and what a dispatcher sees of it."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+from launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, splice_all, stop
+
+from pcapdj.feed.launcher_client import LauncherClient, OpenStream
+from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
+from pcapdj.runtime.signals import Signals
+
+READ_SOME_AND = "import os, sys, time, signal; f = os.open(sys.argv[1], os.O_RDONLY); os.read(f, 10); "
+STAY = "\nwhile True: time.sleep(0.02)"
+
+
+@pytest.fixture
+def rig(short_path: Path) -> Iterator[Rig]:
+    """Return a launcher's folder and processes."""
+    with rig_in(short_path) as rig:
+        yield rig
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return a file that no pipe holds at once."""
+    path = tmp_path / "source"
+    path.write_bytes(os.urandom(1 << 20) * 3)
+    return path
+
+
+def opened_by(launcher: LauncherClient) -> OpenStream:
+    """Return the stream that the client opens."""
+    return launcher.open(lambda _waited_s: None)
+
+
+def ended(launcher: LauncherClient, opened: OpenStream) -> None:
+    """Close and end the stream, as a dispatcher does."""
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+
+
+def test_what_is_spliced_arrives_and_the_log_folder_is_the_streams_own(
+    rig: Rig, signals: Signals, source: Path
+) -> None:
+    """From OPEN to END one analyzer reads every byte, and its output stands where `latest` points."""
+    rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    assert launcher.get() is None
+
+    opened = opened_by(launcher)
+    feed(launcher, opened, source)
+    ended(launcher, opened)
+
+    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to end")
+    assert (rig.latest() / "copy").read_bytes() == source.read_bytes()
+    assert rig.latest().name.endswith(opened.stream)
+    assert "exit='exited 0'" in rig.said()
+    launcher.end(opened.stream)  # a stream that is gone has ended already
+
+
+def test_everything_is_private(rig: Rig, signals: Signals) -> None:
+    """Folder 0700, socket and pipe 0600, and the results are no business of others."""
+    rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    os.close(opened_by(launcher).write_end)
+
+    assert rig.socket.parent.stat().st_mode & 0o777 == 0o700
+    assert rig.socket.stat().st_mode & 0o777 == 0o600
+    assert rig.pipe.stat().st_mode & 0o777 == 0o600
+    assert rig.latest().stat().st_mode & 0o007 == 0
+
+
+def test_opening_an_open_stream_gives_the_same_one(rig: Rig, signals: Signals) -> None:
+    """A dispatcher that lost the answer asks again."""
+    rig.start_python(COPY)
+    launcher = connected(rig, signals)
+
+    first, second = opened_by(launcher), opened_by(launcher)
+
+    assert first.stream == second.stream
+    assert os.path.samestat(os.fstat(first.write_end), os.fstat(second.write_end))
+    for opened in (first, second):
+        os.close(opened.write_end)
+
+
+def test_each_stream_has_a_pipe_and_a_folder_of_its_own(rig: Rig, signals: Signals, source: Path) -> None:
+    """Nothing that one analyzer left can reach the next."""
+    rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    first = opened_by(launcher)
+    inode, folder = os.fstat(first.write_end).st_ino, rig.latest()
+    feed(launcher, first, source)
+    ended(launcher, first)
+
+    second = opened_by(launcher)
+
+    assert second.stream != first.stream
+    assert os.fstat(second.write_end).st_ino != inode
+    assert rig.latest() != folder
+    os.close(second.write_end)
+
+
+def test_an_exit_in_the_middle_is_a_crash_whatever_its_status(
+    rig: Rig, signals: Signals, source: Path
+) -> None:
+    """An analyzer that exits 0 while it is fed has failed, and the stream is gone at once."""
+    rig.start_python(READ_SOME_AND + "sys.exit(0)")
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+
+    with pytest.raises(BrokenPipeError):
+        feed(launcher, opened, source)
+    with source.open("rb") as file, pytest.raises(ReaderGone):
+        launcher.put(opened.stream, "file", file.fileno(), {})
+
+    wait_until(lambda: "analyzer_crashed" in rig.said(), "the crash to be told")
+    assert "exited 0 in the middle of the stream" in rig.said()
+    assert launcher.get() is None
+    os.close(opened.write_end)
+    second = opened_by(launcher)
+    assert second.stream != opened.stream
+    os.close(second.write_end)
+
+
+def test_an_analyzer_that_closed_the_pipe_but_lives_is_killed(
+    rig: Rig, signals: Signals, source: Path
+) -> None:
+    """It is seen by POLLERR alone, and deaf to SIGTERM as Suricata is."""
+    rig.start_python(READ_SOME_AND + "signal.signal(15, signal.SIG_IGN); os.close(f)" + STAY)
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+    pid = rig.analyzer_pid()
+    with pytest.raises(BrokenPipeError):
+        feed(launcher, opened, source)
+
+    assert launcher.get() is None  # no stream any more, though the process lives
+
+    wait_until(lambda: not is_running(pid), "the analyzer to be killed")
+    wait_until(lambda: "closed the pipe and lived on" in rig.said(), "the reason to be told")
+    os.close(opened.write_end)
+
+
+def test_a_stream_without_records_is_killed_and_no_crash(rig: Rig, signals: Signals, source: Path) -> None:
+    """Suricata would hang on a header alone for ever; the next stream is not delayed."""
+    rig.start_python(READ_SOME_AND + "signal.signal(15, signal.SIG_IGN)" + STAY)
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+    pid = rig.analyzer_pid()
+    with source.open("rb") as header:
+        launcher.put(opened.stream, "header", header.fileno(), {})
+
+    ended(launcher, opened)
+
+    wait_until(lambda: not is_running(pid), "the analyzer to be killed")
+    wait_until(lambda: "stream_ended" in rig.said(), "the end to be told")
+    assert "analyzer_crashed" not in rig.said()
+
+
+def test_end_answers_at_once_and_the_next_stream_waits_for_the_flush(
+    rig: Rig, signals: Signals, source: Path
+) -> None:
+    """The analyzer writes its results in peace."""
+    go = rig.folder / "go"
+    rig.start_python(
+        "import os, sys, time; open(sys.argv[1], 'rb').read()\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.02)"
+    )
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+    feed(launcher, opened, source)
+    ended(launcher, opened)
+    assert launcher.get() is None
+    assert is_running(rig.analyzer_pid())
+
+    second = launcher.open(lambda _waited_s: go.touch())
+
+    assert go.exists()  # it had to wait
+    assert rig.said().index("stream_ended") < rig.said().rindex("analyzer_started")
+    os.close(second.write_end)
+
+
+def test_an_analyzer_that_does_not_end_is_ended(rig: Rig, signals: Signals, source: Path) -> None:
+    """The flush has a limit, and passing it is said."""
+    rig.start_python(
+        "import sys, time; open(sys.argv[1], 'rb').read()" + STAY, options=("--flush-timeout", "200ms")
+    )
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+    feed(launcher, opened, source)
+
+    ended(launcher, opened)
+
+    wait_until(lambda: "was stopped: it had not ended 0.2 s after its input" in rig.said(), "the end")
+    assert "killed by signal 15" in rig.said()
+
+
+def test_the_position_of_a_kept_descriptor_is_what_entered_the_pipe(
+    rig: Rig, signals: Signals, source: Path
+) -> None:
+    """After kill -9 of a dispatcher in mid-splice its successor goes on at the very next byte."""
+    rig.start_python(COPY)
+    dispatcher = f"""
+import os
+from pathlib import Path
+from pcapdj.runtime.signals import handled
+from pcapdj.feed.launcher_client import Launcher
+with handled() as signals:
+    launcher = Launcher(Path({str(rig.socket)!r}), signals)
+    launcher.connect()
+    opened = launcher.open(print)
+    source = os.open({str(source)!r}, os.O_RDONLY)
+    launcher.put(opened.stream, "file", source, {{"name": "source"}})
+    os.set_blocking(opened.write_end, True)
+    sent = 0
+    while sent < 1_500_000:
+        sent += os.splice(source, opened.write_end, 50_001)
+    os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", dispatcher], check=False, cwd=Path(__file__).parents[2])
+
+    launcher = connected(rig, signals)
+    resumed = launcher.get()
+
+    assert resumed is not None
+    (entry,) = resumed.entries
+    assert (entry.key, entry.note) == ("file", {"name": "source"})
+    assert 0 < os.lseek(entry.fd, 0, os.SEEK_CUR) < source.stat().st_size
+    splice_all(entry.fd, resumed.write_end)
+    os.close(entry.fd)
+    launcher.drop(resumed.stream, "file")
+    ended(launcher, resumed)
+    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to end")
+    copy = (rig.latest() / "copy").read_bytes()
+    assert hashlib.sha256(copy).digest() == hashlib.sha256(source.read_bytes()).digest()
+
+
+def test_a_second_client_is_told_who_is_first_and_follows_at_once(rig: Rig, signals: Signals) -> None:
+    """There is one dispatcher at a time; its successor never has to wait for a place."""
+    rig.start_python(COPY)
+    first, second = connected(rig, signals), connected(rig, signals)
+    assert first.get() is None
+
+    with pytest.raises(LauncherGone, match=f"another dispatcher \\(pid {os.getpid()}\\)"):
+        second.get()
+
+    for _ in range(50):
+        first.close()
+        first = connected(rig, signals)
+        assert first.get() is None
+
+
+def test_a_stop_signal_ends_the_wait_for_an_analyzer(rig: Rig, signals: Signals) -> None:
+    """A dispatcher that is told to stop does not wait for a slow start."""
+    rig.start_python("import time" + STAY)
+    launcher = connected(rig, signals)
+
+    with pytest.raises(Stopped):
+        launcher.open(lambda _waited_s: os.kill(os.getpid(), signal.SIGTERM))
+
+
+def test_a_kill_9_of_the_launcher_takes_the_analyzer_along(rig: Rig, signals: Signals) -> None:
+    """A launcher that starts anew never meets an old analyzer; the dispatcher sees it go."""
+    process = rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+    pid = rig.analyzer_pid()
+
+    stop(process, signal.SIGKILL)
+
+    wait_until(lambda: not is_running(pid), "the analyzer to die")
+    assert not launcher.is_alive()
+    with pytest.raises(LauncherGone):
+        launcher.get()
+    os.close(opened.write_end)
+    rig.start_python(COPY)  # on the stale socket and the stale pipe
+    again = opened_by(connected(rig, signals))
+    assert again.stream != opened.stream
+    os.close(again.write_end)
+
+
+def test_a_failing_start_is_retried_until_it_succeeds(rig: Rig, signals: Signals) -> None:
+    """A dispatcher that waits gets its stream as soon as an analyzer starts; the reason stands in the log."""
+    go = rig.folder / "go"
+    rig.start_python(
+        f"import os, sys\nif not os.path.exists({str(go)!r}): sys.exit('no licence \\x1b[31m today')\n{COPY}"
+    )
+    launcher = connected(rig, signals)
+
+    opened = launcher.open(lambda _waited_s: go.touch() if "analyzer_unstarted" in rig.said() else None)
+
+    assert "exited 1 before it opened the pipe. Its last words: no licence \\x1b[31m today" in rig.said()
+    os.close(opened.write_end)
+
+
+def test_a_pipe_that_is_taken_away_fails_the_start_and_the_next_one_has_it_again(
+    rig: Rig, signals: Signals
+) -> None:
+    """Nothing is written to an impostor, and the launcher makes a new pipe."""
+    removed = rig.folder / "removed"
+    rig.start_python(
+        f"import os, sys, time\nif not os.path.exists({str(removed)!r}):\n"
+        f"    os.unlink(sys.argv[1]); open({str(removed)!r}, 'w'); time.sleep(60)\n{COPY}"
+    )
+
+    opened = opened_by(connected(rig, signals))
+
+    assert "is gone" in rig.said()
+    os.close(opened.write_end)
+
+
+def test_sigterm_lets_the_analyzer_flush(rig: Rig, signals: Signals, source: Path) -> None:
+    """The stop of the service loses no results; the dispatcher is let go, so that the pipe ends."""
+    process = rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+    feed(launcher, opened, source)
+
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: not launcher.is_alive(), "the launcher to let the dispatcher go")
+    os.close(opened.write_end)
+
+    assert process.wait(20) == 0
+    assert (rig.latest() / "copy").read_bytes() == source.read_bytes()
+    assert not rig.socket.exists()
+    assert not rig.pipe.exists()
+
+
+def test_a_second_sigterm_does_not_wait(rig: Rig, signals: Signals, source: Path) -> None:
+    """Who asks twice means now."""
+    process = rig.start_python("import sys, time; open(sys.argv[1], 'rb').read()" + STAY)
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+    feed(launcher, opened, source)
+    os.close(opened.write_end)
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "stopping" in rig.said(), "the first signal to be seen")
+
+    assert stop(process) == 0
+    assert not is_running(rig.analyzer_pid())
+
+
+def test_sigterm_ends_an_idle_launcher(rig: Rig) -> None:
+    """Nothing to flush, nothing to wait for."""
+    process = rig.start_python(COPY)
+
+    assert stop(process) == 0
+
+
+def test_sighup_is_passed_on(rig: Rig, signals: Signals) -> None:
+    """Log rotation reaches the analyzer, which inherited no deafness to it."""
+    process = rig.start_python(
+        "import signal, sys, time; signal.signal(1, lambda *_: open('rotated', 'w')); open(sys.argv[1], 'rb')"
+        + STAY
+    )
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+
+    process.send_signal(signal.SIGHUP)
+
+    wait_until((rig.latest() / "rotated").exists, "the analyzer to rotate")
+    os.close(opened.write_end)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"\x00garbage", b"{}", b'{"word":"PUT","stream":"a","key":"file"}', b"x" * 70_000],
+)
+def test_garbage_closes_the_connection_and_nothing_else(rig: Rig, signals: Signals, message: bytes) -> None:
+    """A mad client is told so and let go; the next one is served."""
+    rig.start_python(COPY)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mad:
+        mad.connect(str(rig.socket))
+        mad.send(message)
+        mad.settimeout(10)
+
+        assert json.loads(mad.recv(1 << 16))["ok"] is False
+        assert mad.recv(1) == b""
+
+    assert connected(rig, signals).get() is None
+
+
+def test_too_many_descriptors_are_not_kept(rig: Rig, signals: Signals) -> None:
+    """A message with more than four is thrown away whole."""
+    process = rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    assert launcher.get() is None
+    before = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+    launcher.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mad:
+        mad.connect(str(rig.socket))
+        socket.send_fds(mad, [b'{"word":"GET"}'], [0] * 20)
+        mad.settimeout(10)
+        assert json.loads(mad.recv(1 << 16))["ok"] is False
+
+    launcher = connected(rig, signals)
+    assert launcher.get() is None
+
+    wait_until(
+        lambda: len(list(Path(f"/proc/{process.pid}/fd").iterdir())) <= before, "the descriptors to be let go"
+    )
+
+
+def test_a_descriptor_that_is_no_file_is_refused(rig: Rig, signals: Signals) -> None:
+    """The keeper takes regular files and memfds open for reading."""
+    rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    opened = opened_by(launcher)
+
+    with open("/dev/zero", "rb") as zero, pytest.raises(LauncherGone, match="no regular file"):  # noqa: PTH123 - a device
+        launcher.put(opened.stream, "file", zero.fileno(), {})
+
+    os.close(opened.write_end)

@@ -1,0 +1,260 @@
+"""Bytes into a real pipe: whole, interruptible, and exact about what entered it."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+from pcapdj.feed.batches import finish_kept, memory_file
+from pcapdj.feed.pipe import Pipe, SourceEnded
+from pcapdj.runtime.errors import ReaderGone, Stopped
+
+CAPACITY_BYTES = 1 << 20
+
+
+class Ends:
+    """Both ends of a pipe; the reading one never blocks."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.is_read = True
+
+    def read(self) -> bytes:
+        """Return what is in the pipe."""
+        parts = []
+        with suppress(BlockingIOError):
+            while part := os.read(self.reader, 1 << 20):
+                parts.append(part)
+        return b"".join(parts)
+
+    def leave(self) -> None:
+        """Close the reading end, as an analyzer that dies."""
+        if self.is_read:
+            os.close(self.reader)
+            self.is_read = False
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    """Return a pipe's two ends; the writing one belongs to the test's `Pipe`."""
+    both = Ends()
+    yield both
+    both.leave()
+
+
+@pytest.fixture
+def make_pipe(ends: Ends) -> Iterator[Callable[..., Pipe]]:
+    """Return a function that makes the pipe's `Pipe` with an `attend`."""
+    made: list[Pipe] = []
+
+    def make(attend: Callable[[], None] = lambda: None, *wakeups: int) -> Pipe:
+        made.append(Pipe(ends.writer, [_Descriptor(each) for each in wakeups], attend))
+        return made[-1]
+
+    yield make
+    for pipe in made:
+        pipe.close()
+
+
+class _Descriptor(int):
+    def fileno(self) -> int:
+        return int(self)
+
+
+def source_of(tmp_path: Path, data: bytes) -> int:
+    """Return a descriptor of a file with this data."""
+    path = tmp_path / "source"
+    path.write_bytes(data)
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def test_splice_moves_exactly_so_many_bytes(
+    ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
+) -> None:
+    """From the source's position, which the kernel moves."""
+    data = os.urandom(100_000)
+    source = source_of(tmp_path, data)
+    os.lseek(source, 1000, os.SEEK_SET)
+
+    pipe = make_pipe()
+    pipe.splice(source, 50_000)
+
+    assert pipe.unread_bytes() == 50_000
+    assert ends.read() == data[1000:51_000]
+    assert os.lseek(source, 0, os.SEEK_CUR) == 51_000
+    assert pipe.moved_bytes == 50_000
+    os.close(source)
+
+
+def test_a_full_pipe_is_waited_for(ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path) -> None:
+    """More than a pipe holds arrives whole, in the order of the file."""
+    data = os.urandom(3 * CAPACITY_BYTES)
+    source, got = source_of(tmp_path, data), bytearray()
+
+    def read_all() -> None:
+        while len(got) < len(data):
+            got.extend(ends.read())
+
+    reader = threading.Thread(target=read_all)
+    reader.start()
+    make_pipe().splice(source, len(data))
+    reader.join()
+
+    assert bytes(got) == data
+    os.close(source)
+
+
+def test_a_stop_in_a_full_pipe_leaves_an_exact_position(
+    ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
+) -> None:
+    """What the source's position says is what the reader gets."""
+    data = os.urandom(3 * CAPACITY_BYTES)
+    source, calls = source_of(tmp_path, data), []
+
+    def stop_when_full() -> None:
+        calls.append(1)
+        if len(calls) > 3 and not pipe.unread_bytes() % 4096 and pipe.unread_bytes() > 60_000:
+            raise Stopped("A stop signal arrived.")
+
+    pipe = make_pipe(stop_when_full)
+    with pytest.raises(Stopped):
+        pipe.splice(source, len(data))
+
+    entered = ends.read()
+    assert entered == data[: os.lseek(source, 0, os.SEEK_CUR)]
+    assert entered
+    os.close(source)
+
+
+def test_a_wakeup_is_attended_while_the_pipe_is_full(make_pipe: Callable[..., Pipe], tmp_path: Path) -> None:
+    """A signal's descriptor ends the wait; nothing has to be read for it."""
+    source = source_of(tmp_path, bytes(3 * CAPACITY_BYTES))
+    wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    timer = threading.Timer(0.1, os.eventfd_write, [wakeup, 1])
+    timer.start()
+
+    def attend() -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_read(wakeup)
+            raise Stopped("It was seen.")
+
+    with pytest.raises(Stopped, match="It was seen"):
+        make_pipe(attend, wakeup).splice(source, 3 * CAPACITY_BYTES)
+    timer.join()
+    os.close(wakeup)
+    os.close(source)
+
+
+def test_a_suspension_is_stayed_in_before_each_move(
+    ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
+) -> None:
+    """`attend` comes first: while it waits nothing enters the pipe."""
+    seen: list[bytes] = []
+    source = source_of(tmp_path, b"x" * 100)
+
+    make_pipe(lambda: seen.append(ends.read())).splice(source, 100)
+
+    assert seen[0] == b""
+    assert len(b"".join(seen) + ends.read()) == 100
+    os.close(source)
+
+
+def test_a_reader_that_left_is_noticed_in_splice_and_drain(
+    ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
+) -> None:
+    """In the middle of a file, and when it died with bytes unread."""
+    source = source_of(tmp_path, bytes(100))
+    pipe = make_pipe()
+    pipe.splice(source, 50)
+    assert not pipe.is_broken()
+
+    ends.leave()
+
+    assert pipe.is_broken()
+    with pytest.raises(ReaderGone, match="50 bytes unread"):
+        pipe.drain()
+    with pytest.raises(ReaderGone):
+        pipe.splice(source, 50)
+    assert os.lseek(source, 0, os.SEEK_CUR) == 50
+    os.close(source)
+
+
+def test_drain_waits_until_everything_is_read(
+    ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
+) -> None:
+    """An analyzer that left after its last byte has read it all."""
+    source = source_of(tmp_path, bytes(100_000))
+    pipe = make_pipe()
+    pipe.splice(source, 100_000)
+    drained = threading.Event()
+
+    def drain() -> None:
+        pipe.drain()
+        drained.set()
+
+    thread = threading.Thread(target=drain)
+    thread.start()
+    os.read(ends.reader, 99_999)
+    assert not drained.is_set()
+    os.read(ends.reader, 1)
+    wait_until(drained.is_set, "the pipe to be drained")
+    thread.join()
+
+    ends.leave()
+    pipe.drain()
+    os.close(source)
+
+
+def test_a_drain_can_be_stopped(make_pipe: Callable[..., Pipe], tmp_path: Path) -> None:
+    """An analyzer that reads nothing must not keep a dispatcher from leaving."""
+    source = source_of(tmp_path, bytes(10))
+
+    def stop_once_full() -> None:
+        if pipe.unread_bytes():
+            raise Stopped("A stop signal arrived.")
+
+    pipe = make_pipe(stop_once_full)
+    pipe.splice(source, 10)
+
+    with pytest.raises(Stopped):
+        pipe.drain()
+    os.close(source)
+
+
+def test_a_source_that_ends_early_is_told_after_what_it_had(
+    ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
+) -> None:
+    """A capture that was truncated under us."""
+    source = source_of(tmp_path, b"x" * 100)
+
+    with pytest.raises(SourceEnded):
+        make_pipe().splice(source, 101)
+
+    assert ends.read() == b"x" * 100
+    os.close(source)
+
+
+def test_a_batch_is_read_from_its_beginning_and_finished_from_its_position(
+    ends: Ends, make_pipe: Callable[..., Pipe]
+) -> None:
+    """What a dead process left of it."""
+    data, pipe = os.urandom(10_000), make_pipe()
+    with memory_file(memoryview(data)) as batch:
+        pipe.splice(batch, 4000)
+        with closing(os.fdopen(os.dup(batch), "rb")) as kept:
+            assert finish_kept(pipe, kept.fileno())
+            assert not finish_kept(pipe, kept.fileno())
+
+    assert ends.read() == data
+
+
+def test_an_empty_batch_is_nothing(ends: Ends, make_pipe: Callable[..., Pipe]) -> None:
+    """No wait, no error."""
+    with memory_file(b"") as batch:
+        assert not finish_kept(make_pipe(), batch)
+
+    assert ends.read() == b""

@@ -1,0 +1,177 @@
+"""The way into the queue: each file once, whatever happens to replies. Real Redis."""
+
+import json
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pcapdj.runtime.errors import StoreUnavailable
+from pcapdj.store.client import Store
+from pcapdj.store.enqueue import Intake, Outcome, is_version
+from pcapdj.store.keys import Keys
+from pcapdj.store.notifier import Notifier
+
+
+@dataclass(frozen=True)
+class Version:
+    """A file's size and time."""
+
+    size_bytes: int = 10
+    mtime_ns: int = 1_700_000_000_123_456_789
+
+
+def queue_of(store: Store) -> list[bytes]:
+    """Return the names in the queue."""
+    return cast("list[bytes]", store.redis.lrange(store.keys.in_queue, 0, -1))
+
+
+def feed(store: Store, name: bytes, version: Version) -> None:
+    """Note in FED that this version was fed."""
+    entry = {"size_bytes": version.size_bytes, "mtime_ns": version.mtime_ns, "result": "failed"}
+    store.redis.hset(store.keys.fed, mapping=dict[Any, Any]({name: json.dumps(entry)}))
+
+
+def make_current(store: Store, name: bytes) -> None:
+    """Let a dispatcher be at this file."""
+    store.redis.sadd(store.keys.dispatchers, "/pipe")
+    store.redis.hset(store.keys.current("/pipe"), mapping=dict[Any, Any]({"name": name}))
+
+
+@pytest.mark.parametrize("count", [1, 40, 2500])
+def test_new_files_are_queued_in_their_order(store: Store, count: int) -> None:
+    """Few, many, and more than one script takes."""
+    names = [b"/in/%d" % number for number in range(count)]
+
+    standings = Intake(store).admit(dict.fromkeys(names, Version()))
+
+    assert queue_of(store) == names
+    assert set(standings.values()) == {Outcome.NEW}
+
+
+@pytest.mark.parametrize("company", [0, 40])
+def test_what_stands_somewhere_is_left_there(store: Store, company: int) -> None:
+    """Queued, current and fed files are told apart and not queued again, alone or among many."""
+    names = [b"/queued", b"/current", b"/fed", b"/fed but changed"]
+    others = [b"/other %d" % number for number in range(company)]
+    Intake(store).admit({b"/queued": Version()})
+    make_current(store, b"/current")
+    feed(store, b"/fed", Version())
+    feed(store, b"/fed but changed", Version(size_bytes=9))
+
+    standings = Intake(store).admit(dict.fromkeys([*names, *others], Version()))
+
+    assert [standings[name] for name in names] == [
+        Outcome.QUEUED,
+        Outcome.CURRENT,
+        Outcome.FED,
+        Outcome.NEW,
+    ]
+    assert queue_of(store) == [b"/queued", b"/fed but changed", *others]
+
+
+def test_a_fed_file_is_queued_again_on_demand(store: Store) -> None:
+    """`--again` overrules what was fed, not what is queued."""
+    feed(store, b"/fed", Version())
+    files = {b"/fed": Version()}
+
+    first, second = (Intake(store).admit(files, again=True)[b"/fed"] for _ in range(2))
+
+    assert (first, second) == (Outcome.NEW, Outcome.QUEUED)
+
+
+def test_the_bell_rings_for_new_files(store: Store) -> None:
+    """A waiting dispatcher hears of them at once."""
+    with closing(Notifier(store)) as notifier:
+        poll_until_ready(notifier)
+        notifier.silence()
+
+        Intake(store).admit({b"/new": Version()})
+
+        poll_until_ready(notifier)
+
+
+def poll_until_ready(notifier: Notifier) -> None:
+    """Wait until the bell rang."""
+    poller = select.poll()
+    poller.register(notifier, select.POLLIN)
+    assert poller.poll(10_000)
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "taken", "fed"])
+def test_a_lost_reply_queues_nothing_twice(
+    store: Store, redis_socket: Path, short_path: Path, meanwhile: str
+) -> None:
+    """The repeated call finds the file in the queue, at a dispatcher, or fed, and leaves it there."""
+    keys = Keys(store.keys.lane)
+
+    def twice(call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - any call
+        try:
+            return call()
+        except StoreUnavailable:
+            if meanwhile != "nothing":
+                make_current(store, store.redis.lpop(store.keys.in_queue))  # type: ignore[arg-type]  # a name
+            if meanwhile == "fed":
+                store.redis.delete(store.keys.current("/pipe"))
+                feed(store, b"/new", Version())
+            return call()
+
+    with losing_a_reply(redis_socket, short_path / "proxy.sock", to=b"/new"):
+        behind = Store(f"unix://{short_path / 'proxy.sock'}", keys)
+        behind.run("enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.bell], [keys.current_prefix])
+        standings = Intake(behind, twice).admit({b"/new": Version()})
+        behind.close()
+
+    expected = {"nothing": Outcome.QUEUED, "taken": Outcome.CURRENT, "fed": Outcome.FED_MEANWHILE}
+    assert standings == {b"/new": expected[meanwhile]}
+    assert queue_of(store) == ([b"/new"] if meanwhile == "nothing" else [])
+
+
+@pytest.mark.parametrize("entry", [b"", b"no JSON", b"[]", b"{}", b'{"size_bytes": 10, "mtime_ns": 1.5}'])
+def test_an_entry_of_no_use_is_no_version(entry: bytes) -> None:
+    """Whatever FED holds, at worst a file is fed again."""
+    assert not is_version(entry, Version())
+
+
+@contextmanager
+def losing_a_reply(server: Path, proxy: Path, *, to: bytes) -> Iterator[None]:
+    """Pass everything on, but break the connection instead of the first reply to a script with this text."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(proxy))
+    listener.listen()
+    state = {"lost": False}
+
+    def serve() -> None:
+        while True:
+            try:
+                client = listener.accept()[0]
+            except OSError:
+                return
+            with client, socket.socket(socket.AF_UNIX) as upstream:
+                upstream.connect(str(server))
+                relay(client, upstream)
+
+    def relay(client: socket.socket, upstream: socket.socket) -> None:
+        while request := client.recv(1 << 20):
+            upstream.sendall(request)
+            reply = upstream.recv(1 << 20)
+            if not state["lost"] and to in request and b"EVALSHA" in request:
+                state["lost"] = True
+                return
+            client.sendall(reply)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+    assert state["lost"], "no reply was lost: the test shows nothing"

@@ -1,0 +1,41 @@
+"""Which analyzer the launcher's options choose."""
+
+import pytest
+
+from pcapdj.analyzer.options import COMMAND_VARIABLE, chosen_command
+from pcapdj.analyzer.presets import DEFAULT_PRESET, preset_command
+from pcapdj.runtime.errors import ConfigError
+
+LINE = {COMMAND_VARIABLE: "zeek -r {pipe} 'a b'"}
+
+
+def test_nothing_said_means_extraction() -> None:
+    """The default is what pcapdj is for."""
+    assert chosen_command([], "", preset_is_flag=False, environ={}) == preset_command(DEFAULT_PRESET)
+
+
+def test_a_command_line_in_the_environment_beats_a_preset_there() -> None:
+    """The more exact of the two counts."""
+    chosen = chosen_command([], "tcpdump", preset_is_flag=False, environ=LINE)
+
+    assert chosen.argv == ("zeek", "-r", "{pipe}", "a b")
+
+
+def test_a_flag_beats_the_environment() -> None:
+    """As with every option."""
+    chosen = chosen_command([], "tcpdump", preset_is_flag=True, environ=LINE)
+
+    assert chosen == preset_command("tcpdump")
+
+
+def test_arguments_beat_the_environment() -> None:
+    """What stands after the dashes is the analyzer."""
+    chosen = chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=False, environ=LINE)
+
+    assert chosen.argv == ("cat", "{pipe}")
+
+
+def test_two_analyzers_on_one_command_line_are_refused() -> None:
+    """Nobody has to guess which one runs."""
+    with pytest.raises(ConfigError, match="Both"):
+        chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=True, environ={})

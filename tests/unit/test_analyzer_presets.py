@@ -1,0 +1,98 @@
+"""Presets and commands: argv from the first moment, placeholders inside elements, nothing ever expanded."""
+
+import pytest
+
+from pcapdj.analyzer.presets import (
+    EXTRACT,
+    PIPE,
+    PRESETS,
+    install_hint,
+    own_command,
+    preset_command,
+    split_command,
+    substituted,
+)
+from pcapdj.runtime.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_reads_the_pipe(name: str) -> None:
+    """A preset that did not name the pipe would wait for ever."""
+    assert any(PIPE in element for element in preset_command(name).argv)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    """The message says what there is."""
+    with pytest.raises(ConfigError, match=r"'snort'.*suricata-extract.*summary"):
+        preset_command("snort")
+
+
+def test_placeholders_are_replaced_inside_an_element() -> None:
+    """What stands around a placeholder stays."""
+    argv = ["tcpdump", "-r", "{pipe}", "-w", "{logdir}/a.pcap", "{other}", "{}"]
+
+    assert substituted(argv, {"{pipe}": "/run/p", "{logdir}": "/out"}) == [
+        *("tcpdump", "-r", "/run/p", "-w", "/out/a.pcap", "{other}", "{}"),
+    ]
+
+
+def test_a_hostile_path_stays_one_element() -> None:
+    """Neither blanks nor shell syntax in a path make words or commands."""
+    path = "/run/; touch PWNED $(id) `id` | x"
+
+    assert substituted(["cat", "{pipe}"], {"{pipe}": path}) == ["cat", path]
+
+
+def test_a_value_with_a_placeholder_in_it_is_not_replaced_again() -> None:
+    """A pipe called {logdir} is just a pipe."""
+    assert substituted(["cat", "{pipe}"], {"{pipe}": "/{logdir}", "{logdir}": "/out"}) == ["cat", "/{logdir}"]
+
+
+def test_a_command_line_is_split_like_a_shell_does_and_expanded_like_none() -> None:
+    """Quotes group words; variables, substitutions and operators are just text."""
+    assert split_command("an 'a b' $HOME $(id) ; touch {pipe}") == [
+        *("an", "a b", "$HOME", "$(id)", ";", "touch", "{pipe}"),
+    ]
+
+
+def test_an_open_quote_is_refused() -> None:
+    """The operator hears about it instead of guessing."""
+    with pytest.raises(ConfigError, match="split"):
+        split_command("suricata -r 'x")
+
+
+@pytest.mark.parametrize("argv", [[], [""], ["suricata", "-r", "file.pcap"], ["{pipe}"]])
+def test_a_command_that_could_not_read_the_stream_is_refused(argv: list[str]) -> None:
+    """An analyzer that never opens the pipe would wait for ever."""
+    with pytest.raises(ConfigError):
+        own_command(argv)
+
+
+def test_a_command_is_shown_as_it_was_written() -> None:
+    """Placeholders stay readable; what needs quotes gets them."""
+    assert str(own_command(["my tool", "-r", "{pipe}"])) == "'my tool' -r {pipe}"
+
+
+def test_a_preset_is_shown_by_its_name() -> None:
+    """That is what people chose; its placeholders are nobody's business."""
+    assert [str(preset_command(name)) for name in PRESETS] == list(PRESETS)
+
+
+def test_only_our_own_analyzer_is_told_where_our_modules_are() -> None:
+    """No other Python program sees pcapdj on its path."""
+    assert [name for name in PRESETS if preset_command(name).is_ours] == ["summary"]
+
+
+def test_the_hint_names_the_package() -> None:
+    """Whoever lacks a program reads what to install."""
+    assert "package tcpdump" in install_hint("/usr/bin/tcpdump")
+    assert "bookworm-backports" in install_hint("suricata")
+    assert "--preset" in install_hint("nobody-knows-it")
+
+
+def test_extraction_goes_on_top_of_the_machines_own_configuration() -> None:
+    """The shipped file is included, not put in place of suricata.yaml."""
+    argv = preset_command("suricata-extract").argv
+
+    assert argv[argv.index("--include") + 1] == EXTRACT
+    assert "-c" not in argv

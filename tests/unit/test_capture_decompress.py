@@ -1,0 +1,144 @@
+"""Unpacking of archives that are whole, joined, cut off, damaged or hostile."""
+
+import bz2
+import gzip
+import lzma
+import os
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from pcapdj.capture import decompress as unpacking
+from pcapdj.capture.decompress import Codec, Unpacker, codec_for
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstd.compress,
+}
+CONTENT = os.urandom(100_000) + b"compressible " * 10_000
+NAMES = pytest.mark.parametrize("name", sorted(PACK))
+
+
+def unpacked(name: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
+    """Return all that pieces of an archive unpack to, and the fault."""
+    unpacker = Unpacker(codec_for(name))
+    chunks = [chunk for piece in pieces for chunk in unpacker.feed(piece)]
+    unpacker.end()
+    assert all(0 < len(chunk) <= unpacking.STEP_BYTES for chunk in chunks)
+    return b"".join(chunks), unpacker.fault
+
+
+@NAMES
+@pytest.mark.parametrize("size", [1000, 65_536, 1_000_000])
+def test_an_archive_unpacks_however_it_is_cut_into_pieces(name: str, size: int) -> None:
+    """Chunking never matters."""
+    packed = PACK[name](CONTENT)
+
+    assert unpacked(name, [packed[i : i + size] for i in range(0, len(packed), size)]) == (CONTENT, None)
+
+
+@NAMES
+def test_joined_archives_are_one(name: str) -> None:
+    """Also an empty one among them, and zeros as padding between and behind."""
+    packed = PACK[name](b"first"), PACK[name](b""), PACK[name](b"second")
+
+    assert unpacked(name, [b"".join(packed)]) == (b"firstsecond", None)
+    assert unpacked(name, [packed[0], bytes(64), packed[2], bytes(512)]) == (b"firstsecond", None)
+
+
+@NAMES
+def test_a_cut_off_archive_gives_all_that_it_holds(name: str) -> None:
+    """What was unpacked before the cut, then the reason."""
+    data, fault = unpacked(name, [PACK[name](CONTENT)[:-1]])
+
+    assert fault == "compressed data is cut off"
+    assert data == CONTENT[: len(data)]
+    if name != "bzip2":  # its blocks are of 900 kB: nothing comes of one before its end
+        assert len(data) > 90_000
+
+
+@NAMES
+def test_garbage_behind_an_archive_is_a_fault(name: str) -> None:
+    """Everything before it is there."""
+    data, fault = unpacked(name, [PACK[name](CONTENT) + b"garbage that is no archive at all"])
+
+    assert data == CONTENT
+    assert fault is not None
+    assert fault.startswith("compressed data is damaged")
+
+
+@NAMES
+def test_a_damaged_archive_ends(name: str) -> None:
+    """A byte changed anywhere: no crash, no hang, no flood.
+
+    A bzip2 block holds 900 kB, in which runs may become 52 times as long.
+    """
+    packed = PACK[name](CONTENT)
+    for position in range(0, len(packed), len(packed) // 50):
+        broken = bytearray(packed)
+        broken[position] ^= 0x55
+
+        data, _fault = unpacked(name, [bytes(broken)])
+
+        assert len(data) <= 52 * 900_000
+
+
+def test_a_checksum_that_does_not_match_is_a_fault() -> None:
+    """Gzip keeps it at the end."""
+    packed = gzip.compress(CONTENT)
+
+    data, fault = unpacked("gzip", [packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]])
+
+    assert fault is not None
+    assert CONTENT.startswith(data)
+    assert len(data) >= len(CONTENT) - unpacking.STEP_BYTES
+
+
+def test_what_is_no_archive_at_all_is_a_fault() -> None:
+    """A gzip magic and nothing sensible behind it."""
+    data, fault = unpacked("gzip", [b"\x1f\x8b" + os.urandom(4) + bytes(100)])
+
+    assert data == b""
+    assert fault is not None
+
+
+def test_a_bomb_is_stopped_by_its_ratio() -> None:
+    """Zeros pack 1000 times and more with all but gzip."""
+    packed = zstd.compress(bytes(200 << 20))
+
+    data, fault = unpacked("zstd", [packed])
+
+    assert fault is not None
+    assert "bomb" in fault
+    assert len(data) <= unpacking.RATIO_FREE_BYTES + unpacking.STEP_BYTES
+
+
+def test_an_archive_that_asks_for_much_memory_is_refused() -> None:
+    """The header alone says so: nothing is allocated."""
+    packer = zstd.ZstdCompressor(options={int(zstd.CompressionParameter.window_log): 28})
+    packed = packer.compress(CONTENT) + packer.flush()
+
+    data, fault = unpacked("zstd", [packed])
+
+    assert data == b""
+    assert fault is not None
+
+
+def test_machines_without_isal_read_gzip_with_zlib() -> None:
+    """Slower, the same."""
+    unpacker = Unpacker(Codec(unpacking.PlainGzip, (zlib.error,)))
+    packed = gzip.compress(CONTENT) + gzip.compress(b"more")
+
+    pieces = [packed[i : i + 777] for i in range(0, len(packed), 777)]
+
+    assert b"".join(chunk for piece in pieces for chunk in unpacker.feed(piece)) == CONTENT + b"more"
+    assert unpacker.fault is None

@@ -1,0 +1,101 @@
+"""The short way through enhanced packet blocks: it takes the good ones and stops in front of all others."""
+
+import struct
+
+import pytest
+from capture_files import Record, as_read, block, enhanced, records_of, simple
+
+from pcapdj.capture.interfaces import Interface
+from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.pcapng import enhanced_run
+
+STREAM = StreamFormat(1, nanosecond=False)
+INTERFACES = [
+    Interface(1, 262_144),
+    Interface(1, 262_144, 10**9, 100),
+    Interface(101, 262_144),
+    Interface(1, 96, 1),
+    Interface(1, 96, 10**6, -1),
+    Interface(1, 96, 10**6, 1 << 40),
+]
+BEFORE = {order: simple(order=order) for order in "<>"}  # a run is always behind another block
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_good_blocks_of_several_interfaces_are_taken(order: str) -> None:
+    """Each with its own resolution and offset."""
+    three = (
+        enhanced(1_000_002, b"a", order=order)
+        + enhanced(3_000_004_999, b"bcdef", 1, length=99, order=order)
+        + enhanced(5_000_006, b"", order=order)
+    )
+
+    run = enhanced_run(
+        BEFORE[order] + three * 3 + BEFORE[order], len(BEFORE[order]), order, INTERFACES, STREAM
+    )
+
+    expected = [Record(1, 2, b"a"), Record(103, 4, b"bcdef", 99), Record(5, 6, b"")]
+    assert records_of(b"".join(run.parts)) == as_read(expected) * 3
+    assert run.end == len(BEFORE[order]) + len(three) * 3
+    totals = run.totals
+    assert (totals.packets, totals.cap_lengths_bytes, totals.lengths_bytes) == (9, 18, 300)
+    assert (totals.first_ts_ns, totals.last_ts_ns) == (1_000_002_000, 5_000_006_000)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        enhanced(2)[:-4] + b"what",
+        enhanced(2, number=2),
+        enhanced(2, number=9),
+        enhanced(1 << 32, number=3),
+        enhanced(1, number=4),
+        enhanced(1, number=5),
+        simple(),
+        block(5, bytes(40)),
+        block(6, struct.pack("<IIIII", 0, 0, 0, 9, 9)),
+        struct.pack("<IIIIIII", 6, 34, 0, 0, 0, 0, 0) + bytes(99),
+        struct.pack("<IIIIIII", 6, 0, 0, 0, 0, 0, 0) + bytes(99),
+        block(6, struct.pack("<IIIII", 0, 0, 0, 262_145, 9) + bytes(262_148)),
+    ],
+)
+def test_the_run_ends_before_anything_else(other: bytes) -> None:
+    """Torn, damaged, of another link type, beyond 32 bits of seconds or 64 bits of time, another kind."""
+    start = BEFORE["<"] + enhanced(1) * 2
+
+    run = enhanced_run(start + other + enhanced(1) + simple(), len(BEFORE["<"]), "<", INTERFACES, STREAM)
+
+    assert (run.end, run.totals.packets) == (len(start), 2)
+
+
+@pytest.mark.parametrize("cut", range(len(enhanced(1)) + 4))
+def test_a_torn_block_is_not_taken(cut: int) -> None:
+    """Wherever the window ends: the run holds the whole blocks."""
+    start, one = BEFORE["<"], enhanced(1)
+    window = start + one * 3
+    window = window[: len(window) - cut]
+
+    run = enhanced_run(window, len(start), "<", INTERFACES, STREAM)
+
+    whole = (len(window) - len(start)) // len(one)
+    assert (run.end, run.totals.packets) == (len(start) + whole * len(one), whole)
+    assert records_of(b"".join(run.parts)) == as_read([Record(0, 1)] * whole)
+    assert run.totals.cap_lengths_bytes == run.totals.lengths_bytes == whole * len(Record().data)
+
+
+def test_a_run_may_be_empty() -> None:
+    """Nothing is taken, nothing is counted."""
+    run = enhanced_run(BEFORE["<"] * 9, len(BEFORE["<"]), "<", INTERFACES, STREAM)
+
+    assert (run.end, run.totals.packets, run.parts) == (len(BEFORE["<"]), 0, [])
+
+
+def test_a_time_that_goes_back_and_forth_is_kept() -> None:
+    """Seconds in any order, and beyond 32 bits of ticks."""
+    times = [5_000_001, 4_999_999, (7 << 32) + 3, 2, (7 << 32) + 1_000_003]
+    window = BEFORE["<"] + b"".join(map(enhanced, times)) + simple() * 2
+
+    run = enhanced_run(window, len(BEFORE["<"]), "<", INTERFACES, STREAM)
+
+    found = [record.seconds * 1_000_000 + record.fraction for record in records_of(b"".join(run.parts))]
+    assert found == times

@@ -1,0 +1,47 @@
+"""The pipe that an analyzer started by hand reads: whose it may be, and who may use it."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from pcapdj.feed.manual_link import make_pipe, open_if_read
+from pcapdj.runtime.errors import CannotCreate
+
+
+def test_a_pipe_that_is_made_is_private(tmp_path: Path) -> None:
+    """Whatever the umask is."""
+    before = os.umask(0)
+    try:
+        make_pipe(tmp_path / "pipe")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "pipe").stat().st_mode) == 0o600
+
+
+def test_a_pipe_that_others_may_read_is_used_as_it_is(tmp_path: Path) -> None:
+    """`mkfifo` makes it so, and the analyzer may be another user's; it is warned of."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "pipe").chmod(0o644)
+
+    make_pipe(tmp_path / "pipe")
+
+    assert open_if_read(tmp_path / "pipe") is None
+
+
+def test_a_pipe_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    """Another user could put packets between ours; also if it became so after the start."""
+    make_pipe(tmp_path / "pipe")
+    (tmp_path / "pipe").chmod(0o666)
+
+    with pytest.raises(CannotCreate, match="Everybody may write"):
+        make_pipe(tmp_path / "pipe")
+
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(CannotCreate, match="Everybody may write"):
+            open_if_read(tmp_path / "pipe")
+    finally:
+        os.close(reader)

@@ -1,0 +1,31 @@
+"""Natural order: numbers count as numbers, extensions and folders as people read them."""
+
+import pytest
+
+from pcapdj.inbox.listing import natural_key
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [b"cap1", b"cap2", b"cap10"],
+        [b"x.pcap", b"x.pcap1", b"x.pcap2", b"x.pcap10"],
+        [b"x.pcap.gz", b"x.pcap1.gz", b"x.pcap10.gz"],
+        [b"cap.pcap", b"cap1.pcap", b"cap10.pcap"],
+        [b"a_00009_20260101.pcap", b"a_00010_20251231.pcap"],
+        [b"/in/d2/z.pcap", b"/in/d10/a.pcap"],
+        [b"/in/1/9", b"/in/1/10", b"/in/2/1"],
+        [b"\xff9", b"\xff10"],
+        [b"1" * 4999 + b"1", b"1" * 4999 + b"2"],
+        [b"snort.log.1696000000", b"snort.log.1696003600"],
+    ],
+    ids=lambda names: names[0][:20].decode("ascii", "replace"),
+)
+def test_rotated_names_come_in_the_order_they_were_written(names: list[bytes]) -> None:
+    """Every usual scheme of rotation sorts into the order of its numbers."""
+    assert sorted(sorted(names), key=natural_key) == names
+
+
+def test_names_equal_as_numbers_are_told_apart() -> None:
+    """`01` and `1` are the same number, and still have a fixed order."""
+    assert natural_key(b"cap01") != natural_key(b"cap1")

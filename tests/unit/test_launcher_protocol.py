@@ -1,0 +1,128 @@
+"""The launcher's protocol: what is written is read, what is mad is refused."""
+
+import json
+
+import pytest
+
+from pcapdj.launcher_protocol import (
+    BUSY,
+    KEYS,
+    MESSAGE_LIMIT_BYTES,
+    BadMessage,
+    Reply,
+    Request,
+    Word,
+    decode_reply,
+    decode_request,
+    encode_reply,
+    encode_request,
+)
+from pcapdj.runtime.filenames import to_name, to_text
+
+REQUESTS = [
+    (Request(Word.OPEN, note={}), 0),
+    (Request(Word.GET, note={}), 0),
+    (Request(Word.PUT, "5ca1ab1e", "file", {"name": "/in/1.pcap", "offset": 7}), 1),
+    (Request(Word.DROP, "5ca1ab1e", "batch", {}), 0),
+    (Request(Word.END, "5ca1ab1e", note={}), 0),
+]
+
+
+@pytest.mark.parametrize(("request_", "descriptors"), REQUESTS)
+def test_a_request_is_read_as_it_was_written(request_: Request, descriptors: int) -> None:
+    """Every word survives the way through its message."""
+    assert decode_request(encode_request(request_), descriptors) == request_
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(),
+        Reply(stream="5ca1ab1e", entries=(("header", {}), ("file", {"name": "x"}))),
+        Reply(error="no such stream"),
+        Reply(error=BUSY, pid=4711),
+    ],
+)
+def test_a_reply_is_read_as_it_was_written(reply: Reply) -> None:
+    """Every kind of answer survives the way through its message."""
+    assert decode_reply(encode_reply(reply)) == reply
+
+
+def test_the_longest_name_of_any_bytes_fits_into_a_note() -> None:
+    """A name of 4095 bytes that is no UTF-8 comes back byte for byte."""
+    name = b"\xff" * 4095
+
+    message = encode_request(Request(Word.PUT, "5ca1ab1e", "file", {"name": to_text(name)}))
+
+    assert len(message) <= MESSAGE_LIMIT_BYTES
+    note = decode_request(message, 1).note or {}
+    assert to_name(note["name"]) == name
+
+
+def test_a_note_that_is_too_long_is_not_sent() -> None:
+    """The sender hears about it, not the launcher."""
+    with pytest.raises(BadMessage, match="above"):
+        encode_request(Request(Word.PUT, "5ca1ab1e", "file", {"name": "x" * MESSAGE_LIMIT_BYTES}))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"{",
+        b"[" * 60_000,
+        b'{"word":"RUN"}',
+        b'{"word":["OPEN"]}',
+        b'{"word":"END"}',
+        b'{"word":"END","stream":7}',
+        b'{"word":"END","stream":"' + b"x" * 65 + b'"}',
+        b'{"word":"DROP","stream":"a","key":"../file"}',
+        b'{"word":"DROP","stream":"a","key":["file"]}',
+        b'{"word":"GET","note":[1]}',
+        b'{"word":"GET","x":"' + b"y" * MESSAGE_LIMIT_BYTES + b'"}',
+    ],
+)
+def test_what_is_no_request_is_refused(message: bytes) -> None:
+    """Garbage of any kind is one error, which closes the connection."""
+    with pytest.raises(BadMessage):
+        decode_request(message, 0)
+
+
+@pytest.mark.parametrize("descriptors", [0, 2, 4])
+def test_put_comes_with_exactly_one_descriptor(descriptors: int) -> None:
+    """One that is missing or too many is a mistake of the sender."""
+    message = encode_request(Request(Word.PUT, "5ca1ab1e", "file"))
+
+    with pytest.raises(BadMessage, match="descriptors"):
+        decode_request(message, descriptors)
+
+
+def test_only_put_comes_with_a_descriptor() -> None:
+    """A descriptor beside another word is never kept."""
+    with pytest.raises(BadMessage, match="descriptors"):
+        decode_request(encode_request(Request(Word.GET)), 1)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"3",
+        b'{"ok":true,"stream":3}',
+        b'{"ok":true,"entries":{}}',
+        b'{"ok":true,"entries":[3]}',
+        json.dumps({"ok": True, "entries": [{"key": "file"}] * (len(KEYS) + 1)}).encode(),
+        b'{"ok":true,"entries":[{"key":"other"}]}',
+    ],
+)
+def test_what_is_no_reply_is_refused(message: bytes) -> None:
+    """The dispatcher trusts no answer that it does not understand."""
+    with pytest.raises(BadMessage):
+        decode_reply(message)
+
+
+def test_an_answer_that_is_not_ok_is_an_error_whatever_else_it_says() -> None:
+    """A refusal without a word is still a refusal."""
+    assert decode_reply(b'{"stream":"5ca1ab1e"}').error == "refused"

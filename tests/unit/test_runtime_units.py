@@ -1,0 +1,159 @@
+"""Sizes, shares and times as people write them."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.units import (
+    Amount,
+    human_duration,
+    human_size,
+    parse_amount,
+    parse_duration,
+    parse_size,
+    rough_duration,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("0", 0),
+        ("1048576", 1 << 20),
+        ("500M", 500 << 20),
+        ("20GiB", 20 << 30),
+        ("20 gb", 20 << 30),
+        (" 1.5k ", 1536),
+        (".5T", 1 << 39),
+        ("12B", 12),
+    ],
+)
+def test_a_size_is_read_as_people_write_it(text: str, size_bytes: int) -> None:
+    """With and without a unit, which are powers of 1024, in any case."""
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1e9", "ten", "5 X", "1,5G", "nan", "inf", "1K2", "\u0665\n%", "9P9"]
+)
+def test_nonsense_is_no_size_and_the_message_names_it(text: str) -> None:
+    """The option and the text as typed stand in the message."""
+    with pytest.raises(ConfigError, match="--min-free") as refused:
+        parse_size(text, "--min-free")
+
+    assert repr(text) in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["2000P", "9" * 400])
+def test_a_size_beyond_every_disk_is_refused(text: str) -> None:
+    """More than an exbibyte is a slip, however long the number."""
+    with pytest.raises(ConfigError, match="exbibyte"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(("text", "percent"), [("10%", 10.0), (" 0.5 % ", 0.5), ("100%", 100.0), ("0%", 0.0)])
+def test_a_share_is_a_percentage_of_the_whole(text: str, percent: float) -> None:
+    """Of a disk, of inodes, of memory."""
+    amount = parse_amount(text)
+
+    assert amount == Amount(percent=percent)
+    assert amount.of(1000) == percent * 10
+
+
+@pytest.mark.parametrize("text", ["101%", "%", "-5%", "5%%", "five%"])
+def test_nonsense_is_no_share(text: str) -> None:
+    """Nor is more than everything."""
+    with pytest.raises(ConfigError):
+        parse_amount(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("30", 30.0),
+        ("30s", 30.0),
+        ("5m", 300.0),
+        ("250ms", 0.25),
+        ("2h", 7200.0),
+        ("1d", 86400.0),
+        ("0", 0.0),
+    ],
+)
+def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    """Seconds without a unit."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "1w", "1 m 5", "inf"])
+def test_nonsense_is_no_duration(text: str) -> None:
+    """The message says how to write one."""
+    with pytest.raises(ConfigError, match="seconds"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["40000d", "9" * 400])
+def test_a_duration_beyond_every_machine_is_refused(text: str) -> None:
+    """Infinity would be an error in the middle of a wait."""
+    with pytest.raises(ConfigError, match="century"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
+)
+def test_spans_are_told_as_people_say_them(seconds: float, shown: str) -> None:
+    """Seconds up to two minutes, then the largest unit of which there are two."""
+    assert rough_duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("span_ns", "shown"),
+    [
+        (0, "0 s"),
+        (1, "1 ns"),
+        (1_500, "1 us 500 ns"),
+        (250_000_000, "250 ms"),
+        (1_250_000_000, "1 s 250 ms"),
+        (12_000_000_999, "12 s"),
+        (3600 * 10**9, "1 h"),
+        ((3 * 3600 + 2 * 60 + 59) * 10**9, "3 h 2 min"),
+        ((3 * 3600 + 59) * 10**9, "3 h"),
+        (20_000 * 86_400 * 10**9, "20,000 d"),
+    ],
+)
+def test_a_span_is_told_by_its_two_largest_units(span_ns: int, shown: str) -> None:
+    """The next smaller one only if there is some of it; the rest is left out."""
+    assert human_duration(span_ns) == shown
+
+
+@given(st.integers(0, 1 << 60))
+def test_what_is_shown_is_read_back_about_the_same(size_bytes: int) -> None:
+    """A person may type what a message said; one decimal is what gets lost."""
+    assert parse_size(human_size(size_bytes)) == pytest.approx(size_bytes, rel=0.06)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_an_amount_or_refused(text: str) -> None:
+    """Nothing else comes out of it, whatever an operator or Redis holds."""
+    for parse in (parse_amount, parse_duration):
+        with suppress(ConfigError):
+            assert parse(text) is not None
+
+
+@given(st.integers(1, 1 << 80))
+def test_a_span_is_told_with_less_than_a_unit_of_itself_lost(span_ns: int) -> None:
+    """At most two units, and never nothing for something."""
+    sizes = {"d": 86_400 * 10**9, "h": 3600 * 10**9, "min": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000}
+    words = human_duration(span_ns).replace(",", "").split()
+
+    told_ns = sum(
+        int(count) * sizes.get(unit, 1) for count, unit in zip(words[::2], words[1::2], strict=True)
+    )
+
+    assert len(words) in {2, 4}
+    assert 0 < told_ns <= span_ns
+    assert span_ns - told_ns < span_ns / 10
