@@ -16,7 +16,6 @@ records is ended by KILL, since Suricata would hang on it for ever, and that is 
 """
 
 import os
-import select
 import signal
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from pcapdj.analyzer.descriptor_store import DescriptorStore
 from pcapdj.analyzer.process import Analyzer
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.fifo import Fifo, unread_bytes
+from pcapdj.runtime.fifo import Fifo, is_reader_gone, unread_bytes
 from pcapdj.runtime.log import printable_sentence
 
 
@@ -211,9 +210,7 @@ class AnalyzerSession:
     def _notice_deafness(self, now_s: float) -> None:
         if self.stage is not Stage.READING or self._has_closed_pipe or self.write_end is None:
             return
-        poller = select.poll()
-        poller.register(self.write_end, 0)
-        if poller.poll(0):
+        if is_reader_gone(self.write_end):
             self._has_closed_pipe = True
             self._next = (now_s + _DEAF_GRACE_S, self._kill_deaf)
 

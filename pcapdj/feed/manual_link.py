@@ -5,7 +5,6 @@ is left, sees the end, and goes; only then may the pipe be opened for the next o
 would hide that end from the old reader. The same holds for the reader of a stream that was ended.
 """
 
-import errno
 import os
 import secrets
 import stat
@@ -14,6 +13,7 @@ from typing import Final
 
 from pcapdj.feed.analyzer_link import KeptStream, Say
 from pcapdj.feed.batches import Keeper, Note
+from pcapdj.runtime import fifo
 from pcapdj.runtime.errors import CannotCreate, Stopped
 from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog
@@ -129,38 +129,41 @@ class _NoKeeper:
 
 
 def make_pipe(path: Path) -> None:
-    """Make the pipe, unless it is there.
+    """Make the pipe, unless it is there; a pipe that other users may read is used, with a warning.
 
     Raises:
-        CannotCreate: it cannot be made, or is not a pipe of this user.
+        CannotCreate: it cannot be made, or is not a pipe that only this user can write to.
     """
     try:
-        os.mkfifo(path, 0o600)
+        fifo.make(path)
     except FileExistsError:
-        _refuse_foreign(path, os.lstat(path))
-        _warn_of_readers(path, os.lstat(path))
-    except OSError as exc:
-        raise CannotCreate(f"The pipe {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
+        _check(path, found := os.lstat(path))
+        if found.st_mode & (stat.S_IRGRP | stat.S_IROTH):  # a pipe that the user made is as the umask was
+            events.warning(
+                "pipe_not_private", "Other users may read the stream; chmod 600 keeps it private.", pipe=path
+            )
 
 
 def open_if_read(path: Path) -> int | None:
-    """Return a non-blocking write end; None while nobody reads.
+    """Return a non-blocking write end; None while no analyzer reads.
 
     Raises:
-        CannotCreate: the path cannot be opened, or is not a pipe of this user.
+        CannotCreate: the path cannot be opened, or is not a pipe that only this user can write to.
     """
+    fd = fifo.open_if_read(path)
+    if fd is None:
+        return None
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError as exc:
-        if exc.errno == errno.ENXIO:
-            return None
-        raise CannotCreate(f"The pipe {quoted(str(path))} cannot be opened: {exc.strerror}.") from exc
-    try:
-        _refuse_foreign(path, os.fstat(fd))
+        _check(path, os.fstat(fd))
     except CannotCreate:
         os.close(fd)
         raise
     return fd
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    fifo.check(path, found)
+    fifo.check_writers(path, found)
 
 
 def processes_with(path: Path) -> list[int]:
@@ -189,24 +192,3 @@ def _is_same(path: Path, wanted: os.stat_result) -> bool:
         return os.path.samestat(path.stat(), wanted)
     except OSError:
         return False
-
-
-def _refuse_foreign(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISFIFO(found.st_mode):
-        raise CannotCreate(f"{quoted(str(path))} is not a named pipe.", hint="Nothing was written to it.")
-    if found.st_uid != os.geteuid():
-        raise CannotCreate(
-            f"The pipe {quoted(str(path))} belongs to user {found.st_uid}, not to us ({os.geteuid()})."
-        )
-    if found.st_mode & stat.S_IWOTH:
-        raise CannotCreate(
-            f"Everybody may write into the pipe {quoted(str(path))}.", hint="Take that away: chmod 600."
-        )
-
-
-def _warn_of_readers(path: Path, found: os.stat_result) -> None:
-    """Say that others may read the captures; a pipe that the user made is as the umask was then."""
-    if found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        events.warning(
-            "pipe_not_private", "Other users may read the stream; chmod 600 keeps it private.", pipe=path
-        )

@@ -17,7 +17,7 @@ from typing import Final
 
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import ReaderGone
-from pcapdj.runtime.fifo import unread_bytes
+from pcapdj.runtime.fifo import is_reader_gone, unread_bytes
 from pcapdj.runtime.signals import HasFileno
 
 WANTED_PIPE_BYTES: Final = 1 << 20  # the most an unprivileged process may ask for (pipe(7)); default 64 KiB
@@ -98,9 +98,7 @@ class Pipe:
 
     def is_broken(self) -> bool:
         """Report whether the last reader is gone."""
-        poller = select.poll()
-        poller.register(self.fd, 0)  # POLLERR is always reported
-        return bool(poller.poll(0))
+        return is_reader_gone(self.fd)
 
     def close(self) -> None:
         """Close this write end."""

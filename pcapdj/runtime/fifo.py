@@ -1,13 +1,17 @@
-"""The named pipe: ours, private, and a new one for every stream.
+"""Named pipes: made private, checked before use, opened for writing only while a process reads.
 
-What a dead reader left unread stays in a pipe as long as anybody holds it open, and would reach the next
-analyzer in the middle of a record (measured). So each stream gets a new inode. What stands at the path and is
-not our pipe is never removed and never written to.
+What stands at the path and is not a pipe of this user is never removed and never written to. The write end is
+O_WRONLY: with O_RDWR the death of the reader would never show. It is non-blocking, since a blocking open or
+splice does not return on a stop signal (PEP 475).
+
+The launcher's pipe (`Fifo`) gets a new inode for each stream. What a dead reader left unread stays in a pipe
+while any process holds it open, and would reach the next analyzer in the middle of a record (measured).
 """
 
 import errno
 import fcntl
 import os
+import select
 import stat
 import struct
 import termios
@@ -21,8 +25,83 @@ from pcapdj.runtime.places import private_folder
 _MODE = 0o600
 
 
+def make(path: Path) -> None:
+    """Make a named pipe that only this user can open.
+
+    Raises:
+        FileExistsError: something is at the path.
+        CannotCreate: it cannot be made.
+    """
+    try:
+        os.mkfifo(path, _MODE)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        raise _cannot_make(path, exc) from exc
+
+
+def check(path: Path, found: os.stat_result) -> None:
+    """Refuse what is not a named pipe of this user.
+
+    Args:
+        path: for the message.
+        found: what is at the path, or what was opened there.
+
+    Raises:
+        CannotCreate: it is something else, or another user's.
+    """
+    if not stat.S_ISFIFO(found.st_mode):
+        raise CannotCreate(
+            f"{quoted(str(path))} is not a named pipe.",
+            hint="Nothing was written to it. Move it away, or use another path for the pipe.",
+        )
+    if found.st_uid != os.geteuid():
+        raise CannotCreate(
+            f"The pipe {quoted(str(path))} belongs to user {found.st_uid}, not to this user ({os.geteuid()})."
+        )
+
+
+def check_writers(path: Path, found: os.stat_result) -> None:
+    """Refuse a pipe into which any user can write: packets of another user could come between ours.
+
+    Raises:
+        CannotCreate: it is writable for all users.
+    """
+    if found.st_mode & stat.S_IWOTH:
+        raise CannotCreate(
+            f"All users can write to the pipe {quoted(str(path))}.", hint="Take that away: chmod 600."
+        )
+
+
+def open_if_read(path: Path) -> int | None:
+    """Return a non-blocking write end; None while no process has the pipe open for reading.
+
+    Raises:
+        CannotCreate: it cannot be opened.
+    """
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as exc:
+        if exc.errno == errno.ENXIO:  # fifo(7): no reader
+            return None
+        raise CannotCreate(f"The pipe {quoted(str(path))} cannot be opened: {exc.strerror}.") from exc
+
+
+def unread_bytes(fd: int) -> int:
+    """Return how much is in a pipe (FIONREAD works on either end, and on spliced pages)."""
+    answer = fcntl.ioctl(fd, termios.FIONREAD, struct.pack("i", 0))
+    return int(struct.unpack("i", answer)[0])
+
+
+def is_reader_gone(write_end: int) -> bool:
+    """Report whether no process has the pipe open for reading any more."""
+    poller = select.poll()
+    poller.register(write_end, 0)  # POLLERR is always reported
+    return bool(poller.poll(0))
+
+
 class Fifo:
-    """The pipe's path, and the pipe that we made there.
+    """The launcher's pipe: a path, and the inode that was made there for the open stream.
 
     Args:
         path: absolute.
@@ -51,26 +130,17 @@ class Fifo:
             found = fresh.lstat()
             fresh.rename(self.path)  # the number of a removed inode may come again at once; this one differs
         except OSError as exc:
-            raise CannotCreate(f"The pipe {quoted(str(self.path))} cannot be made: {exc.strerror}.") from exc
+            raise _cannot_make(self.path, exc) from exc
         self._identity = (found.st_dev, found.st_ino)
 
     def open_write_end(self) -> int | None:
-        """Return the write end, non-blocking, once somebody reads; None before.
-
-        It is O_WRONLY: with O_RDWR the reader's death would never show.
+        """Return the write end once the analyzer reads; None before.
 
         Raises:
             CannotCreate: something else stands at the path now.
         """
-        try:
-            descriptor = os.open(
-                self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
-            )
-        except OSError as exc:
-            if exc.errno == errno.ENXIO:  # fifo(7): nobody has it open for reading
-                return None
-            raise CannotCreate(f"The pipe {quoted(str(self.path))} is gone: {exc.strerror}.") from exc
-        if not self._is_ours(os.fstat(descriptor)):
+        descriptor = open_if_read(self.path)
+        if descriptor is not None and not self._is_ours(os.fstat(descriptor)):
             os.close(descriptor)
             raise CannotCreate(f"The pipe {quoted(str(self.path))} was replaced while the analyzer started.")
         return descriptor
@@ -86,21 +156,12 @@ class Fifo:
 
     def _check_place(self) -> None:
         try:
-            found = self.path.lstat()
+            check(self.path, self.path.lstat())
         except FileNotFoundError:
             return
         except OSError as exc:
-            raise CannotCreate(f"The pipe {quoted(str(self.path))} cannot be made: {exc.strerror}.") from exc
-        if not stat.S_ISFIFO(found.st_mode):
-            raise CannotCreate(
-                f"{quoted(str(self.path))} is there already and is no pipe.",
-                hint="Move it away, or use another path for the pipe.",
-            )
-        if found.st_uid != os.geteuid():
-            raise CannotCreate(f"The pipe {quoted(str(self.path))} belongs to another user ({found.st_uid}).")
+            raise _cannot_make(self.path, exc) from exc
 
 
-def unread_bytes(fd: int) -> int:
-    """Return how much is in a pipe (FIONREAD works on either end, and on spliced pages)."""
-    answer = fcntl.ioctl(fd, termios.FIONREAD, struct.pack("i", 0))
-    return int(struct.unpack("i", answer)[0])
+def _cannot_make(path: Path, error: OSError) -> CannotCreate:
+    return CannotCreate(f"The pipe {quoted(str(path))} cannot be made: {error.strerror}.")

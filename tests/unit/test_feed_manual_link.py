@@ -21,6 +21,17 @@ def test_a_pipe_that_is_made_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "pipe").stat().st_mode) == 0o600
 
 
+def test_a_pipe_without_its_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """And made by the next start, once the folder is there."""
+    with pytest.raises(CannotCreate, match="cannot be made: No such file"):
+        make_pipe(tmp_path / "run" / "pipe")
+
+    (tmp_path / "run").mkdir()
+    make_pipe(tmp_path / "run" / "pipe")
+
+    assert stat.S_ISFIFO((tmp_path / "run" / "pipe").stat().st_mode)
+
+
 def test_a_pipe_that_others_may_read_is_used_as_it_is(tmp_path: Path) -> None:
     """`mkfifo` makes it so, and the analyzer may be another user's; it is warned of."""
     os.mkfifo(tmp_path / "pipe")
@@ -36,12 +47,12 @@ def test_a_pipe_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
     make_pipe(tmp_path / "pipe")
     (tmp_path / "pipe").chmod(0o666)
 
-    with pytest.raises(CannotCreate, match="Everybody may write"):
+    with pytest.raises(CannotCreate, match="All users can write"):
         make_pipe(tmp_path / "pipe")
 
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     try:
-        with pytest.raises(CannotCreate, match="Everybody may write"):
+        with pytest.raises(CannotCreate, match="All users can write"):
             open_if_read(tmp_path / "pipe")
     finally:
         os.close(reader)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.fifo import Fifo
+from pcapdj.runtime.fifo import Fifo, is_reader_gone, make, open_if_read, unread_bytes
 
 
 def test_every_stream_gets_a_new_inode(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_what_is_no_pipe_is_refused_and_left_alone(tmp_path: Path, kind: str) ->
         path.symlink_to(target)
     before = path.lstat()
 
-    with pytest.raises(CannotCreate, match="no pipe"):
+    with pytest.raises(CannotCreate, match="not a named pipe"):
         Fifo(path)
 
     after = path.lstat()
@@ -76,13 +76,13 @@ def test_a_pipe_that_was_replaced_meanwhile_is_not_written_to(tmp_path: Path) ->
     assert fifo.path.read_bytes() == b""
 
 
-def test_a_pipe_that_was_taken_away_is_told(tmp_path: Path) -> None:
+def test_a_missing_pipe_is_an_error(tmp_path: Path) -> None:
     """Waiting for a reader of nothing would never end."""
     fifo = Fifo(tmp_path / "p")
     fifo.renew()
     fifo.path.unlink()
 
-    with pytest.raises(CannotCreate, match="gone"):
+    with pytest.raises(CannotCreate, match="cannot be opened"):
         fifo.open_write_end()
 
 
@@ -108,3 +108,32 @@ def test_our_pipe_is_removed_in_the_end(tmp_path: Path) -> None:
     fifo.remove()
 
     assert not fifo.path.exists()
+
+
+def test_a_pipe_that_cannot_be_made_is_made_once_its_folder_is_back(tmp_path: Path) -> None:
+    """The refusal names the path and the reason; nothing of the failed try stays behind."""
+    fifo = Fifo(tmp_path / "run" / "p")
+    (tmp_path / "run").rmdir()
+    with pytest.raises(CannotCreate, match=r"/run/p' cannot be made: No such file"):
+        fifo.renew()
+
+    (tmp_path / "run").mkdir()
+    fifo.renew()
+
+    assert [each.name for each in (tmp_path / "run").iterdir()] == ["p"]
+
+
+def test_a_reader_that_closed_the_pipe_is_noticed_with_bytes_unread(tmp_path: Path) -> None:
+    """The write end shows it, and how much was not read."""
+    make(tmp_path / "p")
+    reader = os.open(tmp_path / "p", os.O_RDONLY | os.O_NONBLOCK)
+    write_end = open_if_read(tmp_path / "p")
+    assert write_end is not None
+    os.write(write_end, b"x" * 100)
+    assert not is_reader_gone(write_end)
+
+    os.close(reader)
+
+    assert is_reader_gone(write_end)
+    assert unread_bytes(write_end) == 100
+    os.close(write_end)
