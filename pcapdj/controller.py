@@ -106,11 +106,11 @@ class Controller:
         if not self._is_restored:
             self._restore()
         news = self._news = self._insist(self._desk.look)
-        self._discard(news.nonsense)
+        self._discard(news.invalid)
         self._follow(news)
         if self._state is not State.OPEN:
             return 0
-        answers = [self._grant(name) for name in news.asked]
+        answers = [self._grant(name) for name in news.requested]
         self._is_occupied = Granted.OCCUPIED in answers
         return answers.count(Granted.YES)
 
@@ -123,7 +123,7 @@ class Controller:
             if self._complaint.is_due(str(exc), time.monotonic()):
                 events.error("key_unusable", f"{exc} Nothing is authorized until that key is removed.")
             with suppress(StoreFailed):
-                self._follow(replace(self._news, asked=(), is_busy=True))
+                self._follow(replace(self._news, requested=(), is_busy=True))
 
     def _restore(self) -> None:
         """Go on, once, from the gate as a predecessor published it."""
@@ -134,7 +134,7 @@ class Controller:
     def _follow(self, news: Pending) -> None:
         """Measure if it is time to, and publish what that means."""
         is_changed = self._lay(news)
-        period_s = FRESH_S if news.asked or is_changed else BUSY_S if news.is_busy else IDLE_S
+        period_s = FRESH_S if news.requested or is_changed else BUSY_S if news.is_busy else IDLE_S
         if is_due := self._guard.age_s() >= period_s - SLACK_S:
             self._guard.measure()
         if self._signals.stop_requested:  # the measuring may have taken its time
@@ -166,8 +166,8 @@ class Controller:
             events.info("file_authorized", name=name)
         return answer
 
-    def _discard(self, nonsense: Sequence[bytes]) -> None:
-        for name in nonsense:
+    def _discard(self, invalid: Sequence[bytes]) -> None:
+        for name in invalid:
             events.warning("no_name", "What is asked for can be no file name.", length_bytes=len(name))
             self._insist(partial(self._desk.drop, name))
 

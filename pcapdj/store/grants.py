@@ -1,4 +1,4 @@
-"""The controller's side of Redis: what is asked for, the operator's live limits, the gate's state.
+"""The controller's side of Redis: the files to authorize, the operator's live limits, the gate's state.
 
 Everything written here is an absolute value or an idempotent script, so that it may be repeated after a lost
 reply, and a second controller does no harm.
@@ -14,9 +14,9 @@ from pcapdj.runtime.filenames import NAME_LIMIT_BYTES
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 
-ASKED_LIMIT = 100  # names per look; a flood of announcements is answered in portions
-_DISPATCHERS_LIMIT = 100  # of those who may be feeding; one that is busy is enough to know
-_FIELDS_LIMIT = 50  # of PCAPDJ_CONTROL; there are seven that mean something
+REQUESTS_LIMIT: Final = 100  # names per look; a flood of announcements is answered in portions
+_DISPATCHERS_LIMIT = 100  # of those who may be feeding; one that has a file is enough
+_FIELDS_LIMIT = 50  # of PCAPDJ_CONTROL; eight have a meaning
 _TEXT_LIMIT = 1000  # characters of a live value; longer ones are refused anyway
 SUSPENDER: Final = "gate"  # our member of PCAPDJ_SUSPEND; that of others is never touched
 
@@ -25,32 +25,32 @@ Form = Literal["string", "set"]
 
 
 class Granted(Enum):
-    """What became of a grant."""
+    """The result of a grant."""
 
     YES = 1
-    NOT_ASKED = 0  # nobody asks for it any more
-    OCCUPIED = -1  # AUTH holds another name that is still asked for: try again
+    NOT_REQUESTED = 0  # no dispatcher requests it any more
+    OCCUPIED = -1  # AUTH holds another name that is still requested: try again
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What the controller has to know at each look.
+    """What the controller reads in each round.
 
     Args:
-        asked: names that may be granted, oldest first.
-        nonsense: what stood among them and can be no name: empty, or longer than a path may be.
+        requested: names of the files to authorize, oldest first.
+        invalid: entries among them that are not file names: empty, or longer than a path may be.
         control: the live fields as typed.
-        is_busy: something is asked for, or a dispatcher has a file.
+        is_busy: a file is requested, or a dispatcher has one.
     """
 
-    asked: tuple[bytes, ...]
-    nonsense: tuple[bytes, ...]
+    requested: tuple[bytes, ...]
+    invalid: tuple[bytes, ...]
     control: Mapping[str, str]
     is_busy: bool
 
 
 class Grants:
-    """Reads what is asked, grants, and publishes the gate.
+    """Reads the requests, grants them, and publishes the gate.
 
     Args:
         store: the lane.
@@ -63,14 +63,14 @@ class Grants:
         self._form = form
 
     def look(self) -> Pending:
-        """Return what is asked for and what the operator wants."""
+        """Return the requested files and the operator's live fields."""
         names, fields, dispatchers = self._store.call(self._read)
-        asked = tuple(name for name in names if 0 < len(name) <= NAME_LIMIT_BYTES)
-        nonsense = tuple(name for name in names if name not in asked)
-        return Pending(asked, nonsense, _control(fields), bool(names) or self._is_feeding(dispatchers))
+        requested = tuple(name for name in names if 0 < len(name) <= NAME_LIMIT_BYTES)
+        invalid = tuple(name for name in names if name not in requested)
+        return Pending(requested, invalid, _control(fields), bool(names) or self._is_feeding(dispatchers))
 
     def grant(self, name: bytes) -> Granted:
-        """Authorize a file that is asked for; the script wakes its dispatcher."""
+        """Authorize a requested file; the script wakes its dispatcher."""
         keys = self._keys
         places = [keys.next, keys.auth, keys.dispatchers, keys.bell]
         failpoints.reach("grant.before")
@@ -78,9 +78,9 @@ class Grants:
         failpoints.reach("grant.after")
         return granted
 
-    def drop(self, nonsense: bytes) -> None:
-        """Take what can be no name off the list of what is asked for."""
-        self._store.call(lambda client: client.lrem(self._keys.next, 0, nonsense))  # type: ignore[arg-type]  # bytes
+    def drop(self, invalid: bytes) -> None:
+        """Remove an entry that is not a file name from the requests."""
+        self._store.call(lambda client: client.lrem(self._keys.next, 0, invalid))  # type: ignore[arg-type]  # bytes
 
     def control(self) -> Mapping[str, str]:
         """Return the operator's live fields alone."""
@@ -103,7 +103,7 @@ class Grants:
 
     def _read(self, client: Any) -> Any:
         with client.pipeline(transaction=False) as batch:
-            batch.lrange(self._keys.next, 0, ASKED_LIMIT - 1)
+            batch.lrange(self._keys.next, 0, REQUESTS_LIMIT - 1)
             batch.hgetall(self._keys.control)
             batch.srandmember(self._keys.dispatchers, _DISPATCHERS_LIMIT)
             return batch.execute()

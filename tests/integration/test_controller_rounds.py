@@ -97,7 +97,7 @@ def test_a_grant_waits_while_another_file_stands_in_auth(store: Store, make: Mak
 
 def test_a_name_that_nobody_asks_for_is_not_granted(store: Store) -> None:
     """The announcement may be gone by the time of the grant."""
-    assert Grants(store).grant(b"/never") is Granted.NOT_ASKED
+    assert Grants(store).grant(b"/never") is Granted.NOT_REQUESTED
     assert not store.redis.exists(store.keys.auth)
 
 

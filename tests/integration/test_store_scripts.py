@@ -282,7 +282,7 @@ def test_a_grant_reaches_the_dispatcher(
     grants = Grants(store, form)
 
     assert grants.grant(taken.name) is Granted.YES
-    assert grants.grant(taken.name) is Granted.NOT_ASKED
+    assert grants.grant(taken.name) is Granted.NOT_REQUESTED
 
     assert store.redis.type(store.keys.auth) == form.encode()
     assert transfer.authorize(taken)[0] is Answer.GRANTED

@@ -82,7 +82,7 @@ class Lane(RuleBasedStateMachine):
     def grant(self, name: bytes) -> None:
         """The controller grants what is asked for, and nothing else."""
         asked = name in self.store.redis.lrange(self.store.keys.next, 0, -1)
-        assert (self.grants.grant(name) is Granted.NOT_ASKED) != asked
+        assert (self.grants.grant(name) is Granted.NOT_REQUESTED) != asked
 
     @rule(name=NAMES, in_a_set=st.booleans())
     def grant_by_hand(self, name: bytes, *, in_a_set: bool) -> None:
