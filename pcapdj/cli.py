@@ -87,9 +87,9 @@ def main() -> NoReturn:
 def _run(name: str, arguments: Sequence[str]) -> int:
     module, prog = import_module(MODULES[name]), f"pcapdj {name}"
     if not hasattr(module, "app"):
-        from pcapdj.runtime.ending import ended
+        from pcapdj.runtime.command import run_command
 
-        return ended(prog, lambda: module.run(arguments))
-    from pcapdj.runtime.command import exit_code_of  # brings typer, which the others do without
+        return run_command(prog, lambda: module.run(arguments))
+    from pcapdj.runtime.command import exit_code_of
 
     return exit_code_of(module.app, prog, arguments)

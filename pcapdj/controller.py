@@ -42,8 +42,9 @@ from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published import fields_of, published
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped, StoreFailed
-from pcapdj.runtime.log import EventLog, Reminder, printable_sentence
+from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
+from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier

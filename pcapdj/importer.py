@@ -31,9 +31,9 @@ from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, Stopped
-from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Intake, Outcome

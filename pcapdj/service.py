@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.sockets import SOCKET_PATH_LIMIT_BYTES
 
 CONF: Final = "supervisord.conf"

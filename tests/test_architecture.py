@@ -64,7 +64,7 @@ OWNERS: Final[dict[str, set[str]]] = {
 RULES: Final = [
     "runtime/errors",
     "runtime/units",
-    "runtime/filenames",
+    "runtime/safe_text",
     "runtime/backoff",
     "store/keys",
     "capture/formats",
@@ -107,8 +107,6 @@ SMALL: Final[dict[str, str]] = {
     "capture/stream_options.py": "to be merged",
     "store/durability.py": "to be merged",
     "feed/locks.py": "to be merged",
-    "runtime/ending.py": "to be merged",
-    "runtime/filenames.py": "to be merged",
     "runtime/sockets.py": "to be merged",
     "capture/totals.py": "to be merged",
     "capture/packet_block.py": "to be merged",

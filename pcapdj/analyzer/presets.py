@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 PIPE: Final = "{pipe}"
 LOGDIR: Final = "{logdir}"

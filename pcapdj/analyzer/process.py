@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pcapdj.analyzer.presets import install_hint
 from pcapdj.runtime.errors import CannotCreate, Unavailable
-from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.process import tied_to_this_process
+from pcapdj.runtime.safe_text import quoted
 
 LOG_NAME = "analyzer.log"
 _PRIVATE = ("PCAPDJ_", "REDIS", "VALKEY", "SUPERVISOR_")  # may hold passwords, or the way to supervisord

@@ -14,7 +14,7 @@ from pathlib import Path
 from pcapdj import launcher_protocol as messages
 from pcapdj.launcher_protocol import BUSY, BadMessage, Reply, Request, decode_request, encode_reply
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.sockets import check_socket_path, peer_of
 
 _BACKLOG = 8

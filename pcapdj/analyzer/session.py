@@ -27,7 +27,7 @@ from pcapdj.analyzer.process import Analyzer
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo, is_reader_gone, unread_bytes
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence
 
 
 @dataclass(frozen=True, slots=True)

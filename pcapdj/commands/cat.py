@@ -13,8 +13,7 @@ from typing import Final, NoReturn
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.totals import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
-from pcapdj.runtime.filenames import quoted, to_name
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 
 _STDOUT: Final = 1
 _PRECISION: Final = "PCAPDJ_PRECISION"

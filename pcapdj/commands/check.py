@@ -16,7 +16,7 @@ from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
-from pcapdj.runtime.filenames import printable, quoted
+from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import human_size
 from pcapdj.service import CONF
 from pcapdj.store.client import Store, shown_url

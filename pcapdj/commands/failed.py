@@ -9,8 +9,7 @@ import typer
 
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.filenames import quoted, to_name
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 from pcapdj.store.operate import requeue_failure
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.snapshot import Failure, read_failures

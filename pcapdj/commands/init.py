@@ -11,8 +11,7 @@ import typer
 from pcapdj.analyzer.presets import PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.service import CONF, configuration, lay_out
 
 app = new_app()

@@ -18,7 +18,7 @@ from pcapdj.disk.limits import DEFAULTS, DERIVED, check_alone
 from pcapdj.disk.live import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, spelled
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import printable, quoted
+from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants

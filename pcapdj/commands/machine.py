@@ -15,7 +15,7 @@ from typing import Final
 
 from pcapdj import __version__
 from pcapdj.console.status_lines import Line, Tone
-from pcapdj.runtime.filenames import printable
+from pcapdj.runtime.safe_text import printable
 from pcapdj.runtime.sockets import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.units import human_size
 from pcapdj.service import CONF, longest_socket_bytes

@@ -7,7 +7,7 @@ import typer
 
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.filenames import quoted, to_name
+from pcapdj.runtime.safe_text import quoted, to_name
 from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store

@@ -3,7 +3,7 @@
 import typer
 
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.filenames import printable
+from pcapdj.runtime.safe_text import printable
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 

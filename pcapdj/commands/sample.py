@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.filenames import quoted
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.summary.sample import write_sample
 
 app = new_app()

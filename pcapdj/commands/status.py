@@ -12,7 +12,7 @@ from pcapdj.console.screen import keep_showing, show
 from pcapdj.console.status_lines import Line, Tone, snapshot_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.filenames import to_text
+from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.snapshot import Snapshot, read_failures, read_snapshot

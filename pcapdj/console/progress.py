@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pcapdj.runtime.filenames import quoted
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.runtime.units import human_size, rough_duration
 
 _BAR_WIDTH: Final = 24

@@ -11,8 +11,7 @@ from enum import Enum
 from typing import Final
 
 from pcapdj.console.progress import Fields, jumps_told, number, progress
-from pcapdj.runtime.filenames import printable, quoted
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, rough_duration
 
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns

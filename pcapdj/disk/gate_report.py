@@ -10,8 +10,8 @@ from pcapdj.disk.limits import Limits, Thresholds
 from pcapdj.disk.measurements import FailedMeasurement, Measured, Mount, Sample, mounts
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.units import human_size
 
 

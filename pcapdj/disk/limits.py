@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duration
 
 DEFAULTS: Final[Mapping[str, str]] = {

@@ -14,7 +14,7 @@ from typing import Final
 from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import DEFAULTS, LONGEST_TEXT, Limits, parse_limits
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 OVERRIDE_FIELD = "gate"
 FORCE_FIELD = "force"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pcapdj.disk.gate import Measurement, shown
 from pcapdj.disk.limits import Limits, Thresholds, Watch
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 
 @dataclass(frozen=True, slots=True)

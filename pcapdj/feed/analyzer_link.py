@@ -17,7 +17,7 @@ from pcapdj.feed.batches import Keeper, Note
 from pcapdj.feed.launcher_client import Entry, LauncherClient
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 
 Say = Callable[[str], None]  # what is waited for; called often, said rarely

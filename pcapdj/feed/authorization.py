@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 from pcapdj.runtime.errors import Stopped
-from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.job_queue import Answer, JobQueue, QueueEntry
 from pcapdj.store.notifier import Notifier

@@ -28,7 +28,7 @@ from pcapdj.launcher_protocol import (
     encode_request,
 )
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, ReaderGone, Stopped
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.runtime.sockets import check_socket_path, peer_of
 

@@ -15,8 +15,8 @@ from pcapdj.feed.analyzer_link import KeptStream, Say
 from pcapdj.feed.batches import Keeper, Note
 from pcapdj.runtime import fifo
 from pcapdj.runtime.errors import CannotCreate, Stopped
-from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 
 events = EventLog("dispatcher")

@@ -7,7 +7,7 @@ from pcapdj.capture.timestamps import Jump
 from pcapdj.capture.totals import Totals
 from pcapdj.feed.batches import Note
 from pcapdj.feed.statistics import Statistics
-from pcapdj.runtime.filenames import to_text
+from pcapdj.runtime.safe_text import to_text
 
 # The end of a longer path is enough to know it by, and three notes have to fit into one message.
 _NAME_KEPT_BYTES: Final = 255

@@ -26,7 +26,7 @@ from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.sources import read_at
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 _DIGITS = re.compile(rb"([0-9]+)")
 _COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")

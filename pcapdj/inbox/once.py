@@ -13,7 +13,7 @@ import typer
 
 from pcapdj.inbox.listing import Order, Tracked, capture_files, refusal_sentences
 from pcapdj.runtime.errors import ExitCode, StoreUnavailable
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Intake, Outcome
 

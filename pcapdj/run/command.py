@@ -40,8 +40,7 @@ from pcapdj.run.report import exit_code_of, print_summary, summary_of, write_end
 from pcapdj.run.view import view
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, ExitCode, Stopped, Unavailable
-from pcapdj.runtime.filenames import printable, quoted
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.enqueue import Intake

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.summary.report import read_objects
 
 _SHA256_DIGITS: Final = 64

@@ -15,7 +15,7 @@ from pcapdj.run.private_service import PrivateService
 from pcapdj.run.record import FedFile, RunRecord, fed_file
 from pcapdj.run.view import Hold, View, hold_of
 from pcapdj.runtime.errors import ExitCode, PcapdjError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.snapshot import read_snapshot
 

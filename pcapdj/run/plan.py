@@ -25,7 +25,7 @@ from pcapdj.disk.meters import DiskMeter
 from pcapdj.inbox.listing import CaptureFile, Listing, natural_key
 from pcapdj.run.record import FedFile, RunRecord
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted, to_text
+from pcapdj.runtime.safe_text import quoted, to_text
 
 _FALLBACK: Final = "summary"  # needs nothing installed
 _NAMES_TRIED: Final = 1000

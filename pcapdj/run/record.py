@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pcapdj import __version__
 from pcapdj.runtime.errors import CannotCreate, ConfigError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 RECORD: Final = "pcapdj.json"
 _SAVE_S: Final = 1.0

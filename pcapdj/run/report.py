@@ -13,8 +13,7 @@ from pcapdj.run.follow import GaveUp, Progress
 from pcapdj.run.plan import Plan
 from pcapdj.run.record import RunRecord
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.filenames import printable
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
 
 

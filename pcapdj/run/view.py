@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pcapdj.console.status_lines import in_short
-from pcapdj.runtime.filenames import printable
-from pcapdj.runtime.log import printable_sentence
+from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
 
 if TYPE_CHECKING:

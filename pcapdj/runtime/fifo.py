@@ -19,8 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.places import private_folder
+from pcapdj.runtime.safe_text import quoted
 
 _MODE = 0o600
 

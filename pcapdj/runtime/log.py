@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Final
 
-from pcapdj.runtime.filenames import printable
+from pcapdj.runtime.safe_text import printable, printable_sentence
 
 _QUEUE_LINES = 10_000
 _FLUSH_S = 0.5  # at exit: long enough for a live reader, short enough for SIGTERM within a second
@@ -95,11 +95,6 @@ def format_line(now_s: float, head: str, sentence: str, fields: dict[str, object
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))
     shown = "".join(f" {key}={_value(value)}" for key, value in fields.items() if value is not None)
     return f"{stamp} {head}{shown}{': ' + printable_sentence(sentence) if sentence else ''}\n"
-
-
-def printable_sentence(sentence: str) -> str:
-    """Return the sentence on one line; quotes stay, what could act on a terminal does not."""
-    return "".join(char if char.isprintable() else printable(char) for char in sentence)
 
 
 def flush() -> None:

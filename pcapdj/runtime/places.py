@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 SOCKET_NAME = "launcher.sock"
 PIPE_NAME = "stream.pcap"

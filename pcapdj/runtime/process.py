@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child of a fork should load nothing

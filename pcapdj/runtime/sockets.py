@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path of unix(7) less its NUL
 _UCRED = struct.Struct("iII")  # struct ucred of unix(7) SO_PEERCRED: pid, uid, gid

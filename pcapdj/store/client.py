@@ -17,7 +17,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
-from pcapdj.runtime.filenames import quoted, to_text
+from pcapdj.runtime.safe_text import quoted, shortened_message, to_text
 from pcapdj.store.keys import Keys
 
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, a hung Redis included
@@ -120,19 +120,20 @@ class Store:
         where, why = f"Redis at {shown_url(self.url)}", str(error).rpartition(_OF_PIPELINE)[2]
         if isinstance(error, redis.AuthenticationError | NoPermissionError) or why.startswith(_DENIALS):
             return StoreDenied(
-                f"{where} refuses us ({first_words(why)}).", hint="Check the password in the URL or its file."
+                f"{where} refuses us ({shortened_message(why)}).",
+                hint="Check the password in the URL or its file.",
             )
         if isinstance(error, redis.exceptions.BusyLoadingError):
             return StoreUnavailable(f"{where} is loading its data.")
         if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.InvalidResponse):
             hint = _NONE_NAMED if self.url == DEFAULT_URL else "Is it running?"
-            return StoreUnavailable(f"{where} does not answer ({first_words(why)}).", hint=hint)
+            return StoreUnavailable(f"{where} does not answer ({shortened_message(why)}).", hint=hint)
         if isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError) or why.startswith(_WAITABLE):
-            return StoreUnavailable(f"{where} takes no writes now ({first_words(why)}).")
+            return StoreUnavailable(f"{where} takes no writes now ({shortened_message(why)}).")
         if "WRONGTYPE" in why and (misused := self._misused()):
             told = f"{where} answered WRONGTYPE: there is {misused}."
             return StoreFailed(told, hint="Another program wrote it; rename or remove it.")
-        return StoreFailed(f"{where} answered: {first_words(why)}.")
+        return StoreFailed(f"{where} answered: {shortened_message(why)}.")
 
     def _misused(self) -> str:
         """Return which of our keys hold something else; Redis's own message names none."""
@@ -156,11 +157,6 @@ def _not_understood(url: str) -> ConfigError:
         f"The Redis URL {shown_url(url)!r} is not understood.",
         hint="Write redis://HOST:PORT/DB, rediss://.. or unix:///PATH; a password with %XX for / ? # and @.",
     )
-
-
-def first_words(text: str) -> str:
-    """Return the start of a server's message, on one line and short enough for ours."""
-    return " ".join(text.split())[:160].rstrip(".")
 
 
 def shown_url(url: str) -> str:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, Literal, cast
 
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.filenames import NAME_LIMIT_BYTES
+from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 

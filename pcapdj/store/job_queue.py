@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.filenames import to_text
+from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 
 JOURNAL_CAP = 100_000  # entries: some 30 MB in Redis, months of hourly rotations

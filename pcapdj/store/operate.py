@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, cast
 
-from pcapdj.runtime.filenames import to_text
+from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.snapshot import Failure, read_failures

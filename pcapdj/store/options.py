@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.filenames import quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store, default_url
 from pcapdj.store.keys import IN_QUEUE, Keys
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
-from pcapdj.runtime.filenames import to_text
+from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.durability import JUDGED
 from pcapdj.store.job_queue import as_bytes

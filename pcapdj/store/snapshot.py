@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pcapdj.runtime.filenames import to_name, to_text
+from pcapdj.runtime.safe_text import to_name, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 

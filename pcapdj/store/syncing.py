@@ -37,10 +37,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
-from pcapdj.runtime.ending import ended
+from pcapdj.runtime.command import run_command
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.filenames import quoted
 from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.safe_text import quoted
 
 PERIOD_S: Final = 1.0
 _START_LIMIT_S: Final = 10.0
@@ -185,7 +185,7 @@ def keep_synced(files: AppendOnly, server: int, folder: int) -> None:
 def main() -> NoReturn:
     """Leave a companion behind and end; the arguments are the data folder, the server's pidfd, the lock."""
     data, server, folder = sys.argv[1:]
-    sys.exit(ended(f"python -m {_MODULE}", lambda: _leave_behind(Path(data), int(server), int(folder))))
+    sys.exit(run_command(f"python -m {_MODULE}", lambda: _leave_behind(Path(data), int(server), int(folder))))
 
 
 def _leave_behind(data: Path, server: int, folder: int) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pcapdj.runtime.filenames import printable
+from pcapdj.runtime.safe_text import printable
 from pcapdj.runtime.units import human_size
 from pcapdj.summary.report import OBJECTS_NAME
 from pcapdj.summary.results import HttpObject, Totals

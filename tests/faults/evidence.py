@@ -8,7 +8,7 @@ from pathlib import Path
 from faults.oracle import Books, Judgement, Stream, judge_journal, judge_names, judge_order, judge_stream
 from faults.packets import STREAM_HEADER
 from faults.site import Site
-from pcapdj.runtime.filenames import to_name
+from pcapdj.runtime.safe_text import to_name
 
 
 def kept_of(site: Site) -> dict[str, tuple[int, int]]:

@@ -10,7 +10,7 @@ import typer
 from pcapdj.commands import failed, finish, gate, limits, requeue, resume, status, suspend
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.filenames import to_text
+from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 

@@ -5,7 +5,7 @@ from pcapdj.capture.totals import Totals
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.statistics import Statistics
 from pcapdj.launcher_protocol import KEYS, Reply, decode_reply, encode_reply
-from pcapdj.runtime.filenames import NAME_LIMIT_BYTES
+from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 
 LONGEST = b"\xff" * NAME_LIMIT_BYTES
 

@@ -17,7 +17,7 @@ from pcapdj.launcher_protocol import (
     encode_reply,
     encode_request,
 )
-from pcapdj.runtime.filenames import to_name, to_text
+from pcapdj.runtime.safe_text import to_name, to_text
 
 REQUESTS = [
     (Request(Word.OPEN, note={}), 0),

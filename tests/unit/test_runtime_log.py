@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapdj.runtime import log
-from pcapdj.runtime.log import EventLog, Reminder, format_line, printable_sentence
+from pcapdj.runtime.log import EventLog, Reminder, format_line
+from pcapdj.runtime.safe_text import printable_sentence
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO    dispatcher ")
 HEAD = "INFO    dispatcher file_finished"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapdj.runtime.filenames import SHOWN_LIMIT, printable, quoted, to_name, to_text
+from pcapdj.runtime.safe_text import PRINTABLE_LIMIT_CHARS, printable, quoted, to_name, to_text
 
 HOSTILE = [
     (b"/in/1.pcap", "/in/1.pcap"),
@@ -35,14 +35,14 @@ def test_any_bytes_become_one_harmless_line(name: bytes) -> None:
     """No control, format, surrogate or separator character is left, and a name never floods a log."""
     shown = printable(name)
 
-    assert len(shown) <= SHOWN_LIMIT
+    assert len(shown) <= PRINTABLE_LIMIT_CHARS
     assert not [char for char in shown if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}]
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_two_short_names_never_look_the_same(one: bytes, other: bytes) -> None:
     """Escapes are unambiguous: what is shown tells which file it was."""
-    if max(len(printable(one)), len(printable(other))) < SHOWN_LIMIT:
+    if max(len(printable(one)), len(printable(other))) < PRINTABLE_LIMIT_CHARS:
         assert (printable(one) == printable(other)) == (one == other)
 
 
