@@ -1,7 +1,8 @@
-"""The five words between dispatcher and launcher: what they mean and how they are written. Rules only.
+"""The protocol between dispatcher and launcher: five requests, their replies, and how both are transferred.
 
-A unix socket of type SOCK_SEQPACKET; one JSON object per message, descriptors beside it as SCM_RIGHTS. One
-request at a time, each answered once; the launcher never speaks unasked, except to turn away a second client.
+A unix socket of type SOCK_SEQPACKET; one JSON object per message, descriptors beside it as SCM_RIGHTS. The
+dispatcher sends one request at a time and the launcher replies to each once. The launcher sends nothing on
+its own, except that it turns away a second client.
 
     dispatcher                                             launcher
     {"word":"OPEN"}                                   ->
@@ -16,15 +17,13 @@ request at a time, each answered once; the launcher never speaks unasked, except
     {"word":"END","stream":ID}                        ->
                      <-  {"ok":true}
 
-What cannot be done is {"ok":false,"error":".."}; after a message that is none of these the launcher closes.
-OPEN's answer comes when the analyzer has opened the pipe; nothing else may be asked before it. `K` is one of
-`KEYS`, so that a keeper never holds more than three entries, and no message more than four descriptors. File
-names in notes are text (`runtime.names.to_text`).
+A request that fails is answered {"ok":false,"error":".."}. After a message that is not one of the five
+requests the launcher closes the connection. It replies to OPEN when the analyzer has opened the pipe; until
+then no other request is allowed. `K` is one of `KEYS`, so a stream has three entries at most, and a message
+four descriptors. File names in notes are text (`runtime.safe_text.to_text`).
 
-One message of the launcher's socket, with its descriptors: sent, received, never half of it.
-
-Descriptors are received with the close-on-exec flag, so that no analyzer can inherit one. What comes cut (too
-long, or with too many descriptors) is thrown away whole, the descriptors closed.
+Descriptors are received with the close-on-exec flag, so that no analyzer can inherit one. A message that the
+kernel truncated (too long, or with too many descriptors) is discarded whole, and its descriptors are closed.
 """
 
 import json
@@ -37,9 +36,9 @@ from typing import Any
 
 from pcapdj.runtime.errors import PcapdjError
 
-MESSAGE_LIMIT_BYTES = 64 * 1024  # a name of 4095 bytes that is no UTF-8 takes 24 KiB as JSON
+MESSAGE_LIMIT_BYTES = 64 * 1024  # a name of 4095 bytes that is not UTF-8 takes 24 KiB as JSON
 KEYS = ("header", "file", "batch")
-RECORD_KEYS = frozenset({"file", "batch"})  # what is put under these has records; a header has none
+RECORD_KEYS = frozenset({"file", "batch"})  # descriptors under these keys contain records, a header does not
 DESCRIPTOR_LIMIT = 1 + len(KEYS)  # the write end and every entry
 NO_SUCH_STREAM = "no such stream"
 BUSY = "busy"
@@ -47,11 +46,11 @@ _STREAM_ID_LIMIT = 64
 
 
 class BadMessage(PcapdjError):
-    """A message that is none of the protocol's: the connection is closed on it."""
+    """A message that breaks the protocol: the receiver closes the connection."""
 
 
-class Word(StrEnum):
-    """What a dispatcher can ask for."""
+class RequestType(StrEnum):
+    """What a dispatcher can request; the field "word" of a message."""
 
     OPEN = "OPEN"
     PUT = "PUT"
@@ -61,24 +60,24 @@ class Word(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What the dispatcher asks; `stream`, `key` and `note` are empty where the word has none."""
+class LauncherRequest:
+    """One request; `stream`, `key` and `note` are empty where the type has none."""
 
-    word: Word
+    type: RequestType
     stream: str = ""
     key: str = ""
     note: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """What the launcher answers.
+class LauncherReply:
+    """The launcher's reply to one request.
 
     Args:
-        error: empty if it was done.
-        stream: the open stream; None if there is none or the word does not tell.
-        entries: key and note of what the keeper holds, in the order of the descriptors after the write end.
-        pid: who has the place, where the error is `BUSY`.
+        error: why the request failed; empty if it succeeded.
+        stream: the id of the open stream; None if there is none, or if the request does not ask for it.
+        entries: key and note of each stored descriptor, in the order of the descriptors after the write end.
+        pid: of the connected dispatcher, where the error is `BUSY`.
     """
 
     error: str = ""
@@ -87,57 +86,64 @@ class Reply:
     pid: int | None = None
 
 
-def encode_request(request: Request) -> bytes:
-    """Return the message of a request.
+def encode_request(request: LauncherRequest) -> bytes:
+    """Return the request as a message.
 
     Raises:
         BadMessage: the note is too long for one message.
     """
-    fields = {"word": request.word.value, "stream": request.stream, "key": request.key, "note": request.note}
+    fields = {"word": request.type.value, "stream": request.stream, "key": request.key, "note": request.note}
     return _encode({name: value for name, value in fields.items() if value or name == "word"})
 
 
-def decode_request(message: bytes, descriptors: int) -> Request:
-    """Return the request that a message and its number of descriptors make.
+def decode_request(message: bytes, descriptors: int) -> LauncherRequest:
+    """Return the request in a message.
+
+    Args:
+        message: its bytes.
+        descriptors: how many came with it.
 
     Raises:
-        BadMessage: it is no request, or comes with the wrong number of descriptors.
+        BadMessage: it is not a request, or comes with the wrong number of descriptors.
     """
     fields = _decode(message)
-    word = _word(fields.get("word"))
-    expected = 1 if word is Word.PUT else 0
+    request_type = _type_in(fields)
+    expected = 1 if request_type is RequestType.PUT else 0
     if descriptors != expected:
-        raise BadMessage(f"{word} comes with {descriptors} descriptors instead of {expected}")
-    return Request(word, _stream(word, fields), _key(word, fields), _note(fields))
+        raise BadMessage(f"{request_type} comes with {descriptors} descriptors instead of {expected}")
+    return LauncherRequest(
+        request_type, _stream_in(fields, request_type), _key_in(fields, request_type), _note_in(fields)
+    )
 
 
-def encode_reply(reply: Reply) -> bytes:
-    """Return the message of a reply.
+def encode_reply(reply: LauncherReply) -> bytes:
+    """Return the reply as a message.
 
     Raises:
         BadMessage: the notes are too long for one message.
     """
     if reply.error:
-        told = {"ok": False, "error": reply.error}
-        return _encode(told if reply.pid is None else told | {"pid": reply.pid})
+        failed = {"ok": False, "error": reply.error}
+        return _encode(failed if reply.pid is None else failed | {"pid": reply.pid})
     entries = [{"key": key, "note": note} for key, note in reply.entries]
     return _encode({"ok": True, "stream": reply.stream, "entries": entries})
 
 
-def decode_reply(message: bytes) -> Reply:
-    """Return the reply that a message holds.
+def decode_reply(message: bytes) -> LauncherReply:
+    """Return the reply in a message.
 
     Raises:
-        BadMessage: it is no reply.
+        BadMessage: it is not a reply.
     """
     fields = _decode(message)
     if fields.get("ok") is not True:
         pid = fields.get("pid")
-        return Reply(error=str(fields.get("error") or "refused"), pid=pid if isinstance(pid, int) else None)
+        error = str(fields.get("error") or "refused")
+        return LauncherReply(error=error, pid=pid if isinstance(pid, int) else None)
     stream = fields.get("stream")
     if not isinstance(stream, str | None):
-        raise BadMessage("the stream's id is no text")
-    return Reply(stream=stream, entries=_entries(fields.get("entries", [])))
+        raise BadMessage("the stream's id is not a string")
+    return LauncherReply(stream=stream, entries=_entries_in(fields))
 
 
 def _encode(fields: Mapping[str, object]) -> bytes:
@@ -153,50 +159,51 @@ def _decode(message: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(message)
     except (ValueError, RecursionError) as exc:
-        raise BadMessage("a message is no JSON") from exc
+        raise BadMessage("a message is not JSON") from exc
     if not isinstance(fields, dict):
-        raise BadMessage("a message is no JSON object")
+        raise BadMessage("a message is not a JSON object")
     return fields
 
 
-def _word(value: object) -> Word:
+def _type_in(fields: Mapping[str, object]) -> RequestType:
     try:
-        return Word(str(value))
+        return RequestType(str(fields.get("word")))
     except ValueError as exc:
-        raise BadMessage("a message has none of the five words") from exc
+        raise BadMessage("a message is not one of the five requests") from exc
 
 
-def _stream(word: Word, fields: Mapping[str, object]) -> str:
-    if word in (Word.OPEN, Word.GET):
+def _stream_in(fields: Mapping[str, object], request_type: RequestType) -> str:
+    if request_type in (RequestType.OPEN, RequestType.GET):
         return ""
     stream = fields.get("stream")
     if not isinstance(stream, str) or not 0 < len(stream) <= _STREAM_ID_LIMIT:
-        raise BadMessage(f"{word} names no stream")
+        raise BadMessage(f"{request_type} names no stream")
     return stream
 
 
-def _key(word: Word, fields: Mapping[str, object]) -> str:
-    if word not in (Word.PUT, Word.DROP):
+def _key_in(fields: Mapping[str, object], request_type: RequestType) -> str:
+    if request_type not in (RequestType.PUT, RequestType.DROP):
         return ""
     key = fields.get("key")
     if key not in KEYS:
-        raise BadMessage(f"{word} has none of the keys {', '.join(KEYS)}")
+        raise BadMessage(f"{request_type} names none of the keys {', '.join(KEYS)}")
     return str(key)
 
 
-def _note(fields: Mapping[str, object]) -> Mapping[str, Any]:
+def _note_in(fields: Mapping[str, object]) -> Mapping[str, Any]:
     note = fields.get("note") or {}
     if not isinstance(note, dict):
-        raise BadMessage("a note is no JSON object")
+        raise BadMessage("a note is not a JSON object")
     return note
 
 
-def _entries(value: object) -> tuple[tuple[str, Mapping[str, Any]], ...]:
-    if not isinstance(value, list) or len(value) > len(KEYS):
-        raise BadMessage("the entries are no list")
-    if not all(isinstance(entry, dict) and entry.get("key") in KEYS for entry in value):
-        raise BadMessage("an entry has none of the keys")
-    return tuple((entry["key"], _note(entry)) for entry in value)
+def _entries_in(fields: Mapping[str, object]) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    entries = fields.get("entries", [])
+    if not isinstance(entries, list) or len(entries) > len(KEYS):
+        raise BadMessage(f"the entries are not a list of at most {len(KEYS)}")
+    if not all(isinstance(entry, dict) and entry.get("key") in KEYS for entry in entries):
+        raise BadMessage(f"an entry has none of the keys {', '.join(KEYS)}")
+    return tuple((entry["key"], _note_in(entry)) for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +214,12 @@ class Message:
     descriptors: tuple[int, ...]
 
     def discard(self) -> None:
-        """Close what came with it."""
-        close_all(self.descriptors)
+        """Close its descriptors."""
+        close_descriptors(self.descriptors)
 
 
-def send(connection: socket.socket, content: bytes, descriptors: Sequence[int] = ()) -> None:
-    """Send one message; the descriptors stay open here too.
+def send_message(connection: socket.socket, content: bytes, descriptors: Sequence[int] = ()) -> None:
+    """Send one message; the sender's descriptors stay open.
 
     Raises:
         OSError: the other end is gone, or does not read.
@@ -220,34 +227,34 @@ def send(connection: socket.socket, content: bytes, descriptors: Sequence[int] =
     socket.send_fds(connection, [content], list(descriptors), socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 
 
-def receive(connection: socket.socket) -> Message | None:
-    """Return the next message; None if the other end closed.
+def receive_message(connection: socket.socket) -> Message | None:
+    """Return the next message; None if the other end closed the connection.
 
     Raises:
-        BadMessage: it was cut, since it had too many bytes or descriptors.
+        BadMessage: the kernel truncated it, since it had too many bytes or descriptors.
         BlockingIOError: there is none yet.
         OSError: the connection broke.
     """
     try:
-        content, descriptors, flags, _ = _received(connection)
-    except ConnectionResetError:  # told once, before what was sent last: the other end closed unread requests
-        content, descriptors, flags, _ = _received(connection)
+        content, descriptors, flags, _ = _receive(connection)
+    except ConnectionResetError:  # comes once, before the last messages: the other end left requests unread
+        content, descriptors, flags, _ = _receive(connection)
     message = Message(content, tuple(descriptors))
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         message.discard()
         raise BadMessage("a message has too many bytes or descriptors")
-    if not content:  # the end of the connection; an empty message is none of the protocol's either
+    if not content:  # the end of the connection; the protocol has no empty message
         message.discard()
         return None
     return message
 
 
-def _received(connection: socket.socket) -> tuple[bytes, list[int], int, object]:
+def _receive(connection: socket.socket) -> tuple[bytes, list[int], int, object]:
     flags = socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
     return socket.recv_fds(connection, MESSAGE_LIMIT_BYTES, DESCRIPTOR_LIMIT, flags)
 
 
-def close_all(descriptors: Sequence[int]) -> None:
+def close_descriptors(descriptors: Sequence[int]) -> None:
     """Close the descriptors."""
     for descriptor in descriptors:
         os.close(descriptor)

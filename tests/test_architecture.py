@@ -124,7 +124,6 @@ TWICE: Final[dict[str, str]] = {
     "Settings": "to be renamed",
     "Limits": "to be renamed",
     "Server": "to be renamed",
-    "Request": "to be renamed",
 }
 
 # constructors in the rooms of roles that keep a callable, and why

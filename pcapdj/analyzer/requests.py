@@ -2,10 +2,16 @@
 
 import os
 
-from pcapdj import launcher_protocol as messages
 from pcapdj.analyzer.server import Server
 from pcapdj.analyzer.session import AnalyzerSession
-from pcapdj.launcher_protocol import NO_SUCH_STREAM, BadMessage, Reply, Request, Word
+from pcapdj.launcher_protocol import (
+    NO_SUCH_STREAM,
+    BadMessage,
+    LauncherReply,
+    LauncherRequest,
+    RequestType,
+    close_descriptors,
+)
 from pcapdj.runtime import failpoints
 
 
@@ -41,54 +47,58 @@ class RequestHandler:
         self._server.close()
 
     def _answer(
-        self, request: Request, descriptors: tuple[int, ...], life: AnalyzerSession | None, now_s: float
+        self,
+        request: LauncherRequest,
+        descriptors: tuple[int, ...],
+        life: AnalyzerSession | None,
+        now_s: float,
     ) -> None:
         if self.open_waits:
-            messages.close_all(descriptors)
+            close_descriptors(descriptors)
             self._server.refuse("OPEN is not answered yet")
             return
         fed = life if life is not None and life.can_be_fed(now_s) else None
         asked = fed if fed is not None and fed.stream == request.stream else None
-        match request.word:
-            case Word.OPEN if fed is None:
+        match request.type:
+            case RequestType.OPEN if fed is None:
                 self.open_waits = True
-            case Word.OPEN | Word.GET:
+            case RequestType.OPEN | RequestType.GET:
                 self._tell(fed)
-            case Word.PUT:
+            case RequestType.PUT:
                 self._put(asked, request, descriptors[0])
-            case Word.DROP:
+            case RequestType.DROP:
                 self._drop(asked, request)
-            case Word.END:
+            case RequestType.END:
                 self._end(asked, now_s)
 
     def _tell(self, life: AnalyzerSession | None) -> None:
         self.open_waits = False
         if life is None or life.write_end is None:
-            self._server.reply(Reply())
+            self._server.reply(LauncherReply())
             return
-        reply = Reply(stream=life.stream, entries=life.keeper.notes())
+        reply = LauncherReply(stream=life.stream, entries=life.keeper.notes())
         self._server.reply(reply, (life.write_end, *life.keeper.descriptors()))
 
-    def _put(self, life: AnalyzerSession | None, request: Request, descriptor: int) -> None:
+    def _put(self, life: AnalyzerSession | None, request: LauncherRequest, descriptor: int) -> None:
         failpoints.reach("launcher.put")
         if life is None:
             os.close(descriptor)
-            self._server.reply(Reply(error=NO_SUCH_STREAM))
+            self._server.reply(LauncherReply(error=NO_SUCH_STREAM))
             return
         try:
             life.keeper.put(request.key, descriptor, request.note or {})
         except BadMessage as exc:
             self._server.refuse(str(exc))
             return
-        self._server.reply(Reply())
+        self._server.reply(LauncherReply())
 
-    def _drop(self, life: AnalyzerSession | None, request: Request) -> None:
+    def _drop(self, life: AnalyzerSession | None, request: LauncherRequest) -> None:
         if life is not None:
             life.keeper.drop(request.key)
-        self._server.reply(Reply())
+        self._server.reply(LauncherReply())
 
     def _end(self, life: AnalyzerSession | None, now_s: float) -> None:
         failpoints.reach("launcher.end")
         if life is not None:
             life.end(now_s)
-        self._server.reply(Reply())
+        self._server.reply(LauncherReply())

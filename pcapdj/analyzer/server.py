@@ -11,8 +11,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pcapdj import launcher_protocol as messages
-from pcapdj.launcher_protocol import BUSY, BadMessage, Reply, Request, decode_request, encode_reply
+from pcapdj.launcher_protocol import (
+    BUSY,
+    BadMessage,
+    LauncherReply,
+    LauncherRequest,
+    Message,
+    decode_request,
+    encode_reply,
+    receive_message,
+    send_message,
+)
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.sockets import check_socket_path, peer_of
@@ -43,12 +52,12 @@ class Server:
         sockets = (self._client, self._listening)
         return tuple(one.fileno() for one in sockets if one is not None)
 
-    def request(self) -> tuple[Request, tuple[int, ...]] | None:
+    def request(self) -> tuple[LauncherRequest, tuple[int, ...]] | None:
         """Return the next request and its descriptors; None if there is none, or the client was let go."""
         if self._client is None:
             return None
         try:
-            message = messages.receive(self._client)
+            message = receive_message(self._client)
         except BlockingIOError:
             return None
         except (BadMessage, OSError) as exc:
@@ -78,18 +87,18 @@ class Server:
                 return True
         return False
 
-    def reply(self, reply: Reply, descriptors: Sequence[int] = ()) -> None:
+    def reply(self, reply: LauncherReply, descriptors: Sequence[int] = ()) -> None:
         """Answer the client; one that does not take its answer is let go."""
         if self._client is None:
             return
         try:
-            messages.send(self._client, encode_reply(reply), descriptors)
+            send_message(self._client, encode_reply(reply), descriptors)
         except (OSError, BadMessage):
             self.let_go()
 
     def refuse(self, why: str) -> None:
         """Tell the client that this is no conversation, and end it."""
-        self.reply(Reply(error=why))
+        self.reply(LauncherReply(error=why))
         self.let_go()
 
     def let_go(self) -> None:
@@ -106,7 +115,7 @@ class Server:
             self._listening = None
             self._path.unlink(missing_ok=True)
 
-    def _judged(self, message: messages.Message) -> tuple[Request, tuple[int, ...]] | None:
+    def _judged(self, message: Message) -> tuple[LauncherRequest, tuple[int, ...]] | None:
         try:
             return decode_request(message.content, len(message.descriptors)), message.descriptors
         except BadMessage as exc:
@@ -142,4 +151,4 @@ def _has_left(client: socket.socket) -> bool:
 
 def _tell_busy(connection: socket.socket, pid: int | None) -> None:
     with connection, suppress(OSError):
-        messages.send(connection, encode_reply(Reply(error=BUSY, pid=pid)))
+        send_message(connection, encode_reply(LauncherReply(error=BUSY, pid=pid)))

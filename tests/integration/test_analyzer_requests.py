@@ -212,9 +212,9 @@ def test_the_position_of_a_kept_descriptor_is_what_entered_the_pipe(
 import os
 from pathlib import Path
 from pcapdj.runtime.signals import handled
-from pcapdj.feed.launcher_client import Launcher
+from pcapdj.feed.launcher_client import LauncherClient
 with handled() as signals:
-    launcher = Launcher(Path({str(rig.socket)!r}), signals)
+    launcher = LauncherClient(Path({str(rig.socket)!r}), signals)
     launcher.connect()
     opened = launcher.open(print)
     source = os.open({str(source)!r}, os.O_RDONLY)

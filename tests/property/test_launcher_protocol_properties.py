@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pcapdj.launcher_protocol import (
     KEYS,
     BadMessage,
-    Request,
-    Word,
+    LauncherRequest,
+    RequestType,
     decode_reply,
     decode_request,
     encode_request,
@@ -22,7 +22,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELD = st.sampled_from(["word", "stream", "key", "note", "ok", "error", "entries", "pid"])
-KNOWN = st.sampled_from([*Word, *KEYS]) | JSON
+KNOWN = st.sampled_from([*RequestType, *KEYS]) | JSON
 
 
 @given(st.binary(max_size=200), st.integers(0, 5))
@@ -43,7 +43,7 @@ def test_any_object_with_our_fields_is_a_message_or_a_bad_one(
     message = json.dumps(fields).encode()
     with suppress(BadMessage):
         request = decode_request(message, descriptors)
-        assert descriptors == (request.word is Word.PUT)
+        assert descriptors == (request.type is RequestType.PUT)
         assert request.key in (*KEYS, "")
     with suppress(BadMessage):
         decode_reply(message)
@@ -52,6 +52,6 @@ def test_any_object_with_our_fields_is_a_message_or_a_bad_one(
 @given(st.sampled_from(KEYS), st.text(min_size=1, max_size=64), st.dictionaries(st.text(), JSON, max_size=4))
 def test_a_note_comes_back_as_it_went(key: str, stream: str, note: dict[str, object]) -> None:
     """Names of any bytes among it: they are text with surrogates."""
-    request = Request(Word.PUT, stream, key, note)
+    request = LauncherRequest(RequestType.PUT, stream, key, note)
 
     assert decode_request(encode_request(request), 1) == request

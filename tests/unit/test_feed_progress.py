@@ -4,7 +4,7 @@ from pcapdj.capture.timestamps import Jump
 from pcapdj.capture.totals import Totals
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.statistics import Statistics
-from pcapdj.launcher_protocol import KEYS, Reply, decode_reply, encode_reply
+from pcapdj.launcher_protocol import KEYS, LauncherReply, decode_reply, encode_reply
 from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 
 LONGEST = b"\xff" * NAME_LIMIT_BYTES
@@ -16,7 +16,7 @@ def test_the_longest_names_fit_into_one_message() -> None:
     note = ResumeNote("u" * 16, LONGEST).note(1 << 62, before, rewrites=True)
     notes = ({"linktype": 1, "nanosecond": True, "sent_bytes": 1 << 62, "before": before}, note, note)
 
-    message = encode_reply(Reply(stream="s", entries=tuple(zip(KEYS, notes, strict=True))))
+    message = encode_reply(LauncherReply(stream="s", entries=tuple(zip(KEYS, notes, strict=True))))
 
     assert [told for _, told in decode_reply(message).entries] == list(notes)
 

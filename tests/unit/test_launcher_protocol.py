@@ -9,9 +9,9 @@ from pcapdj.launcher_protocol import (
     KEYS,
     MESSAGE_LIMIT_BYTES,
     BadMessage,
-    Reply,
-    Request,
-    Word,
+    LauncherReply,
+    LauncherRequest,
+    RequestType,
     decode_reply,
     decode_request,
     encode_reply,
@@ -20,16 +20,16 @@ from pcapdj.launcher_protocol import (
 from pcapdj.runtime.safe_text import to_name, to_text
 
 REQUESTS = [
-    (Request(Word.OPEN, note={}), 0),
-    (Request(Word.GET, note={}), 0),
-    (Request(Word.PUT, "5ca1ab1e", "file", {"name": "/in/1.pcap", "offset": 7}), 1),
-    (Request(Word.DROP, "5ca1ab1e", "batch", {}), 0),
-    (Request(Word.END, "5ca1ab1e", note={}), 0),
+    (LauncherRequest(RequestType.OPEN, note={}), 0),
+    (LauncherRequest(RequestType.GET, note={}), 0),
+    (LauncherRequest(RequestType.PUT, "5ca1ab1e", "file", {"name": "/in/1.pcap", "offset": 7}), 1),
+    (LauncherRequest(RequestType.DROP, "5ca1ab1e", "batch", {}), 0),
+    (LauncherRequest(RequestType.END, "5ca1ab1e", note={}), 0),
 ]
 
 
 @pytest.mark.parametrize(("request_", "descriptors"), REQUESTS)
-def test_a_request_is_read_as_it_was_written(request_: Request, descriptors: int) -> None:
+def test_a_request_is_read_as_it_was_written(request_: LauncherRequest, descriptors: int) -> None:
     """Every word survives the way through its message."""
     assert decode_request(encode_request(request_), descriptors) == request_
 
@@ -37,13 +37,13 @@ def test_a_request_is_read_as_it_was_written(request_: Request, descriptors: int
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(),
-        Reply(stream="5ca1ab1e", entries=(("header", {}), ("file", {"name": "x"}))),
-        Reply(error="no such stream"),
-        Reply(error=BUSY, pid=4711),
+        LauncherReply(),
+        LauncherReply(stream="5ca1ab1e", entries=(("header", {}), ("file", {"name": "x"}))),
+        LauncherReply(error="no such stream"),
+        LauncherReply(error=BUSY, pid=4711),
     ],
 )
-def test_a_reply_is_read_as_it_was_written(reply: Reply) -> None:
+def test_a_reply_is_read_as_it_was_written(reply: LauncherReply) -> None:
     """Every kind of answer survives the way through its message."""
     assert decode_reply(encode_reply(reply)) == reply
 
@@ -52,7 +52,7 @@ def test_the_longest_name_of_any_bytes_fits_into_a_note() -> None:
     """A name of 4095 bytes that is no UTF-8 comes back byte for byte."""
     name = b"\xff" * 4095
 
-    message = encode_request(Request(Word.PUT, "5ca1ab1e", "file", {"name": to_text(name)}))
+    message = encode_request(LauncherRequest(RequestType.PUT, "5ca1ab1e", "file", {"name": to_text(name)}))
 
     assert len(message) <= MESSAGE_LIMIT_BYTES
     note = decode_request(message, 1).note or {}
@@ -62,7 +62,9 @@ def test_the_longest_name_of_any_bytes_fits_into_a_note() -> None:
 def test_a_note_that_is_too_long_is_not_sent() -> None:
     """The sender hears about it, not the launcher."""
     with pytest.raises(BadMessage, match="above"):
-        encode_request(Request(Word.PUT, "5ca1ab1e", "file", {"name": "x" * MESSAGE_LIMIT_BYTES}))
+        encode_request(
+            LauncherRequest(RequestType.PUT, "5ca1ab1e", "file", {"name": "x" * MESSAGE_LIMIT_BYTES})
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_what_is_no_request_is_refused(message: bytes) -> None:
 @pytest.mark.parametrize("descriptors", [0, 2, 4])
 def test_put_comes_with_exactly_one_descriptor(descriptors: int) -> None:
     """One that is missing or too many is a mistake of the sender."""
-    message = encode_request(Request(Word.PUT, "5ca1ab1e", "file"))
+    message = encode_request(LauncherRequest(RequestType.PUT, "5ca1ab1e", "file"))
 
     with pytest.raises(BadMessage, match="descriptors"):
         decode_request(message, descriptors)
@@ -103,7 +105,7 @@ def test_put_comes_with_exactly_one_descriptor(descriptors: int) -> None:
 def test_only_put_comes_with_a_descriptor() -> None:
     """A descriptor beside another word is never kept."""
     with pytest.raises(BadMessage, match="descriptors"):
-        decode_request(encode_request(Request(Word.GET)), 1)
+        decode_request(encode_request(LauncherRequest(RequestType.GET)), 1)
 
 
 @pytest.mark.parametrize(
