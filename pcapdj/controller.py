@@ -93,7 +93,7 @@ class Controller:
         """
         tell_limits(events, self._guard)
         while not self._signals.stop_requested:
-            notifier.silence()
+            notifier.clear()
             self._round()
             self._signals.wait(RETRY_S if self._is_occupied else LOOK_S - SLACK_S, notifier)
 
@@ -149,14 +149,14 @@ class Controller:
         return is_changed
 
     def _publish(self, decision: Decision) -> None:
-        """Publish the decision; a transition is logged, and rings the bell."""
+        """Publish the decision; a transition is logged and notified."""
         is_transition = decision.state is not self._state
         since_s = time.time() if is_transition or not self._since_s else self._since_s
         fields = fields_of(decision, self._guard.gate, self._guard.readings(), self._guard.verdict)
         fields |= {"since_s": since_s, "heartbeat_s": time.time()}
-        news = f"gate {decision.state.word}" if is_transition else ""
+        message = f"gate {decision.state.word}" if is_transition else ""
         suspended = decision.state is State.SUSPENDED
-        self._insist(partial(self._desk.publish, fields, suspended=suspended, news=news))
+        self._insist(partial(self._desk.publish, fields, suspended=suspended, message=message))
         self._state, self._since_s, self._published_s = decision.state, since_s, time.monotonic()
         if is_transition:
             tell_transition(events, decision, fields)

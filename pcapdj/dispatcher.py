@@ -169,7 +169,7 @@ class Dispatcher:
         self._say("Waiting for files in the queue.")
         if self._signals.wait(IDLE_LOOK_S, self._notifier):
             raise Stopped("A stop signal arrived while idle.")
-        self._notifier.silence()
+        self._notifier.clear()
         return Step.IDLE
 
     def _abandon_left_unless(self, found: object) -> None:

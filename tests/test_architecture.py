@@ -105,7 +105,6 @@ SMALL: Final[dict[str, str]] = {
     "runtime/backoff.py": "one rule that two rooms need",
     "feed/choice.py": "to be merged",
     "capture/stream_options.py": "to be merged",
-    "store/durability.py": "to be merged",
     "feed/locks.py": "to be merged",
     "runtime/sockets.py": "to be merged",
     "capture/totals.py": "to be merged",
@@ -123,7 +122,6 @@ TWICE: Final[dict[str, str]] = {
     "Override": "to be renamed",
     "Settings": "to be renamed",
     "Limits": "to be renamed",
-    "Server": "to be renamed",
 }
 
 # constructors in the rooms of roles that keep a callable, and why

@@ -169,7 +169,7 @@ class Trio:
         """Queue files, as any producer does."""
         names = [path if isinstance(path, bytes) else os.fsencode(path) for path in paths]
         self.store.redis.rpush(self.store.keys.in_queue, *names)
-        self.store.ring("queued")
+        self.store.notify("queued")
 
     def board(self) -> Snapshot:
         """Return what `status` shows."""

@@ -81,7 +81,7 @@ class ConsumerPublisher:
             try:
                 self._store.call(lambda client: client.hset(self._store.keys.consumer, mapping=fields))
                 if is_news:
-                    self._store.ring("consumer")
+                    self._store.notify("consumer")
             except PcapdjError as exc:
                 self._say(exc)
             else:

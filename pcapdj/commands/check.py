@@ -20,11 +20,10 @@ from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import human_size
 from pcapdj.service import CONF
 from pcapdj.store.client import Store, shown_url
-from pcapdj.store.durability import risks
 from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.server import read_server
+from pcapdj.store.server import read_server, risks
 
 _KEEPING = ("appendonly", "appendfsync", "maxmemory-policy")
 

@@ -53,7 +53,7 @@ class Authorization:
         """
         announce_at_s = 0.0
         while True:
-            self._notifier.silence()
+            self._notifier.clear()
             answer, held = self._patience.insist(lambda: self._transfer.authorize(taken))
             if answer is not Answer.NOT_YET:
                 return answer is Answer.GRANTED

@@ -108,9 +108,9 @@ class Store:
         """
         self.call(lambda client: client.ping())
 
-    def ring(self, word: str) -> None:
-        """Wake whoever waits for a change in this lane; nothing is lost if nobody hears it."""
-        self.call(lambda client: client.publish(self.keys.bell, word))
+    def notify(self, message: str) -> None:
+        """Publish that something changed in this lane; roles that wait for a change look at once."""
+        self.call(lambda client: client.publish(self.keys.channel, message))
 
     def close(self) -> None:
         """Close the connection."""

@@ -92,7 +92,7 @@ class Intake:
         for name, value in seen.items():
             arguments += [name, value]
         failpoints.reach("enqueue.before")
-        places = [keys.in_queue, keys.dispatchers, keys.fed, keys.bell]
+        places = [keys.in_queue, keys.dispatchers, keys.fed, keys.channel]
         answers = self._store.run("enqueue", places, arguments)
         failpoints.reach("enqueue.after")
         return [Outcome(answer) for answer in answers]

@@ -72,7 +72,7 @@ class Grants:
     def grant(self, name: bytes) -> Granted:
         """Authorize a requested file; the script wakes its dispatcher."""
         keys = self._keys
-        places = [keys.next, keys.auth, keys.dispatchers, keys.bell]
+        places = [keys.next, keys.auth, keys.dispatchers, keys.channel]
         failpoints.reach("grant.before")
         granted = Granted(self._store.run("grant", places, [name, self._form, keys.current_prefix]))
         failpoints.reach("grant.after")
@@ -91,15 +91,15 @@ class Grants:
         fields = self._store.call(lambda client: cast("Hash", client.hgetall(self._keys.gate)))
         return {_text(name): value.decode("utf-8", "surrogateescape") for name, value in fields.items()}
 
-    def publish(self, fields: Mapping[str, str | float], *, suspended: bool, news: str = "") -> None:
+    def publish(self, fields: Mapping[str, str | float], *, suspended: bool, message: str = "") -> None:
         """Write the gate's fields and our part of the suspension at once.
 
         Args:
             fields: all of the gate's, absolute values.
             suspended: whether `gate` belongs in PCAPDJ_SUSPEND; no other member is touched.
-            news: a word to ring the bell with, if this is a transition.
+            message: what to publish on the lane's channel; empty if nothing changed.
         """
-        self._store.call(lambda client: self._write(client, fields, suspended=suspended, news=news))
+        self._store.call(lambda client: self._write(client, fields, suspended=suspended, message=message))
 
     def _read(self, client: Any) -> Any:
         with client.pipeline(transaction=False) as batch:
@@ -112,13 +112,15 @@ class Grants:
         places = [as_bytes(self._keys.current_prefix) + each for each in dispatchers]
         return bool(places) and bool(self._store.call(lambda client: client.exists(*places)))
 
-    def _write(self, client: Any, fields: Mapping[str, str | float], *, suspended: bool, news: str) -> None:
+    def _write(
+        self, client: Any, fields: Mapping[str, str | float], *, suspended: bool, message: str
+    ) -> None:
         with client.pipeline(transaction=True) as batch:
             batch.hset(self._keys.gate, mapping={name: as_bytes(value) for name, value in fields.items()})
             change = batch.sadd if suspended else batch.srem
             change(self._keys.suspend, SUSPENDER)
-            if news:
-                batch.publish(self._keys.bell, news)
+            if message:
+                batch.publish(self._keys.channel, message)
             batch.execute()
 
 

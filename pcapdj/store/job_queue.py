@@ -120,14 +120,14 @@ class JobQueue:
 
     def announce(self, taken: QueueEntry) -> bool:
         """Ask for the file's authorization, unless that is asked for already; report whether it was added."""
-        keys = [self._current, self._keys.next, self._keys.bell]
+        keys = [self._current, self._keys.next, self._keys.channel]
         was_added = bool(self._store.run("announce", keys, [taken.token]))
         failpoints.reach("announce.after")
         return was_added
 
     def authorize(self, taken: QueueEntry) -> tuple[Answer, bytes | None]:
         """Consume the file's authorization if it is there; the second value is another name AUTH holds."""
-        keys = [self._current, self._keys.auth, self._keys.next, self._keys.bell]
+        keys = [self._current, self._keys.auth, self._keys.next, self._keys.channel]
         code, *held = self._store.run("authorize", keys, [taken.token])
         answer = {1: Answer.GRANTED, 0: Answer.NOT_YET, -1: Answer.NOT_OURS}[code]
         if answer is Answer.GRANTED:
@@ -147,7 +147,7 @@ class JobQueue:
         journal = {**about, **result.identity, **result.journal}
         pairs = [as_bytes(part) for pair in journal.items() for part in pair]
         arguments: list[bytes | str] = [taken.token, result.entry, fed, str(JOURNAL_CAP), *pairs]
-        places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.bell]
+        places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.channel]
         return bool(self._store.run("finish", places, arguments))
 
     def declare_done(self) -> None:

@@ -131,6 +131,6 @@ class Keys:
         }
 
     @property
-    def bell(self) -> str:
-        """Channel: rung when something changed that another process waits for; never the only way to see."""
+    def channel(self) -> str:
+        """Channel: a message for each change that another process waits for; a lost one costs latency."""
         return self.prefix + "PCAPDJ_BELL"

@@ -38,13 +38,13 @@ def change_control(store: Store, values: Mapping[str, str], removed: Collection[
         if removed:
             batch.hdel(store.keys.control, *removed)
         store.call(lambda _: batch.execute())
-    store.ring("control")
+    store.notify("control")
 
 
 def suspend(store: Store) -> None:
     """Pause the feeding until the operator resumes; survives restarts."""
     store.call(lambda client: client.sadd(store.keys.suspend, OPERATOR))
-    store.ring("suspend")
+    store.notify("suspend")
 
 
 def is_suspended(store: Store) -> bool:
@@ -67,14 +67,14 @@ def resume(store: Store) -> tuple[bool, list[str]]:
     key = store.keys.suspend
     removed = store.call(lambda client: client.srem(key, OPERATOR))
     others = store.call(lambda client: client.smembers(key))
-    store.ring("suspend")
+    store.notify("suspend")
     return bool(removed), sorted(to_text(as_bytes(member)) for member in others)
 
 
 def finish(store: Store, wish: Literal["now", "empty"]) -> None:
     """Ask that the stream end: after the current file, or when nothing is queued or current."""
     store.call(lambda client: client.set(store.keys.finish, wish))
-    store.ring("finish")
+    store.notify("finish")
 
 
 def requeue_failure(store: Store, failure: Failure) -> bool:
@@ -108,7 +108,7 @@ def _notes(store: Store, names: list[Any]) -> list[Any]:
 
 
 def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:
-    keys = [source, store.keys.in_queue, store.keys.bell]
+    keys = [source, store.keys.in_queue, store.keys.channel]
     return bool(store.run("requeue", keys, [entry, name]))
 
 

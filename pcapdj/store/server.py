@@ -1,26 +1,32 @@
-"""What the Redis behind a lane is: its program, version and settings, as it tells them."""
+"""Which Redis answers, and whether its settings keep a queue: version, settings, and the risks they bring.
+
+Source: redis.io "Redis persistence" and "Key eviction"; the losses were measured with `kill -9`. That one may
+cost everysec two seconds stands in docs/operations.md and is not a risk here: no setting does better.
+"""
 
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
-from pcapdj.store.durability import JUDGED
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.syncing import is_synced
 
+_SETTINGS: Final = ("appendonly", "appendfsync", "save", "maxmemory-policy")
+
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class RedisServer:
     """A Redis that answers.
 
     Args:
         version: `Redis 7.0.15` or `Valkey 9.1.2`.
-        settings: of CONFIG GET; None where that is forbidden.
-        is_synced: it is an embedded one, and its companion runs.
+        settings: those that `risks` judges, by name; None where CONFIG GET is forbidden.
+        is_synced: it is the embedded server, and its companion process runs.
     """
 
     version: str
@@ -28,16 +34,43 @@ class Server:
     is_synced: bool
 
 
-def read_server(store: Store) -> Server:
-    """Ask the server what it is; of its settings only those that are judged, never its password.
+def read_server(store: Store) -> RedisServer:
+    """Return which server answers; of its settings only those that are judged, never its password.
 
     Raises:
         As `Store.call`.
     """
     store.ping()
     settings = _settings(store)
-    leaves_it = settings is not None and settings.get("appendfsync") == "no"
-    return Server(_version(store), settings, leaves_it and is_synced(_folder(store)))
+    is_syncing_itself = settings is None or settings.get("appendfsync") != "no"
+    return RedisServer(
+        _version(store), settings, is_synced=not is_syncing_itself and is_synced(_data_folder(store))
+    )
+
+
+def risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str]:
+    """Yield a sentence for each setting by which this Redis may lose names, or stop when its disk is full.
+
+    Args:
+        settings: of CONFIG GET, by name; missing ones are not judged.
+        is_synced: a companion process brings the server's file to the disk every second.
+    """
+    yield from _persistence_risks(settings, is_synced=is_synced)
+    policy = settings.get("maxmemory-policy", "noeviction")
+    if policy.startswith("allkeys"):
+        yield f"maxmemory-policy is {policy}: it may evict the queue when memory is full; use noeviction"
+
+
+def _persistence_risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str]:
+    if settings.get("appendonly", "yes") != "yes":
+        if settings.get("save"):
+            yield "appendonly is no: a crash loses all names since the last snapshot; use appendonly yes"
+        else:
+            yield "appendonly is no and save is empty: a restart loses the queue; use appendonly yes"
+    elif settings.get("appendfsync") == "no" and not is_synced:
+        yield "appendfsync is no: a power loss may lose the last half minute of names; use everysec"
+    elif settings.get("appendfsync") == "always":
+        yield "appendfsync is always: the server exits when its disk is full; everysec makes it wait instead"
 
 
 def _version(store: Store) -> str:
@@ -45,8 +78,8 @@ def _version(store: Store) -> str:
         facts: dict[str, Any] = store.call(lambda client: client.info("server"))
     except StoreUnavailable:
         raise
-    except PcapdjError:  # an ACL without INFO: it can be used all the same
-        return "Redis of a version it does not tell"
+    except PcapdjError:  # an ACL that forbids INFO: this Redis can be used all the same
+        return "Redis of an unknown version"
     if valkey := facts.get("valkey_version"):
         return f"Valkey {valkey}"
     return f"Redis {facts.get('redis_version', '?')}"
@@ -54,7 +87,7 @@ def _version(store: Store) -> str:
 
 def _settings(store: Store) -> dict[str, str] | None:
     try:
-        answers = [_setting(store, name) for name in JUDGED]
+        answers = [_setting(store, name) for name in _SETTINGS]
     except StoreUnavailable:
         raise
     except PcapdjError:  # managed servers and strict ACLs forbid CONFIG
@@ -64,8 +97,8 @@ def _settings(store: Store) -> dict[str, str] | None:
     }
 
 
-def _folder(store: Store) -> Path:
-    """Return the server's data folder as it names it, on whichever machine that is."""
+def _data_folder(store: Store) -> Path:
+    """Return the server's data folder; the path is meant on the server's machine."""
     return next((Path(os.fsdecode(as_bytes(value))) for value in _setting(store, "dir").values()), Path("/"))
 
 

@@ -143,7 +143,7 @@ class Site:
         """Queue names; only what Redis has acknowledged counts as accepted."""
         self.store.redis.rpush(self.store.keys.in_queue, *names)
         self.accepted += names
-        self.store.ring("queued")
+        self.store.notify("queued")
 
     # What is going on
 
@@ -163,7 +163,7 @@ class Site:
     def end_stream(self, timeout_s: float = HANG_S) -> bool:
         """End the stream as an operator does; report whether its analyzer is gone in time."""
         self.store.redis.set(self.store.keys.finish, "empty")
-        self.store.ring("finish")
+        self.store.notify("finish")
         return wait_for(lambda: not self.store.redis.exists(self.store.keys.finish), timeout_s) and wait_for(
             lambda: self.analyzer_pid() is None, timeout_s
         )

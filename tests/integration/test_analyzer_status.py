@@ -69,7 +69,7 @@ def test_the_last_state_is_written_at_the_end(store: Store, publisher: ConsumerP
 def test_a_change_rings_the_bell(store: Store, publisher: ConsumerPublisher) -> None:
     """Whoever waits for the analyzer looks at once."""
     with store.redis.pubsub() as channel:  # type: ignore[no-untyped-call]  # redis-py
-        channel.subscribe(store.keys.bell)
+        channel.subscribe(store.keys.channel)
         wait_until(lambda: channel.get_message(timeout=0.1), "the subscription")
 
         publisher.publish({"state": "reading"})

@@ -94,7 +94,7 @@ def test_it_grants_through_a_whole_life(store: Store, start: Start) -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         process.send_signal(number)
     store.redis.set(store.keys.next, "no list")
-    store.ring("something changed")
+    store.notify("something changed")
     assert "WRONGTYPE" in stderr_until(process, "key_unusable")
     store.redis.delete(store.keys.next)
     store.redis.rpush(store.keys.next, "/1")

@@ -180,12 +180,12 @@ def test_transitions_ring_the_bell_and_the_rest_does_not(store: Store, make: Mak
     """Whoever shows the gate is told when it changes."""
     controller = make()
     with store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
-        channel.subscribe(store.keys.bell)
+        channel.subscribe(store.keys.channel)
         controller.step()
         controller.step()
         set_live(store, min_free=times_free(tmp_path, 1.5))
         controller.step()
-        store.ring("end")
+        store.notify("end")
         heard: list[bytes] = []
         while not heard or heard[-1] != b"end":
             if message := channel.get_message(timeout=20):

@@ -196,7 +196,7 @@ def test_the_stream_ends_before_the_file_of_another_link_type_is_asked_for(trio:
     changes = said.index("linktype_changes")
     assert said[changes : changes + 3] == ["linktype_changes", "stream_ended", "waiting_for_authorization"]
     trio.store.redis.sadd(keys.auth, os.fsencode(second))
-    trio.store.ring("authorized")
+    trio.store.notify("authorized")
     trio.await_processed(2)
     wait_until(
         lambda: trio.streams() == [classic(ETHERNET), classic(RAW_IP, linktype=228)], "the second stream"

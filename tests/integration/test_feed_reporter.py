@@ -82,11 +82,11 @@ def test_the_bell_wakes_who_waits_in_the_same_lane(store: Store) -> None:
     notifier = Notifier(store)
     try:
         assert select.select([notifier], [], [], 20)[0], "it rings when it begins to listen"
-        notifier.silence()
+        notifier.clear()
         assert not select.select([notifier], [], [], 0)[0]
 
-        wait_until(lambda: store.redis.pubsub_numsub(store.keys.bell)[0][1] == 1, "the subscription")
-        store.ring("queued")
+        wait_until(lambda: store.redis.pubsub_numsub(store.keys.channel)[0][1] == 1, "the subscription")
+        store.notify("queued")
 
         assert select.select([notifier], [], [], 20)[0]
     finally:

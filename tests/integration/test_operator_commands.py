@@ -245,7 +245,7 @@ def test_the_force_goes_with_its_min_free(run: Run, store: Store, words: list[st
 def test_every_change_rings_the_bell(run: Run, store: Store) -> None:
     """Roles see a change at once, not at their next look."""
     with store.redis.pubsub() as channel:  # type: ignore[no-untyped-call]  # redis-py
-        channel.subscribe(store.keys.bell)
+        channel.subscribe(store.keys.channel)
         channel.get_message(timeout=5)
         for app, words in (
             (suspend.app, []), (resume.app, []), (finish.app, []), (gate.app, ["hold"]),

@@ -14,10 +14,9 @@ from conftest import wait_until
 
 from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError, Unavailable
 from pcapdj.store.client import Store
-from pcapdj.store.durability import risks
 from pcapdj.store.embedded import claim_data, find_server, version_of
 from pcapdj.store.keys import Keys
-from pcapdj.store.server import read_server
+from pcapdj.store.server import read_server, risks
 from pcapdj.store.syncing import is_synced
 
 

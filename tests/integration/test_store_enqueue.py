@@ -90,7 +90,7 @@ def test_the_bell_rings_for_new_files(store: Store) -> None:
     """A waiting dispatcher hears of them at once."""
     with closing(Notifier(store)) as notifier:
         poll_until_ready(notifier)
-        notifier.silence()
+        notifier.clear()
 
         Intake(store).admit({b"/new": Version()})
 
@@ -124,7 +124,9 @@ def test_a_lost_reply_queues_nothing_twice(
 
     with losing_a_reply(redis_socket, short_path / "proxy.sock", to=b"/new"):
         behind = Store(f"unix://{short_path / 'proxy.sock'}", keys)
-        behind.run("enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.bell], [keys.current_prefix])
+        behind.run(
+            "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix]
+        )
         standings = Intake(behind, twice).admit({b"/new": Version()})
         behind.close()
 

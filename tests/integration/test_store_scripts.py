@@ -316,11 +316,11 @@ def test_consuming_the_string_rings_for_the_next_one(
     if asked_for_too:
         store.redis.rpush(store.keys.next, asked_for_too)
     with store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
-        channel.subscribe(store.keys.bell)
+        channel.subscribe(store.keys.channel)
         channel.get_message(timeout=5)
 
         assert transfer.authorize(taken)[0] is Answer.GRANTED
-        store.ring("that is all")
+        store.notify("that is all")
 
         heard = iter(lambda: channel.get_message(timeout=5)["data"], b"that is all")
         assert list(heard) == rings
