@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from capture_files import Record, classic
-from conftest import require_program, wait_until
-from service_rig import COPYING, environment, processes_about
+from support.captures import Record, classic
+from support.programs import require_program
+from support.service_rig import COPYING, environment, processes_about
+from support.waiting import wait_until
 
 from pcapdj.summary.sample import EXPECTED_NAME, write_sample
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from capture_files import Record, classic
-from conftest import wait_until
-from service_rig import Service, processes_about
+from support.captures import Record, classic
+from support.service_rig import Service, processes_about
+from support.waiting import wait_until
 
 from pcapdj.runtime.errors import StoreUnavailable
 

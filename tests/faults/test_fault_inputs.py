@@ -6,7 +6,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 
 import pytest
-from conftest import require_program, wait_until
+from support.programs import require_program
+from support.waiting import wait_until
 
 from faults.evidence import books_of, kept_of, streams_of
 from faults.figures import Figures

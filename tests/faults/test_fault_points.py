@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from faults.evidence import books_of, judgements_of, streams_of
 from faults.figures import Figures

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
-from trio_rig import HEADER_BYTES, Trio, places, places_in, trio_in
+from support.roles_rig import HEADER_BYTES, Trio, places, places_in, trio_in
+from support.waiting import wait_until
 
 from pcapdj.store import operate
 
@@ -73,7 +73,7 @@ def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
 
     start(trio, DYING)
 
-    trio.await_processed(2, timeout_s=40)
+    trio.await_processed(2)
     told = failures(trio)
     assert [os.path.basename(each["name"]) for each in told] == ["p1", "p2", "p3"]  # noqa: PTH119 - text
     assert all("poison: the analyzer died 3 times" in each["reason"] for each in told)

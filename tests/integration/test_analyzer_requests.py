@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
-from launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, splice_all, stop
+from support.launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, splice_all, stop
+from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import LauncherClient, OpenStream
 from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.analyzer.launch import AnalyzerStarter
 from pcapdj.analyzer.presets import own_command

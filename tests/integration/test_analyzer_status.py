@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.analyzer.status import ConsumerPublisher
 from pcapdj.runtime.log import EventLog

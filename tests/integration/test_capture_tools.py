@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from capture_files import Record, as_read, classic, delivered, records_of
-from conftest import require_program
+from support.captures import Record, as_read, classic, delivered, records_of
+from support.programs import require_program
 
 from pcapdj.capture.concatenate import concatenate
 from pcapdj.capture.opening import open_capture

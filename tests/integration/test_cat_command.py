@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from capture_files import Record, classic, records_of
-from conftest import require_program
+from support.captures import Record, classic, records_of
+from support.programs import require_program
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.summary.sample import write_sample

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import redis_command, wait_until
+from support.redis_server import redis_command
+from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import CONF

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import redis_command, wait_until
+from support.redis_server import redis_command
+from support.waiting import wait_until
 
 from pcapdj.store.client import Store
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.controller import Controller
 from pcapdj.disk.limits import Watch

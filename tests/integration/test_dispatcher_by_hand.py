@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capture_files import RAW_IP, Record, as_read, classic, file_header, record, records_of
-from conftest import require_program, wait_until
-from dispatcher_rig import (
+from support.captures import RAW_IP, Record, as_read, classic, file_header, record, records_of
+from support.dispatcher_rig import (
     Dispatchers,
     authorize,
     current,
@@ -25,13 +24,15 @@ from dispatcher_rig import (
     killed,
     listed,
     packets,
-    private_redis,
     queue,
     records,
     stopped,
     stream_of,
     written,
 )
+from support.programs import require_program
+from support.redis_server import private_redis
+from support.waiting import wait_until
 
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys

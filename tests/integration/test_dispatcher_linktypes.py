@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capture_files import Record, as_read, classic, cooked, enhanced, interface, records_of, section
-from conftest import wait_until
-from dispatcher_rig import (
+from support.captures import Record, as_read, classic, cooked, enhanced, interface, records_of, section
+from support.dispatcher_rig import (
     Dispatchers,
     authorize,
     dispatchers_in,
@@ -20,7 +19,8 @@ from dispatcher_rig import (
     stopped,
     written,
 )
-from trio_rig import Trio, trio_in
+from support.roles_rig import Trio, trio_in
+from support.waiting import wait_until
 
 from pcapdj.store.client import Store
 

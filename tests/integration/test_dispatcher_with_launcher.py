@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capture_files import Record, as_read, classic, enhanced, interface, records_of, section
-from conftest import wait_until
-from dispatcher_rig import (
+from support.captures import Record, as_read, classic, enhanced, interface, records_of, section
+from support.dispatcher_rig import (
     Dispatchers,
     authorize,
     current,
@@ -26,14 +25,15 @@ from dispatcher_rig import (
     killed,
     listed,
     packets,
-    private_redis,
     queue,
     records,
     stopped,
     stream_of,
     written,
 )
-from launcher_rig import Rig, is_running, rig_in
+from support.launcher_rig import Rig, is_running, rig_in
+from support.redis_server import private_redis
+from support.waiting import wait_until
 
 from pcapdj.store.client import Store
 

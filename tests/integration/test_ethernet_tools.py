@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from capture_files import (
+from support.captures import (
     MICRO,
     MODIFIED,
     NANO,
@@ -22,8 +22,8 @@ from capture_files import (
     record,
     section,
 )
-from conftest import require_program
-from summary_frames import ACK, PSH, ip_packet, tcp_segment
+from support.frames import ACK, PSH, ip_packet, tcp_segment
+from support.programs import require_program
 
 from pcapdj.capture.concatenate import concatenate
 

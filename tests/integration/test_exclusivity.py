@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
-from trio_rig import Trio, trio_in
+from support.roles_rig import Trio, trio_in
+from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
 

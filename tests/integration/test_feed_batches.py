@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from capture_files import Record, file_header, record, records_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.captures import Record, file_header, record, records_of
 
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.files import identity_of

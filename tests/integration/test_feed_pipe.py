@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.feed.batches import finish_kept, memory_file
 from pcapdj.feed.pipe import Pipe, SourceEnded

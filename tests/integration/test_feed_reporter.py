@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.feed.reporter import Reporter
 from pcapdj.store.client import Store

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from trio_rig import ROOT, Trio, places, places_in, trio_in
+from support.roles_rig import ROOT, Trio, places, places_in, trio_in
 
 # time, level, role, event, fields with values that are plain or in quotes, and perhaps a sentence
 LINE: Final = re.compile(
@@ -89,7 +89,7 @@ def test_hostile_names_pass_through_every_role(trio: Trio) -> None:
         trio.capture("made", number, 3).rename(os.fsdecode(os.fsencode(trio.captures) + b"/" + name))
     for role in ("consumer", "dispatcher", "controller", "importer"):
         trio.start(role)
-    trio.await_processed(len(FILES), timeout_s=40)
+    trio.await_processed(len(FILES))
 
     trio.queue(*NO_FILES)
     trio.wait_said("dispatcher", "file_failed", times=len(NO_FILES))

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from capture_files import Record, classic
-from conftest import redis_command, wait_until
+from support.captures import Record, classic
+from support.redis_server import redis_command
+from support.waiting import wait_until
 
 from pcapdj.importer import Importer
 from pcapdj.inbox.listing import Order

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from capture_files import Record, classic
-from conftest import wait_until
+from support.captures import Record, classic
+from support.waiting import wait_until
 
 from pcapdj.inbox.inotify import Arrivals
 from pcapdj.inbox.settle import SETTLED_S, FileState

@@ -9,7 +9,14 @@ from typing import Final
 
 import pytest
 import redis
-from trio_rig import ROOT, PrivateRedis, Trio, places, places_in, trio_in
+from support.redis_server import PrivateRedis
+from support.roles_rig import (
+    ROOT,
+    Trio,
+    places,
+    places_in,
+    trio_in,
+)
 
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
 USERS: Final = {"dispatcher": "dispatcher", "consumer": "dispatcher", "controller": "controller"}

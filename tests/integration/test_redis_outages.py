@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from conftest import wait_until
-from trio_rig import PrivateRedis, Trio, places, places_in, trio_in
+from support.redis_server import PrivateRedis
+from support.roles_rig import Trio, places, places_in, trio_in
+from support.waiting import wait_until
 
 Change = Callable[[PrivateRedis], object]
 PACKETS = 3000  # 2.7 MB: more than the pipe holds, so that a braked analyzer keeps the file running

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from conftest import wait_until
-from trio_rig import PrivateRedis, Trio, trio_in
+from support.redis_server import PrivateRedis
+from support.roles_rig import Trio, trio_in
+from support.waiting import wait_until
 
 CANARY: Final = "c4nary/in@a:cage"
 IN_URL: Final = "c4nary%2Fin%40a%3Acage"

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from trio_rig import PrivateRedis, Trio, places, places_in, trio_in
+from support.redis_server import PrivateRedis
+from support.roles_rig import Trio, places, places_in, trio_in
 
 DEADLINE_S = 4.0
 STATES = ["idle", "asking", "pipe full", "suspended"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.runtime import log
 from pcapdj.store.syncing import AppendOnly, is_synced, keep_synced, lock_data, start_beside

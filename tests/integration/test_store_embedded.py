@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError, Unavailable
 from pcapdj.store.client import Store

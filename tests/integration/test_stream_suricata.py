@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import require_program, wait_until
-from launcher_rig import Rig, connected, feed, is_running, rig_in
+from support.launcher_rig import Rig, connected, feed, is_running, rig_in
+from support.programs import require_program
+from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import OpenStream
 from pcapdj.runtime.signals import Signals

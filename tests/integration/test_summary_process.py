@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
-from summary_frames import exchange, header, record, stream
+from support.frames import exchange, header, record, stream
+from support.waiting import wait_until
 
 import pcapdj
 from pcapdj.summary.report import read_objects, read_totals

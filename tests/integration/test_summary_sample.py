@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import require_program
+from support.programs import require_program
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.summary.analysis import Analysis

@@ -10,8 +10,8 @@ from typing import Any
 from xmlrpc.client import ServerProxy
 
 import pytest
-from conftest import wait_until
 from supervisor.xmlrpc import SupervisorTransport
+from support.waiting import wait_until
 
 from pcapdj.service import CONF, configuration, lay_out
 

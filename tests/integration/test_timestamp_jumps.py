@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from capture_files import Record, classic, file_header
-from conftest import wait_until
-from dispatcher_rig import Dispatchers, authorize, dispatchers_in, ended, journal, queue, written
-from trio_rig import HEADER_BYTES, Trio, trio_in
+from support.captures import Record, classic, file_header
+from support.dispatcher_rig import Dispatchers, authorize, dispatchers_in, ended, journal, queue, written
+from support.roles_rig import HEADER_BYTES, Trio, trio_in
+from support.waiting import wait_until
 
 from pcapdj.store.client import Store
 

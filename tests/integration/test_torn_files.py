@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
-from trio_rig import HEADER_BYTES, PrivateRedis, Trio, places, places_in, trio_in
+from support.redis_server import PrivateRedis
+from support.roles_rig import (
+    HEADER_BYTES,
+    Trio,
+    places,
+    places_in,
+    trio_in,
+)
+from support.waiting import wait_until
 
 PACKETS = 4000
 Rigs = tuple[PrivateRedis, Trio]

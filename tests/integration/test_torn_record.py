@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from capture_files import Record, classic
+from support.captures import Record, classic
 
 from pcapdj.capture.opening import open_capture
 from pcapdj.feed.batches import BatchSender, Note

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from capture_files import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.captures import (
     MICRO,
     MODIFIED,
     NANO,
@@ -22,8 +24,6 @@ from capture_files import (
     section,
     simple,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from pcapdj.capture.formats import identify
 from pcapdj.capture.opening import open_capture

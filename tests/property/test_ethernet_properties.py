@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from capture_files import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.captures import (
     MICRO,
     MODIFIED,
     NANO,
@@ -21,8 +23,6 @@ from capture_files import (
     record,
     section,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from pcapdj.capture.ethernet import REWRITABLE, to_ethernet
 from pcapdj.capture.opening import open_capture

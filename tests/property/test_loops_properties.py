@@ -2,9 +2,9 @@
 
 import struct
 
-from capture_files import Record, record
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.captures import Record, record
 
 from pcapdj.capture.convert import rewrite, rewritten
 from pcapdj.capture.pcap import Layout, StreamFormat

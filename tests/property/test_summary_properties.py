@@ -6,7 +6,7 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from summary_frames import FIN, exchange, header, record, stream, tcp_frame
+from support.frames import FIN, exchange, header, record, stream, tcp_frame
 
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.analysis import Analysis

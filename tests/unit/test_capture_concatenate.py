@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from capture_files import (
+from support.captures import (
     ETHERNET,
     NANO,
     RAW_IP,

@@ -1,7 +1,7 @@
 """Conversion of classic records: byte order, resolution, odd headers, cut packets."""
 
 import pytest
-from capture_files import Record, as_read, record, records_of
+from support.captures import Record, as_read, record, records_of
 
 from pcapdj.capture.convert import gather, needs_gathering, rescale, rewrite
 from pcapdj.capture.pcap import Layout, LengthOrder, StreamFormat

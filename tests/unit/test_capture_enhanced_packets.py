@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from capture_files import Record, as_read, block, enhanced, records_of, simple
+from support.captures import Record, as_read, block, enhanced, records_of, simple
 
 from pcapdj.capture.interfaces import Interface
 from pcapdj.capture.pcap import StreamFormat

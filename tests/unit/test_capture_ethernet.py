@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from capture_files import cooked, cooked_2
+from support.captures import cooked, cooked_2
 
 from pcapdj.capture.ethernet import REWRITABLE, carries, format_of_first, rewriting, to_ethernet
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from capture_files import MICRO, MODIFIED, NANO, file_header, section
+from support.captures import MICRO, MODIFIED, NANO, file_header, section
 
 from pcapdj.capture.formats import Kind, identify
 from pcapdj.capture.linktypes import linktype_name, mismatch, skipped_packets

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from capture_files import (
+from support.captures import (
     MODIFIED,
     NANO,
     RAW_IP,

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from capture_files import MODIFIED, NANO, file_header
+from support.captures import MODIFIED, NANO, file_header
 
 from pcapdj.capture.pcap import (
     LengthOrder,

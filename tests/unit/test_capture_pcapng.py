@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from capture_files import Record, block, enhanced, interface, option, records_of, section, simple
+from support.captures import Record, block, enhanced, interface, option, records_of, section, simple
 
 from pcapdj.capture.interfaces import Interface, parse_interface
 from pcapdj.capture.pcap import StreamFormat

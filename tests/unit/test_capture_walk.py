@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from capture_files import Record, file_header, record
+from support.captures import Record, file_header, record
 
 from pcapdj.capture.pcap import Layout, LengthOrder
 from pcapdj.capture.totals import Totals

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.disk.limits import Watch
 from pcapdj.disk.measurements import FailedMeasurement, Sample

@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from conftest import wait_until
+from support.waiting import wait_until
 
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.reporter import Reporter

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from capture_files import Record, classic, section
+from support.captures import Record, classic, section
 
 from pcapdj.capture.files import StillWritten
 from pcapdj.inbox.listing import Order, capture_files, look_at, refusal_sentences

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from summary_frames import ACK, FIN, RST, SYN, exchange, stream, tcp_frame
+from support.frames import ACK, FIN, RST, SYN, exchange, stream, tcp_frame
 
 from pcapdj.summary.analysis import Analysis
 from pcapdj.summary.flows import Limits

@@ -4,7 +4,7 @@ import struct
 
 import dpkt
 import pytest
-from summary_frames import ACK, CLIENT, PSH, SERVER, ethernet, ip_packet, tcp_frame, tcp_segment
+from support.frames import ACK, CLIENT, PSH, SERVER, ethernet, ip_packet, tcp_frame, tcp_segment
 
 from pcapdj.summary.packets import Packet, UndecodableError, decode, decode_with_dpkt
 

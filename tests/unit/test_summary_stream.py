@@ -1,7 +1,7 @@
 """The cutting of a capture stream into records."""
 
 import pytest
-from summary_frames import header, record, stream
+from support.frames import header, record, stream
 
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.stream import Record, RecordCutter

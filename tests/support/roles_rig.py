@@ -10,15 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import redis
-from capture_files import Record, classic, records_of
-from conftest import redis_command, wait_until
-
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.snapshot import Snapshot, read_snapshot
+from support.captures import Record, classic, records_of
+from support.redis_server import DURABLE, PrivateRedis
+from support.waiting import wait_until
 
-ROOT: Final = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parent.parent.parent
 HEADER_BYTES: Final = 24
 ROLES: Final = {
     "dispatcher": "pcapdj.dispatcher",
@@ -40,57 +39,6 @@ with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) 
             break
         copy.write(data)
 """
-
-
-class PrivateRedis:
-    """A redis-server of this test's own on a unix socket, to be treated badly.
-
-    Args:
-        folder: short enough for its socket.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.socket = folder / "redis.sock"
-        self.url = f"unix://{self.socket}"
-        self.client = redis.Redis(unix_socket_path=str(self.socket))
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *options: str, wait: bool = True) -> None:
-        """Start it and wait until it answers; it may be started again."""
-        command = redis_command(self.socket, "--appendonly", "yes", "--appendfsync", "always", *options)
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        if wait:
-            wait_until(self.answers, "redis-server to answer")
-
-    def answers(self) -> bool:
-        """Report whether it answers, even if only to refuse."""
-        try:
-            self.client.ping()
-        except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError):
-            return True
-        except redis.TimeoutError:
-            return False
-        except redis.ConnectionError as exc:
-            return "max number of clients" in str(exc)
-        return True
-
-    def signal(self, number: int) -> None:
-        """Send the server a signal."""
-        if self._process:
-            self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """Kill it as `kill -9` does."""
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-        self.client.connection_pool.disconnect()
-
-    def stop(self) -> None:
-        """End it, stopped or not."""
-        self.kill()
-        self.client.close()
 
 
 class Trio:
@@ -179,10 +127,10 @@ class Trio:
         """Return the dispatcher's statistics."""
         return next(iter(self.board()["dispatchers"]), {})
 
-    def await_processed(self, count: int, timeout_s: float = 20) -> None:
+    def await_processed(self, count: int) -> None:
         """Wait until so many files are in PROCESSED, and the analyzer has written what it read."""
         key = self.store.keys.processed
-        wait_until(lambda: self.store.redis.llen(key) == count, f"{count} files processed", timeout_s)
+        wait_until(lambda: self.store.redis.llen(key) == count, f"{count} files processed")
         wait_until(self._is_copied, "the analyzer to write the last file's bytes")
 
     def _is_copied(self) -> bool:
@@ -233,7 +181,7 @@ def places(file: int, packets: int) -> list[tuple[int, int]]:
 @contextmanager
 def trio_in(folder: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
     """Return a Redis that runs and roles that do not yet; both end with the block."""
-    server = PrivateRedis(folder)
+    server = PrivateRedis(folder / "redis.sock", *DURABLE)
     server.start()
     trio = Trio(folder, server.url)
     try:

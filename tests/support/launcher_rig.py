@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import wait_until
-
 from pcapdj.feed.launcher_client import LauncherClient, OpenStream
 from pcapdj.runtime.signals import Signals
+from support.waiting import wait_until
 
 COPY = "import sys, shutil; shutil.copyfileobj(open(sys.argv[1], 'rb', 0), open('copy', 'wb', 0), 65536)"
 
@@ -53,7 +52,7 @@ class Rig:
                 [*argv, "--", *command] if command else argv,
                 env=clean | url | dict(environment or {}),
                 stderr=stderr,
-                cwd=Path(__file__).parent.parent,
+                cwd=Path(__file__).parent.parent.parent,
             )
         self.processes.append(process)
         if wait:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-from conftest import wait_until
 
 from pcapdj.store.client import SOCKET_IN_LAYOUT, Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.snapshot import read_snapshot
+from support.waiting import wait_until
 
 CHECKOUT: Final = Path(__file__).parent.parent.parent
 PROGRAMS: Final = Path(sys.executable).parent

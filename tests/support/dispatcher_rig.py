@@ -1,4 +1,4 @@
-"""A real dispatcher as a process, a reader that reads as much as a test wants, a private Redis."""
+"""A real dispatcher as a process, and a reader that reads as much as a test wants."""
 
 import os
 import select
@@ -7,19 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from capture_files import Record, classic, record
-from conftest import redis_command, wait_until
 
-from pcapdj.runtime.errors import PcapdjError
 from pcapdj.store.client import Store
-from pcapdj.store.keys import Keys
+from support.captures import Record, classic, record
+from support.waiting import wait_until
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parent.parent.parent
 
 
 class Reader:
@@ -131,31 +129,6 @@ def dispatchers_in(folder: Path, store: Store) -> Iterator[Dispatchers]:
         yield rig
     finally:
         rig.stop_all()
-
-
-@contextmanager
-def private_redis(folder: Path, *options: str, lane: str = "") -> Iterator[Store]:
-    """Run a Redis of the test's own on a socket in the folder; return its store."""
-    socket = folder / "own.sock"
-    store = Store(f"unix://{socket}", Keys(lane))
-    with subprocess.Popen(redis_command(socket, *options), stdout=subprocess.DEVNULL) as server:
-        try:
-            wait_until(lambda: answers(store), "the private Redis to answer")
-            yield store
-        finally:
-            with suppress(ProcessLookupError):
-                server.send_signal(signal.SIGCONT)
-            server.kill()
-            store.close()
-
-
-def answers(store: Store) -> bool:
-    """Report whether Redis is there, with or without a password."""
-    try:
-        store.ping()
-    except PcapdjError as exc:
-        return "refuses us" in str(exc)
-    return True
 
 
 def ended(process: "subprocess.Popen[bytes]", within_s: float = 20) -> int:

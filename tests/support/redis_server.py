@@ -1,0 +1,98 @@
+"""A redis-server of the tests' own on a unix socket: the session's, or one that a test treats badly."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import find_server
+from pcapdj.store.keys import Keys
+from support.waiting import wait_until
+
+DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+def redis_command(socket: Path, *options: str) -> list[str]:
+    """Return the command line of a redis-server that keeps nothing, unless the options say more."""
+    fixed = ["--port", "0", "--unixsocket", str(socket), "--dir", str(socket.parent), "--save", ""]
+    return [str(find_server()), *fixed, *options]
+
+
+class PrivateRedis:
+    """A redis-server that may be started, stopped, killed and started again.
+
+    Args:
+        socket: where it listens; its folder takes its data.
+        options: those of every start.
+    """
+
+    def __init__(self, socket: Path, *options: str) -> None:
+        self.socket = socket
+        self._options = options
+        self.url = f"unix://{socket}"
+        self.client = redis.Redis(unix_socket_path=str(socket))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str, wait: bool = True) -> None:
+        """Start it, and wait until it answers."""
+        command = redis_command(self.socket, *self._options, *options)
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        if wait:
+            wait_until(self.answers, "redis-server to answer")
+
+    def answers(self) -> bool:
+        """Report whether it answers, even if only to refuse."""
+        try:
+            self.client.ping()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError, redis.ResponseError):
+            return True
+        except redis.TimeoutError:
+            return False
+        except redis.ConnectionError as exc:
+            return "max number of clients" in str(exc)
+        return True
+
+    def signal(self, number: int) -> None:
+        """Send the server a signal."""
+        if self._process:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it as `kill -9` does, stopped or not."""
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+        self.client.connection_pool.disconnect()
+
+    def stop(self) -> None:
+        """Kill it, and close the client."""
+        self.kill()
+        self.client.close()
+
+
+@contextmanager
+def redis_at(socket: Path, *options: str) -> Iterator[PrivateRedis]:
+    """Return a redis-server on this socket that answers; it ends with the block."""
+    server = PrivateRedis(socket, *options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def private_redis(folder: Path, *options: str, lane: str = "") -> Iterator[Store]:
+    """Run a redis-server on a socket in the folder; return its store."""
+    with redis_at(folder / "own.sock", *options) as server:
+        store = Store(server.url, Keys(lane))
+        try:
+            yield store
+        finally:
+            store.close()
