@@ -81,7 +81,10 @@ RULES: Final = [
     "analyzer/restarts",
     "disk/limits",
     "disk/gate",
-    "disk/live",
+    "disk/live_limits",
+    "disk/measurements",
+    "disk/published_gate",
+    "disk/schedule",
     "summary/tcp",
     "summary/http1",
     "summary/body",
@@ -96,6 +99,7 @@ LONGEST_CHAIN: Final = 11  # to become 10
 SMALL: Final[dict[str, str]] = {
     "__init__.py": "the version",
     "__main__.py": "python -m pcapdj",
+    "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
     "commands/suspend.py": "a command is as long as what it does",
     "commands/sample.py": "a command is as long as what it does",
     "commands/finish.py": "a command is as long as what it does",
@@ -135,7 +139,6 @@ CALLBACKS: Final[dict[str, str]] = {
     "feed/job.py JobRunner": "to be removed",
     "analyzer/launcher.py ConsumerLauncher": "to be removed",
     "inbox/watcher.py Inbox": "to be removed",
-    "disk/meters.py PathMeter": "to be removed",
     "disk/monitor.py DiskMonitor": "a clock",
 }
 

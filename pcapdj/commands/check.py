@@ -138,28 +138,28 @@ def _default_watches() -> list[str]:
 
 def _mount_lines(mount: Mount, limits: Limits) -> Iterator[Line]:
     try:
-        band = mount.band(limits)
+        thresholds = mount.thresholds(limits)
     except ConfigError as exc:
         yield Line("Disk", str(exc), Tone.BAD)
         return
     sample = mount.sample
-    tone = Tone.GOOD if sample.free_bytes >= band.minimum else Tone.ATTENTION
+    tone = Tone.GOOD if sample.free_bytes >= thresholds.minimum else Tone.ATTENTION
     paths = ", ".join(quoted(watch.path) for watch in mount.watches)
     yield Line("Disk", f"{paths}: {human_size(sample.free_bytes)} free", tone)
-    yield Line("", f"holds below {_bytes(band.minimum)}")
-    yield Line("", f"opens again from {_bytes(band.resume)}, after {limits.resume_after_s:g} s")
-    yield Line("", f"suspends below {_bytes(band.suspend)}" if band.suspend else "never suspends")
-    inodes = limits.inode_band(sample.total_inodes)
+    yield Line("", f"holds below {_bytes(thresholds.minimum)}")
+    yield Line("", f"opens again from {_bytes(thresholds.resume)}, after {limits.resume_after_s:g} s")
+    yield Line("", f"suspends below {_bytes(thresholds.suspend)}" if thresholds.suspend else "never suspends")
+    inodes = limits.inode_thresholds(sample.total_inodes)
     if inodes.minimum:
         tone = Tone.PLAIN if sample.free_inodes >= inodes.minimum else Tone.ATTENTION
         yield Line("", f"{sample.free_inodes:,} inodes free; holds below {inodes.minimum:,}", tone)
 
 
 def _memory_lines(memory: Memory, limits: Limits) -> Iterator[Line]:
-    band = limits.memory_band(memory.total_bytes)
-    if band.minimum:
-        tone = Tone.GOOD if memory.available_bytes >= band.minimum else Tone.ATTENTION
-        text = f"{human_size(memory.available_bytes)} available; holds below {_bytes(band.minimum)}"
+    thresholds = limits.memory_thresholds(memory.total_bytes)
+    if thresholds.minimum:
+        tone = Tone.GOOD if memory.available_bytes >= thresholds.minimum else Tone.ATTENTION
+        text = f"{human_size(memory.available_bytes)} available; holds below {_bytes(thresholds.minimum)}"
         yield Line("Memory", text, tone)
 
 

@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from pcapdj.disk.limits import DEFAULTS, DERIVED, check_alone
-from pcapdj.disk.live import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, spelled
+from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults
+from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, live_limits_json
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable, quoted
@@ -95,7 +95,7 @@ def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
     control = operate.read_control(store)
     live = {name: text for name, text in control.items() if name in DEFAULTS}
     is_unforced = not force and _MIN_FREE in changes
-    check_alone({**live, **changes}, force=force or (is_forced(control) and not is_unforced))
+    check_without_defaults({**live, **changes}, force=force or (is_forced(control) and not is_unforced))
     marks = {FORCE_FIELD: FORCED} if force else {}
     _change(store, {**changes, **marks}, [FORCE_FIELD] if is_unforced else [])
 
@@ -121,7 +121,7 @@ def _change(store: Store, values: Mapping[str, str], removed: Sequence[str]) -> 
 
 def _objection(store: Store) -> str:
     """Return why the controller refuses the live limits; empty if it takes them, or none says anything."""
-    wanted, desk = spelled(operate.read_control(store)), Grants(store)
+    wanted, desk = live_limits_json(operate.read_control(store)), Grants(store)
     deadline_s = time.monotonic() + _VERDICT_S
     while time.monotonic() < deadline_s:
         gate = desk.published()

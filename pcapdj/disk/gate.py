@@ -1,36 +1,41 @@
 """The gate: may another file be fed? Rules only; the time and the numbers are arguments.
 
-Every thing that can run out (free space of a mount, its inodes, memory) has a mark of its own:
+Each resource that can run out (free space of a mount, its inodes, memory) has a state of its own:
 
-    OPEN       room enough
-    HOLD       it fell below min: nothing new is granted, the running file finishes
-    SUSPENDED  it fell below suspend: the running file is paused too
+    OPEN       enough is free
+    HOLD       it fell below min-free: no new file is authorized, the running one finishes
+    SUSPENDED  it fell below suspend-free: the running file is paused too
 
-    OPEN ---- below min ----> HOLD ---- below suspend ----> SUSPENDED
-      ^                       |  ^                              |
-      '-- at resume, for the -'  '------- at min or above ------'
-          resume-after time
+    OPEN -- below min-free --> HOLD -- below suspend-free --> SUSPENDED
+      ^                        |  ^                               |
+      '-- at resume-free, for -'  '----- at min-free or above ----'
+          resume-after
 
-From min up to resume an open mark stays open and a closed one HOLD; from suspend up to min a suspended one
-stays suspended: that is the hysteresis. The gate is as closed as the most closed of its marks.
+Between the limits a state does not change: an open resource stays open down to min-free, a holding one holds
+up to resume-free, a suspended one stays suspended up to min-free. The gate has the most closed of the states.
 
-What cannot be measured counts as full. When it answers again it is judged as at a start (open from min-free),
-after the resume-after time, unless it had been measured short before: then it needs resume-free.
+A resource that cannot be measured counts as full. When it answers again, it is judged as at a start (open
+from min-free) after the resume-after time, unless it was measured short before: then it needs resume-free.
 
-The operator's word comes first: `open` opens whatever the numbers say, and forgives what is above min by now;
-`hold` holds, and still suspends below suspend-free.
+The operator's override comes first: `open` opens whatever was measured, and forgets the shortage of resources
+that have min-free again; `hold` holds, and a resource below suspend-free still suspends.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from pcapdj.disk.limits import Thresholds
 from pcapdj.runtime.units import human_size
 
+_NEAR: Final = (
+    0.5  # of min-free / free: an open gate names inodes only if fewer than twice their limit are left
+)
+
 
 class State(IntEnum):
-    """How closed a mark or the gate is; a larger value is more closed."""
+    """How closed a resource or the gate is; a larger value is more closed."""
 
     OPEN = 0
     HOLD = 1
@@ -38,12 +43,12 @@ class State(IntEnum):
 
     @property
     def word(self) -> str:
-        """The state as Redis and people have it."""
+        """The state as it is written in Redis and on screens."""
         return self.name.lower()
 
 
 class Override(StrEnum):
-    """What the operator wants of the gate."""
+    """The operator's setting of the gate."""
 
     AUTO = "auto"
     OPEN = "open"
@@ -52,23 +57,23 @@ class Override(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One thing that can run out, as measured, and its limits.
+    """How much of one resource is free, and its limits.
 
     Args:
-        label: names it among all others, and keeps its mark through a restart.
-        what: as people are told: `'/out' has .. free`.
+        label: unique among the resources; the resource's state is kept under it through a restart.
+        subject: how a sentence names it: `'/out'`, `The memory`.
         free: in its unit; None if it could not be measured.
-        band: its limits, in its unit.
+        thresholds: in its unit.
         path: the watched path; empty for memory.
         failure: why it could not be measured: `is not there`.
         unit: `bytes` or `inodes`.
-        total: all there is of it, in its unit; 0 if that is not known.
+        total: its size, in its unit; 0 if unknown.
     """
 
     label: str
-    what: str
+    subject: str
     free: int | None
-    band: Thresholds
+    thresholds: Thresholds
     path: str = ""
     failure: str = ""
     unit: str = "bytes"
@@ -76,18 +81,18 @@ class Measurement:
 
     @property
     def is_out_of_reach(self) -> bool:
-        """Report whether its limits ask for more than there is: once closed it never opens by itself."""
-        return 0 < self.total <= self.band.resume
+        """Report whether resume-free is not below the total: once closed, it never opens by itself."""
+        return 0 < self.total <= self.thresholds.resume
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceState:
-    """What the readings of one thing so far make of it.
+    """The state of one resource after its measurements so far.
 
     Args:
         state: how closed it is.
-        was_short: it was measured below min, and needs resume-free rather than min-free to open.
-        ready_since_s: since when it could open; None while it could not.
+        was_short: it was measured below min-free, and needs resume-free rather than min-free to open.
+        ready_since_s: since when enough is free to open; None while it is not.
     """
 
     state: State = State.OPEN
@@ -95,152 +100,162 @@ class ResourceState:
     ready_since_s: float | None = None
 
 
-OPEN_MARK = ResourceState()
+OPEN_RESOURCE: Final = ResourceState()
 
 
 def next_resource_state(
-    mark: ResourceState | None, reading: Measurement, now_s: float, resume_after_s: float
+    before: ResourceState | None, measurement: Measurement, now_s: float, resume_after_s: float
 ) -> ResourceState:
-    """Return the mark after one more reading.
+    """Return the state after one more measurement.
 
     Args:
-        mark: the mark before; None for the first reading.
-        reading: limits may differ from those of the reading before.
+        before: None for the first measurement.
+        measurement: its thresholds may differ from those of the measurement before.
         now_s: of a clock that never steps.
-        resume_after_s: how long a closed mark must have room before it opens.
+        resume_after_s: how long enough must be free before a closed resource opens.
     """
-    free, band = reading.free, reading.band
-    before = mark or OPEN_MARK
+    free, thresholds = measurement.free, measurement.thresholds
+    before = before or OPEN_RESOURCE
     if free is None:
-        state = State.SUSPENDED if band.suspend > 0 else State.HOLD
+        state = State.SUSPENDED if thresholds.suspend > 0 else State.HOLD
         return ResourceState(state, was_short=before.was_short)
-    if free < band.suspend:
+    if free < thresholds.suspend:
         return ResourceState(State.SUSPENDED, was_short=True)
-    if free < band.minimum:
-        still = before.state is State.SUSPENDED and band.suspend > 0
-        return ResourceState(State.SUSPENDED if still else State.HOLD, was_short=True)
+    if free < thresholds.minimum:
+        stays_suspended = before.state is State.SUSPENDED and thresholds.suspend > 0
+        return ResourceState(State.SUSPENDED if stays_suspended else State.HOLD, was_short=True)
     if before.state is State.OPEN:
-        return OPEN_MARK
-    return _recovering(before, free, band, now_s, resume_after_s)
+        return OPEN_RESOURCE
+    return _recovering(before, free, thresholds, now_s, resume_after_s)
 
 
 def _recovering(
-    before: ResourceState, free: int, band: Thresholds, now_s: float, resume_after_s: float
+    before: ResourceState, free: int, thresholds: Thresholds, now_s: float, resume_after_s: float
 ) -> ResourceState:
-    if free < _goal(before, band):
+    if free < _needed_to_open(before, thresholds):
         return ResourceState(State.HOLD, was_short=before.was_short)
     since_s = now_s if before.ready_since_s is None else before.ready_since_s
     if now_s - since_s >= resume_after_s:
-        return OPEN_MARK
+        return OPEN_RESOURCE
     return ResourceState(State.HOLD, was_short=before.was_short, ready_since_s=since_s)
 
 
-def _goal(mark: ResourceState, band: Thresholds) -> int:
-    return band.resume if mark.was_short else band.minimum
+def _needed_to_open(resource: ResourceState, thresholds: Thresholds) -> int:
+    return thresholds.resume if resource.was_short else thresholds.minimum
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the gate says now.
+    """What the gate decides now.
 
     Args:
         state: open, hold or suspended.
         reason: one sentence with the number and the threshold.
-        reading: what it rests on: the most closed thing, else the one nearest to its limit; None if none is.
+        measurement: of the resource that decides: the most closed one, else the one nearest to its limit;
+            None if nothing is watched.
         needed: what has to be free for the next better state; when open, below which it holds. In its unit.
     """
 
     state: State
     reason: str
-    reading: Measurement | None = None
+    measurement: Measurement | None = None
     needed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The marks of all things watched, by label.
+    """The states of all watched resources.
 
     Args:
-        marks: of the readings so far; after a restart those that were published.
-        unnamed: the mark of things without one at the first reading, where nothing better is known.
+        resources: by label; after a restart those that were published.
+        default: the state before their first measurement of resources that are not among these.
         resume_after_s: of the last round, for the reason.
     """
 
-    marks: Mapping[str, ResourceState] = field(default_factory=dict)
-    unnamed: ResourceState | None = None
+    resources: Mapping[str, ResourceState] = field(default_factory=dict)
+    default: ResourceState | None = None
     resume_after_s: float = 0.0
 
     def after(
         self,
-        readings: Sequence[Measurement],
+        measurements: Sequence[Measurement],
         now_s: float,
         resume_after_s: float,
         override: Override = Override.AUTO,
     ) -> "Gate":
-        """Return the gate after one round of readings; marks of things no longer watched are gone."""
-        marks = {
-            reading.label: next_resource_state(
-                self.marks.get(reading.label, self.unnamed), reading, now_s, resume_after_s
+        """Return the gate after one round of measurements; resources that are not among them are dropped."""
+        resources = {
+            each.label: next_resource_state(
+                self.resources.get(each.label, self.default), each, now_s, resume_after_s
             )
-            for reading in readings
+            for each in measurements
         }
         if override is Override.OPEN:
-            marks |= {each.label: OPEN_MARK for each in readings if _has_minimum(each)}
-        return Gate(marks, resume_after_s=resume_after_s)
+            resources |= {each.label: OPEN_RESOURCE for each in measurements if _has_minimum(each)}
+        return Gate(resources, resume_after_s=resume_after_s)
 
-    def decision(self, readings: Sequence[Measurement], override: Override = Override.AUTO) -> Decision:
-        """Return what the marks of these readings mean for the gate."""
-        if not readings:
+    def decision(self, measurements: Sequence[Measurement], override: Override = Override.AUTO) -> Decision:
+        """Return what the states of these resources mean for the gate."""
+        if not measurements:
             return _overridden(Decision(State.OPEN, "Nothing is watched."), override)
-        worst = max(readings, key=lambda each: (self.marks[each.label].state, _tightness(each)))
-        mark = self.marks[worst.label]
-        needed = worst.band.minimum if mark.state is not State.HOLD else _goal(mark, worst.band)
-        reason = _reason(worst, mark, needed, self.resume_after_s)
-        return _overridden(Decision(mark.state, reason, worst, needed), override)
+        worst = max(measurements, key=self._urgency)
+        resource = self.resources[worst.label]
+        is_hold = resource.state is State.HOLD
+        needed = _needed_to_open(resource, worst.thresholds) if is_hold else worst.thresholds.minimum
+        reason = _reason(worst, resource, needed, self.resume_after_s)
+        return _overridden(Decision(resource.state, reason, worst, needed), override)
 
-    def short(self) -> dict[str, State]:
-        """Return the things that were measured short and have not recovered: what a restart must know."""
-        return {label: mark.state for label, mark in self.marks.items() if mark.was_short}
+    def short_resources(self) -> dict[str, State]:
+        """Return the resources that were short and have not recovered: a restart goes on from them."""
+        return {label: each.state for label, each in self.resources.items() if each.was_short}
+
+    def _urgency(self, measurement: Measurement) -> tuple[State, bool, float]:
+        """Return the key by which the deciding resource is the largest one."""
+        state, tightness = self.resources[measurement.label].state, _tightness(measurement)
+        # Free inodes of an open gate interest only when they are about to run out; else the bytes do.
+        is_shown = state is not State.OPEN or measurement.unit == "bytes" or tightness > _NEAR
+        return state, is_shown, tightness
 
 
-def _has_minimum(reading: Measurement) -> bool:
-    return reading.free is not None and reading.free >= reading.band.minimum
+def _has_minimum(measurement: Measurement) -> bool:
+    return measurement.free is not None and measurement.free >= measurement.thresholds.minimum
 
 
-def _tightness(reading: Measurement) -> float:
-    """Return how near the reading is to its minimum: 1 at it, more below, infinite if there is none."""
-    if reading.free is None:
+def _tightness(measurement: Measurement) -> float:
+    """Return min-free / free: 1 at the limit, more below it, infinite if it could not be measured."""
+    if measurement.free is None:
         return float("inf")
-    return reading.band.minimum / max(reading.free, 1)
+    return measurement.thresholds.minimum / max(measurement.free, 1)
 
 
 def _overridden(decision: Decision, override: Override) -> Decision:
     if override is Override.OPEN:
-        return Decision(State.OPEN, "An operator opened it.", decision.reading, decision.needed)
+        return Decision(State.OPEN, "An operator opened it.", decision.measurement, decision.needed)
     if override is Override.HOLD and decision.state is not State.SUSPENDED:
-        return Decision(State.HOLD, "An operator holds it.", decision.reading, decision.needed)
+        return Decision(State.HOLD, "An operator holds it.", decision.measurement, decision.needed)
     return decision
 
 
-def _reason(reading: Measurement, mark: ResourceState, needed: int, resume_after_s: float) -> str:
-    if reading.free is None:
-        return f"{reading.what} {reading.failure}, which counts as full."
-    has = f"{reading.what} has {shown(reading.free, reading.unit)} free"
-    if mark.state is State.OPEN:
-        return f"{has}; it holds below {shown(needed, reading.unit)}."
-    if mark.ready_since_s is not None:
+def _reason(measurement: Measurement, resource: ResourceState, needed: int, resume_after_s: float) -> str:
+    if measurement.free is None:
+        return f"{measurement.subject} {measurement.failure}, which counts as full."
+    unit = measurement.unit
+    has = f"{measurement.subject} has {exact_amount(measurement.free, unit)} free"
+    if resource.state is State.OPEN:
+        return f"{has}; it holds below {exact_amount(needed, unit)}."
+    if resource.ready_since_s is not None:
         return f"{has}, enough to open; that has to last for {resume_after_s:g} s."
-    goal = _goal(mark, reading.band)
-    if 0 < reading.total <= goal:
+    to_open = _needed_to_open(resource, measurement.thresholds)
+    if 0 < measurement.total <= to_open:
         return (
-            f"{has} of {shown(reading.total, reading.unit)} in all; it opens from"
-            f" {shown(goal, reading.unit)}: never, unless the limits are changed."
+            f"{has} of {exact_amount(measurement.total, unit)} in all; it opens from"
+            f" {exact_amount(to_open, unit)}: never, unless the limits are changed."
         )
-    if mark.state is State.SUSPENDED:
-        return f"{has}; a suspended file goes on from {shown(needed, reading.unit)}."
-    return f"{has}; it opens from {shown(needed, reading.unit)}."
+    if resource.state is State.SUSPENDED:
+        return f"{has}; a suspended file goes on from {exact_amount(needed, unit)}."
+    return f"{has}; it opens from {exact_amount(needed, unit)}."
 
 
-def shown(number: int, unit: str) -> str:
-    """Return a number of bytes or inodes as people are told it: human, and exact."""
+def exact_amount(number: int, unit: str = "bytes") -> str:
+    """Return a number of bytes, human and exact (`1.0 GiB (1073741824 bytes)`), or of inodes."""
     return f"{human_size(number)} ({number} bytes)" if unit == "bytes" else f"{number} {unit}"

@@ -1,14 +1,15 @@
-"""What the gate's limits mean: from the texts people type to bytes on one mount. Rules only.
+"""The gate's limits: from the texts that people type to bytes on one mount. Rules only.
 
-Everything is *free* space, never used space: what an unprivileged user may still write (f_bavail), against
-the whole filesystem. `df` shows shares of what is writable and may differ from ours by the root reserve.
+All limits are about *free* space, not used space: what an unprivileged user may still write (f_bavail) of the
+whole filesystem. `df` shows shares of what is writable, which may differ from ours by the root reserve.
 
-An order suspend < min < resume is enforced on what was typed. A default that is derived from min-free bends
-to it instead, so that nobody has to set three numbers to change one. A path with a MIN_FREE of its own takes
-its resume and suspend limits from that, since --resume-free and --suspend-free speak of --min-free.
+Typed limits must be in the order suspend < min < resume. A default that is derived from min-free is adjusted
+to the typed ones instead: to change one number, an operator need not set three. A path with a MIN_FREE of its
+own derives its resume and suspend limits from that, since --resume-free and --suspend-free belong to
+--min-free.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +30,7 @@ _OFF = Amount(size_bytes=0)
 _PROBE = 1 << 50  # a whole large enough for small shares not to round to 0
 _HALF_PERCENT = 50.0  # a min-free from here on is nearly always meant as *used*
 _LONGEST_RESUME_AFTER_S = 86_400.0
-LONGEST_TEXT = 64  # characters; a longer one is no number and would flood the message
+LONGEST_TEXT = 64  # characters; a longer one is not a number and would flood the message
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,12 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The limits of one thing that can run out, in its own unit (bytes, inodes).
+    """The limits of one resource, in its own unit (bytes, inodes).
 
     Args:
         suspend: below it the running file is paused; 0 for never.
-        minimum: below it nothing new is granted.
-        resume: from here on it is granted again.
+        minimum: below it no new file is authorized.
+        resume: from here on files are authorized again.
     """
 
     suspend: int
@@ -64,7 +65,7 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits as typed; amounts of None are derived from min-free on each mount, 0 switches one off."""
+    """The limits as typed; None is derived from min-free on each mount, 0 switches a limit off."""
 
     min_free: Amount
     resume_free: Amount | None
@@ -78,7 +79,7 @@ class Limits:
         """Whether the running file may be paused at all."""
         return self.suspend_free is None or self.suspend_free.of(_PROBE) > 0
 
-    def space_band(self, watch: Watch, total_bytes: int) -> Thresholds:
+    def space_thresholds(self, watch: Watch, total_bytes: int) -> Thresholds:
         """Return the limits of free space on a filesystem of this size.
 
         Raises:
@@ -87,35 +88,35 @@ class Limits:
         if watch.min_free is not None:
             return self._derived(watch.min_free.of(total_bytes), total_bytes)
         derived = self._derived(self.min_free.of(total_bytes), total_bytes)
-        band = Thresholds(
+        thresholds = Thresholds(
             self.suspend_free.of(total_bytes) if self.suspend_free else derived.suspend,
             derived.minimum,
             self.resume_free.of(total_bytes) if self.resume_free else derived.resume,
         )
-        self._check_order(band, f"On {quoted(watch.path)} ({human_size(total_bytes)})")
-        return band
+        self._check_order(thresholds, f"On {quoted(watch.path)} ({human_size(total_bytes)})")
+        return thresholds
 
-    def inode_band(self, total_inodes: int) -> Thresholds:
-        """Return the limits of free inodes, which suspend at half; none where none are counted."""
+    def inode_thresholds(self, total_inodes: int) -> Thresholds:
+        """Return the limits of free inodes; all 0 on a filesystem without a fixed number of inodes."""
         if not total_inodes:
             return Thresholds(0, 0, 0)
         return self._derived(self.min_free_inodes.of(total_inodes), total_inodes)
 
-    def memory_band(self, total_bytes: int) -> Thresholds:
-        """Return the limits of available memory; they never suspend: pausing frees none."""
-        band = self._derived(self.min_available_memory.of(total_bytes), total_bytes)
-        return Thresholds(0, band.minimum, band.resume)
+    def memory_thresholds(self, total_bytes: int) -> Thresholds:
+        """Return the limits of available memory, which never suspend: a paused file frees no memory."""
+        thresholds = self._derived(self.min_available_memory.of(total_bytes), total_bytes)
+        return Thresholds(0, thresholds.minimum, thresholds.resume)
 
     def _derived(self, minimum: int, total: int) -> Thresholds:
-        """Return 0.5, 1 and 1.5 times the minimum; the last within what the whole can reach."""
+        """Return 0.5, 1 and 1.5 times the minimum; the last one stays within the total."""
         resume = max(minimum, min(minimum * 3 // 2, (minimum + total) // 2))
         return Thresholds(minimum // 2 if self.suspends else 0, minimum, resume)
 
-    def _check_order(self, band: Thresholds, where: str) -> None:
-        if self.suspend_free and self.suspends and band.suspend >= band.minimum:
-            raise _disorder(where, "suspend-free", band.suspend, "min-free", band.minimum)
-        if self.resume_free and band.resume <= band.minimum:
-            raise _disorder(where, "min-free", band.minimum, "resume-free", band.resume)
+    def _check_order(self, thresholds: Thresholds, where: str) -> None:
+        if self.suspend_free and self.suspends and thresholds.suspend >= thresholds.minimum:
+            raise _disorder(where, "suspend-free", thresholds.suspend, "min-free", thresholds.minimum)
+        if self.resume_free and thresholds.resume <= thresholds.minimum:
+            raise _disorder(where, "min-free", thresholds.minimum, "resume-free", thresholds.resume)
 
 
 def parse_watch(text: str, *, force: bool = False) -> Watch:
@@ -124,7 +125,7 @@ def parse_watch(text: str, *, force: bool = False) -> Watch:
     A path whose last part has a `=` of its own is written with a `/` at its end.
 
     Raises:
-        ConfigError: the path is empty, or what stands after `=` is no limit.
+        ConfigError: the path is empty, or the text after `=` is not a limit.
     """
     path, equals, amount = text.rpartition("=")
     if not equals or "/" in amount:
@@ -140,31 +141,34 @@ def parse_limits(texts: Mapping[str, str], *, force: bool = False) -> Limits:
     """Return the limits of these texts, by the names of `DEFAULTS`; missing and empty ones are the default.
 
     Args:
-        texts: as typed, `min-free` to `10%` or `20GiB`; `0` and `off` switch a limit off.
-        force: take a min-free of 50 % and more.
+        texts: as typed, such as `10%` or `20GiB`; `0` and `off` switch a limit off.
+        force: accept a min-free of 50 % or more.
 
     Raises:
-        ConfigError: a name is unknown, a text makes no sense, or the order is wrong whatever the mount.
+        ConfigError: a name is unknown, a text is invalid, or the limits are out of order on any mount.
     """
     limits = _typed(texts, force=force)
-    _check_alike(limits, DEFAULTS)
+    _check_same_units(limits, DEFAULTS)
     return limits
 
 
-def check_alone(texts: Mapping[str, str], *, force: bool = False) -> None:
-    """Refuse texts that make no sense whatever stands beside them: each by itself, and their own order.
+def check_without_defaults(texts: Mapping[str, str], *, force: bool = False) -> None:
+    """Refuse texts that are invalid with any options: each text, and the order of those that are there.
 
     Raises:
-        ConfigError: as `parse_limits`, but no default is compared with.
+        ConfigError: as `parse_limits`, but nothing is compared with a default.
     """
-    _check_alike(_typed(texts, force=force), [name for name, text in texts.items() if text.strip()])
+    _check_same_units(_typed(texts, force=force), [name for name, text in texts.items() if text.strip()])
+
+
+def unknown_limit(name: str, known: Iterable[str] = DEFAULTS) -> ConfigError:
+    """Return the error about a limit of that name, with the names that are known."""
+    return ConfigError(f"Unknown limit {quoted(name)}.", hint=f"Known limits: {', '.join(known)}.")
 
 
 def _typed(texts: Mapping[str, str], *, force: bool) -> Limits:
     if unknown := sorted(set(texts) - set(DEFAULTS)):
-        raise ConfigError(
-            f"There is no limit {quoted(unknown[0])}.", hint=f"There are {', '.join(DEFAULTS)}."
-        )
+        raise unknown_limit(unknown[0])
     typed = {name: texts.get(name, "").strip() or default for name, default in DEFAULTS.items()}
     return Limits(
         min_free=_min_free(typed["min-free"], "min-free", force=force),
@@ -181,9 +185,16 @@ def _min_free(text: str, what: str, *, force: bool) -> Amount:
     if amount.percent is not None and amount.percent >= _HALF_PERCENT and not force:
         raise ConfigError(
             f"{what}: {text!r} would keep {amount.percent:g} % of the disk *free*, not used.",
-            hint=f"To fill it up to {amount.percent:g} % write {100 - amount.percent:g}%; else add --force.",
+            hint=_free_not_used(amount.percent),
         )
     return amount
+
+
+def _free_not_used(percent: float) -> str:
+    """Return what to write instead, if used space was meant; 50 % used is the same as 50 % free."""
+    if percent == _HALF_PERCENT:
+        return "Add --force if half of the disk is to stay free."
+    return f"To fill it up to {percent:g} % write {100 - percent:g}%; to keep that much free add --force."
 
 
 def _amount(texts: Mapping[str, str], name: str) -> Amount:
@@ -200,12 +211,12 @@ def _resume_after(text: str) -> float:
 
 def _short(text: str, what: str) -> str:
     if len(text) > LONGEST_TEXT:
-        raise ConfigError(f"{what}: {text[:20]!r}.. has {len(text)} characters; that is no limit.")
+        raise ConfigError(f"{what}: {text[:20]!r}.. has {len(text)} characters, which is not a limit.")
     return text
 
 
-def _check_alike(limits: Limits, names: Container[str]) -> None:
-    """Refuse a wrong order among these limits, as far as they have one unit, before any mount is known."""
+def _check_same_units(limits: Limits, names: Container[str]) -> None:
+    """Refuse a wrong order among those of these limits that have the same unit; it needs no mount."""
     suspend = limits.suspend_free if limits.suspends else None
     pairs = (
         ("suspend-free", suspend, "min-free", limits.min_free),

@@ -1,9 +1,9 @@
-"""From what was measured to what the gate reads: grouped by device, limits resolved. Rules only."""
+"""From samples of the watched paths to measurements of resources: by device, with limits. Rules only."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pcapdj.disk.gate import Measurement, shown
+from pcapdj.disk.gate import Measurement, exact_amount
 from pcapdj.disk.limits import Limits, Thresholds, Watch
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
@@ -11,10 +11,10 @@ from pcapdj.runtime.safe_text import quoted
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measurement of a watched path's filesystem.
+    """What statvfs(2) reported of a watched path's filesystem.
 
     Args:
-        device: st_dev; paths on one device are one reading.
+        device: st_dev; paths on one device share their measurement.
         free_bytes: what this user may still write (f_bavail).
         total_inodes: 0 where the filesystem has no fixed number of them (btrfs).
     """
@@ -35,117 +35,117 @@ class FailedMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory that new work could have without swapping, and all there is."""
+    """Memory that is available without swapping, and the total."""
 
     available_bytes: int
     total_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One round of measuring: for each watch, in order, what came of it; and the memory."""
+class Samples:
+    """One round of samples: of each watched path, in order, and of the memory."""
 
     paths: tuple[tuple[Watch, Sample | FailedMeasurement], ...]
     memory: Memory
 
+    @property
+    def failures(self) -> list[tuple[Watch, FailedMeasurement]]:
+        """The paths that could not be measured."""
+        return [(watch, each) for watch, each in self.paths if isinstance(each, FailedMeasurement)]
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """The watched paths of one filesystem; its label is the first of them."""
+    """A filesystem and the watched paths on it."""
 
     watches: tuple[Watch, ...]
     sample: Sample
 
     @property
     def path(self) -> str:
-        """The path it is told by."""
+        """The first watched path; it names the mount."""
         return self.watches[0].path
 
-    def band(self, limits: Limits) -> Thresholds:
-        """Return the limits of its free space; of several MIN_FREEs the largest wins.
+    def thresholds(self, limits: Limits) -> Thresholds:
+        """Return the limits of its free space; of several MIN_FREEs the largest one counts.
 
         Raises:
             ConfigError: typed limits are out of order on it.
         """
-        bands = (limits.space_band(watch, self.sample.total_bytes) for watch in self.watches)
-        return max(bands, key=lambda band: band.minimum)
+        of_each = (limits.space_thresholds(watch, self.sample.total_bytes) for watch in self.watches)
+        return max(of_each, key=lambda thresholds: thresholds.minimum)
 
 
-def mounts(measured: Measured) -> list[Mount]:
+def mounts(samples: Samples) -> list[Mount]:
     """Return the filesystems of the paths that could be measured.
 
-    Two folders of one device may have different quotas, which shows in different totals: they stay apart.
+    Two folders of one device may have different quotas, which appear as different totals: they stay apart.
     """
     groups: dict[tuple[int, int], list[tuple[Watch, Sample]]] = {}
-    for watch, sample in measured.paths:
+    for watch, sample in samples.paths:
         if isinstance(sample, Sample):
             groups.setdefault((sample.device, sample.total_bytes), []).append((watch, sample))
     return [Mount(tuple(watch for watch, _ in group), group[0][1]) for group in groups.values()]
 
 
-def check_order(measured: Measured, limits: Limits) -> None:
+def check_order(samples: Samples, limits: Limits) -> None:
     """Refuse limits that are out of order on a filesystem that is there.
 
     Raises:
         ConfigError: names the path and the numbers.
     """
-    for mount in mounts(measured):
-        mount.band(limits)
+    for mount in mounts(samples):
+        mount.thresholds(limits)
 
 
-def check_reach(measured: Measured, limits: Limits) -> None:
-    """Refuse limits that a gate could never open with: for who cannot change them while it holds.
+def check_reach(samples: Samples, limits: Limits) -> None:
+    """Refuse limits that no disk could meet: of a `run` they cannot be changed while it waits.
 
     Raises:
         ConfigError: names what is too small or cannot be measured, and the numbers.
     """
-    check_order(measured, limits)
-    for each in readings(measured, limits):
+    check_order(samples, limits)
+    for each in measurements_of(samples, limits):
         if each.failure:
-            raise ConfigError(f"{each.what} {each.failure}, which counts as full.")
+            raise ConfigError(f"{each.subject} {each.failure}, which counts as full.")
         if each.is_out_of_reach:
             raise ConfigError(
-                f"{each.what} has {shown(each.total, each.unit)} in all, and would have to have"
-                f" {shown(each.band.resume, each.unit)} free.",
+                f"{each.subject} has {exact_amount(each.total, each.unit)} in all, and would have to have"
+                f" {exact_amount(each.thresholds.resume, each.unit)} free.",
                 hint="Lower that limit, or name with --watch which disks the limits are about.",
             )
 
 
-def readings(measured: Measured, limits: Limits) -> list[Measurement]:
-    """Return what the gate reads: space and inodes per filesystem, failures, and memory if limited."""
-    found = [reading for mount in mounts(measured) for reading in _of_mount(mount, limits)]
-    found += [
-        _failed(watch.path, failure.reason, limits)
-        for watch, failure in measured.paths
-        if isinstance(failure, FailedMeasurement)
-    ]
-    return found + list(_of_memory(measured.memory, limits))
+def measurements_of(samples: Samples, limits: Limits) -> list[Measurement]:
+    """Return what the gate decides on: space and inodes by filesystem, failures, memory if it is limited."""
+    found = [each for mount in mounts(samples) for each in _of_mount(mount, limits)]
+    found += [_failed(watch.path, failure.reason, limits) for watch, failure in samples.failures]
+    return [*found, *_of_memory(samples.memory, limits)]
 
 
-def _of_mount(mount: Mount, limits: Limits) -> Iterable[Measurement]:
+def _of_mount(mount: Mount, limits: Limits) -> Iterator[Measurement]:
     path, sample = mount.path, mount.sample
     try:
-        band = mount.band(limits)
+        thresholds = mount.thresholds(limits)
     except ConfigError as exc:  # it appeared after the limits were checked
         yield _failed(path, f"has limits out of order ({exc.message.rstrip('.')})", limits)
         return
-    space = Measurement(label=path, what=quoted(path), free=sample.free_bytes, band=band, path=path)
-    yield replace(space, total=sample.total_bytes)
-    inodes, total = limits.inode_band(sample.total_inodes), sample.total_inodes
-    if inodes.minimum:
-        label, free = f"{path} (inodes)", sample.free_inodes
-        yield replace(space, label=label, free=free, band=inodes, unit="inodes", total=total)
+    space = Measurement(path, quoted(path), sample.free_bytes, thresholds, path, total=sample.total_bytes)
+    yield space
+    of_inodes = limits.inode_thresholds(sample.total_inodes)
+    if of_inodes.minimum:
+        inodes = replace(space, label=f"{path} (inodes)", unit="inodes", thresholds=of_inodes)
+        yield replace(inodes, free=sample.free_inodes, total=sample.total_inodes)
 
 
 def _failed(path: str, reason: str, limits: Limits) -> Measurement:
-    """Return the reading of what counts as full."""
+    """Return the measurement of a path that counts as full."""
     full = Thresholds(suspend=1 if limits.suspends else 0, minimum=1, resume=1)
-    return Measurement(label=path, what=quoted(path), free=None, band=full, path=path, failure=reason)
+    return Measurement(path, quoted(path), None, full, path, failure=reason)
 
 
-def _of_memory(memory: Memory, limits: Limits) -> Sequence[Measurement]:
-    band = limits.memory_band(memory.total_bytes)
-    if not band.minimum:
-        return ()
-    free, total = memory.available_bytes, memory.total_bytes
-    return (Measurement(label="memory", what="The memory", free=free, band=band, total=total),)
+def _of_memory(memory: Memory, limits: Limits) -> Iterator[Measurement]:
+    thresholds = limits.memory_thresholds(memory.total_bytes)
+    if thresholds.minimum:
+        free, total = memory.available_bytes, memory.total_bytes
+        yield Measurement("memory", "The memory", free, thresholds, total=total)

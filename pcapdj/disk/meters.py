@@ -1,34 +1,34 @@
-"""Measuring how much room there is, without ever waiting for a filesystem that hangs.
+"""Measuring free space without waiting for a filesystem that hangs.
 
-A dead NFS server or FUSE process lets statvfs(2) hang for ever. So each watched path has a daemon thread that
-measures on request; one that does not answer in time counts as full until it does. Free space is f_bavail, as
-psutil.disk_usage has it too; statvfs is called directly because it also has the inodes.
+A dead NFS server or FUSE process can let statvfs(2) hang without end. So each watched path is measured in a
+daemon thread of its own; a path that does not answer in time counts as full until it does. Free space is
+f_bavail, as psutil.disk_usage has it too; statvfs is called directly because it also has the inodes.
 
-A path that is not there counts as full. An exception is our own default, the analyzer's log folder, which its
-first start will make: until it has been seen, its nearest existing parent is measured. A watched mount point
-that is no mount any more (it was unmounted, the folder below it shows) and a filesystem that turned read-only
-count as full as well.
+A path that is not there counts as full. The exception is a default path, as the analyzer's log folder, which
+the first analyzer makes: until it first exists, its nearest existing parent is measured. A watched mount
+point that is no longer one (it was unmounted, and the folder below it appears) and a filesystem that turned
+read-only count as full as well.
 """
 
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from pcapdj.disk.limits import Watch
-from pcapdj.disk.measurements import FailedMeasurement, Measured, Memory, Sample
+from pcapdj.disk.measurements import FailedMeasurement, Memory, Sample, Samples
 
-PATIENCE_S: Final = 0.7  # with one Redis call after it a role still stops within a second
-_BLOCK_BYTES = 512  # where a filesystem gives no fragment size
+LONGEST_WAIT_S: Final = 0.7  # with one Redis call after it, a role still stops within a second
+_BLOCK_BYTES: Final = 512  # where a filesystem reports no fragment size
 
 
-class Spot:
-    """One watched path and what was seen of it so far.
+class WatchedPath:
+    """A watched path: measures its filesystem, and remembers whether it existed and was a mount point.
 
     Args:
         watch: the path; `or_parent` allows its parent until it exists.
@@ -40,16 +40,16 @@ class Spot:
         self._was_mount = False
 
     def measure(self) -> Sample | FailedMeasurement:
-        """Measure the path's filesystem now; may take as long as that filesystem likes."""
+        """Measure the path's filesystem now; hangs while that filesystem does."""
         try:
-            return self._measured(self._place())
+            return self._sample_at(self._measured_path())
         except FileNotFoundError:
             return FailedMeasurement("is not there")
         except OSError as exc:
             return FailedMeasurement(f"cannot be measured ({exc.strerror})")
 
-    def _place(self) -> Path:
-        """Return where to measure: the path, or before it was first seen perhaps a parent of it."""
+    def _measured_path(self) -> Path:
+        """Return the path or, where that is allowed and it never existed, its nearest existing parent."""
         if not self._or_parent:
             return self._path
         if self._path.exists():
@@ -57,14 +57,14 @@ class Spot:
             return self._path
         return next((parent for parent in self._path.parents if parent.exists()), Path("/"))
 
-    def _measured(self, place: Path) -> Sample | FailedMeasurement:
-        device = place.stat().st_dev
-        if place == self._path:
-            is_mount = os.path.ismount(place)
+    def _sample_at(self, path: Path) -> Sample | FailedMeasurement:
+        device = path.stat().st_dev
+        if path == self._path:
+            is_mount = os.path.ismount(path)
             if self._was_mount and not is_mount:
                 return FailedMeasurement("is not mounted any more")
             self._was_mount = is_mount
-        return sample_of(os.statvfs(place), device)
+        return sample_of(os.statvfs(path), device)
 
 
 def sample_of(found: os.statvfs_result, device: int) -> Sample | FailedMeasurement:
@@ -84,34 +84,34 @@ def sample_of(found: os.statvfs_result, device: int) -> Sample | FailedMeasureme
 
 
 class PathMeter:
-    """Measures in a thread of its own; whoever asks waits as long as it likes.
+    """Measures one path in a thread of its own, so that whoever needs the sample decides how long to wait.
 
     Args:
-        measure: may block for ever.
+        path: its `measure` may hang.
         name: of the thread.
     """
 
-    def __init__(self, measure: Callable[[], Sample | FailedMeasurement], name: str) -> None:
-        self._measure = measure
-        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[Sample | FailedMeasurement] = queue.SimpleQueue()
+    def __init__(self, path: WatchedPath, name: str) -> None:
+        self._path = path
+        self._requests: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._samples: queue.SimpleQueue[Sample | FailedMeasurement] = queue.SimpleQueue()
         self._is_late = False
-        self._is_asked = False
+        self._is_measuring = False
         threading.Thread(target=self._work, name=f"measure {name}", daemon=True).start()
 
-    def ask(self) -> None:
+    def begin(self) -> None:
         """Begin a measurement, unless the one before still hangs."""
         if self._is_late and self._take(0) is None:
             return
-        if not self._is_asked:
-            self._is_asked = True
-            self._asked.put(None)
+        if not self._is_measuring:
+            self._is_measuring = True
+            self._requests.put(None)
 
-    def answer(self, until_s: float) -> Sample | FailedMeasurement:
-        """Return what was measured since `ask`; a path that was late before is not waited for again.
+    def sample(self, until_s: float) -> Sample | FailedMeasurement:
+        """Return the sample of the measurement begun; a path that was late before is not waited for again.
 
         Args:
-            until_s: the end of patience, on the monotonic clock.
+            until_s: how long to wait for it, on the monotonic clock.
         """
         wait_s = 0.0 if self._is_late else max(0.0, until_s - time.monotonic())
         found = self._take(wait_s)
@@ -122,40 +122,40 @@ class PathMeter:
 
     def _take(self, wait_s: float) -> Sample | FailedMeasurement | None:
         try:
-            found = self._answers.get(timeout=wait_s)
+            found = self._samples.get(timeout=wait_s)
         except queue.Empty:
             return None
-        self._is_late = self._is_asked = False
+        self._is_late = self._is_measuring = False
         return found
 
     def _work(self) -> None:
         while True:
-            self._asked.get()
-            self._answers.put(self._measure())
+            self._requests.get()
+            self._samples.put(self._path.measure())
 
 
 class DiskMeter:
     """Measures all watched paths at once, and the memory.
 
     Args:
-        watches: in the order in which they are told.
-        patience_s: how long a round waits for paths that do not answer.
+        watches: in the order in which they are shown.
+        longest_wait_s: how long a round waits for paths that do not answer.
     """
 
-    def __init__(self, watches: Sequence[Watch], patience_s: float = PATIENCE_S) -> None:
-        self._patience_s = patience_s
-        self._gauges = [(watch, PathMeter(Spot(watch).measure, watch.path)) for watch in watches]
+    def __init__(self, watches: Sequence[Watch], longest_wait_s: float = LONGEST_WAIT_S) -> None:
+        self._longest_wait_s = longest_wait_s
+        self._meters = [(watch, PathMeter(WatchedPath(watch), watch.path)) for watch in watches]
 
-    def measure(self) -> Measured:
-        """Return one round of measurements; takes no longer than the patience."""
-        for _, gauge in self._gauges:
-            gauge.ask()
-        until_s = time.monotonic() + self._patience_s
-        paths = tuple((watch, gauge.answer(until_s)) for watch, gauge in self._gauges)
-        return Measured(paths, available_memory())
+    def measure(self) -> Samples:
+        """Return one round of samples, within the longest wait."""
+        for _, meter in self._meters:
+            meter.begin()
+        until_s = time.monotonic() + self._longest_wait_s
+        paths = tuple((watch, meter.sample(until_s)) for watch, meter in self._meters)
+        return Samples(paths, available_memory())
 
 
 def available_memory() -> Memory:
-    """Return what the kernel estimates that new work could have (MemAvailable of proc(5))."""
+    """Return the memory that the kernel estimates to be available (MemAvailable of proc(5))."""
     memory = psutil.virtual_memory()
     return Memory(memory.available, memory.total)

@@ -1,4 +1,4 @@
-"""The gate at work: measures, lays live limits over the options, and keeps the gate's memory."""
+"""Measures the disks and applies the limits in force to what it measured."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,43 +6,40 @@ from typing import Protocol
 
 from pcapdj.disk.gate import Decision, Gate, Measurement
 from pcapdj.disk.limits import Limits
-from pcapdj.disk.live import LiveLimits
-from pcapdj.disk.measurements import Measured, check_order, readings
+from pcapdj.disk.live_limits import LiveLimits
+from pcapdj.disk.measurements import Samples, check_order, measurements_of
 
 
-class Measures(Protocol):
-    """Whatever measures the watched paths; `room.Room` does."""
+class Meter(Protocol):
+    """Measures the watched paths, as `meters.DiskMeter` does."""
 
-    def measure(self) -> Measured:
-        """Return one round of measurements."""
+    def measure(self) -> Samples:
+        """Return one round of samples."""
         ...
 
 
 class DiskMonitor:
-    """Decides on fresh measurements; measures once at its making.
+    """The last measurement, and the limits in force. The first measurement is taken at once.
 
     Args:
-        room: what measures.
-        limits: the options and what is laid over them.
+        meter: takes the samples.
+        limits: the options and the live limits.
         clock: never steps; in seconds.
 
     Raises:
         ConfigError: the limits are out of order on a filesystem that is there.
     """
 
-    def __init__(
-        self, room: Measures, limits: LiveLimits, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._room = room
+    def __init__(self, meter: Meter, limits: LiveLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._meter = meter
         self._live = limits
         self._clock = clock
-        self.gate = Gate()
         self.measure()
-        check_order(self.measured, limits.in_force)
+        check_order(self.samples, limits.in_force)
 
     def measure(self) -> None:
-        """Measure now; the room sees to it that this never takes long."""
-        self.measured = self._room.measure()
+        """Measure now; the meter never takes long."""
+        self.samples = self._meter.measure()
         self._measured_s = self._clock()
 
     def age_s(self) -> float:
@@ -56,24 +53,27 @@ class DiskMonitor:
 
     @property
     def refused(self) -> str:
-        """Why live fields were refused; empty if none were."""
+        """Why the live fields are refused; empty if they are not."""
         return self._live.refused
 
     @property
-    def verdict(self) -> Mapping[str, str]:
-        """What is published of the live fields."""
-        return self._live.verdict
+    def limit_fields(self) -> Mapping[str, str]:
+        """The fields of PCAPDJ_GATE about the limits."""
+        return self._live.gate_fields
 
-    def lay(self, fields: Mapping[str, str]) -> bool:
-        """Lay the live fields over the options; report whether they differ from those seen before."""
-        return self._live.lay(fields, lambda limits: check_order(self.measured, limits))
+    def apply(self, control: Mapping[str, str]) -> bool:
+        """Apply the live fields of PCAPDJ_CONTROL; report whether they differ from those before."""
+        return self._live.apply(control, self.samples)
 
-    def readings(self) -> Sequence[Measurement]:
-        """Return what the last measurement means under the limits in force."""
-        return readings(self.measured, self.limits)
+    def measurements(self) -> Sequence[Measurement]:
+        """Return the last measurement of each resource with the limits in force."""
+        return measurements_of(self.samples, self.limits)
 
-    def decide(self) -> Decision:
-        """Move the gate by the last measurement and return what it says."""
-        found, override = self.readings(), self._live.override
-        self.gate = self.gate.after(found, self._measured_s, self.limits.resume_after_s, override)
-        return self.gate.decision(found, override)
+    def next_gate(self, gate: Gate) -> Gate:
+        """Return the gate after the last measurement."""
+        override = self._live.override
+        return gate.after(self.measurements(), self._measured_s, self.limits.resume_after_s, override)
+
+    def decision(self, gate: Gate) -> Decision:
+        """Return what a gate decides that `next_gate` returned."""
+        return gate.decision(self.measurements(), self._live.override)

@@ -1,4 +1,4 @@
-"""The disk options, as typer types, and what they mean together; `control` and `run` take the same ones."""
+"""The disk options of `control` and `run`, as typer types, and the limits and watches that they stand for."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ def _watch_option(default: str) -> Any:
         "--watch",
         default_factory=lines_of("PCAPDJ_WATCH"),
         metavar="PATH[=MIN_FREE]",
-        help="a path whose disk must have room; repeatable, or one per line in PCAPDJ_WATCH"
+        help="watch the disk of this path; repeatable, or one path per line in PCAPDJ_WATCH"
         f" [default: {default}]",
         show_default=False,
     )
@@ -41,7 +41,7 @@ MinFree = Annotated[
         "--min-free",
         envvar="PCAPDJ_MIN_FREE",
         metavar="SIZE|PCT",
-        help="nothing new is authorized below so much *free* space, as 20GiB or 10%; 0 = off [default: 10%]",
+        help="authorize no new file below this much *free* space, as 20GiB or 10%; 0 = off [default: 10%]",
         show_default=False,
     ),
 ]
@@ -51,7 +51,7 @@ ResumeFree = Annotated[
         "--resume-free",
         envvar="PCAPDJ_RESUME_FREE",
         metavar="SIZE|PCT",
-        help="authorized again from here .. [default: 1.5 x min-free]",
+        help="authorize again from this much free space on .. [default: 1.5 x min-free]",
         show_default=False,
     ),
 ]
@@ -61,7 +61,7 @@ ResumeAfter = Annotated[
         "--resume-after",
         envvar="PCAPDJ_RESUME_AFTER",
         metavar="TIME",
-        help=".. and for that long [default: 30s]",
+        help=".. once it has lasted this long [default: 30s]",
         show_default=False,
     ),
 ]
@@ -71,7 +71,7 @@ SuspendFree = Annotated[
         "--suspend-free",
         envvar="PCAPDJ_SUSPEND_FREE",
         metavar="SIZE|PCT",
-        help="the running file is paused below; 0 = off [default: 0.5 x min-free]",
+        help="pause the running file below this much free space; 0 = off [default: 0.5 x min-free]",
         show_default=False,
     ),
 ]
@@ -96,7 +96,7 @@ MinAvailableMemory = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", envvar="PCAPDJ_FORCE", help="take a min-free of 50 % and more")
+    bool, typer.Option("--force", envvar="PCAPDJ_FORCE", help="accept a min-free of 50 % or more")
 ]
 
 
@@ -126,12 +126,12 @@ def variable_of(name: str) -> str:
 
 
 def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = False) -> list[Watch]:
-    """Return what to watch: the paths named, else the defaults that are set.
+    """Return the watches: the named paths, else the defaults that are set.
 
-    A default may not be there yet, so its parent will do until then; a path that was named has to be there.
+    A named path must exist. A default path may appear later: until then, its parent is measured.
 
     Raises:
-        ConfigError: one of the texts is no watch.
+        ConfigError: a text is not PATH or PATH=MIN_FREE.
     """
     if texts:
         return [parse_watch(text, force=force) for text in texts]

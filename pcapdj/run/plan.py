@@ -30,7 +30,7 @@ from pcapdj.runtime.safe_text import quoted, to_text
 _FALLBACK: Final = "summary"  # needs nothing installed
 _NAMES_TRIED: Final = 1000
 RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
-_DISK_PATIENCE_S: Final = 5.0  # once, at the start: a disk may have to spin up
+_DISK_WAIT_S: Final = 5.0  # once, at the start: a disk may have to spin up
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def check_disks(limits: Limits, watches: Sequence[Watch]) -> None:
     Raises:
         ConfigError: they ask for more than a disk has in all, or one of the disks cannot be measured.
     """
-    check_reach(DiskMeter(watches, _DISK_PATIENCE_S).measure(), limits)
+    check_reach(DiskMeter(watches, _DISK_WAIT_S).measure(), limits)
 
 
 def is_out_of_order(listing: Listing) -> bool:

@@ -13,7 +13,7 @@ from support.waiting import wait_until
 
 from pcapdj.controller import Controller
 from pcapdj.disk.limits import Watch
-from pcapdj.disk.live import LiveLimits
+from pcapdj.disk.live_limits import LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.runtime.errors import ConfigError, PcapdjError
@@ -101,7 +101,7 @@ def test_a_name_that_nobody_asks_for_is_not_granted(store: Store) -> None:
     assert not store.redis.exists(store.keys.auth)
 
 
-def test_what_can_be_no_name_is_thrown_out(store: Store, make: Make) -> None:
+def test_an_invalid_name_is_removed(store: Store, make: Make) -> None:
     """Empty, or a mebibyte long; the file behind it gets its grant."""
     store.redis.rpush(store.keys.next, b"", b"x" * (1 << 20), b"/1")
 
@@ -176,8 +176,8 @@ def test_suspension_touches_only_the_gates_own_member(store: Store, make: Make, 
     assert store.redis.smembers(store.keys.suspend) == others
 
 
-def test_transitions_ring_the_bell_and_the_rest_does_not(store: Store, make: Make, tmp_path: Path) -> None:
-    """Whoever shows the gate is told when it changes."""
+def test_only_transitions_are_notified(store: Store, make: Make, tmp_path: Path) -> None:
+    """Those who show the gate learn at once when it changes."""
     controller = make()
     with store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
         channel.subscribe(store.keys.channel)
@@ -198,15 +198,15 @@ def test_a_restarted_controller_goes_on_from_what_was_published(
     store: Store, make: Make, tmp_path: Path
 ) -> None:
     """Inside the band a gate that was closed stays closed, since the same moment; a fresh one is open."""
-    band = {"min_free": times_free(tmp_path, 0.5), "resume_free": times_free(tmp_path, 2)}
+    thresholds = {"min_free": times_free(tmp_path, 0.5), "resume_free": times_free(tmp_path, 2)}
     make(min_free=times_free(tmp_path, 1.5)).step()
     since = gate(store)["since_s"]
 
-    make(**band).step()
+    make(**thresholds).step()
     assert (gate(store)["state"], gate(store)["since_s"]) == ("hold", since)
 
     store.redis.delete(store.keys.gate)
-    make(**band).step()
+    make(**thresholds).step()
     assert gate(store)["state"] == "open"
 
 

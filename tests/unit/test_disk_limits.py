@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcapdj.disk.limits import DEFAULTS, Thresholds, Watch, check_alone, parse_limits, parse_watch
+from pcapdj.disk.limits import DEFAULTS, Thresholds, Watch, check_without_defaults, parse_limits, parse_watch
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.units import Amount
 
@@ -14,36 +14,36 @@ def test_without_any_option_ten_per_cent_stay_free() -> None:
     """The defaults are 10 % to hold, half of it to suspend, one and a half to open again after 30 s."""
     limits = parse_limits({})
 
-    band = limits.space_band(HERE, 1000)
+    thresholds = limits.space_thresholds(HERE, 1000)
 
-    assert band == Thresholds(suspend=50, minimum=100, resume=150)
+    assert thresholds == Thresholds(suspend=50, minimum=100, resume=150)
     assert limits.resume_after_s == 30
 
 
 def test_derived_limits_follow_a_size_as_well() -> None:
     """Half and one and a half are taken of what min-free comes to on the mount."""
-    assert parse_limits({"min-free": "20GiB"}).space_band(HERE, 100 * GIB) == Thresholds(
+    assert parse_limits({"min-free": "20GiB"}).space_thresholds(HERE, 100 * GIB) == Thresholds(
         10 * GIB, 20 * GIB, 30 * GIB
     )
 
 
 def test_a_path_with_its_own_min_free_derives_from_that() -> None:
-    """Typed resume and suspend limits speak of --min-free, not of a path's own."""
+    """Typed resume and suspend limits belong to --min-free, not to a path's own."""
     limits = parse_limits({"resume-free": "50%", "suspend-free": "9%"})
 
-    assert limits.space_band(parse_watch("/small=40"), 1000) == Thresholds(20, 40, 60)
+    assert limits.space_thresholds(parse_watch("/small=40"), 1000) == Thresholds(20, 40, 60)
 
 
 def test_a_derived_resume_limit_stays_within_the_disk() -> None:
     """min-free 80 % taken by force opens again at 90 %, not at an impossible 120 %."""
     limits = parse_limits({"min-free": "80%"}, force=True)
 
-    assert limits.space_band(HERE, 1000) == Thresholds(400, 800, 900)
+    assert limits.space_thresholds(HERE, 1000) == Thresholds(400, 800, 900)
 
 
 def test_a_disk_smaller_than_min_free_is_no_error() -> None:
     """An absolute limit above a small disk's size just holds there."""
-    assert parse_limits({"min-free": "20GiB"}).space_band(HERE, GIB).minimum == 20 * GIB
+    assert parse_limits({"min-free": "20GiB"}).space_thresholds(HERE, GIB).minimum == 20 * GIB
 
 
 @pytest.mark.parametrize("word", ["0", "off", "OFF", "0%"])
@@ -52,23 +52,23 @@ def test_zero_and_off_switch_suspension_off(word: str) -> None:
     limits = parse_limits({"suspend-free": word})
 
     assert not limits.suspends
-    assert limits.space_band(HERE, 1000).suspend == 0
-    assert limits.inode_band(1000).suspend == 0
+    assert limits.space_thresholds(HERE, 1000).suspend == 0
+    assert limits.inode_thresholds(1000).suspend == 0
 
 
 def test_min_free_zero_never_holds() -> None:
     """`--min-free 0` is how a nearly full disk is used anyway."""
-    assert parse_limits({"min-free": "0"}).space_band(HERE, 1000) == Thresholds(0, 0, 0)
+    assert parse_limits({"min-free": "0"}).space_thresholds(HERE, 1000) == Thresholds(0, 0, 0)
 
 
 def test_memory_never_suspends() -> None:
     """Pausing a file frees no memory."""
-    assert parse_limits({"min-available-memory": "10%"}).memory_band(1000) == Thresholds(0, 100, 150)
+    assert parse_limits({"min-available-memory": "10%"}).memory_thresholds(1000) == Thresholds(0, 100, 150)
 
 
 def test_a_filesystem_without_inodes_has_no_inode_limit() -> None:
     """Btrfs reports none at all."""
-    assert parse_limits({}).inode_band(0) == Thresholds(0, 0, 0)
+    assert parse_limits({}).inode_thresholds(0) == Thresholds(0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +105,13 @@ def test_mixed_units_are_compared_on_the_mount(texts: dict[str, str]) -> None:
     limits = parse_limits(texts)
 
     with pytest.raises(ConfigError, match=r"'/out'.*100 bytes"):
-        limits.space_band(HERE, 1000)
+        limits.space_thresholds(HERE, 1000)
 
 
 def test_half_the_disk_may_be_kept_free_by_force() -> None:
     """Only per cent are questioned; a size was counted by somebody."""
     assert parse_limits({"min-free": "60%"}, force=True).min_free == Amount(percent=60)
-    assert parse_limits({"min-free": "900GiB"}).space_band(HERE, 1000 * GIB).minimum == 900 * GIB
+    assert parse_limits({"min-free": "900GiB"}).space_thresholds(HERE, 1000 * GIB).minimum == 900 * GIB
 
 
 def test_empty_texts_are_the_default() -> None:
@@ -148,7 +148,7 @@ def test_a_watch_that_makes_no_sense_is_refused(text: str) -> None:
 )
 def test_texts_alone_are_not_compared_with_defaults(texts: dict[str, str]) -> None:
     """The controller may have been started with other limits than the default ones."""
-    check_alone(texts)
+    check_without_defaults(texts)
 
 
 @pytest.mark.parametrize(
@@ -164,4 +164,4 @@ def test_texts_alone_are_not_compared_with_defaults(texts: dict[str, str]) -> No
 def test_texts_that_can_never_be_right_are_refused_alone(texts: dict[str, str]) -> None:
     """Nonsense, and what is out of order whatever min-free is."""
     with pytest.raises(ConfigError):
-        check_alone(texts)
+        check_without_defaults(texts)

@@ -1,18 +1,18 @@
-"""From samples to readings, and their report: `pcapdj.disk.measurements` and `pcapdj.disk.gate_report`."""
+"""From samples to measurements, and the lines of `--check`: `pcapdj.disk.measurements`, `gate_report`."""
 
 import pytest
 
 from pcapdj.disk.gate import Gate
-from pcapdj.disk.gate_report import report
+from pcapdj.disk.gate_report import check_lines
 from pcapdj.disk.limits import parse_limits, parse_watch
 from pcapdj.disk.measurements import (
     FailedMeasurement,
-    Measured,
     Memory,
     Sample,
+    Samples,
     check_order,
     check_reach,
-    readings,
+    measurements_of,
 )
 from pcapdj.runtime.errors import ConfigError
 
@@ -24,49 +24,51 @@ def sample(device: int = 1, free: int = 500, total: int = 1000, inodes: int = 0)
     return Sample(device, free, total, inodes, inodes)
 
 
-def measured(*paths: tuple[str, Sample | FailedMeasurement]) -> Measured:
+def samples_of(*paths: tuple[str, Sample | FailedMeasurement]) -> Samples:
     """Return one round over paths as typed to --watch."""
-    return Measured(tuple((parse_watch(text), found) for text, found in paths), Memory(300, 1000))
+    return Samples(tuple((parse_watch(text), found) for text, found in paths), Memory(300, 1000))
 
 
-def test_paths_on_one_device_are_one_reading() -> None:
-    """They are told by the first of them, and the largest demand wins."""
-    found = readings(measured(("/out", sample()), ("/out/redis=300", sample()), ("/in", sample(2))), DEFAULT)
+def test_paths_on_one_device_are_one_measurement() -> None:
+    """The first one names it, and the largest limit counts."""
+    found = measurements_of(
+        samples_of(("/out", sample()), ("/out/redis=300", sample()), ("/in", sample(2))), DEFAULT
+    )
 
-    assert [(each.label, each.band.minimum) for each in found] == [("/out", 300), ("/in", 100)]
+    assert [(each.label, each.thresholds.minimum) for each in found] == [("/out", 300), ("/in", 100)]
 
 
 def test_folders_with_quotas_of_their_own_stay_apart() -> None:
-    """A project quota shows as another total on the same device."""
-    found = readings(measured(("/a", sample()), ("/b", sample(total=600))), DEFAULT)
+    """A project quota appears as another total on the same device."""
+    found = measurements_of(samples_of(("/a", sample()), ("/b", sample(total=600))), DEFAULT)
 
     assert [each.label for each in found] == ["/a", "/b"]
 
 
-def test_inodes_are_read_where_there_are_any() -> None:
+def test_inodes_are_measured_where_there_are_any() -> None:
     """5 % of them, under a label of their own."""
-    found = readings(measured(("/out", sample(inodes=2000))), DEFAULT)
+    found = measurements_of(samples_of(("/out", sample(inodes=2000))), DEFAULT)
 
-    assert [(each.label, each.band.minimum, each.unit) for each in found] == [
+    assert [(each.label, each.thresholds.minimum, each.unit) for each in found] == [
         ("/out", 100, "bytes"),
         ("/out (inodes)", 100, "inodes"),
     ]
 
 
-def test_memory_is_read_only_if_limited() -> None:
+def test_memory_is_measured_only_if_it_has_a_limit() -> None:
     """It is off by default."""
-    found = readings(measured(), parse_limits({"min-available-memory": "40%"}))
+    found = measurements_of(samples_of(), parse_limits({"min-available-memory": "40%"}))
 
-    assert [(each.label, each.free, each.band.minimum) for each in found] == [("memory", 300, 400)]
+    assert [(each.label, each.free, each.thresholds.minimum) for each in found] == [("memory", 300, 400)]
 
 
 def test_limits_out_of_order_on_a_mount_hold_there() -> None:
-    """A mount that appeared late cannot end the role; it counts as full and says why."""
+    """A mount that appeared late cannot end the role; it counts as full, with the reason."""
     limits = parse_limits({"min-free": "10%", "resume-free": "50"})
-    found = measured(("/out", sample()))
+    found = samples_of(("/out", sample()))
 
-    assert readings(found, limits)[0].free is None
-    assert "out of order" in readings(found, limits)[0].failure
+    assert measurements_of(found, limits)[0].free is None
+    assert "out of order" in measurements_of(found, limits)[0].failure
     with pytest.raises(ConfigError, match="'/out'"):
         check_order(found, limits)
 
@@ -74,10 +76,10 @@ def test_limits_out_of_order_on_a_mount_hold_there() -> None:
 def test_the_report_has_every_number_in_bytes() -> None:
     """Mounts, limits, failures, memory, decision."""
     limits = parse_limits({"min-available-memory": "40%"})
-    found = measured(("/out", sample(inodes=2000)), ("/gone\n", FailedMeasurement("is not there")))
-    gate = Gate().after(readings(found, limits), 0, 30)
+    found = samples_of(("/out", sample(inodes=2000)), ("/gone\n", FailedMeasurement("is not there")))
+    gate = Gate().after(measurements_of(found, limits), 0, 30)
 
-    text = "\n".join(report(found, limits, gate.decision(readings(found, limits))))
+    text = "\n".join(check_lines(found, limits, gate.decision(measurements_of(found, limits))))
 
     for part in ("'/out'", "100 bytes", "150 bytes", "50 bytes", "50.0 %", "100 inodes", "memory", "30 s"):
         assert part in text
@@ -86,14 +88,14 @@ def test_the_report_has_every_number_in_bytes() -> None:
 
 
 def test_a_filesystem_that_counts_no_inodes_has_no_limit_of_them() -> None:
-    """Btrfs says 0 of 0: a number of inodes asked for could never be met."""
-    found = readings(measured(("/out", sample(inodes=0))), parse_limits({"min-free-inodes": "50"}))
+    """Btrfs reports 0 of 0, so a limit could never be met."""
+    found = measurements_of(samples_of(("/out", sample(inodes=0))), parse_limits({"min-free-inodes": "50"}))
 
     assert [each.unit for each in found] == ["bytes"]
 
 
 @pytest.mark.parametrize(
-    ("limits", "told"),
+    ("limits", "expected"),
     [
         ({"min-free": "1000"}, "'/out' has 1000 B (1000 bytes) in all"),
         ({"resume-free": "2000"}, "2.0 KiB (2000 bytes) free"),
@@ -102,18 +104,18 @@ def test_a_filesystem_that_counts_no_inodes_has_no_limit_of_them() -> None:
     ],
     ids=["space", "resume", "inodes", "memory"],
 )
-def test_limits_beyond_what_there_is_are_refused(limits: dict[str, str], told: str) -> None:
+def test_limits_beyond_the_total_are_refused(limits: dict[str, str], expected: str) -> None:
     """Once closed, such a gate never opens by itself."""
-    found = measured(("/out", sample(inodes=2000)))
+    found = samples_of(("/out", sample(inodes=2000)))
 
     with pytest.raises(ConfigError) as refused:
         check_reach(found, parse_limits(limits))
 
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("limits", "found", "told"),
+    ("limits", "found", "expected"),
     [
         ({}, FailedMeasurement("is not there"), "is not there"),
         ({"resume-free": "50"}, sample(), "resume-free is 50 B"),
@@ -121,13 +123,13 @@ def test_limits_beyond_what_there_is_are_refused(limits: dict[str, str], told: s
     ids=["missing", "out of order"],
 )
 def test_a_path_that_would_never_open_the_gate_is_refused(
-    limits: dict[str, str], found: Sample | FailedMeasurement, told: str
+    limits: dict[str, str], found: Sample | FailedMeasurement, expected: str
 ) -> None:
-    """It counts as full for as long as nobody mends it, and a run has nobody."""
-    with pytest.raises(ConfigError, match=told):
-        check_reach(measured(("/out", found)), parse_limits(limits))
+    """It would count as full for the whole run, which has no operator to change that."""
+    with pytest.raises(ConfigError, match=expected):
+        check_reach(samples_of(("/out", found)), parse_limits(limits))
 
 
 def test_limits_that_can_be_met_are_not_refused() -> None:
     """However short it is now."""
-    check_reach(measured(("/out", sample(free=0, inodes=2000))), parse_limits({"min-free": "999"}))
+    check_reach(samples_of(("/out", sample(free=0, inodes=2000))), parse_limits({"min-free": "999"}))

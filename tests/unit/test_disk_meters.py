@@ -1,4 +1,4 @@
-"""Measuring without waiting: `pcapdj.disk.meters`."""
+"""Measuring without waiting for a filesystem that hangs: `pcapdj.disk.meters`."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from support.waiting import wait_until
 
 from pcapdj.disk.limits import Watch
 from pcapdj.disk.measurements import FailedMeasurement, Sample
-from pcapdj.disk.meters import DiskMeter, PathMeter, Spot, available_memory, sample_of
+from pcapdj.disk.meters import DiskMeter, PathMeter, WatchedPath, available_memory, sample_of
 
 SAMPLE = Sample(device=1, free_bytes=2, total_bytes=3, free_inodes=4, total_inodes=5)
 
@@ -44,15 +44,15 @@ def test_a_filesystem_without_inodes_reports_none() -> None:
     assert none.total_inodes == 0
 
 
-def test_what_cannot_be_written_counts_as_full() -> None:
-    """A filesystem turned read-only, and one that is no disk."""
+def test_a_filesystem_that_cannot_be_written_counts_as_full() -> None:
+    """One that turned read-only, and one without a size, as /proc."""
     assert sample_of(found(f_flag=os.ST_RDONLY), 7) == FailedMeasurement("is mounted read-only")
     assert isinstance(sample_of(found(f_blocks=0, f_bavail=0), 7), FailedMeasurement)
 
 
 def test_a_folder_is_measured(tmp_path: Path) -> None:
     """The numbers are those of its filesystem."""
-    sample = Spot(Watch(str(tmp_path))).measure()
+    sample = WatchedPath(Watch(str(tmp_path))).measure()
 
     assert isinstance(sample, Sample)
     assert sample.device == tmp_path.stat().st_dev
@@ -60,8 +60,8 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
 
 
 def test_a_missing_path_counts_as_full(tmp_path: Path) -> None:
-    """What was named has to be there; when it is, it is measured."""
-    spot = Spot(Watch(str(tmp_path / "later")))
+    """A named path has to be there; once it is, it is measured."""
+    spot = WatchedPath(Watch(str(tmp_path / "later")))
     assert spot.measure() == FailedMeasurement("is not there")
 
     (tmp_path / "later").mkdir()
@@ -69,10 +69,10 @@ def test_a_missing_path_counts_as_full(tmp_path: Path) -> None:
     assert isinstance(spot.measure(), Sample)
 
 
-def test_a_default_may_come_later_but_not_go(tmp_path: Path) -> None:
+def test_a_default_path_may_appear_later_but_not_disappear(tmp_path: Path) -> None:
     """Its parent is measured until it was seen once; then its absence is a loss."""
     folder = tmp_path / "out" / "logs"
-    spot = Spot(Watch(str(folder), or_parent=True))
+    spot = WatchedPath(Watch(str(folder), or_parent=True))
     assert isinstance(spot.measure(), Sample)
 
     folder.mkdir(parents=True)
@@ -82,40 +82,66 @@ def test_a_default_may_come_later_but_not_go(tmp_path: Path) -> None:
     assert spot.measure() == FailedMeasurement("is not there")
 
 
-def test_a_path_through_a_file_is_told(tmp_path: Path) -> None:
-    """The kernel's reason is passed on."""
+def test_another_failure_has_the_reason_of_the_kernel(tmp_path: Path) -> None:
+    """A path through a regular file."""
     (tmp_path / "file").touch()
 
-    failure = Spot(Watch(str(tmp_path / "file" / "below"))).measure()
+    failure = WatchedPath(Watch(str(tmp_path / "file" / "below"))).measure()
 
     assert isinstance(failure, FailedMeasurement)
     assert "Not a directory" in failure.reason
 
 
-def test_a_path_that_hangs_counts_as_full_until_it_answers() -> None:
-    """The thread hangs, the caller does not; a late answer is thrown away and a new one asked for."""
-    release, started = threading.Event(), threading.Semaphore(0)
+class HangingPath(WatchedPath):
+    """A path on a filesystem that hangs, as of a dead NFS server, until it is released."""
 
-    def hang() -> Sample:
-        started.release()
-        release.wait()
+    def __init__(self) -> None:
+        super().__init__(Watch("/hanging"))
+        self.release, self.started = threading.Event(), threading.Semaphore(0)
+
+    def measure(self) -> Sample:
+        """Hang until the test releases it."""
+        self.started.release()
+        self.release.wait()
         return SAMPLE
 
-    gauge = PathMeter(hang, "hanging")
-    gauge.ask()
-    assert gauge.answer(until_s=0) == FailedMeasurement("does not answer")
-    gauge.ask()
-    assert gauge.answer(until_s=0) == FailedMeasurement("does not answer")
-    assert started.acquire(timeout=20)
-    assert not started.acquire(blocking=False)
 
-    release.set()
+def test_a_path_that_hangs_counts_as_full_until_it_answers() -> None:
+    """The thread hangs, the caller does not; a late sample is dropped and a new one is taken."""
+    path = HangingPath()
+    meter = PathMeter(path, "hanging")
+    meter.begin()
+    assert meter.sample(until_s=0) == FailedMeasurement("does not answer")
+    meter.begin()
+    assert meter.sample(until_s=0) == FailedMeasurement("does not answer")
+    assert path.started.acquire(timeout=20)
+    assert not path.started.acquire(blocking=False)
+
+    path.release.set()
 
     def answers() -> bool:
-        gauge.ask()
-        return gauge.answer(until_s=time.monotonic() + 20) == SAMPLE
+        meter.begin()
+        return meter.sample(until_s=time.monotonic() + 20) == SAMPLE
 
-    wait_until(answers, "the gauge to answer again")
+    wait_until(answers, "the path to be measured again")
+
+
+def test_a_path_that_hangs_is_waited_for_once() -> None:
+    """A controller with a dead NFS mount must not lose the whole wait in each of its rounds."""
+    path = HangingPath()
+    meter = PathMeter(path, "hanging")
+    meter.begin()
+    begun_s = time.monotonic()
+    assert meter.sample(until_s=begun_s + 0.2) == FailedMeasurement("does not answer")
+    assert time.monotonic() - begun_s >= 0.2
+
+    begun_s = time.monotonic()
+    for _ in range(3):
+        meter.begin()
+        assert meter.sample(until_s=time.monotonic() + 20) == FailedMeasurement("does not answer")
+
+    assert time.monotonic() - begun_s < 20
+    path.release.set()
 
 
 def test_a_round_measures_all_paths_in_order(tmp_path: Path) -> None:

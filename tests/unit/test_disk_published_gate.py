@@ -1,0 +1,79 @@
+"""PCAPDJ_GATE and back: `pcapdj.disk.published_gate`."""
+
+import pytest
+
+from pcapdj.disk.gate import Gate, Measurement, ResourceState, State
+from pcapdj.disk.limits import Thresholds
+from pcapdj.disk.published_gate import gate_fields, parse_gate
+
+THRESHOLDS = Thresholds(suspend=50, minimum=100, resume=150)
+
+
+def measurements(free: int, inodes: int = 10_000) -> list[Measurement]:
+    """Return the measurements of one mount."""
+    return [
+        Measurement("/out", "'/out'", free, THRESHOLDS, path="/out"),
+        Measurement("/out (inodes)", "'/out'", inodes, THRESHOLDS, path="/out", unit="inodes"),
+    ]
+
+
+def fields(gate: Gate, found: list[Measurement]) -> dict[str, str]:
+    """Return what Redis would give back."""
+    return {name: str(value) for name, value in gate_fields(gate.decision(found), gate, found).items()}
+
+
+def test_a_closed_gate_survives_a_restart() -> None:
+    """The mount that was short still needs resume-free, and only that one."""
+    before = Gate().after(measurements(90), 0, 30)
+
+    after = parse_gate(fields(before, measurements(90)))
+
+    assert after.state is State.HOLD
+    assert after.gate == Gate({"/out": ResourceState(State.HOLD, was_short=True)})
+
+
+def test_an_open_gate_leaves_its_successor_nothing_but_the_time() -> None:
+    """The next controller decides on its own first measurement."""
+    before = Gate().after(measurements(500), 0, 30)
+
+    after = parse_gate({**fields(before, measurements(500)), "since_s": "12.5"})
+
+    assert (after.state, after.since_s, after.gate) == (State.OPEN, 12.5, Gate())
+
+
+def test_the_byte_fields_have_bytes_where_inodes_decide() -> None:
+    """They are the same mount's space; the reason has the inodes."""
+    found = measurements(500, inodes=90)
+
+    shown = fields(Gate().after(found, 0, 30), found)
+
+    assert (shown["state"], shown["free_bytes"], shown["needed_bytes"]) == ("hold", "500", "100")
+    assert "90 inodes" in shown["reason"]
+
+
+def test_a_state_that_another_program_wrote_is_respected() -> None:
+    """Closed at its path, or without one everywhere."""
+    at_path = parse_gate({"state": "suspended", "path": "/out"}).gate
+    everywhere = parse_gate({"state": "hold"}).gate
+
+    assert at_path.resources == {"/out": ResourceState(State.SUSPENDED, was_short=True)}
+    assert everywhere.after(measurements(120), 0, 30).decision(measurements(120)).state is State.HOLD
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"state": "ajar", "since_s": "yesterday"},
+        {"state": "hold", "short": "{"},
+        {"state": "hold", "short": "[1]"},
+        {"state": "hold", "short": '{"/out": 3, "/in": "ajar"}'},
+        {"state": "hold", "short": "[" * 100_000},
+    ],
+)
+def test_invalid_fields_are_ignored(fields: dict[str, str]) -> None:
+    """A controller starts whatever the hash holds."""
+    after = parse_gate(fields)
+
+    assert after.since_s == 0
+    assert after.gate == Gate()
