@@ -23,7 +23,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pcapdj.capture.files import StillWritten
-from pcapdj.console.screen import progress
+from pcapdj.console.screen import progress_bar
 from pcapdj.inbox.listing import CaptureFile, Order, Refusal, in_order, look_at, refusal_sentences
 from pcapdj.inbox.once import import_once
 from pcapdj.inbox.settle import FileState
@@ -90,7 +90,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     store = open_store(redis_url, redis_password_file, lane, in_queue=queue, patient=watch)
     if watch:
         return watch_folders(store, names, order, recursive=recursive)
-    with progress() as tracked:
+    with progress_bar() as tracked:
         return import_once(store, names, order, recursive=recursive, again=again, tracked=tracked)
 
 

@@ -114,7 +114,6 @@ SMALL: Final[dict[str, str]] = {
     "capture/totals.py": "to be merged",
     "capture/packet_block.py": "to be merged",
     "capture/prefetch.py": "to be merged",
-    "console/progress.py": "to be merged",
 }
 
 # class names that two modules have, and why

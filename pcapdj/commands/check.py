@@ -8,8 +8,7 @@ from pathlib import Path
 import typer
 
 from pcapdj.commands.machine import analyzer_lines, pipe_line, socket_line, software_lines
-from pcapdj.console.screen import show
-from pcapdj.console.status_lines import Line, Tone
+from pcapdj.console.screen import Line, Tone, show
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
 from pcapdj.disk.measurements import FailedMeasurement, Memory, Mount, mounts
 from pcapdj.disk.meters import DiskMeter

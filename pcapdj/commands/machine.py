@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj import __version__
-from pcapdj.console.status_lines import Line, Tone
+from pcapdj.console.screen import Line, Tone
 from pcapdj.runtime.safe_text import printable
 from pcapdj.runtime.sockets import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.units import human_size

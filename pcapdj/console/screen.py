@@ -1,34 +1,37 @@
-"""A progress bar over names that are looked at one by one, where a person watches.
+"""What commands show on a terminal: labelled lines, and a progress bar over files.
 
-Labelled lines on a terminal: aligned, coloured where the terminal has colours, wrapped, never markup.
-
-Rich is loaded only here and only when something is shown.
+The lines are aligned, wrapped, and coloured where the terminal has colours; their text is never read as
+markup. rich is imported only when something is shown: it takes a tenth of a second.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
-
-from pcapdj.console.status_lines import Line
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[Sequence[bytes]], Iterable[bytes]]]:
-    """Give what wraps the names in a progress bar on stderr; it goes when the work is done."""
-    if not sys.stderr.isatty():
-        yield iter
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield lambda names: bar.track(names, description="Looking at files")
-
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+class Tone(Enum):
+    """How much a line matters; the value is its colour."""
+
+    PLAIN = ""
+    GOOD = "green"
+    ATTENTION = "yellow"
+    BAD = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: its label (empty: it belongs to the line above), its text, its tone."""
+
+    label: str
+    text: str
+    tone: Tone = Tone.PLAIN
 
 
 def show(title: str, lines: Sequence[Line]) -> None:
@@ -38,20 +41,36 @@ def show(title: str, lines: Sequence[Line]) -> None:
     Console(highlight=False).print(_grid(title, lines))
 
 
-def keep_showing(title: str, look: Callable[[], Sequence[Line]], every_s: float = 1.0) -> None:
-    """Show what `look` returns, again and again in place, until Ctrl-C.
+def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: float = 1.0) -> None:
+    """Show the lines in place, read again every second, until Ctrl-C.
 
     Raises:
-        Whatever `look` raises.
+        Whatever `read_lines` raises.
     """
     from rich.console import Console
     from rich.live import Live
 
     console = Console(highlight=False)
-    with Live(_grid(title, look()), console=console, auto_refresh=False, transient=False) as live:
+    with Live(_grid(title, read_lines()), console=console, auto_refresh=False, transient=False) as live:
         while True:
             time.sleep(every_s)
-            live.update(_grid(title, look()), refresh=True)
+            live.update(_grid(title, read_lines()), refresh=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Sequence[bytes]], Iterable[bytes]]]:
+    """Yield a function that returns an iterable of names; on a terminal a bar on stderr follows them.
+
+    The bar disappears at the end of the block.
+    """
+    if not sys.stderr.isatty():
+        yield iter
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        yield lambda names: bar.track(names, description="Looking at files")
 
 
 def _grid(title: str, lines: Sequence[Line]) -> "Table":

@@ -1,98 +1,122 @@
-"""A lane's board as labelled lines for one screen. Rules only.
+"""The status screen: a lane's snapshot as labelled lines. Rules only.
 
-The board is the mapping that `status --json` prints; any part of it may be missing or nonsense (a role died
-while writing, a foreign program wrote the key), and the line then says less.
+The snapshot is the mapping that `status --json` prints. Any part of it may be missing or invalid (a role died
+while it wrote, another program wrote the key); the line then shows less.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final
+from typing import Any, Final
 
-from pcapdj.console.progress import Fields, jumps_told, number, progress
+from pcapdj.console.screen import Line, Tone
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, rough_duration
 
+_BAR_WIDTH: Final = 24
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
-_STALLED_SHOWN_S: Final = 60  # less is an analyzer that writes something out
+_STALLED_SHOWN_S: Final = 60  # a shorter one is an analyzer that writes its output
+_LARGEST: Final = 1 << 63  # a larger number is no size or time, and would overflow a float
+_FEEDING: Final = "Feeding fifo buffer"  # the state of a dispatcher that feeds, in the original's words
 
-
-class Tone(Enum):
-    """How a line is to be taken."""
-
-    PLAIN = ""
-    GOOD = "green"
-    ATTENTION = "yellow"
-    BAD = "red"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line: its label (empty: it goes on from the line above), its text, its tone."""
-
-    label: str
-    text: str
-    tone: Tone = Tone.PLAIN
+Fields = Mapping[str, Any]
 
 
 def snapshot_lines(
-    board: Fields, failures: Sequence[Fields], now_s: float, rates: Mapping[str, float] | None = None
+    snapshot: Fields, failures: Sequence[Fields], now_s: float, rates: Mapping[str, float] | None = None
 ) -> list[Line]:
-    """Return what `status` shows.
+    """Return the lines of the status screen.
 
     Args:
-        board: as `status --json` prints it.
+        snapshot: as `status --json` prints it.
         failures: the last failed files: name (printable or not), reason.
         now_s: seconds since the epoch.
         rates: bytes per second by dispatcher, where known.
     """
     return [
-        Line("Files", _counts(board), Tone.PLAIN),
-        *_gate_lines(board.get("gate"), now_s),
-        *_suspension_lines(board.get("suspended")),
-        *_consumer_lines(board.get("consumer")),
-        *_dispatcher_lines(board, rates or {}),
+        Line("Files", _counts(snapshot)),
+        *_gate_lines(snapshot.get("gate"), now_s),
+        *_suspension_lines(snapshot.get("suspended")),
+        *_analyzer_lines(snapshot.get("consumer")),
+        *_dispatcher_lines(snapshot, rates or {}),
         *_failure_lines(failures),
     ]
 
 
-def in_short(sentence: str) -> str:
+def rates_between(before: Fields, after: Fields) -> dict[str, float]:
+    """Return bytes per second by dispatcher; only of those that feed the same file in both snapshots."""
+    earlier = {each.get("id"): each for each in before.get("dispatchers", ())}
+    rates: dict[str, float] = {}
+    for each in after.get("dispatchers", ()):
+        old = earlier.get(each.get("id"), {})
+        elapsed_s = _number(each, "heartbeat_s") - _number(old, "heartbeat_s")
+        fed_bytes = _number(each, "done_bytes") - _number(old, "done_bytes")
+        if each.get("name") and old.get("name") == each["name"] and elapsed_s > 0 and fed_bytes >= 0:
+            rates[str(each.get("id"))] = fed_bytes / elapsed_s
+    return rates
+
+
+def progress_text(done_bytes: float, total_bytes: float, rate: float | None = None) -> str:
+    """Return a bar, the share, the size, and, where the rate is known, rate and time left.
+
+    Args:
+        done_bytes: of one file.
+        total_bytes: of the same file, above 0.
+        rate: bytes per second.
+    """
+    share = min(1.0, max(0.0, done_bytes / total_bytes))
+    bar = "#" * int(share * _BAR_WIDTH)
+    speed = f", {human_size(rate)}/s" if rate is not None else ""
+    left = f", {rough_duration(max(0.0, total_bytes - done_bytes) / rate)} left" if rate else ""
+    return f"[{bar:.<{_BAR_WIDTH}}] {share:.0%} of {human_size(total_bytes)}{speed}{left}"
+
+
+def jumps_text(jumps: int, last_name: str, last_jump: str) -> str:
+    """Return how many files begin with a timestamp jump, and the last of them.
+
+    Args:
+        jumps: the number of files; above 0.
+        last_name: the path of the last of them.
+        last_jump: how that one begins.
+    """
+    last = f"{quoted(last_name.rpartition('/')[2])} {printable_sentence(last_jump)}"
+    return f"1 jump, {last}" if jumps == 1 else f"{jumps:,} jumps; last: {last}"
+
+
+def without_exact_bytes(sentence: str) -> str:
     """Return the sentence without the exact bytes behind each size: those are for logs and programs."""
     return _EXACT.sub("", sentence)
 
 
-def _counts(board: Fields) -> str:
-    current = len(board.get("current") or ())
+def _counts(snapshot: Fields) -> str:
+    current = len(snapshot.get("current") or ())
     return (
-        f"{_count(board, 'queued')} queued, {current} current,"
-        f" {_count(board, 'processed')} processed, {_count(board, 'failed')} failed"
+        f"{_count(snapshot, 'queued')} queued, {current} current,"
+        f" {_count(snapshot, 'processed')} processed, {_count(snapshot, 'failed')} failed"
     )
 
 
 def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
     if not gate:
-        yield Line("Gate", "no controller has spoken yet", Tone.ATTENTION)
+        yield Line("Gate", "no controller has reported yet", Tone.ATTENTION)
         return
     state = str(gate.get("state", "unknown"))
     tone = {"open": Tone.GOOD, "suspended": Tone.BAD}.get(state, Tone.ATTENTION)
-    since = f" for {rough_duration(now_s - number(gate, 'since_s'))}" if "since_s" in gate else ""
-    yield Line("Gate", in_short(f"{printable(state)}{since}{_reason(gate)}"), tone)
+    since = f" for {rough_duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
+    yield Line("Gate", without_exact_bytes(f"{printable(state)}{since}{_reason(gate)}"), tone)
     if "free_bytes" in gate and not gate.get("reason"):  # a reason has the numbers
-        yield Line("", _room(gate))
+        yield Line("", _free_space(gate))
     if gate.get("refused"):
         yield Line("", f"refused: {printable_sentence(str(gate['refused']))}", Tone.ATTENTION)
     if gate.get("stale"):
-        yield Line("", f"the controller is silent{_age(gate)}", Tone.BAD)
+        yield Line("", f"the controller is {_silence(gate)}", Tone.BAD)
 
 
-def _room(gate: Fields) -> str:
+def _free_space(gate: Fields) -> str:
     where = f" at {quoted(str(gate['path']))}" if gate.get("path") else ""
-    return (
-        f"{human_size(number(gate, 'free_bytes'))} free, {human_size(number(gate, 'needed_bytes'))}"
-        f" needed{where}"
-    )
+    free, needed = human_size(_number(gate, "free_bytes")), human_size(_number(gate, "needed_bytes"))
+    return f"{free} free, {needed} needed{where}"
 
 
 def _suspension_lines(members: Sequence[object] | None) -> Iterator[Line]:
@@ -100,17 +124,15 @@ def _suspension_lines(members: Sequence[object] | None) -> Iterator[Line]:
         yield Line("Suspended", f"by {', '.join(printable(str(each)) for each in members)}", Tone.ATTENTION)
 
 
-def _consumer_lines(consumer: Fields | None) -> Iterator[Line]:
+def _analyzer_lines(consumer: Fields | None) -> Iterator[Line]:
     if not consumer:
-        yield Line("Analyzer", "no launcher has spoken yet")
+        yield Line("Analyzer", "no launcher has reported yet")
         return
     state = str(consumer.get("state", "unknown"))
     details = [
-        f"{word} {printable(str(consumer[field]))}"
-        for field, word in (("stream", "stream"), ("pid", "pid"), ("last_exit", "the last one"))
-        if consumer.get(field) and not (field == "last_exit" and consumer.get("reason"))  # which tells it
+        f"{word} {printable(str(consumer[field]))}" for field, word in _analyzer_details(consumer).items()
     ]
-    if number(consumer, "restarts"):
+    if _number(consumer, "restarts"):
         details.append(_several(consumer, "restarts"))
     tone = Tone.BAD if state == "failing" else Tone.PLAIN
     yield Line("Analyzer", ", ".join([printable(state), *details]) + _reason(consumer), tone)
@@ -119,56 +141,71 @@ def _consumer_lines(consumer: Fields | None) -> Iterator[Line]:
             yield Line("", f"{word} {printable_sentence(str(consumer[field]))}")
     if consumer.get("last_verdict") == "crashed" and consumer.get("last_stream"):
         stream = printable(str(consumer["last_stream"]))
-        told = f"stream {stream} broke off; 'pcapdj requeue --stream {stream}' feeds its files again"
-        yield Line("", told, Tone.ATTENTION)
+        text = f"stream {stream} broke off; 'pcapdj requeue --stream {stream}' feeds its files again"
+        yield Line("", text, Tone.ATTENTION)
     if consumer.get("stale"):
-        yield Line("", f"the launcher is silent{_age(consumer)}", Tone.BAD)
+        yield Line("", f"the launcher is {_silence(consumer)}", Tone.BAD)
 
 
-def _dispatcher_lines(board: Fields, rates: Mapping[str, float]) -> Iterator[Line]:
-    dispatchers = board.get("dispatchers") or ()
-    taken = {each.get("dispatcher"): each for each in board.get("current") or ()}
+def _analyzer_details(consumer: Fields) -> dict[str, str]:
+    """Return the fields of an analyzer that have a value, and the word before each."""
+    words = {"stream": "stream", "pid": "pid", "last_exit": "the previous one"}
+    if consumer.get("reason"):  # it has the last exit
+        del words["last_exit"]
+    return {field: word for field, word in words.items() if consumer.get(field)}
+
+
+def _dispatcher_lines(snapshot: Fields, rates: Mapping[str, float]) -> Iterator[Line]:
+    dispatchers = snapshot.get("dispatchers") or ()
+    current = {each.get("dispatcher"): each for each in snapshot.get("current") or ()}
+    names = short_names([str(each.get("id")) for each in dispatchers])
     if not dispatchers:
-        yield Line("Dispatcher", "none has spoken yet")
+        yield Line("Dispatcher", "none has reported yet")
     for each in dispatchers:
+        dispatcher = str(each.get("id"))
         state = printable(str(each.get("state", "unknown")))
-        silence = f", silent{_age(each)}" if each.get("stale") else ""
+        silence = f", {_silence(each)}" if each.get("stale") else ""
         tone = Tone.ATTENTION if each.get("stale") else Tone.PLAIN
-        yield Line("Dispatcher", f"{printable(str(each.get('id')))}: {state}{silence}", tone)
-        if "packets" in each:
-            yield Line("", _work(each))
-        if (jumps := each.get("jumps")) and isinstance(jumps, int):
-            told = jumps_told(jumps, str(each.get("last_jump_name", "")), str(each.get("last_jump", "")))
-            yield Line("", f"timestamps: {told}", Tone.ATTENTION)
-        if each.get("waiting_for"):
-            yield Line("", printable_sentence(str(each["waiting_for"])), Tone.ATTENTION)
-        if (stalled_s := number(each, "stalled_s")) >= _STALLED_SHOWN_S:
-            told = f"the analyzer has taken no byte for {rough_duration(stalled_s)}"
-            yield Line("", told, Tone.BAD)
-        if current := taken.get(each.get("id")):
-            yield from _file_lines(current, each, rates.get(str(each.get("id"))))
+        yield Line("Dispatcher", f"{printable(names[dispatcher])}: {state}{silence}", tone)
+        yield from _work_lines(each)
+        if file := current.get(each.get("id")):
+            yield from _file_lines(file, each, rates.get(dispatcher))
 
 
-def _work(statistics: Fields) -> str:
-    """Return what a dispatcher has done since it started."""
-    suspensions = f", {_several(statistics, 'suspensions')}" if statistics.get("suspensions") else ""
-    return (
-        f"{_several(statistics, 'files')}, {_several(statistics, 'packets')},"
-        f" {human_size(number(statistics, 'cap_lengths'))} captured{suspensions}"
-    )
+def short_names(dispatchers: Sequence[str]) -> dict[str, str]:
+    """Return a short name by id: of a pipe's path its last part, if no other pipe has the same one."""
+    last_parts = Counter(each.rpartition("/")[2] for each in dispatchers)
+    parts = {each: each.rpartition("/")[2] for each in dispatchers}
+    return {each: part if part and last_parts[part] == 1 else each for each, part in parts.items()}
+
+
+def _work_lines(statistics: Fields) -> Iterator[Line]:
+    """Yield what a dispatcher has done since it started, and what it waits for."""
+    if "packets" in statistics:
+        suspensions = f", {_several(statistics, 'suspensions')}" if statistics.get("suspensions") else ""
+        captured = human_size(_number(statistics, "cap_lengths"))
+        files, packets = _several(statistics, "files"), _several(statistics, "packets")
+        yield Line("", f"{files}, {packets}, {captured} captured{suspensions}")
+    if (jumps := statistics.get("jumps")) and isinstance(jumps, int):
+        last_name, last_jump = (str(statistics.get(each, "")) for each in ("last_jump_name", "last_jump"))
+        yield Line("", f"timestamps: {jumps_text(jumps, last_name, last_jump)}", Tone.ATTENTION)
+    if statistics.get("waiting_for") and statistics.get("state") != _FEEDING:
+        yield Line("", printable_sentence(str(statistics["waiting_for"])), Tone.ATTENTION)
+    if (stalled_s := _number(statistics, "stalled_s")) >= _STALLED_SHOWN_S:
+        yield Line("", f"the analyzer has read nothing for {rough_duration(stalled_s)}", Tone.BAD)
 
 
 def _file_lines(current: Fields, statistics: Fields, rate: float | None) -> Iterator[Line]:
-    attempt = f", attempt {_count(current, 'attempt')}" if number(current, "attempt") > 1 else ""
+    attempt = f", attempt {_count(current, 'attempt')}" if _number(current, "attempt") > 1 else ""
     state = printable(str(current.get("state", "")))
     yield from _name_lines(str(current.get("name", "")), f" ({state}{attempt})")
-    total = number(statistics, "total_bytes")
-    if statistics.get("name") == current.get("name") and total > 0:
-        yield Line("", progress(number(statistics, "done_bytes"), total, rate))
+    total_bytes = _number(statistics, "total_bytes")
+    if statistics.get("name") == current.get("name") and total_bytes > 0:
+        yield Line("", progress_text(_number(statistics, "done_bytes"), total_bytes, rate))
 
 
 def _name_lines(name: str, state: str) -> Iterator[Line]:
-    """Yield a path, on two lines if it is long: a terminal would cut it anywhere."""
+    """Yield a path; a long one on two lines, since a terminal would break it anywhere."""
     folder, slash, base = name.rpartition("/")
     if not slash or len(quoted(name) + state) <= _NAME_WIDTH:
         yield Line("", quoted(name) + state)
@@ -186,16 +223,19 @@ def _failure_lines(failures: Sequence[Fields]) -> Iterator[Line]:
 
 
 def _reason(fields: Fields) -> str:
-    return _after(": ", fields.get("reason"))
+    return f": {printable_sentence(str(fields['reason']))}" if fields.get("reason") else ""
 
 
-def _after(lead: str, sentence: object) -> str:
-    return f"{lead}{printable_sentence(str(sentence))}" if sentence else ""
-
-
-def _age(fields: Fields) -> str:
+def _silence(fields: Fields) -> str:
+    """Return how long a role is silent, by its last heartbeat."""
     age_s = fields.get("heartbeat_age_s")
-    return f" {rough_duration(age_s)}" if isinstance(age_s, int | float) else " since ever"
+    return f"silent for {rough_duration(age_s)}" if isinstance(age_s, int | float) else "silent"
+
+
+def _number(fields: Fields, name: str) -> float:
+    """Return a field's number; 0 if it is missing or invalid."""
+    value = fields.get(name)
+    return value if isinstance(value, int | float) and abs(value) < _LARGEST else 0
 
 
 def _count(fields: Fields, name: str) -> str:
@@ -203,6 +243,6 @@ def _count(fields: Fields, name: str) -> str:
     return f"{value:,}" if isinstance(value, int) else "?"
 
 
-def _several(fields: Fields, what: str) -> str:
-    """Return a count with its noun, which ends in s."""
-    return f"{_count(fields, what)} {what[:-1] if fields.get(what) == 1 else what}"
+def _several(fields: Fields, noun: str) -> str:
+    """Return a count with its noun, which is a plural that ends in s."""
+    return f"{_count(fields, noun)} {noun[:-1] if fields.get(noun) == 1 else noun}"

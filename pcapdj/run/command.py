@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from pcapdj.console import screen as looking
+from pcapdj.console.screen import progress_bar
 from pcapdj.disk import options
 from pcapdj.disk.limits import parse_limits
 from pcapdj.feed.options import MaxGap, OnLinktype
@@ -109,7 +109,7 @@ def run(  # noqa: PLR0913 - an option each
     started_s = time.monotonic()
     expected = read_expected(expect) if expect else {}
     analyzer = chosen_analyzer(context.obj, preset)
-    with looking.progress() as tracked:
+    with progress_bar() as tracked:
         names = [os.fsencode(path) for path in files]
         listing = capture_files(names, recursive=recursive, tracked=tracked)
     limits = options.limit_texts(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pcapdj.console.progress import jumps_told
+from pcapdj.console.status_lines import jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import GaveUp, Progress
 from pcapdj.run.plan import Plan
@@ -135,7 +135,7 @@ def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elap
         expected=dict(expected),
         done=plan.done,
         left=len(plan.files) - len(progress.files),
-        jumps=jumps_told(len(jumps), jumps[-1].name, jumps[-1].jump) if jumps else "",
+        jumps=jumps_text(len(jumps), jumps[-1].name, jumps[-1].jump) if jumps else "",
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from pcapdj.console.status_lines import in_short
+from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
 
@@ -185,7 +185,7 @@ def shortened(lead: str, name: str, width: int) -> str:
 
 
 def _sentence(lead: str, fields: Mapping[str, Any]) -> str:
-    reason = in_short(printable_sentence(str(fields.get("reason") or "")))
+    reason = without_exact_bytes(printable_sentence(str(fields.get("reason") or "")))
     return f"{lead}: {reason}" if reason else lead
 
 

@@ -1,4 +1,4 @@
-"""The status screen takes whatever stands in Redis."""
+"""The status screen shows whatever Redis holds."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ FIELDS = [
     *("jumps", "last_jump", "last_jump_name"),
 ]
 HASHES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=8)
-BOARDS = st.fixed_dictionaries(
+SNAPSHOTS = st.fixed_dictionaries(
     {},
     optional={
         "queued": VALUES,
@@ -39,12 +39,12 @@ BOARDS = st.fixed_dictionaries(
 )
 
 
-@given(board=BOARDS, failures=st.lists(HASHES, max_size=2), now_s=st.floats(0, 1e10))
-def test_any_board_gives_printable_lines(
-    board: dict[str, object], failures: list[dict[str, object]], now_s: float
+@given(snapshot=SNAPSHOTS, failures=st.lists(HASHES, max_size=2), now_s=st.floats(0, 1e10))
+def test_any_snapshot_gives_printable_lines(
+    snapshot: dict[str, object], failures: list[dict[str, object]], now_s: float
 ) -> None:
     """However partial or foreign the values, the screen is made of single, harmless lines."""
-    lines = snapshot_lines(board, failures, now_s)
+    lines = snapshot_lines(snapshot, failures, now_s)
 
     assert lines
     assert all(line.text.isprintable() for line in lines)

@@ -11,7 +11,7 @@ from pcapdj.commands.machine import (
     software_lines,
     version_in,
 )
-from pcapdj.console.status_lines import Line, Tone
+from pcapdj.console.screen import Line, Tone
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""The lines of the status screen, from boards whole and partial."""
+"""The lines of the status screen, from whole and partial snapshots: `pcapdj.console.status_lines`."""
 
 import pytest
 
-from pcapdj.console.progress import progress, rates_between
-from pcapdj.console.status_lines import Line, Tone, snapshot_lines
+from pcapdj.console.screen import Line, Tone
+from pcapdj.console.status_lines import jumps_text, progress_text, rates_between, short_names, snapshot_lines
 
 EMPTY = {
     "lane": "",
@@ -28,18 +28,100 @@ def line(lines: list[Line], label: str) -> Line:
     return next(each for each in lines if each.label == label)
 
 
-def test_an_empty_lane_says_who_has_not_spoken() -> None:
-    """Nothing runs yet: the screen says so, instead of being empty."""
-    text = text_of(snapshot_lines(EMPTY, [], now_s=0))
+def test_an_empty_lane_shows_who_has_not_reported() -> None:
+    """Nothing runs yet: the screen shows that, instead of being empty."""
+    assert snapshot_lines(EMPTY, [], now_s=0) == [
+        Line("Files", "0 queued, 0 current, 0 processed, 0 failed"),
+        Line("Gate", "no controller has reported yet", Tone.ATTENTION),
+        Line("Analyzer", "no launcher has reported yet"),
+        Line("Dispatcher", "none has reported yet"),
+    ]
 
-    assert "0 queued, 0 current, 0 processed, 0 failed" in text
-    assert "no controller has spoken yet" in text
-    assert "no launcher has spoken yet" in text
+
+def test_a_busy_lane_fills_the_screen() -> None:
+    """Every line of a lane in which something of everything is going on."""
+    snapshot = {
+        "lane": "", "queued": 12, "processed": 3456, "failed": 1,
+        "current": [{"dispatcher": "/run/a.pcap", "name": "/in/7.pcap", "state": "feeding", "attempt": 1}],
+        "gate": {
+            "state": "hold", "since_s": 940.0, "reason": "'/out' has 1.0 GiB (1073741824 bytes) free.",
+            "free_bytes": 1 << 30, "needed_bytes": 2 << 30, "path": "/out", "heartbeat_age_s": 9.0,
+            "stale": True,
+        },
+        "suspended": ["gate", "operator"],
+        "consumer": {
+            "state": "reading", "stream": "ab12", "pid": 77, "last_exit": "exited 0", "restarts": 2,
+            "command": "suricata -r {pipe}", "logdir": "/out/1-ab12", "last_stream": "aa11",
+            "last_verdict": "crashed", "heartbeat_age_s": 700.0, "stale": True,
+        },
+        "dispatchers": [
+            {
+                "id": "/run/a.pcap", "state": "Feeding fifo buffer", "files": 3, "packets": 4000,
+                "cap_lengths": 5 << 20, "suspensions": 1, "jumps": 1, "last_jump": "begins 2 h later",
+                "last_jump_name": "/in/6.pcap", "stalled_s": 61, "name": "/in/7.pcap", "done_bytes": 256,
+                "total_bytes": 1024, "heartbeat_age_s": 0.1, "stale": False,
+            },
+            {"id": "/run/b.pcap", "state": "Running", "waiting_for": "The pipe is missing.", "stale": True,
+             "heartbeat_age_s": None},
+        ],
+    }  # fmt: skip
+
+    assert snapshot_lines(snapshot, [{"name": "/in/2.pcap", "reason": "it is damaged"}], now_s=1000) == [
+        Line("Files", "12 queued, 1 current, 3,456 processed, 1 failed"),
+        Line("Gate", "hold for 60 s: '/out' has 1.0 GiB free.", Tone.ATTENTION),
+        Line("", "the controller is silent for 9 s", Tone.BAD),
+        Line("Suspended", "by gate, operator", Tone.ATTENTION),
+        Line("Analyzer", "reading, stream ab12, pid 77, the previous one exited 0, 2 restarts"),
+        Line("", "runs suricata -r {pipe}"),
+        Line("", "writes to /out/1-ab12"),
+        Line(
+            "", "stream aa11 broke off; 'pcapdj requeue --stream aa11' feeds its files again", Tone.ATTENTION
+        ),
+        Line("", "the launcher is silent for 12 min", Tone.BAD),
+        Line("Dispatcher", "a.pcap: Feeding fifo buffer"),
+        Line("", "3 files, 4,000 packets, 5.0 MiB captured, 1 suspension"),
+        Line("", "timestamps: 1 jump, '6.pcap' begins 2 h later", Tone.ATTENTION),
+        Line("", "the analyzer has read nothing for 61 s", Tone.BAD),
+        Line("", "'/in/7.pcap' (feeding)"),
+        Line("", "[######..................] 25% of 1.0 KiB"),
+        Line("Dispatcher", "b.pcap: Running, silent", Tone.ATTENTION),
+        Line("", "The pipe is missing.", Tone.ATTENTION),
+        Line("Failed last", "'/in/2.pcap': it is damaged", Tone.BAD),
+    ]
+
+
+def test_a_wait_is_over_when_the_dispatcher_feeds() -> None:
+    """The reason of the last wait may still be in Redis."""
+    waiting = {"id": "main", "state": "Running", "waiting_for": "The analyzer starts.", "stale": False}
+
+    while_waiting = snapshot_lines(EMPTY | {"dispatchers": [waiting]}, [], now_s=0)
+    feeding = waiting | {"state": "Feeding fifo buffer"}
+    while_feeding = snapshot_lines(EMPTY | {"dispatchers": [feeding]}, [], now_s=0)
+
+    assert while_waiting[-1] == Line("", "The analyzer starts.", Tone.ATTENTION)
+    assert while_feeding[-1] == Line("Dispatcher", "main: Feeding fifo buffer")
+
+
+def test_a_dispatcher_has_the_last_part_of_its_pipes_path_for_a_name() -> None:
+    """The whole path only where two pipes would have the same name."""
+    assert short_names(["/a/stream.pcap", "main"]) == {"/a/stream.pcap": "stream.pcap", "main": "main"}
+    assert short_names(["/a/pipe", "/b/pipe", "/c/"]) == {
+        each: each for each in ("/a/pipe", "/b/pipe", "/c/")
+    }
+
+
+def test_a_gate_without_a_reason_has_its_numbers() -> None:
+    """A controller of somebody else may publish no sentence."""
+    gate = {"state": "open", "free_bytes": 2048, "needed_bytes": 1024, "path": "/out"}
+
+    lines = snapshot_lines(EMPTY | {"gate": gate}, [], now_s=0)
+
+    assert Line("", "2.0 KiB free, 1.0 KiB needed at '/out'") in lines
 
 
 def test_the_file_in_flight_has_its_progress_and_rate() -> None:
-    """Name, share, size and rate of what is being fed are on the screen."""
-    board = EMPTY | {
+    """Name, share, size and rate of the file are on the screen."""
+    snapshot = EMPTY | {
         "current": [{"dispatcher": "main", "name": "/in/a.pcap", "state": "feeding", "attempt": 2}],
         "dispatchers": [
             {"id": "main", "state": "Feeding fifo buffer", "name": "/in/a.pcap", "done_bytes": 512,
@@ -47,21 +129,21 @@ def test_the_file_in_flight_has_its_progress_and_rate() -> None:
         ],
     }  # fmt: skip
 
-    text = text_of(snapshot_lines(board, [], now_s=0, rates={"main": 2048.0}))
+    text = text_of(snapshot_lines(snapshot, [], now_s=0, rates={"main": 2048.0}))
 
     assert "'/in/a.pcap' (feeding, attempt 2)" in text
     assert "[############............] 50% of 1.0 KiB, 2.0 KiB/s, 0 s left" in text
 
 
-def test_a_silent_dispatcher_is_marked() -> None:
-    """An old heartbeat is attention, with its age."""
-    board = EMPTY | {
+def test_a_silent_dispatcher_is_highlighted() -> None:
+    """With the age of its heartbeat."""
+    snapshot = EMPTY | {
         "dispatchers": [{"id": "main", "state": "Running", "heartbeat_age_s": 600.0, "stale": True}]
     }
 
-    dispatcher = line(snapshot_lines(board, [], now_s=0), "Dispatcher")
+    dispatcher = line(snapshot_lines(snapshot, [], now_s=0), "Dispatcher")
 
-    assert dispatcher == Line("Dispatcher", "main: Running, silent 10 min", Tone.ATTENTION)
+    assert dispatcher == Line("Dispatcher", "main: Running, silent for 10 min", Tone.ATTENTION)
 
 
 @pytest.mark.parametrize(
@@ -69,30 +151,30 @@ def test_a_silent_dispatcher_is_marked() -> None:
 )
 def test_the_gate_is_coloured_by_its_state(state: str, tone: Tone) -> None:
     """Open is good, hold is attention, suspended is bad; since when, and why, stand beside it."""
-    board = EMPTY | {"gate": {"state": state, "since_s": 100.0, "reason": "so it is", "stale": False}}
+    snapshot = EMPTY | {"gate": {"state": state, "since_s": 100.0, "reason": "so it is", "stale": False}}
 
-    assert line(snapshot_lines(board, [], now_s=112), "Gate") == Line(
+    assert line(snapshot_lines(snapshot, [], now_s=112), "Gate") == Line(
         "Gate", f"{state} for 12 s: so it is", tone
     )
 
 
 def test_a_refused_live_limit_is_shown() -> None:
-    """The operator sees that the controller did not take what was typed."""
-    board = EMPTY | {"gate": {"state": "open", "refused": "min-free: '98' ..", "stale": False}}
+    """The operator sees that the controller refused what was typed."""
+    snapshot = EMPTY | {"gate": {"state": "open", "refused": "min-free: '98' ..", "stale": False}}
 
-    assert "refused: min-free: '98' .." in text_of(snapshot_lines(board, [], now_s=0))
+    assert "refused: min-free: '98' .." in text_of(snapshot_lines(snapshot, [], now_s=0))
 
 
 def test_who_suspends_is_named() -> None:
     """Every member of the set is on the screen."""
-    board = EMPTY | {"suspended": ["gate", "operator"]}
+    snapshot = EMPTY | {"suspended": ["gate", "operator"]}
 
-    assert line(snapshot_lines(board, [], now_s=0), "Suspended").text == "by gate, operator"
+    assert line(snapshot_lines(snapshot, [], now_s=0), "Suspended").text == "by gate, operator"
 
 
-def test_a_failing_analyzer_says_why() -> None:
+def test_a_failing_analyzer_has_its_reason() -> None:
     """State, reason, command as typed, log folder; nothing twice."""
-    board = EMPTY | {
+    snapshot = EMPTY | {
         "consumer": {
             "state": "failing",
             "reason": "suricata exited 1.",
@@ -103,7 +185,7 @@ def test_a_failing_analyzer_says_why() -> None:
         }
     }
 
-    text = text_of(snapshot_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
     assert "failing: suricata exited 1." in text
     assert "runs 'my tool' -r {pipe}" in text
@@ -111,22 +193,22 @@ def test_a_failing_analyzer_says_why() -> None:
 
 
 def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
-    """Its analyzer may not have written what it had read."""
-    board = EMPTY | {"consumer": {"state": "reading", "last_stream": "ab12", "last_verdict": "crashed"}}
+    """Its analyzer may not have written all of its output."""
+    snapshot = EMPTY | {"consumer": {"state": "reading", "last_stream": "ab12", "last_verdict": "crashed"}}
 
-    text = text_of(snapshot_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
     assert "stream ab12 broke off; 'pcapdj requeue --stream ab12' feeds its files again" in text
 
 
-def test_one_of_a_kind_is_no_plural() -> None:
-    """As people say it."""
-    board = EMPTY | {
+def test_one_is_not_a_plural() -> None:
+    """Restarts, files, packets, suspensions."""
+    snapshot = EMPTY | {
         "consumer": {"state": "reading", "restarts": 1},
         "dispatchers": [{"id": "main", "files": 1, "packets": 1, "suspensions": 1}],
     }
 
-    text = text_of(snapshot_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
     assert "reading, 1 restart" in text
     assert "1 file, 1 packet, 0 B captured, 1 suspension" in text
@@ -134,7 +216,7 @@ def test_one_of_a_kind_is_no_plural() -> None:
 
 def test_numbers_are_grouped_and_sizes_human() -> None:
     """Millions are read at a glance; the exact bytes of a reason are for the log."""
-    board = EMPTY | {
+    snapshot = EMPTY | {
         "queued": 28668,
         "gate": {"state": "hold", "reason": "'/out' has 1.0 GiB (1073741824 bytes) free.", "stale": False},
         "dispatchers": [
@@ -143,7 +225,7 @@ def test_numbers_are_grouped_and_sizes_human() -> None:
         ],
     }  # fmt: skip
 
-    text = text_of(snapshot_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
     assert "28,668 queued" in text
     assert "'/out' has 1.0 GiB free." in text
@@ -153,24 +235,24 @@ def test_numbers_are_grouped_and_sizes_human() -> None:
 def test_timestamps_that_jump_are_one_line_of_their_dispatcher() -> None:
     """How often, and the last one; nothing where there was none."""
     jumps = {"jumps": 2, "last_jump": "begins 12 s before the end of the file before", "last_jump_name": "/b"}
-    told = "timestamps: 2 jumps; last: 'b' begins 12 s before the end of the file before"
+    text = "timestamps: 2 jumps; last: 'b' begins 12 s before the end of the file before"
 
     with_jumps = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps}]}, [], now_s=0)
     without = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps, "jumps": 0}]}, [], now_s=0)
 
-    assert Line("", told, Tone.ATTENTION) in with_jumps
+    assert Line("", text, Tone.ATTENTION) in with_jumps
     assert "timestamps" not in text_of(without)
 
 
-def test_a_long_path_is_not_cut_anywhere() -> None:
-    """Its folder stands on a line of its own."""
+def test_a_long_path_is_shown_on_two_lines() -> None:
+    """Its folder has a line of its own, so that no terminal breaks it anywhere."""
     name = f"/in/of/the/sensor/{'x' * 60}.pcap"
-    board = EMPTY | {
+    snapshot = EMPTY | {
         "current": [{"dispatcher": "main", "name": name, "state": "feeding"}],
         "dispatchers": [{"id": "main", "stale": False}],
     }
 
-    text = text_of(snapshot_lines(board, [], now_s=0))
+    text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
     assert f"'{'x' * 60}.pcap' (feeding)\n: in '/in/of/the/sensor/'" in text
 
@@ -185,7 +267,7 @@ def test_names_cannot_act_on_the_terminal() -> None:
 
 
 def test_rates_need_the_same_file_and_time_between() -> None:
-    """A rate over a change of files, or over no time, would be nonsense."""
+    """A rate over a change of files, or over no time, would be wrong."""
     before = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 100, "heartbeat_s": 1.0}]}
     later = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 300, "heartbeat_s": 2.0}]}
     other = {"dispatchers": [{"id": "a", "name": "y", "done_bytes": 300, "heartbeat_s": 2.0}]}
@@ -197,6 +279,19 @@ def test_rates_need_the_same_file_and_time_between() -> None:
 
 
 def test_progress_stays_within_its_bar() -> None:
-    """A file that grew or shrank meanwhile cannot break the bar."""
-    assert progress(2048, 1024).startswith("[########################] 100%")
-    assert progress(-1, 1024).startswith("[........................] 0%")
+    """Even of a file that grew or shrank meanwhile."""
+    assert progress_text(2048, 1024).startswith("[########################] 100%")
+    assert progress_text(-1, 1024).startswith("[........................] 0%")
+
+
+def test_jumps_are_counted_with_the_last_one() -> None:
+    """By its file's name without the folder; with one alone there is no last."""
+    words = "begins 12 s before the end of the file before"
+
+    assert jumps_text(1, "/in/b.pcap", words) == f"1 jump, 'b.pcap' {words}"
+    assert jumps_text(1234, "b.pcap", words) == f"1,234 jumps; last: 'b.pcap' {words}"
+
+
+def test_the_text_of_a_jump_cannot_act_on_the_terminal() -> None:
+    """Neither the name nor the sentence from Redis."""
+    assert jumps_text(2, "/in/\x1b[2J\udcff\n", "begins\x1b[2J").isprintable()

@@ -2,7 +2,6 @@
 
 import time
 
-from pcapdj.console.progress import jumps_told
 from pcapdj.feed.statistics import WAITING, Statistics
 
 ORIGINAL = """\
@@ -35,16 +34,3 @@ def test_the_file_in_flight_is_counted_in_a_copy() -> None:
 
     assert (counted.packets, counted.cap_lengths, counted.lengths) == (6, 8, 10)
     assert (statistics.packets, statistics.cap_lengths, statistics.lengths) == (5, 6, 7)
-
-
-def test_jumps_are_told_with_the_last_one() -> None:
-    """By its file's name without the folder; with one alone there is no last."""
-    words = "begins 12 s before the end of the file before"
-
-    assert jumps_told(1, "/in/b.pcap", words) == f"1 jump, 'b.pcap' {words}"
-    assert jumps_told(1234, "b.pcap", words) == f"1,234 jumps; last: 'b.pcap' {words}"
-
-
-def test_nothing_told_of_a_jump_can_act_on_a_terminal() -> None:
-    """Neither the name nor what stands in Redis."""
-    assert jumps_told(2, "/in/\x1b[2J\udcff\n", "begins\x1b[2J").isprintable()
