@@ -204,7 +204,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     limits = LiveLimits(typed, force=force)
     defaults = (logdir, redis_data or _own_redis_data(redis_url))
     meter = DiskMeter(options.watches_of(watch, defaults, force=force))
-    store = open_store(redis_url, redis_password_file, lane, patient=not check)
+    store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
         raise typer.Exit(_check(DiskMonitor(meter, limits), Grants(store)))
     with handled(dict.fromkeys(HARMLESS, lambda: None)) as signals:

@@ -46,11 +46,12 @@ from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals
 from pcapdj.runtime.units import parse_duration
-from pcapdj.store.client import Store, shown_url
+from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, StreamShallEnd
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import Patience
 
 IDLE_LOOK_S: Final = 0.5  # for producers that do not ring the bell
@@ -242,7 +243,7 @@ def work(settings: Settings, store: Store) -> None:
     statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
     attention = Interrupts(statistics)
     with attention.listening() as signals, exclusive(settings.pipe, settings.id, store):
-        events.info("started", pid=os.getpid(), redis=shown_url(store.url), pipe=settings.pipe)
+        events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
         Dispatcher(settings, store, signals, attention, statistics).run()
 
 

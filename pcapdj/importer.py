@@ -87,7 +87,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
             hint="Use --again without --watch, or pcapdj requeue.",
         )
     names = [os.path.abspath(os.fsencode(path)) for path in paths]  # noqa: PTH100 - bytes
-    store = open_store(redis_url, redis_password_file, lane, in_queue=queue, patient=watch)
+    store = open_store(redis_url, redis_password_file, lane, in_queue=queue, is_role=watch)
     if watch:
         return watch_folders(store, names, order, recursive=recursive)
     with progress_bar() as tracked:

@@ -18,10 +18,11 @@ from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnava
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import human_size
 from pcapdj.service import CONF
-from pcapdj.store.client import Store, shown_url
+from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.redis_url import safe_url
 from pcapdj.store.server import read_server, risks
 
 _KEEPING = ("appendonly", "appendfsync", "maxmemory-policy")
@@ -50,14 +51,14 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
     """Yield whether a Redis answers and keeps a queue, and which one of our own could be started."""
     embedded = embedded_line()
     try:
-        store = open_store(url, password_file, lane, patient=False)
+        store = open_store(url, password_file, lane, is_role=False)
         server = read_server(store)
     except StoreUnavailable as exc:
         yield Line("Redis", *_absent(exc, is_named=bool(url), has_embedded=embedded.tone is Tone.GOOD))
     except PcapdjError as exc:
         yield Line("Redis", str(exc), Tone.BAD)
     else:
-        yield Line("Redis", f"{printable(server.version)} at {shown_url(store.url)}", Tone.GOOD)
+        yield Line("Redis", f"{printable(server.version)} at {safe_url(store.url)}", Tone.GOOD)
         if server.settings is None:
             yield Line("", "it does not tell its settings: see that appendonly is yes", Tone.ATTENTION)
         else:

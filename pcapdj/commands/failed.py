@@ -28,7 +28,7 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
     lane: Lane = "",
 ) -> None:
     """List the files that failed, the reason, and what of them was delivered."""
-    store = open_store(redis_url, redis_password_file, lane, patient=False)
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
     chosen = _chosen(read_failures(store), names or [])
     if retry:
         moved = [failure for failure in chosen if requeue_failure(store, failure)]

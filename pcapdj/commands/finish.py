@@ -22,6 +22,6 @@ def finish(
     lane: Lane = "",
 ) -> None:
     """End the stream when nothing is queued or current; files that come later begin a new one."""
-    operate.finish(open_store(redis_url, redis_password_file, lane, patient=False), "now" if now else "empty")
+    operate.finish(open_store(redis_url, redis_password_file, lane, is_role=False), "now" if now else "empty")
     when = "after the current file" if now else "as soon as nothing is queued or current"
     typer.echo(f"The stream ends {when}; files that come later begin a new one.")

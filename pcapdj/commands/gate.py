@@ -38,7 +38,7 @@ def gate(
     lane: Lane = "",
 ) -> None:
     """Hold the gate open or closed by hand, or leave it to the disks (auto)."""
-    store = open_store(redis_url, redis_password_file, lane, patient=False)
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if override is None:
         typer.echo(printable(operate.read_control(store).get(operate.GATE_FIELD, Override.AUTO)))
         return

@@ -60,7 +60,7 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     """Show or change the disk limits; in force at the controller's next check, within seconds."""
     words = values or []
     changes = assignments(words) if action is Action.SET else {}
-    store = open_store(redis_url, redis_password_file, lane, patient=False)
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if action is Action.SET:
         _set(store, changes, force=force)
     elif action is Action.UNSET:

@@ -29,7 +29,7 @@ def requeue(
     """Queue files again that were processed or failed: at the queue's end, to be authorized anew."""
     if bool(names) == bool(stream):
         raise ConfigError("Name files, or a stream with --stream; one of the two.")
-    store = open_store(redis_url, redis_password_file, lane, patient=False)
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
     wanted = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
     if not wanted:
         raise PcapdjError(f"No processed file was fed last into stream {quoted(stream)}.")

@@ -13,7 +13,7 @@ app = new_app()
 @app.command()
 def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
     """Go on feeding after `suspend`; suspensions by the gate or by SIGUSR1 stay."""
-    removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, patient=False))
+    removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, is_role=False))
     typer.echo("Resumed." if removed else "The operator had not suspended it.")
     if others:
         typer.echo(f"Still suspended by {', '.join(printable(each) for each in others)}.{_way_out(others)}")

@@ -31,7 +31,7 @@ def status(
     lane: Lane = "",
 ) -> None:
     """Show queue, current file, disk gate, dispatchers, analyzer, and the last failures."""
-    store = open_store(redis_url, redis_password_file, lane, patient=False)
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
     title = f"pcapdj, lane {lane}" if lane else "pcapdj"
     try:
         if as_json:

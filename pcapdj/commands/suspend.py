@@ -12,5 +12,5 @@ app = new_app()
 @app.command()
 def suspend(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
     """Pause the feeding within half a second; the analyzer waits. It stays so through restarts."""
-    operate.suspend(open_store(redis_url, redis_password_file, lane, patient=False))
+    operate.suspend(open_store(redis_url, redis_password_file, lane, is_role=False))
     typer.echo("Suspended by the operator; 'pcapdj resume' goes on.")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.process import Lock
-from pcapdj.store.client import Store, shown_url
+from pcapdj.store.client import Store
+from pcapdj.store.redis_url import safe_url
 
 
 @contextmanager
@@ -38,5 +39,5 @@ def exclusive(pipe: Path, own_id: str, store: Store) -> Iterator[None]:
 def _place_of(own_id: str, store: Store) -> Path:
     folder = user_folder()
     private_folder(folder)
-    who = f"{shown_url(store.url)}\n{store.keys.current(own_id)}"
+    who = f"{safe_url(store.url)}\n{store.keys.current(own_id)}"
     return folder / f"id-{hashlib.sha256(who.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.lock"

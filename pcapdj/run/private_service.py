@@ -23,8 +23,9 @@ from pcapdj.runtime.errors import Stopped, StoreUnavailable, Unavailable
 from pcapdj.runtime.process import tied_to_this_process
 from pcapdj.runtime.signals import Signals
 from pcapdj.service import CONF, configuration, lay_out
-from pcapdj.store.client import SOCKET_IN_LAYOUT, Store
+from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
 
 _START_LIMIT_S: Final = 20.0
 _STOP_LIMIT_S: Final = 160.0  # longer than the consumer's stopwaitsecs: an analyzer may flush for two minutes

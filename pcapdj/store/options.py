@@ -1,4 +1,4 @@
-"""The Redis options that every role and command takes, as typer types, and the store they make."""
+"""The Redis options of every role and command, as typer types, and the store that they name."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,9 @@ import typer
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store, default_url
+from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
 from pcapdj.store.keys import IN_QUEUE, Keys
+from pcapdj.store.redis_url import default_url
 
 RedisUrl = Annotated[
     str,
@@ -37,24 +38,24 @@ Lane = Annotated[
 
 
 def open_store(
-    url: str, password_file: Path | None, lane: str, *, in_queue: str = IN_QUEUE, patient: bool = True
+    url: str, password_file: Path | None, lane: str, *, in_queue: str = IN_QUEUE, is_role: bool = True
 ) -> Store:
     """Return the store that the options name; nothing is sent yet.
 
     Args:
-        url: empty for the default (`store.client.default_url`).
+        url: empty for the default (`store.redis_url.default_url`).
         password_file: its first line is the password.
         lane: the lane's name, empty for the default lane.
         in_queue: the queue's name where it is renamed.
-        patient: a role waits for Redis in short calls; a command asks once, for three seconds.
+        is_role: a role's calls are short, and it repeats them; a command waits once, for three seconds.
 
     Raises:
-        ConfigError: the URL, the lane or the password file makes no sense.
+        ConfigError: the URL, the lane or the password file is not valid.
     """
     return Store(
         url or default_url(Path.cwd()),
         Keys(lane, in_queue),
-        timeout_s=ROLE_TIMEOUT_S if patient else COMMAND_TIMEOUT_S,
+        timeout_s=ROLE_TIMEOUT_S if is_role else COMMAND_TIMEOUT_S,
         password=_password(password_file) if password_file else None,
     )
 
@@ -63,7 +64,7 @@ def _password(path: Path) -> str:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise ConfigError(f"The password file {quoted(str(path))} cannot be read: {reason}.") from exc
     if not lines or not lines[0]:
         raise ConfigError(f"The password file {quoted(str(path))} is empty.")

@@ -286,7 +286,7 @@ def test_a_password_that_is_wrong_is_said_once_and_never_shown(
     trio.start_all()
     for role in ("dispatcher", "controller"):
         trio.wait_said(role, "redis_denied")
-    trio.wait_said("consumer", "refuses us")
+    trio.wait_said("consumer", "refuses the login")
     config(server, "requirepass", canary)
 
     trio.wait_said("dispatcher", "file_finished")

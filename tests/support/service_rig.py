@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import psutil
 
-from pcapdj.store.client import SOCKET_IN_LAYOUT, Store
+from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
 from pcapdj.store.snapshot import read_snapshot
 from support.waiting import wait_until
 

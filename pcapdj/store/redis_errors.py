@@ -1,0 +1,113 @@
+"""Errors of redis-py in our classes: what waiting cures, what a password or an ACL rule cures, and the rest.
+
+Redis's own messages never name the server, and for a forbidden key not the key either, so that is added here.
+Of a command only its name and its keys are shown, never a value.
+"""
+
+import re
+import ssl
+from collections.abc import Sequence
+from typing import Final
+
+import redis
+from redis.exceptions import AskError, ClusterCrossSlotError, NoPermissionError
+
+from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.safe_text import printable, shortened_message, to_text
+from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import DEFAULT_URL, safe_url
+
+Words = Sequence[bytes | str | int]
+
+_LOGIN: Final = ("NOAUTH", "WRONGPASS", "Protocol error: unauthenticated")
+_WAITABLE: Final = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
+_NO_ADDRESS: Final = "Is it running? Else work in the service's folder, or name its Redis with --redis-url."
+# redis-py puts the command of a pipeline, its values included, before the server's message.
+_PIPELINE: Final = re.compile(r"Command # \d+ \((?P<command>.*)\) of pipeline caused error: ", re.DOTALL)
+_COMMAND: Final = re.compile(r"to run the '([^']+)' command")
+_SCRIPT_LINE: Final = re.compile(r"@user_script: ?(\d+)")
+_TLS_NOISE: Final = re.compile(r".*\[[A-Z_: ]+\] | \(_ssl.*")
+_CALL: Final = re.compile(r"'([A-Z]+)'")
+
+
+def translated(error: redis.RedisError, url: str, keys: Keys, command: Words, script: str) -> PcapdjError:
+    """Return our error for one of redis-py.
+
+    Args:
+        error: as it was raised.
+        url: of the server; shown without its password.
+        keys: of the lane.
+        command: the words of the last single command; those of a pipeline stand in the error.
+        script: the text of the Lua script that was run; empty if none was.
+    """
+    where, why = f"Redis at {safe_url(url)}", str(error)
+    if in_pipeline := _PIPELINE.match(why):
+        command, why = in_pipeline["command"].split(" "), why[in_pipeline.end() :]
+    if isinstance(error, redis.AuthenticationError) or why.startswith(_LOGIN):
+        return StoreDenied(
+            f"{where} refuses the login ({shortened_message(why)}).",
+            hint="Check the password in the URL or its file.",
+        )
+    if isinstance(error, NoPermissionError) or why.startswith(("NOPERM", "The user executing the script")):
+        return _forbidden(where, why, keys, command, script)
+    if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.InvalidResponse):
+        return _no_answer(error, where, url)
+    if isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError) or why.startswith(_WAITABLE):
+        return StoreUnavailable(f"{where} takes no writes now ({shortened_message(why)}).")
+    if isinstance(error, AskError | ClusterCrossSlotError):  # MovedError is an AskError
+        return StoreFailed(
+            f"{where} is part of a Redis Cluster, which does not keep a lane's keys on one server.",
+            hint="Name a Redis without cluster mode with --redis-url.",
+        )
+    return StoreFailed(f"{where} answered: {shortened_message(why)}.")
+
+
+def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailable:
+    cause, reason = error.__context__, shortened_message(str(error))
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return StoreUnavailable(f"{where} is loading its data.")
+    if isinstance(cause, ssl.SSLError):
+        return StoreUnavailable(
+            f"The TLS connection to {where} fails ({_TLS_NOISE.sub('', reason)}).",
+            hint="Check the server's certificate; ?ssl_ca_certs=FILE in the URL names the authority.",
+        )
+    if url.startswith("rediss:") and isinstance(cause, FileNotFoundError | PermissionError):
+        return StoreUnavailable(
+            f"The TLS connection to {where} fails: a file in the URL cannot be read ({cause.strerror})."
+        )
+    return StoreUnavailable(
+        f"{where} does not answer ({reason}).", hint=_NO_ADDRESS if url == DEFAULT_URL else "Is it running?"
+    )
+
+
+def _forbidden(where: str, why: str, keys: Keys, command: Words, script: str) -> StoreDenied:
+    """Return the error for what the ACL of our user forbids: a command, keys, or a channel."""
+    if named := _COMMAND.search(why):
+        missing, rules = f"the command {named[1]}", [f"+{named[1]}"]
+    elif line := _SCRIPT_LINE.search(why):
+        missing, rules = _forbidden_in_script(why, keys, script.splitlines()[int(line[1]) - 1])
+    else:
+        sign, kind = ("&", "channel") if "channel" in why else ("~", "key")
+        names = [printable(each) for each in _keys_of(command)]
+        missing = f"the {kind} {names[0]}" if len(names) == 1 else f"one of the keys {', '.join(names)}"
+        rules = [sign + name for name in names]
+    return StoreDenied(
+        f"The ACL of {where} forbids our user {missing}.",
+        hint=f"Add {' '.join(rules)} to that user's rules; docs/operations.md lists what each role needs.",
+    )
+
+
+def _forbidden_in_script(why: str, keys: Keys, line: str) -> tuple[str, list[str]]:
+    """Return what a line of a Lua script does that is forbidden, and the rules that allow it."""
+    if "channel" in why:
+        return f"the channel {keys.channel}", [f"&{keys.channel}"]
+    if "key" in why:  # all other keys are declared, and are checked before the script runs
+        return f"the keys {keys.current_prefix}*", [f"~{keys.current_prefix}*"]
+    commands = [each.lower() for each in _CALL.findall(line)]
+    return f"the command {' or '.join(commands)}", [f"+{each}" for each in commands]
+
+
+def _keys_of(command: Words) -> list[str]:
+    """Return the keys of a command: of a script all, of others the first."""
+    words = [to_text(each) if isinstance(each, bytes) else str(each) for each in command]
+    return words[3 : 3 + int(words[2])] if words[:1] == ["EVALSHA"] else words[1:2]

@@ -1,0 +1,272 @@
+"""Why a real Redis refuses (ACL, cluster, certificate), in a sentence that names what helps."""
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from support.programs import require_program
+from support.redis_server import PrivateRedis, redis_at
+from support.waiting import wait_until
+
+from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.store import operate
+from pcapdj.store.client import Store
+from pcapdj.store.enqueue import Intake
+from pcapdj.store.grants import Grants
+from pcapdj.store.job_queue import JobQueue
+from pcapdj.store.keys import Keys
+
+SECRET = "s3cr3t"  # noqa: S105 - of a test
+USER = ("ACL", "SETUSER", "limited", "on", f">{SECRET}", "~*", "&*", "+@all")
+
+
+@pytest.fixture
+def server(short_path: Path) -> Iterator[PrivateRedis]:
+    """Return a Redis whose users the test may change."""
+    with redis_at(short_path / "redis.sock") as server:
+        yield server
+
+
+@pytest.fixture
+def limited(server: PrivateRedis) -> Iterator[Store]:
+    """Return a store in lane `north` whose user may do everything, until the test forbids something."""
+    server.client.execute_command(*USER)  # type: ignore[no-untyped-call]  # redis-py
+    store = Store(f"unix://limited:{SECRET}@{server.socket}", Keys("north"))
+    store.ping()
+    yield store
+    store.close()
+
+
+def forbid(server: PrivateRedis, *rules: str) -> None:
+    """Change the user's rules."""
+    server.client.execute_command("ACL", "SETUSER", "limited", *rules)  # type: ignore[no-untyped-call]  # redis-py
+
+
+def take(store: Store) -> object:
+    """Take the next file."""
+    return JobQueue(store, "d1").take()
+
+
+def enqueue(store: Store) -> object:
+    """Queue a file, with a dispatcher in the lane whose current file is looked at."""
+
+    class Version:
+        size_bytes = mtime_ns = 1
+
+    return Intake(store).admit({b"/in/1.pcap": Version()})
+
+
+CASES: list[tuple[str, tuple[str, ...], Callable[[Store], Any], str, str]] = [
+    ("command", ("-hgetall",), operate.read_control, "the command hgetall", "+hgetall"),
+    ("script", ("-evalsha",), take, "the command evalsha", "+evalsha"),
+    ("in script", ("-hexists",), take, "the command hexists", "+hexists"),
+    ("in pipeline", ("-hset",), lambda s: operate.change_control(s, {"min-free": SECRET}), "hset", "+hset"),
+    (
+        "key",
+        ("resetkeys", "~elsewhere"),
+        operate.is_suspended,
+        "the key {north}:PCAPDJ_SUSPEND",
+        "~{north}:PCAPDJ_SUSPEND",
+    ),
+    (
+        "key in pipeline",
+        ("resetkeys", "~{north}:PCAPDJ_GATE"),
+        lambda store: Grants(store).publish({"reason": SECRET}, suspended=False),
+        "the key {north}:PCAPDJ_SUSPEND",
+        "~{north}:PCAPDJ_SUSPEND",
+    ),
+    (
+        "keys of script",
+        ("resetkeys", "~{north}:PCAPDJ_IN_QUEUE"),
+        take,
+        "one of the keys {north}:PCAPDJ_IN_QUEUE, {north}:PCAPDJ_CURRENT:d1,",
+        "~{north}:PCAPDJ_FINISH ~{north}:PCAPDJ_STATE",
+    ),
+    (
+        "key in script",
+        ("resetkeys", *(f"~{{north}}:PCAPDJ_{name}" for name in ("IN_QUEUE", "DISPATCHERS", "FED", "BELL"))),
+        enqueue,
+        "the keys {north}:PCAPDJ_CURRENT:*",
+        "~{north}:PCAPDJ_CURRENT:*",
+    ),
+    (
+        "channel",
+        ("resetchannels",),
+        lambda store: store.notify("queued"),
+        "the channel {north}:PCAPDJ_BELL",
+        "&{north}:PCAPDJ_BELL",
+    ),
+    (
+        "channel in script",
+        ("resetchannels",),
+        enqueue,
+        "the channel {north}:PCAPDJ_BELL",
+        "&{north}:PCAPDJ_BELL",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rules", "call", "missing", "rule"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
+)
+def test_what_the_acl_forbids_is_named_with_the_rule_that_allows_it(
+    server: PrivateRedis,
+    limited: Store,
+    rules: tuple[str, ...],
+    call: Callable[[Store], Any],
+    missing: str,
+    rule: str,
+) -> None:
+    """The password is right, so it is not mentioned; no value that was sent is shown."""
+    server.client.sadd(limited.keys.dispatchers, "d1")
+    forbid(server, *rules)
+
+    with pytest.raises(StoreDenied) as refused:
+        call(limited)
+
+    assert "The ACL of Redis at" in refused.value.message
+    assert missing in refused.value.message
+    assert rule in refused.value.hint
+    assert "password" not in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_the_named_rules_are_enough(server: PrivateRedis, limited: Store) -> None:
+    """Who adds the rule of each refusal, one after the other, ends with a call that works."""
+    forbid(server, "-@all", "resetkeys", "resetchannels")
+    server.client.sadd(limited.keys.dispatchers, "d1")
+    refusals: list[str] = []
+
+    while len(refusals) < 20:
+        try:
+            enqueue(limited)
+        except StoreDenied as exc:
+            refusals.append(str(exc))
+            forbid(server, *exc.hint.removeprefix("Add ").partition(" to that user's")[0].split())
+        else:
+            break
+
+    assert 5 < len(refusals) < 20, refusals
+    assert server.client.llen(limited.keys.in_queue) == 1
+
+
+@pytest.mark.parametrize("url", ["unix://{socket}", "unix://:wrong@{socket}"])
+def test_a_refused_login_mentions_the_password(server: PrivateRedis, url: str) -> None:
+    """None given, or a wrong one."""
+    server.client.config_set("requirepass", SECRET)
+    store = Store(url.format(socket=server.socket), Keys())
+
+    with pytest.raises(StoreDenied, match=r"refuses the login .* Check the password"):
+        store.ping()
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now, and whose cluster bus port is a port."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port: int = listener.getsockname()[1]
+        if port < 55_000:
+            return port
+
+
+@pytest.fixture
+def cluster(short_path: Path) -> Iterator[int]:
+    """Return the port of one of two nodes that share the slots."""
+    ports = [free_port(), free_port()]
+    servers: list[PrivateRedis] = []
+    options = ("--bind", "127.0.0.1", "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
+    try:
+        for port in ports:
+            folder = short_path / str(port)
+            folder.mkdir()
+            servers.append(PrivateRedis(folder / "redis.sock", "--port", str(port), *options))
+            servers[-1].start()
+        do: Any = [server.client.execute_command for server in servers]
+        do[0]("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
+        do[1]("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
+        do[0]("CLUSTER", "MEET", "127.0.0.1", ports[1])
+        wait_until(lambda: _is_moved(servers[0]), "the nodes to know each other's slots")
+        yield ports[0]
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def _is_moved(server: PrivateRedis) -> bool:
+    try:
+        server.client.get("a")  # in slot 15495
+    except redis.exceptions.MovedError:
+        return True
+    except redis.RedisError:
+        return False
+    return False
+
+
+@pytest.mark.parametrize("call", [operate.read_control, take, operate.suspend, lambda s: Grants(s).look()])
+def test_a_redis_cluster_is_named(cluster: int, call: Callable[[Store], Any]) -> None:
+    """MOVED and CROSSSLOT: it runs and answers, but a lane's keys are on several of its servers."""
+    refusals = []
+    for lane in ("", "a", "b"):
+        store = Store(f"redis://127.0.0.1:{cluster}/0", Keys(lane))
+        try:
+            call(store)
+        except StoreFailed as exc:
+            refusals.append(str(exc))
+        store.close()
+
+    assert refusals
+    assert all("is part of a Redis Cluster" in each and "--redis-url" in each for each in refusals)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a self-signed certificate of 127.0.0.1 and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    files = ("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem"))
+    command = [require_program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", *files, *subject]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def tls_port(short_path: Path, certificate: Path) -> Iterator[int]:
+    """Return the port of a Redis that takes TLS only."""
+    port = free_port()
+    files = ("--tls-cert-file", str(certificate / "cert.pem"), "--tls-key-file", str(certificate / "key.pem"))
+    options = ("--bind", "127.0.0.1", "--tls-port", str(port), "--tls-auth-clients", "no", *files)
+    with redis_at(short_path / "redis.sock", *options):
+        yield port
+
+
+def test_a_certificate_that_is_not_trusted_is_named(tls_port: int) -> None:
+    """The server runs and answers; the reason of the handshake is in the sentence."""
+    with pytest.raises(StoreUnavailable) as refused:
+        Store(f"rediss://:{SECRET}@127.0.0.1:{tls_port}", Keys()).ping()
+
+    assert str(refused.value) == (
+        f"The TLS connection to Redis at rediss://127.0.0.1:{tls_port} fails"
+        " (certificate verify failed: self-signed certificate). Check the server's certificate;"
+        " ?ssl_ca_certs=FILE in the URL names the authority."
+    )
+
+
+def test_a_missing_certificate_file_is_named(tls_port: int) -> None:
+    """It is the client's file that is missing, not the server."""
+    store = Store(f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs=/none.pem", Keys())
+
+    with pytest.raises(StoreUnavailable, match=r"a file in the URL cannot be read \(No such file"):
+        store.ping()
+
+
+def test_a_trusted_certificate_is_enough(tls_port: int, certificate: Path) -> None:
+    """The parameter that the refusal names does it."""
+    store = Store(f"rediss://127.0.0.1:{tls_port}?ssl_ca_certs={certificate / 'cert.pem'}", Keys())
+
+    store.ping()
+
+    store.close()

@@ -1,0 +1,49 @@
+"""The options that name a store: a password file and a lane."""
+
+from pathlib import Path
+
+import pytest
+
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.store.keys import Keys
+from pcapdj.store.options import open_store
+
+SECRET = "s3cr3t"  # noqa: S105 - of a test
+
+
+def test_the_first_line_of_the_password_file_is_the_password(tmp_path: Path) -> None:
+    """As written by `echo` or by hand; a second client of the lane has it too."""
+    place = tmp_path / "password"
+    place.write_text(f"{SECRET}\nnot this\n")
+
+    store = open_store("redis://host/0", place, "")
+
+    assert store.redis.connection_pool.connection_kwargs["password"] == SECRET
+    assert store.another().redis.connection_pool.connection_kwargs["password"] == SECRET
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xff"])
+def test_a_password_file_without_a_password_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """Missing, empty, or not text: the message names it."""
+    place = tmp_path / "password"
+    if content is not None:
+        place.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=str(place)):
+        open_store("redis://host/0", place, "")
+
+
+@pytest.mark.parametrize("lane", ["a b", "a{b", "a\nb", "}"])
+def test_a_lane_with_braces_blanks_or_control_characters_is_refused(lane: str) -> None:
+    """Its name is in braces before every key."""
+    with pytest.raises(ConfigError, match="lane"):
+        Keys(lane)
+
+
+def test_a_lane_is_a_prefix_of_every_key() -> None:
+    """The queue's too, where it is renamed."""
+    keys = Keys("north", "MY_QUEUE")
+
+    assert keys.in_queue == "{north}:MY_QUEUE"
+    assert keys.current("/run/pipe") == "{north}:PCAPDJ_CURRENT:/run/pipe"
+    assert Keys().in_queue == "PCAPDJ_IN_QUEUE"

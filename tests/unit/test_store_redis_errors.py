@@ -1,0 +1,51 @@
+"""Each error of redis-py becomes the class that says what helps, in one sentence without the password."""
+
+import pytest
+import redis
+
+from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
+
+SECRET = "s3cr3t"  # noqa: S105 - of a test
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (redis.ConnectionError("Error 111 connecting to host:6379. Connection refused."), StoreUnavailable),
+        (redis.TimeoutError("Timeout reading from socket"), StoreUnavailable),
+        (redis.exceptions.BusyLoadingError("Redis is loading the dataset in memory"), StoreUnavailable),
+        (redis.ReadOnlyError("You can't write against a read only replica."), StoreUnavailable),
+        (redis.OutOfMemoryError("command not allowed"), StoreUnavailable),
+        (redis.ResponseError("MISCONF Redis is configured to save RDB snapshots"), StoreUnavailable),
+        (redis.ResponseError("BUSY Redis is busy running a script."), StoreUnavailable),
+        (redis.InvalidResponse("Protocol Error: b'garbage'"), StoreUnavailable),
+        (redis.AuthenticationError("invalid username-password pair"), StoreDenied),
+        (redis.ResponseError("NOAUTH Authentication required."), StoreDenied),
+        (redis.exceptions.NoPermissionError("this user has no permissions"), StoreDenied),
+        (redis.ResponseError("Protocol error: unauthenticated multibulk length"), StoreDenied),
+        (
+            redis.ResponseError("Command # 2 (HSET k v s3cr3t) of pipeline caused error: MISCONF Redis is"),
+            StoreUnavailable,
+        ),
+        (redis.ResponseError("WRONGTYPE Operation against a key"), StoreFailed),
+        (redis.ResponseError("ERR\nforged"), StoreFailed),
+    ],
+)
+def test_an_error_is_raised_as_the_class_that_says_what_helps(
+    error: redis.RedisError, kind: type[PcapdjError]
+) -> None:
+    """Waiting, a password or an ACL rule, or neither; with the server's URL and without the password."""
+    store = Store(f"redis://:{SECRET}@host:1/0", Keys())
+
+    def fail(_: redis.Redis) -> None:
+        raise error
+
+    with pytest.raises(PcapdjError) as raised:
+        store.call(fail)
+
+    assert type(raised.value) is kind
+    assert "redis://host:1/0" in str(raised.value)
+    assert SECRET not in str(raised.value)
+    assert "\n" not in str(raised.value)

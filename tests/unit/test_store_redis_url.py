@@ -1,0 +1,128 @@
+"""Which Redis URLs are accepted, and what of one is shown: never its password."""
+
+from pathlib import Path
+
+import pytest
+
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import default_url, safe_url
+
+SECRET = "s3cr3t"  # noqa: S105 - of a test
+
+
+@pytest.mark.parametrize(
+    ("url", "safe"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        (f"redis://:{SECRET}@host:6379/1", "redis://host:6379/1"),
+        (f"rediss://user:{SECRET}@host/1?db=2", "rediss://host/1?db=2"),
+        (f"redis://host?password={SECRET}&db=1", "redis://host?db=1"),
+        (f"redis://host?Password={SECRET}", "redis://host"),
+        (f"redis://host?pass%77ord={SECRET}", "redis://host"),
+        (f"rediss://host?ssl_password={SECRET}&ssl_keyfile=/k", "rediss://host"),
+        (f"redis://host?password=a&{SECRET}=b", "redis://host"),
+        (f"redis://host?db={SECRET}", "redis://host"),
+        (f"unix://user:{SECRET}@/run/redis.sock", "unix:///run/redis.sock"),
+        ("unix:///run/a@b/redis.sock", "unix:///run/a@b/redis.sock"),
+        (f"redis://:{SECRET}/x@host:1/0", "redis://host:1/0"),
+        (f"redis://:a#{SECRET}@host", "redis://host"),
+        (f"redis://:a?{SECRET}@host/2", "redis://host/2"),
+        (f"redis://:{SECRET}@b@host", "redis://host"),
+        (f"redis://:[{SECRET}@host", "redis://host"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, safe: str) -> None:
+    """Also where the password has characters that should be %XX; of the parameters only the database."""
+    assert safe_url(url) == safe
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "127.0.0.1:6379",
+        "http://host/",
+        f"redis://:{SECRET}/x@host:1/0",
+        f"redis://:[{SECRET}@host",
+        f"redis://:{SECRET}@host:many/0",
+        f"{SECRET}@host",
+        "redis://[::1",
+        "redis://host?socket_timeout=x",
+        "rediss://host?ssl_cert_reqs=x",
+    ],
+)
+def test_a_url_that_is_not_one_of_redis_is_refused_without_its_password(url: str) -> None:
+    """The message shows how to write one; the exit code is 2."""
+    with pytest.raises(ConfigError, match="is not understood") as refused:
+        Store(url, Keys())
+
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "supported"),
+    [
+        ("redis://host?foo=1", "password"),
+        ("redis://host/0?decode_responses=1", "password"),
+        ("redis://host?decode%5Fresponses=1", "password"),
+        ("redis://host?protocol=3", "password"),
+        ("redis://host?retry_on_timeout=1", "password"),
+        ("redis://host?ssl_ca_certs=/ca.pem", "password"),
+        ("unix:///run/redis.sock?path=/other", "password"),
+        ("rediss://host?ssl_ca_cert=/ca.pem", "ssl_ca_certs"),
+        (f"redis://host?password=a&{SECRET}=b", "password"),
+    ],
+)
+def test_a_parameter_that_pcapdj_does_not_support_is_refused(url: str, supported: str) -> None:
+    """Redis-py would fail at the first call, or return text; the message lists the supported ones."""
+    with pytest.raises(ConfigError, match="parameter that pcapdj does not support") as refused:
+        Store(url, Keys())
+
+    assert supported in refused.value.hint
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host/zero", "redis://host/1/2", "redis://host?db=zero", "unix:///run/r.sock?db=-1"]
+)
+def test_a_database_that_is_not_a_number_is_refused(url: str) -> None:
+    """Redis-py would use database 0, or another one, and the names would be queued there."""
+    with pytest.raises(ConfigError, match="database that is not a number"):
+        Store(url, Keys())
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://host", {"host": "host"}),
+        ("redis://host:7/3", {"host": "host", "port": 7, "db": 3}),
+        ("redis://host/3/", {"db": 3}),
+        ("redis://host?db=3", {"db": 3}),
+        ("redis://u:p%40%2F@host", {"username": "u", "password": "p@/"}),
+        ("redis://host?password=a@b", {"password": "a@b"}),
+        ("redis://host?client_name=me", {"client_name": "me"}),
+        ("redis://host?socket_timeout=2", {"socket_timeout": 2.0}),
+        ("unix:///run/a@b/r.sock?db=2", {"path": "/run/a@b/r.sock", "db": 2}),
+        ("rediss://host?ssl_cert_reqs=none&ssl_ca_certs=/ca.pem", {"ssl_ca_certs": "/ca.pem"}),
+    ],
+)
+def test_what_a_url_names_is_used(url: str, expected: dict[str, object]) -> None:
+    """Host, port, database, login and the supported parameters."""
+    used = Store(url, Keys()).redis.connection_pool.connection_kwargs
+
+    assert {name: used.get(name) for name in expected} == expected
+    assert used["decode_responses"] is False
+
+
+def test_the_default_is_the_layouts_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment comes before the layout, the layout before Redis's own port."""
+    monkeypatch.delenv("PCAPDJ_REDIS_URL", raising=False)
+    assert default_url(tmp_path) == "redis://127.0.0.1:6379/0"
+
+    (tmp_path / "supervisord.conf").touch()
+    assert default_url(tmp_path) == f"unix://{tmp_path}/var/run/redis.sock"
+
+    monkeypatch.setenv("PCAPDJ_REDIS_URL", "redis://named/0")
+    assert default_url(tmp_path) == "redis://named/0"
