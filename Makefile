@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 WORKERS ?= 2
 HOURS ?= 2
+COUNT ?= 150
 campaign = PYTHONPATH=.:tests $(BIN)/python -m faults
 
 ifdef UV
@@ -25,7 +26,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test lint types unit check faults soak seeded-bugs format requirements bench clean
+.PHONY: help demo install test lint types unit check faults soak seeded-bugs mutants format requirements bench clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -65,6 +66,10 @@ soak: $(VENV)/.dev  ## the same for HOURS (2), in random order; goes on where it
 
 seeded-bugs: $(VENV)/.dev  ## known bugs, one by one in a copy: the campaign has to catch each
 	$(campaign).seeded
+
+mutants: $(VENV)/.dev  ## put COUNT (150) small random bugs into PLACES, one at a time; list those no test notices
+	PYTHONPATH=.:tests $(BIN)/python -m mutants --count $(COUNT) --workers $(WORKERS) \
+		$(if $(SEED),--seed $(SEED)) $(PLACES)
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix-only

@@ -1,0 +1,1 @@
+"""Random small bugs in the product, one at a time: which of them does no test notice?"""
