@@ -1,9 +1,11 @@
-"""What a capture file is: formats, record walk, conversion, opening.
+"""Capture files: formats, the walk over records, conversion, opening.
 
-Rules (`formats`, `linktypes`, `totals`, `pcap`, `convert`, `pcapng`, `pseudo_headers`, `ethernet`) are pure;
-`files`, `unpacking`, `sources`, `reading`, `opening` and `concatenate` act. Start at `opening.open_capture`.
+Pure: `formats`, `pcap`, `walk`, `convert`, `linktypes`, `packet_blocks`, `stream_options`, `timestamps`.
+With effects: `files`, `reader`, `decompress`, `classic`, `pcapng`, `opening`, `capture`, `prefetch` and
+`concatenate`.
+Start reading at `opening.open_capture`.
 
-Values of what `pcapdj cat` always imports are named tuples, elsewhere frozen dataclasses: to make a class of
-the latter takes 0.8 ms, of the former 0.14 ms, and `dataclasses` brings `inspect`. Together that was 20 ms of
-the 60 that it needed to start.
+Classes that `pcapdj cat` imports for every file are named tuples, all others frozen dataclasses: making a
+dataclass takes 0.8 ms and imports `inspect`, making a named tuple takes 0.14 ms. Together that was 20 ms of
+60 ms to start. `decompress`, `pcapng`, `packet_blocks` and `prefetch` are imported only when needed.
 """

@@ -1,25 +1,25 @@
-"""Reads a classic pcap: as spans to splice where the stream has the same format, else converted.
+"""The reader of a classic pcap: spans to splice where the stream has the same format, else converted records.
 
-All three ways walk the file once, a window at a time; none keeps more than a window.
+There are three ways: splice, change the record headers of a window, or rebuild every record. All of them walk
+the file once, window by window, and keep only one window in memory.
 """
 
 from collections.abc import Iterator
 
-from pcapdj.capture.capture import Piece
-from pcapdj.capture.convert import Batch, gather, needs_gathering, rewrite, rewritten
+from pcapdj.capture.convert import needs_rebuilding, rebuild_records, rewrite_headers, rewrite_window
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, Layout, StreamFormat
-from pcapdj.capture.sources import Source, Window
-from pcapdj.capture.walk import Damage, Pause, Run, cut_off, walk
+from pcapdj.capture.reader import Piece, Source, Window
+from pcapdj.capture.walk import Batch, Damage, StopReason, WalkResult, cut_off, walk
 from pcapdj.runtime.errors import CaptureError
 
 
-class ClassicReading:
-    """The records of a classic pcap.
+class ClassicReader:
+    """Reads the records of a classic pcap.
 
     Args:
-        source: its bytes; is read from the start again by every `pieces`.
+        source: the file's bytes; every call of `pieces` reads them from the start.
         layout: of its records.
-        on_disk: the source's offsets are those of the file itself.
+        on_disk: offsets in the source are offsets in the file: it is not compressed.
     """
 
     wrapped_times = 0
@@ -44,7 +44,7 @@ class ClassicReading:
             if isinstance(stop, Damage):
                 raise CaptureError(stop.reason, offset=offset)
             if not end:
-                self._refuse_rest(window.data[end:], offset)
+                self._check_end(window.data[end:], offset)
                 return
 
     def close(self) -> None:
@@ -53,34 +53,36 @@ class ClassicReading:
 
     def _piece(
         self, window: Window, offset: int, stream: StreamFormat
-    ) -> tuple[Piece | None, int, Damage | Pause]:
-        """Return the window's records, where they end in it, and why there."""
-        if not needs_gathering(self._layout, stream):
+    ) -> tuple[Piece | None, int, Damage | StopReason]:
+        """Return the window's records, where they end in the window, and why they end there."""
+        if not needs_rebuilding(self._layout, stream):
             spliced = self.is_spliceable and stream.takes_unchanged(self.native)
-            if not spliced and (batch := rewritten(window.data, self._layout, stream)).totals.packets:
+            if not spliced and (batch := rewrite_window(window.data, self._layout, stream)).totals.packets:
                 return _converted(batch, window), batch.end, batch.stop
             room_bytes = window.room_bytes if spliced else len(window.data)
-            run = walk(window.data, self._layout, room_bytes=room_bytes, is_last=window.is_last)
-            if run.totals.packets or run.stop is not Pause.NEEDS_CUTTING:
-                piece = _spliced(run, window, offset) if spliced else self._rewritten(run, window, stream)
-                return piece, run.end, run.stop
-        batch = gather(window.data, self._layout, stream, is_last=window.is_last)
+            walked = walk(window.data, self._layout, room_bytes=room_bytes, is_last=window.is_last)
+            if walked.totals.packets or walked.stop is not StopReason.EXCEEDS_SNAPLEN:
+                piece = (
+                    _spliced(walked, window, offset) if spliced else self._rewritten(walked, window, stream)
+                )
+                return piece, walked.end, walked.stop
+        batch = rebuild_records(window.data, self._layout, stream, is_last=window.is_last)
         self._count_skipped(batch.skipped)
         return _converted(batch, window) if batch.totals.packets else None, batch.end, batch.stop
 
-    def _rewritten(self, run: Run, window: Window, stream: StreamFormat) -> Piece | None:
-        if not run.totals.packets:
+    def _rewritten(self, walked: WalkResult, window: Window, stream: StreamFormat) -> Piece | None:
+        if not walked.totals.packets:
             return None
-        data = rewrite(memoryview(window.data)[: run.end], self._layout, stream)
-        return Piece(run.totals, run.end, None, data, window.source_end)
+        data = rewrite_headers(memoryview(window.data)[: walked.end], self._layout, stream)
+        return Piece(walked.totals, walked.end, None, data, window.source_end)
 
     def _count_skipped(self, packets: int) -> None:
         if packets:
             linktype = self._layout.linktype
             self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
 
-    def _refuse_rest(self, rest: bytes, offset: int) -> None:
-        """Raise if the file should have gone on."""
+    def _check_end(self, rest: bytes, offset: int) -> None:
+        """Raise if the file is cut off."""
         if self._source.fault is not None:
             raise CaptureError(self._source.fault, offset=offset)
         if rest:
@@ -91,8 +93,8 @@ def _converted(batch: Batch, window: Window) -> Piece:
     return Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
 
 
-def _spliced(run: Run, window: Window, offset: int) -> Piece | None:
-    if not run.totals.packets:
+def _spliced(walked: WalkResult, window: Window, offset: int) -> Piece | None:
+    if not walked.totals.packets:
         return None
-    source_end = offset + run.end
-    return Piece(run.totals, run.end, offset, None, source_end, window.data)
+    source_end = offset + walked.end
+    return Piece(walked.totals, walked.end, offset, None, source_end, window.data)

@@ -1,7 +1,8 @@
 """Writes several captures as one stream to a descriptor: the engine of `pcapdj cat`.
 
-The file's own bytes go by the shortest way the output allows: splice(2) into a pipe, copy_file_range(2) into
-a file, sendfile(2) elsewhere; where the kernel refuses one, the next is taken, and write(2) always works.
+The file's own bytes are moved by the fastest call that the output allows: splice(2) into a pipe,
+copy_file_range(2) into a file, sendfile(2) elsewhere. If the kernel refuses a call, the next is tried;
+write(2) always works.
 """
 
 import contextlib
@@ -13,9 +14,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Literal
 
 from pcapdj.capture.opening import Capture, Piece, open_capture
-from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions
-from pcapdj.capture.totals import Totals
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
@@ -23,9 +23,9 @@ PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
 Report = Callable[[bytes, CaptureError | None, Totals], None]
 Mover = Callable[[int, int, int, int], int]
 
-_PIPE_BYTES = 1 << 20  # as much as an ordinary user may ask for
-# A thread is no gain for less; a piece is about 1 MiB.
-_LONG_BYTES, _PIECES_AHEAD = 4 << 20, 4
+_PIPE_BYTES = 1 << 20  # the most that an ordinary user may set
+# For shorter files a thread gains nothing; a piece is about 1 MiB.
+_LONG_BYTES, _PREFETCHED_PIECES = 4 << 20, 4
 _REFUSALS = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
 
 
@@ -34,37 +34,37 @@ def concatenate(
 ) -> bool:
     """Write the records of all files, in this order, as one classic pcap.
 
-    The first readable file decides the link type and, without `precision`, the time resolution. A damaged
-    file gives its good records; one whose link type the stream does not carry none.
+    The first readable file decides the link type and, without `precision`, the timestamp resolution. Of a
+    damaged file all good records are written, of a file whose link type the stream does not accept none.
 
     Args:
         names: paths.
         out_fd: a pipe, a file, a socket or a device; blocking.
         precision: force microseconds or nanoseconds.
-        report: called once per file with what was wrong, if anything, and what was written of it.
-        rewrites: what can be rewritten to Ethernet is; a file that can be begins an Ethernet stream.
+        report: called once per file with its fault, if it has one, and the totals written of it.
+        rewrites: rewrite packets of other link types to Ethernet; also a file that starts the stream.
 
     Returns:
-        True if every file was written whole; False also if the reader of `out_fd` went away.
+        True if every file was written completely; False also if the reader of `out_fd` closed it.
     """
     out = Output(out_fd)
-    wish = StreamOptions(precision or "first", "ethernet" if rewrites else "fail")
+    options = StreamOptions(precision or "first", "ethernet" if rewrites else "fail")
     stream: StreamFormat | None = None
     all_whole = True
     for name in names:
-        copying = _Copying(out, stream, wish)
+        copy = _FileCopy(out, stream, options)
         try:
-            damage = copying.run(name)
+            damage = copy.run(name)
         except ReaderGone:
             return False
-        stream = copying.stream
-        report(name, damage, copying.totals)
+        stream = copy.stream
+        report(name, damage, copy.totals)
         all_whole = all_whole and damage is None
     return all_whole
 
 
 class Output:
-    """Where the stream goes, and the fastest way that works there."""
+    """The output of the stream, and the calls that can move a file's bytes into it."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -74,20 +74,20 @@ class Output:
         """Write all of it.
 
         Raises:
-            ReaderGone: nobody reads any more.
+            ReaderGone: the reader closed the output.
         """
         rest = memoryview(data)
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BrokenPipeError as exc:
-                raise ReaderGone("the reader of the output went away") from exc
+                raise ReaderGone("the reader closed the output") from exc
 
     def move(self, fd: int, offset: int, length_bytes: int) -> int:
-        """Move bytes of a file; return how many, which is less only if the file ends before.
+        """Move bytes of a file; return how many: fewer only if the file became shorter.
 
         Raises:
-            ReaderGone: nobody reads any more.
+            ReaderGone: the reader closed the output.
         """
         moved = 0
         while moved < length_bytes:
@@ -102,7 +102,7 @@ class Output:
             try:
                 return self._movers[0](fd, self._fd, offset, length_bytes)
             except BrokenPipeError as exc:
-                raise ReaderGone("the reader of the output went away") from exc
+                raise ReaderGone("the reader closed the output") from exc
             except OSError as exc:
                 if exc.errno not in _REFUSALS or len(self._movers) == 1:
                     raise
@@ -110,7 +110,7 @@ class Output:
 
 
 def _movers_for(fd: int) -> list[Mover]:
-    """Return the ways into this output, best first."""
+    """Return the calls that may work with this output, fastest first."""
     mode = os.fstat(fd).st_mode
     if stat.S_ISFIFO(mode):
         _grow_pipe(fd)
@@ -135,28 +135,29 @@ def _write(source: int, out: int, offset: int, length_bytes: int) -> int:
 
 
 def _grow_pipe(fd: int) -> None:
-    """Make the pipe larger; a smaller one only costs speed."""
+    """Make the pipe larger; if that fails, it is only slower."""
     with contextlib.suppress(OSError):
         fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
-class _Copying:
-    """One file's way into the output."""
+class _FileCopy:
+    """Writes the records of one file to the output."""
 
-    def __init__(self, out: Output, stream: StreamFormat | None, wish: StreamOptions) -> None:
+    def __init__(self, out: Output, stream: StreamFormat | None, options: StreamOptions) -> None:
         self._out = out
-        self._wish = wish
+        self._options = options
         self.stream = stream
         self.totals = Totals()
 
     def run(self, name: bytes) -> CaptureError | None:
-        """Write the file's records; return what was wrong with it."""
+        """Write the file's records; return the file's fault, if it has one."""
         try:
             with open_capture(name, refuse_written=False) as capture:
                 self._start_stream(capture)
                 if self.stream is not None:
                     self._copy(capture, self.stream)
-                return CaptureError(capture.left_out) if capture.left_out else None
+                skipped = capture.skipped_message
+                return CaptureError(skipped) if skipped else None
         except CaptureError as damage:
             return damage
 
@@ -164,20 +165,20 @@ class _Copying:
         native = capture.native
         if self.stream is not None or native is None:
             return
-        self.stream = self._wish.format_of_first(native)
+        self.stream = self._options.format_of_first(native)
         self._out.write(self.stream.header())
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:
         with contextlib.closing(_pieces(capture, stream)) as pieces:
             for piece in pieces:
-                self._put(capture, piece)
+                self._write_piece(capture, piece)
                 self.totals += piece.totals
-        changed = capture.unchanged()
-        if changed is not None:
-            raise CaptureError(changed)
+        change = capture.change_since_opened()
+        if change is not None:
+            raise CaptureError(change)
 
-    def _put(self, capture: Capture, piece: Piece) -> None:
-        """Write a piece; if the file shrank under it, complete the record it broke off in with zeros."""
+    def _write_piece(self, capture: Capture, piece: Piece) -> None:
+        """Write a piece; if the file became shorter meanwhile, complete its last record with zeros."""
         if piece.offset is None:
             self._out.write(piece.data or b"")
             return
@@ -188,10 +189,10 @@ class _Copying:
 
 
 def _pieces(capture: Capture, stream: StreamFormat) -> Generator[Piece, None, None]:
-    """Return the capture's pieces; those of a longer one are made while the ones before are written."""
+    """Return the capture's pieces; for a long file the next pieces are made while one is written."""
     pieces = capture.pieces(stream)
     if capture.identity.size_bytes < _LONG_BYTES:
         return pieces
     from pcapdj.capture.prefetch import prefetched
 
-    return prefetched(pieces, _PIECES_AHEAD)
+    return prefetched(pieces, _PREFETCHED_PIECES)

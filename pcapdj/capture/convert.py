@@ -1,57 +1,47 @@
-"""Makes the stream's records out of a classic capture's.
+"""Makes the stream's records out of a classic capture's. Pure.
 
-Two ways. `rewrite` changes validated 16-byte headers where they stand; `gather` builds every record anew, for
-headers of another size or order, for packets beyond the snaplen and for those whose own bytes change, be it
-their order or to Ethernet. Times are truncated, never rounded, as libpcap does it.
+There are two ways. `rewrite_headers` and `rewrite_window` change 16-byte record headers in place.
+`rebuild_records` builds every record anew: for record headers of another size or order, for packets beyond
+the snaplen, and for packets whose own bytes change (byte order, or rewriting to Ethernet). Timestamps are
+truncated, never rounded, as in libpcap.
 """
 
 import struct
-from typing import NamedTuple
 
-from pcapdj.capture.ethernet import to_ethernet
-from pcapdj.capture.interfaces import SECONDS_RANGE
+from pcapdj.capture.linktypes import has_host_order, packet_for_stream
 from pcapdj.capture.pcap import (
+    RECORD,
     RECORD_HEADER_BYTES,
+    SECONDS_RANGE,
     Bytes,
     Layout,
+    RunningTotals,
     StreamFormat,
+    Totals,
     captured_and_length,
 )
-from pcapdj.capture.pseudo_headers import has_host_order, to_little_endian
-from pcapdj.capture.totals import Tally, Totals
-from pcapdj.capture.walk import Damage, Pause, coarser_records, judge, swapped_records, totals_of
+from pcapdj.capture.walk import (
+    Batch,
+    Damage,
+    StopReason,
+    check_captured_length,
+    scale_to_microseconds,
+    swap_headers,
+    totals_of,
+)
 
-RECORD = struct.Struct("<IIII")
 
-
-def needs_gathering(layout: Layout, stream: StreamFormat) -> bool:
-    """Report whether changing record headers in place is not enough for this file."""
+def needs_rebuilding(layout: Layout, stream: StreamFormat) -> bool:
+    """Report whether record headers cannot be changed in place, so that all records are built anew."""
     if not layout.is_plain or layout.linktype != stream.linktype:
         return True
     return layout.big_endian and has_host_order(layout.linktype)
 
 
-def carried(
-    packet: bytes, length: int, linktype: int, stream: StreamFormat, *, big_endian: bool
-) -> tuple[bytes, int] | None:
-    """Return a packet's bytes and length on the wire as the stream has them; None if it cannot have them.
-
-    Args:
-        packet: as captured.
-        length: on the wire.
-        linktype: one that the stream carries.
-        stream: what the packet goes into.
-        big_endian: the capture is.
-    """
-    if linktype != stream.linktype:
-        return to_ethernet(linktype, packet, length)
-    return to_little_endian(linktype, packet) if big_endian else packet, length
-
-
 def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, int]:
-    """Return a time in the other resolution.
+    """Return a timestamp in the other resolution.
 
-    Microseconds beyond a second carry over, or they would not fit.
+    A fraction of more than a second of microseconds is added to the seconds: it would not fit in nanoseconds.
     """
     if not to_nanosecond:
         return seconds, fraction // 1000
@@ -59,8 +49,8 @@ def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, i
     return (seconds + carry) % SECONDS_RANGE, fraction * 1000
 
 
-def rewrite(records: Bytes, layout: Layout, stream: StreamFormat) -> Bytes:
-    """Return whole records of a plain layout with the headers that the stream needs."""
+def rewrite_headers(records: Bytes, layout: Layout, stream: StreamFormat) -> Bytes:
+    """Return whole records of a plain layout with their headers in the stream's format."""
     if stream.takes_unchanged(layout.native) and not layout.big_endian:
         return records
     out = bytearray(records)
@@ -76,76 +66,64 @@ def rewrite(records: Bytes, layout: Layout, stream: StreamFormat) -> Bytes:
     return out
 
 
-def rewritten(window: bytes, layout: Layout, stream: StreamFormat) -> "Batch":
-    """Return a window's good records with new headers where that is done most: swapped, or to microseconds.
+def rewrite_window(window: bytes, layout: Layout, stream: StreamFormat) -> Batch:
+    """Return a window's good records with their headers in the stream's format, for the two common cases.
 
-    Nothing for other conversions, or if the first record is none that can be taken without a closer look.
+    These are big endian to little endian, and nanoseconds to microseconds. The batch is empty for other
+    conversions, and if the first record is not a good one.
 
     Args:
-        window: starts at a record; none may reach beyond it.
+        window: starts at a record; no record may reach beyond it.
         layout: a plain one, without packets that need swapping.
-        stream: same link type.
+        stream: of the same link type.
     """
-    is_coarser = layout.nanosecond and not stream.nanosecond
-    if layout.big_endian == is_coarser or (stream.nanosecond and not layout.nanosecond):
-        return Batch(0, Totals(), Pause.WINDOW_ENDS, b"")
+    to_microseconds = layout.nanosecond and not stream.nanosecond
+    if layout.big_endian == to_microseconds or (stream.nanosecond and not layout.nanosecond):
+        return Batch(0, Totals(), StopReason.WINDOW_ENDS, b"")
     records = bytearray(window)
-    change = coarser_records if is_coarser else swapped_records
-    strip = change(window, records, layout)
-    data = memoryview(records)[: strip.end]
-    return Batch(strip.end, totals_of(strip, window, layout), Pause.WINDOW_ENDS, data)
+    change = scale_to_microseconds if to_microseconds else swap_headers
+    good = change(window, records, layout)
+    data = memoryview(records)[: good.end]
+    return Batch(good.end, totals_of(good, window, layout), StopReason.WINDOW_ENDS, data)
 
 
-class Batch(NamedTuple):
-    """Converted records: what a window's bytes up to `end` (excluding) became, and why they end there.
-
-    `skipped` packets could not be rewritten and are in none of the others.
-    """
-
-    end: int
-    totals: Totals
-    stop: Damage | Pause
-    data: Bytes
-    skipped: int = 0
-
-
-def gather(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:
-    """Return the stream's records out of a window that starts at a record of any layout.
+def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:
+    """Return the stream's records from a window that starts at a record of any layout.
 
     Args:
-        window: records may not reach beyond it.
-        layout: any.
-        stream: carries the link type.
+        window: no record may reach beyond it.
+        layout: of the file.
+        stream: accepts the link type.
         is_last: the window reaches the end of the file.
     """
     parts: list[bytes] = []
-    tally, position, skipped = Tally(), 0, 0
-    stop: Damage | Pause = Pause.WINDOW_ENDS
+    counted, position, skipped = RunningTotals(), 0, 0
+    stop: Damage | StopReason = StopReason.WINDOW_ENDS
     while position + layout.header_bytes <= len(window):
         first, second = struct.unpack_from(layout.byte_order + "8xII", window, position)
         captured, length = captured_and_length(layout.length_order, first, second)
-        verdict = None
+        special = None
         if not 0 < captured <= layout.snaplen:
-            verdict = judge(window, position, captured, is_last=is_last)
+            special = check_captured_length(window, position, captured, is_last=is_last)
         start = position + layout.header_bytes
-        if verdict not in {None, Pause.NEEDS_CUTTING} or start + captured > len(window):
-            stop = verdict or stop
+        if special not in {None, StopReason.EXCEEDS_SNAPLEN} or start + captured > len(window):
+            stop = special or stop
             break
         kept = window[start : start + min(captured, layout.snaplen)]
-        packet = carried(kept, length, layout.linktype, stream, big_endian=layout.big_endian)
+        packet = packet_for_stream(kept, length, layout.linktype, stream, big_endian=layout.big_endian)
         if packet is None:
             skipped += 1
         else:
             parts += _header(window, position, layout, stream, packet), packet[0]
-            tally.add(len(packet[0]), packet[1], layout.ts_ns(window, position))
+            counted.add(len(packet[0]), packet[1], layout.ts_ns(window, position))
         position = start + captured
-    return Batch(position, tally.totals, stop, b"".join(parts), skipped)
+    return Batch(position, counted.totals, stop, b"".join(parts), skipped)
 
 
 def _header(
     window: bytes, position: int, layout: Layout, stream: StreamFormat, packet: tuple[bytes, int]
 ) -> bytes:
-    """Return the header of a record's packet, given with its length on the wire."""
+    """Return the stream's record header for a packet, given as (bytes, length on the wire)."""
     seconds, fraction = struct.unpack_from(layout.byte_order + "II", window, position)
     if layout.nanosecond != stream.nanosecond:
         seconds, fraction = rescale(seconds, fraction, to_nanosecond=stream.nanosecond)

@@ -1,8 +1,8 @@
-"""Opens a capture's file safely and says what file it was; does not look into it.
+"""Opens a capture file safely and identifies it by inode, size and time; does not read it.
 
-Names come from a queue that anyone may fill: a name may be a device, a pipe without a writer, a link out of
-the capture folder, a file that its sensor still writes. Each becomes one `CaptureError`, nothing blocks, and
-nothing but a regular file is ever read.
+Names come from a queue that other programs fill. A name may be a device, a pipe without a writer, a link out
+of the capture folder, or a file that its sensor still writes. Each of these becomes one `CaptureError`.
+Opening never blocks, and only regular files are read.
 Source: open(2), fcntl(2) "Leases".
 """
 
@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pcapdj.runtime.errors import CaptureError
 
 MAX_NAME_BYTES = 4095  # PATH_MAX without its NUL
-# A file that nobody wrote to for so long is complete, as the importer counts it too.
+# A file without a write for this long is complete; the importer has the same rule.
 SETTLED_S = 10.0
 
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -34,31 +34,30 @@ _KINDS = {
 }
 _REASONS = {
     errno.ENOENT: "does not exist",
-    errno.EACCES: "may not be read by this user",
-    errno.EPERM: "may not be read by this user",
-    errno.ELOOP: "is a symbolic link that is not followed here, or leads in a circle",
-    errno.ENAMETOOLONG: "has a name that is too long for its file system",
-    errno.ENOTDIR: "does not exist: a part of its path is no folder",
+    errno.EACCES: "cannot be read by this user: permission denied",
+    errno.EPERM: "cannot be read by this user: permission denied",
+    errno.ELOOP: "is a symbolic link that is not followed, or a loop of links",
+    errno.ENAMETOOLONG: "has a name that is too long for the file system",
+    errno.ENOTDIR: "does not exist: a part of its path is not a folder",
     errno.ENXIO: "is a socket or a device",
 }
 
 
 class StillWritten(CaptureError):
-    """Another process may not have finished this file.
+    """Another process may still write to this file.
 
     Args:
-        settles_in_s: None if a writer certainly has it open; else the owner could not be asked (file of
-            another user, file system without leases), and waiting so many seconds without a change settles
-            it.
+        settles_in_s: None if a writer has it open. Else this is unknown (file of another user, file system
+            without leases), and the file is complete after so many seconds without a change.
     """
 
     def __init__(self, settles_in_s: float | None = None) -> None:
-        super().__init__("still written")
+        super().__init__("is still being written")
         self.settles_in_s = settles_in_s
 
 
 class Identity(NamedTuple):
-    """Which file it was, and in which state."""
+    """Which file it is, and the size and time that it had when it was opened."""
 
     dev: int
     ino: int
@@ -67,7 +66,7 @@ class Identity(NamedTuple):
 
 
 def identity_of(fd: int) -> Identity:
-    """Return the identity of an open file as it is now."""
+    """Return the present identity of an open file."""
     found = os.fstat(fd)
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
@@ -75,8 +74,8 @@ def identity_of(fd: int) -> Identity:
 def open_regular(name: bytes, *, root: bytes | None = None) -> int:
     """Open a regular file for reading and return its descriptor, which the caller closes.
 
-    Symbolic links are followed unless `root` is given; then the name must lie below that folder and no part
-    of it below the folder may be a link.
+    Symbolic links are followed unless `root` is given. Then the file must lie below that folder, and no part
+    of the path below the folder may be a link.
 
     Raises:
         CaptureError: the reason, without the name.
@@ -103,7 +102,7 @@ def _reason(exc: OSError) -> str:
 
 
 def _open_checked(name: bytes, *, folder_fd: int | None = None, follow: bool = True) -> int:
-    """Open `name` after a look at it: opening some devices has effects of its own."""
+    """Open `name` after a stat(2): opening a device may have an effect."""
     _refuse_special(os.stat(name, dir_fd=folder_fd, follow_symlinks=follow))
     fd = os.open(name, _FLAGS if follow else _FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
     try:
@@ -117,11 +116,11 @@ def _open_checked(name: bytes, *, folder_fd: int | None = None, follow: bool = T
 def _refuse_special(found: os.stat_result) -> None:
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
-        raise CaptureError(_KINDS.get(kind, "is no regular file"))
+        raise CaptureError(_KINDS.get(kind, "is not a regular file"))
 
 
 def _open_below(root: bytes, name: bytes) -> int:
-    """Open component by component, so that no link swapped in between can lead elsewhere."""
+    """Open component by component: a link put in place meanwhile cannot lead outside of the root."""
     *folders, last = _parts_below(root, name)
     folder_fd = os.open(root, _FOLDER_FLAGS)
     try:
@@ -138,18 +137,18 @@ def _parts_below(root: bytes, name: bytes) -> list[bytes]:
     prefix = root.rstrip(b"/") + b"/"
     parts = [part for part in name[len(prefix) :].split(b"/") if part not in {b"", b"."}]
     if not name.startswith(prefix) or b".." in parts or not parts:
-        raise CaptureError(f"lies outside of {os.fsdecode(root)!r}")
+        raise CaptureError(f"is outside of {os.fsdecode(root)!r}")
     return parts
 
 
 def refuse_if_written(fd: int, *, clock: Callable[[], float] = time.time) -> None:
     """Raise if another process may still write to this file.
 
-    Old enough is complete. Else a read lease decides: the kernel grants none while a writer has the file
-    open.
+    A file without a write for `SETTLED_S` is complete. Else a read lease decides: the kernel refuses it while
+    a writer has the file open.
 
     Raises:
-        StillWritten: with the seconds to wait where a lease cannot be asked for.
+        StillWritten: with the seconds to wait where leases are not available.
     """
     age_s = clock() - os.fstat(fd).st_mtime
     if age_s >= SETTLED_S:
@@ -159,7 +158,7 @@ def refuse_if_written(fd: int, *, clock: Callable[[], float] = time.time) -> Non
     except BlockingIOError as exc:
         raise StillWritten from exc
     except OSError as exc:
-        # A modification time in the future never gets old: wait the whole time, once per question.
+        # With a modification time in the future the file never settles: wait the whole time at each call.
         raise StillWritten(min(SETTLED_S, SETTLED_S - age_s)) from exc
 
 
@@ -167,7 +166,7 @@ def _probe_lease(fd: int) -> None:
     """Take a read lease and give it back.
 
     A writer that opens the file in between breaks the lease with a signal: SIGURG instead of SIGIO, because
-    the default action of SIGIO ends the process.
+    SIGIO would end the process.
     """
     fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)

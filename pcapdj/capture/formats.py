@@ -1,29 +1,28 @@
-"""Which format a file has, told from its first bytes; never from its name.
+"""The format of a file, identified by its first bytes, never by its name. Pure.
 
-Only the kind is decided here. Whether a file header that looks right makes sense is decided where it is
-parsed.
+Only the format is decided here. The code that parses a file header decides whether it is valid.
 """
 
 import struct
 from enum import Enum, auto
 from typing import NamedTuple
 
-# As many first bytes as any rule below looks at (a tar archive names itself at byte 257).
+# The first bytes that the rules below need (a tar archive has its magic at byte 257).
 IDENTIFY_BYTES = 512
 
 
 class Kind(Enum):
-    """What can be done with a file."""
+    """How a file is handled."""
 
     CLASSIC = auto()  # read
-    PCAPNG = auto()  # read, converted
-    COMPRESSED = auto()  # unpacked, then looked at again
-    FOREIGN = auto()  # refused by its name
+    PCAPNG = auto()  # converted
+    COMPRESSED = auto()  # decompressed, then identified again
+    UNSUPPORTED = auto()  # refused; the message names the format
     UNKNOWN = auto()  # refused
 
 
 class Format(NamedTuple):
-    """A kind and the name people know it by (for COMPRESSED: `gzip`, `bzip2`, `xz`, `zstd`)."""
+    """A kind and the usual name of the format (for COMPRESSED: `gzip`, `bzip2`, `xz`, `zstd`)."""
 
     kind: Kind
     name: str
@@ -42,11 +41,11 @@ _COMPRESSED = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x50\x2a\x4d\x18": "zstd",  # a skippable frame, as pzstd begins its files
+    b"\x50\x2a\x4d\x18": "zstd",  # a skippable frame: files of pzstd begin with one
 }
 
-# Formats that an operator may take for a capture; libpcap refuses all of them, so do we, but by name.
-_FOREIGN = {
+# Formats that an operator may mistake for a supported capture; libpcap refuses all of them, too.
+_UNSUPPORTED = {
     b"snoop\x00\x00\x00": "snoop",
     b"btsnoop\x00": "btsnoop",
     b"RTSS": "Microsoft Network Monitor 1",
@@ -81,7 +80,7 @@ _TAR_MARK = slice(257, 262)
 # ERF has no magic: timestamp (8, little endian), type, flags, rlen (2, big endian), loss (2), wlen (2).
 _ERF_RECORD = struct.Struct(">8xBBHHH")
 _ERF_TYPES = range(1, 49)  # HDLC_POS .. ALIGNED_ANC; the top bit announces extension headers
-_ERF_RECORDS_SEEN = 2  # that many plausible records in a row are no accident
+_ERF_RECORDS_NEEDED = 2  # one plausible record may be chance
 
 
 def identify(first: bytes) -> Format:
@@ -90,10 +89,10 @@ def identify(first: bytes) -> Format:
     Args:
         first: the file's first `IDENTIFY_BYTES` bytes, or all of a shorter file.
     """
-    return _own(first) or _compressed(first) or _foreign(first) or Format(Kind.UNKNOWN, "unknown")
+    return _capture(first) or _compressed(first) or _unsupported(first) or Format(Kind.UNKNOWN, "unknown")
 
 
-def _own(first: bytes) -> Format | None:
+def _capture(first: bytes) -> Format | None:
     little, big = int.from_bytes(first[:4], "little"), int.from_bytes(first[:4], "big")
     if little in CLASSIC_MAGICS:
         return Format(Kind.CLASSIC, f"{CLASSIC_MAGICS[little]}, little endian")
@@ -111,19 +110,19 @@ def _compressed(first: bytes) -> Format | None:
     return None
 
 
-def _foreign(first: bytes) -> Format | None:
-    for magic, name in _FOREIGN.items():
+def _unsupported(first: bytes) -> Format | None:
+    for magic, name in _UNSUPPORTED.items():
         if first.startswith(magic):
-            return Format(Kind.FOREIGN, name)
+            return Format(Kind.UNSUPPORTED, name)
     if first[_TAR_MARK] == b"ustar":
-        return Format(Kind.FOREIGN, "tar archive")
-    return Format(Kind.FOREIGN, "ERF") if _looks_like_erf(first) else None
+        return Format(Kind.UNSUPPORTED, "tar archive")
+    return Format(Kind.UNSUPPORTED, "ERF") if _looks_like_erf(first) else None
 
 
 def _looks_like_erf(first: bytes) -> bool:
-    """Report whether the first records' types and lengths all make sense as ERF."""
+    """Report whether the types and lengths of the first records are valid as ERF."""
     position = 0
-    for _ in range(_ERF_RECORDS_SEEN):
+    for _ in range(_ERF_RECORDS_NEEDED):
         if position + _ERF_RECORD.size > len(first):
             return False
         erf_type, _flags, record_bytes, _loss, wire_bytes = _ERF_RECORD.unpack_from(first, position)

@@ -1,4 +1,4 @@
-"""Classic pcap: its two headers.
+"""Classic pcap: its two headers, the format of the stream, and totals of records. Pure.
 
 Source: draft-ietf-opsawg-pcap; where real files differ from it, what libpcap accepts.
 
@@ -7,11 +7,11 @@ Source: draft-ietf-opsawg-pcap; where real files differ from it, what libpcap ac
     | magic |major|minor|thiszone|sigfigs |snaplen |linktype|        | sec |frac |caplen | len | packet
 
 Rules:
-- magic tells the byte order and the unit of `frac` (microseconds or nanoseconds); 0xa1b2cd34 ("modified")
-  puts 8 more bytes behind each record header.
-- versions before 2.3, and 543.0, have `caplen` and `len` the other way round; 2.3 has both, the smaller is
+- the magic gives the byte order and the unit of `frac` (microseconds or nanoseconds); in a file with the
+  magic 0xa1b2cd34 ("modified") each record header has 8 more bytes.
+- versions before 2.3, and 543.0, have `len` before `caplen`; in 2.3 both orders occur: the smaller one is
   caplen.
-- `linktype` has FCS bits on top: they are masked off.
+- the upper bits of `linktype` are about the frame check sequence: they are masked off.
 - a snaplen of 0 or beyond 2^31 means "not limited".
 """
 
@@ -24,25 +24,27 @@ from pcapdj.runtime.errors import CaptureError
 
 FILE_HEADER_BYTES = 24
 RECORD_HEADER_BYTES = 16
-# libpcap's MAXIMUM_SNAPLEN; a longer record ends every reader of the stream.
+# libpcap's MAXIMUM_SNAPLEN; programs that are built on libpcap stop at a longer record.
 MAX_CAPTURED_BYTES = 262_144
 LINKTYPE_MASK = 0x03FF_FFFF
+SECONDS_RANGE = 1 << 32  # a record header has 32 bits of seconds
+RECORD = struct.Struct("<IIII")  # a record header in the stream
 
 _MICRO, _NANO, _MODIFIED = CLASSIC_MAGICS
 _MODIFIED_HEADER_BYTES = 24
 OLDEST_MAJOR, NEWEST_MINOR, _DG_UX_MAJOR = 2, 4, 543
 _MINOR_WITH_BOTH_ORDERS = 3
-_INT_MAX = 0x7FFF_FFFF  # libpcap takes a snaplen above it as "not limited", like 0
+_INT_MAX = 0x7FFF_FFFF  # libpcap reads a snaplen above it as "not limited", like 0
 Bytes = bytes | bytearray | memoryview
 
 
 class StreamFormat(NamedTuple):
-    """What the stream into the analyzer is: classic pcap, little endian, snaplen 262144.
+    """The format of the stream into the analyzer: classic pcap, little endian, snaplen 262144.
 
     Args:
         linktype: of all its packets.
-        nanosecond: the resolution of their times.
-        rewrites: it is Ethernet, and packets of other link types that can be rewritten to it are.
+        nanosecond: the timestamp resolution is nanoseconds, else microseconds.
+        rewrites: the link type is Ethernet, and packets of other link types are rewritten to it.
     """
 
     linktype: int
@@ -50,17 +52,17 @@ class StreamFormat(NamedTuple):
     rewrites: bool = False
 
     def takes_unchanged(self, native: Self | None) -> bool:
-        """Report whether little-endian records of that format are records of this one as they are."""
+        """Report whether little-endian records of that format can go into the stream without a change."""
         return native is not None and self[:2] == native[:2]
 
     def header(self) -> bytes:
-        """Return the 24 bytes every stream begins with."""
+        """Return the file header at the start of the stream: 24 bytes."""
         magic = _NANO if self.nanosecond else _MICRO
         return struct.pack("<IHHiIII", magic, 2, 4, 0, 0, MAX_CAPTURED_BYTES, self.linktype)
 
 
 class LengthOrder(Enum):
-    """Where a record header has its captured length."""
+    """Which of a record header's two lengths is the captured one."""
 
     CAPTURED_FIRST = auto()
     CAPTURED_LAST = auto()
@@ -68,7 +70,7 @@ class LengthOrder(Enum):
 
 
 class Layout(NamedTuple):
-    """How the records of one file lie: everything a walk needs to know of the file header.
+    """The layout of a file's records, as its file header gives it.
 
     `snaplen` is 1 to MAX_CAPTURED_BYTES; `header_bytes` is 16 or 24.
     """
@@ -82,17 +84,17 @@ class Layout(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Report whether record headers are the usual ones, but for byte order."""
+        """Report whether record headers are those of pcap 2.4, in either byte order."""
         return self.header_bytes == RECORD_HEADER_BYTES and self.length_order is LengthOrder.CAPTURED_FIRST
 
     @property
     def native(self) -> StreamFormat:
-        """Return the stream format that carries these records without loss."""
+        """The stream format that keeps these records without loss."""
         return StreamFormat(self.linktype, self.nanosecond)
 
     @property
     def byte_order(self) -> str:
-        """Return struct's sign for the byte order."""
+        """The byte order, as in `struct`."""
         return ">" if self.big_endian else "<"
 
     def ts_ns(self, window: Bytes, position: int) -> int:
@@ -102,13 +104,13 @@ class Layout(NamedTuple):
 
 
 def parse_file_header(first: bytes) -> Layout:
-    """Return how the records behind this file header lie.
+    """Return the layout of the records after this file header.
 
     Args:
         first: at least the file's first 24 bytes, which begin with a classic magic.
 
     Raises:
-        CaptureError: fewer than 24 bytes, or a version that nobody reads.
+        CaptureError: fewer than 24 bytes, or a version that is not supported.
     """
     if len(first) < FILE_HEADER_BYTES:
         raise CaptureError(f"file header is cut off: {len(first)} of {FILE_HEADER_BYTES} bytes", offset=0)
@@ -126,12 +128,12 @@ def parse_file_header(first: bytes) -> Layout:
 
 
 def effective_snaplen(snaplen: int) -> int:
-    """Return what a file's snaplen means: 0 and absurd values mean "not limited"."""
+    """Return the snaplen in force: 0 and values above 2^31 mean "not limited"."""
     return min(snaplen, MAX_CAPTURED_BYTES) if 0 < snaplen <= _INT_MAX else MAX_CAPTURED_BYTES
 
 
 def _length_order(major: int, minor: int) -> LengthOrder:
-    """Return where version `major.minor` has its captured length, or refuse it as libpcap does."""
+    """Return the order of the two lengths in version `major.minor`; refuse what libpcap refuses."""
     if (major, minor) == (_DG_UX_MAJOR, 0):
         return LengthOrder.CAPTURED_LAST
     if major != OLDEST_MAJOR or minor > NEWEST_MINOR:
@@ -142,9 +144,58 @@ def _length_order(major: int, minor: int) -> LengthOrder:
 
 
 def captured_and_length(order: LengthOrder, first: int, second: int) -> tuple[int, int]:
-    """Return a header's two lengths as (captured, on the wire)."""
+    """Return the two lengths of a record header as (captured, on the wire)."""
     if order is LengthOrder.CAPTURED_FIRST:
         return first, second
     if order is LengthOrder.CAPTURED_LAST:
         return second, first
     return (first, second) if first <= second else (second, first)
+
+
+class Totals(NamedTuple):
+    """Sums over records: of one piece, one file or one stream.
+
+    `lengths_bytes` is the sum of the lengths on the wire, `cap_lengths_bytes` that of the captured lengths;
+    they differ only where the snaplen cut packets. Timestamps are nanoseconds since 1970, None without
+    records. First and last are in file order, so the last timestamp may be the earlier one.
+    """
+
+    packets: int = 0
+    cap_lengths_bytes: int = 0
+    lengths_bytes: int = 0
+    first_ts_ns: int | None = None
+    last_ts_ns: int | None = None
+
+    def __add__(self, later: Self) -> "Totals":  # type: ignore[override]  # sums, where a tuple would append
+        """Return the totals of these records followed by `later`."""
+        return Totals(
+            self.packets + later.packets,
+            self.cap_lengths_bytes + later.cap_lengths_bytes,
+            self.lengths_bytes + later.lengths_bytes,
+            later.first_ts_ns if self.first_ts_ns is None else self.first_ts_ns,
+            self.last_ts_ns if later.last_ts_ns is None else later.last_ts_ns,
+        )
+
+
+class RunningTotals:
+    """Totals that grow record by record: four times as fast as adding `Totals` of one record each."""
+
+    def __init__(self) -> None:
+        self._packets = self._cap_lengths_bytes = self._lengths_bytes = 0
+        self._first_ts_ns: int | None = None
+        self._last_ts_ns: int | None = None
+
+    def add(self, captured: int, length: int, ts_ns: int) -> None:
+        """Count the next record."""
+        self._packets += 1
+        self._cap_lengths_bytes += captured
+        self._lengths_bytes += length
+        self._last_ts_ns = ts_ns
+        if self._first_ts_ns is None:
+            self._first_ts_ns = ts_ns
+
+    @property
+    def totals(self) -> Totals:
+        """The totals of all records counted so far."""
+        lengths_bytes = self._cap_lengths_bytes, self._lengths_bytes
+        return Totals(self._packets, *lengths_bytes, self._first_ts_ns, self._last_ts_ns)

@@ -1,7 +1,8 @@
-"""Makes items a little before they are asked for, in a thread.
+"""Makes the next items of an iterator in a thread while the current one is used.
 
-Reading, unpacking and writing let other threads of Python run; so while one item is written, the next is
-made on another processor.
+Reading, decompressing and writing let other threads of Python run, so while one item is written, the next is
+made on another processor. Imported only for long and for compressed captures, because `threading` takes time
+to load.
 """
 
 from collections.abc import Generator, Iterator
@@ -12,47 +13,51 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-class _Ended:
-    """Stands behind the last item: why there is no more, None if that was all."""
+class _End:
+    """Marks the end of the items: the error that ended them, or None."""
 
-    def __init__(self, reason: BaseException | None) -> None:
-        self.reason = reason
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
 
 
 def prefetched(items: Iterator[Item], count: int) -> Generator[Item, None, None]:
-    """Yield the items, with up to `count` of them made in advance; close it if you do not take them all.
+    """Yield the items, with up to `count` of them made in advance.
 
-    While it is open, nobody else may use the iterator or what it works on. What the iterator raises is raised
-    behind the items before it.
+    An error of the iterator is raised after the items before it. Close the generator if you do not use all
+    items: then the thread ends.
+
+    Args:
+        items: no other code may use it, or what it works on, until the generator is closed.
+        count: maximum number of items that wait.
     """
-    made: Queue[Item | _Ended] = Queue(count)
+    made: Queue[Item | _End] = Queue(count)
     is_closed = Event()
-    maker = Thread(target=_make, args=(items, made, is_closed), name="ahead", daemon=True)
+    maker = Thread(target=_make, args=(items, made, is_closed), name="prefetch", daemon=True)
     maker.start()
     try:
-        while not isinstance(item := made.get(), _Ended):
+        while not isinstance(item := made.get(), _End):
             yield item
-        if item.reason is not None:
-            raise item.reason
+        if item.error is not None:
+            raise item.error
     finally:
         is_closed.set()
-        while maker.is_alive():  # it may wait for room
+        while maker.is_alive():  # it may wait for room in the queue
             _empty(made)
             maker.join(0.01)
 
 
-def _make(items: Iterator[Item], made: "Queue[Item | _Ended]", is_closed: Event) -> None:
-    reason: BaseException | None = None
+def _make(items: Iterator[Item], made: "Queue[Item | _End]", is_closed: Event) -> None:
+    error: BaseException | None = None
     try:
         for item in items:
             made.put(item)
             if is_closed.is_set():
                 break
-    except BaseException as exc:  # noqa: BLE001 - it belongs to the one who takes the items
-        reason = exc
-    made.put(_Ended(reason))
+    except BaseException as exc:  # noqa: BLE001 - raised where the items are used
+        error = exc
+    made.put(_End(error))
 
 
-def _empty(made: "Queue[Item | _Ended]") -> None:
+def _empty(made: "Queue[Item | _End]") -> None:
     while not made.empty():
         made.get_nowait()

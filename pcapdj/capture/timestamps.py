@@ -1,8 +1,9 @@
-"""How the packets' time goes on from one file to the next: steps, and those that are jumps. Rules only.
+"""Timestamps from one capture file to the next: gaps, and which of them are jumps worth a warning. Pure.
 
-A step is the time of a file's first packet less that of the last packet before it, both in file order.
-Back is always a jump: files out of order, or a clock that was set. Forward is one above a limit: a file may
-be missing. Analyzers take their time from the packets: after a jump they end flows early, or keep them.
+A gap is the time from the last packet of a file to the first packet of the next, both in file order. It is
+negative where the next file begins earlier. A negative gap is always a jump: the files are out of order, or
+the clock was set back. A positive gap is a jump above a limit: a file may be missing. Analyzers take their
+time from the packets, so a jump makes them end flows too early or keep them too long.
 """
 
 from dataclasses import dataclass
@@ -11,53 +12,49 @@ from pcapdj.runtime.units import human_duration
 
 
 @dataclass(frozen=True, slots=True)
-class Jump:
-    """A step that a person should hear of.
+class TimestampJump:
+    """A gap that is reported to the operator.
 
     Args:
-        step_ns: below 0: back.
+        gap_ns: negative where the file begins before the end of the previous one.
     """
 
-    step_ns: int
+    gap_ns: int
 
     @property
-    def words(self) -> str:
-        """What a table says behind the file's name."""
-        return f"begins {self._span} {self._side} the end of the file before"
+    def description(self) -> str:
+        """What tables and the journal show after the file's name."""
+        return f"begins {self._distance} the end of the previous file"
 
     @property
-    def sentence(self) -> str:
-        """What the log says, with what may be the reason."""
-        guess = "are the files in order?" if self.step_ns < 0 else "is a file missing?"
-        return f"Its first packet is {self._span} {self._side} the last one of the file before: {guess}"
+    def message(self) -> str:
+        """What the log shows, with the likely reason."""
+        question = "are the files in order?" if self.gap_ns < 0 else "is a file missing?"
+        return f"Its first packet is {self._distance} the last packet of the previous file: {question}"
 
     @property
-    def _span(self) -> str:
-        return human_duration(abs(self.step_ns))
-
-    @property
-    def _side(self) -> str:
-        return "before" if self.step_ns < 0 else "after"
+    def _distance(self) -> str:
+        return f"{human_duration(abs(self.gap_ns))} {'before' if self.gap_ns < 0 else 'after'}"
 
 
-def step_ns(last_ts_ns: int | None, first_ts_ns: int | None) -> int | None:
-    """Return the step between two files; None where one of them is not there, or holds no packet.
+def gap_ns(last_ts_ns: int | None, first_ts_ns: int | None) -> int | None:
+    """Return the gap between two files; None without a previous file, or where one has no packet.
 
     Args:
-        last_ts_ns: of the file before, nanoseconds since 1970.
-        first_ts_ns: of this file.
+        last_ts_ns: timestamp of the previous file's last packet, nanoseconds since 1970.
+        first_ts_ns: timestamp of this file's first packet.
     """
     return None if last_ts_ns is None or first_ts_ns is None else first_ts_ns - last_ts_ns
 
 
-def jump_of(step_ns: int | None, max_gap_ns: int) -> Jump | None:
-    """Return the jump that a step is; None if it is none.
+def find_jump(gap_ns: int | None, max_gap_ns: int) -> TimestampJump | None:
+    """Return the jump if the gap is one, else None.
 
     Args:
-        step_ns: None: there is no file before.
-        max_gap_ns: a step forward may be so long; 0: as long as it likes.
+        gap_ns: None without a previous file.
+        max_gap_ns: a longer gap is a jump; 0: no gap forward is one.
     """
-    if step_ns is None:
+    if gap_ns is None:
         return None
-    is_gap = 0 < max_gap_ns < step_ns
-    return Jump(step_ns) if step_ns < 0 or is_gap else None
+    is_too_long = 0 < max_gap_ns < gap_ns
+    return TimestampJump(gap_ns) if gap_ns < 0 or is_too_long else None

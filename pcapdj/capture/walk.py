@@ -1,24 +1,20 @@
-"""The loops that every packet goes through: all of them, and nothing else.
+"""The walk over the records of a classic pcap: where whole records end, and why no other begins there. Pure.
 
-They go over a window of bytes as long as all is usual, and stop in front of whatever is not; what that is, is
-decided by their callers. Nothing here reads a file. Measured on a 2-core virtual machine (AMD EPYC, Python
-3.11) with packets of 64, 570 and 1514 bytes mixed 7:4:1, per packet:
-
-    good_records      0.13 us; 0.03 us where many records in a row have one length
-    swapped_records   0.30 us
-    coarser_records   0.25 us
-    enhanced_records  0.60 us
-
-The walk over classic records: it finds where whole records end, and why no other begins there.
+A walk gets a window of bytes that starts at a record and returns where it stopped.
 
 Rules:
-- a record holds at most MAX_CAPTURED_BYTES, or the file is damaged there; one longer than the file's own
-  snaplen is cut to it. No captured bytes, len < caplen and any fraction of a second are passed on, as by
-  libpcap.
-- zeros instead of a record header, or a second file header, are damage: libpcap reads them as empty packets.
+- a record has at most MAX_CAPTURED_BYTES, or the file is damaged there; a record longer than the file's own
+  snaplen is cut to it. Records without captured bytes, len < caplen and any fraction of a second are passed
+  on, as by libpcap.
+- zeros in place of a record header, or a second file header, are damage: libpcap reads them as empty packets.
 
-Nothing here reads a file: a walk gets a window of bytes that starts at a record, and says where it had to
-stop.
+The loops below run once per packet. They handle good records only and stop at every other one; the caller
+decides what that is. Measured on a 2-core virtual machine (AMD EPYC, Python 3.11) with packets of 64, 570 and
+1514 bytes mixed 7:4:1, per packet:
+
+    good_records             0.13 us; 0.03 us where many records in a row have the same length
+    swap_headers             0.30 us
+    scale_to_microseconds    0.25 us
 """
 
 import struct
@@ -26,7 +22,6 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from pcapdj.capture.formats import CLASSIC_MAGICS
-from pcapdj.capture.interfaces import Seconds
 from pcapdj.capture.pcap import (
     FILE_HEADER_BYTES,
     MAX_CAPTURED_BYTES,
@@ -35,25 +30,21 @@ from pcapdj.capture.pcap import (
     RECORD_HEADER_BYTES,
     Bytes,
     Layout,
+    Totals,
     captured_and_length,
 )
-from pcapdj.capture.totals import Totals
 
-_EIGHT = (None,) * 8  # after so many records it is worth a look whether they are all of one length
+_EIGHT = (None,) * 8  # after each eight records: check whether all of them have the same length
 _FRACTION, _CAPTURED, _LENGTH = 4, 8, 12  # offsets in a record header
-_FEW = 64  # records that are compared before all others are
-
-_ENHANCED, _PARTS = 6, 3
-_TRAILER_BYTES, _FRAME_BYTES = 4, 32  # of a block: its second length; all but packet, padding and options
-_PACKET_AT, _LOOK_BYTES = 32, 32  # counted from the trailer of the block before
+_FEW = 64  # records to compare first; only if these are equal are all others compared
 
 
-class Strip(NamedTuple):
-    """Usual records up to `end` (excluding).
+class GoodRecords(NamedTuple):
+    """Good records up to `end` (excluding).
 
     Args:
         end: where the next record begins.
-        last: where the last one begins; without records, where the strip begins.
+        last: where the last one begins; without records, where the walk began.
         packets: how many there are.
         lengths_bytes: sum of their lengths on the wire.
     """
@@ -64,10 +55,10 @@ class Strip(NamedTuple):
     lengths_bytes: int
 
 
-def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) -> Strip:
+def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) -> GoodRecords:
     """Return the records of a plain layout from `position` on that hold 1 to `snaplen` bytes.
 
-    Only headers are looked at: the last record may reach beyond the window, up to `room_bytes`.
+    Only headers are read: the last record may reach beyond the window, up to `room_bytes`.
     """
     lengths_at = struct.Struct(layout.byte_order + "8xII").unpack_from
     snaplen, last_header = layout.snaplen, len(window) - RECORD_HEADER_BYTES
@@ -91,16 +82,16 @@ def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) 
                 packets, lengths_bytes = packets + count, lengths_bytes + sum_bytes
                 previous, position = previous + count * stride, position + count * stride
             continue
-        return Strip(position, previous, packets, lengths_bytes)
+        return GoodRecords(position, previous, packets, lengths_bytes)
 
 
 def _equal_records(
     window: bytes, position: int, stride: int, room_bytes: int, layout: Layout
 ) -> tuple[int, int]:
-    """Return how many records from here on are of `stride` bytes, and the sum of their lengths on the wire.
+    """Return how many records from here on have `stride` bytes, and the sum of their lengths on the wire.
 
-    Floods, bulk transfers and captures of headers only have long runs of them. Each byte of the captured
-    length is compared for all headers at once, as a slice with a stride.
+    Floods, bulk transfers and captures of headers only have long rows of equal records. Each byte of the
+    captured length is compared for all headers at once, as a slice with a stride.
     """
     captured = struct.pack(layout.byte_order + "I", stride - RECORD_HEADER_BYTES)
     in_window = (len(window) - RECORD_HEADER_BYTES - position) // stride + 1
@@ -114,7 +105,7 @@ def _equal_records(
 
 
 def _equal_headers(window: bytes, position: int, stride: int, count: int, captured: bytes) -> int:
-    """Return how many of `count` headers, `stride` bytes apart, have this captured length."""
+    """Return how many of `count` headers, one every `stride` bytes, have this captured length."""
     for i in range(4):
         column = _column(window, position + _CAPTURED + i, stride, count)
         count -= len(column.lstrip(captured[i : i + 1]))
@@ -126,14 +117,14 @@ def _column(window: bytes, start: int, stride: int, count: int) -> bytes:
 
 
 def _column_sum(column: bytes) -> int:
-    """Return the sum of the bytes; they are mostly equal, and counting is ten times as fast."""
+    """Return the sum of the bytes; they are mostly equal, and then counting is ten times as fast."""
     if column and column.count(column[0]) == len(column):
         return column[0] * len(column)
     return sum(column)
 
 
-def swapped_records(window: bytes, records: bytearray, layout: Layout) -> Strip:
-    """Turn the headers of good big-endian records around in `records`, a copy of the window."""
+def swap_headers(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
+    """Make the headers of good big-endian records little endian in `records`, a copy of the window."""
     fields_at, put = struct.Struct(">IIII").unpack_from, struct.Struct("<IIII").pack_into
     snaplen, size_bytes = layout.snaplen, len(window)
     last_header = size_bytes - RECORD_HEADER_BYTES
@@ -147,11 +138,11 @@ def swapped_records(window: bytes, records: bytearray, layout: Layout) -> Strip:
         lengths_bytes += length
         packets += 1
         previous, position = position, after
-    return Strip(position, previous, packets, lengths_bytes)
+    return GoodRecords(position, previous, packets, lengths_bytes)
 
 
-def coarser_records(window: bytes, records: bytearray, layout: Layout) -> Strip:
-    """Turn nanoseconds of good little-endian records into microseconds in `records`, a copy of the window."""
+def scale_to_microseconds(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
+    """Make nanoseconds of good little-endian records microseconds in `records`, a copy of the window."""
     fields_at, put = struct.Struct("<4xIII").unpack_from, struct.Struct("<I").pack_into
     snaplen, size_bytes = layout.snaplen, len(window)
     last_header = size_bytes - RECORD_HEADER_BYTES
@@ -165,119 +156,54 @@ def coarser_records(window: bytes, records: bytearray, layout: Layout) -> Strip:
         lengths_bytes += length
         packets += 1
         previous, position = position, after
-    return Strip(position, previous, packets, lengths_bytes)
-
-
-class Blocks(NamedTuple):
-    """Good enhanced packet blocks up to `end` (excluding), as records.
-
-    Args:
-        end: where the next block begins.
-        last: where the last one begins; without blocks it means nothing.
-        cap_bytes: sum of the captured lengths.
-        lengths_bytes: sum of their lengths on the wire.
-        parts: the records, each as second, fraction, and the rest.
-    """
-
-    end: int
-    last: int
-    cap_bytes: int
-    lengths_bytes: int
-    parts: list[bytes]
-
-    @property
-    def packets(self) -> int:
-        """How many there are."""
-        return len(self.parts) // _PARTS
-
-    def without_last(self, window: bytes, order: str) -> "Blocks":
-        """Return all but the last block."""
-        captured, length = struct.unpack_from(order + "20xII", window, self.last)
-        cap_bytes, lengths_bytes = self.cap_bytes - captured, self.lengths_bytes - length
-        return Blocks(self.last, self.last, cap_bytes, lengths_bytes, self.parts[:-_PARTS])
-
-
-def enhanced_records(  # noqa: PLR0915 - a loop that calls nothing it can do without
-    window: bytes, position: int, order: str, seconds: Seconds
-) -> Blocks:
-    """Return the good blocks from `position` on, which is behind another block.
-
-    A block's second length is read together with the next one's fields: one call for each packet.
-    """
-    fields_at, lengths = struct.Struct(order + "8I").unpack_from, struct.Struct("<II").pack
-    place, last_place = position - _TRAILER_BYTES, len(window) - _LOOK_BYTES
-    last, cap_bytes, lengths_bytes, is_swapped = place, 0, 0, order == ">"
-    (before,) = struct.unpack_from(order + "I", window, place)
-    number, epoch, start, second = -1, 0, 0, b""
-    parts: list[bytes] = []
-    add, units_per_s = parts.append, seconds.units_per_s
-    ticks_per_s = units_per_s
-    while place <= last_place:
-        trailer, kind, total, on, high, low, captured, length = fields_at(window, place)
-        if trailer != before or kind != _ENHANCED or captured > MAX_CAPTURED_BYTES:
-            break
-        if total - captured < _FRAME_BYTES or total & 3:
-            break
-        ticks = low - start
-        if on != number or high != epoch or not 0 <= ticks < ticks_per_s:
-            found = seconds.of(on, high, low)
-            if found is None:
-                break
-            (second, start, ticks_per_s), number, epoch = found, on, high
-            ticks = low - start
-        if ticks_per_s != units_per_s:
-            ticks = ticks * units_per_s // ticks_per_s
-        packet = place + _PACKET_AT
-        rest = window[packet - 8 : packet + captured]
-        add(second)
-        add(ticks.to_bytes(4, "little"))
-        add(lengths(captured, length) + rest[8:] if is_swapped else rest)
-        cap_bytes += captured
-        lengths_bytes += length
-        before, last, place = total, place, place + total
-    taken = Blocks(place + _TRAILER_BYTES, last + _TRAILER_BYTES, cap_bytes, lengths_bytes, parts)
-    if parts and not _ends_with(window, place, order, before):
-        return taken.without_last(window, order)
-    return taken
-
-
-def _ends_with(window: bytes, place: int, order: str, total: int) -> bool:
-    """Report whether a block of this length ends with it at `place`, inside of the window."""
-    if place + _TRAILER_BYTES > len(window):
-        return False
-    return bool(struct.unpack_from(order + "I", window, place)[0] == total)
+    return GoodRecords(position, previous, packets, lengths_bytes)
 
 
 ZEROS = "zeros instead of a {}: the file was preallocated and never filled to its end"
-# Shorter runs of zeros may be packets; a preallocated file's tail is longer or reaches the end of the file.
+# Fewer zeros may be packets; the tail of a preallocated file is longer or reaches the end of the file.
 _ZERO_RUN_BYTES = 64
 
 
 class Damage(NamedTuple):
-    """Why no record can begin at the place where a walk stopped."""
+    """Why the bytes where a walk stopped are no record."""
 
     reason: str
 
 
-class Pause(Enum):
-    """Why a walk stopped though nothing is wrong."""
+class StopReason(Enum):
+    """Why a walk stopped at a place that is not damaged."""
 
-    WINDOW_ENDS = auto()  # the next record is not whole in this window: give a window that starts there
-    NEEDS_CUTTING = auto()  # the next record is longer than the snaplen: copy it, shortened
+    WINDOW_ENDS = (
+        auto()
+    )  # the next record is not whole in this window: continue with a window that starts there
+    EXCEEDS_SNAPLEN = auto()  # the next record is longer than the file's snaplen: copy it, cut to the snaplen
 
 
-class Run(NamedTuple):
-    """Whole, validated records from the window's start to `end` (excluding), and why it ends there."""
+class WalkResult(NamedTuple):
+    """Whole, validated records from the window's start to `end` (excluding), and why the walk stopped."""
 
     end: int
     totals: Totals
-    stop: Damage | Pause
+    stop: Damage | StopReason
 
 
-def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> Run:
-    """Return the run of whole records that a window of a plain-layout file begins with.
+class Batch(NamedTuple):
+    """Converted records of a window up to `end` (excluding), and why the conversion stopped there.
 
-    Only headers are looked at, so the last record may reach beyond the window.
+    `skipped` packets could not be rewritten; they are not in `totals` and `data`.
+    """
+
+    end: int
+    totals: Totals
+    stop: Damage | StopReason
+    data: Bytes
+    skipped: int = 0
+
+
+def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> WalkResult:
+    """Return the whole records at the start of a window of a file with a plain layout.
+
+    Only headers are read, so the last record may reach beyond the window.
 
     Args:
         window: bytes of the file, beginning at a record header.
@@ -286,70 +212,74 @@ def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> Ru
         is_last: the window reaches the end of the file.
     """
     position = previous = packets = lengths_bytes = 0
-    stop: Damage | Pause | None = None
+    stop: Damage | StopReason | None = None
     while stop is None:
-        strip = good_records(window, position, layout, room_bytes)
-        packets, lengths_bytes = packets + strip.packets, lengths_bytes + strip.lengths_bytes
-        previous, position = strip.last if strip.packets else previous, strip.end
-        stop, length = _unusual(window, position, layout, is_last=is_last)
+        good = good_records(window, position, layout, room_bytes)
+        packets, lengths_bytes = packets + good.packets, lengths_bytes + good.lengths_bytes
+        previous, position = good.last if good.packets else previous, good.end
+        stop, length = _next_record(window, position, layout, is_last=is_last)
         if stop is None:
             packets, lengths_bytes = packets + 1, lengths_bytes + length
             previous, position = position, position + RECORD_HEADER_BYTES
-    run = Strip(position, previous, packets, lengths_bytes)
-    return Run(position, totals_of(run, window, layout), stop)
+    whole = GoodRecords(position, previous, packets, lengths_bytes)
+    return WalkResult(position, totals_of(whole, window, layout), stop)
 
 
-def totals_of(strip: Strip, window: Bytes, layout: Layout) -> Totals:
-    """Return what the records from the window's start to the strip's end add up to."""
-    if not strip.packets:
+def totals_of(records: GoodRecords, window: Bytes, layout: Layout) -> Totals:
+    """Return the totals of these records, which begin at the window's start."""
+    if not records.packets:
         return Totals()
-    cap_lengths_bytes = strip.end - strip.packets * RECORD_HEADER_BYTES
-    first_ns, last_ns = layout.ts_ns(window, 0), layout.ts_ns(window, strip.last)
-    return Totals(strip.packets, cap_lengths_bytes, strip.lengths_bytes, first_ns, last_ns)
+    cap_lengths_bytes = records.end - records.packets * RECORD_HEADER_BYTES
+    first_ns, last_ns = layout.ts_ns(window, 0), layout.ts_ns(window, records.last)
+    return Totals(records.packets, cap_lengths_bytes, records.lengths_bytes, first_ns, last_ns)
 
 
-def _unusual(
+def _next_record(
     window: bytes, position: int, layout: Layout, *, is_last: bool
-) -> tuple[Damage | Pause | None, int]:
-    """Return why good records end here; None: with a record of no captured bytes, and its length."""
+) -> tuple[Damage | StopReason | None, int]:
+    """Return why the walk stops at this record (None: it is empty, and passed on), and its wire length."""
     if position + RECORD_HEADER_BYTES > len(window):
-        return Pause.WINDOW_ENDS, 0
+        return StopReason.WINDOW_ENDS, 0
     captured, length = struct.unpack_from(layout.byte_order + "8xII", window, position)
     if 0 < captured <= layout.snaplen:
-        return Pause.WINDOW_ENDS, 0
-    return judge(window, position, captured, is_last=is_last), length
+        return StopReason.WINDOW_ENDS, 0
+    return check_captured_length(window, position, captured, is_last=is_last), length
 
 
-def judge(window: Bytes, position: int, captured: int, *, is_last: bool) -> Damage | Pause | None:
-    """Return what to do about a captured length of 0 or above the snaplen; None: pass it on."""
+def check_captured_length(
+    window: Bytes, position: int, captured: int, *, is_last: bool
+) -> Damage | StopReason | None:
+    """Return why a walk stops at a captured length of 0 or above the snaplen; None: passed on."""
     if captured > MAX_CAPTURED_BYTES:
-        return Damage(f"record claims {captured} captured bytes, more than {MAX_CAPTURED_BYTES}")
+        return Damage(
+            f"record header has {captured} captured bytes, more than the maximum of {MAX_CAPTURED_BYTES}"
+        )
     if captured:
-        return Pause.NEEDS_CUTTING
-    ahead = bytes(window[position : position + _ZERO_RUN_BYTES])
-    if len(ahead) < _ZERO_RUN_BYTES and not is_last:
-        return Pause.WINDOW_ENDS
-    if not any(ahead):
+        return StopReason.EXCEEDS_SNAPLEN
+    start = bytes(window[position : position + _ZERO_RUN_BYTES])
+    if len(start) < _ZERO_RUN_BYTES and not is_last:
+        return StopReason.WINDOW_ENDS
+    if not any(start):
         return Damage(ZEROS.format("record"))
-    if _is_file_header(ahead):
+    if _is_file_header(start):
         return Damage("a second file header instead of a record: files were joined with cat")
     return None
 
 
-def _is_file_header(ahead: bytes) -> bool:
-    """Report whether a file header of a usual version starts here."""
-    if len(ahead) < FILE_HEADER_BYTES:
+def _is_file_header(start: bytes) -> bool:
+    """Report whether these bytes begin with a file header of a usual version."""
+    if len(start) < FILE_HEADER_BYTES:
         return False
     return any(
-        int.from_bytes(ahead[:4], order) in CLASSIC_MAGICS
-        and int.from_bytes(ahead[4:6], order) == OLDEST_MAJOR
-        and int.from_bytes(ahead[6:8], order) <= NEWEST_MINOR
+        int.from_bytes(start[:4], order) in CLASSIC_MAGICS
+        and int.from_bytes(start[4:6], order) == OLDEST_MAJOR
+        and int.from_bytes(start[6:8], order) <= NEWEST_MINOR
         for order in ("little", "big")
     )
 
 
 def cut_off(window: Bytes, layout: Layout) -> str:
-    """Return why the rest of a file, which is shorter than the record it begins with, is no record."""
+    """Return how a file is cut off whose last bytes, the window, are less than a record."""
     if len(window) < layout.header_bytes:
         return f"file ends inside a record header: {len(window)} of {layout.header_bytes} bytes"
     first, second = struct.unpack_from(layout.byte_order + "8xII", window)

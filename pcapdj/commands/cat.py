@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NoReturn
 
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
-from pcapdj.capture.totals import Totals
+from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 

@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final
 
-from pcapdj.capture.ethernet import rewriting
-from pcapdj.capture.linktypes import mismatch
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat
-from pcapdj.capture.stream_options import StreamOptions
-from pcapdj.capture.timestamps import jump_of, step_ns
+from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with_rewriting
+from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import KeptStream
 from pcapdj.feed.batches import BatchSender, Note
 from pcapdj.feed.progress import FileProgress, ResumeNote
@@ -102,8 +100,8 @@ class Feeder:
         if self.streams.open is None or capture.native is None or self._left_of(token):
             return
         stream = _format_of(self.streams.open)
-        if self._wish.parts(capture.native, stream):
-            why = mismatch(capture.native.linktype, stream.linktype)
+        if self._wish.needs_new_stream(capture.native, stream):
+            why = linktype_mismatch(capture.native.linktype, stream.linktype)
             events.info("linktype_changes", f"The next file {why}.", name=capture.name)
             self.streams.end()
 
@@ -149,8 +147,8 @@ class Feeder:
         if self.streams.open is None:
             return self._wish.format_of_first(native)
         left = self._left_of(passage.token)
-        is_wanted = left.last.note.get("rewrites", False) if left and left.last else self._wish.rewrites
-        return rewriting(_format_of(self.streams.open), is_wanted=is_wanted)
+        rewrites = left.last.note.get("rewrites", False) if left and left.last else self._wish.rewrites
+        return with_rewriting(_format_of(self.streams.open), rewrites=rewrites)
 
     def _left_of(self, token: str) -> KeptStream | None:
         """Return what a predecessor left of this taking in the stream; None: nothing."""
@@ -166,12 +164,12 @@ class Feeder:
 
     def _compare(self, passage: ResumeNote, before: Note, first: Piece) -> None:
         """Take note of how the packets' time goes on from the file before; say it if it jumps."""
-        step = step_ns(before.get("last_ts_ns"), first.totals.first_ts_ns)
-        jump = jump_of(step, self._max_gap_ns)
+        step = gap_ns(before.get("last_ts_ns"), first.totals.first_ts_ns)
+        jump = find_jump(step, self._max_gap_ns)
         self.delivered.step_ns, self.delivered.jump = step, jump
         if jump:
             events.warning(
-                "timestamps_jump", jump.sentence, name=passage.name, before=before["name"], step_ns=step
+                "timestamps_jump", jump.message, name=passage.name, before=before["name"], step_ns=step
             )
 
     def _remember(self, stream: Stream, passage: ResumeNote) -> None:
@@ -243,5 +241,5 @@ def _format_of(stream: Stream) -> StreamFormat:
 
 
 def _change_of(capture: Capture) -> CaptureError | None:
-    reason = capture.unchanged()
+    reason = capture.change_since_opened()
     return CaptureError(reason) if reason else None

@@ -108,8 +108,8 @@ class JobRunner:
         try:
             self.feeding.feed(ResumeNote(taken.token, taken.name), capture, begin)
         finally:
-            if capture.left_out:
-                events.warning("packets_skipped", capture.left_out, name=taken.name)
+            if capture.skipped_message:
+                events.warning("packets_skipped", capture.skipped_message, name=taken.name)
 
     def _replay(self, taken: QueueEntry, loss: ReaderGone | LauncherGone) -> QueueEntry:
         delivered = self.feeding.delivered

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pcapdj.capture.timestamps import Jump
-from pcapdj.capture.totals import Totals
+from pcapdj.capture.pcap import Totals
+from pcapdj.capture.timestamps import TimestampJump
 from pcapdj.feed.batches import Note
 from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.safe_text import to_text
@@ -65,7 +65,7 @@ class FileProgress:
     end_bytes: int = 0
     source_bytes: int = 0
     step_ns: int | None = None
-    jump: Jump | None = None
+    jump: TimestampJump | None = None
 
     def journal(self) -> dict[str, int | str]:
         """Return the numbers that the journal keeps of a pass."""
@@ -79,7 +79,7 @@ class FileProgress:
             "stream_start": self.start_bytes,
             "stream_end": self.end_bytes,
             "step_ns": "" if self.step_ns is None else self.step_ns,
-            "jump": self.jump.words if self.jump else "",
+            "jump": self.jump.description if self.jump else "",
         }
 
     def counted_in(self, statistics: Statistics) -> Statistics:
@@ -90,5 +90,5 @@ class FileProgress:
         counted.stream_bytes = self.end_bytes or statistics.stream_bytes
         if self.jump:
             counted.jumps += 1
-            counted.last_jump, counted.last_jump_name = self.jump.words, statistics.name
+            counted.last_jump, counted.last_jump_name = self.jump.description, statistics.name
         return counted

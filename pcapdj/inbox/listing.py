@@ -24,7 +24,7 @@ from functools import lru_cache
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
-from pcapdj.capture.sources import read_at
+from pcapdj.capture.reader import read_at
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import quoted
 
@@ -225,10 +225,10 @@ def _refuse_content(name: bytes, first: bytes) -> None:
         raise CaptureError("is empty: 0 bytes")
     if found.kind is Kind.COMPRESSED:
         identify_file(name)
-    elif found.kind is Kind.FOREIGN:
-        raise CaptureError(f"is {found.name}, which is not read here")
+    elif found.kind is Kind.UNSUPPORTED:
+        raise CaptureError(f"is {found.name}, which is not a supported format")
     elif found.kind is Kind.UNKNOWN:
-        raise CaptureError("is no capture file")
+        raise CaptureError("is not a supported capture format")
 
 
 def _first_time_ns(name: bytes) -> int | None:

@@ -137,12 +137,12 @@ def test_timestamps_that_jump_are_told_at_the_end_and_change_nothing(home: Path)
     again, quiet, _ = run(home, "b.pcap", "c.pcap", "--logdir", "p", *ROOM, *copying(home))
 
     record = json.loads((home / "o" / "pcapdj.json").read_text())
-    words = "begins 1 min 31 s after the end of the file before"
+    words = "begins 1 min 31 s after the end of the previous file"
     assert (code, again) == (0, 0), stderr
     assert f"2 jumps; last: 'c.pcap' {words}" in stdout
     assert [(file.get("step_ns"), file.get("jump")) for file in record["files"]] == [
         (None, None),
-        (-509_000_000_000, "begins 8 min 29 s before the end of the file before"),
+        (-509_000_000_000, "begins 8 min 29 s before the end of the previous file"),
         (91_000_000_000, words),
     ]
     assert "timestamps" not in quiet

@@ -155,14 +155,14 @@ BUGS: Final = (
         _SHRINKS,
         (
             Change(
-                "capture/sources.py",
+                "capture/reader.py",
                 "        self._fd = fd\n        self._size_bytes = size_bytes\n        self.fault",
                 "        import mmap\n"
                 "        self._map = mmap.mmap(fd, size_bytes, access=mmap.ACCESS_READ)\n"
                 "        self._size_bytes = size_bytes\n        self.fault",
             ),
             Change(
-                "capture/sources.py",
+                "capture/reader.py",
                 "data = read_at(self._fd, min(WINDOW_BYTES, rest_bytes), offset)",
                 "data = self._map[offset : offset + min(WINDOW_BYTES, rest_bytes)]",
             ),

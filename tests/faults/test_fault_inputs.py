@@ -110,4 +110,4 @@ def test_a_file_that_its_sensor_still_writes_is_not_touched(site: Site) -> None:
         site.queue(os.fsencode(path))
         wait_until(site.is_done, "a verdict")
 
-    assert b"still written" in site.store.redis.lrange(site.store.keys.failed, 0, -1)[0]
+    assert b"still being written" in site.store.redis.lrange(site.store.keys.failed, 0, -1)[0]

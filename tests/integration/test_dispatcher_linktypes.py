@@ -109,7 +109,7 @@ def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -
         for entry in journal(rig.store)
     ]
     assert counted == [(1, 18, 54), (2, 14, 88), (1, 16, 16), (0, 0, 0), (2, 26, 26), (0, 0, 0)]
-    left_out = "packets left out that cannot be rewritten to Ethernet: "
+    left_out = "packets skipped because they cannot be rewritten to Ethernet: "
     said = [line.split(left_out)[1] for line in rig.said().splitlines() if left_out in line]
     assert said == ["1 of Linux cooked (113)", "1 of 802.11 (105)", "1 of Linux cooked (113)"]
 

@@ -162,7 +162,7 @@ def test_a_file_that_is_still_written_is_never_fed(trio: Trio) -> None:
     with path.open("ab"):
         os.utime(path)
         trio.queue(path)
-        trio.wait_said("dispatcher", "still written")
+        trio.wait_said("dispatcher", "still being written")
     trio.queue(path)
 
     trio.await_processed(1)

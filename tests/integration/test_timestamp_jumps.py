@@ -80,8 +80,8 @@ def test_every_file_has_its_step_and_only_jumps_are_reported(rig: Dispatchers) -
 
     stream = fed(rig, contents)
 
-    back = "begins 12 s before the end of the file before"
-    gap = "begins 3 h 2 min after the end of the file before"
+    back = "begins 12 s before the end of the previous file"
+    gap = "begins 3 h 2 min after the end of the previous file"
     assert told(rig.store) == [
         ("first.pcap", "", ""),
         ("touches.pcap", "0", ""),
@@ -92,7 +92,8 @@ def test_every_file_has_its_step_and_only_jumps_are_reported(rig: Dispatchers) -
     ]
     events = [line.split(EVENT)[1] for line in rig.said().splitlines() if EVENT in line]
     back, gap = (
-        f"step_ns={step_s}000000000: Its first packet is {span} the last one of the file before: {guess}?"
+        f"step_ns={step_s}000000000: Its first packet is {span} the last packet of the previous file:"
+        f" {guess}?"
         for step_s, span, guess in (
             (-12, "12 s before", "are the files in order"),
             (10925, "3 h 2 min after", "is a file missing"),
@@ -169,7 +170,7 @@ def test_the_largest_gap_may_come_from_the_environment(rig: Dispatchers) -> None
     assert ended(dispatcher) == 0
     assert ended(rig.start(environment={"PCAPDJ_MAX_GAP": "soon"})) == 2
 
-    assert told(rig.store)[1] == ("2.pcap", "2", "begins 2 s after the end of the file before")
+    assert told(rig.store)[1] == ("2.pcap", "2", "begins 2 s after the end of the previous file")
     assert "--max-gap: 'soon' is not a time." in rig.said().splitlines()[-1]
 
 
@@ -199,7 +200,7 @@ def test_a_restart_between_two_files_forgets_neither_time_nor_place(trio: Trio, 
 
     assert told(trio.store) == [
         ("1.pcap", "", ""),
-        ("2.pcap", "-50", "begins 50 s before the end of the file before"),
+        ("2.pcap", "-50", "begins 50 s before the end of the previous file"),
     ]
     assert trio.said("dispatcher").count(f"before={trio.captures}/1.pcap") == 1
     assert [int(entry["stream_start"]) for entry in journal(trio.store)] == [HEADER_BYTES, len(first)]
@@ -233,7 +234,7 @@ def test_a_file_resumed_in_mid_record_gives_the_same_report(
 
     assert told(trio.store) == [
         ("1.pcap", "", ""),
-        ("2.pcap", "-50", "begins 50 s before the end of the file before"),
+        ("2.pcap", "-50", "begins 50 s before the end of the previous file"),
         ("3.pcap", "10", ""),
     ]
     wait_until(lambda: trio.statistics().get("jumps") == 1, "the second dispatcher to count it")
@@ -271,7 +272,7 @@ def test_status_shows_how_often_timestamps_jump_and_the_last_one(trio: Trio) -> 
     trio.await_processed(3)
     wait_until(lambda: trio.statistics().get("files") == 3, "the statistics")
 
-    words = "begins 12 s before the end of the file before"
+    words = "begins 12 s before the end of the previous file"
     assert f"timestamps: 2 jumps; last: 'c.pcap' {words}" in status(trio)
     [dispatcher] = json.loads(status(trio, "--json"))["dispatchers"]
     assert (dispatcher["jumps"], dispatcher["last_jump"]) == (2, words)

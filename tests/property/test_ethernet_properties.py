@@ -24,7 +24,7 @@ from support.captures import (
     section,
 )
 
-from pcapdj.capture.ethernet import REWRITABLE, to_ethernet
+from pcapdj.capture.linktypes import REWRITABLE, to_ethernet
 from pcapdj.capture.opening import open_capture
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
 from pcapdj.runtime.errors import CaptureError

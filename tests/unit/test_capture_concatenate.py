@@ -20,8 +20,7 @@ from support.captures import (
 )
 
 from pcapdj.capture.concatenate import Output, Precision, concatenate
-from pcapdj.capture.pcap import StreamFormat
-from pcapdj.capture.totals import Totals
+from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 ONE, TWO = [Record(1, 2, b"one")], [Record(3, 4, b"two" * 50_000), Record(5, 6, b"three", 77)]
@@ -139,7 +138,11 @@ def test_other_link_types_become_ethernet_where_that_is_wanted(tmp_path: Path) -
     assert reports.said == [
         (b"raw", None, 1),
         (b"a", None, 1),
-        (b"cooked", "packets left out that cannot be rewritten to Ethernet: 1 of Linux cooked (113)", 1),
+        (
+            b"cooked",
+            "packets skipped because they cannot be rewritten to Ethernet: 1 of Linux cooked (113)",
+            1,
+        ),
         (b"wireless", "is 802.11 (105), but the stream is Ethernet (1)", 0),
     ]
 

@@ -3,9 +3,9 @@
 import pytest
 from support.captures import Record, as_read, record, records_of
 
-from pcapdj.capture.convert import gather, needs_gathering, rescale, rewrite
+from pcapdj.capture.convert import needs_rebuilding, rebuild_records, rescale, rewrite_headers
 from pcapdj.capture.pcap import Layout, LengthOrder, StreamFormat
-from pcapdj.capture.walk import Damage, Pause
+from pcapdj.capture.walk import Damage, StopReason
 
 MICRO, NANO = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
 BIG = Layout(big_endian=True, nanosecond=False, linktype=1)
@@ -16,7 +16,7 @@ def test_byte_order_is_swapped_in_the_headers_only() -> None:
     """Packets stay as they are."""
     big = b"".join(record(packet, ">") for packet in PACKETS)
 
-    assert records_of(bytes(rewrite(big, BIG, MICRO))) == as_read(PACKETS)
+    assert records_of(bytes(rewrite_headers(big, BIG, MICRO))) == as_read(PACKETS)
 
 
 def test_microseconds_become_nanoseconds_and_back() -> None:
@@ -24,8 +24,8 @@ def test_microseconds_become_nanoseconds_and_back() -> None:
     little = Layout(big_endian=False, nanosecond=False, linktype=1)
     nano = Layout(big_endian=False, nanosecond=True, linktype=1)
 
-    up = rewrite(record(Record(7, 123_456)), little, NANO)
-    down = rewrite(record(Record(7, 123_456_999)), nano, MICRO)
+    up = rewrite_headers(record(Record(7, 123_456)), little, NANO)
+    down = rewrite_headers(record(Record(7, 123_456_999)), nano, MICRO)
 
     assert records_of(bytes(up)) == as_read([Record(7, 123_456_000)])
     assert records_of(bytes(down)) == as_read([Record(7, 123_456)])
@@ -43,7 +43,7 @@ def test_records_that_fit_already_are_not_copied() -> None:
     little = Layout(big_endian=False, nanosecond=False, linktype=1)
     data = record(PACKETS[0])
 
-    assert rewrite(data, little, MICRO) is data
+    assert rewrite_headers(data, little, MICRO) is data
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -52,9 +52,9 @@ def test_the_modified_format_loses_its_extra_header_bytes(order: str) -> None:
     layout = Layout(big_endian=order == ">", nanosecond=False, linktype=1, header_bytes=24)
     window = b"".join(record(packet, order, extra=b"12345678") for packet in PACKETS)
 
-    batch = gather(window, layout, MICRO, is_last=True)
+    batch = rebuild_records(window, layout, MICRO, is_last=True)
 
-    assert needs_gathering(layout, layout.native)
+    assert needs_rebuilding(layout, layout.native)
     assert records_of(batch.data) == as_read(PACKETS)
     assert (batch.end, batch.totals.packets, batch.totals.cap_lengths_bytes) == (len(window), 3, 102)
 
@@ -64,14 +64,14 @@ def test_exchanged_lengths_are_put_right() -> None:
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, length_order=LengthOrder.CAPTURED_LAST)
     window = b"".join(record(packet, swapped=True) for packet in PACKETS)
 
-    assert records_of(gather(window, layout, MICRO, is_last=True).data) == as_read(PACKETS)
+    assert records_of(rebuild_records(window, layout, MICRO, is_last=True).data) == as_read(PACKETS)
 
 
 def test_packets_beyond_the_snaplen_are_cut_to_it() -> None:
     """As libpcap hands them out; the length on the wire stays."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=4)
 
-    batch = gather(record(Record(1, 2, b"abcdefgh", 80)), layout, MICRO, is_last=True)
+    batch = rebuild_records(record(Record(1, 2, b"abcdefgh", 80)), layout, MICRO, is_last=True)
 
     assert records_of(batch.data) == [Record(1, 2, b"abcd", 80)]
     assert batch.totals.cap_lengths_bytes == 4
@@ -83,8 +83,8 @@ def test_a_torn_record_is_left_for_the_next_window() -> None:
     whole = record(PACKETS[0], extra=bytes(8))
 
     for cut in range(len(whole)):
-        batch = gather(whole + whole[:cut], layout, MICRO, is_last=False)
-        assert (batch.end, batch.stop, batch.totals.packets) == (len(whole), Pause.WINDOW_ENDS, 1)
+        batch = rebuild_records(whole + whole[:cut], layout, MICRO, is_last=False)
+        assert (batch.end, batch.stop, batch.totals.packets) == (len(whole), StopReason.WINDOW_ENDS, 1)
 
 
 def test_damage_ends_a_batch() -> None:
@@ -92,7 +92,7 @@ def test_damage_ends_a_batch() -> None:
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, header_bytes=24)
     good = record(PACKETS[0], extra=bytes(8))
 
-    batch = gather(good + b"\xff" * 64, layout, MICRO, is_last=True)
+    batch = rebuild_records(good + b"\xff" * 64, layout, MICRO, is_last=True)
 
     assert batch.totals.packets == 1
     assert isinstance(batch.stop, Damage)
@@ -103,6 +103,6 @@ def test_big_endian_netfilter_packets_need_more_than_new_headers() -> None:
     big = Layout(big_endian=True, nanosecond=False, linktype=239)
     little = Layout(big_endian=False, nanosecond=False, linktype=239)
 
-    assert needs_gathering(big, big.native)
-    assert not needs_gathering(little, little.native)
-    assert not needs_gathering(BIG, BIG.native)
+    assert needs_rebuilding(big, big.native)
+    assert not needs_rebuilding(little, little.native)
+    assert not needs_rebuilding(BIG, BIG.native)

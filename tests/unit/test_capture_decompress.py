@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from pcapdj.capture import decompress as unpacking
-from pcapdj.capture.decompress import Codec, Unpacker, codec_for
+from pcapdj.capture import decompress
+from pcapdj.capture.decompress import Codec, Decompressor, codec_for
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -30,11 +30,11 @@ NAMES = pytest.mark.parametrize("name", sorted(PACK))
 
 def unpacked(name: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
     """Return all that pieces of an archive unpack to, and the fault."""
-    unpacker = Unpacker(codec_for(name))
-    chunks = [chunk for piece in pieces for chunk in unpacker.feed(piece)]
-    unpacker.end()
-    assert all(0 < len(chunk) <= unpacking.STEP_BYTES for chunk in chunks)
-    return b"".join(chunks), unpacker.fault
+    decompressor = Decompressor(codec_for(name))
+    chunks = [chunk for piece in pieces for chunk in decompressor.feed(piece)]
+    decompressor.end()
+    assert all(0 < len(chunk) <= decompress.STEP_BYTES for chunk in chunks)
+    return b"".join(chunks), decompressor.fault
 
 
 @NAMES
@@ -100,7 +100,7 @@ def test_a_checksum_that_does_not_match_is_a_fault() -> None:
 
     assert fault is not None
     assert CONTENT.startswith(data)
-    assert len(data) >= len(CONTENT) - unpacking.STEP_BYTES
+    assert len(data) >= len(CONTENT) - decompress.STEP_BYTES
 
 
 def test_what_is_no_archive_at_all_is_a_fault() -> None:
@@ -119,7 +119,7 @@ def test_a_bomb_is_stopped_by_its_ratio() -> None:
 
     assert fault is not None
     assert "bomb" in fault
-    assert len(data) <= unpacking.RATIO_FREE_BYTES + unpacking.STEP_BYTES
+    assert len(data) <= decompress.RATIO_FREE_BYTES + decompress.STEP_BYTES
 
 
 def test_an_archive_that_asks_for_much_memory_is_refused() -> None:
@@ -135,10 +135,10 @@ def test_an_archive_that_asks_for_much_memory_is_refused() -> None:
 
 def test_machines_without_isal_read_gzip_with_zlib() -> None:
     """Slower, the same."""
-    unpacker = Unpacker(Codec(unpacking.PlainGzip, (zlib.error,)))
+    decompressor = Decompressor(Codec(decompress.ZlibDecompressor, (zlib.error,)))
     packed = gzip.compress(CONTENT) + gzip.compress(b"more")
 
     pieces = [packed[i : i + 777] for i in range(0, len(packed), 777)]
 
-    assert b"".join(chunk for piece in pieces for chunk in unpacker.feed(piece)) == CONTENT + b"more"
-    assert unpacker.fault is None
+    assert b"".join(chunk for piece in pieces for chunk in decompressor.feed(piece)) == CONTENT + b"more"
+    assert decompressor.fault is None

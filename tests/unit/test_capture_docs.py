@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.capture import decompress as unpacking
-from pcapdj.capture import pcap, pcapng
-from pcapdj.capture.ethernet import REWRITABLE
-from pcapdj.capture.linktypes import skipped_packets
-from pcapdj.capture.stream_options import OnLinktype
+from pcapdj.capture import decompress, pcap, pcapng
+from pcapdj.capture.linktypes import REWRITABLE
+from pcapdj.capture.stream_options import OnLinktype, skipped_packets
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "formats.md").read_text()
@@ -52,9 +50,9 @@ def test_every_reason_in_the_code_is_documented(module: str, pattern: str) -> No
         pcap.MAX_CAPTURED_BYTES,
         pcapng.MAX_BLOCK_BYTES,
         pcapng.MAX_INTERFACES,
-        unpacking.MAX_RATIO,
-        unpacking.MAX_BYTES,
-        unpacking.STEP_BYTES // 1024,
+        decompress.MAX_RATIO,
+        decompress.MAX_BYTES,
+        decompress.STEP_BYTES // 1024,
     ],
 )
 def test_every_limit_is_documented(limit: int) -> None:

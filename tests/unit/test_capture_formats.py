@@ -1,4 +1,4 @@
-"""What `capture.formats` and `capture.linktypes` say of first bytes and link types."""
+"""The format of a file, identified by its first bytes."""
 
 import struct
 
@@ -6,7 +6,6 @@ import pytest
 from support.captures import MICRO, MODIFIED, NANO, file_header, section
 
 from pcapdj.capture.formats import Kind, identify
-from pcapdj.capture.linktypes import linktype_name, mismatch, skipped_packets
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -58,30 +57,10 @@ def test_other_formats_are_refused_by_their_name(first: bytes, name: str) -> Non
     """An operator reads which program the file is for."""
     found = identify(first)
 
-    assert (found.kind, found.name) == (Kind.FOREIGN, name)
+    assert (found.kind, found.name) == (Kind.UNSUPPORTED, name)
 
 
 @pytest.mark.parametrize("first", [b"", b"\xd4", b"hello world", bytes(512), bytes(range(256)) * 2])
 def test_anything_else_is_unknown(first: bytes) -> None:
     """Zeros, text and short files are no capture."""
     assert identify(first).kind is Kind.UNKNOWN
-
-
-def test_link_types_are_named_with_their_number() -> None:
-    """A common one has a name, an uncommon one its number."""
-    assert (linktype_name(1), linktype_name(147)) == ("Ethernet (1)", "link type 147")
-
-
-def test_a_mismatch_names_both_link_types() -> None:
-    """The operator sees what the file is and what the stream is."""
-    assert mismatch(101, 1) == "is raw IP (101), but the stream is Ethernet (1)"
-
-
-def test_left_out_packets_are_counted_by_link_type() -> None:
-    """One sentence for any number of link types, and why."""
-    assert skipped_packets({101: 1, 0: 2}, rewrites=False) == (
-        "packets left out because of their link type: 2 of BSD loopback (0), 1 of raw IP (101)"
-    )
-    assert skipped_packets({113: 3}, rewrites=True) == (
-        "packets left out that cannot be rewritten to Ethernet: 3 of Linux cooked (113)"
-    )

@@ -1,4 +1,4 @@
-"""What a classic file header says of the records behind it."""
+"""Classic pcap: file headers, record headers, and totals of records."""
 
 import struct
 
@@ -7,7 +7,9 @@ from support.captures import MODIFIED, NANO, file_header
 
 from pcapdj.capture.pcap import (
     LengthOrder,
+    RunningTotals,
     StreamFormat,
+    Totals,
     captured_and_length,
     parse_file_header,
 )
@@ -92,3 +94,29 @@ def test_timestamps_are_nanoseconds_since_1970() -> None:
 
     assert parse_file_header(file_header()).ts_ns(window, 0) == 8_000_001_000
     assert parse_file_header(file_header(NANO)).ts_ns(window, 0) == 3_005_000_001
+
+
+def test_totals_of_pieces_add_up_in_order() -> None:
+    """Counts are summed, the first timestamp is the first one's, the last the last one's."""
+    first = Totals(1, 60, 100, first_ts_ns=9, last_ts_ns=10)
+    second = Totals(2, 120, 120, first_ts_ns=5, last_ts_ns=7)
+
+    assert first + second == Totals(3, 180, 220, first_ts_ns=9, last_ts_ns=7)
+
+
+def test_nothing_added_changes_nothing() -> None:
+    """Totals without records are neutral on both sides."""
+    some = Totals(1, 60, 100, first_ts_ns=0, last_ts_ns=0)
+
+    assert some + Totals() == Totals() + some == some
+
+
+def test_running_totals_are_those_of_adding_one_by_one() -> None:
+    """Also without any record."""
+    running, added = RunningTotals(), Totals()
+    assert running.totals == added
+    for captured, length, ts_ns in ((60, 100, 9), (0, 7, 5), (60, 60, 0)):
+        running.add(captured, length, ts_ns)
+        added += Totals(1, captured, length, ts_ns, ts_ns)
+
+    assert running.totals == added

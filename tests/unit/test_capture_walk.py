@@ -5,15 +5,14 @@ import struct
 import pytest
 from support.captures import Record, file_header, record
 
-from pcapdj.capture.pcap import Layout, LengthOrder
-from pcapdj.capture.totals import Totals
-from pcapdj.capture.walk import Damage, Pause, Run, cut_off, missing_to_record_end, walk
+from pcapdj.capture.pcap import Layout, LengthOrder, Totals
+from pcapdj.capture.walk import Damage, StopReason, WalkResult, cut_off, missing_to_record_end, walk
 
 PLAIN = Layout(big_endian=False, nanosecond=False, linktype=1)
 ONE = record(Record(data=b"x" * 60, length=100))
 
 
-def walked(window: bytes, layout: Layout = PLAIN) -> Run:
+def walked(window: bytes, layout: Layout = PLAIN) -> WalkResult:
     """Walk a window that is all of the file."""
     return walk(window, layout, room_bytes=len(window), is_last=True)
 
@@ -22,9 +21,11 @@ def test_whole_records_are_counted_and_summed() -> None:
     """Captured and wire lengths apart, first and last time."""
     later = record(Record(seconds=4, fraction=5, data=b"y" * 10))
 
-    run = walked(ONE + later)
+    result = walked(ONE + later)
 
-    assert run == Run(len(ONE + later), Totals(2, 70, 110, 1_000_002_000, 4_000_005_000), Pause.WINDOW_ENDS)
+    assert result == WalkResult(
+        len(ONE + later), Totals(2, 70, 110, 1_000_002_000, 4_000_005_000), StopReason.WINDOW_ENDS
+    )
 
 
 @pytest.mark.parametrize("cut", [1, 15, 16, 17, len(ONE) - 1])
@@ -43,11 +44,11 @@ def test_only_the_header_has_to_be_in_the_window() -> None:
 
 def test_an_impossible_captured_length_is_damage() -> None:
     """More than 262144 ends every reader."""
-    run = walked(ONE + struct.pack("<IIII", 1, 2, 262_145, 262_145) + bytes(99))
+    result = walked(ONE + struct.pack("<IIII", 1, 2, 262_145, 262_145) + bytes(99))
 
-    assert run.end == len(ONE)
-    assert isinstance(run.stop, Damage)
-    assert "262145" in run.stop.reason
+    assert result.end == len(ONE)
+    assert isinstance(result.stop, Damage)
+    assert "262145" in result.stop.reason
 
 
 @pytest.mark.parametrize(
@@ -69,37 +70,37 @@ def test_odd_records_that_libpcap_accepts_pass(odd: Record) -> None:
 def test_zeros_to_the_end_are_no_packets() -> None:
     """A preallocated file that was never filled."""
     for tail in (16, 48, 64, 4096):
-        run = walked(ONE + bytes(tail))
+        result = walked(ONE + bytes(tail))
 
-        assert (run.totals.packets, run.end) == (1, len(ONE))
-        assert isinstance(run.stop, Damage)
-        assert "zeros" in run.stop.reason
+        assert (result.totals.packets, result.end) == (1, len(ONE))
+        assert isinstance(result.stop, Damage)
+        assert "zeros" in result.stop.reason
 
 
 def test_a_window_that_ends_in_few_zeros_decides_nothing() -> None:
     """What follows may be a packet: the next window tells."""
-    run = walk(ONE + bytes(48), PLAIN, room_bytes=len(ONE) + 4096, is_last=False)
+    result = walk(ONE + bytes(48), PLAIN, room_bytes=len(ONE) + 4096, is_last=False)
 
-    assert (run.end, run.stop) == (len(ONE), Pause.WINDOW_ENDS)
+    assert (result.end, result.stop) == (len(ONE), StopReason.WINDOW_ENDS)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_second_file_header_is_no_packet(order: str) -> None:
     """Files joined with cat: libpcap would read the header as a packet and what follows as garbage."""
-    run = walked(ONE + file_header(order=order) + ONE)
+    result = walked(ONE + file_header(order=order) + ONE)
 
-    assert run.end == len(ONE)
-    assert isinstance(run.stop, Damage)
-    assert "second file header" in run.stop.reason
+    assert result.end == len(ONE)
+    assert isinstance(result.stop, Damage)
+    assert "second file header" in result.stop.reason
 
 
 def test_a_record_longer_than_the_snaplen_waits_to_be_cut() -> None:
     """The run ends before it, so that what was spliced so far stays as it is."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=60)
 
-    run = walked(ONE + record(Record(data=b"z" * 61)), layout)
+    result = walked(ONE + record(Record(data=b"z" * 61)), layout)
 
-    assert (run.end, run.stop) == (len(ONE), Pause.NEEDS_CUTTING)
+    assert (result.end, result.stop) == (len(ONE), StopReason.EXCEEDS_SNAPLEN)
 
 
 def test_a_cut_off_file_is_told_with_numbers() -> None:

@@ -234,8 +234,8 @@ def test_numbers_are_grouped_and_sizes_human() -> None:
 
 def test_timestamps_that_jump_are_one_line_of_their_dispatcher() -> None:
     """How often, and the last one; nothing where there was none."""
-    jumps = {"jumps": 2, "last_jump": "begins 12 s before the end of the file before", "last_jump_name": "/b"}
-    text = "timestamps: 2 jumps; last: 'b' begins 12 s before the end of the file before"
+    jumps = {"jumps": 2, "last_jump": "begins 12 s before the end of the previous file", "last_jump_name": "/b"}
+    text = "timestamps: 2 jumps; last: 'b' begins 12 s before the end of the previous file"
 
     with_jumps = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps}]}, [], now_s=0)
     without = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps, "jumps": 0}]}, [], now_s=0)
@@ -286,7 +286,7 @@ def test_progress_stays_within_its_bar() -> None:
 
 def test_jumps_are_counted_with_the_last_one() -> None:
     """By its file's name without the folder; with one alone there is no last."""
-    words = "begins 12 s before the end of the file before"
+    words = "begins 12 s before the end of the previous file"
 
     assert jumps_text(1, "/in/b.pcap", words) == f"1 jump, 'b.pcap' {words}"
     assert jumps_text(1234, "b.pcap", words) == f"1,234 jumps; last: 'b.pcap' {words}"

@@ -1,7 +1,7 @@
 """What is told of a file on its way: to a successor, to the journal, in the statistics."""
 
-from pcapdj.capture.timestamps import Jump
-from pcapdj.capture.totals import Totals
+from pcapdj.capture.pcap import Totals
+from pcapdj.capture.timestamps import TimestampJump
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.statistics import Statistics
 from pcapdj.launcher_protocol import KEYS, LauncherReply, decode_reply, encode_reply
@@ -29,22 +29,26 @@ def test_the_file_before_is_known_by_its_last_packet_and_its_name() -> None:
 
 def test_the_journal_has_the_step_of_every_file_and_the_words_of_a_jump() -> None:
     """Programs filter by the one or the other; both are empty where there is nothing."""
-    first, usual, back = FileProgress(), FileProgress(step_ns=0), FileProgress(step_ns=-5, jump=Jump(-5))
+    first, usual, back = (
+        FileProgress(),
+        FileProgress(step_ns=0),
+        FileProgress(step_ns=-5, jump=TimestampJump(-5)),
+    )
 
     told = [(entry["step_ns"], entry["jump"]) for entry in (each.journal() for each in (first, usual, back))]
 
-    assert told == [("", ""), (0, ""), (-5, "begins 5 ns before the end of the file before")]
+    assert told == [("", ""), (0, ""), (-5, "begins 5 ns before the end of the previous file")]
 
 
 def test_the_file_in_flight_counts_with_its_jump() -> None:
     """At once; what is counted for good is not touched."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", jumps=1, last_jump="..", name=b"/in/b.pcap")
-    back = FileProgress(Totals(packets=3), jump=Jump(-5))
+    back = FileProgress(Totals(packets=3), jump=TimestampJump(-5))
 
     counted = back.counted_in(statistics)
 
     assert (counted.packets, counted.jumps, counted.last_jump_name) == (3, 2, b"/in/b.pcap")
-    assert counted.last_jump == "begins 5 ns before the end of the file before"
+    assert counted.last_jump == "begins 5 ns before the end of the previous file"
     assert (statistics.jumps, statistics.last_jump, statistics.last_jump_name) == (1, "..", b"")
 
 

@@ -11,14 +11,14 @@ ENTRY = {
     b"packets": b"3",
     b"stream_start": b"",
     b"step_ns": b"-5",
-    b"jump": b"begins 5 ns before the end of the file before",
+    b"jump": b"begins 5 ns before the end of the previous file",
 }
 FED = FedFile(
     "/in/\udcff.pcap",
     "processed",
     stream="s1",
     numbers={"packets": 3, "step_ns": -5},
-    jump="begins 5 ns before the end of the file before",
+    jump="begins 5 ns before the end of the previous file",
 )
 
 

@@ -21,7 +21,7 @@ def summary(logdir: str = "/out", jumps: str = "") -> Summary:
 
 def test_timestamps_have_a_row_only_where_they_jump() -> None:
     """A run in order says nothing of them."""
-    told = "1 jump, 'b.pcap' begins 12 s before the end of the file before"
+    told = "1 jump, 'b.pcap' begins 12 s before the end of the previous file"
 
     assert ("timestamps", told) in rows(summary(jumps=told))
     assert "timestamps" not in dict(rows(summary()))

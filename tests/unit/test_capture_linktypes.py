@@ -1,4 +1,4 @@
-"""Which packets become Ethernet frames, and which are left out."""
+"""Link types: their names, which packets become Ethernet frames, and byte order inside packets."""
 
 import struct
 from collections.abc import Callable
@@ -6,14 +6,23 @@ from collections.abc import Callable
 import pytest
 from support.captures import cooked, cooked_2
 
-from pcapdj.capture.ethernet import REWRITABLE, carries, format_of_first, rewriting, to_ethernet
-from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
+from pcapdj.capture.linktypes import (
+    LINUX_SLL,
+    NFLOG,
+    USB_LINUX,
+    USB_LINUX_MMAPPED,
+    linktype_name,
+    to_ethernet,
+    to_little_endian,
+)
+from pcapdj.capture.pcap import MAX_CAPTURED_BYTES
 
 Cook = Callable[..., bytes]
 
 IPV4, IPV6 = b"\x45ipv4", b"\x60ipv6"
 NO_ADDRESS, SENDER = bytes(6), b"\2\1\2\3\4\5"
-ETHERNET = StreamFormat(1, nanosecond=False, rewrites=True)
+USB = "QBBBBHBBqiiIIiiIIII"
+USB_VALUES = (0x0102030405060708, 83, 0, 1, 2, 0x0304, 0, 0, 1_600_000_000, 5, -115, 64, 16, 1, 2, 3, 4, 5, 2)
 
 
 def frame(kind: int, packet: bytes, source: bytes = NO_ADDRESS) -> tuple[bytes, int]:
@@ -22,7 +31,7 @@ def frame(kind: int, packet: bytes, source: bytes = NO_ADDRESS) -> tuple[bytes, 
     return whole, len(whole)
 
 
-def rewritten(linktype: int, packet: bytes) -> tuple[bytes, int] | None:
+def frame_of(linktype: int, packet: bytes) -> tuple[bytes, int] | None:
     """Return what becomes of a packet that was captured whole."""
     return to_ethernet(linktype, packet, len(packet))
 
@@ -30,10 +39,10 @@ def rewritten(linktype: int, packet: bytes) -> tuple[bytes, int] | None:
 @pytest.mark.parametrize("linktype", [12, 14, 101, 228, 229])
 def test_raw_ip_is_what_its_version_says(linktype: int) -> None:
     """As in tcpdump and Suricata, whatever the link type promises; nothing else is IP."""
-    assert rewritten(linktype, IPV4) == frame(0x0800, IPV4)
-    assert rewritten(linktype, IPV6) == frame(0x86DD, IPV6)
-    assert rewritten(linktype, b"\x55no version of IP") is None
-    assert rewritten(linktype, b"") is None
+    assert frame_of(linktype, IPV4) == frame(0x0800, IPV4)
+    assert frame_of(linktype, IPV6) == frame(0x86DD, IPV6)
+    assert frame_of(linktype, b"\x55no version of IP") is None
+    assert frame_of(linktype, b"") is None
 
 
 @pytest.mark.parametrize("linktype", [0, 108])
@@ -45,7 +54,7 @@ def test_loopback_families_are_known_in_either_byte_order(
     linktype: int, order: str, family: int, kind: int
 ) -> None:
     """The host that captured need not be the one that wrote the file."""
-    assert rewritten(linktype, struct.pack(order + "I", family) + IPV6) == frame(kind, IPV6)
+    assert frame_of(linktype, struct.pack(order + "I", family) + IPV6) == frame(kind, IPV6)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +62,8 @@ def test_loopback_families_are_known_in_either_byte_order(
 )
 def test_other_families_and_torn_ones_are_left_out(packet: bytes) -> None:
     """OSI, IPX, three bytes, none, and a family in no byte order."""
-    assert rewritten(0, packet) is None
-    assert rewritten(108, packet) is None
+    assert frame_of(0, packet) is None
+    assert frame_of(108, packet) is None
 
 
 COOKED = pytest.mark.parametrize(("linktype", "cook"), [(113, cooked), (276, cooked_2)])
@@ -64,7 +73,7 @@ COOKED = pytest.mark.parametrize(("linktype", "cook"), [(113, cooked), (276, coo
 @pytest.mark.parametrize("protocol", [0x0800, 0x86DD, 0x0806, 0x8100, 0x0600, 0xFFFF])
 def test_a_cooked_packets_protocol_is_its_ethertype(linktype: int, cook: Cook, protocol: int) -> None:
     """And its sender is the frame's source."""
-    assert rewritten(linktype, cook(protocol, b"data")) == frame(protocol, b"data", SENDER)
+    assert frame_of(linktype, cook(protocol, b"data")) == frame(protocol, b"data", SENDER)
 
 
 @COOKED
@@ -73,7 +82,7 @@ def test_an_address_that_is_none_of_ethernets_is_not_taken(
     linktype: int, cook: Cook, address_bytes: int
 ) -> None:
     """Only one of six bytes is a MAC address."""
-    assert rewritten(linktype, cook(0x0800, IPV4, address_bytes=address_bytes)) == frame(0x0800, IPV4)
+    assert frame_of(linktype, cook(0x0800, IPV4, address_bytes=address_bytes)) == frame(0x0800, IPV4)
 
 
 @COOKED
@@ -81,10 +90,10 @@ def test_what_is_no_ethertype_becomes_an_802_3_length(linktype: int, cook: Cook)
     """LLC, and Novell's raw IPX if it looks like that; readers tell one from the other in the same way."""
     llc, ipx = b"\x42\x42\x03bpdu", b"\xff\xff\x00\x22ipx"
 
-    assert rewritten(linktype, cook(0x0004, llc)) == frame(7, llc, SENDER)
-    assert rewritten(linktype, cook(0x0001, ipx)) == frame(7, ipx, SENDER)
-    assert rewritten(linktype, cook(0x0004, ipx)) is None
-    assert rewritten(linktype, cook(0x0001, llc)) is None
+    assert frame_of(linktype, cook(0x0004, llc)) == frame(7, llc, SENDER)
+    assert frame_of(linktype, cook(0x0001, ipx)) == frame(7, ipx, SENDER)
+    assert frame_of(linktype, cook(0x0004, ipx)) is None
+    assert frame_of(linktype, cook(0x0001, llc)) is None
 
 
 @COOKED
@@ -104,21 +113,21 @@ def test_an_802_3_length_counts_what_was_on_the_wire(linktype: int, cook: Cook) 
 @pytest.mark.parametrize("protocol", [0x0000, 0x0003, 0x000C, 0x000D, 0x000E, 0x0011, 0x00F6, 0x05DC, 0x05FF])
 def test_protocols_of_no_ethernet_are_left_out(linktype: int, cook: Cook, protocol: int) -> None:
     """CAN, 802.15.4 and the like; a frame would claim to be that long."""
-    assert rewritten(linktype, cook(protocol, b"data")) is None
+    assert frame_of(linktype, cook(protocol, b"data")) is None
 
 
 @COOKED
 @pytest.mark.parametrize("hardware", [770, 803, 824])
 def test_devices_whose_protocol_is_none_are_left_out(linktype: int, cook: Cook, hardware: int) -> None:
     """Frame relay, radiotap and netlink."""
-    assert rewritten(linktype, cook(0x0800, IPV4, hardware=hardware)) is None
+    assert frame_of(linktype, cook(0x0800, IPV4, hardware=hardware)) is None
 
 
 @COOKED
 @pytest.mark.parametrize("hardware", [512, 772, 778, 823, 65534])
 def test_tunnels_and_loopback_devices_have_ethertypes(linktype: int, cook: Cook, hardware: int) -> None:
     """PPP, lo, GRE over both IPs, and none at all."""
-    assert rewritten(linktype, cook(0x86DD, IPV6, hardware=hardware)) == frame(0x86DD, IPV6, SENDER)
+    assert frame_of(linktype, cook(0x86DD, IPV6, hardware=hardware)) == frame(0x86DD, IPV6, SENDER)
 
 
 @COOKED
@@ -126,8 +135,8 @@ def test_what_is_too_short_for_its_pseudo_header_is_left_out(linktype: int, cook
     """A packet that ends with it is an empty frame."""
     whole = cook(0x0800, b"")
 
-    assert rewritten(linktype, whole) == frame(0x0800, b"", SENDER)
-    assert all(rewritten(linktype, whole[:cut]) is None for cut in range(len(whole)))
+    assert frame_of(linktype, whole) == frame(0x0800, b"", SENDER)
+    assert all(frame_of(linktype, whole[:cut]) is None for cut in range(len(whole)))
 
 
 def test_both_lengths_change_by_as_much() -> None:
@@ -146,31 +155,53 @@ def test_no_frame_is_longer_than_a_record_may_be() -> None:
     assert to_ethernet(113, cooked(0x0800, IPV4), 3) == (frame(0x0800, IPV4, SENDER)[0], 14)
 
 
-@pytest.mark.parametrize("linktype", [*sorted(REWRITABLE), 1, 105, 239])
-def test_a_stream_begins_as_what_its_first_packets_become(linktype: int) -> None:
-    """Ethernet for all that can be; what cannot be is what it is, and then nothing is rewritten."""
-    native = StreamFormat(linktype, nanosecond=True)
-    becomes_ethernet = linktype in REWRITABLE | {1}
-
-    rewriting_one = format_of_first(native, rewrites=True)
-
-    assert rewriting_one == StreamFormat(
-        1 if becomes_ethernet else linktype, nanosecond=True, rewrites=becomes_ethernet
-    )
-    assert format_of_first(native, rewrites=False) == native
+def test_link_types_are_named_with_their_number() -> None:
+    """A common one has a name, an uncommon one its number."""
+    assert (linktype_name(1), linktype_name(147)) == ("Ethernet (1)", "link type 147")
 
 
-def test_only_an_ethernet_stream_carries_what_is_rewritten() -> None:
-    """And only if that is wanted."""
-    raw = StreamFormat(101, nanosecond=False)
-
-    assert all(carries(ETHERNET, linktype) for linktype in REWRITABLE | {1})
-    assert not carries(ETHERNET, 105)
-    assert not carries(rewriting(ETHERNET, is_wanted=False), 101)
-    assert carries(rewriting(raw, is_wanted=True), 101)
-    assert not carries(rewriting(raw, is_wanted=True), 228)
+def test_other_packets_stay_as_they_are() -> None:
+    """Network headers have an order of their own."""
+    assert to_little_endian(1, b"\x01\x02\x03\x04") == b"\x01\x02\x03\x04"
 
 
-def test_the_wish_changes_no_ethernet_record() -> None:
-    """Ethernet captures are spliced as ever."""
-    assert ETHERNET.takes_unchanged(StreamFormat(1, nanosecond=False))
+def test_the_id_of_a_cooked_can_frame_is_swapped() -> None:
+    """Only for CAN, and only if it was captured."""
+    cooked = bytes(14) + b"\x00\x0c"
+
+    assert to_little_endian(LINUX_SLL, cooked + b"\x01\x02\x03\x04rest") == cooked + b"\x04\x03\x02\x01rest"
+    assert to_little_endian(LINUX_SLL, cooked + b"\x01\x02") == cooked + b"\x01\x02"
+    ip = bytes(14) + b"\x08\x00\x45\x00\x00\x54"
+    assert to_little_endian(LINUX_SLL, ip) == ip
+
+
+def test_netfilter_attributes_are_swapped_one_after_the_other() -> None:
+    """Type and length of each; their values are not."""
+    big = b"\x02\x00\x00\x05" + struct.pack(">HH4s", 8, 7, b"abc") + struct.pack(">HH4s", 10, 8, b"mark")
+    little = b"\x02\x00\x00\x05" + struct.pack("<HH4s", 8, 7, b"abc") + struct.pack("<HH4s", 10, 8, b"mark")
+
+    assert to_little_endian(NFLOG, big) == little
+
+
+def test_a_netfilter_attribute_without_length_ends_the_swapping() -> None:
+    """No endless loop over a damaged packet."""
+    big = b"\x02\x00\x00\x05" + struct.pack(">HH", 8, 0) + b"1234"
+
+    assert to_little_endian(NFLOG, big) == b"\x02\x00\x00\x05" + struct.pack("<HH", 8, 0) + b"1234"
+
+
+def test_a_usb_header_with_its_descriptors_is_swapped() -> None:
+    """The padded header of memory-mapped captures, isochronous, two descriptors."""
+    descriptors = [(1, 2, 3, 0), (4, 5, 6, 0)]
+    big = struct.pack(">" + USB, *USB_VALUES) + b"".join(struct.pack(">iIII", *d) for d in descriptors)
+    little = struct.pack("<" + USB, *USB_VALUES) + b"".join(struct.pack("<iIII", *d) for d in descriptors)
+
+    assert to_little_endian(USB_LINUX_MMAPPED, big + b"data") == little + b"data"
+
+
+@pytest.mark.parametrize("length", range(65))
+def test_a_cut_usb_header_is_swapped_as_far_as_its_fields_are_whole(length: int) -> None:
+    """Never longer, never shorter."""
+    big = struct.pack(">" + USB, *USB_VALUES)[:length]
+
+    assert len(to_little_endian(USB_LINUX, big)) == length

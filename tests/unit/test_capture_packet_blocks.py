@@ -3,12 +3,13 @@
 import struct
 
 import pytest
-from support.captures import Record, as_read, block, enhanced, records_of, simple
+from support.captures import Record, as_read, block, enhanced, option, records_of, simple
 
-from pcapdj.capture.interfaces import Interface
+from pcapdj.capture.packet_blocks import Interface, convert_enhanced_blocks, parse_interface
 from pcapdj.capture.pcap import StreamFormat
-from pcapdj.capture.pcapng import enhanced_run
+from pcapdj.runtime.errors import CaptureError
 
+IF_TSRESOL = 9
 STREAM = StreamFormat(1, nanosecond=False)
 INTERFACES = [
     Interface(1, 262_144),
@@ -30,14 +31,14 @@ def test_good_blocks_of_several_interfaces_are_taken(order: str) -> None:
         + enhanced(5_000_006, b"", order=order)
     )
 
-    run = enhanced_run(
+    blocks = convert_enhanced_blocks(
         BEFORE[order] + three * 3 + BEFORE[order], len(BEFORE[order]), order, INTERFACES, STREAM
     )
 
     expected = [Record(1, 2, b"a"), Record(103, 4, b"bcdef", 99), Record(5, 6, b"")]
-    assert records_of(b"".join(run.parts)) == as_read(expected) * 3
-    assert run.end == len(BEFORE[order]) + len(three) * 3
-    totals = run.totals
+    assert records_of(b"".join(blocks.parts)) == as_read(expected) * 3
+    assert blocks.end == len(BEFORE[order]) + len(three) * 3
+    totals = blocks.totals
     assert (totals.packets, totals.cap_lengths_bytes, totals.lengths_bytes) == (9, 18, 300)
     assert (totals.first_ts_ns, totals.last_ts_ns) == (1_000_002_000, 5_000_006_000)
 
@@ -63,9 +64,11 @@ def test_the_run_ends_before_anything_else(other: bytes) -> None:
     """Torn, damaged, of another link type, beyond 32 bits of seconds or 64 bits of time, another kind."""
     start = BEFORE["<"] + enhanced(1) * 2
 
-    run = enhanced_run(start + other + enhanced(1) + simple(), len(BEFORE["<"]), "<", INTERFACES, STREAM)
+    blocks = convert_enhanced_blocks(
+        start + other + enhanced(1) + simple(), len(BEFORE["<"]), "<", INTERFACES, STREAM
+    )
 
-    assert (run.end, run.totals.packets) == (len(start), 2)
+    assert (blocks.end, blocks.totals.packets) == (len(start), 2)
 
 
 @pytest.mark.parametrize("cut", range(len(enhanced(1)) + 4))
@@ -75,19 +78,19 @@ def test_a_torn_block_is_not_taken(cut: int) -> None:
     window = start + one * 3
     window = window[: len(window) - cut]
 
-    run = enhanced_run(window, len(start), "<", INTERFACES, STREAM)
+    blocks = convert_enhanced_blocks(window, len(start), "<", INTERFACES, STREAM)
 
     whole = (len(window) - len(start)) // len(one)
-    assert (run.end, run.totals.packets) == (len(start) + whole * len(one), whole)
-    assert records_of(b"".join(run.parts)) == as_read([Record(0, 1)] * whole)
-    assert run.totals.cap_lengths_bytes == run.totals.lengths_bytes == whole * len(Record().data)
+    assert (blocks.end, blocks.totals.packets) == (len(start) + whole * len(one), whole)
+    assert records_of(b"".join(blocks.parts)) == as_read([Record(0, 1)] * whole)
+    assert blocks.totals.cap_lengths_bytes == blocks.totals.lengths_bytes == whole * len(Record().data)
 
 
 def test_a_run_may_be_empty() -> None:
     """Nothing is taken, nothing is counted."""
-    run = enhanced_run(BEFORE["<"] * 9, len(BEFORE["<"]), "<", INTERFACES, STREAM)
+    blocks = convert_enhanced_blocks(BEFORE["<"] * 9, len(BEFORE["<"]), "<", INTERFACES, STREAM)
 
-    assert (run.end, run.totals.packets, run.parts) == (len(BEFORE["<"]), 0, [])
+    assert (blocks.end, blocks.totals.packets, blocks.parts) == (len(BEFORE["<"]), 0, [])
 
 
 def test_a_time_that_goes_back_and_forth_is_kept() -> None:
@@ -95,7 +98,21 @@ def test_a_time_that_goes_back_and_forth_is_kept() -> None:
     times = [5_000_001, 4_999_999, (7 << 32) + 3, 2, (7 << 32) + 1_000_003]
     window = BEFORE["<"] + b"".join(map(enhanced, times)) + simple() * 2
 
-    run = enhanced_run(window, len(BEFORE["<"]), "<", INTERFACES, STREAM)
+    blocks = convert_enhanced_blocks(window, len(BEFORE["<"]), "<", INTERFACES, STREAM)
 
-    found = [record.seconds * 1_000_000 + record.fraction for record in records_of(b"".join(run.parts))]
+    found = [record.seconds * 1_000_000 + record.fraction for record in records_of(b"".join(blocks.parts))]
     assert found == times
+
+
+def test_an_option_list_may_end_without_its_end_mark() -> None:
+    """Unknown options are passed over, an end mark ends the list whatever follows."""
+    body = struct.pack("<HHI", 1, 0, 0) + option(2, b"eth0") + option(IF_TSRESOL, b"\x09")
+
+    assert parse_interface(body, "<") == Interface(1, 262_144, ticks_per_s=10**9)
+    assert parse_interface(body + bytes(4) + b"\xff\xff\xff\xff", "<").ticks_per_s == 10**9
+
+
+def test_half_an_option_header_is_damage() -> None:
+    """Fewer than its four bytes."""
+    with pytest.raises(CaptureError, match="inside an option"):
+        parse_interface(struct.pack("<HHI", 1, 0, 0) + b"\x02\x00", "<")

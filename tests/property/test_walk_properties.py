@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.captures import Record, record
 
-from pcapdj.capture.convert import rewrite, rewritten
+from pcapdj.capture.convert import rewrite_headers, rewrite_window
 from pcapdj.capture.pcap import Layout, StreamFormat
-from pcapdj.capture.walk import Strip, good_records
+from pcapdj.capture.walk import GoodRecords, good_records
 
 SNAPLEN = 300
 QUICK = settings(max_examples=150, deadline=None)
@@ -28,7 +28,7 @@ def records_in_runs(found: list[tuple[int, int, list[int]]], order: str) -> byte
     )
 
 
-def one_by_one(window: bytes, order: str, room_bytes: int) -> Strip:
+def one_by_one(window: bytes, order: str, room_bytes: int) -> GoodRecords:
     """Return what good records there are, the obvious way."""
     position = last = packets = lengths_bytes = 0
     while position + 16 <= len(window):
@@ -37,7 +37,7 @@ def one_by_one(window: bytes, order: str, room_bytes: int) -> Strip:
             break
         packets, lengths_bytes = packets + 1, lengths_bytes + length
         last, position = position, position + 16 + captured
-    return Strip(position, last, packets, lengths_bytes)
+    return GoodRecords(position, last, packets, lengths_bytes)
 
 
 @QUICK
@@ -70,7 +70,7 @@ def test_headers_rewritten_in_one_go_are_those_rewritten_one_by_one(
     content = records_in_runs(found, layout.byte_order)
     window = content[: max(len(content) - cut, 0)]
 
-    batch = rewritten(window, layout, stream)
+    batch = rewrite_window(window, layout, stream)
 
     assert batch.end == one_by_one(window, layout.byte_order, len(window)).end
-    assert bytes(batch.data) == bytes(rewrite(window[: batch.end], layout, stream))
+    assert bytes(batch.data) == bytes(rewrite_headers(window[: batch.end], layout, stream))

@@ -1,0 +1,363 @@
+"""Packet blocks of a pcapng section as classic records: interfaces, timestamps, conversion. Pure.
+
+Source: draft-ietf-opsawg-pcapng, "Interface Description Block", "Enhanced Packet Block" and "Options".
+
+    body of an interface block:
+    linktype (2) | reserved (2) | snaplen (4) | options: code (2), length (2), value, pad
+
+Nearly all blocks of a pcapng file are enhanced packet blocks, one after the other. `convert_enhanced_blocks`
+converts those that are good beyond doubt and stops at every other block; `pcapng` then decides what that is.
+Its loop, `enhanced_records`, takes 0.60 us per packet (measured as in `walk`). Where packets are rewritten to
+Ethernet, that is done to the records that the loop has made.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pcapdj.capture.linktypes import packet_for_stream, to_ethernet
+from pcapdj.capture.pcap import (
+    MAX_CAPTURED_BYTES,
+    RECORD,
+    SECONDS_RANGE,
+    RunningTotals,
+    StreamFormat,
+    Totals,
+    effective_snaplen,
+)
+from pcapdj.capture.stream_options import accepts
+from pcapdj.runtime.errors import CaptureError
+
+MICROSECONDS_PER_S = 1_000_000
+_FIXED_BYTES, _OPTION_BYTES, _OFFSET_BYTES = 8, 4, 8  # of an interface block
+_END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
+_BINARY_RESOLUTION, _MAX_BINARY, _MAX_DECIMAL = 0x80, 63, 19  # finer ones: no second fits into 64 bits
+
+_FIELDS_BYTES: Final = 28  # of a block, in front of its packet
+_LENGTHS: Final = struct.Struct("<II")
+_ENHANCED, _PARTS = 6, 3
+_TRAILER_BYTES, _FRAME_BYTES = 4, 32  # of a block: its second length; all but packet, padding and options
+_PACKET_AT, _LOOK_BYTES = 32, 32  # counted from the trailer of the previous block
+
+
+class Interface(NamedTuple):
+    """The contents of an interface block: how its packets are captured."""
+
+    linktype: int
+    snaplen: int
+    ticks_per_s: int = MICROSECONDS_PER_S
+    offset_s: int = 0
+
+    @property
+    def native(self) -> StreamFormat:
+        """The stream format that keeps its packets without loss, down to nanoseconds."""
+        return StreamFormat(self.linktype, self.ticks_per_s > MICROSECONDS_PER_S)
+
+    def ts_ns(self, ticks: int) -> int:
+        """Return a timestamp in ns since 1970, truncated."""
+        return self.offset_s * 1_000_000_000 + ticks * 1_000_000_000 // self.ticks_per_s
+
+
+class SecondLookup:
+    """Finds the second of a block's timestamp; the loop uses it until the second changes.
+
+    Args:
+        interfaces: of the section so far.
+        stream: interfaces with another link type are not found.
+
+    Attributes:
+        units_per_s: timestamp units of the stream per second.
+    """
+
+    def __init__(self, interfaces: Sequence[Interface], stream: StreamFormat) -> None:
+        self._interfaces = interfaces
+        self._linktype = stream.linktype
+        self.units_per_s = 1_000_000_000 if stream.nanosecond else 1_000_000
+
+    def find(self, number: int, high: int, low: int) -> tuple[bytes, int, int] | None:
+        """Return the second as a record's 4 bytes, the value of `low` at its start, and its number of ticks.
+
+        Args:
+            number: of the interface in its section.
+            high: upper 32 bits of the block's timestamp, in ticks of the interface.
+            low: lower 32 bits.
+
+        Returns:
+            None if there is no such interface, it has another link type, or the second needs more than 32
+            bits.
+        """
+        if number >= len(self._interfaces) or self._interfaces[number].linktype != self._linktype:
+            return None
+        interface = self._interfaces[number]
+        seconds, ticks = divmod(high << 32 | low, interface.ticks_per_s)
+        if not 0 <= seconds + interface.offset_s < SECONDS_RANGE:
+            return None
+        return (seconds + interface.offset_s).to_bytes(4, "little"), low - ticks, interface.ticks_per_s
+
+
+def parse_interface(body: bytes, order: str) -> Interface:
+    """Return the interface that an interface block's body (between the two lengths) describes.
+
+    Raises:
+        CaptureError: it is too short, or a time option is invalid.
+    """
+    if len(body) < _FIXED_BYTES:
+        raise CaptureError("interface block is too short for its own fields")
+    linktype, snaplen = struct.unpack_from(order + "HxxI", body)
+    options = _options(body, _FIXED_BYTES, order)
+    ticks_per_s, offset_s = MICROSECONDS_PER_S, 0
+    if _IF_TSRESOL in options:
+        ticks_per_s = _ticks_per_s(options[_IF_TSRESOL])
+    if _IF_TSOFFSET in options:
+        offset_s = _seconds(options[_IF_TSOFFSET], order)
+    return Interface(linktype, effective_snaplen(snaplen), ticks_per_s, offset_s)
+
+
+def _options(body: bytes, position: int, order: str) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    while position < len(body):
+        if position + _OPTION_BYTES > len(body):
+            raise CaptureError("interface block ends inside an option")
+        code, length = struct.unpack_from(order + "HH", body, position)
+        if code == _END_OF_OPTIONS:
+            break
+        if position + _OPTION_BYTES + length > len(body):
+            raise CaptureError(f"interface block ends inside option {code}")
+        found[code] = body[position + _OPTION_BYTES : position + _OPTION_BYTES + length]
+        position += _OPTION_BYTES + -(-length // 4) * 4
+    return found
+
+
+def _ticks_per_s(value: bytes) -> int:
+    if len(value) != 1:
+        raise CaptureError(f"if_tsresol has {len(value)} bytes instead of 1")
+    exponent = value[0] & ~_BINARY_RESOLUTION
+    base, most = (2, _MAX_BINARY) if value[0] & _BINARY_RESOLUTION else (10, _MAX_DECIMAL)
+    if exponent > most:
+        raise CaptureError(f"if_tsresol of {base}^-{exponent} is too fine")
+    return int(base**exponent)
+
+
+def _seconds(value: bytes, order: str) -> int:
+    if len(value) != _OFFSET_BYTES:
+        raise CaptureError(f"if_tsoffset has {len(value)} bytes instead of 8")
+    return int(struct.unpack(order + "q", value)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class PacketBlock:
+    """A packet block: its interface and timestamp, and where in the window its packet is.
+
+    `captured` and `length` (on the wire) are in bytes.
+    """
+
+    interface: Interface
+    ticks: int
+    start: int
+    captured: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedPacket:
+    """A little-endian classic record, as header and packet, and its totals.
+
+    `is_wrapped`: the timestamp needs more than 32 bits of seconds.
+    """
+
+    parts: tuple[bytes, bytes]
+    totals: Totals
+    is_wrapped: bool
+
+
+def convert_packet(
+    packet: PacketBlock, window: bytes, stream: StreamFormat, *, big_endian: bool
+) -> ConvertedPacket | None:
+    """Return the packet as a record of the stream; None if it cannot be rewritten.
+
+    Args:
+        packet: of an interface whose link type the stream accepts.
+        window: the bytes that contain it.
+        stream: the stream's format.
+        big_endian: its section is big endian.
+    """
+    interface = packet.interface
+    data = window[packet.start : packet.start + packet.captured]
+    found = packet_for_stream(data, packet.length, interface.linktype, stream, big_endian=big_endian)
+    if found is None:
+        return None
+    data, length = found
+    seconds, ticks = divmod(packet.ticks, interface.ticks_per_s)
+    seconds += interface.offset_s
+    units_per_s = 1_000_000_000 if stream.nanosecond else 1_000_000
+    fraction = ticks * units_per_s // interface.ticks_per_s
+    header = RECORD.pack(seconds % SECONDS_RANGE, fraction, len(data), length)
+    ts_ns = interface.ts_ns(packet.ticks)
+    totals = Totals(1, len(data), length, ts_ns, ts_ns)
+    return ConvertedPacket((header, data), totals, is_wrapped=not 0 <= seconds < SECONDS_RANGE)
+
+
+class GoodBlocks(NamedTuple):
+    """Good enhanced packet blocks up to `end` (excluding), as records.
+
+    Args:
+        end: where the next block begins.
+        last: where the last one begins; undefined without blocks.
+        cap_bytes: sum of the captured lengths.
+        lengths_bytes: sum of their lengths on the wire.
+        parts: the records, each as three: second, fraction, rest.
+    """
+
+    end: int
+    last: int
+    cap_bytes: int
+    lengths_bytes: int
+    parts: list[bytes]
+
+    @property
+    def packets(self) -> int:
+        """The number of blocks."""
+        return len(self.parts) // _PARTS
+
+    def without_last(self, window: bytes, order: str) -> "GoodBlocks":
+        """Return all but the last block."""
+        captured, length = struct.unpack_from(order + "20xII", window, self.last)
+        cap_bytes, lengths_bytes = self.cap_bytes - captured, self.lengths_bytes - length
+        return GoodBlocks(self.last, self.last, cap_bytes, lengths_bytes, self.parts[:-_PARTS])
+
+
+def enhanced_records(  # noqa: PLR0915 - a loop without avoidable calls
+    window: bytes, position: int, order: str, seconds: SecondLookup
+) -> GoodBlocks:
+    """Return the good blocks from `position` on, where the previous block ends.
+
+    A block's second length is read together with the fields of the next block: one call per packet.
+    """
+    fields_at, lengths = struct.Struct(order + "8I").unpack_from, struct.Struct("<II").pack
+    place, last_place = position - _TRAILER_BYTES, len(window) - _LOOK_BYTES
+    last, cap_bytes, lengths_bytes, is_swapped = place, 0, 0, order == ">"
+    (before,) = struct.unpack_from(order + "I", window, place)
+    number, epoch, start, second = -1, 0, 0, b""
+    parts: list[bytes] = []
+    add, units_per_s = parts.append, seconds.units_per_s
+    ticks_per_s = units_per_s
+    while place <= last_place:
+        trailer, kind, total, on, high, low, captured, length = fields_at(window, place)
+        if trailer != before or kind != _ENHANCED or captured > MAX_CAPTURED_BYTES:
+            break
+        if total - captured < _FRAME_BYTES or total & 3:
+            break
+        ticks = low - start
+        if on != number or high != epoch or not 0 <= ticks < ticks_per_s:
+            found = seconds.find(on, high, low)
+            if found is None:
+                break
+            (second, start, ticks_per_s), number, epoch = found, on, high
+            ticks = low - start
+        if ticks_per_s != units_per_s:
+            ticks = ticks * units_per_s // ticks_per_s
+        packet = place + _PACKET_AT
+        rest = window[packet - 8 : packet + captured]
+        add(second)
+        add(ticks.to_bytes(4, "little"))
+        add(lengths(captured, length) + rest[8:] if is_swapped else rest)
+        cap_bytes += captured
+        lengths_bytes += length
+        before, last, place = total, place, place + total
+    good = GoodBlocks(place + _TRAILER_BYTES, last + _TRAILER_BYTES, cap_bytes, lengths_bytes, parts)
+    if parts and not _ends_with(window, place, order, before):
+        return good.without_last(window, order)
+    return good
+
+
+def _ends_with(window: bytes, place: int, order: str, total: int) -> bool:
+    """Report whether this length stands at `place`, inside the window, where the last block ends."""
+    if place + _TRAILER_BYTES > len(window):
+        return False
+    return bool(struct.unpack_from(order + "I", window, place)[0] == total)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedBlocks:
+    """Blocks up to `end` (excluding) as records, in parts.
+
+    `skipped` packets of `linktype` could not be rewritten.
+    """
+
+    end: int
+    totals: Totals
+    parts: list[bytes]
+    linktype: int = 0
+    skipped: int = 0
+
+
+def convert_enhanced_blocks(
+    window: bytes, position: int, order: str, interfaces: Sequence[Interface], stream: StreamFormat
+) -> ConvertedBlocks:
+    """Return the good enhanced packet blocks from `position` on as records; there may be none.
+
+    Args:
+        window: bytes of a section.
+        position: where the previous block ends.
+        order: the section's byte order, as in `struct`.
+        interfaces: of the section so far.
+        stream: stops at a block whose link type it does not accept, or is not that of the first block.
+    """
+    linktype = _linktype(window, position, order, interfaces)
+    if linktype is None or not accepts(stream, linktype):
+        return ConvertedBlocks(position, Totals(), [])
+    seconds = SecondLookup(interfaces, StreamFormat(linktype, stream.nanosecond))
+    good = enhanced_records(window, position, order, seconds)
+    if not good.packets:
+        return ConvertedBlocks(position, Totals(), [])
+    if linktype != stream.linktype:
+        times_ns = _times_ns(window, position, order, interfaces)
+        return _rewrite_blocks(good, linktype, times_ns)
+    first_ns, last_ns = (_ts_ns(window, place, order, interfaces) for place in (position, good.last))
+    totals = Totals(good.packets, good.cap_bytes, good.lengths_bytes, first_ns, last_ns)
+    return ConvertedBlocks(good.end, totals, good.parts)
+
+
+def _linktype(window: bytes, position: int, order: str, interfaces: Sequence[Interface]) -> int | None:
+    """Return the link type of the block at `position`, read as a packet block; None if it has none."""
+    if position + _FIELDS_BYTES > len(window):
+        return None
+    (number,) = struct.unpack_from(order + "8xI", window, position)
+    return interfaces[number].linktype if number < len(interfaces) else None
+
+
+def _rewrite_blocks(good: GoodBlocks, linktype: int, times_ns: Iterator[int]) -> ConvertedBlocks:
+    """Return the records of these blocks with their packets rewritten to Ethernet.
+
+    Args:
+        good: the blocks.
+        linktype: of all of them.
+        times_ns: timestamps of the blocks, in order.
+    """
+    parts: list[bytes] = []
+    counted, skipped = RunningTotals(), 0
+    each = iter(good.parts)
+    for second, fraction, rest, ts_ns in zip(each, each, each, times_ns, strict=False):
+        packet = to_ethernet(linktype, rest[_LENGTHS.size :], _LENGTHS.unpack_from(rest)[1])
+        if packet is None:
+            skipped += 1
+            continue
+        frame, length = packet
+        parts += second, fraction, _LENGTHS.pack(len(frame), length), frame
+        counted.add(len(frame), length, ts_ns)
+    return ConvertedBlocks(good.end, counted.totals, parts, linktype, skipped)
+
+
+def _times_ns(window: bytes, position: int, order: str, interfaces: Sequence[Interface]) -> Iterator[int]:
+    """Yield the timestamps of the blocks from `position` on, all of which are good."""
+    while True:
+        yield _ts_ns(window, position, order, interfaces)
+        position += struct.unpack_from(order + "4xI", window, position)[0]
+
+
+def _ts_ns(window: bytes, position: int, order: str, interfaces: Sequence[Interface]) -> int:
+    """Return the timestamp of the enhanced packet block at `position`, in ns since 1970."""
+    number, high, low = struct.unpack_from(order + "8xIII", window, position)
+    interface: Interface = interfaces[number]
+    return interface.ts_ns(high << 32 | low)
