@@ -114,8 +114,6 @@ SMALL: Final[dict[str, str]] = {
 # class names that two modules have, and why
 TWICE: Final[dict[str, str]] = {
     "Batch": "to be renamed",
-    "Packet": "to be renamed",
-    "Record": "to be renamed",
     "Totals": "to be renamed",
     "Override": "to be renamed",
     "Settings": "to be renamed",
