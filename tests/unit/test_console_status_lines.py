@@ -234,7 +234,11 @@ def test_numbers_are_grouped_and_sizes_human() -> None:
 
 def test_timestamps_that_jump_are_one_line_of_their_dispatcher() -> None:
     """How often, and the last one; nothing where there was none."""
-    jumps = {"jumps": 2, "last_jump": "begins 12 s before the end of the previous file", "last_jump_name": "/b"}
+    jumps = {
+        "jumps": 2,
+        "last_jump": "begins 12 s before the end of the previous file",
+        "last_jump_name": "/b",
+    }
     text = "timestamps: 2 jumps; last: 'b' begins 12 s before the end of the previous file"
 
     with_jumps = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", **jumps}]}, [], now_s=0)
