@@ -115,7 +115,6 @@ SMALL: Final[dict[str, str]] = {
 TWICE: Final[dict[str, str]] = {
     "Batch": "to be renamed",
     "Totals": "to be renamed",
-    "Override": "to be renamed",
     "Settings": "to be renamed",
     "Limits": "to be renamed",
 }

@@ -1,4 +1,4 @@
-"""`pcapdj finish`: ask for the end of the stream, so that the analyzer writes its last records."""
+"""`pcapdj finish`: end the stream, so that the analyzer completes its output."""
 
 from typing import Annotated
 
@@ -15,13 +15,13 @@ app = new_app()
 def finish(
     *,
     now: Annotated[
-        bool, typer.Option("--now", help="after the current file, whatever is still queued")
+        bool, typer.Option("--now", help="end it after the current file, even if more files are queued")
     ] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """End the stream when nothing is queued or current; files that come later begin a new one."""
+    """End the stream when no file is queued or current; files that come later begin a new one."""
     operate.finish(open_store(redis_url, redis_password_file, lane, is_role=False), "now" if now else "empty")
-    when = "after the current file" if now else "as soon as nothing is queued or current"
+    when = "after the current file" if now else "as soon as no file is queued or current"
     typer.echo(f"The stream ends {when}; files that come later begin a new one.")

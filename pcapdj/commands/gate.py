@@ -1,46 +1,49 @@
-"""`pcapdj gate`: override the disk gate by hand, or leave it to the disks again."""
+"""`pcapdj gate`: override the disk gate, or leave it to the disks again."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from pcapdj.disk.gate import Override
+from pcapdj.disk.live_limits import OVERRIDE_FIELD
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.safe_text import printable
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
-app = new_app()
-
-
-class Override(StrEnum):
-    """What the operator wants of the gate."""
-
-    OPEN = "open"
-    HOLD = "hold"
-    AUTO = "auto"
-
-
-_SAID = {
-    Override.OPEN: "The gate is held open whatever the disks say; 'pcapdj gate auto' ends that.",
+_RESULTS = {
+    Override.OPEN: "The gate is open whatever the disks have; 'pcapdj gate auto' ends that.",
     Override.HOLD: "The gate holds: the current file goes on, no other begins. 'pcapdj gate auto' ends that.",
     Override.AUTO: "The gate follows the disks.",
 }
+
+app = new_app()
 
 
 @app.command()
 def gate(
     override: Annotated[
-        Override | None, typer.Argument(help="none tells what is set", metavar="open|hold|auto")
+        str | None,
+        typer.Argument(help="without it: show the current setting", metavar="open|hold|auto"),
     ] = None,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """Hold the gate open or closed by hand, or leave it to the disks (auto)."""
+    """Hold the gate open or closed, or leave it to the disks (auto)."""
+    chosen = None if override is None else _parse(override)
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    if override is None:
-        typer.echo(printable(operate.read_control(store).get(operate.GATE_FIELD, Override.AUTO)))
+    if chosen is None:
+        typer.echo(printable(operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)))
         return
-    operate.change_control(store, {operate.GATE_FIELD: override})
-    typer.echo(_SAID[override])
+    operate.change_control(store, {OVERRIDE_FIELD: chosen})
+    typer.echo(_RESULTS[chosen])
+
+
+def _parse(word: str) -> Override:
+    try:
+        return Override(word)
+    except ValueError as exc:
+        hint = "Write open, hold (which closes it) or auto."
+        raise ConfigError(f"Unknown gate setting {quoted(word[:80])}.", hint=hint) from exc

@@ -1,33 +1,41 @@
 """`pcapdj limits`: the disk limits, changed while the controller runs.
 
-What is set here (PCAPDJ_CONTROL) beats the controller's options until it is unset. What makes no sense by
-itself is refused before it is written. Whether it fits the controller's options and disks only the controller
-knows: if one is alive its verdict is waited for, and what it refuses is taken back.
+A limit that is set here (PCAPDJ_CONTROL) takes precedence over the controller's option until it is unset. A
+value that is invalid with any options is refused before it is written. Whether it fits the options and disks
+of the controller, only the controller can decide: the command waits for the answer of a running one, and
+undoes the change if that is a refusal.
 """
 
-import json
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults
-from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, live_limits_json
+from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults, unknown_limit
+from pcapdj.disk.live_limits import (
+    FORCE_FIELD,
+    FORCED,
+    KEPT,
+    LIMIT_FIELDS,
+    is_forced,
+    live_limits_json,
+)
+from pcapdj.disk.published_gate import limits_in_force
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable, quoted
-from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
+from pcapdj.store.operate import change_control, read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.snapshot import STALE_AFTER_S
 
-_MIN_FREE = "min-free"  # what --force is about
-_VERDICT_S = 2.0  # the controller answers the bell within milliseconds, and looks by itself every second
-_LOOK_S = 0.02
+_MIN_FREE: Final = "min-free"  # the limit that --force is about
+_ANSWER_S: Final = 2.0  # the controller answers a message within milliseconds, and looks every second anyway
+_LOOK_S: Final = 0.02
 
 app = new_app()
 
@@ -42,7 +50,7 @@ class Action(StrEnum):
 
 @app.command()
 def limits(  # noqa: PLR0913 - typer makes options of arguments
-    action: Annotated[Action, typer.Argument(help="what to do", metavar="show|set|unset")] = Action.SHOW,
+    action: Annotated[str, typer.Argument(help="what to do", metavar="show|set|unset")] = "show",
     values: Annotated[
         list[str] | None,
         typer.Argument(
@@ -51,53 +59,62 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     ] = None,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="take a min-free of 50 % and more: that much is kept *free*")
+        bool, typer.Option("--force", help="accept a min-free of 50 % or more: that much is kept *free*")
     ] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """Show or change the disk limits; in force at the controller's next check, within seconds."""
-    words = values or []
-    changes = assignments(words) if action is Action.SET else {}
+    """Show or change the disk limits; the controller applies a change within a second."""
+    chosen, words = _parse_action(action), values or []
+    changes = assignments(words) if chosen is Action.SET else {}
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    if action is Action.SET:
+    if chosen is Action.SET:
         _set(store, changes, force=force)
-    elif action is Action.UNSET:
+    elif chosen is Action.UNSET:
         _unset(store, words)
-    _show(operate.read_control(store), in_force(Grants(store).published()))
+    gate = Grants(store).published()
+    _show(read_control(store), limits_in_force(gate) if _is_alive(gate) else {})
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:
     """Return the limits of `NAME=VALUE` words.
 
     Raises:
-        ConfigError: there is none, a word is no assignment, or the name is unknown.
+        ConfigError: there is no word, a word is not an assignment, or a name is unknown.
     """
-    pairs = {name: value for name, _, value in (word.partition("=") for word in words)}
     for word in words:
         if not word.partition("=")[2].strip():
-            raise ConfigError(f"{quoted(word)} sets nothing.", hint="Write NAME=VALUE, as min-free=8%.")
+            raise ConfigError(f"{quoted(word)} has no value.", hint="Write NAME=VALUE, as min-free=8%.")
+    pairs = {name: value for name, _, value in (word.partition("=") for word in words)}
     _check_names(pairs, DEFAULTS)
     return pairs
 
 
-def in_force(gate: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the limits that a controller works with, as PCAPDJ_GATE tells them; empty if none is alive."""
+def _parse_action(word: str) -> Action:
     try:
-        limits = json.loads(gate.get("limits", "{}")) if _is_fresh(gate) else {}
-    except (ValueError, RecursionError):
-        return {}
-    return {str(name): str(text) for name, text in limits.items()} if isinstance(limits, dict) else {}
+        return Action(word)
+    except ValueError as exc:
+        hint = "Write show, set NAME=VALUE or unset NAME."
+        raise ConfigError(f"Unknown action {quoted(word[:80])}.", hint=hint) from exc
+
+
+def _check_names(names: Collection[str], known: Collection[str]) -> None:
+    if not names:
+        raise ConfigError("No limit is named.", hint=f"Known limits: {', '.join(known)}.")
+    for name in names:
+        if name not in known:
+            raise unknown_limit(name, known)
 
 
 def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
-    control = operate.read_control(store)
+    control = read_control(store)
     live = {name: text for name, text in control.items() if name in DEFAULTS}
-    is_unforced = not force and _MIN_FREE in changes
-    check_without_defaults({**live, **changes}, force=force or (is_forced(control) and not is_unforced))
-    marks = {FORCE_FIELD: FORCED} if force else {}
-    _change(store, {**changes, **marks}, [FORCE_FIELD] if is_unforced else [])
+    loses_force = not force and _MIN_FREE in changes  # a force is only for the min-free that it came with
+    is_allowed = force or (is_forced(control) and not loses_force)
+    check_without_defaults({**live, **changes}, force=is_allowed)
+    forced = {FORCE_FIELD: FORCED} if force else {}
+    _change(store, {**changes, **forced}, [FORCE_FIELD] if loses_force else [])
 
 
 def _unset(store: Store, names: Sequence[str]) -> None:
@@ -106,70 +123,68 @@ def _unset(store: Store, names: Sequence[str]) -> None:
 
 
 def _change(store: Store, values: Mapping[str, str], removed: Sequence[str]) -> None:
-    """Write and remove live limits; put them back as they were if a controller refuses what is there now.
+    """Write and remove live limits; undo that if the running controller refuses the result.
 
     Raises:
-        ConfigError: it does; the sentence is the controller's.
+        ConfigError: it refuses; the sentence is the controller's.
     """
-    before = operate.read_control(store)
-    operate.change_control(store, values, removed)
-    if objection := _objection(store):
-        kept = {name: before[name] for name in LIMIT_FIELDS if name in before}
-        operate.change_control(store, kept, [name for name in LIMIT_FIELDS if name not in before])
-        raise ConfigError(objection)
+    before = read_control(store)
+    change_control(store, values, removed)
+    if refusal := _await_refusal(store):
+        _restore(store, before)
+        raise ConfigError(refusal)
 
 
-def _objection(store: Store) -> str:
-    """Return why the controller refuses the live limits; empty if it takes them, or none says anything."""
-    wanted, desk = live_limits_json(operate.read_control(store)), Grants(store)
-    deadline_s = time.monotonic() + _VERDICT_S
+def _restore(store: Store, before: Mapping[str, str]) -> None:
+    """Write the live limits as they were before."""
+    values = {name: before[name] for name in LIMIT_FIELDS if name in before}
+    change_control(store, values, [name for name in LIMIT_FIELDS if name not in before])
+
+
+def _await_refusal(store: Store) -> str:
+    """Wait for the running controller; return why it refuses the live limits, empty if it does not."""
+    written, grants = live_limits_json(read_control(store)), Grants(store)
+    deadline_s = time.monotonic() + _ANSWER_S
     while time.monotonic() < deadline_s:
-        gate = desk.published()
-        if not _is_fresh(gate):
-            _note("No controller is running; the next one takes it if it fits its options.")
+        gate = grants.published()
+        if not _is_alive(gate):
+            _warn("No controller is running; the next one applies this if it fits its options.")
             return ""
-        if gate.get("live") == wanted:
+        if gate.get("live") == written:  # its answer is about these limits, not about those before
             return gate["refused"] if KEPT in gate.get("refused", "") else ""
         time.sleep(_LOOK_S)
-    _note("The controller has not answered yet: see 'pcapdj status'.")
+    _warn("The controller has not answered yet: see 'pcapdj status'.")
     return ""
 
 
-def _is_fresh(gate: Mapping[str, str]) -> bool:
+def _is_alive(gate: Mapping[str, str]) -> bool:
+    """Report whether the controller that published these fields still does."""
     try:
         return abs(time.time() - float(gate.get("heartbeat_s", math.inf))) < STALE_AFTER_S
     except ValueError:
         return False
 
 
-def _note(sentence: str) -> None:
+def _warn(sentence: str) -> None:
     typer.echo(sentence, err=True)
 
 
-def _check_names(names: Collection[str], known: Collection[str]) -> None:
-    if not names:
-        raise ConfigError("No limit is named.", hint=f"There are {', '.join(known)}.")
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"There is no limit {quoted(name)}.", hint=f"There are {', '.join(known)}.")
-
-
-def _show(control: Mapping[str, str], valid: Mapping[str, str]) -> None:
+def _show(control: Mapping[str, str], in_force: Mapping[str, str]) -> None:
     for name in DEFAULTS:
-        text = valid.get(name)
-        shown = DERIVED.get(name) if text == "" else text
-        typer.echo(f"{name:<22}{printable(_told(control.get(name), shown))}")
+        text = in_force.get(name)
+        value = DERIVED.get(name) if text == "" else text
+        typer.echo(f"{name:<22}{printable(_limit_text(control.get(name), value))}")
     if FORCE_FIELD in control:
         typer.echo(f"{FORCE_FIELD:<22}{printable(control[FORCE_FIELD])}")
 
 
-def _told(live: str | None, valid: str | None) -> str:
-    """Return what a line says of a limit.
+def _limit_text(live: str | None, in_force: str | None) -> str:
+    """Return what is shown of a limit.
 
     Args:
-        live: what is set; None: nothing.
-        valid: what the controller works with; None: that is not known.
+        live: the live value; None if there is none.
+        in_force: the running controller's value; None without one.
     """
     if live is None:
-        return "  ".join(part for part in (valid, "(as the controller was started)") if part)
-    return live if valid in (live.strip(), None) else f"{valid}  (set to {live}, which is not in force)"
+        return "  ".join(part for part in (in_force, "(as the controller was started)") if part)
+    return live if in_force in (live.strip(), None) else f"{in_force}  (set to {live}, which is not in force)"

@@ -1,4 +1,4 @@
-"""`pcapdj resume`: withdraw the operator's suspension, and say who else still suspends."""
+"""`pcapdj resume`: end the operator's suspension, and show who else suspends."""
 
 import typer
 
@@ -12,18 +12,18 @@ app = new_app()
 
 @app.command()
 def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
-    """Go on feeding after `suspend`; suspensions by the gate or by SIGUSR1 stay."""
+    """End the suspension of `pcapdj suspend`; those of the gate and of SIGUSR1 stay."""
     removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, is_role=False))
     typer.echo("Resumed." if removed else "The operator had not suspended it.")
     if others:
-        typer.echo(f"Still suspended by {', '.join(printable(each) for each in others)}.{_way_out(others)}")
+        typer.echo(f"Still suspended by {', '.join(printable(each) for each in others)}.{_hints(others)}")
 
 
-def _way_out(members: list[str]) -> str:
-    """Return who ends these suspensions."""
+def _hints(members: list[str]) -> str:
+    """Return how these suspensions end."""
     hints = []
     if "gate" in members:
-        hints.append(" The gate resumes when the disk has room, or by 'pcapdj gate open'.")
+        hints.append(" The gate resumes when the disk has room, or after 'pcapdj gate open'.")
     if any(member.startswith("usr1:") for member in members):
-        hints.append(" A dispatcher resumes on SIGUSR1.")
+        hints.append(" A dispatcher ends its own suspension on the next SIGUSR1.")
     return "".join(hints)

@@ -51,7 +51,7 @@ ResumeFree = Annotated[
         "--resume-free",
         envvar="PCAPDJ_RESUME_FREE",
         metavar="SIZE|PCT",
-        help="authorize again from this much free space on .. [default: 1.5 x min-free]",
+        help="authorize again when this much is free [default: 1.5 x min-free]",
         show_default=False,
     ),
 ]
@@ -61,7 +61,7 @@ ResumeAfter = Annotated[
         "--resume-after",
         envvar="PCAPDJ_RESUME_AFTER",
         metavar="TIME",
-        help=".. once it has lasted this long [default: 30s]",
+        help="how long that much must stay free before [default: 30s]",
         show_default=False,
     ),
 ]

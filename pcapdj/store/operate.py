@@ -14,7 +14,6 @@ from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.snapshot import Failure, read_failures
 
 OPERATOR: Final = "operator"  # our member of PCAPDJ_SUSPEND
-GATE_FIELD: Final = "gate"  # the field of PCAPDJ_CONTROL that is no limit
 _FEW: Final = 10
 _CHUNK: Final = 1000  # names asked for at once
 

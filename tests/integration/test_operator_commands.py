@@ -1,4 +1,4 @@
-"""The operator's commands against a real Redis: what they write, what they say, how they end."""
+"""The operator's commands against a real Redis: what they write, what they print, how they end."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from pcapdj.commands import failed, finish, gate, limits, requeue, resume, status, suspend
+from pcapdj.disk.limits import DEFAULTS
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.safe_text import to_text
@@ -104,7 +105,7 @@ def test_status_marks_an_old_heartbeat_stale(run: Run, store: Store) -> None:
 
 
 def test_status_survives_partial_and_foreign_values(run: Run, store: Store) -> None:
-    """Half a hash, nonsense numbers and foreign list entries are shown, not died of."""
+    """Half a hash, invalid numbers and entries of other programs are shown, and end nothing."""
     store.redis.sadd(store.keys.dispatchers, b"\xff\n")
     store.redis.hset(store.keys.current("x"), "attempt", "2")
     store.redis.hset(store.keys.gate, mapping={"state": "open", "free_bytes": "lots", "heartbeat_s": "nan"})
@@ -119,7 +120,7 @@ def test_status_survives_partial_and_foreign_values(run: Run, store: Store) -> N
 
 
 def test_status_names_a_key_of_another_type(run: Run, store: Store) -> None:
-    """A foreign program's key is one sentence, no traceback."""
+    """The error is one sentence, without a traceback."""
     store.redis.set(store.keys.in_queue, "not a list")
 
     code, _, err = run(status.app)
@@ -129,7 +130,7 @@ def test_status_names_a_key_of_another_type(run: Run, store: Store) -> None:
 
 
 def test_suspend_and_resume_touch_only_the_operators_member(run: Run, store: Store) -> None:
-    """Resume tells who else still suspends."""
+    """Resume shows who else still suspends."""
     store.redis.sadd(store.keys.suspend, "gate", "usr1:main")
 
     assert run(suspend.app)[0] == ExitCode.OK
@@ -141,34 +142,72 @@ def test_suspend_and_resume_touch_only_the_operators_member(run: Run, store: Sto
     assert store.redis.smembers(store.keys.suspend) == {b"gate", b"usr1:main"}
 
 
-def test_resume_without_a_suspension_says_so(run: Run) -> None:
-    """Nothing was suspended: no harm, and no lie."""
+def test_resume_names_who_ends_the_other_suspensions(run: Run, store: Store) -> None:
+    """The whole output, as after `suspend` on a full disk."""
+    suspended = "Suspended by the operator, also through restarts; 'pcapdj resume' ends that.\n"
+    assert run(suspend.app) == (ExitCode.OK, suspended, "")
+    store.redis.sadd(store.keys.suspend, "gate", "usr1:main")
+
+    resumed = (
+        "Resumed.\nStill suspended by gate, usr1:main."
+        " The gate resumes when the disk has room, or after 'pcapdj gate open'."
+        " A dispatcher ends its own suspension on the next SIGUSR1.\n"
+    )
+    assert run(resume.app) == (ExitCode.OK, resumed, "")
+
+
+def test_resume_without_a_suspension_reports_that(run: Run) -> None:
+    """It does not claim to have ended one."""
     assert run(resume.app)[:2] == (ExitCode.OK, "The operator had not suspended it.\n")
 
 
-@pytest.mark.parametrize(("arguments", "wish"), [([], b"empty"), (["--now"], b"now")])
-def test_finish_leaves_the_wish(run: Run, store: Store, arguments: list[str], wish: bytes) -> None:
-    """The dispatcher finds it, now or whenever it starts."""
-    assert run(finish.app, *arguments)[0] == ExitCode.OK
+@pytest.mark.parametrize(
+    ("arguments", "value", "when"),
+    [
+        ([], b"empty", "as soon as no file is queued or current"),
+        (["--now"], b"now", "after the current file"),
+    ],
+)
+def test_finish_writes_when_the_stream_ends(
+    run: Run, store: Store, arguments: list[str], value: bytes, when: str
+) -> None:
+    """The dispatcher finds it, now or when it starts."""
+    code, out, _ = run(finish.app, *arguments)
 
-    assert store.redis.get(store.keys.finish) == wish
+    assert (code, out) == (ExitCode.OK, f"The stream ends {when}; files that come later begin a new one.\n")
+    assert store.redis.get(store.keys.finish) == value
 
 
-@pytest.mark.parametrize("word", ["open", "hold", "auto"])
-def test_the_gates_override_is_written_and_told(run: Run, store: Store, word: str) -> None:
-    """`gate WORD` sets it; `gate` tells it."""
-    assert run(gate.app, word)[0] == ExitCode.OK
+@pytest.mark.parametrize(
+    ("word", "result"),
+    [
+        ("open", "The gate is open whatever the disks have; 'pcapdj gate auto' ends that."),
+        (
+            "hold",
+            "The gate holds: the current file goes on, no other begins. 'pcapdj gate auto' ends that.",
+        ),
+        ("auto", "The gate follows the disks."),
+    ],
+)
+def test_the_gates_override_is_written_and_shown(run: Run, store: Store, word: str, result: str) -> None:
+    """`gate WORD` sets it; `gate` shows it."""
+    assert run(gate.app, word) == (ExitCode.OK, f"{result}\n", "")
 
     assert store.redis.hget(store.keys.control, "gate") == word.encode()
-    assert run(gate.app)[1] == f"{word}\n"
+    assert run(gate.app) == (ExitCode.OK, f"{word}\n", "")
 
 
-def test_an_unknown_override_is_refused(run: Run, store: Store) -> None:
-    """Nothing is written."""
-    code, _, err = run(gate.app, "ajar")
+def test_the_override_is_auto_until_it_is_set(run: Run) -> None:
+    """No field is the same as `auto`."""
+    assert run(gate.app) == (ExitCode.OK, "auto\n", "")
 
-    assert code == ExitCode.USAGE
-    assert err.count("\n") == 1
+
+def test_an_unknown_override_is_refused_with_the_known_ones(run: Run, store: Store) -> None:
+    """`close` is a word that many would try; nothing is written."""
+    code, out, err = run(gate.app, "close")
+
+    assert (code, out) == (ExitCode.USAGE, "")
+    assert err == "pcapdj test: Unknown gate setting 'close'. Write open, hold (which closes it) or auto.\n"
     assert not store.redis.exists(store.keys.control)
 
 
@@ -176,9 +215,17 @@ def test_limits_are_set_shown_and_unset(run: Run, store: Store) -> None:
     """What is set stands in PCAPDJ_CONTROL as typed, beside the override."""
     run(gate.app, "hold")
 
-    code, out, _ = run(limits.app, "set", "min-free=8%", "resume-after=5s")
+    code, out, err = run(limits.app, "set", "min-free=8%", "resume-after=5s")
     assert code == ExitCode.OK
-    assert "8%" in out
+    assert out.splitlines() == [
+        "min-free              8%",
+        "resume-free           (as the controller was started)",
+        "resume-after          5s",
+        "suspend-free          (as the controller was started)",
+        "min-free-inodes       (as the controller was started)",
+        "min-available-memory  (as the controller was started)",
+    ]
+    assert err == "No controller is running; the next one applies this if it fits its options.\n"
     assert store.redis.hget(store.keys.control, "min-free") == b"8%"
 
     assert run(limits.app, "unset", "min-free", "resume-after")[0] == ExitCode.OK
@@ -197,15 +244,41 @@ def test_limits_are_set_shown_and_unset(run: Run, store: Store) -> None:
         [],
     ],
 )
-def test_limits_that_make_no_sense_are_refused_before_they_are_written(
-    run: Run, store: Store, words: list[str]
-) -> None:
-    """One sentence, exit 2, and the lane as it was."""
-    code, _, err = run(limits.app, "set", *words)
+def test_invalid_limits_are_refused_before_they_are_written(run: Run, store: Store, words: list[str]) -> None:
+    """One line, exit 2, and the lane as it was."""
+    code, out, err = run(limits.app, "set", *words)
 
-    assert code == ExitCode.USAGE
+    assert (code, out) == (ExitCode.USAGE, "")
     assert err.count("\n") == 1
     assert not store.redis.exists(store.keys.control)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        (["min-free=8%"], "Unknown action 'min-free=8%'. Write show, set NAME=VALUE or unset NAME."),
+        (["set", "min-free"], "'min-free' has no value. Write NAME=VALUE, as min-free=8%."),
+        (["set", "minfree=8%"], f"Unknown limit 'minfree'. Known limits: {', '.join(DEFAULTS)}."),
+        (["unset"], f"No limit is named. Known limits: {', '.join(DEFAULTS)}, force."),
+        (
+            ["set", "min-free=98%"],
+            (
+                "min-free: '98%' would keep 98 % of the disk *free*, not used."
+                " To fill it up to 98 % write 2%; to keep that much free add --force."
+            ),
+        ),
+        (
+            ["set", "min-free=50%"],
+            (
+                "min-free: '50%' would keep 50 % of the disk *free*, not used."
+                " Add --force if half of the disk is to stay free."
+            ),
+        ),
+    ],
+)
+def test_a_refusal_says_what_to_write_instead(run: Run, arguments: list[str], refusal: str) -> None:
+    """The thing, the number, and what to do next."""
+    assert run(limits.app, *arguments) == (ExitCode.USAGE, "", f"pcapdj test: {refusal}\n")
 
 
 def test_a_new_limit_is_checked_against_the_live_ones(run: Run) -> None:
@@ -218,8 +291,8 @@ def test_a_new_limit_is_checked_against_the_live_ones(run: Run) -> None:
     assert "must be below resume-free" in err
 
 
-def test_force_takes_a_large_min_free(run: Run, store: Store) -> None:
-    """Who really means 60 % free says so, and the controller sees that he did; other limits leave it."""
+def test_force_allows_a_large_min_free(run: Run, store: Store) -> None:
+    """It is written for the controller; changes of other limits leave it."""
     code, out, _ = run(limits.app, "set", "min-free=60%", "--force")
     assert code == ExitCode.OK
     assert out.splitlines()[-1].split() == ["force", "yes"]
@@ -242,14 +315,18 @@ def test_the_force_goes_with_its_min_free(run: Run, store: Store, words: list[st
     assert run(limits.app, "set", "min-free=98%")[0] == ExitCode.USAGE
 
 
-def test_every_change_rings_the_bell(run: Run, store: Store) -> None:
-    """Roles see a change at once, not at their next look."""
+def test_every_change_is_notified(run: Run, store: Store) -> None:
+    """Roles see a change at once, not a second later."""
+    processed(store, b"/in/1.pcap")
+    failed_file(store, b"/in/2.pcap")
     with store.redis.pubsub() as channel:  # type: ignore[no-untyped-call]  # redis-py
         channel.subscribe(store.keys.channel)
         channel.get_message(timeout=5)
         for app, words in (
-            (suspend.app, []), (resume.app, []), (finish.app, []), (gate.app, ["hold"]),
+            (suspend.app, []), (resume.app, []), (finish.app, []), (finish.app, ["--now"]),
+            (gate.app, ["hold"]), (gate.app, ["auto"]),
             (limits.app, ["set", "min-free=8%"]), (limits.app, ["unset", "min-free"]),
+            (requeue.app, ["/in/1.pcap"]), (failed.app, ["--retry"]),
         ):  # fmt: skip
             run(app, *words)
             assert channel.get_message(ignore_subscribe_messages=True, timeout=5), (app, words)
