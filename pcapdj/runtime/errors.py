@@ -1,6 +1,6 @@
-"""Every error that pcapdj raises on purpose, and the exit code each one ends a command with.
+"""Every error that pcapdj raises on purpose, and the exit code with which it ends a command.
 
-A class exists because somebody treats it differently; otherwise it is one more message.
+A class exists where a caller treats it differently; otherwise it is one more message.
 The codes above 63 are those of sysexits(3), so that scripts can tell them apart.
 """
 
@@ -12,18 +12,18 @@ class ExitCode(IntEnum):
     """How a pcapdj command ends; `docs/operations.md` lists them for operators."""
 
     OK = 0
-    ERROR = 1  # a file was not fed whole, or a fault of ours (then with a traceback)
-    USAGE = 2  # unknown option, nonsense size, thresholds out of order
+    ERROR = 1  # a file was not fed whole, or an error in pcapdj itself (then with a traceback)
+    USAGE = 2  # unknown option, invalid size, thresholds out of order
     HOLD = 3  # `control --check`: the gate would hold
-    UNAVAILABLE = 69  # Redis or the analyzer is not there
-    CANNOT_CREATE = 73  # the pipe, a socket or a folder cannot be made, or is not ours
+    UNAVAILABLE = 69  # Redis does not answer, or the analyzer is missing
+    CANNOT_CREATE = 73  # the pipe, a socket or a folder cannot be made, or belongs to another user
     BUSY = 75  # another process already has this role
-    DENIED = 77  # Redis refuses the password, or asks for one
+    DENIED = 77  # Redis refuses the login, or its ACL forbids a command, a key or the channel
     INTERRUPTED = 130  # Ctrl-C
 
 
 class PcapdjError(Exception):
-    """What went wrong, in one sentence for the operator.
+    """An error in one sentence for the operator.
 
     Args:
         message: names the thing and the number.
@@ -42,19 +42,19 @@ class PcapdjError(Exception):
 
 
 class ConfigError(PcapdjError):
-    """An option, an environment variable or a live limit that makes no sense."""
+    """An option, an environment variable or a live limit that is not valid."""
 
     exit_code = ExitCode.USAGE
 
 
 class Unavailable(PcapdjError):
-    """Something outside that a command cannot do without is not there."""
+    """A program or server that a command needs is missing."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class CannotCreate(PcapdjError):
-    """A pipe, socket or folder cannot be made, or stands there and is not ours."""
+    """A pipe, socket or folder cannot be made, or exists and belongs to another user."""
 
     exit_code = ExitCode.CANNOT_CREATE
 
@@ -70,21 +70,21 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreFailed(PcapdjError):
-    """Redis answers with an error that time alone does not cure: a key of another type, mostly."""
+    """Redis answers with an error that waiting does not cure: mostly a key of another type."""
 
 
 class StoreDenied(PcapdjError):
-    """Redis asks for a password, refuses the one given, or forbids a command."""
+    """Redis refuses the login, or its ACL forbids a command, a key or the channel."""
 
     exit_code = ExitCode.DENIED
 
 
 class CaptureError(PcapdjError):
-    """This capture file is at fault: it is reported, and the next one goes on.
+    """This capture file cannot be fed whole: it is reported, and the next one is fed.
 
     Args:
         reason: a short sentence without the file's name.
-        offset: byte in the (uncompressed) file where reading had to stop; None if it never began.
+        offset: byte in the (uncompressed) file where reading stopped; None if it never began.
     """
 
     def __init__(self, reason: str, *, offset: int | None = None) -> None:
@@ -97,12 +97,12 @@ class CaptureError(PcapdjError):
 
 
 class ReaderGone(PcapdjError):
-    """The analyzer closed the pipe or died; the file in flight goes to the next stream."""
+    """The analyzer closed the pipe or died; the file in flight is fed to the next stream."""
 
 
 class LauncherGone(PcapdjError):
-    """The launcher does not answer on its socket; the stream ended with it."""
+    """The launcher does not answer on its socket; its stream has ended."""
 
 
 class Stopped(PcapdjError):
-    """A stop signal arrived in the middle of a wait; the role leaves in order."""
+    """A stop signal arrived during a wait; the role stops in order."""

@@ -1,10 +1,11 @@
-"""One line on stderr per event: time, level, role, event, fields, and a sentence where people need one.
+"""One line on stderr per event: time, level, role, event, fields, and a sentence where a person needs one.
 
     2026-01-31T10:00:00Z INFO    dispatcher file_finished name='/in/1.pcap' packets=2968
 
 Lines are written by a thread from a bounded queue: a supervisord that stopped reading must never stall the
-stream (a write to a full stderr pipe blocks). What does not fit is counted and said. Fields are escaped, so
-no file name can forge a line. Transitions are logged, not polls; nothing is logged from a signal handler.
+stream (a write to a full stderr pipe blocks). Lines that do not fit are dropped, and their number is logged.
+Fields are escaped, so no file name can forge a line. Changes are logged, not each poll; nothing is logged
+from a signal handler.
 """
 
 import atexit
@@ -51,7 +52,7 @@ class _Writer:
             try:
                 sys.stderr.write(line + self._loss())
                 sys.stderr.flush()
-            except (OSError, ValueError):  # stderr is closed: there is nobody to tell
+            except (OSError, ValueError):  # stderr is closed, and there is no other place for it
                 pass
             finally:
                 self._lines.task_done()
@@ -75,30 +76,30 @@ class EventLog:
         self._role = role
 
     def info(self, event: str, sentence: str = "", **fields: object) -> None:
-        """Say that a file or a state changed."""
-        self._say("INFO", event, sentence, fields)
+        """Log that a file or a state changed."""
+        self._put("INFO", event, sentence, fields)
 
     def warning(self, event: str, sentence: str = "", **fields: object) -> None:
-        """Say that something is degraded and is being handled."""
-        self._say("WARNING", event, sentence, fields)
+        """Log a fault that the role handles by itself."""
+        self._put("WARNING", event, sentence, fields)
 
     def error(self, event: str, sentence: str = "", **fields: object) -> None:
-        """Say that the role is stopping, or that an operator has to act."""
-        self._say("ERROR", event, sentence, fields)
+        """Log that the role is stopping, or that an operator has to act."""
+        self._put("ERROR", event, sentence, fields)
 
-    def _say(self, level: str, event: str, sentence: str, fields: dict[str, object]) -> None:
+    def _put(self, level: str, event: str, sentence: str, fields: dict[str, object]) -> None:
         _writer.put(format_line(time.time(), f"{level:<7} {self._role} {event}", sentence, fields))
 
 
 def format_line(now_s: float, head: str, sentence: str, fields: dict[str, object]) -> str:
     """Return one log line, ended by a newline, whatever the fields hold."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))
-    shown = "".join(f" {key}={_value(value)}" for key, value in fields.items() if value is not None)
-    return f"{stamp} {head}{shown}{': ' + printable_sentence(sentence) if sentence else ''}\n"
+    pairs = "".join(f" {key}={_value(value)}" for key, value in fields.items() if value is not None)
+    return f"{stamp} {head}{pairs}{': ' + printable_sentence(sentence) if sentence else ''}\n"
 
 
 def flush() -> None:
-    """Write what is queued before something else goes to stderr, or before the process is replaced."""
+    """Write the queued lines before something else goes to stderr, or before the process is replaced."""
     _writer.flush()
 
 
@@ -107,12 +108,16 @@ def _value(value: object) -> str:
         return f"{value:.6g}"
     if not isinstance(value, bytes | str):
         value = str(value)
-    shown = printable(value)
-    return shown if shown and set(shown) <= _PLAIN else f"'{shown}'"
+    text = printable(value)
+    return text if text and set(text) <= _PLAIN else f"'{text}'"
 
 
 class Reminder:
-    """Says a thing at once, then once a minute while it lasts: waiting is not worth a line a poll."""
+    """Decides when to log a wait: at once, then once a minute while it lasts.
+
+    Args:
+        every_s: seconds between two lines about the same subject.
+    """
 
     def __init__(self, every_s: float = 60.0) -> None:
         self._every_s = every_s
@@ -120,7 +125,7 @@ class Reminder:
         self._next_s = 0.0
 
     def is_due(self, about: object, now_s: float) -> bool:
-        """Report whether to speak now; a new subject is always due."""
+        """Report whether to log now; a new subject is always due."""
         if about == self._about and now_s < self._next_s:
             return False
         self._about, self._next_s = about, now_s + self._every_s

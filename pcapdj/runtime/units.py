@@ -1,4 +1,4 @@
-"""Sizes, shares and times as people write them: `20GiB`, `500M`, `10%`, `30s`. Rules only."""
+"""Sizes, percentages and times as people write them: `20GiB`, `500M`, `10%`, `30s`. Rules only."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _CENTURY_S = 100 * 366 * 86400.0  # poll(2) and friends take no infinity
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A size in bytes, or a share of the whole in per cent; exactly one of the two is set."""
+    """A size in bytes, or a percentage of a whole; exactly one of the two is set."""
 
     size_bytes: int | None = None
     percent: float | None = None
@@ -46,7 +46,7 @@ def parse_size(text: str, what: str = "size") -> int:
     """Return the bytes of `20GiB`, `20G`, `500M` or `1048576`; units are powers of 1024.
 
     Raises:
-        ConfigError: it is no such size, or more than an exbibyte.
+        ConfigError: it is not a size, or more than an exbibyte.
     """
     match = _SIZE.fullmatch(text.strip())
     if not match:
@@ -78,7 +78,7 @@ def parse_duration(text: str, what: str = "duration") -> float:
     """Return the seconds of `30`, `30s`, `5m`, `250ms`, `2h` or `1d`.
 
     Raises:
-        ConfigError: it is no such duration, or more than a century.
+        ConfigError: it is not a duration, or more than a century.
     """
     match = _DURATION.fullmatch(text.strip())
     if not match:
@@ -102,9 +102,9 @@ def human_size(size_bytes: float) -> str:
 
 
 def human_duration(span_ns: int) -> str:
-    """Return a span by its largest unit and the next smaller one: `3 h 2 min`, `12 s`, `1 s 250 ms`.
+    """Return a span in its largest unit and the next smaller one: `3 h 2 min`, `12 s`, `1 s 250 ms`.
 
-    What is smaller is left out.
+    Smaller units are left out.
 
     Args:
         span_ns: 0 or above.
@@ -120,7 +120,7 @@ def human_duration(span_ns: int) -> str:
 
 
 def rough_duration(seconds: float) -> str:
-    """Return a span in the largest unit of which there are two: `12 s`, `5 min`, `2 h`, `3 d`."""
+    """Return a span in the largest unit that it holds at least twice: `12 s`, `5 min`, `2 h`, `3 d`."""
     for unit_s, unit in _ROUGH_SPANS_S:
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.0f} {unit}"

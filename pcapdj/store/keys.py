@@ -1,7 +1,7 @@
-"""The names of all keys, in one place; `docs/redis-keys.md` explains each and a test compares the two.
+"""The names of all keys; `docs/redis-keys.md` explains each, and a test compares the two.
 
-The first five are the original pcapdj's and keep its meaning. A lane is a prefix: several sensors may share
-one Redis without seeing each other's files.
+The first five are the original pcapdj's and keep their meaning. A lane is a prefix: several sensors share one
+Redis without seeing each other's files.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Keys:
 
     Args:
         lane: empty for the default lane, whose keys have no prefix.
-        in_queue_name: the queue's key where it is renamed (`-q`); the lane's prefix stands before it too.
+        in_queue_name: the queue's key where `-q` renames it; it gets the lane's prefix too.
     """
 
     lane: str = ""
@@ -30,7 +30,7 @@ class Keys:
 
     @property
     def prefix(self) -> str:
-        """What stands before every key of the lane."""
+        """The prefix of every key of the lane."""
         return f"{{{self.lane}}}:" if self.lane else ""
 
     @property
@@ -40,12 +40,12 @@ class Keys:
 
     @property
     def next(self) -> str:
-        """List: the files that dispatchers ask an authorization for."""
+        """List: the files that dispatchers request authorizations for."""
         return self.prefix + "PCAPDJ_NEXT"
 
     @property
     def auth(self) -> str:
-        """String or set: the authorization."""
+        """String or set: the authorized file."""
         return self.prefix + "PCAPDJ_AUTH"
 
     @property
@@ -60,11 +60,11 @@ class Keys:
 
     @property
     def current_prefix(self) -> str:
-        """What stands before a dispatcher's id in the name of its CURRENT hash."""
+        """The name of a CURRENT hash without the dispatcher's id."""
         return self.prefix + "PCAPDJ_CURRENT:"
 
     def current(self, dispatcher_id: str) -> str:
-        """Hash: the one file that this dispatcher has taken."""
+        """Hash: the file that this dispatcher has taken."""
         return self.current_prefix + dispatcher_id
 
     @property
@@ -74,7 +74,7 @@ class Keys:
 
     @property
     def fed(self) -> str:
-        """Hash: path to JSON of what was fed under it."""
+        """Hash: path to JSON about the file that was fed under it."""
         return self.prefix + "PCAPDJ_FED"
 
     @property
@@ -93,17 +93,17 @@ class Keys:
 
     @property
     def suspend(self) -> str:
-        """Set: who wants the feeding suspended."""
+        """Set: who suspends the feeding."""
         return self.prefix + "PCAPDJ_SUSPEND"
 
     @property
     def finish(self) -> str:
-        """String: `now` or `empty`, an operator's wish that the stream end."""
+        """String: `now` or `empty`, when the operator wants the stream to end."""
         return self.prefix + "PCAPDJ_FINISH"
 
     @property
     def gate(self) -> str:
-        """Hash: what the gate decided, and on which numbers."""
+        """Hash: the gate's decision and the numbers behind it."""
         return self.prefix + "PCAPDJ_GATE"
 
     @property
@@ -113,7 +113,7 @@ class Keys:
 
     @property
     def consumer(self) -> str:
-        """Hash: what the launcher says of its analyzer."""
+        """Hash: the launcher's analyzer and its stream."""
         return self.prefix + "PCAPDJ_CONSUMER"
 
     def types(self, dispatcher_ids: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """What an operator may change in a lane: limits, the gate's override, suspension, end of stream, requeueing.
 
-Each call writes absolute values or runs an idempotent script, then rings the bell; none needs a role to be
-running, since the keys hold what is wanted until a role looks.
+Each call writes absolute values or runs an idempotent script, then publishes a message on the lane's channel.
+No role needs to run: the keys hold the change until a role reads them.
 """
 
 import json
@@ -13,23 +13,23 @@ from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.snapshot import Failure, read_failures
 
-OPERATOR: Final = "operator"  # our member of PCAPDJ_SUSPEND
-_FEW: Final = 10
-_CHUNK: Final = 1000  # names asked for at once
+OPERATOR: Final = "operator"  # the operator's member of PCAPDJ_SUSPEND
+_LAST_FILES: Final = 10
+_CHUNK: Final = 1000  # names in one HMGET
 
 
 def read_control(store: Store) -> dict[str, str]:
     """Return PCAPDJ_CONTROL: the live limits as typed, and the gate's override.
 
     Raises:
-        As `Store.call`, like everything here.
+        As `Store.call`; so do all functions here.
     """
     fields = store.call(lambda client: client.hgetall(store.keys.control))
     return {to_text(as_bytes(name)): to_text(as_bytes(value)) for name, value in fields.items()}
 
 
 def change_control(store: Store, values: Mapping[str, str], removed: Collection[str] = ()) -> None:
-    """Write live limits or the gate's override and remove others, at once."""
+    """Write some live limits or the gate's override, and remove others, in one transaction."""
     pairs = dict[Any, Any]({name: as_bytes(text) for name, text in values.items()})
     with store.redis.pipeline(transaction=True) as batch:
         if pairs:
@@ -41,28 +41,33 @@ def change_control(store: Store, values: Mapping[str, str], removed: Collection[
 
 
 def suspend(store: Store) -> None:
-    """Pause the feeding until the operator resumes; survives restarts."""
+    """Pause the feeding until the operator resumes it; the suspension survives restarts."""
     store.call(lambda client: client.sadd(store.keys.suspend, OPERATOR))
     store.notify("suspend")
 
 
 def is_suspended(store: Store) -> bool:
-    """Report whether the operator's suspension stands."""
+    """Report whether the operator has suspended the feeding."""
     return bool(store.call(lambda client: client.sismember(store.keys.suspend, OPERATOR)))
 
 
 def poison_in_a_row(store: Store, poison: str) -> int:
-    """Return how many of the last files, at most ten, all failed for a reason that begins so."""
+    """Return how many of the newest journal entries in a row, at most ten, failed for this reason.
+
+    Args:
+        store: the lane.
+        poison: how the reason of such a failure begins.
+    """
     entries = cast(
         "list[tuple[bytes, dict[bytes, bytes]]]",
-        store.call(lambda client: client.xrevrange(store.keys.journal, count=_FEW)),
+        store.call(lambda client: client.xrevrange(store.keys.journal, count=_LAST_FILES)),
     )
     reasons = [fields.get(b"reason", b"").startswith(poison.encode()) for _, fields in entries]
     return [*reasons, False].index(False)
 
 
 def resume(store: Store) -> tuple[bool, list[str]]:
-    """Withdraw the operator's suspension; return whether there was one, and who else still suspends."""
+    """Remove the operator's suspension; return whether there was one, and the other members that suspend."""
     key = store.keys.suspend
     removed = store.call(lambda client: client.srem(key, OPERATOR))
     others = store.call(lambda client: client.smembers(key))
@@ -70,14 +75,14 @@ def resume(store: Store) -> tuple[bool, list[str]]:
     return bool(removed), sorted(to_text(as_bytes(member)) for member in others)
 
 
-def finish(store: Store, wish: Literal["now", "empty"]) -> None:
-    """Ask that the stream end: after the current file, or when nothing is queued or current."""
-    store.call(lambda client: client.set(store.keys.finish, wish))
+def finish(store: Store, when: Literal["now", "empty"]) -> None:
+    """Request the end of the stream: after the current file, or when no file is queued or current."""
+    store.call(lambda client: client.set(store.keys.finish, when))
     store.notify("finish")
 
 
 def requeue_failure(store: Store, failure: Failure) -> bool:
-    """Move a failed file to the queue's end; False if the entry is gone or names no file."""
+    """Move a failed file to the queue's end; False if the entry is gone or has no name."""
     if failure.name is None:
         return False
     return _requeue(store, store.keys.failed, failure.entry, failure.name)
@@ -92,7 +97,7 @@ def requeue(store: Store, name: bytes) -> bool:
 
 
 def processed_in(store: Store, stream: str) -> list[bytes]:
-    """Return the processed files whose last pass was in this stream, in the order they were fed."""
+    """Return the processed files whose last pass was in this stream, in the order in which they were fed."""
     names = store.call(lambda client: client.lrange(store.keys.processed, 0, -1))
     found: list[bytes] = []
     for start in range(0, len(names), _CHUNK):

@@ -1,7 +1,7 @@
-"""What a lane looks like now: one consistent snapshot of its keys, in the shape that `status --json` prints.
+"""A lane as it is now: one consistent snapshot of its keys, in the form that `status --json` prints.
 
-Only reads. Whatever is missing, half written or nonsense is left out or passed on as text: a board must not
-fail because something else did.
+It only reads. A field that is missing is left out, and one that is not a number where a number belongs stays
+text: `status` has to work when a role has died or another program wrote the keys.
 """
 
 import json
@@ -13,7 +13,7 @@ from pcapdj.runtime.safe_text import to_name, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 
-STALE_AFTER_S: Final = 5.0  # heartbeats come every second; five missed ones are no hiccup
+STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
@@ -29,10 +29,10 @@ class Failure:
     """One entry of PCAPDJ_FAILED.
 
     Args:
-        entry: as it stands in the list.
+        entry: the bytes in the list.
         name: the file's; None if the entry cannot be read.
         reason: a sentence.
-        fields: all that the entry says; empty if it cannot be read.
+        fields: all of the entry; empty if it cannot be read.
     """
 
     entry: bytes
@@ -42,7 +42,7 @@ class Failure:
 
 
 def read_snapshot(store: Store, now_s: float) -> Snapshot:
-    """Return the lane's board.
+    """Return the snapshot of a lane.
 
     Args:
         store: the lane.
@@ -74,7 +74,7 @@ def read_failures(store: Store, last: int = 0) -> list[Failure]:
 
     Args:
         store: the lane.
-        last: only so many of the newest; 0 for all.
+        last: how many of the newest; 0 for all.
 
     Raises:
         As `Store.call`.
@@ -88,16 +88,16 @@ def _dispatchers(store: Store) -> set[Any]:
 
 
 def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:
-    """Return the four counts and sets, then the hashes, as they stood at one instant."""
+    """Return three lengths and the suspending members, then the hashes, all of one instant."""
     keys = store.keys
     hashes = [keys.gate, keys.consumer, *map(keys.current, ids), *map(keys.stats, ids)]
-    with store.redis.pipeline(transaction=True) as pipe:
+    with store.redis.pipeline(transaction=True) as batch:
         for key in (keys.in_queue, keys.processed, keys.failed):
-            pipe.llen(key)
-        pipe.smembers(keys.suspend)
+            batch.llen(key)
+        batch.smembers(keys.suspend)
         for key in hashes:
-            pipe.hgetall(as_bytes(key))
-        answers = store.call(lambda _: pipe.execute())
+            batch.hgetall(as_bytes(key))
+        answers = store.call(lambda _: batch.execute())
     return answers[:4], answers[4:]
 
 
@@ -106,11 +106,11 @@ def _failure(entry: bytes) -> Failure:
         fields = json.loads(entry)
         return Failure(entry, to_name(fields["name"]), str(fields.get("reason", "")), fields)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return Failure(entry, None, f"not an entry of ours: {to_text(entry)[:200]}", {})
+        return Failure(entry, None, f"not a valid entry: {to_text(entry)[:200]}", {})
 
 
 def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:
-    """Return a hash with its numbers as numbers; the token is nobody's business."""
+    """Return a hash with its numbers as numbers, without the token: it is of use to the scripts only."""
     named = {to_text(name): to_text(value) for name, value in fields.items()}
     return {name: _value(name, text) for name, text in named.items() if name != "token"}
 
@@ -121,7 +121,7 @@ def _value(name: str, text: str) -> str | int | float:
             return int(text)
         if name in _SECONDS and math.isfinite(seconds := float(text)):
             return seconds
-    except ValueError:  # half written, or somebody else's: shown as it is
+    except ValueError:  # half written, or written by another program: it stays text
         pass
     return text
 

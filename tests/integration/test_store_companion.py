@@ -12,7 +12,7 @@ import pytest
 from support.waiting import wait_until
 
 from pcapdj.runtime import log
-from pcapdj.store.syncing import AppendOnly, is_synced, keep_synced, lock_data, start_beside
+from pcapdj.store.syncing import AppendOnlyFiles, is_synced, keep_synced, lock_data, start_beside
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def test_it_syncs_once_more_when_the_server_is_gone(tmp_path: Path) -> None:
     synced: list[int] = []
 
     with watched("true") as (_, pidfd):
-        keep_synced(AppendOnly(tmp_path, synced.append), pidfd, lock_data(tmp_path))
+        keep_synced(AppendOnlyFiles(tmp_path, synced.append), pidfd, lock_data(tmp_path))
 
     assert len(synced) == 1
 
@@ -45,7 +45,7 @@ def test_the_folder_is_free_before_the_last_sync(tmp_path: Path) -> None:
         free.append(not is_synced(tmp_path))
 
     with watched("true") as (_, pidfd):
-        keep_synced(AppendOnly(tmp_path, sync), pidfd, lock_data(tmp_path))
+        keep_synced(AppendOnlyFiles(tmp_path, sync), pidfd, lock_data(tmp_path))
 
     assert free == [True]
 
@@ -54,7 +54,7 @@ def test_it_syncs_while_the_server_lives(tmp_path: Path) -> None:
     """Each time that something was appended."""
     synced: list[int] = []
     with watched("sleep", "60") as (process, pidfd):
-        files, folder = AppendOnly(tmp_path, synced.append), lock_data(tmp_path)
+        files, folder = AppendOnlyFiles(tmp_path, synced.append), lock_data(tmp_path)
         keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder))
         keeping.start()
         wait_until(lambda: synced, "the folder to be synced")
@@ -78,7 +78,7 @@ def test_a_failing_disk_is_told_once_and_ends_nothing(
         raise OSError(5, "Input/output error")
 
     with watched("sleep", "60") as (process, pidfd):
-        files, folder = AppendOnly(tmp_path, fail), lock_data(tmp_path)
+        files, folder = AppendOnlyFiles(tmp_path, fail), lock_data(tmp_path)
         keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder))
         keeping.start()
         wait_until(lambda: len(tried) >= 2, "it to be tried again")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.store.syncing import AppendOnly, changed, is_append_only, is_synced
+from pcapdj.store.syncing import AppendOnlyFiles, changed, is_append_only, is_synced
 
 
 class Disk:
@@ -51,7 +51,7 @@ def append(path: Path) -> None:
 
 def test_at_first_all_is_synced(data: Path, disk: Disk) -> None:
     """Files and folders; the base file the server has synced itself."""
-    assert AppendOnly(data, disk.sync).bring() is None
+    assert AppendOnlyFiles(data, disk.sync).sync_changed() is None
 
     expected = {"redis", "appendonlydir", "appendonly.aof.1.incr.aof", "appendonly.aof.manifest"}
     assert disk.taken() == expected
@@ -59,32 +59,32 @@ def test_at_first_all_is_synced(data: Path, disk: Disk) -> None:
 
 def test_what_has_not_changed_is_not_synced(data: Path, disk: Disk) -> None:
     """A server at rest costs the disk nothing."""
-    files = AppendOnly(data, disk.sync)
-    files.bring()
+    files = AppendOnlyFiles(data, disk.sync)
+    files.sync_changed()
     disk.taken()
 
-    assert files.bring() is None
+    assert files.sync_changed() is None
     assert disk.taken() == set()
 
 
 def test_only_the_file_that_grew_is_synced(data: Path, disk: Disk) -> None:
     """Once."""
-    files = AppendOnly(data, disk.sync)
-    files.bring()
+    files = AppendOnlyFiles(data, disk.sync)
+    files.sync_changed()
     disk.taken()
 
     append(data / "appendonlydir/appendonly.aof.1.incr.aof")
 
-    files.bring()
+    files.sync_changed()
     assert disk.taken() == {"appendonly.aof.1.incr.aof"}
-    files.bring()
+    files.sync_changed()
     assert disk.taken() == set()
 
 
 def test_a_rewrite_is_followed(data: Path, disk: Disk) -> None:
     """The new files are synced, and the folder that has their names; what is gone is forgotten."""
-    files, folder = AppendOnly(data, disk.sync), data / "appendonlydir"
-    files.bring()
+    files, folder = AppendOnlyFiles(data, disk.sync), data / "appendonlydir"
+    files.sync_changed()
     disk.taken()
 
     append(folder / "appendonly.aof.2.incr.aof")
@@ -92,38 +92,38 @@ def test_a_rewrite_is_followed(data: Path, disk: Disk) -> None:
     (folder / "temp-appendonly.aof.manifest").rename(folder / "appendonly.aof.manifest")
     (folder / "appendonly.aof.1.incr.aof").unlink()
 
-    assert files.bring() is None
+    assert files.sync_changed() is None
     assert disk.taken() == {"appendonlydir", "appendonly.aof.2.incr.aof", "appendonly.aof.manifest"}
 
 
 def test_the_single_file_of_redis_6_is_synced_and_its_rewrite_followed(tmp_path: Path, disk: Disk) -> None:
     """Another file under the same name is another file, even of the same size."""
-    files = AppendOnly(tmp_path, disk.sync)
+    files = AppendOnlyFiles(tmp_path, disk.sync)
     append(tmp_path / "appendonly.aof")
-    files.bring()
+    files.sync_changed()
     assert "appendonly.aof" in disk.taken()
 
     append(tmp_path / "temp-rewriteaof-bg-7.aof")
-    files.bring()
+    files.sync_changed()
     assert "temp-rewriteaof-bg-7.aof" not in disk.taken()
     (tmp_path / "temp-rewriteaof-bg-7.aof").rename(tmp_path / "appendonly.aof")
 
-    files.bring()
+    files.sync_changed()
     assert "appendonly.aof" in disk.taken()
 
 
 def test_what_fails_is_told_and_tried_again_and_the_others_are_synced(data: Path, disk: Disk) -> None:
     """A bad disk ends nothing."""
-    files = AppendOnly(data, disk.sync)
+    files = AppendOnlyFiles(data, disk.sync)
     disk.failing = "appendonly.aof.1.incr.aof"
 
-    failure = files.bring()
+    failure = files.sync_changed()
     assert failure is not None
     assert failure.errno == 5
     assert "appendonly.aof.manifest" in disk.taken()
 
     disk.failing = ""
-    assert files.bring() is None
+    assert files.sync_changed() is None
     assert disk.taken() == {"appendonly.aof.1.incr.aof"}
 
 
@@ -135,25 +135,25 @@ def test_a_file_that_is_gone_before_it_is_synced_is_no_failure(data: Path, disk:
         gone.unlink(missing_ok=True)
         disk.sync(descriptor)
 
-    assert AppendOnly(data, sync).bring() is None
+    assert AppendOnlyFiles(data, sync).sync_changed() is None
     assert "appendonly.aof.manifest" not in disk.taken()
 
 
 def test_a_folder_that_is_gone_is_no_failure(tmp_path: Path) -> None:
     """Whoever removes the server's data ends it, or has."""
-    assert AppendOnly(tmp_path / "redis").bring() is None
+    assert AppendOnlyFiles(tmp_path / "redis").sync_changed() is None
 
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     """With what the system says."""
     (tmp_path / "redis").touch()
 
-    assert isinstance(AppendOnly(tmp_path / "redis").bring(), NotADirectoryError)
+    assert isinstance(AppendOnlyFiles(tmp_path / "redis").sync_changed(), NotADirectoryError)
 
 
 def test_the_real_sync_takes_files_and_folders(data: Path) -> None:
     """Descriptors open for reading are enough."""
-    assert AppendOnly(data).bring() is None
+    assert AppendOnlyFiles(data).sync_changed() is None
 
 
 def test_changed_is_what_is_new_or_different() -> None:

@@ -1,10 +1,10 @@
--- ANNOUNCE: ask for an authorization, unless it is asked for already.
+-- ANNOUNCE: request the authorization of the file taken, unless NEXT holds the request already.
 --
 -- KEYS 1 CURRENT:id   hash     the file taken
---      2 NEXT         list     the files asked for
+--      2 NEXT         list     the requests: files to authorize
 --      3 BELL         channel  wakes the controller
--- ARGV 1 token        of the taking
--- Returns 1 if it was added, 0 if it stood there already or is not asked for any more
+-- ARGV 1 token        of this take
+-- Returns 1 added | 0 in NEXT already, authorized already, or not taken
 
 local current = redis.call('HMGET', KEYS[1], 'token', 'state', 'name')
 if current[1] ~= ARGV[1] or current[2] ~= 'asked' then

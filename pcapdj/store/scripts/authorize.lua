@@ -1,10 +1,10 @@
--- AUTHORIZE: consume the authorization of the file taken, if it is there.
+-- AUTHORIZE: consume the authorization of the file taken, if there is one.
 --
 -- KEYS 1 CURRENT:id   hash           the file taken
 --      2 AUTH         string or set  the authorization
---      3 NEXT         list           the files asked for: a leftover announcement is dropped
---      4 BELL         channel        wakes the controller: AUTH, a string, is free for the next file asked for
--- ARGV 1 token        of the taking
+--      3 NEXT         list           the requests: that of this file is removed
+--      4 BELL         channel        wakes the controller: AUTH, a string, is free for the next request
+-- ARGV 1 token        of this take
 -- Returns {1} authorized (now or before) | {0} not yet | {0, name} AUTH holds another name | {-1} not taken
 
 local current = redis.call('HMGET', KEYS[1], 'token', 'state', 'name')
@@ -14,7 +14,7 @@ end
 if current[2] ~= 'asked' then
     return {1}
 end
-redis.call('LLEN', KEYS[3])  -- fails where another program has put something else: before anything is consumed
+redis.call('LLEN', KEYS[3])  -- fails where NEXT has another type: before anything is consumed
 local form = redis.call('TYPE', KEYS[2]).ok
 if form == 'set' then
     if redis.call('SREM', KEYS[2], current[3]) == 0 then

@@ -1,14 +1,14 @@
--- ENQUEUE: queue files that stand nowhere yet. Called again after a lost reply it queues nothing twice.
+-- ENQUEUE: queue files that are neither queued, current nor fed. Repeated after a lost reply it adds nothing.
 --
 -- KEYS 1 IN_QUEUE     list     files to feed
---      2 DISPATCHERS  set      whose CURRENT to look at
---      3 FED          hash     path -> JSON of what was fed under it
+--      2 DISPATCHERS  set      the ids of the CURRENT hashes
+--      3 FED          hash     path -> JSON about the file fed under it
 --      4 BELL         channel  wakes the dispatchers
 -- ARGV 1 prefix of the CURRENT keys
---      2 .. name, and what FED held of it when the caller decided ('' for nothing), for each file
--- Returns for each file: 1 queued | 0 it is in the queue already | -1 it is current | -2 it was fed meanwhile
+--      2 .. for each file its name, and the value of FED by which the caller decided ('' for none)
+-- Returns for each file: 1 queued | 0 in the queue already | -1 current | -2 fed meanwhile
 
-local FEW = 16  -- for more names than this, one table of the whole queue costs less than a search for each
+local SEARCH_LIMIT = 16  -- names; for more, one table of the whole queue costs less than a search for each
 local current, queued, answers, new = {}, nil, {}, {}
 
 for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
@@ -17,7 +17,7 @@ for _, id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
         current[name] = true
     end
 end
-if #ARGV > 2 * FEW then
+if #ARGV > 2 * SEARCH_LIMIT then
     queued = {}
     for _, name in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
         queued[name] = true

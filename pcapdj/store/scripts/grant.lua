@@ -1,13 +1,13 @@
--- GRANT: authorize a file that is asked for.
+-- GRANT: authorize a requested file.
 --
--- KEYS 1 NEXT          list           the files asked for
+-- KEYS 1 NEXT          list           the requests: files to authorize
 --      2 AUTH          string or set  the authorization
---      3 DISPATCHERS   set            who may be waiting for the authorization that AUTH holds now
+--      3 DISPATCHERS   set            the ids of the dispatchers: one may wait for what AUTH holds now
 --      4 BELL          channel        wakes the dispatcher
 -- ARGV 1 name
---      2 string | set  the form of a new authorization; one that stands keeps its form
+--      2 string | set  the type of a new AUTH; an existing one keeps its type
 --      3 prefix of the CURRENT keys
--- Returns 1 granted | 0 nobody asks for it (any more) | -1 AUTH holds another name that is still asked for
+-- Returns 1 granted | 0 not requested | -1 AUTH holds another name that a dispatcher still waits for
 
 if not redis.call('LPOS', KEYS[1], ARGV[1]) then
     return 0
