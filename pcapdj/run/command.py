@@ -1,14 +1,15 @@
-"""`pcapdj run`: feed files into an analyzer as one stream, now, and say what came of it.
+"""`pcapdj run`: feed files into an analyzer as one stream, and show the results.
 
-A private service does the work (`one_shot`); nothing of it stays but the analyzer's output and pcapdj.json.
+The options, and the flow: plan the run, start a private service, follow it, report. Nothing stays but the
+analyzer's output and pcapdj.json.
 """
 
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -18,50 +19,45 @@ from typer.core import TyperCommand
 
 from pcapdj.console.screen import progress_bar
 from pcapdj.disk import options
-from pcapdj.disk.limits import parse_limits
 from pcapdj.feed.options import MaxGap, OnLinktype
-from pcapdj.inbox.listing import capture_files
+from pcapdj.inbox.listing import Listing, capture_files
 from pcapdj.run.extracted import read_expected
-from pcapdj.run.follow import GaveUp, Progress, Running
-from pcapdj.run.plan import (
-    RESTART_PAUSE,
-    Plan,
-    check_disks,
-    chosen_analyzer,
-    intent,
-    is_done,
-    is_out_of_order,
-    new_logdir,
-    refused_files,
+from pcapdj.run.follow import (
+    STOPPED_BY_USER,
+    AbortReason,
+    RunMonitor,
+    RunProgress,
+    write_error_sentence,
 )
-from pcapdj.run.private_service import PrivateService
-from pcapdj.run.record import RECORD, FedFile, RunRecord
-from pcapdj.run.report import exit_code_of, print_summary, summary_of, write_end
-from pcapdj.run.view import view
+from pcapdj.run.plan import DiskOptions, RunPlan, choose_analyzer, new_logdir, plan_run, plan_sentence
+from pcapdj.run.private_service import PrivateService, private_service
+from pcapdj.run.record import RECORD, RunRecord
+from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
+from pcapdj.run.view import progress_view
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import ConfigError, ExitCode, Stopped, Unavailable
+from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.enqueue import Intake
 from pcapdj.store.operate import finish
 
+_MOST_REFUSED = 10  # shown; pcapdj.json has all
+
 
 class SplitCommand(TyperCommand):
-    """Takes what stands behind the first `--` as the analyzer's command, whatever it looks like."""
+    """Takes everything after the first `--` as the analyzer's command, options included."""
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # its own Context
-        """Keep the command for later, parse the rest."""
+        """Keep the analyzer's command for `run`, parse the rest."""
         place = args.index("--") if "--" in args else len(args)
         ctx.obj = args[place + 1 :]
         return super().parse_args(ctx, args[:place])
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002 - a method's
-        """Return what the help shows behind the command's name, with the analyzer's place."""
+        """Return the usage line of the help, with the place of the analyzer's command."""
         return ["[OPTIONS]", "FILES..", "[-- COMMAND..]"]
 
-
-_REFUSED_SHOWN = 10
 
 app = new_app()
 
@@ -73,7 +69,7 @@ def run(  # noqa: PLR0913 - an option each
         list[str],
         typer.Argument(
             metavar="FILES",
-            help="captures and folders; behind -- any analyzer's command, as tshark -r {pipe}",
+            help="capture files and folders; after -- the command of any analyzer, as tshark -r {pipe}",
         ),
     ],
     *,
@@ -87,12 +83,14 @@ def run(  # noqa: PLR0913 - an option each
     ] = "",
     logdir: Annotated[
         Path | None,
-        typer.Option(help="where the output goes; default: a new folder named after the first file"),
+        typer.Option(help="folder for the output; default: a new folder named after the first file"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on after the files done in --logdir")] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", help="look into folders within folders")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="continue the run in --logdir: skip the files it fed")
+    ] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="include folders inside folders")] = False,
     expect: Annotated[
-        Path | None, typer.Option(help="a sha256sum file: what has to be among the extracted objects")
+        Path | None, typer.Option(help="a sha256sum file of objects that must be extracted whole")
     ] = None,
     watch: options.RunWatches,
     min_free: options.MinFree = "",
@@ -108,10 +106,8 @@ def run(  # noqa: PLR0913 - an option each
     """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
     started_s = time.monotonic()
     expected = read_expected(expect) if expect else {}
-    analyzer = chosen_analyzer(context.obj, preset)
-    with progress_bar() as tracked:
-        names = [os.fsencode(path) for path in files]
-        listing = capture_files(names, recursive=recursive, tracked=tracked)
+    analyzer = choose_analyzer(context.obj, preset)
+    listing = _list_captures(files, recursive=recursive)
     limits = options.limit_texts(
         min_free=min_free,
         resume_free=resume_free,
@@ -120,88 +116,106 @@ def run(  # noqa: PLR0913 - an option each
         min_free_inodes=min_free_inodes,
         min_available_memory=min_available_memory,
     )
-    parse_duration(max_gap, "--max-gap")
-    watched = [str(Path(text).absolute()) for text in watch]
+    parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
     folder = (logdir or new_logdir(listing)).absolute()
-    defaults = (str(folder), tempfile.gettempdir())
-    check_disks(parse_limits(limits, force=force), options.watches_of(watched, defaults, force=force))
-    if resume and not (logdir and (logdir / RECORD).exists()):
-        raise ConfigError(f"There is no {RECORD} of an earlier run.", hint="Name its folder with --logdir.")
+    disks = DiskOptions(limits, [str(Path(text).absolute()) for text in watch], force)
+    disks.check(folder)
     record = RunRecord(folder, resume=resume)
-    settings = {options.variable_of(name): text for name, text in limits.items()}
-    settings["PCAPDJ_RESTART_PAUSE"] = os.environ.get("PCAPDJ_RESTART_PAUSE") or RESTART_PAUSE
-    settings |= {"PCAPDJ_WATCH": "\n".join(watched), "PCAPDJ_FORCE": "1" if force else ""}
-    settings |= {
-        **analyzer.settings,
-        "PCAPDJ_LOGDIR": str(record.logdir),
-        "PCAPDJ_MAX_GAP": max_gap,
-        "PCAPDJ_ON_LINKTYPE": on_linktype,
-    }
-    record.add(refused_files(listing))
-    record.save()
-    wanted = [each for each in listing.files if not is_done(record, each)]
-    plan = Plan(wanted, settings, analyzer.shown, record, done=len(listing.files) - len(wanted))
-    _say(intent(plan))
-    _say_refused(refused_files(listing))
-    if is_out_of_order(listing):
-        _say("They are fed in the order given, not their natural one; a folder is fed in natural order.")
-    progress, gave_up = carry_out(plan)
-    raise typer.Exit(conclude(plan, progress, gave_up, expected, time.monotonic() - started_s))
+    streams = {"PCAPDJ_MAX_GAP": max_gap, "PCAPDJ_ON_LINKTYPE": on_linktype}
+    plan = plan_run(listing, record, analyzer, disks.settings | streams)
+    _start_record(record, plan)
+    _print_plan(plan, record)
+    progress, abort = feed_files(plan, record)
+    raise typer.Exit(_report(plan, record, progress, abort, expected, time.monotonic() - started_s))
 
 
-def carry_out(plan: Plan) -> tuple[Progress, GaveUp | None]:
-    """Feed the plan's files with a private service; return how far it came, and why no farther."""
+def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReason | None]:
+    """Feed the plan's files with a private service; return the progress, and why it was aborted if it was."""
     if not plan.files:
-        return Progress(), None
-    as_stop = {signal.SIGHUP: partial(os.kill, os.getpid(), signal.SIGTERM)}  # the terminal was closed
-    with handled(as_stop) as signals, PrivateService(plan.settings) as session:
-        try:
-            session.await_redis(signals)
-        except Stopped:
-            return Progress(), GaveUp("Stopped by the user.", ExitCode.INTERRUPTED)
-        except Unavailable as exc:
-            return Progress(), GaveUp(str(exc), ExitCode.UNAVAILABLE)
-        return follow(plan, session, signals)
+        return RunProgress(), None
+    hang_up = {signal.SIGHUP: partial(os.kill, os.getpid(), signal.SIGTERM)}  # the terminal was closed
+    with handled(hang_up) as signals, private_service(plan.settings) as service:
+        progress, abort = _follow(plan, record, service, signals)
+        if abort:
+            _print_line(abort.sentence)
+            _keep_logs(service, record.logdir / "logs")
+    return progress, abort
 
 
-def follow(plan: Plan, session: PrivateService, signals: Signals) -> tuple[Progress, GaveUp | None]:
-    """Queue the files, show progress until the run is over, and stop the service in order."""
-    Intake(session.store).admit({each.name: each.identity for each in plan.files})
-    finish(session.store, "empty")
-    with view(plan.total_bytes, len(plan.files)) as shown:
-        running = Running(session, plan.record, shown)
-        gave_up = running.follow(signals)
-        if gave_up:
-            _say(gave_up.reason)
-            session.keep_logs(plan.record.logdir / "logs")
-    return running.progress, gave_up
+def _list_captures(paths: Sequence[str], *, recursive: bool) -> Listing:
+    names = [os.fsencode(path) for path in paths]
+    with progress_bar() as tracked:
+        return capture_files(names, recursive=recursive, tracked=tracked)
 
 
-def conclude(
-    plan: Plan,
-    progress: Progress,
-    gave_up: GaveUp | None,
+def _start_record(record: RunRecord, plan: RunPlan) -> None:
+    """Write the files that cannot be fed into the record, before anything is started."""
+    record.add(plan.refused)
+    record.save()
+    if record.write_error:
+        _print_line(write_error_sentence(record))
+
+
+def _print_plan(plan: RunPlan, record: RunRecord) -> None:
+    _print_line(plan_sentence(plan, record.logdir))
+    for refused in plan.refused[:_MOST_REFUSED]:
+        _print_line(f"{printable(refused.name)}: {refused.reason}")
+    if len(plan.refused) > _MOST_REFUSED:
+        _print_line(f".. and {len(plan.refused) - _MOST_REFUSED:,} more that cannot be fed; see {RECORD}.")
+    if not plan.is_in_natural_order:
+        _print_line(
+            "The files are fed in the order given, which is not the natural order of their names."
+            " A folder is fed in natural order."
+        )
+
+
+def _follow(
+    plan: RunPlan, record: RunRecord, service: PrivateService, signals: Signals
+) -> tuple[RunProgress, AbortReason | None]:
+    """Queue the files and show progress until the run is over."""
+    try:
+        service.wait_for_redis(signals)
+    except Stopped:
+        return RunProgress(), STOPPED_BY_USER
+    except Unavailable as exc:
+        return RunProgress(), AbortReason(str(exc), ExitCode.UNAVAILABLE)
+    Intake(service.store).admit({each.name: each.identity for each in plan.files})
+    finish(service.store, "empty")
+    with progress_view(plan.total_bytes, len(plan.files)) as view:
+        monitor = RunMonitor(service, record, view)
+        abort = monitor.watch(signals)
+    return monitor.progress, abort
+
+
+def _keep_logs(service: PrivateService, folder: Path) -> None:
+    try:
+        service.keep_logs(folder)
+    except CannotCreate as exc:
+        _print_line(str(exc))
+
+
+def _report(  # noqa: PLR0913 - everything that the end of a run shows
+    plan: RunPlan,
+    record: RunRecord,
+    progress: RunProgress,
+    abort: AbortReason | None,
     expected: Mapping[str, str],
     elapsed_s: float,
 ) -> ExitCode:
-    """Print the summary, complete pcapdj.json, return the exit code."""
-    summary = summary_of(plan, progress, expected, elapsed_s)
-    code = exit_code_of(summary, progress, gave_up)
-    write_end(plan, progress, code)
+    """Complete pcapdj.json, print the summary, return the exit code."""
+    summary = summarize(plan, record, progress, expected, elapsed_s)
+    code = exit_code_of(summary, progress, abort)
+    record.write(end_fields(plan, record, progress, code))
+    if record.write_error:
+        summary = replace(summary, write_error=record.write_error)
+        code = code or ExitCode.ERROR
     print_summary(summary)
-    if gave_up and summary.fed:
-        logdir = quoted(str(plan.record.logdir))
-        _say(f"With --logdir {logdir} --resume it goes on after the files that were fed.")
+    if abort and summary.fed:
+        logdir = quoted(str(record.logdir))
+        _print_line(f"To feed the remaining files, repeat the command with --logdir {logdir} --resume.")
     return code
 
 
-def _say_refused(files: Sequence[FedFile]) -> None:
-    for refused in files[:_REFUSED_SHOWN]:
-        _say(f"{printable(refused.name)}: {refused.reason}")
-    if len(files) > _REFUSED_SHOWN:
-        _say(f".. and {len(files) - _REFUSED_SHOWN:,} more that cannot be fed; {RECORD} names them.")
-
-
-def _say(sentence: str) -> None:
+def _print_line(sentence: str) -> None:
     sys.stderr.write(printable_sentence(sentence) + "\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What an analyzer extracted, as its log folder says: our summary's objects, Suricata's stored files."""
+"""The objects that an analyzer extracted, read from its output: our summary's, or Suricata's file store."""
 
 import json
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ _SHA256_DIGITS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class ExtractedObject:
-    """A file that the analyzer took out of the traffic.
+    """A file that the analyzer extracted from the traffic.
 
     Args:
-        name: of its URI, or of the file it is stored in.
-        size_bytes: of what was extracted.
-        sha256: of that, in hexadecimal.
-        is_whole: nothing of it is missing, as far as the analyzer knows.
+        name: host and path of its URI.
+        size_bytes: of the extracted bytes.
+        sha256: of the extracted bytes, in hexadecimal.
+        is_whole: the analyzer reports no missing bytes.
     """
 
     name: str
@@ -31,21 +31,21 @@ class ExtractedObject:
 
 
 def extracted_from(logdir: Path) -> list[ExtractedObject]:
-    """Return the objects in a stream's log folder; empty where the analyzer extracts none."""
+    """Return the objects in a stream's output folder; empty where the analyzer extracts none."""
     ours = [
         ExtractedObject(
             f"{each.host or each.server}{each.uri or ''}", each.size_bytes, each.sha256, each.complete
         )
         for each in read_objects(logdir)
     ]
-    return ours + list(_stored_by_suricata(logdir / "eve.json"))
+    return ours + list(_suricata_objects(logdir / "eve.json"))
 
 
 def read_expected(path: Path) -> dict[str, str]:
     """Return sha256 to name, from a file in the format of sha256sum(1).
 
     Raises:
-        ConfigError: it cannot be read, or has a line of another form.
+        ConfigError: it cannot be read, or a line has another format.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -53,31 +53,33 @@ def read_expected(path: Path) -> dict[str, str]:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {exc}.") from exc
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
     if any(len(pair) < 2 or len(pair[0]) != _SHA256_DIGITS for pair in pairs):  # noqa: PLR2004 - a pair
-        raise ConfigError(f"{quoted(str(path))} is no list of sha256sum(1): <64 digits>  <name>.")
+        raise ConfigError(
+            f"{quoted(str(path))} is not a sha256sum file: each line has 64 hexadecimal digits and a name."
+        )
     return {digits.lower(): name.lstrip("*") for digits, name in pairs}
 
 
-def _stored_by_suricata(eve: Path) -> Iterator[ExtractedObject]:
-    """Yield the stored files that EVE's fileinfo events name; other events and torn lines are passed over."""
+def _suricata_objects(eve: Path) -> Iterator[ExtractedObject]:
+    """Yield the stored files of EVE's fileinfo events; other events and incomplete lines are skipped."""
     try:
         lines = eve.open(encoding="utf-8", errors="replace")
     except OSError:
         return
     with lines:
         for line in lines:
-            if '"fileinfo"' in line and (stored := _stored(line)):
+            if '"fileinfo"' in line and (stored := _stored_object(line)):
                 yield stored
 
 
-def _stored(line: str) -> ExtractedObject | None:
+def _stored_object(line: str) -> ExtractedObject | None:
     try:
         event: dict[str, Any] = json.loads(line)
         file = event["fileinfo"]
         if not file["stored"]:
             return None
         host = event.get("http", {}).get("hostname", "")
-        is_cut = "flow timeout" in event.get("pkt_src", "")  # Suricata calls a cut tail CLOSED all the same
-        whole = file["state"] == "CLOSED" and not file.get("gaps") and not is_cut
-        return ExtractedObject(f"{host}{file['filename']}", int(file["size"]), str(file["sha256"]), whole)
+        is_cut = "flow timeout" in event.get("pkt_src", "")  # Suricata reports a cut file as CLOSED, too
+        is_whole = file["state"] == "CLOSED" and not file.get("gaps") and not is_cut
+        return ExtractedObject(f"{host}{file['filename']}", int(file["size"]), str(file["sha256"]), is_whole)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

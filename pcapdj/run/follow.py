@@ -1,7 +1,7 @@
-"""Following one run to its end: progress from the journal, and the reasons to give up.
+"""Follows one run to its end: progress from the journal, and the reasons to abort.
 
-A run is over when the operator's wish `PCAPDJ_FINISH empty` was fulfilled and the analyzer of the last stream
-has ended. It is given up when nothing can bring it to that.
+A run is complete when the dispatcher has removed `PCAPDJ_FINISH`, as the queue is empty, and the analyzer
+of the last stream has ended. It is aborted when waiting cannot bring that about.
 """
 
 import time
@@ -12,33 +12,33 @@ from typing import Any, Final, cast
 
 from pcapdj.analyzer.process import LOG_NAME
 from pcapdj.run.private_service import PrivateService
-from pcapdj.run.record import FedFile, RunRecord, fed_file
-from pcapdj.run.view import Hold, View, hold_of
+from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
+from pcapdj.run.view import ProgressView, WaitReason, wait_reason
 from pcapdj.runtime.errors import ExitCode, PcapdjError
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.snapshot import read_snapshot
 
-_LOOK_S: Final = 0.1
-_ROLES_LOOK_S: Final = 1.0
-_MANY_RESTARTS: Final = 6  # of the analyzer without a file done with in between: it takes no byte of one
-_UNSTARTED_LIMIT: Final = 3  # starts that ended before the analyzer opened the pipe
+_POLL_S: Final = 0.1
+_ROLES_POLL_S: Final = 1.0
+_MOST_RESTARTS: Final = 6  # of the analyzer without a finished file in between: it reads nothing of one
+_MOST_UNSTARTED: Final = 3  # starts that ended before the analyzer opened the pipe
 
 
 @dataclass(slots=True)
-class Progress:
+class RunProgress:
     """How far a run is.
 
     Args:
-        files: what became of files, in order.
-        streams: the ids of the streams that files went into.
+        results: of the finished files, in order.
+        streams: the ids of the streams that files were sent to.
         analyzer: the last PCAPDJ_CONSUMER.
         exits: how the analyzer of each stream ended, by the stream's id.
         at_fault: why the dispatcher holds the lane; empty: it does not.
-        restarts_before: the analyzer's restarts when the last file was done with.
+        restarts_before: the analyzer's restarts when the last file was finished.
     """
 
-    files: list[FedFile] = field(default_factory=list)
+    results: list[FileResult] = field(default_factory=list)
     streams: list[str] = field(default_factory=list)
     analyzer: Mapping[str, Any] = field(default_factory=dict)
     exits: dict[str, str] = field(default_factory=dict)
@@ -47,127 +47,129 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class GaveUp:
+class AbortReason:
     """Why a run did not come to its end.
 
     Args:
-        reason: a sentence.
+        sentence: for the user.
         exit_code: of the command.
     """
 
-    reason: str
+    sentence: str
     exit_code: ExitCode
 
 
-class Running:
-    """One run being followed.
+STOPPED_BY_USER: Final = AbortReason("Stopped by the user.", ExitCode.INTERRUPTED)
+
+
+class RunMonitor:
+    """Watches one run.
 
     Args:
-        session: the private service.
-        record: where finished files are noted.
+        service: the private service that feeds the files.
+        record: where the results of finished files are kept.
         view: where progress is shown.
     """
 
-    def __init__(self, session: PrivateService, record: RunRecord, view: View) -> None:
-        self.progress = Progress()
-        self._session = session
+    def __init__(self, service: PrivateService, record: RunRecord, view: ProgressView) -> None:
+        self.progress = RunProgress()
+        self._service = service
         self._record = record
         self._view = view
-        self._journal_at = b"-"
+        self._journal_position = b"-"
         self._done_bytes = 0
-        self._finished: set[str] = set()
-        self._shown: tuple[int, str, Hold | None] = (0, "", None)
-        self._next_roles_look_s = 0.0
+        self._finished_names: set[str] = set()
+        self._current: tuple[int, str, WaitReason | None] = (0, "", None)
+        self._next_roles_poll_s = 0.0
+        self._is_write_error_shown = bool(record.write_error)
 
-    def follow(self, signals: Signals) -> GaveUp | None:
-        """Wait until the run is over; None if it came to its end."""
+    def watch(self, signals: Signals) -> AbortReason | None:
+        """Wait until the run is over; return why it was aborted, None if it came to its end."""
         while True:
             try:
-                self.look()
-                if self._is_over():
+                self.update()
+                if self._is_complete():
                     return None
-                reason = self._reason_to_give_up()
-                if not reason:  # what ends the run is said at its end
+                reason = self._abort_reason()
+                if not reason:  # the summary shows what ends the run
                     self.show()
             except PcapdjError as exc:
-                reason = None if self._session.is_alive else GaveUp(str(exc), ExitCode.ERROR)
+                reason = None if self._service.is_alive else AbortReason(str(exc), ExitCode.ERROR)
             if reason:
                 return reason
-            if signals.wait(_LOOK_S):
-                return GaveUp("Stopped by the user.", ExitCode.INTERRUPTED)
+            if signals.wait(_POLL_S):
+                return STOPPED_BY_USER
 
-    def look(self) -> None:
-        """Take note of what was finished since the last look.
+    def update(self) -> None:
+        """Read what the roles published since the last update, and save the record.
 
         Raises:
             PcapdjError: Redis does not answer.
         """
-        board = read_snapshot(self._session.store, time.time())
+        snapshot = read_snapshot(self._service.store, time.time())
         self._read_journal()
-        self._record.save()
-        analyzer = self.progress.analyzer = board.get("consumer") or {}
-        if ended := analyzer.get("last_stream"):  # no stream is shorter than a look: its header takes 0.3 s
+        self._save_record()
+        analyzer = self.progress.analyzer = snapshot.get("consumer") or {}
+        # No stream is shorter than a poll: its header alone takes 0.3 s.
+        if ended := analyzer.get("last_stream"):
             self.progress.exits[str(ended)] = str(analyzer.get("last_exit"))
-        current: dict[str, Any] = next(iter(board.get("dispatchers") or ()), {})
-        self.progress.at_fault = str(current.get("at_fault") or "")
-        name, done_bytes = str(current.get("name") or ""), int(current.get("done_bytes") or 0)
-        if name in self._finished:  # the journal knows it already, the dispatcher's statistics come later
+        dispatcher: dict[str, Any] = next(iter(snapshot.get("dispatchers") or ()), {})
+        self.progress.at_fault = str(dispatcher.get("at_fault") or "")
+        name, done_bytes = str(dispatcher.get("name") or ""), int(dispatcher.get("done_bytes") or 0)
+        if name in self._finished_names:  # the journal is newer than the dispatcher's statistics
             name, done_bytes = "", 0
-        self._shown = (self._done_bytes + done_bytes, name, hold_of(board))
+        self._current = (self._done_bytes + done_bytes, name, wait_reason(snapshot))
 
     def show(self) -> None:
-        """Show how far it is, and why nothing moves, as of the last look."""
-        self._view.progress(*self._shown)
+        """Show the progress, and why nothing is fed, as of the last update."""
+        self._view.show_progress(*self._current)
 
     def _read_journal(self) -> None:
-        store = self._session.store
+        store = self._service.store
         entries = cast(
             "list[tuple[bytes, dict[bytes, bytes]]]",
-            store.call(lambda client: client.xrange(store.keys.journal, min=self._journal_at)),
+            store.call(lambda client: client.xrange(store.keys.journal, min=self._journal_position)),
         )
         if not entries:
             return
-        self._journal_at = b"(" + entries[-1][0]
-        files = [fed_file(entry) for _, entry in entries]
-        for file in files:
-            self._done_bytes += file.numbers.get("size_bytes", 0)
-            self._finished.add(file.name)
-            self._view.finished(file.name, file.packets, file.reason)
-            if file.stream and file.stream not in self.progress.streams:
-                self.progress.streams.append(file.stream)
-        self.progress.files += files
+        self._journal_position = b"(" + entries[-1][0]
+        results = [result_from_journal(entry) for _, entry in entries]
+        for result in results:
+            self._done_bytes += result.size_bytes
+            self._finished_names.add(result.name)
+            self._view.show_result(result)
+            if result.stream and result.stream not in self.progress.streams:
+                self.progress.streams.append(result.stream)
+        self.progress.results += results
         self.progress.restarts_before = int(self.progress.analyzer.get("restarts") or 0)
-        self._record.add(files)
+        self._record.add(results)
 
-    def _is_over(self) -> bool:
-        store = self._session.store
+    def _save_record(self) -> None:
+        self._record.save()
+        if self._record.write_error and not self._is_write_error_shown:
+            self._is_write_error_shown = True
+            self._view.show_warning(write_error_sentence(self._record))
+
+    def _is_complete(self) -> bool:
+        store = self._service.store
         if store.call(lambda client: client.exists(store.keys.finish)):
             return False
         self._read_journal()
         streams, analyzer = self.progress.streams, self.progress.analyzer
         return not streams or (analyzer.get("last_stream") == streams[-1] and not analyzer.get("stream"))
 
-    def _reason_to_give_up(self) -> GaveUp | None:
-        if not self._session.is_alive:
-            return GaveUp("supervisord died.", ExitCode.ERROR)
+    def _abort_reason(self) -> AbortReason | None:
+        if not self._service.is_alive:
+            return AbortReason("supervisord died.", ExitCode.ERROR)
         return self._held_lane() or self._failing_analyzer() or self._failed_role()
 
-    def _held_lane(self) -> GaveUp | None:
-        """Give up where the dispatcher holds the lane: nobody is there to resume it."""
+    def _held_lane(self) -> AbortReason | None:
+        """Abort where the dispatcher holds the lane: a run has no operator who resumes it."""
         if not self.progress.at_fault:
             return None
-        return self._of_analyzer("The analyzer is at fault: it died on one file after another.")
+        return self._analyzer_failure("The analyzer is at fault: it died on one file after another.")
 
-    def _of_analyzer(self, lead: str = "") -> GaveUp:
-        """Return that it is given up because of the analyzer: its last words, and where it has said more."""
-        analyzer = self.progress.analyzer
-        log = Path(str(analyzer.get("logdir") or "")) / LOG_NAME
-        told = f"{lead} {analyzer.get('reason') or ''}".strip()
-        if log.is_file():
-            told = f"{told.rstrip('.')}; its log is {quoted(str(log))}."
-        return GaveUp(told, ExitCode.UNAVAILABLE)
-
-    def _failing_analyzer(self) -> GaveUp | None:
+    def _failing_analyzer(self) -> AbortReason | None:
         analyzer = self.progress.analyzer
         if analyzer.get("state") != "failing":
             return None
@@ -175,15 +177,33 @@ class Running:
         verdict = analyzer.get("last_verdict")
         is_hopeless = (
             (not verdict and restarts == 0)
-            or (verdict == "unstarted" and restarts >= _UNSTARTED_LIMIT)
-            or restarts - self.progress.restarts_before >= _MANY_RESTARTS
+            or (verdict == "unstarted" and restarts >= _MOST_UNSTARTED)
+            or restarts - self.progress.restarts_before >= _MOST_RESTARTS
         )
-        return self._of_analyzer() if is_hopeless else None
+        return self._analyzer_failure() if is_hopeless else None
 
-    def _failed_role(self) -> GaveUp | None:
-        if time.monotonic() < self._next_roles_look_s:
+    def _analyzer_failure(self, lead: str = "") -> AbortReason:
+        """Return the analyzer's reason, with the path of its log if there is one."""
+        analyzer = self.progress.analyzer
+        log = Path(str(analyzer.get("logdir") or "")) / LOG_NAME
+        sentence = f"{lead} {analyzer.get('reason') or ''}".strip()
+        if log.is_file():
+            sentence = f"{sentence.rstrip('.')}; its log is {quoted(str(log))}."
+        return AbortReason(sentence, ExitCode.UNAVAILABLE)
+
+    def _failed_role(self) -> AbortReason | None:
+        if time.monotonic() < self._next_roles_poll_s:
             return None
-        self._next_roles_look_s = time.monotonic() + _ROLES_LOOK_S
-        for role in self._session.failed_roles():
-            return GaveUp(f"The {role} does not stay up. {self._session.last_words(role)}", ExitCode.ERROR)
+        self._next_roles_poll_s = time.monotonic() + _ROLES_POLL_S
+        for role in self._service.failed_roles():
+            sentence = f"The {role} does not stay up. {self._service.last_log_line(role)}"
+            return AbortReason(sentence, ExitCode.ERROR)
         return None
+
+
+def write_error_sentence(record: RunRecord) -> str:
+    """Return what to show when the record cannot be written while the run goes on."""
+    return (
+        f"{quoted(str(record.logdir / RECORD))} cannot be written: {record.write_error}. Feeding continues;"
+        " the record is kept in memory and written as soon as that is possible."
+    )

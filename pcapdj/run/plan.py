@@ -1,9 +1,14 @@
-"""What one run is to do, decided before anything is started."""
+"""The plan of one run: analyzer, files, settings and output folder, checked before anything starts.
+
+A run has no operator who could change a limit or an analyzer while it waits. So whatever would make it wait
+for ever is refused here: a limit larger than the disk, a program that is not installed, a missing path.
+"""
 
 import os
 import shlex
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,27 +24,28 @@ from pcapdj.analyzer.presets import (
     substituted,
 )
 from pcapdj.analyzer.process import find_program
-from pcapdj.disk.limits import Limits, Watch
+from pcapdj.disk.limits import parse_limits
 from pcapdj.disk.measurements import check_reach
 from pcapdj.disk.meters import DiskMeter
+from pcapdj.disk.options import variable_of, watches_of
 from pcapdj.inbox.listing import CaptureFile, Listing, natural_key
-from pcapdj.run.record import FedFile, RunRecord
+from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted, to_text
 
-_FALLBACK: Final = "summary"  # needs nothing installed
-_NAMES_TRIED: Final = 1000
-RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
-_DISK_WAIT_S: Final = 5.0  # once, at the start: a disk may have to spin up
+_FALLBACK_PRESET: Final = "summary"  # needs nothing installed
+_MOST_FOLDERS: Final = 1000
+_RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
+_MEASURE_TIMEOUT_S: Final = 5.0  # once, at the start: a disk may have to spin up
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class AnalyzerChoice:
     """The analyzer of a run.
 
     Args:
         shown: preset or command, for people.
-        settings: the environment variables that choose it.
+        settings: the environment variables that select it.
     """
 
     shown: str
@@ -47,22 +53,59 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DiskOptions:
+    """The options that say when the gate holds.
+
+    Args:
+        limits: as typed, by the names of `disk.limits.DEFAULTS`.
+        watched: paths as typed, each with its limit if it has one; empty: the defaults.
+        force: accept a min-free of 50 % and more.
+    """
+
+    limits: Mapping[str, str]
+    watched: Sequence[str]
+    force: bool
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment variables that give the controller these options."""
+        limits = {variable_of(name): text for name, text in self.limits.items()}
+        return limits | {
+            "PCAPDJ_WATCH": "\n".join(self.watched),
+            "PCAPDJ_FORCE": "1" if self.force else "",
+        }
+
+    def check(self, logdir: Path) -> None:
+        """Refuse limits with which nothing would ever be fed.
+
+        Raises:
+            ConfigError: one is not valid or larger than the whole disk, or a disk cannot be measured.
+        """
+        limits = parse_limits(self.limits, force=self.force)
+        defaults = (str(logdir), tempfile.gettempdir())
+        watches = watches_of(self.watched, defaults, force=self.force)
+        check_reach(DiskMeter(watches, _MEASURE_TIMEOUT_S).measure(), limits)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
     """One run.
 
     Args:
-        files: to be fed, in order.
+        files: what to feed, in order.
+        refused: files named by the user that cannot be fed.
+        processed_before: how many files an earlier run delivered whole; they are not among `files`.
+        is_in_natural_order: whether the files are fed in the natural order of their names.
+        analyzer: preset or command, for people.
         settings: environment variables of the roles.
-        analyzer: for people.
-        record: where the run is written down.
-        done: how many files an earlier run fed whole; they are not among `files`.
     """
 
     files: Sequence[CaptureFile]
-    settings: Mapping[str, str]
+    refused: Sequence[FileResult]
+    processed_before: int
+    is_in_natural_order: bool
     analyzer: str
-    record: RunRecord
-    done: int = 0
+    settings: Mapping[str, str]
 
     @property
     def total_bytes(self) -> int:
@@ -70,22 +113,55 @@ class Plan:
         return sum(each.identity.size_bytes for each in self.files)
 
 
-def intent(plan: Plan) -> str:
-    """Return what the run is going to do, in a sentence."""
-    where = f"output in {quoted(str(plan.record.logdir))}."
-    if not plan.files and plan.done:
-        subject = "The file is" if plan.done == 1 else f"All {plan.done:,} files are"
-        return f"{subject} done already, nothing is fed; {where}"
-    wanted = "1 file" if len(plan.files) == 1 else f"{len(plan.files):,} files"
-    before = f" after {plan.done:,} done already" if plan.done else ""
-    return f"{wanted} into {plan.analyzer}{before}; {where}"
+def plan_run(
+    listing: Listing, record: RunRecord, analyzer: AnalyzerChoice, settings: Mapping[str, str]
+) -> RunPlan:
+    """Return the plan for the listed files, without those that the record has as processed.
+
+    Args:
+        listing: the files, in order.
+        record: of this run; it has the results of the runs that it resumes.
+        analyzer: the choice.
+        settings: environment variables for disks and streams.
+    """
+    names = [each.name for each in listing.files]
+    files = [each for each in listing.files if not _was_processed(record, each)]
+    return RunPlan(
+        files=files,
+        refused=[
+            FileResult(to_text(each.name), "failed", each.reason)
+            for each in listing.refused
+            if each.is_asked_for
+        ],
+        processed_before=len(names) - len(files),
+        is_in_natural_order=names == sorted(names, key=natural_key),
+        analyzer=analyzer.shown,
+        settings={
+            "PCAPDJ_RESTART_PAUSE": os.environ.get("PCAPDJ_RESTART_PAUSE") or _RESTART_PAUSE,
+            "PCAPDJ_LOGDIR": str(record.logdir),
+            **analyzer.settings,
+            **settings,
+        },
+    )
 
 
-def chosen_analyzer(command: Sequence[str], preset: str) -> Choice:
-    """Return the command if there is one, else the preset, else Suricata where it is installed, else ours.
+def plan_sentence(plan: RunPlan, logdir: Path) -> str:
+    """Return a sentence that says what the run is going to do."""
+    output = f"output in {quoted(str(logdir))}."
+    before = plan.processed_before
+    if not plan.files and before:
+        subject = "The file was" if before == 1 else f"All {before:,} files were"
+        return f"{subject} fed by an earlier run, nothing to feed; {output}"
+    count = "1 file" if len(plan.files) == 1 else f"{len(plan.files):,} files"
+    skipped = f", {before:,} fed by an earlier run" if before else ""
+    return f"{count} into {plan.analyzer}{skipped}; {output}"
+
+
+def choose_analyzer(command: Sequence[str], preset: str) -> AnalyzerChoice:
+    """Return the command if there is one, else the preset, else Suricata if installed, else our summary.
 
     Raises:
-        ConfigError: the command cannot read a stream, or there is no such preset.
+        ConfigError: the command cannot read a stream, or the preset is unknown.
         Unavailable: the program is not installed.
     """
     if not command and not preset:
@@ -93,59 +169,38 @@ def chosen_analyzer(command: Sequence[str], preset: str) -> Choice:
     if command:
         own = own_command(command)
         line = shlex.join([_program_of(own), *command[1:]])  # the launcher works in another folder
-        return Choice(str(own), {"PCAPDJ_CONSUMER_COMMAND": line})
-    name = preset or (DEFAULT_PRESET if shutil.which("suricata") else _FALLBACK)
+        return AnalyzerChoice(str(own), {"PCAPDJ_CONSUMER_COMMAND": line})
+    name = preset or (DEFAULT_PRESET if shutil.which("suricata") else _FALLBACK_PRESET)
     _program_of(preset_command(name))
-    return Choice(name, {"PCAPDJ_PRESET": name, "PCAPDJ_CONSUMER_COMMAND": ""})
-
-
-def _program_of(command: Command) -> str:
-    """Return the path of the command's program, where the roles of this interpreter will look for it."""
-    [name] = substituted(command.argv[:1], {PYTHON: sys.executable})
-    return find_program(name, first=Path(sys.executable).parent)
+    return AnalyzerChoice(name, {"PCAPDJ_PRESET": name, "PCAPDJ_CONSUMER_COMMAND": ""})
 
 
 def new_logdir(listing: Listing) -> Path:
-    """Return a folder's name that is not taken: that of the first file, in the current folder.
+    """Return an unused folder name in the current folder, made from the first file's name.
 
     Raises:
         ConfigError: there is nothing to feed.
     """
     names = [each.name for each in listing.files] or [each.name for each in listing.refused]
     if not names:
-        raise ConfigError("There are no captures in what was given.")
+        raise ConfigError("The given paths contain no capture files.")
     stem = Path(to_text(names[0])).name.split(".")[0] or "run"
-    tried = (Path(f"{stem}-pcapdj{number}") for number in ("", *(f"-{n}" for n in range(2, _NAMES_TRIED))))
-    free = next((path for path in tried if not path.exists()), None)
-    if free is None:
+    candidates = (
+        Path(f"{stem}-pcapdj{number}") for number in ("", *(f"-{n}" for n in range(2, _MOST_FOLDERS)))
+    )
+    unused = next((path for path in candidates if not path.exists()), None)
+    if unused is None:
         raise ConfigError(
-            f"There are {_NAMES_TRIED} runs of {stem!r} here.", hint="Choose one with --logdir."
+            f"There are {_MOST_FOLDERS} runs of {stem!r} here.", hint="Name a folder with --logdir."
         )
-    return free
+    return unused
 
 
-def check_disks(limits: Limits, watches: Sequence[Watch]) -> None:
-    """Refuse limits with which nothing would ever be fed; a run's cannot be changed while it waits.
-
-    Raises:
-        ConfigError: they ask for more than a disk has in all, or one of the disks cannot be measured.
-    """
-    check_reach(DiskMeter(watches, _DISK_WAIT_S).measure(), limits)
+def _program_of(command: Command) -> str:
+    """Return the path of the command's program, found as the roles of this interpreter find it."""
+    [name] = substituted(command.argv[:1], {PYTHON: sys.executable})
+    return find_program(name, first=Path(sys.executable).parent)
 
 
-def is_out_of_order(listing: Listing) -> bool:
-    """Report whether files would be fed in another order than their natural one, as from a shell's `*`."""
-    names = [each.name for each in listing.files]
-    return names != sorted(names, key=natural_key)
-
-
-def refused_files(listing: Listing) -> list[FedFile]:
-    """Return the files that were named and cannot be fed."""
-    return [
-        FedFile(to_text(each.name), "failed", each.reason) for each in listing.refused if each.is_asked_for
-    ]
-
-
-def is_done(record: RunRecord, file: CaptureFile) -> bool:
-    """Report whether an earlier run fed this version of the file whole."""
-    return record.is_done(to_text(file.name), file.identity.size_bytes, file.identity.mtime_ns)
+def _was_processed(record: RunRecord, file: CaptureFile) -> bool:
+    return record.was_processed(to_text(file.name), file.identity.size_bytes, file.identity.mtime_ns)

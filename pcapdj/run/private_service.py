@@ -1,7 +1,7 @@
-"""A service of its own for one run: a private Redis and the roles under supervisord, in a temporary folder.
+"""A private service for one run: a Redis and the roles under supervisord, in a temporary folder.
 
-The same supervisord.conf as the service's, but for the importer; everything else is told by environment
-variables. supervisord dies with this process, and its children with it.
+It has the same supervisord.conf as the service, without the importer; all settings are environment variables.
+supervisord dies with this process, and its children with it.
 """
 
 import os
@@ -11,16 +11,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from pcapdj.runtime.errors import Stopped, StoreUnavailable, Unavailable
+from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
 from pcapdj.runtime.process import tied_to_this_process
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.service import CONF, configuration, lay_out
 from pcapdj.store.client import Store
@@ -29,113 +29,157 @@ from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
 
 _START_LIMIT_S: Final = 20.0
 _STOP_LIMIT_S: Final = 160.0  # longer than the consumer's stopwaitsecs: an analyzer may flush for two minutes
-_LOOK_S: Final = 0.02
-_OURS: Final = ("PCAPDJ_REDIS_URL", "PCAPDJ_REDIS_PASSWORD_FILE", "PCAPDJ_LANE", "PCAPDJ_QUEUE", "PCAPDJ_ID")
+_POLL_S: Final = 0.02
+_STDERR: Final = "supervisord.stderr"
+# The private service has its own Redis and lane, whatever this process's environment names.
+_NOT_INHERITED: Final = (
+    "PCAPDJ_REDIS_URL",
+    "PCAPDJ_REDIS_PASSWORD_FILE",
+    "PCAPDJ_LANE",
+    "PCAPDJ_QUEUE",
+    "PCAPDJ_ID",
+)
+
+
+@contextmanager
+def private_service(settings: Mapping[str, str]) -> "Iterator[PrivateService]":
+    """Run a private service for the block; then stop it and remove its folder.
+
+    Args:
+        settings: environment variables of the roles; they override those of this process.
+
+    Raises:
+        CannotCreate: the temporary folder cannot be created, or its path is too long for sockets.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="pcapdj-"))
+    except OSError as exc:
+        raise CannotCreate(f"A temporary folder cannot be created: {exc.strerror}.") from exc
+    try:
+        text = configuration(interpreter=Path(sys.executable), preset=None, without={"importer"})
+        lay_out(folder, text)
+        service = PrivateService(folder, _start_supervisord(folder, settings))
+        try:
+            yield service
+        finally:
+            service.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_supervisord(folder: Path, settings: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    with (folder / _STDERR).open("wb") as stderr:
+        return subprocess.Popen(
+            [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(folder / CONF)],
+            env={**inherited, **settings, "PCAPDJ_REDIS_DATA": str(folder / "var/redis")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            start_new_session=True,  # this process handles Ctrl-C
+            preexec_fn=tied_to_this_process(signal.SIGTERM),  # noqa: PLW1509 - no thread runs yet
+        )
 
 
 class PrivateService:
-    """The private service; starts on entering the block, and is gone when it is left.
+    """A started private service.
 
     Args:
-        settings: environment variables of the roles, over those of this process.
+        folder: its layout.
+        supervisord: the process.
     """
 
-    def __init__(self, settings: Mapping[str, str]) -> None:
-        self._settings = settings
-        self.folder = Path(tempfile.mkdtemp(prefix="pcapdj-"))
-        self.store = Store(f"unix://{self.folder / SOCKET_IN_LAYOUT}", Keys())
-
-    def __enter__(self) -> Self:
-        lay_out(
-            self.folder, configuration(interpreter=Path(sys.executable), preset=None, without={"importer"})
-        )
-        inherited = {name: value for name, value in os.environ.items() if name not in _OURS}
-        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.folder / CONF)]
-        self._supervisord = subprocess.Popen(
-            command,
-            env={**inherited, **self._settings, "PCAPDJ_REDIS_DATA": str(self.folder / "var/redis")},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is ours to handle
-            preexec_fn=tied_to_this_process(signal.SIGTERM),  # noqa: PLW1509 - no thread runs yet
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def __init__(self, folder: Path, supervisord: "subprocess.Popen[bytes]") -> None:
+        self.store: Final = Store(f"unix://{folder / SOCKET_IN_LAYOUT}", Keys())
+        self._folder = folder
+        self._supervisord = supervisord
 
     @property
     def is_alive(self) -> bool:
         """Report whether supervisord runs."""
         return self._supervisord.poll() is None
 
-    def await_redis(self, signals: Signals) -> None:
+    def wait_for_redis(self, signals: Signals) -> None:
         """Wait until the private Redis answers.
 
         Raises:
-            Unavailable: it does not start; the message has the end of its log.
+            Unavailable: it does not start; the message has the reason.
             Stopped: a stop signal arrived.
         """
         deadline_s = time.monotonic() + _START_LIMIT_S
-        while not self._answers():
-            if not self.is_alive or time.monotonic() > deadline_s or self._gave_up("redis"):
-                raise Unavailable(f"The private Redis did not start. {self.last_words('redis')}")
-            if signals.wait(_LOOK_S):
+        while not self._redis_answers():
+            if not self.is_alive:
+                raise Unavailable(f"supervisord did not start. {self._supervisord_error()}".rstrip())
+            redis = self._programs().get("redis", {})
+            if redis.get("statename") in ("FATAL", "EXITED"):
+                exited = f"The private Redis exited {redis.get('exitstatus')}."
+                raise Unavailable(f"{exited} Last line of its log: {self.last_log_line('redis')}")
+            if time.monotonic() > deadline_s:
+                silent = f"The private Redis does not answer after {_START_LIMIT_S:g} s."
+                raise Unavailable(f"{silent} Last line of its log: {self.last_log_line('redis')}")
+            if signals.wait(_POLL_S):
                 raise Stopped("A stop signal arrived.")
 
     def failed_roles(self) -> list[str]:
-        """Return the roles that supervisord has given up on."""
-        return [name for name, state in self._states().items() if state == "FATAL"]
+        """Return the roles that supervisord no longer restarts."""
+        return [name for name, state in self._programs().items() if state["statename"] == "FATAL"]
 
-    def last_words(self, role: str) -> str:
+    def last_log_line(self, role: str) -> str:
         """Return the last line of a role's log; empty if there is none."""
-        try:
-            lines = (self.folder / "var/log" / f"{role}.log").read_text(errors="replace").splitlines()
-        except OSError:
-            return ""
+        lines = _lines_of(self._folder / "var/log" / f"{role}.log")
         return lines[-1] if lines else ""
 
     def keep_logs(self, folder: Path) -> None:
-        """Copy the roles' logs into the folder."""
-        shutil.copytree(self.folder / "var/log", folder, dirs_exist_ok=True)
+        """Copy the roles' logs into the folder.
+
+        Raises:
+            CannotCreate: not all of them could be copied.
+        """
+        try:
+            shutil.copytree(self._folder / "var/log", folder, dirs_exist_ok=True)
+        except OSError as exc:
+            raise CannotCreate(f"The logs cannot be copied to {quoted(str(folder))}.") from exc
 
     def stop(self) -> None:
-        """Stop everything: the roles in order, an analyzer after it has flushed."""
+        """Stop everything in order; the analyzer flushes its output first."""
         deadline_s = time.monotonic() + _STOP_LIMIT_S
         if self.is_alive:
             self._supervisord.terminate()
         while self.is_alive and time.monotonic() < deadline_s:
-            self._states()  # supervisord looks for signals and dead children once a second, or when asked
+            self._programs()  # supervisord handles signals and dead children once a second, or on a request
             with suppress(subprocess.TimeoutExpired):
-                self._supervisord.wait(_LOOK_S)
+                self._supervisord.wait(_POLL_S)
         self._supervisord.kill()
         self._supervisord.wait()
 
-    def _answers(self) -> bool:
+    def _redis_answers(self) -> bool:
         try:
             self.store.ping()
         except StoreUnavailable:
             return False
         return True
 
-    def _gave_up(self, role: str) -> bool:
-        return self._states().get(role) in ("FATAL", "EXITED")
+    def _supervisord_error(self) -> str:
+        """Return what supervisord printed about its configuration; empty if nothing."""
+        lines = _lines_of(self._folder / _STDERR)
+        return next((line for line in lines if line.startswith("Error")), lines[-1] if lines else "")
 
-    def _states(self) -> dict[str, str]:
+    def _programs(self) -> dict[str, dict[str, Any]]:
+        """Return supervisord's answer by program; empty if it does not answer."""
         import xmlrpc.client
 
-        transport = SupervisorTransport(serverurl=f"unix://{self.folder}/var/run/supervisor.sock")
+        transport = SupervisorTransport(serverurl=f"unix://{self._folder}/var/run/supervisor.sock")
         try:
             with xmlrpc.client.ServerProxy("http://pcapdj", transport) as supervisord:
                 answer = supervisord.supervisor.getAllProcessInfo()
         except (OSError, xmlrpc.client.Error):
             return {}
-        return {str(role["name"]): str(role["statename"]) for role in _dicts(answer)}
+        programs = [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else []
+        return {str(program["name"]): program for program in programs}
 
 
-def _dicts(answer: object) -> list[dict[str, object]]:
-    return [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else []
+def _lines_of(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return []

@@ -1,6 +1,8 @@
-"""`pcapdj.json`: what one run has fed, beside the analyzer's output, and what a resumed run may skip.
+"""`pcapdj.json`: which files a run fed, beside the analyzer's output; a resumed run skips those fed whole.
 
-Written anew within a second, under another name first: a reader sees the old record or the new one, whole.
+The file is written under another name and then renamed, at most once a second: a reader sees the old record
+or the new one, never half of one. While it cannot be written (the disk is full, the folder is read-only) the
+record stays in memory, feeding continues, and each later save tries again.
 """
 
 import json
@@ -8,6 +10,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +20,8 @@ from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.safe_text import quoted
 
 RECORD: Final = "pcapdj.json"
-_SAVE_S: Final = 1.0
-_NUMBERS: Final = (
+_SAVE_INTERVAL_S: Final = 1.0  # a record may list many thousand files
+_NUMBER_FIELDS: Final = (
     "size_bytes",
     "mtime_ns",
     "packets",
@@ -32,16 +35,16 @@ _INTEGER: Final = re.compile(r"-?[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class FedFile:
-    """What became of one file.
+class FileResult:
+    """The result for one file.
 
     Args:
-        name: as text (PEP 383).
+        name: absolute path as text (PEP 383).
         verdict: processed, failed or refused.
-        reason: why not processed; empty otherwise.
-        stream: the stream it went into; empty if none.
-        numbers: those of `_NUMBERS` that are known.
-        jump: how its timestamps jump, seen from the file before; empty: they do not.
+        reason: why it was not processed; empty otherwise.
+        stream: the id of the stream that it was sent to; empty if none.
+        numbers: the fields of `_NUMBER_FIELDS` that the journal has.
+        jump: how its timestamps jump relative to the previous file; empty: they do not.
     """
 
     name: str
@@ -56,103 +59,128 @@ class FedFile:
         """How many records were delivered."""
         return self.numbers.get("packets", 0)
 
-    def is_same(self, size_bytes: int, mtime_ns: int) -> bool:
-        """Report whether it was this version of the file, and was fed whole."""
-        version = (self.numbers.get("size_bytes"), self.numbers.get("mtime_ns"))
-        return self.verdict == "processed" and version == (size_bytes, mtime_ns)
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file on disk; 0 if it is not known."""
+        return self.numbers.get("size_bytes", 0)
+
+    @property
+    def is_processed(self) -> bool:
+        """Report whether the file was delivered whole."""
+        return self.verdict == "processed"
 
 
-def fed_file(entry: Mapping[bytes, bytes]) -> FedFile:
-    """Return the file that an entry of the journal tells of."""
+def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
+    """Return the result that an entry of the journal describes."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
-    numbers = {name: int(texts[name]) for name in _NUMBERS if _INTEGER.fullmatch(texts.get(name, ""))}
-    return FedFile(
-        texts["name"],
-        texts["verdict"],
-        texts.get("reason", ""),
-        texts.get("stream", ""),
-        numbers,
-        texts.get("jump", ""),
+    numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
+    return FileResult(
+        name=texts["name"],
+        verdict=texts["verdict"],
+        reason=texts.get("reason", ""),
+        stream=texts.get("stream", ""),
+        numbers=numbers,
+        jump=texts.get("jump", ""),
     )
 
 
 class RunRecord:
-    """The record of one run and of those it resumes.
+    """The record of one run and of the earlier runs that it resumes.
 
     Args:
-        logdir: where it stands; made if missing.
-        resume: go on after the files of an earlier run.
+        logdir: the folder of `pcapdj.json`; created if missing.
+        resume: continue the record of an earlier run.
 
     Raises:
-        ConfigError: there is an earlier run and it shall not be resumed, or its record cannot be read.
-        CannotCreate: the folder cannot be made.
+        ConfigError: an earlier record exists and `resume` is off, or none exists and it is on, or the record
+            cannot be read.
+        CannotCreate: the folder cannot be created.
     """
 
     def __init__(self, logdir: Path, *, resume: bool) -> None:
         self.logdir: Final = logdir
-        self.files: dict[str, FedFile] = {}
+        self.results: dict[str, FileResult] = {}
+        self.write_error = ""  # why the newest record is not on the disk; empty: it is
         self._path = logdir / RECORD
         self._is_changed = True
         self._next_save_s = 0.0
+        if self._path.exists() or resume:
+            self.results = _read_results(self._path, resume=resume)
         try:
             logdir.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise CannotCreate(f"{quoted(str(logdir))} cannot be made: {exc.strerror}.") from exc
-        if self._path.exists():
-            self._take_up(resume=resume)
+            raise CannotCreate(f"{quoted(str(logdir))} cannot be created: {exc.strerror}.") from exc
 
-    def is_done(self, name: str, size_bytes: int, mtime_ns: int) -> bool:
-        """Report whether an earlier run fed this version of the file whole."""
-        done = self.files.get(name)
-        return done is not None and done.is_same(size_bytes, mtime_ns)
+    def was_processed(self, name: str, size_bytes: int, mtime_ns: int) -> bool:
+        """Report whether an earlier run delivered this version of the file whole."""
+        earlier = self.results.get(name)
+        if earlier is None or not earlier.is_processed:
+            return False
+        return (earlier.size_bytes, earlier.numbers.get("mtime_ns")) == (size_bytes, mtime_ns)
 
-    def add(self, files: Iterable[FedFile]) -> None:
-        """Note what became of files; `save` writes it."""
-        new = {file.name: file for file in files}
+    def add(self, results: Iterable[FileResult]) -> None:
+        """Add results to the record in memory; `save` writes them."""
+        new = {result.name: result for result in results}
         self._is_changed |= bool(new)
-        self.files |= new
+        self.results |= new
 
     def save(self) -> None:
-        """Write the record if there is news, at most once a second: it may list many thousand files."""
+        """Write the record if it changed and a second has passed; `write_error` says whether that failed."""
         if self._is_changed and time.monotonic() >= self._next_save_s:
             self.write({})
-            self._next_save_s = time.monotonic() + _SAVE_S
+            self._next_save_s = time.monotonic() + _SAVE_INTERVAL_S
 
-    def write(self, ended: Mapping[str, Any]) -> None:
-        """Write the record.
+    def write(self, ending: Mapping[str, Any]) -> None:
+        """Write the record now; `write_error` says whether that failed.
 
         Args:
-            ended: what is known at the run's end: complete, analyzer, streams; empty before.
+            ending: fields of the run's end: complete, analyzer, analyzer_end, folders; empty before.
         """
-        self._is_changed = False
-        listed = [
-            {"name": each.name, "verdict": each.verdict, "reason": each.reason, "stream": each.stream}
-            | ({"jump": each.jump} if each.jump else {})
-            | dict(each.numbers)
-            for each in self.files.values()
-        ]
-        text = json.dumps({"pcapdj": __version__, "complete": False, **ended, "files": listed}, indent=1)
+        listed = [_as_json(result) for result in self.results.values()]
+        text = json.dumps({"pcapdj": __version__, "complete": False, **ending, "files": listed}, indent=1)
         hidden = self._path.with_name(f".{RECORD}")
-        hidden.write_text(text + "\n", encoding="utf-8")
-        hidden.replace(self._path)
-
-    def _take_up(self, *, resume: bool) -> None:
-        if not resume:
-            raise ConfigError(
-                f"{quoted(str(self.logdir))} holds an earlier run.",
-                hint="Use --resume to go on after its files, or another --logdir.",
-            )
         try:
-            for each in json.loads(self._path.read_text(encoding="utf-8"))["files"]:
-                numbers = {name: each[name] for name in _NUMBERS if name in each}
-                fed = FedFile(
-                    each["name"],
-                    each["verdict"],
-                    each["reason"],
-                    each["stream"],
-                    numbers,
-                    each.get("jump", ""),
-                )
-                self.files[fed.name] = fed
-        except (OSError, ValueError, KeyError, TypeError) as exc:
-            raise ConfigError(f"{quoted(str(self._path))} cannot be read: {exc}.") from exc
+            hidden.write_text(text + "\n", encoding="utf-8")
+            hidden.replace(self._path)
+        except OSError as exc:
+            self.write_error = exc.strerror or str(exc)
+            self._is_changed = True
+            with suppress(OSError):
+                hidden.unlink()  # half a record takes room from the analyzer
+        else:
+            self.write_error = ""
+            self._is_changed = False
+
+
+def _as_json(result: FileResult) -> dict[str, Any]:
+    texts = {"name": result.name, "verdict": result.verdict, "reason": result.reason, "stream": result.stream}
+    return texts | ({"jump": result.jump} if result.jump else {}) | dict(result.numbers)
+
+
+def _read_results(path: Path, *, resume: bool) -> dict[str, FileResult]:
+    """Return the results of the earlier runs, by file name."""
+    if not resume:
+        raise ConfigError(
+            f"{quoted(str(path.parent))} has the output of an earlier run.",
+            hint="Use --resume to continue it, or another --logdir.",
+        )
+    if not path.exists():
+        raise ConfigError(
+            f"There is no {RECORD} of an earlier run.", hint="Name the folder of that run with --logdir."
+        )
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        results = [
+            FileResult(
+                name=each["name"],
+                verdict=each["verdict"],
+                reason=each["reason"],
+                stream=each["stream"],
+                numbers={name: each[name] for name in _NUMBER_FIELDS if name in each},
+                jump=each.get("jump", ""),
+            )
+            for each in files
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(f"{quoted(str(path))} cannot be read: {exc}.") from exc
+    return {result.name: result for result in results}

@@ -1,36 +1,42 @@
-"""The table at the end of a run: what was fed, what came out, and whether that is what was expected.
+"""The end of a run: the summary for people, the fields of pcapdj.json and the exit code for programs.
 
-How a run ended: for people on the screen, for programs in pcapdj.json and the exit code.
+The summary shows what was fed, what was extracted, and whether that is what was expected.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from pcapdj.console.status_lines import jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
-from pcapdj.run.follow import GaveUp, Progress
-from pcapdj.run.plan import Plan
-from pcapdj.run.record import RunRecord
+from pcapdj.run.follow import AbortReason, RunProgress
+from pcapdj.run.plan import RunPlan
+from pcapdj.run.record import RECORD, RunRecord
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
 
+_MOST_OBJECTS: Final = 10  # shown; the others are counted
+_UNBROKEN_COLUMNS: Final = 4096  # where no terminal is: paths and digests stay whole
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run has to say at its end.
+    """The numbers and names that the last screen shows.
 
     Args:
-        fed, failed, done, left: numbers of files: by this run, not whole, by an earlier run, not reached.
+        fed, failed, fed_before, not_fed: numbers of files: delivered whole by this run, not delivered whole,
+            delivered by an earlier run, not reached.
         packets: delivered.
-        fed_bytes: of the files fed.
-        elapsed_s: from the command's start.
+        fed_bytes: the size of the files fed.
+        elapsed_s: since the command started.
         analyzer: the preset or command, and how it ended.
-        logdir: where its output is.
-        objects: what it extracted, if that is known.
-        expected: sha256 to name, of what should be among them.
-        jumps: what is told of timestamps that jump between files; empty: none do.
+        logdir: the folder of its output.
+        objects: what it extracted, where that can be read.
+        expected: sha256 to name of the objects that the user expects.
+        jumps: the sentence about timestamps that jump between files; empty: none do.
+        write_error: why the complete pcapdj.json could not be written; empty: it was.
     """
 
     fed: int
@@ -41,10 +47,11 @@ class Summary:
     analyzer: str
     logdir: str
     objects: Sequence[ExtractedObject] = ()
-    expected: dict[str, str] = field(default_factory=dict)
-    done: int = 0
-    left: int = 0
+    expected: Mapping[str, str] = field(default_factory=dict)
+    fed_before: int = 0
+    not_fed: int = 0
     jumps: str = ""
+    write_error: str = ""
 
     @property
     def missing(self) -> list[str]:
@@ -53,8 +60,28 @@ class Summary:
         return [name for sha256, name in self.expected.items() if sha256 not in whole]
 
 
-_SHOWN_OBJECTS = 10
-_UNBROKEN = 4096  # columns where no terminal is: paths and digests stay whole
+def summarize(
+    plan: RunPlan, record: RunRecord, progress: RunProgress, expected: Mapping[str, str], elapsed_s: float
+) -> Summary:
+    """Return the summary of a run that has ended."""
+    fed = [each for each in progress.results if each.is_processed]
+    failed = [each for each in record.results.values() if not each.is_processed]
+    folders = stream_folders(record)
+    jumping = [each for each in progress.results if each.jump]
+    return Summary(
+        fed=len(fed),
+        failed=len(failed),
+        packets=sum(each.packets for each in progress.results),
+        fed_bytes=sum(each.size_bytes for each in fed),
+        elapsed_s=elapsed_s,
+        analyzer=f"{plan.analyzer}, {analyzer_end(progress)}",
+        logdir=str(folders[0] if len(folders) == 1 else record.logdir),
+        objects=[found for folder in folders for found in extracted_from(folder)],
+        expected=expected,
+        fed_before=plan.processed_before,
+        not_fed=len(plan.files) - len(progress.results),
+        jumps=jumps_text(len(jumping), jumping[-1].name, jumping[-1].jump) if jumping else "",
+    )
 
 
 def print_summary(summary: Summary) -> None:
@@ -66,47 +93,53 @@ def print_summary(summary: Summary) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for label, value in rows(summary):
+    for label, value in summary_rows(summary):
         table.add_row(label, Text(value))
     console = Console()
     if not console.is_terminal:
-        console = Console(width=_UNBROKEN)
+        console = Console(width=_UNBROKEN_COLUMNS)
     console.print(table)
 
 
-def rows(summary: Summary) -> list[tuple[str, str]]:
-    """Return the table's lines: a label and what stands beside it."""
+def summary_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return the table's lines: label and value."""
     rate = human_size(summary.fed_bytes / summary.elapsed_s) if summary.elapsed_s > 0 else "0 B"
-    numbers = ((summary.failed, "failed"), (summary.done, "fed before"), (summary.left, "not fed"))
-    others = "".join(f", {number:,} {what}" for number, what in numbers if number)
+    numbers = (
+        (summary.failed, "failed"),
+        (summary.fed_before, "fed before"),
+        (summary.not_fed, "not fed"),
+    )
+    others = "".join(f", {number:,} {label}" for number, label in numbers if number)
     lines = [
         ("files", f"{summary.fed:,} fed{others}"),
         ("packets", f"{summary.packets:,}"),
         *([("timestamps", summary.jumps)] if summary.jumps else []),
         ("bytes", f"{human_size(summary.fed_bytes)} of capture files"),
-        ("time", f"{summary.elapsed_s:.1f} s ({rate}/s with start and end)"),
+        ("time", f"{summary.elapsed_s:.1f} s ({rate}/s, start and end included)"),
         ("analyzer", printable_sentence(summary.analyzer)),
         ("output", printable_sentence(summary.logdir)),
     ]
+    if summary.write_error:
+        lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
     return lines + _object_rows(summary) + _missing_rows(summary)
 
 
 def _object_rows(summary: Summary) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
-    for each in summary.objects[:_SHOWN_OBJECTS]:
+    for each in summary.objects[:_MOST_OBJECTS]:
         state = "whole" if each.is_whole else "INCOMPLETE"
         lines += [
             ("object", f"{printable(each.name)}, {each.size_bytes:,} bytes, {state}"),
             ("  sha256", each.sha256),
         ]
         if summary.expected:
-            lines.append(("  expected", _expectation(each, summary.expected)))
-    if len(summary.objects) > _SHOWN_OBJECTS:
-        lines.append(("object", f".. and {len(summary.objects) - _SHOWN_OBJECTS} more"))
+            lines.append(("  expected", _comparison(each, summary.expected)))
+    if len(summary.objects) > _MOST_OBJECTS:
+        lines.append(("object", f".. and {len(summary.objects) - _MOST_OBJECTS} more"))
     return lines
 
 
-def _expectation(found: ExtractedObject, expected: dict[str, str]) -> str:
+def _comparison(found: ExtractedObject, expected: Mapping[str, str]) -> str:
     if found.sha256 in expected:
         return f"{found.sha256}  the same"
     only = next(iter(expected)) if len(expected) == 1 else "none of the expected"
@@ -117,36 +150,14 @@ def _missing_rows(summary: Summary) -> list[tuple[str, str]]:
     return [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
 
 
-def summary_of(plan: Plan, progress: Progress, expected: Mapping[str, str], elapsed_s: float) -> Summary:
-    """Return what the screen shows at the end of a run."""
-    fed = [each for each in progress.files if each.verdict == "processed"]
-    failed = [each for each in plan.record.files.values() if each.verdict != "processed"]
-    folders = stream_folders(plan.record)
-    jumps = [each for each in progress.files if each.jump]
-    return Summary(
-        fed=len(fed),
-        failed=len(failed),
-        packets=sum(each.packets for each in progress.files),
-        fed_bytes=sum(each.numbers.get("size_bytes", 0) for each in fed),
-        elapsed_s=elapsed_s,
-        analyzer=f"{plan.analyzer}, {how_it_ended(progress)}",
-        logdir=str(folders[0] if len(folders) == 1 else plan.record.logdir),
-        objects=[found for folder in folders for found in extracted_from(folder)],
-        expected=dict(expected),
-        done=plan.done,
-        left=len(plan.files) - len(progress.files),
-        jumps=jumps_text(len(jumps), jumps[-1].name, jumps[-1].jump) if jumps else "",
-    )
-
-
 def stream_folders(record: RunRecord) -> list[Path]:
-    """Return the log folders of the streams that files went into, in this run and those it resumed."""
-    streams = {each.stream for each in record.files.values() if each.stream}
+    """Return the output folders of the streams of this run and of those it resumes."""
+    streams = {each.stream for each in record.results.values() if each.stream}
     return sorted(folder for stream in streams for folder in record.logdir.glob(f"*-{stream}"))
 
 
-def how_it_ended(progress: Progress) -> str:
-    """Return the analyzer's end in words; with several streams, the different ends there were."""
+def analyzer_end(progress: RunProgress) -> str:
+    """Return how the analyzer ended; with several streams, each different end once."""
     analyzer = progress.analyzer
     if not analyzer.get("last_exit"):
         return "stopped with the run" if analyzer.get("stream") else "not started"
@@ -156,7 +167,7 @@ def how_it_ended(progress: Progress) -> str:
     return ends + (f" after {times}" if restarts else "")
 
 
-def ended_well(progress: Progress) -> bool:
+def all_analyzers_ended_well(progress: RunProgress) -> bool:
     """Report whether each analyzer ended by itself, without an error; true too if none was needed."""
     analyzer = progress.analyzer
     if not progress.streams:
@@ -165,23 +176,20 @@ def ended_well(progress: Progress) -> bool:
     return analyzer.get("last_verdict") == "ended" and exits == {"exited 0"} and not analyzer.get("restarts")
 
 
-def exit_code_of(summary: Summary, progress: Progress, gave_up: GaveUp | None) -> ExitCode:
-    """Return 0 only if every file was fed whole, the analyzer ended by itself, and nothing is missing."""
-    if gave_up:
-        return gave_up.exit_code
-    is_good = not summary.failed and ended_well(progress) and not summary.missing
+def exit_code_of(summary: Summary, progress: RunProgress, abort: AbortReason | None) -> ExitCode:
+    """Return 0 only if all files were fed whole, the analyzers ended well, and no object is missing."""
+    if abort:
+        return abort.exit_code
+    is_good = not summary.failed and all_analyzers_ended_well(progress) and not summary.missing
     return ExitCode.OK if is_good else ExitCode.ERROR
 
 
-def write_end(plan: Plan, progress: Progress, code: ExitCode) -> None:
-    """Complete pcapdj.json."""
-    logdir = plan.record.logdir
-    folders = [str(path.relative_to(logdir)) for path in stream_folders(plan.record)]
-    plan.record.write(
-        {
-            "complete": code is ExitCode.OK,
-            "analyzer": plan.analyzer,
-            "analyzer_end": how_it_ended(progress),
-            "folders": folders,
-        }
-    )
+def end_fields(plan: RunPlan, record: RunRecord, progress: RunProgress, code: ExitCode) -> dict[str, object]:
+    """Return the fields that pcapdj.json has of a run that has ended."""
+    folders = [str(path.relative_to(record.logdir)) for path in stream_folders(record)]
+    return {
+        "complete": code is ExitCode.OK,
+        "analyzer": plan.analyzer,
+        "analyzer_end": analyzer_end(progress),
+        "folders": folders,
+    }

@@ -1,4 +1,4 @@
-"""What a person sees while `pcapdj run` works: a progress bar on a terminal, a line per file elsewhere."""
+"""What the user sees while `pcapdj run` works: a progress bar on a terminal, else a line per file."""
 
 import re
 import sys
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pcapdj.console.status_lines import without_exact_bytes
+from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
 
@@ -15,79 +16,83 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _BESIDE_NAME: Final = 62  # columns for a short bar, the sizes, the rate and the time left
-_NAME_WIDTHS: Final = (16, 48)  # the least and the most for what is being fed
+_NAME_WIDTHS: Final = (16, 48)  # the least and the most columns for the name of the current file
 _NUMBERS: Final = re.compile(r"\d+(?:\.\d+)?(?: [KMGTP]?i?B)?")
-_NUMBERED: Final = re.compile(r"\S*\d\S*")
+_WORDS_WITH_DIGITS: Final = re.compile(r"\S*\d\S*")
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class WaitReason:
     """Why nothing is being fed.
 
     Args:
-        word: a few of them, beside the bar.
-        sentence: the reason, where the words do not say it all.
-        is_failure: of the analyzer, which is started again in a moment, and may fail again.
+        label: a few words, beside the bar.
+        sentence: the reason, where the label is not enough.
+        is_analyzer_failure: the analyzer failed; the next one starts in a moment, and may fail again.
     """
 
-    word: str
+    label: str
     sentence: str = ""
-    is_failure: bool = False
+    is_analyzer_failure: bool = False
 
     @property
-    def gist(self) -> str:
-        """The reason without what changes all the time: its numbers; of a failure every word that has one."""
-        return (_NUMBERED if self.is_failure else _NUMBERS).sub("", self.sentence)
+    def without_numbers(self) -> str:
+        """The sentence without what changes all the time: numbers; in a failure, each word with a digit."""
+        changing = _WORDS_WITH_DIGITS if self.is_analyzer_failure else _NUMBERS
+        return changing.sub("", self.sentence)
 
 
-class News:
-    """Decides when a reason is said: as it begins; a failure again only after a file got through.
+class WaitMessages:
+    """Decides when a reason is shown: when it begins; the same failure again only after a file was fed.
 
     Args:
-        over: what is said when nothing holds it any more.
+        end_message: shown when the reason is gone.
     """
 
-    def __init__(self, over: str = "") -> None:
-        self._over = over
-        self._gist = ""
-        self._is_failure = False
-        self._failures: set[str] = set()
+    def __init__(self, end_message: str = "") -> None:
+        self._end_message = end_message
+        self._shown = ""
+        self._is_failure_shown = False
+        self._known_failures: set[str] = set()
 
-    def of(self, hold: Hold | None) -> str:
-        """Return what to say now; empty: nothing."""
-        gist = hold.gist if hold else ""
-        if gist == self._gist:
+    def next_message(self, reason: WaitReason | None) -> str:
+        """Return what to show now; empty: nothing."""
+        wanted = reason.without_numbers if reason else ""
+        if wanted == self._shown:
             return ""
-        was_failure, self._gist = self._is_failure, gist
-        self._is_failure = bool(hold and hold.is_failure)
-        if hold is None or not gist:
-            return "" if was_failure else self._over
-        if not hold.is_failure:
-            return hold.sentence
-        is_known = gist in self._failures
-        self._failures.add(gist)
-        return "" if is_known else hold.sentence
+        was_failure_shown, self._shown = self._is_failure_shown, wanted
+        self._is_failure_shown = bool(reason and reason.is_analyzer_failure)
+        if reason is None or not wanted:
+            return "" if was_failure_shown else self._end_message
+        if not reason.is_analyzer_failure:
+            return reason.sentence
+        is_known = wanted in self._known_failures
+        self._known_failures.add(wanted)
+        return "" if is_known else reason.sentence
 
     def file_fed(self) -> None:
-        """Take note that a file got through."""
-        self._failures.clear()
+        """Show a known failure again: a file was fed since."""
+        self._known_failures.clear()
 
 
-class View(Protocol):
-    """Where a run shows how far it is."""
+class ProgressView(Protocol):
+    """Where a run shows its progress."""
 
-    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:
-        """Show how much of all files' bytes is fed, which file is being fed, and why nothing moves."""
+    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:
+        """Show how many bytes of all files are fed, the current file, and why nothing is fed."""
 
-    def finished(self, name: str, packets: int, reason: str) -> None:
-        """Say that a file is done with; the reason is why it failed, else empty."""
+    def show_result(self, result: FileResult) -> None:
+        """Show that a file is finished."""
+
+    def show_warning(self, sentence: str) -> None:
+        """Show what the user should know now."""
 
 
 @contextmanager
-def view(total_bytes: int, total_files: int) -> Iterator[View]:
-    """Yield the view that fits stderr, for so many files of so many bytes together."""
+def progress_view(total_bytes: int, total_files: int) -> Iterator[ProgressView]:
+    """Yield the view that fits stderr, for so many files of so many bytes in all."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield _LineView()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -103,97 +108,105 @@ def view(total_bytes: int, total_files: int) -> Iterator[View]:
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
-        yield _Bar(progress, progress.add_task("starting", total=total_bytes, sizes="", rate=""), total_files)
+        task = progress.add_task("starting", total=total_bytes, sizes="", rate="")
+        yield _BarView(progress, task, total_files)
 
 
-class _Bar:
+class _BarView:
     def __init__(self, progress: "Progress", task: "TaskID", total_files: int) -> None:
         self._progress = progress
         self._task = task
         self._total_files = total_files
-        self._files = 0
-        self._news = News()
+        self._finished_files = 0
+        self._messages = WaitMessages()
 
-    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:
+    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:
         task = next(each for each in self._progress.tasks if each.id == self._task)
-        if said := self._news.of(hold):
-            self._print(said, "yellow")
+        if message := self._messages.next_message(reason):
+            self.show_warning(message)
         self._progress.update(
             self._task,
             completed=done_bytes,
-            description=hold.word if hold else self._at(name),
+            description=reason.label if reason else self._description(name),
             sizes=f"{human_size(done_bytes)} of {human_size(task.total or 0)}",
-            rate=f"{human_size(task.speed)}/s" if task.speed and not hold else "",
+            rate=f"{human_size(task.speed)}/s" if task.speed and not reason else "",
         )
 
-    def finished(self, name: str, packets: int, reason: str) -> None:
-        self._files += 1
-        if reason:
-            self._print(_line(name, packets, reason), "red")
+    def show_result(self, result: FileResult) -> None:
+        self._finished_files += 1
+        if result.reason:
+            self._print(_result_line(result), "red")
         else:
-            self._news.file_fed()
+            self._messages.file_fed()
 
-    def _at(self, name: str) -> str:
-        if not name and self._files in (0, self._total_files):
-            return "finishing" if self._files else "starting"
+    def show_warning(self, sentence: str) -> None:
+        self._print(sentence, "yellow")
+
+    def _description(self, name: str) -> str:
+        if not name and self._finished_files in (0, self._total_files):
+            return "finishing" if self._finished_files else "starting"
         least, most = _NAME_WIDTHS
         width = min(most, max(least, self._progress.console.width - _BESIDE_NAME))
-        return shortened(f"{self._files + 1}/{self._total_files} ", name.rpartition("/")[2], width)
+        count = f"{self._finished_files + 1}/{self._total_files} "
+        return shortened(count, name.rpartition("/")[2], width)
 
     def _print(self, line: str, style: str) -> None:
         self._progress.console.print(line, style=style, markup=False, highlight=False)
 
 
-class _Lines:
+class _LineView:
     def __init__(self) -> None:
-        self._news = News(over="going on")
+        self._messages = WaitMessages(end_message="feeding continues")
 
-    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:  # noqa: ARG002 - only bars move
-        if said := self._news.of(hold):
-            _print(said)
+    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:  # noqa: ARG002 - only bars move
+        if message := self._messages.next_message(reason):
+            self.show_warning(message)
 
-    def finished(self, name: str, packets: int, reason: str) -> None:
-        if not reason:
-            self._news.file_fed()
-        _print(_line(name, packets, reason))
+    def show_result(self, result: FileResult) -> None:
+        if not result.reason:
+            self._messages.file_fed()
+        self.show_warning(_result_line(result))
+
+    def show_warning(self, sentence: str) -> None:
+        sys.stderr.write(sentence + "\n")
+        sys.stderr.flush()
 
 
-def hold_of(board: Mapping[str, Any]) -> Hold | None:
-    """Return why nothing is being fed now, from a lane's board; None if nothing holds it.
+def wait_reason(snapshot: Mapping[str, Any]) -> WaitReason | None:
+    """Return why nothing is being fed now; None if the analyzer is being fed.
 
-    A run has no operator: who suspends in that name is the dispatcher, because the analyzer fails.
+    In a run without an operator it is the dispatcher that suspends as `operator`, because the analyzer fails.
     """
-    gate, consumer = board.get("gate") or {}, board.get("consumer") or {}
+    gate, consumer = snapshot.get("gate") or {}, snapshot.get("consumer") or {}
     is_failing = consumer.get("state") == "failing"
-    known = ("gate", "operator") if is_failing else ("gate",)
-    others = [printable(str(member)) for member in board.get("suspended") or () if member not in known]
+    own_members = ("gate", "operator") if is_failing else ("gate",)
+    members = snapshot.get("suspended") or ()
+    others = [printable(str(member)) for member in members if member not in own_members]
     if others:
-        return Hold("suspended", f"suspended by {', '.join(others)}")
+        return WaitReason("suspended", f"suspended by {', '.join(others)}")
     if gate.get("state") not in (None, "open"):
-        return Hold("the gate holds", _sentence("the gate holds", gate))
+        return WaitReason("the gate holds", _with_reason("the gate holds", gate))
     if is_failing:
-        return Hold("the analyzer fails", _sentence("the analyzer fails", consumer), is_failure=True)
+        sentence = _with_reason("the analyzer fails", consumer)
+        return WaitReason("the analyzer fails", sentence, is_analyzer_failure=True)
     if consumer.get("state") in ("starting", "flushing"):
-        return Hold(f"the analyzer is {consumer['state']}")
+        return WaitReason(f"the analyzer is {consumer['state']}")
     return None
 
 
 def shortened(lead: str, name: str, width: int) -> str:
-    """Return lead and name; of a long name its end, where rotation counts."""
+    """Return lead and name in at most `width` columns; a long name loses its beginning, not its number."""
     shown, room = printable(name), max(1, width - len(lead))
     return lead + (shown if len(shown) <= room else "…" + shown[len(shown) - room + 1 :])
 
 
-def _sentence(lead: str, fields: Mapping[str, Any]) -> str:
+def _with_reason(lead: str, fields: Mapping[str, Any]) -> str:
     reason = without_exact_bytes(printable_sentence(str(fields.get("reason") or "")))
     return f"{lead}: {reason}" if reason else lead
 
 
-def _line(name: str, packets: int, reason: str) -> str:
-    outcome = f"failed: {printable_sentence(reason)}" if reason else f"{packets:,} packets"
-    return f"{printable(name)}: {outcome}"
-
-
-def _print(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+def _result_line(result: FileResult) -> str:
+    outcome = (
+        f"failed: {printable_sentence(result.reason)}" if result.reason else f"{result.packets:,} packets"
+    )
+    return f"{printable(result.name)}: {outcome}"

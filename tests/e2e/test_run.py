@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from support.captures import Record, classic
-from support.programs import require_program
+from support.programs import missing, require_program
 from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
 
@@ -18,6 +21,7 @@ from pcapdj.summary.sample import EXPECTED_NAME, write_sample
 
 pytestmark = pytest.mark.timeout(150)
 
+MEMORY_DISK = "/dev/shm"  # noqa: S108 - only looked at
 ROOM = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
 
 
@@ -28,18 +32,18 @@ def home(short_path: Path) -> Path:
     return short_path
 
 
-def start(home: Path, arguments: Sequence[str | Path]) -> subprocess.Popen[str]:
+def start(home: Path, arguments: Sequence[str | Path], **variables: str) -> subprocess.Popen[str]:
     """Start `pcapdj run` in this folder."""
     argv = [sys.executable, "-m", "pcapdj", "run", *map(str, arguments)]
-    told = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
+    variables = environment(TMPDIR=str(home / "tmp"), RIG=str(home), **variables)
     return subprocess.Popen(
-        argv, cwd=home, env=told, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        argv, cwd=home, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
-def run(home: Path, *arguments: str | Path) -> tuple[int, str, str]:
+def run(home: Path, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
     """Run `pcapdj run` to its end; return exit code, stdout and stderr. It leaves nothing behind."""
-    process = start(home, arguments)
+    process = start(home, arguments, **variables)
     stdout, stderr = process.communicate(timeout=120)
     assert not list((home / "tmp").iterdir()), "its folder is left behind"
     assert "Traceback" not in stderr
@@ -72,6 +76,26 @@ def test_the_summary_finds_the_download_that_five_files_cut(home: Path) -> None:
     assert "the same" in stdout
     assert record["complete"]
     assert [file["verdict"] for file in record["files"]] == ["processed"] * 5
+
+
+def test_what_a_run_prints(home: Path) -> None:
+    """On stderr the plan and a line per file, on stdout the summary; not one line more."""
+    capture(home / "a.pcap", 3)
+
+    _, stdout, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home))
+
+    analyzer = f"{sys.executable} {home}/copying.py {{pipe}} {{logdir}}"
+    [stream] = [path for path in (home / "o").iterdir() if path.is_dir() and not path.is_symlink()]
+    lines = [line.rstrip() for line in stdout.splitlines()]
+    assert stderr == f"1 file into {analyzer}; output in '{home}/o'.\n{home}/a.pcap: 3 packets\n"
+    assert [*lines[:3], *lines[4:]] == [
+        "files     1 fed",
+        "packets   3",
+        "bytes     372 B of capture files",
+        f"analyzer  {analyzer}, exited 0",
+        f"output    {stream}",
+    ]
+    assert re.fullmatch(r"time      \d+\.\d s \(\d.* B/s, start and end included\)", lines[3])
 
 
 def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(home: Path) -> None:
@@ -126,7 +150,7 @@ def test_a_file_that_cannot_be_fed_is_named_and_the_others_are_fed(home: Path) -
     assert not record["complete"]
 
 
-def test_timestamps_that_jump_are_told_at_the_end_and_change_nothing(home: Path) -> None:
+def test_timestamps_that_jump_are_shown_at_the_end_and_change_nothing(home: Path) -> None:
     """How many and the last one, in the summary; each in the record; exit 0. `--max-gap` says what is far."""
     for name, first_s in (("a", 1000), ("b", 500), ("c", 600)):
         packets = [Record(first_s + number, data=b"x" * 100) for number in range(10)]
@@ -160,7 +184,7 @@ def test_headers_without_packets_start_no_analyzer(home: Path) -> None:
     assert not list((home / "o").glob("*/copy"))
 
 
-def test_an_analyzer_that_is_not_there_is_said_before_anything_is_made(home: Path) -> None:
+def test_an_analyzer_that_is_not_installed_is_refused_before_anything_is_created(home: Path) -> None:
     """Exit 69 and one sentence."""
     capture(home / "a.pcap")
 
@@ -213,7 +237,7 @@ def test_an_analyzer_that_dies_on_every_file_ends_the_run(home: Path) -> None:
     assert "I cannot stand this; its log is " in end
     assert Path(end.split("'")[-2]).read_text() == "I cannot stand this\n"
     assert "0 fed, 2 failed, 3 not fed" in stdout
-    assert not [word for word in ("operator", "pcapdj resume", "going on") if word in stderr]
+    assert not [word for word in ("operator", "pcapdj resume", "feeding continues") if word in stderr]
     assert stderr.count("the analyzer fails") <= 1
     assert resumed == 0, again
     assert [file["verdict"] for file in record["files"]] == ["processed"] * 5
@@ -237,8 +261,8 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     assert process.returncode == 130
     assert "--resume" in stderr
     assert code == 0, again
-    assert "1 file into" in again
-    assert "after 1 done already" in again
+    assert again.splitlines()[0].startswith("1 file into ")
+    assert ", 1 fed by an earlier run; output in '" in again.splitlines()[0]
     assert "1 fed, 1 fed before" in stdout
     assert [file["packets"] for file in json.loads(record.read_text())["files"]] == [3, 4000]
 
@@ -275,7 +299,7 @@ def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone", 40)
 
 
-def test_a_full_disk_is_said_while_it_holds(home: Path) -> None:
+def test_a_full_disk_is_shown_while_the_gate_holds(home: Path) -> None:
     """The gate's reason is on the screen; Ctrl-C ends the wait."""
     capture(home / "a.pcap")
     disk = os.statvfs(home)
@@ -284,18 +308,89 @@ def test_a_full_disk_is_said_while_it_holds(home: Path) -> None:
     process = start(home, ["a.pcap", "--logdir", "o", *limits, *copying(home)])
     assert process.stderr is not None
 
-    said = next(line for line in process.stderr if "gate" in line)
+    shown = next(line for line in process.stderr if "gate" in line)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
 
-    assert "holds" in said
-    assert "it opens from" in said or "a suspended file goes on from" in said
-    assert "never" not in said
+    assert "holds" in shown
+    assert "it opens from" in shown or "a suspended file goes on from" in shown
+    assert "never" not in shown
     assert process.returncode == 130
 
 
+def test_force_reaches_the_controller(home: Path) -> None:
+    """A min-free of 50 % and more is refused by the command, and by the controller, unless it is forced."""
+    usage = shutil.disk_usage(MEMORY_DISK)
+    if usage.free < 0.7 * usage.total:
+        missing(f"{MEMORY_DISK} has no 70 % free")
+    capture(home / "a.pcap")
+    limits = ["--watch", MEMORY_DISK, "--min-free", "55%", "--resume-free", "60%", "--resume-after", "0"]
+
+    refused, _, reason = run(home, "a.pcap", "--logdir", "o", *limits, *copying(home))
+    code, _, stderr = run(home, "a.pcap", "--logdir", "o", *limits, "--force", *copying(home))
+
+    assert (refused, code) == (2, 0), stderr
+    assert "--force" in reason
+
+
+def test_a_private_redis_that_does_not_start_ends_the_run_with_its_reason(home: Path) -> None:
+    """Exit 69: how it exited, the last line of its log, and all logs beside the output."""
+    capture(home / "a.pcap")
+    server = home / "bin" / "redis-server"
+    server.parent.mkdir()
+    server.write_text(
+        "#!/bin/sh\n[ $1 = --version ] && exec echo Redis server v=7.0.15\necho no room; exit 1\n"
+    )
+    server.chmod(0o755)
+
+    code, stdout, stderr = run(
+        home, "a.pcap", "--logdir", "o", *ROOM, *copying(home), PATH=f"{server.parent}:{os.environ['PATH']}"
+    )
+
+    assert code == 69
+    assert stderr.splitlines()[1:] == ["The private Redis exited 1. Last line of its log: no room"]
+    assert stdout.splitlines()[0].rstrip() == "files     0 fed, 1 not fed"
+    assert (home / "o" / "logs" / "redis.log").read_text().endswith("no room\n")
+
+
+def test_a_supervisord_that_does_not_start_ends_the_run_with_its_reason(home: Path) -> None:
+    """Exit 69 and supervisord's own error."""
+    capture(home / "a.pcap")
+
+    code, _, stderr = run(
+        home, "a.pcap", "--logdir", "o", *ROOM, *copying(home), PATH=f"{os.environ['PATH']}:/100%x"
+    )
+
+    assert code == 69
+    assert stderr.splitlines()[1].startswith("supervisord did not start. Error: ")
+
+
+def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:
+    """The folder's disk is full: it is shown once, the files are fed, the exit code and the summary tell."""
+    for number in range(3):
+        capture(home / f"{number}.pcap")
+    disk = home / "o"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        missing("only root may mount a small tmpfs")
+    try:
+        with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(bytes(4096)):
+                pass
+        reader = ["--", "sh", "-c", 'exec cat "$1" >/dev/null', "sh", "{pipe}"]
+        limits = ["--min-free", "0", "--min-free-inodes", "0"]
+        code, stdout, stderr = run(home, "0.pcap", "1.pcap", "2.pcap", "--logdir", disk, *limits, *reader)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+    assert code == 1
+    assert "files       3 fed " in stdout
+    assert "RECORD      pcapdj.json could not be written: No space left on device" in stdout
+    assert stderr.count("cannot be written: No space left on device. Feeding continues;") == 1
+
+
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["--min-free", "lots"], "lots"),
         (["--min-free", "98%"], "free"),
@@ -311,7 +406,9 @@ def test_a_full_disk_is_said_while_it_holds(home: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_nonsense_is_refused_before_anything_is_made(home: Path, arguments: list[str], told: str) -> None:
+def test_an_invalid_option_is_refused_before_anything_is_created(
+    home: Path, arguments: list[str], expected: str
+) -> None:
     """Exit 2, one sentence that names it, and no folder."""
     capture(home / "a.pcap")
 
@@ -320,7 +417,7 @@ def test_nonsense_is_refused_before_anything_is_made(home: Path, arguments: list
     assert code == 2
     assert not stdout
     assert len(stderr.splitlines()) == 1
-    assert told in stderr
+    assert expected in stderr
     assert sorted(path.name for path in home.iterdir()) == ["a.pcap", "tmp"]
 
 
@@ -346,7 +443,7 @@ def test_another_link_type_begins_a_new_stream_or_is_rewritten(home: Path) -> No
 
 
 def test_the_end_of_every_streams_analyzer_counts(home: Path) -> None:
-    """One that ended with an error is told, though the last one ended well."""
+    """One that ended with an error is shown, though the last one ended well."""
     ethernet, raw = capture(home / "1.pcap"), home / "2.pcap"
     raw.write_bytes(classic([Record(data=b"\x45raw")], linktype=101))
     analyzer = "import sys; data = open(sys.argv[1], 'rb').read(); sys.exit(3 if data[20] == 1 else 0)"
@@ -369,7 +466,7 @@ def test_an_earlier_run_is_not_overwritten(home: Path) -> None:
     assert "--resume" in stderr
 
 
-def test_a_run_of_files_that_are_all_done_says_so(home: Path) -> None:
+def test_nothing_is_fed_when_an_earlier_run_fed_everything(home: Path) -> None:
     """No analyzer starts; what the earlier run extracted is shown, and compared, once more."""
     write_sample(home / "s")
     expected = home / "s" / EXPECTED_NAME
@@ -379,7 +476,7 @@ def test_a_run_of_files_that_are_all_done_says_so(home: Path) -> None:
     code, stdout, stderr = run(home, *arguments, "--resume")
 
     assert code == 0, stdout
-    assert "All 5 files are done already" in stderr
+    assert "All 5 files were fed by an earlier run, nothing to feed; output in " in stderr
     assert "0 fed, 5 fed before" in stdout
     assert "the same" in stdout
     assert len(json.loads((home / "o" / "pcapdj.json").read_text())["folders"]) == 1
@@ -397,12 +494,15 @@ def test_resume_needs_the_folder_of_an_earlier_run(home: Path) -> None:
     assert not (home / "nope").exists()
 
 
-def test_an_order_that_is_not_the_natural_one_is_said(home: Path) -> None:
-    """A shell's `*` puts cap10 before cap8: sessions would be cut, and nobody would know why."""
+def test_an_order_that_is_not_the_natural_one_is_shown(home: Path) -> None:
+    """A shell's `*` puts cap10 before cap8: sessions would be cut, and the reason would not be visible."""
     for number in (10, 8):
         capture(home / f"cap{number}.pcap")
 
     code, _, stderr = run(home, "cap10.pcap", "cap8.pcap", "--logdir", "o", *ROOM, *copying(home))
 
     assert code == 0
-    assert "not their natural one" in stderr
+    assert (
+        "The files are fed in the order given, which is not the natural order of their names."
+        " A folder is fed in natural order.\n"
+    ) in stderr

@@ -3,31 +3,36 @@
 from pathlib import Path
 from typing import Any
 
-from pcapdj.run.follow import GaveUp, Running
-from pcapdj.run.record import RunRecord
-from pcapdj.run.view import Hold
+from pcapdj.run.follow import AbortReason, RunMonitor
+from pcapdj.run.record import FileResult, RunRecord
+from pcapdj.run.view import WaitReason
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 
 
-class LauncherStatus:
-    """Keeps what was shown last."""
+class ShownValues:
+    """Keeps what was shown."""
 
     def __init__(self) -> None:
         self.last: tuple[int, str] = (0, "")
+        self.warnings: list[str] = []
 
-    def progress(self, done_bytes: int, name: str, hold: Hold | None) -> None:  # noqa: ARG002 - another test's
+    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:  # noqa: ARG002 - another test's
         """Keep it."""
         self.last = (done_bytes, name)
 
-    def finished(self, name: str, packets: int, reason: str) -> None:
+    def show_result(self, result: FileResult) -> None:
         """Leave it."""
+
+    def show_warning(self, sentence: str) -> None:
+        """Keep it."""
+        self.warnings.append(sentence)
 
 
 class OnlyStore:
-    """A session of which only Redis is there."""
+    """A private service of which only Redis runs."""
 
     is_alive = True
 
@@ -36,9 +41,9 @@ class OnlyStore:
 
 
 def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> None:
-    """The journal has it at once; the statistics name it as the current one for a second more."""
-    shown = LauncherStatus()
-    running = Running(OnlyStore(store), RunRecord(tmp_path, resume=False), shown)  # type: ignore[arg-type]  # enough of it
+    """The journal has it at once; the statistics name it as the current file for another second."""
+    shown = ShownValues()
+    monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), shown)  # type: ignore[arg-type]  # enough of it
     transfer = JobQueue(store, "main")
     transfer.enlist()
     store.redis.rpush(store.keys.in_queue, b"/in/\xff.pcap")
@@ -47,19 +52,19 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
     statistics: Any = {"name": taken.name, "done_bytes": 900, "total_bytes": 1000}
     store.redis.hset(store.keys.stats("main"), mapping=statistics)
 
-    running.look()
-    running.show()
+    monitor.update()
+    monitor.show()
     assert shown.last == (900, "/in/\udcff.pcap")
     transfer.finish(taken, Result(taken.name, "processed", {"size_bytes": 1000}, {"packets": 3}))
-    running.look()
-    running.show()
+    monitor.update()
+    monitor.show()
 
     assert shown.last == (1000, "")
 
 
-def test_a_lane_held_for_its_analyzer_is_given_up(store: Store, tmp_path: Path) -> None:
-    """Nobody is there to resume a one-shot run: 69, the analyzer's reason, and where its log is."""
-    running = Running(OnlyStore(store), RunRecord(tmp_path, resume=False), LauncherStatus())  # type: ignore[arg-type]  # enough of it
+def test_a_run_is_aborted_when_the_dispatcher_holds_the_lane(store: Store, tmp_path: Path) -> None:
+    """A one-shot run has no operator who resumes it: 69, the analyzer's reason, and where its log is."""
+    monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), ShownValues())  # type: ignore[arg-type]  # enough of it
     JobQueue(store, "main").enlist()
     (tmp_path / "analyzer.log").write_text("no room\n")
     held: Any = {"at_fault": "It is held until `pcapdj resume`.", "name": "/in/3.pcap"}
@@ -69,7 +74,24 @@ def test_a_lane_held_for_its_analyzer_is_given_up(store: Store, tmp_path: Path) 
     store.redis.set(store.keys.finish, "empty")
 
     with handled() as signals:
-        ended = running.follow(signals)
+        ended = monitor.watch(signals)
 
     sentence = "The analyzer is at fault: it died on one file after another. x exited 4; its log is {!r}."
-    assert ended == GaveUp(sentence.format(str(tmp_path / "analyzer.log")), ExitCode.UNAVAILABLE)
+    assert ended == AbortReason(sentence.format(str(tmp_path / "analyzer.log")), ExitCode.UNAVAILABLE)
+
+
+def test_a_record_that_cannot_be_written_is_shown_once(store: Store, tmp_path: Path) -> None:
+    """Feeding goes on; the sentence names file and reason, and comes back with no later update."""
+    shown, record = ShownValues(), RunRecord(tmp_path, resume=False)
+    (tmp_path / ".pcapdj.json").mkdir()  # where the next record is written first
+    monitor = RunMonitor(OnlyStore(store), record, shown)  # type: ignore[arg-type]  # enough of it
+
+    for _ in range(3):
+        record.write({})
+        monitor.update()
+
+    [warning] = shown.warnings
+    assert warning == (
+        f"'{tmp_path}/pcapdj.json' cannot be written: Is a directory. Feeding continues;"
+        " the record is kept in memory and written as soon as that is possible."
+    )

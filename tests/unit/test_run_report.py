@@ -1,39 +1,116 @@
-"""The table at the end of a run."""
+"""The end of a run: the summary's lines, and the exit code."""
+
+from dataclasses import replace
 
 import pytest
 
-from pcapdj.run.report import Summary, print_summary, rows
+from pcapdj.run.extracted import ExtractedObject
+from pcapdj.run.follow import STOPPED_BY_USER, RunProgress
+from pcapdj.run.report import Summary, analyzer_end, exit_code_of, print_summary, summary_rows
+from pcapdj.runtime.errors import ExitCode
+
+SUMMARY = Summary(
+    fed=2, failed=0, packets=1234, fed_bytes=2048, elapsed_s=1.0, analyzer="zeek, exited 0", logdir="/out"
+)
+ENDED = {"last_exit": "exited 0", "last_verdict": "ended", "last_stream": "s"}
+WELL = RunProgress(streams=["s"], analyzer=ENDED, exits={"s": "exited 0"})
 
 
-def summary(logdir: str = "/out", jumps: str = "") -> Summary:
-    """Return a run without objects."""
-    return Summary(
-        fed=2,
-        failed=0,
-        packets=1234,
-        fed_bytes=2048,
-        elapsed_s=1.0,
-        analyzer="zeek, exited 0",
-        logdir=logdir,
-        jumps=jumps,
+def test_the_summary_of_a_run_that_went_well() -> None:
+    """Each line; a run in order has none about timestamps or the record."""
+    assert summary_rows(SUMMARY) == [
+        ("files", "2 fed"),
+        ("packets", "1,234"),
+        ("bytes", "2.0 KiB of capture files"),
+        ("time", "1.0 s (2.0 KiB/s, start and end included)"),
+        ("analyzer", "zeek, exited 0"),
+        ("output", "/out"),
+    ]
+
+
+def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
+    """Each number of files, the jumps, the record, and each object beside what was expected."""
+    objects = [
+        ExtractedObject("a/x", 1000, "aa", is_whole=True),
+        ExtractedObject("a/y", 5, "bb", is_whole=False),
+    ]
+    summary = replace(
+        SUMMARY,
+        failed=1,
+        fed_before=1000,
+        not_fed=3,
+        elapsed_s=0.0,
+        jumps="1 jump, 'b.pcap' begins 12 s before the end of the previous file",
+        write_error="No space left on device",
+        objects=objects,
+        expected={"aa": "x.bin", "bb": "y.bin"},
     )
 
+    assert summary_rows(summary) == [
+        ("files", "2 fed, 1 failed, 1,000 fed before, 3 not fed"),
+        ("packets", "1,234"),
+        ("timestamps", "1 jump, 'b.pcap' begins 12 s before the end of the previous file"),
+        ("bytes", "2.0 KiB of capture files"),
+        ("time", "0.0 s (0 B/s, start and end included)"),
+        ("analyzer", "zeek, exited 0"),
+        ("output", "/out"),
+        ("RECORD", "pcapdj.json could not be written: No space left on device"),
+        ("object", "a/x, 1,000 bytes, whole"),
+        ("  sha256", "aa"),
+        ("  expected", "aa  the same"),
+        ("object", "a/y, 5 bytes, INCOMPLETE"),
+        ("  sha256", "bb"),
+        ("  expected", "bb  the same"),
+        ("MISSING", "y.bin was not extracted whole"),
+    ]
 
-def test_timestamps_have_a_row_only_where_they_jump() -> None:
-    """A run in order says nothing of them."""
-    told = "1 jump, 'b.pcap' begins 12 s before the end of the previous file"
 
-    assert ("timestamps", told) in rows(summary(jumps=told))
-    assert "timestamps" not in dict(rows(summary()))
+def test_ten_objects_are_shown_and_the_others_counted() -> None:
+    """An analyzer may extract thousands. One expected digest stands beside each, to be compared by eye."""
+    objects = [ExtractedObject(f"o{number}", 1, f"{number:02}", is_whole=True) for number in range(12)]
+
+    rows = summary_rows(replace(SUMMARY, objects=objects, expected={"99": "x"}))
+
+    assert [value for label, value in rows if label == "object"][9:] == [
+        "o9, 1 bytes, whole",
+        ".. and 2 more",
+    ]
+    assert {value for label, value in rows if label == "  expected"} == {"99  NOT the same"}
 
 
-def test_where_no_terminal_is_nothing_is_wrapped(
+def test_without_a_terminal_nothing_is_wrapped(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Programs find paths and sentences whole, however wide the terminal would be."""
     monkeypatch.setenv("COLUMNS", "80")
     path = "/out/" + "x" * 200
 
-    print_summary(summary(path))
+    print_summary(replace(SUMMARY, logdir=path))
 
     assert path in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("progress", "end", "code"),
+    [
+        (WELL, "exited 0", ExitCode.OK),
+        (RunProgress(), "not started", ExitCode.OK),
+        (RunProgress(analyzer={"stream": "s"}), "stopped with the run", ExitCode.OK),
+        (RunProgress(analyzer={"restarts": 1}), "not started", ExitCode.ERROR),
+        (replace(WELL, exits={"r": "exited 3", "s": "exited 0"}), "exited 3, exited 0", ExitCode.ERROR),
+        (replace(WELL, analyzer=ENDED | {"last_verdict": "crashed"}), "exited 0", ExitCode.ERROR),
+        (replace(WELL, analyzer=ENDED | {"restarts": 1}), "exited 0 after 1 restart", ExitCode.ERROR),
+        (replace(WELL, analyzer=ENDED | {"restarts": 2000}), "exited 0 after 2,000 restarts", ExitCode.ERROR),
+    ],
+)
+def test_the_analyzers_end_is_shown_and_counts(progress: RunProgress, end: str, code: ExitCode) -> None:
+    """Each analyzer has to end by itself, with status 0, without a restart."""
+    assert analyzer_end(progress) == end
+    assert exit_code_of(SUMMARY, progress, None) is code
+
+
+def test_failed_files_and_missing_objects_make_the_exit_code_1() -> None:
+    """What aborts a run has a code of its own."""
+    assert exit_code_of(replace(SUMMARY, failed=1), WELL, None) is ExitCode.ERROR
+    assert exit_code_of(replace(SUMMARY, expected={"aa": "x"}), WELL, None) is ExitCode.ERROR
+    assert exit_code_of(SUMMARY, WELL, STOPPED_BY_USER) is ExitCode.INTERRUPTED
