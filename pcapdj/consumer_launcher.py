@@ -125,19 +125,13 @@ def _launcher(settings: Settings, store: Store, stack: ExitStack) -> ConsumerLau
     fifo = Fifo(settings.pipe)
     stack.callback(Lock(settings.pipe.with_name(f".{settings.pipe.name}.launcher.lock"), "launcher").close)
     make_log_root(settings.log_root)
-    actions = dict.fromkeys((signal.SIGCHLD, *_UNUSED), _nothing)
-    signals = stack.enter_context(handled({**actions, signal.SIGHUP: lambda: launcher.hang_up()}))  # noqa: PLW0108 - not there yet
+    signals = stack.enter_context(handled((signal.SIGCHLD, signal.SIGHUP, *_UNUSED)))
     publisher = ConsumerPublisher(store, events)
     stack.callback(publisher.close)
     launching = AnalyzerStarter(settings.command, fifo, settings.log_root, settings.timeouts)
     launcher = ConsumerLauncher(launching, Server(settings.socket), publisher.publish, signals)
     stack.callback(launcher.close)
-    actions[signal.SIGHUP] = launcher.hang_up
     return launcher
-
-
-def _nothing() -> None:
-    """Only wake up."""
 
 
 def _say_dispatcher(settings: Settings) -> None:

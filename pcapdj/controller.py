@@ -26,7 +26,6 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 import time
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -40,7 +39,7 @@ from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped, StoreFailed
+from pcapdj.runtime.errors import ExitCode, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence
@@ -48,7 +47,7 @@ from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.retrying import Patience
+from pcapdj.store.retrying import RetryingStore
 
 HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -69,7 +68,6 @@ class Controller:
         self._grants = grants
         self._monitor = monitor
         self._signals = signals
-        self._insist = Patience(signals, events, is_tolerant=False).insist
         self._reminder = Reminder()
         self._pending = Pending((), (), {}, is_busy=True)
         self._published = PublishedGate()
@@ -81,10 +79,10 @@ class Controller:
         """Run rounds until a stop signal; a message on the channel begins one at once.
 
         Raises:
-            Stopped: a stop signal arrived in the middle of a round.
+            Stopped: a stop signal arrived.
         """
         log_limits(events, self._monitor)
-        while not self._signals.stop_requested:
+        while True:
             notifier.clear()
             self._round()
             self._signals.wait(schedule.pause_s(is_occupied=self._is_occupied), notifier)
@@ -97,9 +95,9 @@ class Controller:
             Stopped: a stop signal arrived.
         """
         if not self._is_restored:
-            self._published = parse_gate(self._insist(self._grants.published))
+            self._published = parse_gate(self._grants.published())
             self._is_restored = True
-        self._pending = self._insist(self._grants.look)
+        self._pending = self._grants.look()
         self._drop_invalid()
         self._update_gate(self._pending)
         if self._published.state is not State.OPEN:
@@ -127,8 +125,7 @@ class Controller:
             self._monitor.age_s(), is_decisive=bool(pending.requested) or is_changed, is_busy=pending.is_busy
         ):
             self._monitor.measure()
-        if self._signals.stop_requested:  # a disk that hangs delays the measurement
-            raise Stopped("A stop signal arrived.")
+        self._signals.wait(0)  # a disk that hangs delays the measurement
         age_s = time.monotonic() - self._published_s
         if schedule.is_publication_due(age_s, is_changed=is_measured or is_changed):
             self._publish()
@@ -144,14 +141,14 @@ class Controller:
         times = {"since_s": since_s, "heartbeat_s": time.time()}
         message = f"gate {decision.state.word}" if is_transition else ""
         suspended = decision.state is State.SUSPENDED
-        self._insist(partial(self._grants.publish, {**fields, **times}, suspended=suspended, message=message))
+        self._grants.publish({**fields, **times}, suspended=suspended, message=message)
         self._published = PublishedGate(decision.state, since_s, gate)
         self._published_s = time.monotonic()
         if is_transition:
             log_transition(events, decision, fields)
 
     def _authorize(self, name: bytes) -> Granted:
-        result = self._insist(partial(self._grants.grant, name))
+        result = self._grants.grant(name)
         if result is Granted.YES:
             events.info("file_authorized", name=name)
         return result
@@ -160,7 +157,7 @@ class Controller:
         for name in self._pending.invalid:
             reason = "The requested name is not a valid file name."
             events.warning("invalid_name", reason, length_bytes=len(name))
-            self._insist(partial(self._grants.drop, name))
+            self._grants.drop(name)
 
 
 @app.command()
@@ -207,8 +204,9 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
         raise typer.Exit(_check(DiskMonitor(meter, limits), Grants(store)))
-    with handled(dict.fromkeys(HARMLESS, lambda: None)) as signals:
-        Controller(Grants(store, auth_type), DiskMonitor(meter, limits), signals).run(Notifier(store))
+    with handled(HARMLESS) as signals:
+        retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
+        Controller(Grants(retrying, auth_type), DiskMonitor(meter, limits), signals).run(Notifier(store))
 
 
 def _own_redis_data(redis_url: str) -> str:

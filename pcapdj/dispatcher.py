@@ -21,10 +21,9 @@ if __name__ == "__main__":  # what follows takes a tenth of a second to import; 
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum, auto
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn
 
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.feed import options
@@ -41,7 +40,6 @@ from pcapdj.feed.statistics import RUNNING, Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals
@@ -52,11 +50,10 @@ from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import safe_url
-from pcapdj.store.retrying import Patience
+from pcapdj.store.retrying import RetryingStore
 
 IDLE_LOOK_S: Final = 0.5  # for producers that do not ring the bell
 
-T = TypeVar("T")
 events = EventLog("dispatcher")
 app = new_app()
 
@@ -75,7 +72,7 @@ class Dispatcher:
     Args:
         settings: how.
         store: the lane.
-        signals, attention: what interrupts it.
+        signals, interrupts: what interrupts it.
         statistics: what it counts in.
     """
 
@@ -84,32 +81,32 @@ class Dispatcher:
         settings: Settings,
         store: Store,
         signals: Signals,
-        attention: Interrupts,
+        interrupts: Interrupts,
         statistics: Statistics,
     ) -> None:
         self._settings = settings
-        self._signals = signals
+        self._interrupts = interrupts
         self._statistics = statistics
         self._reminder = Reminder()
-        self._observe = attention.observe
-        self._patience = Patience(signals, events)
+        self._observe = interrupts.observe
+        lane = RetryingStore(store, interrupts, events)
+        self._lane = lane
         self._notifier = Notifier(store)
-        self._transfer = JobQueue(store, settings.id, settings.take)
+        self._transfer = JobQueue(lane, settings.id, settings.take)
         self._reporter = Reporter(store, settings.id, self._snapshot)
-        link = analyzer_link(settings.pipe, settings.launcher, signals, self._say)
-        self._streams = Streams(link, (signals, self._reporter), attention.attend)
-        attention.watch(self._reporter, self._counted, self._streams.check)
+        link = analyzer_link(settings.pipe, settings.launcher, interrupts, self._say)
+        self._streams = Streams(link, (signals, self._reporter), interrupts.attend)
+        interrupts.watch(self._reporter, self._counted, self._streams.check)
         self._feeding = Feeder(self._streams, settings.streams, settings.max_gap_ns)
         self._taking = JobRunner(
             transfer=self._transfer,
             asking=Authorization(
-                self._transfer, self._patience, self._notifier, signals, events, self._streams.lose_if_broken
+                self._transfer, self._notifier, interrupts, events, self._streams.lose_if_broken
             ),
             link=link,
             feeding=self._feeding,
-            blame=PoisonPolicy(store, self._transfer, self._patience, signals, statistics),
-            patience=self._patience,
-            signals=signals,
+            blame=PoisonPolicy(lane, self._transfer, interrupts, statistics),
+            interrupts=interrupts,
             say=self._say,
             statistics=statistics,
             root=settings.root,
@@ -123,14 +120,14 @@ class Dispatcher:
         Raises:
             Stopped: a stop signal arrived; what is in flight is resumed by the next start.
         """
-        self._insist(self._transfer.enlist)
-        self._reporter.adopt(self._insist(self._reporter.read_suspension))
+        self._transfer.enlist()
+        self._reporter.adopt(self._lane)
         self._reporter.start()
         try:
             self._streams.resume()
             while self.step() is not Step.DONE:
                 pass
-            self._insist(self._transfer.leave)
+            self._transfer.leave()
         finally:
             self._reporter.stop()
             self._notifier.close()
@@ -142,7 +139,7 @@ class Dispatcher:
             Stopped: a stop signal arrived.
         """
         self._statistics.state, self._statistics.waiting_for = RUNNING, ""
-        found = self._insist(lambda: self._transfer.take(self._ended_wish))
+        found = self._transfer.take(self._ended_wish)
         self._ended_wish = ""
         self._abandon_left_unless(found)
         if isinstance(found, QueueEntry):
@@ -159,7 +156,7 @@ class Dispatcher:
         if not self._settings.follow:
             self._streams.end()
             failpoints.reach("done")
-            self._insist(self._transfer.declare_done)
+            self._transfer.declare_done()
             done = self._statistics
             events.info("done", "The queue is drained.", files=done.files, failed=done.failed)
             return Step.DONE
@@ -168,8 +165,7 @@ class Dispatcher:
             self._streams.end()
         self._streams.lose_if_broken()
         self._say("Waiting for files in the queue.")
-        if self._signals.wait(IDLE_LOOK_S, self._notifier):
-            raise Stopped("A stop signal arrived while idle.")
+        self._interrupts.wait(IDLE_LOOK_S, self._notifier)
         self._notifier.clear()
         return Step.IDLE
 
@@ -190,9 +186,6 @@ class Dispatcher:
         self._statistics.waiting_for = sentence
         if self._reminder.is_due(sentence, time.monotonic()):
             events.info("waiting", sentence)
-
-    def _insist(self, call: Callable[[], T]) -> T:
-        return self._patience.insist(call)
 
 
 @app.command()
@@ -241,10 +234,10 @@ def work(settings: Settings, store: Store) -> None:
         Stopped: a stop signal arrived.
     """
     statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
-    attention = Interrupts(statistics)
-    with attention.listening() as signals, exclusive(settings.pipe, settings.id, store):
+    interrupts = Interrupts(statistics)
+    with interrupts.listening() as signals, exclusive(settings.pipe, settings.id, store):
         events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
-        Dispatcher(settings, store, signals, attention, statistics).run()
+        Dispatcher(settings, store, signals, interrupts, statistics).run()
 
 
 def main() -> NoReturn:

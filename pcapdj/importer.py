@@ -30,7 +30,7 @@ from pcapdj.inbox.settle import FileState
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.command import lines_of, new_app, run_app
-from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, Stopped
+from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
@@ -39,7 +39,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Intake, Outcome
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.retrying import Patience
+from pcapdj.store.retrying import RetryingStore
 
 events = EventLog("importer")
 app = new_app()
@@ -97,7 +97,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
 def watch_folders(store: Store, folders: Sequence[bytes], order: Order, *, recursive: bool) -> ExitCode:
     """Queue what arrives in the folders, until a stop signal."""
     with process_signals.handled() as signals:
-        intake = Intake(store, Patience(signals, events).insist)
+        intake = Intake(RetryingStore(store, signals, events))
         inboxes = [Inbox(folder, recursive=recursive) for folder in dict.fromkeys(folders)]
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
         importer = Importer(inboxes, intake, signals, order)
@@ -129,8 +129,12 @@ class Importer:
         self._said: list[str | None] = [None for _ in inboxes]
 
     def run(self) -> None:
-        """Step until a stop signal."""
-        while not self._signals.stop_requested:
+        """Step until a stop signal.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        while True:
             self.step(time.monotonic())
             ears = [descriptor for inbox in self._inboxes for descriptor in inbox.descriptors]
             self._signals.wait(self._pause_s(time.monotonic()), *ears)
@@ -157,8 +161,7 @@ class Importer:
     def _captures(self, inbox: Inbox, due: dict[bytes, FileState], now_s: float) -> list[CaptureFile]:
         files, refused = [], []
         for name, state in due.items():
-            if self._signals.stop_requested:
-                raise Stopped("A stop signal arrived.")
+            self._signals.wait(0)
             try:
                 files.append(look_at(name, refuse_written=True))
             except StillWritten:

@@ -67,11 +67,6 @@ class ConsumerLauncher:
         self._publish(self._shown.fields(self._life, self._attempts, time.time()))
         return self._stops > 0 and self._life is None
 
-    def hang_up(self) -> None:
-        """Pass SIGHUP on to the analyzer, which may reopen its logs on it."""
-        if self._life is not None:
-            self._life.analyzer.signal(signal.SIGHUP)
-
     def close(self) -> None:
         """Leave nothing behind: analyzer, pipe, socket."""
         if self._life is not None:
@@ -93,6 +88,8 @@ class ConsumerLauncher:
         poller.poll(timeout_s * 1000 + 1)  # poll(2) counts whole milliseconds
 
     def _mind_signals(self, now_s: float) -> None:
+        if self._signals.arrivals(signal.SIGHUP) and self._life is not None:
+            self._life.analyzer.signal(signal.SIGHUP)  # it may reopen its logs on it
         if self._signals.stop_count == self._stops:
             return
         self._stops = self._signals.stop_count

@@ -16,9 +16,9 @@ from typing import Any, Final, Protocol
 from pcapdj.feed.batches import Keeper, Note
 from pcapdj.feed.launcher_client import Entry, LauncherClient
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
+from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import Waits
 
 Say = Callable[[str], None]  # what is waited for; called often, said rarely
 _RETRY_S: Final = 0.2
@@ -103,7 +103,7 @@ class LauncherLink:
 
     outlives_dispatcher: Final = True
 
-    def __init__(self, socket_path: Path, signals: Signals, say: Say) -> None:
+    def __init__(self, socket_path: Path, signals: Waits, say: Say) -> None:
         self._launcher = LauncherClient(socket_path, signals)
         self._socket_path = socket_path
         self._signals = signals
@@ -117,8 +117,7 @@ class LauncherLink:
         """
         while not self._launcher.connect():
             self._say(f"Waiting for the launcher at {quoted(str(self._socket_path))}.")
-            if self._signals.wait(_RETRY_S):
-                raise Stopped("A stop signal arrived while waiting for the launcher.")
+            self._signals.wait(_RETRY_S)
 
     def await_torn_reader(self) -> None:
         """Nothing to wait for: the launcher's streams end with their analyzer."""
@@ -201,8 +200,7 @@ class LauncherLink:
                 return ask()
             except LauncherGone as exc:
                 self._say(str(exc))
-                if self._signals.wait(_RETRY_S):
-                    raise Stopped("A stop signal arrived while waiting for the launcher.") from exc
+                self._signals.wait(_RETRY_S)
 
     def _waiting(self, waited_s: float) -> None:
         if waited_s > 1:

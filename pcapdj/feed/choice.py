@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pcapdj.feed.analyzer_link import AnalyzerLink, LauncherLink, Say
 from pcapdj.feed.manual_link import ManualLink
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import Waits
 
 
-def analyzer_link(pipe: Path, launcher: Path | None, signals: Signals, say: Say) -> AnalyzerLink:
+def analyzer_link(pipe: Path, launcher: Path | None, signals: Waits, say: Say) -> AnalyzerLink:
     """Return the outlet.
 
     Args:

@@ -11,9 +11,8 @@ from typing import Final
 from pcapdj.feed.reporter import Reporter
 from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime import signals as process_signals
-from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import HasFileno, Signals
 
 _LOOK_S: Final = 0.5
 
@@ -39,8 +38,7 @@ class Interrupts:
     @contextmanager
     def listening(self) -> Iterator[Signals]:
         """Handle TERM, INT, USR1 and USR2 for the block."""
-        actions = {signal.SIGUSR1: self._toggle, signal.SIGUSR2: self._print_statistics}
-        with process_signals.handled(actions) as self._signals:
+        with process_signals.handled((signal.SIGUSR1, signal.SIGUSR2)) as self._signals:
             yield self._signals
 
     def watch(
@@ -57,16 +55,34 @@ class Interrupts:
         self._counted = counted
         self._meanwhile = meanwhile
 
+    def wait(self, timeout_s: float, *readable: HasFileno | int, stops: int = 1) -> None:
+        """Wait for the time, a signal or a readable descriptor, whatever comes first.
+
+        Raises:
+            Stopped: as `Waits.wait`.
+        """
+        if self._signals:
+            try:
+                self._signals.wait(timeout_s, *readable, stops=stops)
+            finally:
+                self._act(self._signals)
+
+    def _act(self, signals: Signals) -> None:
+        for _ in range(signals.arrivals(signal.SIGUSR1)):
+            self._toggle()
+        if signals.arrivals(signal.SIGUSR2):
+            self._print_statistics()
+
     def attend(self) -> None:
         """Let signals act, and stay here while the feeding is suspended.
 
         Raises:
             Stopped: a stop signal arrived.
         """
-        self._stop_if_asked()
+        self.wait(0)
         while self.observe():
-            if self._signals and self._reporter and self._signals.wait(_LOOK_S, self._reporter):
-                raise Stopped("A stop signal arrived while suspended.")
+            if self._reporter:
+                self.wait(_LOOK_S, self._reporter)
             self._meanwhile()
 
     def observe(self) -> bool:
@@ -85,10 +101,6 @@ class Interrupts:
         if before and not shown:
             events.info("resumed")
         return bool(members)
-
-    def _stop_if_asked(self) -> None:
-        if self._signals and self._signals.stop_requested:
-            raise Stopped("A stop signal arrived.")
 
     def _toggle(self) -> None:
         if self._reporter:

@@ -11,11 +11,10 @@ from pcapdj.feed.poison import POISON_DEATHS, PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone, Stopped
+from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import Waits
 from pcapdj.store.job_queue import Fields, JobQueue, QueueEntry, Result, failure_entry
-from pcapdj.store.retrying import Patience
 
 events = EventLog("dispatcher")
 
@@ -28,7 +27,7 @@ class JobRunner:
         transfer, asking: the file's moves in Redis, and its authorization.
         outlet, feeding: the analyzer's pipe.
         blame: who is at fault when analyzers die.
-        patience, signals, say: how it waits.
+        interrupts, say: how it waits.
         statistics: what it counts in.
         root: files must lie below it; None: anywhere.
     """
@@ -38,8 +37,7 @@ class JobRunner:
     link: AnalyzerLink
     feeding: Feeder
     blame: PoisonPolicy
-    patience: Patience
-    signals: Signals
+    interrupts: Waits
     say: Say
     statistics: Statistics
     root: bytes | None
@@ -103,7 +101,7 @@ class JobRunner:
         def begin(stream: str) -> None:
             self.statistics.stream = stream
             fields: Fields = {**capture.identity._asdict(), "state": "feeding", "stream": stream}
-            self.patience.insist(lambda: self.transfer.mark(**fields))
+            self.transfer.mark(**fields)
 
         try:
             self.feeding.feed(ResumeNote(taken.token, taken.name), capture, begin)
@@ -131,7 +129,7 @@ class JobRunner:
             taken, state="asked", attempt=taken.attempt + 1, deaths=taken.deaths + died, stream=""
         )
         fields: Fields = {"state": "asked", "attempt": again.attempt, "deaths": again.deaths, "stream": ""}
-        self.patience.insist(lambda: self.transfer.mark(**fields))
+        self.transfer.mark(**fields)
         return again
 
     def _finish(self, taken: QueueEntry, identity: dict[str, Any], error: CaptureError | None) -> None:
@@ -146,7 +144,7 @@ class JobRunner:
             entry = failure_entry(taken.name, error, totals.packets, taken.attempt)
             result = Result(entry, "failed", identity, journal)
         stream = self.statistics.stream if totals.packets else ""
-        if not self.patience.insist(lambda: self.transfer.finish(replace(taken, stream=stream), result)):
+        if not self.transfer.finish(replace(taken, stream=stream), result):
             events.warning("file_forgotten", "Redis does not know that this file was taken.", name=taken.name)
         failpoints.reach("finish.after")
         self.feeding.settle()
@@ -176,6 +174,5 @@ class JobRunner:
             if exc.settles_in_s is None:
                 raise
             self.say(f"Waiting {exc.settles_in_s:.0f} s: the file may still be written.")
-            if self.signals.wait(exc.settles_in_s):
-                raise Stopped("A stop signal arrived while a file settled.") from exc
+            self.interrupts.wait(exc.settles_in_s)
             return open_capture(taken.name, root=self.root)

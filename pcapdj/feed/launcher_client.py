@@ -29,7 +29,7 @@ from pcapdj.launcher_protocol import (
 )
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, ReaderGone, Stopped
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import Waits
 from pcapdj.runtime.sockets import check_socket_path, peer_of
 
 _REPLY_LIMIT_S: Final = 2.0  # the launcher replies in well under a millisecond unless stopped or swapped out
@@ -71,7 +71,7 @@ class LauncherClient:
         CannotCreate: the path is too long for a unix socket.
     """
 
-    def __init__(self, socket_path: Path, signals: Signals) -> None:
+    def __init__(self, socket_path: Path, signals: Waits) -> None:
         self._path = socket_path.absolute()
         check_socket_path(self._path)
         self._signals = signals
@@ -136,9 +136,11 @@ class LauncherClient:
         self._send(LauncherRequest(RequestType.OPEN))
         started_s = time.monotonic()
         while (reply := self._next_reply()) is None:
-            if self._signals.wait(_SLICE_S, self._connected()):
+            try:
+                self._signals.wait(_SLICE_S, self._connected())
+            except Stopped:
                 self.close()
-                raise Stopped("A stop signal arrived while waiting for the analyzer.")
+                raise
             wait(time.monotonic() - started_s)
         opened = self._stream_in(*reply)
         if opened is None:
@@ -197,10 +199,11 @@ class LauncherClient:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 raise self._lost(f"did not answer within {_REPLY_LIMIT_S:g} s")
-            if self._signals.stop_count > 1:
+            try:
+                self._signals.wait(left_s, self._connected(), stops=2)
+            except Stopped:
                 self.close()
-                raise Stopped("A second stop signal arrived while waiting for the launcher.")
-            self._signals.wait(left_s, self._connected())
+                raise
         return reply
 
     def _send(self, request: LauncherRequest, *descriptors: int) -> None:

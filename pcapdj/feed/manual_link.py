@@ -14,10 +14,10 @@ from typing import Final
 from pcapdj.feed.analyzer_link import KeptStream, Say
 from pcapdj.feed.batches import Keeper, Note
 from pcapdj.runtime import fifo
-from pcapdj.runtime.errors import CannotCreate, Stopped
+from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import Waits
 
 events = EventLog("dispatcher")
 
@@ -38,7 +38,7 @@ class ManualLink:
 
     outlives_dispatcher: Final = False
 
-    def __init__(self, path: Path, signals: Signals, say: Say) -> None:
+    def __init__(self, path: Path, signals: Waits, say: Say) -> None:
         self._path = path
         self._signals = signals
         self._say = say
@@ -119,8 +119,7 @@ class ManualLink:
                 self._pause()
 
     def _pause(self) -> None:
-        if self._signals.wait(_LOOK_S):
-            raise Stopped("A stop signal arrived while waiting for a reader.")
+        self._signals.wait(_LOOK_S)
 
 
 class _NoKeeper:

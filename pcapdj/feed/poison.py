@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import Final
 
 from pcapdj.feed.statistics import Statistics
-from pcapdj.runtime.errors import CaptureError, Stopped
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import Waits
 from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry
-from pcapdj.store.retrying import Patience
 
 POISON_DEATHS: Final = 3  # of analyzers on one file, before the file is blamed
 POISON_FILES: Final = 3  # in a row, before the analyzer is
@@ -32,17 +31,14 @@ class PoisonPolicy:
 
     Args:
         store, transfer: the lane, and the dispatcher's file.
-        patience, signals: how it waits.
+        waits: a stop signal ends the hold.
         statistics: where `at_fault` is shown.
     """
 
-    def __init__(
-        self, store: Store, transfer: JobQueue, patience: Patience, signals: Signals, statistics: Statistics
-    ) -> None:
+    def __init__(self, store: Store, transfer: JobQueue, waits: Waits, statistics: Statistics) -> None:
         self._store = store
         self._transfer = transfer
-        self._insist = patience.insist
-        self._signals = signals
+        self._waits = waits
         self._statistics = statistics
         self._in_a_row: int | None = None  # not known before the journal was asked
 
@@ -58,7 +54,7 @@ class PoisonPolicy:
             Stopped: a stop signal arrived while the lane was held.
         """
         if self._in_a_row is None:
-            self._in_a_row = self._insist(lambda: operate.poison_in_a_row(self._store, POISON))
+            self._in_a_row = operate.poison_in_a_row(self._store, POISON)
         if self._in_a_row + 1 < POISON_FILES:
             self._in_a_row += 1
             raise CaptureError(f"{POISON}: the analyzer died {taken.deaths} times while it read this file")
@@ -66,8 +62,8 @@ class PoisonPolicy:
 
     def _hold(self, taken: QueueEntry) -> QueueEntry:
         again = replace(taken, deaths=0)
-        self._insist(lambda: self._transfer.mark(deaths=0))
-        self._insist(lambda: operate.suspend(self._store))
+        self._transfer.mark(deaths=0)
+        operate.suspend(self._store)
         sentence = (
             f"The analyzer is at fault: it died {POISON_DEATHS} times on each of {POISON_FILES} files in a"
             " row. Nothing is fed until `pcapdj resume`."
@@ -75,9 +71,8 @@ class PoisonPolicy:
         events.error("analyzer_at_fault", sentence, name=taken.name)
         self._statistics.at_fault = self._statistics.waiting_for = sentence
         held_s = time.monotonic()
-        while self._insist(lambda: operate.is_suspended(self._store)):
-            if self._signals.wait(_LOOK_S):
-                raise Stopped("A stop signal arrived while the lane was held.")
+        while operate.is_suspended(self._store):
+            self._waits.wait(_LOOK_S)
         self._in_a_row = 0
         self._statistics.at_fault = self._statistics.waiting_for = ""
         events.info("lane_resumed", name=taken.name, held_s=round(time.monotonic() - held_s))

@@ -61,18 +61,9 @@ class Reporter:
             os.eventfd_read(self._event)
         return self._members
 
-    def adopt(self, members: frozenset[bytes]) -> None:
+    def adopt(self, store: Store) -> None:
         """Start from what the set holds, so that a suspension survives a restart from the first byte on."""
-        self._members = members
-
-    def read_suspension(self) -> frozenset[bytes]:
-        """Return who wants the feeding suspended, from Redis.
-
-        Raises:
-            As `Store.call`.
-        """
-        members = self._store.call(lambda client: client.smembers(self._store.keys.suspend))
-        return frozenset(as_bytes(member) for member in members)
+        self._members = suspended_by(store)
 
     def toggle(self) -> None:
         """Suspend or resume on our own account: SIGUSR1. At once here, as soon as it can be in Redis."""
@@ -97,7 +88,7 @@ class Reporter:
             wish = self._wish
         if wish is not None:
             self._write_wish(wish)
-        members = self.read_suspension()
+        members = suspended_by(self._store)
         with self._lock:
             if self._wish is None and members != self._members:
                 self._members = members
@@ -119,3 +110,13 @@ class Reporter:
         fields = dict[Any, Any]({**self._snapshot(), "heartbeat_s": f"{time.time():.3f}"})
         keys = self._store.keys
         self._store.call(lambda client: client.hset(keys.stats(self._id), mapping=fields))
+
+
+def suspended_by(store: Store) -> frozenset[bytes]:
+    """Return who wants the feeding suspended, from Redis.
+
+    Raises:
+        As `Store.call`.
+    """
+    members = store.call(lambda client: client.smembers(store.keys.suspend))
+    return frozenset(as_bytes(member) for member in members)

@@ -6,20 +6,24 @@ Redis was away for three seconds. Repeating it after any end queues nothing twic
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import typer
 
 from pcapdj.inbox.listing import Order, Tracked, capture_files, refusal_sentences
 from pcapdj.runtime.errors import ExitCode, StoreUnavailable
 from pcapdj.runtime.safe_text import printable_sentence
+from pcapdj.runtime.signals import HasFileno
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Intake, Outcome
+from pcapdj.store.retrying import RetryingStore
 
-_RETRY_S = 0.2
 
-T = TypeVar("T")
+class _Sleep:
+    """The pause between two calls; Ctrl-C ends this command as any other."""
+
+    def wait(self, timeout_s: float, *_readable: HasFileno | int, stops: int = 1) -> None:  # noqa: ARG002 - as `Waits`
+        time.sleep(timeout_s)
 
 
 def import_once(  # noqa: PLR0913 - the command's options
@@ -31,11 +35,17 @@ def import_once(  # noqa: PLR0913 - the command's options
     again: bool = False,
     tracked: Tracked = iter,
 ) -> ExitCode:
-    """Queue the captures among the paths and say how many; 1 if one given by name is not among them."""
-    _for_a_while(store.ping)
+    """Queue the captures among the paths and say how many; 1 if one given by name is not among them.
+
+    Raises:
+        StoreUnavailable: Redis was away for three seconds.
+        As `Store.call`: other errors of Redis, at once.
+    """
+    patient = RetryingStore(store, _Sleep(), None, retried=(StoreUnavailable,), limit_s=COMMAND_TIMEOUT_S)
+    patient.ping()
     listing = capture_files(paths, recursive=recursive, order=order, tracked=tracked)
     offered = {file.name: file.identity for file in listing.files}
-    counts = Counter(Intake(store, _for_a_while).admit(offered, again=again).values())
+    counts = Counter(Intake(patient).admit(offered, again=again).values())
     for sentence in refusal_sentences(listing.refused):
         typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
     typer.echo(_summary(counts, len(listing.refused)))
@@ -47,15 +57,3 @@ def _summary(counts: Counter[Outcome], refused: int) -> str:
     fed = counts[Outcome.FED] + counts[Outcome.FED_MEANWHILE]
     hint = f" ({fed} fed before: --again feeds them again)" if fed else ""
     return f"{queued} queued, {known} known already{hint}, {refused} not imported."
-
-
-def _for_a_while(call: Callable[[], T]) -> T:
-    """Return what the call returns, repeating it for three seconds while Redis is away."""
-    deadline_s = time.monotonic() + COMMAND_TIMEOUT_S
-    while True:
-        try:
-            return call()
-        except StoreUnavailable:
-            if time.monotonic() + _RETRY_S > deadline_s:
-                raise
-            time.sleep(_RETRY_S)

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +36,7 @@ from pcapdj.run.view import progress_view
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
-from pcapdj.runtime.signals import Signals, handled
+from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.enqueue import Intake
 from pcapdj.store.operate import finish
@@ -133,8 +132,8 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
     """Feed the plan's files with a private service; return the progress, and why it was aborted if it was."""
     if not plan.files:
         return RunProgress(), None
-    hang_up = {signal.SIGHUP: partial(os.kill, os.getpid(), signal.SIGTERM)}  # the terminal was closed
-    with handled(hang_up) as signals, private_service(plan.settings) as service:
+    stops = (*STOP_SIGNALS, signal.SIGHUP)  # SIGHUP: the terminal was closed
+    with handled(stops=stops) as signals, private_service(plan.settings) as service:
         progress, abort = _follow(plan, record, service, signals)
         if abort:
             _print_line(abort.sentence)

@@ -14,7 +14,7 @@ from pcapdj.analyzer.process import LOG_NAME
 from pcapdj.run.private_service import PrivateService
 from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
 from pcapdj.run.view import ProgressView, WaitReason, wait_reason
-from pcapdj.runtime.errors import ExitCode, PcapdjError
+from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.snapshot import read_snapshot
@@ -97,7 +97,9 @@ class RunMonitor:
                 reason = None if self._service.is_alive else AbortReason(str(exc), ExitCode.ERROR)
             if reason:
                 return reason
-            if signals.wait(_POLL_S):
+            try:
+                signals.wait(_POLL_S)
+            except Stopped:
                 return STOPPED_BY_USER
 
     def update(self) -> None:

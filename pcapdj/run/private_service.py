@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from supervisor.xmlrpc import SupervisorTransport
 
-from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
+from pcapdj.runtime.errors import CannotCreate, StoreUnavailable, Unavailable
 from pcapdj.runtime.process import tied_to_this_process
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
@@ -117,8 +117,7 @@ class PrivateService:
             if time.monotonic() > deadline_s:
                 silent = f"The private Redis does not answer after {_START_LIMIT_S:g} s."
                 raise Unavailable(f"{silent} Last line of its log: {self.last_log_line('redis')}")
-            if signals.wait(_POLL_S):
-                raise Stopped("A stop signal arrived.")
+            signals.wait(_POLL_S)
 
     def failed_roles(self) -> list[str]:
         """Return the roles that supervisord no longer restarts."""

@@ -9,12 +9,14 @@ with a full pipe.
 import select
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from pcapdj.runtime.errors import Stopped
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-Action = Callable[[], None]
 
 
 class HasFileno(Protocol):
@@ -25,18 +27,36 @@ class HasFileno(Protocol):
         ...
 
 
+class Waits(Protocol):
+    """How a role waits: `Signals`, or the dispatcher's `Interrupts`."""
+
+    def wait(self, timeout_s: float, *readable: HasFileno | int, stops: int = 1) -> None:
+        """Wait for the time, a signal or a readable descriptor, whatever comes first.
+
+        Args:
+            timeout_s: 0 or less: only look.
+            readable: what else ends the wait.
+            stops: how many stop signals raise: 2 where the first one lets an answer still arrive.
+
+        Raises:
+            Stopped: so many stop signals have arrived, before or in this wait.
+        """
+        ...
+
+
 class Signals:
     """The signals of this process: readable by poll(2) when one has arrived.
 
     Args:
         wakeup: the reading end of the wake-up socket, non-blocking.
-        actions: what to do for signals other than the stop signals; run in `check`, never in a handler.
+        stops: signals that mean: stop.
     """
 
-    def __init__(self, wakeup: socket.socket, actions: Mapping[signal.Signals, Action] | None = None) -> None:
+    def __init__(self, wakeup: socket.socket, stops: Collection[signal.Signals] = STOP_SIGNALS) -> None:
         self._wakeup = wakeup
-        self._actions = {int(number): action for number, action in (actions or {}).items()}
-        self._stops = 0
+        self._stop_numbers = frozenset(stops)
+        self._stop_count = 0
+        self._others = Counter[int]()
 
     def fileno(self) -> int:
         """Return the descriptor that turns readable on a signal."""
@@ -45,57 +65,63 @@ class Signals:
     @property
     def stop_requested(self) -> bool:
         """Report whether a stop signal has arrived so far."""
-        self.check()
-        return self._stops > 0
+        return self.stop_count > 0
 
     @property
     def stop_count(self) -> int:
         """Return how many stop signals have arrived; a second one means: now."""
-        self.check()
-        return self._stops
+        self._read()
+        return self._stop_count
 
-    def check(self) -> None:
-        """Take note of the signals that arrived, and run the actions of the others."""
-        for number in self._arrived():
-            if number in STOP_SIGNALS:
-                self._stops += 1
-            elif action := self._actions.get(number):
-                action()
+    def arrivals(self, number: signal.Signals) -> int:
+        """Return how often this signal arrived since the last call for it."""
+        self._read()
+        return self._others.pop(number, 0)
 
-    def wait(self, timeout_s: float, *others: HasFileno | int) -> bool:
-        """Wait until a signal, a readable descriptor or the timeout; report whether to stop.
+    def wait(self, timeout_s: float, *readable: HasFileno | int, stops: int = 1) -> None:
+        """Wait for the time, a signal or a readable descriptor, whatever comes first.
 
-        After a first stop signal it waits for the second one in the same way.
+        Raises:
+            Stopped: as `Waits.wait`.
         """
-        poller = select.poll()
-        for readable in (self, *others):
-            poller.register(readable, select.POLLIN)
-        poller.poll(max(0.0, timeout_s) * 1000)
-        return self.stop_requested
+        if self.stop_count < stops:
+            poller = select.poll()
+            for each in (self, *readable):
+                poller.register(each, select.POLLIN)
+            poller.poll(max(0.0, timeout_s) * 1000)
+        if self.stop_count >= stops:
+            raise Stopped("A stop signal arrived.")
 
-    def _arrived(self) -> bytes:
+    def _read(self) -> None:
         try:
-            return self._wakeup.recv(4096)
+            numbers = self._wakeup.recv(4096)
         except BlockingIOError:
-            return b""
+            return
+        for number in numbers:
+            if number in self._stop_numbers:
+                self._stop_count += 1
+            else:
+                self._others[number] += 1
 
 
 @contextmanager
-def handled(actions: Mapping[signal.Signals, Action] | None = None) -> Iterator[Signals]:
-    """Install the stop signals and the actions' signals for the block; restore the old handlers after it.
+def handled(
+    others: Collection[signal.Signals] = (), *, stops: Collection[signal.Signals] = STOP_SIGNALS
+) -> Iterator[Signals]:
+    """Receive signals for the block; restore the old handlers after it.
 
     Args:
-        actions: signal number to what the role does about it, run by `Signals.check` and `Signals.wait`.
+        others: signals that end a wait and are counted by `Signals.arrivals`, but stop nothing.
+        stops: signals that mean: stop.
     """
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
         previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        numbers = (*STOP_SIGNALS, *(actions or {}))
-        previous = {number: signal.signal(number, _only_wake) for number in numbers}
+        previous = {number: signal.signal(number, _only_wake) for number in (*stops, *others)}
         try:
-            yield Signals(reader, actions)
+            yield Signals(reader, stops)
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

@@ -55,13 +55,19 @@ class Store:
         check_url(url)
         self.keys = keys
         self.url = url
+        self.timeout_s = timeout_s
         self.redis = _connected(url, timeout_s, password)
         self._scripts: dict[str, redis.commands.core.Script] = {}
 
+    @property
+    def password(self) -> str | None:
+        """The password, wherever it came from."""
+        password: str | None = self.redis.connection_pool.connection_kwargs.get("password")
+        return password
+
     def another(self, *, timeout_s: float = ROLE_TIMEOUT_S) -> "Store":
         """Return a second client of the same lane, for another thread."""
-        password = self.redis.connection_pool.connection_kwargs.get("password")
-        return Store(self.url, self.keys, timeout_s=timeout_s, password=password)
+        return Store(self.url, self.keys, timeout_s=timeout_s, password=self.password)
 
     def call(self, command: Callable[["redis.Redis"], T]) -> T:
         """Run a command.

@@ -6,16 +6,14 @@ repeating it is safe.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 from pcapdj.runtime import failpoints
 from pcapdj.store.client import Store
 
 _CHUNK_NAMES = 1000  # in one script: a few milliseconds of Redis's time, and within Lua's limit for RPUSH
-
-T = TypeVar("T")
 
 
 class Version(Protocol):
@@ -28,13 +26,6 @@ class Version(Protocol):
     @property
     def mtime_ns(self) -> int:
         """When it was last written to, in ns since 1970."""
-
-
-class Insist(Protocol):
-    """Repeats a call while Redis is away, such as `Patience.insist`."""
-
-    def __call__(self, call: Callable[[], T]) -> T:
-        """Return what the call returns."""
 
 
 class Outcome(Enum):
@@ -51,13 +42,11 @@ class Intake:
     """The way into the queue of one lane.
 
     Args:
-        store: the lane.
-        insist: how a call is repeated; by default an outage is the caller's to see.
+        store: the lane; a `RetryingStore` waits while Redis is away.
     """
 
-    def __init__(self, store: Store, insist: Insist | None = None) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._insist: Insist = insist or _once
 
     def admit(self, files: Mapping[bytes, Version], *, again: bool = False) -> dict[bytes, Outcome]:
         """Queue the files that are neither queued, current nor fed already, in their order.
@@ -73,10 +62,10 @@ class Intake:
         return standings
 
     def _admit(self, files: Mapping[bytes, Version], *, again: bool) -> dict[bytes, Outcome]:
-        seen = self._insist(lambda: self._fed(files))
+        seen = self._fed(files)
         standings = {name: Outcome.FED for name in files if not again and is_version(seen[name], files[name])}
         rest = {name: seen[name] for name in files if name not in standings}
-        answers = self._insist(lambda: self._enqueue(rest)) if rest else []
+        answers = self._enqueue(rest) if rest else []
         return standings | dict(zip(rest, answers, strict=True))
 
     def _fed(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
@@ -107,7 +96,3 @@ def is_version(fed: bytes, version: Version) -> bool:
     if not isinstance(entry, dict):
         return False
     return (entry.get("size_bytes"), entry.get("mtime_ns")) == (version.size_bytes, version.mtime_ns)
-
-
-def _once(call: Callable[[], T]) -> T:
-    return call()

@@ -1,21 +1,27 @@
-"""Waiting for Redis without leaving: no outage may make a role exit, and none may be silent.
+"""A connection that repeats each call while Redis is away: no outage makes a role exit, and none is silent.
 
-Only calls that may be repeated go through here: the scripts, and writes of absolute values. (With redis-py's
+Only calls that may be repeated go through it: the scripts, and writes of absolute values. (With redis-py's
 own retries, switched off in `store.client`, one lost reply loses a name on LPOP and doubles one on RPUSH.)
+Heartbeats use a plain `Store`: a late one is worth nothing.
 """
 
+import math
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pcapdj.runtime.backoff import backoff_s, jittered
-from pcapdj.runtime.errors import PcapdjError, Stopped, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import Waits
+from pcapdj.store.client import Store
 
-_FIRST_S = 0.1
-_LIMIT_S = 1.0  # work has to go on within 2 s of Redis's recovery
-_EVENTS: dict[type[PcapdjError], str] = {
+if TYPE_CHECKING:
+    import redis
+
+_FIRST_S: Final = 0.1
+_LIMIT_S: Final = 1.0  # work has to go on within 2 s of Redis's recovery
+_EVENTS: Final[dict[type[PcapdjError], str]] = {
     StoreUnavailable: "waiting_for_redis",
     StoreDenied: "redis_denied",
     StoreFailed: "key_unusable",
@@ -24,45 +30,61 @@ _EVENTS: dict[type[PcapdjError], str] = {
 T = TypeVar("T")
 
 
-class Patience:
-    """Repeats a call until Redis took it; says why it waits, once and then once a minute.
+class RetryingStore(Store):
+    """A `Store` whose calls return once Redis has answered; `another` returns a plain one.
 
     Args:
-        signals: a stop signal ends the wait.
-        log: where the waiting is said.
-        is_tolerant: wait also until a key that holds something else is removed; else that is the caller's.
+        store: the lane.
+        waits: a stop signal ends the wait for Redis.
+        log: has why a call waits, once and then once a minute; None: nothing is logged.
+        retried: the errors after which a call is repeated. StoreFailed means: until a key that holds another
+            type is removed.
+        limit_s: for how long; then the error is raised.
     """
 
-    def __init__(self, signals: Signals, log: EventLog, *, is_tolerant: bool = True) -> None:
-        self._signals = signals
+    def __init__(
+        self,
+        store: Store,
+        waits: Waits,
+        log: EventLog | None,
+        *,
+        retried: tuple[type[PcapdjError], ...] = (StoreUnavailable, StoreDenied, StoreFailed),
+        limit_s: float = math.inf,
+    ) -> None:
+        super().__init__(store.url, store.keys, timeout_s=store.timeout_s, password=store.password)
+        self._waits = waits
         self._log = log
-        self._awaited = (StoreUnavailable, StoreDenied, *((StoreFailed,) if is_tolerant else ()))
+        self._retried = retried
+        self._limit_s = limit_s
         self._reminder = Reminder()
 
-    def insist(self, call: Callable[[], T]) -> T:
-        """Return what the call returns, however long Redis is away.
+    def call(self, command: Callable[["redis.Redis"], T]) -> T:
+        """Run a command as often as it takes.
 
         Raises:
             Stopped: a stop signal arrived meanwhile.
+            As `Store.call`: errors that are not repeated, or after the limit.
         """
-        failures = 0
+        failures, deadline_s = 0, time.monotonic() + self._limit_s
         while True:
             try:
-                answer = call()
-            except self._awaited as exc:
+                answer = super().call(command)
+            except self._retried as exc:
                 failures += 1
-                self._say(exc)
+                pause_s = jittered(backoff_s(failures, first_s=_FIRST_S, limit_s=_LIMIT_S))
+                if time.monotonic() + pause_s > deadline_s:
+                    raise
+                self._log_failure(exc)
             else:
-                self._recovered(failures)
+                self._log_recovery(failures)
                 return answer
-            if self._signals.wait(jittered(backoff_s(failures, first_s=_FIRST_S, limit_s=_LIMIT_S))):
-                raise Stopped("A stop signal arrived while waiting for Redis.")
+            self._waits.wait(pause_s)
 
-    def _say(self, error: PcapdjError) -> None:
-        if self._reminder.is_due(type(error), time.monotonic()):
+    def _log_failure(self, error: PcapdjError) -> None:
+        if self._log and self._reminder.is_due(type(error), time.monotonic()):
             self._log.warning(_EVENTS[type(error)], f"{error} Waiting for it.")
 
-    def _recovered(self, failures: int) -> None:
-        if failures:
+    def _log_recovery(self, failures: int) -> None:
+        if self._log and failures:
             self._reminder.reset()
             self._log.info("redis_back", attempts=failures)

@@ -61,7 +61,7 @@ def _analyze(descriptor: int, logdir: "Path") -> "tuple[Totals, list[HttpObject]
         report.add(flows, objects)
         first_objects.extend(objects[: SHOWN_OBJECTS - len(first_objects)])
 
-    with handled({signal.SIGHUP: _carry_on}) as signals, Report(logdir) as report:
+    with handled((signal.SIGHUP,)) as signals, Report(logdir) as report:
         error = ""
         try:
             for chunk in chunks(descriptor, signals):
@@ -74,10 +74,6 @@ def _analyze(descriptor: int, logdir: "Path") -> "tuple[Totals, list[HttpObject]
         pass_on()
         report.close(totals)
     return totals, first_objects
-
-
-def _carry_on() -> None:
-    """Take note of a signal that asks for nothing here."""
 
 
 def _show(totals: "Totals", objects: "list[HttpObject]") -> None:

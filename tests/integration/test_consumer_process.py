@@ -150,7 +150,7 @@ def test_a_capture_file_at_the_pipes_path_is_left_alone(rig: Rig) -> None:
     process = rig.start_python(COPY)
 
     assert process.wait(20) == ExitCode.CANNOT_CREATE
-    assert "is no pipe" in rig.said()
+    assert "is not a named pipe" in rig.said()
     assert "Traceback" not in rig.said()
     assert rig.pipe.read_bytes() == b"precious"
 

@@ -12,11 +12,12 @@ from typing import Any, cast
 
 import pytest
 
-from pcapdj.runtime.errors import StoreUnavailable
+from pcapdj.runtime.signals import HasFileno
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Intake, Outcome, is_version
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
+from pcapdj.store.retrying import RetryingStore
 
 
 @dataclass(frozen=True)
@@ -111,23 +112,23 @@ def test_a_lost_reply_queues_nothing_twice(
     """The repeated call finds the file in the queue, at a dispatcher, or fed, and leaves it there."""
     keys = Keys(store.keys.lane)
 
-    def twice(call):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - any call
-        try:
-            return call()
-        except StoreUnavailable:
+    class Meanwhile:
+        """What happens between the two calls."""
+
+        def wait(self, _timeout_s: float, *_readable: HasFileno | int, stops: int = 1) -> None:  # noqa: ARG002 - as `Waits`
+            """Let a dispatcher take the file, or feed it."""
             if meanwhile != "nothing":
                 make_current(store, store.redis.lpop(store.keys.in_queue))  # type: ignore[arg-type]  # a name
             if meanwhile == "fed":
                 store.redis.delete(store.keys.current("/pipe"))
                 feed(store, b"/new", Version())
-            return call()
 
     with losing_a_reply(redis_socket, short_path / "proxy.sock", to=b"/new"):
-        behind = Store(f"unix://{short_path / 'proxy.sock'}", keys)
+        behind = RetryingStore(Store(f"unix://{short_path / 'proxy.sock'}", keys), Meanwhile(), None)
         behind.run(
             "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix]
         )
-        standings = Intake(behind, twice).admit({b"/new": Version()})
+        standings = Intake(behind).admit({b"/new": Version()})
         behind.close()
 
     expected = {"nothing": Outcome.QUEUED, "taken": Outcome.CURRENT, "fed": Outcome.FED_MEANWHILE}

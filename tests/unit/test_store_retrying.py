@@ -1,58 +1,90 @@
-"""Waiting for Redis without leaving and without a flood of lines."""
+"""A connection that waits for Redis: without leaving, without a flood of lines."""
 
 import os
 import signal
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from pcapdj.runtime import log
-from pcapdj.runtime.errors import CaptureError, Stopped, StoreDenied, StoreUnavailable
+from pcapdj.runtime.errors import CaptureError, Stopped, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.signals import handled
-from pcapdj.store.retrying import Patience
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
+from pcapdj.store.retrying import RetryingStore
 
 
-def failing(times: int, error: Exception) -> Callable[[], str]:
-    """Return a call that fails so often."""
+def retrying(signals: Signals, **options: Any) -> RetryingStore:
+    """Return a connection to a Redis that is not there; the calls of these tests do not ask it."""
+    return RetryingStore(Store("unix:///nowhere", Keys("a")), signals, EventLog("it"), **options)
+
+
+def failing(times: int, error: Exception) -> Callable[[object], str]:
+    """Return a command that fails so often."""
     left = [error] * times
 
-    def call() -> str:
+    def command(_: object) -> str:
         if left:
             raise left.pop()
         return "answer"
 
-    return call
+    return command
 
 
 @pytest.mark.parametrize(
     ("error", "event"),
-    [(StoreUnavailable("Redis is away."), "waiting_for_redis"), (StoreDenied("A password?"), "redis_denied")],
+    [
+        (StoreUnavailable("Redis is away."), "waiting_for_redis"),
+        (StoreDenied("A password?"), "redis_denied"),
+        (StoreFailed("A key of another type."), "key_unusable"),
+    ],
 )
-def test_a_call_is_repeated_until_redis_takes_it(
-    error: Exception, event: str, capsys: pytest.CaptureFixture[str]
+def test_a_call_is_repeated_until_redis_answers(
+    signals: Signals, error: Exception, event: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reason is said once, and its end."""
-    with handled() as signals:
-        assert Patience(signals, EventLog("it")).insist(failing(3, error)) == "answer"
+    """The reason is logged once, and its end."""
+    assert retrying(signals).call(failing(3, error)) == "answer"
     log.flush()
 
-    said = capsys.readouterr().err
-    assert said.count(event) == 1
-    assert said.count("redis_back attempts=3") == 1
+    logged = capsys.readouterr().err
+    assert logged.count(event) == 1
+    assert logged.count("redis_back attempts=3") == 1
 
 
-def test_a_stop_signal_ends_the_wait() -> None:
-    """However long Redis is away."""
-    with handled() as signals:
-        threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM]).start()
+def test_a_stop_signal_ends_the_wait_for_redis(signals: Signals) -> None:
+    """However long Redis is away; without it the call would go on for ever."""
+    threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM]).start()
 
-        with pytest.raises(Stopped):
-            Patience(signals, EventLog("it")).insist(failing(1000, StoreUnavailable("Redis is away.")))
+    with pytest.raises(Stopped):
+        retrying(signals).call(failing(1000, StoreUnavailable("Redis is away.")))
 
 
-def test_other_errors_are_not_waited_out() -> None:
-    """Waiting would not help."""
-    with handled() as signals, pytest.raises(CaptureError):
-        Patience(signals, EventLog("it")).insist(failing(1, CaptureError("is empty")))
+@pytest.mark.parametrize("error", [CaptureError("is empty"), StoreFailed("A key of another type.")])
+def test_other_errors_are_raised_at_once(signals: Signals, error: Exception) -> None:
+    """Also those of Redis that the role does not want to wait for."""
+    store = retrying(signals, retried=(StoreUnavailable, StoreDenied))
+
+    with pytest.raises(type(error)):
+        store.call(failing(1, error))
+
+
+def test_a_limit_ends_the_wait_with_the_error(signals: Signals) -> None:
+    """A command of a person does not wait for ever."""
+    with pytest.raises(StoreUnavailable):
+        retrying(signals, limit_s=0.5).call(failing(1000, StoreUnavailable("Redis is away.")))
+
+
+def test_another_connection_of_the_same_lane_repeats_nothing(signals: Signals) -> None:
+    """What a thread reports once a second is better late than queued; password and names are the same."""
+    store = Store("unix:///nowhere", Keys("a"), password="secret")  # noqa: S106 - a test's
+
+    first = RetryingStore(store, signals, EventLog("it"))
+    second = first.another()
+
+    assert type(second) is Store
+    assert (first.password, second.password, second.keys) == ("secret", "secret", store.keys)
+    with pytest.raises(StoreUnavailable):
+        second.ping()
