@@ -1,8 +1,8 @@
-"""The `pcapdj` command: one subcommand per thing a person does.
+"""The `pcapdj` command: one subcommand for each task.
 
-The table below names each subcommand's module, which is imported only when it is the one asked for: so
-`pcapdj cat` starts without Redis's client, and help without anything. Each module has an `app` with one
-command of typer's, or is quick to start and has a `run(arguments)` instead: typer alone takes 0.12 s.
+The table below names each subcommand's module. Only the module of the subcommand that runs is imported, so
+`pcapdj cat` starts without the Redis client, and the help without any library. A module has an `app` with one
+typer command, or, where it has to start quickly, a function `run(arguments)`: typer alone takes 0.12 s.
 """
 
 import sys
@@ -13,25 +13,28 @@ from typing import Final, NoReturn
 from pcapdj import __version__
 from pcapdj.runtime.errors import ExitCode
 
-# group -> subcommand -> (module, what it does)
+# group -> subcommand -> (module, summary for the help)
 COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Feed captures now, without a service": {
         "run": ("pcapdj.run.command", "feed files into an analyzer, show progress and a summary"),
         "cat": ("pcapdj.commands.cat", "write the files as one capture to stdout"),
         "sample": ("pcapdj.commands.sample", "write sample captures to try it with"),
-        "check": ("pcapdj.commands.check", "tell what this machine has, and what is wrong"),
+        "check": ("pcapdj.commands.check", "show what this machine has, and what is wrong"),
     },
     "Run the service": {
-        "init": ("pcapdj.commands.init", "lay out a folder for supervisord"),
-        "import": ("pcapdj.importer", "queue captures; with --watch, those that appear in a folder"),
+        "init": ("pcapdj.commands.init", "create a folder for the service, ready for supervisord"),
+        "import": ("pcapdj.importer", "queue capture files; with --watch, also those that arrive later"),
         "status": ("pcapdj.commands.status", "show queue, current file, gate, dispatchers and analyzer"),
         "limits": ("pcapdj.commands.limits", "show or change the disk limits while it runs"),
         "gate": ("pcapdj.commands.gate", "hold or open the disk gate by hand"),
-        "suspend": ("pcapdj.commands.suspend", "pause the feeding, in the middle of a file"),
-        "resume": ("pcapdj.commands.resume", "go on after `suspend`"),
+        "suspend": ("pcapdj.commands.suspend", "pause feeding, in the middle of a file"),
+        "resume": ("pcapdj.commands.resume", "continue feeding after `suspend`"),
         "finish": ("pcapdj.commands.finish", "end the stream, so that the analyzer completes its output"),
-        "failed": ("pcapdj.commands.failed", "list the files that failed and why; queue them again"),
-        "requeue": ("pcapdj.commands.requeue", "feed files again"),
+        "failed": (
+            "pcapdj.commands.failed",
+            "list the files that failed, and why; --retry queues them again",
+        ),
+        "requeue": ("pcapdj.commands.requeue", "queue processed or failed files again"),
     },
     "The roles, one process each": {
         "dispatch": ("pcapdj.dispatcher", "stream authorized files into the pipe"),
@@ -50,29 +53,31 @@ def help_text() -> str:
     for group, commands in COMMANDS.items():
         lines += ["", f"{group}:"]
         lines += [f"  {name:<10}{summary}" for name, (_, summary) in commands.items()]
-    lines += ["", "pcapdj SUBCOMMAND --help tells its options; pcapdj --version tells the version."]
+    lines += ["", "'pcapdj help SUBCOMMAND' shows its options, 'pcapdj --version' the version."]
     return "\n".join(lines)
 
 
 def unknown(word: str) -> str:
-    """Return the sentence about a word that is no subcommand, with the nearest one that is."""
+    """Return the error for an unknown word, with the subcommand that it resembles most."""
     from difflib import get_close_matches
 
     kind = "option" if word.startswith("-") else "subcommand"
     nearest = get_close_matches(word, MODULES, n=1)
     hint = f"Did you mean 'pcapdj {nearest[0]}'?" if nearest else "See 'pcapdj --help'."
-    return f"pcapdj: There is no {kind} {word[:80]!a}. {hint}"
+    return f"pcapdj: Unknown {kind} {word[:80]!a}. {hint}"
 
 
 def start(arguments: Sequence[str]) -> int:
-    """Run the subcommand that the arguments name; return the exit code."""
+    """Run the subcommand that the arguments name, or show help or version; return the exit code."""
     word, *rest = arguments or ["--help"]
+    if word == "help" and rest:  # `pcapdj help run` is `pcapdj run --help`
+        word, rest = rest[0], ["--help"]
     if word in MODULES:
         return _run(word, rest)
     if word in ("-h", "--help", "help"):
-        print(help_text())  # noqa: T201 - what was asked for
+        print(help_text())  # noqa: T201 - the answer
     elif word == "--version":
-        print(f"pcapdj {__version__}")  # noqa: T201 - what was asked for
+        print(f"pcapdj {__version__}")  # noqa: T201 - the answer
     else:
         print(unknown(word), file=sys.stderr)  # noqa: T201 - the answer
         return ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""The `pcapdj` command: which subcommand runs, and what it says of a word it does not know."""
+"""The `pcapdj` command: which subcommand runs, its help, and the answer to an unknown word."""
 
 import subprocess
 import sys
@@ -19,13 +19,13 @@ def test_help_lists_every_subcommand(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who types only `pcapdj` wants to know what it can do."""
+    """`pcapdj` alone shows what it can do."""
     assert cli.start([]) == ExitCode.OK
 
     assert capsys.readouterr().out.startswith("Usage: pcapdj")
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     """`--version` prints the package's version."""
     assert cli.start(["--version"]) == ExitCode.OK
 
@@ -33,34 +33,61 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_help_of_run_has_a_place_for_the_analyzer(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who has another analyzer sees where its command goes."""
+    """The usage line shows where the command of another analyzer goes."""
     assert cli.start(["run", "--help"]) == ExitCode.OK
 
     assert capsys.readouterr().out.startswith("Usage: pcapdj run [OPTIONS] FILES.. [-- COMMAND..]\n")
 
 
+@pytest.mark.parametrize("name", cli.MODULES)
+def test_help_of_a_subcommand_is_its_own_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`pcapdj help run` and `pcapdj run --help` print the same, for each subcommand."""
+    shown = []
+    for arguments in ([name, "--help"], ["help", name]):
+        try:
+            code = cli.start(arguments)
+        except SystemExit as exc:  # argparse ends so
+            code = int(exc.code or 0)
+        assert code == ExitCode.OK
+        shown.append(capsys.readouterr().out)
+
+    own, other = shown
+    assert own.lower().startswith(f"usage: pcapdj {name} ")
+    assert other == own
+
+
+def test_help_of_an_unknown_subcommand_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """As the subcommand itself."""
+    assert cli.start(["help", "xyzzy"]) == ExitCode.USAGE
+
+    assert capsys.readouterr().err == "pcapdj: Unknown subcommand 'xyzzy'. See 'pcapdj --help'.\n"
+
+
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("staus", "'pcapdj status'"), ("requeu", "'pcapdj requeue'"), ("xyzzy", "pcapdj --help")],
+    [
+        ("staus", "Did you mean 'pcapdj status'?"),
+        ("requeu", "Did you mean 'pcapdj requeue'?"),
+        ("xyzzy", "See 'pcapdj --help'."),
+    ],
 )
-def test_an_unknown_subcommand_is_answered_with_the_nearest(
+def test_an_unknown_subcommand_is_refused_with_the_most_similar_one(
     word: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A typing error costs one sentence on stderr, exit code 2, and no traceback."""
     assert cli.start([word]) == ExitCode.USAGE
 
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert hint in said
+    error = capsys.readouterr().err
+    assert error == f"pcapdj: Unknown subcommand '{word}'. {hint}\n"
 
 
 def test_a_word_with_escape_sequences_is_shown_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was typed cannot act on the terminal that shows the error."""
+    """A typed word cannot act on the terminal that shows the error."""
     cli.start(["\x1b[31mred\nline\udcff"])
 
-    said = capsys.readouterr().err
-    assert "\x1b" not in said
-    assert said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert "\x1b" not in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("module", sorted(cli.MODULES.values()))
@@ -70,7 +97,7 @@ def test_every_subcommand_has_its_module(module: str) -> None:
 
 
 def test_help_loads_neither_typer_nor_redis() -> None:
-    """Help and completion stay quick, since nothing is imported for them."""
+    """Help starts quickly: it imports no library."""
     program = (
         "import sys; from pcapdj.cli import start; start(['--help']);"
         "sys.exit(' '.join({'typer', 'redis', 'rich', 'psutil'} & set(sys.modules)))"
