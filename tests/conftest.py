@@ -5,12 +5,44 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
+from support import forkserver
 from support.redis_server import redis_at
 
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
+
+MARK = "PYTEST_SESSION_FOLDER"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail the session if its tests have left a process or a temporary folder."""
+    tmp_path_factory.getbasetemp()  # which pytest removes itself
+    before = tempfile.gettempdir()
+    folder = tempfile.mkdtemp(prefix="t-")
+    os.environ |= {"TMPDIR": folder, MARK: folder}
+    tempfile.tempdir = folder
+
+    yield
+
+    os.environ["TMPDIR"] = tempfile.tempdir = before
+    unfinished = forkserver.close()
+    running = [process for process in psutil.process_iter() if _is_marked(process, folder)]
+    commands = [" ".join(process.cmdline()) for process in running]
+    for process in running:
+        process.kill()
+    assert (unfinished, commands, list(Path(folder).iterdir())) == ([], [], [])
+    Path(folder).rmdir()
+
+
+def _is_marked(process: psutil.Process, folder: str) -> bool:
+    try:
+        return process.pid != os.getpid() and process.environ().get(MARK) == folder
+    except psutil.Error:  # gone meanwhile, or of another user
+        return False
 
 
 @pytest.fixture
@@ -35,6 +67,7 @@ def redis_socket() -> Iterator[Path]:
         redis_at(Path(folder) / "redis.sock") as server,
     ):
         yield server.socket
+        assert server.client.keys() == [], "keys that a test left behind"
 
 
 @pytest.fixture

@@ -7,28 +7,17 @@ from pathlib import Path
 
 import pytest
 from support.captures import Record, classic, records_of
+from support.forkserver import PIPE, ROOT, Finished, run, start
 from support.programs import require_program
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.summary.sample import write_sample
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 
-
-def cat(
-    *arguments: str | Path, output: Path, mode: str = "wb", **variables: str
-) -> "subprocess.CompletedProcess[str]":
+def cat(*arguments: str | Path, output: Path, mode: str = "wb", **variables: str) -> Finished:
     """Run `pcapdj cat` with stdout into a file, and with these environment variables."""
     with output.open(mode) as out:
-        return subprocess.run(
-            [sys.executable, "-m", "pcapdj", "cat", *arguments],
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-            cwd=ROOT,
-            env=os.environ | variables,
-        )
+        return run("pcapdj", "cat", *arguments, stdout=out, env=os.environ | variables)
 
 
 @pytest.fixture
@@ -98,16 +87,9 @@ def test_a_full_output_is_one_sentence(captures: list[Path]) -> None:
 
 def test_a_reader_that_leaves_early_costs_no_traceback(captures: list[Path]) -> None:
     """`pcapdj cat .. | head` ends quietly."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pcapdj", "cat", *captures],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-    ) as writing:
-        assert writing.stdout is not None
+    with start("pcapdj", "cat", *captures, stdout=PIPE, stderr=PIPE, is_real=True) as writing:
         writing.stdout.read(100)
         writing.stdout.close()
-        assert writing.stderr is not None
         assert writing.stderr.read() == b""
 
 

@@ -1,7 +1,6 @@
 """Commands as processes: no Redis, a Redis with a password, init, check, sample."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -10,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.redis_server import redis_command
+from support.forkserver import PIPE, Finished, clean_environment, run, start
+from support.redis_server import redis_at
 from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
@@ -20,37 +20,16 @@ from pcapdj.store.embedded import find_server
 SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
 
 
-def pcapdj(*arguments: str | Path, cwd: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+def pcapdj(*arguments: str | Path, cwd: Path, **variables: str) -> Finished:
     """Run `pcapdj` without the variables of whoever runs the tests."""
-    return subprocess.run(
-        [sys.executable, "-m", "pcapdj", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=cwd,
-        env=environment() | variables,
-        timeout=30,
-    )
-
-
-def environment() -> dict[str, str]:
-    """Return a clean environment in which the package is found."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-    return inherited | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent.parent)}
+    return run("pcapdj", *arguments, cwd=cwd, env=clean_environment(**variables))
 
 
 @pytest.fixture
 def locked_redis(short_path: Path) -> Iterator[Path]:
     """Run a redis-server that asks for a password; return its socket."""
-    socket = short_path / "locked.sock"
-    with subprocess.Popen(
-        redis_command(socket, "--requirepass", SECRET), stdout=subprocess.DEVNULL
-    ) as server:
-        wait_until(socket.exists, "the server's socket")
-        try:
-            yield socket
-        finally:
-            server.terminate()
+    with redis_at(short_path / "locked.sock", "--requirepass", SECRET) as server:
+        yield server.socket
 
 
 COMMANDS = [
@@ -184,18 +163,13 @@ def test_check_finds_nonsense_in_the_environment(redis_socket: Path, short_path:
 
 def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, short_path: Path) -> None:
     """Ctrl-C is the announced way to end it: exit 0, no traceback."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pcapdj", "status", "--watch", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=short_path,
-        env=environment() | {"PCAPDJ_REDIS_URL": f"unix://{redis_socket}"},
+    env = clean_environment(PCAPDJ_REDIS_URL=f"unix://{redis_socket}")
+    with start(
+        "pcapdj", "status", "--watch", "--json", stdout=PIPE, stderr=PIPE, text=True, cwd=short_path, env=env
     ) as watching:
-        assert watching.stdout is not None
         first = watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
-        _, errors = watching.communicate(timeout=10)
+        _, errors = watching.communicate()
 
     assert json.loads(first)["failed"] == 0
     assert (watching.returncode, errors) == (ExitCode.OK, "")

@@ -1,31 +1,22 @@
 """The controller as a process: signals, Redis away, the command line, `--check`."""
 
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import pytest
-import redis
-from support.redis_server import redis_command
+from support import forkserver
+from support.forkserver import PIPE, Finished, Process, clean_environment, run
+from support.redis_server import redis_at
 from support.waiting import wait_until
 
 from pcapdj.store.client import Store
 
-COMMAND = [sys.executable, "-m", "pcapdj.controller", "--min-free-inodes", "0", "--resume-after", "0"]
-Start = Callable[..., "subprocess.Popen[str]"]
-
-
-def environment(**changes: str) -> Mapping[str, str]:
-    """Return an environment without pcapdj's own variables, except these."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-    return {**kept, **changes}
+COMMAND = ["pcapdj.controller", "--min-free-inodes", "0", "--resume-after", "0"]
+Start = Callable[..., Process]
 
 
 def at(store: Store) -> list[str]:
@@ -33,16 +24,9 @@ def at(store: Store) -> list[str]:
     return ["--redis-url", store.url, "--lane", store.keys.lane]
 
 
-def check(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+def check(*arguments: str, **variables: str) -> Finished:
     """Run `--check` and return how it ended."""
-    return subprocess.run(
-        [*COMMAND, "--check", *arguments],
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
+    return run(*COMMAND, "--check", *arguments, env=clean_environment(**variables))
 
 
 def more_than_free(tmp_path: Path) -> str:
@@ -55,31 +39,29 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Return a starter of controllers that watch the test's folder; what still runs afterwards is killed."""
     with ExitStack() as stack:
 
-        def started(*arguments: str) -> "subprocess.Popen[str]":
+        def started(*arguments: str) -> Process:
             command = [*COMMAND, "--watch", str(tmp_path), "--min-free", "1", *arguments]
-            process = stack.enter_context(
-                subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
-            )
+            process = stack.enter_context(forkserver.start(*command, stderr=PIPE, text=True))
             stack.callback(process.kill)
             return process
 
         yield started
 
 
-def stderr_until(process: "subprocess.Popen[str]", word: str) -> str:
+def stderr_until(process: Process, word: str) -> str:
     """Return stderr up to the line with this word."""
     lines = []
-    for line in process.stderr or ():
+    for line in process.stderr:
         lines.append(line)
         if word in line:
             break
     return "".join(lines)
 
 
-def ended(process: "subprocess.Popen[str]") -> int:
+def ended(process: Process) -> int:
     """Ask the process to stop and return its exit code."""
     process.terminate()
-    return process.wait(timeout=20)
+    return process.wait()
 
 
 def is_granted(store: Store, name: bytes) -> bool:
@@ -144,23 +126,11 @@ def test_it_goes_on_when_redis_is_back(start: Start, short_path: Path) -> None:
     process = start("--redis-url", f"unix://{short_path}/s")
     for name in ("/1", "/2"):
         stderr_until(process, "waiting_for_redis")
-        with subprocess.Popen(redis_command(short_path / "s"), stdout=subprocess.DEVNULL) as server:
-            try:
-                wait_until(partial(pushed, short_path / "s", name), "redis to take a name")
-                assert f"name={name}" in stderr_until(process, "file_authorized")
-            finally:
-                server.kill()
+        with redis_at(short_path / "s") as server:
+            server.client.rpush("PCAPDJ_NEXT", name)
+            assert f"name={name}" in stderr_until(process, "file_authorized")
 
     assert ended(process) == 0
-
-
-def pushed(path: Path, name: str) -> bool:
-    """Try to ask for a file; report whether Redis took it."""
-    try:
-        with redis.Redis(unix_socket_path=str(path)) as client:
-            return bool(client.rpush("PCAPDJ_NEXT", name))
-    except redis.ConnectionError:
-        return False
 
 
 def test_check_tells_the_decision_by_its_exit_code(store: Store, tmp_path: Path) -> None:
@@ -229,9 +199,7 @@ def test_the_log_folder_is_watched_by_default(store: Store, tmp_path: Path) -> N
 )
 def test_nonsense_ends_with_2_and_one_sentence(arguments: list[str], named: str) -> None:
     """Named, with what to do, and no traceback."""
-    done = subprocess.run(
-        [*COMMAND, *arguments], env=environment(), capture_output=True, text=True, check=False, timeout=50
-    )
+    done = run(*COMMAND, *arguments)
 
     assert done.returncode == 2
     assert named in done.stderr

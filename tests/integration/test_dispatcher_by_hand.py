@@ -18,10 +18,8 @@ from support.dispatcher_rig import (
     authorize,
     current,
     dispatchers_in,
-    ended,
     is_full,
     journal,
-    killed,
     listed,
     packets,
     queue,
@@ -123,7 +121,7 @@ def test_the_originals_own_scripts_drive_it_unchanged(short_path: Path, command:
             ) as controller,
         ):
             try:
-                assert ended(dispatcher) == 0
+                assert dispatcher.wait() == 0
                 analyzer.wait(20)
             finally:
                 controller.kill()
@@ -138,7 +136,7 @@ def test_the_originals_own_scripts_drive_it_unchanged(short_path: Path, command:
 
 def test_a_drained_queue_is_done_without_an_analyzer(rig: Dispatchers) -> None:
     """Exit 0 and DONE; nobody is waited for."""
-    assert ended(rig.start()) == 0
+    assert rig.start().wait() == 0
 
     assert rig.store.redis.get(rig.store.keys.state) == b"DONE"
     assert rig.store.redis.smembers(rig.store.keys.dispatchers) == set()
@@ -188,7 +186,7 @@ def test_what_cannot_be_opened_fails_without_being_asked_for(rig: Dispatchers, t
     names = queue_captures(rig, tmp_path, {**contents, b"fifo": None})
     queue(rig.store, b"")
 
-    assert ended(rig.start()) == 0
+    assert rig.start().wait() == 0
 
     found = failures(rig)
     reasons = [*(reason for _, reason in REFUSED.values()), "is a named pipe", "empty name"]
@@ -208,7 +206,7 @@ def test_a_damaged_file_gives_its_good_packets_and_the_next_goes_on(rig: Dispatc
     dispatcher = rig.start()
     stream = rig.reader().read_to_end()
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert listed(rig.store, rig.store.keys.processed) == names
     found = failures(rig)
     for name, (_, reason, delivered) in zip(damaged, DAMAGED.values(), strict=True):
@@ -253,7 +251,7 @@ def test_a_foreign_authorization_is_said_and_left(rig: Dispatchers, tmp_path: Pa
     rig.store.redis.set(rig.store.keys.auth, name)
 
     assert reader.read_to_end() == stream_of(SMALL)
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
 
 
 @pytest.mark.parametrize("form", ["rpush", "hset"])
@@ -272,7 +270,7 @@ def test_an_authorization_of_another_type_is_no_authorization(
     authorize(rig.store, name)
 
     assert reader.read_to_end() == stream_of(SMALL)
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
 
 
 STATS = re.compile(
@@ -323,7 +321,7 @@ def test_sigusr1_suspends_in_mid_file_and_resumes(rig: Dispatchers, big: bytes) 
     dispatcher.send_signal(signal.SIGUSR1)
 
     assert reader.read_to_end() == stream_of(BIG)
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert rig.store.redis.smembers(rig.store.keys.suspend) == set()
     assert "Number of suspensions:1" in rig.said("stdout")
     assert listed(rig.store, rig.store.keys.processed) == [big]
@@ -348,7 +346,7 @@ def test_a_suspension_survives_a_restart(rig: Dispatchers, tmp_path: Path, membe
         rig.store.redis.srem(rig.store.keys.suspend, who)
 
     assert reader.read_to_end() == stream_of(SMALL)
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
 
 
 def wait_for_state(rig: Dispatchers, state: str) -> None:
@@ -428,7 +426,7 @@ def test_a_stop_in_mid_file_leaves_whole_records_if_the_analyzer_reads_on(
 
     stream = reader.read_to_end()
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     found = records_of(stream[HEADER:])
     assert found == as_read(BIG[: len(found)])
     assert current(rig.store, str(rig.pipe))["name"] == big
@@ -439,7 +437,7 @@ def test_a_torn_stream_is_never_continued(rig: Dispatchers, big: bytes) -> None:
     killed_one = rig.start()
     old = rig.reader()
     old.read(100_000)
-    killed(killed_one)
+    killed_one.kill()
 
     dispatcher = rig.start()
     rig.wait_for(f"waiting until its reader (pid {os.getpid()}) is gone")
@@ -454,7 +452,7 @@ def test_a_torn_stream_is_never_continued(rig: Dispatchers, big: bytes) -> None:
     authorize(rig.store, big)
 
     assert new.read_to_end() == stream_of(BIG)
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert listed(rig.store, rig.store.keys.processed) == [big]
     assert int(journal(rig.store)[0]["attempt"]) == 2
 
@@ -478,7 +476,7 @@ def test_what_a_dead_reader_left_unread_never_reaches_the_next(
     authorize(rig.store, big)
 
     assert second.read_to_end() == stream_of(BIG)
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert listed(rig.store, rig.store.keys.processed) == [small, big]
     assert current(rig.store, str(rig.pipe)) == {}
 
@@ -518,7 +516,7 @@ def test_the_other_options_do_what_they_say(rig: Dispatchers, tmp_path: Path) ->
 
     stream = rig.reader().read_to_end()
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert stream[:4] == 0xA1B23C4D.to_bytes(4, "little")
     expected = [
         Record(each.seconds, each.fraction * 1000, each.data) for n in (0, 100) for each in packets(n, 2)
@@ -579,7 +577,7 @@ def test_what_is_not_our_pipe_is_refused_and_left_alone(rig: Dispatchers, tmp_pa
         case _:
             rig.pipe = tmp_path / "none" / "pipe"
 
-    assert ended(rig.start()) == 73
+    assert rig.start().wait() == 73
 
     last = rig.said().splitlines()[-1]
     assert last.startswith("pcapdj dispatch: ")
@@ -595,7 +593,7 @@ def test_a_second_dispatcher_of_a_pipe_is_told_who_has_it(rig: Dispatchers) -> N
     first = rig.start("--follow")
     rig.wait_for("Waiting for files")
 
-    assert ended(rig.start()) == 75
+    assert rig.start().wait() == 75
 
     assert f"Another dispatcher (pid {first.pid})" in rig.said().splitlines()[-1]
     assert stopped(first)[0] == 0
@@ -613,7 +611,7 @@ def test_a_second_dispatcher_of_a_pipe_is_told_who_has_it(rig: Dispatchers) -> N
 )
 def test_a_wrong_command_line_is_2(rig: Dispatchers, options: list[str]) -> None:
     """One sentence on stderr."""
-    assert ended(rig.run(*options)) == 2
+    assert rig.run(*options).wait() == 2
 
     [line] = rig.said().splitlines()
     assert line.startswith("pcapdj dispatch: ")
@@ -633,7 +631,7 @@ def test_it_waits_for_redis_and_never_says_the_password(short_path: Path) -> Non
         right = f"unix://:r1ght-s3cret@{short_path}/own.sock"
         url = {"PCAPDJ_REDIS_URL": right, "PCAPDJ_PIPE": str(rig.pipe)}
 
-        assert ended(rig.run(environment=url)) == 0
+        assert rig.run(environment=url).wait() == 0
 
         assert "s3cret" not in rig.said() + rig.said("stdout")
 
@@ -645,7 +643,7 @@ def test_it_starts_before_redis(short_path: Path) -> None:
         dispatcher = rig.run("-b", str(rig.pipe), "--redis-url", url)
         rig.wait_for("waiting_for_redis")
         with private_redis(short_path):
-            assert ended(dispatcher) == 0
+            assert dispatcher.wait() == 0
         assert "redis_back" in rig.said()
 
 
@@ -674,7 +672,7 @@ def test_hostile_names_are_fed_and_shown_escaped(rig: Dispatchers, tmp_path: Pat
 
     stream = rig.reader().read_to_end()
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert listed(rig.store, rig.store.keys.processed) == names[:-1]
     [failure] = map(json.loads, listed(rig.store, rig.store.keys.failed))
     assert os.fsencode(failure["name"]) == names[-1]
@@ -698,7 +696,7 @@ def test_a_pipe_whose_path_is_no_utf8_works(tmp_path: Path, store: Store) -> Non
     with dispatchers_in(folder, store) as rig:
         dispatcher = rig.start()
         stream = rig.reader().read_to_end()
-        assert ended(dispatcher) == 0
+        assert dispatcher.wait() == 0
         assert "Traceback" not in rig.said()
 
     assert stream == stream_of(SMALL)
@@ -722,7 +720,7 @@ def test_a_running_file_finishes_while_redis_is_away(short_path: Path) -> None:
         rig.wait_for("waiting_for_redis")
         os.kill(pid, signal.SIGCONT)
 
-        assert ended(dispatcher) == 0
+        assert dispatcher.wait() == 0
         assert listed(store, store.keys.processed) == [name]
 
 
@@ -736,6 +734,6 @@ def test_removed_keys_do_not_stop_the_running_file(rig: Dispatchers, big: bytes)
 
     assert reader.read_to_end() == stream_of(BIG)
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert "file_forgotten" in rig.said()
     assert big not in listed(rig.store, rig.store.keys.processed)

@@ -12,7 +12,6 @@ from support.dispatcher_rig import (
     Dispatchers,
     authorize,
     dispatchers_in,
-    ended,
     journal,
     listed,
     queue,
@@ -65,7 +64,7 @@ def test_by_default_it_fails_with_both_names(rig: Dispatchers) -> None:
 
     stream = rig.reader().read_to_end()
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert records_of(stream[HEADER:]) == as_read(ETHERNET * 2)
     assert failures(rig.store) == {"raw": "is raw IP (101), but the stream is Ethernet (1)"}
 
@@ -91,7 +90,7 @@ def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -
 
     stream = rig.reader().read_to_end()
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     sender = bytes(6) + b"\2\1\2\3\4\5\x08\x00"
     expected = [
         Record(5, 6, IPV4 + b"\x45raw", 54),
@@ -129,7 +128,7 @@ def test_by_hand_a_new_stream_waits_for_the_next_analyzer(rig: Dispatchers) -> N
     second = rig.reader()
 
     assert second.read_to_end() == classic(RAW_IP, linktype=101)
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     assert listed(rig.store, rig.store.keys.processed) == names
     assert "The next file is raw IP (101), but the stream is Ethernet (1)." in rig.said()
 

@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +18,8 @@ from support.dispatcher_rig import (
     authorize,
     current,
     dispatchers_in,
-    ended,
     is_full,
     journal,
-    killed,
     listed,
     packets,
     queue,
@@ -31,6 +28,7 @@ from support.dispatcher_rig import (
     stream_of,
     written,
 )
+from support.forkserver import Process
 from support.launcher_rig import Rig, is_running, rig_in
 from support.redis_server import private_redis
 from support.waiting import wait_until
@@ -84,7 +82,7 @@ class Trio(Dispatchers):
         command = (sys.executable, "-c", ANALYZER, "{pipe}", "{logdir}", str(self._allowance))
         return self.launchers.start(*command, options=place).pid
 
-    def dispatch(self, *options: str) -> subprocess.Popen[bytes]:
+    def dispatch(self, *options: str) -> Process:
         """Start a dispatcher that uses the launcher."""
         return self.start("--launcher", str(self.launchers.socket), *options)
 
@@ -149,10 +147,10 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
         dispatcher = trio.dispatch()
         wait_until(lambda deaths=deaths: trio.said().count("stream_resumed") == deaths, "it to have said so")  # type: ignore[misc]
         trio.wait_until_full(mark)
-        killed(dispatcher)
+        dispatcher.kill()
 
     trio.allow(EVERYTHING)
-    assert ended(trio.dispatch()) == 0
+    assert trio.dispatch().wait() == 0
     trio.wait_for_ends()
 
     assert trio.copies() == [whole]
@@ -187,14 +185,14 @@ def test_rewritten_packets_survive_every_death_too(trio: Trio, then: str) -> Non
         for reached, on_linktype in ((size // 4, "ethernet"), (size // 3, then)):
             dispatcher = trio.dispatch("--on-linktype", on_linktype)
             trio.wait_until_full(start + reached)
-            killed(dispatcher)
+            dispatcher.kill()
         trio.allow(start + size)
         dispatcher = trio.dispatch("--on-linktype", then, "--follow")
         trio.wait_for("file_finished", number + 1)
-        killed(dispatcher)
+        dispatcher.kill()
 
     trio.allow(EVERYTHING)
-    assert ended(trio.dispatch()) == 0
+    assert trio.dispatch().wait() == 0
     trio.wait_for_ends()
 
     assert trio.copies() == [classic(frames) + second]
@@ -212,7 +210,7 @@ def test_a_stop_in_mid_file_is_continued_by_the_next(trio: Trio) -> None:
     assert stopped(dispatcher)[0] == 0
 
     trio.allow(EVERYTHING)
-    assert ended(trio.dispatch()) == 0
+    assert trio.dispatch().wait() == 0
     trio.wait_for_ends()
 
     assert trio.copies() == [stream_of(FIRST)]
@@ -227,12 +225,12 @@ def test_a_file_taken_away_while_nobody_dispatched_is_still_finished(trio: Trio,
     authorize(trio.store, name)
     dispatcher = trio.dispatch()
     trio.wait_until_full(HALFWAY)
-    killed(dispatcher)
+    dispatcher.kill()
     os.unlink(name)  # noqa: PTH108 - bytes
     written(trio.folder, "1.pcap", stream_of(SECOND))
 
     trio.allow(EVERYTHING)
-    assert ended(trio.dispatch()) == 0
+    assert trio.dispatch().wait() == 0
     trio.wait_for_ends()
 
     assert trio.copies() == [stream_of(FIRST)]
@@ -248,12 +246,12 @@ def test_a_file_truncated_in_mid_feed_leaves_whole_records(trio: Trio, *, is_kil
     dispatcher = trio.dispatch()
     trio.wait_until_full(HALFWAY // 8)
     if is_killed:
-        killed(dispatcher)
+        dispatcher.kill()
     cut = HALFWAY + 900_000
     os.truncate(names[0], cut)
 
     trio.allow(EVERYTHING)
-    assert ended(trio.dispatch() if is_killed else dispatcher) == 0
+    assert (trio.dispatch() if is_killed else dispatcher).wait() == 0
     trio.wait_for_ends()
 
     [copy] = trio.copies()
@@ -275,10 +273,10 @@ def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Tr
         queue(trio.store, name)
         dispatcher = trio.dispatch("--follow")
         trio.wait_for("file_finished", number + 1)
-        killed(dispatcher)
+        dispatcher.kill()
 
     queue(trio.store, names[2])
-    assert ended(trio.dispatch()) == 0
+    assert trio.dispatch().wait() == 0
     trio.wait_for_ends()
 
     whole = stream_of(*(packets(100 * n, 50) for n in range(3)))
@@ -296,13 +294,13 @@ def test_a_dispatcher_that_died_before_the_first_byte_needs_no_other_grant(trio:
     trio.allow(EVERYTHING)
     dispatcher = trio.dispatch("--follow")
     wait_until(lambda: listed(trio.store, trio.store.keys.processed), "the first file")
-    killed(dispatcher)
+    dispatcher.kill()
     stream = journal(trio.store)[0]["stream"].decode()
     fields = {"name": second, "state": "feeding", "token": "t", "attempt": "1", "deaths": "0"}
     mapping = dict[Any, Any]({**fields, "stream": stream})
     trio.store.redis.hset(trio.store.keys.current(str(trio.pipe)), mapping=mapping)
 
-    assert ended(trio.dispatch()) == 0
+    assert trio.dispatch().wait() == 0
     trio.wait_for_ends()
 
     assert trio.copies() == [stream_of(packets(0, 5), packets(100, 5))]
@@ -333,7 +331,7 @@ def test_a_launcher_that_is_told_to_stop_gets_the_pipe_back(trio: Trio, state: s
     trio.wait_for("reader_gone" if state in {"feeding", "suspended"} else "stream_lost")
     trio.allow(EVERYTHING)
 
-    assert ended(launcher) == 0
+    assert launcher.wait() == 0
     trio.wait_for_ends()
 
 
@@ -353,7 +351,7 @@ def test_a_dead_analyzers_file_is_asked_for_again_and_replayed(trio: Trio) -> No
     trio.allow(EVERYTHING)
     authorize(trio.store, names[1])
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     trio.wait_for_ends()
     torn, replayed = trio.copies()
     assert stream_of(FIRST, SECOND).startswith(torn)
@@ -370,7 +368,7 @@ def test_a_dead_launchers_file_is_replayed_to_the_next(trio: Trio) -> None:
     dispatcher = trio.dispatch()
     trio.wait_until_full(HALFWAY)
     analyzer = trio.launchers.analyzer_pid()
-    killed(trio.launchers.processes[0])
+    trio.launchers.processes[0].kill()
     wait_until(lambda: not is_running(analyzer), "the analyzer to die with its launcher")
     trio.wait_for("reader_gone")
 
@@ -380,7 +378,7 @@ def test_a_dead_launchers_file_is_replayed_to_the_next(trio: Trio) -> None:
     assert current(trio.store, str(trio.pipe))["deaths"] == b"0"
     authorize(trio.store, name)
 
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     trio.wait_for_ends()
     assert trio.copies()[-1] == stream_of(FIRST)
     [entry] = journal(trio.store)
@@ -395,13 +393,13 @@ def test_after_a_flushall_the_record_in_the_pipe_is_completed(short_path: Path) 
         authorize(store, names[0])
         dispatcher = trio.dispatch()
         trio.wait_until_full(HALFWAY)
-        killed(dispatcher)
+        dispatcher.kill()
         store.redis.flushall()
 
         queue(store, names[1])
         authorize(store, names[1])
         trio.allow(EVERYTHING)
-        assert ended(trio.dispatch()) == 0
+        assert trio.dispatch().wait() == 0
         trio.wait_for_ends()
 
         [copy] = trio.copies()
@@ -424,7 +422,7 @@ def test_after_a_flushall_a_living_dispatcher_finishes_the_file(short_path: Path
         store.redis.flushall()
         trio.allow(EVERYTHING)
 
-        assert ended(dispatcher) == 0
+        assert dispatcher.wait() == 0
         trio.wait_for_ends()
         assert trio.copies() == [stream_of(FIRST)]
         assert "file_forgotten" in trio.said()

@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
-from support.roles_rig import ROOT, Trio, places, places_in, trio_in
+from support.forkserver import clean_environment, run
+from support.roles_rig import Trio, places, places_in, trio_in
 
 # time, level, role, event, fields with values that are plain or in quotes, and perhaps a sentence
 LINE: Final = re.compile(
@@ -124,13 +123,7 @@ def test_commands_show_hostile_names_escaped(trio: Trio, command: tuple[str, ...
     trio.start_all()
     trio.wait_said("dispatcher", "file_failed", times=11)
 
-    shown = subprocess.run(
-        [sys.executable, "-m", "pcapdj", *command],
-        env=os.environ | trio.environment,
-        cwd=ROOT,
-        capture_output=True,
-        check=False,
-    ).stdout.decode()
+    shown = run("pcapdj", *command, env=clean_environment(**trio.environment)).stdout
 
     assert "gone" in shown or command[0] == "status"
     assert not [line for line in shown.splitlines() if acts_on_a_terminal(line)]

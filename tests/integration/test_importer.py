@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 from support.captures import Record, classic
-from support.redis_server import redis_command
+from support.forkserver import PIPE, Finished, Process, clean_environment, run, start
+from support.redis_server import redis_at
 from support.waiting import wait_until
 
 from pcapdj.importer import Importer
@@ -47,27 +46,24 @@ def feed(store: Store, name: bytes) -> None:
     store.redis.delete(store.keys.in_queue)
 
 
-def command(store: Store, *arguments: str | bytes) -> list[str | bytes]:
-    """Return the importer's command line for the lane."""
-    options = ["--redis-url", store.url, "--lane", store.keys.lane]
-    return [sys.executable, "-m", "pcapdj.importer", *options, *arguments]
+def at(store: Store) -> list[str]:
+    """Return the options that lead to the test's lane."""
+    return ["--redis-url", store.url, "--lane", store.keys.lane]
 
 
-def imported(store: Store, *arguments: str | bytes) -> "subprocess.CompletedProcess[str]":
+def imported(store: Store, *arguments: str | bytes) -> Finished:
     """Run one import to its end."""
-    return subprocess.run(command(store, *arguments), capture_output=True, text=True, check=False, timeout=50)
+    return run("pcapdj.importer", *at(store), *arguments)
 
 
 @contextmanager
-def watching(store: Store, *arguments: str | bytes) -> Iterator["subprocess.Popen[str]"]:
+def watching(store: Store, *arguments: str | bytes) -> Iterator[Process]:
     """Run the importer with `--watch`; it has to leave with 0 when it is told to."""
-    with subprocess.Popen(
-        command(store, "--watch", *arguments), stderr=subprocess.PIPE, text=True
-    ) as process:
+    with start("pcapdj.importer", *at(store), "--watch", *arguments, stderr=PIPE, text=True) as process:
         try:
             yield process
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=20)
+            process.communicate()
             assert process.returncode == 0
         finally:
             process.kill()
@@ -155,10 +151,7 @@ def test_a_fed_file_is_queued_again_only_if_it_changed_or_on_demand(store: Store
 def test_without_redis_one_import_ends_with_its_exit_code(tmp_path: Path) -> None:
     """One sentence, no traceback, 69."""
     (name,) = written(tmp_path, "x")
-    url = f"unix://{tmp_path}/none"
-    line: list[str | bytes] = [sys.executable, "-m", "pcapdj.importer", "--redis-url", url, name]
-
-    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=50)
+    done = run("pcapdj.importer", "--redis-url", f"unix://{tmp_path}/none", name)
 
     assert done.returncode == 69
     assert len(done.stderr.splitlines()) == 1
@@ -199,20 +192,19 @@ def test_the_watch_outlives_an_absent_redis_and_an_absent_inbox(short_path: Path
     """Both are waited for, and said once."""
     socket = short_path / "r.sock"
     inbox = tmp_path / "in"
-    line = [sys.executable, "-m", "pcapdj.importer", "--watch", "--redis-url", f"unix://{socket}", str(inbox)]
+    options = ["--watch", "--redis-url", f"unix://{socket}", str(inbox)]
 
-    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
-        said = cast("Any", process.stderr)
+    with start("pcapdj.importer", *options, stderr=PIPE, text=True) as process:
+        said = process.stderr
         assert any("missing" in text for text in said)
         inbox.mkdir()
         assert any("inbox_watched" in text for text in said)
         written(inbox, "x")
         assert any("waiting_for_redis" in text for text in said)
-        with subprocess.Popen(redis_command(socket), stdout=subprocess.DEVNULL) as redis_server:
+        with redis_at(socket):
             assert any("files_queued" in text for text in said)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
-            redis_server.terminate()
+            assert process.wait() == 0
 
 
 def test_the_inboxes_may_come_from_the_environment(store: Store, tmp_path: Path) -> None:
@@ -220,9 +212,9 @@ def test_the_inboxes_may_come_from_the_environment(store: Store, tmp_path: Path)
     for name in ("a b", "c:d"):
         (tmp_path / name).mkdir()
         written(tmp_path / name, "x")
-    environment = os.environ | {"PCAPDJ_INBOX": f"{tmp_path}/a b\n{tmp_path}/c:d\n"}
+    environment = clean_environment(PCAPDJ_INBOX=f"{tmp_path}/a b\n{tmp_path}/c:d\n")
 
-    subprocess.run(command(store), env=environment, check=True, timeout=50, stdout=subprocess.DEVNULL)
+    run("pcapdj.importer", *at(store), env=environment).check_returncode()
 
     assert queue_of(store) == [os.fsencode(tmp_path / "a b/x"), os.fsencode(tmp_path / "c:d/x")]
 

@@ -1,17 +1,14 @@
 """The ACL of docs/operations.md on a real Redis: enough for each role, and no more."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 import redis
+from support.forkserver import ROOT, run
 from support.redis_server import PrivateRedis
 from support.roles_rig import (
-    ROOT,
     Trio,
     places,
     places_in,
@@ -78,13 +75,7 @@ def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
 
     operator = f"unix://operator:{password('operator')}@{server.socket}"
     for command in (("status",), ("suspend",), ("resume",), ("requeue", str(paths[0])), ("limits", "show")):
-        subprocess.run(
-            [sys.executable, "-m", "pcapdj", *command, "--redis-url", operator],
-            cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")},
-            check=True,
-            capture_output=True,
-        )
+        run("pcapdj", *command, "--redis-url", operator).check_returncode()
 
     trio.wait_said("dispatcher", "file_finished", times=3)
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 10) + places(2, 10) + places(1, 10)]

@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.forkserver import PIPE, Process, start
 from support.frames import exchange, header, record, stream
 from support.waiting import wait_until
 
@@ -22,13 +21,9 @@ SOUND = stream(*exchange(b"GET / HTTP/1.1\r\n\r\n", ANSWER))
 
 
 @contextmanager
-def analyzer(source: Path, logdir: Path) -> Iterator[subprocess.Popen[str]]:
+def analyzer(source: Path, logdir: Path) -> Iterator[Process]:
     """Run the analyzer for the block; it is killed if it outlives it."""
-    command = [sys.executable, "-m", "pcapdj.summary", str(source), str(logdir)]
-    process = subprocess.Popen(
-        command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
+    with start("pcapdj.summary", source, logdir, stdout=PIPE, stderr=PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -38,8 +33,8 @@ def analyzer(source: Path, logdir: Path) -> Iterator[subprocess.Popen[str]]:
 def finished(source: Path, logdir: Path) -> tuple[int, str, str]:
     """Return exit code, stdout and stderr of the analyzer on a file."""
     with analyzer(source, logdir) as process:
-        out, err = process.communicate(timeout=30)
-    return process.returncode, out, err
+        out, err = process.communicate()
+    return process.wait(), out, err
 
 
 def opened_by_reader(pipe: Path) -> int:
@@ -71,7 +66,7 @@ def test_a_stream_through_a_pipe_is_summed_up(pipe: Path, tmp_path: Path) -> Non
     with analyzer(pipe, tmp_path / "logs") as process:
         with open(opened_by_reader(pipe), "wb", buffering=0) as writer:
             writer.writelines(SOUND[at : at + 100] for at in range(0, len(SOUND), 100))
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate()
 
     totals = read_totals(tmp_path / "logs")
     assert (process.returncode, err) == (0, "")
@@ -88,7 +83,7 @@ def test_a_stream_without_records_ends_well(pipe: Path, tmp_path: Path, data: by
         descriptor = opened_by_reader(pipe)
         os.write(descriptor, data)
         os.close(descriptor)
-        process.communicate(timeout=30)
+        process.communicate()
 
     totals = read_totals(tmp_path / "logs")
     assert process.returncode == 0
@@ -105,7 +100,7 @@ def test_sigterm_reports_what_was_read(pipe: Path, tmp_path: Path, *, has_writer
             os.write(descriptor, SOUND)
         wait_until((tmp_path / "logs" / "flows.jsonl").exists, "the analyzer to be ready")
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate()
         os.close(descriptor)
 
     totals = read_totals(tmp_path / "logs")
@@ -122,7 +117,7 @@ def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGHUP)
         os.write(descriptor, SOUND)
         os.close(descriptor)
-        process.communicate(timeout=30)
+        process.communicate()
 
     totals = read_totals(tmp_path / "logs")
     assert process.returncode == 0

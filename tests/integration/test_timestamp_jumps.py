@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.captures import Record, classic, file_header
-from support.dispatcher_rig import Dispatchers, authorize, dispatchers_in, ended, journal, queue, written
+from support.dispatcher_rig import Dispatchers, authorize, dispatchers_in, journal, queue, written
+from support.forkserver import clean_environment, run
 from support.roles_rig import HEADER_BYTES, Trio, trio_in
 from support.waiting import wait_until
 
@@ -63,7 +62,7 @@ def fed(rig: Dispatchers, contents: dict[str, bytes], *options: str) -> bytes:
     authorize(rig.store, *names)
     dispatcher = rig.start(*options)
     stream = rig.reader().read_to_end()
-    assert ended(dispatcher) == 0
+    assert dispatcher.wait() == 0
     return stream
 
 
@@ -167,8 +166,8 @@ def test_the_largest_gap_may_come_from_the_environment(rig: Dispatchers) -> None
     dispatcher = rig.start(environment={"PCAPDJ_MAX_GAP": "1s"})
     rig.reader().read_to_end()
 
-    assert ended(dispatcher) == 0
-    assert ended(rig.start(environment={"PCAPDJ_MAX_GAP": "soon"})) == 2
+    assert dispatcher.wait() == 0
+    assert rig.start(environment={"PCAPDJ_MAX_GAP": "soon"}).wait() == 2
 
     assert told(rig.store)[1] == ("2.pcap", "2", "begins 2 s after the end of the previous file")
     assert "--max-gap: 'soon' is not a time." in rig.said().splitlines()[-1]
@@ -281,7 +280,7 @@ def test_status_shows_how_often_timestamps_jump_and_the_last_one(trio: Trio) -> 
 
 def status(trio: Trio, *options: str) -> str:
     """Return what `pcapdj status` prints on a wide terminal."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-    argv = [sys.executable, "-m", "pcapdj", "status", *options]
-    told = clean | {"PCAPDJ_REDIS_URL": trio.store.url, "COLUMNS": "200"}
-    return subprocess.run(argv, env=told, capture_output=True, text=True, check=True).stdout
+    env = clean_environment(PCAPDJ_REDIS_URL=trio.store.url, COLUMNS="200")
+    done = run("pcapdj", "status", *options, env=env)
+    done.check_returncode()
+    return str(done.stdout)

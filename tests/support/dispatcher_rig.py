@@ -3,8 +3,6 @@
 import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,10 +12,10 @@ from typing import Any, cast
 import pytest
 
 from pcapdj.store.client import Store
+from support import forkserver
 from support.captures import Record, classic, record
+from support.forkserver import Process, clean_environment
 from support.waiting import wait_until
-
-REPOSITORY = Path(__file__).parent.parent.parent
 
 
 class Reader:
@@ -69,24 +67,22 @@ class Dispatchers:
         self.folder = folder
         self.store = store
         self.pipe = folder / "pipe"
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[Process] = []
         self._readers: list[Reader] = []
 
-    def start(self, *options: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    def start(self, *options: str, environment: Mapping[str, str] | None = None) -> Process:
         """Run a dispatcher with these options beside pipe, Redis and lane."""
         place = ["--redis-url", self.store.url, "--lane", self.store.keys.lane]
         return self.run("-b", str(self.pipe), *place, *options, environment=environment)
 
-    def run(self, *options: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
+    def run(
+        self, *options: str, environment: Mapping[str, str] | None = None, is_real: bool = False
+    ) -> Process:
         """Run a dispatcher with these options and nothing else."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+        env = clean_environment(**(environment or {}))
         with self._log("stdout").open("ab") as stdout, self._log("stderr").open("ab") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pcapdj.dispatcher", *options],
-                env=clean | dict(environment or {}),
-                stdout=stdout,
-                stderr=stderr,
-                cwd=REPOSITORY,
+            process = forkserver.start(
+                "pcapdj.dispatcher", *options, env=env, stdout=stdout, stderr=stderr, is_real=is_real
             )
         self._processes.append(process)
         return process
@@ -113,9 +109,7 @@ class Dispatchers:
         for reader in self._readers:
             reader.close()
         for process in self._processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+            process.kill()
 
     def _log(self, name: str) -> Path:
         return self.folder / f"dispatcher.{name}"
@@ -131,25 +125,11 @@ def dispatchers_in(folder: Path, store: Store) -> Iterator[Dispatchers]:
         rig.stop_all()
 
 
-def ended(process: "subprocess.Popen[bytes]", within_s: float = 20) -> int:
-    """Return the exit code of a process that ends by itself."""
-    try:
-        return process.wait(within_s)
-    except subprocess.TimeoutExpired:
-        pytest.fail(f"the process had not ended after {within_s:g} s")
-
-
-def stopped(process: "subprocess.Popen[bytes]", number: int = signal.SIGTERM) -> tuple[int, float]:
+def stopped(process: Process, number: int = signal.SIGTERM) -> tuple[int, float]:
     """Send a stop signal; return the exit code and how many seconds it took."""
     started_s = time.monotonic()
     process.send_signal(number)
-    return ended(process), time.monotonic() - started_s
-
-
-def killed(process: "subprocess.Popen[bytes]") -> None:
-    """Kill it and wait until it is gone."""
-    process.kill()
-    process.wait()
+    return process.wait(), time.monotonic() - started_s
 
 
 def written(folder: Path, name: str | bytes, content: bytes) -> bytes:

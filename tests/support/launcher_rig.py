@@ -3,7 +3,6 @@
 import os
 import select
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from pathlib import Path
 
 from pcapdj.feed.launcher_client import LauncherClient, OpenStream
 from pcapdj.runtime.signals import Signals
+from support import forkserver
+from support.forkserver import Process, clean_environment
 from support.waiting import wait_until
 
 COPY = "import sys, shutil; shutil.copyfileobj(open(sys.argv[1], 'rb', 0), open('copy', 'wb', 0), 65536)"
@@ -29,7 +30,7 @@ class Rig:
         self.pipe = folder / "run" / "stream.pcap"
         self.logs = folder / "out"
         self.stderr = folder / "stderr"
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Process] = []
         self.clients: list[LauncherClient] = []
 
     def start(
@@ -38,21 +39,19 @@ class Rig:
         options: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
         wait: bool = True,
-    ) -> subprocess.Popen[bytes]:
+        is_real: bool = False,
+    ) -> Process:
         """Run the launcher with a command, or with a preset among the options; wait until it listens."""
-        argv = [
-            *(sys.executable, "-m", "pcapdj.consumer_launcher"),
-            *("--socket", str(self.socket), "-b", str(self.pipe), "--logdir", str(self.logs)),
-            *options,
-        ]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+        place = ["--socket", str(self.socket), "-b", str(self.pipe), "--logdir", str(self.logs)]
+        more = ["--", *command] if command else []
         url = {"PCAPDJ_REDIS_URL": f"unix://{self.folder}/no-redis"}
         with self.stderr.open("ab") as stderr:
-            process = subprocess.Popen(
-                [*argv, "--", *command] if command else argv,
-                env=clean | url | dict(environment or {}),
+            process = forkserver.start(
+                "pcapdj.consumer_launcher",
+                *(*place, *options, *more),
+                env=clean_environment(**(url | dict(environment or {}))),
                 stderr=stderr,
-                cwd=Path(__file__).parent.parent.parent,
+                is_real=is_real,
             )
         self.processes.append(process)
         if wait:
@@ -61,7 +60,7 @@ class Rig:
 
     def start_python(
         self, code: str, *, options: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
+    ) -> Process:
         """Run the launcher with Python code as its analyzer; argv[1] is the pipe, argv[2] the log folder."""
         return self.start(
             *(sys.executable, "-c", code, "{pipe}", "{logdir}"), options=options, environment=environment
@@ -84,9 +83,7 @@ class Rig:
         for client in self.clients:
             client.close()
         for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+            process.kill()
 
 
 @contextmanager
@@ -135,7 +132,7 @@ def splice_all(source: int, write_end: int) -> None:
     raise TimeoutError("the pipe stayed full")
 
 
-def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, *, within_s: float = 20) -> int:
+def stop(process: Process, number: int = signal.SIGTERM) -> int:
     """Signal the launcher and return its exit code."""
     process.send_signal(number)
-    return process.wait(within_s)
+    return process.wait()

@@ -3,21 +3,21 @@
 import os
 import signal
 import struct
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.snapshot import Snapshot, read_snapshot
+from support import forkserver
 from support.captures import Record, classic, records_of
+from support.forkserver import Process, clean_environment
 from support.redis_server import DURABLE, PrivateRedis
 from support.waiting import wait_until
 
-ROOT: Final = Path(__file__).parent.parent.parent
 HEADER_BYTES: Final = 24
 ROLES: Final = {
     "dispatcher": "pcapdj.dispatcher",
@@ -57,7 +57,7 @@ class Trio:
         self.pipe = self.run / "stream.pcap"
         self.socket = self.run / "launcher.sock"
         self.captures = folder / "captures"
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Process] = {}
         self.environment: dict[str, str] = {"PCAPDJ_REDIS_URL": url, "PCAPDJ_WATCH": f"{folder}=1"}
         self.environment |= {"PCAPDJ_RESUME_AFTER": "0", "PCAPDJ_SUSPEND_FREE": "0"}
         self.environment |= {"PCAPDJ_MIN_FREE_INODES": "0"}
@@ -66,7 +66,13 @@ class Trio:
         self.captures.mkdir()
         (folder / "copying.py").write_text(COPYING)
 
-    def start(self, role: str, *options: str, environment: Mapping[str, str] | None = None) -> None:
+    def start(
+        self,
+        role: str,
+        *options: str,
+        environment: Mapping[str, str] | None = None,
+        is_real: bool = False,
+    ) -> None:
         """Start a role; its log is `said(role)`."""
         fixed = {
             "dispatcher": ["-b", str(self.pipe), "--launcher", str(self.socket), "--follow"],
@@ -74,14 +80,15 @@ class Trio:
             "consumer": ["-b", str(self.pipe), "--socket", str(self.socket), "--logdir", str(self.out)],
             "importer": ["--watch", str(self.captures)],
         }
-        argv = [sys.executable, "-m", ROLES[role], *fixed[role], *options]
+        arguments = [*fixed[role], *options]
         if role == "consumer" and "--" not in options and "--preset" not in options:
-            argv += ["--", sys.executable, str(self.folder / "copying.py"), "{pipe}", "{logdir}"]
-            argv += [str(self.brake)]
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-        told = clean | self.environment | dict(environment or {})
+            arguments += ["--", sys.executable, str(self.folder / "copying.py"), "{pipe}", "{logdir}"]
+            arguments += [str(self.brake)]
+        env = clean_environment(**(self.environment | dict(environment or {})))
         with self.log_of(role).open("ab") as log:
-            self.processes[role] = subprocess.Popen(argv, env=told, stderr=log, stdout=log, cwd=ROOT)
+            self.processes[role] = forkserver.start(
+                ROLES[role], *arguments, env=env, stdout=log, stderr=log, is_real=is_real
+            )
 
     def start_all(self) -> None:
         """Start the trio."""
@@ -104,7 +111,7 @@ class Trio:
         """Signal a role and wait for its end; return how it ended."""
         process = self.processes.pop(role)
         process.send_signal(number)
-        return process.wait(20)
+        return process.wait()
 
     def capture(self, name: str, number: int, packets: int = 50, size: int = 900) -> Path:
         """Write a capture whose packets tell their file and place; old enough to count as complete."""
@@ -156,10 +163,7 @@ class Trio:
     def stop_all(self) -> None:
         """Kill what still runs; the analyzers die with their launcher."""
         for process in self.processes.values():
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
             process.kill()
-            process.wait()
         self.store.close()
 
 

@@ -1,0 +1,136 @@
+"""The fork server's side: it imports pcapdj once, and each child runs `python -m MODULE` from there.
+
+`python -m support.forked` reads requests from the socket that is its standard input, and answers with pids
+and exit codes. A child has what a new interpreter has: its own arguments, environment, folder, umask,
+standard streams, signal dispositions and random numbers, and no other descriptor. What it shares with its
+siblings: the hash seed, what ps shows as the command line, the modules that are imported already (but not the
+one that it runs). It dies with the server.
+"""
+
+import atexit
+import contextlib
+import gc
+import io
+import json
+import os
+import pkgutil
+import random
+import runpy
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final, NoReturn
+
+REQUEST_LIMIT_BYTES: Final = 1 << 17
+
+
+def main() -> None:
+    """Serve requests until the socket is closed; in a child, return from here into its module."""
+    from pcapdj.runtime.process import die_with_parent
+
+    die_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the tests; they close the socket
+    requests = socket.socket(fileno=os.dup(0))
+    _import_all()
+    gc.freeze()  # what is here for good is not copied because a counter in it changes
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_LIMIT_BYTES, 3)
+        if not data:
+            return
+        request = json.loads(data)
+        if "reap" in request:
+            _, status = os.waitpid(request["reap"], 0)
+            answer = os.waitstatus_to_exitcode(status)
+        elif (answer := os.fork()) == 0:
+            requests.close()
+            become(request, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        requests.send(str(answer).encode())
+
+
+def become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
+    """Make this process what a new interpreter would be, and run the module to its end."""
+    from pcapdj.runtime import failpoints
+    from pcapdj.runtime.process import die_with_parent
+
+    die_with_parent(signal.SIGKILL)
+    for new, old in enumerate(streams):
+        os.dup2(old, new)
+        os.close(old)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.umask(request["umask"])
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    tempfile.tempdir = None  # it depends on TMPDIR
+    random.seed()
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # an ordinary stdout
+    failpoints.reach = failpoints.armed(os.environ.get(failpoints.VARIABLE, ""))
+    sys.argv = [request["module"], *request["arguments"]]
+    os._exit(_exit_code_of(request["module"]))
+
+
+def _exit_code_of(module: str) -> int:
+    """Run the module to its end as the interpreter does; return the exit code.
+
+    What is not done is to take every object apart: that would copy the memory shared with the server.
+    """
+    code = 0
+    try:
+        sys.modules.pop(_main_of(module), None)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as exc:
+        code = _code_of(exc)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException:  # noqa: BLE001 - as the interpreter does
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - waits for threads, as at every end
+    atexit._run_exitfuncs()  # noqa: SLF001
+    try:
+        sys.stdout.flush()
+    except OSError:
+        code = 120
+    sys.stderr.flush()
+    return code
+
+
+def _code_of(end: SystemExit) -> int:
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    sys.stderr.write(f"{end.code}\n")
+    return 1
+
+
+def _main_of(module: str) -> str:
+    """Return the name of the module that `python -m` runs."""
+    return f"{module}.__main__" if hasattr(sys.modules.get(module), "__path__") else module
+
+
+def _import_all() -> None:
+    """Import every module of pcapdj, and what these import when they are first used."""
+    import pcapdj
+
+    for each in pkgutil.walk_packages(pcapdj.__path__, "pcapdj."):
+        import_module(each.name)
+    from pcapdj.cli import MODULES, start
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        for words in ([name, "--help"] for name in MODULES):
+            with contextlib.suppress(SystemExit):
+                start(words)
+        start(["status", "--redis-url", "unix:///nowhere"])
+
+
+if __name__ == "__main__":
+    main()

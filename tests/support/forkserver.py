@@ -1,0 +1,289 @@
+"""Starts pcapdj's processes in milliseconds: a server that has imported all of it forks them.
+
+A new interpreter needs a third of a second of CPU to import a role. `start` and `run` give a process that
+a test cannot tell from one of a new interpreter (`forked` has what they share); with `is_real` they start
+that interpreter. Each process is remembered until its end was seen, so that none is left behind unnoticed.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from support.waiting import LIMIT_S, scaled
+
+ROOT: Final = Path(__file__).parent.parent.parent
+PIPE: Final = subprocess.PIPE
+DEVNULL: Final = subprocess.DEVNULL
+
+Stream = int | IO[Any] | None
+Argument = str | bytes | Path
+Finished = subprocess.CompletedProcess[Any]
+
+
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment without settings of pcapdj, with this package and these variables."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+    return clean | {"PYTHONPATH": str(ROOT)} | variables
+
+
+@dataclass(frozen=True)
+class Request:
+    """What shall run: `python -m module arguments`, in this folder, with this environment and umask."""
+
+    module: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    folder: str
+    umask: int
+
+
+class Process:
+    """A process that a test started, by whichever way.
+
+    Args:
+        pid: not reaped before `reap` is called.
+        reap: returns the exit code of this process once it has ended.
+        stdout, stderr: what it prints and reports, if that was wanted.
+    """
+
+    def __init__(
+        self, pid: int, reap: Callable[[], int], stdout: IO[Any] | None, stderr: IO[Any] | None
+    ) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._reap = reap
+        self._stdout, self._stderr = stdout, stderr
+        self._watched = os.pidfd_open(pid)
+        _running.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        for stream in (self._stdout, self._stderr):
+            if stream is not None:
+                stream.close()
+        self.wait()
+
+    @property
+    def stdout(self) -> IO[Any]:
+        """What it prints, if it was started with PIPE."""
+        if self._stdout is None:
+            raise ValueError("stdout is no pipe")
+        return self._stdout
+
+    @property
+    def stderr(self) -> IO[Any]:
+        """What it reports, if it was started with PIPE."""
+        if self._stderr is None:
+            raise ValueError("stderr is no pipe")
+        return self._stderr
+
+    @property
+    def is_stopped(self) -> bool:
+        """Report whether SIGSTOP has stopped it."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    def poll(self) -> int | None:
+        """Return its exit code, or minus the signal that killed it; None while it runs."""
+        return self._ended(0)
+
+    def wait(self, limit_s: float = LIMIT_S) -> int:
+        """Return its exit code, or minus the signal that killed it, once it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after this many seconds, scaled.
+        """
+        code = self._ended(scaled(limit_s))
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", scaled(limit_s))
+        return code
+
+    def communicate(self, limit_s: float = LIMIT_S) -> tuple[Any, Any]:
+        """Read both streams to their ends and wait; return what was read, None for a stream of its own."""
+        found: dict[str, Any] = {}
+        readers = [
+            threading.Thread(target=lambda name=name, stream=stream: found.update({name: stream.read()}))
+            for name, stream in (("stdout", self._stdout), ("stderr", self._stderr))
+            if stream is not None
+        ]
+        for reader in readers:
+            reader.daemon = True
+            reader.start()
+        self.wait(limit_s)
+        for reader in readers:
+            reader.join(scaled(limit_s))
+        return found.get("stdout"), found.get("stderr")
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._watched, number)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL, and wait until it is gone."""
+        self.send_signal(signal.SIGKILL)
+        self.wait()
+
+    def _ended(self, limit_s: float) -> int | None:
+        if self.returncode is None and select.select([self._watched], [], [], limit_s)[0]:
+            self.returncode = self._reap()
+            os.close(self._watched)
+            _running.discard(self)
+        return self.returncode
+
+
+class ForkServer:
+    """The process that forks; what it has started dies with it."""
+
+    def __init__(self) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        env = clean_environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "support.forked"], stdin=theirs.fileno(), env=env
+            )
+
+    def fork(self, request: Request, streams: Sequence[int]) -> tuple[int, Callable[[], int]]:
+        """Fork a child with these standard streams; return its pid, and what reaps it."""
+        pid = self._ask(asdict(request), streams)
+        return pid, functools.partial(self._ask, {"reap": pid}, ())
+
+    def close(self) -> None:
+        """End it, and with it what it has started."""
+        self._requests.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _ask(self, question: Mapping[str, Any], streams: Sequence[int]) -> int:
+        with self._lock:
+            socket.send_fds(self._requests, [json.dumps(question).encode()], list(streams))
+            return int(self._requests.recv(64))
+
+
+def new_interpreter(request: Request, streams: Sequence[int]) -> tuple[int, Callable[[], int]]:
+    """Start an interpreter, as users do; return its pid, and what reaps it."""
+    stdin, stdout, stderr = streams
+    process = subprocess.Popen(
+        [sys.executable, "-m", request.module, *request.arguments],
+        env=dict(request.environment),
+        cwd=request.folder,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+    )
+    return process.pid, process.wait
+
+
+def start(
+    module: str,
+    *arguments: Argument,
+    env: Mapping[str, str] | None = None,
+    cwd: Path = ROOT,
+    stdin: Stream = None,
+    stdout: Stream = None,
+    stderr: Stream = None,
+    text: bool = False,
+    is_real: bool = False,
+) -> Process:
+    """Start `python -m MODULE ARGUMENTS`.
+
+    Args:
+        module: of pcapdj; `pcapdj` itself is the command.
+        arguments: its command line.
+        env: its whole environment; by default `clean_environment()`.
+        cwd: its folder.
+        stdin: what it reads, as subprocess.Popen has it; by default that of the test.
+        stdout: where it prints to, likewise.
+        stderr: where it reports to, likewise.
+        text: whether what it prints is read as text.
+        is_real: start a new interpreter instead of a fork.
+    """
+    words = [os.fsdecode(each) for each in arguments]
+    request = Request(module, words, clean_environment() if env is None else env, str(cwd), _umask())
+    with contextlib.ExitStack() as theirs:
+        source = _opened(stdin, 0, theirs)
+        their_stdout, our_stdout = _outlet(stdout, 1, theirs, is_text=text)
+        their_stderr, our_stderr = _outlet(stderr, 2, theirs, is_text=text)
+        begin = new_interpreter if is_real else server().fork
+        pid, reap = begin(request, (source, their_stdout, their_stderr))
+    return Process(pid, reap, our_stdout, our_stderr)
+
+
+def run(
+    module: str, *arguments: Argument, text: bool = True, limit_s: float = LIMIT_S, **options: Any
+) -> Finished:
+    """Run `python -m MODULE ARGUMENTS` to its end; return exit code and output. Options: those of `start`."""
+    wanted: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": PIPE} | options
+    with start(module, *arguments, text=text, **wanted) as process:
+        stdout, stderr = process.communicate(limit_s)
+        return subprocess.CompletedProcess((module, *arguments), process.wait(), stdout, stderr)
+
+
+@functools.cache
+def server() -> ForkServer:
+    """Return the fork server of this test process."""
+    return ForkServer()
+
+
+def close() -> list[int]:
+    """End the fork server; return the pids of processes that still ran, or whose end no test has seen."""
+    left = sorted(process.pid for process in _running)
+    if server.cache_info().currsize:
+        server().close()
+        server.cache_clear()
+    return left
+
+
+_running: Final[set[Process]] = set()
+
+
+def _umask() -> int:
+    line = next(
+        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Umask")
+    )
+    return int(line.split()[1], 8)
+
+
+def _opened(stream: Stream, number: int, closing: contextlib.ExitStack) -> int:
+    """Return the descriptor that the child gets for this stream."""
+    if stream is None:
+        return number
+    if stream == DEVNULL:
+        null = os.open(os.devnull, os.O_RDWR)
+        closing.callback(os.close, null)
+        return null
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+def _outlet(
+    stream: Stream, number: int, closing: contextlib.ExitStack, *, is_text: bool
+) -> tuple[int, IO[Any] | None]:
+    """Return the descriptor that the child gets, and our end of it if it is a pipe."""
+    if stream != PIPE:
+        return _opened(stream, number, closing), None
+    ours, theirs = os.pipe()
+    closing.callback(os.close, theirs)
+    return theirs, open(ours, "r" if is_text else "rb")  # noqa: PTH123 - a descriptor, closed by Process
