@@ -23,6 +23,7 @@ def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     tmp_path_factory.getbasetemp()  # which pytest removes itself
     before = tempfile.gettempdir()
     folder = tempfile.mkdtemp(prefix="t-")
+    Path(folder).chmod(0o711)  # a test may become another user
     os.environ |= {"TMPDIR": folder, MARK: folder}
     tempfile.tempdir = folder
 

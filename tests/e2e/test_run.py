@@ -5,14 +5,16 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support import forkserver
 from support.captures import Record, classic
+from support.forkserver import DEVNULL, PIPE, Process
 from support.programs import missing, require_program
 from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
@@ -32,22 +34,24 @@ def home(short_path: Path) -> Path:
     return short_path
 
 
-def start(home: Path, arguments: Sequence[str | Path], **variables: str) -> subprocess.Popen[str]:
-    """Start `pcapdj run` in this folder."""
-    argv = [sys.executable, "-m", "pcapdj", "run", *map(str, arguments)]
-    variables = environment(TMPDIR=str(home / "tmp"), RIG=str(home), **variables)
-    return subprocess.Popen(
-        argv, cwd=home, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+def start(
+    home: Path, arguments: Sequence[str | Path], *, is_real: bool = False, **variables: str
+) -> Process:
+    """Start `pcapdj run` in this folder; its processes are forks where they are not the point."""
+    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home), **variables)
+    streams: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": PIPE, "text": True}
+    return forkserver.start(
+        "pcapdj", "run", *arguments, cwd=home, env=env, is_real=is_real, forks=not is_real, **streams
     )
 
 
-def run(home: Path, *arguments: str | Path, **variables: str) -> tuple[int, str, str]:
+def run(home: Path, *arguments: str | Path, is_real: bool = False, **variables: str) -> tuple[int, str, str]:
     """Run `pcapdj run` to its end; return exit code, stdout and stderr. It leaves nothing behind."""
-    process = start(home, arguments, **variables)
-    stdout, stderr = process.communicate(timeout=120)
+    with start(home, arguments, is_real=is_real, **variables) as process:
+        stdout, stderr = process.communicate(120)
     assert not list((home / "tmp").iterdir()), "its folder is left behind"
     assert "Traceback" not in stderr
-    return process.returncode, stdout, stderr
+    return process.wait(), stdout, stderr
 
 
 def capture(path: Path, packets: int = 10, size_bytes: int = 100) -> Path:
@@ -67,7 +71,9 @@ def test_the_summary_finds_the_download_that_five_files_cut(home: Path) -> None:
     write_sample(home / "s")
 
     code, stdout, _ = run(
-        home, "s", "--preset", "summary", "--logdir", "o", "--expect", home / "s" / EXPECTED_NAME, *ROOM
+        home,
+        *("s", "--preset", "summary", "--logdir", "o", "--expect", home / "s" / EXPECTED_NAME, *ROOM),
+        is_real=True,
     )
 
     record = json.loads((home / "o" / "pcapdj.json").read_text())
@@ -248,13 +254,13 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     small, large = capture(home / "a.pcap", 3), capture(home / "b.pcap", 4000, 1400)
     (home / "o").mkdir()
     (home / "o" / "brake").touch()
-    process = start(home, [small, large, "--logdir", "o", *ROOM, *copying(home)])
+    process = start(home, [small, large, "--logdir", "o", *ROOM, *copying(home)], is_real=True)
     record = home / "o" / "pcapdj.json"
 
     wait_until(lambda: record.exists() and "a.pcap" in record.read_text(), "the first file to be fed", 40)
     process.send_signal(signal.SIGINT)
     (home / "o" / "brake").unlink()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate()
     wait_until(lambda: not processes_about(home), "every process to be gone")
     code, stdout, again = run(home, small, large, "--logdir", "o", "--resume", *ROOM, *copying(home))
 
@@ -272,12 +278,12 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
     capture(home / "a.pcap", 4000, 1400)
     (home / "o").mkdir()
     (home / "o" / "brake").touch()
-    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)])
+    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)], is_real=True)
 
     wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read", 40)
     process.send_signal(signal.SIGHUP)
     (home / "o" / "brake").unlink()
-    process.communicate(timeout=60)
+    process.communicate()
 
     assert process.returncode == 130
     assert not list((home / "tmp").iterdir())
@@ -289,11 +295,11 @@ def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
     capture(home / "a.pcap", 4000, 1400)
     (home / "o").mkdir()
     (home / "o" / "brake").touch()
-    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)])
+    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)], is_real=True)
 
     wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read", 40)
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate()
     (home / "o" / "brake").unlink()
 
     wait_until(lambda: not processes_about(home), "every process to be gone", 40)
@@ -306,11 +312,10 @@ def test_a_full_disk_is_shown_while_the_gate_holds(home: Path) -> None:
     wanted_bytes = (disk.f_bavail + disk.f_blocks) // 2 * disk.f_frsize  # less than it has, more than is free
     limits = ["--min-free", str(wanted_bytes), "--watch", "."]
     process = start(home, ["a.pcap", "--logdir", "o", *limits, *copying(home)])
-    assert process.stderr is not None
 
     shown = next(line for line in process.stderr if "gate" in line)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate()
 
     assert "holds" in shown
     assert "it opens from" in shown or "a suspended file goes on from" in shown

@@ -17,17 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from faults import rarities, real_suricata, report, storms
+from support.forkserver import ROOT
+
+from faults import edge_cases, real_suricata, report, storms
 from faults.figures import Figures
 from faults.hostile import bad_inputs
 from faults.kills import Schedule
 from faults.mutants import mutants
-from faults.nursery import TESTS
-from faults.site import COPY, SLOW_COPY, Site
+from faults.scenario import COPY, SLOW_COPY, Scenario
 from faults.trial import Trial
 
 TCPDUMP: Final = ("tcpdump", "-n", "-U", "-r", "{pipe}", "-w", "copy")
-DOCUMENT: Final = TESTS.parent / "docs/reliability.md"
+DOCUMENT: Final = ROOT / "docs/reliability.md"
 PART_LIMIT_S: Final = 400.0
 _AT_ONCE: Final = 3
 _SEED: Final = 20_260_101
@@ -52,42 +53,42 @@ class Part:
 
 def _dispatchers(command: tuple[str, ...], deepest: int, *, real_share: float = 0.0) -> Run:
     def run(figures: Figures, seed: str, count: int) -> None:
-        with closing(Site(command)) as site:
-            site.start_redis()
-            site.start("consumer_launcher")
-            site.start("controller")
-            Schedule(site, figures, seed).dispatchers(count, deepest=deepest, real_share=real_share)
+        with closing(Scenario(command)) as scenario:
+            scenario.start_redis()
+            scenario.start("consumer_launcher")
+            scenario.start("controller")
+            Schedule(scenario, figures, seed).dispatchers(count, deepest=deepest, real_share=real_share)
 
     return run
 
 
 def _suricata(figures: Figures, seed: str, count: int) -> None:
-    with closing(Site(real_suricata.COMMAND)) as site:
-        site.start_redis()
-        site.start("consumer_launcher")
-        site.start("controller")
-        Schedule(site, figures, seed, real_suricata.judge).dispatchers(count)
+    with closing(Scenario(real_suricata.COMMAND)) as scenario:
+        scenario.start_redis()
+        scenario.start("consumer_launcher")
+        scenario.start("controller")
+        Schedule(scenario, figures, seed, real_suricata.check).dispatchers(count)
 
 
 def _schedule(method: Callable[[Schedule, int], None], command: tuple[str, ...] = SLOW_COPY) -> Run:
     def run(figures: Figures, seed: str, count: int) -> None:
-        with closing(Site(command)) as site:
-            site.start_all()
-            method(Schedule(site, figures, seed), count)
+        with closing(Scenario(command)) as scenario:
+            scenario.start_all()
+            method(Schedule(scenario, figures, seed), count)
 
     return run
 
 
 def _storms(figures: Figures, seed: str, count: int) -> None:
-    with closing(Site(COPY)) as site:
-        storms.redises(site, figures, seed, count)
+    with closing(Scenario(COPY)) as scenario:
+        storms.redises(scenario, figures, seed, count)
 
 
 def _inputs(figures: Figures, seed: str, count: int) -> None:
-    with closing(Site(TCPDUMP if shutil.which("tcpdump") else COPY)) as site:
-        site.start_all()
-        bad = bad_inputs(site.captures) if count else []
-        Trial(site, figures).feed([*bad, *mutants(zlib.crc32(seed.encode()), count)])
+    with closing(Scenario(TCPDUMP if shutil.which("tcpdump") else COPY)) as scenario:
+        scenario.start_all()
+        bad = bad_inputs(scenario.captures) if count else []
+        Trial(scenario, figures).feed([*bad, *mutants(zlib.crc32(seed.encode()), count)])
 
 
 PARTS: Final = {
@@ -103,9 +104,9 @@ PARTS: Final = {
     "launchers": Part(100, _schedule(Schedule.launchers)),
     "controllers": Part(100, _schedule(Schedule.controllers)),
     "everything": Part(50, _schedule(Schedule.everything)),
-    "launchers, named points": Part(100, _schedule(rarities.launchers)),
-    "importers": Part(40, _schedule(rarities.importers, COPY)),
-    "drained queues": Part(20, _schedule(rarities.drained)),
+    "launchers, named points": Part(100, _schedule(edge_cases.launchers)),
+    "importers": Part(40, _schedule(edge_cases.importers, COPY)),
+    "drained queues": Part(20, _schedule(edge_cases.drained)),
     "mutants": Part(3000, _inputs),
 }
 

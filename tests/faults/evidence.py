@@ -1,25 +1,25 @@
-"""What is left to look at after a site was killed: the analyzers' copies, Redis's lists, what is kept."""
+"""What is left to look at after a scenario was killed: the analyzers' copies, Redis's lists, what is kept."""
 
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
 
-from faults.oracle import Books, Judgement, Stream, judge_journal, judge_names, judge_order, judge_stream
+from faults.checker import Findings, RedisLists, Stream, check_journal, check_names, check_order, check_stream
 from faults.packets import STREAM_HEADER
-from faults.site import Site
+from faults.scenario import Scenario
 from pcapdj.runtime.safe_text import to_name
 
 
-def kept_of(site: Site) -> dict[str, tuple[int, int]]:
+def kept_of(scenario: Scenario) -> dict[str, tuple[int, int]]:
     """Return what the launcher keeps of files and batches: path to position and size, from /proc."""
     found = {}
-    pid = site.roles["consumer_launcher"].pid
+    pid = scenario.roles["consumer_launcher"].pid
     with suppress(OSError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 target = str(descriptor.readlink())
-                if target.startswith((str(site.captures), "/memfd:pcapdj")):
+                if target.startswith((str(scenario.captures), "/memfd:pcapdj")):
                     info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().split()
                     size_bytes = descriptor.stat().st_size
                     if size_bytes > len(STREAM_HEADER):  # the stream's header is kept in the same way
@@ -27,19 +27,19 @@ def kept_of(site: Site) -> dict[str, tuple[int, int]]:
     return found
 
 
-def books_of(site: Site) -> Books:
+def lists_of(scenario: Scenario) -> RedisLists:
     """Return where all names are, at one instant."""
-    keys = site.store.keys
-    with site.store.redis.pipeline(transaction=True) as batch:
+    keys = scenario.store.keys
+    with scenario.store.redis.pipeline(transaction=True) as batch:
         for key in (keys.in_queue, keys.processed, keys.failed):
             batch.lrange(key, 0, -1)
-        batch.hget(keys.current(str(site.pipe)), "name")
+        batch.hget(keys.current(str(scenario.pipe)), "name")
         batch.xrange(keys.journal)
         queued, processed, failed, current, journal = batch.execute()
     failures = [to_name(json.loads(entry)["name"]) for entry in failed]
-    numbers = {os.fsencode(file.path): file.number for file in site.files.values()}
+    numbers = {os.fsencode(file.path): file.number for file in scenario.files.values()}
     entries = [fields for _, fields in journal if fields[b"name"] in numbers]
-    return Books(
+    return RedisLists(
         queued,
         [current] if current else [],
         processed,
@@ -48,26 +48,26 @@ def books_of(site: Site) -> Books:
     )
 
 
-def streams_of(site: Site) -> list[Stream]:
+def streams_of(scenario: Scenario) -> list[Stream]:
     """Return what the analyzers wrote, oldest first."""
-    copies = [path for path in site.out.glob("*/copy") if not path.parent.is_symlink()]
+    copies = [path for path in scenario.out.glob("*/copy") if not path.parent.is_symlink()]
     copies.sort(key=lambda path: path.stat().st_mtime_ns)  # the next stream begins after the last has ended
     ids = [path.parent.name.rpartition("-")[2] for path in copies]
     streams = [
-        Stream(stream, path.read_bytes(), stream in site.killed)
+        Stream(stream, path.read_bytes(), stream in scenario.killed)
         for stream, path in zip(ids, copies, strict=True)
     ]
     return [stream for stream in streams if stream.data]
 
 
-def judgements_of(site: Site) -> list[Judgement]:
-    """Return what the oracle says of all streams and of Redis."""
-    streams, books = streams_of(site), books_of(site)
-    judged = {stream.id: judge_stream(stream, site.files) for stream in streams}
+def findings_of(scenario: Scenario) -> list[Findings]:
+    """Return what the checker says of all streams and of Redis."""
+    streams, lists = streams_of(scenario), lists_of(scenario)
+    checked = {stream.id: check_stream(stream, scenario.files) for stream in streams}
     by_id = {stream.id: stream for stream in streams}
     return [
-        *judged.values(),
-        judge_order(list(judged.values())),
-        judge_names(books, site.accepted),
-        judge_journal(books, judged, by_id, site.files),
+        *checked.values(),
+        check_order(list(checked.values())),
+        check_names(lists, scenario.accepted),
+        check_journal(lists, checked, by_id, scenario.files),
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
-from faults.oracle import Judgement
+from faults.checker import Findings
 
 
 @dataclass(slots=True)
@@ -39,9 +39,9 @@ class Figures:
         """Note how long a recovery took."""
         self.recovery_s.setdefault(kind, []).append(seconds)
 
-    def judged(self, judgements: Iterable[Judgement], about: str) -> None:
-        """Take what the oracle found."""
-        for found in judgements:
+    def checked(self, all_findings: Iterable[Findings], about: str) -> None:
+        """Take what the checker found."""
+        for found in all_findings:
             self.streams += found.packets > 0
             self.packets += found.packets
             self.lost += found.lost

@@ -1,4 +1,4 @@
-"""The schedules: which process is killed when, and what is asked of the site afterwards."""
+"""The schedules: which process is killed when, and what is asked of the scenario afterwards."""
 
 import os
 import random
@@ -8,39 +8,41 @@ from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Final
 
-from faults.evidence import books_of, judgements_of, kept_of
+from support.forkserver import Process
+from support.waiting import is_met
+
+from faults.checker import Findings, check_names
+from faults.evidence import findings_of, kept_of, lists_of
 from faults.figures import Figures
-from faults.nursery import Child, wait_for
-from faults.oracle import Judgement, judge_names
-from faults.site import HANG_S, Site
+from faults.scenario import HANG_S, Scenario
 from faults.watch import Watch
 from pcapdj.runtime.failpoints import CONTROLLER_POINTS, DISPATCHER_POINTS
 
 FORMS: Final = ("plain.pcap", "plain.pcap", "be.pcap", "plain.pcap", "ng.pcapng", "plain.pcap.gz")
-Judge = Callable[[Site], Sequence[Judgement]]
+Check = Callable[[Scenario], Sequence[Findings]]
 _IN_FILE: Final = ("splice.within", "splice.between")
 _BETWEEN: Final = tuple(point for point in DISPATCHER_POINTS if point not in (*_IN_FILE, "done"))
 _BY_CLOCK: Final = 0.15  # of the kills come at any moment, the others at a named point
 _IN_FILE_SHARE: Final = 0.72  # of those at a named point
-_ROUND_FILES: Final = 40  # then what was streamed is judged and removed
+_ROUND_FILES: Final = 40  # then what was streamed is checked and removed
 
 
 class Schedule:
-    """Kills on one site, until so many have happened.
+    """Kills on one scenario, until so many have happened.
 
     Args:
-        site: started as far as the schedule does not start it itself.
+        scenario: started as far as the schedule does not start it itself.
         figures: where everything is counted.
         seed: decides everything; the same one gives the same schedule.
-        judge: what is asked of the site after each round.
+        check: what is asked of the scenario after each round.
     """
 
-    def __init__(self, site: Site, figures: Figures, seed: str, judge: Judge = judgements_of) -> None:
-        self._judge = judge
-        self.site = site
+    def __init__(self, scenario: Scenario, figures: Figures, seed: str, check: Check = findings_of) -> None:
+        self._check = check
+        self.scenario = scenario
         self.figures = figures
         self.rng = random.Random(seed)  # noqa: S311 - a schedule that can be repeated
-        self.watch = Watch(site, figures)
+        self.watch = Watch(scenario, figures)
         self._between = cycle(_BETWEEN)
 
     def dispatchers(
@@ -60,17 +62,17 @@ class Schedule:
             is_real = self.rng.random() < real_share
             by_clock = is_real or self.rng.random() < _BY_CLOCK
             fault = "" if by_clock else self._fault(deepest)
-            child = self.site.start("dispatcher", fault=fault, is_real=is_real)
+            child = self.scenario.start("dispatcher", fault=fault, is_real=is_real)
             if by_clock:
                 self._let_run_for_a_while()
                 child.kill()
             elif not self.dies_at(fault, child):
                 child.kill()
-            if child.wait(0) != -9:
-                self.figures.violated(f"a dispatcher ended by itself: {child.wait(0)}")
+            if child.poll() != -9:
+                self.figures.violated(f"a dispatcher ended by itself: {child.poll()}")
             self.watch.died("dispatcher")
             done += 1
-            if len(self.site.accepted) >= _ROUND_FILES or done == kills:
+            if len(self.scenario.accepted) >= _ROUND_FILES or done == kills:
                 self._round_with_a_dispatcher()
 
     def launchers(self, kills: int, *, packets: int = 1500) -> None:
@@ -80,13 +82,13 @@ class Schedule:
         """
         for number in range(kills):
             self._wait_for_flight(packets)
-            dispatcher = self.site.roles["dispatcher"]
+            dispatcher = self.scenario.roles["dispatcher"]
             if number % 2:
-                dispatcher.signal(signal.SIGSTOP)
-            self.site.kill_launcher()
+                dispatcher.send_signal(signal.SIGSTOP)
+            self.scenario.kill_launcher()
             self.watch.died("launcher")
-            self.site.start("consumer_launcher")
-            dispatcher.signal(signal.SIGCONT)
+            self.scenario.start("consumer_launcher")
+            dispatcher.send_signal(signal.SIGCONT)
             self.watch.until_moved()
             self.round_if_due()
         self.round()
@@ -96,22 +98,24 @@ class Schedule:
         for number in range(kills):
             self._wait_for_flight(packets)
             mode = (None, os.O_WRONLY, os.O_RDONLY)[number % 3]
-            stranger = None if mode is None else os.open(self.site.pipe, mode | os.O_NONBLOCK)
-            self.site.kill_analyzer()
+            stranger = None if mode is None else os.open(self.scenario.pipe, mode | os.O_NONBLOCK)
+            self.scenario.kill_analyzer()
             self.watch.died("analyzer")
             self.watch.until_moved()
             if stranger is not None:
                 os.close(stranger)
-            self.site.add_files(1, 10)  # even if all was fed when it died, there is a stream that ends well
+            self.scenario.add_files(
+                1, 10
+            )  # even if all was fed when it died, there is a stream that ends well
             self.round()  # .. and begins the back-off anew
 
     def finished_files(self, kills: int, *, packets: int = 900) -> None:
         """Kill the analyzer as soon as Redis says that a file is processed: it has to have read all of it."""
         for _ in range(kills):
-            before = self.site.done_count()
+            before = self.scenario.done_count()
             self.keep_queue_filled(packets)
-            self.watch.until(lambda before=before: self.site.done_count() > before)  # type: ignore[misc]
-            self.site.kill_analyzer()
+            self.watch.until(lambda before=before: self.scenario.done_count() > before)  # type: ignore[misc]
+            self.scenario.kill_analyzer()
             self.watch.died("analyzer")
             self.watch.until_moved()
             self.round()
@@ -120,17 +124,17 @@ class Schedule:
         """Kill controllers around a grant, by a named point or by the clock."""
         for number in range(kills):
             self.keep_queue_filled(packets)
-            child = self.site.roles["controller"]
+            child = self.scenario.roles["controller"]
             if number % 3:
                 child.kill()
                 fault = f"{CONTROLLER_POINTS[number % 2]}:{self.rng.randint(1, 3)}:kill"
-                child = self.site.start("controller", fault=fault)
+                child = self.scenario.start("controller", fault=fault)
                 self.dies_at(fault, child)
             else:
                 time.sleep(self.rng.random() / 50)
             child.kill()
             self.watch.died("controller")
-            self.site.start("controller")
+            self.scenario.start("controller")
             self.keep_queue_filled(packets)
             self.watch.until_moved()
             self.round_if_due()
@@ -141,9 +145,9 @@ class Schedule:
         for _ in range(kills):
             self.keep_queue_filled(packets)
             time.sleep(self.rng.random() / 20)
-            self.site.kill_redis()
+            self.scenario.kill_redis()
             time.sleep(self.rng.choice([0, 0, 0, 0.2]))
-            self.site.start_redis()
+            self.scenario.start_redis()
             self.watch.died("redis")
             self.watch.until_moved()
             self._check_names()
@@ -154,49 +158,49 @@ class Schedule:
         """Kill all processes within a millisecond, as a power loss would, and start them in any order."""
         for _ in range(kills):
             self._wait_for_flight(packets)
-            self.site.mark_stream_killed()
+            self.scenario.mark_stream_killed()
             roles = ["dispatcher", "controller", "consumer_launcher", "redis"]
             self.rng.shuffle(roles)
             for role in roles:
-                self.site.kill_redis() if role == "redis" else self.site.roles[role].kill()
+                self.scenario.kill_redis() if role == "redis" else self.scenario.roles[role].kill()
             self.rng.shuffle(roles)
             for role in roles:
-                self.site.start_redis() if role == "redis" else self.site.start(role)
+                self.scenario.start_redis() if role == "redis" else self.scenario.start(role)
             self.watch.died("everything")
             self.watch.until_moved()
             self.round_if_due()
         self.round()
 
     def round(self) -> None:
-        """Let everything that is queued be fed, end the stream, judge, and begin anew."""
-        self.watch.until(self.site.is_done)
-        if not self.site.end_stream():
+        """Let everything that is queued be fed, end the stream, check, and begin anew."""
+        self.watch.until(self.scenario.is_done)
+        if not self.scenario.end_stream():
             self.figures.hung("the stream did not end")
-        self.figures.judged(self._judge(self.site), "round")
-        failed = books_of(self.site).failed
+        self.figures.checked(self._check(self.scenario), "round")
+        failed = lists_of(self.scenario).failed
         self.figures.violations += [f"failed: {name!r}" for name in failed]
-        self.site.clear()
+        self.scenario.clear()
 
     def round_if_due(self) -> None:
         """Do what `round` does if enough was fed for it."""
-        if len(self.site.accepted) >= _ROUND_FILES:
+        if len(self.scenario.accepted) >= _ROUND_FILES:
             self.round()
 
     def _round_with_a_dispatcher(self) -> None:
         """Do what `round` does; the dispatcher that it needs is not one of those that are killed."""
-        child = self.site.start("dispatcher")
+        child = self.scenario.start("dispatcher")
         self.round()
         child.kill()
 
     def keep_queue_filled(self, packets: int) -> None:
         """Queue three files if fewer are left."""
-        if len(self.site.accepted) - self.site.done_count() < 3:
-            self.site.add_files(3, packets, forms=FORMS)
+        if len(self.scenario.accepted) - self.scenario.done_count() < 3:
+            self.scenario.add_files(3, packets, forms=FORMS)
 
     def _wait_for_flight(self, packets: int) -> None:
         """Wait until a file is being fed, and then a random moment."""
         self.keep_queue_filled(packets)
-        self.watch.until(lambda: any(position > 0 for position, _ in kept_of(self.site).values()))
+        self.watch.until(lambda: any(position > 0 for position, _ in kept_of(self.scenario).values()))
         time.sleep(self.rng.random() / 20)
 
     def _fault(self, deepest: int) -> str:
@@ -208,21 +212,21 @@ class Schedule:
         self.watch.until_moved()
         time.sleep(self.rng.random() / 50)
 
-    def dies_at(self, fault: str, child: Child) -> bool:
+    def dies_at(self, fault: str, child: Process) -> bool:
         """Wait until the fault has come, and count it; False if there was no occasion for it."""
 
         def is_over() -> bool:
             self.watch.look()
             self.keep_queue_filled(500)
-            return not child.is_alive
+            return child.poll() is not None
 
-        has_died = wait_for(is_over, HANG_S)
+        has_died = is_met(is_over, HANG_S)
         self.figures.counts[f"at {fault.partition(':')[0]}"] += has_died
         return has_died
 
     def _check_names(self) -> None:
         """Ask Redis where all names are; one that is lost is counted once, and not waited for."""
-        found = judge_names(books_of(self.site), self.site.accepted)
-        self.figures.judged([found], "after Redis was killed")
+        found = check_names(lists_of(self.scenario), self.scenario.accepted)
+        self.figures.checked([found], "after Redis was killed")
         for name in found.missing:
-            self.site.accepted.remove(name)
+            self.scenario.accepted.remove(name)

@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from faults.evidence import books_of
-from faults.oracle import Judgement, judge_names
-from faults.site import Site
+from faults.checker import Findings, check_names
+from faults.evidence import lists_of
+from faults.scenario import Scenario
 
 COMMAND: Final = (
     *("suricata", "-r", "{pipe}", "-l", "{logdir}"),
@@ -14,11 +14,13 @@ COMMAND: Final = (
 _COUNTER: Final = r"^{} *\| Total *\| (\d+)"
 
 
-def judge(site: Site) -> list[Judgement]:
+def check(scenario: Scenario) -> list[Findings]:
     """Return whether it has decoded every packet of every file that it was fed, and no other."""
-    books, found = books_of(site), Judgement()
-    fed = sum(site.files[number].packets for number, _, verdict in books.journal if verdict == "processed")
-    logs = [path.read_text() for path in site.out.glob("*/stats.log") if not path.parent.is_symlink()]
+    lists, found = lists_of(scenario), Findings()
+    fed = sum(
+        scenario.files[number].packets for number, _, verdict in lists.journal if verdict == "processed"
+    )
+    logs = [path.read_text() for path in scenario.out.glob("*/stats.log") if not path.parent.is_symlink()]
     found.packets = sum(_count(log, "decoder.pkts") for log in logs)
     invalid = sum(_count(log, "decoder.invalid") for log in logs)
     found.lost, found.doubled = max(0, fed - found.packets), max(0, found.packets - fed)
@@ -26,7 +28,7 @@ def judge(site: Site) -> list[Judgement]:
         found.add(
             f"Suricata decoded {found.packets} of {fed} packets in {len(logs)} streams, {invalid} invalid"
         )
-    return [found, judge_names(books, site.accepted)]
+    return [found, check_names(lists, scenario.accepted)]
 
 
 def _count(log: str, counter: str) -> int:

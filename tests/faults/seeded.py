@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from support.forkserver import ROOT
+
 from faults import report
 from faults.bugs import BUGS, Bug, Change
 from faults.campaign import DOCUMENT, say
-from faults.nursery import TESTS
 
 _LIMIT_S: Final = 240
 _AT_ONCE: Final = 2
@@ -47,7 +48,7 @@ def _verdict(bug: Bug) -> str:
     with tempfile.TemporaryDirectory(prefix="pcapdj-") as folder:
         copy = Path(folder)
         for part in _COPIED:
-            source = TESTS.parent / part
+            source = ROOT / part
             place = copy / part
             shutil.copytree(source, place, ignore=_CACHES) if source.is_dir() else shutil.copy(source, place)
         for change in bug.changes:

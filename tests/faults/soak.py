@@ -1,8 +1,8 @@
 """`python -m faults.soak --hours 8`: parts of the campaign in random order, for as long as wanted.
 
 Ctrl-C stops it between two legs; the same command goes on where it stopped, from the state file. Beside the
-parts, which kill everything, one site is never killed but for its Redis: its processes are fed in every leg,
-and their memory and descriptors have to stay what they are.
+parts, which kill everything, one scenario is never killed but for its Redis: its processes are fed in every
+leg, and their memory and descriptors have to stay what they are.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from faults import report
 from faults.campaign import PARTS, run_part, say
 from faults.figures import Figures
 from faults.kills import FORMS, Schedule
-from faults.site import COPY, Site
+from faults.scenario import COPY, Scenario
 
 _ROLES: Final = ("dispatcher", "controller", "consumer_launcher")
 _WARM_LEGS: Final = 5  # until caches are filled and every path was taken once
@@ -61,26 +61,26 @@ class State:
 
 
 class Steady:
-    """The site that lives on: what its processes hold, leg after leg.
+    """The scenario that lives on: what its processes hold, leg after leg.
 
     Args:
         figures: where what it breaks is counted.
     """
 
     def __init__(self, figures: Figures) -> None:
-        self._site = Site(COPY)
-        self._site.start_all()
-        self._schedule = Schedule(self._site, figures, "steady")
+        self._scenario = Scenario(COPY)
+        self._scenario.start_all()
+        self._schedule = Schedule(self._scenario, figures, "steady")
         self._samples: list[dict[str, Any]] = []
 
     def leg(self, number: int) -> None:
         """Feed files of all forms, kill Redis now and then, and see what the processes hold."""
-        self._site.add_files(12, 500, forms=FORMS)
+        self._scenario.add_files(12, 500, forms=FORMS)
         if number % _REDIS_EVERY == 0:
-            self._site.kill_redis()
-            self._site.start_redis()
+            self._scenario.kill_redis()
+            self._scenario.start_redis()
         self._schedule.round()
-        held = {role: _held(self._site.roles[role].pid) for role in _ROLES}
+        held = {role: _held(self._scenario.roles[role].pid) for role in _ROLES}
         self._samples.append({"at_s": time.monotonic(), **held})
 
     def slopes(self) -> dict[str, tuple[float, float]]:
@@ -97,7 +97,7 @@ class Steady:
 
     def close(self) -> None:
         """End it."""
-        self._site.close()
+        self._scenario.close()
 
 
 def _held(pid: int) -> tuple[int, int]:

@@ -10,46 +10,46 @@ import time
 from typing import Any, Final
 
 from faults.figures import Figures
-from faults.site import Site
+from faults.scenario import Scenario
 
 _KEY: Final = "storm"  # no dispatcher takes from it
 _LONGEST_S: Final = 1.3  # longer than a second: who syncs every second does so in most storms
 _SHORTEST_S: Final = 0.2
 
 
-def redises(site: Site, figures: Figures, seed: str, kills: int) -> None:
+def redises(scenario: Scenario, figures: Figures, seed: str, kills: int) -> None:
     """Kill Redis in so many storms, and count what it forgot.
 
     Args:
-        site: nothing of it runs yet; of its processes only Redis is started.
+        scenario: nothing of it runs yet; of its processes only Redis is started.
         figures: where kills and forgotten names are counted.
         seed: decides how long each storm lasts.
         kills: how many.
     """
     rng = random.Random(seed)  # noqa: S311 - storms that can be repeated
-    site.start_redis()
+    scenario.start_redis()
     for number in range(kills):
-        site.store.redis.delete(_KEY)
-        acknowledged = _storm(site, rng.uniform(_SHORTEST_S, _LONGEST_S))
-        site.kill_redis()
+        scenario.store.redis.delete(_KEY)
+        acknowledged = _storm(scenario, rng.uniform(_SHORTEST_S, _LONGEST_S))
+        scenario.kill_redis()
         figures.kills["redis"] += 1
         figures.counts["names pushed in storms"] += len(acknowledged)
-        site.start_redis()
-        kept: Any = site.store.redis.lrange(_KEY, 0, -1)
+        scenario.start_redis()
+        kept: Any = scenario.store.redis.lrange(_KEY, 0, -1)
         if kept != acknowledged:
             figures.forgotten += len(acknowledged) - len(kept)
             figures.violated(f"storm {number}: {len(kept)} of {len(acknowledged)} names are left")
 
 
-def _storm(site: Site, longest_s: float) -> list[bytes]:
+def _storm(scenario: Scenario, longest_s: float) -> list[bytes]:
     """Push until Redis owes its file what it acknowledged, or the time is over; return what was pushed."""
     acknowledged: list[bytes] = []
     until_s = time.monotonic() + longest_s
     while time.monotonic() < until_s:
         name = f"/captures/of/a/sensor/{len(acknowledged):06}.pcap".encode()
-        site.store.redis.rpush(_KEY, name)
+        scenario.store.redis.rpush(_KEY, name)
         acknowledged.append(name)
-        held_back: Any = site.store.redis.info("persistence")
+        held_back: Any = scenario.store.redis.info("persistence")
         if held_back["aof_buffer_length"]:
             break
     return acknowledged

@@ -9,11 +9,11 @@ import pytest
 from support.programs import require_program
 from support.waiting import wait_until
 
-from faults.evidence import books_of, kept_of, streams_of
+from faults.evidence import kept_of, lists_of, streams_of
 from faults.figures import Figures
 from faults.hostile import bad_inputs
 from faults.mutants import mutants
-from faults.site import COPY, Site
+from faults.scenario import COPY, Scenario
 from faults.trial import Trial
 from faults.watch import Watch
 
@@ -21,27 +21,27 @@ SEED = 20_260_101
 TCPDUMP = ("tcpdump", "-n", "-U", "-r", "{pipe}", "-w", "copy")
 
 
-def started(command: Sequence[str] = COPY) -> Site:
-    """Return a site that runs."""
-    site = Site(command)
-    site.start_all()
-    return site
+def started(command: Sequence[str] = COPY) -> Scenario:
+    """Return a scenario that runs."""
+    scenario = Scenario(command)
+    scenario.start_all()
+    return scenario
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def scenario() -> Iterator[Scenario]:
     """Return a whole pcapdj that runs."""
-    site = started()
-    yield site
-    site.close()
+    scenario = started()
+    yield scenario
+    scenario.close()
 
 
-def test_more_than_sixty_bad_inputs_disturb_nothing(site: Site) -> None:
+def test_more_than_sixty_bad_inputs_disturb_nothing(scenario: Scenario) -> None:
     """Cut, garbled, of the wrong kind, not there, strangely named: a verdict each, and whole records."""
-    figures, inputs = Figures(), bad_inputs(site.captures)
+    figures, inputs = Figures(), bad_inputs(scenario.captures)
     assert len(inputs) >= 60
 
-    Trial(site, figures).feed(inputs)
+    Trial(scenario, figures).feed(inputs)
 
     assert figures.violations == []
 
@@ -49,13 +49,13 @@ def test_more_than_sixty_bad_inputs_disturb_nothing(site: Site) -> None:
 def test_two_hundred_mutants_disturb_nothing() -> None:
     """A real tcpdump reads whatever is left of them, to the last byte."""
     require_program("tcpdump")
-    site, figures = started(TCPDUMP), Figures()
+    scenario, figures = started(TCPDUMP), Figures()
     try:
-        Trial(site, figures).feed(list(mutants(SEED, 200)))
-        copies = list(site.out.glob("*/copy"))
+        Trial(scenario, figures).feed(list(mutants(SEED, 200)))
+        copies = list(scenario.out.glob("*/copy"))
         read = subprocess.run(["tcpdump", "-n", "-r", copies[0]], capture_output=True, check=False)
     finally:
-        site.close()
+        scenario.close()
 
     assert figures.violations == []
     assert read.returncode == 0
@@ -64,33 +64,33 @@ def test_two_hundred_mutants_disturb_nothing() -> None:
 @pytest.mark.parametrize("left_bytes", [10, -5000, -10_000_000])
 @pytest.mark.parametrize("point", ["splice.within:2", "splice.between:1"])  # the first splice is the header's
 def test_a_file_that_shrinks_while_it_is_read_leaves_whole_records(
-    site: Site, point: str, left_bytes: int
+    scenario: Scenario, point: str, left_bytes: int
 ) -> None:
     """The record in the pipe is completed with zeros, the file fails, the next one is whole."""
-    site.roles["dispatcher"].kill()
-    dispatcher = site.start("dispatcher", fault=f"{point}:stop")
-    file, after = site.add_files(2, 6000)
+    scenario.roles["dispatcher"].kill()
+    dispatcher = scenario.start("dispatcher", fault=f"{point}:stop")
+    file, after = scenario.add_files(2, 6000)
     wait_until(lambda: dispatcher.is_stopped, "the first splice of records")
-    ((position, _),) = kept_of(site).values()
-    wait_until(lambda: seen_bytes(site) == position, "the analyzer to have read everything")
+    ((position, _),) = kept_of(scenario).values()
+    wait_until(lambda: seen_bytes(scenario) == position, "the analyzer to have read everything")
 
     os.truncate(file.path, max(0, position + left_bytes))
-    dispatcher.signal(signal.SIGCONT)
+    dispatcher.send_signal(signal.SIGCONT)
 
     figures = Figures()
-    Watch(site, figures).until(site.is_done)
-    assert dispatcher.is_alive
-    assert site.end_stream()
-    assert books_of(site).failed == [os.fsencode(file.path)]
-    streams = streams_of(site)
+    Watch(scenario, figures).until(scenario.is_done)
+    assert dispatcher.poll() is None
+    assert scenario.end_stream()
+    assert lists_of(scenario).failed == [os.fsencode(file.path)]
+    streams = streams_of(scenario)
     assert len(streams) <= 2, "at most the one that the file spoiled, and the next"
     assert streams[-1].data.endswith(after.body)
     assert all(is_framed(stream.data) for stream in streams)
 
 
-def seen_bytes(site: Site) -> int:
+def seen_bytes(scenario: Scenario) -> int:
     """Return how much the analyzer has written down."""
-    return sum(path.stat().st_size for path in site.out.glob("*/copy") if not path.parent.is_symlink())
+    return sum(path.stat().st_size for path in scenario.out.glob("*/copy") if not path.parent.is_symlink())
 
 
 def is_framed(data: bytes) -> bool:
@@ -101,13 +101,13 @@ def is_framed(data: bytes) -> bool:
     return position == len(data)
 
 
-def test_a_file_that_its_sensor_still_writes_is_not_touched(site: Site) -> None:
+def test_a_file_that_its_sensor_still_writes_is_not_touched(scenario: Scenario) -> None:
     """It fails at once, and by that name."""
-    path = site.captures / "growing.pcap"
+    path = scenario.captures / "growing.pcap"
     with path.open("wb") as sensor:
         sensor.write(bytes(24))
         sensor.flush()
-        site.queue(os.fsencode(path))
-        wait_until(site.is_done, "a verdict")
+        scenario.queue(os.fsencode(path))
+        wait_until(scenario.is_done, "a verdict")
 
-    assert b"still being written" in site.store.redis.lrange(site.store.keys.failed, 0, -1)[0]
+    assert b"still being written" in scenario.store.redis.lrange(scenario.store.keys.failed, 0, -1)[0]

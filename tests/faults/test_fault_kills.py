@@ -8,7 +8,7 @@ import pytest
 from faults import storms
 from faults.figures import Figures
 from faults.kills import Schedule
-from faults.site import COPY, SLOW_COPY, Site
+from faults.scenario import COPY, SLOW_COPY, Scenario
 
 SEED = "20260101"
 # The first one closes the pipe and lives on; the others copy to the end.
@@ -28,16 +28,16 @@ def kill(
     method: Callable[[Schedule, int], None], times: int, command: tuple[str, ...] = SLOW_COPY
 ) -> Figures:
     """Run a schedule, and return what it found."""
-    site, figures = Site(command), Figures()
+    scenario, figures = Scenario(command), Figures()
     try:
-        site.start_redis()
-        site.start("consumer_launcher")
-        site.start("controller")
+        scenario.start_redis()
+        scenario.start("consumer_launcher")
+        scenario.start("controller")
         if method is not Schedule.dispatchers:
-            site.start("dispatcher")
-        method(Schedule(site, figures, SEED), times)
+            scenario.start("dispatcher")
+        method(Schedule(scenario, figures, SEED), times)
     finally:
-        site.close()
+        scenario.close()
     assert figures.kills.total() == times
     return figures
 
@@ -58,16 +58,16 @@ def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
 
 def test_an_analyzer_that_closes_the_pipe_and_lives_is_replaced() -> None:
     """Nobody dies, but nobody reads: the launcher sees it, since it does not hold the pipe O_RDWR."""
-    site, figures = Site((sys.executable, "-ISc", _CLOSER, "{pipe}")), Figures()
+    scenario, figures = Scenario((sys.executable, "-ISc", _CLOSER, "{pipe}")), Figures()
     try:
-        site.start_all()
-        schedule = Schedule(site, figures, SEED)
-        site.add_files(2, 1500)
-        schedule.watch.until((site.out / "closed").exists)
-        site.mark_stream_killed()
+        scenario.start_all()
+        schedule = Schedule(scenario, figures, SEED)
+        scenario.add_files(2, 1500)
+        schedule.watch.until((scenario.out / "closed").exists)
+        scenario.mark_stream_killed()
         schedule.round()
     finally:
-        site.close()
+        scenario.close()
 
     assert figures.violations == []
 
@@ -93,11 +93,11 @@ def test_nothing_is_lost_or_doubled(method: Callable[[Schedule, int], None], tim
 
 def test_redis_is_killed_in_storms_of_names_and_forgets_none() -> None:
     """It is killed when it owes its file what it has acknowledged; it never does."""
-    site, figures = Site(), Figures()
+    scenario, figures = Scenario(), Figures()
     try:
-        storms.redises(site, figures, SEED, 4)
+        storms.redises(scenario, figures, SEED, 4)
     finally:
-        site.close()
+        scenario.close()
 
     assert figures.counts["names pushed in storms"] > 100
     assert figures.violations == []

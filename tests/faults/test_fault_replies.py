@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from faults.lossy import ERRORS, FAULTS, Fault, LossyProxy, cut_after, pass_on, refuse
+from faults.proxy import ERRORS, FAULTS, Fault, Proxy, cut_after, pass_on, refuse
 from pcapdj.runtime.errors import StoreDenied, StoreUnavailable
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Intake
@@ -83,19 +83,19 @@ def never() -> QueueEntry:
 
 
 @pytest.fixture(scope="module")
-def proxy(redis_socket: Any) -> Iterator[LossyProxy]:
+def proxy(redis_socket: Any) -> Iterator[Proxy]:
     """Return a proxy before the session's Redis."""
-    proxy = LossyProxy(redis_socket)
+    proxy = Proxy(redis_socket)
     yield proxy
     proxy.close()
 
 
 @pytest.fixture
-def lossy(proxy: LossyProxy, store: Store) -> Iterator[Store]:
+def proxied(proxy: Proxy, store: Store) -> Iterator[Store]:
     """Return the test's lane, seen through the proxy."""
-    lossy = Store(f"redis://127.0.0.1:{proxy.port}/0", store.keys, timeout_s=TIMEOUT_S)
-    yield lossy
-    lossy.close()
+    proxied = Store(f"redis://127.0.0.1:{proxy.port}/0", store.keys, timeout_s=TIMEOUT_S)
+    yield proxied
+    proxied.close()
 
 
 def fill(store: Store) -> None:
@@ -144,12 +144,12 @@ def assert_nothing_else_moved(store: Store) -> None:
     assert client.lrange(keys.processed, 0, 0) == [NAME]
 
 
-def disturbed(store: Store, lossy: Store, proxy: LossyProxy, script: Script, faults: Sequence[Fault]) -> Dump:
+def disturbed(store: Store, proxied: Store, proxy: Proxy, script: Script, faults: Sequence[Fault]) -> Dump:
     """Return the lane after the call was repeated, as roles do, until an answer came through these faults."""
     fill(store)
     mine = script.prepare(store)
     proxy.plan(*faults)
-    call = bound(script, lossy, mine if isinstance(mine, QueueEntry) else None)
+    call = bound(script, proxied, mine if isinstance(mine, QueueEntry) else None)
     said = list[str]()
     for _ in range(len(faults) + SPARE_ATTEMPTS):
         before = proxy.requests
@@ -164,17 +164,17 @@ def disturbed(store: Store, lossy: Store, proxy: LossyProxy, script: Script, fau
     raise AssertionError(f"no answer, though nothing is wrong any more: {said}")
 
 
-def bound(script: Script, lossy: Store, mine: QueueEntry | None) -> Callable[[], object]:
+def bound(script: Script, proxied: Store, mine: QueueEntry | None) -> Callable[[], object]:
     """Return the call of one long-lived caller: TAKE's token belongs to it."""
     if script is SCRIPTS["take"]:
-        return JobQueue(lossy, "d").take
-    return lambda: script.call(lossy, mine)
+        return JobQueue(proxied, "d").take
+    return lambda: script.call(proxied, mine)
 
 
 def check(
     store: Store,
-    lossy: Store,
-    proxy: LossyProxy,
+    proxied: Store,
+    proxy: Proxy,
     name: str,
     plans: Mapping[str, Sequence[Fault]],
     *,
@@ -186,25 +186,25 @@ def check(
     for label, faults in plans.items():
         if cold:
             store.redis.script_flush()
-        found = disturbed(store, lossy, proxy, script, faults)
+        found = disturbed(store, proxied, proxy, script, faults)
         assert found == wanted, f"{name}: {label}"
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_any_two_faults_in_a_row_change_nothing(
-    store: Store, lossy: Store, proxy: LossyProxy, name: str
+    store: Store, proxied: Store, proxy: Proxy, name: str
 ) -> None:
     """Seven faults, and each after each: the files stand where one call puts them."""
     plans: dict[str, Sequence[Fault]] = {label: (fault,) for label, fault in FAULTS.items()}
     for (first, one), (second, two) in itertools.product(FAULTS.items(), repeat=2):
         plans[f"{first}, then {second}"] = (one, two)
 
-    check(store, lossy, proxy, name, plans, cold=False)
+    check(store, proxied, proxy, name, plans, cold=False)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_that_redis_does_not_know_yet_may_be_disturbed_at_each_request(
-    store: Store, lossy: Store, proxy: LossyProxy, name: str
+    store: Store, proxied: Store, proxy: Proxy, name: str
 ) -> None:
     """The call is three requests then: each may be lost."""
     plans = {
@@ -213,35 +213,35 @@ def test_a_script_that_redis_does_not_know_yet_may_be_disturbed_at_each_request(
         for label, fault in FAULTS.items()
     }
 
-    check(store, lossy, proxy, name, plans, cold=True)
+    check(store, proxied, proxy, name, plans, cold=True)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_reply_may_break_off_at_each_byte(store: Store, lossy: Store, proxy: LossyProxy, name: str) -> None:
+def test_a_reply_may_break_off_at_each_byte(store: Store, proxied: Store, proxy: Proxy, name: str) -> None:
     """From none to all but one."""
     longest = 200 if name == "take" else 8
     plans = {f"cut after {length} bytes": (cut_after(length),) for length in range(longest)}
 
-    check(store, lossy, proxy, name, plans, cold=False)
+    check(store, proxied, proxy, name, plans, cold=False)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_what_redis_refuses_is_asked_again(store: Store, lossy: Store, proxy: LossyProxy, name: str) -> None:
+def test_what_redis_refuses_is_asked_again(store: Store, proxied: Store, proxy: Proxy, name: str) -> None:
     """Loading, read-only, out of memory, misconfigured, wrong password: it waits, and then it works."""
     plans: dict[str, Sequence[Fault]] = {error.split()[0]: (refuse(error),) * 2 for error in ERRORS}
     plans["NOSCRIPT"] = (refuse("NOSCRIPT No matching script."),)
 
-    check(store, lossy, proxy, name, plans, cold=False)
+    check(store, proxied, proxy, name, plans, cold=False)
 
 
-def test_one_call_asks_redis_once(store: Store, lossy: Store, proxy: LossyProxy) -> None:
+def test_one_call_asks_redis_once(store: Store, proxied: Store, proxy: Proxy) -> None:
     """Its failure is told at once: the client repeats nothing by itself, and no call outlives its timeout."""
     script = SCRIPTS["announce"]
     outcome(store, script)
     for fault in FAULTS.values():
         proxy.plan(fault)
         with suppress(StoreUnavailable):
-            script.call(lossy, taken(store))
+            script.call(proxied, taken(store))
         assert proxy.requests == 1
 
 

@@ -1,16 +1,16 @@
 """The known bugs can still be put into the source; whether they are caught, `make seeded-bugs` says."""
 
 import pytest
+from support.forkserver import ROOT
 
 from faults.bugs import BUGS, Bug
-from faults.nursery import TESTS
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_known_bug_still_has_its_place(bug: Bug) -> None:
     """Where the source has changed, the bug has to be written anew."""
     for change in bug.changes:
-        text = (TESTS.parent / "pcapdj" / change.path).read_text(encoding="utf-8")
+        text = (ROOT / "pcapdj" / change.path).read_text(encoding="utf-8")
         assert text.count(change.old) == 1, change.path
 
 

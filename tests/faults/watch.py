@@ -1,4 +1,4 @@
-"""Looks whether a site moves: how soon after a kill, and that it never stands still."""
+"""Looks whether a scenario moves: how soon after a kill, and that it never stands still."""
 
 import time
 from collections.abc import Callable
@@ -6,26 +6,27 @@ from contextlib import suppress
 from pathlib import Path
 
 import redis
+from support.waiting import scaled
 
 from faults.evidence import kept_of
 from faults.figures import Figures
 from faults.packets import RECORD, STREAM_HEADER
-from faults.site import HANG_S, Site
+from faults.scenario import HANG_S, Scenario
 
 _LOOK_S = 0.002
-_BLIND_S = 1.0  # nobody looked for so long, as while streams are judged: what was before does not count
+_BLIND_S = 1.0  # nobody looked for so long, as while streams are checked: what was before does not count
 
 
 class Watch:
     """Measures recoveries and notices hangs.
 
     Args:
-        site: what is watched.
+        scenario: what is watched.
         figures: where recoveries, hangs and kills are counted.
     """
 
-    def __init__(self, site: Site, figures: Figures) -> None:
-        self._site = site
+    def __init__(self, scenario: Scenario, figures: Figures) -> None:
+        self._scenario = scenario
         self._figures = figures
         self._deaths: list[tuple[str, float]] = []
         self._last = frozenset[object]()
@@ -47,7 +48,7 @@ class Watch:
             self._moved_s = now_s
         self._looked_s = now_s
         if state <= self._last:
-            if now_s - self._moved_s > HANG_S:
+            if now_s - self._moved_s > scaled(HANG_S):
                 self._figures.hung(f"nothing moved for {HANG_S:g} s after {self._deaths or 'a pause'}")
                 self._moved_s = now_s
                 self._deaths.clear()
@@ -70,21 +71,23 @@ class Watch:
 
     def until_moved(self) -> bool:
         """Look until something moves, or nothing is left that could; False after a hang."""
-        has_moved = self.until(lambda: self.look() or self._site.is_done())
+        has_moved = self.until(lambda: self.look() or self._scenario.is_done())
         self._deaths.clear()  # of those after which nothing was left to do no time is counted
         return has_moved
 
     def _state(self) -> frozenset[object]:
         """Return what grows when files move: positions of what is kept, files that Redis has journalled."""
-        positions = {(target, position) for target, (position, _) in kept_of(self._site).items() if position}
+        positions = {
+            (target, position) for target, (position, _) in kept_of(self._scenario).items() if position
+        }
         with suppress(redis.RedisError):
-            return frozenset({*positions, self._site.store.redis.xlen(self._site.store.keys.journal)})
+            return frozenset({*positions, self._scenario.store.redis.xlen(self._scenario.store.keys.journal)})
         return frozenset(positions)
 
     def _count_place(self) -> None:
         """Count whether the dispatcher died in the middle of a file, and of a record."""
-        pid = self._site.roles["consumer_launcher"].pid
-        for target, (position, size) in kept_of(self._site).items():
+        pid = self._scenario.roles["consumer_launcher"].pid
+        for target, (position, size) in kept_of(self._scenario).items():
             path, _, descriptor = target.rpartition(" ")
             start = 0 if path.startswith("/memfd") else len(STREAM_HEADER)
             is_whole = start > 0 and position == size  # of converted files the last batch counts as inside

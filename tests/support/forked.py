@@ -10,6 +10,7 @@ one that it runs). It dies with the server.
 import atexit
 import contextlib
 import gc
+import importlib
 import io
 import json
 import os
@@ -24,14 +25,13 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import Any, Final, NoReturn
 
 REQUEST_LIMIT_BYTES: Final = 1 << 17
 
 
 def main() -> None:
-    """Serve requests until the socket is closed; in a child, return from here into its module."""
+    """Serve requests until the socket is closed."""
     from pcapdj.runtime.process import die_with_parent
 
     die_with_parent(signal.SIGKILL)
@@ -49,33 +49,50 @@ def main() -> None:
             answer = os.waitstatus_to_exitcode(status)
         elif (answer := os.fork()) == 0:
             requests.close()
-            become(request, descriptors)
+            _become(request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         requests.send(str(answer).encode())
 
 
-def become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
-    """Make this process what a new interpreter would be, and run the module to its end."""
-    from pcapdj.runtime import failpoints
+def run_as_new(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Run `python -m module` to its end in this process, as if its interpreter had just started."""
+    from pcapdj.runtime import failpoints, log
+
+    os.environ.clear()
+    os.environ.update(environment)
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    time.tzset()
+    tempfile.tempdir = None  # it depends on TMPDIR
+    random.seed()
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # an ordinary stdout
+    atexit._clear()  # noqa: SLF001 - exec forgets it, too
+    importlib.reload(log)  # its thread is in the parent
+    failpoints.reach = failpoints.armed(environment.get(failpoints.VARIABLE, ""))
+    sys.argv = [module, *arguments]
+    sys.modules.pop(f"{module}.__main__" if hasattr(sys.modules.get(module), "__path__") else module, None)
+    os._exit(_exit_code_of(module))
+
+
+def _become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
     from pcapdj.runtime.process import die_with_parent
+    from support import fork_for_exec
 
     die_with_parent(signal.SIGKILL)
     for new, old in enumerate(streams):
         os.dup2(old, new)
         os.close(old)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.umask(request["umask"])
     os.chdir(request["folder"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    time.tzset()
-    tempfile.tempdir = None  # it depends on TMPDIR
-    random.seed()
-    sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # an ordinary stdout
-    failpoints.reach = failpoints.armed(os.environ.get(failpoints.VARIABLE, ""))
-    sys.argv = [request["module"], *request["arguments"]]
-    os._exit(_exit_code_of(request["module"]))
+    if request["forks"]:
+        fork_for_exec.install()
+    run_as_new(request["module"], request["arguments"], request["environment"])
 
 
 def _exit_code_of(module: str) -> int:
@@ -85,7 +102,6 @@ def _exit_code_of(module: str) -> int:
     """
     code = 0
     try:
-        sys.modules.pop(_main_of(module), None)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as exc:
         code = _code_of(exc)
@@ -112,17 +128,15 @@ def _code_of(end: SystemExit) -> int:
     return 1
 
 
-def _main_of(module: str) -> str:
-    """Return the name of the module that `python -m` runs."""
-    return f"{module}.__main__" if hasattr(sys.modules.get(module), "__path__") else module
-
-
 def _import_all() -> None:
     """Import every module of pcapdj, and what these import when they are first used."""
+    import supervisor.supervisord
+
     import pcapdj
 
+    assert supervisor.supervisord
     for each in pkgutil.walk_packages(pcapdj.__path__, "pcapdj."):
-        import_module(each.name)
+        importlib.import_module(each.name)
     from pcapdj.cli import MODULES, start
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

@@ -40,13 +40,23 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Request:
-    """What shall run: `python -m module arguments`, in this folder, with this environment and umask."""
+    """What shall run: `python -m module arguments`.
+
+    Args:
+        module: the module.
+        arguments: its command line.
+        environment: all of it.
+        folder: its working folder.
+        umask: its umask.
+        forks: whether it starts pcapdj's modules by a fork, too.
+    """
 
     module: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: str
     umask: int
+    forks: bool = False
 
 
 class Process:
@@ -100,9 +110,13 @@ class Process:
         """Report whether SIGSTOP has stopped it."""
         return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
-    def poll(self) -> int | None:
-        """Return its exit code, or minus the signal that killed it; None while it runs."""
-        return self._ended(0)
+    def poll(self, limit_s: float = 0) -> int | None:
+        """Return its exit code, or minus the signal that killed it; None if it still runs after the limit."""
+        if self.returncode is None and select.select([self._watched], [], [], scaled(limit_s))[0]:
+            self.returncode = self._reap()
+            os.close(self._watched)
+            _running.discard(self)
+        return self.returncode
 
     def wait(self, limit_s: float = LIMIT_S) -> int:
         """Return its exit code, or minus the signal that killed it, once it has ended.
@@ -110,7 +124,7 @@ class Process:
         Raises:
             subprocess.TimeoutExpired: it still runs after this many seconds, scaled.
         """
-        code = self._ended(scaled(limit_s))
+        code = self.poll(limit_s)
         if code is None:
             raise subprocess.TimeoutExpired(f"process {self.pid}", scaled(limit_s))
         return code
@@ -145,13 +159,6 @@ class Process:
         """Send SIGKILL, and wait until it is gone."""
         self.send_signal(signal.SIGKILL)
         self.wait()
-
-    def _ended(self, limit_s: float) -> int | None:
-        if self.returncode is None and select.select([self._watched], [], [], limit_s)[0]:
-            self.returncode = self._reap()
-            os.close(self._watched)
-            _running.discard(self)
-        return self.returncode
 
 
 class ForkServer:
@@ -207,6 +214,7 @@ def start(
     stderr: Stream = None,
     text: bool = False,
     is_real: bool = False,
+    forks: bool = False,
 ) -> Process:
     """Start `python -m MODULE ARGUMENTS`.
 
@@ -220,9 +228,10 @@ def start(
         stderr: where it reports to, likewise.
         text: whether what it prints is read as text.
         is_real: start a new interpreter instead of a fork.
+        forks: let it start pcapdj's modules by forks of its own; see `fork_for_exec`.
     """
     words = [os.fsdecode(each) for each in arguments]
-    request = Request(module, words, clean_environment() if env is None else env, str(cwd), _umask())
+    request = Request(module, words, clean_environment() if env is None else env, str(cwd), _umask(), forks)
     with contextlib.ExitStack() as theirs:
         source = _opened(stdin, 0, theirs)
         their_stdout, our_stdout = _outlet(stdout, 1, theirs, is_text=text)

@@ -137,7 +137,7 @@ ERRORS: Final = (
 )
 
 
-class LossyProxy:
+class Proxy:
     """Listens on a port of its own; each script request meets the next of the planned faults.
 
     Args:

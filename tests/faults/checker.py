@@ -31,7 +31,7 @@ class Stream:
 
 
 @dataclass(slots=True)
-class Judgement:
+class Findings:
     """What is wrong, in sentences, and counted."""
 
     sentences: list[str] = field(default_factory=list)
@@ -48,9 +48,9 @@ class Judgement:
         self.sentences.append(sentence)
 
 
-def judge_stream(stream: Stream, files: Mapping[int, Numbered]) -> Judgement:
+def check_stream(stream: Stream, files: Mapping[int, Numbered]) -> Findings:
     """Return what is wrong with one stream: framing, and every packet of every file once, in order."""
-    found = Judgement()
+    found = Findings()
     data = stream.data
     if not data.startswith(STREAM_HEADER[: len(data)] if stream.was_killed else STREAM_HEADER):
         found.torn += 1
@@ -60,7 +60,7 @@ def judge_stream(stream: Stream, files: Mapping[int, Numbered]) -> Judgement:
     while position < len(data):
         after = _whole_file(data, position, files, found)
         if after is None:
-            _judge_rest(stream, position, files, found)
+            _check_rest(stream, position, files, found)
             break
         position = after
     again = Counter(found.complete) - Counter(set(found.complete))
@@ -70,7 +70,7 @@ def judge_stream(stream: Stream, files: Mapping[int, Numbered]) -> Judgement:
     return found
 
 
-def _whole_file(data: bytes, position: int, files: Mapping[int, Numbered], found: Judgement) -> int | None:
+def _whole_file(data: bytes, position: int, files: Mapping[int, Numbered], found: Findings) -> int | None:
     """Return where the file that begins here ends; None if it is not there byte for byte."""
     tag = tag_of(data, position + RECORD.size)
     if tag is None or tag[1] != 0 or tag[0] not in files:
@@ -83,7 +83,7 @@ def _whole_file(data: bytes, position: int, files: Mapping[int, Numbered], found
     return position + len(file.body)
 
 
-def _judge_rest(stream: Stream, start: int, files: Mapping[int, Numbered], found: Judgement) -> None:
+def _check_rest(stream: Stream, start: int, files: Mapping[int, Numbered], found: Findings) -> None:
     """Say what is wrong from here on; a killed analyzer's stream may break off in a file."""
     rest = stream.data[start:]
     tag = tag_of(rest, RECORD.size)
@@ -142,7 +142,7 @@ def tags_of(data: bytes) -> tuple[list[tuple[int, int]], int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class RedisLists:
     """What Redis says at one instant.
 
     Args:
@@ -157,10 +157,10 @@ class Books:
     journal: Sequence[tuple[int, str, str]] = ()
 
 
-def judge_names(books: Books, accepted: Sequence[bytes]) -> Judgement:
+def check_names(lists: RedisLists, accepted: Sequence[bytes]) -> Findings:
     """Return which names are in no place, or in more than one (G3)."""
-    found = Judgement()
-    places = Counter([*books.queued, *books.current, *books.processed, *books.failed])
+    found = Findings()
+    places = Counter([*lists.queued, *lists.current, *lists.processed, *lists.failed])
     wanted = Counter(accepted)
     for name, count in (wanted - places).items():
         found.forgotten += count
@@ -172,16 +172,16 @@ def judge_names(books: Books, accepted: Sequence[bytes]) -> Judgement:
     return found
 
 
-def judge_journal(
-    books: Books,
-    judgements: Mapping[str, Judgement],
+def check_journal(
+    lists: RedisLists,
+    all_findings: Mapping[str, Findings],
     streams: Mapping[str, Stream],
     files: Mapping[int, Numbered],
-) -> Judgement:
+) -> Findings:
     """Return which files count as processed without being whole in the stream that the journal names."""
-    found = Judgement()
-    for number, stream, verdict in books.journal:
-        if verdict != "processed" or number in judgements.get(stream, Judgement()).complete:
+    found = Findings()
+    for number, stream, verdict in lists.journal:
+        if verdict != "processed" or number in all_findings.get(stream, Findings()).complete:
             continue
         seen = streams.get(stream)
         if seen and seen.was_killed and _was_nearly_written(seen, files[number]):
@@ -197,14 +197,14 @@ def _was_nearly_written(stream: Stream, file: Numbered) -> bool:
     return least in stream.data
 
 
-def judge_order(judgements: Sequence[Judgement]) -> Judgement:
+def check_order(all_findings: Sequence[Findings]) -> Findings:
     """Return whether a later stream goes back behind what an earlier one had finished."""
-    found = Judgement()
+    found = Findings()
     last = -1
-    for judgement in judgements:
-        if judgement.complete and judgement.complete[0] < last:
-            found.add(f"file {judgement.complete[0]} came again after file {last}")
-        last = max([last, *judgement.complete])
+    for findings in all_findings:
+        if findings.complete and findings.complete[0] < last:
+            found.add(f"file {findings.complete[0]} came again after file {last}")
+        last = max([last, *findings.complete])
     return found
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final
 
 import redis
+from support import forkserver
+from support.forkserver import DEVNULL, Process, clean_environment
+from support.waiting import is_met
 
-from faults.nursery import REDIS, Child, Nursery, start_real, wait_for
 from faults.packets import Numbered, write_numbered
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
@@ -33,7 +35,7 @@ _UNLIMITED: Final = (
 )
 
 
-class Site:
+class Scenario:
     """A folder with everything in it; `close` ends and removes it.
 
     Args:
@@ -50,14 +52,14 @@ class Site:
             part.mkdir()
         self.url = f"unix://{self.folder}/redis.sock"
         self.store = Store(self.url, Keys(), timeout_s=2)
-        self.nursery = Nursery()
         self.files: dict[int, Numbered] = {}
         self.accepted: list[bytes] = []
         self.killed: set[str] = set()
-        self.roles: dict[str, Child] = {}
+        self.roles: dict[str, Process] = {}
         self._options = dict(options or {})
         self._command = tuple(command)
-        self._redis: Child | None = None
+        self._redis: Process | None = None
+        self._started: list[Process] = []
 
     # Starting and killing
 
@@ -66,24 +68,20 @@ class Site:
         if self._redis is None:
             self.start_redis()
         for role in ("consumer_launcher", "controller", "dispatcher"):
-            if role not in self.roles or not self.roles[role].is_alive:
+            if role not in self.roles or self.roles[role].poll() is not None:
                 self.start(role, is_real=is_real)
 
-    def start(self, role: str, *more: str, fault: str = "", is_real: bool = False) -> Child:
+    def start(self, role: str, *more: str, fault: str = "", is_real: bool = False) -> Process:
         """Start a role, with more arguments and a fault if they are wanted."""
-        begin = start_real if is_real else self.nursery.start
-        child = begin(role, [*self._arguments(role), *more], fault=fault, log=self.folder / f"{role}.log")
-        self.roles[role] = child
-        return child
+        self.roles[role] = self._begin(role, [*self._arguments(role), *more], fault, is_real=is_real)
+        return self.roles[role]
 
     def start_redis(self) -> None:
         """Start Redis as the service does, with its companion, and wait until it has its data."""
         command = [str(self.folder / "redis"), "--socket", str(self.folder / "redis.sock")]
-        self._redis = self.nursery.start(REDIS, command, log=self.folder / "redis.log")
-        if not wait_for(self._redis_answers, HANG_S):
-            raise AssertionError(
-                "redis-server does not start: " + (self.folder / "redis.log").read_text()[-2000:]
-            )
+        self._redis = self._begin("store.embedded", command)
+        if not is_met(self._redis_answers, HANG_S):
+            raise AssertionError("redis-server does not start: " + self.log_of("store.embedded")[-2000:])
 
     def kill_redis(self) -> None:
         """Kill Redis with SIGKILL."""
@@ -105,7 +103,7 @@ class Site:
         self.mark_stream_killed()
         pid = self.analyzer_pid()
         self.roles["consumer_launcher"].kill()
-        if pid is not None and not wait_for(lambda: not _runs(pid), 1):
+        if pid is not None and not is_met(lambda: not _runs(pid), 1):
             raise AssertionError("the analyzer outlived its launcher by a second")
 
     def mark_stream_killed(self) -> None:
@@ -164,12 +162,12 @@ class Site:
         """End the stream as an operator does; report whether its analyzer is gone in time."""
         self.store.redis.set(self.store.keys.finish, "empty")
         self.store.notify("finish")
-        return wait_for(lambda: not self.store.redis.exists(self.store.keys.finish), timeout_s) and wait_for(
+        return is_met(lambda: not self.store.redis.exists(self.store.keys.finish), timeout_s) and is_met(
             lambda: self.analyzer_pid() is None, timeout_s
         )
 
     def clear(self) -> None:
-        """Forget what has been judged: captures, copies, lists. Nothing may be in flight."""
+        """Forget what has been checked: captures, copies, lists. Nothing may be in flight."""
         keys = self.store.keys
         self.store.redis.delete(keys.processed, keys.failed, keys.journal, keys.fed)
         for file in self.files.values():
@@ -189,10 +187,8 @@ class Site:
 
     def close(self, *, keep: bool = False) -> None:
         """Kill what runs and remove the folder, unless it shall be looked at."""
-        for child in self.roles.values():
-            child.kill()
-        self.kill_redis()
-        self.nursery.close()
+        for process in self._started:
+            process.kill()
         self.store.close()
         if not keep:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -222,6 +218,17 @@ class Site:
         }[role]
         command = ["--", *self._command] if role == "consumer_launcher" else []
         return [*own, *common, *self._options.get(role, ()), *command]
+
+    def _begin(
+        self, role: str, arguments: Sequence[str], fault: str = "", *, is_real: bool = False
+    ) -> Process:
+        env = clean_environment(**({"PCAPDJ_FAULT": fault} if fault else {}))
+        with (self.folder / f"{role}.log").open("ab") as log:
+            process = forkserver.start(
+                f"pcapdj.{role}", *arguments, env=env, stdin=DEVNULL, stdout=log, stderr=log, is_real=is_real
+            )
+        self._started.append(process)
+        return process
 
     def _redis_answers(self) -> bool:
         with suppress(redis.RedisError):

@@ -1,10 +1,10 @@
-"""The oracle itself: it finds what is wrong in doctored streams, and nothing in good ones."""
+"""The checker itself: it finds what is wrong in doctored streams, and nothing in good ones."""
 
 from pathlib import Path
 
 import pytest
 
-from faults.oracle import Books, Judgement, Stream, judge_journal, judge_names, judge_order, judge_stream
+from faults.checker import Findings, RedisLists, Stream, check_journal, check_names, check_order, check_stream
 from faults.packets import FORMS, STREAM_HEADER, Numbered, body_of, frame, write_numbered
 from pcapdj.capture.opening import open_capture
 from pcapdj.capture.pcap import StreamFormat
@@ -15,14 +15,14 @@ GOOD = STREAM_HEADER + BODIES[1] + BODIES[2] + BODIES[3]
 FIRST_BYTES, LAST_BYTES = (16 + len(frame(1, number, 100)) for number in (0, 4))
 
 
-def judged(data: bytes, *, was_killed: bool = False) -> Judgement:
-    """Return what the oracle says of a stream."""
-    return judge_stream(Stream("s", data, was_killed), FILES)
+def checked(data: bytes, *, was_killed: bool = False) -> Findings:
+    """Return what the checker says of a stream."""
+    return check_stream(Stream("s", data, was_killed), FILES)
 
 
 def test_a_good_stream_is_good() -> None:
     """Every packet once, in order; each file counts as complete."""
-    found = judged(GOOD)
+    found = checked(GOOD)
 
     assert found.sentences == []
     assert found.complete == [1, 2, 3]
@@ -32,7 +32,7 @@ def test_a_good_stream_is_good() -> None:
 @pytest.mark.parametrize("end", [0, 1, 23, 24, 30, 24 + FIRST_BYTES, 24 + len(BODIES[1]) + 70])
 def test_a_killed_analyzers_stream_may_break_off_anywhere(end: int) -> None:
     """But only if it was killed, and only at its end."""
-    assert judged(GOOD[:end], was_killed=True).sentences == []
+    assert checked(GOOD[:end], was_killed=True).sentences == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_killed_analyzers_stream_may_break_off_anywhere(end: int) -> None:
 )
 def test_each_kind_of_damage_is_found(data: bytes, count: str) -> None:
     """Torn, lost, doubled, out of order, invented, changed."""
-    found = judged(data)
+    found = checked(data)
 
     assert found.sentences
     assert {"torn": found.torn, "lost": found.lost, "doubled": found.doubled}.get(count, 1) > 0
@@ -60,25 +60,25 @@ def test_each_kind_of_damage_is_found(data: bytes, count: str) -> None:
 
 def test_in_the_middle_even_a_killed_stream_is_whole() -> None:
     """What one analyzer left unread and the next one got is found."""
-    assert judged(GOOD[:100] + GOOD[130:], was_killed=True).sentences
+    assert checked(GOOD[:100] + GOOD[130:], was_killed=True).sentences
 
 
 def test_names_are_in_one_place() -> None:
     """Forgotten and doubled names are found, whichever list they should be in."""
-    good = Books([b"c"], [b"b"], [b"a"], [b"d"])
+    good = RedisLists([b"c"], [b"b"], [b"a"], [b"d"])
 
-    assert judge_names(good, [b"a", b"b", b"c", b"d"]).sentences == []
-    assert judge_names(good, [b"a", b"b", b"c", b"d", b"e"]).forgotten == 1
-    assert judge_names(good, [b"a", b"b", b"c"]).doubled == 1
+    assert check_names(good, [b"a", b"b", b"c", b"d"]).sentences == []
+    assert check_names(good, [b"a", b"b", b"c", b"d", b"e"]).forgotten == 1
+    assert check_names(good, [b"a", b"b", b"c"]).doubled == 1
 
 
 def test_processed_means_fed() -> None:
     """A file that PROCESSED has and the stream has not is a lost file."""
     streams = {"s": Stream("s", GOOD[: 24 + len(BODIES[1])])}
-    judgements = {"s": judged(streams["s"].data)}
+    all_findings = {"s": checked(streams["s"].data)}
 
-    good = judge_journal(Books([], [], [], [], [(1, "s", "processed")]), judgements, streams, FILES)
-    bad = judge_journal(Books([], [], [], [], [(2, "s", "processed")]), judgements, streams, FILES)
+    good = check_journal(RedisLists([], [], [], [], [(1, "s", "processed")]), all_findings, streams, FILES)
+    bad = check_journal(RedisLists([], [], [], [], [(2, "s", "processed")]), all_findings, streams, FILES)
 
     assert good.sentences == []
     assert bad.lost == 5
@@ -86,8 +86,8 @@ def test_processed_means_fed() -> None:
 
 def test_a_later_stream_does_not_go_back() -> None:
     """Behind what an earlier one had finished."""
-    assert judge_order([Judgement(complete=[1, 2]), Judgement(complete=[2, 3])]).sentences == []
-    assert judge_order([Judgement(complete=[1, 2]), Judgement(complete=[1])]).sentences
+    assert check_order([Findings(complete=[1, 2]), Findings(complete=[2, 3])]).sentences == []
+    assert check_order([Findings(complete=[1, 2]), Findings(complete=[1])]).sentences
 
 
 @pytest.mark.parametrize("form", FORMS)

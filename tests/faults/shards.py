@@ -1,14 +1,14 @@
-"""The oracle for damaged inputs, whose packets nobody can foresee. Rules only."""
+"""The checker for damaged inputs, whose packets nobody can foresee. Rules only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faults.oracle import Judgement, tags_of
+from faults.checker import Findings, tags_of
 from faults.packets import STREAM_HEADER
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class Shard:
     """Which bytes of a stream came from one input, as the journal has it.
 
     Args:
@@ -24,24 +24,24 @@ class Slice:
     is_exact: bool = False
 
 
-def judge_slices(data: bytes, slices: Sequence[Slice]) -> Judgement:
+def check_shards(data: bytes, shards: Sequence[Shard]) -> Findings:
     """Return what is wrong with a stream of damaged inputs: each gave whole records, the good ones first."""
-    found = Judgement()
+    found = Findings()
     if not data.startswith(STREAM_HEADER):
         found.torn += 1
         found.add(f"does not begin with a file header: {data[:24].hex()}")
     position = len(STREAM_HEADER)
-    for each in slices:
+    for each in shards:
         if each.start != position:
             found.add(f"{each.label}: begins at byte {each.start} instead of {position}")
         position = each.end
-        _judge_slice(data[each.start : each.end], each, found)
+        _check_shard(data[each.start : each.end], each, found)
     if position != len(data):
         found.add(f"the stream has {len(data)} bytes instead of {position}")
     return found
 
 
-def _judge_slice(content: bytes, each: Slice, found: Judgement) -> None:
+def _check_shard(content: bytes, each: Shard, found: Findings) -> None:
     tags, ends_at = tags_of(content)
     found.packets += len(tags)
     if ends_at != len(content):
