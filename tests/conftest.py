@@ -1,4 +1,9 @@
-"""The fixtures that tests of every kind use; what is no fixture is in `support`."""
+"""The fixtures that tests of every kind use, and settings of the whole run; what is neither is in `support`.
+
+Hypothesis has one profile. It has no deadline, since a busy machine is no fault of ours. In CI it tries the
+same examples each time, so that a commit is judged by what it changes; everywhere else new ones, which finds
+more. Slow tests come first, so that no worker is left with one at the end.
+"""
 
 import os
 import tempfile
@@ -7,14 +12,36 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from support import forkserver
 from support.redis_server import redis_at
+from support.waiting import FACTOR, scaled
 
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 
 MARK = "PYTEST_SESSION_FOLDER"
+SLOWEST_FIRST = ("e2e", "faults", "integration", "property", "unit")
+
+settings.register_profile(
+    "pcapdj",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("pcapdj")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put slow tests first, and scale every test's limit as waits are scaled."""
+    places = {folder: place for place, folder in enumerate(SLOWEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+    for item in items if FACTOR != 1 else ():
+        marker = item.get_closest_marker("timeout")
+        limit_s = marker.args[0] if marker else float(config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(scaled(limit_s)), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -257,7 +257,7 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     process = start(home, [small, large, "--logdir", "o", *ROOM, *copying(home)], is_real=True)
     record = home / "o" / "pcapdj.json"
 
-    wait_until(lambda: record.exists() and "a.pcap" in record.read_text(), "the first file to be fed", 40)
+    wait_until(lambda: record.exists() and "a.pcap" in record.read_text(), "the first file to be fed")
     process.send_signal(signal.SIGINT)
     (home / "o" / "brake").unlink()
     _, stderr = process.communicate()
@@ -280,14 +280,14 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
     (home / "o" / "brake").touch()
     process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)], is_real=True)
 
-    wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read", 40)
+    wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read")
     process.send_signal(signal.SIGHUP)
     (home / "o" / "brake").unlink()
     process.communicate()
 
     assert process.returncode == 130
     assert not list((home / "tmp").iterdir())
-    wait_until(lambda: not processes_about(home), "every process to be gone", 40)
+    wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
 def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
@@ -297,12 +297,12 @@ def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
     (home / "o" / "brake").touch()
     process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)], is_real=True)
 
-    wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read", 40)
+    wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read")
     process.kill()
     process.communicate()
     (home / "o" / "brake").unlink()
 
-    wait_until(lambda: not processes_about(home), "every process to be gone", 40)
+    wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
 def test_a_full_disk_is_shown_while_the_gate_holds(home: Path) -> None:

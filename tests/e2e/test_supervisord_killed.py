@@ -51,7 +51,7 @@ def test_after_supervisord_is_killed_a_second_one_has_one_copy_of_each(
     service: Service, how: signal.Signals
 ) -> None:
     """Its children die with it, so that none is left to compete with the new ones; nothing is lost."""
-    service.start()
+    service.start(is_real=True)
     queue(service, 1)
     service.await_processed(1)
 
@@ -60,8 +60,8 @@ def test_after_supervisord_is_killed_a_second_one_has_one_copy_of_each(
         queue(service, 2)
         service.await_processed(2)
         service.signal(signal.SIGKILL)
-    wait_until(lambda: not copies(service.folder), "its children to end", 30)
-    service.start()
+    wait_until(lambda: not copies(service.folder), "its children to end")
+    service.start(is_real=True)
     wait_until(lambda: answers(service), "Redis to be back")
     queue(service, 3)
 

@@ -328,7 +328,7 @@ def test_sigterm_lets_the_analyzer_flush(rig: Rig, signals: Signals, source: Pat
     wait_until(lambda: not launcher.is_alive(), "the launcher to let the dispatcher go")
     os.close(opened.write_end)
 
-    assert process.wait(20) == 0
+    assert process.wait() == 0
     assert (rig.latest() / "copy").read_bytes() == source.read_bytes()
     assert not rig.socket.exists()
     assert not rig.pipe.exists()

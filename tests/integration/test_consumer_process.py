@@ -126,7 +126,7 @@ def test_a_second_launcher_names_the_first(rig: Rig) -> None:
 
     second = rig.start_python(COPY)
 
-    assert second.wait(20) == ExitCode.BUSY
+    assert second.wait() == ExitCode.BUSY
     assert f"Another launcher (pid {first.pid})" in rig.said()
     assert first.poll() is None
 
@@ -138,7 +138,7 @@ def test_a_pipe_has_one_launcher(rig: Rig) -> None:
 
     second = rig.start_python(COPY)
 
-    assert second.wait(20) == ExitCode.BUSY
+    assert second.wait() == ExitCode.BUSY
     assert f"Another launcher (pid {first.pid})" in rig.said()
 
 
@@ -149,7 +149,7 @@ def test_a_capture_file_at_the_pipes_path_is_left_alone(rig: Rig) -> None:
 
     process = rig.start_python(COPY)
 
-    assert process.wait(20) == ExitCode.CANNOT_CREATE
+    assert process.wait() == ExitCode.CANNOT_CREATE
     assert "is not a named pipe" in rig.said()
     assert "Traceback" not in rig.said()
     assert rig.pipe.read_bytes() == b"precious"
@@ -161,7 +161,7 @@ def test_a_socket_path_that_is_too_long_is_told(rig: Rig) -> None:
 
     process = rig.start_python(COPY)
 
-    assert process.wait(20) == ExitCode.CANNOT_CREATE
+    assert process.wait() == ExitCode.CANNOT_CREATE
     assert "107" in rig.said()
 
 
@@ -173,7 +173,7 @@ def test_options_that_make_no_sense_are_one_sentence(rig: Rig, options: tuple[st
     """Exit 2, no traceback."""
     process = rig.start(options=options)
 
-    assert process.wait(20) == ExitCode.USAGE
+    assert process.wait() == ExitCode.USAGE
     assert rig.said().startswith("pcapdj consume: ")
     assert "Traceback" not in rig.said()
 

@@ -83,7 +83,7 @@ def tcpdump(*options: str) -> list[str]:
 
 def as_libpcap_reads(name: Path) -> list[Record]:
     """Return a file's records as tcpdump reads and writes them."""
-    done = subprocess.run(tcpdump("-r", str(name)), capture_output=True, check=False, timeout=20)
+    done = subprocess.run(tcpdump("-r", str(name)), capture_output=True, check=False)
     return records_of(done.stdout[HEADER:])
 
 
@@ -107,7 +107,7 @@ def test_the_originals_own_scripts_drive_it_unchanged(short_path: Path, command:
     out = short_path / "out"
     with private_redis(short_path) as store, dispatchers_in(short_path, store) as rig:
         socket = str(short_path / "own.sock")
-        subprocess.run([sys.executable, "-c", IMPORTER, str(inbox), socket], check=True, timeout=20)
+        subprocess.run([sys.executable, "-c", IMPORTER, str(inbox), socket], check=True)
         os.mkfifo(rig.pipe)
         dispatcher = rig.run("-b", str(rig.pipe), "--redis-url", store.url)
         rig.wait_for("Waiting for an analyzer")

@@ -25,7 +25,7 @@ def second(trio: Trio, role: str, *options: str) -> int:
     first = trio.processes[role]
     trio.start(role, *options)
     try:
-        return trio.processes[role].wait(20)
+        return trio.processes[role].wait()
     finally:
         trio.processes[role] = first
 

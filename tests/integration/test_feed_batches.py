@@ -202,7 +202,7 @@ def capture_of(sizes: Sequence[int]) -> bytes:
 SIZES = st.lists(st.integers(1, 9000), min_size=1, max_size=10)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     sizes=SIZES,
     per_piece=st.integers(1, 4),
@@ -226,7 +226,7 @@ def test_a_stream_survives_the_death_of_every_dispatcher(
         assert bytes(world.got) == b"".join(piece.window for piece in pieces)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(sizes=SIZES, per_piece=st.integers(1, 4), data=st.data())
 def test_a_file_that_shrinks_under_us_leaves_whole_records(
     sizes: list[int], per_piece: int, data: st.DataObject
@@ -242,7 +242,7 @@ def test_a_file_that_shrinks_under_us_leaves_whole_records(
         assert_framing_is_whole(bytes(world.got), content, cut)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     sizes=SIZES,
     per_piece=st.integers(1, 4),

@@ -161,7 +161,7 @@ def test_whether_a_companion_runs_can_be_seen(short_path: Path) -> None:
 
 def test_a_named_redis_makes_it_leave_at_once(short_path: Path) -> None:
     """With 0, so that supervisord does not start it again; nothing is made."""
-    done = subprocess.run(command(short_path), env=environment("redis://elsewhere"), check=False, timeout=20)
+    done = subprocess.run(command(short_path), env=environment("redis://elsewhere"), check=False)
 
     assert done.returncode == 0
     assert not (short_path / "data").exists()
@@ -170,7 +170,7 @@ def test_a_named_redis_makes_it_leave_at_once(short_path: Path) -> None:
 def test_a_socket_path_that_is_too_long_is_said(short_path: Path) -> None:
     """With its length and the limit."""
     done = subprocess.run(
-        command(short_path, "s" * 107), env=environment(), check=False, timeout=20, stderr=subprocess.PIPE
+        command(short_path, "s" * 107), env=environment(), check=False, stderr=subprocess.PIPE
     )
 
     assert done.returncode == 73

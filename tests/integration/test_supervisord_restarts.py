@@ -2,20 +2,18 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from xmlrpc.client import ServerProxy
 
 import pytest
-from supervisor.xmlrpc import SupervisorTransport
+from support.forkserver import DEVNULL, clean_environment, start
+from support.service_rig import programs_in
 from support.waiting import wait_until
 
 from pcapdj.service import CONF, configuration, lay_out
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 Info = Callable[[str], dict[str, Any]]
 
 
@@ -25,26 +23,21 @@ def service(short_path: Path, redis_socket: Path) -> Iterator[Info]:
     folder = short_path / "sensor one"
     lay_out(folder, configuration(interpreter=Path(sys.executable), preset="summary"))
     variables = {"PCAPDJ_REDIS_URL": f"unix://{redis_socket}", "PCAPDJ_LANE": "restarts"}
-    variables |= {"PCAPDJ_MIN_FREE": "98%", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(folder / CONF)]
-    with subprocess.Popen(
-        command, cwd=folder, env=os.environ | variables, stdout=subprocess.DEVNULL
+    variables["PCAPDJ_MIN_FREE"] = "98%"
+    options = ("-n", "-c", str(folder / CONF))
+    with start(
+        "supervisor.supervisord",
+        *options,
+        cwd=folder,
+        env=clean_environment(**variables),
+        stdout=DEVNULL,
+        forks=True,
     ) as supervisord:
         try:
-            yield lambda name: process_info(folder, name)
+            yield lambda name: programs_in(folder).get(name, {})
         finally:
             supervisord.terminate()
-            supervisord.wait(timeout=40)
-
-
-def process_info(folder: Path, name: str) -> dict[str, Any]:
-    """Return what supervisord knows of a program; empty while it does not answer."""
-    transport = SupervisorTransport(serverurl=f"unix://{folder}/var/run/supervisor.sock")
-    with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
-        try:
-            return dict(proxy.supervisor.getProcessInfo(name))  # type: ignore[arg-type]  # dynamic
-        except OSError:
-            return {}
+            supervisord.wait()
 
 
 def test_crashes_are_restarted_and_mistakes_are_not(service: Info) -> None:

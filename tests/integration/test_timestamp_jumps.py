@@ -188,7 +188,7 @@ def test_a_restart_between_two_files_forgets_neither_time_nor_place(trio: Trio, 
     put(trio, "1.pcap", first)
     trio.start("dispatcher", environment={"PCAPDJ_FAULT": f"{point}:kill"} if point else None)
     if point:
-        assert trio.processes.pop("dispatcher").wait(20) == -signal.SIGKILL
+        assert trio.processes.pop("dispatcher").wait() == -signal.SIGKILL
     else:
         trio.wait_said("dispatcher", "file_finished")
         trio.kill("dispatcher")
@@ -220,7 +220,7 @@ def test_a_file_resumed_in_mid_record_gives_the_same_report(
     trio.start("dispatcher", environment={"PCAPDJ_FAULT": f"{point}:kill"} if point else None)
     if point:
         trio.brake.unlink()
-        assert trio.processes.pop("dispatcher").wait(20) == -signal.SIGKILL
+        assert trio.processes.pop("dispatcher").wait() == -signal.SIGKILL
     else:
         trio.await_copied(30_000)
         trio.wait_said("dispatcher", EVENT)

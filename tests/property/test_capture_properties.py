@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.captures import (
     MICRO,
@@ -34,7 +34,7 @@ from pcapdj.runtime.errors import CaptureError
 
 PLAIN = Layout(big_endian=False, nanosecond=False, linktype=1)
 STREAM = StreamFormat(1, nanosecond=False)
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=60)
 
 u32 = st.integers(0, 0xFFFF_FFFF)
 # Second 0 and no bytes could be the zeros of a preallocated file, 2055-12-20 a file header.
@@ -95,7 +95,7 @@ def test_the_same_packets_come_out_of_every_format(
             assert delivered(capture, STREAM) == (as_read(records), None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(packets, st.binary(max_size=30), st.integers(1, 200))
 def test_windows_never_matter_to_the_walk(records: list[Record], tail: bytes, size: int) -> None:
     """One window or many: the same end, the same totals."""
@@ -117,7 +117,7 @@ def test_windows_never_matter_to_the_walk(records: list[Record], tail: bytes, si
     assert type(run.stop) is type(whole.stop)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(blocks, st.integers(300, 600))
 def test_windows_never_matter_to_the_block_walk(parts: list[bytes], size: int) -> None:
     """One window or many: the same records, the same packets left out."""
@@ -133,7 +133,7 @@ def test_windows_never_matter_to_the_block_walk(parts: list[bytes], size: int) -
     assert cut.skipped == whole.skipped
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400))
 def test_any_bytes_walk_to_an_end_within_them(data: bytes) -> None:
     """The end is a record's end, and every record is validated."""
@@ -209,7 +209,7 @@ def test_every_cut_of_a_small_file_keeps_its_whole_records(
         assert (damage is None) == (cut in ends)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(packets, st.data())
 def test_padding_always_completes_a_stream(records: list[Record], data: st.DataObject) -> None:
     """Cut a stream anywhere, add that many zeros: whole records."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.captures import (
     MICRO,
@@ -30,7 +30,7 @@ from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
 from pcapdj.runtime.errors import CaptureError
 
 STREAM = StreamFormat(1, nanosecond=False, rewrites=True)
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=60)
 
 u32 = st.integers(0, 0xFFFF_FFFF)
 linktypes = st.sampled_from(sorted(REWRITABLE))
@@ -68,7 +68,7 @@ def expected_of(linktype: int, records: list[Record]) -> list[Record]:
     return [Record(each.seconds, each.fraction, *found) for each, found in frames if found]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(linktypes, plausible, u32)
 def test_a_frame_carries_its_packet_and_says_what_it_is(linktype: int, packet: bytes, length: int) -> None:
     """Behind 14 bytes is the original's end; the type is an EtherType or the length of that; or no frame."""
@@ -86,7 +86,7 @@ def test_a_frame_carries_its_packet_and_says_what_it_is(linktype: int, packet: b
     assert kind >= 0x0600 or kind == max(length - removed_bytes, len(payload)) <= 1500
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     linktypes, st.integers(MAX_CAPTURED_BYTES - 40, MAX_CAPTURED_BYTES), st.binary(min_size=24, max_size=24)
 )

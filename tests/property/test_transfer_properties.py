@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -175,10 +175,5 @@ class Lane(RuleBasedStateMachine):
 
 def test_every_name_is_in_exactly_one_place(store: Store) -> None:
     """Through takes, grants, ends, crashes, repetitions and requeueing in any order."""
-    few = settings(
-        max_examples=60,
-        stateful_step_count=40,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
+    few = settings(max_examples=60, stateful_step_count=40)
     run_state_machine_as_test(type("LaneInRedis", (Lane,), {"store": store}), settings=few)

@@ -11,7 +11,7 @@ from pcapdj.capture.pcap import Layout, StreamFormat
 from pcapdj.capture.walk import GoodRecords, good_records
 
 SNAPLEN = 300
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=150)
 
 u32 = st.integers(0, 0xFFFF_FFFF)
 runs = st.lists(

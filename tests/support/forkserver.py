@@ -86,9 +86,7 @@ class Process:
     ) -> None:
         if kind is not None:
             self.kill()
-        for stream in (self._stdout, self._stderr):
-            if stream is not None:
-                stream.close()
+        self._close_streams()
         self.wait()
 
     @property
@@ -143,6 +141,7 @@ class Process:
         self.wait(limit_s)
         for reader in readers:
             reader.join(scaled(limit_s))
+        self._close_streams()
         return found.get("stdout"), found.get("stderr")
 
     def send_signal(self, number: int) -> None:
@@ -159,6 +158,11 @@ class Process:
         """Send SIGKILL, and wait until it is gone."""
         self.send_signal(signal.SIGKILL)
         self.wait()
+
+    def _close_streams(self) -> None:
+        for stream in (self._stdout, self._stderr):
+            if stream is not None:
+                stream.close()
 
 
 class ForkServer:

@@ -6,15 +6,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
+from xmlrpc.client import ServerProxy
 
 import psutil
+from supervisor.xmlrpc import SupervisorTransport
 
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
 from pcapdj.store.snapshot import read_snapshot
+from support import forkserver
+from support.forkserver import DEVNULL, Process, clean_environment
 from support.waiting import wait_until
 
 CHECKOUT: Final = Path(__file__).parent.parent.parent
@@ -34,10 +39,19 @@ with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) 
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment without settings of pcapdj, and with this interpreter first."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-    path = f"{PROGRAMS}:{os.environ['PATH']}"
-    return {**clean, "PATH": path, "PYTHONPATH": str(CHECKOUT), **variables}
+    """Return a clean environment with this interpreter first along PATH."""
+    return clean_environment(PATH=f"{PROGRAMS}:{os.environ['PATH']}") | variables
+
+
+def programs_in(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what supervisord knows of its programs, by name; nothing while it does not answer."""
+    transport = SupervisorTransport(serverurl=f"unix://{folder}/var/run/supervisor.sock")
+    with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+        try:
+            found: Any = proxy.supervisor.getAllProcessInfo()
+        except (OSError, HTTPException):
+            return {}
+    return {program["name"]: program for program in found}
 
 
 def processes_about(folder: Path) -> list[str]:
@@ -64,20 +78,32 @@ class Service:
         self.folder = folder
         self.out = folder / "out"
         self.store = Store(f"unix://{folder / SOCKET_IN_LAYOUT}", Keys())
-        self._supervisord: subprocess.Popen[bytes] | None = None
+        self._supervisord: Process | None = None
         shutil.copy(CHECKOUT / "supervisord.conf", folder)
         for part in ("inbox", "out", "var/run", "var/log"):
             (folder / part).mkdir(parents=True)
 
-    def start(self, **settings: str) -> None:
-        """Start supervisord; wait until all five programs run."""
+    def start(self, *, is_real: bool = False, **settings: str) -> None:
+        """Start supervisord; wait until all five programs run.
+
+        Args:
+            is_real: as users do; else supervisord and its programs are forks.
+            settings: environment variables.
+        """
         analyzer = self.folder / "copying.py"
         analyzer.write_text(COPYING)
         command = f"{sys.executable} {analyzer} {{pipe}} {{logdir}}"
         told = environment(RIG=str(self.folder), PCAPDJ_CONSUMER_COMMAND=command, **settings)
-        argv = [str(PROGRAMS / "supervisord"), "-n", "-c", "supervisord.conf"]
-        self._supervisord = subprocess.Popen(argv, cwd=self.folder, env=told, stdout=subprocess.DEVNULL)
-        wait_until(lambda: self.control("status").count("RUNNING") == 5, "five programs to run", 40)
+        self._supervisord = forkserver.start(
+            "supervisor.supervisord",
+            *("-n", "-c", "supervisord.conf"),
+            cwd=self.folder,
+            env=told,
+            stdout=DEVNULL,
+            is_real=is_real,
+            forks=not is_real,
+        )
+        wait_until(lambda: self._running() == 5, "five programs to run")
 
     def control(self, *arguments: str) -> str:
         """Run supervisorctl and return what it prints."""
@@ -86,15 +112,13 @@ class Service:
 
     def pcapdj(self, *arguments: str) -> str:
         """Run a command of ours in the folder and return what it prints; it has to succeed."""
-        argv = [sys.executable, "-m", "pcapdj", *arguments]
-        told = environment()
-        return subprocess.run(
-            argv, cwd=self.folder, env=told, capture_output=True, text=True, check=True
-        ).stdout
+        done = forkserver.run("pcapdj", *arguments, cwd=self.folder, env=environment())
+        done.check_returncode()
+        return str(done.stdout)
 
     def pid_of(self, program: str) -> int:
-        """Return the pid of a program."""
-        return int(self.control("pid", program))
+        """Return the pid of a program; 0 while it does not run."""
+        return int(programs_in(self.folder).get(program, {"pid": 0})["pid"])
 
     def board(self) -> Mapping[str, Any]:
         """Return what `status` shows."""
@@ -102,7 +126,7 @@ class Service:
 
     def await_processed(self, count: int) -> None:
         """Wait until so many files are in PROCESSED."""
-        wait_until(lambda: self.board()["processed"] == count, f"{count} files to be processed", 40)
+        wait_until(lambda: self.board()["processed"] == count, f"{count} files to be processed")
 
     def log_of(self, program: str) -> str:
         """Return a program's log."""
@@ -119,11 +143,15 @@ class Service:
         if self._supervisord:
             self._supervisord.send_signal(number)
             if number == signal.SIGKILL:
-                self._supervisord.wait(20)
+                self._supervisord.wait()
+
+    def _running(self) -> int:
+        programs = programs_in(self.folder).values()
+        return sum(program["statename"] == "RUNNING" for program in programs)
 
     def stop(self) -> None:
         """Stop supervisord, as an operator does, and wait for it."""
         if self._supervisord and self._supervisord.poll() is None:
             self._supervisord.send_signal(signal.SIGTERM)
-            self._supervisord.wait(60)
+            self._supervisord.wait(120)
         self.store.close()

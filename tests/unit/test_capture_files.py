@@ -220,7 +220,7 @@ def test_a_writer_that_comes_while_it_is_asked_ends_nobody(capture: Path) -> Non
         "asking.join(); print('alive')\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(capture)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, str(capture)], capture_output=True, text=True, check=False
     )
 
     assert (done.returncode, done.stdout) == (0, "alive\n")
