@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,9 +35,7 @@ def home(short_path: Path) -> Path:
     return short_path
 
 
-def start(
-    home: Path, arguments: Sequence[str | Path], *, is_real: bool = False, **variables: str
-) -> Process:
+def start(home: Path, arguments: Sequence[str | Path], *, is_real: bool = False, **variables: str) -> Process:
     """Start `pcapdj run` in this folder; its processes are forks where they are not the point."""
     env = environment(TMPDIR=str(home / "tmp"), RIG=str(home), **variables)
     streams: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": PIPE, "text": True}
