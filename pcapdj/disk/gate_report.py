@@ -39,7 +39,8 @@ def log_live_limits(events: EventLog, monitor: DiskMonitor, control: Mapping[str
     if monitor.refused:
         events.warning("live_value_refused", monitor.refused)
     else:
-        events.info("live_values_in_force", ", ".join(f"{name}={text}" for name, text in control.items()))
+        values = ", ".join(f"{name}={text}" for name, text in control.items())
+        events.info("live_values_in_force", values or "None: the options are in force.")
     log_limits(events, monitor)
 
 

@@ -14,6 +14,7 @@ from support.redis_server import redis_at
 from support.waiting import wait_until
 
 from pcapdj.store.client import Store
+from pcapdj.store.operate import change_control
 
 COMMAND = ["pcapdj.controller", "--min-free-inodes", "0", "--resume-after", "0"]
 Start = Callable[..., Process]
@@ -84,6 +85,47 @@ def test_it_grants_through_a_whole_life(store: Store, start: Start) -> None:
     wait_until(lambda: is_granted(store, b"/1"), "the grant")
 
     assert ended(process) == 0
+
+
+def test_limits_that_can_never_be_met_are_logged_at_the_start(
+    store: Store, start: Start, tmp_path: Path
+) -> None:
+    """With the numbers; the controller goes on, since limits can be changed while it runs."""
+    total_bytes = shutil.disk_usage(tmp_path).total
+    process = start(*at(store), "--min-free", str(total_bytes))
+
+    warning = stderr_until(process, "limit_out_of_reach").splitlines()[-1]
+
+    numbers = f"open_from_bytes={total_bytes} total_bytes={total_bytes}"
+    assert f"path={tmp_path} {numbers}: There is less than these limits require" in warning
+    assert "never, unless the limits are changed" in stderr_until(process, "gate_")
+    assert ended(process) == 0
+
+
+def test_limits_that_can_be_met_give_no_warning(store: Store, start: Start) -> None:
+    """The first lines are the limits and the gate."""
+    assert "limit_out_of_reach" not in stderr_until(start(*at(store)), "gate_open")
+
+
+def test_changed_limits_and_the_gate_are_logged(store: Store, start: Start, tmp_path: Path) -> None:
+    """What is in force, what is refused and why, and the transition with its numbers."""
+    process = start(*at(store))
+    stderr_until(process, "gate_open")
+
+    change_control(store, {"min-free": "98%"})
+    refused = stderr_until(process, "live_value_refused")
+    change_control(store, {"min-free": "1"})
+    in_force = stderr_until(process, "live_values_in_force")
+    change_control(store, {"gate": "hold"})
+    held = stderr_until(process, "gate_hold").splitlines()[-1]
+    change_control(store, {}, ["min-free", "gate"])
+    removed = stderr_until(process, "live_values_in_force")
+
+    assert "live_value_refused: min-free: '98%' would keep 98 % of the disk *free*, not used." in refused
+    assert "live_values_in_force: min-free=1\n" in in_force
+    assert f" WARNING controller gate_hold path={tmp_path} free_bytes=" in held
+    assert held.endswith(" needed_bytes=1: An operator holds it.")
+    assert "live_values_in_force: None: the options are in force." in removed
 
 
 def test_stopping_leaves_a_suspension_standing(store: Store, start: Start, tmp_path: Path) -> None:

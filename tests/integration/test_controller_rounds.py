@@ -2,24 +2,30 @@
 
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.controller import Controller
 from pcapdj.disk.limits import Watch
 from pcapdj.disk.live_limits import LiveLimits
+from pcapdj.disk.measurements import Samples
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
-from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.errors import ConfigError, PcapdjError, Stopped
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Form, Granted, Grants
+from pcapdj.store.notifier import Notifier
 
 TINY = {"min-free": "1", "min-free-inodes": "off", "resume-after": "0"}
 Make = Callable[..., Controller]
@@ -37,6 +43,21 @@ def make(store: Store, tmp_path: Path) -> Iterator[Make]:
             )
 
         yield controller
+
+
+class RecordingMeter(DiskMeter):
+    """Records when it measured; with the fourth measurement it ends the controller."""
+
+    def __init__(self, watches: Sequence[Watch]) -> None:
+        super().__init__(watches)
+        self.measured_s: list[float] = []
+
+    def measure(self) -> Samples:
+        """Measure as the controller's own meter does."""
+        self.measured_s.append(time.monotonic())
+        if len(self.measured_s) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().measure()
 
 
 def gate(store: Store) -> dict[str, str]:
@@ -261,6 +282,39 @@ def test_an_auth_of_another_type_is_replaced(store: Store, make: Make) -> None:
 
     assert make().step() == 1
     assert store.redis.get(store.keys.auth) == b"/1"
+
+
+def test_the_disks_are_measured_every_second_while_a_file_is_fed(store: Store, tmp_path: Path) -> None:
+    """A full disk has to suspend within 1.5 s: this second, and half a second of the dispatcher."""
+    store.redis.sadd(store.keys.dispatchers, "a")
+    store.redis.hset(store.keys.current("a"), mapping={"name": "/1", "state": "feeding"})
+    meter = RecordingMeter([Watch(str(tmp_path))])
+
+    with handled() as signals, suppress(Stopped):
+        monitor = DiskMonitor(meter, LiveLimits(TINY))
+        Controller(Grants(store), monitor, signals).run(Notifier(store))
+
+    pauses_s = [after_s - before_s for before_s, after_s in pairwise(meter.measured_s)]
+    assert min(pauses_s) > 0.9
+    assert min(pauses_s) < scaled(1.5)
+
+
+def test_an_idle_controller_does_not_measure_in_each_round(store: Store, tmp_path: Path) -> None:
+    """A requested file needs a new measurement, the heartbeat does not."""
+    meter = RecordingMeter([Watch(str(tmp_path))])
+    with handled() as signals:
+        controller = Controller(Grants(store), DiskMonitor(meter, LiveLimits(TINY)), signals)
+        controller.step()
+        controller.step()
+        assert len(meter.measured_s) == 1
+
+        wait_until(lambda: time.monotonic() - meter.measured_s[0] > 0.3, "the measurement to be old")
+        controller.step()
+        assert len(meter.measured_s) == 1
+
+        store.redis.rpush(store.keys.next, "/1")
+        controller.step()
+        assert len(meter.measured_s) == 2
 
 
 def test_limits_out_of_order_on_the_disk_are_refused_at_the_start(make: Make, tmp_path: Path) -> None:

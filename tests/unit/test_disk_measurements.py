@@ -73,18 +73,57 @@ def test_limits_out_of_order_on_a_mount_hold_there() -> None:
         check_order(found, limits)
 
 
-def test_the_report_has_every_number_in_bytes() -> None:
+def test_the_lines_of_check_have_every_number_in_bytes() -> None:
     """Mounts, limits, failures, memory, decision."""
     limits = parse_limits({"min-available-memory": "40%"})
-    found = samples_of(("/out", sample(inodes=2000)), ("/gone\n", FailedMeasurement("is not there")))
+    found = samples_of(
+        ("/out", sample(free=5000, total=10_000, inodes=2000)),
+        ("/out/redis", sample(free=5000, total=10_000, inodes=2000)),
+        ("/gone\n", FailedMeasurement("is not there")),
+    )
     gate = Gate().after(measurements_of(found, limits), 0, 30)
 
-    text = "\n".join(check_lines(found, limits, gate.decision(measurements_of(found, limits))))
+    assert check_lines(found, limits, gate.decision(measurements_of(found, limits))) == [
+        "'/out', '/out/redis'",
+        "  free             4.9 KiB (5000 bytes) of 9.8 KiB (10000 bytes), 50.0 %",
+        "  hold below       1000 B (1000 bytes)",
+        "  open again from  1.5 KiB (1500 bytes), after 30 s",
+        "  suspend below    500 B (500 bytes)",
+        "  free inodes      2000 of 2000",
+        "  hold below       100 inodes, open from 150",
+        "'/gone\\n': is not there, which counts as full",
+        "memory: 300 B (300 bytes) available, hold below 400 B (400 bytes)",
+        "gate: suspended: '/gone\\n' is not there, which counts as full.",
+    ]
 
-    for part in ("'/out'", "100 bytes", "150 bytes", "50 bytes", "50.0 %", "100 inodes", "memory", "30 s"):
-        assert part in text
-    assert "'/gone\\n': is not there" in text
-    assert text.splitlines()[-1].startswith("gate: suspended: '/gone\\n'")
+
+def test_the_lines_of_check_show_limits_out_of_order() -> None:
+    """On the mount where they are, instead of the limits that they would be."""
+    limits = parse_limits({"min-free": "10%", "resume-free": "50", "suspend-free": "0"})
+    numbers = "On '/out' (1000 B) min-free is 100 B (100 bytes) and resume-free is 50 B (50 bytes)"
+    found = samples_of(("/out", sample()))
+    gate = Gate().after(measurements_of(found, limits), 0, 30)
+
+    assert check_lines(found, limits, gate.decision(measurements_of(found, limits))) == [
+        "'/out'",
+        "  free             500 B (500 bytes) of 1000 B (1000 bytes), 50.0 %",
+        f"  {numbers}. The order is suspend-free < min-free < resume-free.",
+        f"gate: hold: '/out' has limits out of order ({numbers}), which counts as full.",
+    ]
+
+
+def test_the_lines_of_check_say_where_nothing_suspends() -> None:
+    """A suspend-free of 0 is not a number of bytes."""
+    limits = parse_limits({"suspend-free": "off"})
+    found = samples_of(("/out", sample()))
+    gate = Gate().after(measurements_of(found, limits), 0, 30)
+
+    lines = check_lines(found, limits, gate.decision(measurements_of(found, limits)))
+
+    assert lines[4:] == [
+        "  suspend below    never",
+        "gate: open: '/out' has 500 B (500 bytes) free; it holds below 100 B (100 bytes).",
+    ]
 
 
 def test_a_filesystem_that_counts_no_inodes_has_no_limit_of_them() -> None:
