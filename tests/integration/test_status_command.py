@@ -59,7 +59,7 @@ def busy(store: Store) -> None:
             "cap_lengths": 330581, "done_bytes": 512, "total_bytes": 1024, "heartbeat_s": now_s,
         },
     )  # fmt: skip
-    reason = "'/out' has 20.0 GiB (21474836480 bytes) free; it holds below 10.0 GiB (10737418240 bytes)."
+    reason = "'/var/log' has 20.0 GiB (21474836480 bytes) free; it holds below 10.0 GiB (10737418240 bytes)."
     store.redis.hset(
         keys.gate, mapping={"state": "open", "since_s": now_s - 600, "reason": reason, "heartbeat_s": now_s}
     )
@@ -79,7 +79,7 @@ def test_the_screen_of_a_busy_lane(store: Store, screen: Screen) -> None:
     assert screen(80) == [
         f"pcapdj, lane {store.keys.lane}",
         "Files        2 queued, 1 current, 1 processed, 1 failed",
-        "Gate         open for 10 min: '/out' has 20.0 GiB free; it holds below 10.0",
+        "Gate         open for 10 min: '/var/log' has 20.0 GiB free; it holds below 10.0",
         "             GiB.",
         "Analyzer     reading, stream ab12, pid 77",
         "             runs suricata --runmode=single -r {pipe}",
@@ -97,7 +97,7 @@ def test_the_screen_of_a_wider_terminal_folds_nothing(store: Store, screen: Scre
     busy(store)
 
     assert screen(120)[2] == (
-        "Gate         open for 10 min: '/out' has 20.0 GiB free; it holds below 10.0 GiB."
+        "Gate         open for 10 min: '/var/log' has 20.0 GiB free; it holds below 10.0 GiB."
     )
 
 
