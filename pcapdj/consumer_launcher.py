@@ -1,11 +1,12 @@
-"""The consumer launcher: starts the analyzer, holds the stream, remembers what is in the pipe.
+"""The consumer launcher: starts the analyzer, holds the pipe open, stores what the dispatcher feeds.
 
-A stream is one analyzer process from its first byte to its end (`stream.life`). It starts when the dispatcher
-asks (OPEN) and ends when the dispatcher says so (END), when the analyzer goes, or with this process.
+A stream is one analyzer process from its first byte to its end (`analyzer.session`). It starts when the
+dispatcher requests it (OPEN) and ends when the dispatcher ends it (END), when the analyzer exits, or with
+this process.
 
-It owns the launcher socket and the pipe with their locks, the log folders, and the analyzer's process group.
-It reads no Redis key and writes one, PCAPDJ_CONSUMER, from a thread (`store.consumer`): Redis may be away for
-as long as it likes.
+The launcher owns its socket and the pipe with their locks, the log folders, and the analyzer's process group.
+It reads no Redis key and writes one, PCAPDJ_CONSUMER, from a thread (`analyzer.status`): it works without
+Redis.
 
     idle      no stream                              OPEN -> starting
     starting  the analyzer has not opened the pipe   opened -> reading, exit -> failing
@@ -13,55 +14,61 @@ as long as it likes.
     flushing  the analyzer writes its results        exit -> idle
     failing   the last start or stream went wrong    OPEN, after 1, 2, 4 .. 60 s -> starting
 
-An OPEN that comes while flushing or failing waits. A missing analyzer is looked for every minute.
+OPEN is answered by the step from starting to reading. One that comes while flushing or failing waits. An
+analyzer that is not installed is looked for every minute.
 
-SIGTERM, SIGINT: closes the pipe, lets the analyzer flush as END does, leaves; a second one kills it. SIGHUP
-is passed on to the analyzer. Killed itself, the analyzer dies with it, the dispatcher replays the file in
-flight into the next stream, and the next launcher replaces socket and pipe.
+SIGTERM, SIGINT: closes the pipe, lets the analyzer flush as END does, exits; a second one kills the analyzer.
+SIGHUP is passed on to the analyzer. If the launcher is killed, the analyzer dies with it, the dispatcher
+replays the file in flight into the next stream, and the next launcher replaces socket and pipe.
 """
 
 import os
+import select
 import shlex
 import signal
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn
 
 import typer
 
-from pcapdj.analyzer.launch import AnalyzerStarter
-from pcapdj.analyzer.launcher import ConsumerLauncher
+from pcapdj.analyzer.launch import AnalyzerStarter, make_log_root
 from pcapdj.analyzer.options import (
     CommandLine,
     FlushTimeout,
+    LauncherSettings,
     LogRoot,
     PipePath,
     PresetName,
     RestartPause,
-    Settings,
     SocketPath,
     StallTimeout,
     chosen_command,
-    pipe_place,
-    socket_place,
+    pipe_path,
+    socket_path,
 )
-from pcapdj.analyzer.server import Server
-from pcapdj.analyzer.session import Timeouts
-from pcapdj.analyzer.status import ConsumerPublisher
+from pcapdj.analyzer.requests import RequestHandler
+from pcapdj.analyzer.restarts import RestartPolicy
+from pcapdj.analyzer.server import LauncherServer
+from pcapdj.analyzer.session import AnalyzerSession, Exit, Stage, Timeouts, Verdict
+from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
 from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
+from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.fifo import Fifo
-from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.places import make_log_root, private_folder
+from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.places import check_socket_path, private_folder
 from pcapdj.runtime.process import Lock, die_with_supervisord
-from pcapdj.runtime.signals import handled
-from pcapdj.runtime.sockets import check_socket_path
+from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
-_UNUSED = (signal.SIGUSR1, signal.SIGUSR2)  # the dispatcher's; here they must not kill
+_TICK_S: Final = 1.0  # the heartbeat's
+_SLOW_START_S: Final = 60.0  # Suricata with many rules takes that long; then a line a minute
+_OTHER_SIGNALS: Final = (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # none may end it
 
 app = new_app()
 events: Final = EventLog("consumer")
@@ -82,15 +89,15 @@ def consume(  # noqa: PLR0913 - an option each
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """Start the analyzer when a dispatcher has something for it, and hold the stream."""
+    """Start the analyzer when a dispatcher has capture files for it, and hold the pipe open."""
     die_with_supervisord()
     source = context.get_parameter_source("preset")
-    settings = Settings(
+    settings = LauncherSettings(
         command=chosen_command(
             command or (), preset, preset_is_flag=source is not None and source.name == "COMMANDLINE"
         ),
-        socket=socket_place(socket),
-        pipe=pipe_place(pipe),
+        socket=socket_path(socket),
+        pipe=pipe_path(pipe),
         log_root=logdir.absolute(),
         timeouts=Timeouts(
             flush_s=parse_duration(flush_timeout, "--flush-timeout"),
@@ -98,60 +105,197 @@ def consume(  # noqa: PLR0913 - an option each
             restart_pause_s=parse_duration(restart_pause, "--restart-pause"),
         ),
     )
-    work(settings, open_store(redis_url, redis_password_file, lane))
-
-
-def work(settings: Settings, store: Store) -> None:
-    """Be the launcher of this socket until stopped.
-
-    Raises:
-        AlreadyRunning: another launcher has this socket or this pipe.
-        CannotCreate: pipe, socket or log folder cannot be made, or are not ours.
-    """
-    check_socket_path(settings.socket)
-    private_folder(settings.socket.parent)
-    with ExitStack() as stack:
-        lock = Lock(settings.socket.with_name(f".{settings.socket.name}.lock"), "launcher")
-        stack.callback(lock.close)
-        launcher = _launcher(settings, store, stack)
-        events.info("started", pid=os.getpid(), socket=settings.socket, command=settings.command)
-        if not os.environ.get("SUPERVISOR_ENABLED"):
-            _say_dispatcher(settings)
-        launcher.run()
-
-
-def _launcher(settings: Settings, store: Store, stack: ExitStack) -> ConsumerLauncher:
-    """Return the launcher with everything it needs; the stack takes it apart again."""
-    fifo = Fifo(settings.pipe)
-    stack.callback(Lock(settings.pipe.with_name(f".{settings.pipe.name}.launcher.lock"), "launcher").close)
-    make_log_root(settings.log_root)
-    signals = stack.enter_context(handled((signal.SIGCHLD, signal.SIGHUP, *_UNUSED)))
-    publisher = ConsumerPublisher(store, events)
-    stack.callback(publisher.close)
-    launching = AnalyzerStarter(settings.command, fifo, settings.log_root, settings.timeouts)
-    launcher = ConsumerLauncher(launching, Server(settings.socket), publisher.publish, signals)
-    stack.callback(launcher.close)
-    return launcher
-
-
-def _say_dispatcher(settings: Settings) -> None:
-    """Tell a person who started this by hand what goes with it."""
-    command = [
-        "python",
-        "-m",
-        "pcapdj.dispatcher",
-        "-b",
-        str(settings.pipe),
-        "--launcher",
-        str(settings.socket),
-    ]
-    log.flush()
-    print(f"The dispatcher that goes with it: {shlex.join(command)}", file=sys.stderr)  # noqa: T201 - an answer
+    launch(settings, open_store(redis_url, redis_password_file, lane))
 
 
 def main() -> NoReturn:
     """Run the launcher as a process."""
     run_app(app, "pcapdj consume")
+
+
+def launch(settings: LauncherSettings, store: Store) -> None:
+    """Serve dispatchers on this socket until stopped.
+
+    Raises:
+        AlreadyRunning: another launcher has this socket or this pipe.
+        CannotCreate: pipe, socket or log folder cannot be made, or belong to another user.
+    """
+    check_socket_path(settings.socket)
+    private_folder(settings.socket.parent)
+    with ExitStack() as stack:
+        stack.callback(Lock(settings.socket.with_name(f".{settings.socket.name}.lock"), "launcher").close)
+        fifo = Fifo(settings.pipe)
+        stack.callback(
+            Lock(settings.pipe.with_name(f".{settings.pipe.name}.launcher.lock"), "launcher").close
+        )
+        make_log_root(settings.log_root)
+        signals = stack.enter_context(handled(_OTHER_SIGNALS))
+        publisher = StatusPublisher(store)
+        stack.callback(publisher.close)
+        launcher = ConsumerLauncher(
+            AnalyzerStarter(settings.command, fifo, settings.log_root, settings.timeouts),
+            LauncherServer(settings.socket),
+            LauncherStatus(publisher, str(settings.command), settings.log_root),
+            signals,
+        )
+        stack.callback(launcher.close)
+        events.info("started", pid=os.getpid(), socket=settings.socket, command=settings.command)
+        if not os.environ.get("SUPERVISOR_ENABLED"):
+            _show_dispatcher_command(settings)
+        launcher.run()
+
+
+class ConsumerLauncher:
+    """One session at a time: `step` does what is due, then `run` waits for more, at most a second.
+
+    Args:
+        starter: starts an analyzer.
+        server: the socket.
+        status: what other processes see of the launcher; publishing must not block.
+        signals: of this process, SIGCHLD and SIGHUP among them.
+    """
+
+    def __init__(
+        self,
+        starter: AnalyzerStarter,
+        server: LauncherServer,
+        status: LauncherStatus,
+        signals: Signals,
+    ) -> None:
+        self._starter = starter
+        self._server = server
+        self._requests = RequestHandler(server)
+        self._status = status
+        self._signals = signals
+        self._restarts = RestartPolicy(starter.timeouts.restart_pause_s)
+        self._session: AnalyzerSession | None = None
+        self._stops = 0
+        self._reminder = Reminder()
+
+    def run(self) -> None:
+        """Serve until a stop signal, and until the analyzer has flushed."""
+        self._check_program(time.monotonic())
+        while not self.step():
+            self._wait()
+
+    def step(self) -> bool:
+        """Do what is due and publish the status; report whether the launcher is done."""
+        now_s = time.monotonic()
+        self._handle_signals(now_s)
+        self._advance_session(now_s)
+        self._requests.handle(self._session, now_s)
+        self._start_if_due(now_s)
+        self._status.publish(self._session, self._restarts)
+        return self._stops > 0 and self._session is None
+
+    def close(self) -> None:
+        """End the analyzer, remove pipe and socket."""
+        if self._session is not None:
+            self._session.kill("the launcher exits")
+            self._session.close()
+        self._starter.fifo.remove()
+        self._server.close()
+
+    def _wait(self) -> None:
+        now_s = time.monotonic()
+        timeout_s = min(_TICK_S, self._restarts.wait_s(now_s) or _TICK_S)
+        poller = select.poll()
+        for descriptor in (self._signals.fileno(), *self._server.descriptors()):
+            poller.register(descriptor, select.POLLIN)
+        if self._session is not None:
+            timeout_s = min(_TICK_S, self._session.timeout_s(now_s))
+            if (write_end := self._session.polled_write_end()) is not None:
+                poller.register(write_end, 0)  # POLLERR alone: the reader is gone
+        poller.poll(timeout_s * 1000 + 1)  # poll(2) counts whole milliseconds
+
+    def _handle_signals(self, now_s: float) -> None:
+        if self._signals.arrivals(signal.SIGHUP) and self._session is not None:
+            self._session.analyzer.signal(signal.SIGHUP)  # it may reopen its logs
+        stops = self._signals.stop_count
+        if stops == self._stops:
+            return
+        self._stops = stops
+        events.info("stopping", at_once=stops > 1 or None)
+        self._server.close()  # the dispatcher sees it, and closes its write end too; the next one waits
+        if self._session is not None:
+            self._session.end(now_s)
+            if stops > 1:
+                self._session.kill("a second stop signal came")
+
+    def _advance_session(self, now_s: float) -> None:
+        session = self._session
+        if session is None:
+            return
+        match session.advance(now_s):
+            case Exit() as ended:
+                self._finish_session(session, ended, now_s)
+            case Stage.READING:
+                self._restarts.record_opened()
+                events.info("stream_open", stream=session.stream, pid=session.analyzer.pid)
+                if self._server.owes_reply:
+                    self._requests.reply_stream(session)
+            case _ if session.stage is Stage.STARTING:
+                self._log_slow_start(session, now_s)
+
+    def _log_slow_start(self, session: AnalyzerSession, now_s: float) -> None:
+        waited_s = now_s - session.since_s
+        if waited_s >= _SLOW_START_S and self._reminder.is_due(session.stream, now_s):
+            sentence = "It runs and has not opened the pipe."
+            events.info("waiting_for_analyzer", sentence, waited_s=round(waited_s))
+
+    def _finish_session(self, session: AnalyzerSession, ended: Exit, now_s: float) -> None:
+        session.close()
+        self._session = None
+        self._status.record_exit(session, ended)
+        if ended.verdict is Verdict.ENDED:
+            self._restarts.record_end()
+            write = events.warning if ended.reason else events.info
+            write("stream_ended", ended.reason, stream=session.stream, exit=ended.status)
+            return
+        pause_s = self._restarts.record_failure(ended.reason, now_s, reading_s=ended.reading_s)
+        event = f"analyzer_{ended.verdict.value}"
+        events.warning(event, ended.reason, stream=session.stream, logdir=session.folder, pause_s=pause_s)
+
+    def _start_if_due(self, now_s: float) -> None:
+        if self._session is not None or self._stops or self._restarts.wait_s(now_s):
+            return
+        if self._server.owes_reply:
+            self._start(now_s)
+        elif self._restarts.is_check_due(now_s):
+            self._check_program(now_s)
+
+    def _start(self, now_s: float) -> None:
+        try:
+            session = self._starter.start(now_s)
+        except (Unavailable, CannotCreate) as exc:
+            self._record_unavailable(exc, now_s)
+            return
+        self._session = session
+        command, pid = shlex.join(session.analyzer.argv), session.analyzer.pid
+        events.info("analyzer_started", command, stream=session.stream, pid=pid, logdir=session.folder)
+
+    def _check_program(self, now_s: float) -> None:
+        """Report an analyzer that is not installed before a dispatcher needs it."""
+        try:
+            self._starter.program()
+        except Unavailable as exc:
+            self._record_unavailable(exc, now_s)
+        else:
+            self._restarts.record_available()
+
+    def _record_unavailable(self, error: Unavailable | CannotCreate, now_s: float) -> None:
+        self._restarts.record_unavailable(str(error), now_s, is_wanted=self._server.owes_reply)
+        if self._reminder.is_due(str(error), now_s):
+            events.warning("analyzer_unavailable", str(error))
+
+
+def _show_dispatcher_command(settings: LauncherSettings) -> None:
+    """Print the dispatcher's command line for a person who started the launcher by hand."""
+    command = ["python", "-m", "pcapdj.dispatcher", "-b", str(settings.pipe), "--launcher"]
+    log.flush()
+    print(  # noqa: T201 - an answer
+        f"The dispatcher that goes with it: {shlex.join([*command, str(settings.socket)])}", file=sys.stderr
+    )
 
 
 if __name__ == "__main__":

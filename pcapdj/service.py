@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.sockets import SOCKET_PATH_LIMIT_BYTES
 
 CONF: Final = "supervisord.conf"
 OPEN_FOLDERS: Final = ("inbox", "out")

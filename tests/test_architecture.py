@@ -77,6 +77,7 @@ RULES: Final = [
     "capture/stream_options",
     "inbox/settle",
     "analyzer/presets",
+    "analyzer/exit_cause",
     "analyzer/restarts",
     "disk/limits",
     "disk/gate",
@@ -109,14 +110,12 @@ SMALL: Final[dict[str, str]] = {
     "feed/choice.py": "to be merged",
     "inbox/once.py": "to be merged",
     "feed/locks.py": "to be merged",
-    "runtime/sockets.py": "to be merged",
 }
 
 # class names that two modules have, and why
 TWICE: Final[dict[str, str]] = {
     "Batch": "to be renamed",
     "Totals": "to be renamed",
-    "Settings": "to be renamed",
     "Limits": "to be renamed",
 }
 
@@ -129,7 +128,6 @@ CALLBACKS: Final[dict[str, str]] = {
     "feed/manual_link.py ManualLink": "to be removed",
     "feed/reporter.py Reporter": "to be removed",
     "feed/job.py JobRunner": "to be removed",
-    "analyzer/launcher.py ConsumerLauncher": "to be removed",
     "inbox/watcher.py Inbox": "to be removed",
     "disk/monitor.py DiskMonitor": "a clock",
 }

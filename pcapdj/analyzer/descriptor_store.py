@@ -1,8 +1,8 @@
-"""What is in the pipe, through the dispatcher's death: duplicates of the descriptors it splices from.
+"""Duplicates of the descriptors that the dispatcher splices from: they show how many bytes are in the pipe.
 
-The position of an open file description outlives the process that moved it. After `kill -9` of a dispatcher
-the keeper's duplicate says exactly how many bytes entered the pipe (splice(2) without an offset; measured:
-200 of 200, where a journal written after each write was wrong in 135 of 150).
+The position of an open file description stays when the process that moved it dies. After `kill -9` of a
+dispatcher the position of the duplicate is exactly the number of bytes that entered the pipe (splice(2)
+without an offset; measured: 200 of 200, where a journal written after each write was wrong in 135 of 150).
 """
 
 import fcntl
@@ -13,50 +13,52 @@ from typing import Any
 
 from pcapdj.launcher_protocol import RECORD_KEYS, BadMessage
 
-Note = Mapping[str, Any]
-
 
 class DescriptorStore:
-    """The entries of one stream; a key holds one descriptor, and there are three keys."""
+    """The entries of one stream: at most one descriptor and its note under each of the three keys.
+
+    Attributes:
+        had_records: a descriptor with records has been stored, so the analyzer has something to read.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[str, tuple[int, Note]] = {}
+        self._entries: dict[str, tuple[int, Mapping[str, Any]]] = {}
         self._puts = 0
         self.had_records = False
 
-    def put(self, key: str, descriptor: int, note: Note) -> None:
-        """Keep the descriptor, which is the keeper's from now on, in place of an earlier one of that key.
+    def put(self, key: str, descriptor: int, note: Mapping[str, Any]) -> None:
+        """Store the descriptor in place of an earlier one under this key; the store closes it later.
 
         Raises:
-            BadMessage: it is no regular file open for reading; it is closed.
+            BadMessage: it is not a regular file open for reading; it is closed.
         """
         if not _is_readable_file(descriptor):
             os.close(descriptor)
-            raise BadMessage("the descriptor is no regular file open for reading")
+            raise BadMessage("the descriptor is not a regular file open for reading")
         self.drop(key)
         self._puts += 1
         self._entries[key] = (descriptor, note)
         self.had_records |= key in RECORD_KEYS
 
     def drop(self, key: str) -> None:
-        """Forget an entry, if it is there."""
+        """Remove an entry, if it is there, and close its descriptor."""
         if key in self._entries:
             os.close(self._entries.pop(key)[0])
 
-    def notes(self) -> tuple[tuple[str, Note], ...]:
+    def notes(self) -> tuple[tuple[str, Mapping[str, Any]], ...]:
         """Return key and note of every entry, in the order of `descriptors`."""
         return tuple((key, note) for key, (_, note) in self._entries.items())
 
     def descriptors(self) -> tuple[int, ...]:
-        """Return the entries' descriptors; they stay the keeper's."""
+        """Return the entries' descriptors; the store still closes them."""
         return tuple(descriptor for descriptor, _ in self._entries.values())
 
     def positions(self) -> tuple[int, ...]:
-        """Return what changes whenever the dispatcher moves bytes into the pipe."""
+        """Return a value that changes whenever the dispatcher moves bytes into the pipe."""
         return (self._puts, *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors()))
 
     def close(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         for key in tuple(self._entries):
             self.drop(key)
 

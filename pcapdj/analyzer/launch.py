@@ -1,9 +1,10 @@
-"""Everything that stands before an analyzer's first byte: its program, a new pipe, a new log folder."""
+"""Starting an analyzer: its program, a new pipe, a new log folder, its command line and environment."""
 
 import os
 import secrets
 import sys
 import time
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from pcapdj.analyzer.presets import EXTRACT, LOGDIR, PIPE, PYTHON, Command, subs
 from pcapdj.analyzer.process import Analyzer, environment_for, find_program
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
 from pcapdj.runtime import failpoints
+from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
-from pcapdj.runtime.places import new_log_folder
+from pcapdj.runtime.safe_text import quoted
 
+_LOG_FOLDER_MODE = 0o750  # a group may read the results
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -22,9 +25,9 @@ class AnalyzerStarter:
 
     Args:
         command: the analyzer.
-        fifo: where the pipe is.
+        fifo: the pipe.
         log_root: the folder of all log folders, absolute.
-        timeouts: when patience with an analyzer ends.
+        timeouts: how long to wait for an analyzer.
     """
 
     def __init__(self, command: Command, fifo: Fifo, log_root: Path, timeouts: Timeouts) -> None:
@@ -37,7 +40,7 @@ class AnalyzerStarter:
         """Return the analyzer's path.
 
         Raises:
-            Unavailable: it is not installed.
+            Unavailable: it is not installed, or may not be executed.
         """
         return find_program(self._argv({})[0])
 
@@ -51,7 +54,7 @@ class AnalyzerStarter:
             Unavailable: it cannot be started.
             CannotCreate: the pipe or the log folder cannot be made.
         """
-        program = self.program()  # looked up first: no log folder for an analyzer that is not there
+        program = self.program()  # first: an analyzer that is not installed gets no log folder
         self.fifo.renew()
         failpoints.reach("launcher.fifo")
         stream = secrets.token_hex(4)
@@ -69,7 +72,58 @@ class AnalyzerStarter:
 
     def _environment(self) -> dict[str, str]:
         environment = environment_for(os.environ)
-        if self.command.is_ours:  # it starts in its log folder, where a checkout's package is not found
+        if self.command.is_ours:  # it runs in its log folder and would not find the package of a checkout
             path = environment.get("PYTHONPATH")
             environment["PYTHONPATH"] = f"{_PACKAGE_ROOT}{os.pathsep}{path}" if path else str(_PACKAGE_ROOT)
         return environment
+
+
+def make_log_root(path: Path) -> None:
+    """Make the folder in which each stream gets its log folder.
+
+    Raises:
+        CannotCreate: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise _cannot_make(path, exc) from exc
+
+
+def new_log_folder(root: Path, stream: str, now_s: float) -> Path:
+    """Make the stream's own log folder, `TIME-STREAM`, and point the link `latest` at it.
+
+    Some analyzers truncate their logs when they start: two of them must never share a folder.
+
+    Args:
+        root: the folder of all log folders; made if missing.
+        stream: its id.
+        now_s: seconds since the epoch.
+
+    Raises:
+        CannotCreate: it cannot be made.
+    """
+    make_log_root(root)
+    folder = root / f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now_s))}-{stream}"
+    try:
+        folder.mkdir()
+        folder.chmod(_LOG_FOLDER_MODE)
+    except OSError as exc:
+        raise _cannot_make(folder, exc) from exc
+    _point_latest(root, folder.name)
+    return folder
+
+
+def _point_latest(root: Path, name: str) -> None:
+    """Replace the link by rename, so that it is never missing; leave a file or folder of that name alone."""
+    latest, fresh = root / "latest", root / f".latest.{os.getpid()}"
+    if latest.exists() and not latest.is_symlink():
+        return
+    with suppress(OSError):  # a convenience: no stream fails because of it
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(name)
+        fresh.replace(latest)
+
+
+def _cannot_make(folder: Path, error: OSError) -> CannotCreate:
+    return CannotCreate(f"The log folder {quoted(str(folder))} cannot be made: {error.strerror}.")

@@ -1,4 +1,4 @@
-"""The launcher's options as typer types, and which analyzer they choose."""
+"""The launcher's options as typer types, its settings, and which analyzer they choose."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ CommandLine = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[-- COMMAND..]",
-        help=f"any other analyzer; {{pipe}} and {{logdir}} are replaced (else {COMMAND_VARIABLE})",
+        help=f"any other analyzer; {{pipe}} and {{logdir}} are replaced (default: {COMMAND_VARIABLE})",
         show_default=False,
     ),
 ]
@@ -41,11 +41,13 @@ PresetName = Annotated[
 ]
 SocketPath = Annotated[
     Path | None,
-    typer.Option("--socket", envvar="PCAPDJ_LAUNCHER", help="where dispatchers find it", show_default=False),
+    typer.Option(
+        "--socket", envvar="PCAPDJ_LAUNCHER", help="the socket for the dispatcher", show_default=False
+    ),
 ]
 PipePath = Annotated[
     Path | None,
-    typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe it makes", show_default=False),
+    typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to make", show_default=False),
 ]
 LogRoot = Annotated[
     Path, typer.Option("--logdir", envvar="PCAPDJ_LOGDIR", help="each stream gets a folder in it")
@@ -55,7 +57,7 @@ FlushTimeout = Annotated[
     typer.Option(
         "--flush-timeout",
         envvar="PCAPDJ_FLUSH_TIMEOUT",
-        help="how long an analyzer may take to end once its input ended",
+        help="how long an analyzer may run after the end of its input",
     ),
 ]
 RestartPause = Annotated[
@@ -63,7 +65,7 @@ RestartPause = Annotated[
     typer.Option(
         "--restart-pause",
         envvar="PCAPDJ_RESTART_PAUSE",
-        help="before the next analyzer after one that died; doubled each time, up to 60 times as long",
+        help="wait this long before the next start after an analyzer died; doubled each time, up to 60 times",
     ),
 ]
 StallTimeout = Annotated[
@@ -71,21 +73,21 @@ StallTimeout = Annotated[
     typer.Option(
         "--stall-timeout",
         envvar="PCAPDJ_STALL_TIMEOUT",
-        help="kill an analyzer that has taken no byte for so long, and start another; 0: never",
+        help="restart an analyzer that has read nothing for this long; 0 = never",
     ),
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How a launcher was asked to work.
+class LauncherSettings:
+    """The values of the launcher's options; all paths are absolute.
 
     Args:
         command: the analyzer.
-        socket: absolute, as are `pipe` and `log_root`.
+        socket: where dispatchers connect.
         pipe: the named pipe to make.
         log_root: the folder of all log folders.
-        timeouts: when patience with an analyzer ends, and when the next one begins.
+        timeouts: how long to wait for an analyzer.
     """
 
     command: Command
@@ -95,19 +97,18 @@ class Settings:
     timeouts: Timeouts
 
 
-def place(given: Path | None, name: str) -> Path:
-    """Return the absolute path of the socket or pipe, in the default folder unless it is given."""
+def socket_path(given: Path | None) -> Path:
+    """Return the socket's absolute path, in the default folder if the option is not given."""
+    return _absolute(given, SOCKET_NAME)
+
+
+def pipe_path(given: Path | None) -> Path:
+    """Return the pipe's absolute path, in the default folder if the option is not given."""
+    return _absolute(given, PIPE_NAME)
+
+
+def _absolute(given: Path | None, name: str) -> Path:
     return given.absolute() if given else default_folder(Path.cwd()).absolute() / name
-
-
-def socket_place(given: Path | None) -> Path:
-    """Return where the socket is."""
-    return place(given, SOCKET_NAME)
-
-
-def pipe_place(given: Path | None) -> Path:
-    """Return where the pipe is."""
-    return place(given, PIPE_NAME)
 
 
 def chosen_command(
@@ -116,13 +117,14 @@ def chosen_command(
     """Return the analyzer that the options choose: flag before environment, command before preset.
 
     Args:
-        arguments: what stood after `--`.
+        arguments: the words after `--`.
         preset: its name, from flag or environment; empty for none.
-        preset_is_flag: it stood on the command line.
-        environ: where a command may be set too.
+        preset_is_flag: the preset is on the command line.
+        environ: may contain a command, too.
 
     Raises:
-        ConfigError: two are named on the command line, or the one named makes no sense.
+        ConfigError: preset and command are both on the command line, the preset is unknown, or the command
+            cannot read the pipe.
     """
     if arguments and preset_is_flag:
         raise ConfigError("Both a preset and a command are given.", hint="Give one of the two.")

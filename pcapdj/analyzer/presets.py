@@ -1,8 +1,8 @@
-"""The analyzers pcapdj knows by name, and how a command line becomes an argv. Rules only.
+"""The presets, analyzers with a name, and how a command line becomes an argv. Rules only.
 
-A command is argv from the moment it is configured: split once, never given to a shell. `{pipe}` and
-`{logdir}` are replaced inside its elements, by values that the launcher owns; no file name from a queue ever
-comes near it.
+A command is split into an argv once, when it is configured, and never given to a shell. `{pipe}` and
+`{logdir}` are replaced inside its elements by paths that the launcher made; file names from a queue are never
+part of it.
 """
 
 import re
@@ -20,7 +20,7 @@ PYTHON: Final = "{python}"  # the interpreter that runs pcapdj
 EXTRACT: Final = "{extract}"  # the shipped suricata-extract.yaml
 DEFAULT_PRESET: Final = "suricata-extract"
 
-_PLAIN = re.compile(r"[\w@%+=:,./{}-]+")  # placeholders are shown bare
+_PLAIN = re.compile(r"[\w@%+=:,./{}-]+")  # shown without quotes: placeholders, too
 _PLACEHOLDER = re.compile(r"\{(?:pipe|logdir|python|extract)\}")
 _SURICATA = "Install the package suricata (Debian 12 has a newer one in bookworm-backports)"
 _INSTALL: Final[Mapping[str, str]] = {
@@ -33,28 +33,15 @@ _INSTALL: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
-    """A known analyzer.
-
-    Args:
-        argv: its command line, with placeholders.
-        does: what it is for, for the help.
-    """
-
-    argv: tuple[str, ...]
-    does: str
-
-
-@dataclass(frozen=True, slots=True)
 class Command:
     """The analyzer to start for every stream.
 
     Args:
         argv: its command line, with placeholders.
-        is_ours: it is part of pcapdj, and has to find pcapdj's modules.
-        preset: the name people chose it by; empty for a command of their own.
+        is_ours: it is part of pcapdj and needs its modules.
+        preset: its name; empty for an operator's own command.
 
-    As text it is what people recognise: the preset's name, else the command as typed.
+    As text it is the preset's name, else the command as typed.
     """
 
     argv: tuple[str, ...]
@@ -67,25 +54,17 @@ class Command:
         )
 
 
-PRESETS: Final[Mapping[str, Preset]] = {
-    "suricata": Preset(("suricata", "-r", PIPE, "-l", LOGDIR), "the machine's own Suricata configuration"),
-    # no rules are loaded: extraction does without, and starts in 0.2 s instead of a minute
-    "suricata-extract": Preset(
-        ("suricata", "--include", EXTRACT, "--disable-detection", "-k", "none", "-r", PIPE, "-l", LOGDIR),
-        "Suricata stores every transferred file whole, named by its sha256",
+PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "suricata": ("suricata", "-r", PIPE, "-l", LOGDIR),
+    # stores every transferred file whole; no rules are loaded, so it starts in 0.2 s instead of a minute
+    "suricata-extract": (
+        *("suricata", "--include", EXTRACT, "--disable-detection", "-k", "none", "-r", PIPE, "-l", LOGDIR),
     ),
-    "zeek": Preset(("zeek", "-C", "-r", PIPE), "Zeek's logs"),
-    "tshark": Preset(
-        ("tshark", "-n", "-q", "-r", PIPE, "-z", "io,phs", "-z", "conv,tcp"), "protocols and conversations"
-    ),
-    "tcpdump": Preset(
-        ("tcpdump", "-n", "-r", PIPE, "-w", LOGDIR + "/stream.pcap"), "the stream as one capture file"
-    ),
-    "tcpflow": Preset(("tcpflow", "-a", "-o", LOGDIR + "/flows", "-r", PIPE), "one file per TCP direction"),
-    "summary": Preset(
-        (PYTHON, "-m", "pcapdj.summary", PIPE, LOGDIR),
-        "packets, flows and HTTP objects; needs nothing installed",
-    ),
+    "zeek": ("zeek", "-C", "-r", PIPE),
+    "tshark": ("tshark", "-n", "-q", "-r", PIPE, "-z", "io,phs", "-z", "conv,tcp"),
+    "tcpdump": ("tcpdump", "-n", "-r", PIPE, "-w", LOGDIR + "/stream.pcap"),
+    "tcpflow": ("tcpflow", "-a", "-o", LOGDIR + "/flows", "-r", PIPE),
+    "summary": (PYTHON, "-m", "pcapdj.summary", PIPE, LOGDIR),
 }
 
 
@@ -97,14 +76,14 @@ def preset_command(name: str) -> Command:
     """
     if name not in PRESETS:
         raise ConfigError(
-            f"There is no preset {quoted(name)}.", hint=f"Known are {', '.join(PRESETS)}; or give a command."
+            f"Unknown preset {quoted(name)}.", hint=f"Known presets: {', '.join(PRESETS)}; or give a command."
         )
-    argv = PRESETS[name].argv
+    argv = PRESETS[name]
     return Command(argv, is_ours=argv[0] == PYTHON, preset=name)
 
 
 def split_command(text: str) -> list[str]:
-    """Return the argv template of a command line, split as a shell splits words; nothing is expanded.
+    """Return the words of a command line, split as a shell does; nothing is expanded.
 
     Raises:
         ConfigError: a quote is not closed.
@@ -121,29 +100,29 @@ def own_command(argv: Sequence[str]) -> Command:
     """Return the command of an operator's own argv; refuse one that could never read the stream.
 
     Raises:
-        ConfigError: it is empty, or nowhere names the pipe.
+        ConfigError: it is empty, or does not contain `{pipe}`.
     """
     if not argv or not argv[0]:
         raise ConfigError("The analyzer's command is empty.")
     if not any(PIPE in element for element in argv[1:]):
         raise ConfigError(
             f"The analyzer's command {quoted(shlex.join(argv))} does not mention {PIPE}.",
-            hint=f"Write {PIPE} where it takes the capture file.",
+            hint=f"Write {PIPE} where the analyzer takes the capture file.",
         )
     return Command(tuple(argv))
 
 
 def substituted(argv: Sequence[str], values: Mapping[str, str]) -> list[str]:
-    """Return the argv with its placeholders replaced, each element on its own and only once.
+    """Return the argv with its placeholders replaced, in each element and only once.
 
     Args:
         argv: the template.
-        values: placeholder to value; what is not in it stays as it is.
+        values: placeholder to value; other placeholders stay as they are.
     """
     return [_PLACEHOLDER.sub(lambda match: values.get(match[0], match[0]), element) for element in argv]
 
 
 def install_hint(program: str) -> str:
-    """Return what to do where the program is missing."""
+    """Return what to do if the program is not installed."""
     name = program.rpartition("/")[2]
-    return _INSTALL.get(name, "Install it, or name it by its path") + ", or choose another --preset."
+    return _INSTALL.get(name, "Install it, or give its path") + ", or choose another --preset."

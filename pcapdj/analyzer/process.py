@@ -1,12 +1,14 @@
 """One analyzer process: started clean, watched, ended with all its children.
 
 It inherits nothing of ours: no descriptor, no ignored signal, no password in its environment. It dies with
-this process, however that dies (PDEATHSIG; spawn from the main thread). It has a process group of its own, so
-that Ctrl-C in a terminal leaves it its flush, and a signal to the group reaches what it started.
+this process, however that dies (PDEATHSIG; start it from the main thread). It has its own process group, so
+that Ctrl-C in a terminal does not end it before it has flushed, and a signal to the group reaches the
+processes it started.
 """
 
 import os
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,22 +18,25 @@ from pathlib import Path
 
 from pcapdj.analyzer.presets import install_hint
 from pcapdj.runtime.errors import CannotCreate, Unavailable
-from pcapdj.runtime.process import tied_to_this_process
+from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.runtime.safe_text import quoted
 
 LOG_NAME = "analyzer.log"
 _PRIVATE = ("PCAPDJ_", "REDIS", "VALKEY", "SUPERVISOR_")  # may hold passwords, or the way to supervisord
 _UMASK = 0o027
-_TAIL_BYTES = 4096
+_LOG_PART_BYTES = 4096  # read from the beginning and from the end of its output
 
 
 class Analyzer:
-    """The process, from its start to its last descendant's end.
+    """The process, from its start to the end of the last process that it started.
 
     Args:
         argv: its command line, placeholders replaced; the first element is the program's path.
-        folder: its working folder; what it prints goes to `analyzer.log` there.
-        environment: what it sees of ours; see `environment_for`.
+        folder: its working folder; its stdout and stderr go to `analyzer.log` there.
+        environment: see `environment_for`.
+
+    Attributes:
+        log: the path of `analyzer.log`.
 
     Raises:
         Unavailable: the program cannot be started.
@@ -41,9 +46,9 @@ class Analyzer:
     def __init__(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self.argv = tuple(argv)
         self.program = Path(argv[0]).name
-        self._log = folder / LOG_NAME
-        self._ended = ""
-        log = _open_log(self._log)
+        self.log = folder / LOG_NAME
+        self._exit_status = ""
+        log = _open_log(self.log)
         try:
             self._process = subprocess.Popen(
                 list(argv),
@@ -54,7 +59,7 @@ class Analyzer:
                 stderr=log,
                 process_group=0,
                 umask=_UMASK,
-                preexec_fn=_prepared(),  # noqa: PLW1509 - it only calls the kernel; the log thread's locks are not used
+                preexec_fn=_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
             )
         except (OSError, subprocess.SubprocessError) as exc:
             raise Unavailable(f"The analyzer {quoted(argv[0])} does not start: {exc}.") from exc
@@ -66,19 +71,20 @@ class Analyzer:
         """The process's id, which is also its group's."""
         return self._process.pid
 
-    def exit(self) -> str | None:
+    def exit_status(self) -> str | None:
         """Return how it ended, `exited 1` or `killed by signal 9`; None while it runs.
 
-        What it started and left behind is killed with it: it may hold the pipe or the logs.
+        Processes that it started and left running are killed: they may hold the pipe or the logs.
         """
-        if self._ended:
-            return self._ended
-        # WNOWAIT: as long as the leader is not reaped, nobody else can get the group's number
+        if self._exit_status:
+            return self._exit_status
+        # WNOWAIT: while the leader is not reaped, no other process can get the group's number
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return None
         self.signal_group(signal.SIGKILL)
-        self._ended = _told(self._process.wait())
-        return self._ended
+        code = self._process.wait()
+        self._exit_status = f"exited {code}" if code >= 0 else f"killed by signal {-code}"
+        return self._exit_status
 
     def signal(self, number: int) -> None:
         """Send a signal to the process alone."""
@@ -89,13 +95,13 @@ class Analyzer:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def last_words(self) -> str:
-        """Return the last line it printed; empty if there is none."""
-        with suppress(OSError), self._log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            lines = log.read().decode("utf-8", "replace").split("\n")
-            return next((line.strip() for line in reversed(lines) if line.strip()), "")
-        return ""
+    def output(self) -> list[str]:
+        """Return the lines that it printed; of a long output the first and the last 4 KiB."""
+        with suppress(OSError), self.log.open("rb") as log:
+            printed = log.read(_LOG_PART_BYTES)
+            log.seek(max(len(printed), log.seek(0, os.SEEK_END) - _LOG_PART_BYTES))
+            return (printed + log.read()).decode("utf-8", "replace").split("\n")
+        return []
 
 
 def find_program(name: str, *, first: Path | None = None) -> str:
@@ -106,13 +112,18 @@ def find_program(name: str, *, first: Path | None = None) -> str:
         first: a folder that is searched before those of PATH.
 
     Raises:
-        Unavailable: it is not there, or may not be executed; the hint says what to install.
+        Unavailable: it is not installed, or this user may not execute it; the hint says what to do.
     """
     path = os.environ.get("PATH", os.defpath)
-    found = shutil.which(name, path=f"{first}{os.pathsep}{path}" if first else path)
-    if found is None:
-        raise Unavailable(f"The analyzer {quoted(name)} is not installed here.", hint=install_hint(name))
-    return str(Path(found).absolute())
+    folders = f"{first}{os.pathsep}{path}" if first else path
+    if found := shutil.which(name, path=folders):
+        return str(Path(found).absolute())
+    if present := shutil.which(name, mode=os.F_OK, path=folders):
+        raise Unavailable(
+            f"The analyzer {quoted(present)} may not be executed by this user.",
+            hint=f"Allow it with chmod +x {shlex.quote(present)}, or choose another --preset.",
+        )
+    raise Unavailable(f"The analyzer {quoted(name)} is not installed here.", hint=install_hint(name))
 
 
 def environment_for(environ: Mapping[str, str]) -> dict[str, str]:
@@ -127,25 +138,22 @@ def _open_log(path: Path) -> int:
         raise CannotCreate(f"The log {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
 
 
-def _prepared() -> Callable[[], None]:
+def _child_setup() -> Callable[[], None]:
     """Return what the child does between fork and exec.
 
-    A core dump would be a copy of captured traffic. Ignored signals survive exec, and supervisord.conf starts
-    roles with some ignored: an analyzer that cannot hear its rotation signal would be our fault.
+    A core dump would be a copy of captured traffic. Ignored signals stay ignored after exec, and
+    supervisord.conf starts roles with some ignored; the analyzer may use them, to rotate its logs for
+    example.
     """
-    tie = tied_to_this_process(signal.SIGKILL)
+    ask_for_death_signal = death_signal_for_child(signal.SIGKILL)
     settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
-    def prepare() -> None:
-        tie()
+    def set_up() -> None:
+        ask_for_death_signal()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         for number in settable:
             with suppress(OSError):
                 signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
-    return prepare
-
-
-def _told(returncode: int) -> str:
-    return f"exited {returncode}" if returncode >= 0 else f"killed by signal {-returncode}"
+    return set_up

@@ -1,8 +1,8 @@
-"""What the launcher answers to each of the five words (`stream.protocol`)."""
+"""The launcher's replies to the five requests of `launcher_protocol`."""
 
 import os
 
-from pcapdj.analyzer.server import Server
+from pcapdj.analyzer.server import LauncherServer
 from pcapdj.analyzer.session import AnalyzerSession
 from pcapdj.launcher_protocol import (
     NO_SUCH_STREAM,
@@ -10,95 +10,78 @@ from pcapdj.launcher_protocol import (
     LauncherReply,
     LauncherRequest,
     RequestType,
-    close_descriptors,
 )
 from pcapdj.runtime import failpoints
 
 
 class RequestHandler:
-    """Answers the dispatcher from the stream as it is at that moment.
+    """Replies from the state of the session at that moment.
 
-    A stream whose analyzer has closed the pipe or gone is no stream any more, even before it is buried.
-
-    Attributes:
-        open_waits: the client has asked for a stream and waits for its answer.
+    A session whose analyzer has closed the pipe or exited counts as no stream, also before the launcher has
+    recorded its end.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: LauncherServer) -> None:
         self._server = server
-        self.open_waits = False
 
-    def mind(self, life: AnalyzerSession | None, now_s: float) -> None:
-        """Answer what was asked, let go of a client that left, and only then look at the next one."""
-        while (asked := self._server.request()) is not None:
-            self._answer(*asked, life, now_s)
-        is_new = self._server.accept()
-        if is_new or self._server.client_pid is None:
-            self.open_waits = False
+    def handle(self, session: AnalyzerSession | None, now_s: float) -> None:
+        """Reply to all requests of the client, then accept the next client if this one has left.
 
-    def tell_opened(self, life: AnalyzerSession) -> None:
-        """Answer the client that waits for a stream, if one does."""
-        if self.open_waits:
-            self._tell(life)
+        OPEN without a stream gets no reply here: it waits for `reply_stream`.
+        """
+        while (received := self._server.next_request()) is not None:
+            fed = session if session is not None and session.can_be_fed(now_s) else None
+            self._reply(*received, fed, now_s)
+        self._server.accept_client()
 
-    def close(self) -> None:
-        """Turn the client away without an answer, and take no other."""
-        self.open_waits = False
-        self._server.close()
+    def reply_stream(self, session: AnalyzerSession | None) -> None:
+        """Send the stream with its write end and its entries; without a session, that there is none."""
+        if session is None or session.write_end is None:
+            self._server.reply(LauncherReply())
+            return
+        reply = LauncherReply(stream=session.stream, entries=session.stored.notes())
+        self._server.reply(reply, (session.write_end, *session.stored.descriptors()))
 
-    def _answer(
+    def _reply(
         self,
         request: LauncherRequest,
         descriptors: tuple[int, ...],
-        life: AnalyzerSession | None,
+        fed: AnalyzerSession | None,
         now_s: float,
     ) -> None:
-        if self.open_waits:
-            close_descriptors(descriptors)
-            self._server.refuse("OPEN is not answered yet")
-            return
-        fed = life if life is not None and life.can_be_fed(now_s) else None
-        asked = fed if fed is not None and fed.stream == request.stream else None
+        named = fed if fed is not None and fed.stream == request.stream else None
         match request.type:
             case RequestType.OPEN if fed is None:
-                self.open_waits = True
+                pass
             case RequestType.OPEN | RequestType.GET:
-                self._tell(fed)
+                self.reply_stream(fed)
             case RequestType.PUT:
-                self._put(asked, request, descriptors[0])
+                self._put(named, request, descriptors[0])
             case RequestType.DROP:
-                self._drop(asked, request)
+                self._drop(named, request)
             case RequestType.END:
-                self._end(asked, now_s)
+                self._end(named, now_s)
 
-    def _tell(self, life: AnalyzerSession | None) -> None:
-        self.open_waits = False
-        if life is None or life.write_end is None:
-            self._server.reply(LauncherReply())
-            return
-        reply = LauncherReply(stream=life.stream, entries=life.keeper.notes())
-        self._server.reply(reply, (life.write_end, *life.keeper.descriptors()))
-
-    def _put(self, life: AnalyzerSession | None, request: LauncherRequest, descriptor: int) -> None:
+    def _put(self, session: AnalyzerSession | None, request: LauncherRequest, descriptor: int) -> None:
         failpoints.reach("launcher.put")
-        if life is None:
+        if session is None:
             os.close(descriptor)
             self._server.reply(LauncherReply(error=NO_SUCH_STREAM))
             return
         try:
-            life.keeper.put(request.key, descriptor, request.note or {})
+            session.stored.put(request.key, descriptor, request.note or {})
         except BadMessage as exc:
             self._server.refuse(str(exc))
             return
         self._server.reply(LauncherReply())
 
-    def _drop(self, life: AnalyzerSession | None, request: LauncherRequest) -> None:
-        if life is not None:
-            life.keeper.drop(request.key)
+    def _drop(self, session: AnalyzerSession | None, request: LauncherRequest) -> None:
+        if session is not None:
+            session.stored.drop(request.key)
         self._server.reply(LauncherReply())
 
-    def _end(self, life: AnalyzerSession | None, now_s: float) -> None:
+    def _end(self, session: AnalyzerSession | None, now_s: float) -> None:
         failpoints.reach("launcher.end")
-        if life is not None:
-            life.end(now_s)
+        if session is not None:
+            session.end(now_s)
         self._server.reply(LauncherReply())

@@ -1,14 +1,14 @@
 """When the next analyzer may be started, and what went wrong before. A rule: the time comes in as a number.
 
-After a failure 1 s (or what was asked for), then 2, 4 .. 60 times that, at most 60 s. A stream that ended as
-it should, or one that was read for a minute, begins the count anew.
+The pause after a failure is 1 s (or the option's value), then 2, 4 .. 60 times that, at most 60 s. The count
+of failures starts again after a stream that ended in order, and after one that was read for a minute.
 """
 
 from pcapdj.runtime.backoff import backoff_s
 
 _FIRST_S = 1.0
 _LIMIT_S = 60.0
-_GOOD_LIFE_S = 60.0  # an analyzer that read for so long did not die of its start
+_LONG_READ_S = 60.0  # an analyzer that read for this long did not die of its start
 
 
 class RestartPolicy:
@@ -19,67 +19,67 @@ class RestartPolicy:
 
     Attributes:
         reason: of the last failure, as a sentence; empty once an analyzer reads again.
-        restarts: how many analyzers have gone while they were starting or fed.
-        is_missing: the last failure was that there was nothing to start.
+        restarts: how many analyzers have exited while they were starting or fed.
+        is_unavailable: the last failure was that the analyzer could not be started at all.
     """
 
     def __init__(self, first_s: float = _FIRST_S) -> None:
         self._first_s = first_s
         self.reason = ""
         self.restarts = 0
-        self.is_missing = False
+        self.is_unavailable = False
         self._failures = 0
         self._not_before_s = 0.0
-        self._look_at_s = 0.0
+        self._check_at_s = 0.0
 
     def wait_s(self, now_s: float) -> float:
-        """Return how long the next start has to wait; 0 if it need not."""
+        """Return how long the next start has to wait; 0 if it may come now."""
         return max(0.0, self._not_before_s - now_s)
 
-    def opened(self) -> None:
-        """Take note that an analyzer opened the pipe: nothing is wrong now."""
-        self.reason, self.is_missing = "", False
+    def record_opened(self) -> None:
+        """Record that an analyzer opened the pipe: nothing is wrong now."""
+        self.reason, self.is_unavailable = "", False
 
-    def ended(self) -> None:
-        """Take note that a stream ended as it should."""
+    def record_end(self) -> None:
+        """Record that a stream ended in order."""
         self.reason, self._failures = "", 0
 
-    def failed(self, reason: str, now_s: float, *, lived_s: float) -> float:
-        """Take note that an analyzer went; return the pause before the next, in seconds.
+    def record_failure(self, reason: str, now_s: float, *, reading_s: float) -> float:
+        """Record that an analyzer crashed or did not start; return the pause before the next, in seconds.
 
         Args:
             reason: a sentence.
             now_s: monotonic.
-            lived_s: for how long it had the pipe open.
+            reading_s: for how long it had the pipe open.
         """
         self.restarts += 1
-        if lived_s >= _GOOD_LIFE_S:
+        if reading_s >= _LONG_READ_S:
             self._failures = 0
-        self.reason, self.is_missing = reason, False
+        self.reason, self.is_unavailable = reason, False
         return self._pause(now_s)
 
-    def could_not_start(self, reason: str, now_s: float, *, is_wanted: bool) -> None:
-        """Take note that there was nothing to start.
+    def record_unavailable(self, reason: str, now_s: float, *, is_wanted: bool) -> None:
+        """Record that the analyzer cannot be started.
 
         Args:
             reason: a sentence.
             now_s: monotonic.
-            is_wanted: somebody waits for a stream, so that the next look comes with the next start; else a
-                look a minute is enough.
+            is_wanted: a dispatcher waits for a stream, and the next start is tried after the pause; else the
+                program is checked once a minute.
         """
-        self.reason, self.is_missing = reason, True
-        self._look_at_s = now_s + _LIMIT_S
+        self.reason, self.is_unavailable = reason, True
+        self._check_at_s = now_s + _LIMIT_S
         if is_wanted:
             self._pause(now_s)
 
-    def is_look_due(self, now_s: float) -> bool:
-        """Report whether to see if what was missing is there now."""
-        return self.is_missing and now_s >= self._look_at_s
+    def is_check_due(self, now_s: float) -> bool:
+        """Report whether to check again if the analyzer is available."""
+        return self.is_unavailable and now_s >= self._check_at_s
 
-    def found(self) -> None:
-        """Take note that what was missing is there now."""
-        if self.is_missing:
-            self.reason, self.is_missing, self._failures, self._not_before_s = "", False, 0, 0.0
+    def record_available(self) -> None:
+        """Record that the analyzer's program can be started."""
+        if self.is_unavailable:
+            self.reason, self.is_unavailable, self._failures, self._not_before_s = "", False, 0, 0.0
 
     def _pause(self, now_s: float) -> float:
         self._failures += 1

@@ -1,15 +1,16 @@
-"""The launcher's side of its socket: one dispatcher at a time, by the same user, each request answered once.
+"""The launcher's side of its socket: one dispatcher at a time, by the same user, one reply to each request.
 
-What comes is judged by `stream.protocol`; this module only moves it. It never waits: the role polls
-`descriptors` and calls in. A dispatcher that died is let go before the next one is looked at, so that its
-successor is never turned away.
+It never waits: the launcher polls `descriptors` and calls in. A dispatcher that died is disconnected before
+the next one is accepted, so that its successor is never turned away.
 """
 
 import os
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from pcapdj.launcher_protocol import (
     BUSY,
@@ -23,21 +24,28 @@ from pcapdj.launcher_protocol import (
     send_message,
 )
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.places import check_socket_path, peer_of
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.sockets import check_socket_path, peer_of
 
-_BACKLOG = 8
-_PRIVATE_UMASK = 0o177  # the socket is born 0600; a chmod afterwards would leave a moment
+_BACKLOG: Final = 8
+_PRIVATE_UMASK: Final = 0o177  # bind makes the socket 0600; a chmod after it would leave a moment
+
+_events: Final = EventLog("consumer")
 
 
-class Server:
-    """The listening socket and the one connection.
+class LauncherServer:
+    """The listening socket and the connection of one dispatcher, the client.
 
     Args:
-        path: absolute; the caller holds the lock of this place, so that an old socket file there is stale.
+        path: absolute; the caller holds the lock of this place, so an old socket file there is stale.
+
+    Attributes:
+        client_pid: the process that is connected.
+        owes_reply: a request has been received and not replied to; only OPEN takes long.
 
     Raises:
-        CannotCreate: the path is too long, or something that is no socket stands there.
+        CannotCreate: the path is too long, or something that is not a socket is there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,15 +53,18 @@ class Server:
         self._path = path
         self._listening: socket.socket | None = _listen(path)
         self._client: socket.socket | None = None
+        self._can_accept = True
+        self._reminder = Reminder()
         self.client_pid: int | None = None
+        self.owes_reply = False
 
     def descriptors(self) -> tuple[int, ...]:
-        """Return what turns readable when somebody wants something."""
-        sockets = (self._client, self._listening)
-        return tuple(one.fileno() for one in sockets if one is not None)
+        """Return the descriptors that become readable when a request or a client comes."""
+        sockets = (self._client, self._listening if self._can_accept else None)
+        return tuple(each.fileno() for each in sockets if each is not None)
 
-    def request(self) -> tuple[LauncherRequest, tuple[int, ...]] | None:
-        """Return the next request and its descriptors; None if there is none, or the client was let go."""
+    def next_request(self) -> tuple[LauncherRequest, tuple[int, ...]] | None:
+        """Return the next request and its descriptors; None if there is none, or the client is gone."""
         if self._client is None:
             return None
         try:
@@ -64,64 +75,84 @@ class Server:
             self.refuse(str(exc))
             return None
         if message is None:
-            self.let_go()
+            self.disconnect()
             return None
-        return self._judged(message)
+        if self.owes_reply:
+            message.discard()
+            self.refuse("OPEN is not answered yet")
+            return None
+        return self._decoded(message)
 
-    def accept(self) -> bool:
-        """Take a new client, if the place is free; tell others who has it. Report whether one was taken."""
+    def accept_client(self) -> None:
+        """Accept a new client if there is none; reply BUSY to others.
+
+        Where the process has no descriptor left the client waits, and the next call tries again.
+        """
         if self._listening is None:
-            return False
-        with suppress(BlockingIOError, ConnectionAbortedError):
+            return
+        self._can_accept = True
+        try:
             connection, _ = self._listening.accept()
-            peer = peer_of(connection)
-            if self._client is not None and _has_left(self._client):
-                self.let_go()  # it left after its requests were looked at, and before this one came
-            if not peer.is_trusted:
-                connection.close()
-            elif self._client is not None:
-                _tell_busy(connection, self.client_pid)
-            else:
-                connection.setblocking(False)
-                self._client, self.client_pid = connection, peer.pid
-                return True
-        return False
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as exc:
+            self._can_accept = False  # the socket stays readable: poll would spin
+            if self._reminder.is_due(exc.errno, time.monotonic()):
+                _events.warning("cannot_accept", f"No dispatcher can connect: {exc.strerror}.")
+            return
+        self._admit(connection)
 
     def reply(self, reply: LauncherReply, descriptors: Sequence[int] = ()) -> None:
-        """Answer the client; one that does not take its answer is let go."""
+        """Reply to the client; disconnect it if it does not take the reply."""
         if self._client is None:
             return
+        self.owes_reply = False
         try:
             send_message(self._client, encode_reply(reply), descriptors)
         except (OSError, BadMessage):
-            self.let_go()
+            self.disconnect()
 
     def refuse(self, why: str) -> None:
-        """Tell the client that this is no conversation, and end it."""
+        """Send the client the reason, and disconnect it."""
         self.reply(LauncherReply(error=why))
-        self.let_go()
+        self.disconnect()
 
-    def let_go(self) -> None:
-        """Close the connection; the place is free."""
+    def disconnect(self) -> None:
+        """Close the connection; the next client may come."""
         if self._client is not None:
             self._client.close()
-            self._client, self.client_pid = None, None
+            self._client, self.client_pid, self.owes_reply = None, None, False
 
     def close(self) -> None:
-        """Close everything and remove the socket file; a second time nothing is left to do."""
-        self.let_go()
+        """Close both sockets and remove the socket file; a second call does nothing."""
+        self.disconnect()
         if self._listening is not None:
             self._listening.close()
             self._listening = None
             self._path.unlink(missing_ok=True)
 
-    def _judged(self, message: Message) -> tuple[LauncherRequest, tuple[int, ...]] | None:
+    def _decoded(self, message: Message) -> tuple[LauncherRequest, tuple[int, ...]] | None:
         try:
-            return decode_request(message.content, len(message.descriptors)), message.descriptors
+            request = decode_request(message.content, len(message.descriptors))
         except BadMessage as exc:
             message.discard()
             self.refuse(str(exc))
             return None
+        self.owes_reply = True
+        return request, message.descriptors
+
+    def _admit(self, connection: socket.socket) -> None:
+        peer = peer_of(connection)
+        if self._client is not None and _is_disconnected(self._client):
+            self.disconnect()  # it left after its requests were read, and before this client came
+        if not peer.is_trusted:
+            connection.close()
+        elif self._client is not None:
+            with connection, suppress(OSError):
+                send_message(connection, encode_reply(LauncherReply(error=BUSY, pid=self.client_pid)))
+        else:
+            connection.setblocking(False)
+            self._client, self.client_pid = connection, peer.pid
 
 
 def _listen(path: Path) -> socket.socket:
@@ -140,15 +171,10 @@ def _listen(path: Path) -> socket.socket:
     return listening
 
 
-def _has_left(client: socket.socket) -> bool:
+def _is_disconnected(client: socket.socket) -> bool:
     try:
         return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
         return False
     except OSError:
         return True
-
-
-def _tell_busy(connection: socket.socket, pid: int | None) -> None:
-    with connection, suppress(OSError):
-        send_message(connection, encode_reply(LauncherReply(error=BUSY, pid=pid)))

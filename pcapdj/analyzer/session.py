@@ -1,43 +1,46 @@
-"""Whether an analyzer has stopped reading. Rules only: the clock and what the pipe shows come in as values.
+"""One stream: one analyzer process, the write end of its pipe, and the descriptors stored for it.
 
-The number of unread bytes alone says little: a pipe that is filled as fast as it is read always holds the
-same. What was spliced into it moves the positions of the sources. If neither changes while bytes are unread,
-then nobody took any.
+A session enters the stages starting, reading and flushing in this order, may skip one, and ends with the
+analyzer's exit (the states in `consumer_launcher`). The launcher calls `advance` whenever the session may
+have changed.
 
-One stream from its analyzer's first moment to its last: starting, reading, flushing, gone.
-
-    starting   the analyzer runs and has not opened the pipe
-    reading    it has; we hold the write end, and so does the dispatcher
-    flushing   we closed the write end; the analyzer ends by itself, or is asked to after the flush timeout
-
-Its exit while we hold the write end is a crash, whatever its status says: Suricata exits 0 after a record it
-could not read. So is a pipe that it closed while it lives on (POLLERR on the write end). A stream without
-records is ended by KILL, since Suricata would hang on it for ever, and that is no crash.
+An exit while the launcher holds the write end is a crash, whatever its status: Suricata exits 0 after a
+record that it could not read. So is an analyzer that closes the pipe and does not exit (POLLERR on the write
+end), and one that reads nothing for the stall timeout. A stream without records is ended by KILL, since
+Suricata would wait on it for ever; that is not a crash.
 """
 
+import math
 import os
 import signal
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from pcapdj.analyzer.descriptor_store import DescriptorStore
+from pcapdj.analyzer.exit_cause import cause_in
 from pcapdj.analyzer.process import Analyzer
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo, is_reader_gone, unread_bytes
-from pcapdj.runtime.safe_text import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence, quoted
+
+_EXIT_GRACE_S: Final = 2.0  # an analyzer that closed the pipe usually exits within it, and has a status then
+_TERM_GRACE_S: Final = 5.0
+_FIRST_POLL_S, _LATER_POLL_S = 0.005, 0.02  # between two tries to open the pipe
+_FIRST_POLLS_FOR_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """When patience with an analyzer ends, and when the next one begins.
+    """How long the launcher waits for an analyzer.
 
     Args:
-        flush_s: after its input ended.
-        stall_s: after it took its last byte, with bytes left in the pipe; 0: never.
-        restart_pause_s: after one that died; doubled each time.
+        flush_s: for its exit after the end of its input.
+        stall_s: for its next read while bytes are in the pipe; 0: for ever.
+        restart_pause_s: before the next start after one that died; doubled each time.
     """
 
     flush_s: float
@@ -45,80 +48,82 @@ class Timeouts:
     restart_pause_s: float = 1.0
 
 
-class Stall:
-    """For how long an analyzer has taken no byte."""
-
-    def __init__(self) -> None:
-        self._shown: tuple[int, Hashable] = (0, None)
-        self._since_s = 0.0
-
-    def look(self, unread_bytes: int, sources: Hashable, now_s: float) -> float:
-        """Return for how many seconds nothing was taken, as of this look.
-
-        Args:
-            unread_bytes: in the pipe.
-            sources: changes whenever something enters the pipe.
-            now_s: monotonic.
-        """
-        shown = (unread_bytes, sources)
-        if not unread_bytes or shown != self._shown:
-            self._shown, self._since_s = shown, now_s
-        return now_s - self._since_s
-
-
-_DEAF_GRACE_S = 2.0  # one that closed the pipe is usually about to exit and tell its status
-_TERM_GRACE_S = 5.0
-_QUICK_LOOK_S, _SLOW_LOOK_S = 0.005, 0.02  # between two tries to open the pipe; the quick ones for 5 s
-_QUICK_FOR_S = 5.0
-
-Act = Callable[[float], None]
-
-
 class Stage(StrEnum):
-    """Where a stream is."""
+    """Where a session is."""
 
-    STARTING = "starting"
-    READING = "reading"
-    FLUSHING = "flushing"
+    STARTING = "starting"  # the analyzer runs and has not opened the pipe
+    READING = "reading"  # it has; launcher and dispatcher hold the write end
+    FLUSHING = "flushing"  # the launcher has closed the write end; the analyzer writes its results
 
 
 class Verdict(StrEnum):
     """How a stream ended."""
 
-    ENDED = "ended"  # after its last byte, as it should
-    CRASHED = "crashed"  # the analyzer went while it was fed
-    UNSTARTED = "unstarted"  # it went before it opened the pipe
+    ENDED = "ended"  # after its last byte
+    CRASHED = "crashed"  # the analyzer exited while it was fed
+    UNSTARTED = "unstarted"  # it exited before it opened the pipe
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The end of a stream.
+    """The end of a session.
 
     Args:
-        exit: how the analyzer ended, in words.
-        lived_s: for how long it had the pipe open.
-        reason: what went wrong, as a sentence; empty if nothing did.
+        status: `exited 0`, `killed by signal 9`, and why if the launcher ended the analyzer.
+        reading_s: for how long the analyzer had the pipe open when it crashed; else 0.
+        reason: what went wrong, in sentences; empty if nothing did.
     """
 
     verdict: Verdict
-    exit: str
-    lived_s: float
+    status: str
+    reading_s: float
     reason: str = ""
 
 
+class StallTimer:
+    """How long the analyzer has read nothing. The clock and the state of the pipe come in as values.
+
+    The number of unread bytes alone is not enough: a pipe that is filled as fast as it is read always has the
+    same number. Bytes that enter it move the positions of their sources. If neither number nor positions
+    change while bytes are unread, nothing was read.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[int, Hashable] = (0, None)
+        self._since_s = 0.0
+
+    def stalled_s(self, unread_bytes: int, positions: Hashable, now_s: float) -> float:
+        """Return for how many seconds nothing was read.
+
+        Args:
+            unread_bytes: in the pipe.
+            positions: changes whenever bytes enter the pipe.
+            now_s: monotonic.
+        """
+        current = (unread_bytes, positions)
+        if not unread_bytes or current != self._last:
+            self._last, self._since_s = current, now_s
+        return now_s - self._since_s
+
+
 class AnalyzerSession:
-    """One stream; `tick` moves it on and says when it is over, after which only `close` may be called.
+    """One stream, from the start of its analyzer to its exit.
 
     Args:
         stream: its id.
         fifo: renewed for this stream.
         analyzer: just started on it.
         folder: its log folder.
-        timeouts: how long the analyzer may take to end once the pipe is closed, and to take its next byte.
+        timeouts: how long to wait for the analyzer.
         now_s: monotonic; as in all methods.
+
+    Attributes:
+        stored: the descriptors that the dispatcher splices from.
+        write_end: of the pipe; None unless reading.
+        since_s: when the stage began.
     """
 
-    def __init__(  # noqa: PLR0913 - what a stream consists of
+    def __init__(  # noqa: PLR0913 - the parts of a stream
         self,
         stream: str,
         fifo: Fifo,
@@ -131,115 +136,129 @@ class AnalyzerSession:
         self.stream = stream
         self.analyzer = analyzer
         self.folder = folder
-        self.keeper = DescriptorStore()
+        self.stored = DescriptorStore()
         self.stage = Stage.STARTING
         self.write_end: int | None = None
         self.since_s = now_s
-        self.is_known = False  # the launcher has said that it is open
         self._fifo = fifo
         self._timeouts = timeouts
-        self._stall = Stall()
-        self._next: tuple[float, Act] | None = None  # what is done when, unless it ends first
-        self._forced = ""
+        self._stall_timer = StallTimer()
         self._has_closed_pipe = False
+        self._stop_reason = ""  # why the launcher signalled the analyzer
+        self._deadline_s = math.inf  # when it is signalled, or signalled again, unless it exits before
 
     def can_be_fed(self, now_s: float) -> bool:
-        """Report whether the analyzer has the pipe open and runs, as of this moment."""
-        self._notice_deafness(now_s)
-        return self.stage is Stage.READING and not self._has_closed_pipe and self.analyzer.exit() is None
+        """Report whether the analyzer runs and has the pipe open at this moment."""
+        self._check_pipe(now_s)
+        is_reading = self.stage is Stage.READING and not self._has_closed_pipe
+        return is_reading and self.analyzer.exit_status() is None
 
     def timeout_s(self, now_s: float) -> float:
-        """Return after which time `tick` has something to do, descriptors and signals aside."""
+        """Return in how many seconds to call `advance`, unless a signal or POLLERR comes first."""
         if self.stage is Stage.STARTING:
-            return _QUICK_LOOK_S if now_s - self.since_s < _QUICK_FOR_S else _SLOW_LOOK_S
-        return max(0.0, self._next[0] - now_s) if self._next else float("inf")
+            return _FIRST_POLL_S if now_s - self.since_s < _FIRST_POLLS_FOR_S else _LATER_POLL_S
+        return max(0.0, self._deadline_s - now_s)
 
-    def watched(self) -> int | None:
-        """Return the write end as long as its POLLERR would be news."""
+    def polled_write_end(self) -> int | None:
+        """Return the write end while its POLLERR needs a call of `advance`; once it came, poll would spin."""
         return None if self._has_closed_pipe else self.write_end
 
-    def tick(self, now_s: float) -> Exit | None:
-        """Look at the analyzer and do what is due; return how the stream ended, if it did."""
-        if ended := self.analyzer.exit():
-            return self._ending(ended, now_s)
-        if self.stage is Stage.STARTING and not self._forced:
-            self._try_to_open(now_s)
-        self._notice_deafness(now_s)
-        self._notice_stall(now_s)
-        if self._next and now_s >= self._next[0]:
-            self._next[1](now_s)
+    def advance(self, now_s: float) -> Stage | Exit | None:
+        """Look at the analyzer and do what is due.
+
+        Returns:
+            `Stage.READING` when the analyzer has just opened the pipe; the exit when it has ended, after
+            which only `close` may be called; else None.
+        """
+        if status := self.analyzer.exit_status():
+            return self._exit(status, now_s)
+        if self.stage is Stage.STARTING and not self._stop_reason and self._open_write_end(now_s):
+            return Stage.READING
+        self._check_pipe(now_s)
+        self._check_stall(now_s)
+        if now_s >= self._deadline_s:
+            self._pass_deadline(now_s)
         return None
 
     def end(self, now_s: float) -> None:
-        """Close the write end, so that the analyzer sees the end of the stream and flushes."""
+        """Close the write end, so that the analyzer sees the end of its input and flushes."""
         if self.stage is Stage.FLUSHING:
             return
-        was_fed = self.stage is Stage.READING and self.keeper.had_records and not self._has_closed_pipe
+        can_flush = self.stage is Stage.READING and self.stored.had_records and not self._has_closed_pipe
         self.stage, self.since_s = Stage.FLUSHING, now_s
         self.close()
-        if was_fed:
-            self._next = (now_s + self._timeouts.flush_s, self._terminate)
+        if can_flush:
+            self._deadline_s = now_s + self._timeouts.flush_s
         else:
             self.kill("it had closed the pipe" if self._has_closed_pipe else "it had nothing to read")
 
     def kill(self, why: str) -> None:
-        """End the analyzer now, and all it started.
+        """End the analyzer and all its processes now.
 
         Args:
-            why: the end of a sentence about it.
+            why: a clause such as "it had closed the pipe".
         """
-        self._forced, self._next = self._forced or why, None
+        self._stop_reason, self._deadline_s = self._stop_reason or why, math.inf
         self.analyzer.signal_group(signal.SIGKILL)
 
     def close(self) -> None:
-        """Let go of the write end and of what the keeper holds."""
-        self.keeper.close()
+        """Close the write end and the stored descriptors."""
+        self.stored.close()
         if self.write_end is not None:
             os.close(self.write_end)
             self.write_end = None
 
-    def _try_to_open(self, now_s: float) -> None:
+    def _open_write_end(self, now_s: float) -> bool:
         try:
             self.write_end = self._fifo.open_write_end()
-        except CannotCreate as exc:  # taken away or replaced before the analyzer opened it
+        except CannotCreate as exc:  # the pipe was removed or replaced before the analyzer opened it
             self.kill(str(exc).rstrip("."))
-        if self.write_end is not None:
-            failpoints.reach("launcher.open")
-            self.stage, self.since_s = Stage.READING, now_s
+        if self.write_end is None:
+            return False
+        failpoints.reach("launcher.open")
+        self.stage, self.since_s = Stage.READING, now_s
+        return True
 
-    def _notice_deafness(self, now_s: float) -> None:
-        if self.stage is not Stage.READING or self._has_closed_pipe or self.write_end is None:
+    def _check_pipe(self, now_s: float) -> None:
+        if self._has_closed_pipe or self.write_end is None or not is_reader_gone(self.write_end):
             return
-        if is_reader_gone(self.write_end):
-            self._has_closed_pipe = True
-            self._next = (now_s + _DEAF_GRACE_S, self._kill_deaf)
+        self._has_closed_pipe = True
+        self._deadline_s = now_s + _EXIT_GRACE_S
 
-    def _notice_stall(self, now_s: float) -> None:
-        if self.stage is not Stage.READING or self.write_end is None or not self._timeouts.stall_s:
+    def _check_stall(self, now_s: float) -> None:
+        if self.write_end is None or not self._timeouts.stall_s or self._stop_reason:
             return
-        stalled_s = self._stall.look(unread_bytes(self.write_end), self.keeper.positions(), now_s)
-        if stalled_s >= self._timeouts.stall_s and not self._forced:
-            self.kill(f"it had taken no byte for {stalled_s:.0f} s")
+        stalled_s = self._stall_timer.stalled_s(unread_bytes(self.write_end), self.stored.positions(), now_s)
+        if stalled_s >= self._timeouts.stall_s:
+            self.kill(f"it had read nothing for {stalled_s:.0f} s")
 
-    def _kill_deaf(self, _now_s: float) -> None:
-        self.kill("it had closed the pipe and lived on")
-
-    def _terminate(self, now_s: float) -> None:
-        self._forced = f"it had not ended {self._timeouts.flush_s:g} s after its input"
-        self._next = (now_s + _TERM_GRACE_S, self._kill_late)
-        self.analyzer.signal_group(signal.SIGTERM)
-
-    def _kill_late(self, _now_s: float) -> None:
-        self.kill(self._forced)
-
-    def _ending(self, ended: str, now_s: float) -> Exit:
-        told = f"{ended} ({self._forced})" if self._forced else ended
-        name, lived_s = self.analyzer.program, now_s - self.since_s
-        if self.stage is Stage.FLUSHING:
-            late = self._forced and self.keeper.had_records
-            return Exit(Verdict.ENDED, told, lived_s, f"{name} was stopped: {self._forced}." if late else "")
-        words = printable_sentence(self.analyzer.last_words())
-        why = f" Its last words: {words}" if words else ""
+    def _pass_deadline(self, now_s: float) -> None:
         if self.stage is Stage.READING:
-            return Exit(Verdict.CRASHED, told, lived_s, f"{name} {told} in the middle of the stream.{why}")
-        return Exit(Verdict.UNSTARTED, told, 0.0, f"{name} {told} before it opened the pipe.{why}")
+            self.kill("it had closed the pipe and did not exit")
+        elif self._stop_reason:  # TERM was sent
+            self.kill(self._stop_reason)
+        else:
+            self._stop_reason = f"it had not exited {self._timeouts.flush_s:g} s after the end of its input"
+            self._deadline_s = now_s + _TERM_GRACE_S
+            self.analyzer.signal_group(signal.SIGTERM)
+
+    def _exit(self, status: str, now_s: float) -> Exit:
+        if self._stop_reason:
+            status = f"{status} ({self._stop_reason})"
+        name = self.analyzer.program
+        match self.stage:
+            case Stage.FLUSHING:
+                is_late = self._stop_reason and self.stored.had_records
+                reason = f"{name} was stopped: {self._stop_reason}." if is_late else ""
+                return Exit(Verdict.ENDED, status, 0.0, reason)
+            case Stage.READING:
+                reason = f"{name} {status} in the middle of the stream. {self._cause()}"
+                return Exit(Verdict.CRASHED, status, now_s - self.since_s, reason)
+            case Stage.STARTING:
+                reason = f"{name} {status} before it opened the pipe. {self._cause()}"
+                return Exit(Verdict.UNSTARTED, status, 0.0, reason)
+
+    def _cause(self) -> str:
+        log = quoted(str(self.analyzer.log))
+        cause = printable_sentence(cause_in(self.analyzer.output(), self.analyzer.program))
+        return f"From its log {log}: {cause}" if cause else f"Its log {log} is empty."

@@ -15,8 +15,8 @@ from typing import Final
 
 from pcapdj import __version__
 from pcapdj.console.screen import Line, Tone
+from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable
-from pcapdj.runtime.sockets import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.units import human_size
 from pcapdj.service import CONF, longest_socket_bytes
 

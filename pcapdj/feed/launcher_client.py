@@ -28,9 +28,9 @@ from pcapdj.launcher_protocol import (
     send_message,
 )
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, ReaderGone, Stopped
+from pcapdj.runtime.places import check_socket_path, peer_of
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
-from pcapdj.runtime.sockets import check_socket_path, peer_of
 
 _REPLY_LIMIT_S: Final = 2.0  # the launcher replies in well under a millisecond unless stopped or swapped out
 _SLICE_S: Final = 0.25  # how often a waiting `open` calls back

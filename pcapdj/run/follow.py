@@ -189,7 +189,7 @@ class RunMonitor:
         analyzer = self.progress.analyzer
         log = Path(str(analyzer.get("logdir") or "")) / LOG_NAME
         sentence = f"{lead} {analyzer.get('reason') or ''}".strip()
-        if log.is_file():
+        if log.is_file() and quoted(str(log)) not in sentence:
             sentence = f"{sentence.rstrip('.')}; its log is {quoted(str(log))}."
         return AbortReason(sentence, ExitCode.UNAVAILABLE)
 

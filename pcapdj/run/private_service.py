@@ -19,7 +19,7 @@ from typing import Any, Final
 from supervisor.xmlrpc import SupervisorTransport
 
 from pcapdj.runtime.errors import CannotCreate, StoreUnavailable, Unavailable
-from pcapdj.runtime.process import tied_to_this_process
+from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.service import CONF, configuration, lay_out
@@ -77,7 +77,7 @@ def _start_supervisord(folder: Path, settings: Mapping[str, str]) -> "subprocess
             stdout=subprocess.DEVNULL,
             stderr=stderr,
             start_new_session=True,  # this process handles Ctrl-C
-            preexec_fn=tied_to_this_process(signal.SIGTERM),  # noqa: PLW1509 - no thread runs yet
+            preexec_fn=death_signal_for_child(signal.SIGTERM),  # noqa: PLW1509 - no thread runs yet
         )
 
 

@@ -1,10 +1,11 @@
-"""No process outlives the one that is responsible for it.
+"""A process ends with its parent, and a role runs only once.
 
-supervisord's children live on after its `kill -9`, and a restarted one starts a second copy (measured on
-4.3.0); an analyzer would live on after the launcher's. The kernel's parent-death signal ends them, see
-prctl(2) PR_SET_PDEATHSIG. It fires when the parent *thread* ends: spawn from the main thread.
+After `kill -9` of supervisord its children go on running, and a new supervisord starts a second copy of each
+(measured on 4.3.0); an analyzer would go on after `kill -9` of the launcher. So they ask the kernel for a
+signal when the parent dies, see prctl(2) PR_SET_PDEATHSIG. It comes when the parent *thread* ends: start
+processes from the main thread.
 
-One process per role: an flock on a lock file, which the kernel releases however the holder dies.
+A role holds an flock on a lock file. The kernel releases it however the process ends.
 """
 
 import ctypes
@@ -28,9 +29,9 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
 
 
 def die_with_supervisord() -> None:
-    """Tie this process to supervisord, if that started it; by hand nothing is tied.
+    """End this process when supervisord dies, if supervisord started it.
 
-    A parent that died before the call is noticed by its pid: the orphan then ends at once.
+    If supervisord died before the call, the parent's pid has changed: this process then ends at once.
     """
     if not os.environ.get("SUPERVISOR_ENABLED"):
         return
@@ -40,27 +41,27 @@ def die_with_supervisord() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def tied_to_this_process(number: int = signal.SIGKILL) -> Callable[[], None]:
-    """Return a `preexec_fn` for Popen that ties the child to this process."""
+def death_signal_for_child(number: int = signal.SIGKILL) -> Callable[[], None]:
+    """Return a `preexec_fn` for Popen: the child gets the signal when this process dies."""
     parent = os.getpid()
 
-    def tie() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    def ask_for_death_signal() -> None:
+        die_with_parent(number)
         if os.getppid() != parent:
             os._exit(1)
 
-    return tie
+    return ask_for_death_signal
 
 
 class Lock:
-    """A lock file held by this process until `close` or its death; it names the holder's pid.
+    """A lock file that this process holds until `close` or its death; it contains the holder's pid.
 
     Args:
         path: the lock file; made if missing, never removed (or two processes could hold two inodes).
-        role: how the holder is named to a second process.
+        role: the role's name in the message to a second process.
 
     Raises:
-        AlreadyRunning: another process holds it; the message names its pid.
+        AlreadyRunning: another process holds it; the message has its pid.
         CannotCreate: the file cannot be made.
     """
 

@@ -18,9 +18,9 @@ from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.sockets import check_socket_path
 from pcapdj.store.syncing import lock_data, start_beside
 
 _WRITTEN_BY = "written-by"

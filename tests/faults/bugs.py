@@ -200,7 +200,7 @@ BUGS: Final = (
     Bug(
         "an analyzer that outlives its launcher",
         _KILLS.format("launchers"),
-        (Change("analyzer/process.py", "        tie()\n", ""),),
+        (Change("analyzer/process.py", "        ask_for_death_signal()\n", ""),),
     ),
     Bug(
         "a Redis that syncs by itself",

@@ -143,7 +143,7 @@ def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:
     brake.unlink()
 
     trio.await_processed(1)
-    assert "it had taken no byte for 3 s" in trio.said("consumer")
+    assert "it had read nothing for 3 s" in trio.said("consumer")
     assert places_in(trio.streams()[-1]) == places(1, 3000)
     wait_until(lambda: trio.statistics().get("stalled_s") == 0, "the stall to be over")
 
@@ -192,7 +192,7 @@ time.sleep(60)
 """
     trio.queue(trio.capture("1.pcap", 1, 100))
     start(trio, deaf)
-    trio.wait_said("consumer", "it had closed the pipe and lived on")
+    trio.wait_said("consumer", "it had closed the pipe and did not exit")
     (trio.folder / "cured").touch()
 
     trio.await_processed(1)

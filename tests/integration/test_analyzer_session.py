@@ -20,98 +20,100 @@ STAY = "while True: time.sleep(0.02)"
 
 
 @pytest.fixture
-def lives() -> Iterator[list[AnalyzerSession]]:
+def sessions() -> Iterator[list[AnalyzerSession]]:
     """Return a list for the streams of a test; what is in it is killed in the end."""
-    lives: list[AnalyzerSession] = []
-    yield lives
-    for life in lives:
-        life.kill("the test is over")
-        wait_until(life.analyzer.exit, "the analyzer to be gone")
-        life.close()
+    sessions: list[AnalyzerSession] = []
+    yield sessions
+    for session in sessions:
+        session.kill("the test is over")
+        wait_until(session.analyzer.exit_status, "the analyzer to be gone")
+        session.close()
 
 
-def started(tmp_path: Path, code: str, lives: list[AnalyzerSession]) -> AnalyzerSession:
+def started(tmp_path: Path, code: str, sessions: list[AnalyzerSession]) -> AnalyzerSession:
     """Return a stream at time 0 with Python code as its analyzer, once that has the pipe open."""
     command = own_command([sys.executable, "-c", code, "{pipe}"])
-    launching = AnalyzerStarter(command, Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(120.0))
-    life = launching.start(0.0)
-    lives.append(life)
-    wait_until(lambda: life.tick(0.0) is None and life.stage is Stage.READING, "the pipe to be opened")
-    return life
+    starter = AnalyzerStarter(command, Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(120.0))
+    session = starter.start(0.0)
+    sessions.append(session)
+    wait_until(lambda: session.advance(0.0) is Stage.READING, "the pipe to be opened")
+    return session
 
 
-def fed(life: AnalyzerSession, folder: Path) -> None:
+def fed(session: AnalyzerSession, folder: Path) -> None:
     """Let the stream have a record."""
     source = folder / "source"
     source.write_bytes(b"x")
-    life.keeper.put("file", os.open(source, os.O_RDONLY), {})
-    os.write(life.write_end or -1, b"x")
+    session.stored.put("file", os.open(source, os.O_RDONLY), {})
+    os.write(session.write_end or -1, b"x")
 
 
-def ending_of(life: AnalyzerSession, now_s: float) -> Exit:
+def exit_of(session: AnalyzerSession, now_s: float) -> Exit:
     """Return how the stream ended, with the clock standing at that time."""
-    endings: list[Exit] = []
+    exits: list[Exit] = []
 
     def is_over() -> bool:
-        endings.extend(ending for ending in [life.tick(now_s)] if ending)
-        return bool(endings)
+        exits.extend(each for each in [session.advance(now_s)] if isinstance(each, Exit))
+        return bool(exits)
 
     wait_until(is_over, "the stream to be over")
-    return endings[0]
+    return exits[0]
 
 
-def test_one_that_ignores_term_is_killed_after_a_grace(tmp_path: Path, lives: list[AnalyzerSession]) -> None:
+def test_one_that_ignores_term_is_killed_after_a_grace(
+    tmp_path: Path, sessions: list[AnalyzerSession]
+) -> None:
     """Flush timeout, TERM, five seconds, KILL; and it says that results may be missing."""
-    life = started(tmp_path, READ + DEAF_TO_TERM + STAY, lives)
-    fed(life, tmp_path)
-    wait_until((life.folder / "deaf").exists, "the analyzer to be deaf")
+    session = started(tmp_path, READ + DEAF_TO_TERM + STAY, sessions)
+    fed(session, tmp_path)
+    wait_until((session.folder / "deaf").exists, "the analyzer to be deaf")
 
-    life.end(10.0)
-    assert life.tick(129.9) is None
-    assert life.timeout_s(129.9) == pytest.approx(0.1)
-    assert life.tick(130.1) is None  # TERM
-    assert life.tick(135.0) is None
-    assert life.analyzer.exit() is None
-    ending = ending_of(life, 135.2)  # KILL
+    session.end(10.0)
+    assert session.advance(129.9) is None
+    assert session.timeout_s(129.9) == pytest.approx(0.1)
+    assert session.advance(130.1) is None  # TERM
+    assert session.advance(135.0) is None
+    assert session.analyzer.exit_status() is None
+    ended = exit_of(session, 135.2)  # KILL
 
-    assert ending.verdict is Verdict.ENDED
-    assert ending.exit.startswith("killed by signal 9")
-    assert "120 s" in ending.reason
+    assert ended.verdict is Verdict.ENDED
+    assert ended.status.startswith("killed by signal 9")
+    assert "120 s" in ended.reason
 
 
 def test_one_that_closed_the_pipe_gets_a_moment_to_tell_its_status(
-    tmp_path: Path, lives: list[AnalyzerSession]
+    tmp_path: Path, sessions: list[AnalyzerSession]
 ) -> None:
     """For two seconds it is only no stream any more; then it is killed."""
-    life = started(tmp_path, READ + "f.close(); open('closed', 'w')\n" + STAY, lives)
-    fed(life, tmp_path)
-    wait_until((life.folder / "closed").exists, "the pipe to be closed")
+    session = started(tmp_path, READ + "f.close(); open('closed', 'w')\n" + STAY, sessions)
+    fed(session, tmp_path)
+    wait_until((session.folder / "closed").exists, "the pipe to be closed")
 
-    assert not life.can_be_fed(20.0)
-    assert life.tick(21.9) is None
-    assert life.analyzer.exit() is None
-    assert life.watched() is None  # its POLLERR is no news any more: the loop would spin on it
-    ending = ending_of(life, 22.1)
+    assert not session.can_be_fed(20.0)
+    assert session.advance(21.9) is None
+    assert session.analyzer.exit_status() is None
+    assert session.polled_write_end() is None  # its POLLERR is no news any more: the loop would spin on it
+    ended = exit_of(session, 22.1)
 
-    assert ending.verdict is Verdict.CRASHED
-    assert "closed the pipe and lived on" in ending.reason
+    assert ended.verdict is Verdict.CRASHED
+    assert "closed the pipe and did not exit" in ended.reason
 
 
 def test_one_that_closed_the_pipe_is_not_waited_for_at_a_stop(
-    tmp_path: Path, lives: list[AnalyzerSession]
+    tmp_path: Path, sessions: list[AnalyzerSession]
 ) -> None:
     """It reads nothing more, so there is nothing to flush."""
-    life = started(tmp_path, READ + "f.close(); open('closed', 'w')\n" + STAY, lives)
-    fed(life, tmp_path)
-    wait_until((life.folder / "closed").exists, "the pipe to be closed")
-    assert not life.can_be_fed(0.0)
+    session = started(tmp_path, READ + "f.close(); open('closed', 'w')\n" + STAY, sessions)
+    fed(session, tmp_path)
+    wait_until((session.folder / "closed").exists, "the pipe to be closed")
+    assert not session.can_be_fed(0.0)
 
-    life.end(1.0)
+    session.end(1.0)
 
-    assert ending_of(life, 1.0).exit == "killed by signal 9 (it had closed the pipe)"
+    assert exit_of(session, 1.0).status == "killed by signal 9 (it had closed the pipe)"
 
 
-def test_what_the_analyzer_started_ends_with_it(tmp_path: Path, lives: list[AnalyzerSession]) -> None:
+def test_what_the_analyzer_started_ends_with_it(tmp_path: Path, sessions: list[AnalyzerSession]) -> None:
     """A wrapper's child holds neither pipe nor logs after the wrapper has gone."""
     code = (
         "import os, sys, time\n"
@@ -119,13 +121,13 @@ def test_what_the_analyzer_started_ends_with_it(tmp_path: Path, lives: list[Anal
         "    open('child', 'w').write(str(os.getpid())); f = open(sys.argv[1], 'rb'); time.sleep(60)\n"
         "while not os.path.exists('go'): time.sleep(0.02)"
     )
-    life = started(tmp_path, code, lives)
-    child = int((life.folder / "child").read_text())
+    session = started(tmp_path, code, sessions)
+    child = int((session.folder / "child").read_text())
 
-    (life.folder / "go").touch()
-    ending = ending_of(life, 1.0)
+    (session.folder / "go").touch()
+    ended = exit_of(session, 1.0)
 
-    assert ending.verdict is Verdict.CRASHED
+    assert ended.verdict is Verdict.CRASHED
     wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone")
 
 
@@ -134,12 +136,12 @@ def test_a_file_that_is_no_program_is_unavailable(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELFnothing")
     program.chmod(0o755)
-    launching = AnalyzerStarter(
+    starter = AnalyzerStarter(
         own_command([str(program), "{pipe}"]), Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(1.0)
     )
 
     with pytest.raises(Unavailable, match="does not start"):
-        launching.start(0.0)
+        starter.start(0.0)
 
 
 def test_a_program_named_by_a_relative_path_is_found_from_here(
@@ -149,8 +151,8 @@ def test_a_program_named_by_a_relative_path_is_found_from_here(
     (tmp_path / "tool").write_text("#!/bin/sh\n")
     (tmp_path / "tool").chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    launching = AnalyzerStarter(
+    starter = AnalyzerStarter(
         own_command(["./tool", "{pipe}"]), Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(1.0)
     )
 
-    assert launching.program() == str(tmp_path / "tool")
+    assert starter.program() == str(tmp_path / "tool")

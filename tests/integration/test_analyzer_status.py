@@ -5,15 +5,14 @@ from collections.abc import Iterator
 import pytest
 from support.waiting import wait_until
 
-from pcapdj.analyzer.status import ConsumerPublisher
-from pcapdj.runtime.log import EventLog
+from pcapdj.analyzer.status import StatusPublisher
 from pcapdj.store.client import Store
 
 
 @pytest.fixture
-def publisher(store: Store) -> Iterator[ConsumerPublisher]:
+def publisher(store: Store) -> Iterator[StatusPublisher]:
     """Return a publisher in the test's lane."""
-    publisher = ConsumerPublisher(store.another(), EventLog("consumer"))
+    publisher = StatusPublisher(store.another())
     yield publisher
     publisher.close()
 
@@ -24,7 +23,7 @@ def field_of(store: Store, name: str) -> str | None:
     return value.decode() if isinstance(value, bytes) else None
 
 
-def test_the_latest_state_counts(store: Store, publisher: ConsumerPublisher) -> None:
+def test_the_latest_state_counts(store: Store, publisher: StatusPublisher) -> None:
     """What changed faster than Redis could take it is overtaken, never queued."""
     for number in range(100):
         publisher.publish({"state": "reading", "restarts": str(number)})
@@ -32,7 +31,7 @@ def test_the_latest_state_counts(store: Store, publisher: ConsumerPublisher) -> 
     wait_until(lambda: field_of(store, "restarts") == "99", "the last state")
 
 
-def test_a_deleted_key_comes_back(store: Store, publisher: ConsumerPublisher) -> None:
+def test_a_deleted_key_comes_back(store: Store, publisher: StatusPublisher) -> None:
     """Every beat writes all fields, so that a flushed Redis knows again within a second."""
     publisher.publish({"state": "idle"})
     wait_until(lambda: field_of(store, "state") == "idle", "the first state")
@@ -42,9 +41,7 @@ def test_a_deleted_key_comes_back(store: Store, publisher: ConsumerPublisher) ->
     wait_until(lambda: field_of(store, "state") == "idle", "the state to come back")
 
 
-def test_the_heartbeat_is_the_launchers_and_not_the_threads(
-    store: Store, publisher: ConsumerPublisher
-) -> None:
+def test_the_heartbeat_is_the_launchers_and_not_the_threads(store: Store, publisher: StatusPublisher) -> None:
     """A launcher that hangs looks dead, though its thread still writes."""
     publisher.publish({"state": "idle"})
     wait_until(lambda: field_of(store, "heartbeat_s"), "the first heartbeat")
@@ -56,7 +53,7 @@ def test_the_heartbeat_is_the_launchers_and_not_the_threads(
     assert field_of(store, "heartbeat_s") == first
 
 
-def test_the_last_state_is_written_at_the_end(store: Store, publisher: ConsumerPublisher) -> None:
+def test_the_last_state_is_written_at_the_end(store: Store, publisher: StatusPublisher) -> None:
     """Closing waits for it, for at most a second."""
     publisher.publish({"state": "reading"})
     publisher.publish({"state": "idle"})
@@ -66,7 +63,7 @@ def test_the_last_state_is_written_at_the_end(store: Store, publisher: ConsumerP
     assert field_of(store, "state") == "idle"
 
 
-def test_a_change_rings_the_bell(store: Store, publisher: ConsumerPublisher) -> None:
+def test_a_change_rings_the_bell(store: Store, publisher: StatusPublisher) -> None:
     """Whoever waits for the analyzer looks at once."""
     with store.redis.pubsub() as channel:  # type: ignore[no-untyped-call]  # redis-py
         channel.subscribe(store.keys.channel)

@@ -247,7 +247,7 @@ def test_the_state_is_told_from_start_to_end(
 
 
 def test_a_crash_is_told_with_its_reason(rig: Rig, signals: Signals, store: Store) -> None:
-    """State failing, one restart, and the sentence that says why, with the analyzer's last words."""
+    """State failing, one restart, and the reason, with the analyzer's own line and its log."""
     rig.start_python(
         "import os, sys; os.close(os.open(sys.argv[1], os.O_RDONLY)); sys.exit('no room')",
         environment=redis_of(store),
@@ -260,7 +260,8 @@ def test_a_crash_is_told_with_its_reason(rig: Rig, signals: Signals, store: Stor
     assert (told["last_stream"], told["last_verdict"]) == (opened.stream, "crashed")
     assert told["last_exit"] == "exited 1"
     assert told["restarts"] == "1"
-    assert "in the middle of the stream. Its last words: no room" in told["reason"]
+    cause = f"From its log '{rig.latest()}/analyzer.log': no room"
+    assert f"exited 1 in the middle of the stream. {cause}" in told["reason"]
     os.close(opened.write_end)
 
 

@@ -10,69 +10,69 @@ def test_the_first_start_is_not_delayed() -> None:
 
 def test_pauses_double_up_to_a_minute() -> None:
     """An analyzer that dies at once is not started in a busy loop."""
-    attempts = RestartPolicy()
+    policy = RestartPolicy()
 
-    pauses = [attempts.failed("It died.", now_s=0.0, lived_s=0.0) for _ in range(8)]
+    pauses = [policy.record_failure("It died.", now_s=0.0, reading_s=0.0) for _ in range(8)]
 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert attempts.restarts == 8
+    assert policy.restarts == 8
 
 
 def test_the_pause_is_over_when_its_time_is_up() -> None:
     """The wait counts from the failure."""
-    attempts = RestartPolicy()
-    attempts.failed("It died.", now_s=100.0, lived_s=0.0)
+    policy = RestartPolicy()
+    policy.record_failure("It died.", now_s=100.0, reading_s=0.0)
 
-    assert attempts.wait_s(now_s=100.25) == 0.75
-    assert attempts.wait_s(now_s=101.0) == 0
+    assert policy.wait_s(now_s=100.25) == 0.75
+    assert policy.wait_s(now_s=101.0) == 0
 
 
 def test_a_long_life_begins_the_count_anew() -> None:
     """One that read for a minute did not die of its start."""
-    attempts = RestartPolicy()
+    policy = RestartPolicy()
     for _ in range(5):
-        attempts.failed("It died.", now_s=0.0, lived_s=0.0)
+        policy.record_failure("It died.", now_s=0.0, reading_s=0.0)
 
-    assert attempts.failed("It died.", now_s=0.0, lived_s=60.0) == 1
+    assert policy.record_failure("It died.", now_s=0.0, reading_s=60.0) == 1
 
 
 def test_a_stream_that_ended_well_begins_the_count_anew() -> None:
     """Yesterday's crashes do not slow down today's."""
-    attempts = RestartPolicy()
-    attempts.failed("It died.", now_s=0.0, lived_s=0.0)
-    attempts.ended()
+    policy = RestartPolicy()
+    policy.record_failure("It died.", now_s=0.0, reading_s=0.0)
+    policy.record_end()
 
-    assert attempts.reason == ""
-    assert attempts.failed("It died.", now_s=0.0, lived_s=0.0) == 1
+    assert policy.reason == ""
+    assert policy.record_failure("It died.", now_s=0.0, reading_s=0.0) == 1
 
 
 def test_opening_the_pipe_clears_the_reason_but_not_the_count() -> None:
     """One that opens the pipe and dies again and again is still in a loop."""
-    attempts = RestartPolicy()
-    attempts.failed("It died.", now_s=0.0, lived_s=0.0)
-    attempts.opened()
+    policy = RestartPolicy()
+    policy.record_failure("It died.", now_s=0.0, reading_s=0.0)
+    policy.record_opened()
 
-    assert attempts.reason == ""
-    assert attempts.failed("It died.", now_s=0.0, lived_s=0.1) == 2
+    assert policy.reason == ""
+    assert policy.record_failure("It died.", now_s=0.0, reading_s=0.1) == 2
 
 
 def test_a_missing_analyzer_is_looked_for_every_minute() -> None:
     """Nobody has to restart the launcher after installing it."""
-    attempts = RestartPolicy()
+    policy = RestartPolicy()
 
-    attempts.could_not_start("It is missing.", now_s=0.0, is_wanted=False)
+    policy.record_unavailable("It is missing.", now_s=0.0, is_wanted=False)
 
-    assert not attempts.is_look_due(now_s=59.0)
-    assert attempts.is_look_due(now_s=60.0)
-    attempts.found()
-    assert attempts.reason == ""
-    assert not attempts.is_look_due(now_s=120.0)
+    assert not policy.is_check_due(now_s=59.0)
+    assert policy.is_check_due(now_s=60.0)
+    policy.record_available()
+    assert policy.reason == ""
+    assert not policy.is_check_due(now_s=120.0)
 
 
 def test_a_look_that_nobody_waits_for_does_not_delay_the_next_stream() -> None:
     """The first dispatcher that asks gets a try at once."""
-    attempts = RestartPolicy()
+    policy = RestartPolicy()
 
-    attempts.could_not_start("It is missing.", now_s=0.0, is_wanted=False)
+    policy.record_unavailable("It is missing.", now_s=0.0, is_wanted=False)
 
-    assert attempts.wait_s(now_s=0.0) == 0
+    assert policy.wait_s(now_s=0.0) == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.places import default_folder, new_log_folder, private_folder
+from pcapdj.runtime.places import default_folder, private_folder
 
 
 def test_a_layout_in_this_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,23 +33,3 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(CannotCreate, match="cannot be made"):
         private_folder(tmp_path / "run")
-
-
-def test_streams_never_share_a_log_folder(tmp_path: Path) -> None:
-    """Some analyzers truncate their logs when they start."""
-    first = new_log_folder(tmp_path / "out", "aaaa", 0.0)
-    second = new_log_folder(tmp_path / "out", "bbbb", 0.0)
-
-    assert first.name == "19700101T000000Z-aaaa"
-    assert second != first
-    assert (tmp_path / "out/latest").resolve() == second
-
-
-def test_a_folder_called_latest_is_left_alone(tmp_path: Path) -> None:
-    """Only our own symlink is replaced."""
-    (tmp_path / "latest").mkdir()
-
-    folder = new_log_folder(tmp_path, "aaaa", 0.0)
-
-    assert folder.is_dir()
-    assert not (tmp_path / "latest").is_symlink()
