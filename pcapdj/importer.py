@@ -36,7 +36,7 @@ from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Intake, Outcome
+from pcapdj.store.enqueue import Outcome, enqueue_new
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.retrying import RetryingStore
@@ -97,10 +97,10 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
 def watch_folders(store: Store, folders: Sequence[bytes], order: Order, *, recursive: bool) -> ExitCode:
     """Queue what arrives in the folders, until a stop signal."""
     with process_signals.handled() as signals:
-        intake = Intake(RetryingStore(store, signals, events))
+        retrying = RetryingStore(store, signals, events)
         inboxes = [Inbox(folder, recursive=recursive) for folder in dict.fromkeys(folders)]
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
-        importer = Importer(inboxes, intake, signals, order)
+        importer = Importer(inboxes, retrying, signals, order)
         try:
             importer.run()
         finally:
@@ -115,14 +115,14 @@ class Importer:
 
     Args:
         inboxes: the folders.
-        intake: the way into the queue.
+        store: the lane; it waits while Redis is away.
         signals: a stop signal ends it.
         order: of the files that come together.
     """
 
-    def __init__(self, inboxes: Sequence[Inbox], intake: Intake, signals: Signals, order: Order) -> None:
+    def __init__(self, inboxes: Sequence[Inbox], store: Store, signals: Signals, order: Order) -> None:
         self._inboxes = inboxes
-        self._intake = intake
+        self._store = store
         self._signals = signals
         self._order = order
         self._reminders = [Reminder() for _ in inboxes]
@@ -176,13 +176,13 @@ class Importer:
     def _queue(
         self, inbox: Inbox, files: Sequence[CaptureFile], due: dict[bytes, FileState], now_s: float
     ) -> int:
-        standings = self._intake.admit({file.name: file.identity for file in files})
-        for name, standing in standings.items():
-            if standing in _UNDECIDED:
+        outcomes = enqueue_new(self._store, {file.name: file.identity for file in files})
+        for name, outcome in outcomes.items():
+            if outcome in _UNDECIDED:
                 inbox.postpone(name, due[name], now_s)
             else:
                 inbox.handled(name, due[name])
-        new = [name for name, standing in standings.items() if standing is Outcome.NEW]
+        new = [name for name, outcome in outcomes.items() if outcome is Outcome.NEW]
         if new:
             events.info("files_queued", files=len(new), first=new[0], last=new[-1])
         return len(new)

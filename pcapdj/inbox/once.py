@@ -15,7 +15,7 @@ from pcapdj.runtime.errors import ExitCode, StoreUnavailable
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.signals import HasFileno
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
-from pcapdj.store.enqueue import Intake, Outcome
+from pcapdj.store.enqueue import Outcome, enqueue_new
 from pcapdj.store.retrying import RetryingStore
 
 
@@ -41,11 +41,11 @@ def import_once(  # noqa: PLR0913 - the command's options
         StoreUnavailable: Redis was away for three seconds.
         As `Store.call`: other errors of Redis, at once.
     """
-    patient = RetryingStore(store, _Sleep(), None, retried=(StoreUnavailable,), limit_s=COMMAND_TIMEOUT_S)
-    patient.ping()
+    retrying = RetryingStore(store, _Sleep(), None, retried=(StoreUnavailable,), limit_s=COMMAND_TIMEOUT_S)
+    retrying.ping()
     listing = capture_files(paths, recursive=recursive, order=order, tracked=tracked)
     offered = {file.name: file.identity for file in listing.files}
-    counts = Counter(Intake(patient).admit(offered, again=again).values())
+    counts = Counter(enqueue_new(retrying, offered, again=again).values())
     for sentence in refusal_sentences(listing.refused):
         typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
     typer.echo(_summary(counts, len(listing.refused)))

@@ -38,7 +38,7 @@ from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
-from pcapdj.store.enqueue import Intake
+from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.operate import finish
 
 _MOST_REFUSED = 10  # shown; pcapdj.json has all
@@ -178,7 +178,7 @@ def _follow(
         return RunProgress(), STOPPED_BY_USER
     except Unavailable as exc:
         return RunProgress(), AbortReason(str(exc), ExitCode.UNAVAILABLE)
-    Intake(service.store).admit({each.name: each.identity for each in plan.files})
+    enqueue_new(service.store, {each.name: each.identity for each in plan.files})
     finish(service.store, "empty")
     with progress_view(plan.total_bytes, len(plan.files)) as view:
         monitor = RunMonitor(service, record, view)

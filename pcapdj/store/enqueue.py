@@ -1,23 +1,22 @@
-"""How files get into the queue, each once: what the importer, and a one-shot run, ask of Redis.
+"""Queues files, each once: for the importer and for `pcapdj run`.
 
-A plain RPUSH that is repeated after a lost reply doubles names, and one that looks first races with
-dispatchers. Here both happen in one script, which compares with what stood in FED when the caller decided:
-repeating it is safe.
+An RPUSH that is repeated after a lost reply doubles names, and a look before it races with dispatchers. Here
+one script does both, and compares FED with the value by which the caller decided: it may be repeated.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol, cast
 
 from pcapdj.runtime import failpoints
 from pcapdj.store.client import Store
 
-_CHUNK_NAMES = 1000  # in one script: a few milliseconds of Redis's time, and within Lua's limit for RPUSH
+_CHUNK: int = 1000  # names in one script: some milliseconds of Redis's time, within Lua's limit for RPUSH
 
 
-class Version(Protocol):
-    """What tells a file from an earlier one of its name: rotation uses names again."""
+class FileVersion(Protocol):
+    """Size and time that distinguish a file from an earlier one of its name: rotation reuses names."""
 
     @property
     def size_bytes(self) -> int:
@@ -25,11 +24,11 @@ class Version(Protocol):
 
     @property
     def mtime_ns(self) -> int:
-        """When it was last written to, in ns since 1970."""
+        """The time of its last write, in ns since 1970."""
 
 
 class Outcome(Enum):
-    """Where a file stood when it was offered."""
+    """Whether a file was queued, or where it was already."""
 
     NEW = 1  # it is in the queue now
     QUEUED = 0
@@ -38,61 +37,58 @@ class Outcome(Enum):
     FED = -3
 
 
-class Intake:
-    """The way into the queue of one lane.
+def enqueue_new(
+    store: Store, files: Mapping[bytes, FileVersion], *, again: bool = False
+) -> dict[bytes, Outcome]:
+    """Queue the files that are neither queued, current nor fed, in their order.
 
     Args:
         store: the lane; a `RetryingStore` waits while Redis is away.
+        files: absolute name to the file's version.
+        again: queue files that were fed before, too.
+
+    Returns:
+        An outcome for each name.
+
+    Raises:
+        As `Store.call`.
     """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def admit(self, files: Mapping[bytes, Version], *, again: bool = False) -> dict[bytes, Outcome]:
-        """Queue the files that are neither queued, current nor fed already, in their order.
-
-        Args:
-            files: absolute name to how the file is now.
-            again: queue what was fed already, too.
-        """
-        names, standings = list(files), dict[bytes, Outcome]()
-        for start in range(0, len(names), _CHUNK_NAMES):
-            chunk = {name: files[name] for name in names[start : start + _CHUNK_NAMES]}
-            standings |= self._admit(chunk, again=again)
-        return standings
-
-    def _admit(self, files: Mapping[bytes, Version], *, again: bool) -> dict[bytes, Outcome]:
-        seen = self._fed(files)
-        standings = {name: Outcome.FED for name in files if not again and is_version(seen[name], files[name])}
-        rest = {name: seen[name] for name in files if name not in standings}
-        answers = self._enqueue(rest) if rest else []
-        return standings | dict(zip(rest, answers, strict=True))
-
-    def _fed(self, names: Iterable[bytes]) -> dict[bytes, bytes]:
-        wanted = list(names)
-        values = self._store.call(
-            lambda client: cast("list[bytes | None]", client.hmget(self._store.keys.fed, wanted))
-        )
-        return {name: value or b"" for name, value in zip(wanted, values, strict=True)}
-
-    def _enqueue(self, seen: Mapping[bytes, bytes]) -> list[Outcome]:
-        keys = self._store.keys
-        arguments: list[bytes | str] = [keys.current_prefix]
-        for name, value in seen.items():
-            arguments += [name, value]
-        failpoints.reach("enqueue.before")
-        places = [keys.in_queue, keys.dispatchers, keys.fed, keys.channel]
-        answers = self._store.run("enqueue", places, arguments)
-        failpoints.reach("enqueue.after")
-        return [Outcome(answer) for answer in answers]
+    names, outcomes = list(files), dict[bytes, Outcome]()
+    for start in range(0, len(names), _CHUNK):
+        chunk = {name: files[name] for name in names[start : start + _CHUNK]}
+        outcomes |= _enqueue_chunk(store, chunk, again=again)
+    return outcomes
 
 
-def is_version(fed: bytes, version: Version) -> bool:
-    """Report whether FED tells of this very file: same size and modification time, however it ended."""
+def was_fed(entry: bytes, version: FileVersion) -> bool:
+    """Report whether an entry of FED is about this version of the file, whatever the result was."""
     try:
-        entry = json.loads(fed or b"null")
+        fields = json.loads(entry or b"null")
     except ValueError:
         return False
-    if not isinstance(entry, dict):
+    if not isinstance(fields, dict):
         return False
-    return (entry.get("size_bytes"), entry.get("mtime_ns")) == (version.size_bytes, version.mtime_ns)
+    return (fields.get("size_bytes"), fields.get("mtime_ns")) == (version.size_bytes, version.mtime_ns)
+
+
+def _enqueue_chunk(store: Store, files: Mapping[bytes, FileVersion], *, again: bool) -> dict[bytes, Outcome]:
+    entries = _fed_entries(store, list(files))
+    outcomes = {name: Outcome.FED for name in files if not again and was_fed(entries[name], files[name])}
+    rest = {name: entries[name] for name in files if name not in outcomes}
+    return outcomes | (_run_script(store, rest) if rest else {})
+
+
+def _fed_entries(store: Store, names: list[bytes]) -> dict[bytes, bytes]:
+    values = store.call(lambda client: cast("list[bytes | None]", client.hmget(store.keys.fed, names)))
+    return {name: value or b"" for name, value in zip(names, values, strict=True)}
+
+
+def _run_script(store: Store, entries: Mapping[bytes, bytes]) -> dict[bytes, Outcome]:
+    keys = store.keys
+    pairs = [part for pair in entries.items() for part in pair]
+    failpoints.reach("enqueue.before")
+    answers = store.run(
+        "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix, *pairs]
+    )
+    failpoints.reach("enqueue.after")
+    return {name: Outcome(answer) for name, answer in zip(entries, answers, strict=True)}

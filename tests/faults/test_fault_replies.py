@@ -11,7 +11,7 @@ import pytest
 from faults.proxy import ERRORS, FAULTS, Fault, Proxy, cut_after, pass_on, refuse
 from pcapdj.runtime.errors import StoreDenied, StoreUnavailable
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Intake
+from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 
@@ -73,7 +73,7 @@ SCRIPTS = {
         authorized,
         lambda store, mine: JobQueue(store, "d").finish(mine or never(), Result(NAME, "processed")),
     ),
-    "enqueue": Script(lambda _: None, lambda store, _: Intake(store).admit({b"/in/3": Version()})),
+    "enqueue": Script(lambda _: None, lambda store, _: enqueue_new(store, {b"/in/3": Version()})),
 }
 
 

@@ -20,7 +20,6 @@ from pcapdj.inbox.settle import SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Intake
 
 CAPTURE = classic([Record()])
 LATER_S = SETTLED_S + 0.1
@@ -74,7 +73,7 @@ class Stepped:
 
     def __init__(self, store: Store, folder: Path, signals: process_signals.Signals) -> None:
         self.inbox = Inbox(os.fsencode(folder), recursive=False)
-        self.importer = Importer([self.inbox], Intake(store), signals, Order.NAME)
+        self.importer = Importer([self.inbox], store, signals, Order.NAME)
         self.now_s = 1000.0
 
     def step(self, after_s: float = 0.01) -> int:

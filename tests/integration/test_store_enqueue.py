@@ -1,4 +1,4 @@
-"""The way into the queue: each file once, whatever happens to replies. Real Redis."""
+"""Each file is queued once, whatever happens to replies. On a real Redis."""
 
 import json
 import select
@@ -14,7 +14,7 @@ import pytest
 
 from pcapdj.runtime.signals import HasFileno
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Intake, Outcome, is_version
+from pcapdj.store.enqueue import Outcome, enqueue_new, was_fed
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.retrying import RetryingStore
@@ -34,13 +34,13 @@ def queue_of(store: Store) -> list[bytes]:
 
 
 def feed(store: Store, name: bytes, version: Version) -> None:
-    """Note in FED that this version was fed."""
+    """Record in FED that this version was fed."""
     entry = {"size_bytes": version.size_bytes, "mtime_ns": version.mtime_ns, "result": "failed"}
     store.redis.hset(store.keys.fed, mapping=dict[Any, Any]({name: json.dumps(entry)}))
 
 
 def make_current(store: Store, name: bytes) -> None:
-    """Let a dispatcher be at this file."""
+    """Make this the current file of a dispatcher."""
     store.redis.sadd(store.keys.dispatchers, "/pipe")
     store.redis.hset(store.keys.current("/pipe"), mapping=dict[Any, Any]({"name": name}))
 
@@ -50,25 +50,25 @@ def test_new_files_are_queued_in_their_order(store: Store, count: int) -> None:
     """Few, many, and more than one script takes."""
     names = [b"/in/%d" % number for number in range(count)]
 
-    standings = Intake(store).admit(dict.fromkeys(names, Version()))
+    outcomes = enqueue_new(store, dict.fromkeys(names, Version()))
 
     assert queue_of(store) == names
-    assert set(standings.values()) == {Outcome.NEW}
+    assert set(outcomes.values()) == {Outcome.NEW}
 
 
 @pytest.mark.parametrize("company", [0, 40])
-def test_what_stands_somewhere_is_left_there(store: Store, company: int) -> None:
-    """Queued, current and fed files are told apart and not queued again, alone or among many."""
+def test_files_that_are_queued_current_or_fed_are_not_queued(store: Store, company: int) -> None:
+    """Each has its outcome, alone or among many; a file that changed since it was fed is queued."""
     names = [b"/queued", b"/current", b"/fed", b"/fed but changed"]
     others = [b"/other %d" % number for number in range(company)]
-    Intake(store).admit({b"/queued": Version()})
+    enqueue_new(store, {b"/queued": Version()})
     make_current(store, b"/current")
     feed(store, b"/fed", Version())
     feed(store, b"/fed but changed", Version(size_bytes=9))
 
-    standings = Intake(store).admit(dict.fromkeys([*names, *others], Version()))
+    outcomes = enqueue_new(store, dict.fromkeys([*names, *others], Version()))
 
-    assert [standings[name] for name in names] == [
+    assert [outcomes[name] for name in names] == [
         Outcome.QUEUED,
         Outcome.CURRENT,
         Outcome.FED,
@@ -77,29 +77,29 @@ def test_what_stands_somewhere_is_left_there(store: Store, company: int) -> None
     assert queue_of(store) == [b"/queued", b"/fed but changed", *others]
 
 
-def test_a_fed_file_is_queued_again_on_demand(store: Store) -> None:
-    """`--again` overrules what was fed, not what is queued."""
+def test_a_fed_file_is_queued_with_again(store: Store) -> None:
+    """`--again` queues a fed file, but no file twice."""
     feed(store, b"/fed", Version())
     files = {b"/fed": Version()}
 
-    first, second = (Intake(store).admit(files, again=True)[b"/fed"] for _ in range(2))
+    first, second = (enqueue_new(store, files, again=True)[b"/fed"] for _ in range(2))
 
     assert (first, second) == (Outcome.NEW, Outcome.QUEUED)
 
 
-def test_the_bell_rings_for_new_files(store: Store) -> None:
-    """A waiting dispatcher hears of them at once."""
+def test_a_notifier_is_readable_after_a_file_was_queued(store: Store) -> None:
+    """A waiting dispatcher wakes at once."""
     with closing(Notifier(store)) as notifier:
         poll_until_ready(notifier)
         notifier.clear()
 
-        Intake(store).admit({b"/new": Version()})
+        enqueue_new(store, {b"/new": Version()})
 
         poll_until_ready(notifier)
 
 
 def poll_until_ready(notifier: Notifier) -> None:
-    """Wait until the bell rang."""
+    """Wait until the notifier is readable."""
     poller = select.poll()
     poller.register(notifier, select.POLLIN)
     assert poller.poll(10_000)
@@ -128,23 +128,23 @@ def test_a_lost_reply_queues_nothing_twice(
         behind.run(
             "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix]
         )
-        standings = Intake(behind).admit({b"/new": Version()})
+        outcomes = enqueue_new(behind, {b"/new": Version()})
         behind.close()
 
     expected = {"nothing": Outcome.QUEUED, "taken": Outcome.CURRENT, "fed": Outcome.FED_MEANWHILE}
-    assert standings == {b"/new": expected[meanwhile]}
+    assert outcomes == {b"/new": expected[meanwhile]}
     assert queue_of(store) == ([b"/new"] if meanwhile == "nothing" else [])
 
 
-@pytest.mark.parametrize("entry", [b"", b"no JSON", b"[]", b"{}", b'{"size_bytes": 10, "mtime_ns": 1.5}'])
-def test_an_entry_of_no_use_is_no_version(entry: bytes) -> None:
-    """Whatever FED holds, at worst a file is fed again."""
-    assert not is_version(entry, Version())
+@pytest.mark.parametrize("entry", [b"", b"not JSON", b"[]", b"{}", b'{"size_bytes": 10, "mtime_ns": 1.5}'])
+def test_an_invalid_entry_of_fed_is_about_no_version(entry: bytes) -> None:
+    """Whatever FED holds, the worst result is that a file is fed again."""
+    assert not was_fed(entry, Version())
 
 
 @contextmanager
 def losing_a_reply(server: Path, proxy: Path, *, to: bytes) -> Iterator[None]:
-    """Pass everything on, but break the connection instead of the first reply to a script with this text."""
+    """Forward everything, but close the connection instead of the first reply to a script with this text."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(proxy))
     listener.listen()

@@ -11,7 +11,7 @@ import pytest
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.store import operate
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Intake
+from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result, failure_entry
 from pcapdj.store.snapshot import read_failures
@@ -55,10 +55,10 @@ def failed(entry: QueueEntry) -> Result:
 
 def test_a_queued_file_is_published_once(store: Store) -> None:
     """The file that is in the queue already is no change."""
-    enqueue = Intake(store).admit
+    files = {NAME: Version(), b"/in/2.pcap": Version()}
 
-    assert messages(store, lambda: enqueue({NAME: Version(), b"/in/2.pcap": Version()})) == [b"queued"]
-    assert messages(store, lambda: enqueue({NAME: Version()})) == []
+    assert messages(store, lambda: enqueue_new(store, files)) == [b"queued"]
+    assert messages(store, lambda: enqueue_new(store, files)) == []
 
 
 def test_a_request_is_published_once(store: Store) -> None:

@@ -15,7 +15,7 @@ from support.waiting import wait_until
 from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.store import operate
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Intake
+from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue
 from pcapdj.store.keys import Keys
@@ -57,7 +57,7 @@ def enqueue(store: Store) -> object:
     class Version:
         size_bytes = mtime_ns = 1
 
-    return Intake(store).admit({b"/in/1.pcap": Version()})
+    return enqueue_new(store, {b"/in/1.pcap": Version()})
 
 
 CASES: list[tuple[str, tuple[str, ...], Callable[[Store], Any], str, str]] = [
