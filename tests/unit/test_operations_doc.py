@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pcapdj.analyzer.session import Verdict
+from pcapdj.disk.gate import State
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import shipped
 from pcapdj.store.keys import Keys
@@ -87,3 +89,40 @@ def test_every_key_is_documented() -> None:
     names |= {keys.current("<id>"), keys.stats("<id>")}
 
     assert {row[0].strip("`") for row in rows(KEYS, "Keys")} == names
+
+
+def test_every_warning_is_explained() -> None:
+    """An operator finds each WARNING and ERROR event of the code in the tables of what to do."""
+    warned = {event for level, event in logged_events() if level in ("warning", "error")}
+
+    assert len(warned) > 20
+    assert warned - explained_events() == set()
+
+
+def test_every_explained_event_is_in_the_code() -> None:
+    """A renamed or removed event leaves no row behind."""
+    logged = {event for _, event in logged_events()}
+
+    assert explained_events() - logged == set()
+
+
+def explained_events() -> set[str]:
+    """Return the events that the tables of what to do explain: every event has an underscore."""
+    section = OPERATIONS.split("\n## What to do when\n", 1)[1].split("\n## ", 1)[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    return {event for cell in cells for event in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", cell)}
+
+
+def logged_events() -> set[tuple[str, str]]:
+    """Return level and name of every event that the code logs, also where a variable holds one of the two."""
+    found: set[tuple[str, str]] = set()
+    for path in (ROOT / "pcapdj").rglob("*.py"):
+        text = path.read_text("utf-8")
+        found |= set(
+            re.findall(r"(?i:events?|log)\b[^.\n]{0,20}\.(info|warning|error)\(\s*\"([a-z_]+)\"", text)
+        )
+        if table := re.search(r"^_EVENTS\b.*?^}", text, re.MULTILINE | re.DOTALL):
+            found |= {("warning", event) for event in re.findall(r"\"([a-z_]+)\"", table.group())}
+    found |= {("warning", f"gate_{state.word}") for state in State if state is not State.OPEN}
+    found |= {("warning", f"analyzer_{verdict.value}") for verdict in Verdict if verdict is not Verdict.ENDED}
+    return found | {("warning", "stream_ended")}
