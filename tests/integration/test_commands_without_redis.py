@@ -3,7 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,9 @@ from pathlib import Path
 import pytest
 from support.forkserver import PIPE, Finished, clean_environment, run, start
 from support.redis_server import redis_at
-from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import CONF
-from pcapdj.store.embedded import find_server
 
 SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
 
@@ -134,17 +131,10 @@ def test_check_gives_limits_in_bytes(redis_socket: Path, short_path: Path) -> No
 
 def test_check_says_of_a_redis_that_it_keeps_a_queue(short_path: Path) -> None:
     """Program, version, and the settings that make it so; live limits beside them."""
-    socket = short_path / "redis.sock"
-    command = [str(find_server()), "--port", "0", "--unixsocket", str(socket), "--dir", str(short_path)]
-    with subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as server:
-        try:
-            wait_until(socket.exists, "redis-server to listen")
-            url = f"unix://{socket}"
-            pcapdj("limits", "set", "resume-after=5s", cwd=short_path, PCAPDJ_REDIS_URL=url)
+    with redis_at(short_path / "redis.sock", "--appendonly", "yes") as server:
+        pcapdj("limits", "set", "resume-after=5s", cwd=short_path, PCAPDJ_REDIS_URL=server.url)
 
-            done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")
-        finally:
-            server.terminate()
+        done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
 
     kept = "it keeps a queue: appendonly yes, appendfsync everysec, maxmemory-policy noeviction"
     assert kept in done.stdout

@@ -10,13 +10,11 @@ import pytest
 from support.captures import Record, as_read, classic, cooked, enhanced, interface, records_of, section
 from support.dispatcher_rig import (
     Dispatchers,
-    authorize,
     dispatchers_in,
     journal,
     listed,
-    queue,
+    queue_authorized,
     stopped,
-    written,
 )
 from support.roles_rig import Trio, trio_in
 from support.waiting import wait_until
@@ -43,14 +41,6 @@ def trio(short_path: Path) -> Iterator[Trio]:
         yield trio
 
 
-def put(rig: Dispatchers, contents: dict[str, bytes]) -> list[bytes]:
-    """Queue and authorize files; return their names."""
-    names = [written(rig.folder, name, content) for name, content in contents.items()]
-    queue(rig.store, *names)
-    authorize(rig.store, *names)
-    return names
-
-
 def failures(store: Store) -> dict[str, str]:
     """Return the reason of each failed file."""
     entries = [json.loads(entry) for entry in listed(store, store.keys.failed)]
@@ -59,7 +49,9 @@ def failures(store: Store) -> dict[str, str]:
 
 def test_by_default_it_fails_with_both_names(rig: Dispatchers) -> None:
     """And the stream goes on with the next file."""
-    put(rig, {"a": classic(ETHERNET), "raw": classic(RAW_IP, linktype=101), "b": classic(ETHERNET)})
+    queue_authorized(
+        rig, {"a": classic(ETHERNET), "raw": classic(RAW_IP, linktype=101), "b": classic(ETHERNET)}
+    )
     dispatcher = rig.start()
 
     stream = rig.reader().read_to_end()
@@ -74,7 +66,7 @@ def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -
     """Also what begins the stream; the journal counts what went into it, the rest is said."""
     can = Record(9, 9, cooked(0x000C, b"can"))
     mixed = section() + b"".join(map(interface, (1, 0, 105))) + enhanced(10**6, b"ethernet", 0)
-    names = put(
+    names = queue_authorized(
         rig,
         {
             "raw": classic(RAW_IP, linktype=101),
@@ -115,7 +107,7 @@ def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -
 
 def test_by_hand_a_new_stream_waits_for_the_next_analyzer(rig: Dispatchers) -> None:
     """The old one sees its end, and nothing of the next stream while it still has the pipe open."""
-    names = put(rig, {"a": classic(ETHERNET), "raw": classic(RAW_IP, linktype=101)})
+    names = queue_authorized(rig, {"a": classic(ETHERNET), "raw": classic(RAW_IP, linktype=101)})
     dispatcher = rig.start("--on-linktype", "new-stream")
     first = rig.reader()
 
@@ -135,7 +127,7 @@ def test_by_hand_a_new_stream_waits_for_the_next_analyzer(rig: Dispatchers) -> N
 
 def test_a_stop_signal_ends_the_wait_for_the_old_analyzer(rig: Dispatchers) -> None:
     """Which may take as long as it likes to write out what it has."""
-    put(rig, {"a": classic(ETHERNET), "raw": classic(RAW_IP, linktype=101)})
+    queue_authorized(rig, {"a": classic(ETHERNET), "raw": classic(RAW_IP, linktype=101)})
     dispatcher = rig.start("--on-linktype", "new-stream")
     rig.reader().read(len(classic(ETHERNET)))
     rig.wait_for("waiting until its reader")

@@ -1,13 +1,11 @@
 """`pcapdj limits` with a controller that runs: its verdict is the command's."""
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.forkserver import DEVNULL, start
 from support.waiting import wait_until
 
 from pcapdj.commands import limits
@@ -33,12 +31,9 @@ def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def _controller(store: Store, tmp_path: Path) -> Iterator[None]:
     """Run a controller with a min-free of 5 % until the test is over."""
-    command = [
-        *(sys.executable, "-m", "pcapdj.controller", "--watch", str(tmp_path), "--min-free", "5%"),
-        *("--redis-url", store.url, "--lane", store.keys.lane),
-    ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+    options = ["--watch", str(tmp_path), "--min-free", "5%"]
+    lane = ["--redis-url", store.url, "--lane", store.keys.lane]
+    with start("pcapdj.controller", *options, *lane, stderr=DEVNULL) as process:
         wait_until(lambda: store.redis.hexists(store.keys.gate, "heartbeat_s"), "the controller's first word")
         yield
         process.terminate()

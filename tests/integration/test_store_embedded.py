@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from support.forkserver import DEVNULL, Process, clean_environment, run, start
 from support.waiting import wait_until
 
 from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError, Unavailable
@@ -21,21 +20,8 @@ from pcapdj.store.syncing import is_synced
 
 
 def command(folder: Path, socket: str = "redis.sock") -> list[str]:
-    """Return the embedded server's command line."""
-    return [
-        sys.executable,
-        "-m",
-        "pcapdj.store.embedded",
-        str(folder / "data"),
-        "--socket",
-        str(folder / socket),
-    ]
-
-
-def environment(url: str = "") -> dict[str, str]:
-    """Return an environment where this Redis is named, or none."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-    return clean | ({"PCAPDJ_REDIS_URL": url} if url else {})
+    """Return the embedded server's module and command line."""
+    return ["pcapdj.store.embedded", str(folder / "data"), "--socket", str(folder / socket)]
 
 
 def answers(store: Store) -> bool:
@@ -48,12 +34,10 @@ def answers(store: Store) -> bool:
 
 
 @contextmanager
-def serving(folder: Path, *inherited: int) -> Iterator[tuple["subprocess.Popen[bytes]", Store]]:
+def serving(folder: Path, *inherited: int) -> Iterator[tuple[Process, Store]]:
     """Return the embedded server, which inherits these descriptors, and a client of it."""
     store = Store(f"unix://{folder}/redis.sock", Keys())
-    with subprocess.Popen(
-        command(folder), env=environment(), stdout=subprocess.DEVNULL, pass_fds=inherited
-    ) as process:
+    with start(*command(folder), stdout=DEVNULL, inherited=inherited) as process:
         try:
             wait_until(lambda: answers(store), "the server to answer")
             yield process, store
@@ -129,9 +113,7 @@ def test_a_second_server_of_one_folder_waits_for_the_end_of_the_first(short_path
         log = short_path / "second.log"
         with (
             log.open("wb") as stderr,
-            subprocess.Popen(
-                command(short_path), env=environment(), stdout=subprocess.DEVNULL, stderr=stderr
-            ) as second,
+            start(*command(short_path), stdout=DEVNULL, stderr=stderr) as second,
         ):
             wait_until(lambda: b"waiting_for_data" in log.read_bytes(), "the second to wait")
             assert store.redis.info("server")["process_id"] == first.pid
@@ -161,7 +143,7 @@ def test_whether_a_companion_runs_can_be_seen(short_path: Path) -> None:
 
 def test_a_named_redis_makes_it_leave_at_once(short_path: Path) -> None:
     """With 0, so that supervisord does not start it again; nothing is made."""
-    done = subprocess.run(command(short_path), env=environment("redis://elsewhere"), check=False)
+    done = run(*command(short_path), env=clean_environment(PCAPDJ_REDIS_URL="redis://elsewhere"))
 
     assert done.returncode == 0
     assert not (short_path / "data").exists()
@@ -169,13 +151,11 @@ def test_a_named_redis_makes_it_leave_at_once(short_path: Path) -> None:
 
 def test_a_socket_path_that_is_too_long_is_said(short_path: Path) -> None:
     """With its length and the limit."""
-    done = subprocess.run(
-        command(short_path, "s" * 107), env=environment(), check=False, stderr=subprocess.PIPE
-    )
+    done = run(*command(short_path, "s" * 107))
 
     assert done.returncode == 73
-    assert b"107" in done.stderr
-    assert b"Traceback" not in done.stderr
+    assert "107" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 from support.captures import Record, classic, file_header
-from support.dispatcher_rig import Dispatchers, authorize, dispatchers_in, journal, queue, written
+from support.dispatcher_rig import (
+    Dispatchers,
+    authorize,
+    dispatchers_in,
+    journal,
+    queue,
+    queue_authorized,
+    written,
+)
 from support.forkserver import clean_environment, run
 from support.roles_rig import HEADER_BYTES, Trio, trio_in
 from support.waiting import wait_until
@@ -57,9 +65,7 @@ def trio(short_path: Path) -> Iterator[Trio]:
 
 def fed(rig: Dispatchers, contents: dict[str, bytes], *options: str) -> bytes:
     """Feed these files with a dispatcher of these options; return the stream."""
-    names = [written(rig.folder, name, content) for name, content in contents.items()]
-    queue(rig.store, *names)
-    authorize(rig.store, *names)
+    queue_authorized(rig, contents)
     dispatcher = rig.start(*options)
     stream = rig.reader().read_to_end()
     assert dispatcher.wait() == 0

@@ -168,6 +168,14 @@ def authorize(store: Store, *names: bytes) -> None:
     store.redis.sadd(store.keys.auth, *names)
 
 
+def queue_authorized(rig: Dispatchers, contents: Mapping[str, bytes]) -> list[bytes]:
+    """Write, queue and authorize these captures; return their names."""
+    names = [written(rig.folder, name, content) for name, content in contents.items()]
+    queue(rig.store, *names)
+    authorize(rig.store, *names)
+    return names
+
+
 def listed(store: Store, key: str) -> list[bytes]:
     """Return a list's elements."""
     return cast("list[bytes]", store.redis.lrange(key, 0, -1))

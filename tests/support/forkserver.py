@@ -194,7 +194,9 @@ class ForkServer:
             return int(self._requests.recv(64))
 
 
-def new_interpreter(request: Request, streams: Sequence[int]) -> tuple[int, Callable[[], int]]:
+def new_interpreter(
+    request: Request, streams: Sequence[int], inherited: Sequence[int]
+) -> tuple[int, Callable[[], int]]:
     """Start an interpreter, as users do; return its pid, and what reaps it."""
     stdin, stdout, stderr = streams
     process = subprocess.Popen(
@@ -204,6 +206,7 @@ def new_interpreter(request: Request, streams: Sequence[int]) -> tuple[int, Call
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
+        pass_fds=inherited,
     )
     return process.pid, process.wait
 
@@ -219,6 +222,7 @@ def start(
     text: bool = False,
     is_real: bool = False,
     forks: bool = False,
+    inherited: Sequence[int] = (),
 ) -> Process:
     """Start `python -m MODULE ARGUMENTS`.
 
@@ -233,6 +237,7 @@ def start(
         text: whether what it prints is read as text.
         is_real: start a new interpreter instead of a fork.
         forks: let it start pcapdj's modules by forks of its own; see `fork_for_exec`.
+        inherited: descriptors that it keeps open; with any of them it is a new interpreter.
     """
     words = [os.fsdecode(each) for each in arguments]
     request = Request(module, words, clean_environment() if env is None else env, str(cwd), _umask(), forks)
@@ -240,8 +245,11 @@ def start(
         source = _opened(stdin, 0, theirs)
         their_stdout, our_stdout = _outlet(stdout, 1, theirs, is_text=text)
         their_stderr, our_stderr = _outlet(stderr, 2, theirs, is_text=text)
-        begin = new_interpreter if is_real else server().fork
-        pid, reap = begin(request, (source, their_stdout, their_stderr))
+        streams = (source, their_stdout, their_stderr)
+        if is_real or inherited:
+            pid, reap = new_interpreter(request, streams, inherited)
+        else:
+            pid, reap = server().fork(request, streams)
     return Process(pid, reap, our_stdout, our_stderr)
 
 

@@ -5,6 +5,9 @@ from ipaddress import ip_address
 
 import dpkt
 
+from support import captures
+from support.captures import ETHERNET, MICRO, Record
+
 CLIENT, SERVER = "192.0.2.1", "198.51.100.2"
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 
@@ -38,14 +41,14 @@ def tcp_frame(
     return ethernet(ip_packet(ends[0], ends[1], 6, tcp_segment(ends[2], ends[3], seq, flags, payload)))
 
 
-def header(linktype: int = 1, *, order: str = "<", magic: int = 0xA1B2C3D4) -> bytes:
+def header(linktype: int = ETHERNET, *, order: str = "<", magic: int = MICRO) -> bytes:
     """Return the file header of a classic capture."""
-    return struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 262144, linktype)
+    return captures.file_header(magic, order, linktype=linktype)
 
 
 def record(frame: bytes, time_s: int = 1, fraction: int = 0, *, order: str = "<") -> bytes:
     """Return the frame as a record."""
-    return struct.pack(f"{order}IIII", time_s, fraction, len(frame), len(frame)) + frame
+    return captures.record(Record(time_s, fraction, frame), order)
 
 
 def stream(*frames: bytes, linktype: int = 1) -> bytes:
