@@ -145,7 +145,7 @@ def test_stopping_leaves_a_suspension_standing(store: Store, start: Start, tmp_p
 
 
 def test_it_waits_for_redis_and_stops_meanwhile(start: Start, short_path: Path) -> None:
-    """Nobody listens there: it says so once and ends on SIGTERM."""
+    """No server listens there: it logs that once and ends on SIGTERM."""
     process = start("--redis-url", f"unix://{short_path}/none.sock")
     stderr_until(process, "waiting_for_redis")
 
@@ -175,7 +175,7 @@ def test_it_goes_on_when_redis_is_back(start: Start, short_path: Path) -> None:
     assert ended(process) == 0
 
 
-def test_check_tells_the_decision_by_its_exit_code(store: Store, tmp_path: Path) -> None:
+def test_check_has_the_decision_in_its_exit_code(store: Store, tmp_path: Path) -> None:
     """0 open, 3 hold; the numbers are on stdout, in bytes."""
     is_open = check(*at(store), "--watch", str(tmp_path), "--min-free", "1")
     holds = check(*at(store), "--watch", str(tmp_path), "--min-free", more_than_free(tmp_path))
@@ -187,8 +187,8 @@ def test_check_tells_the_decision_by_its_exit_code(store: Store, tmp_path: Path)
     assert "is not there" in gone.stdout
 
 
-def test_check_knows_live_limits_and_the_override(store: Store, tmp_path: Path) -> None:
-    """What the operator set counts as it does for the running controller; a refused value is told."""
+def test_check_applies_live_limits_and_the_override(store: Store, tmp_path: Path) -> None:
+    """The operator's settings count as they do for the running controller; a refused value is shown."""
     options = [*at(store), "--watch", str(tmp_path), "--min-free", "1"]
     store.redis.hset(store.keys.control, mapping={"gate": "hold", "min-free": "98%"})
 
@@ -200,11 +200,14 @@ def test_check_knows_live_limits_and_the_override(store: Store, tmp_path: Path) 
 
 
 def test_check_measures_without_redis(tmp_path: Path, short_path: Path) -> None:
-    """It says that live limits are left out, and decides on the options."""
+    """It prints that live limits are left out, and decides on the options."""
     done = check("--redis-url", f"unix://{short_path}/none.sock", "--watch", str(tmp_path), "--min-free", "1")
 
     assert done.returncode == 0
-    assert "does not answer" in done.stdout
+    first, *_, last = done.stdout.splitlines()
+    assert "does not answer" in first
+    assert first.endswith(" Live limits and the last published gate are left out.")
+    assert last.startswith(f"gate: open: {str(tmp_path)!r} has ")
 
 
 def test_check_takes_the_environment(store: Store, tmp_path: Path) -> None:
@@ -239,7 +242,7 @@ def test_the_log_folder_is_watched_by_default(store: Store, tmp_path: Path) -> N
         (["--reclaim-everything"], "--reclaim-everything"),
     ],
 )
-def test_nonsense_ends_with_2_and_one_sentence(arguments: list[str], named: str) -> None:
+def test_invalid_options_end_with_2_and_one_sentence(arguments: list[str], named: str) -> None:
     """Named, with what to do, and no traceback."""
     done = run(*COMMAND, *arguments)
 

@@ -78,8 +78,8 @@ def set_live(store: Store, **fields: str) -> None:
     )
 
 
-def test_it_grants_what_is_asked_and_only_that(store: Store, make: Make) -> None:
-    """One file asked, one authorization; nothing asked, none."""
+def test_it_authorizes_the_requested_files_and_no_others(store: Store, make: Make) -> None:
+    """One request, one authorization; no request, none."""
     controller = make()
     assert controller.step() == 0
     assert not store.redis.exists(store.keys.auth)
@@ -116,7 +116,7 @@ def test_a_grant_waits_while_another_file_stands_in_auth(store: Store, make: Mak
     assert controller.step() == 1
 
 
-def test_a_name_that_nobody_asks_for_is_not_granted(store: Store) -> None:
+def test_a_name_that_is_not_requested_is_not_granted(store: Store) -> None:
     """The announcement may be gone by the time of the grant."""
     assert Grants(store).grant(b"/never") is Granted.NOT_REQUESTED
     assert not store.redis.exists(store.keys.auth)
@@ -151,7 +151,7 @@ def test_a_live_limit_closes_and_opens_the_gate(store: Store, make: Make, tmp_pa
     assert gate(store)["state"] == "open"
 
 
-def test_a_bad_live_value_is_refused_and_said(store: Store, make: Make, tmp_path: Path) -> None:
+def test_a_bad_live_value_is_refused_with_a_reason(store: Store, make: Make, tmp_path: Path) -> None:
     """The limits before it stay in force; the reason is published until the value is gone."""
     controller = make()
     controller.step()
@@ -182,7 +182,7 @@ def test_the_operators_override_comes_first(store: Store, make: Make, tmp_path: 
 
 
 def test_suspension_touches_only_the_gates_own_member(store: Store, make: Make, tmp_path: Path) -> None:
-    """The operator's wish and a dispatcher's stay, whatever the gate does."""
+    """The operator's suspension and a dispatcher's stay, whatever the gate does."""
     others = {b"operator", b"usr1:a"}
     store.redis.sadd(store.keys.suspend, *others)
     controller = make()
@@ -351,7 +351,7 @@ def test_a_real_disk_that_fills_holds_then_suspends_then_recovers(
 
 
 def shows(controller: Controller, store: Store, state: str, free_kib: int) -> bool:
-    """Do a round with something asked, so that it measures; report whether it saw this state and room."""
+    """Run a round with a request, so that it measures; report whether it saw this state and free space."""
     store.redis.rpush(store.keys.next, "/1")
     controller.step()
     seen = gate(store)

@@ -26,8 +26,8 @@ def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
     def run_command(app: typer.Typer, *arguments: str) -> tuple[int, str, str]:
         options = ["--redis-url", store.url, "--lane", store.keys.lane]
         code = exit_code_of(app, "pcapdj test", [*options, *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return run_command
 
@@ -212,7 +212,7 @@ def test_an_unknown_override_is_refused_with_the_known_ones(run: Run, store: Sto
 
 
 def test_limits_are_set_shown_and_unset(run: Run, store: Store) -> None:
-    """What is set stands in PCAPDJ_CONTROL as typed, beside the override."""
+    """A limit is in PCAPDJ_CONTROL as typed, beside the override."""
     run(gate.app, "hold")
 
     code, out, err = run(limits.app, "set", "min-free=8%", "resume-after=5s")
@@ -385,8 +385,8 @@ def test_failed_of_an_unknown_name_is_an_error(run: Run) -> None:
     assert "'/in/none.pcap'" in err
 
 
-def test_retry_says_of_entries_it_cannot_read(run: Run, store: Store) -> None:
-    """A foreign entry stays where it is, and the command does not claim success."""
+def test_retry_reports_entries_that_it_cannot_read(run: Run, store: Store) -> None:
+    """An entry of another program stays where it is, and the command does not claim success."""
     store.redis.rpush(store.keys.failed, b"no json")
 
     code, out, err = run(failed.app, "--retry")

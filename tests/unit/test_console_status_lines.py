@@ -111,7 +111,7 @@ def test_a_dispatcher_has_the_last_part_of_its_pipes_path_for_a_name() -> None:
 
 
 def test_a_gate_without_a_reason_has_its_numbers() -> None:
-    """A controller of somebody else may publish no sentence."""
+    """A controller of another program may publish no sentence."""
     gate = {"state": "open", "free_bytes": 2048, "needed_bytes": 1024, "path": "/out"}
 
     lines = snapshot_lines(EMPTY | {"gate": gate}, [], now_s=0)

@@ -1,4 +1,4 @@
-"""What limits mean: `pcapdj.disk.limits`."""
+"""From typed limits to bytes on a mount: `pcapdj.disk.limits`."""
 
 import pytest
 
@@ -89,7 +89,7 @@ def test_a_filesystem_without_inodes_has_no_inode_limit() -> None:
         ({"min-fre": "10%"}, "'min-fre'"),
     ],
 )
-def test_nonsense_is_refused_by_name(texts: dict[str, str], named: str) -> None:
+def test_an_invalid_limit_is_refused_by_name(texts: dict[str, str], named: str) -> None:
     """The message names the option or the number."""
     with pytest.raises(ConfigError) as raised:
         parse_limits(texts)
@@ -109,7 +109,7 @@ def test_mixed_units_are_compared_on_the_mount(texts: dict[str, str]) -> None:
 
 
 def test_half_the_disk_may_be_kept_free_by_force() -> None:
-    """Only per cent are questioned; a size was counted by somebody."""
+    """Only per cent are refused: a size is seldom confused with used space."""
     assert parse_limits({"min-free": "60%"}, force=True).min_free == Amount(percent=60)
     assert parse_limits({"min-free": "900GiB"}).space_thresholds(HERE, 1000 * GIB).minimum == 900 * GIB
 
