@@ -7,8 +7,6 @@ import pty
 import re
 import signal
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from support.forkserver import PIPE, Process, clean_environment, start
 from support.redis_server import DURABLE, PrivateRedis
 from support.waiting import wait_until
 
@@ -24,7 +23,6 @@ from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
 
-COMMAND = [sys.executable, "-m", "pcapdj", "status"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 Screen = Callable[[int], list[str]]
 
@@ -137,20 +135,16 @@ class Terminal:
 
 
 @contextmanager
-def watching(url: str, *options: str) -> Iterator[tuple["subprocess.Popen[bytes]", Terminal]]:
+def watching(url: str, *options: str) -> Iterator[tuple[Process, Terminal]]:
     """Run `status --watch` on a terminal of its own."""
     terminal = Terminal()
-    command = [*COMMAND, "--watch", "--redis-url", url, *options]
-    environment = {**os.environ, "TERM": "xterm"}
+    environment = clean_environment(TERM="xterm")
     for name in ("COLUMNS", "LINES", "NO_COLOR"):
         environment.pop(name, None)
-    ends = {"stdin": terminal.slave, "stdout": terminal.slave, "stderr": terminal.slave}
+    words, slave = ["status", "--watch", "--redis-url", url, *options], terminal.slave
     try:
-        with subprocess.Popen(command, env=environment, **ends) as process:  # type: ignore[call-overload]
-            try:
-                yield process, terminal
-            finally:
-                process.kill()
+        with start("pcapdj", *words, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
+            yield process, terminal
     finally:
         terminal.close()
 
@@ -170,7 +164,7 @@ def test_the_watched_screen_follows_the_lane_and_outages(short_path: Path) -> No
             wait_until(lambda: terminal.shows("1 queued, 0 current"), "the lane again")
 
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait() == 0
     finally:
         server.stop()
 
@@ -189,21 +183,20 @@ def test_the_watched_screen_is_redrawn_in_place(store: Store) -> None:
 
         wait_until(is_redrawn, "the screen to be redrawn")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait() == 0
 
 
 def test_a_watch_of_no_redis_ends_with_its_error(short_path: Path) -> None:
     """Later outages are shown; a wrong address is an error at once."""
     with watching(f"unix://{short_path}/none") as (process, terminal):
         wait_until(lambda: terminal.shows("does not answer"), "the error")
-        assert process.wait(20) == ExitCode.UNAVAILABLE
+        assert process.wait() == ExitCode.UNAVAILABLE
 
 
 def test_watched_json_is_an_object_a_line(store: Store) -> None:
     """A program reads them as they come."""
-    command = [*COMMAND, "--watch", "--json", "--redis-url", store.url, "--lane", store.keys.lane]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
+    words = ["--watch", "--json", "--redis-url", store.url, "--lane", store.keys.lane]
+    with start("pcapdj", "status", *words, stdout=PIPE, text=True) as process:
         first = json.loads(process.stdout.readline())
         store.redis.rpush(store.keys.in_queue, "/in/1.pcap")
         second = json.loads(process.stdout.readline())
@@ -211,4 +204,4 @@ def test_watched_json_is_an_object_a_line(store: Store) -> None:
         process.stdout.read()
 
         assert (first["queued"], second["queued"]) == (0, 1)
-        assert process.wait(20) == 0
+        assert process.wait() == 0
