@@ -30,7 +30,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -66,7 +66,7 @@ class LauncherRequest:
     type: RequestType
     stream: str = ""
     key: str = ""
-    note: Mapping[str, Any] | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

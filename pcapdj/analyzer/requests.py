@@ -69,7 +69,7 @@ class RequestHandler:
             self._server.reply(LauncherReply(error=NO_SUCH_STREAM))
             return
         try:
-            session.stored.put(request.key, descriptor, request.note or {})
+            session.stored.put(request.key, descriptor, request.note)
         except BadMessage as exc:
             self._server.refuse(str(exc))
             return

@@ -20,11 +20,11 @@ from pcapdj.launcher_protocol import (
 from pcapdj.runtime.safe_text import to_name, to_text
 
 REQUESTS = [
-    (LauncherRequest(RequestType.OPEN, note={}), 0),
-    (LauncherRequest(RequestType.GET, note={}), 0),
+    (LauncherRequest(RequestType.OPEN), 0),
+    (LauncherRequest(RequestType.GET), 0),
     (LauncherRequest(RequestType.PUT, "5ca1ab1e", "file", {"name": "/in/1.pcap", "offset": 7}), 1),
-    (LauncherRequest(RequestType.DROP, "5ca1ab1e", "batch", {}), 0),
-    (LauncherRequest(RequestType.END, "5ca1ab1e", note={}), 0),
+    (LauncherRequest(RequestType.DROP, "5ca1ab1e", "batch"), 0),
+    (LauncherRequest(RequestType.END, "5ca1ab1e"), 0),
 ]
 
 
@@ -55,7 +55,7 @@ def test_the_longest_name_of_any_bytes_fits_into_a_note() -> None:
     message = encode_request(LauncherRequest(RequestType.PUT, "5ca1ab1e", "file", {"name": to_text(name)}))
 
     assert len(message) <= MESSAGE_LIMIT_BYTES
-    note = decode_request(message, 1).note or {}
+    note = decode_request(message, 1).note
     assert to_name(note["name"]) == name
 
 
