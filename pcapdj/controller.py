@@ -125,7 +125,7 @@ class Controller:
             self._monitor.age_s(), is_decisive=bool(pending.requested) or is_changed, is_busy=pending.is_busy
         ):
             self._monitor.measure()
-        self._signals.wait(0)  # a disk that hangs delays the measurement
+        self._signals.wait(0)  # a stop signal may have arrived while a disk hung
         age_s = time.monotonic() - self._published_s
         if schedule.is_publication_due(age_s, is_changed=is_measured or is_changed):
             self._publish()

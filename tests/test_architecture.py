@@ -81,6 +81,7 @@ RULES: Final = [
     "analyzer/restarts",
     "disk/limits",
     "disk/gate",
+    "console/status_lines",
     "disk/live_limits",
     "disk/measurements",
     "disk/published_gate",

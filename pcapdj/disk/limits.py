@@ -3,9 +3,9 @@
 All limits are about *free* space, not used space: what an unprivileged user may still write (f_bavail) of the
 whole filesystem. `df` shows shares of what is writable, which may differ from ours by the root reserve.
 
-Typed limits must be in the order suspend < min < resume. A default that is derived from min-free is adjusted
-to the typed ones instead: to change one number, an operator need not set three. A path with a MIN_FREE of its
-own derives its resume and suspend limits from that, since --resume-free and --suspend-free belong to
+Typed limits must be in the order suspend < min < resume. Limits that are not typed follow min-free and stay
+within the size of the disk: to change one number, an operator need not set three. A path with a MIN_FREE of
+its own derives its resume and suspend limits from that, since --resume-free and --suspend-free belong to
 --min-free.
 """
 
@@ -27,7 +27,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
 }
 DERIVED: Final[Mapping[str, str]] = {"resume-free": "1.5 x min-free", "suspend-free": "0.5 x min-free"}
 _OFF = Amount(size_bytes=0)
-_PROBE = 1 << 50  # a whole large enough for small shares not to round to 0
+_PROBE = 1 << 50  # a total large enough for small shares not to round to 0
 _HALF_PERCENT = 50.0  # a min-free from here on is nearly always meant as *used*
 _LONGEST_RESUME_AFTER_S = 86_400.0
 LONGEST_TEXT = 64  # characters; a longer one is not a number and would flood the message
@@ -35,7 +35,7 @@ LONGEST_TEXT = 64  # characters; a longer one is not a number and would flood th
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A path whose filesystem must have room.
+    """A path whose filesystem must have free space.
 
     Args:
         path: any file or folder on it.
