@@ -46,7 +46,7 @@ def files_for(module: Path, tests: Path) -> tuple[list[Path], list[Path]]:
     """Return the test files that import the module, and the other ones that belong to its room.
 
     Both lists begin with the tests that should find a bug soonest: unit and property tests first, then those
-    that name the module most often.
+    that have the module's name in their own or mention it most often.
 
     Args:
         module: its path inside the package.
@@ -66,9 +66,9 @@ def files_for(module: Path, tests: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _soonest_first(files: list[Path], module: Path) -> list[Path]:
-    def order(path: Path) -> tuple[bool, int]:
+    def order(path: Path) -> tuple[bool, bool, int]:
         is_process = path.parent.name not in ("unit", "property")
-        return is_process, -_words_of(path)[module.stem]
+        return is_process, module.stem not in path.stem, -_words_of(path)[module.stem]
 
     return sorted(files, key=order)
 
