@@ -109,13 +109,11 @@ SMALL: Final[dict[str, str]] = {
     "commands/requeue.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
     "feed/choice.py": "to be merged",
-    "inbox/once.py": "to be merged",
     "feed/locks.py": "to be merged",
 }
 
 # class names that two modules have, and why
 TWICE: Final[dict[str, str]] = {
-    "Batch": "to be renamed",
     "Totals": "to be renamed",
     "Limits": "to be renamed",
 }
@@ -129,7 +127,6 @@ CALLBACKS: Final[dict[str, str]] = {
     "feed/manual_link.py ManualLink": "to be removed",
     "feed/reporter.py Reporter": "to be removed",
     "feed/job.py JobRunner": "to be removed",
-    "inbox/watcher.py Inbox": "to be removed",
     "disk/monitor.py DiskMonitor": "a clock",
 }
 

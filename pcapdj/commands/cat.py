@@ -88,9 +88,9 @@ def _names(files: Sequence[str]) -> Iterator[bytes]:
         if not os.path.isdir(name):  # noqa: PTH112 - bytes
             yield name
             continue
-        from pcapdj.inbox.listing import capture_files
+        from pcapdj.inbox.listing import list_captures
 
-        yield from (each.name for each in capture_files([name], recursive=False).files)
+        yield from (each.name for each in list_captures([name], recursive=False).files)
 
 
 def _check_output(names: Sequence[bytes]) -> None:

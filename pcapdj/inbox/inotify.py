@@ -1,8 +1,8 @@
-"""What inotify tells of a folder: files closed by their writer or moved in, and files that only began.
+"""What inotify reports about a folder: files closed by their writer or moved in, and files just created.
 
-Measured with watchdog 7.1: a file moved in from elsewhere is a `FileMovedEvent` without a source if full
-events are asked for (else it looks like one that was just created); files of a folder that was moved in, or
-written before its watch stood, are `created` without a `closed`. Source: inotify(7).
+Measured with watchdog 7.1: a file moved in from elsewhere is a `FileMovedEvent` without a source with full
+events, else it looks like one that was just created. Files of a folder that was moved in, or written before
+the folder was watched, are `created` without a `closed`. Source: inotify(7).
 """
 
 import logging
@@ -32,108 +32,110 @@ _EVENTS: list[type[FileSystemEvent]] = [
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
-    """Names since the last question, in the folder's own spelling.
+class FolderEvents:
+    """Paths since the last call, below the folder's path as it was given.
 
     Args:
         complete: closed by a writer, or moved in.
-        begun: created; they may be hard links, or still be written.
-        is_overflown: events were lost: look at the folder itself.
+        created: they may be hard links, or still be written.
+        are_incomplete: the kernel's queue overflowed: scan the folder.
     """
 
     complete: frozenset[bytes]
-    begun: frozenset[bytes]
-    is_overflown: bool
+    created: frozenset[bytes]
+    are_incomplete: bool
 
 
-class Arrivals(FileSystemEventHandler):
-    """Listens to a folder in threads of its own; its descriptor is readable when something arrived.
+class FolderListener(FileSystemEventHandler):
+    """Listens to a folder in threads of its own; its descriptor is readable when there are events.
 
     Args:
         folder: absolute; may be a link.
-        recursive: listen to folders within it, too, those that come later included.
+        recursive: include folders inside it, also those created later.
 
     Raises:
-        OSError: the folder is gone, or the system's inotify limits are reached.
+        OSError: the folder is gone, or a limit of inotify or of descriptors is reached.
     """
 
     def __init__(self, folder: bytes, *, recursive: bool) -> None:
         self._folder = folder
-        self._real = os.path.realpath(folder)  # watchdog does not follow a link
+        self._real_folder = os.path.realpath(folder)  # watchdog does not follow a link
         self._lock = threading.Lock()
         self._complete: set[bytes] = set()
-        self._begun: set[bytes] = set()
-        self._is_overflown = False
-        self._alarm = _Alarm(self)
-        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._created: set[bytes] = set()
+        self._are_incomplete = False
+        self._overflow_handler = _OverflowHandler(self)
+        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
             self._observer = InotifyObserver(generate_full_events=True)
-            self._observer.schedule(self, os.fsdecode(self._real), recursive=recursive, event_filter=_EVENTS)
+            self._observer.schedule(
+                self, os.fsdecode(self._real_folder), recursive=recursive, event_filter=_EVENTS
+            )
             self._observer.start()
         except OSError:
-            os.close(self._event)
+            os.close(self._eventfd)
             raise
-        logging.getLogger("watchdog").addHandler(self._alarm)
+        logging.getLogger("watchdog").addHandler(self._overflow_handler)
 
     def fileno(self) -> int:
         """Return the descriptor."""
-        return self._event
+        return self._eventfd
 
     @property
     def is_listening(self) -> bool:
-        """False once the folder was removed, even if another one of its name has got its inode."""
+        """False once the folder was removed, even if a new one of its name has the same inode."""
         return all(emitter.is_alive() for emitter in self._observer.emitters)
 
-    def take(self) -> Arrived:
-        """Return what arrived since the last call."""
+    def take_events(self) -> FolderEvents:
+        """Return the events since the last call."""
         with suppress(BlockingIOError):
-            os.eventfd_read(self._event)
+            os.eventfd_read(self._eventfd)
         with self._lock:
-            arrived = Arrived(frozenset(self._complete), frozenset(self._begun), self._is_overflown)
+            events = FolderEvents(frozenset(self._complete), frozenset(self._created), self._are_incomplete)
             self._complete.clear()
-            self._begun.clear()
-            self._is_overflown = False
-        return arrived
+            self._created.clear()
+            self._are_incomplete = False
+        return events
 
     def close(self) -> None:
-        """Stop listening."""
-        logging.getLogger("watchdog").removeHandler(self._alarm)
+        """Stop the threads and close the descriptor."""
+        logging.getLogger("watchdog").removeHandler(self._overflow_handler)
         self._observer.stop()
         self._observer.join(1.0)
-        if not self._observer.is_alive():  # else its thread may still write to the descriptor
-            os.close(self._event)
+        if not self._observer.is_alive():  # if alive, its thread may still write to the descriptor
+            os.close(self._eventfd)
 
     def dispatch(self, event: FileSystemEvent) -> None:
-        """Note one event; called in watchdog's thread."""
+        """Keep one event; called in watchdog's thread."""
         with self._lock:
-            self._note(event)
-        os.eventfd_write(self._event, 1)
+            self._keep(event)
+        os.eventfd_write(self._eventfd, 1)
 
-    def lose(self) -> None:
-        """Note that events may be missing; called in watchdog's thread."""
+    def mark_incomplete(self) -> None:
+        """Remember that events may be missing; called in watchdog's thread."""
         with self._lock:
-            self._is_overflown = True
-        os.eventfd_write(self._event, 1)
+            self._are_incomplete = True
+        os.eventfd_write(self._eventfd, 1)
 
-    def _note(self, event: FileSystemEvent) -> None:
+    def _keep(self, event: FileSystemEvent) -> None:
         if isinstance(event, FileMovedEvent):
-            if event.dest_path:  # else it was moved out
-                self._complete.add(self._spelled(event.dest_path))
+            if event.dest_path:  # empty: it was moved out
+                self._complete.add(self._as_given(event.dest_path))
         elif isinstance(event, FileClosedEvent):
-            self._complete.add(self._spelled(event.src_path))
+            self._complete.add(self._as_given(event.src_path))
         elif isinstance(event, FileCreatedEvent):
-            self._begun.add(self._spelled(event.src_path))
+            self._created.add(self._as_given(event.src_path))
 
-    def _spelled(self, path: bytes | str) -> bytes:
-        return self._folder + os.fsencode(path).removeprefix(self._real)
+    def _as_given(self, path: bytes | str) -> bytes:
+        return self._folder + os.fsencode(path).removeprefix(self._real_folder)
 
 
-class _Alarm(logging.Handler):
-    """Hears what watchdog tells its logger only: that the kernel's queue of events overflowed."""
+class _OverflowHandler(logging.Handler):
+    """Handles the only sign that watchdog gives of an overflow of the kernel's queue: a log record."""
 
-    def __init__(self, arrivals: Arrivals) -> None:
+    def __init__(self, listener: FolderListener) -> None:
         super().__init__(logging.WARNING)
-        self._arrivals = arrivals
+        self._listener = listener
 
     def emit(self, _record: logging.LogRecord) -> None:
-        self._arrivals.lose()
+        self._listener.mark_incomplete()

@@ -1,19 +1,20 @@
-"""When a file that nobody announced as complete counts as complete, and when a batch of arrivals is over.
+"""When a file without an event counts as complete, and when a batch of arrivals ends. Rules only.
 
-Rules only; times are seconds of one monotonic clock.
+Times are seconds of one monotonic clock.
 
-A file that no event told of (network file systems, files that came while nobody watched, hard links) is
-complete when its size and modification time stayed the same for `SETTLED_S` under our own eyes. Modification
-times are compared with each other only, never with our clock: the file server has a clock of its own. The one
-exception is the first look at a folder, where an old file need not wait (`credit_s`).
+Some files arrive without an event that says they are complete: on network file systems, while the importer
+did not run, as hard links. Such a file is complete when its size and modification time have stayed the same
+for `SETTLED_S`. Modification times are compared with each other only, never with this machine's clock: a file
+server has its own. The one exception is the first look at a folder, where an old file need not wait
+(`age_s`).
 """
 
 from dataclasses import dataclass
 
 SETTLED_S = 10.0
-# One `mv *.pcap inbox/` is one batch, which is queued in natural order: the names arrive within milliseconds.
+# One `mv *.pcap inbox/` is one batch, which is queued in natural order: its names arrive within milliseconds.
 QUIET_S = 0.2
-# A writer that never pauses must not hold a batch open for ever; 10,000 moves are told of within this time.
+# A writer that never pauses must not keep a batch open for ever; 10,000 moves are reported within this time.
 BATCH_LIMIT_S = 5.0
 
 
@@ -26,45 +27,45 @@ class FileState:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """A file that waits: how it looked, and since when it has looked like that."""
+class WaitingFile:
+    """A file that is not complete yet: its state, and since when it has been in that state."""
 
     state: FileState
     since_s: float
 
 
-def seen(before: Sighting | None, state: FileState, now_s: float, *, credit_s: float = 0.0) -> Sighting:
-    """Return the sighting after a look at the file.
+def observe(before: WaitingFile | None, state: FileState, now_s: float, *, age_s: float = 0.0) -> WaitingFile:
+    """Return the waiting file after another look at it.
 
     Args:
-        before: the sighting so far, if there is one.
-        state: how the file looks now.
+        before: as it was after the last look; None at the first one.
+        state: its state now.
         now_s: the time now.
-        credit_s: how long ago a file seen for the first time changed, as far as that may be believed.
+        age_s: at the first look, how long ago it changed, where its modification time can be trusted.
     """
     if before is not None and before.state == state:
         return before
-    return Sighting(state, now_s - max(0.0, credit_s if before is None else 0.0))
+    return WaitingFile(state, now_s - max(0.0, age_s if before is None else 0.0))
 
 
-def is_settled(sighting: Sighting, now_s: float) -> bool:
-    """Report whether the file may be taken; an empty one never, it has yet to be written."""
-    return sighting.state.size_bytes > 0 and now_s - sighting.since_s >= SETTLED_S
+def is_settled(waiting: WaitingFile, now_s: float) -> bool:
+    """Report whether the file is complete; an empty one never is, its content has yet to be written."""
+    return waiting.state.size_bytes > 0 and now_s - waiting.since_s >= SETTLED_S
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Arrivals that belong together: when the first and the latest of them came."""
+class ArrivalBatch:
+    """Files that arrive together: when the first and the latest of them arrived."""
 
     first_s: float
     latest_s: float
 
     @property
     def ends_s(self) -> float:
-        """The time at which the batch is over, unless more arrives before."""
+        """The time at which the batch ends unless another file arrives before."""
         return min(self.latest_s + QUIET_S, self.first_s + BATCH_LIMIT_S)
 
 
-def joined(batch: Batch | None, now_s: float) -> Batch:
+def extend_batch(batch: ArrivalBatch | None, now_s: float) -> ArrivalBatch:
     """Return the batch after one more arrival."""
-    return Batch(now_s if batch is None else batch.first_s, now_s)
+    return ArrivalBatch(now_s if batch is None else batch.first_s, now_s)

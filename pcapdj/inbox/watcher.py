@@ -1,31 +1,22 @@
 """A watched folder: which of its files are complete and not yet handled.
 
-Three ways lead to `due`: an event said that the file is complete; a rescan (at first, every minute, after
-lost events) or an event found it and it then stayed as it was for ten seconds; it was due and postponed. The
-folder may be missing, vanish and come back, as a mounted one does. What was handled is remembered by name,
-size and modification time, so that a rescan of a full folder costs one stat a file; memory is bounded by what
-lies there.
+A file is given by `take_complete` in one of three cases: an event said that it is complete; an event or a
+rescan (at first, every minute, after lost events) found it and it then stayed the same for ten seconds; it
+was given before and postponed. The folder may be missing, vanish and come back, as a mounted one does.
+Handled files are remembered by name, size and modification time, so a rescan of a full folder costs one
+stat(2) for each file; memory is bounded by what the folder has.
 """
 
 import os
 import stat
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
-from pcapdj.inbox.inotify import Arrivals, Arrived
-from pcapdj.inbox.listing import files_below, is_hidden
-from pcapdj.inbox.settle import Batch, FileState, Sighting, is_settled, joined, seen
+from pcapdj.inbox.inotify import FolderEvents, FolderListener
+from pcapdj.inbox.listing import is_hidden, list_folder
+from pcapdj.inbox.settle import ArrivalBatch, FileState, WaitingFile, extend_batch, is_settled, observe
 
 RESCAN_S = 60.0
-
-
-class Listen(Protocol):
-    """Begins to listen to a folder, such as `Arrivals` does."""
-
-    def __call__(self, folder: bytes, /, *, recursive: bool) -> Arrivals:
-        """Return the arrivals from now on."""
 
 
 class Inbox:
@@ -33,148 +24,129 @@ class Inbox:
 
     Args:
         folder: its absolute path.
-        recursive: folders within it belong to it.
-        listen: how to hear of arrivals; raises OSError where that is not to be had.
-        clock: seconds since 1970, to tell the age of files at the first look.
+        recursive: include folders inside it.
     """
 
-    def __init__(
-        self,
-        folder: bytes,
-        *,
-        recursive: bool,
-        listen: Listen = Arrivals,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, folder: bytes, *, recursive: bool) -> None:
         self.folder = folder
-        self.problem = (
-            ""  # why not everything is seen now: the rest of a sentence that begins with the folder
-        )
+        self.problem = ""  # why arrivals may be missed: the rest of a sentence that begins with the folder
         self._recursive = recursive
-        self._listen_to = listen
-        self._clock = clock
-        self._place: tuple[int, int] | None = None  # device and inode of the folder that is watched
-        self._arrivals: Arrivals | None = None
+        self._inode: tuple[int, int] | None = None  # device and inode of the folder that is watched
+        self._listener: FolderListener | None = None
         self._rescan_at_s = 0.0
         self._is_first_look = True
         self._arrived: set[bytes] = set()
-        self._batch: Batch | None = None
-        self._waiting: dict[bytes, Sighting] = {}
+        self._batch: ArrivalBatch | None = None
+        self._waiting: dict[bytes, WaitingFile] = {}
         self._handled: dict[bytes, FileState] = {}
 
     @property
     def descriptors(self) -> list[int]:
-        """What to poll on for arrivals; nothing while a batch is coming in, which `ends_s` ends."""
-        return [self._arrivals.fileno()] if self._arrivals and not self._batch else []
+        """What to poll for arrivals; empty while a batch arrives: its end is at `batch_ends_s`."""
+        return [self._listener.fileno()] if self._listener and not self._batch else []
 
     @property
     def batch_ends_s(self) -> float | None:
-        """When the batch that is coming in is over; None without one."""
+        """When the batch that arrives now ends; None without one."""
         return self._batch.ends_s if self._batch else None
 
     def refresh(self, now_s: float) -> None:
-        """Look whether the folder is there, hear what arrived in it, and rescan it if that is due."""
-        place = _place_of(self.folder)
-        if place != self._place or (self._arrivals and not self._arrivals.is_listening):
-            self._leave()
-            self._place = place
-        if place is None:
-            self.problem = "is missing or no folder"
+        """Check that the folder exists, read its events, and rescan it if that is due."""
+        inode = _inode_of(self.folder)
+        if inode != self._inode or (self._listener and not self._listener.is_listening):
+            self.close()
+            self._inode = inode
+        if inode is None:
+            self.problem = "is missing, or is not a folder"
             return
-        if self._arrivals:
-            self._note(self._arrivals.take(), now_s)
+        if self._listener:
+            self._read_events(self._listener.take_events(), now_s)
         if now_s >= self._rescan_at_s:
-            self._listen()  # before the look, so that nothing falls between the two
+            self._listen()  # before the rescan, so that no file arrives unseen between the two
             self._rescan(now_s)
 
-    def due(self, now_s: float) -> dict[bytes, FileState]:
-        """Return the names that may be taken, as they look now.
-
-        What becomes of each is told by `handled` or `postpone`.
-        """
-        settled = [name for name, sighting in self._waiting.items() if is_settled(sighting, now_s)]
-        found = {name: state for name in settled if (state := self._unchanged(name, now_s))}
+    def take_complete(self, now_s: float) -> dict[bytes, FileState]:
+        """Return the complete files with their states; then call `mark_handled` or `postpone` for each."""
+        settled = [name for name, waiting in self._waiting.items() if is_settled(waiting, now_s)]
+        found = {name: state for name in settled if (state := self._take_unchanged(name, now_s))}
         if self._batch and now_s >= self._batch.ends_s:
             found |= {name: state for name in self._arrived if (state := _state_of(name))}
             self._arrived, self._batch = set(), None
         for name, state in found.items():
             self._waiting.pop(name, None)
-            if not state.size_bytes:  # closed without content: its turn comes with that
-                self.handled(name, state)
+            if not state.size_bytes:  # closed without content; it is given once it has some
+                self.mark_handled(name, state)
         return {name: state for name, state in found.items() if state.size_bytes}
 
-    def handled(self, name: bytes, state: FileState) -> None:
-        """Leave the file alone until it looks different."""
+    def mark_handled(self, name: bytes, state: FileState) -> None:
+        """Do not give the file again while it has this state."""
         self._handled[name] = state
 
     def postpone(self, name: bytes, state: FileState, now_s: float) -> None:
-        """Give the file again when it has stayed like that for the settling time from now on."""
-        self._waiting[name] = Sighting(state, now_s)
+        """Give the file again when it has kept this state for the settling time from now on."""
+        self._waiting[name] = WaitingFile(state, now_s)
 
     def close(self) -> None:
-        """Stop watching."""
-        self._leave()
+        """Stop listening, and forget what arrived."""
+        if self._listener:
+            self._listener.close()
+        self._listener, self._batch = None, None
+        self._arrived.clear()
+        self._rescan_at_s, self._is_first_look = 0.0, True
 
-    def _unchanged(self, name: bytes, now_s: float) -> FileState | None:
-        """Return how a waiting file looks if that is as it did before, else None: it waits on, or is gone."""
+    def _take_unchanged(self, name: bytes, now_s: float) -> FileState | None:
+        """Remove a waiting file; return its state unless it changed (then it waits again) or is gone."""
         state, before = _state_of(name), self._waiting.pop(name)
         if state is None or state == before.state:
             return state
-        self._waiting[name] = seen(before, state, now_s)
+        self._waiting[name] = observe(before, state, now_s)
         return None
-
-    def _leave(self) -> None:
-        if self._arrivals:
-            self._arrivals.close()
-        self._arrivals, self._batch = None, None
-        self._arrived.clear()
-        self._rescan_at_s, self._is_first_look = 0.0, True
 
     def _listen(self) -> None:
         self.problem = ""
         try:
-            self._arrivals = self._arrivals or self._listen_to(self.folder, recursive=self._recursive)
+            self._listener = self._listener or FolderListener(self.folder, recursive=self._recursive)
         except OSError as exc:
-            self.problem = f"is looked at once a minute only, since inotify is not to be had ({exc.strerror})"
+            self.problem = f"is scanned once a minute only, because inotify is not available: {exc.strerror}"
 
-    def _note(self, arrived: Arrived, now_s: float) -> None:
-        complete = {name for name in arrived.complete if not self._is_hidden(name)}
+    def _read_events(self, events: FolderEvents, now_s: float) -> None:
+        complete = {name for name in events.complete if not self._is_hidden(name)}
         if complete:
             self._arrived |= complete
-            self._batch = joined(self._batch, now_s)
-        for name in arrived.begun - complete:
+            self._batch = extend_batch(self._batch, now_s)
+        for name in events.created - complete:
             if not self._is_hidden(name) and (state := _state_of(name)):
                 self._wait_for(name, state, now_s)
-        if arrived.is_overflown:
+        if events.are_incomplete:
             self._rescan_at_s = now_s
 
     def _rescan(self, now_s: float) -> None:
+        names, errors = list_folder(self.folder, recursive=self._recursive)
+        if errors:
+            self.problem = f"cannot be read completely: {errors[-1].strerror}"
         present = set()
-        for name in files_below(self.folder, recursive=self._recursive, unreadable=self._blame):
+        for name in names:
             if state := _state_of(name):
                 present.add(name)
                 self._wait_for(name, state, now_s)
-        for known in (self._handled, self._waiting):
-            for name in known.keys() - present:
+        for remembered in (self._handled, self._waiting):
+            for name in remembered.keys() - present:
                 with suppress(KeyError):
-                    del known[name]
+                    del remembered[name]
         self._rescan_at_s, self._is_first_look = now_s + RESCAN_S, False
 
     def _wait_for(self, name: bytes, state: FileState, now_s: float) -> None:
         if self._handled.get(name) == state or name in self._arrived:
             return
-        credit_s = self._clock() - state.mtime_ns / 1e9 if self._is_first_look else 0.0
-        self._waiting[name] = seen(self._waiting.get(name), state, now_s, credit_s=credit_s)
-
-    def _blame(self, error: OSError) -> None:
-        self.problem = f"cannot be read whole ({error.strerror})"
+        age_s = time.time() - state.mtime_ns / 1e9 if self._is_first_look else 0.0
+        self._waiting[name] = observe(self._waiting.get(name), state, now_s, age_s=age_s)
 
     def _is_hidden(self, name: bytes) -> bool:
         inner = name.removeprefix(self.folder).split(b"/")
         return any(is_hidden(part) for part in inner)
 
 
-def _place_of(folder: bytes) -> tuple[int, int] | None:
+def _inode_of(folder: bytes) -> tuple[int, int] | None:
     try:
         found = os.stat(folder)  # noqa: PTH116 - bytes
     except OSError:
@@ -183,7 +155,7 @@ def _place_of(folder: bytes) -> tuple[int, int] | None:
 
 
 def _state_of(name: bytes) -> FileState | None:
-    """Return how the file looks now; None if it is gone or cannot be seen."""
+    """Return the file's state; None if it is gone or cannot be seen."""
     try:
         found = os.stat(name)  # noqa: PTH116 - bytes
     except OSError:

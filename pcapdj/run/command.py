@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 from pcapdj.console.screen import progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype
-from pcapdj.inbox.listing import Listing, capture_files
+from pcapdj.inbox.listing import Listing, list_captures
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import (
     STOPPED_BY_USER,
@@ -143,8 +143,8 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
 
 def _list_captures(paths: Sequence[str], *, recursive: bool) -> Listing:
     names = [os.fsencode(path) for path in paths]
-    with progress_bar() as tracked:
-        return capture_files(names, recursive=recursive, tracked=tracked)
+    with progress_bar() as track:
+        return list_captures(names, recursive=recursive, track=track)
 
 
 def _start_record(record: RunRecord, plan: RunPlan) -> None:

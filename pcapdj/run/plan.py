@@ -129,9 +129,7 @@ def plan_run(
     return RunPlan(
         files=files,
         refused=[
-            FileResult(to_text(each.name), "failed", each.reason)
-            for each in listing.refused
-            if each.is_asked_for
+            FileResult(to_text(each.name), "failed", each.reason) for each in listing.refused if each.is_named
         ],
         processed_before=len(names) - len(files),
         is_in_natural_order=names == sorted(names, key=natural_key),

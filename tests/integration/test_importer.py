@@ -57,7 +57,7 @@ def imported(store: Store, *arguments: str | bytes) -> Finished:
 
 @contextmanager
 def watching(store: Store, *arguments: str | bytes) -> Iterator[Process]:
-    """Run the importer with `--watch`; it has to leave with 0 when it is told to."""
+    """Run the importer with `--watch`; on SIGTERM it has to exit 0."""
     with start("pcapdj.importer", *at(store), "--watch", *arguments, stderr=PIPE, text=True) as process:
         try:
             yield process
@@ -69,7 +69,7 @@ def watching(store: Store, *arguments: str | bytes) -> Iterator[Process]:
 
 
 class Stepped:
-    """The watching role in this process; the test moves its clock."""
+    """The role that watches a folder, in this process; the test moves its clock."""
 
     def __init__(self, store: Store, folder: Path, signals: process_signals.Signals) -> None:
         self.inbox = Inbox(os.fsencode(folder), recursive=False)
@@ -93,18 +93,18 @@ def stepped(store: Store, tmp_path: Path) -> Iterator[Stepped]:
 
 
 def test_ten_thousand_names_are_queued_in_natural_order(store: Store, tmp_path: Path) -> None:
-    """All of them, each once; a second import finds them known."""
+    """All of them, each once; a second import queues none."""
     names = written(tmp_path, *(f"cap{number}.pcap" for number in range(10_000)))
 
     first, second = imported(store, str(tmp_path)), imported(store, str(tmp_path))
 
     assert queue_of(store) == names
     assert (first.returncode, second.returncode) == (0, 0)
-    assert first.stdout.startswith("10000 queued, 0 known")
-    assert second.stdout.startswith("0 queued, 10000 known")
+    assert first.stdout == "10000 queued, 0 known already, 0 not imported.\n"
+    assert second.stdout == "0 queued, 10000 known already, 0 not imported.\n"
 
 
-def test_a_file_asked_for_that_is_no_capture_is_said_and_the_others_are_queued(
+def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
     store: Store, tmp_path: Path
 ) -> None:
     """One sentence each on stderr, and exit 1."""
@@ -114,12 +114,14 @@ def test_a_file_asked_for_that_is_no_capture_is_said_and_the_others_are_queued(
 
     assert queue_of(store) == [names[1], names[0]]
     assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 2
-    assert "text' is no capture" in done.stderr
-    assert r"'/missing\n/x' does not exist" in done.stderr
+    assert done.stderr == (
+        f"pcapdj import: '{tmp_path}/text' is not a supported capture format.\n"
+        "pcapdj import: '/missing\\n/x' does not exist.\n"
+    )
+    assert done.stdout == "2 queued, 0 known already, 2 not imported.\n"
 
 
-def test_odd_names_reach_the_queue_as_they_are(store: Store, tmp_path: Path) -> None:
+def test_names_of_any_bytes_reach_the_queue_unchanged(store: Store, tmp_path: Path) -> None:
     """Newline, escape sequence, no UTF-8, a leading dash, relative with dots."""
     names = [os.fsencode(tmp_path) + b"/" + odd for odd in (b"-x", b"a\nb", b"\x1b[1m\xff")]
     for name in names:
@@ -139,8 +141,9 @@ def test_a_fed_file_is_queued_again_only_if_it_changed_or_on_demand(store: Store
     feed(store, name)
 
     same = imported(store, name)
-    assert "0 queued, 1 known" in same.stdout
-    assert "--again" in same.stdout
+    assert same.stdout == (
+        "0 queued, 1 known already (1 fed before: --again feeds them again), 0 not imported.\n"
+    )
     assert "1 queued" in imported(store, name, "--again").stdout
     store.redis.delete(store.keys.in_queue)
     written(tmp_path, "x", content=CAPTURE * 2)
@@ -157,8 +160,8 @@ def test_without_redis_one_import_ends_with_its_exit_code(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("arguments", [[], ["--watch", "--again", "/x"], ["--order", "size", "/x"]])
-def test_a_command_line_without_sense_ends_with_2(store: Store, arguments: list[str]) -> None:
-    """Nothing to import, a folder fed anew at each restart, an unknown order."""
+def test_an_invalid_command_line_ends_with_2(store: Store, arguments: list[str]) -> None:
+    """Nothing to import, a folder fed again at each restart, an unknown order."""
     done = imported(store, *arguments)
 
     assert done.returncode == 2
@@ -187,21 +190,21 @@ def test_watched_files_are_queued_when_they_are_complete(store: Store, tmp_path:
         wait_until(lambda: len(queue_of(store)) == 5, "the slow file to be queued")
 
 
-def test_the_watch_outlives_an_absent_redis_and_an_absent_inbox(short_path: Path, tmp_path: Path) -> None:
-    """Both are waited for, and said once."""
+def test_the_role_waits_for_redis_and_for_the_folder(short_path: Path, tmp_path: Path) -> None:
+    """Each wait is logged, and ends by itself."""
     socket = short_path / "r.sock"
     inbox = tmp_path / "in"
     options = ["--watch", "--redis-url", f"unix://{socket}", str(inbox)]
 
     with start("pcapdj.importer", *options, stderr=PIPE, text=True) as process:
-        said = process.stderr
-        assert any("missing" in text for text in said)
+        log = process.stderr
+        assert any("missing" in text for text in log)
         inbox.mkdir()
-        assert any("inbox_watched" in text for text in said)
+        assert any("inbox_watched" in text for text in log)
         written(inbox, "x")
-        assert any("waiting_for_redis" in text for text in said)
+        assert any("waiting_for_redis" in text for text in log)
         with redis_at(socket):
-            assert any("files_queued" in text for text in said)
+            assert any("files_queued" in text for text in log)
             process.send_signal(signal.SIGTERM)
             assert process.wait() == 0
 
@@ -218,7 +221,7 @@ def test_the_inboxes_may_come_from_the_environment(store: Store, tmp_path: Path)
     assert queue_of(store) == [os.fsencode(tmp_path / "a b/x"), os.fsencode(tmp_path / "c:d/x")]
 
 
-def test_a_file_that_is_still_open_is_left_alone_however_long(stepped: Stepped, tmp_path: Path) -> None:
+def test_a_file_that_is_open_for_writing_is_never_queued(stepped: Stepped, tmp_path: Path) -> None:
     """A writer that is silent for an hour has not finished."""
     with (tmp_path / "x").open("wb") as file:
         file.write(CAPTURE)
@@ -245,8 +248,8 @@ def test_a_name_used_again_while_it_is_fed_is_queued_afterwards(
     assert sum(stepped.step(after_s) for after_s in (LATER_S, LATER_S)) == 1
 
 
-def test_a_restart_queues_nothing_that_is_known(stepped: Stepped, store: Store, tmp_path: Path) -> None:
-    """What is queued or was fed is found in Redis again."""
+def test_a_restart_queues_nothing_twice(stepped: Stepped, store: Store, tmp_path: Path) -> None:
+    """Redis has what is queued, and what was fed."""
     fed, queued = written(tmp_path, "fed", "queued")
     wait_until(lambda: stepped.step() == 2, "both to be queued")
     feed(store, fed)
@@ -260,7 +263,7 @@ def test_a_restart_queues_nothing_that_is_known(stepped: Stepped, store: Store, 
     assert queue_of(store) == [queued]
 
 
-def test_what_is_no_capture_is_passed_over(stepped: Stepped, store: Store, tmp_path: Path) -> None:
+def test_files_that_are_not_captures_are_skipped(stepped: Stepped, store: Store, tmp_path: Path) -> None:
     """The others of its batch are queued."""
     written(tmp_path, "text.pcap", content=b"hello")
     (name,) = written(tmp_path, "x")

@@ -1,18 +1,18 @@
-"""A watched folder with real inotify; the clock of the settling is given by the test."""
+"""A watched folder with real inotify; the test moves the clock of the settling."""
 
-import errno
 import logging
 import os
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.captures import Record, classic
 from support.waiting import wait_until
 
-from pcapdj.inbox.inotify import Arrivals
 from pcapdj.inbox.settle import SETTLED_S, FileState
-from pcapdj.inbox.watcher import RESCAN_S, Inbox, Listen
+from pcapdj.inbox.watcher import RESCAN_S, Inbox
 
 CAPTURE = classic([Record()])
 LATER_S = SETTLED_S + 0.1
@@ -21,48 +21,48 @@ LATER_S = SETTLED_S + 0.1
 class Watched:
     """An inbox and a clock that the test moves."""
 
-    def __init__(self, folder: Path, *, recursive: bool = False, listen: Listen = Arrivals) -> None:
+    def __init__(self, folder: Path, *, recursive: bool = False) -> None:
         self.folder = folder
-        self.inbox = Inbox(os.fsencode(folder), recursive=recursive, listen=listen)
+        self.inbox = Inbox(os.fsencode(folder), recursive=recursive)
         self.now_s = 1000.0
         self.states: dict[str, FileState] = {}
 
     def look(self, after_s: float = 0.5) -> set[str]:
-        """Let time pass and return what became due, below the folder; all of it counts as handled."""
+        """Let time pass; return the files that became complete, below the folder. All count as handled."""
         self.now_s += after_s
         self.inbox.refresh(self.now_s)
-        due = self.inbox.due(self.now_s)
-        for name, state in due.items():
-            self.inbox.handled(name, state)
-        return {os.fsdecode(os.path.relpath(name, os.fsencode(self.folder))) for name in due}
+        complete = self.inbox.take_complete(self.now_s)
+        for name, state in complete.items():
+            self.inbox.mark_handled(name, state)
+        return {os.fsdecode(os.path.relpath(name, os.fsencode(self.folder))) for name in complete}
 
     def wait_for(self, *names: str) -> None:
-        """Wait, in small steps of the clock, until exactly these are due; no settling takes so short."""
+        """Wait, in small steps of the clock, until exactly these are complete: too short for settling."""
         found: set[str] = set()
         wanted = set(names)
 
-        def all_came() -> bool:
+        def all_arrived() -> bool:
             nonlocal found
             found |= self.look(0.01)
             return found >= wanted
 
         begun_s = self.now_s
-        wait_until(all_came, f"{wanted} to be due, found {found}")
+        wait_until(all_arrived, f"{wanted} to be complete, found {found}")
         assert found == wanted
         assert self.now_s - begun_s < SETTLED_S, "only settling brought them"
 
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    """Return an empty folder that is watched already."""
+    """Return an empty folder that is watched."""
     inbox = Watched(tmp_path)
     inbox.look()
     yield inbox
     inbox.inbox.close()
 
 
-def test_a_copied_file_is_due_when_its_writer_closes_it(watched: Watched) -> None:
-    """Not before, however long the writer takes."""
+def test_a_copied_file_is_complete_when_its_writer_closes_it(watched: Watched) -> None:
+    """Not before, no matter how long the writer takes."""
     with (watched.folder / "x").open("wb") as file:
         file.write(CAPTURE[:30])
         file.flush()
@@ -72,7 +72,7 @@ def test_a_copied_file_is_due_when_its_writer_closes_it(watched: Watched) -> Non
     watched.wait_for("x")
 
 
-def test_a_file_moved_in_is_due(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_file_moved_in_is_complete(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> None:
     """From outside, and from a hidden name inside, as rotation tools do."""
     outside = tmp_path_factory.mktemp("outside") / "a"
     outside.write_bytes(CAPTURE)
@@ -84,10 +84,10 @@ def test_a_file_moved_in_is_due(watched: Watched, tmp_path_factory: pytest.TempP
     watched.wait_for("a", "b")
 
 
-def test_files_moved_in_together_are_due_together(
+def test_files_moved_in_together_are_given_together(
     watched: Watched, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """One batch, so that it can be put in order as a whole."""
+    """As one batch, so that it can be sorted as a whole."""
     outside = tmp_path_factory.mktemp("outside")
     for number in range(20):
         (outside / str(number)).write_bytes(CAPTURE)
@@ -101,7 +101,7 @@ def test_files_moved_in_together_are_due_together(
     assert watched.look() == {str(number) for number in range(20)}
 
 
-def test_a_hard_link_is_due_after_settling(
+def test_a_hard_link_is_complete_after_settling(
     watched: Watched, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """It is created without ever being closed."""
@@ -114,8 +114,8 @@ def test_a_hard_link_is_due_after_settling(
     assert watched.look(LATER_S) == {"a"}
 
 
-def test_files_that_were_there_before_are_due_by_age(tmp_path: Path) -> None:
-    """At the first look the old ones at once, the young ones when they have settled."""
+def test_files_from_before_the_first_look_are_complete_by_age(tmp_path: Path) -> None:
+    """Old ones at the first look, young ones when they have settled."""
     (tmp_path / "old").write_bytes(CAPTURE)
     (tmp_path / "young").write_bytes(CAPTURE)
     os.utime(tmp_path / "old", (1, 1))
@@ -127,27 +127,66 @@ def test_files_that_were_there_before_are_due_by_age(tmp_path: Path) -> None:
     watched.inbox.close()
 
 
-def test_a_rescan_without_inotify_does_not_believe_old_times(tmp_path: Path) -> None:
-    """A file found later must stay the same under our eyes: copies keep old times, servers skewed ones."""
-    watched = Watched(tmp_path, listen=without_inotify)
-    assert watched.look() == set()
-    assert "inotify" in watched.inbox.problem
+def test_without_inotify_a_rescan_does_not_trust_old_times(tmp_path: Path) -> None:
+    """A file found later has to stay the same: copies keep old times, other clocks are skewed."""
+    watched = Watched(tmp_path)
+    with one_descriptor_left():
+        assert watched.look() == set()
+        problem = watched.inbox.problem
+        (watched.folder / "x").write_bytes(CAPTURE)
+        os.utime(watched.folder / "x", (1, 1))
+        looks = [watched.look(RESCAN_S + 1)]
+        (watched.folder / "x").write_bytes(CAPTURE * 2)
+        looks += [watched.look(LATER_S), watched.look(LATER_S)]
 
+    assert problem == (
+        "is scanned once a minute only, because inotify is not available: inotify instance limit reached"
+    )
+    assert looks == [set(), set(), {"x"}]
+    assert watched.inbox.descriptors == []
+
+
+def test_inotify_is_used_as_soon_as_it_is_available(tmp_path: Path) -> None:
+    """The rescan tries again, and the problem is gone."""
+    watched = Watched(tmp_path)
+    with one_descriptor_left():
+        watched.look()
+
+    watched.look(RESCAN_S + 1)
     (watched.folder / "x").write_bytes(CAPTURE)
-    os.utime(watched.folder / "x", (1, 1))
 
-    assert watched.look(RESCAN_S + 1) == set()
-    (watched.folder / "x").write_bytes(CAPTURE * 2)
-    assert watched.look(LATER_S) == set()
-    assert watched.look(LATER_S) == {"x"}
+    assert watched.inbox.problem == ""
+    watched.wait_for("x")
+    watched.inbox.close()
 
 
-def without_inotify(_folder: bytes, *, recursive: bool) -> Arrivals:  # noqa: ARG001 - as `Arrivals` is called
-    """Fail as the kernel does when all inotify instances are in use."""
-    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+def test_a_watched_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    """Neither when it is closed, nor each time when inotify is not available."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    watched = Watched(tmp_path)
+    with one_descriptor_left():
+        for _ in range(3):
+            watched.look(RESCAN_S + 1)
+    watched.look(RESCAN_S + 1)
+    watched.inbox.close()
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_name_used_again_is_due_again(watched: Watched) -> None:
+@contextmanager
+def one_descriptor_left() -> Iterator[None]:
+    """Let this process open one more file at a time: inotify, which needs a second one, is not available."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_new_file_of_an_old_name_is_given_again(watched: Watched) -> None:
     """Rotation writes another file under the same name."""
     (watched.folder / "x").write_bytes(CAPTURE)
     watched.wait_for("x")
@@ -157,8 +196,8 @@ def test_a_name_used_again_is_due_again(watched: Watched) -> None:
     watched.wait_for("x")
 
 
-def test_what_was_handled_is_not_due_again(watched: Watched) -> None:
-    """A rescan finds it and leaves it."""
+def test_a_handled_file_is_not_given_again(watched: Watched) -> None:
+    """A rescan finds it and skips it."""
     (watched.folder / "x").write_bytes(CAPTURE)
     watched.wait_for("x")
 
@@ -166,8 +205,8 @@ def test_what_was_handled_is_not_due_again(watched: Watched) -> None:
     assert watched.look(LATER_S) == set()
 
 
-def test_an_empty_file_is_due_once_it_has_content(watched: Watched) -> None:
-    """Closed with 0 bytes it is passed over in silence."""
+def test_an_empty_file_is_given_when_it_has_content(watched: Watched) -> None:
+    """Closed with 0 bytes it is skipped without a message."""
     (watched.folder / "x").touch()
     (watched.folder / "mark").write_bytes(CAPTURE)
     watched.wait_for("mark")
@@ -178,8 +217,8 @@ def test_an_empty_file_is_due_once_it_has_content(watched: Watched) -> None:
     watched.wait_for("x")
 
 
-def test_a_postponed_file_is_due_later(watched: Watched) -> None:
-    """For one that is still written, or fed at this moment."""
+def test_a_postponed_file_is_given_later(watched: Watched) -> None:
+    """For a file that is still being written, or being fed."""
     (watched.folder / "x").write_bytes(CAPTURE)
     watched.wait_for("x")
     status = (watched.folder / "x").stat()
@@ -191,7 +230,7 @@ def test_a_postponed_file_is_due_later(watched: Watched) -> None:
     assert watched.look(SETTLED_S) == {"x"}
 
 
-def test_a_folder_that_is_missing_is_waited_for(tmp_path: Path) -> None:
+def test_a_missing_folder_is_watched_when_it_appears(tmp_path: Path) -> None:
     """It may come, go and come back, as a mounted one does."""
     folder = tmp_path / "inbox"
     watched = Watched(folder)
@@ -214,7 +253,7 @@ def test_a_folder_that_is_missing_is_waited_for(tmp_path: Path) -> None:
     watched.inbox.close()
 
 
-def test_a_folder_that_was_replaced_between_two_looks_is_watched_anew(tmp_path: Path) -> None:
+def test_a_folder_that_was_replaced_between_two_looks_is_watched_again(tmp_path: Path) -> None:
     """Even if the new one got the old one's inode."""
     folder = tmp_path / "inbox"
     folder.mkdir()
@@ -223,16 +262,16 @@ def test_a_folder_that_was_replaced_between_two_looks_is_watched_anew(tmp_path: 
 
     folder.rmdir()
     folder.mkdir()
-    arrivals = watched.inbox._arrivals  # noqa: SLF001 - to wait for the kernel's word, not to change it
-    wait_until(lambda: watched.look() or watched.inbox._arrivals is not arrivals, "another watch")  # noqa: SLF001
+    listener = watched.inbox._listener  # noqa: SLF001 - to wait for the kernel's event, not to change it
+    wait_until(lambda: watched.look() or watched.inbox._listener is not listener, "another watch")  # noqa: SLF001
     (folder / "x").write_bytes(CAPTURE)
 
     watched.wait_for("x")
     watched.inbox.close()
 
 
-def test_lost_events_are_made_up_for_by_a_rescan(watched: Watched) -> None:
-    """Watchdog tells of the kernel's overflow in its log only."""
+def test_lost_events_cause_a_rescan(watched: Watched) -> None:
+    """Watchdog reports the kernel's overflow in its log only."""
     (watched.folder / "x").write_bytes(CAPTURE)
     watched.wait_for("x")
     (watched.folder / "x").unlink()
@@ -243,8 +282,8 @@ def test_lost_events_are_made_up_for_by_a_rescan(watched: Watched) -> None:
     assert not watched.inbox._handled  # noqa: SLF001 - a rescan forgets what is gone
 
 
-def test_folders_within_are_watched_too_if_asked_for(tmp_path: Path) -> None:
-    """Those there at first, those made later, and not the hidden ones."""
+def test_folders_inside_are_watched_if_recursive(tmp_path: Path) -> None:
+    """Those from before, those created later, and not the hidden ones."""
     (tmp_path / "old").mkdir()
     watched = Watched(tmp_path, recursive=True)
     watched.look()
@@ -263,7 +302,7 @@ def test_folders_within_are_watched_too_if_asked_for(tmp_path: Path) -> None:
 
 
 def test_an_inbox_that_is_a_link_is_watched_under_its_own_name(tmp_path: Path) -> None:
-    """Names are those the operator gave; the kernel watches what the link leads to."""
+    """Names begin with the path that was given; the kernel watches the target of the link."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     watched = Watched(tmp_path / "link")

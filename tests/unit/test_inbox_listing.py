@@ -1,4 +1,4 @@
-"""Which files are captures, and in which order they come."""
+"""Which files are captures, in which order they are fed, and what the refusals say."""
 
 import gzip
 import os
@@ -8,7 +8,7 @@ import pytest
 from support.captures import Record, classic, section
 
 from pcapdj.capture.files import StillWritten
-from pcapdj.inbox.listing import Order, capture_files, look_at, refusal_sentences
+from pcapdj.inbox.listing import Order, identify_capture, list_captures, refusal_sentences
 
 CAPTURE = classic([Record()])
 
@@ -28,19 +28,19 @@ def written(folder: Path, *names: str, content: bytes = CAPTURE) -> list[bytes]:
 
 def found(*paths: bytes, recursive: bool = False, order: Order | None = None) -> list[bytes]:
     """Return the names of the captures found."""
-    return [file.name for file in capture_files(paths, recursive=recursive, order=order).files]
+    return [file.name for file in list_captures(paths, recursive=recursive, order=order).files]
 
 
-def test_a_folder_comes_in_natural_order_and_paths_as_given(tmp_path: Path) -> None:
-    """Without an order the operator's own holds; inside a folder it is the natural one."""
+def test_paths_stay_in_the_order_given_and_a_folder_is_in_natural_order(tmp_path: Path) -> None:
+    """Without an order option the given order stays; inside a folder it is the natural one."""
     single = written(tmp_path, "z.pcap")
     folder = written(tmp_path, "d/cap2", "d/cap10", "d/cap1")
 
     assert found(*single, os.fsencode(tmp_path / "d")) == [*single, folder[2], folder[0], folder[1]]
 
 
-def test_an_order_by_name_holds_for_all_paths(tmp_path: Path) -> None:
-    """What the shell expanded in its own order is put right."""
+def test_an_order_by_name_covers_all_paths(tmp_path: Path) -> None:
+    """The order of the shell's expansion is corrected."""
     first, tenth, second = written(tmp_path, "cap1", "cap10", "cap2")
 
     assert found(first, tenth, second, order=Order.NAME) == [first, second, tenth]
@@ -65,16 +65,16 @@ def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
     assert sorted(found(os.fsencode(tmp_path))) == sorted(captures)
 
 
-def test_folders_within_are_looked_into_only_if_asked_for(tmp_path: Path) -> None:
-    """Recursion is the operator's choice."""
+def test_folders_inside_folders_are_included_only_if_recursive(tmp_path: Path) -> None:
+    """The user decides with an option."""
     top, inner = written(tmp_path, "x", "sub/y")
 
     assert found(os.fsencode(tmp_path)) == [top]
     assert sorted(found(os.fsencode(tmp_path), recursive=True)) == sorted([top, inner])
 
 
-def test_hidden_names_are_taken_only_if_asked_for(tmp_path: Path) -> None:
-    """Rotation tools hide a file while they write it; an operator may name it all the same."""
+def test_hidden_files_are_listed_only_if_they_are_named(tmp_path: Path) -> None:
+    """Rotation tools hide a file while they write it; a user may still name it."""
     hidden, _ = written(tmp_path, ".x", ".sub/y")
 
     assert found(os.fsencode(tmp_path), recursive=True) == []
@@ -90,24 +90,24 @@ def test_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:
     assert found(os.fsencode(tmp_path / "d"), recursive=True) == [real, *names_in(tmp_path, "d/y")]
 
 
-def test_a_file_named_twice_comes_once(tmp_path: Path) -> None:
+def test_a_file_given_twice_is_listed_once(tmp_path: Path) -> None:
     """By itself and with its folder, or by two spellings."""
     (name,) = written(tmp_path, "d/x")
 
     assert found(name, os.fsencode(tmp_path / "d"), os.fsencode(tmp_path / "d/../d/x")) == [name]
 
 
-def test_what_was_asked_for_and_is_no_capture_is_told_apart(tmp_path: Path) -> None:
-    """The missing and the unfit by their names; what merely lay in a folder is only counted."""
+def test_refused_files_that_the_user_named_are_marked(tmp_path: Path) -> None:
+    """A missing or unsupported file makes the exit code 1 only if the user named it."""
     named = written(tmp_path, "text", content=b"hello") + names_in(tmp_path, "missing")
     written(tmp_path, "d/other", content=b"hello")
 
-    listing = capture_files([*named, os.fsencode(tmp_path / "d")], recursive=False)
+    listing = list_captures([*named, os.fsencode(tmp_path / "d")], recursive=False)
 
-    assert [refusal.is_asked_for for refusal in listing.refused] == [True, True, False]
+    assert [refusal.is_named for refusal in listing.refused] == [True, True, False]
 
 
-def test_names_of_any_bytes_are_taken(tmp_path: Path) -> None:
+def test_names_may_have_any_bytes(tmp_path: Path) -> None:
     """Newline, escape sequence, quotes, no UTF-8, a leading dash."""
     names = [
         os.fsencode(tmp_path) + b"/" + odd for odd in (b"a\nb", b"\x1b[31m", b"'\"`;$()", b"\xff\xfe", b"-x")
@@ -120,8 +120,8 @@ def test_names_of_any_bytes_are_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "broken link"])
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
-    """Nothing blocks on a pipe, and nothing but files is read."""
+def test_only_regular_files_are_listed(tmp_path: Path, kind: str) -> None:
+    """Opening a pipe does not block, and only files are read."""
     if kind == "pipe":
         os.mkfifo(tmp_path / "x")
     elif kind == "folder":
@@ -133,20 +133,63 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -
 
 
 def test_a_file_that_is_open_for_writing_can_be_refused(tmp_path: Path) -> None:
-    """However long ago its writer last wrote."""
+    """No matter when its writer last wrote."""
     (name,) = written(tmp_path, "x")
     os.utime(name, (1, 1))
 
     with (tmp_path / "x").open("ab"), pytest.raises(StillWritten):
-        look_at(name, refuse_written=True)
-    assert look_at(name, refuse_written=True).name == name
+        identify_capture(name, refuse_written=True)
+    assert identify_capture(name, refuse_written=True).name == name
 
 
-def test_only_a_few_refused_files_are_named(tmp_path: Path) -> None:
-    """A folder of ten thousand texts does not flood the log."""
-    written(tmp_path, *(f"text{number}" for number in range(30)), content=b"hello")
+@pytest.mark.parametrize(
+    ("files", "last"),
+    [
+        (5, "is not a supported capture format."),
+        (6, "1 more file was skipped: not supported captures."),
+        (1030, "1,025 more files were skipped: not supported captures."),
+    ],
+)
+def test_five_refused_files_are_named_and_the_others_counted(tmp_path: Path, files: int, last: str) -> None:
+    """A folder of a thousand texts does not flood the log."""
+    written(tmp_path, *(f"text{number}" for number in range(files)), content=b"hello")
 
-    sentences = refusal_sentences(capture_files([os.fsencode(tmp_path)], recursive=False).refused)
+    sentences = refusal_sentences(list_captures([os.fsencode(tmp_path)], recursive=False).refused)
 
-    assert len(sentences) == 6
-    assert "25" in sentences[-1]
+    named = [f"'{tmp_path}/text{number}' is not a supported capture format." for number in range(5)]
+    assert sentences[:5] == named
+    assert len(sentences) == min(files, 6)
+    assert sentences[-1].endswith(last)
+
+
+def test_each_file_that_the_user_named_has_its_own_sentence(tmp_path: Path) -> None:
+    """They come first and are never only counted; each says what is wrong with the file."""
+    names = written(tmp_path, "text", content=b"hello") + written(tmp_path, "none", content=b"")
+    names += written(tmp_path, "modem", content=b"TRSNIFF data    \x1a") + names_in(tmp_path, "missing")
+
+    assert refusal_sentences(list_captures(names, recursive=False).refused) == [
+        f"'{tmp_path}/text' is not a supported capture format.",
+        f"'{tmp_path}/none' is empty: 0 bytes.",
+        f"'{tmp_path}/modem' is NG Sniffer, which is not a supported format.",
+        f"'{tmp_path}/missing' does not exist.",
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is listed as refused, and the other folders are read; the named one makes the exit code 1."""
+    (name,) = written(tmp_path, "d/x")
+    deep = tmp_path / "e" / ("f" * 250)
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    for _ in range(20):  # a path beyond PATH_MAX cannot be opened, not even by root
+        os.mkdir("g" * 250)  # noqa: PTH102 - relative to a path that is too long
+        os.chdir("g" * 250)
+
+    listing = list_captures([os.fsencode(tmp_path)], recursive=True)
+
+    [refusal] = listing.refused
+    assert [file.name for file in listing.files] == [name]
+    assert refusal.reason == "is a folder that cannot be read: File name too long"
+    assert not refusal.is_named

@@ -1,4 +1,4 @@
-"""Natural order: numbers count as numbers, extensions and folders as people read them."""
+"""Natural order: numbers compare as numbers, then extensions, folder by folder."""
 
 import pytest
 
@@ -22,10 +22,10 @@ from pcapdj.inbox.listing import natural_key
     ids=lambda names: names[0][:20].decode("ascii", "replace"),
 )
 def test_rotated_names_come_in_the_order_they_were_written(names: list[bytes]) -> None:
-    """Every usual scheme of rotation sorts into the order of its numbers."""
+    """Each usual naming scheme of rotation sorts by its numbers."""
     assert sorted(sorted(names), key=natural_key) == names
 
 
-def test_names_equal_as_numbers_are_told_apart() -> None:
-    """`01` and `1` are the same number, and still have a fixed order."""
+def test_names_with_equal_numbers_have_a_fixed_order() -> None:
+    """`01` and `1` are the same number; their bytes decide."""
     assert natural_key(b"cap01") != natural_key(b"cap1")

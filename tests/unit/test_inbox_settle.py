@@ -1,66 +1,66 @@
-"""When a file that no event announced is complete, and when a batch is over."""
+"""When a file without an event is complete, and when a batch ends."""
 
 from pcapdj.inbox.settle import (
     BATCH_LIMIT_S,
     QUIET_S,
     SETTLED_S,
-    Batch,
+    ArrivalBatch,
     FileState,
+    extend_batch,
     is_settled,
-    joined,
-    seen,
+    observe,
 )
 
 STATE = FileState(size_bytes=100, mtime_ns=5)
 
 
 def test_a_file_settles_ten_seconds_after_the_first_look() -> None:
-    """Two looks of the same kind, far enough apart, are needed."""
-    first = seen(None, STATE, 50.0)
+    """Two looks that find the same state, ten seconds apart, are needed."""
+    first = observe(None, STATE, 50.0)
 
-    again = seen(first, STATE, 55.0)
+    again = observe(first, STATE, 55.0)
 
     assert not is_settled(again, 50.0 + SETTLED_S - 0.1)
     assert is_settled(again, 50.0 + SETTLED_S)
 
 
-def test_a_change_starts_the_wait_anew() -> None:
-    """A file that grew, or whose time changed, has to be quiet for ten seconds from then on."""
-    first = seen(None, STATE, 50.0)
+def test_a_change_restarts_the_wait() -> None:
+    """A file that grew, or whose time changed, has to stay the same for ten seconds from then on."""
+    first = observe(None, STATE, 50.0)
 
-    grown = seen(first, FileState(101, 5), 59.0)
+    grown = observe(first, FileState(101, 5), 59.0)
 
     assert not is_settled(grown, 50.0 + SETTLED_S)
     assert is_settled(grown, 59.0 + SETTLED_S)
 
 
-def test_age_counts_at_the_first_look_only() -> None:
-    """An old file need not wait when the folder is seen for the first time; a change takes that away."""
-    old = seen(None, STATE, 50.0, credit_s=3600.0)
+def test_the_age_counts_at_the_first_look_only() -> None:
+    """An old file need not wait at the first look at a folder; after a change it has to."""
+    old = observe(None, STATE, 50.0, age_s=3600.0)
 
-    changed = seen(old, FileState(101, 5), 51.0, credit_s=3600.0)
+    changed = observe(old, FileState(101, 5), 51.0, age_s=3600.0)
 
     assert is_settled(old, 50.0)
     assert not is_settled(changed, 51.0)
 
 
-def test_a_time_in_the_future_gives_no_debt() -> None:
-    """A file whose clock runs ahead waits ten seconds, not longer."""
-    assert is_settled(seen(None, STATE, 50.0, credit_s=-500.0), 50.0 + SETTLED_S)
+def test_a_modification_time_in_the_future_does_not_prolong_the_wait() -> None:
+    """A file of a server whose clock is ahead waits ten seconds, too."""
+    assert is_settled(observe(None, STATE, 50.0, age_s=-500.0), 50.0 + SETTLED_S)
 
 
 def test_an_empty_file_never_settles() -> None:
-    """A file of no bytes has yet to be written."""
-    assert not is_settled(seen(None, FileState(0, 5), 0.0), 1e9)
+    """Its content has yet to be written."""
+    assert not is_settled(observe(None, FileState(0, 5), 0.0), 1e9)
 
 
-def test_a_batch_ends_when_it_is_quiet() -> None:
+def test_a_batch_ends_after_a_pause() -> None:
     """Each arrival prolongs the batch."""
-    batch = joined(joined(None, 10.0), 10.1)
+    batch = extend_batch(extend_batch(None, 10.0), 10.1)
 
     assert batch.ends_s == 10.1 + QUIET_S
 
 
-def test_a_batch_ends_though_it_never_gets_quiet() -> None:
-    """A busy folder cannot hold its files back for ever."""
-    assert Batch(10.0, 99.0).ends_s == 10.0 + BATCH_LIMIT_S
+def test_a_batch_without_a_pause_ends_at_its_limit() -> None:
+    """Files of a busy folder do not wait for ever."""
+    assert ArrivalBatch(10.0, 99.0).ends_s == 10.0 + BATCH_LIMIT_S
