@@ -1,4 +1,4 @@
-"""The companion of the embedded server, as a process and with a real server's death."""
+"""The companion process of the embedded server: until when it syncs, and what its start may fail on."""
 
 import os
 import subprocess
@@ -27,8 +27,8 @@ def watched(*command: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
             os.close(pidfd)
 
 
-def test_it_syncs_once_more_when_the_server_is_gone(tmp_path: Path) -> None:
-    """What was written in the last moment is the most precious."""
+def test_it_syncs_once_more_after_the_server_has_ended(tmp_path: Path) -> None:
+    """The server may have written until its last moment."""
     synced: list[int] = []
 
     with watched("true") as (_, pidfd):
@@ -37,8 +37,8 @@ def test_it_syncs_once_more_when_the_server_is_gone(tmp_path: Path) -> None:
     assert len(synced) == 1
 
 
-def test_the_folder_is_free_before_the_last_sync(tmp_path: Path) -> None:
-    """A slow disk does not keep the next server waiting."""
+def test_the_folder_is_unlocked_before_the_last_sync(tmp_path: Path) -> None:
+    """The next server does not wait for a slow disk."""
     free: list[bool] = []
 
     def sync(_: int) -> None:
@@ -50,8 +50,8 @@ def test_the_folder_is_free_before_the_last_sync(tmp_path: Path) -> None:
     assert free == [True]
 
 
-def test_it_syncs_while_the_server_lives(tmp_path: Path) -> None:
-    """Each time that something was appended."""
+def test_it_syncs_while_the_server_runs(tmp_path: Path) -> None:
+    """After each append."""
     synced: list[int] = []
     with watched("sleep", "60") as (process, pidfd):
         files, folder = AppendOnlyFiles(tmp_path, synced.append), lock_data(tmp_path)
@@ -67,10 +67,10 @@ def test_it_syncs_while_the_server_lives(tmp_path: Path) -> None:
         keeping.join()
 
 
-def test_a_failing_disk_is_told_once_and_ends_nothing(
+def test_a_failing_disk_is_logged_once_and_syncing_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The next rounds try again, and say nothing for a minute."""
+    """The next rounds try again, and log nothing for a minute."""
     tried: list[int] = []
 
     def fail(descriptor: int) -> None:
@@ -86,21 +86,23 @@ def test_a_failing_disk_is_told_once_and_ends_nothing(
         keeping.join()
     log.flush()
 
-    said = capsys.readouterr().err
-    assert said.count("WARNING redis sync_failed") == 1
-    assert "Input/output error" in said
+    logged = capsys.readouterr().err
+    assert logged.count("WARNING redis sync_failed") == 1
+    assert "Input/output error" in logged
 
 
-def test_one_that_cannot_start_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then the server has to sync by itself; the folder is free."""
+def test_a_companion_that_cannot_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the server has to sync by itself; the folder is unlocked."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
 
     assert not start_beside(tmp_path, lock_data(tmp_path))
     assert not is_synced(tmp_path)
 
 
-def test_one_that_fails_at_its_start_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where there is no memory for it."""
+def test_a_companion_that_fails_at_its_start_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does where memory is short."""
     monkeypatch.setattr(sys, "executable", "false")
 
     assert not start_beside(tmp_path, lock_data(tmp_path))
