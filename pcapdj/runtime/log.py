@@ -50,8 +50,9 @@ class _Writer:
         while True:
             line = self._lines.get()
             try:
-                sys.stderr.write(line + self._loss())
-                sys.stderr.flush()
+                if sys.stderr:  # None in a process that was started without one
+                    sys.stderr.write(line + self._loss())
+                    sys.stderr.flush()
             except (OSError, ValueError):  # stderr is closed, and there is no other place for it
                 pass
             finally:
