@@ -9,6 +9,11 @@ from pcapdj.disk.limits import Watch, parse_watch
 from pcapdj.runtime.command import lines_of
 
 
+def variable_of(name: str) -> str:
+    """Return the environment variable of a limit."""
+    return f"PCAPDJ_{name.upper().replace('-', '_')}"
+
+
 def _watch_option(default: str) -> Any:
     return typer.Option(
         "--watch",
@@ -17,6 +22,12 @@ def _watch_option(default: str) -> Any:
         help="watch the disk of this path; repeatable, or one path per line in PCAPDJ_WATCH"
         f" [default: {default}]",
         show_default=False,
+    )
+
+
+def _limit_option(name: str, metavar: str, explanation: str) -> Any:
+    return typer.Option(
+        f"--{name}", envvar=variable_of(name), metavar=metavar, help=explanation, show_default=False
     )
 
 
@@ -37,63 +48,37 @@ RedisData = Annotated[
 ]
 MinFree = Annotated[
     str,
-    typer.Option(
-        "--min-free",
-        envvar="PCAPDJ_MIN_FREE",
-        metavar="SIZE|PCT",
-        help="authorize no new file below this much *free* space, as 20GiB or 10%; 0 = off [default: 10%]",
-        show_default=False,
+    _limit_option(
+        "min-free",
+        "SIZE|PCT",
+        "authorize no new file below this much *free* space, as 20GiB or 10%; 0 = off [default: 10%]",
     ),
 ]
 ResumeFree = Annotated[
     str,
-    typer.Option(
-        "--resume-free",
-        envvar="PCAPDJ_RESUME_FREE",
-        metavar="SIZE|PCT",
-        help="authorize again when this much is free [default: 1.5 x min-free]",
-        show_default=False,
+    _limit_option(
+        "resume-free", "SIZE|PCT", "authorize again when this much is free [default: 1.5 x min-free]"
     ),
 ]
 ResumeAfter = Annotated[
     str,
-    typer.Option(
-        "--resume-after",
-        envvar="PCAPDJ_RESUME_AFTER",
-        metavar="TIME",
-        help="how long that much must stay free before [default: 30s]",
-        show_default=False,
-    ),
+    _limit_option("resume-after", "TIME", "how long that much must stay free before [default: 30s]"),
 ]
 SuspendFree = Annotated[
     str,
-    typer.Option(
-        "--suspend-free",
-        envvar="PCAPDJ_SUSPEND_FREE",
-        metavar="SIZE|PCT",
-        help="pause the running file below this much free space; 0 = off [default: 0.5 x min-free]",
-        show_default=False,
+    _limit_option(
+        "suspend-free",
+        "SIZE|PCT",
+        "pause the running file below this much free space; 0 = off [default: 0.5 x min-free]",
     ),
 ]
 MinFreeInodes = Annotated[
     str,
-    typer.Option(
-        "--min-free-inodes",
-        envvar="PCAPDJ_MIN_FREE_INODES",
-        metavar="NUMBER|PCT",
-        help="as --min-free, for inodes; 0 = off [default: 5%]",
-        show_default=False,
-    ),
+    _limit_option("min-free-inodes", "NUMBER|PCT", "as --min-free, for inodes; 0 = off [default: 5%]"),
 ]
 MinAvailableMemory = Annotated[
     str,
-    typer.Option(
-        "--min-available-memory",
-        envvar="PCAPDJ_MIN_AVAILABLE_MEMORY",
-        metavar="SIZE|PCT",
-        help="as --min-free, for available memory [default: off]",
-        show_default=False,
-    ),
+    _limit_option("min-available-memory", "SIZE|PCT", "as --min-free, for available memory [default: off]"),
 ]
 Force = Annotated[
     bool, typer.Option("--force", envvar="PCAPDJ_FORCE", help="accept a min-free of 50 % or more")
@@ -118,11 +103,6 @@ def limit_texts(  # noqa: PLR0913 - an option each
         "min-free-inodes": min_free_inodes,
         "min-available-memory": min_available_memory,
     }
-
-
-def variable_of(name: str) -> str:
-    """Return the environment variable of a limit."""
-    return f"PCAPDJ_{name.upper().replace('-', '_')}"
 
 
 def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = False) -> list[Watch]:
