@@ -1,13 +1,13 @@
 """The launcher's socket in this process, with real clients and system calls that fail."""
 
 import os
-import resource
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.descriptors import break_descriptor, no_descriptor_left, open_descriptors
 
 from pcapdj.analyzer.server import LauncherServer
 from pcapdj.launcher_protocol import (
@@ -54,37 +54,12 @@ class Connect:
         return client
 
 
-def descriptors() -> set[int]:
-    """Return the open descriptors of this process."""
-    return {int(each.name) for each in Path("/proc/self/fd").iterdir() if each.exists()}
-
-
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """Let this process have no more descriptors than now."""
-    lowest_free = os.dup(0)
-    os.close(lowest_free)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
-
 def accepted(server: LauncherServer) -> int:
     """Accept the client that waits; return the descriptor of the server's end."""
-    before = descriptors()
+    before = open_descriptors()
     server.accept_client()
-    [end] = descriptors() - before
+    [end] = open_descriptors() - before
     return end
-
-
-def break_descriptor(descriptor: int) -> None:
-    """Let every call on the socket fail: something that is not a socket takes its place."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, descriptor)
-    os.close(null)
 
 
 def test_a_request_is_owed_a_reply_until_it_is_sent(server: LauncherServer, connect: Connect) -> None:
@@ -168,7 +143,7 @@ def test_a_broken_connection_is_closed_and_no_traceback(server: LauncherServer, 
     assert server.next_request() is None
 
     assert server.client_pid is None
-    assert end not in descriptors()
+    assert end not in open_descriptors()
 
 
 def test_a_broken_connection_does_not_keep_the_next_client_out(
@@ -189,14 +164,14 @@ def test_a_second_client_gets_the_pid_of_the_first(server: LauncherServer, conne
     """And no descriptor of it stays open."""
     connect()
     server.accept_client()
-    before = descriptors()
+    before = open_descriptors()
     second = connect()
 
     server.accept_client()
 
     reply = decode_reply(second.recv(1000))
     assert (reply.error, reply.pid) == ("busy", os.getpid())
-    assert descriptors() - before == {second.fileno()}
+    assert open_descriptors() - before == {second.fileno()}
 
 
 def test_without_a_free_descriptor_the_client_waits(

@@ -1,4 +1,4 @@
-"""The dispatcher's side of the socket, against launchers that are not there, hang, or talk nonsense."""
+"""The dispatcher's side of the socket, against launchers that are absent, hang, break or send garbage."""
 
 import os
 import signal
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.descriptors import break_descriptor, open_descriptors
 
 from pcapdj.feed.launcher_client import LauncherClient
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, Stopped
@@ -15,7 +16,7 @@ from pcapdj.runtime.signals import Signals
 
 @pytest.fixture
 def listening(short_path: Path) -> Iterator[socket.socket]:
-    """Return a socket in the launcher's place; the test answers, or does not."""
+    """Return a socket in the launcher's place; the test replies, or does not."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
         listening.bind(str(short_path / "s"))
         listening.listen(1)
@@ -30,8 +31,16 @@ def launcher(short_path: Path, signals: Signals) -> Iterator[LauncherClient]:
     launcher.close()
 
 
-def test_a_launcher_that_is_not_there_is_an_answer(launcher: LauncherClient) -> None:
-    """Connecting never blocks and never raises for it; asking does."""
+def connected_descriptor(launcher: LauncherClient) -> int:
+    """Connect, and return the descriptor of the client's socket."""
+    before = open_descriptors()
+    assert launcher.connect()
+    [descriptor] = open_descriptors() - before
+    return descriptor
+
+
+def test_without_a_launcher_connecting_fails_and_requests_raise(launcher: LauncherClient) -> None:
+    """Connecting never blocks and never raises for an absent launcher."""
     assert not launcher.connect()
     assert not launcher.is_alive()
     with pytest.raises(LauncherGone, match="not connected"):
@@ -39,20 +48,34 @@ def test_a_launcher_that_is_not_there_is_an_answer(launcher: LauncherClient) -> 
 
 
 def test_a_stale_socket_file_is_no_launcher(launcher: LauncherClient, listening: socket.socket) -> None:
-    """After kill -9 the file is still there, and nobody behind it."""
+    """After kill -9 of the launcher the file is still there, without a process behind it."""
     listening.close()
+    before = open_descriptors()
 
     assert not launcher.connect()
 
+    assert open_descriptors() == before
 
-def test_a_path_that_is_too_long_is_told_at_once(signals: Signals) -> None:
-    """Before anything is tried."""
+
+def test_a_path_that_is_too_long_is_refused_at_once(signals: Signals) -> None:
+    """Before a connection is tried."""
     with pytest.raises(CannotCreate, match="107"):
         LauncherClient(Path("/x" * 60), signals)
 
 
-def test_a_launcher_that_does_not_answer_is_gone(launcher: LauncherClient, listening: socket.socket) -> None:
-    """A late answer could never be told from the next one: the connection is closed."""
+def test_a_second_connect_keeps_the_connection(launcher: LauncherClient, listening: socket.socket) -> None:
+    """The launcher would turn a second one away."""
+    assert launcher.connect()
+    before = open_descriptors()
+
+    assert launcher.connect()
+
+    assert open_descriptors() == before
+    assert listening.fileno() >= 0
+
+
+def test_a_launcher_that_does_not_reply_is_gone(launcher: LauncherClient, listening: socket.socket) -> None:
+    """A late reply could be taken for the next one: the connection is closed."""
     assert launcher.connect()
     assert launcher.is_alive()
 
@@ -63,10 +86,10 @@ def test_a_launcher_that_does_not_answer_is_gone(launcher: LauncherClient, liste
     assert listening.fileno() >= 0
 
 
-def test_a_second_stop_signal_ends_the_wait_for_an_answer(
+def test_a_second_stop_signal_ends_the_wait_for_a_reply(
     launcher: LauncherClient, listening: socket.socket, signals: Signals
 ) -> None:
-    """The first lets a question be answered; the second means now."""
+    """The first one still lets a reply arrive; the second one means now."""
     assert launcher.connect()
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -78,28 +101,28 @@ def test_a_second_stop_signal_ends_the_wait_for_an_answer(
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "reply",
     [b"nonsense", b"[]", b'{"ok":true,"stream":"5ca1ab1e"}', b'{"ok":true,"entries":7}', b"x" * 70_000],
 )
-def test_nonsense_is_as_good_as_no_launcher(
-    launcher: LauncherClient, listening: socket.socket, answer: bytes
+def test_an_invalid_reply_ends_the_connection(
+    launcher: LauncherClient, listening: socket.socket, reply: bytes
 ) -> None:
-    """An open stream without its write end is nonsense too."""
+    """An open stream without its write end is invalid, too."""
     assert launcher.connect()
     with listening.accept()[0] as connection:
-        connection.send(answer)
+        connection.send(reply)
 
         with pytest.raises(LauncherGone):
             launcher.get()
 
+    assert not launcher.is_alive()
 
-def test_descriptors_that_nobody_asked_for_are_closed(
-    launcher: LauncherClient, listening: socket.socket
-) -> None:
-    """A launcher that sends too many cannot fill our table."""
+
+def test_unexpected_descriptors_are_closed(launcher: LauncherClient, listening: socket.socket) -> None:
+    """A launcher that sends too many cannot fill the table of this process."""
     assert launcher.connect()
     with listening.accept()[0] as connection, Path(os.devnull).open("rb") as null:
-        before = len(list(Path("/proc/self/fd").iterdir()))
+        before = len(open_descriptors())
         socket.send_fds(connection, [b'{"ok":true}'], [null.fileno()] * 3)
         launcher.drop("5ca1ab1e", "file")
         socket.send_fds(connection, [b'{"ok":true}'], [null.fileno()] * 30)
@@ -107,14 +130,66 @@ def test_descriptors_that_nobody_asked_for_are_closed(
         with pytest.raises(LauncherGone):
             launcher.drop("5ca1ab1e", "file")
 
-        assert len(list(Path("/proc/self/fd").iterdir())) == before - 1  # the connection's own
+        assert len(open_descriptors()) == before - 1  # the connection's own
 
 
-def test_a_launcher_that_dies_is_seen_without_asking(
+def test_a_launcher_that_dies_is_noticed_without_a_request(
     launcher: LauncherClient, listening: socket.socket
 ) -> None:
-    """Its descriptor turns readable, and it is no longer alive."""
+    """The end of its side is enough."""
     assert launcher.connect()
     listening.accept()[0].close()
 
     assert not launcher.is_alive()
+
+
+def test_a_launcher_that_dies_with_a_request_unread_is_not_alive(
+    launcher: LauncherClient, listening: socket.socket
+) -> None:
+    """The kernel reports a reset instead of an end."""
+    assert launcher.connect()
+    connection = listening.accept()[0]
+
+    def die(_waited_s: float) -> None:
+        connection.close()
+        assert not launcher.is_alive()
+
+    with pytest.raises(LauncherGone, match="not connected"):
+        launcher.open(die)
+
+
+def test_a_request_to_a_launcher_that_died_says_so(
+    launcher: LauncherClient, listening: socket.socket
+) -> None:
+    """It is one error, whether sending or receiving fails."""
+    assert launcher.connect()
+    listening.accept()[0].close()
+
+    with pytest.raises(LauncherGone, match="is gone"):
+        launcher.end("5ca1ab1e")
+
+    assert not launcher.is_alive()
+
+
+def test_a_broken_connection_is_not_alive(launcher: LauncherClient, listening: socket.socket) -> None:
+    """Whatever error the kernel reports, the launcher is lost, and the descriptor is closed."""
+    descriptor = connected_descriptor(launcher)
+    break_descriptor(descriptor)
+
+    assert not launcher.is_alive()
+
+    assert descriptor not in open_descriptors()
+    assert listening.fileno() >= 0
+
+
+def test_a_connection_that_breaks_during_a_wait_is_a_lost_launcher(
+    launcher: LauncherClient, listening: socket.socket
+) -> None:
+    """It is no traceback."""
+    descriptor = connected_descriptor(launcher)
+
+    with pytest.raises(LauncherGone, match="is gone"):
+        launcher.open(lambda _waited_s: break_descriptor(descriptor))
+
+    assert not launcher.is_alive()
+    assert listening.fileno() >= 0
