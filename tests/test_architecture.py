@@ -88,7 +88,7 @@ RULES: Final = [
     "disk/schedule",
     "summary/tcp",
     "summary/http1",
-    "summary/body",
+    "summary/http_message",
 ]
 EFFECTS: Final = {"time", "logging", "socket", "subprocess", "select", "threading", "redis", "psutil"}
 
@@ -114,8 +114,6 @@ SMALL: Final[dict[str, str]] = {
 
 # class names that two modules have, and why
 TWICE: Final[dict[str, str]] = {
-    "Totals": "to be renamed",
-    "Limits": "to be renamed",
 }
 
 # constructors in the rooms of roles that keep a callable, and why

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.summary.report import read_objects
+from pcapdj.summary.results import read_objects
 
 _SHA256_DIGITS: Final = 64
 

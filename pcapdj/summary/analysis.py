@@ -1,19 +1,19 @@
-"""The whole analysis: stream bytes in, flows, objects and totals out. Pure."""
+"""The whole analysis: the bytes of a stream as input; flows, objects and a summary as output. Pure."""
 
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.summary.flows import FlowTable, Limits
+from pcapdj.summary.flows import FlowLimits, FlowTable
 from pcapdj.summary.packets import UndecodableError, decode
-from pcapdj.summary.results import Ended, FlowSummary, HttpObject, Totals, iso_time
+from pcapdj.summary.results import Ended, FlowSummary, HttpObject, StreamSummary, iso_time
 from pcapdj.summary.stream import Record, RecordCutter
 
 
 class Analysis:
-    """One stream from its first byte to its end.
+    """The analysis of one stream.
 
-    A damaged stream is a result as well: `feed` and `finish` raise, and what came before the damage is there.
+    Results before damage are kept: after `feed` raises, `finish` returns the summary.
     """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: FlowLimits | None = None) -> None:
         self._cutter = RecordCutter()
         self._table = FlowTable(limits)
         self._packets = self._captured_bytes = self._original_bytes = 0
@@ -22,20 +22,20 @@ class Analysis:
         self._last_ns = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the stream.
+        """Analyze the next bytes of the stream.
 
         Raises:
-            CaptureError: it is no classic capture, or damaged; nothing behind that point can be understood.
+            CaptureError: the stream is not a classic capture, or is damaged here.
         """
         for record in self._cutter.feed(chunk):
             self._add(record)
 
-    def finish(self, ended: Ended, error: str = "") -> Totals:
-        """End all flows and return the totals.
+    def finish(self, ended: Ended, error: str = "") -> StreamSummary:
+        """End all flows and return the summary.
 
         Args:
-            ended: as far as the caller knows; a clean end inside a record becomes a torn one.
-            error: what tore the stream, if the caller knows.
+            ended: how the stream ended; `CLEAN` becomes `TORN` if the stream ends inside a record.
+            error: the error of a torn stream.
         """
         if ended is Ended.CLEAN:
             try:
@@ -43,10 +43,10 @@ class Analysis:
             except CaptureError as exc:
                 ended, error = Ended.TORN, str(exc)
         self._table.finish("end of stream")
-        return self._totals(ended, error)
+        return self._summary(ended, error)
 
     def take(self) -> tuple[list[FlowSummary], list[HttpObject]]:
-        """Return the flows and objects that have ended since the last call."""
+        """Return the flows and objects that ended since the last call."""
         flows, objects = self._table.flows, self._table.objects
         self._table.flows, self._table.objects = [], []
         return flows, objects
@@ -70,9 +70,9 @@ class Analysis:
         self._fragments += packet.is_fragment
         self._table.add(packet, time_ns, original_bytes)
 
-    def _totals(self, ended: Ended, error: str) -> Totals:
+    def _summary(self, ended: Ended, error: str) -> StreamSummary:
         has_packets = self._first_ns is not None
-        return Totals(
+        return StreamSummary(
             packets=self._packets,
             captured_bytes=self._captured_bytes,
             original_bytes=self._original_bytes,

@@ -1,37 +1,38 @@
-"""The flow table: which packets belong together, and how much of all that is kept. Pure.
+"""The flow table: assigns packets to flows, within limits of memory. Pure.
 
 Rules
-- A flow is protocol, two addresses and two ports, both directions together; VLAN tags do not separate flows.
-- At most `Limits.flows` live; beyond that the one that has been quiet longest is written out and forgotten.
-- Everything that waits for more bytes (segments behind a hole, unfinished heads) is counted; beyond
-  `Limits.held_bytes` the flow that began to wait first has to give up its holes.
-- Results gather in `flows` and `objects` until the caller takes them.
+- A flow is a protocol, two addresses and two ports, in both directions; VLAN tags do not separate flows.
+- The table has at most `FlowLimits.flows` flows; beyond that the one without a packet for the longest time is
+  ended and reported.
+- All bytes held for later (segments after a gap, incomplete heads) are counted. Beyond
+  `FlowLimits.held_bytes` the flow that has held bytes for the longest time delivers its gaps.
+- Results are collected in `flows` and `objects` until the caller takes them.
 """
 
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from pcapdj.summary.http1 import Transfer
+from pcapdj.summary.http1 import ResponseBody
 from pcapdj.summary.packets import TCP, UDP, Packet
 from pcapdj.summary.results import FlowSummary, HttpObject, iso_time
-from pcapdj.summary.session import TcpSession
+from pcapdj.summary.tcp import TcpSession
 
 PROTOCOL_NAMES = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmp6", 132: "sctp"}
 Key = tuple[int, bytes, int, bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much is kept; the defaults keep the process within 80 MB."""
+class FlowLimits:
+    """Limits of memory; with the defaults the process takes at most 80 MB."""
 
-    flows: int = 8_192  # measured: 2 KB each when idle, 5 KB with a transfer whose request had a long URI
+    flows: int = 8_192  # measured: 2 KB each when idle, 5 KB with a response whose request had a long URI
     held_bytes: int = 16 << 20
 
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """One live flow; side 0 sent the first packet seen."""
+    """One live flow; side 0 is the sender of its first packet."""
 
     first: Packet
     first_ns: int
@@ -43,19 +44,19 @@ class Flow:
 
 
 class FlowTable:
-    """All live flows, the quietest first."""
+    """All live flows; the one without a packet for the longest time is first."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = limits or Limits()
+    def __init__(self, limits: FlowLimits | None = None) -> None:
+        self._limits = limits or FlowLimits()
         self._live: OrderedDict[Key, Flow] = OrderedDict()
-        self._waiting: dict[Flow, None] = {}  # flows that hold bytes, in the order they began to
+        self._waiting: dict[Flow, None] = {}  # flows with held bytes, oldest first
         self._held_bytes = 0
         self.flows: list[FlowSummary] = []
         self.objects: list[HttpObject] = []
         self.ended_flows = self.ended_objects = self.complete_objects = 0
 
     def add(self, packet: Packet, time_ns: int, wire_bytes: int) -> None:
-        """Take the next packet of the stream."""
+        """Add the next packet of the stream."""
         key, flow = self._flow_of(packet, time_ns)
         flow.packets += 1
         flow.wire_bytes += wire_bytes
@@ -63,13 +64,13 @@ class FlowTable:
         self._live.move_to_end(key)
         if flow.session and not packet.is_fragment:
             flow.session.add(_side(flow, packet), packet, time_ns)
-            self._settle(flow)
+            self._limit_held_bytes(flow)
 
     def finish(self, reason: str) -> None:
-        """End every flow; the table is empty afterwards.
+        """End all flows.
 
         Args:
-            reason: why no more packets come.
+            reason: why no more packets follow.
         """
         while self._live:
             self._end(self._live.popitem(last=False)[1], reason)
@@ -93,16 +94,16 @@ class FlowTable:
                 self._end(self._live.popitem(last=False)[1], "evicted")
         return key, flow
 
-    def _settle(self, flow: Flow) -> None:
-        """Bring the account of held bytes up to date, and keep it within its limit."""
-        self._account(flow)
+    def _limit_held_bytes(self, flow: Flow) -> None:
+        """Update the number of held bytes, and keep it within the limit."""
+        self._update(flow)
         while self._held_bytes > self._limits.held_bytes:
-            longest = next(iter(self._waiting))
-            if longest.session:
-                longest.session.release(longest.last_ns)
-            self._account(longest)
+            oldest = next(iter(self._waiting))
+            if oldest.session:
+                oldest.session.release(oldest.last_ns)
+            self._update(oldest)
 
-    def _account(self, flow: Flow) -> None:
+    def _update(self, flow: Flow) -> None:
         session = flow.session
         if session is None:
             return
@@ -114,15 +115,15 @@ class FlowTable:
                 self._waiting[flow] = None
             else:
                 self._waiting.pop(flow, None)
-        for transfer in session.take_transfers():
-            self.objects.append(_http_object(flow.first, transfer))
+        for body in session.take_bodies():
+            self.objects.append(_http_object(flow.first, body))
             self.ended_objects += 1
-            self.complete_objects += not transfer.reason
+            self.complete_objects += not body.reason
 
     def _end(self, flow: Flow, reason: str) -> None:
         if flow.session:
             flow.session.finish(reason, flow.last_ns)
-            self._account(flow)
+            self._update(flow)
         self.flows.append(_summary(flow, reason))
         self.ended_flows += 1
 
@@ -157,25 +158,25 @@ def _summary(flow: Flow, reason: str) -> FlowSummary:
     )
 
 
-def _http_object(first: Packet, transfer: Transfer) -> HttpObject:
+def _http_object(first: Packet, body: ResponseBody) -> HttpObject:
     ends = ((first.source, first.source_port), (first.destination, first.destination_port))
-    server, client = ends[transfer.server_side], ends[1 - transfer.server_side]
-    request = transfer.request
+    server, client = ends[body.server_side], ends[1 - body.server_side]
+    request = body.request
     return HttpObject(
         method=request.method if request else None,
         host=request.host if request else None,
         uri=request.uri if request else None,
-        status=transfer.status,
-        content_type=transfer.content_type,
-        content_encoding=transfer.content_encoding,
-        size_bytes=transfer.size_bytes,
-        sha256=transfer.digest.hexdigest(),
-        complete=not transfer.reason,
-        reason=transfer.reason,
+        status=body.status,
+        content_type=body.content_type,
+        content_encoding=body.content_encoding,
+        size_bytes=body.size_bytes,
+        sha256=body.digest.hexdigest(),
+        complete=not body.reason,
+        reason=body.reason,
         client=str(ipaddress.ip_address(client[0])),
         client_port=client[1],
         server=str(ipaddress.ip_address(server[0])),
         server_port=server[1],
-        first_time=iso_time(transfer.first_ns),
-        last_time=iso_time(transfer.last_ns),
+        first_time=iso_time(body.first_ns),
+        last_time=iso_time(body.last_ns),
     )

@@ -1,12 +1,12 @@
-"""The HTTP/1.x conversation of one connection: two byte directions in, finished response bodies out. Pure.
+"""The HTTP/1.x conversation of one connection: the bytes of both directions in, response bodies out. Pure.
 
 Rules
-- Which direction asks and which answers is decided by what the bytes are, not by who opened the connection.
-- Responses meet requests in order (pipelining). Where request bytes are missing the pairing is given up for
-  the rest of the connection: no method is better than a wrong one.
-- A body is hashed as it comes and never kept. An unfinished head is kept, at most `HEAD_LIMIT_BYTES`.
-- After a gap, or bytes that are no HTTP, a direction is `SEEKING`, until a segment begins a message.
-- A response without content (HEAD, 1xx, 204, 304, length 0) is no object.
+- The bytes decide which direction has the requests, not who opened the connection.
+- Responses are paired with requests in order (pipelining). After missing request bytes pairing ends for the
+  rest of the connection: an unknown method is better than a wrong one.
+- A body is hashed as it arrives and never kept. An incomplete head is kept, at most `HEAD_LIMIT_BYTES`.
+- After a gap, or bytes that are not HTTP, a direction is `SEEKING` until a segment begins a message.
+- A response without content (HEAD, 1xx, 204, 304, length 0) is not an object.
 """
 
 import hashlib
@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from pcapdj.summary.body import Body, FramingError, body_of
-from pcapdj.summary.message_head import (
+from pcapdj.summary.http_message import (
     HEAD_END,
     HEAD_LIMIT_BYTES,
+    Body,
+    FramingError,
     Head,
-    Request,
+    HttpRequest,
     begins_message,
+    body_of,
     may_begin_message,
     parse_head,
     request_framing,
@@ -32,27 +34,27 @@ from pcapdj.summary.message_head import (
 if TYPE_CHECKING:
     from hashlib import _Hash
 
-REQUESTS_LIMIT = 256  # unanswered on one connection; browsers of the pipelining age kept to 8
-REQUEST_COST_BYTES = 500  # measured: what a waiting request costs beside its texts
+REQUESTS_LIMIT = 256  # unanswered on one connection; browsers with pipelining sent at most 8
+REQUEST_COST_BYTES = 500  # measured: memory of an unanswered request in addition to its texts
 
 
 class Mode(Enum):
-    """What a direction's next bytes are taken for."""
+    """How the next bytes of a direction are read."""
 
     MESSAGE = auto()  # inside a head or body, or between messages
-    SEEKING = auto()  # until a segment begins a message
-    OPAQUE = auto()  # another protocol took over (CONNECT, 101)
+    SEEKING = auto()  # ignored until a segment begins a message
+    OPAQUE = auto()  # ignored: another protocol follows (CONNECT, 101)
 
 
 @dataclass(slots=True)
-class Transfer:
-    """One response body on its way; of its head only what is reported."""
+class ResponseBody:
+    """One response body, with the fields of its head that are reported."""
 
     status: int
     content_type: str
     content_encoding: str
-    request: Request | None
-    server_side: int  # 0 or 1: which direction carries it
+    request: HttpRequest | None
+    server_side: int  # 0 or 1: its direction
     first_ns: int
     last_ns: int
     digest: "_Hash" = field(default_factory=hashlib.sha256)
@@ -61,139 +63,143 @@ class Transfer:
     reason: str = ""
 
     def add(self, content: list[bytes], time_ns: int) -> None:
-        """Take content as it comes."""
+        """Add the next bytes of content."""
         for piece in content:
             self.digest.update(piece)
             self.size_bytes += len(piece)
         self.last_ns = time_ns
 
     def end(self, reason: str) -> None:
-        """Say how it ended; missing bytes outweigh a regular end."""
+        """Set why it is incomplete; with missing bytes it always is."""
         gap = f"{self.missing_bytes} bytes are missing in the capture" if self.missing_bytes else ""
         self.reason = self.reason or "; ".join(filter(None, (gap, reason)))
 
 
 @dataclass(slots=True)
-class _Lane:
+class _Direction:
     """One direction."""
 
     mode: Mode = Mode.MESSAGE
-    head: bytes = b""  # not whole yet
-    body: Body | None = None
-    transfer: Transfer | None = None  # of responses only
+    head: bytes = b""  # still incomplete
+    body: Body | None = None  # where it ends
+    response: ResponseBody | None = None  # None for the body of a request
 
-    def lose(self) -> None:
+    def reset(self) -> None:
         if self.mode is not Mode.OPAQUE:
             self.mode = Mode.SEEKING
-        self.head, self.body, self.transfer = b"", None, None
+        self.head, self.body, self.response = b"", None, None
 
 
 class Conversation:
-    """Both directions of one connection; finished bodies gather in `finished` until they are taken."""
+    """Both directions of one connection; `finished` collects the bodies that ended until they are taken."""
 
-    __slots__ = ("_lanes", "_requests", "finished", "queued_bytes")
+    __slots__ = ("_directions", "_requests", "finished", "queued_bytes")
 
     def __init__(self) -> None:
-        self._lanes = (_Lane(), _Lane())
-        self._requests: deque[Request] | None = deque()  # None: pairing was given up
-        self.finished: list[Transfer] = []
+        self._directions = (_Direction(), _Direction())
+        self._requests: deque[HttpRequest] | None = deque()  # None: no pairing any more
+        self.finished: list[ResponseBody] = []
         self.queued_bytes = 0
 
     @property
     def held_bytes(self) -> int:
-        """Return what unfinished heads and waiting requests occupy."""
-        return len(self._lanes[0].head) + len(self._lanes[1].head) + self.queued_bytes
+        """The memory of incomplete heads and unanswered requests."""
+        return len(self._directions[0].head) + len(self._directions[1].head) + self.queued_bytes
 
     def data(self, side: int, data: bytes, time_ns: int) -> None:
-        """Take the next bytes of one direction."""
-        lane = self._lanes[side]
-        if lane.mode is Mode.SEEKING and begins_message(data):
-            lane.mode = Mode.MESSAGE
+        """Add the next bytes of one direction."""
+        direction = self._directions[side]
+        if direction.mode is Mode.SEEKING and begins_message(data):
+            direction.mode = Mode.MESSAGE
         rest: bytes | None = data
-        while rest and lane.mode is Mode.MESSAGE:
-            rest = self._body(lane, rest, time_ns) if lane.body else self._head(side, lane, rest, time_ns)
+        while rest and direction.mode is Mode.MESSAGE:
+            rest = (
+                self._body(direction, rest, time_ns)
+                if direction.body
+                else self._head(side, direction, rest, time_ns)
+            )
 
     def gap(self, side: int, missing_bytes: int) -> None:
-        """Take note that bytes of one direction are missing in the capture."""
-        lane = self._lanes[side]
-        if lane.transfer:
-            lane.transfer.missing_bytes += missing_bytes
-        if lane.body and lane.body.skip(missing_bytes):
-            if lane.body.is_done:
-                self._finish(lane, "")
+        """Step over bytes of one direction that are missing in the capture."""
+        direction = self._directions[side]
+        if direction.response:
+            direction.response.missing_bytes += missing_bytes
+        if direction.body and direction.body.skip(missing_bytes):
+            if direction.body.is_done:
+                self._finish(direction, "")
             return
-        self._finish(lane, "")
-        self._give_up_pairing()  # messages may be among what is missing
-        lane.lose()
+        self._finish(direction, "")
+        self._end_pairing()  # the missing bytes may contain messages
+        direction.reset()
 
     def end(self, side: int, reason: str) -> None:
         """Close one direction.
 
         Args:
             side: 0 or 1.
-            reason: why, if it is not the regular end of the connection; else empty.
+            reason: why, unless the connection was closed; else empty.
         """
-        lane = self._lanes[side]
-        if lane.body:
-            self._finish(lane, "; ".join(filter(None, (reason, lane.body.unfinished()))))
-        lane.lose()
+        direction = self._directions[side]
+        if direction.body:
+            self._finish(direction, "; ".join(filter(None, (reason, direction.body.unfinished()))))
+        direction.reset()
 
     def release(self) -> None:
-        """Let go of all that `held_bytes` counts; bodies under way go on."""
-        for lane in self._lanes:
-            if lane.head:
-                lane.lose()
-        self._give_up_pairing()
+        """Free all memory that `held_bytes` counts; unfinished bodies continue."""
+        for direction in self._directions:
+            if direction.head:
+                direction.reset()
+        self._end_pairing()
 
-    def _give_up_pairing(self) -> None:
+    def _end_pairing(self) -> None:
         self._requests = None
         self.queued_bytes = 0
 
-    def _head(self, side: int, lane: _Lane, data: bytes, time_ns: int) -> bytes | None:
-        """Take bytes of a head; return those behind its end, None if it has not come."""
-        held = lane.head + data if lane.head else data.lstrip(b"\r\n")
+    def _head(self, side: int, direction: _Direction, data: bytes, time_ns: int) -> bytes | None:
+        """Read bytes of a head; return those after its end, None if it is incomplete."""
+        held = direction.head + data if direction.head else data.lstrip(b"\r\n")
         if not held:
             return None
         end = HEAD_END.search(held)
         if end is None and may_begin_message(held) and len(held) <= HEAD_LIMIT_BYTES:
-            lane.head = held
+            direction.head = held
             return None
         if end is None or not begins_message(held):
-            lane.lose()
+            direction.reset()
             return None
-        lane.head = b""
+        direction.head = b""
         head = parse_head(held[: end.start()])
         if head.is_response:
-            self._response(side, lane, head, time_ns)
+            self._response(side, direction, head, time_ns)
         else:
-            self._request(lane, head)
+            self._request(direction, head)
         return held[end.end() :]
 
-    def _request(self, lane: _Lane, head: Head) -> None:
+    def _request(self, direction: _Direction, head: Head) -> None:
         framing = request_framing(head)
-        lane.body = None if framing.length_bytes == 0 else body_of(framing)
+        direction.body = None if framing.length_bytes == 0 else body_of(framing)
         if self._requests is None:
             return
         request = head.request()
         self._requests.append(request)
         self.queued_bytes += _cost_bytes(request)
         if len(self._requests) > REQUESTS_LIMIT:
-            self._give_up_pairing()
+            self._end_pairing()
 
-    def _response(self, side: int, lane: _Lane, head: Head, time_ns: int) -> None:
+    def _response(self, side: int, direction: _Direction, head: Head, time_ns: int) -> None:
         is_interim = head.status < 200 and head.status != 101  # noqa: PLR2004 - RFC 9110, 15.2
-        request = None if is_interim else self._answered()
+        request = None if is_interim else self._next_request()
         method = request.method if request else None
         if switches_protocol(head, method):
-            for each in self._lanes:
-                each.lose()
+            for each in self._directions:
+                each.reset()
                 each.mode = Mode.OPAQUE
             return
         framing = response_framing(head, method)
         if framing.length_bytes == 0:
             return
-        lane.body = body_of(framing)
-        lane.transfer = Transfer(
+        direction.body = body_of(framing)
+        direction.response = ResponseBody(
             status=head.status,
             content_type=head.field("content-type"),
             content_encoding=head.field("content-encoding"),
@@ -204,38 +210,38 @@ class Conversation:
             reason=framing.fault,
         )
 
-    def _answered(self) -> Request | None:
-        """Return the request that the next response answers, if it was seen."""
+    def _next_request(self) -> HttpRequest | None:
+        """Return the request of the next response; None if it is unknown."""
         if not self._requests:
             return None
         request = self._requests.popleft()
         self.queued_bytes -= _cost_bytes(request)
         return request
 
-    def _body(self, lane: _Lane, data: bytes, time_ns: int) -> bytes | None:
-        """Take bytes of a body; return those behind its end, None if it goes on."""
-        if lane.body is None:
+    def _body(self, direction: _Direction, data: bytes, time_ns: int) -> bytes | None:
+        """Read bytes of a body; return those after its end, None if it continues."""
+        if direction.body is None:
             return data
         try:
-            content, rest = lane.body.feed(data)
+            content, rest = direction.body.feed(data)
         except FramingError as exc:
-            if lane.transfer:
-                lane.transfer.add(exc.content, time_ns)
-            self._finish(lane, str(exc))
-            lane.lose()
+            if direction.response:
+                direction.response.add(exc.content, time_ns)
+            self._finish(direction, str(exc))
+            direction.reset()
             return None
-        if lane.transfer:
-            lane.transfer.add(content, time_ns)
+        if direction.response:
+            direction.response.add(content, time_ns)
         if rest is not None:
-            self._finish(lane, "")
+            self._finish(direction, "")
         return rest
 
-    def _finish(self, lane: _Lane, reason: str) -> None:
-        if lane.transfer:
-            lane.transfer.end(reason)
-            self.finished.append(lane.transfer)
-        lane.body, lane.transfer = None, None
+    def _finish(self, direction: _Direction, reason: str) -> None:
+        if direction.response:
+            direction.response.end(reason)
+            self.finished.append(direction.response)
+        direction.body, direction.response = None, None
 
 
-def _cost_bytes(request: Request) -> int:
+def _cost_bytes(request: HttpRequest) -> int:
     return len(request.method) + len(request.uri) + len(request.host) + REQUEST_COST_BYTES

@@ -1,13 +1,12 @@
-"""One captured frame, decoded as far as the flow table needs it. Pure.
+"""Decodes one captured frame as far as the flow table needs it. Pure.
 
-dpkt knows the protocol structures: Ethernet with VLAN, MPLS and 802.3 variants, Linux cooked v1 and v2,
-loopback, PPP, raw IP, IPv4 and IPv6 with extension headers. Its classes are narrowed here to what leads to
-TCP and UDP, so that no other parser ever meets hostile bytes. The frame that makes up nearly all of a
-capture (Ethernet, IPv4 without fragments, TCP) takes a short cut that must give the same answer; a
-property test compares the two.
+dpkt decodes the protocols: Ethernet with VLAN, MPLS and 802.3 variants, Linux cooked v1 and v2, loopback,
+PPP, raw IP, IPv4 and IPv6 with extension headers. Its classes are restricted here to those that lead to TCP
+and UDP, so that no other parser reads hostile bytes. The most common frame (Ethernet, IPv4 without fragments,
+TCP) is decoded by a faster function with the same result; a property test compares the two.
 
-Does not do: reassembly of IP fragments (they are marked and counted), tunnels, checksums (a sensor sees
-packets before the network card has filled them in).
+Not supported: reassembly of IP fragments (they are marked and counted), tunnels, checksums (a sensor captures
+outgoing packets before the network card fills them in).
 """
 
 import struct
@@ -16,21 +15,21 @@ from typing import NamedTuple
 
 import dpkt
 
-ETHERNET_TYPE_AND_VERSION = b"\x08\x00\x45"  # IPv4 with a header of 20 bytes: the short cut's condition
+ETHERNET_TYPE_AND_VERSION = b"\x08\x00\x45"  # IPv4 with a header of 20 bytes
 ETHERNET_BYTES = 14
 FRAGMENT_BITS = 0x3FFF  # more-fragments flag and fragment offset, RFC 791
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293, "Control bits"
 TCP, UDP = 6, 17  # IANA protocol numbers
-FRAME_LIMIT_BYTES = 70_000  # one IP packet and its link headers; bounds the walk over IPv6 extension headers
+FRAME_LIMIT_BYTES = 70_000  # one IP packet and its link headers; limits the walk over IPv6 extension headers
 LINKTYPES_RAW = (12, 14, 101, 228, 229)  # raw IP: BSD's two numbers, LINKTYPE_RAW, _IPV4, _IPV6
 
 _ip_and_tcp = struct.Struct(">xxHxxHxB2x4s4sHHIxxxxBB").unpack_from
 
 
 class Packet(NamedTuple):
-    """What the flow table needs of one IP packet; a tuple because there is one for each packet."""
+    """One IP packet as the flow table needs it; a tuple, because one is made for each packet."""
 
-    protocol: int  # IANA number, of the payload after IPv6 extension headers
+    protocol: int  # IANA number; that after IPv6 extension headers
     source: bytes  # 4 or 16 bytes
     destination: bytes
     source_port: int  # 0 where the protocol has none, and in fragments
@@ -42,7 +41,7 @@ class Packet(NamedTuple):
 
 
 class UndecodableError(ValueError):
-    """These bytes are not what their link type or a header in them says."""
+    """These bytes do not match their link type or one of their headers."""
 
 
 class _IPv4(dpkt.ip.IP):  # type: ignore[misc]  # dpkt publishes no types
@@ -50,7 +49,7 @@ class _IPv4(dpkt.ip.IP):  # type: ignore[misc]  # dpkt publishes no types
 
 
 class _IPv6(dpkt.ip6.IP6):  # type: ignore[misc]  # dpkt publishes no types
-    _protosw = _IPv4._protosw  # noqa: SLF001  # the same narrowing
+    _protosw = _IPv4._protosw  # noqa: SLF001  # the same restriction
 
 
 _NETWORK = {dpkt.ethernet.ETH_TYPE_IP: _IPv4, dpkt.ethernet.ETH_TYPE_IP6: _IPv6}
@@ -93,8 +92,8 @@ _LINKS: dict[int, Callable[[bytes], dpkt.Packet]] = {
     **dict.fromkeys(LINKTYPES_RAW, _raw),
 }
 
-# Whatever dpkt lets through on bytes that are not what they claim to be.
-_FOREIGN_FAULTS = (
+# The errors that dpkt raises for invalid bytes.
+_DPKT_ERRORS = (
     dpkt.Error,
     struct.error,
     LookupError,
@@ -106,10 +105,10 @@ _FOREIGN_FAULTS = (
 
 
 def decode(linktype: int, frame: bytes) -> Packet | None:
-    """Return the IP packet in a frame, or None where the frame is sound and carries none (ARP, STP, LLDP).
+    """Return the IP packet in a frame, or None if the frame is valid and has none (ARP, STP, LLDP).
 
     Raises:
-        UndecodableError: unknown link type, cut short, or a header that contradicts its own lengths.
+        UndecodableError: unknown link type, cut off, or a header with contradictory lengths.
     """
     if linktype == dpkt.pcap.DLT_EN10MB and frame[12:15] == ETHERNET_TYPE_AND_VERSION:
         packet = _plain_tcp(frame)
@@ -119,7 +118,7 @@ def decode(linktype: int, frame: bytes) -> Packet | None:
 
 
 def _plain_tcp(frame: bytes) -> Packet | None:
-    """Return the packet if it is plain TCP in all that the short cut relies on, else None."""
+    """Return the packet if it is TCP without fragments or IP options, else None."""
     if len(frame) < ETHERNET_BYTES + 40:
         return None
     total, fragment, protocol, source, destination, sport, dport, seq, offset, flags = _ip_and_tcp(
@@ -133,30 +132,30 @@ def _plain_tcp(frame: bytes) -> Packet | None:
 
 
 def decode_with_dpkt(linktype: int, frame: bytes) -> Packet | None:
-    """Do what `decode` does, without the short cut.
+    """Return the same as `decode`, always by dpkt.
 
     Raises:
         UndecodableError: as `decode`.
     """
     link = _LINKS.get(linktype)
     if link is None:
-        raise UndecodableError(f"link type {linktype} is not known here")
+        raise UndecodableError(f"link type {linktype} is not supported")
     try:
         network = link(frame[:FRAME_LIMIT_BYTES])
         if not isinstance(network, dpkt.ip.IP | dpkt.ip6.IP6):
-            return _carried(network)
+            return _network_packet(network)
         return _packet(network)
-    except _FOREIGN_FAULTS as exc:
+    except _DPKT_ERRORS as exc:
         raise UndecodableError(f"link type {linktype}: {exc!r}"[:200]) from exc
 
 
-def _carried(link: dpkt.Packet) -> Packet | None:
-    """Return the IP packet inside a link header; None if the link says that it carries something else."""
+def _network_packet(link: dpkt.Packet) -> Packet | None:
+    """Return the IP packet after a link header; None if the link header declares another protocol."""
     if isinstance(link.data, dpkt.ip.IP | dpkt.ip6.IP6):
         return _packet(link.data)
-    carried = getattr(link, "_next_type", None) or getattr(link, "ethtype", None) or getattr(link, "p", None)
-    if carried in _NETWORK or carried in _PPP._protosw:  # noqa: SLF001 - our own subclass
-        raise UndecodableError("the link header announces IP, and what follows is none")
+    declared = getattr(link, "_next_type", None) or getattr(link, "ethtype", None) or getattr(link, "p", None)
+    if declared in _NETWORK or declared in _PPP._protosw:  # noqa: SLF001 - our own subclass
+        raise UndecodableError("the link header declares IP, but no IP packet follows")
     return None
 
 
@@ -169,7 +168,7 @@ def _packet(network: dpkt.Packet) -> Packet:
         version, protocol = 4, network.p
         is_fragment = bool(network._flags_offset & FRAGMENT_BITS)  # noqa: SLF001 - dpkt's name for the field
     if network.v != version:
-        raise UndecodableError(f"IP version {network.v} where {version} was announced")
+        raise UndecodableError(f"IP version {network.v} instead of {version}")
     if is_fragment:
         return Packet(protocol, network.src, network.dst, 0, 0, is_fragment=True)
     return _transport(protocol, network)
@@ -193,5 +192,5 @@ def _transport(protocol: int, network: dpkt.Packet) -> Packet:
     if isinstance(segment, dpkt.udp.UDP):
         return Packet(UDP, network.src, network.dst, segment.sport, segment.dport)
     if protocol in (TCP, UDP):
-        raise UndecodableError(f"IP protocol {protocol} announced, and its header is not whole")
+        raise UndecodableError(f"the header of IP protocol {protocol} is incomplete")
     return Packet(protocol, network.src, network.dst, 0, 0)

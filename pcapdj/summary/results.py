@@ -1,20 +1,32 @@
-"""What the analyzer finds out, as it stands in its files: one value per line of JSON. Pure.
+"""The results of the analyzer, and the files in its log folder that hold them: one JSON value per line.
 
 Times are text, UTC, with nine digits of fraction: exact, sortable, and safe from programs that read every
-number as a float.
+number as a float. `pcapdj run` reads the objects while the analyzer still runs.
 """
 
+import dataclasses
+import json
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from pcapdj.runtime.errors import CannotCreate
+
+FLOWS_NAME = "flows.jsonl"
+OBJECTS_NAME = "objects.jsonl"
+SUMMARY_NAME = "summary.json"
 
 
 class Ended(StrEnum):
-    """How the stream came to its end."""
+    """How the stream ended."""
 
     CLEAN = "clean"
-    STOPPED = "stopped"  # by SIGTERM or SIGINT; what was read until then is reported
-    TORN = "torn"  # not a capture, or the end lies inside a record
+    STOPPED = "stopped"  # by SIGTERM or SIGINT
+    TORN = "torn"  # not a capture, or it ended inside a record
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +49,11 @@ class FlowSummary:
 class HttpObject:
     """One line of `objects.jsonl`: the body of one HTTP response.
 
-    The digest is that of the body as transferred: chunk framing is taken off, a content coding such as
-    gzip (named in `content_encoding`) is not. Of an incomplete object it covers the bytes that were seen.
+    The digest is that of the body as transferred: without chunk framing, but with a content coding such as
+    gzip (named in `content_encoding`). Of an incomplete object it covers the bytes in the capture.
     """
 
-    method: str | None  # the request's; None if it was not seen
+    method: str | None  # the request's; None if the capture does not have it
     host: str | None
     uri: str | None
     status: int
@@ -50,7 +62,7 @@ class HttpObject:
     size_bytes: int
     sha256: str
     complete: bool
-    reason: str  # why not complete; empty if it is
+    reason: str  # why it is incomplete; empty if it is complete
     client: str
     client_port: int
     server: str
@@ -60,8 +72,8 @@ class HttpObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """`summary.json`: the whole stream in numbers."""
+class StreamSummary:
+    """The contents of `summary.json`: counts and times of the whole stream."""
 
     packets: int = 0
     captured_bytes: int = 0
@@ -69,7 +81,7 @@ class Totals:
     flows: int = 0
     objects: int = 0
     complete_objects: int = 0
-    other_packets: int = 0  # sound, but no IP: ARP, STP, LLDP
+    other_packets: int = 0  # valid, but without IP: ARP, STP, LLDP
     fragments: int = 0  # of IP packets; counted, not reassembled
     undecodable_packets: int = 0
     linktype: int | None = None
@@ -83,3 +95,76 @@ def iso_time(time_ns: int) -> str:
     """Return a time since 1970 as `2024-01-01T12:00:00.123456789Z`."""
     seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction_ns:09d}Z"
+
+
+class ResultFiles:
+    """The three files of one run; use as a context manager.
+
+    Raises:
+        CannotCreate: the folder or a file in it cannot be made.
+    """
+
+    def __init__(self, logdir: Path) -> None:
+        self._logdir = logdir
+        self._stack = ExitStack()
+        try:
+            logdir.mkdir(parents=True, exist_ok=True)
+            self._flows = self._open(FLOWS_NAME)
+            self._objects = self._open(OBJECTS_NAME)
+        except OSError as exc:
+            self._stack.close()
+            raise CannotCreate(f"cannot write into {str(logdir)!r}: {exc.strerror}.") from exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def add(self, flows: Iterable[FlowSummary], objects: Iterable[HttpObject]) -> None:
+        """Append results.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._flows.writelines(_lines(flows))
+        self._objects.writelines(_lines(objects))
+
+    def close(self, summary: StreamSummary) -> None:
+        """Write everything to disk; `summary.json` is renamed into place last.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._stack.close()
+        hidden = self._logdir / f".{SUMMARY_NAME}"
+        hidden.write_text(json.dumps(dataclasses.asdict(summary), indent=2) + "\n", encoding="ascii")
+        hidden.replace(self._logdir / SUMMARY_NAME)
+
+    def _open(self, name: str) -> TextIO:
+        return self._stack.enter_context((self._logdir / name).open("w", encoding="ascii"))
+
+
+def read_objects(logdir: Path) -> list[HttpObject]:
+    """Return the HTTP objects that an analyzer wrote into this folder, in the order in which they ended.
+
+    Returns:
+        An empty list if there is no such file. An incomplete last line is ignored.
+    """
+    names = {field.name for field in dataclasses.fields(HttpObject)}
+    return [HttpObject(**{name: line[name] for name in names}) for line in _read_lines(logdir / OBJECTS_NAME)]
+
+
+def _lines(values: Iterable[FlowSummary | HttpObject]) -> Iterator[str]:
+    for value in values:
+        yield json.dumps(dataclasses.asdict(value)) + "\n"
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="ascii") as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+    except FileNotFoundError:
+        return

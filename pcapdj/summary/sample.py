@@ -1,27 +1,32 @@
 """The sample captures: one HTTP download, cut over five rotated files, among other traffic.
 
-Nothing but the five files fed as one stream gives the whole download: every border lies inside the
-transfer, and three of the four lie where it hurts.
+Only the five files fed as one stream give the complete download: every border is inside the transfer, and
+three of the four are at difficult places.
 
     border  1  between two segments
-            2  between two segments in the wrong order: the later one before it, the earlier one behind
-            3  between a segment and one that repeats its second half and goes on behind it
+            2  between two segments in the wrong order: the later one before the border, the earlier one after
+            3  between a segment and one that repeats its second half and continues after it
             4  between a segment and its retransmission
 
-The same seed gives the same bytes. The files look like those of `tcpdump -G 60 -w sample-%Y%m%d-%H%M%S.pcap`.
+The same seed gives the same bytes. The files have names and times like those of
+`tcpdump -G 60 -w sample-%Y%m%d-%H%M%S.pcap`.
 """
 
 import hashlib
 import random
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
 
+import dpkt
+
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.summary.sample_frames import Host, Segment, Sender, closed, dns_frames, opened, sent, udp_frame
+from pcapdj.summary.packets import ACK, FIN, SYN, TCP, UDP
 from pcapdj.summary.stream import CAPTURED_LIMIT_BYTES
+from pcapdj.summary.tcp import SEQUENCE_SPACE, TcpDirection
 
 BODY_BYTES = 3 << 20
 SEGMENT_BYTES = 1448  # what fits into an Ethernet frame beside the usual TCP options
@@ -31,13 +36,174 @@ START_S = 1_704_110_400  # 2024-01-01 12:00:00 UTC
 DOWNLOAD_NAME = "download.bin"
 EXPECTED_NAME = "expected.sha256"
 
+PSH = 0x08
+WINDOW = 0xFFFF  # times 2^7 by the option below: more than the transfer ever has unacknowledged
+SYN_OPTIONS = struct.pack(">BBH", dpkt.tcp.TCP_OPT_MSS, 4, 1460) + bytes(
+    (dpkt.tcp.TCP_OPT_NOP, dpkt.tcp.TCP_OPT_WSCALE, 3, 7)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One endpoint: address, port, and the last byte of its MAC address."""
+
+    address: str
+    port: int
+    mac: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A range of a byte stream."""
+
+    offset: int
+    size_bytes: int
+
+
+class Endpoint:
+    """One end of a TCP connection: what it sends, and what it has received.
+
+    Args:
+        here: its own address.
+        there: the other end's address.
+        isn: initial sequence number; the first byte of the stream has the next one.
+        stream: all bytes that it sends.
+    """
+
+    def __init__(self, here: Host, there: Host, isn: int, stream: bytes) -> None:
+        self.isn = isn
+        self._here = here
+        self._there = there
+        self._stream = stream
+        self._received = TcpDirection()
+        self._ack = 0
+        self._next = 0  # offset after all bytes sent so far
+
+    def syn(self, *, answer: bool) -> bytes:
+        """Return the SYN of this end, as the first one or as the answer to the other's."""
+        return self._frame(-1, SYN | ACK if answer else SYN, options=SYN_OPTIONS)
+
+    def payload(self, segment: Segment) -> bytes:
+        """Return the bytes of this segment."""
+        return self._stream[segment.offset : segment.offset + segment.size_bytes]
+
+    def send(self, segment: Segment) -> bytes:
+        """Return the frame with this segment."""
+        payload = self.payload(segment)
+        self._next = max(self._next, segment.offset + len(payload))
+        return self._frame(segment.offset, ACK | PSH, payload)
+
+    def acknowledge(self) -> bytes:
+        """Return a frame that acknowledges all bytes received without a gap."""
+        return self._frame(self._next, ACK)
+
+    def finish(self) -> bytes:
+        """Return the FIN of this end."""
+        self._next += 1
+        return self._frame(self._next - 1, FIN | ACK)
+
+    def receive_syn(self, isn: int) -> None:
+        """Receive the other end's initial sequence number."""
+        self._received.open(isn)
+        self._ack = isn + 1
+
+    def receive(self, seq: int, payload: bytes) -> None:
+        """Receive bytes of the other end's stream."""
+        pieces = self._received.add(seq, payload)
+        self._ack += sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+
+    def receive_fin(self) -> None:
+        """Receive the other end's FIN."""
+        self._ack += 1
+
+    def _frame(self, offset: int, flags: int, payload: bytes = b"", options: bytes = b"") -> bytes:
+        tcp = dpkt.tcp.TCP(
+            sport=self._here.port,
+            dport=self._there.port,
+            seq=(self.isn + 1 + offset) % SEQUENCE_SPACE,
+            ack=self._ack % SEQUENCE_SPACE,
+            flags=flags,
+            off=5 + len(options) // 4,
+            win=WINDOW,
+            opts=options,
+            data=payload,
+        )
+        return _ethernet(self._here, self._there, TCP, tcp)
+
+
+def handshake(client: Endpoint, server: Endpoint) -> list[bytes]:
+    """Return the three frames that open a connection."""
+    syn = client.syn(answer=False)
+    server.receive_syn(client.isn)
+    syn_ack = server.syn(answer=True)
+    client.receive_syn(server.isn)
+    return [syn, syn_ack, client.acknowledge()]
+
+
+def send_segment(sender: Endpoint, receiver: Endpoint, segment: Segment) -> bytes:
+    """Return the frame with this segment of the sender's stream, and let the receiver receive it."""
+    receiver.receive(sender.isn + 1 + segment.offset, sender.payload(segment))
+    return sender.send(segment)
+
+
+def close_connection(first: Endpoint, second: Endpoint) -> list[bytes]:
+    """Return the three frames that close a connection."""
+    fin = first.finish()
+    second.receive_fin()
+    answer = second.finish()
+    first.receive_fin()
+    return [fin, answer, first.acknowledge()]
+
+
+def udp_frame(here: Host, there: Host, payload: bytes) -> bytes:
+    """Return one datagram."""
+    udp = dpkt.udp.UDP(sport=here.port, dport=there.port, ulen=8 + len(payload), data=payload)
+    return _ethernet(here, there, UDP, udp)
+
+
+def dns_frames(client: Host, server: Host, name: str, address: str, number: int) -> list[bytes]:
+    """Return a query for the IPv4 address of a name, and its answer.
+
+    Args:
+        client: its address; the port is chosen for this query.
+        server: the resolver.
+        name: the name in the query.
+        address: the answer.
+        number: the query's id, 0 to 65535.
+    """
+    client = replace(client, port=32768 + number % 28000)
+    question = dpkt.dns.DNS.Q(name=name)
+    query = dpkt.dns.DNS(id=number, op=dpkt.dns.DNS_RD, qd=[question])
+    answer = dpkt.dns.DNS(id=number, op=dpkt.dns.DNS_QR | dpkt.dns.DNS_RD | dpkt.dns.DNS_RA, qd=[question])
+    answer.an = [dpkt.dns.DNS.RR(name=name, ttl=300, ip=IPv4Address(address).packed)]
+    answer.an[0].rdata = IPv4Address(address).packed
+    return [udp_frame(client, server, bytes(query)), udp_frame(server, client, bytes(answer))]
+
+
+def _ethernet(here: Host, there: Host, protocol: int, transport: dpkt.Packet) -> bytes:
+    ip = dpkt.ip.IP(
+        src=IPv4Address(here.address).packed,
+        dst=IPv4Address(there.address).packed,
+        p=protocol,
+        df=1,
+        data=transport,
+    )
+    # dpkt fills in the length and both checksums where they are 0.
+    return bytes(dpkt.ethernet.Ethernet(src=_mac(here), dst=_mac(there), data=ip))
+
+
+def _mac(host: Host) -> bytes:
+    return bytes((0x02, 0, 0, 0, 0, host.mac))
+
+
+# Addresses are those for documentation (RFC 5737), host names those of RFC 2606.
 CLIENT = Host("192.0.2.10", 49_152, 0x10)
 SERVER = Host("198.51.100.80", 80, 0x80)
 RESOLVER = Host("192.0.2.53", 53, 0x53)
 CLOCK = Host("203.0.113.123", 123, 0x7B)
 NEIGHBOUR = Host("192.0.2.20", 40_000, 0x20)
 MAIL = Host("203.0.113.25", 25, 0x19)
-CLIENT_ISN = 0xFFFF_FFF0  # both directions wrap around the sequence space, the download in its second file
+CLIENT_ISN = 0xFFFF_FFF0  # sequence numbers wrap in both directions; those of the download in its second file
 SERVER_ISN = 0xFFF0_0000
 
 Parts = list[list[bytes]]
@@ -47,11 +213,11 @@ def write_sample(folder: Path, *, seed: int = 1) -> list[Path]:
     """Write the five captures, and `expected.sha256` in the form of sha256sum(1).
 
     Args:
-        folder: made if it is missing; files of the same names are replaced.
-        seed: of the body and of the disorder in the transfer.
+        folder: created if it is missing; files of the same names are replaced.
+        seed: of the body and of the order of the segments.
 
     Returns:
-        The captures, in the order in which they were "captured".
+        The captures, in the order of their timestamps.
 
     Raises:
         CannotCreate: the folder or a file in it cannot be written.
@@ -68,11 +234,11 @@ def write_sample(folder: Path, *, seed: int = 1) -> list[Path]:
 
 
 def _parts(body: bytes, rng: random.Random) -> Parts:
-    """Return the frames of each file: the download, with other traffic strewn in between."""
+    """Return the frames of each file: the download, with other traffic in between."""
     parts = _download(body, rng)
     for number, frames in enumerate(parts):
         background = _background(number)
-        # Never first or last: there stand the segments that the borders are about.
+        # Never first or last: these are the segments at the borders.
         places = sorted(rng.randrange(1, len(frames)) for _ in background)
         for place, frame in zip(reversed(places), reversed(background), strict=True):
             frames.insert(place, frame)
@@ -87,26 +253,30 @@ def _download(body: bytes, rng: random.Random) -> Parts:
     request = (
         f"GET /{DOWNLOAD_NAME} HTTP/1.1\r\nHost: files.example\r\nUser-Agent: sample\r\nAccept: */*\r\n\r\n"
     ).encode("ascii")
-    client = Sender(CLIENT, SERVER, CLIENT_ISN, request)
-    server = Sender(SERVER, CLIENT, SERVER_ISN, head + body)
-    opening = [*opened(client, server), sent(client, server, Segment(0, len(request))), server.acknowledge()]
+    client = Endpoint(CLIENT, SERVER, CLIENT_ISN, request)
+    server = Endpoint(SERVER, CLIENT, SERVER_ISN, head + body)
+    opening = [
+        *handshake(client, server),
+        send_segment(client, server, Segment(0, len(request))),
+        server.acknowledge(),
+    ]
     parts = [
         list(_transfer(client, server, segments)) for segments in _send_order(len(head) + len(body), rng)
     ]
     parts[0][:0] = opening
-    parts[-1] += [client.acknowledge(), *closed(server, client)]
+    parts[-1] += [client.acknowledge(), *close_connection(server, client)]
     return parts
 
 
-def _transfer(client: Sender, server: Sender, segments: list[Segment]) -> Iterator[bytes]:
+def _transfer(client: Endpoint, server: Endpoint, segments: list[Segment]) -> Iterator[bytes]:
     for number, segment in enumerate(segments, start=1):
-        yield sent(server, client, segment)
+        yield send_segment(server, client, segment)
         if number % 2 == 0 and number < len(segments):
             yield client.acknowledge()
 
 
 def _send_order(stream_bytes: int, rng: random.Random) -> list[list[Segment]]:
-    """Return the segments of each file in the order in which they pass the sensor."""
+    """Return the segments of each file in the order in which the sensor captures them."""
     whole = [
         Segment(at, min(SEGMENT_BYTES, stream_bytes - at)) for at in range(0, stream_bytes, SEGMENT_BYTES)
     ]
@@ -114,15 +284,15 @@ def _send_order(stream_bytes: int, rng: random.Random) -> list[list[Segment]]:
     parts = [whole[n * share : (n + 1) * share] for n in range(FILE_COUNT - 1)]
     parts.append(whole[(FILE_COUNT - 1) * share :])
     for part in parts:
-        _disturb(part, rng)
+        _disorder(part, rng)
     parts[1][-1], parts[2][0] = parts[2][0], parts[1][-1]
     parts[3].insert(0, Segment(parts[2][-1].offset + SEGMENT_BYTES // 2, SEGMENT_BYTES))
     parts[4].insert(0, parts[3][-1])
     return parts
 
 
-def _disturb(part: list[Segment], rng: random.Random) -> None:
-    """Let some segments come late, and some twice; the first and last ones stay as they are."""
+def _disorder(part: list[Segment], rng: random.Random) -> None:
+    """Delay some segments and repeat some; the first and last ones stay in place."""
     for _ in range(4):
         late = rng.randrange(10, len(part) - 20)
         part.insert(late + rng.randrange(1, 8), part.pop(late))
@@ -131,26 +301,26 @@ def _disturb(part: list[Segment], rng: random.Random) -> None:
 
 
 def _background(number: int) -> list[bytes]:
-    """Return frames that have nothing to do with the download, in their order."""
+    """Return other traffic, in its order."""
     neighbour = replace(NEIGHBOUR, port=NEIGHBOUR.port + number)
-    client = Sender(neighbour, MAIL, 1000 * number, b"EHLO neighbour.example\r\nQUIT\r\n")
-    server = Sender(MAIL, neighbour, 5000 * number, b"220 mail.example\r\n250 mail.example\r\n221 bye\r\n")
+    client = Endpoint(neighbour, MAIL, 1000 * number, b"EHLO neighbour.example\r\nQUIT\r\n")
+    server = Endpoint(MAIL, neighbour, 5000 * number, b"220 mail.example\r\n250 mail.example\r\n221 bye\r\n")
     return [
         *dns_frames(CLIENT, RESOLVER, "files.example", SERVER.address, 100 + number),
         *dns_frames(NEIGHBOUR, RESOLVER, "mail.example", MAIL.address, 200 + number),
-        *opened(client, server),
-        sent(server, client, Segment(0, 18)),
-        sent(client, server, Segment(0, 24)),
-        sent(server, client, Segment(18, 18)),
-        sent(client, server, Segment(24, 6)),
-        sent(server, client, Segment(36, 9)),
-        *closed(server, client),
+        *handshake(client, server),
+        send_segment(server, client, Segment(0, 18)),
+        send_segment(client, server, Segment(0, 24)),
+        send_segment(server, client, Segment(18, 18)),
+        send_segment(client, server, Segment(24, 6)),
+        send_segment(server, client, Segment(36, 9)),
+        *close_connection(server, client),
         udp_frame(NEIGHBOUR, CLOCK, b"\x23" + bytes(47)),
     ]
 
 
 def _write(folder: Path, number: int, frames: list[bytes]) -> Path:
-    """Write one capture: microseconds, little-endian, Ethernet, one frame after the other in equal steps."""
+    """Write one capture: microseconds, little endian, Ethernet; the frames have equal time steps."""
     start_s = START_S + number * FILE_S
     minute = f"12{number * FILE_S // 60:02d}00"
     path = folder / f"sample-20240101-{minute}.pcap"

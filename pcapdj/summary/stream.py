@@ -1,24 +1,27 @@
-"""One classic capture stream, cut into records as its bytes come. Pure: bytes in, records out.
+"""The capture stream: read from a named pipe or a file until its end, and cut into records.
 
     file header    magic(4) version(2+2) zone(4) accuracy(4) snaplen(4) linktype(4)             24 bytes
     record header  seconds(4) fraction(4) captured length(4) original length(4)                 16 bytes
 
-Both byte orders and both resolutions are understood; pcapng is not (whoever feeds the pipe converts it).
-Rule: a stream without any record, or without any byte, is a short stream and no fault.
+Both byte orders and both resolutions are read; pcapng is not (the dispatcher converts it). A stream without
+records, or without any byte, is valid.
 
 Source: draft-ietf-opsawg-pcap, "File Header" and "Packet Record".
 """
 
+import os
+import select
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pcapdj.runtime.errors import CaptureError
 
+CHUNK_BYTES = 256 * 1024  # several times a pipe's size; more only takes more memory
 HEADER_BYTES = 24
 RECORD_HEADER_BYTES = 16
-CAPTURED_LIMIT_BYTES = 262_144  # libpcap's MAXIMUM_SNAPLEN: a longer record is damage, not a packet
-LINKTYPE_MASK = 0x03FF_FFFF  # the bits above tell the length of a frame check sequence
+CAPTURED_LIMIT_BYTES = 262_144  # libpcap's MAXIMUM_SNAPLEN: a longer record is damage
+LINKTYPE_MASK = 0x03FF_FFFF  # the bits above are about the frame check sequence
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 
 # First four bytes -> byte order for struct, nanoseconds per unit of the fraction.
@@ -30,16 +33,61 @@ MAGICS = {
 }
 
 
+class StopSignals(Protocol):
+    """The part of `pcapdj.runtime.signals.Signals` that is used here."""
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable when a signal arrives."""
+        ...
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether a stop signal has arrived."""
+        ...
+
+
+def chunks(descriptor: int, signals: StopSignals) -> Iterator[bytes]:
+    """Yield the stream's bytes until its end, or until a stop signal has arrived.
+
+    Args:
+        descriptor: of the pipe or file, non-blocking.
+        signals: checked before each read.
+
+    Raises:
+        OSError: reading failed (a folder, a faulty disk).
+    """
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    poller.register(signals.fileno(), select.POLLIN)
+    while not signals.stop_requested:
+        ready = dict(poller.poll())
+        if descriptor not in ready:
+            continue
+        chunk = _read(descriptor)
+        if chunk == b"":
+            return
+        if chunk:
+            yield chunk
+
+
+def _read(descriptor: int) -> bytes | None:
+    """Return the next bytes; none at the end of the stream; None if none have arrived yet."""
+    try:
+        return os.read(descriptor, CHUNK_BYTES)
+    except BlockingIOError:
+        return None
+
+
 class Record(NamedTuple):
     """One packet as captured; a tuple because there is one for each packet."""
 
     time_ns: int  # since 1970-01-01 UTC
     frame: bytes  # from the first byte of the link layer
-    original_bytes: int  # length on the wire, at least that of the frame in a sound capture
+    original_bytes: int  # length on the wire; at least that of the frame in a valid capture
 
 
 class RecordCutter:
-    """Holds what is left over between two pieces of the stream: at most one record."""
+    """Cuts the stream into records; keeps at most one incomplete record between two chunks."""
 
     def __init__(self) -> None:
         self.linktype: int | None = None
@@ -49,10 +97,10 @@ class RecordCutter:
         self._unpack = struct.Struct("<IIII").unpack_from
 
     def feed(self, chunk: bytes) -> Iterator[Record]:
-        """Yield the records that the stream now holds whole.
+        """Yield the records that are complete with this chunk.
 
         Raises:
-            CaptureError: this is no classic capture, or a record header cannot be true.
+            CaptureError: the stream is not a classic capture, or a record header is invalid.
         """
         data = self._rest + chunk if self._rest else chunk
         if self.linktype is None:
@@ -64,7 +112,7 @@ class RecordCutter:
         yield from self._records(data)
 
     def close(self) -> None:
-        """Say that the stream has ended.
+        """End the stream.
 
         Raises:
             CaptureError: it ended inside the file header or inside a record.
@@ -91,7 +139,8 @@ class RecordCutter:
             seconds, fraction, captured, original = self._unpack(data, at)
             if captured > CAPTURED_LIMIT_BYTES:
                 raise CaptureError(
-                    f"a record claims {captured} captured bytes, more than {CAPTURED_LIMIT_BYTES}",
+                    f"record header has {captured} captured bytes,"
+                    f" more than the maximum of {CAPTURED_LIMIT_BYTES}",
                     offset=self._offset + at,
                 )
             end = body + captured
@@ -105,7 +154,7 @@ class RecordCutter:
 
 def _check_magic(magic: bytes) -> tuple[str, int]:
     if magic == PCAPNG_MAGIC:
-        raise CaptureError("pcapng, where a classic capture stream is expected", offset=0)
+        raise CaptureError("the stream is pcapng, not a classic capture", offset=0)
     if magic not in MAGICS:
         raise CaptureError(f"not a capture stream: it begins with {magic.hex(' ')}", offset=0)
     return MAGICS[magic]

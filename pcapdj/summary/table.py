@@ -1,8 +1,7 @@
-"""The analyzer's last word, for people: the totals, and the first HTTP objects. Text only; no output here.
+"""The analyzer's report for people: the summary and the first HTTP objects, as text or as a table.
 
-Host, URI and content type come from the network: whatever could act on a terminal is escaped.
-
-The report on a terminal; apart, because rich takes longer to load than a small capture to read.
+Host, URI and content type come from the network: control characters in them are escaped. Imported only at the
+end, because rich takes longer to load than a small capture takes to read.
 """
 
 from collections.abc import Sequence
@@ -13,28 +12,27 @@ from rich.text import Text
 
 from pcapdj.runtime.safe_text import printable
 from pcapdj.runtime.units import human_size
-from pcapdj.summary.report import OBJECTS_NAME
-from pcapdj.summary.results import HttpObject, Totals
+from pcapdj.summary.results import OBJECTS_NAME, HttpObject, StreamSummary
 
-SHOWN_OBJECTS = 20  # one screen; the file has them all
-SHOWN_URI = 60  # characters
+SHOWN_OBJECTS = 20  # one screen; the file has all
+SHOWN_URI_CHARS = 60
 OBJECT_COLUMNS = ("status", "size", "whole", "sha256", "what")
 
 
-def total_rows(totals: Totals) -> list[tuple[str, str]]:
-    """Return (what, how much) for each line above the objects."""
-    captured, original = human_size(totals.captured_bytes), human_size(totals.original_bytes)
+def summary_rows(summary: StreamSummary) -> list[tuple[str, str]]:
+    """Return (label, value) for each line above the objects."""
+    captured, original = human_size(summary.captured_bytes), human_size(summary.original_bytes)
     rows = [
-        ("packets", f"{totals.packets:,} ({captured} captured, {original} on the wire)"),
-        ("flows", f"{totals.flows:,}"),
-        ("HTTP objects", f"{totals.objects:,} ({totals.complete_objects:,} whole)"),
-        ("not IP", f"{totals.other_packets:,}"),
-        ("fragments", f"{totals.fragments:,}"),
-        ("undecodable", f"{totals.undecodable_packets:,}"),
+        ("packets", f"{summary.packets:,} ({captured} captured, {original} on the wire)"),
+        ("flows", f"{summary.flows:,}"),
+        ("HTTP objects", f"{summary.objects:,} ({summary.complete_objects:,} whole)"),
+        ("not IP", f"{summary.other_packets:,}"),
+        ("fragments", f"{summary.fragments:,}"),
+        ("undecodable", f"{summary.undecodable_packets:,}"),
     ]
-    if totals.first_time:
-        rows.append(("time", f"{totals.first_time} to {totals.last_time}"))
-    return [*rows, ("stream", f"{totals.ended}: {totals.error}" if totals.error else str(totals.ended))]
+    if summary.first_time:
+        rows.append(("time", f"{summary.first_time} to {summary.last_time}"))
+    return [*rows, ("stream", f"{summary.ended}: {summary.error}" if summary.error else str(summary.ended))]
 
 
 def object_rows(objects: Sequence[HttpObject]) -> list[tuple[str, ...]]:
@@ -51,28 +49,28 @@ def object_rows(objects: Sequence[HttpObject]) -> list[tuple[str, ...]]:
     ]
 
 
-def as_text(totals: Totals, objects: Sequence[HttpObject]) -> str:
+def as_text(summary: StreamSummary, objects: Sequence[HttpObject]) -> str:
     """Return the report as plain text.
 
     Args:
-        totals: of the whole stream.
+        summary: of the whole stream.
         objects: the first ones, at most `SHOWN_OBJECTS`.
     """
-    parts = [_columns(total_rows(totals))]
+    parts = [_columns(summary_rows(summary))]
     if objects:
         parts.append(_columns([OBJECT_COLUMNS, *object_rows(objects)]))
-    return "\n".join([*parts, *more_line(totals, objects)])
+    return "\n".join([*parts, *more_line(summary, objects)])
 
 
-def more_line(totals: Totals, objects: Sequence[HttpObject]) -> list[str]:
-    """Return the line that names what is not shown; none if all is."""
-    hidden = totals.objects - len(objects)
+def more_line(summary: StreamSummary, objects: Sequence[HttpObject]) -> list[str]:
+    """Return the line about objects that are not shown; none if all are."""
+    hidden = summary.objects - len(objects)
     return [f"and {hidden:,} more in {OBJECTS_NAME}\n"] if hidden > 0 else []
 
 
 def _what(each: HttpObject) -> str:
     name = printable(f"{each.host or each.server}{each.uri or ''}")
-    shown = name if len(name) <= SHOWN_URI else name[: SHOWN_URI - 1] + "…"
+    shown = name if len(name) <= SHOWN_URI_CHARS else name[: SHOWN_URI_CHARS - 1] + "…"
     return shown if each.complete else f"{shown} ({printable(each.reason)})"
 
 
@@ -82,11 +80,11 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
-def show(totals: Totals, objects: Sequence[HttpObject]) -> None:
-    """Print totals and objects; cells are texts, never markup."""
+def show(summary: StreamSummary, objects: Sequence[HttpObject]) -> None:
+    """Print the summary and the objects as tables; cells are texts, never markup."""
     console = Console()
     overview = Table(show_header=False, box=None)
-    for row in total_rows(totals):
+    for row in summary_rows(summary):
         overview.add_row(*map(Text, row))
     console.print(overview)
     if objects:
@@ -94,5 +92,5 @@ def show(totals: Totals, objects: Sequence[HttpObject]) -> None:
         for cells in object_rows(objects):
             details.add_row(*map(Text, cells))
         console.print(details)
-    for line in more_line(totals, objects):
+    for line in more_line(summary, objects):
         console.print(Text(line.rstrip()))

@@ -1,13 +1,14 @@
-"""One direction of a TCP connection, put back in order. Pure: segments in, bytes and gaps out.
+"""One TCP connection: each direction put back in order, and the HTTP in it. Pure.
 
 Rules
-- Sequence numbers live modulo 2^32; inside, everything is an offset from the first byte, which never wraps.
-- A direction begins with its SYN, or, where the capture came too late for that, with the first segment seen.
-- Bytes once handed out stay: of overlapping segments the one that comes first in the stream wins, and among
-  those that begin at the same byte the one captured first.
-- Segments behind a hole are held, at most `limit_bytes` with `SEGMENT_COST_BYTES` for each. Beyond that
-  the hole is handed out as a `Gap`, and the stream goes on behind it.
-- A FIN counts when all bytes before it are there.
+- Sequence numbers are modulo 2^32; internally every position is an offset from the first byte, without wrap.
+- A direction begins with its SYN, or with the first segment in the capture if that does not have the SYN.
+- Bytes that were delivered never change. Of overlapping segments the one that begins first in the stream is
+  used, and of segments that begin at the same byte the one captured first.
+- Segments after a gap are held, at most `limit_bytes` with `SEGMENT_COST_BYTES` for each. Beyond that the gap
+  is delivered as a `Gap`, and the stream continues after it.
+- A FIN ends its direction when all bytes before it have arrived. A RST, an eviction or the end of the stream
+  ends both directions at once, with their gaps.
 
 Source: RFC 9293, "Sequence Numbers".
 """
@@ -15,9 +16,12 @@ Source: RFC 9293, "Sequence Numbers".
 import heapq
 from dataclasses import dataclass
 
+from pcapdj.summary.http1 import Conversation, ResponseBody
+from pcapdj.summary.packets import ACK, FIN, RST, SYN, Packet
+
 SEQUENCE_SPACE = 1 << 32
-SEGMENT_COST_BYTES = 150  # measured: what holding one segment costs beside its bytes (CPython 3.11)
-HELD_LIMIT_BYTES = 4 << 20  # per direction: more than a receiver's window of data behind one lost segment
+SEGMENT_COST_BYTES = 150  # measured: memory of a held segment in addition to its bytes (CPython 3.11)
+HELD_LIMIT_BYTES = 4 << 20  # per direction: more than a receiver's window of data after one lost segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +31,14 @@ class Gap:
     missing_bytes: int
 
 
-Piece = bytes | Gap
+BytesOrGap = bytes | Gap
 
 
-class Direction:
-    """Where one direction stands.
+class TcpDirection:
+    """One direction of a connection, put back in order.
 
     Args:
-        limit_bytes: how much may be held behind a hole.
+        limit_bytes: maximum of bytes held after a gap.
     """
 
     __slots__ = ("_arrivals", "_delivered", "_fin_at", "_first_seq", "_held", "_limit_bytes", "held_bytes")
@@ -50,25 +54,25 @@ class Direction:
 
     @property
     def is_finished(self) -> bool:
-        """Report whether the FIN and all bytes before it have been handed out."""
+        """Whether the FIN and all bytes before it have arrived."""
         return self._fin_at is not None and self._delivered >= self._fin_at
 
-    def contradicts(self, syn_seq: int) -> bool:
-        """Report whether a SYN with this sequence number begins another connection than this one."""
+    def is_other_connection(self, syn_seq: int) -> bool:
+        """Report whether a SYN with this sequence number opens another connection."""
         return self._first_seq is not None and (syn_seq + 1) % SEQUENCE_SPACE != self._first_seq
 
     def open(self, syn_seq: int) -> None:
-        """Take the SYN's sequence number; later ones change nothing."""
+        """Set the SYN's sequence number; later calls change nothing."""
         if self._first_seq is None:
             self._first_seq = (syn_seq + 1) % SEQUENCE_SPACE
 
-    def add(self, seq: int, payload: bytes, *, fin: bool = False) -> list[Piece]:
-        """Return what can be handed out now that this segment is there.
+    def add(self, seq: int, payload: bytes, *, fin: bool = False) -> list[BytesOrGap]:
+        """Add a segment; return the bytes and gaps that can be delivered now.
 
         Args:
             seq: sequence number of the payload's first byte.
             payload: may be empty.
-            fin: the segment ends the direction behind its payload.
+            fin: the segment has the FIN flag.
         """
         if self._first_seq is None:
             self._first_seq = seq
@@ -83,32 +87,32 @@ class Direction:
         if not fresh:
             return []
         self._delivered += len(fresh)
-        return [fresh, *self._closed_up()] if self._held else [fresh]
+        return [fresh, *self._contiguous()] if self._held else [fresh]
 
-    def give_up(self) -> list[Piece]:
-        """Return all that is held, with a gap for each hole."""
-        pieces: list[Piece] = []
+    def give_up(self) -> list[BytesOrGap]:
+        """Return all held bytes, with their gaps."""
+        pieces: list[BytesOrGap] = []
         while self._held:
-            pieces += self._skip_hole()
+            pieces += self._skip_gap()
         return pieces
 
-    def _hold(self, offset: int, payload: bytes) -> list[Piece]:
+    def _hold(self, offset: int, payload: bytes) -> list[BytesOrGap]:
         heapq.heappush(self._held, (offset, self._arrivals, payload))
         self._arrivals += 1
         self.held_bytes += len(payload) + SEGMENT_COST_BYTES
-        pieces: list[Piece] = []
+        pieces: list[BytesOrGap] = []
         while self.held_bytes > self._limit_bytes:
-            pieces += self._skip_hole()
+            pieces += self._skip_gap()
         return pieces
 
-    def _skip_hole(self) -> list[Piece]:
+    def _skip_gap(self) -> list[BytesOrGap]:
         missing_bytes = self._held[0][0] - self._delivered
         self._delivered += missing_bytes
-        return [Gap(missing_bytes), *self._closed_up()]
+        return [Gap(missing_bytes), *self._contiguous()]
 
-    def _closed_up(self) -> list[Piece]:
-        """Return the held bytes that now follow without a hole."""
-        pieces: list[Piece] = []
+    def _contiguous(self) -> list[BytesOrGap]:
+        """Return the held bytes that now follow without a gap."""
+        pieces: list[BytesOrGap] = []
         while self._held and self._held[0][0] <= self._delivered:
             offset, _, payload = heapq.heappop(self._held)
             self.held_bytes -= len(payload) + SEGMENT_COST_BYTES
@@ -117,3 +121,85 @@ class Direction:
                 self._delivered += len(fresh)
                 pieces.append(fresh)
         return pieces
+
+
+class TcpSession:
+    """A connection from its first packet in the capture to its end."""
+
+    __slots__ = ("_conversation", "_directions", "end_reason")
+
+    def __init__(self) -> None:
+        self._directions = (TcpDirection(), TcpDirection())
+        self._conversation = Conversation()
+        self.end_reason = ""  # empty until it ends
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory of segments after gaps, incomplete heads and unanswered requests."""
+        first, second = self._directions
+        return first.held_bytes + second.held_bytes + self._conversation.held_bytes
+
+    def is_reused_by(self, side: int, packet: Packet) -> bool:
+        """Report whether this packet opens a new connection between the same ports."""
+        if packet.flags & (SYN | ACK) != SYN:
+            return False
+        return bool(self.end_reason) or self._directions[side].is_other_connection(packet.seq)
+
+    def add(self, side: int, packet: Packet, time_ns: int) -> None:
+        """Add the next packet of one side, 0 or 1."""
+        flags = packet.flags
+        if self.end_reason or not (packet.payload or flags & (SYN | FIN | RST)):
+            return
+        direction = self._directions[side]
+        seq = packet.seq
+        if flags & SYN:
+            direction.open(seq)
+            seq += 1
+        if packet.payload or flags & FIN:
+            self._deliver(side, direction.add(seq, packet.payload, fin=bool(flags & FIN)), time_ns)
+        if flags & RST:
+            self.finish("connection reset", time_ns)
+            self.end_reason = "reset"
+        elif direction.is_finished:
+            self._close(side)
+
+    def release(self, time_ns: int) -> None:
+        """Free all memory that `held_bytes` counts: gaps are delivered, incomplete heads dropped."""
+        for side in (0, 1):
+            self._deliver(side, self._directions[side].give_up(), time_ns)
+        self._conversation.release()
+
+    def finish(self, reason: str, time_ns: int) -> None:
+        """End both directions.
+
+        Args:
+            reason: reported with each body that is incomplete because of it.
+            time_ns: of the last packet.
+        """
+        if self.end_reason:
+            return
+        self.release(time_ns)
+        for side in (0, 1):
+            self._conversation.end(side, reason)
+        self.end_reason = reason
+
+    def take_bodies(self) -> list[ResponseBody]:
+        """Return the response bodies that ended since the last call."""
+        finished = self._conversation.finished
+        if finished:
+            self._conversation.finished = []
+        return finished
+
+    def _deliver(self, side: int, pieces: list[BytesOrGap], time_ns: int) -> None:
+        for piece in pieces:
+            if isinstance(piece, Gap):
+                self._conversation.gap(side, piece.missing_bytes)
+            else:
+                self._conversation.data(side, piece, time_ns)
+
+    def _close(self, side: int) -> None:
+        self._conversation.end(side, "")
+        if self._directions[1 - side].is_finished:
+            self._directions = (TcpDirection(), TcpDirection())  # frees the held segments
+            self._conversation.release()
+            self.end_reason = "closed"

@@ -1,5 +1,6 @@
 """The summary analyzer as a process on a real named pipe."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -12,8 +13,7 @@ from support.frames import exchange, header, record, stream
 from support.waiting import wait_until
 
 import pcapdj
-from pcapdj.summary.report import read_objects, read_totals
-from pcapdj.summary.results import Ended
+from pcapdj.summary.results import Ended, StreamSummary, read_objects
 
 CHECKOUT = Path(pcapdj.__file__).parents[1]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
@@ -37,8 +37,16 @@ def finished(source: Path, logdir: Path) -> tuple[int, str, str]:
     return process.wait(), out, err
 
 
+def summary_in(logdir: Path) -> StreamSummary | None:
+    """Return the contents of `summary.json`; None if there is no such file."""
+    try:
+        return StreamSummary(**json.loads((logdir / "summary.json").read_text()))
+    except FileNotFoundError:
+        return None
+
+
 def opened_by_reader(pipe: Path) -> int:
-    """Return the pipe's write end as soon as somebody reads it, as the launcher does."""
+    """Return the pipe's write end as soon as the pipe has a reader, as the launcher does."""
     descriptors: list[int] = []
 
     def try_open() -> bool:
@@ -68,10 +76,10 @@ def test_a_stream_through_a_pipe_is_summed_up(pipe: Path, tmp_path: Path) -> Non
             writer.writelines(SOUND[at : at + 100] for at in range(0, len(SOUND), 100))
         out, err = process.communicate()
 
-    totals = read_totals(tmp_path / "logs")
+    summary = summary_in(tmp_path / "logs")
     assert (process.returncode, err) == (0, "")
-    assert totals is not None
-    assert (totals.packets, totals.complete_objects, totals.ended) == (6, 1, Ended.CLEAN)
+    assert summary is not None
+    assert (summary.packets, summary.complete_objects, summary.ended) == (6, 1, Ended.CLEAN)
     assert [each.size_bytes for each in read_objects(tmp_path / "logs")] == [3]
     assert "stream        clean" in out
 
@@ -85,10 +93,10 @@ def test_a_stream_without_records_ends_well(pipe: Path, tmp_path: Path, data: by
         os.close(descriptor)
         process.communicate()
 
-    totals = read_totals(tmp_path / "logs")
+    summary = summary_in(tmp_path / "logs")
     assert process.returncode == 0
-    assert totals is not None
-    assert (totals.packets, totals.ended) == (0, Ended.CLEAN)
+    assert summary is not None
+    assert (summary.packets, summary.ended) == (0, Ended.CLEAN)
 
 
 @pytest.mark.parametrize("has_writer", [False, True])
@@ -103,10 +111,10 @@ def test_sigterm_reports_what_was_read(pipe: Path, tmp_path: Path, *, has_writer
         process.communicate()
         os.close(descriptor)
 
-    totals = read_totals(tmp_path / "logs")
+    summary = summary_in(tmp_path / "logs")
     assert process.returncode == 0
-    assert totals is not None
-    assert totals.ended is Ended.STOPPED
+    assert summary is not None
+    assert summary.ended == Ended.STOPPED
 
 
 def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
@@ -119,10 +127,10 @@ def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
         os.close(descriptor)
         process.communicate()
 
-    totals = read_totals(tmp_path / "logs")
+    summary = summary_in(tmp_path / "logs")
     assert process.returncode == 0
-    assert totals is not None
-    assert (totals.packets, totals.ended) == (6, Ended.CLEAN)
+    assert summary is not None
+    assert (summary.packets, summary.ended) == (6, Ended.CLEAN)
 
 
 @pytest.mark.parametrize(
@@ -140,12 +148,12 @@ def test_a_torn_stream_is_one_sentence(tmp_path: Path, data: bytes, said: str, p
 
     code, _, err = finished(source, tmp_path / "logs")
 
-    totals = read_totals(tmp_path / "logs")
+    summary = summary_in(tmp_path / "logs")
     assert code == 1
     assert said in err
     assert err.count("\n") == 1
-    assert totals is not None
-    assert (totals.packets, totals.ended) == (packets, Ended.TORN)
+    assert summary is not None
+    assert (summary.packets, summary.ended) == (packets, Ended.TORN)
 
 
 def test_a_source_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
@@ -173,7 +181,7 @@ def test_a_full_disk_is_no_success(tmp_path: Path) -> None:
     code, _, err = finished(source, logs)
 
     assert (code, err.count("\n")) == (1, 1)
-    assert read_totals(logs) is None
+    assert summary_in(logs) is None
 
 
 def test_other_link_types_and_garbage_do_not_end_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from support.programs import require_program
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.summary.analysis import Analysis
-from pcapdj.summary.results import Ended, HttpObject, Totals
+from pcapdj.summary.results import Ended, HttpObject, StreamSummary
 from pcapdj.summary.sample import BODY_BYTES, EXPECTED_NAME, FILE_COUNT, write_sample
 from pcapdj.summary.stream import HEADER_BYTES
 
@@ -40,7 +40,7 @@ def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def analyzed(*captures: Path) -> tuple[Totals, list[HttpObject]]:
+def analyzed(*captures: Path) -> tuple[StreamSummary, list[HttpObject]]:
     """Return what our analyzer finds when these captures are one stream."""
     analysis = Analysis()
     for number, path in enumerate(captures):
@@ -97,11 +97,11 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
 
 def test_as_one_stream_the_download_is_whole(sample: list[Path], expected: str) -> None:
     """Our analyzer finds exactly one object, whole, with the right digest."""
-    totals, (found,) = analyzed(*sample)
+    summary, (found,) = analyzed(*sample)
 
     assert (found.complete, found.sha256, found.size_bytes) == (True, expected, BODY_BYTES)
     assert (found.method, found.host, found.uri) == ("GET", "files.example", "/download.bin")
-    assert (totals.undecodable_packets, totals.ended) == (0, Ended.CLEAN)
+    assert (summary.undecodable_packets, summary.ended) == (0, Ended.CLEAN)
 
 
 def test_file_by_file_it_is_not(sample: list[Path], expected: str) -> None:
@@ -135,13 +135,13 @@ def test_the_tools_of_the_trade_accept_the_files(sample: list[Path]) -> None:
 
 def test_tcpdump_and_tshark_count_the_same_packets(sample: list[Path], merged: Path) -> None:
     """Our count is that of libpcap and of wireshark."""
-    totals, _ = analyzed(*sample)
+    summary, _ = analyzed(*sample)
 
     by_tcpdump = run(require_program("tcpdump"), "-nn", "-r", str(merged), "--count")
     by_tshark = run(require_program("tshark"), "-n", "-r", str(merged), "-T", "fields", "-e", "frame.number")
 
-    assert by_tcpdump.split()[0] == str(totals.packets)
-    assert len(by_tshark.split()) == totals.packets
+    assert by_tcpdump.split()[0] == str(summary.packets)
+    assert len(by_tshark.split()) == summary.packets
 
 
 def test_every_checksum_is_right_and_nothing_malformed(merged: Path) -> None:

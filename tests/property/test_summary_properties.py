@@ -10,12 +10,12 @@ from support.frames import FIN, exchange, header, record, stream, tcp_frame
 
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.analysis import Analysis
-from pcapdj.summary.flows import Limits
+from pcapdj.summary.flows import FlowLimits
 from pcapdj.summary.http1 import Conversation
 from pcapdj.summary.packets import UndecodableError, decode, decode_with_dpkt
-from pcapdj.summary.results import Ended, HttpObject, Totals
+from pcapdj.summary.results import Ended, HttpObject, StreamSummary
 from pcapdj.summary.stream import RecordCutter
-from pcapdj.summary.tcp import SEQUENCE_SPACE, Direction
+from pcapdj.summary.tcp import SEQUENCE_SPACE, TcpDirection
 
 LINKTYPES = st.sampled_from([0, 1, 9, 101, 108, 113, 147, 228, 229, 276])
 GET = b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n"
@@ -24,7 +24,7 @@ LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nabcdefg"
 SOUND = stream(*exchange(GET + GET, CHUNKED + LENGTH), *exchange(GET, LENGTH, port=5))
 
 
-def analyzed(data: bytes, limits: Limits | None = None) -> tuple[Totals, list[HttpObject]]:
+def analyzed(data: bytes, limits: FlowLimits | None = None) -> tuple[StreamSummary, list[HttpObject]]:
     """Return totals and objects of a stream, damaged or not."""
     analysis = Analysis(limits)
     error = ""
@@ -32,8 +32,8 @@ def analyzed(data: bytes, limits: Limits | None = None) -> tuple[Totals, list[Ht
         analysis.feed(data)
     except CaptureError as exc:
         error = str(exc)
-    totals = analysis.finish(Ended.TORN if error else Ended.CLEAN, error)
-    return totals, analysis.take()[1]
+    summary = analysis.finish(Ended.TORN if error else Ended.CLEAN, error)
+    return summary, analysis.take()[1]
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.data())
@@ -57,7 +57,7 @@ def test_any_disorder_of_segments_gives_the_stream(body: bytes, isn: int, data: 
     segments = [(at, body[at : at + size]) for at in range(0, len(body), size)]
     extra = data.draw(st.lists(st.tuples(st.integers(0, len(body) - 1), st.integers(0, 80)), max_size=8))
     segments += [(at, body[at : at + length]) for at, length in extra]
-    direction = Direction()
+    direction = TcpDirection()
     direction.open(isn)
 
     out: list[object] = []
@@ -73,7 +73,7 @@ def test_any_disorder_of_segments_gives_the_stream(body: bytes, isn: int, data: 
 @given(st.lists(st.tuples(st.integers(0, SEQUENCE_SPACE - 1), st.binary(max_size=100)), max_size=60))
 def test_held_bytes_stay_within_the_limit(segments: list[tuple[int, bytes]]) -> None:
     """Whatever comes, in whatever order, no more than the limit is held."""
-    direction = Direction(limit_bytes=1000)
+    direction = TcpDirection(limit_bytes=1000)
 
     for seq, payload in segments:
         direction.add(seq, payload)
@@ -143,12 +143,12 @@ def test_a_damaged_stream_is_a_result(changes: list[tuple[int, int]], data: st.D
     damaged = bytearray(SOUND)
     for at, value in changes:
         damaged[at] = value
-    limits = Limits(flows=data.draw(st.integers(1, 4)), held_bytes=data.draw(st.integers(0, 400)))
+    limits = FlowLimits(flows=data.draw(st.integers(1, 4)), held_bytes=data.draw(st.integers(0, 400)))
 
-    totals, objects = analyzed(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]), limits)
+    summary, objects = analyzed(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]), limits)
 
-    assert totals.objects == len(objects)
-    assert totals.undecodable_packets + totals.other_packets <= totals.packets
+    assert summary.objects == len(objects)
+    assert summary.undecodable_packets + summary.other_packets <= summary.packets
     assert all(each.complete == (not each.reason) for each in objects)
 
 
@@ -156,9 +156,9 @@ def test_a_damaged_stream_is_a_result(changes: list[tuple[int, int]], data: st.D
 def test_random_streams_are_a_result(data: bytes, linktype: int) -> None:
     """Neither random bytes nor random records do harm."""
     analyzed(data)
-    totals, _ = analyzed(header(linktype) + record(data))
+    summary, _ = analyzed(header(linktype) + record(data))
 
-    assert totals.packets == 1
+    assert summary.packets == 1
 
 
 @given(st.randoms(use_true_random=True), st.binary(min_size=1, max_size=2000), st.integers(1, 300))
@@ -173,8 +173,8 @@ def test_a_shuffled_download_is_whole(rng: random.Random, body: bytes, size: int
     frames.append(tcp_frame(to_server=False, seq=500 + len(answer), flags=FIN))
     rng.shuffle(frames)
 
-    totals, (found,) = analyzed(stream(*exchange(GET, b"")[:3], *frames))
+    summary, (found,) = analyzed(stream(*exchange(GET, b"")[:3], *frames))
 
     assert found.complete
     assert found.sha256 == hashlib.sha256(body).hexdigest()
-    assert totals.flows == 1
+    assert summary.flows == 1

@@ -6,26 +6,28 @@ import pytest
 from support.frames import ACK, FIN, RST, SYN, exchange, stream, tcp_frame
 
 from pcapdj.summary.analysis import Analysis
-from pcapdj.summary.flows import Limits
-from pcapdj.summary.results import Ended, FlowSummary, HttpObject, Totals
+from pcapdj.summary.flows import FlowLimits
+from pcapdj.summary.results import Ended, FlowSummary, HttpObject, StreamSummary
 
 GET = b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\n"
 
 
-def analyzed(data: bytes, limits: Limits | None = None) -> tuple[Totals, list[FlowSummary], list[HttpObject]]:
+def analyzed(
+    data: bytes, limits: FlowLimits | None = None
+) -> tuple[StreamSummary, list[FlowSummary], list[HttpObject]]:
     """Return all that the analysis finds in a stream."""
     analysis = Analysis(limits)
     analysis.feed(data)
-    totals = analysis.finish(Ended.CLEAN)
-    return (totals, *analysis.take())
+    summary = analysis.finish(Ended.CLEAN)
+    return (summary, *analysis.take())
 
 
 def test_one_connection_is_one_flow_with_its_object() -> None:
     """Both directions are counted together, and the object knows client and server."""
     frames = exchange(GET, OK + b"abcdef")
 
-    totals, (flow,), (found,) = analyzed(stream(*frames))
+    summary, (flow,), (found,) = analyzed(stream(*frames))
 
     assert (flow.source, flow.destination_port, flow.protocol, flow.packets) == ("192.0.2.1", 80, "tcp", 6)
     assert (flow.bytes, flow.end) == (sum(map(len, frames)), "closed")
@@ -42,7 +44,7 @@ def test_one_connection_is_one_flow_with_its_object() -> None:
     assert (found.method, found.host, found.uri, found.status) == ("GET", "a.example", "/x", 200)
     assert (found.complete, found.size_bytes, found.content_type) == (True, 6, "text/plain")
     assert found.sha256 == hashlib.sha256(b"abcdef").hexdigest()
-    assert (totals.packets, totals.flows, totals.objects, totals.complete_objects) == (6, 1, 1, 1)
+    assert (summary.packets, summary.flows, summary.objects, summary.complete_objects) == (6, 1, 1, 1)
 
 
 def test_client_and_server_do_not_depend_on_who_was_seen_first() -> None:
@@ -66,9 +68,9 @@ def test_a_reset_ends_the_object() -> None:
 
 def test_the_end_of_the_stream_ends_everything() -> None:
     """A transfer cut by the end is reported incomplete."""
-    totals, (flow,), (found,) = analyzed(stream(*exchange(GET, OK + b"abc")[:4]))
+    summary, (flow,), (found,) = analyzed(stream(*exchange(GET, OK + b"abc")[:4]))
 
-    assert (flow.end, found.complete, totals.complete_objects) == ("end of stream", False, 0)
+    assert (flow.end, found.complete, summary.complete_objects) == ("end of stream", False, 0)
     assert found.reason.startswith("end of stream")
 
 
@@ -107,7 +109,7 @@ def test_the_quietest_flow_is_evicted() -> None:
     cut = exchange(GET, OK + b"abc", port=1)[:4]
     others = [tcp_frame(to_server=True, seq=1, port=port) for port in (2, 3)]
 
-    _, flows, (found,) = analyzed(stream(*cut, *others), Limits(flows=2))
+    _, flows, (found,) = analyzed(stream(*cut, *others), FlowLimits(flows=2))
 
     assert [(flow.source_port, flow.end) for flow in flows] == [
         (1, "evicted"),
@@ -125,7 +127,7 @@ def test_the_flow_that_waits_longest_gives_up_first() -> None:
         frames.append(tcp_frame(to_server=False, seq=500 + len(OK) + 3, payload=b"def", port=port))
     frames += [tcp_frame(to_server=False, seq=500 + len(OK), payload=b"abc", port=port) for port in (1, 2)]
 
-    _, _, objects = analyzed(stream(*frames), Limits(held_bytes=200))
+    _, _, objects = analyzed(stream(*frames), FlowLimits(held_bytes=200))
 
     assert [(each.client_port, each.complete) for each in objects] == [(1, False), (2, True)]
 
@@ -154,9 +156,9 @@ def test_undecodable_and_other_packets_are_counted() -> None:
     fragment = bytearray(tcp_frame(to_server=True, seq=1))
     fragment[20] = 0x20
 
-    totals, flows, _ = analyzed(stream(b"short", arp, bytes(fragment)))
+    summary, flows, _ = analyzed(stream(b"short", arp, bytes(fragment)))
 
-    assert (totals.packets, totals.undecodable_packets, totals.other_packets, totals.fragments) == (
+    assert (summary.packets, summary.undecodable_packets, summary.other_packets, summary.fragments) == (
         3,
         1,
         1,
@@ -168,15 +170,15 @@ def test_undecodable_and_other_packets_are_counted() -> None:
 @pytest.mark.parametrize("cut_bytes", [1, 30])
 def test_a_stream_that_ends_inside_a_record_is_torn(cut_bytes: int) -> None:
     """The totals say so, and hold what came before."""
-    totals, _, _ = analyzed(stream(*exchange(GET, OK))[:-cut_bytes])
+    summary, _, _ = analyzed(stream(*exchange(GET, OK))[:-cut_bytes])
 
-    assert (totals.ended, totals.packets) == (Ended.TORN, 5)
-    assert "into a record" in totals.error
+    assert (summary.ended, summary.packets) == (Ended.TORN, 5)
+    assert "into a record" in summary.error
 
 
 def test_a_stream_without_packets_has_no_times() -> None:
     """An empty capture is a clean result of zeros."""
-    totals, flows, objects = analyzed(stream())
+    summary, flows, objects = analyzed(stream())
 
-    assert totals == Totals(linktype=1)
+    assert summary == StreamSummary(linktype=1)
     assert (flows, objects) == ([], [])

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from pcapdj.summary.http1 import REQUESTS_LIMIT, Conversation, Transfer
-from pcapdj.summary.message_head import HEAD_LIMIT_BYTES
+from pcapdj.summary.http1 import REQUESTS_LIMIT, Conversation, ResponseBody
+from pcapdj.summary.http_message import HEAD_LIMIT_BYTES
 
 GET = b"GET /one HTTP/1.1\r\nHost: a.example\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
 
 
-def heard(requests: Sequence[bytes], responses: Sequence[bytes], *, end: str | None = None) -> list[Transfer]:
+def bodies_of(
+    requests: Sequence[bytes], responses: Sequence[bytes], *, end: str | None = None
+) -> list[ResponseBody]:
     """Return the finished bodies after these pieces; `end` closes the server's direction."""
     conversation = Conversation()
     for piece in requests:
@@ -28,8 +30,8 @@ def test_a_response_is_the_same_whole_or_byte_by_byte() -> None:
     """Where segments cut the messages changes nothing but the time of the last packet."""
     response = OK + b"abc"
 
-    (whole,) = heard([GET], [response])
-    (by_byte,) = heard(
+    (whole,) = bodies_of([GET], [response])
+    (by_byte,) = bodies_of(
         [GET[at : at + 1] for at in range(len(GET))],
         [response[at : at + 1] for at in range(len(response))],
     )
@@ -45,7 +47,7 @@ def test_pipelined_requests_meet_their_responses_in_order() -> None:
         GET + b"HEAD /two HTTP/1.1\r\n\r\n" + b"POST /3 HTTP/1.1\r\nContent-Length: 4\r\n\r\nGET " + GET
     )
 
-    finished = heard([requests], [OK + b"abc" + OK + OK + b"def" + OK + b"ghi"])
+    finished = bodies_of([requests], [OK + b"abc" + OK + OK + b"def" + OK + b"ghi"])
 
     assert [(each.request.method, each.request.uri) for each in finished if each.request] == [
         ("GET", "/one"),
@@ -56,31 +58,31 @@ def test_pipelined_requests_meet_their_responses_in_order() -> None:
 
 def test_an_interim_response_answers_nothing() -> None:
     """100 Continue leaves the request waiting for its answer."""
-    (transfer,) = heard([GET], [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"abc"])
+    (body,) = bodies_of([GET], [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"abc"])
 
-    assert transfer.request is not None
+    assert body.request is not None
 
 
 def test_a_response_without_its_request_stands_alone() -> None:
     """A capture that begins too late still shows the object."""
-    (transfer,) = heard([], [OK + b"abc"])
+    (body,) = bodies_of([], [OK + b"abc"])
 
-    assert (transfer.request, transfer.reason) == (None, "")
+    assert (body.request, body.reason) == (None, "")
 
 
 @pytest.mark.parametrize(("end", "reason"), [("", ""), ("connection reset", "connection reset")])
 def test_a_body_without_length_ends_with_the_connection(end: str, reason: str) -> None:
     """A FIN makes it whole, anything else does not."""
-    (transfer,) = heard([GET], [b"HTTP/1.0 200 OK\r\n\r\nab", b"cd"], end=end)
+    (body,) = bodies_of([GET], [b"HTTP/1.0 200 OK\r\n\r\nab", b"cd"], end=end)
 
-    assert (transfer.size_bytes, transfer.reason) == (4, reason)
+    assert (body.size_bytes, body.reason) == (4, reason)
 
 
 def test_a_body_cut_by_the_end_says_how_much_is_missing() -> None:
     """The reason names both what ended it and how far it was."""
-    (transfer,) = heard([GET], [OK + b"a"], end="end of stream")
+    (body,) = bodies_of([GET], [OK + b"a"], end="end of stream")
 
-    assert transfer.reason == "end of stream; ended 2 bytes before its Content-Length of 3"
+    assert body.reason == "end of stream; ended 2 bytes before its Content-Length of 3"
 
 
 def test_a_gap_in_a_body_of_known_length_costs_only_that_object() -> None:
@@ -112,23 +114,23 @@ def test_a_gap_beyond_the_body_is_waited_out_until_a_message_begins() -> None:
 
 def test_broken_chunks_end_the_object_with_the_reason() -> None:
     """The body cannot be followed any further."""
-    (transfer,) = heard(
+    (body,) = bodies_of(
         [GET], [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n"]
     )
 
-    assert (transfer.size_bytes, transfer.reason) == (3, "a chunk's size is no number")
+    assert (body.size_bytes, body.reason) == (3, "a chunk's size is not a number")
 
 
 def test_a_contradictory_length_makes_the_object_incomplete() -> None:
     """The bytes are reported, with what is wrong about their framing."""
-    (transfer,) = heard([GET], [b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab"], end="")
+    (body,) = bodies_of([GET], [b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab"], end="")
 
-    assert transfer.reason == "Content-Length '1, 2' is no length"
+    assert body.reason == "Content-Length '1, 2' is not a number"
 
 
 def test_an_empty_body_is_no_object() -> None:
     """Redirects and the like leave nothing behind."""
-    assert heard([GET], [b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"], end="") == []
+    assert bodies_of([GET], [b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"], end="") == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_an_empty_body_is_no_object() -> None:
 )
 def test_another_protocol_is_left_alone(request_line: bytes, answer: bytes) -> None:
     """Inside a tunnel even bytes that look like HTTP are not read."""
-    assert heard([request_line], [answer, OK + b"abc"], end="") == []
+    assert bodies_of([request_line], [answer, OK + b"abc"], end="") == []
 
 
 @pytest.mark.parametrize("size", [HEAD_LIMIT_BYTES + 1, 10 * HEAD_LIMIT_BYTES])

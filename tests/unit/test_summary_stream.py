@@ -62,7 +62,7 @@ def test_a_stream_without_records_is_no_fault(data: bytes) -> None:
         (b"\x1f\x8b", "not a capture stream"),
         (header() + record(b"whole") + record(b"torn")[:-1], "19 bytes into a record"),
         (header() + record(b"whole") + b"\x00" * 5, "5 bytes into a record"),
-        (header() + record(b"whole") + b"\xff" * 16, "claims 4294967295 captured bytes"),
+        (header() + record(b"whole") + b"\xff" * 16, "has 4294967295 captured bytes"),
     ],
 )
 def test_a_torn_stream_is_named_with_its_fault(data: bytes, said: str) -> None:

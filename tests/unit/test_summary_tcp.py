@@ -2,25 +2,25 @@
 
 import pytest
 
-from pcapdj.summary.tcp import SEGMENT_COST_BYTES, Direction, Gap
+from pcapdj.summary.tcp import SEGMENT_COST_BYTES, Gap, TcpDirection
 
 
 @pytest.fixture
-def direction() -> Direction:
+def direction() -> TcpDirection:
     """Return a direction whose first byte has sequence number 1000."""
-    opened = Direction()
+    opened = TcpDirection()
     opened.open(999)
     return opened
 
 
-def test_segments_in_order_come_out_at_once(direction: Direction) -> None:
+def test_segments_in_order_come_out_at_once(direction: TcpDirection) -> None:
     """Nothing waits that does not have to."""
     assert direction.add(1000, b"ab") == [b"ab"]
     assert direction.add(1002, b"cd") == [b"cd"]
     assert direction.held_bytes == 0
 
 
-def test_a_late_segment_releases_those_behind_it(direction: Direction) -> None:
+def test_a_late_segment_releases_those_behind_it(direction: TcpDirection) -> None:
     """What came too early is held, then follows in order."""
     assert direction.add(1004, b"ef") == []
     assert direction.add(1002, b"cd") == []
@@ -30,7 +30,7 @@ def test_a_late_segment_releases_those_behind_it(direction: Direction) -> None:
     assert direction.held_bytes == 0
 
 
-def test_a_retransmission_adds_nothing(direction: Direction) -> None:
+def test_a_retransmission_adds_nothing(direction: TcpDirection) -> None:
     """Bytes once handed out are not handed out again."""
     direction.add(1000, b"abcd")
 
@@ -38,14 +38,14 @@ def test_a_retransmission_adds_nothing(direction: Direction) -> None:
     assert direction.add(1001, b"bc") == []
 
 
-def test_only_the_new_part_of_an_overlap_counts(direction: Direction) -> None:
+def test_only_the_new_part_of_an_overlap_counts(direction: TcpDirection) -> None:
     """Bytes once handed out stay as they are."""
     direction.add(1000, b"abcd")
 
     assert direction.add(1002, b"XYef") == [b"ef"]
 
 
-def test_overlaps_among_held_segments_are_resolved_in_stream_order(direction: Direction) -> None:
+def test_overlaps_among_held_segments_are_resolved_in_stream_order(direction: TcpDirection) -> None:
     """Of what waits, the segment that begins first wins, and of two that begin together the earlier one."""
     direction.add(1004, b"EFG")
     direction.add(1002, b"cde")
@@ -54,7 +54,7 @@ def test_overlaps_among_held_segments_are_resolved_in_stream_order(direction: Di
     assert direction.add(1000, b"ab") == [b"ab", b"cde", b"FG"]
 
 
-def test_a_keep_alive_probe_is_no_data(direction: Direction) -> None:
+def test_a_keep_alive_probe_is_no_data(direction: TcpDirection) -> None:
     """A probe repeats the byte before the next one."""
     direction.add(1000, b"ab")
 
@@ -63,7 +63,7 @@ def test_a_keep_alive_probe_is_no_data(direction: Direction) -> None:
 
 def test_sequence_numbers_wrap_around() -> None:
     """Behind 2^32 - 1 comes 0, in order and out of order."""
-    direction = Direction()
+    direction = TcpDirection()
     direction.open((1 << 32) - 4)
 
     assert direction.add(1, b"ef") == []
@@ -72,7 +72,7 @@ def test_sequence_numbers_wrap_around() -> None:
 
 def test_without_a_syn_the_first_segment_seen_is_the_beginning() -> None:
     """A capture that begins in the middle of a connection is taken from there."""
-    direction = Direction()
+    direction = TcpDirection()
 
     assert direction.add(7000, b"middle") == [b"middle"]
     assert direction.add(6990, b"before") == []
@@ -80,7 +80,7 @@ def test_without_a_syn_the_first_segment_seen_is_the_beginning() -> None:
 
 def test_the_limit_turns_the_hole_into_a_gap() -> None:
     """More than the limit is never held; the stream goes on behind the hole."""
-    direction = Direction(limit_bytes=2 * SEGMENT_COST_BYTES + 4)
+    direction = TcpDirection(limit_bytes=2 * SEGMENT_COST_BYTES + 4)
     direction.open(999)
     direction.add(1003, b"de")
     direction.add(1007, b"hi")
@@ -90,7 +90,7 @@ def test_the_limit_turns_the_hole_into_a_gap() -> None:
     assert direction.held_bytes == 0
 
 
-def test_a_fin_counts_when_all_before_it_is_there(direction: Direction) -> None:
+def test_a_fin_counts_when_all_before_it_is_there(direction: TcpDirection) -> None:
     """A FIN that overtakes data does not end the direction."""
     direction.add(1002, b"cd", fin=True)
     assert not direction.is_finished
@@ -100,8 +100,8 @@ def test_a_fin_counts_when_all_before_it_is_there(direction: Direction) -> None:
     assert direction.is_finished
 
 
-def test_another_syn_is_told_from_a_repeated_one(direction: Direction) -> None:
+def test_another_syn_is_told_from_a_repeated_one(direction: TcpDirection) -> None:
     """Only another initial sequence number means another connection."""
-    assert not direction.contradicts(999)
-    assert direction.contradicts(5)
-    assert not Direction().contradicts(5)
+    assert not direction.is_other_connection(999)
+    assert direction.is_other_connection(5)
+    assert not TcpDirection().is_other_connection(5)

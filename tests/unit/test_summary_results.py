@@ -1,4 +1,4 @@
-"""The analyzer's files and its table."""
+"""The analyzer's result files and its report."""
 
 import dataclasses
 import io
@@ -9,9 +9,16 @@ import pytest
 from rich.console import Console
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.summary import table as rich_table
-from pcapdj.summary.report import Report, read_objects, read_totals
-from pcapdj.summary.results import Ended, FlowSummary, HttpObject, Totals, iso_time
+from pcapdj.summary import table
+from pcapdj.summary.results import (
+    Ended,
+    FlowSummary,
+    HttpObject,
+    ResultFiles,
+    StreamSummary,
+    iso_time,
+    read_objects,
+)
 from pcapdj.summary.table import SHOWN_OBJECTS, as_text
 
 FOUND = HttpObject(
@@ -33,18 +40,21 @@ FOUND = HttpObject(
     last_time=iso_time(2),
 )
 FLOW = FlowSummary("192.0.2.1", 1, "198.51.100.2", 80, "tcp", 2, 100, iso_time(1), iso_time(2), "closed")
-TOTALS = Totals(packets=7, objects=1, complete_objects=1, linktype=1, ended=Ended.TORN, error="half a record")
+SUMMARY = StreamSummary(
+    packets=7, objects=1, complete_objects=1, linktype=1, ended=Ended.TORN, error="half a record"
+)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """Objects and totals survive their files."""
-    with Report(tmp_path / "new" / "folder") as report:
-        report.add([FLOW], [FOUND])
-        report.add([], [FOUND])
-        report.close(TOTALS)
+    with ResultFiles(tmp_path / "new" / "folder") as files:
+        files.add([FLOW], [FOUND])
+        files.add([], [FOUND])
+        files.close(SUMMARY)
 
     assert read_objects(tmp_path / "new" / "folder") == [FOUND, FOUND]
-    assert read_totals(tmp_path / "new" / "folder") == TOTALS
+    summary = json.loads((tmp_path / "new" / "folder" / "summary.json").read_text())
+    assert summary == dataclasses.asdict(SUMMARY)
     flows = (tmp_path / "new" / "folder" / "flows.jsonl").read_text()
     assert json.loads(flows) == dataclasses.asdict(FLOW)
 
@@ -52,7 +62,6 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_a_folder_without_results_is_empty(tmp_path: Path) -> None:
     """Before the analyzer has written anything there is nothing to show."""
     assert read_objects(tmp_path) == []
-    assert read_totals(tmp_path) is None
 
 
 def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path: Path) -> None:
@@ -68,12 +77,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(CannotCreate, match="cannot write into"):
-        Report(tmp_path / "file" / "logs")
+        ResultFiles(tmp_path / "file" / "logs")
 
 
 def test_the_table_shows_totals_and_objects() -> None:
     """A person sees the numbers, the digest and how the stream ended."""
-    text = as_text(TOTALS, [FOUND])
+    text = as_text(SUMMARY, [FOUND])
 
     assert "torn: half a record" in text
     assert FOUND.sha256 in text
@@ -82,7 +91,7 @@ def test_the_table_shows_totals_and_objects() -> None:
 
 def test_the_table_names_what_it_leaves_out() -> None:
     """Twenty objects are a screen, the rest is in the file."""
-    text = as_text(dataclasses.replace(TOTALS, objects=SHOWN_OBJECTS + 5), [FOUND] * SHOWN_OBJECTS)
+    text = as_text(dataclasses.replace(SUMMARY, objects=SHOWN_OBJECTS + 5), [FOUND] * SHOWN_OBJECTS)
 
     assert "and 5 more in objects.jsonl" in text
 
@@ -91,17 +100,17 @@ def test_nothing_from_the_network_acts_on_a_terminal() -> None:
     """Escape sequences in a URI are shown, not obeyed, with and without rich."""
     hostile = dataclasses.replace(FOUND, uri="/\x1b[2J\n[bold]", complete=False, reason="why\x9b")
 
-    assert "\x1b" not in as_text(TOTALS, [hostile])
-    assert "\x9b" not in as_text(TOTALS, [hostile])
-    assert "\\x1b" in as_text(TOTALS, [hostile])
+    assert "\x1b" not in as_text(SUMMARY, [hostile])
+    assert "\x9b" not in as_text(SUMMARY, [hostile])
+    assert "\\x1b" in as_text(SUMMARY, [hostile])
 
 
 def test_rich_shows_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal the same cells stand in a table, and markup is no markup."""
     screen = Console(file=io.StringIO(), width=200)
-    monkeypatch.setattr(rich_table, "Console", lambda: screen)
+    monkeypatch.setattr(table, "Console", lambda: screen)
 
-    rich_table.show(dataclasses.replace(TOTALS, objects=3), [dataclasses.replace(FOUND, uri="/[red]x")])
+    table.show(dataclasses.replace(SUMMARY, objects=3), [dataclasses.replace(FOUND, uri="/[red]x")])
 
     assert isinstance(screen.file, io.StringIO)
     assert "a.example/[red]x" in screen.file.getvalue()
