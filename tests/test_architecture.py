@@ -113,8 +113,7 @@ SMALL: Final[dict[str, str]] = {
 }
 
 # class names that two modules have, and why
-TWICE: Final[dict[str, str]] = {
-}
+TWICE: Final[dict[str, str]] = {}
 
 # constructors in the rooms of roles that keep a callable, and why
 CALLBACKS: Final[dict[str, str]] = {
