@@ -2,10 +2,14 @@
 
 import re
 import xml.etree.ElementTree as ET
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 import pytest
+from typer.testing import CliRunner
+
+from pcapdj.cli import MODULES
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -46,6 +50,28 @@ def test_every_make_target_that_a_document_names_is_there(document: Path) -> Non
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
     assert named - targets == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_a_document_shows_exists(document: Path) -> None:
+    """`pcapdj X --option` in a document is a subcommand with that option."""
+    shown = re.findall(r"(?:`|^ {4}|/)pcapdj ([a-z]+)\b([^`#\n]*)", document.read_text("utf-8"), re.MULTILINE)
+    unknown = [
+        f"pcapdj {command} {option}".rstrip()
+        for command, words in shown
+        for option in ["", *re.findall(r"(?<!\S)\[?(--[a-z-]+)", words.partition(" -- ")[0])]
+        if command != "help" and (command not in MODULES or (option and option not in options_of(command)))
+    ]
+
+    assert unknown == []
+
+
+def options_of(command: str) -> set[str]:
+    """Return the long options of a subcommand, as its help shows them."""
+    module = import_module(MODULES[command])
+    if not hasattr(module, "app"):
+        return set(re.findall(r"--[a-z-]+", Path(str(module.__file__)).read_text("utf-8")))
+    return set(re.findall(r"--[a-z-]+", CliRunner().invoke(module.app, ["--help"]).output))
 
 
 def test_the_drawing_shows_the_four_roles_as_text() -> None:
