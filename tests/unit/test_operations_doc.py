@@ -8,6 +8,8 @@ import pytest
 
 from pcapdj.analyzer.session import Verdict
 from pcapdj.disk.gate import State
+from pcapdj.disk.limits import DEFAULTS
+from pcapdj.disk.options import variable_of
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import shipped
 from pcapdj.store.keys import Keys
@@ -73,6 +75,7 @@ def test_every_environment_variable_is_documented() -> None:
         name for path in (ROOT / "pcapdj").rglob("*.py") for name in _READ.findall(path.read_text("utf-8"))
     }
 
+    read |= {variable_of(limit) for limit in DEFAULTS}
     documented = {row[0].strip("`") for row in rows(OPERATIONS, "Environment variables")}
 
     assert documented == read
