@@ -1,4 +1,4 @@
-"""From a name to an open capture, its format and its pieces."""
+"""Opening a capture file: its format, its pieces, and what is refused."""
 
 import bz2
 import gzip
@@ -24,6 +24,7 @@ from support.captures import (
     record,
     section,
 )
+from support.descriptors import open_descriptors
 
 from pcapdj.capture.decompress import LARGE_STEP_BYTES
 from pcapdj.capture.opening import StillWritten, first_packet_time_ns, identify_file, open_capture
@@ -35,7 +36,7 @@ ETHERNET_US, ETHERNET_NS = StreamFormat(1, nanosecond=False), StreamFormat(1, na
 PACKETS = [Record(1, 2, b"abc"), Record(3, 4, b"defg", 99), Record(5, 6, b"")]
 MANY = [Record(i, i, bytes(i % 1500)) for i in range(3000)]
 REWRITING = StreamFormat(1, nanosecond=False, rewrites=True)
-# every hundredth is no IP
+# every hundredth packet is not IP
 MANY_RAW = [Record(i, i, (b"\x45" if i % 100 else b"\x50") + bytes(i % 1500)) for i in range(3000)]
 
 Write = Callable[[bytes], bytes]
@@ -71,7 +72,7 @@ def refused(name: bytes) -> str:
     ids=["little", "big", "gzip", "bzip2"],
 )
 def test_a_capture_is_identified_by_its_content(write: Write, content: bytes, name: str) -> None:
-    """Through a compression too."""
+    """Also inside a compressed file."""
     assert identify_file(write(content)) == name
 
 
@@ -93,20 +94,22 @@ def test_a_capture_is_identified_by_its_content(write: Write, content: bytes, na
         "text",
         "half header",
         "snoop",
-        "twice packed",
-        "packed text",
-        "packed nothing",
-        "cut",
+        "compressed twice",
+        "compressed text",
+        "compressed nothing",
+        "cut off",
         "damage",
     ],
 )
-def test_what_is_no_capture_is_refused_with_its_reason(write: Write, content: bytes, reason: str) -> None:
-    """Before anything of it is announced."""
+def test_a_file_that_is_not_a_capture_is_refused_with_a_reason(
+    write: Write, content: bytes, reason: str
+) -> None:
+    """When it is opened, before any piece."""
     assert reason in refused(write(content))
 
 
 def test_a_file_that_is_open_for_writing_is_refused_unless_that_is_allowed(write: Write) -> None:
-    """`cat` takes what is there."""
+    """`pcapdj cat` reads it up to its present size."""
     name = write(classic(PACKETS))
     with Path(os.fsdecode(name)).open("ab"):
         with pytest.raises(StillWritten):
@@ -115,8 +118,8 @@ def test_a_file_that_is_open_for_writing_is_refused_unless_that_is_allowed(write
             assert delivered(capture) == (as_read(PACKETS), None)
 
 
-def test_the_streams_own_format_is_spliced(write: Write) -> None:
-    """Every piece is a span of the file, one behind the other; the file's position stays at its start."""
+def test_a_file_in_the_format_of_the_stream_is_spliced(write: Write) -> None:
+    """Every piece is a span of the file, one after the other; the position of the descriptor stays at 0."""
     with open_capture(write(classic(MANY))) as capture:
         pieces = list(capture.pieces(ETHERNET_US))
 
@@ -144,7 +147,7 @@ def test_the_streams_own_format_is_spliced(write: Write) -> None:
     ],
     ids=["big endian", "gzip", "two gzips", "pcapng", "modified", "version 2.2"],
 )
-def test_everything_else_is_converted_in_pieces_of_a_window(write: Write, content: bytes) -> None:
+def test_all_other_formats_are_converted_window_by_window(write: Write, content: bytes) -> None:
     """The same records, and the same pieces on every run."""
     with open_capture(write(content)) as capture:
         pieces = list(capture.pieces(ETHERNET_US))
@@ -157,8 +160,8 @@ def test_everything_else_is_converted_in_pieces_of_a_window(write: Write, conten
         assert delivered(capture) == (as_read(MANY), None)
 
 
-def test_resolution_follows_the_stream(write: Write) -> None:
-    """Both ways."""
+def test_timestamps_get_the_resolution_of_the_stream(write: Write) -> None:
+    """Microseconds become nanoseconds, and nanoseconds microseconds."""
     with open_capture(write(classic([Record(1, 5)]))) as capture:
         assert delivered(capture, ETHERNET_NS)[0] == as_read([Record(1, 5000)])
     with open_capture(write(classic([Record(1, 5999)], NANO))) as capture:
@@ -167,7 +170,7 @@ def test_resolution_follows_the_stream(write: Write) -> None:
 
 
 def test_another_link_type_is_refused_before_any_piece(write: Write) -> None:
-    """Both are named."""
+    """The reason names both link types."""
     with (
         open_capture(write(classic(PACKETS, linktype=RAW_IP))) as capture,
         pytest.raises(CaptureError, match=r"raw IP.*Ethernet"),
@@ -175,8 +178,8 @@ def test_another_link_type_is_refused_before_any_piece(write: Write) -> None:
         next(capture.pieces(ETHERNET_US))
 
 
-def test_a_stream_that_rewrites_takes_ethernet_as_it_is(write: Write) -> None:
-    """The captures that are Ethernet already stay as fast as they were."""
+def test_a_stream_with_rewriting_splices_ethernet_files(write: Write) -> None:
+    """The pieces are those of a stream without rewriting."""
     with open_capture(write(classic(MANY))) as capture:
         assert list(capture.pieces(REWRITING)) == list(capture.pieces(ETHERNET_US))
         assert all(piece.data is None for piece in capture.pieces(REWRITING))
@@ -192,8 +195,8 @@ def test_a_stream_that_rewrites_takes_ethernet_as_it_is(write: Write) -> None:
     ],
     ids=["pcap", "pcapng"],
 )
-def test_what_is_rewritten_is_the_same_pieces_on_every_run(write: Write, content: bytes) -> None:
-    """And what cannot be is counted anew by each."""
+def test_rewritten_pieces_are_the_same_on_every_run(write: Write, content: bytes) -> None:
+    """Each run counts the skipped packets from 0."""
     with open_capture(write(content)) as capture:
         for _ in range(2):
             pieces = list(capture.pieces(REWRITING))
@@ -214,7 +217,7 @@ def test_what_is_rewritten_is_the_same_pieces_on_every_run(write: Write, content
 
 
 def test_only_rewritable_link_types_go_into_an_ethernet_stream(write: Write) -> None:
-    """802.11 is refused as ever, and so is everything where it is not wanted."""
+    """802.11 is always refused, all other link types without rewriting."""
     for linktype, stream in ((105, REWRITING), (RAW_IP, ETHERNET_US)):
         with (
             open_capture(write(classic(PACKETS, linktype=linktype))) as capture,
@@ -223,15 +226,15 @@ def test_only_rewritable_link_types_go_into_an_ethernet_stream(write: Write) -> 
             next(capture.pieces(stream))
 
 
-def test_nothing_but_skipped_packets_is_no_piece(write: Write) -> None:
-    """And no fault of the file's: it has been read to its end."""
+def test_a_file_with_only_skipped_packets_gives_no_piece(write: Write) -> None:
+    """It is not damaged: it was read to its end."""
     with open_capture(write(classic([Record(1, 1, b"\x50")] * 3, linktype=RAW_IP))) as capture:
         assert list(capture.pieces(REWRITING)) == []
         assert capture.skipped == {RAW_IP: 3}
 
 
-def test_a_capture_without_packets_gives_none(write: Write) -> None:
-    """That is no fault; without an interface it has no format either."""
+def test_a_capture_without_packets_gives_no_piece(write: Write) -> None:
+    """It is valid; without an interface it has no link type."""
     with open_capture(write(file_header())) as capture:
         assert (capture.native, delivered(capture)) == (ETHERNET_US, ([], None))
     with open_capture(write(section() + interface(RAW_IP))) as capture:
@@ -241,12 +244,12 @@ def test_a_capture_without_packets_gives_none(write: Write) -> None:
         assert list(capture.pieces(ETHERNET_US)) == []
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_good_records_before_damage_are_delivered(write: Write, packed: bool) -> None:  # noqa: FBT001 - a case
-    """Then the reason comes, with the offset in the uncompressed file."""
+@pytest.mark.parametrize("compressed", [False, True])
+def test_good_records_before_damage_are_delivered(write: Write, compressed: bool) -> None:  # noqa: FBT001 - a case
+    """Then the reason is raised, with the offset in the uncompressed capture."""
     content = classic(MANY) + b"\xff" * 100
 
-    with open_capture(write(gzip.compress(content, 1) if packed else content)) as capture:
+    with open_capture(write(gzip.compress(content, 1) if compressed else content)) as capture:
         found, damage = delivered(capture)
 
     assert found == as_read(MANY)
@@ -256,22 +259,22 @@ def test_good_records_before_damage_are_delivered(write: Write, packed: bool) ->
 
 
 @pytest.mark.parametrize("cut", [1, 8, 100_000])
-def test_a_cut_off_archive_delivers_what_it_holds(write: Write, cut: int) -> None:
-    """And says so; the capture inside is torn by it, which is not said as well."""
+def test_a_compressed_file_that_is_cut_off_delivers_all_that_it_holds(write: Write, cut: int) -> None:
+    """The only reason reported is the cut-off compression, not the cut-off capture inside."""
     packets = [Record(i, i, os.urandom(100)) for i in range(20_000)]
-    packed = gzip.compress(classic(packets), 1)
+    compressed = gzip.compress(classic(packets), 1)
 
-    with open_capture(write(packed[:-cut])) as capture:
+    with open_capture(write(compressed[:-cut])) as capture:
         found, damage = delivered(capture)
 
     assert damage is not None
     assert damage.reason == "compressed data is cut off"
     assert found == as_read(packets)[: len(found)]
-    assert len(found) * 116 > len(packed) - cut - 40_000 - 100_000 * (cut > 8)
+    assert len(found) * 116 > len(compressed) - cut - 40_000 - 100_000 * (cut > 8)
 
 
-def test_packets_beyond_the_snaplen_are_cut_among_spliced_ones(write: Write) -> None:
-    """Only the windows that have them are copied."""
+def test_packets_beyond_the_snaplen_are_cut_to_it(write: Write) -> None:
+    """Only the windows with such packets are copied; all others are spliced."""
     packets = [Record(1, 1, b"1234"), Record(2, 2, b"12345678"), Record(3, 3, b"1")]
 
     with open_capture(write(file_header(snaplen=4) + b"".join(map(record, packets)))) as capture:
@@ -282,8 +285,8 @@ def test_packets_beyond_the_snaplen_are_cut_among_spliced_ones(write: Write) -> 
     assert (damage, pieces[0].offset, pieces[1].offset) == (None, 24, None)
 
 
-def test_left_out_packets_are_reported_by_link_type(write: Write) -> None:
-    """After reading; a second reading counts anew."""
+def test_skipped_packets_are_counted_by_link_type(write: Write) -> None:
+    """Each run counts from 0."""
     content = section() + interface() + interface(RAW_IP) + enhanced(1) + enhanced(2, number=1)
 
     with open_capture(write(content)) as capture:
@@ -292,16 +295,16 @@ def test_left_out_packets_are_reported_by_link_type(write: Write) -> None:
             assert capture.skipped == {RAW_IP: 1}
 
 
-def test_times_beyond_a_classic_record_are_counted(write: Write) -> None:
-    """They wrap."""
+def test_timestamps_beyond_a_classic_record_wrap_and_are_counted(write: Write) -> None:
+    """After 2106 the seconds need more than 32 bits."""
     with open_capture(write(section() + interface() + enhanced((1 << 32) * 1_000_000))) as capture:
         found, _ = delivered(capture)
 
         assert (found[0].seconds, capture.wrapped_times) == (0, 1)
 
 
-def test_the_first_packets_time_is_known_without_reading_all(write: Write) -> None:
-    """In nanoseconds whatever the file has; None where there is no packet."""
+def test_the_time_of_the_first_packet_is_in_nanoseconds(write: Write) -> None:
+    """Whatever the resolution of the file; None without a good packet."""
     fine = interface(options=option(9, b"\x09"))
 
     with open_capture(write(classic([Record(7, 8)]))) as capture:
@@ -313,9 +316,11 @@ def test_the_first_packets_time_is_known_without_reading_all(write: Write) -> No
             assert first_packet_time_ns(capture) is None
 
 
-@pytest.mark.parametrize("padding", [0, 1 << 14, 1 << 20], ids=["at once", "far", "in the next window"])
-def test_the_first_packets_time_is_known_however_far_it_stands(write: Write, padding: int) -> None:
-    """A long way to the first packet's end is gone in full."""
+@pytest.mark.parametrize(
+    "padding", [0, 1 << 14, 1 << 20], ids=["at the start", "beyond 16 KiB", "in the next window"]
+)
+def test_the_time_of_the_first_packet_is_found_wherever_it_is(write: Write, padding: int) -> None:
+    """A long first packet, or a long block before it, is read completely."""
     records = classic([Record(7, 8, b"x" * min(padding, 200_000)), *[Record(9, 9)] * 2000])
     unknown_block = block(0xBAD, b"x" * padding)
     blocks = section() + interface() + unknown_block + enhanced(7_000_008) + enhanced(9_000_000) * 2000
@@ -325,8 +330,8 @@ def test_the_first_packets_time_is_known_however_far_it_stands(write: Write, pad
             assert first_packet_time_ns(capture) == 7_000_008_000
 
 
-def test_a_file_that_changes_is_noticed(write: Write) -> None:
-    """Its size, or only its time."""
+def test_a_change_of_the_file_is_noticed(write: Write) -> None:
+    """Of its size, or only of its modification time."""
     name = write(classic(PACKETS))
     with open_capture(name) as capture:
         assert capture.change_since_opened() is None
@@ -337,8 +342,8 @@ def test_a_file_that_changes_is_noticed(write: Write) -> None:
         assert "became" in str(capture.change_since_opened())
 
 
-def test_a_file_that_grows_is_read_as_long_as_it_was(write: Write) -> None:
-    """What came later is not part of what was identified."""
+def test_a_file_that_grows_is_read_up_to_its_size_when_opened(write: Write) -> None:
+    """Later records are not read."""
     name = write(classic(PACKETS))
     with open_capture(name) as capture:
         with Path(os.fsdecode(name)).open("ab") as grown:
@@ -348,7 +353,7 @@ def test_a_file_that_grows_is_read_as_long_as_it_was(write: Write) -> None:
 
 
 def test_a_file_that_shrinks_gives_its_last_whole_record(write: Write) -> None:
-    """Between two windows, in the middle of a record."""
+    """It became shorter between two windows, inside a record."""
     name = write(classic(MANY))
     with open_capture(name) as capture:
         pieces = capture.pieces(ETHERNET_US)
@@ -364,7 +369,7 @@ def test_a_file_that_shrinks_gives_its_last_whole_record(write: Write) -> None:
 
 
 def test_padding_is_known_even_if_the_file_is_gone(write: Write) -> None:
-    """From the piece as it was walked, or as far as the file can still be read."""
+    """From the piece's window, or from the file as far as it can be read."""
     name = write(classic(MANY))
     with open_capture(name) as capture:
         piece = next(capture.pieces(ETHERNET_US))
@@ -380,7 +385,7 @@ def test_padding_is_known_even_if_the_file_is_gone(write: Write) -> None:
 
 
 def test_closing_twice_does_nothing(write: Write) -> None:
-    """The descriptor may already be another file's."""
+    """The number of the descriptor may already be that of another file."""
     capture = open_capture(write(classic(PACKETS)))
 
     capture.close()
@@ -389,8 +394,8 @@ def test_closing_twice_does_nothing(write: Write) -> None:
     assert capture.fd == -1
 
 
-def test_a_root_is_kept(write: Write, tmp_path: Path) -> None:
-    """Names outside of it are refused."""
+def test_files_outside_of_the_root_are_refused(write: Write, tmp_path: Path) -> None:
+    """Files below it are opened."""
     name = write(classic(PACKETS))
 
     open_capture(name, root=os.fsencode(tmp_path)).close()
@@ -398,13 +403,13 @@ def test_a_root_is_kept(write: Write, tmp_path: Path) -> None:
         open_capture(name, root=b"/usr")
 
 
-def test_a_damaged_archive_delivers_all_but_a_little_before_the_damage(write: Write) -> None:
-    """It is unpacked in large steps; the one that fails is repeated in small ones."""
+def test_a_damaged_compressed_file_delivers_almost_all_data_before_the_damage(write: Write) -> None:
+    """The large step that fails is repeated in small ones."""
     records = [Record(seconds, data=os.urandom(500).hex().encode()) for seconds in range(3000)]
-    packed = bytearray(gzip.compress(classic(records), 1))
-    packed[-8] ^= 1  # the checksum: noticed with the last bytes
+    compressed = bytearray(gzip.compress(classic(records), 1))
+    compressed[-8] ^= 1  # the checksum: found wrong with the last bytes
 
-    with open_capture(write(bytes(packed))) as capture:
+    with open_capture(write(bytes(compressed))) as capture:
         found, damage = delivered(capture)
 
     assert damage is not None
@@ -413,8 +418,8 @@ def test_a_damaged_archive_delivers_all_but_a_little_before_the_damage(write: Wr
     assert len(found) >= 3000 - 17
 
 
-def test_closing_stops_unpacking_ahead(write: Write) -> None:
-    """No thread reads a descriptor that another file may have by then."""
+def test_closing_stops_decompression_in_advance(write: Write) -> None:
+    """No thread reads a descriptor whose number may already be that of another file."""
     before = threading.active_count()
     capture = open_capture(write(gzip.compress(classic(MANY), 1)))
     pieces = capture.pieces(ETHERNET_US)
@@ -424,3 +429,34 @@ def test_closing_stops_unpacking_ahead(write: Write) -> None:
     capture.close()
 
     assert threading.active_count() == before
+
+
+def test_refused_captures_leave_no_descriptor_open(tmp_path: Path) -> None:
+    """200 of all kinds: refused by name, by state, by format, and for damage found while opening."""
+    contents = {
+        "empty": b"",
+        "text": b"hello",
+        "half header": file_header()[:10],
+        "version": file_header(version=(3, 0)),
+        "snoop": b"snoop\x00\x00\x00" + bytes(20),
+        "compressed twice": gzip.compress(gzip.compress(classic(PACKETS))),
+        "compressed text": bz2.compress(b"text"),
+        "cut off": gzip.compress(classic(PACKETS))[:12],
+        "damaged": gzip.compress(classic(PACKETS))[:10] + b"\xff" * 40,
+        "pcapng": section() + b"\x01\x00\x00\x00\x08\x00\x00\x00" + bytes(8),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "growing").write_bytes(classic(PACKETS))
+    outside = [b"/etc/passwd", os.fsencode(tmp_path / "missing" / "file")]
+    names = [*map(os.fsencode, sorted(tmp_path.iterdir())), *outside]
+    before = open_descriptors()
+
+    with (tmp_path / "growing").open("ab"):
+        for number in range(200):
+            with pytest.raises(CaptureError):
+                open_capture(names[number % len(names)], root=os.fsencode(tmp_path))
+
+    assert open_descriptors() == before
