@@ -1,4 +1,4 @@
-"""The five scripts that move names, on a real Redis: what each does, and that repeating changes nothing."""
+"""The scripts that move names, on a real Redis: what each does, and that repeating it changes nothing."""
 
 import json
 from contextlib import suppress
@@ -26,7 +26,7 @@ NAMES = st.binary(min_size=1, max_size=40)
 
 
 def queue(store: Store, *names: bytes) -> None:
-    """Queue the names, as anyone may."""
+    """Queue the names, as any program may."""
     store.redis.rpush(store.keys.in_queue, *names)
 
 
@@ -36,13 +36,13 @@ def held(store: Store, key: str) -> list[bytes]:
 
 
 def everything(store: Store) -> dict[str, Any]:
-    """Return all keys of the lane with their contents, to see that nothing changed."""
+    """Return all keys of the lane with their values, to compare them later."""
     keys = sorted(cast("list[bytes]", list(store.redis.scan_iter(match=f"{store.keys.prefix}*"))))
     return {key.decode(): contents(store, key) for key in keys}
 
 
 def contents(store: Store, key: bytes) -> Any:
-    """Return what a key holds, whatever its type."""
+    """Return the value of a key of any type."""
     match store.redis.type(key):
         case b"list":
             return store.redis.lrange(key, 0, -1)
@@ -56,9 +56,9 @@ def contents(store: Store, key: bytes) -> Any:
             return store.redis.get(key)
 
 
-def taken_by(transfer: JobQueue) -> QueueEntry:
-    """Take a file that has to be there."""
-    found = transfer.take()
+def taken_by(jobs: JobQueue) -> QueueEntry:
+    """Take the next file; fail if there is none."""
+    found = jobs.take()
     assert isinstance(found, QueueEntry)
     return found
 
@@ -70,23 +70,23 @@ def processed(taken: QueueEntry) -> Result:
 
 
 @pytest.fixture
-def transfer(store: Store) -> JobQueue:
-    """Return a dispatcher's files."""
+def jobs(store: Store) -> JobQueue:
+    """Return the job queue of a dispatcher."""
     return JobQueue(store, "/run/pipe")
 
 
 @pytest.fixture
-def taken(store: Store, transfer: JobQueue) -> QueueEntry:
-    """Return the one file of the queue, taken."""
+def taken(store: Store, jobs: JobQueue) -> QueueEntry:
+    """Return the only file of the queue, taken."""
     queue(store, b"/in/1.pcap")
-    return taken_by(transfer)
+    return taken_by(jobs)
 
 
-def test_take_moves_the_queues_head_into_current(store: Store, transfer: JobQueue) -> None:
+def test_take_moves_the_queues_head_into_current(store: Store, jobs: JobQueue) -> None:
     """In the order in which they were queued."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
 
-    taken = taken_by(transfer)
+    taken = taken_by(jobs)
 
     assert (taken.name, taken.state, taken.attempt, taken.deaths) == (b"/in/1.pcap", "asked", 1, 0)
     assert held(store, store.keys.in_queue) == [b"/in/2.pcap"]
@@ -100,152 +100,156 @@ def test_take_from_the_tail_serves_lpush_producers(store: Store) -> None:
     assert taken_by(JobQueue(store, "one", "tail")).name == b"/in/1.pcap"
 
 
-def test_take_again_returns_the_same_taking(store: Store, transfer: JobQueue) -> None:
-    """After a lost reply, and after a restart, which is another object with another token in hand."""
+def test_a_repeated_take_returns_the_same_file(store: Store, jobs: JobQueue) -> None:
+    """After a lost reply, and after a restart of the dispatcher, whose next token is another one."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
-    first = taken_by(transfer)
+    first = taken_by(jobs)
     before = everything(store)
 
-    assert taken_by(transfer) == first
+    assert taken_by(jobs) == first
     assert taken_by(JobQueue(store, "/run/pipe")) == first
     assert everything(store) == before
 
 
-def test_the_same_name_twice_is_two_takings(store: Store, transfer: JobQueue) -> None:
-    """So that a late repetition of the first FINISH cannot end the second pass."""
+def test_two_takes_of_one_name_have_two_tokens(store: Store, jobs: JobQueue) -> None:
+    """So that a late repetition of the first FINISH cannot finish the second file."""
     queue(store, b"/in/1.pcap", b"/in/1.pcap")
-    first = taken_by(transfer)
-    transfer.finish(first, processed(first))
+    first = taken_by(jobs)
+    jobs.finish(first, processed(first))
 
-    second = taken_by(transfer)
+    second = taken_by(jobs)
 
     assert second.token != first.token
-    assert not transfer.finish(first, processed(first))
-    assert transfer.authorize(first)[0] is Answer.NOT_OURS
-    assert taken_by(transfer) == second
+    assert not jobs.finish(first, processed(first))
+    assert jobs.authorize(first)[0] is Answer.NOT_OURS
+    assert taken_by(jobs) == second
 
 
-def test_an_empty_queue_is_an_answer(transfer: JobQueue) -> None:
-    """Not an error, and not a wait."""
-    assert transfer.take() is Nothing.EMPTY
+def test_an_empty_queue_is_a_result(jobs: JobQueue) -> None:
+    """TAKE neither fails nor waits."""
+    assert jobs.take() is Nothing.EMPTY
 
 
 def test_two_dispatchers_share_a_queue(store: Store) -> None:
-    """Each name goes to one of them."""
+    """Each file is taken by one of them."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
 
     assert [taken_by(JobQueue(store, each)).name for each in "ab"] == [b"/in/1.pcap", b"/in/2.pcap"]
 
 
-def test_lanes_do_not_see_each_other(store: Store, transfer: JobQueue) -> None:
-    """One Redis for several sensors."""
+def test_lanes_are_separate(store: Store, jobs: JobQueue) -> None:
+    """Several sensors share one Redis."""
     other = Store(store.url, Keys(store.keys.lane + "-other"))
     queue(store, b"/in/1.pcap")
 
     assert JobQueue(other, "/run/pipe").take() is Nothing.EMPTY
-    assert taken_by(transfer).name == b"/in/1.pcap"
+    assert taken_by(jobs).name == b"/in/1.pcap"
     other.close()
 
 
-def test_taking_a_file_withdraws_done(store: Store, transfer: JobQueue) -> None:
-    """DONE is about a drained queue."""
-    transfer.declare_done()
+def test_taking_a_file_removes_done(store: Store, jobs: JobQueue) -> None:
+    """DONE means that the queue was drained."""
+    jobs.declare_done()
     assert store.redis.get(store.keys.state) == b"DONE"
     queue(store, b"/in/1.pcap")
 
-    taken_by(transfer)
+    taken_by(jobs)
 
     assert store.redis.get(store.keys.state) is None
 
 
 @pytest.mark.parametrize(("wish", "queued"), [("now", [b"/in/2.pcap"]), ("now", []), ("empty", [])])
-def test_a_wish_to_end_the_stream_comes_before_the_next_file(
-    store: Store, transfer: JobQueue, wish: str, queued: list[bytes]
+def test_an_order_to_end_the_stream_comes_before_the_next_file(
+    store: Store, jobs: JobQueue, wish: str, queued: list[bytes]
 ) -> None:
-    """Told as often as asked, until the stream has been ended; then it is gone."""
+    """TAKE returns it until the stream has ended; then it is removed."""
     if queued:
         queue(store, *queued)
     store.redis.set(store.keys.finish, wish)
 
-    assert transfer.take() == transfer.take() == StreamShallEnd(wish)
-    after = transfer.take(wish)
+    assert jobs.take() == jobs.take() == StreamShallEnd(wish)
+    after = jobs.take(wish)
 
     assert store.redis.get(store.keys.finish) is None
     assert isinstance(after, QueueEntry) == bool(queued)
 
 
-def test_finish_when_empty_waits_for_the_queue(store: Store, transfer: JobQueue) -> None:
-    """What is queued is fed first."""
+def test_finish_when_empty_waits_for_the_queue(store: Store, jobs: JobQueue) -> None:
+    """The queued files are fed first."""
     store.redis.set(store.keys.finish, "empty")
     queue(store, b"/in/1.pcap")
 
-    taken = taken_by(transfer)
-    transfer.finish(taken, processed(taken))
+    taken = taken_by(jobs)
+    jobs.finish(taken, processed(taken))
 
-    assert transfer.take() == StreamShallEnd("empty")
+    assert jobs.take() == StreamShallEnd("empty")
 
 
-def test_a_wish_waits_for_the_file_in_flight(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
+def test_an_order_to_end_the_stream_waits_for_the_file_in_flight(
+    store: Store, jobs: JobQueue, taken: QueueEntry
+) -> None:
     """`now` means after the current file."""
     store.redis.set(store.keys.finish, "now")
 
-    assert taken_by(transfer) == taken
+    assert taken_by(jobs) == taken
 
 
-def test_another_wish_than_the_one_fulfilled_stays(store: Store, transfer: JobQueue) -> None:
-    """It came after the stream had been ended for the first."""
+def test_a_new_order_to_end_the_stream_stays(store: Store, jobs: JobQueue) -> None:
+    """It came after the stream had ended for the first one."""
     store.redis.set(store.keys.finish, "now")
 
-    assert transfer.take("empty") == StreamShallEnd("now")
+    assert jobs.take("empty") == StreamShallEnd("now")
 
 
-def test_announce_lists_the_file_once(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
-    """However often it is repeated."""
-    assert transfer.announce(taken)
-    assert not transfer.announce(taken)
+def test_announce_requests_the_file_once(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """NEXT holds one request, however often it is repeated."""
+    assert jobs.announce(taken)
+    assert not jobs.announce(taken)
 
     assert held(store, store.keys.next) == [b"/in/1.pcap"]
 
 
-def test_announce_is_repeated_when_a_controller_ate_the_request(
-    store: Store, transfer: JobQueue, taken: QueueEntry
+def test_announce_requests_again_what_a_controller_removed_from_next(
+    store: Store, jobs: JobQueue, taken: QueueEntry
 ) -> None:
-    """One that died between reading NEXT and granting."""
-    transfer.announce(taken)
+    """A controller may die after it read NEXT and before it granted."""
+    jobs.announce(taken)
     store.redis.lpop(store.keys.next)
 
-    assert transfer.announce(taken)
+    assert jobs.announce(taken)
 
 
-def test_what_is_not_asked_for_is_not_announced(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
-    """Neither an authorized file nor one that Redis has forgotten."""
+def test_a_file_that_needs_no_authorization_is_not_announced(
+    store: Store, jobs: JobQueue, taken: QueueEntry
+) -> None:
+    """Neither an authorized file nor one whose CURRENT was removed."""
     store.redis.set(store.keys.auth, taken.name)
-    transfer.authorize(taken)
-    assert not transfer.announce(taken)
+    jobs.authorize(taken)
+    assert not jobs.announce(taken)
     store.redis.delete(store.keys.current("/run/pipe"))
 
-    assert not transfer.announce(taken)
+    assert not jobs.announce(taken)
     assert held(store, store.keys.next) == []
 
 
 @pytest.mark.parametrize("form", ["string", "set"])
 def test_an_authorization_is_consumed_once(
-    store: Store, transfer: JobQueue, taken: QueueEntry, form: str
+    store: Store, jobs: JobQueue, taken: QueueEntry, form: str
 ) -> None:
-    """A repetition after a lost reply says the same again; the leftover announcement is dropped."""
-    transfer.announce(taken)
+    """A repetition after a lost reply returns the same again; the request is removed from NEXT."""
+    jobs.announce(taken)
     if form == "set":
         store.redis.sadd(store.keys.auth, taken.name, b"/in/other.pcap")
     else:
         store.redis.set(store.keys.auth, taken.name)
 
-    assert transfer.authorize(taken) == (Answer.GRANTED, None)
+    assert jobs.authorize(taken) == (Answer.GRANTED, None)
     before = everything(store)
 
-    assert transfer.authorize(taken) == (Answer.GRANTED, None)
+    assert jobs.authorize(taken) == (Answer.GRANTED, None)
     assert everything(store) == before
     assert held(store, store.keys.next) == []
-    assert taken_by(transfer).state == "authorized"
+    assert taken_by(jobs).state == "authorized"
     if form == "set":
         assert store.redis.smembers(store.keys.auth) == {b"/in/other.pcap"}
     else:
@@ -253,98 +257,92 @@ def test_an_authorization_is_consumed_once(
 
 
 @pytest.mark.parametrize("foreign", [b"/in/2.pcap", b"", b"/in/1.pcap ", b"\xff" * 1_000_000])
-def test_a_foreign_name_in_the_string_is_told_and_left(
-    store: Store, transfer: JobQueue, taken: QueueEntry, foreign: bytes
+def test_another_name_in_the_string_is_returned_and_stays(
+    store: Store, jobs: JobQueue, taken: QueueEntry, foreign: bytes
 ) -> None:
-    """It may be another dispatcher's."""
+    """It may be the authorization of another dispatcher."""
     store.redis.set(store.keys.auth, foreign)
 
-    assert transfer.authorize(taken) == (Answer.NOT_YET, foreign)
+    assert jobs.authorize(taken) == (Answer.NOT_YET, foreign)
     assert store.redis.get(store.keys.auth) == foreign
 
 
-def test_nothing_of_a_set_without_the_name_is_consumed(
-    store: Store, transfer: JobQueue, taken: QueueEntry
-) -> None:
-    """The later C version's form."""
+def test_a_set_without_the_name_stays_as_it_is(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """The later C version writes a set."""
     store.redis.sadd(store.keys.auth, b"/in/2.pcap")
 
-    assert transfer.authorize(taken) == (Answer.NOT_YET, None)
+    assert jobs.authorize(taken) == (Answer.NOT_YET, None)
     assert store.redis.smembers(store.keys.auth) == {b"/in/2.pcap"}
 
 
 @pytest.mark.parametrize("form", ["string", "set"])
-def test_a_grant_reaches_the_dispatcher(
-    store: Store, transfer: JobQueue, taken: QueueEntry, form: Any
-) -> None:
-    """The announcement is consumed by it; repeated, it finds nothing to grant."""
-    transfer.announce(taken)
+def test_a_grant_reaches_the_dispatcher(store: Store, jobs: JobQueue, taken: QueueEntry, form: Any) -> None:
+    """It removes the request; repeated, it finds nothing to grant."""
+    jobs.announce(taken)
     grants = Grants(store, form)
 
     assert grants.grant(taken.name) is Granted.YES
     assert grants.grant(taken.name) is Granted.NOT_REQUESTED
 
     assert store.redis.type(store.keys.auth) == form.encode()
-    assert transfer.authorize(taken)[0] is Answer.GRANTED
+    assert jobs.authorize(taken)[0] is Answer.GRANTED
 
 
-def test_a_grant_waits_while_the_string_holds_a_name_still_asked_for(store: Store) -> None:
-    """Two dispatchers, one string: the second waits for the first to consume it."""
+def test_a_grant_waits_while_the_string_holds_a_name_that_is_still_requested(store: Store) -> None:
+    """Two dispatchers, one string: the second waits until the first has consumed it."""
     queue(store, b"/in/1.pcap", b"/in/2.pcap")
     first, second = JobQueue(store, "a"), JobQueue(store, "b")
-    takings = [taken_by(first), taken_by(second)]
-    for transfer, taken in zip((first, second), takings, strict=True):
-        transfer.enlist()
-        transfer.announce(taken)
+    entries = [taken_by(first), taken_by(second)]
+    for jobs, taken in zip((first, second), entries, strict=True):
+        jobs.enlist()
+        jobs.announce(taken)
     grants = Grants(store)
 
     assert grants.grant(b"/in/1.pcap") is Granted.YES
     assert grants.grant(b"/in/2.pcap") is Granted.OCCUPIED
     assert held(store, store.keys.next) == [b"/in/2.pcap"]
 
-    assert first.authorize(takings[0])[0] is Answer.GRANTED
+    assert first.authorize(entries[0])[0] is Answer.GRANTED
     assert grants.grant(b"/in/2.pcap") is Granted.YES
 
 
-@pytest.mark.parametrize(("asked_for_too", "rings"), [(b"/in/2.pcap", [b"consumed"]), (b"", [])])
-def test_consuming_the_string_rings_for_the_next_one(
-    store: Store, transfer: JobQueue, taken: QueueEntry, asked_for_too: bytes, rings: list[bytes]
+@pytest.mark.parametrize(("other_request", "expected"), [(b"/in/2.pcap", [b"consumed"]), (b"", [])])
+def test_a_consumed_string_is_published_for_the_next_request(
+    store: Store, jobs: JobQueue, taken: QueueEntry, other_request: bytes, expected: list[bytes]
 ) -> None:
-    """The controller need not poll an occupied AUTH; where nobody else asks, nobody is woken."""
-    transfer.announce(taken)
+    """The controller does not poll an occupied AUTH; without another request no message is published."""
+    jobs.announce(taken)
     Grants(store).grant(taken.name)
-    if asked_for_too:
-        store.redis.rpush(store.keys.next, asked_for_too)
+    if other_request:
+        store.redis.rpush(store.keys.next, other_request)
     with store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
         channel.subscribe(store.keys.channel)
         channel.get_message(timeout=5)
 
-        assert transfer.authorize(taken)[0] is Answer.GRANTED
-        store.notify("that is all")
+        assert jobs.authorize(taken)[0] is Answer.GRANTED
+        store.notify("end of the test")
 
-        heard = iter(lambda: channel.get_message(timeout=5)["data"], b"that is all")
-        assert list(heard) == rings
+        received = iter(lambda: channel.get_message(timeout=5)["data"], b"end of the test")
+        assert list(received) == expected
 
 
-def test_a_leftover_authorization_is_replaced(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
-    """Nobody asks for that name any more."""
-    transfer.enlist()
-    transfer.announce(taken)
+def test_a_leftover_authorization_is_replaced(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """No dispatcher requests that name any more."""
+    jobs.enlist()
+    jobs.announce(taken)
     store.redis.set(store.keys.auth, b"/in/of-yesterday.pcap")
 
     assert Grants(store).grant(taken.name) is Granted.YES
     assert store.redis.get(store.keys.auth) == taken.name
 
 
-def test_finish_moves_the_file_and_writes_it_down(
-    store: Store, transfer: JobQueue, taken: QueueEntry
-) -> None:
-    """To PROCESSED, FED and JOURNAL, in one step; repeated, it changes nothing."""
-    transfer.announce(taken)
+def test_finish_moves_and_records_the_file(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """To PROCESSED, with entries in FED and JOURNAL, in one step; repeated, it changes nothing."""
+    jobs.announce(taken)
 
-    assert transfer.finish(taken, processed(taken))
+    assert jobs.finish(taken, processed(taken))
     before = everything(store)
-    assert not transfer.finish(taken, processed(taken))
+    assert not jobs.finish(taken, processed(taken))
 
     assert everything(store) == before
     keys = store.keys
@@ -357,16 +355,16 @@ def test_finish_moves_the_file_and_writes_it_down(
     assert (journal[b"name"], journal[b"verdict"], journal[b"packets"]) == (b"/in/1.pcap", b"processed", b"3")
 
 
-def test_a_failed_file_says_why(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
-    """As JSON that gives the name's bytes back."""
+def test_a_failed_file_has_its_reason(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """As JSON from which the name's bytes can be read back."""
     entry = failure_entry(b"/in/\xff\n", CaptureError("is cut off", offset=77), packets=5, attempt=2)
 
-    assert transfer.finish(taken, Result(entry, "failed"))
+    assert jobs.finish(taken, Result(entry, "failed"))
 
     [found] = held(store, store.keys.failed)
-    told = json.loads(found)
-    assert told.pop("time_s") > 1_000_000_000
-    assert told == {
+    entry_fields = json.loads(found)
+    assert entry_fields.pop("time_s") > 1_000_000_000
+    assert entry_fields == {
         "name": "/in/\udcff\n",
         "reason": "is cut off",
         "offset": 77,
@@ -376,25 +374,25 @@ def test_a_failed_file_says_why(store: Store, transfer: JobQueue, taken: QueueEn
     assert held(store, store.keys.processed) == []
 
 
-def test_removed_keys_are_not_ours(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
-    """After a FLUSHALL every script says so, and nothing comes back by itself."""
+def test_a_file_whose_keys_were_removed_is_not_ours(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """After a FLUSHALL every script reports that, and none writes a key."""
     store.redis.delete(store.keys.current("/run/pipe"))
 
-    assert transfer.authorize(taken) == (Answer.NOT_OURS, None)
-    assert not transfer.announce(taken)
-    assert not transfer.finish(taken, processed(taken))
+    assert jobs.authorize(taken) == (Answer.NOT_OURS, None)
+    assert not jobs.announce(taken)
+    assert not jobs.finish(taken, processed(taken))
     assert everything(store) == {}
 
 
-def test_what_was_marked_after_a_flushall_is_no_file(
-    store: Store, transfer: JobQueue, taken: QueueEntry
+def test_fields_written_after_a_flushall_are_not_a_file(
+    store: Store, jobs: JobQueue, taken: QueueEntry
 ) -> None:
-    """Fields without a name are swept away by the next TAKE."""
+    """The next TAKE removes fields without a name."""
     store.redis.delete(store.keys.current("/run/pipe"))
-    transfer.mark(state="feeding", stream="s1")
+    jobs.mark(state="feeding", stream="s1")
     queue(store, b"/in/2.pcap")
 
-    fresh = taken_by(transfer)
+    fresh = taken_by(jobs)
 
     assert (fresh.name, fresh.state, fresh.stream, taken.token == fresh.token) == (
         b"/in/2.pcap",
@@ -404,9 +402,9 @@ def test_what_was_marked_after_a_flushall_is_no_file(
     )
 
 
-def test_a_mark_survives_a_restart(store: Store, transfer: JobQueue, taken: QueueEntry) -> None:
-    """What the next dispatcher has to know of the file."""
-    transfer.mark(state="feeding", attempt=2, deaths=1, stream="s1")
+def test_a_mark_survives_a_restart(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """The next dispatcher needs it."""
+    jobs.mark(state="feeding", attempt=2, deaths=1, stream="s1")
 
     after = taken_by(JobQueue(store, "/run/pipe"))
 
@@ -418,40 +416,40 @@ def test_a_mark_survives_a_restart(store: Store, transfer: JobQueue, taken: Queu
     "fields",
     [{"name": "/in/1.pcap"}, {"name": "/in/1.pcap", "attempt": "many", "deaths": "-", "state": "\udcff"}],
 )
-def test_a_current_that_somebody_else_wrote_is_worked_on(
-    store: Store, transfer: JobQueue, fields: dict[str, str]
+def test_a_current_that_another_program_wrote_is_fed(
+    store: Store, jobs: JobQueue, fields: dict[str, str]
 ) -> None:
-    """What is missing or nonsense is as for a file just taken; an endless loop would be worse."""
+    """Missing and invalid fields count as those of a file just taken; TAKE must not loop for ever."""
     raw = {name: value.encode("utf-8", "surrogateescape") for name, value in fields.items()}
     store.redis.hset(store.keys.current("/run/pipe"), mapping=dict[Any, Any](raw))
 
-    taken = taken_by(transfer)
+    taken = taken_by(jobs)
 
     assert (taken.name, taken.attempt, taken.deaths) == (b"/in/1.pcap", 1, 0)
-    assert transfer.finish(taken, processed(taken))
+    assert jobs.finish(taken, processed(taken))
 
 
 @settings(max_examples=30)
 @given(st.lists(NAMES, min_size=1, max_size=4))
 def test_names_of_any_bytes_go_through_unchanged(store: Store, names: list[bytes]) -> None:
-    """Newlines, quotes, bytes that are no UTF-8."""
+    """Newlines, quotes, bytes that are not UTF-8."""
     store.redis.delete(store.keys.processed, store.keys.fed, store.keys.next, store.keys.journal)
-    transfer, grants = JobQueue(store, "/run/\udcff\udcfe"), Grants(store)
+    jobs, grants = JobQueue(store, "/run/\udcff\udcfe"), Grants(store)
     queue(store, *names)
 
     for _ in names:
-        taken = taken_by(transfer)
-        transfer.announce(taken)
+        taken = taken_by(jobs)
+        jobs.announce(taken)
         assert grants.grant(taken.name) is Granted.YES
-        assert transfer.authorize(taken)[0] is Answer.GRANTED
-        assert transfer.finish(taken, processed(taken))
+        assert jobs.authorize(taken)[0] is Answer.GRANTED
+        assert jobs.finish(taken, processed(taken))
 
     assert held(store, store.keys.processed) == names
     assert set(store.redis.hkeys(store.keys.fed)) == set(names)
 
 
 def spoil(store: Store, key: str, form: str) -> None:
-    """Let another program have written something else there."""
+    """Give a key another type, as another program may."""
     store.redis.delete(key)
     match form:
         case "list":
@@ -464,19 +462,19 @@ def spoil(store: Store, key: str, form: str) -> None:
             store.redis.set(key, "x")
 
 
-def go_the_whole_way(store: Store) -> None:
-    """Do with a file all that is ever done with it."""
-    transfer, grants = JobQueue(store, "one"), Grants(store)
-    transfer.enlist()
-    found = transfer.take()
+def handle_one_file(store: Store) -> None:
+    """Run every call that handles a file."""
+    jobs, grants = JobQueue(store, "one"), Grants(store)
+    jobs.enlist()
+    found = jobs.take()
     if isinstance(found, QueueEntry):
-        transfer.announce(found)
+        jobs.announce(found)
         grants.look()
         grants.grant(found.name)
-        transfer.authorize(found)
-        transfer.mark(state="feeding")
-        transfer.finish(found, processed(found))
-        transfer.finish(found, Result(b"{}", "failed"))
+        jobs.authorize(found)
+        jobs.mark(state="feeding")
+        jobs.finish(found, processed(found))
+        jobs.finish(found, Result(b"{}", "failed"))
 
 
 @pytest.mark.parametrize("form", ["list", "string", "hash", "set"])
@@ -487,37 +485,37 @@ def go_the_whole_way(store: Store) -> None:
         *("dispatchers", "control", "current"),
     ],
 )
-def test_a_key_of_another_type_is_an_error_of_ours(store: Store, key: str, form: str) -> None:
-    """Whatever somebody wrote there, nothing foreign is raised."""
+def test_a_key_of_another_type_raises_one_of_our_errors(store: Store, key: str, form: str) -> None:
+    """Whatever another program wrote there, no error of redis-py is raised."""
     queue(store, b"/in/1.pcap")
     spoil(store, store.keys.current("one") if key == "current" else getattr(store.keys, key), form)
 
     with suppress(PcapdjError):
-        go_the_whole_way(store)
+        handle_one_file(store)
 
 
 @pytest.mark.parametrize("key", ["processed", "next", "fed", "journal"])
 def test_finish_moves_nothing_where_a_key_is_of_another_type(
-    store: Store, transfer: JobQueue, taken: QueueEntry, key: str
+    store: Store, jobs: JobQueue, taken: QueueEntry, key: str
 ) -> None:
-    """Scripts are not rolled back: a name taken out first would be lost."""
+    """Scripts are not rolled back: a name that was removed first would be lost."""
     spoil(store, getattr(store.keys, key), "string")
     before = everything(store)
 
     with pytest.raises(PcapdjError, match="Another program wrote"):
-        transfer.finish(taken, processed(taken))
+        jobs.finish(taken, processed(taken))
 
     assert everything(store) == before
 
 
 def test_authorize_consumes_nothing_where_a_key_is_of_another_type(
-    store: Store, transfer: JobQueue, taken: QueueEntry
+    store: Store, jobs: JobQueue, taken: QueueEntry
 ) -> None:
-    """As above."""
+    """Scripts are not rolled back: the authorization would be lost."""
     store.redis.set(store.keys.auth, taken.name)
     spoil(store, store.keys.next, "string")
 
     with pytest.raises(PcapdjError, match="Another program wrote"):
-        transfer.authorize(taken)
+        jobs.authorize(taken)
 
     assert store.redis.get(store.keys.auth) == taken.name
