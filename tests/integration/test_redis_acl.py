@@ -1,4 +1,4 @@
-"""The ACL of docs/operations.md on a real Redis: enough for each role, and no more."""
+"""The ACL of docs/operations.md on a real Redis: sufficient for each role, and not more than it needs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,13 +33,13 @@ def password(user: str) -> str:
 
 
 def do(client: redis.Redis, *command: str) -> None:
-    """Send a command as it is."""
+    """Send a command."""
     client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py
 
 
 @pytest.fixture
 def rigs(short_path: Path) -> Iterator[Rigs]:
-    """Return a Redis with the documented users, our own connection aside, and roles that do not run yet."""
+    """Return a Redis with the documented users and one for the test, and roles that have not been started."""
     with trio_in(short_path) as (server, trio):
         do(server.client, "ACL", "SETUSER", "test", "on", ">test", "~*", "&*", "+@all")
         for user, rules in documented().items():
@@ -49,7 +49,7 @@ def rigs(short_path: Path) -> Iterator[Rigs]:
 
 
 def close_default(server: PrivateRedis) -> None:
-    """Turn the default user off, as documented; connections that stand keep their rights."""
+    """Turn the default user off, as documented; open connections keep their rights."""
     do(server.client, "ACL", "SETUSER", "default", *documented()["default"])
 
 
@@ -64,7 +64,7 @@ def url_of(server: PrivateRedis, role: str) -> dict[str, str]:
 
 
 def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
-    """Two files by way of the inbox, one of them a second time after a requeue by the operator's user."""
+    """Two files from the inbox; the operator's user queues one of them again."""
     server, trio = rigs
     trio.store.redis.ping()
     paths = [trio.capture("1.pcap", 1, 10), trio.capture("2.pcap", 2, 10)]
@@ -100,8 +100,8 @@ def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
     ],
     ids=" ".join,
 )
-def test_no_role_may_do_more(rigs: Rigs, user: str, command: tuple[str, ...]) -> None:
-    """Whoever takes a role over gets no administration, no other key and no other channel."""
+def test_no_user_of_a_role_has_other_rights(rigs: Rigs, user: str, command: tuple[str, ...]) -> None:
+    """Who takes over a role gets no administration, no other key and no other channel."""
     server, _ = rigs
     with (
         redis.Redis(unix_socket_path=str(server.socket), username=user, password=password(user)) as client,
@@ -111,7 +111,7 @@ def test_no_role_may_do_more(rigs: Rigs, user: str, command: tuple[str, ...]) ->
 
 
 def test_an_importer_cannot_authorize(rigs: Rigs) -> None:
-    """Who may queue files may not let them through, nor forge what was fed."""
+    """Its user may queue files, but neither authorize them nor write what was fed."""
     server, _ = rigs
     commands = ("SET", "PCAPDJ_AUTH", "x"), ("HSET", "PCAPDJ_FED", "a", "b"), ("DEL", "PCAPDJ_IN_QUEUE")
     client = redis.Redis(

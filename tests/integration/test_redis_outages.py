@@ -1,4 +1,4 @@
-"""The trio on a Redis that refuses, hangs, fills up, or loses its memory: nothing exits, nothing is lost."""
+"""The roles on a Redis that refuses, hangs, is full or restarts: no role exits, no file is lost."""
 
 import signal
 import socket
@@ -18,16 +18,16 @@ PACKETS = 3000  # 2.7 MB: more than the pipe holds, so that a braked analyzer ke
 
 @dataclass(frozen=True)
 class Outage:
-    """One way in which Redis does not do what it is asked.
+    """One way in which Redis fails.
 
     Args:
-        begin, end: bring it about, and repair it.
-        said: the event by which the roles say that they wait.
+        begin, end: cause it, and repair it.
+        event: the log event of a role that waits.
     """
 
     begin: Change
     end: Change
-    said: str = "waiting_for_redis"
+    event: str = "waiting_for_redis"
 
 
 def config(server: PrivateRedis, name: str, value: str) -> None:
@@ -36,19 +36,19 @@ def config(server: PrivateRedis, name: str, value: str) -> None:
 
 
 def refuse_password(server: PrivateRedis) -> None:
-    """Ask for a password that nobody knows, from everybody who is connected too."""
+    """Require a password that no role has, of the connected clients too."""
     config(server, "requirepass", "secret")
     other_clients_out(server)
 
 
-def admit(server: PrivateRedis) -> None:
-    """Ask for no password again."""
+def require_no_password(server: PrivateRedis) -> None:
+    """Require no password again."""
     with redis.Redis(unix_socket_path=str(server.socket), password="secret") as client:  # noqa: S106 - of a test
         client.config_set("requirepass", "")
 
 
 def forbid(server: PrivateRedis) -> None:
-    """Forbid scripts and hashes to everybody."""
+    """Forbid scripts and hashes to every client."""
     server.client.acl_setuser("default", enabled=True, commands=["-eval", "-evalsha", "-hset", "-smembers"])
 
 
@@ -63,14 +63,14 @@ def other_clients_out(server: PrivateRedis) -> None:
     server.client.client_kill_filter(_type="pubsub", skipme=True)
 
 
-def fill_places(server: PrivateRedis) -> None:
-    """Admit no client but those there are, and send those away."""
+def use_up_max_clients(server: PrivateRedis) -> None:
+    """Accept only one client, and close the other connections."""
     config(server, "maxclients", "1")
     other_clients_out(server)
 
 
 def break_disk(server: PrivateRedis) -> None:
-    """Let Redis believe that it cannot save: MISCONF."""
+    """Make saving fail: Redis answers MISCONF."""
     config(server, "save", "1 1")
     (server.socket.parent / "dump.rdb").mkdir()  # the snapshot cannot replace a folder
     with pytest.raises(redis.RedisError):
@@ -79,7 +79,7 @@ def break_disk(server: PrivateRedis) -> None:
 
 
 def mend_disk(server: PrivateRedis) -> None:
-    """Let it save again."""
+    """Make saving work again."""
     config(server, "save", "")
     config(server, "stop-writes-on-bgsave-error", "no")
 
@@ -113,9 +113,9 @@ OUTAGES = {
         lambda server: config(server, "maxmemory", "1"), lambda server: config(server, "maxmemory", "0")
     ),
     "MISCONF": Outage(break_disk, mend_disk),
-    "NOAUTH": Outage(refuse_password, admit, "redis_denied"),
+    "NOAUTH": Outage(refuse_password, require_no_password, "redis_denied"),
     "NOPERM": Outage(forbid, allow, "redis_denied"),
-    "max clients": Outage(fill_places, lambda server: config(server, "maxclients", "1000")),
+    "max clients": Outage(use_up_max_clients, lambda server: config(server, "maxclients", "1000")),
     "CLIENT PAUSE": Outage(
         lambda server: server.client.client_pause(4_000),
         lambda server: wait_until(server.answers, "the pause to end"),
@@ -125,7 +125,7 @@ OUTAGES = {
 
 @pytest.fixture
 def rigs(short_path: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
-    """Return a Redis to treat badly, and the trio on it."""
+    """Return a Redis of the test's own, and roles that use it."""
     with trio_in(short_path) as rigs:
         yield rigs
 
@@ -134,7 +134,7 @@ def rigs(short_path: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
 def test_an_outage_ends_no_role_and_the_running_file_is_finished(
     rigs: tuple[PrivateRedis, Trio], kind: str
 ) -> None:
-    """The file in flight goes on; it is written down, and the next one fed, once Redis is back."""
+    """The file in flight is fed on; it is recorded, and the next one fed, once Redis is back."""
     server, trio = rigs
     outage = OUTAGES[kind]
     trio.brake.touch()
@@ -144,16 +144,16 @@ def test_an_outage_ends_no_role_and_the_running_file_is_finished(
     pids = {role: process.pid for role, process in trio.processes.items()}
 
     outage.begin(server)
-    trio.wait_said("controller", outage.said)
+    trio.wait_said("controller", outage.event)
     trio.brake.unlink()
     trio.await_copied(24 + PACKETS * 916)
-    trio.wait_said("dispatcher", outage.said)
+    trio.wait_said("dispatcher", outage.event)
     outage.end(server)
 
     trio.await_processed(2)
     assert sorted(trio.alive()) == sorted(pids)
     assert [places_in(stream) for stream in trio.streams()] == [places(1, PACKETS) + places(2, 10)]
-    assert trio.said("dispatcher").count(outage.said) <= 2
+    assert trio.said("dispatcher").count(outage.event) <= 2
     assert "Traceback" not in "".join(trio.said(role) for role in pids)
 
 
@@ -171,8 +171,8 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_of_another_type_is_named_and_waited_for(rigs: tuple[PrivateRedis, Trio], key: str) -> None:
-    """Nobody dies of it; some role says which key it is; without it the work goes on."""
+def test_a_key_of_another_type_is_named_and_the_roles_wait(rigs: tuple[PrivateRedis, Trio], key: str) -> None:
+    """No role exits; one logs which key it is; when the key is removed the work goes on."""
     server, trio = rigs
     name = getattr(trio.store.keys, key)
     if key == "finish":
@@ -195,8 +195,8 @@ def test_a_key_of_another_type_is_named_and_waited_for(rigs: tuple[PrivateRedis,
     assert len(trio.alive()) == 3
 
 
-def test_keys_of_another_type_in_mid_file_are_outlived(rigs: tuple[PrivateRedis, Trio]) -> None:
-    """CURRENT and STATS of the dispatcher, and the launcher's key: the file in flight is finished."""
+def test_the_file_in_flight_is_finished_while_keys_have_another_type(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """CURRENT and STATS of the dispatcher, and the launcher's key."""
     server, trio = rigs
     keys = trio.store.keys
     trio.brake.touch()
@@ -219,12 +219,12 @@ def test_keys_of_another_type_in_mid_file_are_outlived(rigs: tuple[PrivateRedis,
 
 
 def complaints(trio: Trio, role: str) -> list[str]:
-    """Return what a role said of unusable keys."""
+    """Return the lines that a role logged about keys of another type."""
     return [line for line in trio.said(role).splitlines() if "WRONGTYPE" in line]
 
 
-def test_scripts_that_redis_forgot_are_sent_again(rigs: tuple[PrivateRedis, Trio]) -> None:
-    """SCRIPT FLUSH before every step of a file's way changes nothing."""
+def test_scripts_that_redis_has_lost_are_sent_again(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """SCRIPT FLUSH before each file changes nothing."""
     server, trio = rigs
     trio.start_all()
     for number in range(1, 4):
@@ -236,8 +236,8 @@ def test_scripts_that_redis_forgot_are_sent_again(rigs: tuple[PrivateRedis, Trio
     assert "WARNING" not in trio.said("dispatcher")
 
 
-def test_closed_connections_are_made_again(rigs: tuple[PrivateRedis, Trio]) -> None:
-    """CLIENT KILL of everybody, again and again, loses no file and ends no role."""
+def test_closed_connections_are_opened_again(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """CLIENT KILL of all clients, repeated, loses no file and ends no role."""
     server, trio = rigs
     trio.start_all()
     for number in range(1, 6):
@@ -252,8 +252,8 @@ def test_closed_connections_are_made_again(rigs: tuple[PrivateRedis, Trio]) -> N
     ]
 
 
-def test_a_loading_redis_is_waited_for(rigs: tuple[PrivateRedis, Trio]) -> None:
-    """While a restarted Redis reads its data it answers LOADING; the file queued before is fed then."""
+def test_the_roles_wait_while_redis_is_loading(rigs: tuple[PrivateRedis, Trio]) -> None:
+    """A restarted Redis answers LOADING until it has read its data; then the queued file is fed."""
     server, trio = rigs
     with server.client.pipeline(transaction=False) as batch:
         for number in range(3000):  # each takes some milliseconds to load
@@ -273,10 +273,10 @@ def test_a_loading_redis_is_waited_for(rigs: tuple[PrivateRedis, Trio]) -> None:
     assert len(trio.alive()) == 3
 
 
-def test_a_password_that_is_wrong_is_said_once_and_never_shown(
+def test_a_wrong_password_is_logged_once_and_never_shown(
     rigs: tuple[PrivateRedis, Trio], short_path: Path
 ) -> None:
-    """WRONGPASS: the roles wait and name the remedy; corrected in Redis, the work goes on."""
+    """WRONGPASS: the roles wait and name the remedy; when Redis accepts it the work goes on."""
     server, trio = rigs
     canary = "c4nary-in-a-cage"
     trio.environment["PCAPDJ_REDIS_URL"] = f"unix://:{canary}@{short_path}/redis.sock"

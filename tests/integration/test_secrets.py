@@ -1,4 +1,4 @@
-"""A password given as it should be appears nowhere: no log, no traceback, no command line, no analyzer."""
+"""A password from the URL or a file appears in no log, traceback or command line, and not in the analyzer."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ Rigs = tuple[PrivateRedis, Trio]
 
 @pytest.fixture
 def rigs(short_path: Path) -> Iterator[Rigs]:
-    """Return a Redis with a password, and roles that do not run yet."""
+    """Return a Redis with a password, and roles that have not been started."""
     with trio_in(short_path) as (server, trio):
         trio.store.redis.ping()
         server.client.config_set("requirepass", CANARY)
@@ -28,7 +28,7 @@ def rigs(short_path: Path) -> Iterator[Rigs]:
 
 
 def descendants(trio: Trio) -> list[int]:
-    """Return the pids of the roles and of what they started."""
+    """Return the pids of the roles and of the processes that they started."""
     pids = [process.pid for process in trio.processes.values()]
     for pid in pids:
         children = Path(f"/proc/{pid}/task/{pid}/children")
@@ -37,12 +37,12 @@ def descendants(trio: Trio) -> list[int]:
 
 
 def traces_in(content: bytes) -> list[bytes]:
-    """Return which traces of the password are in it."""
+    """Return the parts of the password that the content has."""
     return [trace for trace in TRACES if trace in content]
 
 
 def test_the_password_is_in_no_log_command_line_or_file(rigs: Rigs) -> None:
-    """Through work, an outage, a refusal and a stop: only Redis and the roles' own environment know it."""
+    """After work, a refusal, an outage and a stop; only Redis and the roles' own environment have it."""
     server, trio = rigs
     trio.queue(trio.capture("1.pcap", 1, 10))
     for role in ("consumer", "dispatcher", "controller", "importer"):
@@ -63,7 +63,7 @@ def test_the_password_is_in_no_log_command_line_or_file(rigs: Rigs) -> None:
 
 @pytest.mark.parametrize("as_file", [False, True], ids=["in the URL", "in a file"])
 def test_the_analyzer_does_not_get_the_password(rigs: Rigs, *, as_file: bool) -> None:
-    """Its environment has none of our variables; its descriptors are its own."""
+    """Its environment has no PCAPDJ_ variable, and it inherits no descriptor of the launcher."""
     server, trio = rigs
     trio.brake.touch()
     if as_file:
@@ -90,7 +90,7 @@ def test_the_analyzer_does_not_get_the_password(rigs: Rigs, *, as_file: bool) ->
 
 
 def test_a_crash_shows_no_password(rigs: Rigs) -> None:
-    """A fault of ours ends in a traceback, which names no value."""
+    """An error in pcapdj itself ends in a traceback, which shows no value."""
     _, trio = rigs
     trio.queue(trio.capture("1.pcap", 1, 10))
 
@@ -108,5 +108,5 @@ def command(pid: int) -> bytes:
 
 
 def is_role(pid: int) -> bool:
-    """Report whether the process is one of ours."""
+    """Report whether the process is a role."""
     return b"pcapdj." in command(pid)

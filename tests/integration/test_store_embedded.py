@@ -1,4 +1,4 @@
-"""The Redis of our own: it and its companion keep every name, and foreign data is refused by name."""
+"""The embedded Redis: it and its companion lose no name, and it refuses another server's data."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def command(folder: Path, socket: str = "redis.sock") -> list[str]:
 
 
 def answers(store: Store) -> bool:
-    """Report whether the server is there."""
+    """Report whether the server answers."""
     try:
         store.ping()
     except PcapdjError:
@@ -35,7 +35,7 @@ def answers(store: Store) -> bool:
 
 @contextmanager
 def serving(folder: Path, *inherited: int) -> Iterator[tuple[Process, Store]]:
-    """Return the embedded server, which inherits these descriptors, and a client of it."""
+    """Run the embedded server, which inherits these descriptors; return it and a client of it."""
     store = Store(f"unix://{folder}/redis.sock", Keys())
     with start(*command(folder), stdout=DEVNULL, inherited=inherited) as process:
         try:
@@ -47,7 +47,7 @@ def serving(folder: Path, *inherited: int) -> Iterator[tuple[Process, Store]]:
 
 
 def companions(folder: Path) -> list[psutil.Process]:
-    """Return the companions of this folder's server."""
+    """Return the companion processes of this folder's server."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
@@ -56,7 +56,7 @@ def companions(folder: Path) -> list[psutil.Process]:
 
 
 def test_a_kill_loses_no_name(short_path: Path) -> None:
-    """Everything written to the file is there after a restart; the socket and the data are private."""
+    """All names are there after a restart; socket and data are private."""
     names = [b"/in/%d.pcap" % number for number in range(2000)]
     with serving(short_path) as (process, store):
         for name in names:
@@ -71,8 +71,8 @@ def test_a_kill_loses_no_name(short_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_its_companion_ends_with_it(short_path: Path, number: int) -> None:
-    """However the server ends, no process of it is left."""
+def test_the_companion_ends_with_the_server(short_path: Path, number: int) -> None:
+    """However the server ends, no process remains."""
     with serving(short_path) as (process, _):
         (companion,) = companions(short_path)
 
@@ -83,8 +83,8 @@ def test_its_companion_ends_with_it(short_path: Path, number: int) -> None:
         assert not is_synced(short_path / "data")
 
 
-def test_the_server_knows_nothing_of_its_companion(short_path: Path) -> None:
-    """It is no child, not even a dead one; a signal to the server's group or terminal does not reach it."""
+def test_the_companion_is_not_a_child_of_the_server(short_path: Path) -> None:
+    """Not even a zombie; and a signal to the server's group or terminal does not reach it."""
     with serving(short_path) as (process, _):
         (companion,) = companions(short_path)
 
@@ -92,8 +92,8 @@ def test_the_server_knows_nothing_of_its_companion(short_path: Path) -> None:
         assert os.getsid(companion.pid) != os.getsid(process.pid)
 
 
-def test_the_companion_holds_no_descriptor_that_it_does_not_need(short_path: Path) -> None:
-    """Only stderr is the server's: a pipe or socket of its starter would never close."""
+def test_the_companion_has_only_the_descriptors_that_it_needs(short_path: Path) -> None:
+    """It inherits only stderr: a pipe or socket of the process that started it would stay open."""
     read_end, write_end = os.pipe()
     with serving(short_path, write_end):
         os.close(write_end)
@@ -106,8 +106,8 @@ def test_the_companion_holds_no_descriptor_that_it_does_not_need(short_path: Pat
     assert held == {"/dev/null", "anon_inode:[pidfd]", str(short_path / "data")}
 
 
-def test_a_second_server_of_one_folder_waits_for_the_end_of_the_first(short_path: Path) -> None:
-    """Two would write into one file, and the one that ends would take the other's socket away."""
+def test_a_second_server_of_one_folder_waits_until_the_first_has_ended(short_path: Path) -> None:
+    """Two servers would write into one file, and the one that ends would remove the other's socket."""
     with serving(short_path) as (first, store):
         store.redis.rpush(store.keys.in_queue, b"/in/1.pcap")
         log = short_path / "second.log"
@@ -127,8 +127,8 @@ def test_a_second_server_of_one_folder_waits_for_the_end_of_the_first(short_path
             second.kill()
 
 
-def test_whether_a_companion_runs_can_be_seen(short_path: Path) -> None:
-    """With it nothing is at risk; killed alone it is missed."""
+def test_a_missing_companion_is_seen(short_path: Path) -> None:
+    """With it there is no risk; if only the companion is killed, `check` reports it."""
     with serving(short_path) as (_, store):
         server = read_server(store)
         assert server.is_synced
@@ -137,20 +137,20 @@ def test_whether_a_companion_runs_can_be_seen(short_path: Path) -> None:
         (companion,) = companions(short_path)
         companion.kill()
 
-        wait_until(lambda: not read_server(store).is_synced, "the companion to be missed")
+        wait_until(lambda: not read_server(store).is_synced, "the missing companion to be seen")
         assert store.redis.ping()
 
 
-def test_a_named_redis_makes_it_leave_at_once(short_path: Path) -> None:
-    """With 0, so that supervisord does not start it again; nothing is made."""
+def test_a_named_redis_makes_it_exit_at_once(short_path: Path) -> None:
+    """With 0, so that supervisord does not restart it; it makes no folder."""
     done = run(*command(short_path), env=clean_environment(PCAPDJ_REDIS_URL="redis://elsewhere"))
 
     assert done.returncode == 0
     assert not (short_path / "data").exists()
 
 
-def test_a_socket_path_that_is_too_long_is_said(short_path: Path) -> None:
-    """With its length and the limit."""
+def test_a_socket_path_that_is_too_long_is_refused(short_path: Path) -> None:
+    """The message has its length and the limit."""
     done = run(*command(short_path, "s" * 107))
 
     assert done.returncode == 73
@@ -168,7 +168,7 @@ def test_a_socket_path_that_is_too_long_is_said(short_path: Path) -> None:
     ],
 )
 def test_data_that_this_server_cannot_read_is_refused(tmp_path: Path, version: str, before: str) -> None:
-    """Both are named, and the note stays as it was."""
+    """Both servers are named, and the record of the other one stays."""
     (tmp_path / "written-by").write_text(before + "\n")
 
     with pytest.raises(ConfigError, match=f"{before}; {version}"):
@@ -178,10 +178,10 @@ def test_data_that_this_server_cannot_read_is_refused(tmp_path: Path, version: s
 
 
 @pytest.mark.parametrize(
-    "before", [None, "Redis 7.2.5", "Redis 6.0", "Valkey 8.1.0", "", "a torn note", "Redis ?"]
+    "before", [None, "Redis 7.2.5", "Redis 6.0", "Valkey 8.1.0", "", "a torn record", "Redis ?"]
 )
-def test_data_that_it_can_read_is_claimed(tmp_path: Path, before: str | None) -> None:
-    """A note that says nothing, such as one that a crash tore, is no reason to refuse."""
+def test_data_that_the_server_can_read_is_accepted(tmp_path: Path, before: str | None) -> None:
+    """So is data without a readable record, as a crash may leave it."""
     if before is not None:
         (tmp_path / "written-by").write_text(before)
 
@@ -190,16 +190,16 @@ def test_data_that_it_can_read_is_claimed(tmp_path: Path, before: str | None) ->
     assert (tmp_path / "written-by").read_text() == "Valkey 9.1.2\n"
 
 
-def test_a_data_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    """A file stands in its way."""
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A file of that name exists."""
     (tmp_path / "data").touch()
 
     with pytest.raises(CannotCreate, match="data"):
         claim_data(tmp_path / "data", "Redis 7.0.15")
 
 
-def test_the_server_tells_its_name_and_version() -> None:
-    """As claimed, and as `check` shows it."""
+def test_the_name_and_version_of_the_server_are_read() -> None:
+    """As they are recorded, and as `check` shows them."""
     name, number = version_of(find_server()).split()
 
     assert name in {"Redis", "Valkey"}
@@ -215,10 +215,10 @@ def test_a_server_that_does_not_start_is_unavailable(tmp_path: Path) -> None:
         version_of(tmp_path / "redis-server")
 
 
-def test_the_wheels_server_is_found_where_no_other_is(
+def test_the_server_of_the_wheel_is_used_where_no_other_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PATH comes first; then the one in the `embedded` extra, or a sentence that says what to install."""
+    """PATH comes first, then the `embedded` extra; without both the message says what to install."""
     (tmp_path / "valkey-server").write_text("#!/bin/true\n")
     (tmp_path / "valkey-server").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

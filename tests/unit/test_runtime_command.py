@@ -1,4 +1,4 @@
-"""How every command ends: its exit code, and one sentence instead of a traceback."""
+"""How every command ends: with its exit code, and one sentence instead of a traceback."""
 
 from pathlib import Path
 from typing import Annotated
@@ -50,7 +50,7 @@ ERRORS = [
 def test_a_file_that_looks_like_an_option_gets_a_hint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A shell's `*` finds it, and nobody knows what the option of its first letter is about."""
+    """A shell's `*` expands to it, and the message about an unknown option would not explain that."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-dash.pcap").touch()
 
@@ -64,7 +64,7 @@ def test_a_file_that_looks_like_an_option_gets_a_hint(
 
 
 @pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
-def test_an_error_of_ours_is_one_sentence_and_its_exit_code(
+def test_each_of_our_errors_is_one_sentence_and_its_exit_code(
     error: PcapdjError, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the hint, without a traceback, on stderr."""
@@ -75,12 +75,12 @@ def test_an_error_of_ours_is_one_sentence_and_its_exit_code(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--nonsense"], ["-s", "many"], ["--size"], ["unexpected"], ["--size\nforged"]]
+    "arguments", [["--unknown"], ["-s", "many"], ["--size"], ["unexpected"], ["--size\nforged"]]
 )
-def test_a_wrong_command_line_is_one_sentence_and_2(
+def test_a_wrong_command_line_is_one_sentence_and_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It says where help is."""
+    """It names the command that prints the help."""
     assert exit_code_of(app_that(None), "pcapdj it", arguments) == ExitCode.USAGE
 
     [line] = capsys.readouterr().err.splitlines()
@@ -89,7 +89,7 @@ def test_a_wrong_command_line_is_one_sentence_and_2(
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_help_is_no_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_not_an_error(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`-h` as in the original."""
     assert exit_code_of(app_that(None), "pcapdj it", [option]) == ExitCode.OK
 
@@ -107,28 +107,30 @@ def test_help_is_no_error(option: str, capsys: pytest.CaptureFixture[str]) -> No
     ],
     ids=repr,
 )
-def test_other_ends_are_silent(action: object, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """A stop signal is an order; Ctrl-C is 130."""
+def test_a_command_that_succeeds_or_is_stopped_prints_nothing(
+    action: object, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stop signal is not an error; Ctrl-C ends with 130."""
     assert exit_code_of(app_that(action), "pcapdj it", []) == code
 
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_fault_of_ours_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is the only thing that does."""
+def test_an_error_in_pcapdj_itself_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """No other error does."""
     assert exit_code_of(app_that(ZeroDivisionError("ours")), "pcapdj it", []) == ExitCode.ERROR
 
     assert "ZeroDivisionError: ours" in capsys.readouterr().err
 
 
 def test_a_message_cannot_forge_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Names inside of messages are quoted already; this is the second fence."""
+    """Names in messages are quoted already; the whole message is escaped once more."""
     exit_code_of(app_that(PcapdjError("bad\n2026 ERROR \x1b[2J")), "pcapdj it", [])
 
     assert capsys.readouterr().err == "pcapdj it: bad\\n2026 ERROR \\x1b[2J\n"
 
 
-def test_a_list_from_the_environment_is_one_value_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_from_the_environment_has_one_value_per_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Paths may hold blanks and colons."""
     monkeypatch.setenv("PCAPDJ_WATCH", "/in/a b\n\n  \n/in/c:d\n")
 
@@ -136,8 +138,8 @@ def test_a_list_from_the_environment_is_one_value_a_line(monkeypatch: pytest.Mon
     assert lines_of("PCAPDJ_NOT_SET")() == []
 
 
-def test_the_exit_codes_are_those_that_operators_know() -> None:
-    """Scripts and supervisord.conf compare with them."""
+def test_the_exit_codes_are_the_documented_ones() -> None:
+    """Scripts and supervisord.conf depend on them."""
     assert {code.name: code.value for code in ExitCode} == {
         "OK": 0,
         "ERROR": 1,

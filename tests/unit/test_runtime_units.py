@@ -1,4 +1,4 @@
-"""Sizes, shares and times as people write them."""
+"""Sizes, percentages and times as people write them."""
 
 from contextlib import suppress
 
@@ -39,8 +39,8 @@ def test_a_size_is_read_as_people_write_it(text: str, size_bytes: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "-1", "1e9", "ten", "5 X", "1,5G", "nan", "inf", "1K2", "\u0665\n%", "9P9"]
 )
-def test_nonsense_is_no_size_and_the_message_names_it(text: str) -> None:
-    """The option and the text as typed stand in the message."""
+def test_a_text_that_is_not_a_size_is_refused_and_named(text: str) -> None:
+    """The message has the option and the text as typed."""
     with pytest.raises(ConfigError, match="--min-free") as refused:
         parse_size(text, "--min-free")
 
@@ -48,14 +48,14 @@ def test_nonsense_is_no_size_and_the_message_names_it(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["2000P", "9" * 400])
-def test_a_size_beyond_every_disk_is_refused(text: str) -> None:
-    """More than an exbibyte is a slip, however long the number."""
+def test_a_size_above_an_exbibyte_is_refused(text: str) -> None:
+    """No disk is that large; the number may have any length."""
     with pytest.raises(ConfigError, match="exbibyte"):
         parse_size(text)
 
 
 @pytest.mark.parametrize(("text", "percent"), [("10%", 10.0), (" 0.5 % ", 0.5), ("100%", 100.0), ("0%", 0.0)])
-def test_a_share_is_a_percentage_of_the_whole(text: str, percent: float) -> None:
+def test_a_percentage_is_a_part_of_the_whole(text: str, percent: float) -> None:
     """Of a disk, of inodes, of memory."""
     amount = parse_amount(text)
 
@@ -64,8 +64,8 @@ def test_a_share_is_a_percentage_of_the_whole(text: str, percent: float) -> None
 
 
 @pytest.mark.parametrize("text", ["101%", "%", "-5%", "5%%", "five%"])
-def test_nonsense_is_no_share(text: str) -> None:
-    """Nor is more than everything."""
+def test_an_invalid_percentage_is_refused(text: str) -> None:
+    """So is one above 100."""
     with pytest.raises(ConfigError):
         parse_amount(text)
 
@@ -88,30 +88,30 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1s", "1w", "1 m 5", "inf"])
-def test_nonsense_is_no_duration(text: str) -> None:
-    """The message says how to write one."""
+def test_a_text_that_is_not_a_duration_is_refused(text: str) -> None:
+    """The message shows how to write one."""
     with pytest.raises(ConfigError, match="seconds"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["40000d", "9" * 400])
-def test_a_duration_beyond_every_machine_is_refused(text: str) -> None:
-    """Infinity would be an error in the middle of a wait."""
+def test_a_duration_above_a_century_is_refused(text: str) -> None:
+    """poll(2) would fail on infinity, later, in a wait."""
     with pytest.raises(ConfigError, match="century"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"),
+    ("seconds", "text"),
     [(0.4, "0 s"), (-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
 )
-def test_spans_are_told_as_people_say_them(seconds: float, shown: str) -> None:
-    """Seconds up to two minutes, then the largest unit of which there are two."""
-    assert rough_duration(seconds) == shown
+def test_a_rough_duration_has_one_unit(seconds: float, text: str) -> None:
+    """Seconds up to two minutes, then the largest unit that it holds at least twice."""
+    assert rough_duration(seconds) == text
 
 
 @pytest.mark.parametrize(
-    ("span_ns", "shown"),
+    ("span_ns", "text"),
     [
         (0, "0 s"),
         (1, "1 ns"),
@@ -125,35 +125,35 @@ def test_spans_are_told_as_people_say_them(seconds: float, shown: str) -> None:
         (20_000 * 86_400 * 10**9, "20,000 d"),
     ],
 )
-def test_a_span_is_told_by_its_two_largest_units(span_ns: int, shown: str) -> None:
-    """The next smaller one only if there is some of it; the rest is left out."""
-    assert human_duration(span_ns) == shown
+def test_a_duration_has_its_two_largest_units(span_ns: int, text: str) -> None:
+    """The second one only if it is not 0; smaller units are left out."""
+    assert human_duration(span_ns) == text
 
 
 @given(st.integers(0, 1 << 60))
-def test_what_is_shown_is_read_back_about_the_same(size_bytes: int) -> None:
-    """A person may type what a message said; one decimal is what gets lost."""
+def test_a_size_in_a_message_is_read_back_as_about_the_same_size(size_bytes: int) -> None:
+    """A person may type the size of a message; only its rounding to one decimal is lost."""
     assert parse_size(human_size(size_bytes)) == pytest.approx(size_bytes, rel=0.06)
 
 
 @given(st.text(max_size=20))
-def test_any_text_is_an_amount_or_refused(text: str) -> None:
-    """Nothing else comes out of it, whatever an operator or Redis holds."""
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """No other error is raised, whatever an operator typed or Redis holds."""
     for parse in (parse_amount, parse_duration):
         with suppress(ConfigError):
             assert parse(text) is not None
 
 
 @given(st.integers(1, 1 << 80))
-def test_a_span_is_told_with_less_than_a_unit_of_itself_lost(span_ns: int) -> None:
-    """At most two units, and never nothing for something."""
+def test_a_duration_in_words_loses_less_than_a_tenth(span_ns: int) -> None:
+    """It has one or two units, and is never 0 for a span above 0."""
     sizes = {"d": 86_400 * 10**9, "h": 3600 * 10**9, "min": 60 * 10**9, "s": 10**9, "ms": 10**6, "us": 1000}
     words = human_duration(span_ns).replace(",", "").split()
 
-    told_ns = sum(
+    in_words_ns = sum(
         int(count) * sizes.get(unit, 1) for count, unit in zip(words[::2], words[1::2], strict=True)
     )
 
     assert len(words) in {2, 4}
-    assert 0 < told_ns <= span_ns
-    assert span_ns - told_ns < span_ns / 10
+    assert 0 < in_words_ns <= span_ns
+    assert span_ns - in_words_ns < span_ns / 10
