@@ -1,1 +1,1 @@
-"""What people look at: status, statistics, progress."""
+"""What commands show on a terminal: labelled lines, the status screen, a progress bar."""

@@ -1,1 +1,1 @@
-"""How much room there is: limits, what was measured, and the gate's decision."""
+"""Inside the controller: the limits, the measurements of disks and memory, the decision of the gate."""

@@ -71,7 +71,7 @@ def is_granted(store: Store, name: bytes) -> bool:
 
 
 def test_it_grants_through_a_whole_life(store: Store, start: Start) -> None:
-    """Stray signals change nothing, a key of another type is waited out, SIGTERM ends it with 0."""
+    """Stray signals change nothing, a key of another type stops grants, SIGTERM ends it with 0."""
     process = start(*at(store))
     assert "hold_below_bytes=1" in stderr_until(process, "gate_open")
 
@@ -128,8 +128,8 @@ def test_changed_limits_and_the_gate_are_logged(store: Store, start: Start, tmp_
     assert "live_values_in_force: None: the options are in force." in removed
 
 
-def test_stopping_leaves_a_suspension_standing(store: Store, start: Start, tmp_path: Path) -> None:
-    """A disk without a guard must not be filled; the next controller lifts it when there is room."""
+def test_a_stop_leaves_a_suspension_in_place(store: Store, start: Start, tmp_path: Path) -> None:
+    """A disk that no controller measures must not be filled; the next one ends it when there is room."""
     limits = {"min-free": more_than_free(tmp_path) + "0", "suspend-free": more_than_free(tmp_path)}
     for name, text in limits.items():
         store.redis.hset(store.keys.control, name, text)
@@ -153,7 +153,7 @@ def test_it_waits_for_redis_and_stops_meanwhile(start: Start, short_path: Path) 
 
 
 def test_it_stops_while_redis_hangs(start: Start, short_path: Path) -> None:
-    """A server that takes the connection and never answers does not keep it."""
+    """A server that accepts the connection and never answers does not keep it from ending."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(short_path / "s"))
         server.listen()

@@ -61,7 +61,7 @@ class RecordingMeter(DiskMeter):
 
 
 def gate(store: Store) -> dict[str, str]:
-    """Return what is published."""
+    """Return the fields of PCAPDJ_GATE."""
     fields: Any = store.redis.hgetall(store.keys.gate)
     return {name.decode(): value.decode() for name, value in fields.items()}
 
@@ -218,7 +218,7 @@ def test_only_transitions_are_notified(store: Store, make: Make, tmp_path: Path)
 def test_a_restarted_controller_goes_on_from_what_was_published(
     store: Store, make: Make, tmp_path: Path
 ) -> None:
-    """Inside the band a gate that was closed stays closed, since the same moment; a fresh one is open."""
+    """Between min-free and resume-free a closed gate stays closed, since the same time; a new one is open."""
     thresholds = {"min_free": times_free(tmp_path, 0.5), "resume_free": times_free(tmp_path, 2)}
     make(min_free=times_free(tmp_path, 1.5)).step()
     since = gate(store)["since_s"]
@@ -257,7 +257,7 @@ def test_a_watched_folder_that_vanishes_suspends(store: Store, make: Make, tmp_p
 
 @pytest.mark.parametrize("key", ["next", "control", "dispatchers", "gate", "suspend"])
 def test_a_key_of_another_type_stops_grants_until_it_is_gone(store: Store, make: Make, key: str) -> None:
-    """The error names it; what cannot be published is not granted; afterwards the next file works."""
+    """The error names the key; without a published gate there is no grant; afterwards the next file works."""
     controller, name = make(), getattr(store.keys, key)
     if key == "next":
         store.redis.set(name, "x")
@@ -318,7 +318,7 @@ def test_an_idle_controller_does_not_measure_in_each_round(store: Store, tmp_pat
 
 
 def test_limits_out_of_order_on_the_disk_are_refused_at_the_start(make: Make, tmp_path: Path) -> None:
-    """With the numbers of this very disk."""
+    """With the numbers of this disk."""
     with pytest.raises(ConfigError, match="bytes"):
         make(min_free="40%", resume_free="1")
 

@@ -67,11 +67,20 @@ def test_the_limits_in_force_are_shown(run: Run, show: Show, store: Store) -> No
     assert shown["min-free-inodes"] == "5%  (as the controller was started)"
 
 
-def test_limits_of_a_controller_that_is_gone_are_not_shown(show: Show, store: Store) -> None:
-    """The next one may be started with others."""
-    store.redis.hset(
-        store.keys.gate, mapping={"heartbeat_s": time.time() - 60, "limits": '{"min-free": "5%"}'}
-    )
+@pytest.mark.parametrize("heartbeat", [1.5, "yesterday"])
+def test_limits_of_a_controller_that_is_gone_are_not_shown(
+    show: Show, store: Store, heartbeat: float | str
+) -> None:
+    """The next one may be started with others; a heartbeat of another program may be no number."""
+    store.redis.hset(store.keys.gate, mapping={"heartbeat_s": heartbeat, "limits": '{"min-free": "5%"}'})
+
+    assert show()["min-free"] == "(as the controller was started)"
+
+
+@pytest.mark.parametrize("limits_json", ["{", "[1]"])
+def test_limits_that_are_no_json_are_not_shown(show: Show, store: Store, limits_json: str) -> None:
+    """Another program may have written the field."""
+    store.redis.hset(store.keys.gate, mapping={"heartbeat_s": time.time(), "limits": limits_json})
 
     assert show()["min-free"] == "(as the controller was started)"
 

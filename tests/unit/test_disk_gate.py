@@ -107,7 +107,7 @@ def test_what_cannot_be_measured_counts_as_full() -> None:
 
 
 def test_a_mount_that_comes_back_is_judged_as_at_a_start() -> None:
-    """It was never measured short, so min-free will do, once it has been there for the resume-after time."""
+    """It was never measured short, so it needs min-free, for the resume-after time."""
     rounds = Rounds()
     rounds.states(None, 120)
 
@@ -116,7 +116,7 @@ def test_a_mount_that_comes_back_is_judged_as_at_a_start() -> None:
 
 
 def test_a_mount_that_was_short_and_vanished_still_needs_resume_free() -> None:
-    """Vanishing is no way around the hysteresis."""
+    """A path that vanishes and returns must not open the gate sooner."""
     rounds = Rounds()
     rounds.states(90, None, 120)
 

@@ -20,8 +20,8 @@ def test_without_any_option_ten_per_cent_stay_free() -> None:
     assert limits.resume_after_s == 30
 
 
-def test_derived_limits_follow_a_size_as_well() -> None:
-    """Half and one and a half are taken of what min-free comes to on the mount."""
+def test_derived_limits_follow_a_size_too() -> None:
+    """They are half and one and a half of min-free in bytes on the mount."""
     assert parse_limits({"min-free": "20GiB"}).space_thresholds(HERE, 100 * GIB) == Thresholds(
         10 * GIB, 20 * GIB, 30 * GIB
     )
@@ -67,7 +67,7 @@ def test_memory_never_suspends() -> None:
 
 
 def test_a_filesystem_without_inodes_has_no_inode_limit() -> None:
-    """Btrfs reports none at all."""
+    """Btrfs reports 0 inodes."""
     assert parse_limits({}).inode_thresholds(0) == Thresholds(0, 0, 0)
 
 
@@ -137,7 +137,7 @@ def test_a_watch_is_a_path_and_perhaps_a_limit(text: str, watch: Watch) -> None:
 
 @pytest.mark.parametrize("text", ["", "=5%", "/out=lots", "/out=60%", "/o\0ut"])
 def test_a_watch_that_makes_no_sense_is_refused(text: str) -> None:
-    """An empty path, and what is no limit."""
+    """An empty path, and a text that is not a limit."""
     with pytest.raises(ConfigError, match="watch"):
         parse_watch(text)
 
@@ -161,7 +161,7 @@ def test_texts_alone_are_not_compared_with_defaults(texts: dict[str, str]) -> No
         {"gate": "open"},
     ],
 )
-def test_texts_that_can_never_be_right_are_refused_alone(texts: dict[str, str]) -> None:
-    """Nonsense, and what is out of order whatever min-free is."""
+def test_texts_that_are_invalid_with_any_options_are_refused(texts: dict[str, str]) -> None:
+    """Invalid texts, and limits that are out of order whatever min-free is."""
     with pytest.raises(ConfigError):
         check_without_defaults(texts)
