@@ -102,6 +102,14 @@ def test_every_module_has_tests_that_run_for_it() -> None:
     assert [module for module in MODULES if not any(files_for(module, ROOT / "tests"))] == []
 
 
+def test_every_test_of_processes_runs_for_some_module() -> None:
+    """A test whose file was renamed, or is new, is not forgotten."""
+    used = {path for module in MODULES for group in files_for(module, ROOT / "tests") for path in group}
+    there = {path for part in ("integration", "e2e") for path in (ROOT / "tests" / part).glob("test_*.py")}
+
+    assert {path.name for path in there - used if not path.name.startswith("test_support_")} == set()
+
+
 def test_a_test_that_imports_the_module_runs_before_those_of_its_room() -> None:
     """The sooner a mutant is noticed, the shorter the run."""
     direct, of_room = files_for(Path("feed/progress.py"), ROOT / "tests")
