@@ -10,8 +10,6 @@ from support.captures import Record, classic
 from support.service_rig import Service, processes_about
 from support.waiting import wait_until
 
-from pcapdj.runtime.errors import StoreUnavailable
-
 pytestmark = pytest.mark.timeout(150)
 ROLES = ("consumer_launcher", "dispatcher", "controller", "importer")
 
@@ -28,15 +26,6 @@ def copies(folder: Path) -> Counter[str]:
     """Return how many processes of each role were started for this folder."""
     lines = [line for line in processes_about(folder) if "-m pcapdj." in line]
     return Counter(role for line in lines for role in ROLES if f"pcapdj.{role} " in f"{line} ")
-
-
-def answers(service: Service) -> bool:
-    """Report whether the service's Redis is up."""
-    try:
-        service.store.ping()
-    except StoreUnavailable:
-        return False
-    return True
 
 
 def queue(service: Service, number: int) -> None:
@@ -62,7 +51,6 @@ def test_after_supervisord_is_killed_a_second_one_has_one_copy_of_each(
         service.signal(signal.SIGKILL)
     wait_until(lambda: not copies(service.folder), "its children to end")
     service.start(is_real=True)
-    wait_until(lambda: answers(service), "Redis to be back")
     queue(service, 3)
 
     service.await_processed(2 if how == signal.SIGKILL else 3)

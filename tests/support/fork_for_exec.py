@@ -6,13 +6,14 @@ is another program, and the one that subprocess forks with. Any other program is
 """
 
 import os
+import signal
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 _FORKED: Final = ("pcapdj.", "supervisor.supervisord")
+_IGNORE: Final = "--ignore-signal="
 _execve = os.execve
 _fork_exec = subprocess._fork_exec  # type: ignore[attr-defined]  # noqa: SLF001 - no public place does it
 
@@ -25,29 +26,29 @@ def install() -> None:
 
 def execve(program: str, argv: list[str], environment: Mapping[str, str]) -> NoReturn:
     """Do what os.execve does."""
-    if _is_forked(argv):
-        from support.forked import run_as_new
-
-        run_as_new(argv[2], argv[3:], environment)
+    if words := _python_words(argv):
+        _run(argv, words, environment)
     _execve(program, argv, environment)
 
 
 def fork_exec(argv: Sequence[Any], programs: Any, close_fds: Any, kept: Any, folder: Any, *rest: Any) -> int:
     """Do what subprocess needs of its C function; the parameters are those of Python 3.11 to 3.13."""
-    words = [os.fsdecode(word) for word in argv]
-    if not _is_forked(words) or len(kept) > 1:
+    strings = [os.fsdecode(word) for word in argv]
+    words = _python_words(strings)
+    if not words or len(kept) > 1:  # one is what tells the parent that exec has worked
         return int(_fork_exec(argv, programs, close_fds, kept, folder, *rest))
     pid = os.fork()
     if pid == 0:
-        _become(words, folder, *rest)
+        _take_place(folder, *rest)
+        pairs = rest[0]
+        named = dict(os.fsdecode(pair).split("=", 1) for pair in pairs or ())
+        _run(strings, words, dict(os.environ) if pairs is None else named)
     return pid
 
 
-def _become(words: Sequence[str], folder: Any, *rest: Any) -> NoReturn:
-    from support.forked import run_as_new
-
-    pairs, stdin, stdout, stderr = rest[0], rest[1], rest[4], rest[6]
-    starts_session, prepare = rest[10], rest[16]
+def _take_place(folder: Any, *rest: Any) -> None:
+    """Do what subprocess does between fork and exec."""
+    stdin, stdout, stderr, starts_session, prepare = rest[1], rest[4], rest[6], rest[10], rest[16]
     for new, old in enumerate((stdin, stdout, stderr)):
         if old >= 0:
             os.dup2(old, new)
@@ -57,11 +58,27 @@ def _become(words: Sequence[str], folder: Any, *rest: Any) -> NoReturn:
         os.setsid()
     if prepare is not None:
         prepare()
-    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # among them what tells the parent that it has begun
-    environment = os.environ if pairs is None else dict(os.fsdecode(pair).split("=", 1) for pair in pairs)
-    run_as_new(words[2], words[3:], dict(environment))
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
 
 
-def _is_forked(argv: Sequence[str]) -> bool:
-    python = Path(argv[0]).name.startswith("python") or argv[0] == sys.executable
-    return python and argv[1] == "-m" and argv[2].startswith(_FORKED)
+def _python_words(argv: Sequence[str]) -> list[str]:
+    """Return the words behind `python -m`, for a module of pcapdj or supervisord; else none.
+
+    `env` may stand before, as in supervisord.conf.
+    """
+    words: Iterator[str] = iter(argv)
+    program = next(words, "")
+    if program == "/usr/bin/env":
+        program = next((word for word in words if not word.startswith(_IGNORE)), "")
+    behind = list(words)
+    is_python = Path(program).name.startswith("python") and behind[:1] == ["-m"]
+    return behind[1:] if is_python and behind[1].startswith(_FORKED) else []
+
+
+def _run(argv: Sequence[str], words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    from support.forked import run_as_new
+
+    for word in argv:
+        if word.startswith(_IGNORE):
+            signal.signal(signal.Signals[f"SIG{word.removeprefix(_IGNORE)}"], signal.SIG_IGN)
+    run_as_new(words[0], words[1:], environment)

@@ -14,6 +14,7 @@ from xmlrpc.client import ServerProxy
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
+from pcapdj.runtime.errors import StoreUnavailable
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
@@ -84,7 +85,7 @@ class Service:
             (folder / part).mkdir(parents=True)
 
     def start(self, *, is_real: bool = False, **settings: str) -> None:
-        """Start supervisord; wait until all five programs run.
+        """Start supervisord; wait until all five programs run, Redis answers and a dispatcher is registered.
 
         Args:
             is_real: as users do; else supervisord and its programs are forks.
@@ -104,6 +105,7 @@ class Service:
             forks=not is_real,
         )
         wait_until(lambda: self._running() == 5, "five programs to run")
+        wait_until(self._is_ready, "a dispatcher to register")
 
     def control(self, *arguments: str) -> str:
         """Run supervisorctl and return what it prints."""
@@ -144,6 +146,12 @@ class Service:
             self._supervisord.send_signal(number)
             if number == signal.SIGKILL:
                 self._supervisord.wait()
+
+    def _is_ready(self) -> bool:
+        try:
+            return bool(self.board()["dispatchers"])
+        except StoreUnavailable:
+            return False
 
     def _running(self) -> int:
         programs = programs_in(self.folder).values()

@@ -9,6 +9,9 @@ import pytest
 
 FACTOR: Final = float(os.environ.get("PCAPDJ_TEST_TIMEOUT_FACTOR", "1"))
 LIMIT_S: Final = 60.0  # how long a test waits for what should come at once; reached only by a hang
+PAUSE_S: Final = 0.005
+LONGEST_PAUSE_S: Final = 0.2
+PAUSES_PER_COST: Final = 20
 
 
 def scaled(limit_s: float) -> float:
@@ -17,15 +20,19 @@ def scaled(limit_s: float) -> float:
 
 
 def is_met(condition: Callable[[], object], limit_s: float = LIMIT_S) -> bool:
-    """Wait for a condition; report whether it came true within the scaled limit."""
+    """Wait for a condition; report whether it came true within the scaled limit.
+
+    It is looked at every 5 ms, and less often the more CPU a look costs: the CPU is for what is waited for.
+    """
     deadline_s = time.monotonic() + scaled(limit_s)
-    pause_s = 0.001
-    while not condition():
+    while True:
+        begun_s = time.thread_time()
+        if condition():
+            return True
         if time.monotonic() > deadline_s:
             return False
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, 0.02)
-    return True
+        cost_s = time.thread_time() - begun_s
+        time.sleep(min(max(PAUSE_S, PAUSES_PER_COST * cost_s), LONGEST_PAUSE_S))
 
 
 def wait_until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
