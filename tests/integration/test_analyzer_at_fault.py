@@ -1,4 +1,4 @@
-"""Analyzers that die of files, or stop reading, under a real launcher: poison, a held lane, a stall."""
+"""Analyzers that die on files, or stop reading, under a real launcher: poison, a held lane, a stall."""
 
 import json
 import os
@@ -25,7 +25,7 @@ with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) 
             os.kill(os.getpid(), 9)
 """
 # Reads nothing while there is a file `brake`, and copies at other times.
-SLEEPING = """
+STALLING = """
 import os, sys, time
 pipe, logdir, brake = sys.argv[1:]
 with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) as copy:
@@ -53,7 +53,7 @@ def start(trio: Trio, analyzer: str, *options: str) -> None:
 
 
 def poison(trio: Trio, name: str) -> Path:
-    """Write a capture of which the analyzer dies, larger than the pipe: it dies while it is fed."""
+    """Write a capture on which the analyzer dies, larger than the pipe: it dies while it is fed."""
     path = trio.capture(name, 9, 3000)
     path.write_bytes(path.read_bytes().replace(b"xxxxxxxx", b"poison!!", 1))
     os.utime(path, (1_600_000_000, 1_600_000_000))
@@ -66,7 +66,7 @@ def failures(trio: Trio) -> list[dict[str, Any]]:
 
 
 def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
-    """Each fails after three deaths; what comes between and after them is fed whole, the lane is not held."""
+    """Each fails after three deaths; the files between and after them are fed whole, the lane is not held."""
     order = ["p1", "g1", "p2", "p3", "g2"]
     made = [poison(trio, name) if name[0] == "p" else trio.capture(name, int(name[1]), 20) for name in order]
     trio.queue(*made)
@@ -74,9 +74,9 @@ def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
     start(trio, DYING)
 
     trio.await_processed(2)
-    told = failures(trio)
-    assert [os.path.basename(each["name"]) for each in told] == ["p1", "p2", "p3"]  # noqa: PTH119 - text
-    assert all("poison: the analyzer died 3 times" in each["reason"] for each in told)
+    failed = failures(trio)
+    assert [os.path.basename(each["name"]) for each in failed] == ["p1", "p2", "p3"]  # noqa: PTH119 - text
+    assert all("poison: the analyzer died 3 times" in each["reason"] for each in failed)
     fed = [places_in(stream) for stream in trio.streams() if b"poison" not in stream and stream[24:]]
     assert fed == [places(2, 20)]  # the first good file shares its stream with the poison after it
     assert trio.store.redis.lrange(trio.store.keys.processed, 0, -1) == [
@@ -87,12 +87,12 @@ def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
 
 
 def test_the_third_poison_file_in_a_row_holds_the_lane(trio: Trio) -> None:
-    """The file is not failed but fed again after `pcapdj resume`; until then status says who is at fault."""
+    """The file does not fail: it is fed again after `pcapdj resume`; until then status names the analyzer."""
     trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
     start(trio, DYING)
 
     trio.wait_said("dispatcher", "analyzer_at_fault")
-    wait_until(lambda: "at fault" in str(trio.statistics().get("at_fault")), "the statistics to say it")
+    wait_until(lambda: "at fault" in str(trio.statistics().get("at_fault")), "the statistics to show it")
     assert trio.board()["suspended"] == [operate.OPERATOR]
     assert len(failures(trio)) == 2
     assert "resume" in trio.statistics()["waiting_for"]
@@ -104,8 +104,8 @@ def test_the_third_poison_file_in_a_row_holds_the_lane(trio: Trio) -> None:
     assert trio.said("dispatcher").count("analyzer_at_fault") == 1
 
 
-def test_a_held_lane_stays_held_through_a_dispatchers_death(trio: Trio) -> None:
-    """The suspension is in Redis: a new dispatcher feeds nothing before somebody resumes."""
+def test_a_held_lane_stays_held_after_a_dispatchers_death(trio: Trio) -> None:
+    """The suspension is in Redis: a new dispatcher feeds nothing before an operator resumes."""
     trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
     start(trio, DYING)
     trio.wait_said("dispatcher", "analyzer_at_fault")
@@ -120,8 +120,8 @@ def test_a_held_lane_stays_held_through_a_dispatchers_death(trio: Trio) -> None:
     assert len(failures(trio)) == 2
 
 
-def test_a_stop_is_obeyed_while_the_lane_is_held(trio: Trio) -> None:
-    """SIGTERM ends the dispatcher; the file stays current."""
+def test_a_stop_signal_ends_the_dispatcher_while_the_lane_is_held(trio: Trio) -> None:
+    """The file stays current."""
     trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
     start(trio, DYING)
     trio.wait_said("dispatcher", "analyzer_at_fault")
@@ -132,11 +132,11 @@ def test_a_stop_is_obeyed_while_the_lane_is_held(trio: Trio) -> None:
 
 
 def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:
-    """With --stall-timeout one that takes no byte is killed, and its file fed to the next from the start."""
+    """With --stall-timeout one that reads nothing is killed, and its file fed to the next from the start."""
     brake = trio.folder / "cured"
     brake.touch()
     trio.queue(trio.capture("1.pcap", 1, 3000))
-    start(trio, SLEEPING, "--stall-timeout", "3s")
+    start(trio, STALLING, "--stall-timeout", "3s")
 
     wait_until(lambda: trio.statistics().get("stalled_s", 0) >= 1, "the stall to be counted")
     trio.wait_said("consumer", "analyzer_crashed")
@@ -149,8 +149,8 @@ def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:
 
 
 def test_a_slow_analyzer_is_not_stalled(trio: Trio) -> None:
-    """One that takes a little every now and then is let be, although the pipe stays full."""
-    slow = SLEEPING.replace("1 << 20", "100_000").replace(
+    """One that reads a little now and then is not restarted, although the pipe stays full."""
+    slow = STALLING.replace("1 << 20", "100_000").replace(
         "        copy.write(data)", "        copy.write(data); time.sleep(0.1)"
     )
     trio.queue(trio.capture("1.pcap", 1, 3000))
@@ -162,11 +162,11 @@ def test_a_slow_analyzer_is_not_stalled(trio: Trio) -> None:
 
 
 def test_without_the_option_a_stalled_analyzer_is_waited_for(trio: Trio, short_path: Path) -> None:
-    """Back pressure is no fault: it goes on where it stopped, however long that took."""
+    """Back pressure is no fault: feeding continues where it stopped."""
     brake = short_path / "cured"
     brake.touch()
     trio.queue(trio.capture("1.pcap", 1, 3000))
-    start(trio, SLEEPING)
+    start(trio, STALLING)
     wait_until(lambda: trio.statistics().get("stalled_s", 0) >= 2, "the stall to be counted")
 
     brake.unlink()
@@ -177,8 +177,8 @@ def test_without_the_option_a_stalled_analyzer_is_waited_for(trio: Trio, short_p
 
 
 def test_an_analyzer_that_closed_the_pipe_and_lives_is_replaced(trio: Trio) -> None:
-    """It is seen by POLLERR on the write end, not by its exit; the file goes to the next one."""
-    deaf = """
+    """POLLERR on the write end shows it, not its exit; the file is fed to the next one."""
+    closing = """
 import os, sys, time
 pipe, logdir, cured = sys.argv[1:]
 with open(pipe, "rb", 0) as stream:
@@ -191,7 +191,7 @@ while not os.path.exists(cured):
 time.sleep(60)
 """
     trio.queue(trio.capture("1.pcap", 1, 100))
-    start(trio, deaf)
+    start(trio, closing)
     trio.wait_said("consumer", "it had closed the pipe and did not exit")
     (trio.folder / "cured").touch()
 

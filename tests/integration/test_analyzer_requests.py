@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.descriptors import open_descriptors
 from support.launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, splice_all, stop
 from support.waiting import wait_until
 
@@ -48,10 +49,10 @@ def ended(launcher: LauncherClient, opened: OpenStream) -> None:
     launcher.end(opened.stream)
 
 
-def test_what_is_spliced_arrives_and_the_log_folder_is_the_streams_own(
+def test_every_spliced_byte_is_read_and_the_stream_has_its_own_log_folder(
     rig: Rig, signals: Signals, source: Path
 ) -> None:
-    """From OPEN to END one analyzer reads every byte, and its output stands where `latest` points."""
+    """From OPEN to END one analyzer reads the stream, and its output is in the folder of `latest`."""
     rig.start_python(COPY)
     launcher = connected(rig, signals)
     assert launcher.get() is None
@@ -64,11 +65,11 @@ def test_what_is_spliced_arrives_and_the_log_folder_is_the_streams_own(
     assert (rig.latest() / "copy").read_bytes() == source.read_bytes()
     assert rig.latest().name.endswith(opened.stream)
     assert "exit='exited 0'" in rig.said()
-    launcher.end(opened.stream)  # a stream that is gone has ended already
+    launcher.end(opened.stream)  # succeeds for a stream that has ended already
 
 
-def test_everything_is_private(rig: Rig, signals: Signals) -> None:
-    """Folder 0700, socket and pipe 0600, and the results are no business of others."""
+def test_socket_pipe_and_results_are_private(rig: Rig, signals: Signals) -> None:
+    """Folder 0700, socket and pipe 0600, and no other user may read the results."""
     rig.start_python(COPY)
     launcher = connected(rig, signals)
     os.close(opened_by(launcher).write_end)
@@ -80,7 +81,7 @@ def test_everything_is_private(rig: Rig, signals: Signals) -> None:
 
 
 def test_opening_an_open_stream_gives_the_same_one(rig: Rig, signals: Signals) -> None:
-    """A dispatcher that lost the answer asks again."""
+    """A dispatcher that lost the reply requests it again."""
     rig.start_python(COPY)
     launcher = connected(rig, signals)
 
@@ -109,6 +110,43 @@ def test_each_stream_has_a_pipe_and_a_folder_of_its_own(rig: Rig, signals: Signa
     os.close(second.write_end)
 
 
+def test_fifty_streams_leave_no_descriptor(rig: Rig, signals: Signals, tmp_path: Path) -> None:
+    """A launcher runs for months: pipe, stored files and logs of a stream are closed with it."""
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 100)
+    process = rig.start("cat", "{pipe}", options=("--restart-pause", "1ms"))
+    launcher = connected(rig, signals)
+
+    def run_stream() -> int:
+        opened = opened_by(launcher)
+        feed(launcher, opened, source)
+        ended(launcher, opened)
+        wait_until(lambda: f"stream_ended stream={opened.stream}" in rig.said(), "the analyzer to end")
+        return len(open_descriptors(process.pid))
+
+    counts = [run_stream() for _ in range(50)]
+
+    assert counts[-1] == counts[0]
+
+
+def test_streams_that_crash_leave_no_descriptor(rig: Rig, signals: Signals, source: Path) -> None:
+    """Also where the analyzer dies with a file stored and bytes unread."""
+    process = rig.start("head", "-c", "1", "{pipe}", options=("--restart-pause", "1ms"))
+    launcher = connected(rig, signals)
+
+    def run_stream() -> int:
+        opened = opened_by(launcher)
+        with pytest.raises(BrokenPipeError):
+            feed(launcher, opened, source)
+        os.close(opened.write_end)
+        wait_until(lambda: f"analyzer_crashed stream={opened.stream}" in rig.said(), "the crash to be logged")
+        return len(open_descriptors(process.pid))
+
+    counts = [run_stream() for _ in range(10)]
+
+    assert counts[-1] == counts[0]
+
+
 def test_an_exit_in_the_middle_is_a_crash_whatever_its_status(
     rig: Rig, signals: Signals, source: Path
 ) -> None:
@@ -122,7 +160,7 @@ def test_an_exit_in_the_middle_is_a_crash_whatever_its_status(
     with source.open("rb") as file, pytest.raises(ReaderGone):
         launcher.put(opened.stream, "file", file.fileno(), {})
 
-    wait_until(lambda: "analyzer_crashed" in rig.said(), "the crash to be told")
+    wait_until(lambda: "analyzer_crashed" in rig.said(), "the crash to be logged")
     assert "exited 0 in the middle of the stream" in rig.said()
     assert launcher.get() is None
     os.close(opened.write_end)
@@ -131,10 +169,10 @@ def test_an_exit_in_the_middle_is_a_crash_whatever_its_status(
     os.close(second.write_end)
 
 
-def test_an_analyzer_that_closed_the_pipe_but_lives_is_killed(
+def test_an_analyzer_that_closed_the_pipe_and_runs_on_is_killed(
     rig: Rig, signals: Signals, source: Path
 ) -> None:
-    """It is seen by POLLERR alone, and deaf to SIGTERM as Suricata is."""
+    """Only POLLERR shows it, and it ignores SIGTERM as Suricata does."""
     rig.start_python(READ_SOME_AND + "signal.signal(15, signal.SIG_IGN); os.close(f)" + STAY)
     launcher = connected(rig, signals)
     opened = opened_by(launcher)
@@ -142,15 +180,17 @@ def test_an_analyzer_that_closed_the_pipe_but_lives_is_killed(
     with pytest.raises(BrokenPipeError):
         feed(launcher, opened, source)
 
-    assert launcher.get() is None  # no stream any more, though the process lives
+    assert launcher.get() is None  # the stream is over, though the process runs
 
     wait_until(lambda: not is_running(pid), "the analyzer to be killed")
-    wait_until(lambda: "closed the pipe and did not exit" in rig.said(), "the reason to be told")
+    wait_until(lambda: "closed the pipe and did not exit" in rig.said(), "the reason to be logged")
     os.close(opened.write_end)
 
 
-def test_a_stream_without_records_is_killed_and_no_crash(rig: Rig, signals: Signals, source: Path) -> None:
-    """Suricata would hang on a header alone for ever; the next stream is not delayed."""
+def test_an_analyzer_without_records_is_killed_and_that_is_no_crash(
+    rig: Rig, signals: Signals, source: Path
+) -> None:
+    """Suricata would wait for ever after a header alone; the next stream is not delayed."""
     rig.start_python(READ_SOME_AND + "signal.signal(15, signal.SIG_IGN)" + STAY)
     launcher = connected(rig, signals)
     opened = opened_by(launcher)
@@ -161,14 +201,14 @@ def test_a_stream_without_records_is_killed_and_no_crash(rig: Rig, signals: Sign
     ended(launcher, opened)
 
     wait_until(lambda: not is_running(pid), "the analyzer to be killed")
-    wait_until(lambda: "stream_ended" in rig.said(), "the end to be told")
+    wait_until(lambda: "stream_ended" in rig.said(), "the end to be logged")
     assert "analyzer_crashed" not in rig.said()
 
 
-def test_end_answers_at_once_and_the_next_stream_waits_for_the_flush(
+def test_end_is_replied_to_at_once_and_the_next_stream_waits_for_the_flush(
     rig: Rig, signals: Signals, source: Path
 ) -> None:
-    """The analyzer writes its results in peace."""
+    """The analyzer writes its results before another one starts."""
     go = rig.folder / "go"
     rig.start_python(
         "import os, sys, time; open(sys.argv[1], 'rb').read()\n"
@@ -183,13 +223,13 @@ def test_end_answers_at_once_and_the_next_stream_waits_for_the_flush(
 
     second = launcher.open(lambda _waited_s: go.touch())
 
-    assert go.exists()  # it had to wait
+    assert go.exists()  # so `open` has waited
     assert rig.said().index("stream_ended") < rig.said().rindex("analyzer_started")
     os.close(second.write_end)
 
 
-def test_an_analyzer_that_does_not_end_is_ended(rig: Rig, signals: Signals, source: Path) -> None:
-    """The flush has a limit, and passing it is said."""
+def test_an_analyzer_that_does_not_exit_is_stopped(rig: Rig, signals: Signals, source: Path) -> None:
+    """The flush has a time limit, and the log names it."""
     rig.start_python(
         "import sys, time; open(sys.argv[1], 'rb').read()" + STAY, options=("--flush-timeout", "200ms")
     )
@@ -205,7 +245,7 @@ def test_an_analyzer_that_does_not_end_is_ended(rig: Rig, signals: Signals, sour
     assert "killed by signal 15" in rig.said()
 
 
-def test_the_position_of_a_kept_descriptor_is_what_entered_the_pipe(
+def test_the_position_of_a_stored_descriptor_is_the_bytes_in_the_pipe(
     rig: Rig, signals: Signals, source: Path
 ) -> None:
     """After kill -9 of a dispatcher in mid-splice its successor goes on at the very next byte."""
@@ -245,8 +285,8 @@ with handled() as signals:
     assert hashlib.sha256(copy).digest() == hashlib.sha256(source.read_bytes()).digest()
 
 
-def test_a_second_client_is_told_who_is_first_and_follows_at_once(rig: Rig, signals: Signals) -> None:
-    """There is one dispatcher at a time; its successor never has to wait for a place."""
+def test_a_second_client_gets_the_first_ones_pid_and_follows_at_once(rig: Rig, signals: Signals) -> None:
+    """There is one dispatcher at a time; its successor is never turned away."""
     rig.start_python(COPY)
     first, second = connected(rig, signals), connected(rig, signals)
     assert first.get() is None
@@ -261,7 +301,7 @@ def test_a_second_client_is_told_who_is_first_and_follows_at_once(rig: Rig, sign
 
 
 def test_a_stop_signal_ends_the_wait_for_an_analyzer(rig: Rig, signals: Signals) -> None:
-    """A dispatcher that is told to stop does not wait for a slow start."""
+    """A dispatcher that has to stop does not wait for a slow start."""
     rig.start_python("import time" + STAY)
     launcher = connected(rig, signals)
 
@@ -269,8 +309,8 @@ def test_a_stop_signal_ends_the_wait_for_an_analyzer(rig: Rig, signals: Signals)
         launcher.open(lambda _waited_s: os.kill(os.getpid(), signal.SIGTERM))
 
 
-def test_a_kill_9_of_the_launcher_takes_the_analyzer_along(rig: Rig, signals: Signals) -> None:
-    """A launcher that starts anew never meets an old analyzer; the dispatcher sees it go."""
+def test_a_kill_9_of_the_launcher_ends_the_analyzer(rig: Rig, signals: Signals) -> None:
+    """The next launcher never meets an old analyzer; the dispatcher notices the end."""
     process = rig.start_python(COPY)
     launcher = connected(rig, signals)
     opened = opened_by(launcher)
@@ -290,7 +330,7 @@ def test_a_kill_9_of_the_launcher_takes_the_analyzer_along(rig: Rig, signals: Si
 
 
 def test_a_failing_start_is_retried_until_it_succeeds(rig: Rig, signals: Signals) -> None:
-    """A dispatcher that waits gets its stream as soon as an analyzer starts; the reason stands in the log."""
+    """A dispatcher that waits gets its stream as soon as an analyzer starts; the log has the reason."""
     go = rig.folder / "go"
     rig.start_python(
         f"import os, sys\nif not os.path.exists({str(go)!r}): sys.exit('no licence \\x1b[31m today')\n{COPY}"
@@ -305,10 +345,10 @@ def test_a_failing_start_is_retried_until_it_succeeds(rig: Rig, signals: Signals
     os.close(opened.write_end)
 
 
-def test_a_pipe_that_is_taken_away_fails_the_start_and_the_next_one_has_it_again(
+def test_a_pipe_that_is_removed_fails_the_start_and_the_next_start_makes_it_again(
     rig: Rig, signals: Signals
 ) -> None:
-    """Nothing is written to an impostor, and the launcher makes a new pipe."""
+    """Nothing is written to another file at its path."""
     removed = rig.folder / "removed"
     rig.start_python(
         f"import os, sys, time\nif not os.path.exists({str(removed)!r}):\n"
@@ -322,14 +362,14 @@ def test_a_pipe_that_is_taken_away_fails_the_start_and_the_next_one_has_it_again
 
 
 def test_sigterm_lets_the_analyzer_flush(rig: Rig, signals: Signals, source: Path) -> None:
-    """The stop of the service loses no results; the dispatcher is let go, so that the pipe ends."""
+    """Stopping the service loses no results; the dispatcher is disconnected, so that the pipe ends."""
     process = rig.start_python(COPY)
     launcher = connected(rig, signals)
     opened = opened_by(launcher)
     feed(launcher, opened, source)
 
     process.send_signal(signal.SIGTERM)
-    wait_until(lambda: not launcher.is_alive(), "the launcher to let the dispatcher go")
+    wait_until(lambda: not launcher.is_alive(), "the launcher to disconnect the dispatcher")
     os.close(opened.write_end)
 
     assert process.wait() == 0
@@ -339,28 +379,28 @@ def test_sigterm_lets_the_analyzer_flush(rig: Rig, signals: Signals, source: Pat
 
 
 def test_a_second_sigterm_does_not_wait(rig: Rig, signals: Signals, source: Path) -> None:
-    """Who asks twice means now."""
+    """The second signal means now."""
     process = rig.start_python("import sys, time; open(sys.argv[1], 'rb').read()" + STAY)
     launcher = connected(rig, signals)
     opened = opened_by(launcher)
     feed(launcher, opened, source)
     os.close(opened.write_end)
     process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "stopping" in rig.said(), "the first signal to be seen")
+    wait_until(lambda: "stopping" in rig.said(), "the first signal to be handled")
 
     assert stop(process) == 0
     assert not is_running(rig.analyzer_pid())
 
 
 def test_sigterm_ends_an_idle_launcher(rig: Rig) -> None:
-    """Nothing to flush, nothing to wait for."""
+    """There is nothing to wait for."""
     process = rig.start_python(COPY)
 
     assert stop(process) == 0
 
 
 def test_sighup_is_passed_on(rig: Rig, signals: Signals) -> None:
-    """Log rotation reaches the analyzer, which inherited no deafness to it."""
+    """Log rotation reaches the analyzer, which does not inherit an ignored SIGHUP."""
     process = rig.start_python(
         "import signal, sys, time; signal.signal(1, lambda *_: open('rotated', 'w')); open(sys.argv[1], 'rb')"
         + STAY
@@ -379,42 +419,40 @@ def test_sighup_is_passed_on(rig: Rig, signals: Signals) -> None:
     [b"\x00garbage", b"{}", b'{"word":"PUT","stream":"a","key":"file"}', b"x" * 70_000],
 )
 def test_garbage_closes_the_connection_and_nothing_else(rig: Rig, signals: Signals, message: bytes) -> None:
-    """A mad client is told so and let go; the next one is served."""
+    """The client gets an error and is disconnected; the next one is served."""
     rig.start_python(COPY)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mad:
-        mad.connect(str(rig.socket))
-        mad.send(message)
-        mad.settimeout(10)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(str(rig.socket))
+        client.send(message)
+        client.settimeout(10)
 
-        assert json.loads(mad.recv(1 << 16))["ok"] is False
-        assert mad.recv(1) == b""
+        assert json.loads(client.recv(1 << 16))["ok"] is False
+        assert client.recv(1) == b""
 
     assert connected(rig, signals).get() is None
 
 
-def test_too_many_descriptors_are_not_kept(rig: Rig, signals: Signals) -> None:
-    """A message with more than four is thrown away whole."""
+def test_a_message_with_too_many_descriptors_is_discarded(rig: Rig, signals: Signals) -> None:
+    """More than four are never stored, and none stays open."""
     process = rig.start_python(COPY)
     launcher = connected(rig, signals)
     assert launcher.get() is None
-    before = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+    before = len(open_descriptors(process.pid))
     launcher.close()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as mad:
-        mad.connect(str(rig.socket))
-        socket.send_fds(mad, [b'{"word":"GET"}'], [0] * 20)
-        mad.settimeout(10)
-        assert json.loads(mad.recv(1 << 16))["ok"] is False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.connect(str(rig.socket))
+        socket.send_fds(client, [b'{"word":"GET"}'], [0] * 20)
+        client.settimeout(10)
+        assert json.loads(client.recv(1 << 16))["ok"] is False
 
     launcher = connected(rig, signals)
     assert launcher.get() is None
 
-    wait_until(
-        lambda: len(list(Path(f"/proc/{process.pid}/fd").iterdir())) <= before, "the descriptors to be let go"
-    )
+    wait_until(lambda: len(open_descriptors(process.pid)) <= before, "the descriptors to be closed")
 
 
-def test_a_descriptor_that_is_no_file_is_refused(rig: Rig, signals: Signals) -> None:
-    """The keeper takes regular files and memfds open for reading."""
+def test_a_descriptor_of_a_device_is_refused(rig: Rig, signals: Signals) -> None:
+    """Regular files and memfds open for reading are stored, nothing else."""
     rig.start_python(COPY)
     launcher = connected(rig, signals)
     opened = opened_by(launcher)

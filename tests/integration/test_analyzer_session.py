@@ -1,4 +1,4 @@
-"""A stream's limits, with real analyzers and a clock that the test sets."""
+"""A session's time limits, with real analyzers and a clock that the test sets."""
 
 import os
 import sys
@@ -15,13 +15,13 @@ from pcapdj.runtime.errors import Unavailable
 from pcapdj.runtime.fifo import Fifo
 
 READ = "import sys, time, signal; f = open(sys.argv[1], 'rb', 0); f.read(1)\n"
-DEAF_TO_TERM = "signal.signal(15, signal.SIG_IGN); open('deaf', 'w')\n"
+IGNORE_TERM = "signal.signal(15, signal.SIG_IGN); open('ignores', 'w')\n"
 STAY = "while True: time.sleep(0.02)"
 
 
 @pytest.fixture
 def sessions() -> Iterator[list[AnalyzerSession]]:
-    """Return a list for the streams of a test; what is in it is killed in the end."""
+    """Return a list for the sessions of a test; those in it are killed in the end."""
     sessions: list[AnalyzerSession] = []
     yield sessions
     for session in sessions:
@@ -31,7 +31,7 @@ def sessions() -> Iterator[list[AnalyzerSession]]:
 
 
 def started(tmp_path: Path, code: str, sessions: list[AnalyzerSession]) -> AnalyzerSession:
-    """Return a stream at time 0 with Python code as its analyzer, once that has the pipe open."""
+    """Return a session at time 0 with Python code as its analyzer, once that has the pipe open."""
     command = own_command([sys.executable, "-c", code, "{pipe}"])
     starter = AnalyzerStarter(command, Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(120.0))
     session = starter.start(0.0)
@@ -41,7 +41,7 @@ def started(tmp_path: Path, code: str, sessions: list[AnalyzerSession]) -> Analy
 
 
 def fed(session: AnalyzerSession, folder: Path) -> None:
-    """Let the stream have a record."""
+    """Store a file for the session and write a byte."""
     source = folder / "source"
     source.write_bytes(b"x")
     session.stored.put("file", os.open(source, os.O_RDONLY), {})
@@ -49,24 +49,54 @@ def fed(session: AnalyzerSession, folder: Path) -> None:
 
 
 def exit_of(session: AnalyzerSession, now_s: float) -> Exit:
-    """Return how the stream ended, with the clock standing at that time."""
+    """Return how the session ended, with the clock at that time."""
     exits: list[Exit] = []
 
     def is_over() -> bool:
         exits.extend(each for each in [session.advance(now_s)] if isinstance(each, Exit))
         return bool(exits)
 
-    wait_until(is_over, "the stream to be over")
+    wait_until(is_over, "the session to end")
     return exits[0]
 
 
-def test_one_that_ignores_term_is_killed_after_a_grace(
+def test_opening_the_pipe_is_reported_once(tmp_path: Path, sessions: list[AnalyzerSession]) -> None:
+    """The launcher replies to OPEN at this step, and at no other one."""
+    session = started(tmp_path, READ + STAY, sessions)
+
+    assert session.stage is Stage.READING
+    assert [session.advance(0.0) for _ in range(3)] == [None, None, None]
+
+
+def test_a_start_is_polled_less_often_after_five_seconds(
     tmp_path: Path, sessions: list[AnalyzerSession]
 ) -> None:
-    """Flush timeout, TERM, five seconds, KILL; and it says that results may be missing."""
-    session = started(tmp_path, READ + DEAF_TO_TERM + STAY, sessions)
+    """Most analyzers open the pipe at once; Suricata with many rules takes a minute."""
+    command = own_command([sys.executable, "-c", STAY.replace("while", "import time\nwhile"), "{pipe}"])
+    session = AnalyzerStarter(command, Fifo(tmp_path / "p"), tmp_path / "out", Timeouts(1.0)).start(0.0)
+    sessions.append(session)
+
+    assert session.advance(4.9) is None
+    assert (session.timeout_s(4.9), session.timeout_s(5.0)) == (0.005, 0.02)
+
+
+def test_a_crash_has_the_time_that_the_analyzer_read(tmp_path: Path, sessions: list[AnalyzerSession]) -> None:
+    """After a minute of it the pauses between restarts begin again."""
+    session = started(tmp_path, READ, sessions)
+    os.write(session.write_end or -1, b"x")
+
+    ended = exit_of(session, 61.0)
+
+    assert (ended.verdict, ended.reading_s) == (Verdict.CRASHED, 61.0)
+
+
+def test_an_analyzer_that_ignores_term_is_killed_five_seconds_later(
+    tmp_path: Path, sessions: list[AnalyzerSession]
+) -> None:
+    """Flush timeout, TERM, five seconds, KILL; the reason names the timeout."""
+    session = started(tmp_path, READ + IGNORE_TERM + STAY, sessions)
     fed(session, tmp_path)
-    wait_until((session.folder / "deaf").exists, "the analyzer to be deaf")
+    wait_until((session.folder / "ignores").exists, "the analyzer to ignore TERM")
 
     session.end(10.0)
     assert session.advance(129.9) is None
@@ -81,10 +111,10 @@ def test_one_that_ignores_term_is_killed_after_a_grace(
     assert "120 s" in ended.reason
 
 
-def test_one_that_closed_the_pipe_gets_a_moment_to_tell_its_status(
+def test_an_analyzer_that_closed_the_pipe_has_two_seconds_to_exit(
     tmp_path: Path, sessions: list[AnalyzerSession]
 ) -> None:
-    """For two seconds it is only no stream any more; then it is killed."""
+    """It usually exits by itself and has a status then; in these seconds it is not fed."""
     session = started(tmp_path, READ + "f.close(); open('closed', 'w')\n" + STAY, sessions)
     fed(session, tmp_path)
     wait_until((session.folder / "closed").exists, "the pipe to be closed")
@@ -92,17 +122,17 @@ def test_one_that_closed_the_pipe_gets_a_moment_to_tell_its_status(
     assert not session.can_be_fed(20.0)
     assert session.advance(21.9) is None
     assert session.analyzer.exit_status() is None
-    assert session.polled_write_end() is None  # its POLLERR is no news any more: the loop would spin on it
+    assert session.polled_write_end() is None  # the loop would spin on its POLLERR
     ended = exit_of(session, 22.1)
 
     assert ended.verdict is Verdict.CRASHED
     assert "closed the pipe and did not exit" in ended.reason
 
 
-def test_one_that_closed_the_pipe_is_not_waited_for_at_a_stop(
+def test_an_analyzer_that_closed_the_pipe_is_killed_at_end(
     tmp_path: Path, sessions: list[AnalyzerSession]
 ) -> None:
-    """It reads nothing more, so there is nothing to flush."""
+    """It reads no more, so there is nothing to wait for."""
     session = started(tmp_path, READ + "f.close(); open('closed', 'w')\n" + STAY, sessions)
     fed(session, tmp_path)
     wait_until((session.folder / "closed").exists, "the pipe to be closed")
@@ -113,8 +143,10 @@ def test_one_that_closed_the_pipe_is_not_waited_for_at_a_stop(
     assert exit_of(session, 1.0).status == "killed by signal 9 (it had closed the pipe)"
 
 
-def test_what_the_analyzer_started_ends_with_it(tmp_path: Path, sessions: list[AnalyzerSession]) -> None:
-    """A wrapper's child holds neither pipe nor logs after the wrapper has gone."""
+def test_processes_that_the_analyzer_started_end_with_it(
+    tmp_path: Path, sessions: list[AnalyzerSession]
+) -> None:
+    """A wrapper's child holds neither pipe nor logs after the wrapper's exit."""
     code = (
         "import os, sys, time\n"
         "if os.fork() == 0:\n"
@@ -131,8 +163,8 @@ def test_what_the_analyzer_started_ends_with_it(tmp_path: Path, sessions: list[A
     wait_until(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone")
 
 
-def test_a_file_that_is_no_program_is_unavailable(tmp_path: Path) -> None:
-    """The message names it; nothing was started."""
+def test_a_file_that_is_not_a_program_is_unavailable(tmp_path: Path) -> None:
+    """The message has the reason; nothing was started."""
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELFnothing")
     program.chmod(0o755)
@@ -147,7 +179,7 @@ def test_a_file_that_is_no_program_is_unavailable(tmp_path: Path) -> None:
 def test_a_program_named_by_a_relative_path_is_found_from_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The analyzer runs in its log folder; its program is looked up where the operator typed it."""
+    """The analyzer runs in its log folder; its program is searched where the operator typed it."""
     (tmp_path / "tool").write_text("#!/bin/sh\n")
     (tmp_path / "tool").chmod(0o755)
     monkeypatch.chdir(tmp_path)

@@ -24,7 +24,7 @@ def field_of(store: Store, name: str) -> str | None:
 
 
 def test_the_latest_state_counts(store: Store, publisher: StatusPublisher) -> None:
-    """What changed faster than Redis could take it is overtaken, never queued."""
+    """A status that changes faster than Redis takes it is replaced, never queued."""
     for number in range(100):
         publisher.publish({"state": "reading", "restarts": str(number)})
 
@@ -32,7 +32,7 @@ def test_the_latest_state_counts(store: Store, publisher: StatusPublisher) -> No
 
 
 def test_a_deleted_key_comes_back(store: Store, publisher: StatusPublisher) -> None:
-    """Every beat writes all fields, so that a flushed Redis knows again within a second."""
+    """Every heartbeat writes all fields, so that a flushed Redis has them again within a second."""
     publisher.publish({"state": "idle"})
     wait_until(lambda: field_of(store, "state") == "idle", "the first state")
 

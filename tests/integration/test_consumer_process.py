@@ -1,4 +1,4 @@
-"""The launcher's process: what it refuses to start on, what it says, what its analyzer inherits."""
+"""The launcher's process: when it refuses to start, what it reports, what its analyzer inherits."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
-TELL = """
+REPORT = """
 import os, sys, signal, resource, json
 json.dump({
     "argv": sys.argv[1:], "env": sorted(os.environ), "cwd": os.getcwd(), "umask": os.umask(0),
@@ -27,7 +27,7 @@ json.dump({
     "stdin": os.readlink("/proc/self/fd/0"), "core": resource.getrlimit(resource.RLIMIT_CORE),
     "group": os.getpgid(0) == os.getpid(), "parents_group": os.getpgid(os.getppid()) == os.getpgid(0),
     "status": open("/proc/self/status").read(),
-}, open("told", "w"))
+}, open("report", "w"))
 print("out"); print("err", file=sys.stderr); sys.stdout.flush()
 open(sys.argv[1], "rb").read()
 """
@@ -52,9 +52,9 @@ def redis_of(store: Store) -> dict[str, str]:
 
 
 def test_the_analyzer_inherits_nothing_of_ours(rig: Rig, signals: Signals) -> None:
-    """No descriptor, no password, no ignored signal, no core dumps; a group and a folder of its own."""
+    """No descriptor, password, ignored signal or core dump; it has its own group and folder."""
     rig.start_python(
-        TELL,
+        REPORT,
         environment={
             "PCAPDJ_REDIS_PASSWORD_FILE": str(password_file(rig)),
             "REDISCLI_AUTH": "canary",
@@ -64,20 +64,20 @@ def test_the_analyzer_inherits_nothing_of_ours(rig: Rig, signals: Signals) -> No
     )
     os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
 
-    told = json.loads((rig.latest() / "told").read_text())
+    report = json.loads((rig.latest() / "report").read_text())
 
-    assert told["argv"] == [str(rig.pipe), str(rig.latest())]
-    assert "KEPT" in told["env"]
-    assert not [name for name in told["env"] if name.startswith(("PCAPDJ_", "REDIS", "SUPERVISOR_"))]
-    assert set(told["fds"]) <= {str(rig.latest() / "told")}
-    assert told["stdin"] == os.devnull
-    assert told["cwd"] == str(rig.latest())
-    assert told["core"] == [0, 0]
-    assert told["umask"] == 0o027
-    assert told["group"]
-    assert not told["parents_group"]
+    assert report["argv"] == [str(rig.pipe), str(rig.latest())]
+    assert "KEPT" in report["env"]
+    assert not [name for name in report["env"] if name.startswith(("PCAPDJ_", "REDIS", "SUPERVISOR_"))]
+    assert set(report["fds"]) <= {str(rig.latest() / "report")}
+    assert report["stdin"] == os.devnull
+    assert report["cwd"] == str(rig.latest())
+    assert report["core"] == [0, 0]
+    assert report["umask"] == 0o027
+    assert report["group"]
+    assert not report["parents_group"]
     ignored = int(
-        next(line for line in told["status"].splitlines() if line.startswith("SigIgn")).split()[1], 16
+        next(line for line in report["status"].splitlines() if line.startswith("SigIgn")).split()[1], 16
     )
     named = sum(1 << (number - 1) for number in signal.valid_signals())  # 32 and 33 are the C library's own
     python_ignores = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
@@ -86,22 +86,22 @@ def test_the_analyzer_inherits_nothing_of_ours(rig: Rig, signals: Signals) -> No
 
 
 def password_file(rig: Rig) -> Path:
-    """Return a file with a password that must show up nowhere."""
+    """Return a file with a password that must appear nowhere."""
     path = rig.folder / "password"
     path.write_text("canary-of-redis\n")
     return path
 
 
 def test_signals_that_supervisord_conf_ignores_reach_the_analyzer(rig: Rig, signals: Signals) -> None:
-    """A role may start deaf to USR1 and USR2; its analyzer may not."""
+    """A role may start with USR1 and USR2 ignored; its analyzer must not."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGUSR1, signal.SIGUSR2)}
     try:
-        process = rig.start_python(TELL)
+        process = rig.start(sys.executable, "-c", REPORT, "{pipe}", "{logdir}", is_real=True)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
-    process.send_signal(signal.SIGUSR1)  # it is the dispatcher's: the launcher has no use for it
+    process.send_signal(signal.SIGUSR1)  # the dispatcher's signal: the launcher does nothing
 
     status = Path(f"/proc/{rig.analyzer_pid()}/status").read_text()
 
@@ -110,13 +110,13 @@ def test_signals_that_supervisord_conf_ignores_reach_the_analyzer(rig: Rig, sign
     assert process.poll() is None
 
 
-def test_hostile_paths_run_nothing(rig: Rig, signals: Signals) -> None:
-    """A pipe's path is one argument, whatever it looks like."""
+def test_no_part_of_a_hostile_path_is_executed(rig: Rig, signals: Signals) -> None:
+    """A pipe's path is one argument, whatever characters it has."""
     rig.pipe = rig.socket.parent / "; touch PWNED $(touch PWNED) `touch PWNED`"
-    rig.start_python(TELL)
+    rig.start_python(REPORT)
     os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
 
-    assert str(rig.pipe) in (rig.latest() / "told").read_text()
+    assert str(rig.pipe) in (rig.latest() / "report").read_text()
     assert not list(rig.folder.rglob("PWNED"))
 
 
@@ -155,7 +155,7 @@ def test_a_capture_file_at_the_pipes_path_is_left_alone(rig: Rig) -> None:
     assert rig.pipe.read_bytes() == b"precious"
 
 
-def test_a_socket_path_that_is_too_long_is_told(rig: Rig) -> None:
+def test_a_socket_path_that_is_too_long_is_refused(rig: Rig) -> None:
     """Exit 73 with both numbers, before anything is made."""
     rig.socket = rig.folder / ("x" * 120) / "launcher.sock"
 
@@ -169,7 +169,7 @@ def test_a_socket_path_that_is_too_long_is_told(rig: Rig) -> None:
     "options",
     [("--preset", "snort"), ("--flush-timeout", "soon"), ("--preset", "tcpdump", "--", "cat", "{pipe}")],
 )
-def test_options_that_make_no_sense_are_one_sentence(rig: Rig, options: tuple[str, ...]) -> None:
+def test_invalid_options_are_refused_in_one_sentence(rig: Rig, options: tuple[str, ...]) -> None:
     """Exit 2, no traceback."""
     process = rig.start(options=options)
 
@@ -178,16 +178,16 @@ def test_options_that_make_no_sense_are_one_sentence(rig: Rig, options: tuple[st
     assert "Traceback" not in rig.said()
 
 
-def test_by_hand_it_names_the_dispatcher_that_goes_with_it(rig: Rig) -> None:
-    """The second command can be copied from the screen."""
+def test_started_by_hand_it_prints_the_dispatchers_command(rig: Rig) -> None:
+    """The second command line can be copied from the screen."""
     rig.start_python(COPY)
     command = f"python -m pcapdj.dispatcher -b {rig.pipe} --launcher {rig.socket}"
 
-    wait_until(lambda: command in rig.said(), "the command to be said")
+    wait_until(lambda: command in rig.said(), "the command to be printed")
 
 
-def test_a_missing_analyzer_is_named_with_its_package(rig: Rig, store: Store) -> None:
-    """The launcher stays up, failing, and says what to install, before anybody asks for a stream."""
+def test_a_missing_analyzer_is_reported_with_its_package(rig: Rig, store: Store) -> None:
+    """The launcher runs on, failing, and reports what to install before a dispatcher connects."""
     process = rig.start(
         options=("--preset", "tcpdump"), environment=redis_of(store) | {"PATH": str(rig.folder)}
     )
@@ -199,7 +199,7 @@ def test_a_missing_analyzer_is_named_with_its_package(rig: Rig, store: Store) ->
 
 
 def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals, store: Store) -> None:
-    """A waiting dispatcher gets its stream without anybody restarting anything."""
+    """A waiting dispatcher gets its stream without a restart of the launcher."""
     program = rig.folder / "late"
     rig.start(str(program), "{pipe}", environment=redis_of(store))
     wait_until(lambda: consumer_of(store).get("state") == "failing", "the state")
@@ -215,38 +215,38 @@ def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals
     assert consumer_of(store)["reason"] == ""
 
 
-def test_the_state_is_told_from_start_to_end(
+def test_the_status_follows_the_stream_from_start_to_end(
     rig: Rig, signals: Signals, store: Store, tmp_path: Path
 ) -> None:
-    """PCAPDJ_CONSUMER follows the stream, and keeps how the last one ended."""
+    """PCAPDJ_CONSUMER has the open stream, and how the last one ended."""
     capture = tmp_path / "source"
     capture.write_bytes(bytes(100))
     process = rig.start_python(COPY, environment=redis_of(store))
-    wait_until(lambda: consumer_of(store).get("state") == "idle", "the launcher's first word")
+    wait_until(lambda: consumer_of(store).get("state") == "idle", "the launcher's first status")
     assert consumer_of(store)["launcher_pid"] == str(process.pid)
     launcher = connected(rig, signals)
 
     opened = launcher.open(lambda _waited_s: None)
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the open stream")
-    told = consumer_of(store)
-    assert told["stream"] == opened.stream
-    assert told["logdir"] == str(rig.latest())
-    assert is_running(int(told["pid"]))
+    status = consumer_of(store)
+    assert status["stream"] == opened.stream
+    assert status["logdir"] == str(rig.latest())
+    assert is_running(int(status["pid"]))
 
     feed(launcher, opened, capture)
     os.close(opened.write_end)
     launcher.end(opened.stream)
     wait_until(lambda: consumer_of(store)["last_stream"] == opened.stream, "the end")
-    told = consumer_of(store)
-    assert (told["state"], told["stream"], told["pid"]) == ("idle", "", "")
-    assert (told["last_exit"], told["last_verdict"], told["reason"]) == ("exited 0", "ended", "")
-    assert told["logdir"] == str(rig.latest())
+    status = consumer_of(store)
+    assert (status["state"], status["stream"], status["pid"]) == ("idle", "", "")
+    assert (status["last_exit"], status["last_verdict"], status["reason"]) == ("exited 0", "ended", "")
+    assert status["logdir"] == str(rig.latest())
 
-    beat = float(told["heartbeat_s"])
+    beat = float(status["heartbeat_s"])
     wait_until(lambda: float(consumer_of(store)["heartbeat_s"]) > beat, "the next heartbeat")
 
 
-def test_a_crash_is_told_with_its_reason(rig: Rig, signals: Signals, store: Store) -> None:
+def test_a_crash_is_reported_with_its_reason(rig: Rig, signals: Signals, store: Store) -> None:
     """State failing, one restart, and the reason, with the analyzer's own line and its log."""
     rig.start_python(
         "import os, sys; os.close(os.open(sys.argv[1], os.O_RDONLY)); sys.exit('no room')",
@@ -256,17 +256,17 @@ def test_a_crash_is_told_with_its_reason(rig: Rig, signals: Signals, store: Stor
 
     wait_until(lambda: consumer_of(store)["state"] == "failing", "the crash")
 
-    told = consumer_of(store)
-    assert (told["last_stream"], told["last_verdict"]) == (opened.stream, "crashed")
-    assert told["last_exit"] == "exited 1"
-    assert told["restarts"] == "1"
+    status = consumer_of(store)
+    assert (status["last_stream"], status["last_verdict"]) == (opened.stream, "crashed")
+    assert status["last_exit"] == "exited 1"
+    assert status["restarts"] == "1"
     cause = f"From its log '{rig.latest()}/analyzer.log': no room"
-    assert f"exited 1 in the middle of the stream. {cause}" in told["reason"]
+    assert f"exited 1 in the middle of the stream. {cause}" in status["reason"]
     os.close(opened.write_end)
 
 
 def test_the_last_state_is_written_before_it_leaves(rig: Rig, signals: Signals, store: Store) -> None:
-    """Who looks after a stop sees an idle launcher, not a stream that is gone."""
+    """After a stop Redis shows an idle launcher, not a stream that has ended."""
     process = rig.start_python(COPY, environment=redis_of(store))
     opened = connected(rig, signals).open(lambda _waited_s: None)
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the open stream")
@@ -279,12 +279,12 @@ def test_the_last_state_is_written_before_it_leaves(rig: Rig, signals: Signals, 
 
 
 def test_a_redis_that_hangs_delays_nothing(rig: Rig, signals: Signals, tmp_path: Path) -> None:
-    """Only the thread that publishes waits for it; the stream goes on, and a stop is a stop."""
+    """Only the publishing thread waits for it; the stream goes on, and a stop signal ends the launcher."""
     capture = tmp_path / "source"
     capture.write_bytes(bytes(100_000))
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(str(rig.folder / "hung"))
-        hung.listen()  # takes connections, and never answers
+        hung.listen()  # accepts connections, and never replies
         process = rig.start_python(COPY, environment={"PCAPDJ_REDIS_URL": f"unix://{rig.folder}/hung"})
         launcher = connected(rig, signals)
         opened = launcher.open(lambda _waited_s: None)
@@ -297,7 +297,7 @@ def test_a_redis_that_hangs_delays_nothing(rig: Rig, signals: Signals, tmp_path:
 
 
 def test_another_user_is_not_served(rig: Rig) -> None:
-    """Even where folder and socket were opened to all, the kernel says who asks."""
+    """Even where folder and socket are open to all, the kernel names the user."""
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
     process = rig.start_python(COPY)

@@ -14,7 +14,9 @@ from support.programs import require_program
 from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import OpenStream
+from pcapdj.runtime.errors import LauncherGone
 from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
 from pcapdj.summary.sample import write_sample
 
 HEADER_BYTES = 24
@@ -82,6 +84,32 @@ def test_suricata_that_cannot_read_the_stream_is_a_crash(
     wait_until(lambda: "analyzer_crashed" in rig.said(), "the crash to be seen")
     assert not is_running(pid)
     os.close(opened.write_end)
+
+
+def test_suricata_without_rights_is_reported_with_the_cause(rig: Rig, signals: Signals, store: Store) -> None:
+    """Its last line is "Signal Received", its second one has the cause; the reason names the log, too."""
+    require_program("suricata")
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    command = ["suricata", "--user=nobody", "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null"]
+    lane = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
+    rig.start(*command, environment=lane)
+    launcher = connected(rig, signals)
+
+    def reason() -> str:
+        return os.fsdecode(store.redis.hget(store.keys.consumer, "reason") or b"")
+
+    def check(_waited_s: float) -> None:
+        if reason():
+            launcher.close()
+
+    with pytest.raises(LauncherGone):
+        launcher.open(check)
+
+    log = next(iter(sorted(rig.logs.glob("2*/analyzer.log"))))
+    assert f"suricata exited 0 before it opened the pipe. From its log '{log}': E: " in reason()
+    assert "Permission denied" in reason()
+    assert "Signal Received" not in reason()
 
 
 def test_suricata_with_a_header_alone_is_ended_at_once(

@@ -1,4 +1,4 @@
-"""The launcher's protocol holds against any bytes and any JSON."""
+"""The launcher's protocol decodes or refuses any bytes and any JSON."""
 
 import json
 from contextlib import suppress
@@ -27,7 +27,7 @@ KNOWN = st.sampled_from([*RequestType, *KEYS]) | JSON
 
 @given(st.binary(max_size=200), st.integers(0, 5))
 def test_any_bytes_are_a_message_or_a_bad_one(message: bytes, descriptors: int) -> None:
-    """Whatever comes, there is one kind of error."""
+    """There is one kind of error for all of them."""
     with suppress(BadMessage):
         decode_request(message, descriptors)
     with suppress(BadMessage):
@@ -39,7 +39,7 @@ def test_any_bytes_are_a_message_or_a_bad_one(message: bytes, descriptors: int) 
 def test_any_object_with_our_fields_is_a_message_or_a_bad_one(
     fields: dict[str, object], descriptors: int
 ) -> None:
-    """Right names with wrong values are no way in; what passes is well-formed."""
+    """Right names with wrong values are refused; a decoded request is well-formed."""
     message = json.dumps(fields).encode()
     with suppress(BadMessage):
         request = decode_request(message, descriptors)
@@ -50,8 +50,8 @@ def test_any_object_with_our_fields_is_a_message_or_a_bad_one(
 
 
 @given(st.sampled_from(KEYS), st.text(min_size=1, max_size=64), st.dictionaries(st.text(), JSON, max_size=4))
-def test_a_note_comes_back_as_it_went(key: str, stream: str, note: dict[str, object]) -> None:
-    """Names of any bytes among it: they are text with surrogates."""
+def test_a_note_is_decoded_as_it_was_encoded(key: str, stream: str, note: dict[str, object]) -> None:
+    """Also file names of any bytes, which are text with surrogates."""
     request = LauncherRequest(RequestType.PUT, stream, key, note)
 
     assert decode_request(encode_request(request), 1) == request

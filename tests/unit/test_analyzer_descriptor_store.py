@@ -1,4 +1,4 @@
-"""The keeper: duplicates by key, checked, let go of."""
+"""Duplicates of descriptors: stored by key, checked, closed."""
 
 import os
 from pathlib import Path
@@ -22,64 +22,66 @@ def is_open(descriptor: int) -> bool:
     return Path(f"/proc/self/fd/{descriptor}").exists()
 
 
-def test_an_entry_replaces_that_of_its_key(source: Path) -> None:
-    """Of every key there is one, the last."""
-    keeper = DescriptorStore()
+def test_an_entry_replaces_an_earlier_one_under_its_key(source: Path) -> None:
+    """Each key has one entry, and the descriptor of the earlier one is closed."""
+    store = DescriptorStore()
     first, second = os.open(source, os.O_RDONLY), os.open(source, os.O_RDONLY)
 
-    keeper.put("file", first, {"n": 1})
-    keeper.put("file", second, {"n": 2})
+    store.put("file", first, {"n": 1})
+    store.put("file", second, {"n": 2})
 
-    assert keeper.notes() == (("file", {"n": 2}),)
-    assert keeper.descriptors() == (second,)
+    assert store.notes() == (("file", {"n": 2}),)
+    assert store.descriptors() == (second,)
     assert not is_open(first)
-    keeper.close()
+    store.close()
     assert not is_open(second)
 
 
-def test_a_memfd_is_kept() -> None:
-    """Converted records come in one."""
-    keeper = DescriptorStore()
+def test_a_memfd_is_stored() -> None:
+    """Converted records are in one."""
+    store = DescriptorStore()
 
-    keeper.put("batch", os.memfd_create("batch"), {})
+    store.put("batch", os.memfd_create("batch"), {})
 
-    assert keeper.had_records
-    keeper.close()
-
-
-def test_a_header_is_no_record(source: Path) -> None:
-    """A stream that got its header alone has nothing to read yet."""
-    keeper = DescriptorStore()
-
-    keeper.put("header", os.open(source, os.O_RDONLY), {})
-
-    assert not keeper.had_records
-    keeper.close()
+    assert store.had_records
+    store.close()
 
 
-def test_had_records_outlives_the_entries(source: Path) -> None:
-    """Whether the analyzer got something to read is not forgotten with the entry."""
-    keeper = DescriptorStore()
-    keeper.put("file", os.open(source, os.O_RDONLY), {})
+def test_a_header_has_no_records(source: Path) -> None:
+    """An analyzer that got its header alone has nothing to flush."""
+    store = DescriptorStore()
 
-    keeper.drop("file")
-    keeper.drop("file")
+    store.put("header", os.open(source, os.O_RDONLY), {})
 
-    assert keeper.had_records
-    assert keeper.notes() == ()
+    assert not store.had_records
+    store.close()
+
+
+def test_had_records_stays_true_without_entries(source: Path) -> None:
+    """The analyzer got records, also after their entry was removed."""
+    store = DescriptorStore()
+    store.put("file", os.open(source, os.O_RDONLY), {})
+
+    store.drop("file")
+    store.drop("file")
+
+    assert store.had_records
+    assert store.notes() == ()
 
 
 @pytest.mark.parametrize(
     ("path", "flags"),
     [("source", os.O_WRONLY), ("source", os.O_PATH), (".", os.O_RDONLY), ("/dev/zero", os.O_RDONLY)],
 )
-def test_what_splice_cannot_read_is_refused_and_closed(source: Path, path: str, flags: int) -> None:
-    """A folder, a device, a write-only or a mere path descriptor is none of the dispatcher's."""
-    keeper = DescriptorStore()
+def test_a_descriptor_that_splice_cannot_read_is_refused_and_closed(
+    source: Path, path: str, flags: int
+) -> None:
+    """A folder, a device, a file open for writing only or with O_PATH."""
+    store = DescriptorStore()
     descriptor = os.open(source.parent / path, flags)
 
     with pytest.raises(BadMessage):
-        keeper.put("file", descriptor, {})
+        store.put("file", descriptor, {})
 
     assert not is_open(descriptor)
-    assert keeper.notes() == ()
+    assert store.notes() == ()

@@ -9,13 +9,13 @@ from pcapdj.runtime.errors import ConfigError
 LINE = {COMMAND_VARIABLE: "zeek -r {pipe} 'a b'"}
 
 
-def test_nothing_said_means_extraction() -> None:
-    """The default is what pcapdj is for."""
+def test_without_options_the_analyzer_is_suricata_extract() -> None:
+    """The default preset."""
     assert chosen_command([], "", preset_is_flag=False, environ={}) == preset_command(DEFAULT_PRESET)
 
 
 def test_a_command_line_in_the_environment_beats_a_preset_there() -> None:
-    """The more exact of the two counts."""
+    """The command says more than a preset."""
     chosen = chosen_command([], "tcpdump", preset_is_flag=False, environ=LINE)
 
     assert chosen.argv == ("zeek", "-r", "{pipe}", "a b")
@@ -29,13 +29,13 @@ def test_a_flag_beats_the_environment() -> None:
 
 
 def test_arguments_beat_the_environment() -> None:
-    """What stands after the dashes is the analyzer."""
+    """The words after the dashes are the analyzer."""
     chosen = chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=False, environ=LINE)
 
     assert chosen.argv == ("cat", "{pipe}")
 
 
 def test_two_analyzers_on_one_command_line_are_refused() -> None:
-    """Nobody has to guess which one runs."""
+    """Neither of the two is guessed."""
     with pytest.raises(ConfigError, match="Both"):
         chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=True, environ={})

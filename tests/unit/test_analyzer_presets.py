@@ -1,4 +1,4 @@
-"""Presets and commands: argv from the first moment, placeholders inside elements, nothing ever expanded."""
+"""Presets and commands: split into an argv once, with placeholders, never expanded by a shell."""
 
 import pytest
 
@@ -17,18 +17,18 @@ from pcapdj.runtime.errors import ConfigError
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_reads_the_pipe(name: str) -> None:
-    """A preset that did not name the pipe would wait for ever."""
+    """A preset without the pipe would wait for ever."""
     assert any(PIPE in element for element in preset_command(name).argv)
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    """The message says what there is."""
+    """The message lists all of them."""
     with pytest.raises(ConfigError, match=r"'snort'.*suricata-extract.*summary"):
         preset_command("snort")
 
 
 def test_placeholders_are_replaced_inside_an_element() -> None:
-    """What stands around a placeholder stays."""
+    """The text around a placeholder stays."""
     argv = ["tcpdump", "-r", "{pipe}", "-w", "{logdir}/a.pcap", "{other}", "{}"]
 
     assert substituted(argv, {"{pipe}": "/run/p", "{logdir}": "/out"}) == [
@@ -44,19 +44,19 @@ def test_a_hostile_path_stays_one_element() -> None:
 
 
 def test_a_value_with_a_placeholder_in_it_is_not_replaced_again() -> None:
-    """A pipe called {logdir} is just a pipe."""
+    """A pipe called {logdir} stays a pipe."""
     assert substituted(["cat", "{pipe}"], {"{pipe}": "/{logdir}", "{logdir}": "/out"}) == ["cat", "/{logdir}"]
 
 
-def test_a_command_line_is_split_like_a_shell_does_and_expanded_like_none() -> None:
-    """Quotes group words; variables, substitutions and operators are just text."""
+def test_a_command_line_is_split_as_a_shell_does_and_never_expanded() -> None:
+    """Quotes group words; variables, substitutions and operators are text."""
     assert split_command("an 'a b' $HOME $(id) ; touch {pipe}") == [
         *("an", "a b", "$HOME", "$(id)", ";", "touch", "{pipe}"),
     ]
 
 
 def test_an_open_quote_is_refused() -> None:
-    """The operator hears about it instead of guessing."""
+    """The error names the command."""
     with pytest.raises(ConfigError, match="split"):
         split_command("suricata -r 'x")
 
@@ -74,24 +74,24 @@ def test_a_command_is_shown_as_it_was_written() -> None:
 
 
 def test_a_preset_is_shown_by_its_name() -> None:
-    """That is what people chose; its placeholders are nobody's business."""
+    """The operator chose the name; the command line is in the log."""
     assert [str(preset_command(name)) for name in PRESETS] == list(PRESETS)
 
 
-def test_only_our_own_analyzer_is_told_where_our_modules_are() -> None:
-    """No other Python program sees pcapdj on its path."""
+def test_only_our_own_analyzer_gets_the_path_of_our_modules() -> None:
+    """No other Python program has pcapdj on its path."""
     assert [name for name in PRESETS if preset_command(name).is_ours] == ["summary"]
 
 
-def test_the_hint_names_the_package() -> None:
-    """Whoever lacks a program reads what to install."""
+def test_the_hint_for_a_missing_program_names_the_package() -> None:
+    """For an unknown program it names the other presets."""
     assert "package tcpdump" in install_hint("/usr/bin/tcpdump")
     assert "bookworm-backports" in install_hint("suricata")
-    assert "--preset" in install_hint("nobody-knows-it")
+    assert "--preset" in install_hint("own-tool")
 
 
 def test_extraction_goes_on_top_of_the_machines_own_configuration() -> None:
-    """The shipped file is included, not put in place of suricata.yaml."""
+    """The shipped file is included; suricata.yaml stays in use."""
     argv = preset_command("suricata-extract").argv
 
     assert argv[argv.index("--include") + 1] == EXTRACT

@@ -9,7 +9,7 @@ def test_the_first_start_is_not_delayed() -> None:
 
 
 def test_pauses_double_up_to_a_minute() -> None:
-    """An analyzer that dies at once is not started in a busy loop."""
+    """An analyzer that dies at once is not restarted in a busy loop."""
     policy = RestartPolicy()
 
     pauses = [policy.record_failure("It died.", now_s=0.0, reading_s=0.0) for _ in range(8)]
@@ -27,8 +27,8 @@ def test_the_pause_is_over_when_its_time_is_up() -> None:
     assert policy.wait_s(now_s=101.0) == 0
 
 
-def test_a_long_life_begins_the_count_anew() -> None:
-    """One that read for a minute did not die of its start."""
+def test_a_long_read_starts_the_count_again() -> None:
+    """An analyzer that read for a minute did not die of its start."""
     policy = RestartPolicy()
     for _ in range(5):
         policy.record_failure("It died.", now_s=0.0, reading_s=0.0)
@@ -36,8 +36,8 @@ def test_a_long_life_begins_the_count_anew() -> None:
     assert policy.record_failure("It died.", now_s=0.0, reading_s=60.0) == 1
 
 
-def test_a_stream_that_ended_well_begins_the_count_anew() -> None:
-    """Yesterday's crashes do not slow down today's."""
+def test_a_stream_that_ended_in_order_starts_the_count_again() -> None:
+    """Earlier crashes do not delay later restarts."""
     policy = RestartPolicy()
     policy.record_failure("It died.", now_s=0.0, reading_s=0.0)
     policy.record_end()
@@ -47,7 +47,7 @@ def test_a_stream_that_ended_well_begins_the_count_anew() -> None:
 
 
 def test_opening_the_pipe_clears_the_reason_but_not_the_count() -> None:
-    """One that opens the pipe and dies again and again is still in a loop."""
+    """An analyzer that opens the pipe and dies again and again is still in a loop."""
     policy = RestartPolicy()
     policy.record_failure("It died.", now_s=0.0, reading_s=0.0)
     policy.record_opened()
@@ -56,8 +56,8 @@ def test_opening_the_pipe_clears_the_reason_but_not_the_count() -> None:
     assert policy.record_failure("It died.", now_s=0.0, reading_s=0.1) == 2
 
 
-def test_a_missing_analyzer_is_looked_for_every_minute() -> None:
-    """Nobody has to restart the launcher after installing it."""
+def test_an_analyzer_that_is_not_installed_is_checked_every_minute() -> None:
+    """The launcher need not be restarted after its installation."""
     policy = RestartPolicy()
 
     policy.record_unavailable("It is missing.", now_s=0.0, is_wanted=False)
@@ -69,8 +69,8 @@ def test_a_missing_analyzer_is_looked_for_every_minute() -> None:
     assert not policy.is_check_due(now_s=120.0)
 
 
-def test_a_look_that_nobody_waits_for_does_not_delay_the_next_stream() -> None:
-    """The first dispatcher that asks gets a try at once."""
+def test_a_check_without_a_waiting_dispatcher_does_not_delay_the_next_stream() -> None:
+    """The first OPEN is tried at once."""
     policy = RestartPolicy()
 
     policy.record_unavailable("It is missing.", now_s=0.0, is_wanted=False)

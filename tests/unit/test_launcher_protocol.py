@@ -1,4 +1,4 @@
-"""The launcher's protocol: what is written is read, what is mad is refused."""
+"""The launcher's protocol: each message is decoded as it was encoded, garbage is refused."""
 
 import json
 
@@ -29,8 +29,8 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("request_", "descriptors"), REQUESTS)
-def test_a_request_is_read_as_it_was_written(request_: LauncherRequest, descriptors: int) -> None:
-    """Every word survives the way through its message."""
+def test_a_request_is_decoded_as_it_was_encoded(request_: LauncherRequest, descriptors: int) -> None:
+    """All five requests, with all their fields."""
     assert decode_request(encode_request(request_), descriptors) == request_
 
 
@@ -43,8 +43,8 @@ def test_a_request_is_read_as_it_was_written(request_: LauncherRequest, descript
         LauncherReply(error=BUSY, pid=4711),
     ],
 )
-def test_a_reply_is_read_as_it_was_written(reply: LauncherReply) -> None:
-    """Every kind of answer survives the way through its message."""
+def test_a_reply_is_decoded_as_it_was_encoded(reply: LauncherReply) -> None:
+    """Each kind of reply, with all its fields."""
     assert decode_reply(encode_reply(reply)) == reply
 
 
@@ -60,7 +60,7 @@ def test_the_longest_name_of_any_bytes_fits_into_a_note() -> None:
 
 
 def test_a_note_that_is_too_long_is_not_sent() -> None:
-    """The sender hears about it, not the launcher."""
+    """The sender gets the error, not the launcher."""
     with pytest.raises(BadMessage, match="above"):
         encode_request(
             LauncherRequest(RequestType.PUT, "5ca1ab1e", "file", {"name": "x" * MESSAGE_LIMIT_BYTES})
@@ -87,15 +87,15 @@ def test_a_note_that_is_too_long_is_not_sent() -> None:
         b'{"word":"GET","x":"' + b"y" * MESSAGE_LIMIT_BYTES + b'"}',
     ],
 )
-def test_what_is_no_request_is_refused(message: bytes) -> None:
-    """Garbage of any kind is one error, which closes the connection."""
+def test_garbage_instead_of_a_request_is_refused(message: bytes) -> None:
+    """Garbage of any kind is one error, on which the connection is closed."""
     with pytest.raises(BadMessage):
         decode_request(message, 0)
 
 
 @pytest.mark.parametrize("descriptors", [0, 2, 4])
 def test_put_comes_with_exactly_one_descriptor(descriptors: int) -> None:
-    """One that is missing or too many is a mistake of the sender."""
+    """A missing one and a second one are mistakes of the sender."""
     message = encode_request(LauncherRequest(RequestType.PUT, "5ca1ab1e", "file"))
 
     with pytest.raises(BadMessage, match="descriptors"):
@@ -103,7 +103,7 @@ def test_put_comes_with_exactly_one_descriptor(descriptors: int) -> None:
 
 
 def test_only_put_comes_with_a_descriptor() -> None:
-    """A descriptor beside another word is never kept."""
+    """A descriptor beside another request is never stored."""
     with pytest.raises(BadMessage, match="descriptors"):
         decode_request(encode_request(LauncherRequest(RequestType.GET)), 1)
 
@@ -119,12 +119,12 @@ def test_only_put_comes_with_a_descriptor() -> None:
         b'{"ok":true,"entries":[{"key":"other"}]}',
     ],
 )
-def test_what_is_no_reply_is_refused(message: bytes) -> None:
-    """The dispatcher trusts no answer that it does not understand."""
+def test_garbage_instead_of_a_reply_is_refused(message: bytes) -> None:
+    """The dispatcher trusts no reply that it cannot decode."""
     with pytest.raises(BadMessage):
         decode_reply(message)
 
 
-def test_an_answer_that_is_not_ok_is_an_error_whatever_else_it_says() -> None:
-    """A refusal without a word is still a refusal."""
+def test_a_reply_that_is_not_ok_is_an_error_whatever_else_is_in_it() -> None:
+    """Also without a reason."""
     assert decode_reply(b'{"stream":"5ca1ab1e"}').error == "refused"

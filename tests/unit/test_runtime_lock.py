@@ -1,4 +1,4 @@
-"""One process per role, by a lock that dies with its holder."""
+"""One process per role, by a lock that the kernel releases when its holder ends."""
 
 import subprocess
 import sys
@@ -19,8 +19,8 @@ sys.stdin.read()
 """
 
 
-def test_a_second_process_is_told_who_holds_it_until_that_is_killed(tmp_path: Path) -> None:
-    """The message names the pid; after a `kill -9` the kernel has released the lock."""
+def test_a_second_process_gets_the_holders_pid_until_the_holder_is_killed(tmp_path: Path) -> None:
+    """After a `kill -9` the kernel has released the lock."""
     place = tmp_path / "role.lock"
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -37,7 +37,7 @@ def test_a_second_process_is_told_who_holds_it_until_that_is_killed(tmp_path: Pa
 
 
 def test_a_lock_that_was_closed_is_free(tmp_path: Path) -> None:
-    """The file stays: removing it would let two processes hold two of them."""
+    """The file stays: if it were removed, two processes could lock two files."""
     place = tmp_path / "role.lock"
 
     Lock(place, "launcher").close()
@@ -47,7 +47,7 @@ def test_a_lock_that_was_closed_is_free(tmp_path: Path) -> None:
 
 
 def test_a_lock_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """Also when somebody put a link there: what it points to is not touched."""
+    """Also where a link is in its place: the target of the link is not touched."""
     target = tmp_path / "target"
     target.write_text("precious")
     (tmp_path / "link").symlink_to(target)
