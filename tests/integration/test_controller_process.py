@@ -3,6 +3,7 @@
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from support import forkserver
 from support.forkserver import PIPE, Finished, Process, clean_environment, run
 from support.redis_server import redis_at
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.store.client import Store
 from pcapdj.store.operate import change_control
@@ -70,6 +71,16 @@ def is_granted(store: Store, name: bytes) -> bool:
     return store.redis.get(store.keys.auth) == name
 
 
+def grant_latency_s(store: Store, name: bytes) -> float:
+    """Request a file; return how long its authorization took."""
+    store.redis.delete(store.keys.auth)
+    begun_s = time.monotonic()
+    store.redis.rpush(store.keys.next, name)
+    store.notify("asked")
+    wait_until(lambda: is_granted(store, name), "the grant")
+    return time.monotonic() - begun_s
+
+
 def test_it_grants_through_a_whole_life(store: Store, start: Start) -> None:
     """Stray signals change nothing, a key of another type stops grants, SIGTERM ends it with 0."""
     process = start(*at(store))
@@ -84,6 +95,17 @@ def test_it_grants_through_a_whole_life(store: Store, start: Start) -> None:
     store.redis.rpush(store.keys.next, "/1")
     wait_until(lambda: is_granted(store, b"/1"), "the grant")
 
+    assert ended(process) == 0
+
+
+def test_a_notified_request_is_authorized_at_once(store: Store, start: Start) -> None:
+    """A round a second would halve the pace of small files; each request comes right after a round."""
+    process = start(*at(store))
+    stderr_until(process, "gate_open")
+
+    _, *latencies_s = [grant_latency_s(store, name) for name in (b"/1", b"/2", b"/3", b"/4")]
+
+    assert min(latencies_s) < scaled(0.5)
     assert ended(process) == 0
 
 
