@@ -62,7 +62,7 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
         return exc.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # whoever reads our output closed it, as `head` does
+    except BrokenPipeError:  # the reader of our output closed it, as `head` does
         _discard_stdout()
         return ExitCode.OK
     except Exception:  # noqa: BLE001 - the only place that catches everything; supervisord restarts a role

@@ -1,7 +1,7 @@
 """Every error that pcapdj raises on purpose, and the exit code with which it ends a command.
 
 A class exists where a caller treats it differently; otherwise it is one more message.
-The codes above 63 are those of sysexits(3), so that scripts can tell them apart.
+The codes above 63 are those of sysexits(3), so that scripts can distinguish them.
 """
 
 from enum import IntEnum
@@ -27,7 +27,7 @@ class PcapdjError(Exception):
 
     Args:
         message: names the thing and the number.
-        hint: what to do next; empty if the message says it.
+        hint: what to do next; empty if the message has it.
     """
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR

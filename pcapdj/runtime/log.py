@@ -53,7 +53,7 @@ class _Writer:
                 if sys.stderr:  # None in a process that was started without one
                     sys.stderr.write(line + self._loss())
                     sys.stderr.flush()
-            except (OSError, ValueError):  # stderr is closed, and there is no other place for it
+            except (OSError, ValueError):  # stderr is closed, and there is no other place for a line
                 pass
             finally:
                 self._lines.task_done()

@@ -29,7 +29,7 @@ def printable(name: bytes | str) -> str:
 
 
 def quoted(name: bytes | str) -> str:
-    """Return `printable` in single quotes: how names stand in messages."""
+    """Return `printable` in single quotes: how messages show a name."""
     return f"'{printable(name)}'"
 
 

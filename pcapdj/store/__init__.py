@@ -1,1 +1,1 @@
-"""What the roles tell each other through Redis: keys, scripts, one client, the embedded server."""
+"""What the roles exchange through Redis: keys, scripts, the client, the embedded server."""

@@ -2,7 +2,10 @@
 
 A thread subscribes to the lane's channel (PCAPDJ_BELL) and makes an eventfd readable on each message; roles
 poll that descriptor beside their signals. A lost message (Redis restarted, a foreign program wrote the key)
-costs only latency: every role also looks at its keys from time to time.
+costs only latency: every role also looks at its keys from time to time. A thread, because the socket of the
+subscription changes with each reconnect, and a role can poll only a descriptor that stays the same.
+
+Source: eventfd(2); redis.io "Redis Pub/Sub".
 """
 
 import os
@@ -39,11 +42,6 @@ class Notifier:
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
 
-    def notify(self) -> None:
-        """Make the descriptor readable from within this process."""
-        with suppress(BlockingIOError):
-            os.eventfd_write(self._event, 1)
-
     def close(self) -> None:
         """Stop listening; the descriptor stays open until the process ends, since the thread may use it."""
         self._closed.set()
@@ -58,7 +56,7 @@ class Notifier:
     def _receive(self) -> None:
         with self._store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
             channel.subscribe(self._store.keys.channel)
-            self.notify()  # a message may have been lost before the subscription
+            os.eventfd_write(self._event, 1)  # a message may have been lost before the subscription
             while not self._closed.is_set():
                 if channel.get_message(timeout=_LISTEN_S):
-                    self.notify()
+                    os.eventfd_write(self._event, 1)

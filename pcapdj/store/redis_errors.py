@@ -37,7 +37,7 @@ def translated(error: redis.RedisError, url: str, keys: Keys, command: Words, sc
         error: as it was raised.
         url: of the server; shown without its password.
         keys: of the lane.
-        command: the words of the last single command; those of a pipeline stand in the error.
+        command: the words of the last single command; a pipeline's are in the error's message.
         script: the text of the Lua script that was run; empty if none was.
     """
     where, why = f"Redis at {safe_url(url)}", str(error)

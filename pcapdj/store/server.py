@@ -1,7 +1,7 @@
 """Which Redis answers, and whether its settings keep a queue: version, settings, and the risks they bring.
 
-Source: redis.io "Redis persistence" and "Key eviction"; the losses were measured with `kill -9`. That one may
-cost everysec two seconds stands in docs/operations.md and is not a risk here: no setting does better.
+Source: redis.io "Redis persistence" and "Key eviction"; the losses were measured with `kill -9`. everysec may
+lose two seconds (docs/operations.md); that is not a risk here, since no setting is better.
 """
 
 import os

@@ -9,7 +9,6 @@ from support.waiting import wait_until
 
 from pcapdj.feed.reporter import Reporter
 from pcapdj.store.client import Store
-from pcapdj.store.notifier import Notifier
 
 OWN = b"usr1:/run/pipe"
 
@@ -75,19 +74,3 @@ def test_a_toggle_before_redis_was_there_is_not_forgotten(store: Store) -> None:
 
     wait_until(lambda: suspenders(store) == {OWN}, "the member in Redis")
     reporter.stop()
-
-
-def test_the_bell_wakes_who_waits_in_the_same_lane(store: Store) -> None:
-    """Silenced, it waits for the next ring."""
-    notifier = Notifier(store)
-    try:
-        assert select.select([notifier], [], [], 20)[0], "it rings when it begins to listen"
-        notifier.clear()
-        assert not select.select([notifier], [], [], 0)[0]
-
-        wait_until(lambda: store.redis.pubsub_numsub(store.keys.channel)[0][1] == 1, "the subscription")
-        store.notify("queued")
-
-        assert select.select([notifier], [], [], 20)[0]
-    finally:
-        notifier.close()
