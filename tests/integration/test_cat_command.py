@@ -1,12 +1,13 @@
-"""`pcapdj cat` as a process: what comes out of stdout, what is said on stderr, how it ends."""
+"""`pcapdj cat` as a process: stdout, stderr and exit code."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.captures import Record, classic, records_of
+from support.captures import NANO, Record, classic, records_of
 from support.forkserver import PIPE, ROOT, Finished, run, start
 from support.programs import require_program
 
@@ -45,8 +46,8 @@ def test_the_stream_has_every_record_in_order(captures: list[Path], tmp_path: Pa
     assert records(out) == "".join(records(capture) for capture in captures)
 
 
-def test_a_folder_stands_for_its_captures(captures: list[Path], tmp_path: Path) -> None:
-    """In natural order, other files left out."""
+def test_a_folder_means_its_captures(captures: list[Path], tmp_path: Path) -> None:
+    """In natural order, without its other files."""
     cat(*captures, output=tmp_path / "files.pcap")
 
     cat(captures[0].parent, output=tmp_path / "folder.pcap")
@@ -55,15 +56,16 @@ def test_a_folder_stands_for_its_captures(captures: list[Path], tmp_path: Path) 
 
 
 def test_a_damaged_file_gives_its_good_records_and_exit_1(captures: list[Path], tmp_path: Path) -> None:
-    """The others are written whole; one sentence says what was wrong and where."""
+    """The others are written whole; one sentence has the damage and its place."""
     captures[1].write_bytes(captures[1].read_bytes()[:-5])
 
     done = cat(*captures, "nowhere.pcap", output=tmp_path / "out.pcap")
 
     assert done.returncode == ExitCode.ERROR
-    assert done.stderr.count("\n") == 2
-    assert f"'{captures[1]}'" in done.stderr
-    assert "at byte" in done.stderr
+    damaged, absent = done.stderr.splitlines()
+    pattern = r"pcapdj cat: '{}': .* \(at byte \d+\); \d+ packets written\."
+    assert re.fullmatch(pattern.format(re.escape(str(captures[1]))), damaged)
+    assert absent == "pcapdj cat: 'nowhere.pcap': does not exist; 0 packets written."
     assert records(tmp_path / "out.pcap").endswith(records(captures[4]))
 
 
@@ -74,6 +76,7 @@ def test_an_output_that_is_an_input_is_refused(captures: list[Path]) -> None:
     done = cat(*captures, output=captures[0], mode="ab")
 
     assert done.returncode == ExitCode.USAGE
+    assert done.stderr == (f"pcapdj cat: '{captures[0]}' is also the output. Write to another file.\n")
     assert captures[0].read_bytes() == before
 
 
@@ -85,8 +88,8 @@ def test_a_full_output_is_one_sentence(captures: list[Path]) -> None:
     assert done.stderr == "pcapdj cat: The output cannot be written: No space left on device.\n"
 
 
-def test_a_reader_that_leaves_early_costs_no_traceback(captures: list[Path]) -> None:
-    """`pcapdj cat .. | head` ends quietly."""
+def test_a_reader_that_closes_the_pipe_early_causes_no_error(captures: list[Path]) -> None:
+    """`pcapdj cat .. | head` prints nothing on stderr."""
     with start("pcapdj", "cat", *captures, stdout=PIPE, stderr=PIPE, is_real=True) as writing:
         writing.stdout.read(100)
         writing.stdout.close()
@@ -94,14 +97,14 @@ def test_a_reader_that_leaves_early_costs_no_traceback(captures: list[Path]) -> 
 
 
 def test_it_loads_no_redis() -> None:
-    """It has nothing to do with a service, and starts without one's client."""
+    """It uses no Redis, and starts without the client."""
     program = "import sys, pcapdj.commands.cat; sys.exit('redis' in sys.modules)"
 
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ([], "FILE"),
         (["--precision", "ms", "a"], "'ms'"),
@@ -109,13 +112,13 @@ def test_it_loads_no_redis() -> None:
     ],
 )
 def test_a_wrong_command_line_is_one_sentence_and_exit_2(
-    arguments: list[str], said: str, tmp_path: Path
+    arguments: list[str], expected: str, tmp_path: Path
 ) -> None:
     """As with the other commands, and it points to the help."""
     done = cat(*arguments, output=tmp_path / "out.pcap")
 
     assert done.returncode == ExitCode.USAGE
-    assert said in done.stderr
+    assert expected in done.stderr
     assert done.stderr.endswith("See 'pcapdj cat --help'.\n")
     assert done.stderr.count("\n") == 1
 
@@ -123,7 +126,7 @@ def test_a_wrong_command_line_is_one_sentence_and_exit_2(
 def test_the_precision_may_come_from_the_environment(
     captures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong one is refused, whoever set it."""
+    """An invalid value is refused, and the variable is named."""
     monkeypatch.setenv("PCAPDJ_PRECISION", "ns")
     fine = cat(*captures, output=tmp_path / "fine.pcap")
     monkeypatch.setenv("PCAPDJ_PRECISION", "fine")
@@ -131,11 +134,28 @@ def test_the_precision_may_come_from_the_environment(
 
     assert (fine.returncode, wrong.returncode) == (ExitCode.OK, ExitCode.USAGE)
     assert (tmp_path / "fine.pcap").read_bytes()[:4] == b"\x4d\x3c\xb2\xa1"
-    assert "PCAPDJ_PRECISION" in wrong.stderr
+    assert wrong.stderr == "pcapdj cat: PCAPDJ_PRECISION is 'fine'. Use us or ns.\n"
+
+
+@pytest.mark.parametrize(
+    ("precision", "magic"),
+    [("us", b"\xd4\xc3\xb2\xa1"), ("ns", b"\x4d\x3c\xb2\xa1"), (None, b"\x4d\x3c\xb2\xa1")],
+)
+def test_the_precision_of_the_stream_can_be_chosen(
+    tmp_path: Path, precision: str | None, magic: bytes
+) -> None:
+    """Both are accepted; without the option the first file decides."""
+    (tmp_path / "a.pcap").write_bytes(classic([Record()], magic=NANO))
+    option = ["--precision", precision] if precision else []
+
+    done = cat(*option, tmp_path / "a.pcap", output=tmp_path / "out.pcap")
+
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert (tmp_path / "out.pcap").read_bytes()[:4] == magic
 
 
 def test_one_file_has_one_link_type(tmp_path: Path) -> None:
-    """A new stream is for an analyzer; said in one sentence, whoever asked for it."""
+    """A new stream is for analyzers only; flag and variable are refused alike."""
     capture = tmp_path / "a.pcap"
     capture.write_bytes(classic([Record()]))
 
@@ -150,7 +170,7 @@ def test_one_file_has_one_link_type(tmp_path: Path) -> None:
 
 
 def test_other_link_types_are_refused_or_rewritten(tmp_path: Path) -> None:
-    """By flag or variable; the flag wins, and a wrong word is refused."""
+    """By flag or variable; the flag overrides, and an unknown word is refused."""
     raw, out = tmp_path / "raw.pcap", tmp_path / "out.pcap"
     raw.write_bytes(classic([Record(data=b"\x45raw")], linktype=101))
     (tmp_path / "a.pcap").write_bytes(classic([Record()]))
@@ -166,7 +186,7 @@ def test_other_link_types_are_refused_or_rewritten(tmp_path: Path) -> None:
 
 
 def test_it_loads_no_typer() -> None:
-    """That would take longer than everything else of a small file."""
+    """Loading it would take longer than all the rest for a small file."""
     program = (
         "import sys; from pcapdj.cli import start; start(['cat']);"
         "sys.exit(bool({'typer', 'pydantic', 'numpy'} & set(sys.modules)))"

@@ -1,6 +1,7 @@
 """Commands as processes: no Redis, a Redis with a password, init, check, sample."""
 
 import json
+import re
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from support.redis_server import redis_at
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import CONF
+from pcapdj.store.embedded import find_server, version_of
 
 SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
 
@@ -95,19 +97,20 @@ def test_the_password_may_come_from_a_file(locked_redis: Path, short_path: Path)
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_check_of_a_locked_redis_is_wrong_without_its_password(locked_redis: Path, short_path: Path) -> None:
-    """`check` shows what is wrong and ends with 1."""
+def test_check_marks_a_refused_password_as_wrong(locked_redis: Path, short_path: Path) -> None:
+    """The line says why; the last one counts; exit 1."""
     url = f"unix://:wrong-guess@{locked_redis}"
 
     done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")
 
     assert done.returncode == ExitCode.ERROR
     assert "wrong: Redis at" in done.stdout
+    assert done.stdout.endswith("1 problem is marked 'wrong'.\n")
     assert "wrong-guess" not in done.stdout
 
 
-def test_check_judges_what_a_redis_would_lose(redis_socket: Path, short_path: Path) -> None:
-    """The tests' own server keeps nothing; that is noted, and pcapdj can work all the same."""
+def test_check_notes_what_a_redis_would_lose(redis_socket: Path, short_path: Path) -> None:
+    """The tests' own server keeps nothing; pcapdj can still work with it."""
     done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{redis_socket}", COLUMNS="300")
 
     assert done.returncode == ExitCode.OK
@@ -116,7 +119,7 @@ def test_check_judges_what_a_redis_would_lose(redis_socket: Path, short_path: Pa
 
 
 def test_check_gives_limits_in_bytes(redis_socket: Path, short_path: Path) -> None:
-    """What a percentage means on this disk is told as the controller would take it."""
+    """The bytes that a percentage is on this disk, as the controller calculates them."""
     url = f"unix://{redis_socket}"
 
     limits = {"PCAPDJ_MIN_FREE": "1MiB", "PCAPDJ_MIN_AVAILABLE_MEMORY": "1KiB", "PCAPDJ_MIN_FREE_INODES": "0"}
@@ -129,20 +132,20 @@ def test_check_gives_limits_in_bytes(redis_socket: Path, short_path: Path) -> No
     assert "inodes" not in done.stdout
 
 
-def test_check_says_of_a_redis_that_it_keeps_a_queue(short_path: Path) -> None:
-    """Program, version, and the settings that make it so; live limits beside them."""
+def test_check_shows_a_redis_that_keeps_the_queue(short_path: Path) -> None:
+    """The settings that keep it, and the live limits."""
     with redis_at(short_path / "redis.sock", "--appendonly", "yes") as server:
         pcapdj("limits", "set", "resume-after=5s", cwd=short_path, PCAPDJ_REDIS_URL=server.url)
 
         done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
 
-    kept = "it keeps a queue: appendonly yes, appendfsync everysec, maxmemory-policy noeviction"
+    kept = "it keeps the queue: appendonly yes, appendfsync everysec, maxmemory-policy noeviction"
     assert kept in done.stdout
-    assert "note: live values beat the limits below: resume-after=5s" in done.stdout
+    assert "note: live values override the limits below: resume-after=5s" in done.stdout
 
 
-def test_check_finds_nonsense_in_the_environment(redis_socket: Path, short_path: Path) -> None:
-    """A limit that no role would take is wrong here, too."""
+def test_check_finds_invalid_limits_in_the_environment(redis_socket: Path, short_path: Path) -> None:
+    """A limit that each role would refuse is wrong here, too."""
     url = f"unix://{redis_socket}"
 
     done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300")
@@ -165,23 +168,31 @@ def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, short_path: Pat
     assert (watching.returncode, errors) == (ExitCode.OK, "")
 
 
-def test_init_tells_the_next_commands(short_path: Path) -> None:
-    """What it prints can be pasted; the file runs this interpreter with the preset chosen."""
+def test_init_prints_the_next_commands(short_path: Path) -> None:
+    """They can be pasted into a shell; the file runs this interpreter with the chosen preset."""
     done = pcapdj("init", "sensor 1", "--preset", "summary", cwd=short_path)
 
-    assert done.returncode == ExitCode.OK
-    assert f"cd '{short_path}/sensor 1'" in done.stdout
+    programs = Path(sys.executable).parent
     conf = (short_path / "sensor 1" / CONF).read_text()
+    assert done.returncode == ExitCode.OK
+    assert done.stdout == (
+        f"The service in '{short_path}/sensor 1' is ready; its analyzer is the preset summary. Next:\n"
+        f"  cd '{short_path}/sensor 1'\n"
+        f"  {programs}/supervisord -c supervisord.conf\n"
+        f"  {programs}/supervisorctl -c supervisord.conf status\n"
+        "  mv CAPTURES.. inbox/\n"
+        f"  {programs}/pcapdj status --watch\n"
+    )
     assert f"{sys.executable} -m pcapdj.consumer_launcher" in conf
     assert "--preset summary" in conf
 
 
 def test_init_chooses_summary_where_suricata_is_missing(short_path: Path) -> None:
-    """The first command works on a bare machine, and says which analyzer it took."""
+    """The first command works on a bare machine, and shows the reason."""
     done = pcapdj("init", "sensor", cwd=short_path, PATH="/nonexistent")
 
     assert done.returncode == ExitCode.OK
-    assert "preset is summary" in done.stdout
+    assert "its analyzer is the preset summary, because Suricata is not installed. Next:\n" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -203,10 +214,48 @@ def test_init_refuses_with_one_sentence(arguments: list[str], code: ExitCode, sh
     assert list(short_path.iterdir()) == []
 
 
-def test_sample_writes_captures_and_names_the_next_command(short_path: Path) -> None:
-    """Five captures and the sum they are checked with."""
+def test_sample_writes_captures_and_prints_the_next_command(short_path: Path) -> None:
+    """Five captures and the sum to compare with."""
     done = pcapdj("sample", "demo", cwd=short_path)
 
-    assert done.returncode == ExitCode.OK
-    assert "pcapdj run demo" in done.stdout
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert done.stdout == "Wrote 5 captures to 'demo'.\nNext: pcapdj run demo\n"
     assert len(list((short_path / "demo").glob("*.pcap*"))) == 5
+
+
+def test_check_on_a_machine_without_a_service(short_path: Path) -> None:
+    """Every line of the screen, the versions of programs and packages aside."""
+    limits = {"PCAPDJ_MIN_FREE": "1MiB", "PCAPDJ_MIN_FREE_INODES": "0", "PCAPDJ_SUSPEND_FREE": "0"}
+
+    done = pcapdj("check", cwd=short_path, COLUMNS="300", **limits)
+
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    shown = dict(line.split(maxsplit=1) for line in lines[1:-1] if not line.startswith(" "))
+    length = len(f"{short_path}/var/run/supervisor.sock.4194304")
+    assert done.returncode == ExitCode.OK
+    assert (lines[0], lines[-1]) == ("What this machine has", "Nothing is wrong.")
+    assert list(shown) == ["Redis", "Embedded", "Analyzers", "Pipe", "Sockets", "Disk", "Python", "Packages"]
+    assert shown["Redis"] == (
+        "none at the default address; 'pcapdj run' and the service start the embedded one"
+    )
+    assert shown["Embedded"] == f"{version_of(find_server())} at {find_server()}"
+    assert shown["Analyzers"].endswith("summary (our own)")
+    assert shown["Sockets"] == f"paths in this folder need {length} of at most 107 bytes"
+    assert re.fullmatch(r"'out': \d\S* [GT]iB free", shown["Disk"])
+    assert [line.strip() for line in lines if line.startswith(" ")][-3:] == [
+        "holds below 1.0 MiB (1,048,576 bytes)",
+        "opens again from 1.5 MiB (1,572,864 bytes), after 30 s",
+        "never suspends",
+    ]
+
+
+def test_check_in_the_folder_of_a_service_that_does_not_run(short_path: Path) -> None:
+    """Its Redis is started with it: a note, and the command."""
+    (short_path / CONF).touch()
+
+    done = pcapdj("check", cwd=short_path, COLUMNS="300")
+
+    assert done.returncode == ExitCode.OK
+    assert (
+        "note: the Redis of this folder is not running; start it with: supervisord -c supervisord.conf\n"
+    ) in "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())

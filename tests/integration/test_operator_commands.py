@@ -332,17 +332,15 @@ def test_every_change_is_notified(run: Run, store: Store) -> None:
             assert channel.get_message(ignore_subscribe_messages=True, timeout=5), (app, words)
 
 
-def test_failed_lists_reason_and_what_was_delivered(run: Run, store: Store) -> None:
+def test_failed_lists_the_reason_and_how_much_was_delivered(run: Run, store: Store) -> None:
     """One printable line per file."""
     failed_file(store, HOSTILE, "it is\x1b damaged")
 
     code, out, _ = run(failed.app)
 
-    assert code == ExitCode.OK
-    assert out.count("\n") == 1
-    assert out.strip().isprintable()
-    assert "at byte 123" in out
-    assert "packets delivered: 7" in out
+    name = r"/in/\x1b[2J; $(id)\n\'\xff -x"
+    details = "(at byte 123, packets delivered: 7, attempt 1)"
+    assert (code, out) == (ExitCode.OK, f"'{name}': it is\\x1b damaged {details}\n")
 
 
 def test_failed_as_json_gives_the_name_back(run: Run, store: Store) -> None:
@@ -378,11 +376,11 @@ def test_failed_retry_of_a_name_leaves_the_others(run: Run, store: Store) -> Non
 
 
 def test_failed_of_an_unknown_name_is_an_error(run: Run) -> None:
-    """A typing error is not silence."""
+    """A typing error has an answer."""
     code, _, err = run(failed.app, "/in/none.pcap")
 
     assert code == ExitCode.ERROR
-    assert "'/in/none.pcap'" in err
+    assert err == "pcapdj test: Not among the failed files: '/in/none.pcap'.\n"
 
 
 def test_retry_reports_entries_that_it_cannot_read(run: Run, store: Store) -> None:
@@ -393,7 +391,7 @@ def test_retry_reports_entries_that_it_cannot_read(run: Run, store: Store) -> No
 
     assert code == ExitCode.ERROR
     assert out == "0 of 1 queued again.\n"
-    assert err.count("\n") == 1
+    assert err == "pcapdj test: 1 failed files could not be queued again.\n"
     assert store.redis.llen(store.keys.failed) == 1
 
 
@@ -410,14 +408,14 @@ def test_requeue_takes_from_processed_and_from_failed(run: Run, store: Store) ->
 
 
 def test_requeue_of_an_unknown_name_moves_the_known_ones(run: Run, store: Store) -> None:
-    """What was not found is named; exit 1."""
+    """The unknown ones are named; exit 1."""
     processed(store, b"/in/1.pcap")
 
     code, out, err = run(requeue.app, "/in/none.pcap", "/in/1.pcap")
 
     assert code == ExitCode.ERROR
     assert out == "1 of 2 queued again.\n"
-    assert "'/in/none.pcap'" in err
+    assert err == "pcapdj test: Not among the processed or failed files: '/in/none.pcap'.\n"
     assert queued(store) == [b"/in/1.pcap"]
 
 
@@ -426,13 +424,26 @@ def test_requeue_of_a_stream_takes_its_files_in_order(run: Run, store: Store) ->
     for name, stream in ((b"/in/1", "s1"), (b"/in/2", "s2"), (HOSTILE, "s2"), (b"/in/4", "s3")):
         processed(store, name, stream)
 
-    code, _, _ = run(requeue.app, "--stream", "s2")
+    code, out, _ = run(requeue.app, "--stream", "s2")
 
-    assert code == ExitCode.OK
+    assert (code, out) == (ExitCode.OK, "2 of 2 queued again.\n")
     assert queued(store) == [b"/in/2", HOSTILE]
 
 
 def test_requeue_needs_names_or_a_stream(run: Run) -> None:
-    """Neither and both are mistakes."""
-    assert run(requeue.app)[0] == ExitCode.USAGE
-    assert run(requeue.app, "/in/1", "--stream", "s")[0] == ExitCode.USAGE
+    """Neither and both are refused."""
+    refused = (ExitCode.USAGE, "", "pcapdj test: Name either files or a stream with --stream.\n")
+
+    assert run(requeue.app) == refused
+    assert run(requeue.app, "/in/1", "--stream", "s") == refused
+
+
+def test_requeue_of_a_stream_without_files_is_an_error(run: Run, store: Store) -> None:
+    """A typing error has an answer, and nothing is queued."""
+    processed(store, b"/in/1.pcap", "s1")
+
+    code, out, err = run(requeue.app, "--stream", "s2")
+
+    assert (code, out) == (ExitCode.ERROR, "")
+    assert err == "pcapdj test: No processed file was last fed into stream 's2'.\n"
+    assert queued(store) == []

@@ -1,10 +1,12 @@
-"""supervisord.conf as shipped and as adapted, and the folder that `init` lays out."""
+"""supervisord.conf as shipped and as adapted, and the folder that `init` creates."""
 
 import configparser
+import os
 import stat
 from pathlib import Path
 
 import pytest
+from support.programs import missing
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.service import CONF, check_folder, configuration, lay_out, longest_socket_bytes, shipped
@@ -32,7 +34,7 @@ def adapted(
 
 
 def test_the_shipped_file_runs_redis_first_and_the_importer_last() -> None:
-    """Start order follows who needs whom, although every role waits by itself."""
+    """A role starts after those it needs, although each waits by itself."""
     conf = parsed(shipped())
 
     priorities = [conf.getint(f"program:{name}", "priority") for name in programs(shipped())]
@@ -41,13 +43,13 @@ def test_the_shipped_file_runs_redis_first_and_the_importer_last() -> None:
     assert priorities == sorted(priorities)
 
 
-def test_unadapted_it_is_the_shipped_file() -> None:
+def test_without_adaptations_it_is_the_shipped_file() -> None:
     """Without changes not a byte differs."""
     assert adapted() == shipped()
 
 
 def test_supervisord_listens_on_a_private_unix_socket_only() -> None:
-    """Who reaches supervisord's socket runs commands as this user: no network, mode 0700."""
+    """A process that reaches supervisord's socket runs commands as this user: no network, mode 0700."""
     conf = parsed(shipped())
 
     assert "inet_http_server" not in conf.sections()
@@ -56,8 +58,8 @@ def test_supervisord_listens_on_a_private_unix_socket_only() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_is_deaf_to_early_signals_and_private(role: str) -> None:
-    """USR1 and USR2 cannot kill a role before its handlers stand; its files are its owner's."""
+def test_each_role_ignores_early_signals_and_is_private(role: str) -> None:
+    """USR1 and USR2 cannot kill a role before it handles them; its files are readable by the owner only."""
     section = parsed(shipped())[f"program:{role}"]
 
     assert section["command"].startswith("/usr/bin/env --ignore-signal=USR1 --ignore-signal=USR2 python3 -m ")
@@ -67,7 +69,7 @@ def test_each_role_is_deaf_to_early_signals_and_private(role: str) -> None:
 
 
 def test_the_shipped_commands_fix_only_the_layout() -> None:
-    """Presets and limits stay tunable by environment, since a flag would beat it."""
+    """Presets and limits can be set by variables, which a flag would override."""
     commands = " ".join(parsed(shipped()).get(f"program:{role}", "command") for role in ROLES)
 
     options = {word for word in commands.split() if word.startswith("-")}
@@ -81,7 +83,7 @@ def test_the_consumer_may_flush_before_supervisord_kills_it() -> None:
     assert parsed(shipped()).getint("program:consumer", "stopwaitsecs") == 150
 
 
-def test_an_interpreter_replaces_the_search_along_path() -> None:
+def test_an_interpreter_is_used_instead_of_the_first_on_path() -> None:
     """Every program is run by it, quoted for a blank, and its folder comes first on PATH."""
     text = adapted(Path("/opt/my py/bin/python3"))
 
@@ -102,7 +104,7 @@ def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
 
 
 def test_a_preset_goes_into_the_consumers_command_alone() -> None:
-    """The analyzer is chosen at one place."""
+    """No other role needs to know the analyzer."""
     text = adapted(preset="zeek")
 
     chosen = [
@@ -122,7 +124,7 @@ def test_programs_can_be_left_out_and_their_comments_go_with_them() -> None:
 
 
 def test_the_layout_has_folders_and_a_private_var(short_path: Path) -> None:
-    """Everything supervisord and the roles expect is there; queue, sockets and logs are the owner's."""
+    """All folders that supervisord and the roles need; the queue, sockets and logs are private."""
     lay_out(short_path / "sensor", "text")
 
     modes = {
@@ -136,18 +138,18 @@ def test_the_layout_has_folders_and_a_private_var(short_path: Path) -> None:
     assert (short_path / "sensor" / CONF).read_text() == "text"
 
 
-def test_a_configuration_that_is_there_is_not_replaced(short_path: Path) -> None:
+def test_an_existing_configuration_is_not_replaced(short_path: Path) -> None:
     """An operator's changes are not lost to a second `init`."""
     (short_path / CONF).write_text("mine")
 
-    with pytest.raises(CannotCreate, match="there already"):
+    with pytest.raises(CannotCreate, match=r"exists already\. Use --force to replace it"):
         lay_out(short_path, "new")
 
     assert (short_path / CONF).read_text() == "mine"
 
 
 def test_force_replaces_it_and_keeps_the_captures(short_path: Path) -> None:
-    """`--force` renews the configuration; what is in the inbox stays."""
+    """`--force` replaces the configuration; the files in the inbox stay."""
     lay_out(short_path, "old")
     (short_path / "inbox" / "1.pcap").write_text("capture")
 
@@ -159,7 +161,7 @@ def test_force_replaces_it_and_keeps_the_captures(short_path: Path) -> None:
 
 @pytest.mark.parametrize("excess", [0, 1])
 def test_sockets_have_107_bytes_with_supervisords_temporary_name(excess: int) -> None:
-    """Supervisord binds its socket under a longer name first; that one has to fit, too."""
+    """Supervisord binds its socket by a longer name first; that path counts, too."""
     folder = Path("/" + "x" * (107 - longest_socket_bytes(Path("/")) + excess - 1))
 
     if excess:
@@ -169,17 +171,34 @@ def test_sockets_have_107_bytes_with_supervisords_temporary_name(excess: int) ->
         check_folder(folder)
 
 
-def test_nothing_is_made_in_a_folder_that_is_refused(short_path: Path) -> None:
+def test_nothing_is_created_in_a_refused_folder(short_path: Path) -> None:
     """Supervisord would expand the percent sign; the refusal comes before any folder is made."""
-    with pytest.raises(CannotCreate, match="supervisord expands"):
+    with pytest.raises(CannotCreate, match="supervisord would expand"):
         lay_out(short_path / "100%", "text")
 
     assert list(short_path.iterdir()) == []
 
 
-def test_a_file_in_the_way_is_named(short_path: Path) -> None:
-    """What cannot be made is said with its name and the reason."""
+def test_a_file_in_place_of_a_folder_is_named(short_path: Path) -> None:
+    """The error has the path that cannot be created, and the reason."""
     (short_path / "inbox").write_text("a file")
 
-    with pytest.raises(CannotCreate, match="inbox"):
+    with pytest.raises(CannotCreate, match="inbox' cannot be created: File exists"):
         lay_out(short_path, "text")
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_a_folder_of_another_user_is_refused(short_path: Path, mode: int) -> None:
+    """Its owner could replace supervisord.conf, and run commands as this user."""
+    folder = short_path / "theirs"
+    folder.mkdir()
+    folder.chmod(mode)
+    try:
+        os.chown(folder, 12345, 12345)
+    except PermissionError:
+        missing("only root can give a folder to another user")
+
+    with pytest.raises(CannotCreate, match=r"theirs' belongs to another user \(12345\)"):
+        lay_out(folder, "text", force=True)
+
+    assert list(folder.iterdir()) == []

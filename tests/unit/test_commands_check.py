@@ -1,0 +1,79 @@
+"""What `check` shows of analyzers, pipes and packages."""
+
+import platform
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from pcapdj.commands.check import (
+    analyzer_lines,
+    loses_first_packets,
+    pipe_line,
+    software_lines,
+    version_in,
+)
+from pcapdj.console.screen import Line, Tone
+
+
+@pytest.mark.parametrize(
+    ("output", "version"),
+    [
+        ("This is Suricata version 7.0.10 RELEASE", "7.0.10"),
+        ("TShark (Wireshark) 4.0.17 (Git v4.0.17 packaged as 4.0.17-0)", "4.0.17"),
+        ("tcpdump version 4.99.3\nlibpcap version 1.10.3", "4.99.3"),
+        ("zeek version 6.0.4", "6.0.4"),
+        ("no number here", ""),
+    ],
+)
+def test_the_version_is_found_in_the_output(output: str, version: str) -> None:
+    """Each program prints it in a format of its own."""
+    assert version_in(output) == version
+
+
+@pytest.mark.parametrize(
+    ("version", "loses"),
+    [("7.0.10", False), ("8.0.0", True), ("8.0.5", True), ("8.0.6", False), ("8.1", False), ("", False)],
+)
+def test_suricata_versions_that_lose_the_first_packets_are_recognized(version: str, loses: bool) -> None:  # noqa: FBT001 - a parameter
+    """8.0.0 to 8.0.5 lose packets that they read together with the file header."""
+    assert loses_first_packets(version) is loses
+
+
+def test_all_analyzers_have_one_line_and_a_faulty_one_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line for those installed, one for the others: everything has to fit on one screen."""
+    for name, says in (("suricata", "Suricata version 8.0.2"), ("tcpdump", "no number")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho '{says}'\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    present, absent, note = analyzer_lines()
+
+    assert present == Line("Analyzers", "suricata 8.0.2, tcpdump, summary (our own)", Tone.GOOD)
+    assert absent.text == "not installed: zeek, tshark, tcpflow"
+    assert note == Line(
+        "",
+        "Suricata 8.0.2 loses packets that it reads together with the file header;"
+        " pcapdj pauses after the header",
+        Tone.ATTENTION,
+    )
+
+
+def test_the_default_and_the_largest_pipe_are_shown() -> None:
+    """Linux's default is 16 pages."""
+    assert re.fullmatch(r"64\.0 KiB by default, \S+ [KMG]iB at most", pipe_line().text)
+
+
+def test_python_and_the_packages_are_shown_with_their_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment of the tests none is missing; a missing one is wrong."""
+    python, packages = software_lines()
+    monkeypatch.setattr("pcapdj.commands.check.PACKAGES", ("typer", "no-such-package"))
+    *_, missing = software_lines()
+
+    assert python.text == f"{platform.python_version()} at {sys.executable}"
+    assert re.fullmatch(r"pcapdj \S+, redis \S+, dpkt \S+, psutil \S+, supervisor \S+,.*", packages.text)
+    assert missing == Line("", "not installed: no-such-package", Tone.BAD)
