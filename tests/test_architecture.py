@@ -101,6 +101,7 @@ SMALL: Final[dict[str, str]] = {
     "__init__.py": "the version",
     "__main__.py": "python -m pcapdj",
     "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
+    "commands/init.py": "a command is as long as what it does",
     "commands/suspend.py": "a command is as long as what it does",
     "commands/sample.py": "a command is as long as what it does",
     "commands/finish.py": "a command is as long as what it does",
