@@ -1,4 +1,4 @@
-"""Each role as supervisord.conf starts it, in an interpreter of its own: control signals end none meanwhile."""
+"""Each role as supervisord.conf starts it, in an interpreter of its own: control signals do not end it."""
 
 import shlex
 import signal
