@@ -114,8 +114,8 @@ def add_records(seen: Seen, digest: Any, data: bytes, units_per_us: int) -> None
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")
 @pytest.mark.parametrize(("path", "facts"), list(all_facts()))
-def test_a_public_capture_reads_as_libpcap_reads_it(path: Path, facts: dict[str, Any]) -> None:
-    """What libpcap reads whole is the same here; of a damaged file at least its records, and a reason."""
+def test_a_public_capture_is_read_as_libpcap_reads_it(path: Path, facts: dict[str, Any]) -> None:
+    """Complete where libpcap reads it completely; else at least its records before damage, and a reason."""
     beyond = BEYOND_LIBPCAP.get(f"{path.parent.name}/{path.name}")
 
     seen = look_at(path)
@@ -132,6 +132,6 @@ def test_a_public_capture_reads_as_libpcap_reads_it(path: Path, facts: dict[str,
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")
-def test_what_is_listed_as_beyond_libpcap_exists() -> None:
-    """An exception for a file that is not in the corpus is a mistake in the list."""
+def test_every_exception_from_libpcap_is_in_the_corpus() -> None:
+    """An exception for a file that does not exist is an error in the list."""
     assert [name for name in BEYOND_LIBPCAP if not (CORPUS / name).is_file()] == []

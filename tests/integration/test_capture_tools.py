@@ -1,4 +1,4 @@
-"""Our streams and conversions beside those of Wireshark's and tcpdump's programs."""
+"""Our streams and conversions, compared with those of the programs of Wireshark and tcpdump."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def original(tmp_path: Path) -> Path:
 
 
 def read(path: Path) -> tuple[list[Record], CaptureError | None]:
-    """Return a file's records, and what was wrong with it."""
+    """Return a file's records, and its fault."""
     try:
         with open_capture(os.fsencode(path)) as capture:
             return delivered(capture)
@@ -42,8 +42,8 @@ def run(*command: str) -> str:
 
 
 @pytest.mark.parametrize("format_name", ["pcap", "nsecpcap", "modpcap", "pcapng"])
-def test_what_editcap_writes_is_read_back(original: Path, format_name: str) -> None:
-    """The formats of other programs, made by another program."""
+def test_captures_written_by_editcap_are_read(original: Path, format_name: str) -> None:
+    """In all formats that we support and editcap writes."""
     converted = original.with_name(f"converted.{format_name}")
     run("editcap", "-F", format_name, str(original), str(converted))
 
@@ -52,8 +52,8 @@ def test_what_editcap_writes_is_read_back(original: Path, format_name: str) -> N
 
 
 @pytest.mark.parametrize("format_name", ["snoop", "netmon2", "ngsniffer", "k12text", "nokiapcap"])
-def test_what_is_no_pcap_is_never_read_as_one(original: Path, format_name: str) -> None:
-    """Refused, or (Nokia's variant has pcap's own magic) stopped at its first records as by libpcap."""
+def test_other_formats_written_by_editcap_are_refused(original: Path, format_name: str) -> None:
+    """Nokia's variant has the magic of pcap: reading stops at its first records, as in libpcap."""
     converted = original.with_name("converted")
     run("editcap", "-F", format_name, str(original), str(converted))
 
@@ -66,8 +66,8 @@ def test_what_is_no_pcap_is_never_read_as_one(original: Path, format_name: str) 
 @pytest.mark.parametrize(
     "program", [["gzip", "-k"], ["bzip2", "-k"], ["xz", "-k"], ["zstd", "-q"], ["zstd", "-q", "--rsyncable"]]
 )
-def test_what_the_packers_write_is_unpacked(original: Path, program: list[str]) -> None:
-    """With checksums, block sizes and frames as the real programs make them."""
+def test_files_of_the_compression_programs_are_decompressed(original: Path, program: list[str]) -> None:
+    """With the checksums, block sizes and frames of the real programs."""
     run(*program, str(original))
     [packed] = [path for path in original.parent.iterdir() if path != original]
     name = packed.rename(packed.with_name("no-suffix"))
@@ -76,8 +76,8 @@ def test_what_the_packers_write_is_unpacked(original: Path, program: list[str]) 
         assert delivered(capture) == (as_read(PACKETS), None)
 
 
-def test_the_stream_is_mergecaps(original: Path, tmp_path: Path) -> None:
-    """Record for record what `mergecap -a -F pcap` makes of the same files."""
+def test_the_stream_equals_that_of_mergecap(original: Path, tmp_path: Path) -> None:
+    """Record for record, compared with `mergecap -a -F pcap` of the same files."""
     ng, merged = tmp_path / "a.pcapng", tmp_path / "merged.pcap"
     run("editcap", "-F", "pcapng", str(original), str(ng))
     run("mergecap", "-a", "-F", "pcap", "-w", str(merged), str(original), str(ng))
@@ -91,7 +91,7 @@ def test_the_stream_is_mergecaps(original: Path, tmp_path: Path) -> None:
 
 
 def test_tcpdump_reads_the_stream_to_its_end(original: Path, tmp_path: Path) -> None:
-    """Damaged and foreign files among the good ones leave it whole."""
+    """Also if damaged and unsupported files are among the good ones."""
     torn, text = tmp_path / "torn.pcap", tmp_path / "text"
     torn.write_bytes(original.read_bytes()[:-3])
     text.write_bytes(b"no capture")

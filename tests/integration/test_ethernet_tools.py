@@ -1,4 +1,4 @@
-"""What tshark and tcpdump say of a capture, before and after it was rewritten to Ethernet."""
+"""Captures before and after they were rewritten to Ethernet, compared by tshark and tcpdump."""
 
 import json
 import os
@@ -60,7 +60,7 @@ IPX = bytes.fromhex("ffff 0022 00 11 00000000 ffffffffffff 0452 00000000 0201020
 
 
 def cooked_packets(cook: Callable[..., bytes]) -> list[bytes]:
-    """Return what a capture on all of Linux's interfaces may hold."""
+    """Return packets of a capture on all interfaces of a Linux host."""
     return [
         *(cook(0x0800, packet) for packet in V4),
         *(cook(0x86DD, packet, address_bytes=0, hardware=65534) for packet in V6),
@@ -73,7 +73,7 @@ def cooked_packets(cook: Callable[..., bytes]) -> list[bytes]:
 
 
 def loopback_packets(order: str) -> list[bytes]:
-    """Return what BSD's loopback interfaces may hold; tshark knows no Linux value."""
+    """Return packets of BSD's loopback interfaces; tshark does not know Linux's value for IPv6."""
     families = [2] * len(V4) + [24, 28]
     return [
         struct.pack(order + "I", family) + packet for family, packet in zip(families, V4 + V6, strict=True)
@@ -114,7 +114,7 @@ def written_as(form: str, linktype: int, packets: list[bytes]) -> bytes:
 
 
 def rewritten(capture: Path) -> tuple[Path, str]:
-    """Return the Ethernet capture made of this one, and what was said about it."""
+    """Return the Ethernet capture made of this one, and the messages about it."""
     said: list[str] = []
     out = capture.with_name("ethernet.pcap")
     with out.open("wb") as file:
@@ -137,7 +137,7 @@ def run(*command: str) -> list[str]:
 
 
 def dissected(capture: Path) -> list[list[str]]:
-    """Return the fields of each packet, without what is said about the link."""
+    """Return the fields of each packet, without those of the link layer."""
     fields = [argument for name in FIELDS for argument in ("-e", name)]
     # no state from one packet to the next: what was left out must not change what is said of the others
     plain = ["-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE"]
@@ -160,8 +160,8 @@ def dissected(capture: Path) -> list[list[str]]:
         *(("cooked", form) for form in ("big endian", "nanoseconds", "modified", "pcapng")),
     ],
 )
-def test_tshark_says_the_same_of_every_packet(tmp_path: Path, kind: str, form: str) -> None:
-    """Addresses, ports, payloads, times and all protocols above the link; every packet is there."""
+def test_tshark_decodes_the_same_of_every_packet(tmp_path: Path, kind: str, form: str) -> None:
+    """Addresses, ports, payloads, times and all protocols above the link layer; no packet is missing."""
     capture = tmp_path / "original"
     capture.write_bytes(written_as(form, *KINDS[kind]))
 
@@ -179,7 +179,7 @@ def test_tshark_says_the_same_of_every_packet(tmp_path: Path, kind: str, form: s
     "kind", [kind for kind in KINDS if kind not in {"raw IP, OpenBSD's number", "cooked v2"}]
 )
 def test_tcpdump_prints_the_same_of_every_packet(tmp_path: Path, kind: str) -> None:
-    """Line by line; libpcap knows no 14, and of cooked v2 tcpdump prints the interface in front."""
+    """Libpcap does not read link type 14; tcpdump prints the interface of cooked v2 packets."""
     capture = tmp_path / "original"
     capture.write_bytes(
         classic([Record(i, i, data) for i, data in enumerate(KINDS[kind][1])], linktype=KINDS[kind][0])
@@ -196,7 +196,7 @@ def test_tcpdump_prints_the_same_of_every_packet(tmp_path: Path, kind: str) -> N
 
 
 def test_the_senders_address_is_kept(tmp_path: Path) -> None:
-    """Where there is one; everywhere else are zeros."""
+    """Where the packet has one; else the source is zeros."""
     capture = tmp_path / "original"
     capture.write_bytes(classic([Record(data=data) for data in cooked_packets(cooked)], linktype=113))
 
@@ -210,7 +210,7 @@ def test_the_senders_address_is_kept(tmp_path: Path) -> None:
 
 
 def public_captures(linktype: int) -> list[bytes]:
-    """Return the public captures of this link type that are whole."""
+    """Return the complete public captures of this link type."""
     found = []
     for listing in sorted(CORPUS.glob("*/facts.jsonl")):
         for facts in map(json.loads, listing.read_text().splitlines()):
@@ -222,8 +222,8 @@ def public_captures(linktype: int) -> list[bytes]:
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")
 @pytest.mark.parametrize("linktype", [0, 12, 113, 228, 229])
-def test_tshark_says_the_same_of_public_captures(tmp_path: Path, linktype: int) -> None:
-    """Made by many programs, some of them to hurt one; what is left out is counted."""
+def test_tshark_decodes_the_same_of_public_captures(tmp_path: Path, linktype: int) -> None:
+    """Written by many programs, some of them hostile; skipped packets are counted."""
     capture = tmp_path / "original"
     with capture.open("wb") as file:
         concatenate(public_captures(linktype), file.fileno(), precision=None, report=lambda *_: None)

@@ -69,8 +69,8 @@ def pipe(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_stream_through_a_pipe_is_summed_up(pipe: Path, tmp_path: Path) -> None:
-    """Bytes that come in small pieces, with pauses of the writer, end in the three files and a table."""
+def test_a_stream_through_a_pipe_gives_all_result_files(pipe: Path, tmp_path: Path) -> None:
+    """Small writes with pauses in between give the three files and the report."""
     with analyzer(pipe, tmp_path / "logs") as process:
         with open(opened_by_reader(pipe), "wb", buffering=0) as writer:
             writer.writelines(SOUND[at : at + 100] for at in range(0, len(SOUND), 100))
@@ -85,8 +85,8 @@ def test_a_stream_through_a_pipe_is_summed_up(pipe: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("data", [b"", header()])
-def test_a_stream_without_records_ends_well(pipe: Path, tmp_path: Path, data: bytes) -> None:
-    """A writer that has nothing to say is no fault."""
+def test_a_stream_without_records_is_valid(pipe: Path, tmp_path: Path, data: bytes) -> None:
+    """Exit code 0, and a clean end in the summary."""
     with analyzer(pipe, tmp_path / "logs") as process:
         descriptor = opened_by_reader(pipe)
         os.write(descriptor, data)
@@ -101,7 +101,7 @@ def test_a_stream_without_records_ends_well(pipe: Path, tmp_path: Path, data: by
 
 @pytest.mark.parametrize("has_writer", [False, True])
 def test_sigterm_reports_what_was_read(pipe: Path, tmp_path: Path, *, has_writer: bool) -> None:
-    """A stop signal ends the waiting, for bytes as for a writer, and the files are written."""
+    """A stop signal ends the wait for bytes or for a writer, and the files are written."""
     with analyzer(pipe, tmp_path / "logs") as process:
         descriptor = opened_by_reader(pipe)
         if has_writer:
@@ -118,7 +118,7 @@ def test_sigterm_reports_what_was_read(pipe: Path, tmp_path: Path, *, has_writer
 
 
 def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
-    """The request to rotate logs must not end the analysis."""
+    """The signal to rotate logs does not end the analysis."""
     with analyzer(pipe, tmp_path / "logs") as process:
         descriptor = opened_by_reader(pipe)
         wait_until((tmp_path / "logs" / "flows.jsonl").exists, "the analyzer to be ready")
@@ -141,8 +141,10 @@ def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
         (b"no capture at all, only text", "not a capture stream", 0),
     ],
 )
-def test_a_torn_stream_is_one_sentence(tmp_path: Path, data: bytes, said: str, packets: int) -> None:
-    """Exit 1, a sentence that names the fault, and the results until then."""
+def test_a_torn_stream_is_reported_in_one_sentence(
+    tmp_path: Path, data: bytes, said: str, packets: int
+) -> None:
+    """Exit code 1, a sentence with the fault, and the results before it."""
     source = tmp_path / "torn.pcap"
     source.write_bytes(data)
 
@@ -156,22 +158,22 @@ def test_a_torn_stream_is_one_sentence(tmp_path: Path, data: bytes, said: str, p
     assert (summary.packets, summary.ended) == (packets, Ended.TORN)
 
 
-def test_a_source_that_is_missing_is_one_sentence(tmp_path: Path) -> None:
-    """No pipe, no traceback."""
+def test_a_missing_source_is_reported_in_one_sentence(tmp_path: Path) -> None:
+    """Without a traceback."""
     code, _, err = finished(tmp_path / "missing", tmp_path / "logs")
 
     assert (code, err.count("\n")) == (73, 1)
 
 
-def test_a_folder_as_source_is_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_as_source_is_reported_in_one_sentence(tmp_path: Path) -> None:
     """A folder can be opened, but not read."""
     code, _, err = finished(tmp_path, tmp_path / "logs")
 
     assert (code, err.count("\n")) == (1, 1)
 
 
-def test_a_full_disk_is_no_success(tmp_path: Path) -> None:
-    """An analyzer that could not write its results must not end as if it had."""
+def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
+    """Without its results the analyzer does not exit with code 0."""
     source = tmp_path / "sound.pcap"
     source.write_bytes(SOUND)
     logs = tmp_path / "logs"
@@ -184,8 +186,8 @@ def test_a_full_disk_is_no_success(tmp_path: Path) -> None:
     assert summary_in(logs) is None
 
 
-def test_other_link_types_and_garbage_do_not_end_it(tmp_path: Path) -> None:
-    """Packets that nobody understands are counted to the end."""
+def test_packets_that_cannot_be_decoded_do_not_end_the_analysis(tmp_path: Path) -> None:
+    """They are counted until the end of the stream."""
     source = tmp_path / "garbage.pcap"
     source.write_bytes(header(147) + record(b"\xff" * 100) * 50)
 

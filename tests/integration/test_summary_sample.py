@@ -1,4 +1,4 @@
-"""The sample captures: what the world's tools and our own analyzer make of them."""
+"""The sample captures, read by other programs and by our own analyzer."""
 
 import subprocess
 from pathlib import Path
@@ -68,7 +68,7 @@ def suricata_objects(capture: Path, logdir: Path) -> dict[str, int]:
 
 
 def test_the_same_seed_gives_the_same_bytes(sample: list[Path], tmp_path: Path) -> None:
-    """Everybody's demo shows the same digest; another seed gives another one."""
+    """Every demo shows the same digest; another seed gives another one."""
     again = write_sample(tmp_path / "again")
     other = write_sample(tmp_path / "other", seed=2)
 
@@ -82,21 +82,21 @@ def _name(path: Path) -> str:
 
 
 def test_the_sample_is_five_files_of_three_to_four_megabytes(sample: list[Path]) -> None:
-    """Small enough for a demo, large enough to be cut."""
+    """Small enough for a demo, large enough for several files."""
     assert len(sample) == FILE_COUNT
     assert 3_000_000 < sum(path.stat().st_size for path in sample) < 4_000_000
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    """A file in the folder's place is named."""
+def test_a_folder_that_cannot_be_written_is_reported_in_one_sentence(tmp_path: Path) -> None:
+    """Here a file has the folder's name."""
     (tmp_path / "file").touch()
 
     with pytest.raises(CannotCreate, match="cannot write the sample"):
         write_sample(tmp_path / "file")
 
 
-def test_as_one_stream_the_download_is_whole(sample: list[Path], expected: str) -> None:
-    """Our analyzer finds exactly one object, whole, with the right digest."""
+def test_as_one_stream_the_download_is_complete(sample: list[Path], expected: str) -> None:
+    """Our analyzer finds exactly one object, complete, with the right digest."""
     summary, (found,) = analyzed(*sample)
 
     assert (found.complete, found.sha256, found.size_bytes) == (True, expected, BODY_BYTES)
@@ -104,8 +104,8 @@ def test_as_one_stream_the_download_is_whole(sample: list[Path], expected: str) 
     assert (summary.undecodable_packets, summary.ended) == (0, Ended.CLEAN)
 
 
-def test_file_by_file_it_is_not(sample: list[Path], expected: str) -> None:
-    """No file alone gives the object; this is what pcapdj is for."""
+def test_file_by_file_the_download_is_incomplete(sample: list[Path], expected: str) -> None:
+    """No single file has the object: this is the purpose of pcapdj."""
     objects = [each for path in sample for each in analyzed(path)[1]]
 
     assert [each.complete for each in objects] == [False]
@@ -113,15 +113,15 @@ def test_file_by_file_it_is_not(sample: list[Path], expected: str) -> None:
 
 
 @pytest.mark.parametrize("left_out", range(FILE_COUNT))
-def test_with_any_file_left_out_it_is_not(sample: list[Path], left_out: int) -> None:
-    """Every one of the five carries a part of the transfer."""
+def test_without_any_one_file_the_download_is_incomplete(sample: list[Path], left_out: int) -> None:
+    """Each of the five has a part of it."""
     _, objects = analyzed(*(path for number, path in enumerate(sample) if number != left_out))
 
     assert not any(each.complete for each in objects)
 
 
-def test_the_tools_of_the_trade_accept_the_files(sample: list[Path]) -> None:
-    """Wireshark reads each file as Ethernet, in time order, one behind the other."""
+def test_capinfos_accepts_the_files(sample: list[Path]) -> None:
+    """As Ethernet, in time order, one after the other."""
     capinfos = require_program("capinfos")
 
     lines = run(capinfos, "-T", "-r", "-B", "-E", "-o", "-a", "-e", "-S", *map(str, sample)).splitlines()
@@ -134,7 +134,7 @@ def test_the_tools_of_the_trade_accept_the_files(sample: list[Path]) -> None:
 
 
 def test_tcpdump_and_tshark_count_the_same_packets(sample: list[Path], merged: Path) -> None:
-    """Our count is that of libpcap and of wireshark."""
+    """As many as our analyzer."""
     summary, _ = analyzed(*sample)
 
     by_tcpdump = run(require_program("tcpdump"), "-nn", "-r", str(merged), "--count")
@@ -144,16 +144,18 @@ def test_tcpdump_and_tshark_count_the_same_packets(sample: list[Path], merged: P
     assert len(by_tshark.split()) == summary.packets
 
 
-def test_every_checksum_is_right_and_nothing_malformed(merged: Path) -> None:
-    """A checker of checksums finds no fault."""
+def test_tshark_finds_no_wrong_checksum_and_no_malformed_packet(merged: Path) -> None:
+    """With all checks of checksums on."""
     checks = [word for name in ("ip", "tcp", "udp") for word in ("-o", f"{name}.check_checksum:TRUE")]
     fault = "ip.checksum.status==0 or tcp.checksum.status==0 or udp.checksum.status==0 or _ws.malformed"
 
     assert run(require_program("tshark"), "-n", "-r", str(merged), *checks, "-Y", fault) == ""
 
 
-def test_suricata_agrees(sample: list[Path], merged: Path, expected: str, tmp_path: Path) -> None:
-    """With checksums checked, Suricata stores the whole object from the stream, and never from one file."""
+def test_suricata_extracts_the_download_only_from_the_stream(
+    sample: list[Path], merged: Path, expected: str, tmp_path: Path
+) -> None:
+    """With checksums checked; never from a single file."""
     require_program("suricata")
 
     whole = suricata_objects(merged, tmp_path / "whole")
@@ -163,8 +165,8 @@ def test_suricata_agrees(sample: list[Path], merged: Path, expected: str, tmp_pa
     assert not any(expected in objects for objects in exclusive)
 
 
-def test_tshark_sees_the_same_connections(sample: list[Path]) -> None:
-    """The download and the mail session are two TCP flows, in its eyes and in ours."""
+def test_tshark_counts_the_same_connections(sample: list[Path]) -> None:
+    """The download and the mail session are two TCP flows."""
     analysis = Analysis()
     analysis.feed(sample[0].read_bytes())
     analysis.finish(Ended.CLEAN)

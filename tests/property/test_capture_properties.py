@@ -1,4 +1,4 @@
-"""Properties of reading captures: whatever the bytes and however they are cut."""
+"""Properties of reading captures, for any bytes and any way to cut them."""
 
 import os
 from collections.abc import Callable
@@ -68,17 +68,17 @@ def capture_of(tmp_path: Path) -> Callable[[bytes], bytes]:
 
 @QUICK
 @given(packets, st.sampled_from([MICRO, NANO]), st.sampled_from("<>"))
-def test_what_is_built_is_read(
+def test_built_captures_are_read(
     capture_of: Callable[[bytes], bytes], records: list[Record], magic: int, order: str
 ) -> None:
-    """Every classic format, through the whole reader."""
+    """In every classic format, through the whole reader."""
     with open_capture(capture_of(classic(records, magic, order))) as capture:
         assert delivered(capture) == (as_read(records), None)
 
 
 @QUICK
 @given(packets)
-def test_the_same_packets_come_out_of_every_format(
+def test_every_format_gives_the_same_packets(
     capture_of: Callable[[bytes], bytes], records: list[Record]
 ) -> None:
     """Classic, modified, pcapng in both byte orders."""
@@ -97,7 +97,7 @@ def test_the_same_packets_come_out_of_every_format(
 
 @settings(max_examples=100)
 @given(packets, st.binary(max_size=30), st.integers(1, 200))
-def test_windows_never_matter_to_the_walk(records: list[Record], tail: bytes, size: int) -> None:
+def test_windows_do_not_change_the_walk(records: list[Record], tail: bytes, size: int) -> None:
     """One window or many: the same end, the same totals."""
     data = b"".join(map(record, records)) + tail
     whole = walk(data, PLAIN, room_bytes=len(data), is_last=True)
@@ -119,8 +119,8 @@ def test_windows_never_matter_to_the_walk(records: list[Record], tail: bytes, si
 
 @settings(max_examples=100)
 @given(blocks, st.integers(300, 600))
-def test_windows_never_matter_to_the_block_walk(parts: list[bytes], size: int) -> None:
-    """One window or many: the same records, the same packets left out."""
+def test_windows_do_not_change_the_block_walk(parts: list[bytes], size: int) -> None:
+    """One window or many: the same records, the same skipped packets."""
     data = section() + interface() + b"".join(parts)
     whole, cut = BlockWalk(STREAM), BlockWalk(STREAM)
     expected = whole.batch(data)
@@ -135,8 +135,8 @@ def test_windows_never_matter_to_the_block_walk(parts: list[bytes], size: int) -
 
 @settings(max_examples=200)
 @given(st.binary(max_size=400))
-def test_any_bytes_walk_to_an_end_within_them(data: bytes) -> None:
-    """The end is a record's end, and every record is validated."""
+def test_a_walk_over_any_bytes_ends_within_them(data: bytes) -> None:
+    """The end is the end of a record, and every record is validated."""
     run = walk(data, PLAIN, room_bytes=len(data), is_last=True)
 
     assert 0 <= run.end <= len(data)
@@ -153,10 +153,10 @@ def test_any_bytes_walk_to_an_end_within_them(data: bytes) -> None:
     ),
     st.binary(max_size=300),
 )
-def test_any_file_ends_in_whole_records(
+def test_any_file_gives_only_whole_records(
     capture_of: Callable[[bytes], bytes], start: bytes, rest: bytes
 ) -> None:
-    """A good beginning and then anything: records, or a reason, nothing else."""
+    """A valid beginning, then any bytes: records, or a reason."""
     try:
         with open_capture(capture_of(start + rest)) as capture:
             delivered(capture)
@@ -166,7 +166,7 @@ def test_any_file_ends_in_whole_records(
 
 @QUICK
 @given(st.sampled_from(["pcap", "pcapng"]), st.data())
-def test_flipped_bits_tear_nothing(
+def test_flipped_bits_leave_whole_records(
     capture_of: Callable[[bytes], bytes], kind: str, data: st.DataObject
 ) -> None:
     """Whole records or a reason, whichever bits are wrong."""
@@ -188,7 +188,7 @@ def test_flipped_bits_tear_nothing(
 def test_every_cut_of_a_small_file_keeps_its_whole_records(
     capture_of: Callable[[bytes], bytes], kind: str
 ) -> None:
-    """Never a torn one, and a reason wherever the cut is inside of one."""
+    """Never an incomplete one, and a reason wherever the cut is inside a record."""
     small = [Record(0, i, bytes(range(i))) for i in range(1, 9)]
     pieces = {
         "pcap": [file_header(), *map(record, small)],
@@ -212,7 +212,7 @@ def test_every_cut_of_a_small_file_keeps_its_whole_records(
 @settings(max_examples=100)
 @given(packets, st.data())
 def test_padding_always_completes_a_stream(records: list[Record], data: st.DataObject) -> None:
-    """Cut a stream anywhere, add that many zeros: whole records."""
+    """Cut a stream anywhere and add that many zeros: all records are whole."""
     stream = b"".join(map(record, records))
     cut = data.draw(st.integers(0, len(stream)))
 

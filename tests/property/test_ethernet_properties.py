@@ -1,4 +1,4 @@
-"""Properties of what is rewritten to Ethernet: whatever the packets, and whatever format they come in."""
+"""Properties of rewriting to Ethernet, for any packets and any format."""
 
 import gzip
 import os
@@ -63,15 +63,15 @@ def capture_of(tmp_path: Path) -> Callable[[bytes], bytes]:
 
 
 def expected_of(linktype: int, records: list[Record]) -> list[Record]:
-    """Return the frames that these packets make."""
+    """Return the expected frames of these packets."""
     frames = [(each, to_ethernet(linktype, each.data, each.wire_bytes)) for each in records]
     return [Record(each.seconds, each.fraction, *found) for each, found in frames if found]
 
 
 @settings(max_examples=500)
 @given(linktypes, plausible, u32)
-def test_a_frame_carries_its_packet_and_says_what_it_is(linktype: int, packet: bytes, length: int) -> None:
-    """Behind 14 bytes is the original's end; the type is an EtherType or the length of that; or no frame."""
+def test_a_frame_contains_its_packet_and_a_valid_type(linktype: int, packet: bytes, length: int) -> None:
+    """Its packet follows after 14 bytes; its type is an EtherType or the length of that. Or there is no frame."""
     found = to_ethernet(linktype, packet, length)
     if found is None:
         return
@@ -100,10 +100,10 @@ def test_no_frame_is_longer_than_a_record_may_be(linktype: int, size: int, start
 
 @QUICK
 @given(linktypes, packets)
-def test_the_same_frames_come_out_of_every_format(
+def test_every_format_gives_the_same_frames(
     capture_of: Callable[[bytes], bytes], linktype: int, records: list[Record]
 ) -> None:
-    """Classic, nanoseconds, modified, in both byte orders; lengths exchanged; pcapng; packed."""
+    """Classic, nanoseconds, modified, in both byte orders; lengths exchanged; pcapng; compressed."""
     nanoseconds = [Record(r.seconds, r.fraction * 1000 + 999, r.data, r.length) for r in records]
     forms = [
         *(classic(records, MICRO, order, linktype) for order in "<>"),
@@ -133,7 +133,7 @@ def test_the_same_frames_come_out_of_every_format(
 def test_another_resolution_changes_nothing_else(
     capture_of: Callable[[bytes], bytes], linktype: int, records: list[Record]
 ) -> None:
-    """The two conversions work together."""
+    """Both conversions work together."""
     stream = StreamFormat(1, nanosecond=True, rewrites=True)
     expected = [
         Record(r.seconds, r.fraction * 1000, r.data, r.length) for r in expected_of(linktype, records)
@@ -148,7 +148,7 @@ def test_another_resolution_changes_nothing_else(
 def test_a_mixed_file_gives_every_packet_that_can_be_ethernet(
     capture_of: Callable[[bytes], bytes], numbered: list[tuple[int, bytes]]
 ) -> None:
-    """Interfaces of Ethernet, raw IP, Linux cooked and 802.11 in turn; the first packet is Ethernet's."""
+    """Interfaces of Ethernet, raw IP, Linux cooked and 802.11 in turn; the first packet is Ethernet."""
     kinds = [1, 101, 113, 105]
     numbered = [(0, b"first"), *numbered]
     content = section() + b"".join(map(interface, kinds))
@@ -167,10 +167,10 @@ def test_a_mixed_file_gives_every_packet_that_can_be_ethernet(
 
 @QUICK
 @given(linktypes, st.sampled_from("<>"), st.binary(max_size=300))
-def test_any_file_of_these_link_types_ends_in_whole_records(
+def test_any_file_of_these_link_types_gives_only_whole_records(
     capture_of: Callable[[bytes], bytes], linktype: int, order: str, rest: bytes
 ) -> None:
-    """A good beginning and then anything: frames, or a reason, nothing else."""
+    """A valid beginning, then any bytes: frames, or a reason."""
     good = record(Record(1, 2, cooked(0x0800, b"\x45" * 30)), order)
     for start in (file_header(order=order, linktype=linktype) + good, section() + interface(linktype)):
         try:

@@ -1,4 +1,4 @@
-"""What holds for the summary analyzer whatever the network and the bytes are like."""
+"""Properties of the summary analyzer, for any network and any bytes."""
 
 import contextlib
 import hashlib
@@ -72,7 +72,7 @@ def test_any_disorder_of_segments_gives_the_stream(body: bytes, isn: int, data: 
 
 @given(st.lists(st.tuples(st.integers(0, SEQUENCE_SPACE - 1), st.binary(max_size=100)), max_size=60))
 def test_held_bytes_stay_within_the_limit(segments: list[tuple[int, bytes]]) -> None:
-    """Whatever comes, in whatever order, no more than the limit is held."""
+    """For any segments in any order."""
     direction = TcpDirection(limit_bytes=1000)
 
     for seq, payload in segments:
@@ -85,14 +85,14 @@ def test_held_bytes_stay_within_the_limit(segments: list[tuple[int, bytes]]) -> 
 
 @given(LINKTYPES, st.binary(max_size=200))
 def test_random_bytes_are_a_packet_or_undecodable(linktype: int, frame: bytes) -> None:
-    """No bytes make the decoder fail in any other way."""
+    """The decoder raises no other error."""
     with contextlib.suppress(UndecodableError):
         decode(linktype, frame)
 
 
 @given(st.binary(max_size=60), st.lists(st.tuples(st.integers(12, 60), st.integers(0, 255)), max_size=4))
-def test_the_short_cut_agrees_with_dpkt(payload: bytes, changes: list[tuple[int, int]]) -> None:
-    """Where the quick way gives a packet, it is the one that dpkt sees; where it fails, so does dpkt."""
+def test_the_fast_decoder_agrees_with_dpkt(payload: bytes, changes: list[tuple[int, int]]) -> None:
+    """Both give the same packet, or both fail."""
     frame = bytearray(tcp_frame(to_server=True, seq=7, payload=payload))
     for at, value in changes:
         if at < len(frame):
@@ -138,8 +138,8 @@ def test_messages_do_not_depend_on_where_segments_cut_them(data: st.DataObject) 
 
 @given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=12), st.data())
 @settings(max_examples=200)
-def test_a_damaged_stream_is_a_result(changes: list[tuple[int, int]], data: st.DataObject) -> None:
-    """Changed and missing bytes end in totals that add up, never in a traceback."""
+def test_a_damaged_stream_gives_results(changes: list[tuple[int, int]], data: st.DataObject) -> None:
+    """After changed and missing bytes the totals still add up."""
     damaged = bytearray(SOUND)
     for at, value in changes:
         damaged[at] = value
@@ -153,8 +153,8 @@ def test_a_damaged_stream_is_a_result(changes: list[tuple[int, int]], data: st.D
 
 
 @given(st.binary(max_size=400), LINKTYPES)
-def test_random_streams_are_a_result(data: bytes, linktype: int) -> None:
-    """Neither random bytes nor random records do harm."""
+def test_random_streams_give_results(data: bytes, linktype: int) -> None:
+    """For random bytes and random records."""
     analyzed(data)
     summary, _ = analyzed(header(linktype) + record(data))
 
@@ -162,8 +162,8 @@ def test_random_streams_are_a_result(data: bytes, linktype: int) -> None:
 
 
 @given(st.randoms(use_true_random=True), st.binary(min_size=1, max_size=2000), st.integers(1, 300))
-def test_a_shuffled_download_is_whole(rng: random.Random, body: bytes, size: int) -> None:
-    """As long as nothing is missing, the order of the server's packets does not matter."""
+def test_a_shuffled_download_is_complete(rng: random.Random, body: bytes, size: int) -> None:
+    """The order of the server's packets does not matter if none is missing."""
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     answer = head + body
     frames = [

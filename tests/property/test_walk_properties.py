@@ -1,4 +1,4 @@
-"""The loops find what a plain look at one record after the other finds, however long its runs are."""
+"""The loops give the same as a simple walk, one record after the other."""
 
 import struct
 
@@ -20,7 +20,7 @@ runs = st.lists(
 
 
 def records_in_runs(found: list[tuple[int, int, list[int]]], order: str) -> bytes:
-    """Return runs of records of one captured length each, with wire lengths that repeat."""
+    """Return rows of records with the same captured length, with wire lengths that repeat."""
     return b"".join(
         record(Record(data=bytes(captured), length=lengths[i % len(lengths)]), order)
         for captured, count, lengths in found
@@ -29,7 +29,7 @@ def records_in_runs(found: list[tuple[int, int, list[int]]], order: str) -> byte
 
 
 def one_by_one(window: bytes, order: str, room_bytes: int) -> GoodRecords:
-    """Return what good records there are, the obvious way."""
+    """Return the good records, found by a simple walk."""
     position = last = packets = lengths_bytes = 0
     while position + 16 <= len(window):
         captured, length = struct.unpack_from(order + "8xII", window, position)
@@ -42,10 +42,10 @@ def one_by_one(window: bytes, order: str, room_bytes: int) -> GoodRecords:
 
 @QUICK
 @given(runs, st.sampled_from("<>"), st.integers(0, 400), st.integers(0, 400))
-def test_good_records_are_those_that_are_found_one_by_one(
+def test_good_records_equal_those_of_a_simple_walk(
     found: list[tuple[int, int, list[int]]], order: str, cut: int, beyond: int
 ) -> None:
-    """Whatever runs of equal lengths there are, and wherever the window ends."""
+    """Whatever rows of equal lengths there are, and wherever the window ends."""
     layout = Layout(big_endian=order == ">", nanosecond=False, linktype=1, snaplen=SNAPLEN)
     content = records_in_runs(found, order)
     window = content[: max(len(content) - cut, 0)]
@@ -60,10 +60,10 @@ def test_good_records_are_those_that_are_found_one_by_one(
     st.sampled_from([(True, False, False), (True, True, True), (False, True, False)]),
     st.integers(0, 99),
 )
-def test_headers_rewritten_in_one_go_are_those_rewritten_one_by_one(
+def test_rewrite_window_equals_rewrite_headers(
     found: list[tuple[int, int, list[int]]], case: tuple[bool, bool, bool], cut: int
 ) -> None:
-    """Swapped, or to microseconds: the short way and the other one give the same bytes."""
+    """Big to little endian, and nanoseconds to microseconds."""
     big_endian, nanosecond, to_nanosecond = case
     layout = Layout(big_endian=big_endian, nanosecond=nanosecond, linktype=1, snaplen=SNAPLEN)
     stream = StreamFormat(1, nanosecond=to_nanosecond)

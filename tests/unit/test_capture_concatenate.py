@@ -53,14 +53,14 @@ def to_file(
     *,
     rewrites: bool = False,
 ) -> tuple[bytes, bool]:
-    """Return what concatenation into a regular file writes, and whether all was whole."""
+    """Return the output of concatenation into a regular file, and whether all files were complete."""
     with (folder / "out").open("wb") as out:
         whole = concatenate(names, out.fileno(), precision=precision, report=reports, rewrites=rewrites)
     return (folder / "out").read_bytes(), whole
 
 
 def to_pipe(names: list[bytes], reports: Reports) -> tuple[bytes, bool]:
-    """Return the same of a pipe, read at the same time."""
+    """Return the same for a pipe that is read at the same time."""
     read_fd, write_fd = os.pipe()
     parts: list[bytes] = []
 
@@ -77,7 +77,7 @@ def to_pipe(names: list[bytes], reports: Reports) -> tuple[bytes, bool]:
 
 
 def test_files_of_any_format_become_one_capture(tmp_path: Path) -> None:
-    """One header, then everybody's records, the same into a pipe and into a file."""
+    """One header, then all records; the same into a pipe and into a file."""
     names = files(
         tmp_path,
         a=classic(ONE),
@@ -113,8 +113,8 @@ def test_a_precision_may_be_forced(tmp_path: Path) -> None:
     assert records_of(stream[24:]) == as_read([Record(1, 2000, b"one")])
 
 
-def test_other_link_types_become_ethernet_where_that_is_wanted(tmp_path: Path) -> None:
-    """Also if the first file is none, in a forced resolution; what cannot be is reported."""
+def test_other_link_types_become_ethernet_with_rewriting(tmp_path: Path) -> None:
+    """Also if the first file is not Ethernet, in a forced resolution; skipped packets are reported."""
     names = files(
         tmp_path,
         raw=classic([Record(1, 2, b"\x45raw", 80)], linktype=RAW_IP),
@@ -147,8 +147,8 @@ def test_other_link_types_become_ethernet_where_that_is_wanted(tmp_path: Path) -
     ]
 
 
-def test_bad_files_are_reported_and_the_others_go_on(tmp_path: Path) -> None:
-    """Damaged ones give their good records, those of another link type nothing."""
+def test_bad_files_are_reported_and_all_others_are_written(tmp_path: Path) -> None:
+    """Of a damaged file the good records, of another link type nothing."""
     names = files(
         tmp_path,
         bad=b"text",
@@ -177,14 +177,14 @@ def test_no_readable_file_writes_nothing(tmp_path: Path) -> None:
     assert to_file(tmp_path, [b"/nowhere"], Reports()) == (b"", False)
 
 
-def test_a_device_takes_the_stream_too(tmp_path: Path) -> None:
-    """/dev/null is no pipe."""
+def test_a_device_can_be_the_output(tmp_path: Path) -> None:
+    """/dev/null is not a pipe."""
     with Path("/dev/null").open("wb") as null:
         assert concatenate(files(tmp_path, a=classic(TWO)), null.fileno(), precision=None, report=Reports())
 
 
-def test_an_output_opened_for_appending_falls_back(tmp_path: Path) -> None:
-    """copy_file_range and sendfile refuse it, write does not."""
+def test_an_output_in_append_mode_is_written(tmp_path: Path) -> None:
+    """copy_file_range and sendfile refuse it, write(2) works."""
     names = files(tmp_path, a=classic(TWO))
     with (tmp_path / "log").open("ab") as out:
         assert concatenate(names, out.fileno(), precision=None, report=Reports())
@@ -193,8 +193,8 @@ def test_an_output_opened_for_appending_falls_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [classic(TWO), classic(TWO, order=">")])
-def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path, content: bytes) -> None:
-    """`pcapdj cat .. | head` is no fault of the files."""
+def test_a_reader_that_closes_the_pipe_ends_the_output(tmp_path: Path, content: bytes) -> None:
+    """Without a report: `pcapdj cat FILE | head` shows no fault of the file."""
     read_fd, write_fd = os.pipe()
     os.close(read_fd)
     reports = Reports()
@@ -205,8 +205,8 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path: Path, content: bytes)
     assert reports.said == []
 
 
-def test_moving_into_a_pipe_without_a_reader_is_told(tmp_path: Path) -> None:
-    """The same as for written bytes."""
+def test_moving_into_a_pipe_without_a_reader_raises(tmp_path: Path) -> None:
+    """As writing does."""
     [name] = files(tmp_path, a=classic(TWO))
     read_fd, write_fd = os.pipe()
     os.close(read_fd)
@@ -215,8 +215,8 @@ def test_moving_into_a_pipe_without_a_reader_is_told(tmp_path: Path) -> None:
     os.close(write_fd)
 
 
-def test_a_file_that_shrinks_is_padded_to_its_record_end(tmp_path: Path) -> None:
-    """The next file's records stay readable."""
+def test_a_file_that_becomes_shorter_is_padded_to_the_end_of_its_record(tmp_path: Path) -> None:
+    """The records of the next file stay readable."""
     packets = [Record(i, i, b"x" * 1000) for i in range(3000)]
     names = files(tmp_path, a=classic(packets), b=classic(ONE))
     read_fd, write_fd = os.pipe()

@@ -1,4 +1,4 @@
-"""Conversion of classic records: byte order, resolution, odd headers, cut packets."""
+"""Conversion of classic records: byte order, resolution, unusual headers, cut packets."""
 
 import pytest
 from support.captures import Record, as_read, record, records_of
@@ -13,14 +13,14 @@ PACKETS = [Record(1, 2, b"abc"), Record(3, 999_999, b"", 60), Record(0xFFFF_FFFF
 
 
 def test_byte_order_is_swapped_in_the_headers_only() -> None:
-    """Packets stay as they are."""
+    """The packets do not change."""
     big = b"".join(record(packet, ">") for packet in PACKETS)
 
     assert records_of(bytes(rewrite_headers(big, BIG, MICRO))) == as_read(PACKETS)
 
 
 def test_microseconds_become_nanoseconds_and_back() -> None:
-    """Up exactly, down truncated."""
+    """Exact to nanoseconds, truncated to microseconds."""
     little = Layout(big_endian=False, nanosecond=False, linktype=1)
     nano = Layout(big_endian=False, nanosecond=True, linktype=1)
 
@@ -31,15 +31,15 @@ def test_microseconds_become_nanoseconds_and_back() -> None:
     assert records_of(bytes(down)) == as_read([Record(7, 123_456)])
 
 
-def test_microseconds_beyond_a_second_carry_over() -> None:
-    """A thousand times them would not fit into 32 bits."""
+def test_microseconds_beyond_a_second_are_added_to_the_seconds() -> None:
+    """As nanoseconds they would not fit into 32 bits."""
     assert rescale(7, 5_000_001, to_nanosecond=True) == (12, 1000)
     assert rescale(0xFFFF_FFFF, 1_000_000, to_nanosecond=True) == (0, 0)
     assert rescale(7, 0xFFFF_FFFF, to_nanosecond=False) == (7, 4_294_967)
 
 
-def test_records_that_fit_already_are_not_copied() -> None:
-    """Unpacked captures in the stream's format go as they are."""
+def test_records_in_the_format_of_the_stream_are_not_copied() -> None:
+    """Decompressed captures in that format go through unchanged."""
     little = Layout(big_endian=False, nanosecond=False, linktype=1)
     data = record(PACKETS[0])
 
@@ -59,8 +59,8 @@ def test_the_modified_format_loses_its_extra_header_bytes(order: str) -> None:
     assert (batch.end, batch.totals.packets, batch.totals.cap_lengths_bytes) == (len(window), 3, 102)
 
 
-def test_exchanged_lengths_are_put_right() -> None:
-    """Versions before 2.3."""
+def test_exchanged_lengths_are_put_in_order() -> None:
+    """Of versions before 2.3."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, length_order=LengthOrder.CAPTURED_LAST)
     window = b"".join(record(packet, swapped=True) for packet in PACKETS)
 
@@ -68,7 +68,7 @@ def test_exchanged_lengths_are_put_right() -> None:
 
 
 def test_packets_beyond_the_snaplen_are_cut_to_it() -> None:
-    """As libpcap hands them out; the length on the wire stays."""
+    """As in libpcap; the length on the wire stays."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=4)
 
     batch = rebuild_records(record(Record(1, 2, b"abcdefgh", 80)), layout, MICRO, is_last=True)
@@ -77,7 +77,7 @@ def test_packets_beyond_the_snaplen_are_cut_to_it() -> None:
     assert batch.totals.cap_lengths_bytes == 4
 
 
-def test_a_torn_record_is_left_for_the_next_window() -> None:
+def test_an_incomplete_record_is_left_for_the_next_window() -> None:
     """The batch ends where the last whole record ends."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, header_bytes=24)
     whole = record(PACKETS[0], extra=bytes(8))
@@ -88,7 +88,7 @@ def test_a_torn_record_is_left_for_the_next_window() -> None:
 
 
 def test_damage_ends_a_batch() -> None:
-    """The records before it are in it."""
+    """The batch has the records before it."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, header_bytes=24)
     good = record(PACKETS[0], extra=bytes(8))
 
@@ -99,7 +99,7 @@ def test_damage_ends_a_batch() -> None:
 
 
 def test_big_endian_netfilter_packets_need_more_than_new_headers() -> None:
-    """Their own headers are in the byte order of the host that captured them."""
+    """The headers inside the packets have the byte order of the capturing host."""
     big = Layout(big_endian=True, nanosecond=False, linktype=239)
     little = Layout(big_endian=False, nanosecond=False, linktype=239)
 

@@ -1,4 +1,4 @@
-"""Unpacking of archives that are whole, joined, cut off, damaged or hostile."""
+"""Decompression of files that are complete, joined, cut off, damaged or hostile."""
 
 import bz2
 import gzip
@@ -28,8 +28,8 @@ CONTENT = os.urandom(100_000) + b"compressible " * 10_000
 NAMES = pytest.mark.parametrize("name", sorted(PACK))
 
 
-def unpacked(name: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
-    """Return all that pieces of an archive unpack to, and the fault."""
+def decompressed(name: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
+    """Return the decompressed bytes of these chunks of a file, and the fault."""
     decompressor = Decompressor(codec_for(name))
     chunks = [chunk for piece in pieces for chunk in decompressor.feed(piece)]
     decompressor.end()
@@ -39,26 +39,26 @@ def unpacked(name: str, pieces: Iterable[bytes]) -> tuple[bytes, str | None]:
 
 @NAMES
 @pytest.mark.parametrize("size", [1000, 65_536, 1_000_000])
-def test_an_archive_unpacks_however_it_is_cut_into_pieces(name: str, size: int) -> None:
-    """Chunking never matters."""
+def test_chunks_do_not_change_the_result(name: str, size: int) -> None:
+    """Whole, byte by byte, or in between."""
     packed = PACK[name](CONTENT)
 
-    assert unpacked(name, [packed[i : i + size] for i in range(0, len(packed), size)]) == (CONTENT, None)
+    assert decompressed(name, [packed[i : i + size] for i in range(0, len(packed), size)]) == (CONTENT, None)
 
 
 @NAMES
-def test_joined_archives_are_one(name: str) -> None:
-    """Also an empty one among them, and zeros as padding between and behind."""
+def test_joined_files_are_decompressed_as_one(name: str) -> None:
+    """Also with an empty one among them, and with zeros as padding between and after them."""
     packed = PACK[name](b"first"), PACK[name](b""), PACK[name](b"second")
 
-    assert unpacked(name, [b"".join(packed)]) == (b"firstsecond", None)
-    assert unpacked(name, [packed[0], bytes(64), packed[2], bytes(512)]) == (b"firstsecond", None)
+    assert decompressed(name, [b"".join(packed)]) == (b"firstsecond", None)
+    assert decompressed(name, [packed[0], bytes(64), packed[2], bytes(512)]) == (b"firstsecond", None)
 
 
 @NAMES
-def test_a_cut_off_archive_gives_all_that_it_holds(name: str) -> None:
-    """What was unpacked before the cut, then the reason."""
-    data, fault = unpacked(name, [PACK[name](CONTENT)[:-1]])
+def test_a_file_that_is_cut_off_gives_all_that_it_holds(name: str) -> None:
+    """All data before the cut, then the reason."""
+    data, fault = decompressed(name, [PACK[name](CONTENT)[:-1]])
 
     assert fault == "compressed data is cut off"
     assert data == CONTENT[: len(data)]
@@ -67,9 +67,9 @@ def test_a_cut_off_archive_gives_all_that_it_holds(name: str) -> None:
 
 
 @NAMES
-def test_garbage_behind_an_archive_is_a_fault(name: str) -> None:
-    """Everything before it is there."""
-    data, fault = unpacked(name, [PACK[name](CONTENT) + b"garbage that is no archive at all"])
+def test_garbage_after_a_file_is_a_fault(name: str) -> None:
+    """All data before it is delivered."""
+    data, fault = decompressed(name, [PACK[name](CONTENT) + b"garbage that is no archive at all"])
 
     assert data == CONTENT
     assert fault is not None
@@ -77,7 +77,7 @@ def test_garbage_behind_an_archive_is_a_fault(name: str) -> None:
 
 
 @NAMES
-def test_a_damaged_archive_ends(name: str) -> None:
+def test_a_damaged_file_ends_within_its_size(name: str) -> None:
     """A byte changed anywhere: no crash, no hang, no flood.
 
     A bzip2 block holds 900 kB, in which runs may become 52 times as long.
@@ -87,54 +87,54 @@ def test_a_damaged_archive_ends(name: str) -> None:
         broken = bytearray(packed)
         broken[position] ^= 0x55
 
-        data, _fault = unpacked(name, [bytes(broken)])
+        data, _fault = decompressed(name, [bytes(broken)])
 
         assert len(data) <= 52 * 900_000
 
 
 def test_a_checksum_that_does_not_match_is_a_fault() -> None:
-    """Gzip keeps it at the end."""
+    """Here that of gzip, at the end of the file."""
     packed = gzip.compress(CONTENT)
 
-    data, fault = unpacked("gzip", [packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]])
+    data, fault = decompressed("gzip", [packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]])
 
     assert fault is not None
     assert CONTENT.startswith(data)
     assert len(data) >= len(CONTENT) - decompress.STEP_BYTES
 
 
-def test_what_is_no_archive_at_all_is_a_fault() -> None:
-    """A gzip magic and nothing sensible behind it."""
-    data, fault = unpacked("gzip", [b"\x1f\x8b" + os.urandom(4) + bytes(100)])
+def test_a_magic_without_valid_data_is_a_fault() -> None:
+    """Here that of gzip."""
+    data, fault = decompressed("gzip", [b"\x1f\x8b" + os.urandom(4) + bytes(100)])
 
     assert data == b""
     assert fault is not None
 
 
-def test_a_bomb_is_stopped_by_its_ratio() -> None:
-    """Zeros pack 1000 times and more with all but gzip."""
+def test_a_decompression_bomb_is_stopped_by_its_ratio() -> None:
+    """Zeros compress 1000 times and more with all but gzip."""
     packed = zstd.compress(bytes(200 << 20))
 
-    data, fault = unpacked("zstd", [packed])
+    data, fault = decompressed("zstd", [packed])
 
     assert fault is not None
     assert "bomb" in fault
     assert len(data) <= decompress.RATIO_FREE_BYTES + decompress.STEP_BYTES
 
 
-def test_an_archive_that_asks_for_much_memory_is_refused() -> None:
-    """The header alone says so: nothing is allocated."""
+def test_a_file_that_needs_too_much_memory_is_refused() -> None:
+    """By its header, before any memory is allocated."""
     packer = zstd.ZstdCompressor(options={int(zstd.CompressionParameter.window_log): 28})
     packed = packer.compress(CONTENT) + packer.flush()
 
-    data, fault = unpacked("zstd", [packed])
+    data, fault = decompressed("zstd", [packed])
 
     assert data == b""
     assert fault is not None
 
 
 def test_machines_without_isal_read_gzip_with_zlib() -> None:
-    """Slower, the same."""
+    """More slowly, with the same result."""
     decompressor = Decompressor(Codec(decompress.ZlibDecompressor, (zlib.error,)))
     packed = gzip.compress(CONTENT) + gzip.compress(b"more")
 

@@ -1,4 +1,4 @@
-"""The list of formats and reasons in the documentation, compared with the code."""
+"""The formats and reasons in docs/formats.md, compared with the code."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ READERS = sorted((ROOT / "pcapdj" / "capture").glob("*.py"))
 
 
 def pattern_of(text: ast.AST) -> str | None:
-    """Return a pattern for a reason that is spelled out; `{..}` stands for anything."""
+    """Return a pattern for the text of a reason; `{..}` matches anything."""
     if isinstance(text, ast.Constant):
         return re.escape(str(text.value))
     if not isinstance(text, ast.JoinedStr):
@@ -29,7 +29,7 @@ def pattern_of(text: ast.AST) -> str | None:
 
 
 def reasons() -> Iterator[tuple[str, str]]:
-    """Yield module and pattern of every reason that is raised as a CaptureError or given as a Damage."""
+    """Yield module and pattern of every reason that is passed to a CaptureError or a Damage."""
     for path in READERS:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"CaptureError", "Damage"}:
@@ -40,7 +40,7 @@ def reasons() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("module", "pattern"), sorted(set(reasons())))
 def test_every_reason_in_the_code_is_documented(module: str, pattern: str) -> None:
-    """An operator finds what a message means."""
+    """An operator finds every message there."""
     assert any(re.match(pattern, quoted) for quoted in QUOTED), f"{module}: {pattern}"
 
 
@@ -61,26 +61,26 @@ def test_every_limit_is_documented(limit: int) -> None:
 
 
 def section(heading: str) -> str:
-    """Return what stands below a heading."""
+    """Return the text below a heading."""
     return DOCUMENT.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def test_every_rewritable_link_type_is_documented() -> None:
-    """With its number, in the first column of the table; and no other."""
+    """With its number in the first column of the table; and no other."""
     rows = [line.split("|")[1] for line in section("Link types").splitlines() if line.startswith("| ")]
     numbers = {int(number) for row in rows for number in re.findall(r"\b\d+\b", row)}
 
     assert numbers == REWRITABLE
 
 
-def test_every_answer_to_another_link_type_is_documented() -> None:
-    """As the option takes it."""
+def test_every_value_of_on_linktype_is_documented() -> None:
+    """Spelled as the option takes it."""
     rows = [line.split("|")[1] for line in section("Link types").splitlines() if line.startswith("| `")]
 
     assert {row.split("`")[1] for row in rows} == set(typing.get_args(OnLinktype))
 
 
-def test_what_is_said_of_packets_left_out_is_documented() -> None:
+def test_the_messages_about_skipped_packets_are_documented() -> None:
     """Word for word."""
     document = " ".join(DOCUMENT.split())
 

@@ -1,4 +1,4 @@
-"""Opening of whatever a name in the queue leads to."""
+"""Opening a capture file by its name: what is refused, what is complete, which file it was."""
 
 import os
 import socket
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.descriptors import open_descriptors
 
 from pcapdj.capture.files import SETTLED_S, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.runtime.errors import CaptureError
@@ -21,11 +22,6 @@ def capture(tmp_path: Path) -> Path:
     path = tmp_path / "a.pcap"
     path.write_bytes(b"content")
     return path
-
-
-def open_descriptors() -> set[str]:
-    """Return the numbers of the descriptors that stay open."""
-    return {path.name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
 
 
 def refused(name: bytes, root: bytes | None = None) -> str:
@@ -46,7 +42,7 @@ def test_a_regular_file_opens_at_its_start(capture: Path) -> None:
         assert opened.read() == b"content"
 
 
-def test_a_link_is_followed_where_no_root_is_given(capture: Path) -> None:
+def test_a_link_is_followed_without_a_root(capture: Path) -> None:
     """Sensors link their newest file."""
     link = capture.with_name("link")
     link.symlink_to(capture)
@@ -68,28 +64,28 @@ def test_a_link_is_followed_where_no_root_is_given(capture: Path) -> None:
         (b"/proc/self/fd", "is a directory"),
     ],
 )
-def test_what_is_no_file_is_refused_with_its_reason(name: bytes, reason: str) -> None:
-    """At once, and nothing stays open."""
+def test_names_that_are_not_regular_files_are_refused_with_a_reason(name: bytes, reason: str) -> None:
+    """At once, and no descriptor stays open."""
     assert reason in refused(name)
 
 
 def test_a_pipe_without_a_writer_does_not_block(tmp_path: Path) -> None:
-    """Nor is it read."""
+    """It is refused without being read."""
     os.mkfifo(tmp_path / "pipe")
 
     assert refused(os.fsencode(tmp_path / "pipe")) == "is a named pipe"
 
 
 def test_a_socket_is_refused(short_path: Path) -> None:
-    """By its kind."""
+    """The reason names its kind."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(short_path / "s"))
 
         assert refused(os.fsencode(short_path / "s")) == "is a socket"
 
 
-def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
-    """And dangling ones."""
+def test_loops_of_links_are_refused(tmp_path: Path) -> None:
+    """And links to a missing file."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "c").symlink_to("gone")
@@ -99,7 +95,7 @@ def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_user_is_refused(short_path: Path) -> None:
-    """In plain words. Root may read everything, so root looks with another user's eyes."""
+    """Root may read everything, so root tries it as another user."""
     short_path.chmod(0o755)
     capture = short_path / "a.pcap"
     capture.touch(0)
@@ -125,8 +121,8 @@ def test_a_file_of_another_user_is_refused(short_path: Path) -> None:
         b"\xe2\x80\xae",
     ],
 )
-def test_any_byte_may_stand_in_a_name(tmp_path: Path, odd: bytes) -> None:
-    """But NUL."""
+def test_any_byte_but_nul_is_allowed_in_a_name(tmp_path: Path, odd: bytes) -> None:
+    """Only NUL ends a name."""
     name = os.fsencode(tmp_path) + b"/" + odd
     Path(os.fsdecode(name)).write_bytes(b"")
 
@@ -134,7 +130,7 @@ def test_any_byte_may_stand_in_a_name(tmp_path: Path, odd: bytes) -> None:
 
 
 def test_below_a_root_no_link_is_followed(tmp_path: Path) -> None:
-    """Neither as the file nor as a folder on the way."""
+    """Neither the file itself nor a folder on the way."""
     inside, outside = tmp_path / "in", tmp_path / "out"
     (inside / "sub").mkdir(parents=True)
     outside.mkdir()
@@ -155,7 +151,7 @@ def test_below_a_root_no_link_is_followed(tmp_path: Path) -> None:
 
 
 def test_an_old_file_is_complete(capture: Path) -> None:
-    """Whoever has it open."""
+    """Even if a writer has it open."""
     with capture.open("ab"):
         os.utime(capture, (1, 1))
         fd = open_regular(os.fsencode(capture))
@@ -163,8 +159,8 @@ def test_an_old_file_is_complete(capture: Path) -> None:
         os.close(fd)
 
 
-def test_a_young_file_that_nobody_writes_is_complete(capture: Path) -> None:
-    """The kernel knows; the lease is given back."""
+def test_a_young_file_without_a_writer_is_complete(capture: Path) -> None:
+    """The kernel grants a lease, which is given back."""
     fd = open_regular(os.fsencode(capture))
 
     refuse_if_written(fd)
@@ -175,7 +171,7 @@ def test_a_young_file_that_nobody_writes_is_complete(capture: Path) -> None:
 
 
 def test_a_young_file_that_is_open_for_writing_is_refused(capture: Path) -> None:
-    """Waiting is no use as long as the writer has it."""
+    """Without a time to wait: it is written until its writer closes it."""
     with capture.open("ab"):
         fd = open_regular(os.fsencode(capture))
         with pytest.raises(StillWritten) as caught:
@@ -186,8 +182,8 @@ def test_a_young_file_that_is_open_for_writing_is_refused(capture: Path) -> None
     assert caught.value.settles_in_s is None
 
 
-def test_where_nobody_can_be_asked_the_file_settles_by_age(tmp_path: Path) -> None:
-    """A lease needs a regular file of our own: here a folder stands for those that have none."""
+def test_without_leases_the_age_decides(tmp_path: Path) -> None:
+    """A folder, which has no leases, stands for such a file."""
     fd = os.open(tmp_path, os.O_RDONLY)
     modified = os.fstat(fd).st_mtime
 
@@ -201,8 +197,8 @@ def test_where_nobody_can_be_asked_the_file_settles_by_age(tmp_path: Path) -> No
     os.close(fd)
 
 
-def test_a_writer_that_comes_while_it_is_asked_ends_nobody(capture: Path) -> None:
-    """The broken lease's signal is one that is ignored by default; also in a thread."""
+def test_a_writer_that_breaks_the_lease_ends_no_process(capture: Path) -> None:
+    """The signal of the broken lease is ignored by default; also in a thread."""
     script = (
         "import os, sys, threading\n"
         "from pcapdj.capture.files import StillWritten, refuse_if_written\n"
@@ -227,7 +223,7 @@ def test_a_writer_that_comes_while_it_is_asked_ends_nobody(capture: Path) -> Non
 
 
 def test_an_identity_is_that_of_the_open_file(capture: Path) -> None:
-    """Not of the name, which rotation reuses."""
+    """Not that of the name, which rotation uses again."""
     fd = open_regular(os.fsencode(capture))
     before = identity_of(fd)
     capture.rename(capture.with_name("b.pcap"))

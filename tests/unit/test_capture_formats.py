@@ -11,18 +11,18 @@ from pcapdj.capture.formats import Kind, identify
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("magic", [MICRO, NANO, MODIFIED])
 def test_every_classic_variant_is_a_classic_capture(magic: int, order: str) -> None:
-    """Byte order and time unit are in the magic; all of them are read."""
+    """The magic has byte order and time unit; all variants are read."""
     assert identify(file_header(magic, order)).kind is Kind.CLASSIC
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_section_header_is_a_pcapng_capture(order: str) -> None:
-    """Both byte orders begin with the same block type."""
+    """The block type is the same in both byte orders."""
     assert identify(section(order)).kind is Kind.PCAPNG
 
 
 def test_a_text_that_begins_like_a_section_header_is_unknown() -> None:
-    """The block type is four line ends: the byte-order magic decides."""
+    """The block type consists of line ends: the byte-order magic decides."""
     assert identify(b"\n\r\r\n" + b"some text").kind is Kind.UNKNOWN
 
 
@@ -35,8 +35,8 @@ def test_a_text_that_begins_like_a_section_header_is_unknown() -> None:
         (b"\x28\xb5\x2f\xfd", "zstd"),
     ],
 )
-def test_compressions_are_known_by_content(first: bytes, name: str) -> None:
-    """No file name is looked at."""
+def test_compressions_are_identified_by_content(first: bytes, name: str) -> None:
+    """Without the file's name."""
     found = identify(first)
 
     assert (found.kind, found.name) == (Kind.COMPRESSED, name)
@@ -53,8 +53,8 @@ def test_compressions_are_known_by_content(first: bytes, name: str) -> None:
          + struct.pack("<QBB", 2, 2, 4) + struct.pack(">HHH", 32, 0, 60) + bytes(16), "ERF"),
     ],
 )  # fmt: skip
-def test_other_formats_are_refused_by_their_name(first: bytes, name: str) -> None:
-    """An operator reads which program the file is for."""
+def test_unsupported_formats_are_identified_by_name(first: bytes, name: str) -> None:
+    """The operator reads which format the file has."""
     found = identify(first)
 
     assert (found.kind, found.name) == (Kind.UNSUPPORTED, name)
@@ -62,5 +62,5 @@ def test_other_formats_are_refused_by_their_name(first: bytes, name: str) -> Non
 
 @pytest.mark.parametrize("first", [b"", b"\xd4", b"hello world", bytes(512), bytes(range(256)) * 2])
 def test_anything_else_is_unknown(first: bytes) -> None:
-    """Zeros, text and short files are no capture."""
+    """Zeros, text and short files."""
     assert identify(first).kind is Kind.UNKNOWN

@@ -32,13 +32,13 @@ def frame(kind: int, packet: bytes, source: bytes = NO_ADDRESS) -> tuple[bytes, 
 
 
 def frame_of(linktype: int, packet: bytes) -> tuple[bytes, int] | None:
-    """Return what becomes of a packet that was captured whole."""
+    """Return the frame of a packet that was captured completely."""
     return to_ethernet(linktype, packet, len(packet))
 
 
 @pytest.mark.parametrize("linktype", [12, 14, 101, 228, 229])
-def test_raw_ip_is_what_its_version_says(linktype: int) -> None:
-    """As in tcpdump and Suricata, whatever the link type promises; nothing else is IP."""
+def test_the_version_decides_the_type_of_raw_ip(linktype: int) -> None:
+    """As in tcpdump and Suricata, whatever the link type; other versions have no frame."""
     assert frame_of(linktype, IPV4) == frame(0x0800, IPV4)
     assert frame_of(linktype, IPV6) == frame(0x86DD, IPV6)
     assert frame_of(linktype, b"\x55no version of IP") is None
@@ -50,18 +50,18 @@ def test_raw_ip_is_what_its_version_says(linktype: int) -> None:
 @pytest.mark.parametrize(
     ("family", "kind"), [(2, 0x0800), (10, 0x86DD), (24, 0x86DD), (28, 0x86DD), (30, 0x86DD)]
 )
-def test_loopback_families_are_known_in_either_byte_order(
+def test_loopback_families_are_accepted_in_either_byte_order(
     linktype: int, order: str, family: int, kind: int
 ) -> None:
-    """The host that captured need not be the one that wrote the file."""
+    """The capturing host may differ from the host that wrote the file."""
     assert frame_of(linktype, struct.pack(order + "I", family) + IPV6) == frame(kind, IPV6)
 
 
 @pytest.mark.parametrize(
     "packet", [struct.pack("<I", 7) + IPV4, struct.pack("<I", 23), b"\2\0\0", b"", b"\0\2\0\0" + IPV4]
 )
-def test_other_families_and_torn_ones_are_left_out(packet: bytes) -> None:
-    """OSI, IPX, three bytes, none, and a family in no byte order."""
+def test_other_and_incomplete_families_are_skipped(packet: bytes) -> None:
+    """OSI, IPX, three bytes, no bytes, and a family in no byte order."""
     assert frame_of(0, packet) is None
     assert frame_of(108, packet) is None
 
@@ -71,23 +71,23 @@ COOKED = pytest.mark.parametrize(("linktype", "cook"), [(113, cooked), (276, coo
 
 @COOKED
 @pytest.mark.parametrize("protocol", [0x0800, 0x86DD, 0x0806, 0x8100, 0x0600, 0xFFFF])
-def test_a_cooked_packets_protocol_is_its_ethertype(linktype: int, cook: Cook, protocol: int) -> None:
-    """And its sender is the frame's source."""
+def test_the_protocol_of_a_cooked_packet_is_the_ethertype(linktype: int, cook: Cook, protocol: int) -> None:
+    """And its sender address is the source of the frame."""
     assert frame_of(linktype, cook(protocol, b"data")) == frame(protocol, b"data", SENDER)
 
 
 @COOKED
 @pytest.mark.parametrize("address_bytes", [0, 1, 5, 7, 8, 20])
-def test_an_address_that_is_none_of_ethernets_is_not_taken(
+def test_only_an_address_of_six_bytes_becomes_the_source(
     linktype: int, cook: Cook, address_bytes: int
 ) -> None:
-    """Only one of six bytes is a MAC address."""
+    """Others are not MAC addresses."""
     assert frame_of(linktype, cook(0x0800, IPV4, address_bytes=address_bytes)) == frame(0x0800, IPV4)
 
 
 @COOKED
-def test_what_is_no_ethertype_becomes_an_802_3_length(linktype: int, cook: Cook) -> None:
-    """LLC, and Novell's raw IPX if it looks like that; readers tell one from the other in the same way."""
+def test_llc_and_novell_packets_get_an_802_3_length(linktype: int, cook: Cook) -> None:
+    """Only if they look like it: readers tell them apart in the same way."""
     llc, ipx = b"\x42\x42\x03bpdu", b"\xff\xff\x00\x22ipx"
 
     assert frame_of(linktype, cook(0x0004, llc)) == frame(7, llc, SENDER)
@@ -97,7 +97,7 @@ def test_what_is_no_ethertype_becomes_an_802_3_length(linktype: int, cook: Cook)
 
 
 @COOKED
-def test_an_802_3_length_counts_what_was_on_the_wire(linktype: int, cook: Cook) -> None:
+def test_an_802_3_length_is_the_length_on_the_wire(linktype: int, cook: Cook) -> None:
     """Also if less was captured; beyond 1500 it would read as an EtherType."""
     packet = cook(0x0004, b"\x42\x42\x03")
     pseudo_header_bytes = len(packet) - 3
@@ -111,14 +111,14 @@ def test_an_802_3_length_counts_what_was_on_the_wire(linktype: int, cook: Cook) 
 
 @COOKED
 @pytest.mark.parametrize("protocol", [0x0000, 0x0003, 0x000C, 0x000D, 0x000E, 0x0011, 0x00F6, 0x05DC, 0x05FF])
-def test_protocols_of_no_ethernet_are_left_out(linktype: int, cook: Cook, protocol: int) -> None:
-    """CAN, 802.15.4 and the like; a frame would claim to be that long."""
+def test_protocols_without_ethertype_are_skipped(linktype: int, cook: Cook, protocol: int) -> None:
+    """CAN, 802.15.4 and the like."""
     assert frame_of(linktype, cook(protocol, b"data")) is None
 
 
 @COOKED
 @pytest.mark.parametrize("hardware", [770, 803, 824])
-def test_devices_whose_protocol_is_none_are_left_out(linktype: int, cook: Cook, hardware: int) -> None:
+def test_devices_without_ethertypes_are_skipped(linktype: int, cook: Cook, hardware: int) -> None:
     """Frame relay, radiotap and netlink."""
     assert frame_of(linktype, cook(0x0800, IPV4, hardware=hardware)) is None
 
@@ -126,27 +126,27 @@ def test_devices_whose_protocol_is_none_are_left_out(linktype: int, cook: Cook, 
 @COOKED
 @pytest.mark.parametrize("hardware", [512, 772, 778, 823, 65534])
 def test_tunnels_and_loopback_devices_have_ethertypes(linktype: int, cook: Cook, hardware: int) -> None:
-    """PPP, lo, GRE over both IPs, and none at all."""
+    """PPP, lo, GRE over both IP versions, and none."""
     assert frame_of(linktype, cook(0x86DD, IPV6, hardware=hardware)) == frame(0x86DD, IPV6, SENDER)
 
 
 @COOKED
-def test_what_is_too_short_for_its_pseudo_header_is_left_out(linktype: int, cook: Cook) -> None:
-    """A packet that ends with it is an empty frame."""
+def test_packets_shorter_than_their_pseudo_header_are_skipped(linktype: int, cook: Cook) -> None:
+    """A packet that ends with its pseudo-header is an empty frame."""
     whole = cook(0x0800, b"")
 
     assert frame_of(linktype, whole) == frame(0x0800, b"", SENDER)
     assert all(frame_of(linktype, whole[:cut]) is None for cut in range(len(whole)))
 
 
-def test_both_lengths_change_by_as_much() -> None:
-    """What the snaplen had cut stays cut."""
+def test_both_lengths_change_by_the_same_number() -> None:
+    """A packet cut by the snaplen stays cut."""
     assert to_ethernet(101, IPV4, 1500) == (frame(0x0800, IPV4)[0], 1514)
     assert to_ethernet(276, cooked_2(0x0800, IPV4), 1500) == (frame(0x0800, IPV4, SENDER)[0], 1494)
 
 
 def test_no_frame_is_longer_than_a_record_may_be() -> None:
-    """Then it is cut at its end; a length on the wire stays one, too."""
+    """A longer one is cut; the length on the wire stays within its 32 bits."""
     found = to_ethernet(101, b"\x45" * MAX_CAPTURED_BYTES, 0xFFFF_FFFF)
 
     assert found is not None
@@ -156,17 +156,17 @@ def test_no_frame_is_longer_than_a_record_may_be() -> None:
 
 
 def test_link_types_are_named_with_their_number() -> None:
-    """A common one has a name, an uncommon one its number."""
+    """Of an uncommon type the number alone."""
     assert (linktype_name(1), linktype_name(147)) == ("Ethernet (1)", "link type 147")
 
 
-def test_other_packets_stay_as_they_are() -> None:
-    """Network headers have an order of their own."""
+def test_packets_of_other_link_types_are_not_swapped() -> None:
+    """Network headers have a byte order of their own."""
     assert to_little_endian(1, b"\x01\x02\x03\x04") == b"\x01\x02\x03\x04"
 
 
 def test_the_id_of_a_cooked_can_frame_is_swapped() -> None:
-    """Only for CAN, and only if it was captured."""
+    """Only of CAN, and only if it was captured completely."""
     cooked = bytes(14) + b"\x00\x0c"
 
     assert to_little_endian(LINUX_SLL, cooked + b"\x01\x02\x03\x04rest") == cooked + b"\x04\x03\x02\x01rest"
@@ -175,8 +175,8 @@ def test_the_id_of_a_cooked_can_frame_is_swapped() -> None:
     assert to_little_endian(LINUX_SLL, ip) == ip
 
 
-def test_netfilter_attributes_are_swapped_one_after_the_other() -> None:
-    """Type and length of each; their values are not."""
+def test_netfilter_attributes_are_swapped() -> None:
+    """Type and length of each, not their values."""
     big = b"\x02\x00\x00\x05" + struct.pack(">HH4s", 8, 7, b"abc") + struct.pack(">HH4s", 10, 8, b"mark")
     little = b"\x02\x00\x00\x05" + struct.pack("<HH4s", 8, 7, b"abc") + struct.pack("<HH4s", 10, 8, b"mark")
 
@@ -184,7 +184,7 @@ def test_netfilter_attributes_are_swapped_one_after_the_other() -> None:
 
 
 def test_a_netfilter_attribute_without_length_ends_the_swapping() -> None:
-    """No endless loop over a damaged packet."""
+    """Without an endless loop over a damaged packet."""
     big = b"\x02\x00\x00\x05" + struct.pack(">HH", 8, 0) + b"1234"
 
     assert to_little_endian(NFLOG, big) == b"\x02\x00\x00\x05" + struct.pack("<HH", 8, 0) + b"1234"
@@ -200,8 +200,8 @@ def test_a_usb_header_with_its_descriptors_is_swapped() -> None:
 
 
 @pytest.mark.parametrize("length", range(65))
-def test_a_cut_usb_header_is_swapped_as_far_as_its_fields_are_whole(length: int) -> None:
-    """Never longer, never shorter."""
+def test_a_cut_usb_header_keeps_its_length(length: int) -> None:
+    """Only the complete fields are swapped."""
     big = struct.pack(">" + USB, *USB_VALUES)[:length]
 
     assert len(to_little_endian(USB_LINUX, big)) == length

@@ -1,4 +1,4 @@
-"""The short way through enhanced packet blocks: it takes the good ones and stops in front of all others."""
+"""Packet blocks as records: the loop converts the good enhanced packet blocks and stops at all others."""
 
 import struct
 
@@ -23,7 +23,7 @@ BEFORE = {order: simple(order=order) for order in "<>"}  # a run is always behin
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_good_blocks_of_several_interfaces_are_taken(order: str) -> None:
+def test_good_blocks_of_several_interfaces_are_converted(order: str) -> None:
     """Each with its own resolution and offset."""
     three = (
         enhanced(1_000_002, b"a", order=order)
@@ -60,8 +60,8 @@ def test_good_blocks_of_several_interfaces_are_taken(order: str) -> None:
         block(6, struct.pack("<IIIII", 0, 0, 0, 262_145, 9) + bytes(262_148)),
     ],
 )
-def test_the_run_ends_before_anything_else(other: bytes) -> None:
-    """Torn, damaged, of another link type, beyond 32 bits of seconds or 64 bits of time, another kind."""
+def test_conversion_stops_at_every_other_block(other: bytes) -> None:
+    """Incomplete, damaged, another link type or kind, beyond 32 bits of seconds or 64 bits of time."""
     start = BEFORE["<"] + enhanced(1) * 2
 
     blocks = convert_enhanced_blocks(
@@ -72,8 +72,8 @@ def test_the_run_ends_before_anything_else(other: bytes) -> None:
 
 
 @pytest.mark.parametrize("cut", range(len(enhanced(1)) + 4))
-def test_a_torn_block_is_not_taken(cut: int) -> None:
-    """Wherever the window ends: the run holds the whole blocks."""
+def test_an_incomplete_block_is_not_converted(cut: int) -> None:
+    """Wherever the window ends."""
     start, one = BEFORE["<"], enhanced(1)
     window = start + one * 3
     window = window[: len(window) - cut]
@@ -86,14 +86,14 @@ def test_a_torn_block_is_not_taken(cut: int) -> None:
     assert blocks.totals.cap_lengths_bytes == blocks.totals.lengths_bytes == whole * len(Record().data)
 
 
-def test_a_run_may_be_empty() -> None:
-    """Nothing is taken, nothing is counted."""
+def test_without_a_good_block_nothing_is_converted() -> None:
+    """And nothing is counted."""
     blocks = convert_enhanced_blocks(BEFORE["<"] * 9, len(BEFORE["<"]), "<", INTERFACES, STREAM)
 
     assert (blocks.end, blocks.totals.packets, blocks.parts) == (len(BEFORE["<"]), 0, [])
 
 
-def test_a_time_that_goes_back_and_forth_is_kept() -> None:
+def test_timestamps_may_go_back_and_forth() -> None:
     """Seconds in any order, and beyond 32 bits of ticks."""
     times = [5_000_001, 4_999_999, (7 << 32) + 3, 2, (7 << 32) + 1_000_003]
     window = BEFORE["<"] + b"".join(map(enhanced, times)) + simple() * 2
@@ -105,7 +105,7 @@ def test_a_time_that_goes_back_and_forth_is_kept() -> None:
 
 
 def test_an_option_list_may_end_without_its_end_mark() -> None:
-    """Unknown options are passed over, an end mark ends the list whatever follows."""
+    """Unknown options are skipped; an end mark ends the list whatever follows."""
     body = struct.pack("<HHI", 1, 0, 0) + option(2, b"eth0") + option(IF_TSRESOL, b"\x09")
 
     assert parse_interface(body, "<") == Interface(1, 262_144, ticks_per_s=10**9)
@@ -113,6 +113,6 @@ def test_an_option_list_may_end_without_its_end_mark() -> None:
 
 
 def test_half_an_option_header_is_damage() -> None:
-    """Fewer than its four bytes."""
+    """It has fewer than four bytes."""
     with pytest.raises(CaptureError, match="inside an option"):
         parse_interface(struct.pack("<HHI", 1, 0, 0) + b"\x02\x00", "<")

@@ -17,7 +17,7 @@ from pcapdj.runtime.errors import CaptureError
 
 
 @pytest.mark.parametrize("nanosecond", [False, True])
-def test_a_stream_header_reads_back_as_the_stream(nanosecond: bool) -> None:  # noqa: FBT001 - a case
+def test_the_header_of_a_stream_has_its_format(nanosecond: bool) -> None:  # noqa: FBT001 - a case
     """24 bytes, little endian, version 2.4, snaplen 262144."""
     stream = StreamFormat(linktype=113, nanosecond=nanosecond)
 
@@ -29,25 +29,25 @@ def test_a_stream_header_reads_back_as_the_stream(nanosecond: bool) -> None:  # 
 
 
 def test_a_big_endian_header_is_read() -> None:
-    """All fields follow the magic's byte order."""
+    """All fields have the byte order of the magic."""
     layout = parse_file_header(file_header(NANO, ">", snaplen=96, linktype=101))
 
     assert (layout.big_endian, layout.nanosecond, layout.linktype, layout.snaplen) == (True, True, 101, 96)
 
 
 @pytest.mark.parametrize("snaplen", [0, 0x8000_0000, 0xFFFF_FFFF, 300_000, 262_144])
-def test_snaplens_that_limit_nothing_are_not_limited(snaplen: int) -> None:
-    """0 and negative mean no limit, and no record is longer than 262144 anyway."""
+def test_snaplens_of_zero_and_beyond_the_maximum_mean_262144(snaplen: int) -> None:
+    """As in libpcap."""
     assert parse_file_header(file_header(snaplen=snaplen)).snaplen == 262_144
 
 
 def test_fcs_bits_are_no_part_of_the_link_type() -> None:
-    """The upper six bits say something else."""
+    """They are the upper six bits of the field."""
     assert parse_file_header(file_header(linktype=0x3000_0001)).linktype == 1
 
 
 def test_the_modified_format_has_longer_record_headers() -> None:
-    """8 more bytes behind each."""
+    """By 8 bytes each."""
     assert parse_file_header(file_header(MODIFIED)).header_bytes == 24
 
 
@@ -61,27 +61,27 @@ def test_the_modified_format_has_longer_record_headers() -> None:
         ((543, 0), LengthOrder.CAPTURED_LAST),
     ],
 )
-def test_old_versions_have_their_lengths_elsewhere(version: tuple[int, int], order: LengthOrder) -> None:
+def test_old_versions_have_another_order_of_lengths(version: tuple[int, int], order: LengthOrder) -> None:
     """As libpcap reads them."""
     assert parse_file_header(file_header(version=version)).length_order is order
 
 
 @pytest.mark.parametrize("version", [(1, 9), (2, 5), (3, 0), (543, 1), (0, 0)])
 def test_other_versions_are_refused_with_their_number(version: tuple[int, int]) -> None:
-    """Libpcap reads none of them."""
+    """As in libpcap."""
     with pytest.raises(CaptureError, match=rf"version {version[0]}\.{version[1]} "):
         parse_file_header(file_header(version=version))
 
 
 @pytest.mark.parametrize("length", [4, 23])
 def test_a_cut_off_header_is_refused(length: int) -> None:
-    """With what is there of it."""
+    """The reason has its length."""
     with pytest.raises(CaptureError, match=f"{length} of 24"):
         parse_file_header(file_header()[:length])
 
 
-def test_the_two_lengths_are_told_apart() -> None:
-    """Version 2.3 wrote them in both orders: the smaller is what was captured."""
+def test_the_captured_length_is_found_in_each_order() -> None:
+    """Version 2.3 wrote both orders: the smaller one is the captured length."""
     assert captured_and_length(LengthOrder.CAPTURED_FIRST, 9, 5) == (9, 5)
     assert captured_and_length(LengthOrder.CAPTURED_LAST, 9, 5) == (5, 9)
     assert captured_and_length(LengthOrder.SMALLER_IS_CAPTURED, 9, 5) == (5, 9)
@@ -89,7 +89,7 @@ def test_the_two_lengths_are_told_apart() -> None:
 
 
 def test_timestamps_are_nanoseconds_since_1970() -> None:
-    """Microseconds are scaled up, out-of-range ones carry over."""
+    """Microseconds are scaled; fractions beyond a second are added to the seconds."""
     window = struct.pack("<IIII", 3, 5_000_001, 0, 0)
 
     assert parse_file_header(file_header()).ts_ns(window, 0) == 8_000_001_000
@@ -97,15 +97,15 @@ def test_timestamps_are_nanoseconds_since_1970() -> None:
 
 
 def test_totals_of_pieces_add_up_in_order() -> None:
-    """Counts are summed, the first timestamp is the first one's, the last the last one's."""
+    """Counts are summed; first and last timestamp follow the order of the pieces."""
     first = Totals(1, 60, 100, first_ts_ns=9, last_ts_ns=10)
     second = Totals(2, 120, 120, first_ts_ns=5, last_ts_ns=7)
 
     assert first + second == Totals(3, 180, 220, first_ts_ns=9, last_ts_ns=7)
 
 
-def test_nothing_added_changes_nothing() -> None:
-    """Totals without records are neutral on both sides."""
+def test_totals_without_records_change_nothing() -> None:
+    """On either side of a sum."""
     some = Totals(1, 60, 100, first_ts_ns=0, last_ts_ns=0)
 
     assert some + Totals() == Totals() + some == some

@@ -1,4 +1,4 @@
-"""The walk over pcapng blocks, and what their packets become."""
+"""The walk over pcapng blocks, and the records of their packets."""
 
 import struct
 
@@ -15,7 +15,7 @@ ORDERS = pytest.mark.parametrize("order", ["<", ">"])
 
 
 def records_in(data: bytes, stream: StreamFormat = MICRO) -> list[Record]:
-    """Return the records of a whole file; every byte of it must be taken."""
+    """Return the records of a complete file; the walk must read every byte."""
     batch = BlockWalk(stream).batch(data)
     assert (batch.end, batch.stop) == (len(data), StopReason.WINDOW_ENDS)
     assert batch.totals.packets == len(records_of(batch.data))
@@ -23,7 +23,7 @@ def records_in(data: bytes, stream: StreamFormat = MICRO) -> list[Record]:
 
 
 def damage_in(data: bytes) -> tuple[list[Record], str]:
-    """Return the records before the damage, and its reason."""
+    """Return the records before the damage, and the reason."""
     batch = BlockWalk(MICRO).batch(data)
     assert isinstance(batch.stop, Damage)
     return records_of(batch.data), batch.stop.reason
@@ -31,7 +31,7 @@ def damage_in(data: bytes) -> tuple[list[Record], str]:
 
 @ORDERS
 def test_enhanced_packets_become_classic_records(order: str) -> None:
-    """In both byte orders; padding and options are left behind."""
+    """In both byte orders, without padding and options."""
     data = section(order) + interface(order=order) + enhanced(3_000_007, b"12345", order=order, length=99)
 
     assert records_in(data) == [Record(3, 7, b"12345", 99)]
@@ -62,7 +62,7 @@ def test_other_blocks_are_skipped() -> None:
 
 
 def test_a_section_may_change_the_byte_order_and_forgets_the_interfaces() -> None:
-    """Each section stands for itself."""
+    """Each section has its own."""
     first = section("<") + interface(101) + interface() + enhanced(1, number=1)
     second = section(">") + interface(order=">") + enhanced(2, order=">")
 
@@ -100,7 +100,7 @@ def test_an_offset_shifts_the_seconds() -> None:
         assert (found.seconds, found.fraction) == (5 + offset_s, 1)
 
 
-def test_times_that_do_not_fit_wrap_and_are_counted() -> None:
+def test_timestamps_beyond_32_bits_of_seconds_wrap_and_are_counted() -> None:
     """A classic record ends in 2106."""
     walk = BlockWalk(MICRO)
 
@@ -110,8 +110,8 @@ def test_times_that_do_not_fit_wrap_and_are_counted() -> None:
     assert walk.wrapped_times == 1
 
 
-def test_packets_of_another_link_type_are_counted_and_left_out() -> None:
-    """The others of the file are delivered."""
+def test_packets_of_another_link_type_are_skipped_and_counted() -> None:
+    """All others of the file are delivered."""
     walk = BlockWalk(MICRO)
     data = section() + interface(101) + interface() + enhanced(1, number=0) * 2 + enhanced(2, number=1)
 
@@ -122,7 +122,7 @@ def test_packets_of_another_link_type_are_counted_and_left_out() -> None:
 
 @ORDERS
 def test_every_kind_of_packet_block_is_rewritten(order: str) -> None:
-    """Enhanced, simple and obsolete ones; what is not rewritable is counted by its link type."""
+    """Enhanced, simple and obsolete ones; those that cannot be rewritten are counted by link type."""
     raw = struct.pack(order + "HHIIII", 1, 0, 0, 5, 4, 9) + b"\x45raw"
     data = (
         section(order)
@@ -151,8 +151,8 @@ def test_every_kind_of_packet_block_is_rewritten(order: str) -> None:
     assert walk.skipped == {0: 1, 101: 1}
 
 
-def test_times_that_wrap_are_counted_of_what_is_delivered_only() -> None:
-    """A packet that was left out has none."""
+def test_skipped_packets_are_not_counted_as_wrapped() -> None:
+    """Only delivered packets with a timestamp that wraps are."""
     walk = BlockWalk(StreamFormat(1, nanosecond=False, rewrites=True))
 
     walk.batch(section() + interface(101) + enhanced(1 << 60, b"\x45") + enhanced(1 << 60, b"\x50"))
@@ -160,8 +160,8 @@ def test_times_that_wrap_are_counted_of_what_is_delivered_only() -> None:
     assert walk.wrapped_times == 1
 
 
-def test_the_first_packet_decides_what_the_file_is() -> None:
-    """Not the first interface; without packets, the first interface."""
+def test_the_first_packet_decides_the_link_type() -> None:
+    """Not the first interface, unless there is no packet."""
     fine = interface(113, options=option(TSRESOL, b"\x09"))
     walk = BlockWalk()
 
@@ -204,8 +204,8 @@ def test_the_first_packet_decides_what_the_file_is() -> None:
         (block(0x0A0D0D0A, b"what" * 4), "byte-order magic"),
     ],
 )
-def test_damage_ends_the_walk_behind_the_good_packets(bad: bytes, reason: str) -> None:
-    """Each with a reason; what came before it is delivered."""
+def test_damage_ends_the_walk_after_the_good_packets(bad: bytes, reason: str) -> None:
+    """Each kind has a reason; all packets before it are delivered."""
     good, found = damage_in(section() + interface() + enhanced(1) + bad + enhanced(2))
 
     assert len(good) == 1
@@ -213,8 +213,8 @@ def test_damage_ends_the_walk_behind_the_good_packets(bad: bytes, reason: str) -
 
 
 @pytest.mark.parametrize("cut", range(1, 44))
-def test_a_block_that_is_not_whole_waits_for_more(cut: int) -> None:
-    """Nothing is taken of it, nothing is wrong yet."""
+def test_an_incomplete_block_is_left_for_the_next_window(cut: int) -> None:
+    """It is not damage yet."""
     start = section() + interface() + enhanced(1)
     last = enhanced(2, bytes(12))
     walk = BlockWalk(MICRO)
@@ -226,8 +226,8 @@ def test_a_block_that_is_not_whole_waits_for_more(cut: int) -> None:
     assert walk.cut_off(b"") is None
 
 
-def test_a_long_unknown_block_is_jumped_over() -> None:
-    """Its body is never needed; its second length is checked on arrival."""
+def test_a_long_unknown_block_is_skipped() -> None:
+    """Without its body; its second length is checked in a later window."""
     start, unknown, packet = section() + interface(), block(0x7777, bytes(5000)), enhanced(1)
     data = start + unknown + packet
     for limit in (len(start) + 12, len(start) + 999, len(start) + len(unknown) - 1):
@@ -241,8 +241,8 @@ def test_a_long_unknown_block_is_jumped_over() -> None:
         assert jump.end + landed.end == len(data)
 
 
-def test_a_jump_that_lands_on_another_length_is_damage() -> None:
-    """Or beyond the end of the file."""
+def test_a_skipped_block_with_a_different_second_length_is_damage() -> None:
+    """And one that ends beyond the end of the file."""
     start = section() + interface()
     unknown = block(0x7777, bytes(5000))
     walk, lost = BlockWalk(MICRO), BlockWalk(MICRO)

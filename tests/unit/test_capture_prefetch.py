@@ -1,4 +1,4 @@
-"""Items made ahead of their use: the same ones, in order, with the same end."""
+"""Items made in advance: the same ones, in order, with the same end."""
 
 from collections.abc import Iterator
 from threading import active_count
@@ -10,12 +10,12 @@ from pcapdj.runtime.errors import CaptureError
 
 
 def test_items_come_in_order() -> None:
-    """All of them, however many are made ahead."""
+    """All of them, however many are made in advance."""
     assert [list(prefetched(iter(range(50)), count)) for count in (1, 3, 99)] == [list(range(50))] * 3
 
 
-def test_what_the_maker_raises_comes_behind_the_items_before_it() -> None:
-    """Damage is found ahead, and told where it stands."""
+def test_an_error_of_the_iterator_is_raised_after_the_items_before_it() -> None:
+    """It is found in advance, and raised in its place."""
 
     def items() -> Iterator[int]:
         yield from (1, 2)
@@ -28,8 +28,8 @@ def test_what_the_maker_raises_comes_behind_the_items_before_it() -> None:
     assert taken == [1, 2]
 
 
-def test_who_takes_no_more_leaves_no_thread() -> None:
-    """Even if the maker waits for room: nobody else touches the file once it is closed."""
+def test_closing_early_ends_the_thread() -> None:
+    """Also while it waits for room; after that no other code uses the file."""
     before = active_count()
     made = prefetched(iter(range(1000)), 2)
 

@@ -13,12 +13,12 @@ ONE = record(Record(data=b"x" * 60, length=100))
 
 
 def walked(window: bytes, layout: Layout = PLAIN) -> WalkResult:
-    """Walk a window that is all of the file."""
+    """Walk a window that is the whole file."""
     return walk(window, layout, room_bytes=len(window), is_last=True)
 
 
 def test_whole_records_are_counted_and_summed() -> None:
-    """Captured and wire lengths apart, first and last time."""
+    """Captured and wire lengths, first and last timestamp."""
     later = record(Record(seconds=4, fraction=5, data=b"y" * 10))
 
     result = walked(ONE + later)
@@ -29,21 +29,21 @@ def test_whole_records_are_counted_and_summed() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 15, 16, 17, len(ONE) - 1])
-def test_a_torn_record_is_not_part_of_the_run(cut: int) -> None:
+def test_an_incomplete_record_is_not_counted(cut: int) -> None:
     """The walk ends where the last whole record ends."""
     assert walked(ONE + ONE[:cut]).end == len(ONE)
 
 
 def test_only_the_header_has_to_be_in_the_window() -> None:
-    """A record may reach beyond the window, as far as the file reaches."""
+    """A record may reach beyond the window, up to the end of the file."""
     window = ONE + ONE[:16]
 
     assert walk(window, PLAIN, room_bytes=2 * len(ONE), is_last=False).end == 2 * len(ONE)
     assert walk(window, PLAIN, room_bytes=2 * len(ONE) - 1, is_last=False).end == len(ONE)
 
 
-def test_an_impossible_captured_length_is_damage() -> None:
-    """More than 262144 ends every reader."""
+def test_a_captured_length_above_the_maximum_is_damage() -> None:
+    """All programs that use libpcap stop at more than 262144 bytes."""
     result = walked(ONE + struct.pack("<IIII", 1, 2, 262_145, 262_145) + bytes(99))
 
     assert result.end == len(ONE)
@@ -62,13 +62,13 @@ def test_an_impossible_captured_length_is_damage() -> None:
         Record(length=0xFFFF_FFFF),
     ],
 )
-def test_odd_records_that_libpcap_accepts_pass(odd: Record) -> None:
-    """No captured bytes, more captured than on the wire, impossible fractions, all times."""
+def test_unusual_records_are_passed_on_as_by_libpcap(odd: Record) -> None:
+    """No captured bytes, more captured than on the wire, invalid fractions, all times."""
     assert walked(record(odd) + ONE).totals.packets == 2
 
 
-def test_zeros_to_the_end_are_no_packets() -> None:
-    """A preallocated file that was never filled."""
+def test_zeros_to_the_end_of_the_file_are_damage() -> None:
+    """A preallocated file that was not filled."""
     for tail in (16, 48, 64, 4096):
         result = walked(ONE + bytes(tail))
 
@@ -77,16 +77,16 @@ def test_zeros_to_the_end_are_no_packets() -> None:
         assert "zeros" in result.stop.reason
 
 
-def test_a_window_that_ends_in_few_zeros_decides_nothing() -> None:
-    """What follows may be a packet: the next window tells."""
+def test_few_zeros_at_the_end_of_a_window_are_not_damage_yet() -> None:
+    """They may be a packet: the next window decides."""
     result = walk(ONE + bytes(48), PLAIN, room_bytes=len(ONE) + 4096, is_last=False)
 
     assert (result.end, result.stop) == (len(ONE), StopReason.WINDOW_ENDS)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_second_file_header_is_no_packet(order: str) -> None:
-    """Files joined with cat: libpcap would read the header as a packet and what follows as garbage."""
+def test_a_second_file_header_is_damage(order: str) -> None:
+    """Files joined with cat: libpcap would read the header as a packet, and garbage after it."""
     result = walked(ONE + file_header(order=order) + ONE)
 
     assert result.end == len(ONE)
@@ -94,8 +94,8 @@ def test_a_second_file_header_is_no_packet(order: str) -> None:
     assert "second file header" in result.stop.reason
 
 
-def test_a_record_longer_than_the_snaplen_waits_to_be_cut() -> None:
-    """The run ends before it, so that what was spliced so far stays as it is."""
+def test_the_walk_stops_at_a_record_longer_than_the_snaplen() -> None:
+    """The records before it can still be spliced."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=60)
 
     result = walked(ONE + record(Record(data=b"z" * 61)), layout)
@@ -103,8 +103,8 @@ def test_a_record_longer_than_the_snaplen_waits_to_be_cut() -> None:
     assert (result.end, result.stop) == (len(ONE), StopReason.EXCEEDS_SNAPLEN)
 
 
-def test_a_cut_off_file_is_told_with_numbers() -> None:
-    """Inside a header, or inside a packet."""
+def test_the_reason_of_a_cut_off_file_has_its_numbers() -> None:
+    """Cut inside a record header, or inside a packet."""
     assert "7 of 16 bytes" in cut_off(ONE[:7], PLAIN)
     assert "5 of 60 captured" in cut_off(ONE[:21], PLAIN)
     swapped = Layout(big_endian=False, nanosecond=False, linktype=1, length_order=LengthOrder.CAPTURED_LAST)
@@ -123,11 +123,11 @@ def test_a_cut_off_file_is_told_with_numbers() -> None:
     ],
 )
 def test_padding_completes_the_current_record(delivered_bytes: int, missing: int) -> None:
-    """A file shrank under the splice: so many zeros keep the framing."""
+    """After a file became shorter under the splice, zeros keep the framing."""
     assert missing_to_record_end(ONE * 2, delivered_bytes) == missing
 
 
 @pytest.mark.parametrize(("delivered_bytes", "missing"), [(4, 12), (8, 8), (9, 7 + 60), (15, 1 + 60)])
 def test_padding_inside_a_header_becomes_part_of_it(delivered_bytes: int, missing: int) -> None:
-    """What the reader sees as captured length is what was delivered of it, then zeros."""
+    """The captured length that the reader gets is the delivered part of it, then zeros."""
     assert missing_to_record_end(ONE, delivered_bytes) == missing

@@ -16,7 +16,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n\r\n"
 def analyzed(
     data: bytes, limits: FlowLimits | None = None
 ) -> tuple[StreamSummary, list[FlowSummary], list[HttpObject]]:
-    """Return all that the analysis finds in a stream."""
+    """Return all results of the analysis of a stream."""
     analysis = Analysis(limits)
     analysis.feed(data)
     summary = analysis.finish(Ended.CLEAN)
@@ -24,7 +24,7 @@ def analyzed(
 
 
 def test_one_connection_is_one_flow_with_its_object() -> None:
-    """Both directions are counted together, and the object knows client and server."""
+    """Both directions are counted together; the object has client and server."""
     frames = exchange(GET, OK + b"abcdef")
 
     summary, (flow,), (found,) = analyzed(stream(*frames))
@@ -47,8 +47,8 @@ def test_one_connection_is_one_flow_with_its_object() -> None:
     assert (summary.packets, summary.flows, summary.objects, summary.complete_objects) == (6, 1, 1, 1)
 
 
-def test_client_and_server_do_not_depend_on_who_was_seen_first() -> None:
-    """A capture that begins with the server's packet still tells who answered."""
+def test_client_and_server_do_not_depend_on_the_first_packet() -> None:
+    """A capture that begins with the server's packet gives the same ones."""
     frames = exchange(GET, OK + b"abcdef")[1:]
 
     _, _, (found,) = analyzed(stream(*frames))
@@ -57,7 +57,7 @@ def test_client_and_server_do_not_depend_on_who_was_seen_first() -> None:
 
 
 def test_a_reset_ends_the_object() -> None:
-    """What came until then is reported with the reason."""
+    """All before it is reported, with the reason."""
     frames = [*exchange(GET, OK + b"abc")[:4], tcp_frame(to_server=True, seq=500, flags=RST)]
 
     _, (flow,), (found,) = analyzed(stream(*frames))
@@ -66,8 +66,8 @@ def test_a_reset_ends_the_object() -> None:
     assert found.reason == "connection reset; ended 3 bytes before its Content-Length of 6"
 
 
-def test_the_end_of_the_stream_ends_everything() -> None:
-    """A transfer cut by the end is reported incomplete."""
+def test_the_end_of_the_stream_ends_all_flows() -> None:
+    """A response cut by the end is reported as incomplete."""
     summary, (flow,), (found,) = analyzed(stream(*exchange(GET, OK + b"abc")[:4]))
 
     assert (flow.end, found.complete, summary.complete_objects) == ("end of stream", False, 0)
@@ -75,7 +75,7 @@ def test_the_end_of_the_stream_ends_everything() -> None:
 
 
 def test_a_reused_port_is_a_new_flow() -> None:
-    """After the end, or with another sequence number, a SYN begins another connection."""
+    """After the end, or with another sequence number, a SYN opens another connection."""
     frames = exchange(GET, OK + b"abcdef")
     again = tcp_frame(to_server=True, seq=77_000, flags=SYN)
 
@@ -86,7 +86,7 @@ def test_a_reused_port_is_a_new_flow() -> None:
 
 
 def test_a_repeated_syn_is_the_same_flow() -> None:
-    """A client that asks twice opens one connection."""
+    """It opens no other connection."""
     syn = tcp_frame(to_server=True, seq=99, flags=SYN)
 
     _, flows, _ = analyzed(stream(syn, syn))
@@ -95,7 +95,7 @@ def test_a_repeated_syn_is_the_same_flow() -> None:
 
 
 def test_late_packets_of_a_closed_connection_stay_in_its_flow() -> None:
-    """Acknowledgements and retransmissions after the FINs do not make a flow of their own."""
+    """Acknowledgements and retransmissions after the FINs make no new flow."""
     frames = exchange(GET, OK + b"abcdef")
 
     _, flows, objects = analyzed(stream(*frames, frames[3], tcp_frame(to_server=False, seq=900)))
@@ -104,8 +104,8 @@ def test_late_packets_of_a_closed_connection_stay_in_its_flow() -> None:
     assert len(objects) == 1
 
 
-def test_the_quietest_flow_is_evicted() -> None:
-    """No more flows live than the limit allows; the evicted one is written out, its object with it."""
+def test_the_flow_without_a_packet_for_the_longest_time_is_evicted() -> None:
+    """The number of flows stays within the limit; the evicted one is reported with its object."""
     cut = exchange(GET, OK + b"abc", port=1)[:4]
     others = [tcp_frame(to_server=True, seq=1, port=port) for port in (2, 3)]
 
@@ -119,8 +119,8 @@ def test_the_quietest_flow_is_evicted() -> None:
     assert found.reason.startswith("evicted")
 
 
-def test_the_flow_that_waits_longest_gives_up_first() -> None:
-    """The global limit on held bytes costs the oldest hole, not the newest."""
+def test_the_flow_with_the_oldest_held_bytes_gives_them_up_first() -> None:
+    """The limit on all held bytes ends the oldest gap, not the newest."""
     frames = []
     for port in (1, 2):
         frames += exchange(GET, OK, port=port)[:4]
@@ -132,8 +132,8 @@ def test_the_flow_that_waits_longest_gives_up_first() -> None:
     assert [(each.client_port, each.complete) for each in objects] == [(1, False), (2, True)]
 
 
-def test_the_disorder_of_a_network_changes_nothing() -> None:
-    """Segments late, twice and overlapping give the same object."""
+def test_the_order_of_segments_does_not_change_the_object() -> None:
+    """Late, repeated and overlapping segments give the same one."""
     frames = exchange(GET, OK)
     base = 500 + len(OK)
     disorder = [
@@ -151,7 +151,7 @@ def test_the_disorder_of_a_network_changes_nothing() -> None:
 
 
 def test_undecodable_and_other_packets_are_counted() -> None:
-    """Damage and foreign protocols are numbers, never an error."""
+    """They never end the analysis."""
     arp = b"\xff" * 12 + b"\x08\x06" + bytes(28)
     fragment = bytearray(tcp_frame(to_server=True, seq=1))
     fragment[20] = 0x20
@@ -169,7 +169,7 @@ def test_undecodable_and_other_packets_are_counted() -> None:
 
 @pytest.mark.parametrize("cut_bytes", [1, 30])
 def test_a_stream_that_ends_inside_a_record_is_torn(cut_bytes: int) -> None:
-    """The totals say so, and hold what came before."""
+    """The summary reports it, with the results before."""
     summary, _, _ = analyzed(stream(*exchange(GET, OK))[:-cut_bytes])
 
     assert (summary.ended, summary.packets) == (Ended.TORN, 5)
@@ -177,7 +177,7 @@ def test_a_stream_that_ends_inside_a_record_is_torn(cut_bytes: int) -> None:
 
 
 def test_a_stream_without_packets_has_no_times() -> None:
-    """An empty capture is a clean result of zeros."""
+    """An empty capture is a clean end with zeros."""
     summary, flows, objects = analyzed(stream())
 
     assert summary == StreamSummary(linktype=1)

@@ -15,7 +15,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
 def bodies_of(
     requests: Sequence[bytes], responses: Sequence[bytes], *, end: str | None = None
 ) -> list[ResponseBody]:
-    """Return the finished bodies after these pieces; `end` closes the server's direction."""
+    """Return the bodies that ended after these pieces; `end` closes the server's direction."""
     conversation = Conversation()
     for piece in requests:
         conversation.data(0, piece, 1)
@@ -27,7 +27,7 @@ def bodies_of(
 
 
 def test_a_response_is_the_same_whole_or_byte_by_byte() -> None:
-    """Where segments cut the messages changes nothing but the time of the last packet."""
+    """The cuts between segments change only the time of the last packet."""
     response = OK + b"abc"
 
     (whole,) = bodies_of([GET], [response])
@@ -41,8 +41,8 @@ def test_a_response_is_the_same_whole_or_byte_by_byte() -> None:
     assert (whole.size_bytes, whole.reason, by_byte.reason) == (3, "", "")
 
 
-def test_pipelined_requests_meet_their_responses_in_order() -> None:
-    """Several messages in one segment are told apart, HEAD's answer has no body."""
+def test_pipelined_requests_are_paired_with_their_responses_in_order() -> None:
+    """With several messages in one segment; the response to HEAD has no body."""
     requests = (
         GET + b"HEAD /two HTTP/1.1\r\n\r\n" + b"POST /3 HTTP/1.1\r\nContent-Length: 4\r\n\r\nGET " + GET
     )
@@ -56,15 +56,15 @@ def test_pipelined_requests_meet_their_responses_in_order() -> None:
     ]
 
 
-def test_an_interim_response_answers_nothing() -> None:
-    """100 Continue leaves the request waiting for its answer."""
+def test_an_interim_response_answers_no_request() -> None:
+    """After 100 Continue the request still waits for its response."""
     (body,) = bodies_of([GET], [b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"abc"])
 
     assert body.request is not None
 
 
-def test_a_response_without_its_request_stands_alone() -> None:
-    """A capture that begins too late still shows the object."""
+def test_a_response_without_its_request_is_reported_without_it() -> None:
+    """The capture began too late for the request."""
     (body,) = bodies_of([], [OK + b"abc"])
 
     assert (body.request, body.reason) == (None, "")
@@ -72,21 +72,21 @@ def test_a_response_without_its_request_stands_alone() -> None:
 
 @pytest.mark.parametrize(("end", "reason"), [("", ""), ("connection reset", "connection reset")])
 def test_a_body_without_length_ends_with_the_connection(end: str, reason: str) -> None:
-    """A FIN makes it whole, anything else does not."""
+    """It is complete after a FIN, and incomplete otherwise."""
     (body,) = bodies_of([GET], [b"HTTP/1.0 200 OK\r\n\r\nab", b"cd"], end=end)
 
     assert (body.size_bytes, body.reason) == (4, reason)
 
 
-def test_a_body_cut_by_the_end_says_how_much_is_missing() -> None:
-    """The reason names both what ended it and how far it was."""
+def test_the_reason_of_an_incomplete_body_has_the_missing_bytes() -> None:
+    """And why no more bytes follow."""
     (body,) = bodies_of([GET], [OK + b"a"], end="end of stream")
 
     assert body.reason == "end of stream; ended 2 bytes before its Content-Length of 3"
 
 
-def test_a_gap_in_a_body_of_known_length_costs_only_that_object() -> None:
-    """The next message on the connection is read as if nothing had happened."""
+def test_a_gap_in_a_body_of_known_length_affects_only_that_object() -> None:
+    """The next message on the connection is complete."""
     conversation = Conversation()
     conversation.data(0, GET + GET, 1)
     conversation.data(1, OK, 2)
@@ -98,8 +98,8 @@ def test_a_gap_in_a_body_of_known_length_costs_only_that_object() -> None:
     assert conversation.finished[1].request is not None
 
 
-def test_a_gap_beyond_the_body_is_waited_out_until_a_message_begins() -> None:
-    """Bytes that cannot be placed are skipped, and the pairing with requests is given up."""
+def test_after_a_gap_beyond_the_body_bytes_are_ignored_until_a_message_begins() -> None:
+    """Pairing with requests ends."""
     conversation = Conversation()
     conversation.data(0, GET + GET, 1)
     conversation.data(1, OK + b"a", 2)
@@ -113,7 +113,7 @@ def test_a_gap_beyond_the_body_is_waited_out_until_a_message_begins() -> None:
 
 
 def test_broken_chunks_end_the_object_with_the_reason() -> None:
-    """The body cannot be followed any further."""
+    """The end of the body is unknown."""
     (body,) = bodies_of(
         [GET], [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n"]
     )
@@ -122,14 +122,14 @@ def test_broken_chunks_end_the_object_with_the_reason() -> None:
 
 
 def test_a_contradictory_length_makes_the_object_incomplete() -> None:
-    """The bytes are reported, with what is wrong about their framing."""
+    """The bytes are reported, with the fault of their framing."""
     (body,) = bodies_of([GET], [b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab"], end="")
 
     assert body.reason == "Content-Length '1, 2' is not a number"
 
 
 def test_an_empty_body_is_no_object() -> None:
-    """Redirects and the like leave nothing behind."""
+    """As that of a redirect."""
     assert bodies_of([GET], [b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n"], end="") == []
 
 
@@ -140,14 +140,14 @@ def test_an_empty_body_is_no_object() -> None:
         (GET, b"HTTP/1.1 101 Switching\r\n\r\n"),
     ],
 )
-def test_another_protocol_is_left_alone(request_line: bytes, answer: bytes) -> None:
-    """Inside a tunnel even bytes that look like HTTP are not read."""
+def test_bytes_of_another_protocol_are_ignored(request_line: bytes, answer: bytes) -> None:
+    """Inside a tunnel even bytes that look like HTTP."""
     assert bodies_of([request_line], [answer, OK + b"abc"], end="") == []
 
 
 @pytest.mark.parametrize("size", [HEAD_LIMIT_BYTES + 1, 10 * HEAD_LIMIT_BYTES])
 def test_a_head_without_end_is_not_kept(size: int) -> None:
-    """What is held stays below the limit."""
+    """The held bytes stay within the limit."""
     conversation = Conversation()
 
     for _ in range(0, size, 1000):
@@ -156,8 +156,8 @@ def test_a_head_without_end_is_not_kept(size: int) -> None:
     assert conversation.held_bytes <= HEAD_LIMIT_BYTES
 
 
-def test_requests_that_nobody_answers_are_not_kept() -> None:
-    """Beyond the limit the pairing is given up, and with it what was queued."""
+def test_unanswered_requests_beyond_the_limit_are_not_kept() -> None:
+    """Pairing ends, and the queue of requests is freed."""
     conversation = Conversation()
 
     conversation.data(0, GET * REQUESTS_LIMIT, 1)
@@ -167,8 +167,8 @@ def test_requests_that_nobody_answers_are_not_kept() -> None:
     assert conversation.held_bytes == 0
 
 
-def test_releasing_lets_go_of_everything_but_the_bodies() -> None:
-    """A body under way goes on after the release."""
+def test_release_frees_everything_but_unfinished_bodies() -> None:
+    """They continue after it."""
     conversation = Conversation()
     conversation.data(0, GET + b"GET /unfinished", 1)
     conversation.data(1, OK + b"a", 2)

@@ -35,8 +35,8 @@ def fed(body: Body, *pieces: bytes) -> tuple[bytes, bytes | None]:
     "data",
     [b"GET / HTTP/1.1\r\n", b"M-SEARCH * HTTP/1.1\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 404\r\nA: b"],
 )
-def test_a_whole_first_line_begins_a_message(data: bytes) -> None:
-    """Requests and responses are known by their first line."""
+def test_a_complete_first_line_begins_a_message(data: bytes) -> None:
+    """Of requests and of responses."""
     assert begins_message(data)
     assert all(may_begin_message(data[:size]) for size in range(1, len(data) + 1))
 
@@ -54,12 +54,12 @@ def test_a_whole_first_line_begins_a_message(data: bytes) -> None:
     ],
 )
 def test_other_protocols_begin_no_message(data: bytes) -> None:
-    """TLS, mail and broken first lines are turned down at once."""
+    """TLS, mail and invalid first lines are rejected at once."""
     assert not may_begin_message(data)
 
 
-def test_fields_are_folded_joined_and_lowered() -> None:
-    """Old line folding and repeated fields are understood, names have no case."""
+def test_fields_are_unfolded_joined_and_lower_case() -> None:
+    """Also of old line folding and repeated fields."""
     head = parse_head(b"GET /a HTTP/1.1\r\nHost: x.example\r\nX: 1\r\n  2\r\nno colon\r\nx: 3")
 
     assert head.fields == {"host": "x.example", "x": "1 2, 3"}
@@ -77,14 +77,14 @@ def test_fields_are_folded_joined_and_lowered() -> None:
         (b"A: b", Framing()),
     ],
 )
-def test_a_response_says_how_its_body_ends(fields: bytes, framing: Framing) -> None:
-    """Transfer-Encoding comes before Content-Length, and without both the connection ends it."""
+def test_the_fields_of_a_response_declare_how_its_body_ends(fields: bytes, framing: Framing) -> None:
+    """Transfer-Encoding before Content-Length; without both it ends with the connection."""
     assert response_framing(parse_head(b"HTTP/1.1 200 OK\r\n" + fields), "GET") == framing
 
 
 @pytest.mark.parametrize("length", [b"-1", b"5, 6", b"", b"0x10", b"9" * 30, "\u0663".encode()])
-def test_a_length_that_is_none_is_a_fault(length: bytes) -> None:
-    """Nonsense and contradictions are named, and the body lasts until the connection closes."""
+def test_an_invalid_length_is_a_fault(length: bytes) -> None:
+    """It is named, and the body ends with the connection."""
     framing = response_framing(parse_head(b"HTTP/1.1 200 OK\r\nContent-Length: " + length), "GET")
 
     assert framing.length_bytes is None
@@ -118,7 +118,7 @@ def test_tunnels_and_upgrades_end_the_conversation() -> None:
 
 @pytest.mark.parametrize("tail", [b"", b"HTTP/1.1 200 OK"])
 def test_chunks_are_the_same_whole_or_byte_by_byte(tail: bytes) -> None:
-    """Chunk framing and trailer are taken off, and what follows is handed back."""
+    """Without chunk framing and trailer; the bytes after the body are returned."""
     whole = fed(ChunkedBody(), CHUNKED + tail)
     by_byte = fed(ChunkedBody(), *(CHUNKED[at : at + 1] for at in range(len(CHUNKED))))
 
@@ -130,13 +130,13 @@ def test_chunks_are_the_same_whole_or_byte_by_byte(tail: bytes) -> None:
     "data", [b"xyz\r\n", b"-1\r\n", b"4\r\nabcdXX\r\n", b"1" * 5000, b"f" * 16 + b"\r\n"]
 )
 def test_broken_chunk_framing_is_an_error(data: bytes) -> None:
-    """A size that is none, or a line without end, cannot be stepped over."""
+    """A size that is not a number, or a line that is too long."""
     with pytest.raises(FramingError):
         fed(ChunkedBody(), data)
 
 
-def test_a_known_length_takes_exactly_that() -> None:
-    """The bytes behind the end belong to the next message."""
+def test_a_body_of_known_length_has_exactly_that_length() -> None:
+    """The bytes after it belong to the next message."""
     body = LengthBody(5)
 
     assert fed(body, b"abc") == (b"abc", None)
@@ -146,14 +146,14 @@ def test_a_known_length_takes_exactly_that() -> None:
 
 
 def test_a_gap_counts_towards_a_known_length() -> None:
-    """The framing survives a gap inside the body, not one that reaches beyond it."""
+    """The framing survives a gap inside the body, not a longer one."""
     assert LengthBody(5).skip(5)
     assert not LengthBody(5).skip(6)
     assert CloseBody().skip(10**9)
 
 
 def test_chunks_survive_a_gap_only_inside_one_of_them() -> None:
-    """Where a size may be missing, the rest cannot be read."""
+    """After a gap that may contain a size the framing is lost."""
     body = ChunkedBody()
     fed(body, b"5\r\nab")
 
@@ -162,8 +162,8 @@ def test_chunks_survive_a_gap_only_inside_one_of_them() -> None:
     assert not ChunkedBody().skip(1)
 
 
-def test_the_framing_chooses_the_body() -> None:
-    """Chunks, then a length, then the connection's end."""
+def test_the_framing_decides_the_kind_of_body() -> None:
+    """Chunks, a length, or the end of the connection."""
     assert isinstance(body_of(Framing(is_chunked=True)), ChunkedBody)
     assert isinstance(body_of(Framing(length_bytes=1)), LengthBody)
     assert isinstance(body_of(Framing()), CloseBody)

@@ -35,16 +35,16 @@ SLL2 = struct.pack(">HHIHBB8s", 0x86DD, 0, 1, 1, 0, 6, b"")
         pytest.param(9, b"\xff\x03\x00\x21" + V4, id="PPP"),
     ],
 )
-def test_the_same_segment_is_found_behind_every_link_header(linktype: int, frame: bytes) -> None:
-    """Ports, sequence number, flags and payload do not depend on what carries them."""
+def test_the_same_segment_is_found_after_every_link_header(linktype: int, frame: bytes) -> None:
+    """Ports, sequence number, flags and payload are the same."""
     packet = decode(linktype, frame)
 
     assert packet is not None
     assert packet[3:] == (1, 80, 7, ACK | PSH, b"hello", False)
 
 
-def test_udp_and_other_protocols_have_no_payload_here() -> None:
-    """Only TCP carries on; other packets are counted in their flow."""
+def test_only_tcp_packets_have_a_payload_here() -> None:
+    """Others are only counted in their flow."""
     udp = dpkt.udp.UDP(sport=5, dport=53, ulen=9, data=b"x")
 
     assert decode(1, ethernet(ip_packet(CLIENT, SERVER, 17, udp))) == Packet(
@@ -53,8 +53,8 @@ def test_udp_and_other_protocols_have_no_payload_here() -> None:
     assert decode(1, ethernet(ip_packet(CLIENT, SERVER, 1, b"\x08\x00")))[3:5] == (0, 0)  # type: ignore[index]  # a packet
 
 
-def test_extension_headers_are_stepped_over() -> None:
-    """The protocol is the one behind the last extension header."""
+def test_extension_headers_are_skipped() -> None:
+    """The protocol is that after the last extension header."""
     hop_by_hop = b"\x06\x00\x01\x04\x00\x00\x00\x00"
     frame = ip_packet("2001:db8::1", "2001:db8::2", 0, hop_by_hop + bytes(tcp_segment(1, 80, 7)))
 
@@ -65,13 +65,13 @@ def test_extension_headers_are_stepped_over() -> None:
 
 
 @pytest.mark.parametrize("frame", [ethernet(bytes(28), 0x0806), ethernet(b"\x42\x42\x03" + bytes(35), 38)])
-def test_frames_without_ip_are_sound(frame: bytes) -> None:
-    """ARP and spanning tree are neither IP packets nor damage."""
+def test_frames_without_ip_are_valid(frame: bytes) -> None:
+    """ARP and spanning tree are not damage."""
     assert decode(1, frame) is None
 
 
 def test_fragments_are_marked_and_not_decoded_further() -> None:
-    """Both a first and a later fragment are told from whole packets, in IPv4 and IPv6."""
+    """First and later fragments, in IPv4 and IPv6."""
     first = bytearray(V4)
     first[6] |= 0x20
     later = bytearray(V4)
@@ -86,7 +86,7 @@ def test_fragments_are_marked_and_not_decoded_further() -> None:
 
 
 def test_a_length_of_zero_means_offloaded_segmentation() -> None:
-    """Where the card fills in the length, the frame's own length counts."""
+    """The network card would fill it in: the length of the frame counts."""
     packet = bytearray(V4)
     packet[2:4] = b"\x00\x00"
 
@@ -112,14 +112,14 @@ def test_a_length_of_zero_means_offloaded_segmentation() -> None:
         pytest.param(9, b"\xff\x03\x00", id="PPP cut short"),
     ],
 )
-def test_what_contradicts_itself_is_undecodable(linktype: int, frame: bytes) -> None:
-    """Damage has one name, whatever the parser below stumbles over."""
+def test_invalid_packets_are_undecodable(linktype: int, frame: bytes) -> None:
+    """Whatever error the parser raises."""
     with pytest.raises(UndecodableError):
         decode(linktype, frame)
 
 
-def test_the_short_cut_and_dpkt_agree() -> None:
-    """The quick way for plain TCP gives what the long way gives."""
+def test_the_fast_decoder_gives_the_same_as_dpkt() -> None:
+    """For TCP without fragments."""
     frame = tcp_frame(to_server=True, seq=5, payload=b"abc")
 
     assert decode(1, frame) == decode_with_dpkt(1, frame)

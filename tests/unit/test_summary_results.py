@@ -45,8 +45,8 @@ SUMMARY = StreamSummary(
 )
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    """Objects and totals survive their files."""
+def test_results_are_read_back_as_written(tmp_path: Path) -> None:
+    """Objects, flows and summary."""
     with ResultFiles(tmp_path / "new" / "folder") as files:
         files.add([FLOW], [FOUND])
         files.add([], [FOUND])
@@ -60,12 +60,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_is_empty(tmp_path: Path) -> None:
-    """Before the analyzer has written anything there is nothing to show."""
+    """Before the analyzer has written anything."""
     assert read_objects(tmp_path) == []
 
 
-def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path: Path) -> None:
-    """Reading beside a running analyzer meets half lines."""
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
+    """The analyzer may still be writing it."""
     line = json.dumps(dataclasses.asdict(FOUND))
     (tmp_path / "objects.jsonl").write_text(f"{line}\n{line[:50]}")
 
@@ -73,15 +73,15 @@ def test_a_line_that_is_not_whole_yet_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """A file in the folder's place is one sentence, no traceback."""
+    """Here a file has the folder's name."""
     (tmp_path / "file").touch()
 
     with pytest.raises(CannotCreate, match="cannot write into"):
         ResultFiles(tmp_path / "file" / "logs")
 
 
-def test_the_table_shows_totals_and_objects() -> None:
-    """A person sees the numbers, the digest and how the stream ended."""
+def test_the_report_shows_summary_and_objects() -> None:
+    """Numbers, digests and how the stream ended."""
     text = as_text(SUMMARY, [FOUND])
 
     assert "torn: half a record" in text
@@ -89,15 +89,15 @@ def test_the_table_shows_totals_and_objects() -> None:
     assert "a.example/x" in text
 
 
-def test_the_table_names_what_it_leaves_out() -> None:
-    """Twenty objects are a screen, the rest is in the file."""
+def test_the_report_counts_the_objects_that_it_does_not_show() -> None:
+    """It shows twenty; the file has all."""
     text = as_text(dataclasses.replace(SUMMARY, objects=SHOWN_OBJECTS + 5), [FOUND] * SHOWN_OBJECTS)
 
     assert "and 5 more in objects.jsonl" in text
 
 
-def test_nothing_from_the_network_acts_on_a_terminal() -> None:
-    """Escape sequences in a URI are shown, not obeyed, with and without rich."""
+def test_control_characters_from_the_network_are_escaped() -> None:
+    """Those in a URI are shown, not executed."""
     hostile = dataclasses.replace(FOUND, uri="/\x1b[2J\n[bold]", complete=False, reason="why\x9b")
 
     assert "\x1b" not in as_text(SUMMARY, [hostile])
@@ -105,8 +105,8 @@ def test_nothing_from_the_network_acts_on_a_terminal() -> None:
     assert "\\x1b" in as_text(SUMMARY, [hostile])
 
 
-def test_rich_shows_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a terminal the same cells stand in a table, and markup is no markup."""
+def test_a_terminal_shows_the_same_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markup in cells has no effect."""
     screen = Console(file=io.StringIO(), width=200)
     monkeypatch.setattr(table, "Console", lambda: screen)
 

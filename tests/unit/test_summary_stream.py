@@ -16,7 +16,7 @@ def cut(*chunks: bytes) -> list[Record]:
 
 
 def test_records_are_the_same_whole_or_byte_by_byte() -> None:
-    """Where the pipe cuts the stream changes nothing."""
+    """The cuts between reads change nothing."""
     whole = stream(b"one", b"", b"three")
 
     by_byte = cut(*(whole[at : at + 1] for at in range(len(whole))))
@@ -27,8 +27,8 @@ def test_records_are_the_same_whole_or_byte_by_byte() -> None:
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(("magic", "time_ns"), [(0xA1B2C3D4, 7_000_005_000), (0xA1B23C4D, 7_000_000_005)])
-def test_both_byte_orders_and_resolutions_are_understood(order: str, magic: int, time_ns: int) -> None:
-    """The magic tells byte order and the unit of the fraction."""
+def test_both_byte_orders_and_resolutions_are_read(order: str, magic: int, time_ns: int) -> None:
+    """The magic decides both."""
     data = header(113, order=order, magic=magic) + record(b"x", 7, 5, order=order)
     cutter = RecordCutter()
 
@@ -39,7 +39,7 @@ def test_both_byte_orders_and_resolutions_are_understood(order: str, magic: int,
 
 
 def test_frame_check_bits_do_not_hide_the_link_type() -> None:
-    """The upper bits of the link type field tell the length of a check sequence."""
+    """They are in the upper bits of the same field."""
     cutter = RecordCutter()
 
     list(cutter.feed(header(0x2400_0001)))
@@ -48,8 +48,8 @@ def test_frame_check_bits_do_not_hide_the_link_type() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", header()])
-def test_a_stream_without_records_is_no_fault(data: bytes) -> None:
-    """Nothing at all, or a header alone, ends cleanly."""
+def test_a_stream_without_records_is_valid(data: bytes) -> None:
+    """No byte at all, or only a header."""
     assert cut(data) == []
 
 
@@ -65,14 +65,14 @@ def test_a_stream_without_records_is_no_fault(data: bytes) -> None:
         (header() + record(b"whole") + b"\xff" * 16, "has 4294967295 captured bytes"),
     ],
 )
-def test_a_torn_stream_is_named_with_its_fault(data: bytes, said: str) -> None:
-    """What is no capture, or ends in the middle, is an error that says where."""
+def test_a_torn_stream_is_an_error_with_its_fault(data: bytes, said: str) -> None:
+    """Not a capture, or cut off."""
     with pytest.raises(CaptureError, match=said):
         cut(data)
 
 
 def test_records_before_the_damage_are_delivered() -> None:
-    """Damage takes nothing away from what came before it."""
+    """Then the error is raised."""
     records = RecordCutter().feed(header() + record(b"good") + b"\xff" * 16)
 
     assert next(records).frame == b"good"

@@ -13,15 +13,15 @@ def direction() -> TcpDirection:
     return opened
 
 
-def test_segments_in_order_come_out_at_once(direction: TcpDirection) -> None:
-    """Nothing waits that does not have to."""
+def test_segments_in_order_are_delivered_at_once(direction: TcpDirection) -> None:
+    """No byte is held."""
     assert direction.add(1000, b"ab") == [b"ab"]
     assert direction.add(1002, b"cd") == [b"cd"]
     assert direction.held_bytes == 0
 
 
-def test_a_late_segment_releases_those_behind_it(direction: TcpDirection) -> None:
-    """What came too early is held, then follows in order."""
+def test_a_late_segment_releases_those_after_it(direction: TcpDirection) -> None:
+    """Early segments are held, then delivered in order."""
     assert direction.add(1004, b"ef") == []
     assert direction.add(1002, b"cd") == []
     assert direction.held_bytes == 4 + 2 * SEGMENT_COST_BYTES
@@ -31,7 +31,7 @@ def test_a_late_segment_releases_those_behind_it(direction: TcpDirection) -> Non
 
 
 def test_a_retransmission_adds_nothing(direction: TcpDirection) -> None:
-    """Bytes once handed out are not handed out again."""
+    """Its bytes are not delivered again."""
     direction.add(1000, b"abcd")
 
     assert direction.add(1000, b"abcd") == []
@@ -39,14 +39,14 @@ def test_a_retransmission_adds_nothing(direction: TcpDirection) -> None:
 
 
 def test_only_the_new_part_of_an_overlap_counts(direction: TcpDirection) -> None:
-    """Bytes once handed out stay as they are."""
+    """Delivered bytes never change."""
     direction.add(1000, b"abcd")
 
     assert direction.add(1002, b"XYef") == [b"ef"]
 
 
 def test_overlaps_among_held_segments_are_resolved_in_stream_order(direction: TcpDirection) -> None:
-    """Of what waits, the segment that begins first wins, and of two that begin together the earlier one."""
+    """The segment that begins first is used; of two that begin together the one captured first."""
     direction.add(1004, b"EFG")
     direction.add(1002, b"cde")
     direction.add(1002, b"XXX")
@@ -62,7 +62,7 @@ def test_a_keep_alive_probe_is_no_data(direction: TcpDirection) -> None:
 
 
 def test_sequence_numbers_wrap_around() -> None:
-    """Behind 2^32 - 1 comes 0, in order and out of order."""
+    """After 2^32 - 1 follows 0, in order and out of order."""
     direction = TcpDirection()
     direction.open((1 << 32) - 4)
 
@@ -70,16 +70,16 @@ def test_sequence_numbers_wrap_around() -> None:
     assert direction.add((1 << 32) - 3, b"abcd") == [b"abcd", b"ef"]
 
 
-def test_without_a_syn_the_first_segment_seen_is_the_beginning() -> None:
-    """A capture that begins in the middle of a connection is taken from there."""
+def test_without_a_syn_the_first_segment_is_the_beginning() -> None:
+    """The capture began inside the connection."""
     direction = TcpDirection()
 
     assert direction.add(7000, b"middle") == [b"middle"]
     assert direction.add(6990, b"before") == []
 
 
-def test_the_limit_turns_the_hole_into_a_gap() -> None:
-    """More than the limit is never held; the stream goes on behind the hole."""
+def test_the_limit_delivers_the_gap() -> None:
+    """More than the limit is never held; the stream continues after the gap."""
     direction = TcpDirection(limit_bytes=2 * SEGMENT_COST_BYTES + 4)
     direction.open(999)
     direction.add(1003, b"de")
@@ -90,8 +90,8 @@ def test_the_limit_turns_the_hole_into_a_gap() -> None:
     assert direction.held_bytes == 0
 
 
-def test_a_fin_counts_when_all_before_it_is_there(direction: TcpDirection) -> None:
-    """A FIN that overtakes data does not end the direction."""
+def test_a_fin_ends_a_direction_when_all_bytes_before_it_have_arrived(direction: TcpDirection) -> None:
+    """An early FIN does not."""
     direction.add(1002, b"cd", fin=True)
     assert not direction.is_finished
 
@@ -100,8 +100,8 @@ def test_a_fin_counts_when_all_before_it_is_there(direction: TcpDirection) -> No
     assert direction.is_finished
 
 
-def test_another_syn_is_told_from_a_repeated_one(direction: TcpDirection) -> None:
-    """Only another initial sequence number means another connection."""
+def test_another_syn_differs_from_a_repeated_one(direction: TcpDirection) -> None:
+    """Only another initial sequence number opens another connection."""
     assert not direction.is_other_connection(999)
     assert direction.is_other_connection(5)
     assert not TcpDirection().is_other_connection(5)
