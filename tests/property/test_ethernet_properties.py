@@ -71,7 +71,7 @@ def expected_of(linktype: int, records: list[Record]) -> list[Record]:
 @settings(max_examples=500)
 @given(linktypes, plausible, u32)
 def test_a_frame_contains_its_packet_and_a_valid_type(linktype: int, packet: bytes, length: int) -> None:
-    """Its packet follows after 14 bytes; its type is an EtherType or the length of that. Or there is no frame."""
+    """Its packet follows after 14 bytes; its type is an EtherType or the length of that. Or no frame."""
     found = to_ethernet(linktype, packet, length)
     if found is None:
         return
