@@ -26,7 +26,7 @@ header:
                             | protocol | zero | index | ARPHRD_ | packet type | address length | address |
                             https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html
 
-Rules; a packet that fits none of them is skipped: a frame with a guessed type would be false evidence:
+Rules (all other packets are skipped: a frame with a guessed type would be false evidence):
 - raw IP: the packet's version, 4 or 6, decides the type, whatever the link type is, as in tcpdump and
   Suricata. 12 and 14 are LINKTYPE_RAW in the kernels of BSD and OpenBSD; old programs wrote them to files.
 - loopback: 2 is IPv4; 10 (Linux), 24 (NetBSD, OpenBSD, Npcap), 28 (FreeBSD), 30 (Darwin) are IPv6. The family
@@ -35,8 +35,10 @@ Rules; a packet that fits none of them is skipped: a frame with a guessed type w
 - cooked: the protocol is the EtherType, from 0x0600 on; smaller ones would read as a length. 0x0004 (LLC) and
   0x0001 (Novell) become 802.3 lengths if they are at most 1500 and the packet looks like it: Novell's begins
   with ffff, LLC never does. 0x0003 has many meanings; CAN and the others do not exist on Ethernet.
-- cooked: the protocol of ARPHRD_FRAD, _IEEE80211_RADIOTAP and _NETLINK is no EtherType. That of GRE is one.
-- too short for its pseudo-header: skipped. Nothing behind it: an empty frame, but not for raw IP.
+- cooked: on ARPHRD_FRAD, _IEEE80211_RADIOTAP and _NETLINK devices the protocol is not an EtherType. On GRE
+  devices it is one.
+- a packet shorter than its pseudo-header is skipped. A packet that ends with it is an empty frame; raw IP
+  without a byte is skipped.
 
 **Byte order inside packets.** Four link types put a header of the capturing kernel in front of the packet and
 keep the byte order of that host. A stream is little endian, so these headers are swapped in packets of a
@@ -204,8 +206,8 @@ def _source_and_type(linktype: int, packet: bytes, payload_bytes: int) -> tuple[
 def _type_or_length(protocol: int, payload_bytes: int, *, begins_as_novell: bool) -> int | None:
     if protocol >= _FIRST_ETHERTYPE:
         return protocol
-    wanted = _NOVELL if begins_as_novell else _LLC
-    return payload_bytes if protocol == wanted and payload_bytes <= _MAX_802_3_BYTES else None
+    expected = _NOVELL if begins_as_novell else _LLC
+    return payload_bytes if protocol == expected and payload_bytes <= _MAX_802_3_BYTES else None
 
 
 def has_host_order(linktype: int) -> bool:

@@ -173,10 +173,8 @@ class Damage(NamedTuple):
 class StopReason(Enum):
     """Why a walk stopped at a place that is not damaged."""
 
-    WINDOW_ENDS = (
-        auto()
-    )  # the next record is not whole in this window: continue with a window that starts there
-    EXCEEDS_SNAPLEN = auto()  # the next record is longer than the file's snaplen: copy it, cut to the snaplen
+    WINDOW_ENDS = auto()  # the next record is incomplete: continue with a window that starts there
+    EXCEEDS_SNAPLEN = auto()  # the next record is longer than the file's snaplen: copy and cut it
 
 
 class WalkResult(NamedTuple):
@@ -201,7 +199,7 @@ class Batch(NamedTuple):
 
 
 def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> WalkResult:
-    """Return the whole records at the start of a window of a file with a plain layout.
+    """Return the complete records at the start of a window of a file with a plain layout.
 
     Only headers are read, so the last record may reach beyond the window.
 
@@ -301,7 +299,7 @@ def missing_to_record_end(window: Bytes, delivered_bytes: int) -> int:
         0 if the stream stands between two records.
 
     Raises:
-        LookupError: a header that was delivered is not in the window: nobody can tell.
+        LookupError: a header that was delivered is not in the window: the record's length is unknown.
     """
     position = 0
     while position < delivered_bytes:

@@ -16,7 +16,7 @@ from pcapdj.summary.results import OBJECTS_NAME, HttpObject, StreamSummary
 
 SHOWN_OBJECTS = 20  # one screen; the file has all
 SHOWN_URI_CHARS = 60
-OBJECT_COLUMNS = ("status", "size", "whole", "sha256", "what")
+OBJECT_COLUMNS = ("status", "size", "complete", "sha256", "what")
 
 
 def summary_rows(summary: StreamSummary) -> list[tuple[str, str]]:
@@ -25,7 +25,7 @@ def summary_rows(summary: StreamSummary) -> list[tuple[str, str]]:
     rows = [
         ("packets", f"{summary.packets:,} ({captured} captured, {original} on the wire)"),
         ("flows", f"{summary.flows:,}"),
-        ("HTTP objects", f"{summary.objects:,} ({summary.complete_objects:,} whole)"),
+        ("HTTP objects", f"{summary.objects:,} ({summary.complete_objects:,} complete)"),
         ("not IP", f"{summary.other_packets:,}"),
         ("fragments", f"{summary.fragments:,}"),
         ("undecodable", f"{summary.undecodable_packets:,}"),
