@@ -155,6 +155,7 @@ def test_the_watched_screen_follows_the_lane_and_outages(short_path: Path) -> No
     server.start()
     try:
         with watching(server.url) as (process, terminal):
+            wait_until(lambda: terminal.shows("pcapdj"), "the title")
             wait_until(lambda: terminal.shows("0 queued, 0 current"), "the first screen")
             server.client.rpush("PCAPDJ_IN_QUEUE", "/in/1.pcap")
             wait_until(lambda: terminal.shows("1 queued, 0 current"), "the queued file")
@@ -170,7 +171,7 @@ def test_the_watched_screen_follows_the_lane_and_outages(short_path: Path) -> No
 
 
 def test_the_watched_screen_is_redrawn_in_place(store: Store) -> None:
-    """It moves the cursor up and prints over the lines before, in their colours."""
+    """Once a second it moves the cursor up and prints over the lines before, in their colours."""
     with watching(store.url, "--lane", store.keys.lane) as (process, terminal):
         wait_until(lambda: terminal.shows("none has reported yet"), "the first screen")
         seen = terminal.raw
@@ -182,6 +183,10 @@ def test_the_watched_screen_is_redrawn_in_place(store: Store) -> None:
             return "\x1b[1A" in seen and "\x1b[33mno controller has reported yet" in seen
 
         wait_until(is_redrawn, "the screen to be redrawn")
+        begun_s = time.monotonic()
+        for _ in range(3):
+            wait_until(lambda: terminal.shows("none has reported yet"), "the next screen")
+        assert time.monotonic() - begun_s > 1.5  # a screen a second: Redis has other work to do
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
 
@@ -194,12 +199,14 @@ def test_a_watch_of_no_redis_ends_with_its_error(short_path: Path) -> None:
 
 
 def test_watched_json_is_an_object_a_line(store: Store) -> None:
-    """A program reads them as they come."""
+    """A program reads one a second."""
     words = ["--watch", "--json", "--redis-url", store.url, "--lane", store.keys.lane]
     with start("pcapdj", "status", *words, stdout=PIPE, text=True) as process:
         first = json.loads(process.stdout.readline())
         store.redis.rpush(store.keys.in_queue, "/in/1.pcap")
-        second = json.loads(process.stdout.readline())
+        begun_s = time.monotonic()
+        second, _ = json.loads(process.stdout.readline()), process.stdout.readline()
+        assert time.monotonic() - begun_s > 0.9
         process.send_signal(signal.SIGINT)
         process.stdout.read()
 
