@@ -216,7 +216,7 @@ class ConsumerLauncher:
             return
         self._stops = stops
         events.info("stopping", at_once=stops > 1 or None)
-        self._server.close()  # the dispatcher sees it, and closes its write end too; the next one waits
+        self._server.close()  # the dispatcher notices it and closes its write end, too; the next one waits
         if self._session is not None:
             self._session.end(now_s)
             if stops > 1:

@@ -1,1 +1,1 @@
-"""The inside of the consumer launcher: the analyzer process, its stream, the descriptors that it keeps."""
+"""The inside of the consumer launcher: the analyzer process, its stream, the stored descriptors."""

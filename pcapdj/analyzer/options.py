@@ -35,7 +35,7 @@ PresetName = Annotated[
     typer.Option(
         "--preset",
         envvar="PCAPDJ_PRESET",
-        help=f"a known analyzer: {', '.join(PRESETS)}; default {DEFAULT_PRESET}",
+        help=f"a preset: {', '.join(PRESETS)}; default {DEFAULT_PRESET}",
         show_default=False,
     ),
 ]

@@ -35,7 +35,7 @@ class RequestHandler:
         self._server.accept_client()
 
     def reply_stream(self, session: AnalyzerSession | None) -> None:
-        """Send the stream with its write end and its entries; without a session, that there is none."""
+        """Send the open stream, its write end and its entries; without one, a reply that names no stream."""
         if session is None or session.write_end is None:
             self._server.reply(LauncherReply())
             return

@@ -390,12 +390,24 @@ def test_a_second_sigterm_does_not_wait(rig: Rig, signals: Signals, source: Path
 
     assert stop(process) == 0
     assert not is_running(rig.analyzer_pid())
+    assert "killed by signal 9 (a second stop signal came)" in rig.said()
 
 
 def test_sigterm_ends_an_idle_launcher(rig: Rig) -> None:
     """There is nothing to wait for."""
     process = rig.start_python(COPY)
 
+    assert stop(process) == 0
+
+
+def test_other_signals_do_not_end_an_idle_launcher(rig: Rig, signals: Signals) -> None:
+    """HUP without an analyzer, and the signals of the dispatcher."""
+    process = rig.start_python(COPY)
+
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        process.send_signal(number)
+
+    assert connected(rig, signals).get() is None
     assert stop(process) == 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.descriptors import open_descriptors
 from support.waiting import wait_until
 
 from pcapdj.analyzer.launch import AnalyzerStarter
@@ -141,6 +142,23 @@ def test_an_analyzer_that_closed_the_pipe_is_killed_at_end(
     session.end(1.0)
 
     assert exit_of(session, 1.0).status == "killed by signal 9 (it had closed the pipe)"
+
+
+def test_an_analyzer_without_records_is_killed_at_end(
+    tmp_path: Path, sessions: list[AnalyzerSession]
+) -> None:
+    """It has nothing to flush, and Suricata would wait for ever; nothing is wrong with that."""
+    session = started(tmp_path, READ + STAY, sessions)
+    write_end = session.write_end
+
+    session.end(1.0)
+    session.end(2.0)
+
+    ended = exit_of(session, 2.0)
+    assert (ended.verdict, ended.reason) == (Verdict.ENDED, "")
+    assert ended.status == "killed by signal 9 (it had nothing to read)"
+    assert session.write_end is None
+    assert write_end not in open_descriptors()
 
 
 def test_processes_that_the_analyzer_started_end_with_it(

@@ -1,12 +1,19 @@
 """PCAPDJ_CONSUMER, written by a thread: the latest state, again and again."""
 
+import os
+import socket
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
-from pcapdj.analyzer.status import StatusPublisher
+from pcapdj.analyzer.restarts import RestartPolicy
+from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
+from pcapdj.runtime import log
 from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
 
 
 @pytest.fixture
@@ -80,3 +87,59 @@ def test_a_change_rings_the_bell(store: Store, publisher: StatusPublisher) -> No
 
         wait_until(hears, "the bell")
         assert heard == [b"consumer"]
+
+
+def test_a_state_has_the_time_at_which_it_began(store: Store, publisher: StatusPublisher) -> None:
+    """Heartbeats and new reasons do not change it."""
+    status, restarts = LauncherStatus(publisher, "zeek", Path("/out")), RestartPolicy()
+    status.publish(None, restarts)
+    wait_until(lambda: field_of(store, "state") == "idle", "the first state")
+    idle_since = field_of(store, "since_s")
+    assert (field_of(store, "command"), field_of(store, "logdir")) == ("zeek", "/out")
+    assert field_of(store, "launcher_pid") == str(os.getpid())
+
+    restarts.record_failure("It died.", 0.0, reading_s=0.0)
+    status.publish(None, restarts)
+    wait_until(lambda: field_of(store, "state") == "failing", "the second state")
+    failing_since = field_of(store, "since_s")
+    restarts.record_failure("It died again.", 0.0, reading_s=0.0)
+    status.publish(None, restarts)
+    wait_until(lambda: field_of(store, "reason") == "It died again.", "the second reason")
+
+    assert field_of(store, "restarts") == "2"
+    assert field_of(store, "since_s") == failing_since
+    assert float(failing_since or 0) > float(idle_since or 0) > 0
+
+
+def test_an_outage_of_redis_is_logged_once(short_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The stream goes on; the log shows that the status is out of date."""
+    publisher = StatusPublisher(Store(f"unix://{short_path}/none", Keys()))
+    seen: list[str] = []
+
+    def is_logged() -> bool:
+        log.flush()
+        seen.append(capsys.readouterr().err)
+        return "waiting_for_redis" in "".join(seen)
+
+    publisher.publish({"state": "idle"})
+    wait_until(is_logged, "the warning")
+    publisher.publish({"state": "reading"})
+    publisher.close()
+
+    is_logged()
+    assert "The analyzer goes on; its state in Redis is out of date." in "".join(seen)
+    assert "".join(seen).count("waiting_for_redis") == 1
+
+
+def test_closing_waits_a_second_at_most(short_path: Path) -> None:
+    """A Redis that hangs must not delay the end of the launcher."""
+    with socket.socket(socket.AF_UNIX) as hung:
+        hung.bind(str(short_path / "hung"))
+        hung.listen()
+        publisher = StatusPublisher(Store(f"unix://{short_path}/hung", Keys()))
+        publisher.publish({"state": "idle"})
+
+        started_s = time.monotonic()
+        publisher.close()
+
+        assert time.monotonic() - started_s < scaled(1.5)

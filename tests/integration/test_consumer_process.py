@@ -186,6 +186,16 @@ def test_started_by_hand_it_prints_the_dispatchers_command(rig: Rig) -> None:
     wait_until(lambda: command in rig.said(), "the command to be printed")
 
 
+def test_under_supervisord_no_dispatcher_is_suggested(rig: Rig) -> None:
+    """The service has its own."""
+    process = rig.start_python(COPY, environment={"SUPERVISOR_ENABLED": "1"})
+
+    assert stop(process) == 0
+
+    assert "consumer started" in rig.said()
+    assert "pcapdj.dispatcher" not in rig.said()
+
+
 def test_a_missing_analyzer_is_reported_with_its_package(rig: Rig, store: Store) -> None:
     """The launcher runs on, failing, and reports what to install before a dispatcher connects."""
     process = rig.start(
@@ -213,6 +223,7 @@ def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals
     os.close(opened.write_end)
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the state")
     assert consumer_of(store)["reason"] == ""
+    assert rig.said().count("analyzer_unavailable") == 1
 
 
 def test_the_status_follows_the_stream_from_start_to_end(

@@ -1,8 +1,10 @@
 """Which analyzer the launcher's options choose."""
 
+from pathlib import Path
+
 import pytest
 
-from pcapdj.analyzer.options import COMMAND_VARIABLE, chosen_command
+from pcapdj.analyzer.options import COMMAND_VARIABLE, chosen_command, pipe_path, socket_path
 from pcapdj.analyzer.presets import DEFAULT_PRESET, preset_command
 from pcapdj.runtime.errors import ConfigError
 
@@ -39,3 +41,13 @@ def test_two_analyzers_on_one_command_line_are_refused() -> None:
     """Neither of the two is guessed."""
     with pytest.raises(ConfigError, match="Both"):
         chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=True, environ={})
+
+
+def test_socket_and_pipe_are_in_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dispatcher and launcher find each other there; a path that is given is made absolute."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "supervisord.conf").touch()
+
+    assert socket_path(None) == tmp_path / "var/run/launcher.sock"
+    assert pipe_path(None) == tmp_path / "var/run/stream.pcap"
+    assert (socket_path(Path("s")), pipe_path(Path("p"))) == (tmp_path / "s", tmp_path / "p")
