@@ -1,11 +1,11 @@
 """Builds the captures that the benchmark reads: always the same bytes for the same size.
 
-The packets are UDP datagrams between a few hundred hosts, valid up to their checksums, since an analyzer
-looks at them. Their payload is half text and half noise, so that it packs about as captures do (1.9 : 1).
-What is repeated is farther apart than the windows of gzip and zstd reach.
+The packets are UDP datagrams between a few hundred hosts, with valid checksums, because an analyzer checks
+them. Their payload is half text and half noise, so that it compresses like real captures (1.9 : 1). Repeated
+bytes are farther apart than the windows of gzip and zstd.
 
-`python -m bench.captures FOLDER MEGABYTES` is a process of its own: the memory it takes would otherwise be
-counted as the peak of the programs that the benchmark starts.
+`python -m bench.captures FOLDER MEGABYTES` runs as a process of its own: else its memory would count as the
+peak of the programs that the benchmark starts.
 """
 
 import random
@@ -25,7 +25,7 @@ LARGE: Final = (1514,)
 
 _START_S: Final = 1_700_000_000
 _GAP_NS: Final = 7_000  # from packet to packet
-_TILE_BYTES: Final = 32 << 20  # of different frames, then they come again with later times
+_TILE_BYTES: Final = 32 << 20  # of different frames; after them the same frames with later times
 _CHUNK_BYTES: Final = 4 << 20
 _HEADERS_BYTES: Final = 42  # Ethernet, IPv4, UDP
 _WORDS: Final = (
@@ -100,7 +100,7 @@ def pcapng() -> tuple[bytes, Record]:
 
 
 def write(path: Path, *, size_bytes: int, lengths: Sequence[int], form: tuple[bytes, Record]) -> None:
-    """Write a capture of about this size, whole at once under its name."""
+    """Write a capture of about this size; it gets its name when it is complete."""
     header, record = form
     unfinished = path.with_suffix(".partial")
     with unfinished.open("wb") as out:
@@ -113,7 +113,7 @@ def write(path: Path, *, size_bytes: int, lengths: Sequence[int], form: tuple[by
 
 
 def _chunks(tile: list[bytes], record: Record) -> Iterator[bytes]:
-    """Yield about _CHUNK_BYTES of records at a time, for ever."""
+    """Yield about _CHUNK_BYTES of records at a time, without end."""
     per_chunk = _CHUNK_BYTES * len(tile) // _TILE_BYTES
     ts_ns, frames_left = _START_S * 1_000_000_000, iter(tile)
     while True:
@@ -126,14 +126,14 @@ def _chunks(tile: list[bytes], record: Record) -> Iterator[bytes]:
         yield b"".join(parts)
 
 
-def pack_with(compressor: str, source: Path, target: Path) -> None:
-    """Pack a file as `gzip -6` or `zstd -3` would."""
-    packing = zlib.compressobj(6, wbits=31) if compressor == "gzip" else _zstd()
+def compress_with(compressor: str, source: Path, target: Path) -> None:
+    """Compress a file as `gzip -6` or `zstd -3` does."""
+    stream = zlib.compressobj(6, wbits=31) if compressor == "gzip" else _zstd()
     unfinished = target.with_suffix(".partial")
-    with source.open("rb") as plain, unfinished.open("wb") as packed:
+    with source.open("rb") as plain, unfinished.open("wb") as out:
         while chunk := plain.read(_CHUNK_BYTES):
-            packed.write(packing.compress(chunk))
-        packed.write(packing.flush())
+            out.write(stream.compress(chunk))
+        out.write(stream.flush())
     unfinished.rename(target)
 
 
@@ -142,11 +142,11 @@ def _zstd() -> "zlib._Compress":
         from compression import zstd
     else:
         from backports import zstd
-    return zstd.ZstdCompressor(3)  # type: ignore[return-value]  # the same two words
+    return zstd.ZstdCompressor(3)  # type: ignore[return-value]  # it has the same methods
 
 
 def sparse(path: Path, size_bytes: int) -> None:
-    """Write a capture of holes: a header every 256 KiB, and nothing in the packets."""
+    """Write a sparse capture: a record header every 256 KiB, and packets without data on disk."""
     packet_bytes = 262_144
     header = struct.pack("<IIII", _START_S, 0, packet_bytes, packet_bytes)
     with path.open("wb") as out:
@@ -158,7 +158,7 @@ def sparse(path: Path, size_bytes: int) -> None:
 
 
 def many(folder: Path, count: int, packets: int = 1) -> None:
-    """Write so many captures of a few packets each."""
+    """Write `count` captures of a few packets each."""
     folder.mkdir()
     header, record = classic()
     frame = frames(SMALL)[0]
@@ -169,7 +169,7 @@ def many(folder: Path, count: int, packets: int = 1) -> None:
 
 
 def build(folder: Path, megabytes: int) -> None:
-    """Build everything that is not there yet."""
+    """Build all captures that do not exist yet."""
     from bench.downloads import rotate
 
     size_bytes = megabytes * 1_000_000
@@ -184,8 +184,8 @@ def build(folder: Path, megabytes: int) -> None:
     }
     for name, (lengths, form) in plain.items():
         _once(folder / name, partial(write, size_bytes=size_bytes, lengths=lengths, form=form))
-    _once(folder / "imix.pcap.gz", lambda path: pack_with("gzip", folder / "imix.pcap", path))
-    _once(folder / "imix.pcap.zst", lambda path: pack_with("zstd", folder / "imix.pcap", path))
+    _once(folder / "imix.pcap.gz", lambda path: compress_with("gzip", folder / "imix.pcap", path))
+    _once(folder / "imix.pcap.zst", lambda path: compress_with("zstd", folder / "imix.pcap", path))
     _once(folder / "sparse.pcap", lambda path: sparse(path, size_bytes * 25))
     _once(folder / "20000", lambda path: many(path, 20_000))
     _once(folder / "10000", lambda path: many(path, 10_000))
@@ -198,8 +198,8 @@ def _once(path: Path, make: Callable[[Path], None]) -> None:
         make(path)
 
 
-def build_apart(folder: Path, megabytes: int) -> None:
-    """Build in a process of its own."""
+def build_in_process(folder: Path, megabytes: int) -> None:
+    """Build all captures in another process."""
     subprocess.run([sys.executable, "-m", "bench.captures", folder, str(megabytes)], check=True)
 
 

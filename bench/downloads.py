@@ -1,7 +1,7 @@
-"""Rotated captures of HTTP downloads: what an analyzer that extracts files has real work with.
+"""Rotated captures of HTTP downloads: work for an analyzer that extracts files.
 
-Sessions of one download each follow one another; objects of 2 kB to 500 kB, so that some are cut by every
-rotation.
+Sessions of one download each, one after the other; objects of 2 kB to 500 kB, so that every rotation cuts
+some.
 """
 
 import random
@@ -29,7 +29,7 @@ class _Session:
     def __init__(self, number: int) -> None:
         client, server = struct.pack(">I", 0x0A000000 + number), bytes([192, 0, 2, number % 250 + 1])
         client_port = struct.pack(">H", 10_000 + number % 50_000)
-        self._ways = {
+        self._headers = {
             True: (client + server, client_port + b"\0\x50"),
             False: (server + client, b"\0\x50" + client_port),
         }
@@ -37,7 +37,7 @@ class _Session:
 
     def frame(self, flags: int, payload: bytes = b"", *, from_client: bool) -> bytes:
         """Return the next frame of one end."""
-        addresses, ports = self._ways[from_client]
+        addresses, ports = self._headers[from_client]
         sequence, seen = self._next[from_client], self._next[not from_client]
         self._next[from_client] += len(payload) + bool(flags & (_SYN | _FIN))
         ip = struct.pack(">BBHHHBBH", 0x45, 0, 40 + len(payload), 0, 0x4000, 64, 6, 0) + addresses
@@ -63,7 +63,7 @@ def _download(number: int, content: bytes) -> Iterator[bytes]:
 
 
 def _records() -> Iterator[bytes]:
-    """Yield records for ever."""
+    """Yield records without end."""
     dice = random.Random(7)  # noqa: S311 - the same bytes on every run
     noise, record, ts_ns = dice.randbytes(4 << 20), classic()[1], _START_NS
     for number in count():
@@ -75,7 +75,7 @@ def _records() -> Iterator[bytes]:
 
 
 def rotate(folder: Path, size_bytes: int) -> None:
-    """Write captures as a sensor rotates them: each goes on where the one before ended."""
+    """Write captures as a sensor rotates them: each continues where the previous one ended."""
     folder.mkdir()
     records = _records()
     for number in range(FILES):

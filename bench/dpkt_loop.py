@@ -1,6 +1,6 @@
-"""The loop that one writes with dpkt: every packet of a capture through a Reader and a Writer, to stdout.
+"""A simple loop with dpkt: every packet of a capture through a Reader and a Writer, to stdout.
 
-A rival in the benchmark. dpkt is Python as pcapdj is, and the library that most scripts about captures use.
+The benchmark compares pcapdj with it. dpkt is Python, too, and most scripts use it for captures.
 """
 
 import gzip

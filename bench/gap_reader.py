@@ -1,7 +1,7 @@
-"""An analyzer that measures gaps: `python bench/gap_reader.py PIPE RESULT FILE_BYTES`.
+"""An analyzer that measures the gaps between files: `python bench/gap_reader.py PIPE RESULT FILE_BYTES`.
 
-All captures have FILE_BYTES of records. The gap is from the read that empties the pipe of one file's last
-byte to the one that returns the next file's first.
+All captures have FILE_BYTES of records. A gap is the time from the read of the last byte of one file to the
+read of the first byte of the next.
 """
 
 import json
@@ -14,7 +14,7 @@ _HEADER_BYTES = 24
 
 
 def gaps_ms(pipe: str, file_bytes: int) -> list[float]:
-    """Read the stream to its end and return the gap behind each file but the last."""
+    """Read the stream to its end; return the gap after each file except the last."""
     found, seen_bytes, drained_s = [], 0, None
     stream = os.open(pipe, os.O_RDONLY)
     while data := os.read(stream, 1 << 20):

@@ -1,4 +1,4 @@
-"""Prints what was measured, and puts it into docs/performance.md between the two marks."""
+"""Tables of the results, and their place in docs/performance.md between the two marks."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.service import Analysis, Service
-from bench.streaming import PEAK_LIMIT_BYTES, RIVALS, Measured, Peak, targets_of
+from bench.streaming import OTHER_PROGRAMS, PEAK_LIMIT_BYTES, Measured, Peak, targets_of
 
 _BEGIN, _END = "<!-- measured by `make bench`: begin -->", "<!-- measured: end -->"
 _NAMES: Final = {
@@ -23,13 +23,13 @@ _NAMES: Final = {
 _GAP_LIMIT_MS, _IMPORT_LIMIT_S, _ANALYZER_LIMIT, _DISPATCHER_LIMIT = 5.0, 2.0, 1.02, 0.02
 
 
-def judged(value: float, limit: float, form: str = "{:.2f}") -> str:
-    """Return a number beside its limit, and whether it is kept."""
+def beside_limit(value: float, limit: float, form: str = "{:.2f}") -> str:
+    """Return `value of limit`, with a mark if the value exceeds the limit."""
     return f"{form.format(value)} of {form.format(limit)}" + ("" if value <= limit else " **missed**")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, readable as text too."""
+    """Return a Markdown table that is also readable as text."""
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = [head, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -39,8 +39,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def streaming_table(results: Sequence[Measured]) -> str:
-    """Return the first table: medians in seconds, and ratios of medians beside what is wanted."""
-    head = ["work", "pcapdj cat", "min to max", "peak", *(f"{_NAMES[name]}" for name in RIVALS)]
+    """Return the first table: medians in seconds, and ratios of medians beside their goals."""
+    head = ["work", "pcapdj cat", "min to max", "peak", *(f"{_NAMES[name]}" for name in OTHER_PROGRAMS)]
     return table(head, [_streaming_row(each) for each in results])
 
 
@@ -49,23 +49,23 @@ def _streaming_row(each: Measured) -> list[str]:
     cells = [each.work.what, f"{each.ours.median_s:.2f} s", f"{shortest:.2f} to {longest:.2f}"]
     cells.append(f"{each.ours.peak_bytes / 1e6:.0f} MB")
     targets = targets_of(each.work)
-    for name in RIVALS:
+    for name in OTHER_PROGRAMS:
         if name not in each.others:
             cells.append("")
             continue
         ratio, median = each.ratio(name), each.others[name].median_s
-        told = judged(ratio, targets[name]) if name in targets else f"{ratio:.2f}"
-        cells.append(f"{median:.2f} s: {told}")
+        cell = beside_limit(ratio, targets[name]) if name in targets else f"{ratio:.2f}"
+        cells.append(f"{median:.2f} s: {cell}")
     return cells
 
 
 def peak_table(peaks: Sequence[Peak]) -> str:
-    """Return what was tried for its memory."""
+    """Return the table of peak memory."""
     rows = [
         [
             each.what,
             f"{each.wall_s:.1f} s",
-            judged(each.bytes / 1e6, PEAK_LIMIT_BYTES / 1e6, "{:.0f}") + " MB",
+            beside_limit(each.bytes / 1e6, PEAK_LIMIT_BYTES / 1e6, "{:.0f}") + " MB",
         ]
         for each in peaks
     ]
@@ -73,23 +73,25 @@ def peak_table(peaks: Sequence[Peak]) -> str:
 
 
 def service_table(service: Service) -> str:
-    """Return the second table, as far as its programs are installed."""
-    rows = [*_analyzer_rows(service)] if service.exclusive else []
-    median = judged(statistics.median(service.gaps_ms), _GAP_LIMIT_MS, "{:.1f}")
-    told = f"{median} ms; 95 % within {_percentile(service.gaps_ms):.1f} ms"
-    rows.append(["drained pipe to the next file's first byte, median", told])
+    """Return the table of the service; without the rows of programs that are not installed."""
+    rows = [*_analyzer_rows(service)] if service.without_pcapdj else []
+    median = beside_limit(statistics.median(service.gaps_ms), _GAP_LIMIT_MS, "{:.1f}")
+    cell = f"{median} ms; 95 % within {_percentile(service.gaps_ms):.1f} ms"
+    rows.append(["drained pipe to the next file's first byte, median", cell])
     if service.import_s is not None:
-        rows.append(["import of 10,000 names", f"{judged(service.import_s, _IMPORT_LIMIT_S, '{:.1f}')} s"])
+        rows.append(
+            ["import of 10,000 names", f"{beside_limit(service.import_s, _IMPORT_LIMIT_S, '{:.1f}')} s"]
+        )
     return table(["what", "measured"], rows)
 
 
 def _analyzer_rows(service: Service) -> Iterator[list[str]]:
     yield ["Suricata from start to end, as one stream from `pcapdj run`", _spread(service.with_pcapdj)]
-    yield ["Suricata from start to end, `suricata -r DIRECTORY`", _spread(service.exclusive)]
-    yield ["ratio of the medians", judged(service.ratio, _ANALYZER_LIMIT)]
+    yield ["Suricata from start to end, `suricata -r DIRECTORY`", _spread(service.without_pcapdj)]
+    yield ["ratio of the medians", beside_limit(service.ratio, _ANALYZER_LIMIT)]
     yield [
         "CPU of the dispatcher while it feeds / CPU of Suricata",
-        judged(service.dispatcher_share, _DISPATCHER_LIMIT),
+        beside_limit(service.dispatcher_share, _DISPATCHER_LIMIT),
     ]
     for role in sorted(service.with_pcapdj[0].roles):
         peak_bytes = max(run.roles[role].peak_bytes for run in service.with_pcapdj)
@@ -107,7 +109,7 @@ def _percentile(values: Sequence[float]) -> float:
 
 
 def conditions(megabytes: int, rounds: int) -> str:
-    """Return on what it was measured, without names of this machine."""
+    """Return machine, versions and sizes, without names of this machine."""
     cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if "model name" in line), "?")
     memory_kb = int(next(line.split()[1] for line in _lines("/proc/meminfo")))
     programs = [_first_line(argv) for argv in (["mergecap", "-v"], ["suricata", "-V"], ["cat", "--version"])]
@@ -127,12 +129,12 @@ def _first_line(argv: Sequence[str]) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except OSError:
-        return f"{argv[0]} is missing: its rows are left out"
+        return f"{argv[0]} is not installed: its rows are missing"
     return (done.stdout or done.stderr).strip().splitlines()[0].split("(Git")[0].strip()
 
 
-def put_into(page: Path, text: str) -> None:
-    """Replace what stands between the marks."""
+def write_into(page: Path, text: str) -> None:
+    """Replace the text between the marks."""
     whole = page.read_text(encoding="utf-8")
     before, rest = whole.split(_BEGIN)
     page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{rest.split(_END)[1]}", encoding="utf-8")

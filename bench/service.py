@@ -1,4 +1,4 @@
-"""The second table: `pcapdj run` with a real analyzer, and what the service costs around it."""
+"""Measures `pcapdj run` with a real analyzer, and the cost of the processes around it."""
 
 import json
 import os
@@ -17,15 +17,15 @@ from typing import Final
 
 import psutil
 
-from bench.contest import environment
+from bench.runs import environment
 
 HERE: Final = Path(__file__).parent.resolve()
 ROLES: Final = ("dispatcher", "controller", "consumer_launcher")
-# A nearly full disk is no reason to hold a benchmark.
+# A nearly full disk must not hold a benchmark.
 _ROOM: Final = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
-_LOOK_S: Final = 0.05
-# ext4 looks at each inode deleted in the last minutes before it makes a file: the more of the former runs'
-# extracted files are gone, the longer Suricata takes (measured: 14 to 28 s for the same work).
+_POLL_S: Final = 0.05
+# ext4 checks each recently deleted inode before it creates a file: the more extracted files of earlier runs
+# were deleted, the longer Suricata takes (measured: 14 to 28 s for the same work).
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 
 
@@ -36,7 +36,7 @@ class Analysis:
     Args:
         wall_s: from its start to its end.
         cpu_s: user and system.
-        whole_s: the whole command that ran it.
+        whole_s: from start to end of the command that ran it.
         roles: pcapdj's processes; empty without pcapdj.
     """
 
@@ -51,8 +51,8 @@ class Role:
     """One of pcapdj's processes.
 
     Args:
-        started_cpu_s: CPU time until the analyzer was first seen: what its own start took.
-        cpu_s: CPU time when it was last seen.
+        started_cpu_s: CPU time until the analyzer started: that of its own start.
+        cpu_s: CPU time at the last measurement.
         peak_bytes: resident memory.
     """
 
@@ -62,7 +62,7 @@ class Role:
 
     @property
     def working_cpu_s(self) -> float:
-        """CPU time since then."""
+        """CPU time since the analyzer started."""
         return self.cpu_s - (self.started_cpu_s or 0)
 
 
@@ -79,12 +79,12 @@ def suricata(source: str, logdir: str) -> list[str]:
 
 
 def timed(result: Path, command: Sequence[str]) -> list[str]:
-    """Return the command that runs another one and writes down what it took."""
+    """Return a command that runs this one and writes its times to a file."""
     return [sys.executable, str(HERE / "timed.py"), str(result), *command]
 
 
 def run(folder: Path, logdir: Path, command: Sequence[str]) -> list[str]:
-    """Return the command line of `pcapdj run` for an analyzer's."""
+    """Return the command line of `pcapdj run` for that of an analyzer."""
     return [
         sys.executable,
         "-m",
@@ -100,35 +100,35 @@ def run(folder: Path, logdir: Path, command: Sequence[str]) -> list[str]:
 
 
 def analyze(captures: Path, *, with_pcapdj: bool) -> Analysis:
-    """Run Suricata over a folder of captures, as one stream or by itself."""
+    """Run Suricata over a folder of captures: as one stream, or with `-r DIRECTORY`."""
     with scratch() as folder:
-        result, logdir = folder / "took.json", folder / "log"
+        result, logdir = folder / "times.json", folder / "log"
         logdir.mkdir()
         command = timed(result, suricata(str(captures), str(logdir)))
         if with_pcapdj:
             command = run(captures, logdir, timed(result, suricata("{pipe}", "{logdir}")))
-        whole_s, roles = watched(command)
-        took = json.loads(result.read_text(encoding="utf-8"))
-    return Analysis(took["wall_s"], took["cpu_s"], whole_s, roles)
+        whole_s, roles = run_measured(command)
+        times = json.loads(result.read_text(encoding="utf-8"))
+    return Analysis(times["wall_s"], times["cpu_s"], whole_s, roles)
 
 
-def watched(command: Sequence[str]) -> tuple[float, dict[str, Role]]:
-    """Run a command; return its seconds, and what the roles among its children took."""
+def run_measured(command: Sequence[str]) -> tuple[float, dict[str, Role]]:
+    """Run a command; return its time in seconds, and time and memory of the roles among its children."""
     started_s = time.monotonic()
     roles: dict[str, Role] = {}
     with subprocess.Popen(
         command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         while process.poll() is None:
-            _look(process.pid, roles)
-            time.sleep(_LOOK_S)
+            _measure_roles(process.pid, roles)
+            time.sleep(_POLL_S)
     if process.returncode:
         raise RuntimeError(f"{command} ended with {process.returncode}")
     return time.monotonic() - started_s, roles
 
 
-def _look(pid: int, roles: dict[str, Role]) -> None:
-    """Note what the roles have taken so far; until the analyzer runs, as the cost of their start."""
+def _measure_roles(pid: int, roles: dict[str, Role]) -> None:
+    """Measure the roles; before the analyzer runs, as the cost of their start."""
     try:
         below = {" ".join(each.cmdline()): each for each in psutil.Process(pid).children(recursive=True)}
         is_started = any(str(HERE) in line for line in below)  # the analyzer is run by a script of ours
@@ -155,7 +155,7 @@ def gaps_ms(captures: Path) -> list[float]:
     with scratch() as folder:
         result = folder / "gaps.json"
         command = [sys.executable, str(HERE / "gap_reader.py"), "{pipe}", str(result), str(file_bytes)]
-        watched(run(captures, folder / "log", command))
+        run_measured(run(captures, folder / "log", command))
         found: list[float] = json.loads(result.read_text(encoding="utf-8"))
     return found
 
@@ -169,7 +169,7 @@ def import_s(captures: Path) -> float:
             [*server, "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
         ) as redis:
             while not socket.exists() and redis.poll() is None:
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
             try:
                 command = [
                     sys.executable,
@@ -189,7 +189,7 @@ def import_s(captures: Path) -> float:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder with a name short enough for sockets; it is gone afterwards."""
+    """Yield a folder with a name short enough for sockets; it is deleted afterwards."""
     place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="pcapdj-bench-", dir=place) as folder:
         yield Path(folder)
@@ -197,23 +197,25 @@ def scratch() -> Iterator[Path]:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """All that was measured of the service; None where a program is missing.
+    """All measurements of the service; empty or None where a program is not installed.
 
     Args:
-        with_pcapdj, alone: Suricata's runs.
+        with_pcapdj, without_pcapdj: Suricata's runs.
         gaps_ms: between files.
-        import_s: 10,000 names.
+        import_s: of 10,000 names.
     """
 
     with_pcapdj: list[Analysis]
-    exclusive: list[Analysis]
+    without_pcapdj: list[Analysis]
     gaps_ms: list[float]
     import_s: float | None
 
     @property
     def ratio(self) -> float:
         """Suricata's median time in the stream, divided by that without pcapdj."""
-        return _median(run.wall_s for run in self.with_pcapdj) / _median(run.wall_s for run in self.exclusive)
+        return _median(run.wall_s for run in self.with_pcapdj) / _median(
+            run.wall_s for run in self.without_pcapdj
+        )
 
     @property
     def dispatcher_share(self) -> float:
@@ -226,13 +228,13 @@ def _median(values: Iterable[float]) -> float:
 
 
 def measure_service(folder: Path, rounds: int) -> Service:
-    """Measure it all; Suricata in turn with and without pcapdj."""
-    with_pcapdj, exclusive = [], []
+    """Measure everything; Suricata in turn with and without pcapdj."""
+    with_pcapdj, without_pcapdj = [], []
     if shutil.which("suricata"):
         for number in range(rounds + 1):
             pair = [analyze(folder / "rotated", with_pcapdj=each) for each in (True, False)]
             if number:
                 with_pcapdj.append(pair[0])
-                exclusive.append(pair[1])
+                without_pcapdj.append(pair[1])
     names_s = import_s(folder / "10000") if shutil.which("redis-server") else None
-    return Service(with_pcapdj, exclusive, gaps_ms(folder / "gaps"), names_s)
+    return Service(with_pcapdj, without_pcapdj, gaps_ms(folder / "gaps"), names_s)

@@ -1,4 +1,4 @@
-"""The first table: `pcapdj cat` against the programs that one would use instead."""
+"""Measures `pcapdj cat`, and the programs that one would use instead."""
 
 import shutil
 import sys
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.contest import Argv, Series, compete, ours, run_once
+from bench.runs import Argv, Series, ours, run_in_turn, run_once
 
-MERGECAP, DPKT, CAT, ZSTD = RIVALS = ("mergecap", "dpkt", "cat", "zstd")
+MERGECAP, DPKT, CAT, ZSTD = OTHER_PROGRAMS = ("mergecap", "dpkt", "cat", "zstd")
 PEAK_LIMIT_BYTES: Final = 80_000_000
 _DPKT_TARGET: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One capture, and against whom at most which ratio of times is wanted."""
+    """One capture, and the goals: the highest ratio of times to other programs."""
 
     what: str
     file: str
@@ -43,7 +43,7 @@ WORKS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one work took: our runs, and the others'."""
+    """The runs of one work: ours, and those of other programs."""
 
     work: Work
     ours: Series
@@ -54,8 +54,8 @@ class Measured:
         return self.ours.median_s / self.others[other].median_s
 
 
-def rivals_of(work: Work, folder: Path) -> dict[str, Argv]:
-    """Return the other programs for this work, as far as they are installed and can do it."""
+def other_programs(work: Work, folder: Path) -> dict[str, Argv]:
+    """Return the other programs that are installed and can do this work."""
     path = str(folder / work.file)
     found: dict[str, Argv] = {DPKT: (sys.executable, "-m", "bench.dpkt_loop", path)}
     if CAT in work.targets:
@@ -69,7 +69,7 @@ def rivals_of(work: Work, folder: Path) -> dict[str, Argv]:
 
 
 def targets_of(work: Work) -> dict[str, float]:
-    """Return the highest ratio wanted against each other program."""
+    """Return the goal for each other program: the highest ratio of times."""
     return {**work.targets, DPKT: _DPKT_TARGET}
 
 
@@ -77,13 +77,13 @@ def measure_all(folder: Path, rounds: int) -> Iterator[Measured]:
     """Run every work; yield each as it is done."""
     for work in WORKS:
         mine = ours(*work.options, str(folder / work.file))
-        series = compete({"pcapdj cat": mine, **rivals_of(work, folder)}, rounds)
+        series = run_in_turn({"pcapdj cat": mine, **other_programs(work, folder)}, rounds)
         yield Measured(work, series.pop("pcapdj cat"), series)
 
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """What could have taken much memory, and what it took."""
+    """Time and peak memory of an input that could need much memory."""
 
     what: str
     wall_s: float
@@ -91,7 +91,7 @@ class Peak:
 
 
 def peaks(folder: Path) -> Iterator[Peak]:
-    """Run what could take much memory."""
+    """Run the inputs that could need much memory."""
     sparse = folder / "sparse.pcap"
     gigabytes = sparse.stat().st_size / 1e9
     for what, path in (

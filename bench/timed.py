@@ -1,6 +1,6 @@
-"""Runs a command and writes down how long it took: `python bench/timed.py RESULT COMMAND ..`.
+"""Runs a command and writes its times to a file: `python bench/timed.py RESULT COMMAND ..`.
 
-Stands in front of an analyzer, so that its time is taken in the same way whoever started it.
+The analyzer is measured in the same way whether `pcapdj run` or the benchmark starts it.
 """
 
 import json
@@ -18,8 +18,8 @@ def main() -> int:
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    took = {"wall_s": time.monotonic() - started_s, "cpu_s": usage.ru_utime + usage.ru_stime}
-    Path(result).write_text(json.dumps(took), encoding="utf-8")
+    times = {"wall_s": time.monotonic() - started_s, "cpu_s": usage.ru_utime + usage.ru_stime}
+    Path(result).write_text(json.dumps(times), encoding="utf-8")
     return process.returncode
 
 

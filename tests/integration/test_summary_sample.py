@@ -159,10 +159,10 @@ def test_suricata_extracts_the_download_only_from_the_stream(
     require_program("suricata")
 
     whole = suricata_objects(merged, tmp_path / "whole")
-    exclusive = [suricata_objects(path, tmp_path / path.stem) for path in sample]
+    single = [suricata_objects(path, tmp_path / path.stem) for path in sample]
 
     assert whole == {expected: BODY_BYTES}
-    assert not any(expected in objects for objects in exclusive)
+    assert not any(expected in objects for objects in single)
 
 
 def test_tshark_counts_the_same_connections(sample: list[Path]) -> None:

@@ -1,7 +1,7 @@
-"""Runs programs in turn into the same sink and keeps what each run took.
+"""Runs programs in turn into the same sink, and measures time and memory of each run.
 
-In turn means A B C A B C: what else the machine does then hits all of them alike, and the ratio of two
-medians means something even on a busy machine. The first round fills the caches and is not counted.
+In turn means A B C A B C: other load of the machine then affects all of them alike, and the ratio of two
+medians is valid even on a busy machine. The first round fills the caches and is not counted.
 """
 
 import os
@@ -20,7 +20,7 @@ SINK: Final = ("sh", "-c", "exec cat >/dev/null")
 
 
 def environment() -> dict[str, str]:
-    """Return this process's environment without settings of pcapdj, and with this checkout's modules."""
+    """Return the environment without settings of pcapdj, and with the modules of this checkout."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
     return {**clean, "PYTHONPATH": str(CHECKOUT)}
 
@@ -30,9 +30,9 @@ class Run:
     """One run of a program: from its start until it and the sink have ended.
 
     Args:
-        wall_s: start-up included.
+        wall_s: from its start, until the sink has ended.
         cpu_s: user and system, of the program only.
-        peak_bytes: resident memory; of the largest process, if there are several.
+        peak_bytes: resident memory; that of the largest process if there are several.
     """
 
     wall_s: float
@@ -82,11 +82,11 @@ def run_once(argv: Argv) -> Run:
     return Run(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def compete(rivals: Mapping[str, Argv], rounds: int) -> dict[str, Series]:
-    """Run all of them in turn, `rounds` times after one that is not counted."""
-    series = {name: Series() for name in rivals}
+def run_in_turn(programs: Mapping[str, Argv], rounds: int) -> dict[str, Series]:
+    """Run all programs in turn, `rounds` times after one round that is not counted."""
+    series = {name: Series() for name in programs}
     for number in range(rounds + 1):
-        for name, argv in rivals.items():
+        for name, argv in programs.items():
             run = run_once(argv)
             if number:
                 series[name].runs.append(run)
@@ -94,5 +94,5 @@ def compete(rivals: Mapping[str, Argv], rounds: int) -> dict[str, Series]:
 
 
 def ours(*arguments: str) -> Argv:
-    """Return the command line of `pcapdj cat` as it is installed here, or of this checkout."""
+    """Return the command line of `pcapdj cat`."""
     return (sys.executable, "-m", "pcapdj", "cat", *arguments)
