@@ -21,28 +21,33 @@ if __name__ == "__main__":  # what follows takes a tenth of a second to import; 
 
 import os
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from enum import Enum, auto
-from typing import Any, Final, NoReturn
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, NoReturn
 
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.feed import options
+from pcapdj.feed.analyzer_link import AnalyzerLink, LauncherLink
 from pcapdj.feed.authorization import Authorization
-from pcapdj.feed.choice import analyzer_link
 from pcapdj.feed.feeder import Feeder
-from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.interrupts import SIGNALS, Interrupts
 from pcapdj.feed.job import JobRunner
-from pcapdj.feed.locks import exclusive
-from pcapdj.feed.options import Settings
+from pcapdj.feed.manual_link import ManualLink
+from pcapdj.feed.options import DispatcherSettings
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.reporter import Reporter
 from pcapdj.feed.statistics import RUNNING, Statistics
 from pcapdj.feed.streams import Streams
+from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.process import die_with_supervisord
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.places import private_folder, user_folder
+from pcapdj.runtime.process import Lock, die_with_supervisord
+from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, StreamShallEnd
@@ -52,7 +57,7 @@ from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import RetryingStore
 
-IDLE_LOOK_S: Final = 0.5  # for producers that do not ring the bell
+IDLE_POLL_S: Final = 0.5  # for producers that send no message
 
 events = EventLog("dispatcher")
 app = new_app()
@@ -70,46 +75,43 @@ class Dispatcher:
     """One dispatcher at work.
 
     Args:
-        settings: how.
+        settings: its options.
         store: the lane.
-        signals, interrupts: what interrupts it.
-        statistics: what it counts in.
+        signals: the stop signals, SIGUSR1 and SIGUSR2.
+
+    Raises:
+        CannotCreate: the pipe cannot be made, or the path of the launcher's socket is too long.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        signals: Signals,
-        interrupts: Interrupts,
-        statistics: Statistics,
-    ) -> None:
+    def __init__(self, settings: DispatcherSettings, store: Store, signals: Signals) -> None:
         self._settings = settings
-        self._interrupts = interrupts
-        self._statistics = statistics
-        self._reminder = Reminder()
-        self._observe = interrupts.observe
-        lane = RetryingStore(store, interrupts, events)
-        self._lane = lane
+        self._statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
+        self._suspension = Suspension(settings.id, self._statistics)
+        self._interrupts = Interrupts(signals, self._suspension, self._statistics)
+        self._lane = RetryingStore(store, self._interrupts, events)
+        self._queue = JobQueue(self._lane, settings.id, settings.take)
         self._notifier = Notifier(store)
-        self._transfer = JobQueue(lane, settings.id, settings.take)
-        self._reporter = Reporter(store, settings.id, self._snapshot)
-        link = analyzer_link(settings.pipe, settings.launcher, interrupts, self._say)
-        self._streams = Streams(link, (signals, self._reporter), interrupts.attend)
-        interrupts.watch(self._reporter, self._counted, self._streams.check)
-        self._feeding = Feeder(self._streams, settings.streams, settings.max_gap_ns)
-        self._taking = JobRunner(
-            transfer=self._transfer,
-            asking=Authorization(
-                self._transfer, self._notifier, interrupts, events, self._streams.lose_if_broken
-            ),
+        link = _link(settings, self._interrupts)
+        self._streams = Streams(link, self._interrupts)
+        self._feeder = Feeder(self._streams, settings.streams)
+        self._runner = JobRunner(
+            queue=self._queue,
+            authorization=Authorization(self._queue, self._notifier, self._streams, self._interrupts),
             link=link,
-            feeding=self._feeding,
-            blame=PoisonPolicy(lane, self._transfer, interrupts, statistics),
-            interrupts=interrupts,
-            say=self._say,
-            statistics=statistics,
+            streams=self._streams,
+            feeder=self._feeder,
+            poison=PoisonPolicy(self._lane, self._queue, self._interrupts, self._statistics),
+            interrupts=self._interrupts,
+            statistics=self._statistics,
             root=settings.root,
+            max_gap_ns=settings.max_gap_ns,
+        )
+        self._reporter = Reporter(
+            store,
+            settings.id,
+            statistics=self._statistics,
+            streams=self._streams,
+            suspension=self._suspension,
         )
         self._ended_wish = ""
         self._idle_since_s = time.monotonic()
@@ -118,74 +120,68 @@ class Dispatcher:
         """Work until the queue is drained, or, with `follow`, until a stop signal.
 
         Raises:
-            Stopped: a stop signal arrived; what is in flight is resumed by the next start.
+            Stopped: a stop signal arrived; the next dispatcher resumes what is in flight.
         """
-        self._transfer.enlist()
-        self._reporter.adopt(self._lane)
+        self._queue.enlist()
+        self._suspension.adopt(self._lane)
         self._reporter.start()
         try:
             self._streams.resume()
             while self.step() is not Step.DONE:
                 pass
-            self._transfer.leave()
+            self._queue.leave()
         finally:
             self._reporter.stop()
             self._notifier.close()
 
     def step(self) -> Step:
-        """Do the next thing there is to do.
+        """Run the job in flight or the next of the queue, or end the stream, or wait for one of them.
 
         Raises:
             Stopped: a stop signal arrived.
         """
         self._statistics.state, self._statistics.waiting_for = RUNNING, ""
-        found = self._transfer.take(self._ended_wish)
+        found = self._queue.take(self._ended_wish)
         self._ended_wish = ""
-        self._abandon_left_unless(found)
+        self._abandon_unless_taken(found)
         if isinstance(found, QueueEntry):
-            self._taking.work_on(found)
+            self._runner.run(found)
             self._idle_since_s = time.monotonic()
             return Step.FED
         if isinstance(found, StreamShallEnd):
             self._streams.end()
             self._ended_wish = found.wish
             return Step.FED
-        return self._idle()
+        return self._wait_for_files() if self._settings.follow else self._finish()
 
-    def _idle(self) -> Step:
-        if not self._settings.follow:
-            self._streams.end()
-            failpoints.reach("done")
-            self._transfer.declare_done()
-            done = self._statistics
-            events.info("done", "The queue is drained.", files=done.files, failed=done.failed)
-            return Step.DONE
+    def _finish(self) -> Step:
+        self._streams.end()
+        failpoints.reach("done")
+        self._queue.declare_done()
+        done = self._statistics
+        events.info("done", "The queue is drained.", files=done.files, failed=done.failed)
+        return Step.DONE
+
+    def _wait_for_files(self) -> Step:
         idle_s = time.monotonic() - self._idle_since_s
         if self._streams.open and 0 < self._settings.idle_eof_s <= idle_s:
             self._streams.end()
         self._streams.lose_if_broken()
-        self._say("Waiting for files in the queue.")
-        self._interrupts.wait(IDLE_LOOK_S, self._notifier)
+        self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for="Waiting for files in the queue.")
         self._notifier.clear()
         return Step.IDLE
 
-    def _abandon_left_unless(self, found: object) -> None:
-        token = self._streams.left_token()
+    def _abandon_unless_taken(self, found: object) -> None:
+        """Forget what an earlier dispatcher was sending, if Redis has another entry, or none, in flight."""
+        token = self._streams.unfinished_token()
         if token and not (isinstance(found, QueueEntry) and found.token == token):
-            self._feeding.abandon_left()
+            self._feeder.abandon_unfinished()
 
-    def _snapshot(self) -> dict[str, Any]:
-        self._observe()
-        shown = {"state": self._statistics.shown_state, "stalled_s": round(self._streams.stalled_s())}
-        return asdict(self._counted()) | shown
 
-    def _counted(self) -> Statistics:
-        return self._feeding.delivered.counted_in(self._statistics)
-
-    def _say(self, sentence: str) -> None:
-        self._statistics.waiting_for = sentence
-        if self._reminder.is_due(sentence, time.monotonic()):
-            events.info("waiting", sentence)
+def _link(settings: DispatcherSettings, interrupts: Interrupts) -> AnalyzerLink:
+    if settings.launcher:
+        return LauncherLink(settings.launcher, interrupts)
+    return ManualLink(settings.pipe, interrupts)
 
 
 @app.command()
@@ -210,7 +206,7 @@ def dispatch(  # noqa: PLR0913 - an option each
     """Feed the queue's capture files into the pipe, one authorization at a time."""
     die_with_supervisord()
     url = f"redis://{server or '127.0.0.1'}:{port or 6379}/0" if server or port else redis_url
-    settings = Settings(
+    settings = DispatcherSettings(
         pipe=pipe.absolute(),
         id=own_id or str(pipe.absolute()),
         launcher=launcher.absolute() if launcher else None,
@@ -225,19 +221,48 @@ def dispatch(  # noqa: PLR0913 - an option each
     work(settings, store)
 
 
-def work(settings: Settings, store: Store) -> None:
-    """Be this dispatcher until it is done or stopped.
+def work(settings: DispatcherSettings, store: Store) -> None:
+    """Run this dispatcher until it is done or stopped.
 
     Raises:
         AlreadyRunning: another dispatcher has this pipe or id.
         CannotCreate: the pipe or its lock cannot be made.
         Stopped: a stop signal arrived.
     """
-    statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
-    interrupts = Interrupts(statistics)
-    with interrupts.listening() as signals, exclusive(settings.pipe, settings.id, store):
+    with handled(SIGNALS) as signals, exclusive(settings.pipe, settings.id, store):
         events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
-        Dispatcher(settings, store, signals, interrupts, statistics).run()
+        Dispatcher(settings, store, signals).run()
+
+
+@contextmanager
+def exclusive(pipe: Path, own_id: str, store: Store) -> Iterator[None]:
+    """Be the only dispatcher of this pipe and id for the block, also after a `kill -9`.
+
+    The locks are files: the kernel releases them however their holder dies. The pipe's lies beside it. Two
+    dispatchers with the same `--id` would work on each other's file, and Redis cannot show which of them is
+    alive. The lock of an id is in the user's private runtime folder: it holds on one machine.
+
+    Args:
+        pipe: absolute; its lock is enough where it is the id, too.
+        own_id: the dispatcher's name in Redis.
+        store: the lane.
+
+    Raises:
+        AlreadyRunning: another dispatcher has one of the two; its pid is named.
+        CannotCreate: a lock cannot be made.
+    """
+    with ExitStack() as held:
+        held.callback(Lock(pipe.with_name(f".{pipe.name}.dispatcher.lock"), "dispatcher").close)
+        if own_id != str(pipe):
+            held.callback(Lock(_lock_of_id(own_id, store), "dispatcher of this id").close)
+        yield
+
+
+def _lock_of_id(own_id: str, store: Store) -> Path:
+    folder = user_folder()
+    private_folder(folder)
+    lane = f"{safe_url(store.url)}\n{store.keys.current(own_id)}"
+    return folder / f"id-{sha256(lane.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}.lock"
 
 
 def main() -> NoReturn:

@@ -44,7 +44,7 @@ from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, StoreUnav
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence, quoted
-from pcapdj.runtime.signals import HasFileno, Signals
+from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Outcome, enqueue_new
 from pcapdj.store.keys import IN_QUEUE
@@ -136,7 +136,7 @@ def import_once(
 class _Sleep:
     """How this command waits between two calls: Ctrl-C ends it as any other command."""
 
-    def wait(self, timeout_s: float, *_readable: HasFileno | int, stops: int = 1) -> None:  # noqa: ARG002 - as `Waits`
+    def wait(self, timeout_s: float) -> None:
         time.sleep(timeout_s)
 
 

@@ -109,8 +109,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/requeue.py": "a command is as long as what it does",
     "commands/init.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
-    "feed/choice.py": "to be merged",
-    "feed/locks.py": "to be merged",
 }
 
 # class names that two modules have, and why
@@ -118,13 +116,6 @@ TWICE: Final[dict[str, str]] = {}
 
 # constructors in the rooms of roles that keep a callable, and why
 CALLBACKS: Final[dict[str, str]] = {
-    "feed/pipe.py Pipe": "to be removed",
-    "feed/streams.py Streams": "to be removed",
-    "feed/authorization.py Authorization": "to be removed",
-    "feed/analyzer_link.py LauncherLink": "to be removed",
-    "feed/manual_link.py ManualLink": "to be removed",
-    "feed/reporter.py Reporter": "to be removed",
-    "feed/job.py JobRunner": "to be removed",
     "disk/monitor.py DiskMonitor": "a clock",
 }
 

@@ -1,36 +1,43 @@
-"""Where a dispatcher's streams come from: the launcher, or an analyzer that somebody started by hand.
+"""Where a dispatcher's streams come from: the launcher, or an analyzer that a user started by hand.
 
                        launcher                                    by hand
 who makes the pipe     the launcher, a new inode for each stream   the user; we, if it is missing
-our death in mid-file  a successor goes on mid-record              the stream is torn, never continued
+our death in mid-file  the next dispatcher goes on mid-record      the stream is torn, never continued
 the analyzer's death   a new analyzer, a new stream                wait for the next reader
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
-from pcapdj.feed.batches import Keeper, Note
 from pcapdj.feed.launcher_client import Entry, LauncherClient
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
 
-Say = Callable[[str], None]  # what is waited for; called often, said rarely
 _RETRY_S: Final = 0.2
+
+Note = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class KeptStream:
-    """A stream that a dead dispatcher left open, and what it was sending."""
+class ResumableStream:
+    """A stream that a dead dispatcher left open, and what it was sending.
+
+    Args:
+        id: as the launcher gave it.
+        write_end: of its pipe.
+        header, file, batch: what was stored with the launcher; each position says what is in the pipe.
+    """
 
     id: str
     write_end: int
-    header: Entry | None
+    header: Entry
     file: Entry | None
     batch: Entry | None
 
@@ -38,6 +45,12 @@ class KeptStream:
     def last(self) -> Entry | None:
         """An entry of the file in flight; None between files."""
         return self.file or self.batch
+
+    def close_entries(self) -> None:
+        """Close the descriptors of what was stored."""
+        for entry in (self.header, self.file, self.batch):
+            if entry:
+                os.close(entry.fd)
 
 
 class AnalyzerLink(Protocol):
@@ -48,48 +61,34 @@ class AnalyzerLink(Protocol):
         """Report whether the stream outlives this process."""
 
     def wait_for_peer(self) -> None:
-        """Wait for whoever has to be there before a file is asked for."""
+        """Wait for the launcher, or for a reader of the pipe, before a file is asked for."""
 
-    def await_torn_reader(self) -> None:
-        """Wait until the reader of a stream that a predecessor tore is gone."""
+    def wait_for_torn_reader(self) -> None:
+        """Wait until the reader of a stream that an earlier dispatcher tore is gone."""
 
-    def resumable_stream(self) -> KeptStream | None:
-        """Return the stream that a predecessor left."""
+    def resumable_stream(self) -> ResumableStream | None:
+        """Return the stream that an earlier dispatcher left open."""
 
     def open(self) -> tuple[str, int]:
         """Return the id and write end of a stream whose analyzer reads."""
 
     def is_alive(self) -> bool:
-        """Report whether the keeper of the stream is there."""
+        """Report whether the launcher is there."""
 
     def has(self, stream: str) -> bool:
         """Report whether the stream's analyzer is there."""
 
-    def keeper(self, stream: str) -> Keeper:
-        """Return who keeps the stream's sources."""
-
     def put(self, stream: str, key: str, fd: int, note: Note) -> None:
-        """Leave a source with the keeper."""
+        """Store a descriptor, before its first byte is sent."""
 
     def drop(self, stream: str, key: str) -> None:
-        """Let the keeper forget a source."""
+        """Remove a stored descriptor."""
 
     def remember_readers(self) -> None:
-        """Take note of who reads the stream that is about to end: the next one is none of theirs."""
+        """Note who reads the stream that is about to end: the next stream is not for them."""
 
     def end(self, stream: str) -> None:
-        """The write end is closed: the stream is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class _StreamKeeper:
-    """The keeper's part that belongs to one stream."""
-
-    stream: str
-    link: AnalyzerLink
-
-    def put(self, key: str, fd: int, note: Note) -> None:
-        self.link.put(self.stream, key, fd, note)
+        """End the stream; its write end is closed."""
 
 
 class LauncherLink:
@@ -97,45 +96,47 @@ class LauncherLink:
 
     Args:
         socket_path: where the launcher listens.
-        signals: end every wait.
-        say: told what is waited for.
+        waits: every wait goes through it.
+
+    Raises:
+        CannotCreate: the path is too long for a unix socket.
     """
 
     outlives_dispatcher: Final = True
 
-    def __init__(self, socket_path: Path, signals: Waits, say: Say) -> None:
-        self._launcher = LauncherClient(socket_path, signals)
+    def __init__(self, socket_path: Path, waits: Waits) -> None:
+        self._launcher = LauncherClient(socket_path, waits)
         self._socket_path = socket_path
-        self._signals = signals
-        self._say = say
+        self._waits = waits
 
     def wait_for_peer(self) -> None:
         """Wait until the launcher is there.
 
         Raises:
             Stopped: a stop signal arrived.
+            CannotCreate: the socket belongs to another user.
         """
         while not self._launcher.connect():
-            self._say(f"Waiting for the launcher at {quoted(str(self._socket_path))}.")
-            self._signals.wait(_RETRY_S)
+            where = quoted(str(self._socket_path))
+            self._waits.wait(_RETRY_S, waiting_for=f"Waiting for the launcher at {where}.")
 
-    def await_torn_reader(self) -> None:
-        """Nothing to wait for: the launcher's streams end with their analyzer."""
+    def wait_for_torn_reader(self) -> None:
+        """Return at once: the launcher's streams end with their analyzer."""
 
-    def resumable_stream(self) -> KeptStream | None:
+    def resumable_stream(self) -> ResumableStream | None:
         """Return the open stream and what is in it; a stream without a header is opened again later.
 
         Raises:
             Stopped: a stop signal arrived.
         """
-        opened = self._insist(self._launcher.get)
+        opened = self._retry(self._launcher.get)
         if opened is None:
             return None
         entries = {entry.key: entry for entry in opened.entries}
         if "header" not in entries:
             os.close(opened.write_end)
             return None
-        return KeptStream(
+        return ResumableStream(
             opened.stream, opened.write_end, entries["header"], entries.get("file"), entries.get("batch")
         )
 
@@ -145,7 +146,7 @@ class LauncherLink:
         Raises:
             Stopped: a stop signal arrived.
         """
-        opened = self._insist(lambda: self._launcher.open(self._waiting))
+        opened = self._retry(self._launcher.open)
         for entry in opened.entries:
             os.close(entry.fd)
         return opened.stream, opened.write_end
@@ -158,7 +159,7 @@ class LauncherLink:
         """Report whether the launcher still has this stream.
 
         Raises:
-            LauncherGone, Stopped: as `Launcher.get`.
+            LauncherGone, Stopped: as `LauncherClient.get`.
         """
         opened = self._launcher.get()
         if opened is None:
@@ -167,41 +168,32 @@ class LauncherLink:
             os.close(descriptor)
         return opened.stream == stream
 
-    def keeper(self, stream: str) -> Keeper:
-        """Return the launcher's keeper of this stream."""
-        return _StreamKeeper(stream, self)
-
     def put(self, stream: str, key: str, fd: int, note: Note) -> None:
-        """Leave a source with the launcher.
+        """Store a descriptor with the launcher.
 
         Raises:
-            ReaderGone, LauncherGone, Stopped: as `Launcher.put`.
+            ReaderGone, LauncherGone, Stopped: as `LauncherClient.put`.
         """
         self._launcher.put(stream, key, fd, note)
         failpoints.reach("put.after")
 
     def drop(self, stream: str, key: str) -> None:
-        """Let the launcher forget a source; with the stream or the launcher gone it is forgotten."""
+        """Remove a stored descriptor; with the stream or the launcher gone there is none."""
         with suppress(ReaderGone, LauncherGone):
             self._launcher.drop(stream, key)
 
     def remember_readers(self) -> None:
-        """Nothing to note: the launcher makes a new pipe for each stream."""
+        """Note nothing: the launcher makes a new pipe for each stream."""
 
     def end(self, stream: str) -> None:
         """Let the analyzer see the end of its input; a launcher that is gone has ended it already."""
         with suppress(LauncherGone):
             self._launcher.end(stream)
 
-    def _insist(self, ask: Callable[[], Any]) -> Any:
+    def _retry(self, request: Callable[[], T]) -> T:
         while True:
             self.wait_for_peer()
             try:
-                return ask()
+                return request()
             except LauncherGone as exc:
-                self._say(str(exc))
-                self._signals.wait(_RETRY_S)
-
-    def _waiting(self, waited_s: float) -> None:
-        if waited_s > 1:
-            self._say("Waiting for the analyzer to open the pipe.")
+                self._waits.wait(_RETRY_S, waiting_for=str(exc))

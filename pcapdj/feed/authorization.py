@@ -1,47 +1,44 @@
-"""Asking for an authorization and waiting for it: string or set, our controller's or anybody's."""
+"""Asking for a file's authorization and waiting for it: string or set, from any controller.
+
+The scripts compare tokens, so an authorization is used once. A name that another dispatcher waits for is left
+in PCAPDJ_AUTH and logged.
+"""
 
 import time
-from collections.abc import Callable
 from typing import Final
 
+from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.streams import Streams
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Waits
 from pcapdj.store.job_queue import Answer, JobQueue, QueueEntry
 from pcapdj.store.notifier import Notifier
 
-REANNOUNCE_S: Final = 30.0  # a controller that died between reading NEXT and granting has eaten the request
-_LOOK_S: Final = 0.1  # for controllers that do not ring the bell; the original looks as often
+REANNOUNCE_S: Final = 30.0  # a controller that died between reading NEXT and granting has lost the request
+_POLL_S: Final = 0.1  # for controllers that send no message; the original looks as often
+
+events = EventLog("dispatcher")
 
 
 class Authorization:
     """How a dispatcher gets its authorizations.
 
     Args:
-        transfer: the dispatcher's files.
-        bell: rung by our controller, so that a grant is seen at once.
-        waits: a stop signal ends the wait.
-        events: where a wrong authorization is said.
-        meanwhile: called ten times a second.
+        queue: has the dispatcher's entry.
+        notifier: wakes this dispatcher at once when our controller has authorized a file.
+        streams: looked after while nothing is fed.
+        interrupts: every wait goes through it.
     """
 
-    def __init__(
-        self,
-        transfer: JobQueue,
-        notifier: Notifier,
-        waits: Waits,
-        events: EventLog,
-        meanwhile: Callable[[], None],
-    ) -> None:
-        self._transfer = transfer
+    def __init__(self, queue: JobQueue, notifier: Notifier, streams: Streams, interrupts: Interrupts) -> None:
+        self._queue = queue
         self._notifier = notifier
-        self._waits = waits
-        self._events = events
-        self._meanwhile = meanwhile
+        self._streams = streams
+        self._interrupts = interrupts
         self._reminder = Reminder()
 
-    def ask(self, taken: QueueEntry) -> bool:
-        """Announce the file and wait until it is authorized; False if it is not ours (any more).
+    def wait(self, entry: QueueEntry) -> bool:
+        """Announce the file and wait until it is authorized; False if Redis does not have the entry any more.
 
         Raises:
             Stopped: a stop signal arrived.
@@ -49,20 +46,17 @@ class Authorization:
         announce_at_s = 0.0
         while True:
             self._notifier.clear()
-            answer, held = self._transfer.authorize(taken)
+            answer, other_name = self._queue.authorize(entry)
             if answer is not Answer.NOT_YET:
                 return answer is Answer.GRANTED
             if time.monotonic() >= announce_at_s:
-                self._transfer.announce(taken)
+                self._queue.announce(entry)
                 announce_at_s = time.monotonic() + REANNOUNCE_S
-            self._say_wrong(taken, held)
-            self._waits.wait(_LOOK_S, self._notifier)
-            self._meanwhile()
+            self._log_other(entry, other_name)
+            self._interrupts.wait(_POLL_S, self._notifier)
+            self._streams.lose_if_broken()
 
-    def _say_wrong(self, taken: QueueEntry, held: bytes | None) -> None:
-        if held is not None and self._reminder.is_due(held, time.monotonic()):
-            self._events.warning(
-                "other_authorization",
-                f"PCAPDJ_AUTH holds {quoted(held)}; this dispatcher waits for another file.",
-                name=taken.name,
-            )
+    def _log_other(self, entry: QueueEntry, other_name: bytes | None) -> None:
+        if other_name is not None and self._reminder.is_due(other_name, time.monotonic()):
+            sentence = f"PCAPDJ_AUTH has {quoted(other_name)}; this dispatcher waits for another file."
+            events.warning("other_authorization", sentence, name=entry.name)

@@ -1,25 +1,24 @@
-"""One capture's records into the stream, so that whoever comes after a crash can go on mid-record.
+"""One capture's records into the stream, so that the next dispatcher can go on mid-record after a crash.
 
-Before a byte of a source enters the pipe, the source's descriptor is with the keeper; the kernel moves its
-position with every splice. So the keeper always knows what is in the stream:
+Before a byte of a source enters the pipe, the launcher has the source's descriptor; the kernel moves its
+position with every splice. So the stored descriptors always show what is in the stream:
 
     file    the capture itself, spliced span by span: everything before its position is in the stream; at 0
             where all of it is converted
     batch   converted records in a memfd, one at a time: the note has the piece's number
     header  the 24 bytes of the stream's beginning, in a memfd
 
-A successor sends the same pieces again; what is in the stream already is skipped by those positions.
+The next dispatcher sends the same pieces again; what is in the stream already is skipped by those positions.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.pipe import Pipe, SourceEnded
 from pcapdj.runtime.errors import CaptureError, ReaderGone
-
-Note = Mapping[str, Any]
 
 
 class Sendable(Protocol):
@@ -41,11 +40,11 @@ class Sendable(Protocol):
         """Return how many bytes complete the record that is cut after so many bytes of the piece."""
 
 
-class Keeper(Protocol):
-    """Who holds the descriptors through our death: the launcher; nobody, where an analyzer runs by hand."""
+class SourceStore(Protocol):
+    """What has the descriptors when this process dies: the stream's launcher, if there is one."""
 
     def put(self, key: str, fd: int, note: Note) -> None:
-        """Keep a duplicate of the descriptor, in place of an earlier one of that key."""
+        """Store a duplicate of the descriptor, in place of an earlier one of that key."""
 
 
 class BatchSender:
@@ -53,18 +52,18 @@ class BatchSender:
 
     Args:
         pipe: the stream's write end.
-        keeper: gets each source before its first byte is sent.
+        store: gets each source before its first byte is sent.
         source: the capture's descriptor; its position moves as bytes enter the pipe.
-        note: what a successor has to know of the file.
-        delivered_batch: the number of the last piece that a predecessor put as a batch; -1: none.
-        is_kept: the keeper has this source already, and its position tells what is in the stream.
-        is_padded: the predecessor had found the file truncated and completed the record already.
+        note: what the next dispatcher needs of the file.
+        delivered_batch: the number of the last piece that an earlier dispatcher stored as a batch; -1: none.
+        is_kept: the store has this source already, and its position shows what is in the stream.
+        is_padded: the earlier dispatcher had found the file truncated and completed the record already.
     """
 
     def __init__(  # noqa: PLR0913 - a value for each thing that survives a crash
         self,
         pipe: Pipe,
-        keeper: Keeper,
+        store: SourceStore,
         source: int,
         note: Note,
         *,
@@ -73,7 +72,7 @@ class BatchSender:
         is_padded: bool = False,
     ) -> None:
         self._pipe: Final = pipe
-        self._keeper: Final = keeper
+        self._store: Final = store
         self._source: Final = source
         self._note: Final = note
         self._delivered_batch = delivered_batch
@@ -90,7 +89,7 @@ class BatchSender:
 
         Raises:
             CaptureError: the file was truncated under us; the current record was completed with zeros.
-            ReaderGone, LauncherGone, Stopped: as `Pipe.splice` and the keeper say.
+            ReaderGone, LauncherGone, Stopped: as `Pipe.splice` and `SourceStore.put`.
         """
         if piece.data is not None:
             self._send_batch(number, piece.data)
@@ -158,7 +157,7 @@ class BatchSender:
             return
         self._keep_source()
         with memory_file(data) as batch:
-            self._keeper.put("batch", batch, {**self._note, "number": number})
+            self._store.put("batch", batch, {**self._note, "number": number})
             self._pipe.splice(batch, len(data))
 
     def _send_span(self, number: int, piece: Sendable, offset: int) -> None:
@@ -186,18 +185,18 @@ class BatchSender:
         """Keep the file, also one to convert: a successor reads it on, whatever its name is by then."""
         if not self._is_kept:
             os.lseek(self._source, 0, os.SEEK_SET)
-            self._keeper.put("file", self._source, self._note)
+            self._store.put("file", self._source, self._note)
             self._is_kept = True
 
     def _pad(self, number: int, missing_bytes: int) -> None:
         """Complete a record with zeros; the note tells a successor not to go on behind them."""
         self._is_padded = True
         with memory_file(bytes(missing_bytes)) as zeros:
-            self._keeper.put("batch", zeros, {**self._note, "number": number, "padding": True})
+            self._store.put("batch", zeros, {**self._note, "number": number, "padding": True})
             self._pipe.splice(zeros, missing_bytes)
 
 
-def finish_kept(pipe: Pipe, fd: int) -> bool:
+def finish_stored(pipe: Pipe, fd: int) -> bool:
     """Send what a dead process left of a header or batch; report whether anything was left.
 
     Raises:

@@ -1,122 +1,117 @@
-"""What interrupts a dispatcher's waits: stop signals, suspension, the wish for statistics."""
+"""What interrupts a dispatcher: stop signals, suspension, SIGUSR1 and SIGUSR2. Every wait goes through here.
+
+Before bytes enter the pipe: `check`. For everything else: `wait`, which also shows what is waited for.
+Signals act in these two only, in the main thread, never in a handler.
+"""
 
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
-from pcapdj.feed.reporter import Reporter
 from pcapdj.feed.statistics import Statistics
-from pcapdj.runtime import signals as process_signals
-from pcapdj.runtime.log import EventLog
+from pcapdj.feed.suspension import Suspension
+from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.signals import HasFileno, Signals
 
-_LOOK_S: Final = 0.5
+SIGNALS: Final = (signal.SIGUSR1, signal.SIGUSR2)  # beside the stop signals
+CHECK_S: Final = 0.25  # how long `check` waits at most for the end of a suspension
 
 events = EventLog("dispatcher")
 
 
 class Interrupts:
-    """Deals with signals and suspension at the places where a dispatcher can be interrupted.
+    """Signals and suspension of one dispatcher.
 
     Args:
-        statistics: where a suspension is counted.
+        signals: the stop signals and `SIGNALS`.
+        suspension: who wants the feeding suspended.
+        statistics: printed by SIGUSR2; show what is waited for.
     """
 
-    def __init__(self, statistics: Statistics) -> None:
+    def __init__(self, signals: Signals, suspension: Suspension, statistics: Statistics) -> None:
+        self._signals = signals
+        self._suspension = suspension
         self._statistics = statistics
-        self._signals: Signals | None = None
-        self._reporter: Reporter | None = None
-        self._counted: Callable[[], Statistics] = lambda: statistics
-        self._meanwhile: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()
+        self._reminder = Reminder()
+        self._stop_from_s = 0.0
         self._printing: threading.Thread | None = None
 
-    @contextmanager
-    def listening(self) -> Iterator[Signals]:
-        """Handle TERM, INT, USR1 and USR2 for the block."""
-        with process_signals.handled((signal.SIGUSR1, signal.SIGUSR2)) as self._signals:
-            yield self._signals
+    @property
+    def descriptors(self) -> tuple[HasFileno, ...]:
+        """What turns readable when `check` has something to do."""
+        return self._signals, self._suspension
 
-    def watch(
-        self, reporter: Reporter, counted: Callable[[], Statistics], meanwhile: Callable[[], None]
-    ) -> None:
-        """Learn what cannot be known before the dispatcher is built.
+    def check(self) -> bool:
+        """Let signals act; while the feeding is suspended, wait for its end, but at most 0.25 s.
 
-        Args:
-            reporter: knows who wants the feeding suspended.
-            counted: what SIGUSR2 prints.
-            meanwhile: called twice a second while suspended in mid-file; may raise that the stream is lost.
+        Returns:
+            Whether the feeding is still suspended.
+
+        Raises:
+            Stopped: a stop signal arrived.
         """
-        self._reporter = reporter
-        self._counted = counted
-        self._meanwhile = meanwhile
+        self._statistics.waiting_for = ""
+        if self._signals.stop_requested:
+            if time.monotonic() >= self._stop_from_s:
+                raise Stopped("A stop signal arrived.")
+            return False  # the grace is for the rest of a record, also while the feeding is suspended
+        self._act()
+        if self._suspension.is_active:
+            self.wait(CHECK_S, self._suspension)
+        return self._suspension.is_active
 
-    def wait(self, timeout_s: float, *readable: HasFileno | int, stops: int = 1) -> None:
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
         """Wait for the time, a signal or a readable descriptor, whatever comes first.
 
         Raises:
             Stopped: as `Waits.wait`.
         """
-        if self._signals:
-            try:
-                self._signals.wait(timeout_s, *readable, stops=stops)
-            finally:
-                self._act(self._signals)
+        self._statistics.waiting_for = waiting_for
+        if waiting_for and self._reminder.is_due(waiting_for, time.monotonic()):
+            events.info("waiting", waiting_for)
+        try:
+            self._signals.wait(timeout_s, *readable, stops=stops)
+        finally:
+            self._act()
 
-    def _act(self, signals: Signals) -> None:
-        for _ in range(signals.arrivals(signal.SIGUSR1)):
-            self._toggle()
-        if signals.arrivals(signal.SIGUSR2):
-            self._print_statistics()
-
-    def attend(self) -> None:
-        """Let signals act, and stay here while the feeding is suspended.
+    def sleep(self, duration_s: float, *, waiting_for: str = "") -> None:
+        """Wait for the whole time.
 
         Raises:
             Stopped: a stop signal arrived.
         """
-        self.wait(0)
-        while self.observe():
-            if self._reporter:
-                self.wait(_LOOK_S, self._reporter)
-            self._meanwhile()
+        end_s = time.monotonic() + duration_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            self.wait(left_s, waiting_for=waiting_for)
 
-    def observe(self) -> bool:
-        """Report whether the feeding is suspended; a change is counted and said. Any thread may ask."""
-        with self._lock:
-            return self._observe()
+    def postpone_stop(self, duration_s: float) -> None:
+        """Let `check` pass for so long, although a stop signal arrived."""
+        self._stop_from_s = time.monotonic() + duration_s
 
-    def _observe(self) -> bool:
-        members = self._reporter.suspended_by if self._reporter else frozenset()
-        shown = ",".join(sorted(member.decode(errors="replace") for member in members))
-        before, self._statistics.suspended_by = self._statistics.suspended_by, shown
-        if shown and not before:
-            self._statistics.suspensions += 1
-        if shown and shown != before:
-            events.info("suspended", "Nothing is fed until everybody who suspended has resumed.", by=shown)
-        if before and not shown:
-            events.info("resumed")
-        return bool(members)
-
-    def _toggle(self) -> None:
-        if self._reporter:
-            self._reporter.toggle()
-            self.observe()
+    def _act(self) -> None:
+        if not self._signals.has_arrivals:
+            return
+        for _ in range(self._signals.arrivals(signal.SIGUSR1)):
+            self._suspension.toggle()
+        if self._signals.arrivals(signal.SIGUSR2):
+            self._print_statistics()
 
     def _print_statistics(self) -> None:
         if self._printing and self._printing.is_alive():
-            return  # nobody reads stdout, or signals come in a storm: one print at a time
-        lines = self._counted().lines(time.time())
+            return  # stdout is not read, or signals come in a storm: one print at a time
+        lines = self._statistics.lines(time.time())
         self._printing = threading.Thread(target=_print, args=(lines,), daemon=True)
         self._printing.start()
 
 
 def _print(lines: str) -> None:
-    """Write in a thread of its own: stdout may be a full pipe that nobody reads, or closed."""
+    """Write in a thread of its own: stdout may be closed, or a full pipe without a reader."""
     with suppress(OSError, ValueError):
         sys.stdout.write(lines)
         sys.stdout.flush()

@@ -1,178 +1,208 @@
-"""What a dispatcher does with the one file it has taken: open it, ask, feed, write down what became of it."""
+"""One queue entry from take to finish: open the file, get it authorized, feed it, write down the result."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.opening import Capture, StillWritten, open_capture
-from pcapdj.feed.analyzer_link import AnalyzerLink, Say
+from pcapdj.capture.timestamps import find_jump, gap_ns
+from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
-from pcapdj.feed.feeder import Feeder
-from pcapdj.feed.poison import POISON_DEATHS, PoisonPolicy
+from pcapdj.feed.feeder import Feeder, FileFeed
+from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
+from pcapdj.feed.streams import Streams
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.signals import Waits
 from pcapdj.store.job_queue import Fields, JobQueue, QueueEntry, Result, failure_entry
 
 events = EventLog("dispatcher")
 
 
-@dataclass(frozen=True, slots=True)
-class JobRunner:
-    """The way of one taken file after another.
+@dataclass(slots=True)
+class Job:
+    """One taken queue entry, and how far its file came.
 
     Args:
-        transfer, asking: the file's moves in Redis, and its authorization.
-        outlet, feeding: the analyzer's pipe.
-        blame: who is at fault when analyzers die.
-        interrupts, say: how it waits.
-        statistics: what it counts in.
-        root: files must lie below it; None: anywhere.
+        entry: as Redis has it.
+        identity: of the file; empty until it is open.
+        stream: of the last pass; empty before.
+        progress: of the last pass.
+        has_spoiled_stream: the pipe has not what was put into it.
     """
 
-    transfer: JobQueue
-    asking: Authorization
+    entry: QueueEntry
+    identity: Fields = field(default_factory=dict)
+    stream: str = ""
+    progress: FileProgress = field(default_factory=FileProgress)
+    has_spoiled_stream: bool = False
+
+    @property
+    def note(self) -> ResumeNote:
+        """What the next dispatcher needs of it."""
+        return ResumeNote(self.entry.token, self.entry.name)
+
+    def result(self, error: CaptureError | None) -> Result:
+        """Return what Redis gets of it."""
+        name, packets, attempt = self.entry.name, self.progress.totals.packets, self.entry.attempt
+        journal = self.progress.journal() | {"attempt": attempt, "reason": str(error or "")}
+        if error is None:
+            return Result(name, "processed", self.identity, journal)
+        return Result(failure_entry(name, error, packets, attempt), "failed", self.identity, journal)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRunner:
+    """Runs one job after another.
+
+    Args:
+        queue, authorization: the entry's moves in Redis.
+        link, streams, feeder: the way to the analyzer.
+        poison: what is at fault when analyzers die.
+        interrupts: every wait goes through it.
+        statistics: what is counted.
+        root: files must lie below it; None: anywhere.
+        max_gap_ns: a longer pause between two files is reported; 0: none is.
+    """
+
+    queue: JobQueue
+    authorization: Authorization
     link: AnalyzerLink
-    feeding: Feeder
-    blame: PoisonPolicy
-    interrupts: Waits
-    say: Say
+    streams: Streams
+    feeder: Feeder
+    poison: PoisonPolicy
+    interrupts: Interrupts
     statistics: Statistics
     root: bytes | None
+    max_gap_ns: int
 
-    def work_on(self, taken: QueueEntry) -> None:
-        """Bring the file to PROCESSED or FAILED.
+    def run(self, entry: QueueEntry) -> None:
+        """Bring the entry to PROCESSED or FAILED.
 
         Raises:
-            Stopped: a stop signal arrived; the next start goes on with this file.
+            Stopped: a stop signal arrived; the next dispatcher goes on with this entry.
         """
-        streams = self.feeding.streams
-        is_resumed = streams.left_token() == taken.token
-        # Where its stream is open and holds none of it, its predecessor died before the first byte.
-        if taken.state == "feeding" and not is_resumed and not streams.is_open(taken.stream):
-            self.link.await_torn_reader()
-            taken = self._ask_anew(taken, died=False)
-        self.statistics.name, self.statistics.done_bytes = taken.name, 0
-        events.info("next_file", name=taken.name, attempt=taken.attempt)
+        job = Job(entry)
+        is_resumed = self.streams.unfinished_token() == entry.token
+        if entry.state == "feeding" and not is_resumed and not self.streams.is_open(entry.stream):
+            self.link.wait_for_torn_reader()
+            self._repeat(job, died=False)
+        self.statistics.begin_file(entry.name)
+        events.info("next_file", name=entry.name, attempt=job.entry.attempt)
+        error: CaptureError | None = None
         try:
-            capture = self._open(taken, is_resumed=is_resumed)
+            with self._open(job, is_resumed=is_resumed) as capture:
+                job.identity = capture.identity._asdict()
+                self.statistics.total_bytes = capture.identity.size_bytes
+                if not self._feed_until_done(job, capture):
+                    _log_forgotten(job)
+                    return
         except CaptureError as exc:
-            self._finish(taken, {}, exc)
-            return
-        with capture:
-            self.statistics.total_bytes = capture.identity.size_bytes
-            self._feed_until_done(taken, capture)
+            error = exc
+        self._finish(job, error)
 
-    def _feed_until_done(self, taken: QueueEntry, capture: Capture) -> None:
-        identity = capture.identity._asdict()
+    def _open(self, job: Job, *, is_resumed: bool) -> Capture:
+        if is_resumed and (capture := self.feeder.unfinished_capture()):
+            return capture
+        try:
+            return open_capture(job.entry.name, root=self.root)
+        except StillWritten as exc:
+            if exc.settles_in_s is None:
+                raise
+            sentence = f"Waiting {exc.settles_in_s:.0f} s: the file may still be written."
+            self.interrupts.sleep(exc.settles_in_s, waiting_for=sentence)
+            return open_capture(job.entry.name, root=self.root)
+
+    def _feed_until_done(self, job: Job, capture: Capture) -> bool:
+        """Feed the file into one stream after another; False if Redis does not have the entry any more."""
         while True:
             try:
-                if taken.deaths >= POISON_DEATHS:
-                    taken = self.blame.judge(taken)
-                self.feeding.make_way(taken.token, capture)
-                if not self._get_authorization(taken):
-                    return
-                self._feed(taken, capture)
-            except CaptureError as exc:
-                self._finish(taken, identity, exc)
-                return
+                job.entry = self.poison.judge(job.entry)
+                self.feeder.prepare_stream(job.entry.token, capture)
+                if not self._get_authorization(job):
+                    return False
+                self._feed(job, capture)
             except (ReaderGone, LauncherGone) as exc:
-                taken = self._replay(taken, exc)
+                self._replay(job, exc)
             else:
-                self._finish(taken, identity, None)
-                self.blame.fed()
-                return
+                return True
 
-    def _get_authorization(self, taken: QueueEntry) -> bool:
-        self.feeding.streams.wait_for_peer()
+    def _get_authorization(self, job: Job) -> bool:
+        self.streams.wait_for_peer()
         self.statistics.state, self.statistics.waiting_for = WAITING, ""
-        events.info("waiting_for_authorization", name=taken.name)
-        if self.asking.ask(taken):
-            events.info("authorized", name=taken.name)
-            return True
-        events.warning("file_forgotten", "Redis does not know that this file was taken.", name=taken.name)
-        return False
+        events.info("waiting_for_authorization", name=job.entry.name)
+        if is_granted := self.authorization.wait(job.entry):
+            events.info("authorized", name=job.entry.name)
+        return is_granted
 
-    def _feed(self, taken: QueueEntry, capture: Capture) -> None:
+    def _feed(self, job: Job, capture: Capture) -> None:
         self.statistics.state = FEEDING
-
-        def begin(stream: str) -> None:
-            self.statistics.stream = stream
-            fields: Fields = {**capture.identity._asdict(), "state": "feeding", "stream": stream}
-            self.transfer.mark(**fields)
-
+        self.statistics.progress = job.progress = FileProgress()
         try:
-            self.feeding.feed(ResumeNote(taken.token, taken.name), capture, begin)
+            if feed := self.feeder.begin(job.note, capture):
+                self._begin(job, feed)
+                for piece in feed.send():
+                    job.progress.add(piece.totals, piece.length_bytes, piece.source_end)
+                job.has_spoiled_stream = feed.has_spoiled_stream
+                self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
+                if feed.damage:
+                    raise feed.damage
         finally:
             if capture.skipped_message:
-                events.warning("packets_skipped", capture.skipped_message, name=taken.name)
+                events.warning("packets_skipped", capture.skipped_message, name=job.entry.name)
 
-    def _replay(self, taken: QueueEntry, loss: ReaderGone | LauncherGone) -> QueueEntry:
-        delivered = self.feeding.delivered
+    def _begin(self, job: Job, feed: FileFeed) -> None:
+        """Put into Redis that the file is fed; what follows may reach the analyzer."""
+        step_ns = gap_ns(feed.previous.get("last_ts_ns"), feed.first_ts_ns)
+        if jump := find_jump(step_ns, self.max_gap_ns):
+            previous = feed.previous["name"]
+            events.warning(
+                "timestamps_jump", jump.message, name=job.entry.name, before=previous, step_ns=step_ns
+            )
+        self.statistics.stream = job.stream = feed.stream.id
+        self.queue.mark(**{**job.identity, "state": "feeding", "stream": job.stream})
+        job.progress.begin(feed.start_bytes, step_ns, jump.description if jump else "")
+
+    def _replay(self, job: Job, loss: ReaderGone | LauncherGone) -> None:
         events.warning(
             "reader_gone",
             f"{loss} The file is asked for again and fed from its first packet.",
-            name=taken.name,
-            packets=delivered.totals.packets,
+            name=job.entry.name,
+            packets=job.progress.totals.packets,
         )
-        self.feeding.streams.lose()
+        self.streams.lose()
+        job.has_spoiled_stream = False
         # Asked only now: a killed launcher's socket may outlast its analyzer, but it does not answer END.
         is_the_analyzers = (
             isinstance(loss, ReaderGone) and self.link.outlives_dispatcher and self.link.is_alive()
         )
-        return self._ask_anew(taken, died=is_the_analyzers and delivered.has_begun)
+        self._repeat(job, died=is_the_analyzers and job.progress.has_begun)
 
-    def _ask_anew(self, taken: QueueEntry, *, died: bool) -> QueueEntry:
-        again = replace(
-            taken, state="asked", attempt=taken.attempt + 1, deaths=taken.deaths + died, stream=""
+    def _repeat(self, job: Job, *, died: bool) -> None:
+        """Have the file asked for once more."""
+        attempt, deaths = job.entry.attempt + 1, job.entry.deaths + died
+        job.entry = replace(job.entry, state="asked", attempt=attempt, deaths=deaths, stream="")
+        self.queue.mark(state="asked", attempt=attempt, deaths=deaths, stream="")
+
+    def _finish(self, job: Job, error: CaptureError | None) -> None:
+        """Write down the result; only then may the launcher forget the file."""
+        packets = job.progress.totals.packets
+        entry = replace(job.entry, stream=job.stream if packets else "")
+        is_spoiled = job.has_spoiled_stream or (
+            error is not None and not job.progress.has_begun and self.feeder.has_half_record()
         )
-        fields: Fields = {"state": "asked", "attempt": again.attempt, "deaths": again.deaths, "stream": ""}
-        self.transfer.mark(**fields)
-        return again
-
-    def _finish(self, taken: QueueEntry, identity: dict[str, Any], error: CaptureError | None) -> None:
-        """Write down what became of the file; only then may the launcher forget it."""
-        delivered, self.feeding.delivered = self.feeding.delivered, FileProgress()
-        if error and not delivered.has_begun:
-            self.feeding.spoil_left()
-        totals = delivered.totals
-        journal = delivered.journal() | {"attempt": taken.attempt, "reason": str(error or "")}
-        result = Result(taken.name, "processed", identity, journal)
-        if error:
-            entry = failure_entry(taken.name, error, totals.packets, taken.attempt)
-            result = Result(entry, "failed", identity, journal)
-        stream = self.statistics.stream if totals.packets else ""
-        if not self.transfer.finish(replace(taken, stream=stream), result):
-            events.warning("file_forgotten", "Redis does not know that this file was taken.", name=taken.name)
+        if not self.queue.finish(entry, job.result(error)):
+            _log_forgotten(job)
         failpoints.reach("finish.after")
-        self.feeding.settle()
-        self._count(delivered, error)
+        self.feeder.settle(has_spoiled_stream=is_spoiled)
+        self.statistics.finish_file(is_processed=error is None)
         if error:
-            events.warning("file_failed", str(error), name=taken.name, packets=totals.packets)
-        else:
-            events.info("file_finished", name=taken.name, packets=totals.packets)
+            events.warning("file_failed", str(error), name=entry.name, packets=packets)
+            return
+        events.info("file_finished", name=entry.name, packets=packets)
+        self.poison.reset()
 
-    def _count(self, delivered: FileProgress, error: CaptureError | None) -> None:
-        counted = delivered.counted_in(self.statistics)
-        statistics = self.statistics
-        statistics.packets, statistics.cap_lengths = counted.packets, counted.cap_lengths
-        statistics.lengths, statistics.stream_bytes = counted.lengths, counted.stream_bytes
-        statistics.jumps, statistics.last_jump = counted.jumps, counted.last_jump
-        statistics.last_jump_name = counted.last_jump_name
-        statistics.files += error is None
-        statistics.failed += error is not None
-        statistics.name, statistics.done_bytes, statistics.total_bytes = b"", 0, 0
 
-    def _open(self, taken: QueueEntry, *, is_resumed: bool) -> Capture:
-        if is_resumed and (capture := self.feeding.left_capture()):
-            return capture
-        try:
-            return open_capture(taken.name, root=self.root)
-        except StillWritten as exc:
-            if exc.settles_in_s is None:
-                raise
-            self.say(f"Waiting {exc.settles_in_s:.0f} s: the file may still be written.")
-            self.interrupts.wait(exc.settles_in_s)
-            return open_capture(taken.name, root=self.root)
+def _log_forgotten(job: Job) -> None:
+    events.warning("file_forgotten", "Redis does not have this queue entry any more.", name=job.entry.name)

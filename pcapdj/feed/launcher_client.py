@@ -8,7 +8,7 @@ stream is lost too, because the analyzer dies with the launcher.
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +33,8 @@ from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
 
 _REPLY_LIMIT_S: Final = 2.0  # the launcher replies in well under a millisecond unless stopped or swapped out
-_SLICE_S: Final = 0.25  # how often a waiting `open` calls back
+_POLL_S: Final = 0.25  # how often a waiting `open` looks at what it shows
+_SLOW_START_S: Final = 1.0  # an analyzer that takes longer is shown as waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +66,16 @@ class LauncherClient:
 
     Args:
         socket_path: where the launcher listens.
-        signals: the first stop signal ends the wait of `open`, the second one every wait.
+        waits: the first stop signal ends the wait of `open`, the second one every wait.
 
     Raises:
         CannotCreate: the path is too long for a unix socket.
     """
 
-    def __init__(self, socket_path: Path, signals: Waits) -> None:
+    def __init__(self, socket_path: Path, waits: Waits) -> None:
         self._path = socket_path.absolute()
         check_socket_path(self._path)
-        self._signals = signals
+        self._waits = waits
         self._connection: socket.socket | None = None
 
     def connect(self) -> bool:
@@ -123,11 +124,8 @@ class LauncherClient:
         """
         return self._stream_in(*self._request(LauncherRequest(RequestType.GET)))
 
-    def open(self, wait: Callable[[float], None]) -> OpenStream:
+    def open(self) -> OpenStream:
         """Return the open stream, or a new one once its analyzer has opened the pipe; may take long.
-
-        Args:
-            wait: called every 0.25 s with the seconds waited so far.
 
         Raises:
             Stopped: a stop signal arrived; the connection is closed.
@@ -136,12 +134,13 @@ class LauncherClient:
         self._send(LauncherRequest(RequestType.OPEN))
         started_s = time.monotonic()
         while (reply := self._next_reply()) is None:
+            is_slow = time.monotonic() - started_s > _SLOW_START_S
+            sentence = "Waiting for the analyzer to open the pipe." if is_slow else ""
             try:
-                self._signals.wait(_SLICE_S, self._connected())
+                self._waits.wait(_POLL_S, self._connected(), waiting_for=sentence)
             except Stopped:
                 self.close()
                 raise
-            wait(time.monotonic() - started_s)
         opened = self._stream_in(*reply)
         if opened is None:
             raise self._lost("opened no stream")
@@ -200,7 +199,7 @@ class LauncherClient:
             if left_s <= 0:
                 raise self._lost(f"did not answer within {_REPLY_LIMIT_S:g} s")
             try:
-                self._signals.wait(left_s, self._connected(), stops=2)
+                self._waits.wait(left_s, self._connected(), stops=2)
             except Stopped:
                 self.close()
                 raise

@@ -1,8 +1,8 @@
-"""Streams to an analyzer that somebody started by hand on the other end of the pipe: `suricata -r PIPE`.
+"""Streams to an analyzer that a user started by hand on the other end of the pipe: `suricata -r PIPE`.
 
-Nobody keeps anything here. A stream that a dead dispatcher tore is never continued: its analyzer reads what
-is left, sees the end, and goes; only then may the pipe be opened for the next one, since opening it earlier
-would hide that end from the old reader. The same holds for the reader of a stream that was ended.
+No other process has the sources here: a stream that a dead dispatcher tore is never continued. Its analyzer
+reads what is left, sees the end, and exits. Only then may the pipe be opened for the next stream, since
+opening it earlier would hide that end from the old reader. The same holds after a stream that was ended.
 """
 
 import os
@@ -11,8 +11,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from pcapdj.feed.analyzer_link import KeptStream, Say
-from pcapdj.feed.batches import Keeper, Note
+from pcapdj.feed.analyzer_link import Note, ResumableStream
 from pcapdj.runtime import fifo
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.log import EventLog
@@ -21,27 +20,25 @@ from pcapdj.runtime.signals import Waits
 
 events = EventLog("dispatcher")
 
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 
 
 class ManualLink:
-    """One pipe, whoever reads it.
+    """One pipe, read by any analyzer that a user starts.
 
     Args:
         path: the pipe; made if it is missing.
-        signals: end every wait.
-        say: told what is waited for.
+        waits: every wait goes through it.
 
     Raises:
-        CannotCreate: something else than a pipe of this user stands there.
+        CannotCreate: something else than a pipe of this user is at the path.
     """
 
     outlives_dispatcher: Final = False
 
-    def __init__(self, path: Path, signals: Waits, say: Say) -> None:
+    def __init__(self, path: Path, waits: Waits) -> None:
         self._path = path
-        self._signals = signals
-        self._say = say
+        self._waits = waits
         self._write_end: int | None = None
         self._old_readers: list[int] = []
         make_pipe(path)
@@ -53,24 +50,20 @@ class ManualLink:
             Stopped: a stop signal arrived.
             CannotCreate: the pipe was replaced by something else.
         """
-        self._await_old_readers()
-        while self._write_end is None:
-            self._write_end = open_if_read(self._path)
-            if self._write_end is None:
-                self._say(f"Waiting for an analyzer to read {quoted(str(self._path))}.")
-                self._pause()
+        if self._write_end is None:
+            self._write_end = self._wait_for_reader()
 
-    def await_torn_reader(self) -> None:
-        """Wait until those that have the pipe open now let go of it: they read a torn stream.
+    def wait_for_torn_reader(self) -> None:
+        """Wait until those that have the pipe open now have closed it: they read a torn stream.
 
         Raises:
             Stopped: a stop signal arrived.
         """
         self.remember_readers()
-        self._await_old_readers()
+        self._wait_for_old_readers()
 
-    def resumable_stream(self) -> KeptStream | None:
-        """Return None: nobody keeps anything."""
+    def resumable_stream(self) -> ResumableStream | None:
+        """Return None: no process stores anything."""
         return None
 
     def open(self) -> tuple[str, int]:
@@ -79,52 +72,48 @@ class ManualLink:
         Raises:
             Stopped, CannotCreate: as `wait_for_peer`.
         """
-        self.wait_for_peer()
         write_end, self._write_end = self._write_end, None
-        return f"by-hand-{secrets.token_hex(4)}", int(write_end or 0)
+        if write_end is None:
+            write_end = self._wait_for_reader()
+        return f"by-hand-{secrets.token_hex(4)}", write_end
 
     def is_alive(self) -> bool:
-        """Return True: the pipe itself says whether its reader is gone."""
+        """Return True: the pipe itself shows whether its reader is gone."""
         return True
 
-    def has(self, stream: str) -> bool:  # noqa: ARG002 - whichever
-        """Return True: here, too, only the pipe can tell."""
+    def has(self, stream: str) -> bool:  # noqa: ARG002 - any
+        """Return True: here, too, only the pipe shows it."""
         return True
-
-    def keeper(self, stream: str) -> Keeper:  # noqa: ARG002 - of no stream
-        """Return a keeper that keeps nothing."""
-        return _NoKeeper()
 
     def put(self, stream: str, key: str, fd: int, note: Note) -> None:
-        """Keep nothing."""
+        """Store nothing."""
 
     def drop(self, stream: str, key: str) -> None:
-        """Forget nothing."""
+        """Remove nothing."""
 
     def remember_readers(self) -> None:
-        """Take note of the processes that have the pipe open."""
+        """Note the processes that have the pipe open."""
         self._old_readers = processes_with(self._path)
 
     def end(self, stream: str) -> None:
-        """Nothing to tell: the analyzer sees the end of the pipe."""
+        """Do nothing: the analyzer sees the end of the pipe."""
 
-    def _await_old_readers(self) -> None:
+    def _wait_for_reader(self) -> int:
+        self._wait_for_old_readers()
+        while (write_end := open_if_read(self._path)) is None:
+            sentence = f"Waiting for an analyzer to read {quoted(str(self._path))}."
+            self._waits.wait(_POLL_S, waiting_for=sentence)
+        return write_end
+
+    def _wait_for_old_readers(self) -> None:
         while self._old_readers:
-            now = processes_with(self._path)
-            self._old_readers = [pid for pid in self._old_readers if pid in now]
+            present = processes_with(self._path)
+            self._old_readers = [pid for pid in self._old_readers if pid in present]
             if self._old_readers:
-                self._say(
+                sentence = (
                     f"The stream is over; waiting until its reader (pid {self._old_readers[0]}) is gone."
                 )
-                self._pause()
-
-    def _pause(self) -> None:
-        self._signals.wait(_LOOK_S)
-
-
-class _NoKeeper:
-    def put(self, key: str, fd: int, note: Note) -> None:
-        """Keep nothing."""
+                self._waits.wait(_POLL_S, waiting_for=sentence)
 
 
 def make_pipe(path: Path) -> None:
@@ -169,7 +158,7 @@ def processes_with(path: Path) -> list[int]:
     """Return the pids of other processes that have the file open, as far as this user may see."""
     try:
         wanted = path.stat()
-    except FileNotFoundError:  # somebody took the pipe away; a new one has no reader yet
+    except FileNotFoundError:  # removed; a new one has no reader yet
         return []
     return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, wanted)]
 

@@ -65,7 +65,7 @@ Root = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class DispatcherSettings:
     """How a dispatcher was asked to work.
 
     Args:

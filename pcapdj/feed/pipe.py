@@ -11,20 +11,42 @@ import fcntl
 import os
 import select
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.errors import ReaderGone
+from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.fifo import is_reader_gone, unread_bytes
 from pcapdj.runtime.signals import HasFileno
 
 WANTED_PIPE_BYTES: Final = 1 << 20  # the most an unprivileged process may ask for (pipe(7)); default 64 KiB
-_SOONEST_LOOK_S: Final = 0.0005  # a drained pipe makes no event: look when half of the time it takes is over
-_LATEST_LOOK_S: Final = 0.01
-_ANSWER_LIMIT_S: Final = 0.25  # suspension is seen within this, even if the analyzer reads nothing
+_SHORTEST_POLL_S: Final = 0.0005  # a drained pipe makes no event: look when half of the time it takes is over
+_LONGEST_POLL_S: Final = 0.01
+_WAIT_LIMIT_S: Final = 0.25  # a suspension is seen within this, even if the analyzer reads nothing
 _LONGEST_PAUSE_MS: Final = 16
+_CHECK_S: Final = 0.25  # a launcher that was told to stop must not wait for the end of a large file
+_ASK_S: Final = 1.0  # after so long without a byte taken, the launcher is asked whether its analyzer lives
+
+
+class PipeInterrupts(Protocol):
+    """What a pipe needs of the dispatcher's `Interrupts`."""
+
+    @property
+    def descriptors(self) -> tuple[HasFileno, ...]:
+        """What turns readable when `check` has something to do."""
+
+    def check(self) -> bool:
+        """Let signals act and wait for a moment during a suspension; report whether it goes on."""
+
+
+class AnalyzerPeer(Protocol):
+    """Who knows whether the analyzer at the other end lives."""
+
+    def is_alive(self) -> bool:
+        """Report whether the launcher is there; never blocks."""
+
+    def has(self, stream: str) -> bool:
+        """Report whether the stream's analyzer is there; asks the launcher."""
 
 
 class SourceEnded(Exception):
@@ -32,40 +54,44 @@ class SourceEnded(Exception):
 
 
 class Pipe:
-    """The write end of the pipe.
+    """The write end of one stream's pipe.
 
     Args:
         fd: a non-blocking descriptor of the write end; closed by `close`.
-        wakeups: readable when the process has something to attend to: a signal, a suspension.
-        attend: called before each splice and after each wait; it may wait itself (suspension) or raise
-            `Stopped`.
+        interrupts: checked before each splice and after each wait.
+        peer: asked whether the analyzer is there, every 0.25 s, also during a suspension.
+        stream: the stream's id, for the peer.
     """
 
-    def __init__(self, fd: int, wakeups: Sequence[HasFileno], attend: Callable[[], None]) -> None:
+    def __init__(self, fd: int, interrupts: PipeInterrupts, peer: AnalyzerPeer, stream: str) -> None:
         self.fd: Final = fd
-        self._attend = attend
+        self._interrupts = interrupts
+        self._peer = peer
+        self._stream = stream
         self._poller, self._pauser = select.poll(), select.poll()
         self._poller.register(fd, select.POLLOUT)
-        for wakeup in wakeups:
-            self._poller.register(wakeup, select.POLLIN)
-            self._pauser.register(wakeup, select.POLLIN)
+        for descriptor in interrupts.descriptors:
+            self._poller.register(descriptor, select.POLLIN)
+            self._pauser.register(descriptor, select.POLLIN)
         self.moved_bytes = 0
-        self._taken_at_s = time.monotonic()  # when the analyzer took something, as far as it shows here
+        self._taken_at_s = time.monotonic()  # when the analyzer took bytes, as far as it shows here
         self._is_waiting = False
         self._size_bytes = _widened(fd)
         self._pause_ms = 0
+        self._check_at_s = 0.0
+        self._ask_at_s = 0.0
 
     def splice(self, source: int, length: int) -> None:
         """Move exactly `length` bytes from the source's position into the pipe.
 
         Raises:
             SourceEnded: the source has fewer bytes; what it had was moved.
-            ReaderGone: nobody reads the pipe any more.
-            Stopped: raised by `attend`; the source's position says how far it came.
+            ReaderGone, LauncherGone: the analyzer is gone.
+            Stopped: a stop signal arrived; the source's position says how far it came.
         """
         left = length
         while left:
-            self._attend_aside()
+            self._check()
             moved = self._splice_once(source, left)
             if moved == 0:
                 raise SourceEnded
@@ -75,17 +101,17 @@ class Pipe:
         """Wait until the analyzer has read everything.
 
         Raises:
-            ReaderGone: it died before that.
-            Stopped: raised by `attend`.
+            ReaderGone, LauncherGone: it died before that.
+            Stopped: a stop signal arrived.
         """
-        look_s, last = _SOONEST_LOOK_S, self.moved_bytes
+        poll_s, last = _SHORTEST_POLL_S, self.moved_bytes
         while unread := self.unread_bytes():
-            self._attend_aside()
-            look_s = next_look_s(look_s, last - unread, unread)
-            last = self._took_bytes(unread, last)
             if self.is_broken():
                 raise ReaderGone(f"The analyzer left {self.unread_bytes()} bytes unread.")
-            time.sleep(look_s)
+            self._check()
+            poll_s = next_poll_s(poll_s, last - unread, unread)
+            last = self._took_bytes(unread, last)
+            time.sleep(poll_s)
         self._is_waiting = False
 
     def stalled_s(self) -> float:
@@ -95,6 +121,17 @@ class Pipe:
     def unread_bytes(self) -> int:
         """Return how much is in the pipe."""
         return unread_bytes(self.fd)
+
+    def check_alive(self) -> None:
+        """Look whether launcher and analyzer are there.
+
+        Raises:
+            LauncherGone, ReaderGone: one of them is not.
+        """
+        if not self._peer.is_alive():
+            raise LauncherGone("The launcher is gone.")
+        if self.is_broken():
+            raise ReaderGone("The analyzer closed the pipe.")
 
     def is_broken(self) -> bool:
         """Report whether the last reader is gone."""
@@ -128,23 +165,38 @@ class Pipe:
 
         To fill each page as it gets free costs more than all the rest: each time the analyzer wakes us.
         """
-        self._poller.poll(_ANSWER_LIMIT_S * 1000)
+        self._poller.poll(_WAIT_LIMIT_S * 1000)
         if self._pause_ms:
             self._pauser.poll(self._pause_ms)
-        self._attend_aside()
+        self._check()
         self._pause_ms = next_pause_ms(self._pause_ms, self.unread_bytes(), self._size_bytes)
 
     def _took_bytes(self, unread: int, last: int) -> int:
-        """Take note of what a look at the pipe shows; return what is unread, for the next look."""
+        """Note when the analyzer took bytes; return what is unread, for the next call."""
         if not self._is_waiting or unread != last:
             self._taken_at_s, self._is_waiting = time.monotonic(), True
         return unread
 
-    def _attend_aside(self) -> None:
-        """Attend to what there is; a suspension is not the analyzer's time."""
-        before_s = time.monotonic()
-        self._attend()
-        self._taken_at_s += time.monotonic() - before_s
+    def _check(self) -> None:
+        """Let signals act, stay here while the feeding is suspended, look whether the analyzer lives."""
+        before_s, is_suspended = time.monotonic(), True
+        while is_suspended:
+            is_suspended = self._interrupts.check()
+            now_s = time.monotonic()
+            self._taken_at_s += now_s - before_s  # a suspension is not the analyzer's time
+            before_s = now_s
+            if now_s >= self._check_at_s:
+                self._check_at_s = now_s + _CHECK_S
+                self.check_alive()
+        self._ask_if_stalled(before_s)
+
+    def _ask_if_stalled(self, now_s: float) -> None:
+        """Notice an analyzer's death where another process has the pipe open for reading: no EPIPE then."""
+        if self.stalled_s() < _ASK_S or now_s < self._ask_at_s:
+            return
+        self._ask_at_s = now_s + _ASK_S
+        if not self._peer.has(self._stream):
+            raise ReaderGone("The analyzer is gone, and another process has the pipe open.")
 
 
 def next_pause_ms(pause_ms: int, unread_bytes: int, size_bytes: int) -> int:
@@ -158,16 +210,16 @@ def next_pause_ms(pause_ms: int, unread_bytes: int, size_bytes: int) -> int:
     return pause_ms // 2 if unread_bytes * 8 < size_bytes * 5 else pause_ms
 
 
-def next_look_s(look_s: float, taken_bytes: int, unread_bytes: int) -> float:
+def next_poll_s(poll_s: float, taken_bytes: int, unread_bytes: int) -> float:
     """Return when to look again at a pipe that drains: half of the rest's time, 0.5 to 10 ms.
 
     Args:
-        look_s: how long the last look waited.
+        poll_s: how long the last wait was.
         taken_bytes: what the analyzer took meanwhile.
         unread_bytes: what is left.
     """
-    half_s = look_s * unread_bytes / (2 * taken_bytes) if taken_bytes > 0 else look_s * 1.5
-    return min(max(half_s, _SOONEST_LOOK_S), _LATEST_LOOK_S)
+    half_s = poll_s * unread_bytes / (2 * taken_bytes) if taken_bytes > 0 else poll_s * 1.5
+    return min(max(half_s, _SHORTEST_POLL_S), _LONGEST_POLL_S)
 
 
 def _widened(fd: int) -> int:

@@ -1,62 +1,59 @@
-"""The passage of one file into the stream: which file, what of it is there, what the journal says of it."""
+"""One file's way into the stream: which file it is, how far it came, and what the journal keeps of that."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pcapdj.capture.pcap import Totals
-from pcapdj.capture.timestamps import TimestampJump
-from pcapdj.feed.batches import Note
-from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.safe_text import to_text
 
-# The end of a longer path is enough to know it by, and three notes have to fit into one message.
-_NAME_KEPT_BYTES: Final = 255
+_NAME_LIMIT_BYTES: Final = 255  # the end of a longer path identifies it; three notes must fit into a message
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeNote:
-    """Which file goes through the pipe, as a successor has to know it.
+    """Which file is in the pipe, for the dispatcher that has to go on with it.
 
     Args:
-        token: of the taking.
+        token: of the queue entry.
         name: as it stood in the queue.
     """
 
     token: str
     name: bytes
 
-    def note(self, start_bytes: int, before: Note, *, rewrites: bool) -> dict[str, Any]:
-        """Return what is kept with the file's descriptor.
+    def note(self, start_bytes: int, previous: Mapping[str, Any], *, rewrites: bool) -> dict[str, Any]:
+        """Return what is stored with the file's descriptor.
 
         Args:
             start_bytes: where in the stream its first record is.
-            before: what `as_before` said of the file before; empty: there is none.
-            rewrites: its packets are rewritten to Ethernet where they can be; its pieces depend on that.
+            previous: `as_previous` of the file before; empty: there is none.
+            rewrites: its packets are rewritten to Ethernet where possible; its pieces depend on that.
         """
         return {
             "token": self.token,
             "name": to_text(self.name),
             "stream_start": start_bytes,
             "rewrites": rewrites,
-            "before": dict(before),
+            "before": dict(previous),
         }
 
-    def as_before(self, last_ts_ns: int) -> dict[str, Any]:
-        """Return what the next file has to know of this one: a name for people, its last packet's time."""
-        return {"name": to_text(self.name[-_NAME_KEPT_BYTES:]), "last_ts_ns": last_ts_ns}
+    def as_previous(self, last_ts_ns: int) -> dict[str, Any]:
+        """Return what is stored of this file for the next one: a name for people, its last packet's time."""
+        return {"name": to_text(self.name[-_NAME_LIMIT_BYTES:]), "last_ts_ns": last_ts_ns}
 
 
 @dataclass(slots=True)
 class FileProgress:
-    """What of a file is in the stream so far.
+    """What of a file is in the stream so far; all zero before its first byte.
 
     Args:
         totals: of its records.
+        has_begun: the analyzer may have seen a byte of it.
         start_bytes, end_bytes: where in the stream they are.
         source_bytes: how far into the file reading is.
-        has_begun: the analyzer may have seen a byte of it.
-        step_ns: from the last packet of the file before to its first; None: there is none before.
-        jump: the same, where it has to be reported.
+        step_ns: from the last packet of the previous file to its first; None: there is no previous file.
+        jump: the same in words, where it is reported; else empty.
     """
 
     totals: Totals = field(default_factory=Totals)
@@ -65,7 +62,25 @@ class FileProgress:
     end_bytes: int = 0
     source_bytes: int = 0
     step_ns: int | None = None
-    jump: TimestampJump | None = None
+    jump: str = ""
+
+    def begin(self, start_bytes: int, step_ns: int | None, jump: str) -> None:
+        """Note that the first record follows."""
+        self.has_begun = True
+        self.start_bytes = self.end_bytes = start_bytes
+        self.step_ns, self.jump = step_ns, jump
+
+    def add(self, totals: Totals, length_bytes: int, source_bytes: int) -> None:
+        """Add records that are in the stream.
+
+        Args:
+            totals: of these records.
+            length_bytes: their length in the stream.
+            source_bytes: how far into the file reading is.
+        """
+        self.totals += totals
+        self.end_bytes += length_bytes
+        self.source_bytes = source_bytes
 
     def journal(self) -> dict[str, int | str]:
         """Return the numbers that the journal keeps of a pass."""
@@ -79,16 +94,5 @@ class FileProgress:
             "stream_start": self.start_bytes,
             "stream_end": self.end_bytes,
             "step_ns": "" if self.step_ns is None else self.step_ns,
-            "jump": self.jump.description if self.jump else "",
+            "jump": self.jump,
         }
-
-    def counted_in(self, statistics: Statistics) -> Statistics:
-        """Return the statistics with this file's records so far."""
-        totals = self.totals
-        counted = statistics.counted(totals.packets, totals.cap_lengths_bytes, totals.lengths_bytes)
-        counted.done_bytes = self.source_bytes
-        counted.stream_bytes = self.end_bytes or statistics.stream_bytes
-        if self.jump:
-            counted.jumps += 1
-            counted.last_jump, counted.last_jump_name = self.jump.description, statistics.name
-        return counted

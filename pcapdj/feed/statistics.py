@@ -1,11 +1,15 @@
 """A dispatcher's counters, and the eight lines that SIGUSR2 prints of them. Rules only.
 
 The lines and the words for the internal state are those that the original pcapdj documents. `lengths` is the
-sum of the lengths on the wire: where it differs from `cap_lengths`, packets were captured incompletely.
+sum of the lengths on the wire: where it differs from `cap_lengths`, packets were captured incompletely. The
+file in flight is counted from its progress; once it is finished it is added for good.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pcapdj.feed.progress import FileProgress
 
 RUNNING = "Running"
 SUSPENDED = "Suspended"
@@ -20,9 +24,11 @@ class Statistics:
     Args:
         started_s: seconds since the epoch.
         pid, pipe: who it is.
+        waiting_for: what it waits for, as a sentence; empty while it works.
         at_fault: why the lane is held, where it is not the file but the analyzer; else empty.
-        jumps: files whose first packet's time jumps, seen from the file before.
+        jumps: files whose first packet's time jumps, seen from the previous file.
         last_jump, last_jump_name: how the last of them does, and which it is.
+        progress: of the file in flight.
     """
 
     started_s: float
@@ -46,31 +52,67 @@ class Statistics:
     jumps: int = 0
     last_jump: str = ""
     last_jump_name: bytes = b""
+    progress: FileProgress = field(default_factory=FileProgress, repr=False)
 
     @property
     def shown_state(self) -> str:
         """The internal state as the original names it: a suspension hides what is suspended."""
         return SUSPENDED if self.suspended_by else self.state
 
-    def counted(self, packets: int, cap_lengths: int, lengths: int) -> "Statistics":
-        """Return a copy with these records on top: those of the file that is being fed."""
-        return replace(
+    def suspend(self, by: str) -> None:
+        """Show who suspends the feeding; empty: it goes on."""
+        self.suspensions += bool(by and not self.suspended_by)
+        self.suspended_by = by
+
+    def begin_file(self, name: bytes) -> None:
+        """Show the file in flight."""
+        self.name, self.total_bytes, self.progress = name, 0, FileProgress()
+
+    def finish_file(self, *, is_processed: bool) -> None:
+        """Add the file in flight for good."""
+        counted = self.counted()
+        self.packets, self.cap_lengths, self.lengths = counted.packets, counted.cap_lengths, counted.lengths
+        self.jumps, self.last_jump = counted.jumps, counted.last_jump
+        self.last_jump_name, self.stream_bytes = counted.last_jump_name, counted.stream_bytes
+        self.files += is_processed
+        self.failed += not is_processed
+        self.begin_file(b"")
+
+    def counted(self) -> "Statistics":
+        """Return a copy with the records of the file in flight on top."""
+        progress = self.progress
+        totals = progress.totals
+        counted = replace(
             self,
-            packets=self.packets + packets,
-            cap_lengths=self.cap_lengths + cap_lengths,
-            lengths=self.lengths + lengths,
+            packets=self.packets + totals.packets,
+            cap_lengths=self.cap_lengths + totals.cap_lengths_bytes,
+            lengths=self.lengths + totals.lengths_bytes,
+            done_bytes=progress.source_bytes,
+            stream_bytes=progress.end_bytes or self.stream_bytes,
+            progress=FileProgress(),
         )
+        if progress.jump:
+            counted.jumps += 1
+            counted.last_jump, counted.last_jump_name = progress.jump, self.name
+        return counted
+
+    def published(self) -> dict[str, Any]:
+        """Return the fields of PCAPDJ_STATS, but for the heartbeat and the stall."""
+        fields = asdict(self.counted()) | {"state": self.shown_state}
+        del fields["progress"]
+        return fields
 
     def lines(self, now_s: float) -> str:
         """Return the eight [STATS] lines, the start in local time."""
         started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started_s))
+        counted = self.counted()
         return (
             f"[STATS] Start time:{started}\n"
             f"[STATS] Uptime:{int(now_s - self.started_s)} (seconds)\n"
             f"[STATS] Internal state:{self.shown_state}\n"
             f"[STATS] Number of suspensions:{self.suspensions}\n"
             f"[STATS] Number of files:{self.files}\n"
-            f"[STATS] Number of packets:{self.packets}\n"
-            f"[STATS] Number of cap_lengths:{self.cap_lengths}\n"
-            f"[STATS] Number of lengths:{self.lengths}\n"
+            f"[STATS] Number of packets:{counted.packets}\n"
+            f"[STATS] Number of cap_lengths:{counted.cap_lengths}\n"
+            f"[STATS] Number of lengths:{counted.lengths}\n"
         )

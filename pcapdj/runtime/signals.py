@@ -30,13 +30,16 @@ class HasFileno(Protocol):
 class Waits(Protocol):
     """How a role waits: `Signals`, or the dispatcher's `Interrupts`."""
 
-    def wait(self, timeout_s: float, *readable: HasFileno | int, stops: int = 1) -> None:
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
         """Wait for the time, a signal or a readable descriptor, whatever comes first.
 
         Args:
-            timeout_s: 0 or less: only look.
+            timeout_s: 0 or less: do not wait, only look for stop signals.
             readable: what else ends the wait.
-            stops: how many stop signals raise: 2 where the first one lets an answer still arrive.
+            stops: how many stop signals raise: 2 where the first one lets a reply still arrive.
+            waiting_for: a sentence for people, where the role shows it.
 
         Raises:
             Stopped: so many stop signals have arrived, before or in this wait.
@@ -73,12 +76,23 @@ class Signals:
         self._read()
         return self._stop_count
 
+    @property
+    def has_arrivals(self) -> bool:
+        """Report whether `arrivals` has something to return, of the signals read so far."""
+        return bool(self._others)
+
     def arrivals(self, number: signal.Signals) -> int:
         """Return how often this signal arrived since the last call for it."""
         self._read()
         return self._others.pop(number, 0)
 
-    def wait(self, timeout_s: float, *readable: HasFileno | int, stops: int = 1) -> None:
+    def wait(
+        self,
+        timeout_s: float,
+        *readable: HasFileno | int,
+        stops: int = 1,
+        waiting_for: str = "",  # noqa: ARG002 - not every role shows it
+    ) -> None:
         """Wait for the time, a signal or a readable descriptor, whatever comes first.
 
         Raises:

@@ -8,12 +8,11 @@ Heartbeats use a plain `Store`: a late one is worth nothing.
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from pcapdj.runtime.backoff import backoff_s, jittered
 from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.signals import Waits
 from pcapdj.store.client import Store
 
 if TYPE_CHECKING:
@@ -28,6 +27,13 @@ _EVENTS: Final[dict[type[PcapdjError], str]] = {
 }
 
 T = TypeVar("T")
+
+
+class Pause(Protocol):
+    """How to wait between two calls: `Signals`, or the dispatcher's `Interrupts`."""
+
+    def wait(self, timeout_s: float, /) -> None:
+        """Wait for the time, or raise `Stopped`."""
 
 
 class RetryingStore(Store):
@@ -45,7 +51,7 @@ class RetryingStore(Store):
     def __init__(
         self,
         store: Store,
-        waits: Waits,
+        waits: Pause,
         log: EventLog | None,
         *,
         retried: tuple[type[PcapdjError], ...] = (StoreUnavailable, StoreDenied, StoreFailed),

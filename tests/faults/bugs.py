@@ -82,7 +82,7 @@ BUGS: Final = (
                 "feed/batches.py",
                 "offset=offset + delivered) from exc\n",
                 "offset=offset + delivered) from exc\n"
-                '        self._keeper.put("file", self._source, self._note)\n',
+                '        self._store.put("file", self._source, self._note)\n',
             ),
         ),
     ),
@@ -185,17 +185,17 @@ BUGS: Final = (
         (
             Change(
                 "feed/batches.py",
-                '            self._keeper.put("batch", batch, {**self._note, "number": number})\n'
+                '            self._store.put("batch", batch, {**self._note, "number": number})\n'
                 "            self._pipe.splice(batch, len(data))\n",
                 "            self._pipe.splice(batch, len(data))\n"
-                '            self._keeper.put("batch", batch, {**self._note, "number": number})\n',
+                '            self._store.put("batch", batch, {**self._note, "number": number})\n',
             ),
         ),
     ),
     Bug(
         "PROCESSED before the pipe is drained",
         _KILLS.format("processed"),
-        (Change("feed/feeder.py", "        stream.pipe.drain()\n", ""),),
+        (Change("feed/feeder.py", "        pipe.drain()\n", ""),),
     ),
     Bug(
         "an analyzer that outlives its launcher",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.descriptors import open_descriptors
-from support.launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, splice_all, stop
+from support.launcher_rig import COPY, Meanwhile, Rig, connected, feed, is_running, rig_in, splice_all, stop
 from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import LauncherClient, OpenStream
@@ -40,7 +40,7 @@ def source(tmp_path: Path) -> Path:
 
 def opened_by(launcher: LauncherClient) -> OpenStream:
     """Return the stream that the client opens."""
-    return launcher.open(lambda _waited_s: None)
+    return launcher.open()
 
 
 def ended(launcher: LauncherClient, opened: OpenStream) -> None:
@@ -221,7 +221,8 @@ def test_end_is_replied_to_at_once_and_the_next_stream_waits_for_the_flush(
     assert launcher.get() is None
     assert is_running(rig.analyzer_pid())
 
-    second = launcher.open(lambda _waited_s: go.touch())
+    launcher.close()
+    second = connected(rig, Meanwhile(signals, go.touch)).open()
 
     assert go.exists()  # so `open` has waited
     assert rig.said().index("stream_ended") < rig.said().rindex("analyzer_started")
@@ -258,7 +259,7 @@ from pcapdj.feed.launcher_client import LauncherClient
 with handled() as signals:
     launcher = LauncherClient(Path({str(rig.socket)!r}), signals)
     launcher.connect()
-    opened = launcher.open(print)
+    opened = launcher.open()
     source = os.open({str(source)!r}, os.O_RDONLY)
     launcher.put(opened.stream, "file", source, {{"name": "source"}})
     os.set_blocking(opened.write_end, True)
@@ -303,10 +304,10 @@ def test_a_second_client_gets_the_first_ones_pid_and_follows_at_once(rig: Rig, s
 def test_a_stop_signal_ends_the_wait_for_an_analyzer(rig: Rig, signals: Signals) -> None:
     """A dispatcher that has to stop does not wait for a slow start."""
     rig.start_python("import time" + STAY)
-    launcher = connected(rig, signals)
+    launcher = connected(rig, Meanwhile(signals, lambda: os.kill(os.getpid(), signal.SIGTERM)))
 
     with pytest.raises(Stopped):
-        launcher.open(lambda _waited_s: os.kill(os.getpid(), signal.SIGTERM))
+        launcher.open()
 
 
 def test_a_kill_9_of_the_launcher_ends_the_analyzer(rig: Rig, signals: Signals) -> None:
@@ -335,9 +336,9 @@ def test_a_failing_start_is_retried_until_it_succeeds(rig: Rig, signals: Signals
     rig.start_python(
         f"import os, sys\nif not os.path.exists({str(go)!r}): sys.exit('no licence \\x1b[31m today')\n{COPY}"
     )
-    launcher = connected(rig, signals)
+    go_on = Meanwhile(signals, lambda: go.touch() if "analyzer_unstarted" in rig.said() else None)
 
-    opened = launcher.open(lambda _waited_s: go.touch() if "analyzer_unstarted" in rig.said() else None)
+    opened = connected(rig, go_on).open()
 
     first = min(folder for folder in rig.logs.iterdir() if not folder.is_symlink())
     cause = f"From its log '{first}/analyzer.log': no licence \\x1b[31m today"

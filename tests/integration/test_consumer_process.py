@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.launcher_rig import COPY, Rig, connected, feed, is_running, rig_in, stop
+from support.launcher_rig import COPY, Meanwhile, Rig, connected, feed, is_running, rig_in, stop
 from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
@@ -62,7 +62,7 @@ def test_the_analyzer_inherits_nothing_of_ours(rig: Rig, signals: Signals) -> No
             "KEPT": "yes",
         },
     )
-    os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
+    os.close(connected(rig, signals).open().write_end)
 
     report = json.loads((rig.latest() / "report").read_text())
 
@@ -100,7 +100,7 @@ def test_signals_that_supervisord_conf_ignores_reach_the_analyzer(rig: Rig, sign
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
+    os.close(connected(rig, signals).open().write_end)
     process.send_signal(signal.SIGUSR1)  # the dispatcher's signal: the launcher does nothing
 
     status = Path(f"/proc/{rig.analyzer_pid()}/status").read_text()
@@ -114,7 +114,7 @@ def test_no_part_of_a_hostile_path_is_executed(rig: Rig, signals: Signals) -> No
     """A pipe's path is one argument, whatever characters it has."""
     rig.pipe = rig.socket.parent / "; touch PWNED $(touch PWNED) `touch PWNED`"
     rig.start_python(REPORT)
-    os.close(connected(rig, signals).open(lambda _waited_s: None).write_end)
+    os.close(connected(rig, signals).open().write_end)
 
     assert str(rig.pipe) in (rig.latest() / "report").read_text()
     assert not list(rig.folder.rglob("PWNED"))
@@ -215,10 +215,12 @@ def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals
     wait_until(lambda: consumer_of(store).get("state") == "failing", "the state")
 
     def install() -> None:
+        if program.exists():
+            return
         program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(COPY)} "$1"\n')
         program.chmod(0o755)
 
-    opened = connected(rig, signals).open(lambda _waited_s: None if program.exists() else install())
+    opened = connected(rig, Meanwhile(signals, install)).open()
 
     os.close(opened.write_end)
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the state")
@@ -237,7 +239,7 @@ def test_the_status_follows_the_stream_from_start_to_end(
     assert consumer_of(store)["launcher_pid"] == str(process.pid)
     launcher = connected(rig, signals)
 
-    opened = launcher.open(lambda _waited_s: None)
+    opened = launcher.open()
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the open stream")
     status = consumer_of(store)
     assert status["stream"] == opened.stream
@@ -263,7 +265,7 @@ def test_a_crash_is_reported_with_its_reason(rig: Rig, signals: Signals, store: 
         "import os, sys; os.close(os.open(sys.argv[1], os.O_RDONLY)); sys.exit('no room')",
         environment=redis_of(store),
     )
-    opened = connected(rig, signals).open(lambda _waited_s: None)
+    opened = connected(rig, signals).open()
 
     wait_until(lambda: consumer_of(store)["state"] == "failing", "the crash")
 
@@ -279,7 +281,7 @@ def test_a_crash_is_reported_with_its_reason(rig: Rig, signals: Signals, store: 
 def test_the_last_state_is_written_before_it_leaves(rig: Rig, signals: Signals, store: Store) -> None:
     """After a stop Redis shows an idle launcher, not a stream that has ended."""
     process = rig.start_python(COPY, environment=redis_of(store))
-    opened = connected(rig, signals).open(lambda _waited_s: None)
+    opened = connected(rig, signals).open()
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the open stream")
     os.close(opened.write_end)
 
@@ -298,7 +300,7 @@ def test_a_redis_that_hangs_delays_nothing(rig: Rig, signals: Signals, tmp_path:
         hung.listen()  # accepts connections, and never replies
         process = rig.start_python(COPY, environment={"PCAPDJ_REDIS_URL": f"unix://{rig.folder}/hung"})
         launcher = connected(rig, signals)
-        opened = launcher.open(lambda _waited_s: None)
+        opened = launcher.open()
         feed(launcher, opened, capture)
         os.close(opened.write_end)
         launcher.end(opened.stream)

@@ -152,7 +152,7 @@ REFUSED = {
     b"nul\0byte": (None, "NUL"),
     b"empty.pcap": (b"", "0 bytes"),
     b"short.pcap": (CAPTURE[:23], "23"),
-    b"garbage.pcap": (b"<html>" * 99, "no capture"),
+    b"garbage.pcap": (b"<html>" * 99, "is not a supported capture format"),
 }
 DAMAGED = {
     b"torn.pcap": (CAPTURE[:-10], "file ends inside a record", GOOD[:-1]),
@@ -247,7 +247,7 @@ def test_a_foreign_authorization_is_said_and_left(rig: Dispatchers, tmp_path: Pa
     dispatcher = rig.start()
     reader = rig.reader()
 
-    rig.wait_for("PCAPDJ_AUTH holds '/never/asked\\nfor\\x1b[2J'")
+    rig.wait_for("PCAPDJ_AUTH has '/never/asked\\nfor\\x1b[2J'")
     rig.store.redis.set(rig.store.keys.auth, name)
 
     assert reader.read_to_end() == stream_of(SMALL)

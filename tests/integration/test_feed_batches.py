@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.captures import Record, file_header, record, records_of
+from support.pipes import LivingPeer, ScriptedInterrupts
 
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.files import identity_of
 from pcapdj.capture.walk import missing_to_record_end
-from pcapdj.feed.batches import BatchSender, Note, finish_kept, memory_file
+from pcapdj.feed.analyzer_link import Note
+from pcapdj.feed.batches import BatchSender, finish_stored, memory_file
 from pcapdj.feed.pipe import Pipe
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
@@ -43,11 +45,11 @@ class Span:
 
 @dataclass
 class World:
-    """What outlives a dispatcher: the capture's file, the pipe with its reader, and the keeper.
+    """What outlives a dispatcher: the capture's file, the pipe with its reader, and the stored descriptors.
 
     Args:
         file: descriptor of the capture.
-        dies_at: after how many chances the next dispatcher dies; each `attend` and `put` is one.
+        dies_at: after how many chances the next dispatcher dies; each check and `put` is one.
         shrinks: the chance at which the file is cut, and to what length.
     """
 
@@ -67,7 +69,7 @@ class World:
             while part := os.read(self.reader, 1 << 16):
                 self.got += part
 
-    def attend(self) -> None:
+    def check(self) -> None:
         """Be interrupted, perhaps for ever; else the analyzer reads on."""
         if self.shrinks and self.chances >= self.shrinks[0]:
             self.read()  # what is in the pipe are the file's own pages
@@ -97,7 +99,7 @@ class World:
     @contextmanager
     def pipe(self) -> Iterator[Pipe]:
         """Return the stream's end of a new dispatcher: a page at a time, so that it can die in mid-record."""
-        pipe = Pipe(os.dup(self.writer), (), self.attend)
+        pipe = Pipe(os.dup(self.writer), ScriptedInterrupts(self.check), LivingPeer(), "5ca1ab1e")
         fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, PAGE)
         try:
             yield pipe
@@ -135,7 +137,7 @@ def dispatch(world: World, pieces: Sequence[Span]) -> None:
         own = os.open(f"/proc/self/fd/{world.file}", os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, own)
         if "batch" in kept:
-            finish_kept(pipe, kept["batch"][0])
+            finish_stored(pipe, kept["batch"][0])
         batch: Note = kept["batch"][1] if "batch" in kept else {}
         feed = BatchSender(
             pipe,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.descriptors import break_descriptor, open_descriptors
+from support.launcher_rig import Meanwhile
 
 from pcapdj.feed.launcher_client import LauncherClient
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, Stopped
@@ -144,18 +145,24 @@ def test_a_launcher_that_dies_is_noticed_without_a_request(
 
 
 def test_a_launcher_that_dies_with_a_request_unread_is_not_alive(
-    launcher: LauncherClient, listening: socket.socket
+    short_path: Path, listening: socket.socket
 ) -> None:
     """The kernel reports a reset instead of an end."""
+
+    class Death:
+        """The launcher dies instead of a wait."""
+
+        def wait(self, *_arguments: object, **_options: object) -> None:
+            """Close the launcher's end, and see it."""
+            connection.close()
+            assert not launcher.is_alive()
+
+    launcher = LauncherClient(short_path / "s", Death())
     assert launcher.connect()
     connection = listening.accept()[0]
 
-    def die(_waited_s: float) -> None:
-        connection.close()
-        assert not launcher.is_alive()
-
     with pytest.raises(LauncherGone, match="not connected"):
-        launcher.open(die)
+        launcher.open()
 
 
 def test_a_request_to_a_launcher_that_died_says_so(
@@ -183,13 +190,14 @@ def test_a_broken_connection_is_not_alive(launcher: LauncherClient, listening: s
 
 
 def test_a_connection_that_breaks_during_a_wait_is_a_lost_launcher(
-    launcher: LauncherClient, listening: socket.socket
+    short_path: Path, signals: Signals, listening: socket.socket
 ) -> None:
     """It is no traceback."""
+    launcher = LauncherClient(short_path / "s", Meanwhile(signals, lambda: break_descriptor(descriptor)))
     descriptor = connected_descriptor(launcher)
 
     with pytest.raises(LauncherGone, match="is gone"):
-        launcher.open(lambda _waited_s: break_descriptor(descriptor))
+        launcher.open()
 
     assert not launcher.is_alive()
     assert listening.fileno() >= 0

@@ -7,9 +7,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from support.pipes import LivingPeer, ScriptedInterrupts
 from support.waiting import wait_until
 
-from pcapdj.feed.batches import finish_kept, memory_file
+from pcapdj.feed.batches import finish_stored, memory_file
 from pcapdj.feed.pipe import Pipe, SourceEnded
 from pcapdj.runtime.errors import ReaderGone, Stopped
 
@@ -48,11 +49,12 @@ def ends() -> Iterator[Ends]:
 
 @pytest.fixture
 def make_pipe(ends: Ends) -> Iterator[Callable[..., Pipe]]:
-    """Return a function that makes the pipe's `Pipe` with an `attend`."""
+    """Return a function that makes the pipe's `Pipe` that does something at each check."""
     made: list[Pipe] = []
 
-    def make(attend: Callable[[], None] = lambda: None, *wakeups: int) -> Pipe:
-        made.append(Pipe(ends.writer, [_Descriptor(each) for each in wakeups], attend))
+    def make(on_check: Callable[[], None] = lambda: None, *wakeups: int) -> Pipe:
+        interrupts = ScriptedInterrupts(on_check, *(_Descriptor(each) for each in wakeups))
+        made.append(Pipe(ends.writer, interrupts, LivingPeer(), "5ca1ab1e"))
         return made[-1]
 
     yield make
@@ -130,20 +132,20 @@ def test_a_stop_in_a_full_pipe_leaves_an_exact_position(
     os.close(source)
 
 
-def test_a_wakeup_is_attended_while_the_pipe_is_full(make_pipe: Callable[..., Pipe], tmp_path: Path) -> None:
+def test_a_wakeup_is_checked_while_the_pipe_is_full(make_pipe: Callable[..., Pipe], tmp_path: Path) -> None:
     """A signal's descriptor ends the wait; nothing has to be read for it."""
     source = source_of(tmp_path, bytes(3 * CAPACITY_BYTES))
     wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     timer = threading.Timer(0.1, os.eventfd_write, [wakeup, 1])
     timer.start()
 
-    def attend() -> None:
+    def on_check() -> None:
         with suppress(BlockingIOError):
             os.eventfd_read(wakeup)
             raise Stopped("It was seen.")
 
     with pytest.raises(Stopped, match="It was seen"):
-        make_pipe(attend, wakeup).splice(source, 3 * CAPACITY_BYTES)
+        make_pipe(on_check, wakeup).splice(source, 3 * CAPACITY_BYTES)
     timer.join()
     os.close(wakeup)
     os.close(source)
@@ -152,7 +154,7 @@ def test_a_wakeup_is_attended_while_the_pipe_is_full(make_pipe: Callable[..., Pi
 def test_a_suspension_is_stayed_in_before_each_move(
     ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
 ) -> None:
-    """`attend` comes first: while it waits nothing enters the pipe."""
+    """The check comes first: while it waits nothing enters the pipe."""
     seen: list[bytes] = []
     source = source_of(tmp_path, b"x" * 100)
 
@@ -225,7 +227,7 @@ def test_a_drain_can_be_stopped(make_pipe: Callable[..., Pipe], tmp_path: Path) 
     os.close(source)
 
 
-def test_a_source_that_ends_early_is_told_after_what_it_had(
+def test_a_source_that_ends_early_is_an_error_after_what_it_had(
     ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
 ) -> None:
     """A capture that was truncated under us."""
@@ -246,8 +248,8 @@ def test_a_batch_is_read_from_its_beginning_and_finished_from_its_position(
     with memory_file(memoryview(data)) as batch:
         pipe.splice(batch, 4000)
         with closing(os.fdopen(os.dup(batch), "rb")) as kept:
-            assert finish_kept(pipe, kept.fileno())
-            assert not finish_kept(pipe, kept.fileno())
+            assert finish_stored(pipe, kept.fileno())
+            assert not finish_stored(pipe, kept.fileno())
 
     assert ends.read() == data
 
@@ -255,6 +257,6 @@ def test_a_batch_is_read_from_its_beginning_and_finished_from_its_position(
 def test_an_empty_batch_is_nothing(ends: Ends, make_pipe: Callable[..., Pipe]) -> None:
     """No wait, no error."""
     with memory_file(b"") as batch:
-        assert not finish_kept(make_pipe(), batch)
+        assert not finish_stored(make_pipe(), batch)
 
     assert ends.read() == b""

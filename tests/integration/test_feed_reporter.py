@@ -1,27 +1,56 @@
-"""The thread that publishes a dispatcher's statistics and watches who suspends it, on a real Redis."""
+"""The thread that publishes a dispatcher's statistics and reads who suspends it, on a real Redis."""
 
 import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-from support.waiting import wait_until
+from support.pipes import new_statistics
+from support.waiting import scaled, wait_until
 
+from pcapdj.feed.analyzer_link import LauncherLink
+from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.reporter import Reporter
+from pcapdj.feed.statistics import Statistics
+from pcapdj.feed.streams import Streams
+from pcapdj.feed.suspension import Suspension
+from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 
 OWN = b"usr1:/run/pipe"
 
 
+@dataclass
+class Reporting:
+    """A reporter at work, and what it reads and publishes."""
+
+    reporter: Reporter
+    suspension: Suspension
+
+
+def new_reporting(store: Store) -> Reporting:
+    """Return a reporter that is not started."""
+    statistics = Statistics(started_s=0, pid=1, pipe="/run/pipe", packets=7, name=b"/in/\xff")
+    suspension = Suspension("/run/pipe", statistics)
+    with handled() as signals:
+        interrupts = Interrupts(signals, suspension, statistics)  # nothing waits here
+    streams = Streams(LauncherLink(Path("/nowhere"), interrupts), interrupts)
+    reporter = Reporter(store, "/run/pipe", statistics=statistics, streams=streams, suspension=suspension)
+    return Reporting(reporter, suspension)
+
+
 @contextmanager
-def reporting(store: Store) -> Iterator[Reporter]:
-    """Return a reporter at work."""
-    reporter = Reporter(store, "/run/pipe", lambda: {"packets": 7, "name": b"/in/\xff", "state": "Running"})
-    reporter.start()
+def reporting(store: Store) -> Iterator[Suspension]:
+    """Run a reporter; yield what it has read."""
+    running = new_reporting(store)
+    running.reporter.start()
     try:
-        yield reporter
+        yield running.suspension
     finally:
-        reporter.stop()
+        running.reporter.stop()
 
 
 def suspenders(store: Store) -> set[bytes]:
@@ -44,33 +73,63 @@ def test_statistics_are_published_with_a_heartbeat(store: Store) -> None:
 
 def test_a_suspension_makes_its_descriptor_readable(store: Store) -> None:
     """By whoever it is; and so does its end."""
-    with reporting(store) as reporter:
+    with reporting(store) as suspension:
         for change, wanted in ((store.redis.sadd, {b"gate"}), (store.redis.srem, set())):
             change(store.keys.suspend, "gate")
-            assert select.select([reporter], [], [], 20)[0]
-            assert reporter.suspended_by == wanted
+            assert select.select([suspension], [], [], 20)[0]
+            assert suspension.members == wanted
+            assert suspension.is_active == bool(wanted)
 
 
 def test_a_toggle_holds_at_once_and_reaches_redis(store: Store) -> None:
     """Only its own member; that of others stays."""
     store.redis.sadd(store.keys.suspend, "operator")
-    with reporting(store) as reporter:
-        wait_until(lambda: reporter.suspended_by == {b"operator"}, "the operator's suspension")
-        reporter.toggle()
-        assert reporter.suspended_by == {b"operator", OWN}
+    with reporting(store) as suspension:
+        wait_until(lambda: suspension.members == {b"operator"}, "the operator's suspension")
+        suspension.toggle()
+        assert suspension.members == {b"operator", OWN}
         wait_until(lambda: suspenders(store) == {b"operator", OWN}, "the member in Redis")
 
-        reporter.toggle()
+        suspension.toggle()
         wait_until(lambda: suspenders(store) == {b"operator"}, "its end in Redis")
-        assert reporter.suspended_by == {b"operator"}
+        assert suspension.members == {b"operator"}
 
 
 def test_a_toggle_before_redis_was_there_is_not_forgotten(store: Store) -> None:
     """SIGUSR1 may come before the thread has run."""
-    reporter = Reporter(store, "/run/pipe", dict)
-    reporter.toggle()
+    running = new_reporting(store)
+    running.suspension.toggle()
 
-    reporter.start()
+    running.reporter.start()
 
     wait_until(lambda: suspenders(store) == {OWN}, "the member in Redis")
-    reporter.stop()
+    running.reporter.stop()
+
+
+def test_a_suspension_holds_from_the_first_byte_after_a_restart(store: Store) -> None:
+    """It is read before the reporter's first look."""
+    store.redis.sadd(store.keys.suspend, "operator")
+    suspension = Suspension("/run/pipe", new_statistics())
+
+    suspension.adopt(store)
+
+    assert suspension.is_active
+
+
+def test_a_suspension_is_seen_within_half_a_second(store: Store) -> None:
+    """And so is its end. The shortest of five times counts: a busy machine is not what is measured."""
+    times_s: dict[bool, list[float]] = {True: [], False: []}
+    with reporting(store) as suspension:
+        for is_suspended in (True, False) * 5:
+            started_s = time.monotonic()
+            (store.redis.sadd if is_suspended else store.redis.srem)(store.keys.suspend, "gate")
+            wait_until(partial(is_state, suspension, is_suspended), "the change")
+            times_s[is_suspended].append(time.monotonic() - started_s)
+
+    assert min(times_s[True]) <= scaled(0.5)
+    assert min(times_s[False]) <= scaled(0.5)
+
+
+def is_state(suspension: Suspension, is_active: bool) -> bool:  # noqa: FBT001 - it is the value
+    """Report whether this is seen."""
+    return suspension.is_active == is_active

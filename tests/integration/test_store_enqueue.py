@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import pytest
 
-from pcapdj.runtime.signals import HasFileno
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, enqueue_new, was_fed
 from pcapdj.store.keys import Keys
@@ -115,7 +114,7 @@ def test_a_lost_reply_queues_nothing_twice(
     class Meanwhile:
         """What happens between the two calls."""
 
-        def wait(self, _timeout_s: float, *_readable: HasFileno | int, stops: int = 1) -> None:  # noqa: ARG002 - as `Waits`
+        def wait(self, _timeout_s: float) -> None:
             """Let a dispatcher take the file, or feed it."""
             if meanwhile != "nothing":
                 make_current(store, store.redis.lpop(store.keys.in_queue))  # type: ignore[arg-type]  # a name

@@ -41,7 +41,7 @@ def stream(tmp_path: Path) -> Path:
 def fed_whole(rig: Rig, signals: Signals, stream: Path) -> OpenStream:
     """Feed the stream to a new analyzer and wait for its end."""
     launcher = connected(rig, signals)
-    opened = launcher.open(lambda _waited_s: None)
+    opened = launcher.open()
     feed(launcher, opened, stream)
     os.close(opened.write_end)
     launcher.end(opened.stream)
@@ -75,7 +75,7 @@ def test_suricata_that_cannot_read_the_stream_is_a_crash(
     garbage.write_bytes(b"no capture at all, and longer than a file header")
     rig.start("suricata", "--runmode", runmode, "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null")
     launcher = connected(rig, signals)
-    opened = launcher.open(lambda _waited_s: None)
+    opened = launcher.open()
     pid = rig.analyzer_pid()
 
     with suppress(BrokenPipeError):  # it may be gone before the last look at the file
@@ -121,7 +121,7 @@ def test_suricata_with_a_header_alone_is_ended_at_once(
     header.write_bytes(stream.read_bytes()[:HEADER_BYTES])
     rig.start("suricata", "--runmode", "single", "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null")
     launcher = connected(rig, signals)
-    opened = launcher.open(lambda _waited_s: None)
+    opened = launcher.open()
     with header.open("rb") as source:
         launcher.put(opened.stream, "header", source.fileno(), {})
         os.splice(source.fileno(), opened.write_end, HEADER_BYTES)

@@ -4,17 +4,19 @@ import os
 from pathlib import Path
 
 from support.captures import Record, classic
+from support.pipes import LivingPeer, ScriptedInterrupts
 
 from pcapdj.capture.opening import open_capture
-from pcapdj.feed.batches import BatchSender, Note
+from pcapdj.feed.analyzer_link import Note
+from pcapdj.feed.batches import BatchSender
 from pcapdj.feed.pipe import Pipe
 
 HEADER_BYTES = 24
 RECORD_BYTES = 16 + 700
 
 
-class NoKeeper:
-    """Keeps nothing."""
+class NoStore:
+    """Stores nothing."""
 
     def put(self, key: str, fd: int, note: Note) -> None:
         """Do nothing."""
@@ -26,7 +28,8 @@ def completed(path: Path, delivered_bytes: int) -> bytes:
     source = os.open(path, os.O_RDONLY)
     os.lseek(source, HEADER_BYTES + delivered_bytes, os.SEEK_SET)
     with open_capture(os.fsencode(path), refuse_written=False) as capture:
-        feed = BatchSender(Pipe(writer, (), lambda: None), NoKeeper(), source, {}, is_kept=True)
+        pipe = Pipe(writer, ScriptedInterrupts(), LivingPeer(), "5ca1ab1e")
+        feed = BatchSender(pipe, NoStore(), source, {}, is_kept=True)
         assert capture.native is not None
         for piece in capture.pieces(capture.native):
             if feed.complete_record(piece):

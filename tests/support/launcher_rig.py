@@ -4,12 +4,12 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pcapdj.feed.launcher_client import LauncherClient, OpenStream
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import HasFileno, Waits
 from support import forkserver
 from support.forkserver import Process, clean_environment
 from support.waiting import wait_until
@@ -96,9 +96,29 @@ def rig_in(folder: Path) -> Iterator[Rig]:
         rig.stop_all()
 
 
-def connected(rig: Rig, signals: Signals) -> LauncherClient:
+class Meanwhile:
+    """Waits during which something happens.
+
+    Args:
+        waits: how it waits.
+        action: done before each wait.
+    """
+
+    def __init__(self, waits: Waits, action: Callable[[], object]) -> None:
+        self._waits = waits
+        self._action = action
+
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
+        """Let it happen, and wait."""
+        self._action()
+        self._waits.wait(timeout_s, *readable, stops=stops, waiting_for=waiting_for)
+
+
+def connected(rig: Rig, waits: Waits) -> LauncherClient:
     """Return a client that is connected; the rig closes it."""
-    launcher = LauncherClient(rig.socket, signals)
+    launcher = LauncherClient(rig.socket, waits)
     rig.clients.append(launcher)
     wait_until(launcher.connect, "the launcher to take the connection")
     return launcher

@@ -1,81 +1,145 @@
-"""What interrupts a dispatcher's waits."""
+"""What interrupts a dispatcher: signals, suspension, and what it shows while it waits."""
 
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+from support.pipes import new_statistics
 from support.waiting import wait_until
 
-from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.reporter import Reporter
+from pcapdj.feed.interrupts import SIGNALS, Interrupts
 from pcapdj.feed.statistics import Statistics
+from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime.errors import Stopped
-from pcapdj.store.client import Store
-from pcapdj.store.keys import Keys
+from pcapdj.runtime.signals import handled
 
 
 @pytest.fixture
 def statistics() -> Statistics:
     """Return a dispatcher's statistics."""
-    return Statistics(started_s=0, pid=1, pipe="/run/pipe")
+    return new_statistics()
 
 
 @pytest.fixture
-def reporter() -> Reporter:
-    """Return a reporter that never reaches a Redis."""
-    return Reporter(Store("unix:///nowhere", Keys()), "/run/pipe", dict)
+def suspension(statistics: Statistics) -> Suspension:
+    """Return the suspension of a dispatcher without a Redis."""
+    return Suspension("/run/pipe", statistics)
 
 
-def test_a_stop_signal_is_noticed_where_it_may_interrupt(statistics: Statistics) -> None:
-    """Nowhere else: `attend` is where a dispatcher can be stopped."""
-    attention = Interrupts(statistics)
-    with attention.listening() as signals:
-        attention.attend()
-        os.kill(os.getpid(), signal.SIGTERM)
-        wait_until(lambda: signals.stop_requested, "the signal")
-
-        with pytest.raises(Stopped):
-            attention.attend()
+@pytest.fixture
+def interrupts(statistics: Statistics, suspension: Suspension) -> Iterator[Interrupts]:
+    """Return interrupts that receive this process's signals."""
+    with handled(SIGNALS) as signals:
+        yield Interrupts(signals, suspension, statistics)
 
 
-def test_sigusr1_suspends_and_resumes_without_redis(statistics: Statistics, reporter: Reporter) -> None:
-    """At once here; Redis is told when it is there. Each suspension counts once."""
-    attention = Interrupts(statistics)
-    attention.watch(reporter, lambda: statistics, lambda: None)
-    with attention.listening():
-        for suspended in (True, False, True, False):
-            os.kill(os.getpid(), signal.SIGUSR1)
-            attention.wait(20)
-            assert attention.observe() == suspended
+def send(number: signal.Signals) -> None:
+    """Send this process a signal."""
+    os.kill(os.getpid(), number)
+
+
+def check_while(interrupts: Interrupts, condition: Callable[[], bool]) -> None:
+    """Check as a pipe does before each splice."""
+    while condition():
+        interrupts.check()
+
+
+def test_a_stop_signal_raises_in_check_and_in_wait(interrupts: Interrupts) -> None:
+    """Nowhere else: these are the places where a dispatcher can be stopped."""
+    assert not interrupts.check()
+    interrupts.wait(0)
+    send(signal.SIGTERM)
+
+    with pytest.raises(Stopped):
+        interrupts.wait(20)
+    with pytest.raises(Stopped):
+        interrupts.check()
+    with pytest.raises(Stopped):
+        interrupts.sleep(20)
+
+
+def test_a_postponed_stop_passes_check_until_the_grace_is_over(interrupts: Interrupts) -> None:
+    """The rest of a record is sent meanwhile; a suspension does not hold it up either."""
+    send(signal.SIGUSR1)
+    interrupts.wait(20)
+    send(signal.SIGTERM)
+    interrupts.postpone_stop(0.2)
+    started_s = time.monotonic()
+
+    assert not interrupts.check()
+
+    with pytest.raises(Stopped):
+        check_while(interrupts, lambda: time.monotonic() - started_s < 20)
+    assert time.monotonic() - started_s >= 0.2
+
+
+def test_sigusr1_suspends_and_resumes_without_redis(
+    interrupts: Interrupts, suspension: Suspension, statistics: Statistics
+) -> None:
+    """At once here, in Redis when it is there. Each suspension counts once."""
+    for is_suspended in (True, False, True, False):
+        send(signal.SIGUSR1)
+        interrupts.wait(20)
+        assert suspension.is_active == is_suspended
+        assert interrupts.check() == is_suspended
 
     assert statistics.suspensions == 2
     assert statistics.suspended_by == ""
 
 
-def test_a_stop_signal_ends_a_suspension(statistics: Statistics, reporter: Reporter) -> None:
-    """A suspended dispatcher can be stopped, and says who suspended it."""
-    attention = Interrupts(statistics)
-    attention.watch(reporter, lambda: statistics, lambda: None)
-    reporter._members = frozenset({b"operator", b"gate"})  # noqa: SLF001 - to be removed
-    with attention.listening():
-        threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGTERM]).start()
+def test_a_suspension_can_be_ended_and_stopped(
+    interrupts: Interrupts, suspension: Suspension, statistics: Statistics
+) -> None:
+    """A check waits for its end only a moment, so that its caller can look after the stream."""
+    suspension.toggle()
+    started_s = time.monotonic()
 
-        with pytest.raises(Stopped):
-            attention.attend()
+    assert interrupts.check()
+    assert statistics.suspended_by == "usr1:/run/pipe"
+    assert time.monotonic() - started_s >= 0.2
 
-    assert statistics.suspended_by == "gate,operator"
+    threading.Timer(0.05, send, [signal.SIGTERM]).start()
+    with pytest.raises(Stopped):
+        check_while(interrupts, lambda: True)
+
+
+def test_what_is_waited_for_is_shown_until_bytes_are_fed(
+    interrupts: Interrupts, statistics: Statistics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And logged once; a wait for something else, or the next check, removes it."""
+    for _ in range(3):
+        interrupts.wait(0, waiting_for="Waiting for an analyzer.")
+    assert statistics.waiting_for == "Waiting for an analyzer."
+
+    interrupts.check()
+
+    assert statistics.waiting_for == ""
+    interrupts.wait(0, waiting_for="Waiting for the launcher.")
+    interrupts.wait(0)
+    assert statistics.waiting_for == ""
+    wait_until(lambda: "for the launcher" in capsys.readouterr().err, "the line in the log")
+
+
+def test_a_sleep_takes_its_whole_time_whatever_signals_arrive(interrupts: Interrupts) -> None:
+    """A file that settles is not opened earlier because of a SIGUSR2."""
+    started_s = time.monotonic()
+    threading.Timer(0.05, send, [signal.SIGUSR2]).start()
+
+    interrupts.sleep(0.3)
+
+    assert time.monotonic() - started_s >= 0.3
 
 
 def test_a_storm_of_sigusr2_is_printed_one_at_a_time(
-    statistics: Statistics, capfd: pytest.CaptureFixture[str]
+    interrupts: Interrupts, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """With nobody at stdout each print waits; they must not pile up."""
-    attention = Interrupts(statistics)
+    """With no reader at stdout each print waits; they must not pile up."""
     before = threading.active_count()
-    with attention.listening():
-        for _ in range(500):
-            os.kill(os.getpid(), signal.SIGUSR2)
-        attention.wait(0)
-        assert threading.active_count() <= before + 1
-        wait_until(lambda: "Number of lengths" in capfd.readouterr().out, "the statistics")
+    for _ in range(500):
+        send(signal.SIGUSR2)
+    interrupts.wait(0)
+    assert threading.active_count() <= before + 1
+    wait_until(lambda: "Number of lengths" in capfd.readouterr().out, "the statistics")

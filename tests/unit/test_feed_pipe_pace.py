@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcapdj.feed.pipe import next_look_s, next_pause_ms
+from pcapdj.feed.pipe import next_pause_ms, next_poll_s
 
 SIZE = 1 << 20
 
@@ -29,16 +29,16 @@ def test_a_pause_in_which_about_a_quarter_of_the_pipe_is_read_stays() -> None:
 
 def test_the_first_look_at_a_draining_pipe_is_soon() -> None:
     """Nothing is known of the analyzer's pace yet."""
-    assert next_look_s(0.0005, 0, 100) == pytest.approx(0.00075)
+    assert next_poll_s(0.0005, 0, 100) == pytest.approx(0.00075)
 
 
 def test_a_pipe_is_looked_at_again_after_half_of_the_time_that_its_rest_will_take() -> None:
     """Each look knows the pace better; the last ones come every half millisecond."""
-    assert next_look_s(0.002, 1000, 4000) == pytest.approx(0.004)
-    assert next_look_s(0.002, 1000, 10) == pytest.approx(0.0005)
+    assert next_poll_s(0.002, 1000, 4000) == pytest.approx(0.004)
+    assert next_poll_s(0.002, 1000, 10) == pytest.approx(0.0005)
 
 
 def test_a_pipe_that_nobody_reads_is_looked_at_every_10_ms() -> None:
     """As long as nothing is taken."""
-    assert next_look_s(0.01, 0, 4000) == pytest.approx(0.01)
-    assert next_look_s(0.01, 1, 1 << 20) == pytest.approx(0.01)
+    assert next_poll_s(0.01, 0, 4000) == pytest.approx(0.01)
+    assert next_poll_s(0.01, 1, 1 << 20) == pytest.approx(0.01)

@@ -1,9 +1,14 @@
-"""The eight lines that SIGUSR2 prints, in the original's wording."""
+"""What a dispatcher counts, and the eight lines that SIGUSR2 prints, in the original's wording."""
 
 import time
 
+import pytest
+
+from pcapdj.capture.pcap import Totals
+from pcapdj.feed.progress import FileProgress
 from pcapdj.feed.statistics import WAITING, Statistics
 
+JUMP = "begins 5 ns before the end of the previous file"
 ORIGINAL = """\
 [STATS] Start time:2013-06-09 09:17:50
 [STATS] Uptime:322 (seconds)
@@ -21,16 +26,86 @@ def test_the_lines_are_those_of_the_original() -> None:
     started_s = time.mktime((2013, 6, 9, 9, 17, 50, 0, 0, -1))
     statistics = Statistics(started_s=started_s, pid=1, pipe="/tmp/pcapbuffer", state=WAITING, files=1)  # noqa: S108 - the original's
 
-    lines = statistics.counted(2968, 330581, 330581).lines(started_s + 322.9)
+    statistics.progress.add(Totals(2968, 330581, 330581), 0, 0)
 
-    assert lines == ORIGINAL
+    assert statistics.lines(started_s + 322.9) == ORIGINAL
+
+
+def in_flight(jump: str = "") -> FileProgress:
+    """Return the progress of a file with one packet in the stream."""
+    progress = FileProgress()
+    progress.begin(1000, None, jump)
+    progress.add(Totals(1, 2, 3), 18, 500)
+    return progress
 
 
 def test_the_file_in_flight_is_counted_in_a_copy() -> None:
     """It is counted for good when it is finished."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", packets=5, cap_lengths=6, lengths=7)
+    statistics.progress = in_flight()
 
-    counted = statistics.counted(1, 2, 3)
+    counted = statistics.counted()
 
     assert (counted.packets, counted.cap_lengths, counted.lengths) == (6, 8, 10)
+    assert (counted.stream_bytes, counted.done_bytes) == (1018, 500)
     assert (statistics.packets, statistics.cap_lengths, statistics.lengths) == (5, 6, 7)
+
+
+@pytest.mark.parametrize("is_processed", [True, False])
+def test_a_finished_file_is_counted_once_and_no_longer_shown(*, is_processed: bool) -> None:
+    """As processed or failed; what it gave to the stream counts in both cases."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p", packets=5)
+    statistics.begin_file(b"/in/b.pcap")
+    statistics.progress = in_flight(JUMP)
+
+    statistics.finish_file(is_processed=is_processed)
+
+    counted = statistics.counted()
+    assert (counted.packets, counted.cap_lengths, counted.lengths, counted.stream_bytes) == (6, 2, 3, 1018)
+    assert (counted.files, counted.failed) == (is_processed, not is_processed)
+    assert (counted.name, counted.done_bytes, counted.total_bytes) == (b"", 0, 0)
+    assert (counted.jumps, counted.last_jump_name) == (1, b"/in/b.pcap")
+
+
+def test_the_file_in_flight_counts_with_its_jump() -> None:
+    """At once; what is counted for good is not touched."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p", jumps=1, last_jump="..", name=b"/in/b.pcap")
+    statistics.progress = in_flight(JUMP)
+
+    counted = statistics.counted()
+
+    assert (counted.packets, counted.jumps, counted.last_jump_name) == (1, 2, b"/in/b.pcap")
+    assert counted.last_jump == JUMP
+    assert (statistics.jumps, statistics.last_jump, statistics.last_jump_name) == (1, "..", b"")
+
+
+def test_a_file_without_a_jump_leaves_the_last_one() -> None:
+    """It stays on the screen until there is another."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p", jumps=1, last_jump="..", last_jump_name=b"a")
+    statistics.progress = in_flight()
+
+    counted = statistics.counted()
+
+    assert (counted.jumps, counted.last_jump, counted.last_jump_name) == (1, "..", b"a")
+
+
+def test_a_suspension_counts_when_it_begins_and_hides_the_state() -> None:
+    """A second one that joins it is the same suspension."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p", state=WAITING)
+
+    for by in ("gate", "gate,operator", "operator", "", "gate"):
+        statistics.suspend(by)
+
+    assert (statistics.suspensions, statistics.shown_state) == (2, "Suspended")
+    assert statistics.published()["state"] == "Suspended"
+    statistics.suspend("")
+    assert statistics.published()["state"] == WAITING
+
+
+def test_what_is_published_are_the_fields_of_the_documented_key() -> None:
+    """Programs read them by these names; the progress itself is not among them."""
+    assert set(Statistics(started_s=0, pid=1, pipe="p").published()) == {
+        *("started_s", "pid", "pipe", "state", "waiting_for", "suspended_by", "suspensions", "at_fault"),
+        *("files", "failed", "packets", "cap_lengths", "lengths", "name", "done_bytes", "total_bytes"),
+        *("stream", "stream_bytes", "jumps", "last_jump", "last_jump_name"),
+    }
