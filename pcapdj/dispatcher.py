@@ -50,7 +50,7 @@ from pcapdj.runtime.process import Lock, die_with_supervisord
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
-from pcapdj.store.job_queue import JobQueue, QueueEntry, StreamShallEnd
+from pcapdj.store.job_queue import EndStream, JobQueue, QueueEntry
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -122,14 +122,14 @@ class Dispatcher:
         Raises:
             Stopped: a stop signal arrived; the next dispatcher resumes what is in flight.
         """
-        self._queue.enlist()
+        self._queue.register()
         self._suspension.adopt(self._lane)
         self._reporter.start()
         try:
             self._streams.resume()
             while self.step() is not Step.DONE:
                 pass
-            self._queue.leave()
+            self._queue.unregister()
         finally:
             self._reporter.stop()
             self._notifier.close()
@@ -148,7 +148,7 @@ class Dispatcher:
             self._runner.run(found)
             self._idle_since_s = time.monotonic()
             return Step.FED
-        if isinstance(found, StreamShallEnd):
+        if isinstance(found, EndStream):
             self._streams.end()
             self._ended_wish = found.wish
             return Step.FED

@@ -118,16 +118,15 @@ class BatchSender:
         return True
 
     def complete_torn(self, first_offset: int, missing: Callable[[int, int], int | None]) -> None:
-        """Complete with zeros a record that a predecessor began and that the file does not hold any more.
+        """Complete with zeros a record that an earlier dispatcher began and whose end the file has lost.
 
         Args:
             first_offset: where the file's first record is.
             missing: how many bytes complete the record, given a record's offset and the bytes sent from
-                there on; None if nobody can tell.
+                there on; None if the file has lost the record's header, too.
 
         Raises:
-            ReaderGone: nobody can tell how the record in the pipe goes on; better no stream than an invented
-                packet.
+            ReaderGone: the record's length is lost; better no stream than an invented packet.
             As `Pipe.splice`.
         """
         if not self._is_kept or self._is_padded:
@@ -182,14 +181,14 @@ class BatchSender:
         return position if position > offset else os.lseek(self._source, offset, os.SEEK_SET)
 
     def _keep_source(self) -> None:
-        """Keep the file, also one to convert: a successor reads it on, whatever its name is by then."""
+        """Store the file, also one to convert: the next dispatcher needs it, even if its name is gone."""
         if not self._is_kept:
             os.lseek(self._source, 0, os.SEEK_SET)
             self._store.put("file", self._source, self._note)
             self._is_kept = True
 
     def _pad(self, number: int, missing_bytes: int) -> None:
-        """Complete a record with zeros; the note tells a successor not to go on behind them."""
+        """Complete a record with zeros; by the note the next dispatcher does not go on behind them."""
         self._is_padded = True
         with memory_file(bytes(missing_bytes)) as zeros:
             self._store.put("batch", zeros, {**self._note, "number": number, "padding": True})

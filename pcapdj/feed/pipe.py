@@ -40,7 +40,7 @@ class PipeInterrupts(Protocol):
 
 
 class AnalyzerPeer(Protocol):
-    """Who knows whether the analyzer at the other end lives."""
+    """The analyzer at the other end, as the link sees it."""
 
     def is_alive(self) -> bool:
         """Report whether the launcher is there; never blocks."""

@@ -1,11 +1,11 @@
-"""Faults on purpose, at named points: how the fault campaign kills a process exactly where it hurts.
+"""Faults on purpose, at named points: with them the tests kill a process at an exact place.
 
-PCAPDJ_FAULT=point:nth:action makes a process fail when it comes to that point for the nth time:
+PCAPDJ_FAULT=point:nth:action makes a process fail when it reaches that point for the nth time:
 
     kill    SIGKILL to itself, as the kernel does when memory runs out
-    stop    SIGSTOP to itself, until somebody sends SIGCONT
-    raise   an exception that nobody expects
-    sleep   a second in which nothing happens
+    stop    SIGSTOP to itself, until another process sends SIGCONT
+    raise   an exception that no code expects
+    sleep   a second
 
 Unset, as always but in tests, `reach` is a function that does nothing: 40 ns a call, and there is no call per
 packet, only one per splice(2). The places are called through the module (`failpoints.reach(..)`), so that a
@@ -26,19 +26,19 @@ DISPATCHER_POINTS: Final = (
     "take.after",  # the name stands in CURRENT only
     "announce.after",  # the file is asked for
     "authorize.after",  # the authorization is consumed
-    "put.after",  # the launcher keeps the source, no byte of it is spliced
-    "splice.within",  # the kernel has moved bytes, nothing of ours knows it
+    "put.after",  # the launcher has the source, no byte of it is spliced
+    "splice.within",  # the kernel has moved bytes, no code of ours has run since
     "splice.between",  # a whole piece is in the pipe
     "file.end",  # all pieces are, the pipe is not drained
-    "drain.after",  # the analyzer has read all, Redis does not know it
-    "finish.after",  # Redis knows it, the launcher still keeps the source
-    "done",  # the stream is ended, DONE is not said
+    "drain.after",  # the analyzer has read all, Redis does not have the result
+    "finish.after",  # Redis has the result, the launcher still has the source
+    "done",  # the stream is ended, DONE is not published
 )
 LAUNCHER_POINTS: Final = (
-    "launcher.fifo",  # a new pipe stands there, nobody reads it
+    "launcher.fifo",  # a new pipe is at the path, no process reads it
     "launcher.spawn",  # the analyzer runs
     "launcher.open",  # it has opened the pipe, the dispatcher waits for the answer
-    "launcher.put",  # a source has arrived and is not kept yet
+    "launcher.put",  # a source has arrived and is not stored yet
     "launcher.end",  # the stream shall end
 )
 CONTROLLER_POINTS: Final = (
@@ -46,13 +46,13 @@ CONTROLLER_POINTS: Final = (
     "grant.after",  # the authorization stands in AUTH
 )
 IMPORTER_POINTS: Final = (
-    "enqueue.before",  # it knows what is new
-    "enqueue.after",  # that is queued
+    "enqueue.before",  # new files are chosen
+    "enqueue.after",  # they are queued
 )
 POINTS: Final = DISPATCHER_POINTS + LAUNCHER_POINTS + CONTROLLER_POINTS + IMPORTER_POINTS
 
 
-class FaultInjected(Exception):  # not one of PcapdjError's: nobody is prepared for it
+class FaultInjected(Exception):  # not a PcapdjError: no code handles it
     """What `raise` raises."""
 
 
@@ -85,10 +85,10 @@ def no_fault(point: str) -> None:
 
 
 def armed(wish: str) -> Callable[[str], None]:
-    """Return what `reach` does under this value of PCAPDJ_FAULT.
+    """Return the `reach` for this value of PCAPDJ_FAULT.
 
     Raises:
-        ValueError: it is not understood; a misspelt fault must not look like a passed test.
+        ValueError: the value is invalid; a misspelt fault must not look like a passed test.
     """
     if not wish:
         return no_fault

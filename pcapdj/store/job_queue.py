@@ -1,4 +1,4 @@
-"""How one dispatcher takes, asks for, and finishes files: the scripts that move names, and their values."""
+"""The queue entries of one dispatcher: the scripts that take, announce, authorize and finish them."""
 
 import json
 import secrets
@@ -19,14 +19,14 @@ Fields = dict[str, str | int]
 
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """The one file that this dispatcher has taken.
+    """The queue entry that this dispatcher has taken; there is one at most.
 
     Args:
         name: as it stood in the queue.
         state: asked, authorized or feeding.
         attempt: 1 for the first pass; an analyzer's death begins another.
         deaths: how often the analyzer died on it under a living launcher.
-        token: tells this taking from another one of the same name.
+        token: different for each take, also of the same name.
         stream: the stream it is fed into; empty before.
     """
 
@@ -38,22 +38,16 @@ class QueueEntry:
     stream: str
 
 
-class Nothing(Enum):
-    """Why no file was taken."""
-
-    EMPTY = auto()
-
-
 @dataclass(frozen=True, slots=True)
-class StreamShallEnd:
-    """An operator wants the stream ended; tell `take` the wish once that is done."""
+class EndStream:
+    """An operator wants the stream ended; pass the wish to `take` once that is done."""
 
     wish: str
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a file, for PROCESSED or FAILED, FED and the JOURNAL.
+    """The result of an entry, for PROCESSED or FAILED, FED and the JOURNAL.
 
     Args:
         entry: what the list gets: the name, or JSON of why it failed.
@@ -73,11 +67,11 @@ class Answer(Enum):
 
     GRANTED = auto()
     NOT_YET = auto()
-    NOT_OURS = auto()  # CURRENT is gone or another taking's: the keys were removed by somebody
+    NOT_OURS = auto()  # CURRENT is gone or has another entry: a person removed the keys
 
 
 class JobQueue:
-    """The files of one dispatcher.
+    """The queue entries of one dispatcher.
 
     Args:
         store: the lane.
@@ -93,16 +87,16 @@ class JobQueue:
         self._end = end
         self._next_token = secrets.token_hex(8)
 
-    def enlist(self) -> None:
-        """Be known as a dispatcher of the lane."""
+    def register(self) -> None:
+        """Register this dispatcher in the lane."""
         self._store.call(lambda client: client.sadd(self._keys.dispatchers, self._id))
 
-    def leave(self) -> None:
-        """Be no dispatcher of the lane any more: nothing is in flight."""
+    def unregister(self) -> None:
+        """Remove this dispatcher from the lane: nothing is in flight."""
         self._store.call(lambda client: client.srem(self._keys.dispatchers, self._id))
 
-    def take(self, ended: str = "") -> QueueEntry | Nothing | StreamShallEnd:
-        """Return what there is to do: the file taken before, else the next of the queue.
+    def take(self, ended: str = "") -> QueueEntry | EndStream | None:
+        """Return the entry taken before, else the next of the queue, or `EndStream`; None: nothing to do.
 
         Args:
             ended: the wish for which the stream has been ended meanwhile.
@@ -111,52 +105,52 @@ class JobQueue:
         failpoints.reach("take.before")
         answer, *rest = self._store.run("take", keys, [self._end, self._next_token, ended])
         if answer == b"empty":
-            return Nothing.EMPTY
+            return None
         if answer == b"finish":
-            return StreamShallEnd(rest[0].decode())
+            return EndStream(rest[0].decode())
         failpoints.reach("take.after")
         self._next_token = secrets.token_hex(8)
-        return _taken(dict(zip(rest[::2], rest[1::2], strict=True)))
+        return _entry_of(dict(zip(rest[::2], rest[1::2], strict=True)))
 
-    def announce(self, taken: QueueEntry) -> bool:
-        """Ask for the file's authorization, unless that is asked for already; report whether it was added."""
+    def announce(self, entry: QueueEntry) -> bool:
+        """Request the file's authorization, unless it is requested already; report whether it was added."""
         keys = [self._current, self._keys.next, self._keys.channel]
-        was_added = bool(self._store.run("announce", keys, [taken.token]))
+        was_added = bool(self._store.run("announce", keys, [entry.token]))
         failpoints.reach("announce.after")
         return was_added
 
-    def authorize(self, taken: QueueEntry) -> tuple[Answer, bytes | None]:
-        """Consume the file's authorization if it is there; the second value is another name AUTH holds."""
+    def authorize(self, entry: QueueEntry) -> tuple[Answer, bytes | None]:
+        """Consume the file's authorization if it is there; the second value is another name in AUTH."""
         keys = [self._current, self._keys.auth, self._keys.next, self._keys.channel]
-        code, *held = self._store.run("authorize", keys, [taken.token])
+        code, *held = self._store.run("authorize", keys, [entry.token])
         answer = {1: Answer.GRANTED, 0: Answer.NOT_YET, -1: Answer.NOT_OURS}[code]
         if answer is Answer.GRANTED:
             failpoints.reach("authorize.after")
         return answer, held[0] if held else None
 
     def mark(self, **fields: str | int) -> None:
-        """Note absolute values in CURRENT: state, attempt, deaths, stream, identity."""
+        """Write absolute values into CURRENT: state, attempt, deaths, stream, identity."""
         self._store.call(lambda client: client.hset(self._current, mapping=dict[Any, Any](fields)))
 
-    def finish(self, taken: QueueEntry, result: Result) -> bool:
-        """Move the file to PROCESSED or FAILED and write it down; False if CURRENT is not this taking."""
+    def finish(self, entry: QueueEntry, result: Result) -> bool:
+        """Move the entry to PROCESSED or FAILED with its result; False if CURRENT has not this entry."""
         keys = self._keys
         goal = keys.processed if result.verdict == "processed" else keys.failed
-        fed = json.dumps({**result.identity, "result": result.verdict, "stream": taken.stream})
-        about = {"name": taken.name, "verdict": result.verdict, "stream": taken.stream}
+        fed = json.dumps({**result.identity, "result": result.verdict, "stream": entry.stream})
+        about = {"name": entry.name, "verdict": result.verdict, "stream": entry.stream}
         journal = {**about, **result.identity, **result.journal}
         pairs = [as_bytes(part) for pair in journal.items() for part in pair]
-        arguments: list[bytes | str] = [taken.token, result.entry, fed, str(JOURNAL_CAP), *pairs]
+        arguments: list[bytes | str] = [entry.token, result.entry, fed, str(JOURNAL_CAP), *pairs]
         places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.channel]
         return bool(self._store.run("finish", places, arguments))
 
     def declare_done(self) -> None:
-        """Say that the queue was drained and the work is done."""
+        """Publish that the queue is drained."""
         self._store.call(lambda client: client.set(self._keys.state, "DONE"))
 
 
 def failure_entry(name: bytes, error: CaptureError, packets: int, attempt: int) -> bytes:
-    """Return the JSON that PCAPDJ_FAILED holds of a file."""
+    """Return the JSON for PCAPDJ_FAILED."""
     entry: dict[str, Any] = {"name": to_text(name), "reason": error.reason, "packets": packets}
     if error.offset is not None:
         entry["offset"] = error.offset
@@ -168,7 +162,7 @@ def as_bytes(value: str | float | bytes) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
 
 
-def _taken(fields: dict[bytes, bytes]) -> QueueEntry:
+def _entry_of(fields: dict[bytes, bytes]) -> QueueEntry:
     return QueueEntry(
         name=fields[b"name"],
         state=to_text(fields.get(b"state", b"asked")),

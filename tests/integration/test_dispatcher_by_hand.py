@@ -157,7 +157,7 @@ REFUSED = {
 DAMAGED = {
     b"torn.pcap": (CAPTURE[:-10], "file ends inside a record", GOOD[:-1]),
     b"torn-header.pcap": (CAPTURE + b"\1" * 9, "file ends inside a record header", GOOD),
-    b"claims.pcap": (CAPTURE + record(Record())[:8] + b"\xff" * 8, "more than 262144", GOOD),
+    b"claims.pcap": (CAPTURE + record(Record())[:8] + b"\xff" * 8, "more than the maximum of 262144", GOOD),
     b"raw-ip.pcap": (classic(MORE, linktype=RAW_IP), "raw IP", []),
 }
 

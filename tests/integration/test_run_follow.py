@@ -45,7 +45,7 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
     shown = ShownValues()
     monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), shown)  # type: ignore[arg-type]  # enough of it
     transfer = JobQueue(store, "main")
-    transfer.enlist()
+    transfer.register()
     store.redis.rpush(store.keys.in_queue, b"/in/\xff.pcap")
     taken = transfer.take()
     assert isinstance(taken, QueueEntry)
@@ -65,7 +65,7 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
 def test_a_run_is_aborted_when_the_dispatcher_holds_the_lane(store: Store, tmp_path: Path) -> None:
     """A one-shot run has no operator who resumes it: 69, the analyzer's reason, and where its log is."""
     monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), ShownValues())  # type: ignore[arg-type]  # enough of it
-    JobQueue(store, "main").enlist()
+    JobQueue(store, "main").register()
     (tmp_path / "analyzer.log").write_text("no room\n")
     held: Any = {"at_fault": "It is held until `pcapdj resume`.", "name": "/in/3.pcap"}
     failing: Any = {"state": "failing", "reason": "x exited 4.", "logdir": str(tmp_path)}

@@ -13,11 +13,10 @@ from pcapdj.store.client import Store
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import (
     Answer,
+    EndStream,
     JobQueue,
-    Nothing,
     QueueEntry,
     Result,
-    StreamShallEnd,
     failure_entry,
 )
 from pcapdj.store.keys import Keys
@@ -127,7 +126,7 @@ def test_two_takes_of_one_name_have_two_tokens(store: Store, jobs: JobQueue) -> 
 
 def test_an_empty_queue_is_a_result(jobs: JobQueue) -> None:
     """TAKE neither fails nor waits."""
-    assert jobs.take() is Nothing.EMPTY
+    assert jobs.take() is None
 
 
 def test_two_dispatchers_share_a_queue(store: Store) -> None:
@@ -142,7 +141,7 @@ def test_lanes_are_separate(store: Store, jobs: JobQueue) -> None:
     other = Store(store.url, Keys(store.keys.lane + "-other"))
     queue(store, b"/in/1.pcap")
 
-    assert JobQueue(other, "/run/pipe").take() is Nothing.EMPTY
+    assert JobQueue(other, "/run/pipe").take() is None
     assert taken_by(jobs).name == b"/in/1.pcap"
     other.close()
 
@@ -167,7 +166,7 @@ def test_an_order_to_end_the_stream_comes_before_the_next_file(
         queue(store, *queued)
     store.redis.set(store.keys.finish, wish)
 
-    assert jobs.take() == jobs.take() == StreamShallEnd(wish)
+    assert jobs.take() == jobs.take() == EndStream(wish)
     after = jobs.take(wish)
 
     assert store.redis.get(store.keys.finish) is None
@@ -182,7 +181,7 @@ def test_finish_when_empty_waits_for_the_queue(store: Store, jobs: JobQueue) -> 
     taken = taken_by(jobs)
     jobs.finish(taken, processed(taken))
 
-    assert jobs.take() == StreamShallEnd("empty")
+    assert jobs.take() == EndStream("empty")
 
 
 def test_an_order_to_end_the_stream_waits_for_the_file_in_flight(
@@ -198,7 +197,7 @@ def test_a_new_order_to_end_the_stream_stays(store: Store, jobs: JobQueue) -> No
     """It came after the stream had ended for the first one."""
     store.redis.set(store.keys.finish, "now")
 
-    assert jobs.take("empty") == StreamShallEnd("now")
+    assert jobs.take("empty") == EndStream("now")
 
 
 def test_announce_requests_the_file_once(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
@@ -294,7 +293,7 @@ def test_a_grant_waits_while_the_string_holds_a_name_that_is_still_requested(sto
     first, second = JobQueue(store, "a"), JobQueue(store, "b")
     entries = [taken_by(first), taken_by(second)]
     for jobs, taken in zip((first, second), entries, strict=True):
-        jobs.enlist()
+        jobs.register()
         jobs.announce(taken)
     grants = Grants(store)
 
@@ -328,7 +327,7 @@ def test_a_consumed_string_is_published_for_the_next_request(
 
 def test_a_leftover_authorization_is_replaced(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
     """No dispatcher requests that name any more."""
-    jobs.enlist()
+    jobs.register()
     jobs.announce(taken)
     store.redis.set(store.keys.auth, b"/in/of-yesterday.pcap")
 
@@ -465,7 +464,7 @@ def spoil(store: Store, key: str, form: str) -> None:
 def handle_one_file(store: Store) -> None:
     """Run every call that handles a file."""
     jobs, grants = JobQueue(store, "one"), Grants(store)
-    jobs.enlist()
+    jobs.register()
     found = jobs.take()
     if isinstance(found, QueueEntry):
         jobs.announce(found)

@@ -20,11 +20,10 @@ from pcapdj.store.client import Store
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import (
     Answer,
+    EndStream,
     JobQueue,
-    Nothing,
     QueueEntry,
     Result,
-    StreamShallEnd,
     failure_entry,
 )
 from pcapdj.store.operate import requeue, requeue_failure
@@ -52,7 +51,7 @@ class Lane(RuleBasedStateMachine):
         self.accepted: Counter[bytes] = Counter()
         self.authorized: Counter[str] = Counter()
         for transfer in self.transfers.values():
-            transfer.enlist()
+            transfer.register()
 
     @rule(name=NAMES)
     def queue(self, name: bytes) -> None:
@@ -150,12 +149,12 @@ class Lane(RuleBasedStateMachine):
         if each in self.known:
             return
         answer = self.transfers[each].take()
-        if isinstance(answer, StreamShallEnd):
+        if isinstance(answer, EndStream):
             answer = self.transfers[each].take(answer.wish)
         if isinstance(answer, QueueEntry):
             self.known[each] = answer
         else:
-            assert answer is Nothing.EMPTY
+            assert answer is None
         self.store.redis.delete(self.store.keys.finish)
 
     @invariant()
