@@ -9,12 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.launcher_rig import Rig, connected, feed, is_running, rig_in
+from support.launcher_rig import Meanwhile, Rig, connected, feed, is_running, rig_in
 from support.programs import require_program
 from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import OpenStream
-from pcapdj.runtime.errors import LauncherGone
+from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 from pcapdj.summary.sample import write_sample
@@ -94,17 +94,16 @@ def test_suricata_without_rights_is_reported_with_the_cause(rig: Rig, signals: S
     command = ["suricata", "--user=nobody", "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null"]
     lane = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
     rig.start(*command, environment=lane)
-    launcher = connected(rig, signals)
 
     def reason() -> str:
         return os.fsdecode(store.redis.hget(store.keys.consumer, "reason") or b"")
 
-    def check(_waited_s: float) -> None:
+    def leave_once_shown() -> None:
         if reason():
-            launcher.close()
+            raise Stopped("The reason is shown.")
 
-    with pytest.raises(LauncherGone):
-        launcher.open(check)
+    with pytest.raises(Stopped):
+        connected(rig, Meanwhile(signals, leave_once_shown)).open()
 
     log = next(iter(sorted(rig.logs.glob("2*/analyzer.log"))))
     assert f"suricata exited 0 before it opened the pipe. From its log '{log}': E: " in reason()
