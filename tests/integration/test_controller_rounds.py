@@ -24,7 +24,7 @@ from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Stopped
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
-from pcapdj.store.grants import Form, Granted, Grants
+from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
 
 TINY = {"min-free": "1", "min-free-inodes": "off", "resume-after": "0"}
@@ -58,6 +58,17 @@ class RecordingMeter(DiskMeter):
         if len(self.measured_s) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().measure()
+
+
+class CountingGrants(Grants):
+    """Counts the rounds of the controller by what each of them reads."""
+
+    rounds = 0
+
+    def look(self) -> Pending:
+        """Read as each round does."""
+        self.rounds += 1
+        return super().look()
 
 
 def gate(store: Store) -> dict[str, str]:
@@ -215,6 +226,18 @@ def test_only_transitions_are_notified(store: Store, make: Make, tmp_path: Path)
     assert heard == [b"gate open", b"gate hold", b"end"]
 
 
+def test_a_closed_gate_opens_when_its_time_has_passed(store: Store, make: Make, tmp_path: Path) -> None:
+    """The time runs through the rounds: none of them starts it again."""
+    controller = make(min_free=times_free(tmp_path, 1.5), resume_after="0.3s")
+    controller.step()
+    set_live(store, min_free="1")
+    controller.step()
+    assert gate(store)["reason"].endswith("enough to open; that has to last for 0.3 s.")
+
+    store.redis.rpush(store.keys.next, "/1")
+    wait_until(lambda: controller.step() == 1, "the gate to open")
+
+
 def test_a_restarted_controller_goes_on_from_what_was_published(
     store: Store, make: Make, tmp_path: Path
 ) -> None:
@@ -290,13 +313,15 @@ def test_the_disks_are_measured_every_second_while_a_file_is_fed(store: Store, t
     store.redis.hset(store.keys.current("a"), mapping={"name": "/1", "state": "feeding"})
     meter = RecordingMeter([Watch(str(tmp_path))])
 
+    grants = CountingGrants(store)
     with handled() as signals, suppress(Stopped):
         monitor = DiskMonitor(meter, LiveLimits(TINY))
-        Controller(Grants(store), monitor, signals).run(Notifier(store))
+        Controller(grants, monitor, signals).run(Notifier(store))
 
     pauses_s = [after_s - before_s for before_s, after_s in pairwise(meter.measured_s)]
     assert min(pauses_s) > 0.9
     assert min(pauses_s) < scaled(1.5)
+    assert grants.rounds < 3 * len(meter.measured_s)  # about a round a second, no busy loop
 
 
 def test_an_idle_controller_does_not_measure_in_each_round(store: Store, tmp_path: Path) -> None:
