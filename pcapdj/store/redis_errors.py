@@ -85,25 +85,27 @@ def _forbidden(where: str, why: str, keys: Keys, command: Words, script: str) ->
     if named := _COMMAND.search(why):
         missing, rules = f"the command {named[1]}", [f"+{named[1]}"]
     elif line := _SCRIPT_LINE.search(why):
-        missing, rules = _forbidden_in_script(why, keys, script.splitlines()[int(line[1]) - 1])
+        missing, rules = _forbidden_in_script(why, keys, script.splitlines()[int(line[1]) - 1 :][:1])
     else:
         sign, kind = ("&", "channel") if "channel" in why else ("~", "key")
         names = [printable(each) for each in _keys_of(command)]
-        missing = f"the {kind} {names[0]}" if len(names) == 1 else f"one of the keys {', '.join(names)}"
+        missing = f"{f'the {kind}' if len(names) == 1 else 'one of the keys'} {', '.join(names)}"
         rules = [sign + name for name in names]
+    if not rules:
+        missing, rules = f"a command or key ({shortened_message(why)})", ["it"]
     return StoreDenied(
         f"The ACL of {where} forbids our user {missing}.",
         hint=f"Add {' '.join(rules)} to that user's rules; docs/operations.md lists what each role needs.",
     )
 
 
-def _forbidden_in_script(why: str, keys: Keys, line: str) -> tuple[str, list[str]]:
+def _forbidden_in_script(why: str, keys: Keys, line: Sequence[str]) -> tuple[str, list[str]]:
     """Return what a line of a Lua script does that is forbidden, and the rules that allow it."""
     if "channel" in why:
         return f"the channel {keys.channel}", [f"&{keys.channel}"]
     if "key" in why:  # all other keys are declared, and are checked before the script runs
         return f"the keys {keys.current_prefix}*", [f"~{keys.current_prefix}*"]
-    commands = [each.lower() for each in _CALL.findall(line)]
+    commands = [each.lower() for each in _CALL.findall("".join(line))]
     return f"the command {' or '.join(commands)}", [f"+{each}" for each in commands]
 
 

@@ -49,3 +49,26 @@ def test_an_error_is_raised_as_the_class_that_says_what_helps(
     assert "redis://host:1/0" in str(raised.value)
     assert SECRET not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "this user has no permissions to access one of the keys used as arguments",
+        "The user executing the script can't run this command script: 0ddba11, on @user_script:7.",
+        "The user executing the script can't run this command",
+        "NOPERM",
+    ],
+)
+def test_an_acl_message_that_names_nothing_is_shown_as_it_is(message: str) -> None:
+    """Where neither the message nor the command names the missing right, as with another version of Redis."""
+    store = Store("redis://host", Keys())
+
+    def fail(_: redis.Redis) -> None:
+        raise redis.exceptions.NoPermissionError(message)
+
+    with pytest.raises(StoreDenied) as refused:
+        store.call(fail)
+
+    assert f"a command or key ({message.rstrip('.')})." in str(refused.value)
+    assert "docs/operations.md" in refused.value.hint
