@@ -144,7 +144,9 @@ def _summary(outcomes: Counter[Outcome], refused: int) -> str:
     queued = outcomes[Outcome.NEW]
     fed = outcomes[Outcome.FED] + outcomes[Outcome.FED_MEANWHILE]
     hint = f" ({fed} fed before: --again feeds them again)" if fed else ""
-    return f"{queued} queued, {outcomes.total() - queued} known already{hint}, {refused} not imported."
+    return (
+        f"{queued} queued, {outcomes.total() - queued} already queued or fed{hint}, {refused} not imported."
+    )
 
 
 def watch_folders(store: Store, folders: Sequence[bytes], order: Order, *, recursive: bool) -> ExitCode:

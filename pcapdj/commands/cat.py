@@ -120,4 +120,4 @@ def _report(name: bytes, damage: CaptureError | None, totals: Totals) -> None:
     """Print what was wrong with a file, and how much of it was written."""
     if damage is not None:
         sentence = f"{quoted(name)}: {printable_sentence(str(damage))}; {totals.packets} packets written."
-        print(f"pcapdj cat: {sentence}", file=sys.stderr)  # noqa: T201 - it goes on with the next file
+        print(f"pcapdj cat: {sentence}", file=sys.stderr)  # noqa: T201 - the next file follows

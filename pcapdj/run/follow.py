@@ -204,7 +204,7 @@ class RunMonitor:
 
 
 def write_error_sentence(record: RunRecord) -> str:
-    """Return what to show when the record cannot be written while the run goes on."""
+    """Return what to show when the record cannot be written while the run continues."""
     return (
         f"{quoted(str(record.logdir / RECORD))} cannot be written: {record.write_error}. Feeding continues;"
         " the record is kept in memory and written as soon as that is possible."

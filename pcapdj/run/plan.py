@@ -54,7 +54,7 @@ class AnalyzerChoice:
 
 @dataclass(frozen=True, slots=True)
 class DiskOptions:
-    """The options that say when the gate holds.
+    """The options that decide when the gate holds.
 
     Args:
         limits: as typed, by the names of `disk.limits.DEFAULTS`.
@@ -144,7 +144,7 @@ def plan_run(
 
 
 def plan_sentence(plan: RunPlan, logdir: Path) -> str:
-    """Return a sentence that says what the run is going to do."""
+    """Return what the run is going to do, in one sentence."""
     output = f"output in {quoted(str(logdir))}."
     before = plan.processed_before
     if not plan.files and before:

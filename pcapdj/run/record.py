@@ -61,7 +61,7 @@ class FileResult:
 
     @property
     def size_bytes(self) -> int:
-        """The size of the file on disk; 0 if it is not known."""
+        """The size of the file on disk; 0 if the journal does not have it."""
         return self.numbers.get("size_bytes", 0)
 
     @property
@@ -125,13 +125,13 @@ class RunRecord:
         self.results |= new
 
     def save(self) -> None:
-        """Write the record if it changed and a second has passed; `write_error` says whether that failed."""
+        """Write the record if it changed and a second has passed; `write_error` has why it failed."""
         if self._is_changed and time.monotonic() >= self._next_save_s:
             self.write({})
             self._next_save_s = time.monotonic() + _SAVE_INTERVAL_S
 
     def write(self, ending: Mapping[str, Any]) -> None:
-        """Write the record now; `write_error` says whether that failed.
+        """Write the record now; `write_error` has the reason if that fails.
 
         Args:
             ending: fields of the run's end: complete, analyzer, analyzer_end, folders; empty before.

@@ -119,7 +119,7 @@ def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(hom
     assert [file.stat().st_size for file in stored] == [3_145_728]
     assert digest in stdout
     assert [code for code, _, _ in exclusive] == [0] * 5
-    assert all(", whole" not in told for _, told, _ in exclusive)
+    assert all(", whole" not in stdout for _, stdout, _ in exclusive)
     assert not [each for file in files for each in (home / file.stem).rglob(digest)]
 
 
@@ -156,7 +156,7 @@ def test_a_file_that_cannot_be_fed_is_named_and_the_others_are_fed(home: Path) -
 
 
 def test_timestamps_that_jump_are_shown_at_the_end_and_change_nothing(home: Path) -> None:
-    """How many and the last one, in the summary; each in the record; exit 0. `--max-gap` says what is far."""
+    """How many and the last one, in the summary; each in the record; exit 0. `--max-gap` sets the limit."""
     for name, first_s in (("a", 1000), ("b", 500), ("c", 600)):
         packets = [Record(first_s + number, data=b"x" * 100) for number in range(10)]
         (home / f"{name}.pcap").write_bytes(classic(packets))
@@ -370,7 +370,7 @@ def test_a_supervisord_that_does_not_start_ends_the_run_with_its_reason(home: Pa
 
 
 def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:
-    """The folder's disk is full: it is shown once, the files are fed, the exit code and the summary tell."""
+    """The folder's disk is full: it is shown once, the files are fed; exit code and summary show it."""
     for number in range(3):
         capture(home / f"{number}.pcap")
     disk = home / "o"
@@ -490,11 +490,11 @@ def test_resume_needs_the_folder_of_an_earlier_run(home: Path) -> None:
     """A mistyped folder would feed everything again: exit 2, and nothing is made."""
     capture(home / "a.pcap")
 
-    without, _, told = run(home, "a.pcap", "--resume")
+    without, _, error = run(home, "a.pcap", "--resume")
     mistyped, _, _ = run(home, "a.pcap", "--resume", "--logdir", "nope")
 
     assert (without, mistyped) == (2, 2)
-    assert "--logdir" in told
+    assert "--logdir" in error
     assert not (home / "nope").exists()
 
 

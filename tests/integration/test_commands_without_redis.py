@@ -20,13 +20,13 @@ SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
 
 
 def pcapdj(*arguments: str | Path, cwd: Path, **variables: str) -> Finished:
-    """Run `pcapdj` without the variables of whoever runs the tests."""
+    """Run `pcapdj` without the variables of this environment."""
     return run("pcapdj", *arguments, cwd=cwd, env=clean_environment(**variables))
 
 
 @pytest.fixture
 def locked_redis(short_path: Path) -> Iterator[Path]:
-    """Run a redis-server that asks for a password; return its socket."""
+    """Run a redis-server that needs a password; return its socket."""
     with redis_at(short_path / "locked.sock", "--requirepass", SECRET) as server:
         yield server.socket
 
@@ -61,7 +61,7 @@ def test_a_redis_that_hangs_is_not_there(short_path: Path) -> None:
 
 
 def test_in_a_layout_the_layouts_redis_is_meant_and_no_other(short_path: Path) -> None:
-    """A service that does not run is said; no other server is asked instead."""
+    """The error names the service that does not run; no other server is used instead."""
     (short_path / CONF).touch()
 
     done = pcapdj("status", cwd=short_path)
@@ -98,7 +98,7 @@ def test_the_password_may_come_from_a_file(locked_redis: Path, short_path: Path)
 
 
 def test_check_marks_a_refused_password_as_wrong(locked_redis: Path, short_path: Path) -> None:
-    """The line says why; the last one counts; exit 1."""
+    """The line has the reason, the last line the count; exit 1."""
     url = f"unix://:wrong-guess@{locked_redis}"
 
     done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")

@@ -100,8 +100,8 @@ def test_ten_thousand_names_are_queued_in_natural_order(store: Store, tmp_path: 
 
     assert queue_of(store) == names
     assert (first.returncode, second.returncode) == (0, 0)
-    assert first.stdout == "10000 queued, 0 known already, 0 not imported.\n"
-    assert second.stdout == "0 queued, 10000 known already, 0 not imported.\n"
+    assert first.stdout == "10000 queued, 0 already queued or fed, 0 not imported.\n"
+    assert second.stdout == "0 queued, 10000 already queued or fed, 0 not imported.\n"
 
 
 def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
@@ -118,7 +118,7 @@ def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
         f"pcapdj import: '{tmp_path}/text' is not a supported capture format.\n"
         "pcapdj import: '/missing\\n/x' does not exist.\n"
     )
-    assert done.stdout == "2 queued, 0 known already, 2 not imported.\n"
+    assert done.stdout == "2 queued, 0 already queued or fed, 2 not imported.\n"
 
 
 def test_names_of_any_bytes_reach_the_queue_unchanged(store: Store, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_fed_file_is_queued_again_only_if_it_changed_or_on_demand(store: Store
 
     same = imported(store, name)
     assert same.stdout == (
-        "0 queued, 1 known already (1 fed before: --again feeds them again), 0 not imported.\n"
+        "0 queued, 1 already queued or fed (1 fed before: --again feeds them again), 0 not imported.\n"
     )
     assert "1 queued" in imported(store, name, "--again").stdout
     store.redis.delete(store.keys.in_queue)

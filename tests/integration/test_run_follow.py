@@ -81,7 +81,7 @@ def test_a_run_is_aborted_when_the_dispatcher_holds_the_lane(store: Store, tmp_p
 
 
 def test_a_record_that_cannot_be_written_is_shown_once(store: Store, tmp_path: Path) -> None:
-    """Feeding goes on; the sentence names file and reason, and comes back with no later update."""
+    """Feeding continues; the sentence has the file and the reason, and is not repeated."""
     shown, record = ShownValues(), RunRecord(tmp_path, resume=False)
     (tmp_path / ".pcapdj.json").mkdir()  # where the next record is written first
     monitor = RunMonitor(OnlyStore(store), record, shown)  # type: ignore[arg-type]  # enough of it

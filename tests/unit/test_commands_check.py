@@ -45,9 +45,9 @@ def test_all_analyzers_have_one_line_and_a_faulty_one_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line for those installed, one for the others: everything has to fit on one screen."""
-    for name, says in (("suricata", "Suricata version 8.0.2"), ("tcpdump", "no number")):
+    for name, output in (("suricata", "Suricata version 8.0.2"), ("tcpdump", "no number")):
         program = tmp_path / name
-        program.write_text(f"#!/bin/sh\necho '{says}'\n")
+        program.write_text(f"#!/bin/sh\necho '{output}'\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 

@@ -1,4 +1,4 @@
-"""Which files are captures, in which order they are fed, and what the refusals say."""
+"""Which files are captures, in which order they are fed, and the sentences about refused files."""
 
 import gzip
 import os
@@ -163,7 +163,7 @@ def test_five_refused_files_are_named_and_the_others_counted(tmp_path: Path, fil
 
 
 def test_each_file_that_the_user_named_has_its_own_sentence(tmp_path: Path) -> None:
-    """They come first and are never only counted; each says what is wrong with the file."""
+    """They come first and are never only counted; each has the reason."""
     names = written(tmp_path, "text", content=b"hello") + written(tmp_path, "none", content=b"")
     names += written(tmp_path, "modem", content=b"TRSNIFF data    \x1a") + names_in(tmp_path, "missing")
 

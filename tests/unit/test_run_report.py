@@ -66,7 +66,7 @@ def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
 
 
 def test_ten_objects_are_shown_and_the_others_counted() -> None:
-    """An analyzer may extract thousands. One expected digest stands beside each, to be compared by eye."""
+    """An analyzer may extract thousands. A single expected digest is shown below each one."""
     objects = [ExtractedObject(f"o{number}", 1, f"{number:02}", is_whole=True) for number in range(12)]
 
     rows = summary_rows(replace(SUMMARY, objects=objects, expected={"99": "x"}))

@@ -104,7 +104,7 @@ def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
 
 
 def test_a_preset_goes_into_the_consumers_command_alone() -> None:
-    """No other role needs to know the analyzer."""
+    """The other roles do not use it."""
     text = adapted(preset="zeek")
 
     chosen = [
