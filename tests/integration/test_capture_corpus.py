@@ -1,4 +1,4 @@
-"""Public capture files, read by our code and compared with what libpcap says of each.
+"""Public capture files, read by our code and compared with the facts that libpcap reads from each.
 
 `facts.jsonl` beside the files is the reference: counts, sums and a digest over every record, by libpcap 1.10.
 A timestamp's two 32-bit fields are signed there, so they are here.
@@ -23,10 +23,10 @@ CORPUS = SHARED / "captures"
 RECORD = struct.Struct("<iiII")
 
 GENERATED = "pcapng-test-generator/output_le__"
-# Where we go beyond libpcap on purpose: packets delivered, packets left out by link type. No error to report.
+# Files that we read further than libpcap, without an error: packets delivered, packets skipped by link type.
 BEYOND_LIBPCAP = {
-    "joincap/ok.pcap.gz": (851, {}),  # compressed: libpcap knows none
-    f"{GENERATED}basic__test002.pcapng": (0, {}),  # no interface and no packet is an empty capture, no fault
+    "joincap/ok.pcap.gz": (851, {}),  # compressed: libpcap reads none
+    f"{GENERATED}basic__test002.pcapng": (0, {}),  # no interface and no packet is a valid empty capture
     f"{GENERATED}basic__test017.pcapng": (0, {}),
     f"{GENERATED}basic__test004.pcapng": (4, {}),  # interfaces with different snaplens
     f"{GENERATED}basic__test005.pcapng": (4, {}),

@@ -69,8 +69,8 @@ def test_other_formats_written_by_editcap_are_refused(original: Path, format_nam
 def test_files_of_the_compression_programs_are_decompressed(original: Path, program: list[str]) -> None:
     """With the checksums, block sizes and frames of the real programs."""
     run(*program, str(original))
-    [packed] = [path for path in original.parent.iterdir() if path != original]
-    name = packed.rename(packed.with_name("no-suffix"))
+    [compressed] = [path for path in original.parent.iterdir() if path != original]
+    name = compressed.rename(compressed.with_name("no-suffix"))
 
     with open_capture(os.fsencode(name)) as capture:
         assert delivered(capture) == (as_read(PACKETS), None)
@@ -92,12 +92,12 @@ def test_the_stream_equals_that_of_mergecap(original: Path, tmp_path: Path) -> N
 
 def test_tcpdump_reads_the_stream_to_its_end(original: Path, tmp_path: Path) -> None:
     """Also if damaged and unsupported files are among the good ones."""
-    torn, text = tmp_path / "torn.pcap", tmp_path / "text"
-    torn.write_bytes(original.read_bytes()[:-3])
+    cut_off, text = tmp_path / "torn.pcap", tmp_path / "text"
+    cut_off.write_bytes(original.read_bytes()[:-3])
     text.write_bytes(b"no capture")
 
     with (tmp_path / "ours.pcap").open("wb") as out:
-        names = [os.fsencode(name) for name in (original, torn, text, original)]
+        names = [os.fsencode(name) for name in (original, cut_off, text, original)]
         assert not concatenate(names, out.fileno(), precision="ns", report=lambda *_: None)
 
     assert run("tcpdump", "-n", "--count", "-r", str(tmp_path / "ours.pcap")).split()[0] == "1499"

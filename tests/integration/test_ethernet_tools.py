@@ -35,12 +35,12 @@ FIELDS = [
     *("tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.len", "udp.srcport", "udp.dstport"),
     *("arp.opcode", "vlan.id", "_ws.col.Info"),
 ]
-# how tshark names what stands in front of the packet itself
+# the protocols that tshark shows before the packet itself
 LINKS = {"raw", "null", "sll", "eth", "ethertype"}
 
-# Public captures of which tshark says something else, and why.
+# Public captures that tshark decodes differently, and why.
 UNLIKE = {
-    "LINKTYPE_IPV6_invalid.pcap",  # holds IPv4: read as that by tcpdump and Suricata, and by us
+    "LINKTYPE_IPV6_invalid.pcap",  # contains IPv4; tcpdump, Suricata and pcapdj read it as IPv4
     "extract_read2_asan.pcap",  # longer on the wire than an IP packet can be; the frame has a trailer then
 }
 
@@ -115,17 +115,17 @@ def written_as(form: str, linktype: int, packets: list[bytes]) -> bytes:
 
 def rewritten(capture: Path) -> tuple[Path, str]:
     """Return the Ethernet capture made of this one, and the messages about it."""
-    said: list[str] = []
+    messages: list[str] = []
     out = capture.with_name("ethernet.pcap")
     with out.open("wb") as file:
         concatenate(
             [os.fsencode(capture)],
             file.fileno(),
             precision=None,
-            report=lambda _, damage, __: said.append(str(damage or "")),
+            report=lambda _, damage, __: messages.append(str(damage or "")),
             rewrites=True,
         )
-    return out, said[0]
+    return out, messages[0]
 
 
 def run(*command: str) -> list[str]:
@@ -139,7 +139,7 @@ def run(*command: str) -> list[str]:
 def dissected(capture: Path) -> list[list[str]]:
     """Return the fields of each packet, without those of the link layer."""
     fields = [argument for name in FIELDS for argument in ("-e", name)]
-    # no state from one packet to the next: what was left out must not change what is said of the others
+    # no state between packets: a skipped packet must not change how others are decoded
     plain = ["-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE"]
     plain += ["-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]
     rows = [
@@ -165,13 +165,13 @@ def test_tshark_decodes_the_same_of_every_packet(tmp_path: Path, kind: str, form
     capture = tmp_path / "original"
     capture.write_bytes(written_as(form, *KINDS[kind]))
 
-    ethernet, said = rewritten(capture)
+    ethernet, messages = rewritten(capture)
 
     before, after = dissected(capture), dissected(ethernet)
     assert after == before
     assert len(after) == len(KINDS[kind][1])
     assert all(row[1] for row in after)
-    assert said == ""
+    assert messages == ""
     assert int.from_bytes(ethernet.read_bytes()[20:24], "little") == 1
 
 
@@ -204,8 +204,8 @@ def test_the_senders_address_is_kept(tmp_path: Path) -> None:
         "tshark", "-r", str(rewritten(capture)[0]), "-T", "fields", "-e", "eth.src", "-e", "eth.dst"
     )
 
-    nobody = "00:00:00:00:00:00"
-    known = {f"02:01:02:03:04:05\t{nobody}", f"{nobody}\t{nobody}"}
+    no_address = "00:00:00:00:00:00"
+    known = {f"02:01:02:03:04:05\t{no_address}", f"{no_address}\t{no_address}"}
     assert set(addresses) == known
 
 
@@ -228,9 +228,9 @@ def test_tshark_decodes_the_same_of_public_captures(tmp_path: Path, linktype: in
     with capture.open("wb") as file:
         concatenate(public_captures(linktype), file.fileno(), precision=None, report=lambda *_: None)
 
-    ethernet, said = rewritten(capture)
+    ethernet, messages = rewritten(capture)
 
     before, after = dissected(capture), dissected(ethernet)
-    left_out = int(said.split("Ethernet: ")[1].split()[0]) if said else 0
-    assert len(after) == len(before) - left_out > 0
+    skipped = int(messages.split("Ethernet: ")[1].split()[0]) if messages else 0
+    assert len(after) == len(before) - skipped > 0
     assert [row for row in after if row not in before] == []

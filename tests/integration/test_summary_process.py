@@ -134,7 +134,7 @@ def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said", "packets"),
+    ("data", "message", "packets"),
     [
         (SOUND[:-1], "into a record", 5),
         (SOUND + b"\xff" * 16, "captured bytes", 6),
@@ -142,7 +142,7 @@ def test_sighup_changes_nothing(pipe: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_torn_stream_is_reported_in_one_sentence(
-    tmp_path: Path, data: bytes, said: str, packets: int
+    tmp_path: Path, data: bytes, message: str, packets: int
 ) -> None:
     """Exit code 1, a sentence with the fault, and the results before it."""
     source = tmp_path / "torn.pcap"
@@ -152,7 +152,7 @@ def test_a_torn_stream_is_reported_in_one_sentence(
 
     summary = summary_in(tmp_path / "logs")
     assert code == 1
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert summary is not None
     assert (summary.packets, summary.ended) == (packets, Ended.TORN)

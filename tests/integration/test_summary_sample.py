@@ -112,10 +112,10 @@ def test_file_by_file_the_download_is_incomplete(sample: list[Path], expected: s
     assert expected not in {each.sha256 for each in objects}
 
 
-@pytest.mark.parametrize("left_out", range(FILE_COUNT))
-def test_without_any_one_file_the_download_is_incomplete(sample: list[Path], left_out: int) -> None:
+@pytest.mark.parametrize("missing", range(FILE_COUNT))
+def test_without_any_one_file_the_download_is_incomplete(sample: list[Path], missing: int) -> None:
     """Each of the five has a part of it."""
-    _, objects = analyzed(*(path for number, path in enumerate(sample) if number != left_out))
+    _, objects = analyzed(*(path for number, path in enumerate(sample) if number != missing))
 
     assert not any(each.complete for each in objects)
 

@@ -153,16 +153,16 @@ def test_a_mixed_file_gives_every_packet_that_can_be_ethernet(
     numbered = [(0, b"first"), *numbered]
     content = section() + b"".join(map(interface, kinds))
     content += b"".join(enhanced(at, data, number) for at, (number, data) in enumerate(numbered))
-    expected, left_out = [], 0
+    expected, skipped = [], 0
     for at, (number, data) in enumerate(numbered):
         same = (data, len(data)) if number == 0 else None
         found = same if number in {0, 3} else to_ethernet(kinds[number], data, len(data))
         expected += [Record(0, at, *found)] if found else []
-        left_out += found is None
+        skipped += found is None
 
     with open_capture(capture_of(content)) as capture:
         assert delivered(capture, STREAM) == (expected, None)
-        assert sum(capture.skipped.values()) == left_out
+        assert sum(capture.skipped.values()) == skipped
 
 
 @QUICK

@@ -28,14 +28,14 @@ HEADER = StreamFormat(ETHERNET, nanosecond=False).header()
 
 
 class Reports:
-    """Remembers what was said of each file."""
+    """Remembers the report of each file."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[bytes, str | None, int]] = []
+        self.reported: list[tuple[bytes, str | None, int]] = []
 
     def __call__(self, name: bytes, damage: CaptureError | None, totals: Totals) -> None:
         """Remember one file's report."""
-        self.said.append((name.rpartition(b"/")[2], damage.reason if damage else None, totals.packets))
+        self.reported.append((name.rpartition(b"/")[2], damage.reason if damage else None, totals.packets))
 
 
 def files(folder: Path, **contents: bytes) -> list[bytes]:
@@ -94,7 +94,7 @@ def test_files_of_any_format_become_one_capture(tmp_path: Path) -> None:
     assert stream[:24] == HEADER
     converted = [Record(1, 0, b"one"), Record(7, 8, b"ng")]
     assert records_of(stream[24:]) == as_read(ONE + TWO + converted + TWO)
-    assert reports.said == [
+    assert reports.reported == [
         (b"a", None, 1),
         (b"b", None, 2),
         (b"c", None, 1),
@@ -135,7 +135,7 @@ def test_other_link_types_become_ethernet_with_rewriting(tmp_path: Path) -> None
         Record(1, 2000, b"one", 3),
         Record(3, 4000, bytes(6) + b"\2\1\2\3\4\5\x86\xdd\x60", 15),
     ]
-    assert reports.said == [
+    assert reports.reported == [
         (b"raw", None, 1),
         (b"a", None, 1),
         (
@@ -154,7 +154,7 @@ def test_bad_files_are_reported_and_all_others_are_written(tmp_path: Path) -> No
         bad=b"text",
         a=classic(ONE),
         raw=classic(ONE, linktype=RAW_IP),
-        torn=classic(TWO)[:-1],
+        cut_off=classic(TWO)[:-1],
         several=section() + interface() + interface(RAW_IP) + enhanced(1) + enhanced(1, number=1),
         b=classic(ONE),
     )
@@ -164,10 +164,10 @@ def test_bad_files_are_reported_and_all_others_are_written(tmp_path: Path) -> No
 
     assert not whole
     assert records_of(stream[24:]) == as_read([*ONE, TWO[0], Record(0, 1), *ONE])
-    assert [(name, packets) for name, _, packets in reports.said] == [
-        (b"nowhere", 0), (b"bad", 0), (b"a", 1), (b"raw", 0), (b"torn", 1), (b"several", 1), (b"b", 1),
+    assert [(name, packets) for name, _, packets in reports.reported] == [
+        (b"nowhere", 0), (b"bad", 0), (b"a", 1), (b"raw", 0), (b"cut_off", 1), (b"several", 1), (b"b", 1),
     ]  # fmt: skip
-    reasons = [reason for _, reason, _ in reports.said]
+    reasons = [reason for _, reason, _ in reports.reported]
     assert [reason is None for reason in reasons] == [False, False, True, False, False, False, True]
     assert "1 of raw IP (101)" in str(reasons[5])
 
@@ -202,7 +202,7 @@ def test_a_reader_that_closes_the_pipe_ends_the_output(tmp_path: Path, content: 
     assert not concatenate(files(tmp_path, a=content), write_fd, precision=None, report=reports)
 
     os.close(write_fd)
-    assert reports.said == []
+    assert reports.reported == []
 
 
 def test_moving_into_a_pipe_without_a_reader_raises(tmp_path: Path) -> None:
@@ -238,6 +238,6 @@ def test_a_file_that_becomes_shorter_is_padded_to_the_end_of_its_record(tmp_path
     found = records_of(stream[24:])
     assert found[-1] == as_read(ONE)[0]
     assert all(len(packet.data) == 1000 for packet in found[:-1])
-    assert reports.said[0][0] == b"a"
-    assert "shorter" in str(reports.said[0][1])
-    assert reports.said[1] == (b"b", None, 1)
+    assert reports.reported[0][0] == b"a"
+    assert "shorter" in str(reports.reported[0][1])
+    assert reports.reported[1] == (b"b", None, 1)

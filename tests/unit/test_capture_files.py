@@ -110,7 +110,7 @@ def test_a_file_of_another_user_is_refused(short_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "last_part",
     [
         b"a b.pcap",
         b"'\"`$(id);.pcap",
@@ -121,9 +121,9 @@ def test_a_file_of_another_user_is_refused(short_path: Path) -> None:
         b"\xe2\x80\xae",
     ],
 )
-def test_any_byte_but_nul_is_allowed_in_a_name(tmp_path: Path, odd: bytes) -> None:
+def test_any_byte_but_nul_is_allowed_in_a_name(tmp_path: Path, last_part: bytes) -> None:
     """Only NUL ends a name."""
-    name = os.fsencode(tmp_path) + b"/" + odd
+    name = os.fsencode(tmp_path) + b"/" + last_part
     Path(os.fsdecode(name)).write_bytes(b"")
 
     os.close(open_regular(name))

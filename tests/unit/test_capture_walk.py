@@ -52,7 +52,7 @@ def test_a_captured_length_above_the_maximum_is_damage() -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "unusual",
     [
         Record(data=b""),
         Record(data=b"abc", length=1),
@@ -62,9 +62,9 @@ def test_a_captured_length_above_the_maximum_is_damage() -> None:
         Record(length=0xFFFF_FFFF),
     ],
 )
-def test_unusual_records_are_passed_on_as_by_libpcap(odd: Record) -> None:
+def test_unusual_records_are_passed_on_as_by_libpcap(unusual: Record) -> None:
     """No captured bytes, more captured than on the wire, invalid fractions, all times."""
-    assert walked(record(odd) + ONE).totals.packets == 2
+    assert walked(record(unusual) + ONE).totals.packets == 2
 
 
 def test_zeros_to_the_end_of_the_file_are_damage() -> None:

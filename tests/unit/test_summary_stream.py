@@ -54,7 +54,7 @@ def test_a_stream_without_records_is_valid(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"GET / HTTP/1.1\r\n\r\n and more", "not a capture stream"),
         (b"\x0a\x0d\x0d\x0a" + bytes(60), "pcapng"),
@@ -65,9 +65,9 @@ def test_a_stream_without_records_is_valid(data: bytes) -> None:
         (header() + record(b"whole") + b"\xff" * 16, "has 4294967295 captured bytes"),
     ],
 )
-def test_a_torn_stream_is_an_error_with_its_fault(data: bytes, said: str) -> None:
+def test_a_torn_stream_is_an_error_with_its_fault(data: bytes, message: str) -> None:
     """Not a capture, or cut off."""
-    with pytest.raises(CaptureError, match=said):
+    with pytest.raises(CaptureError, match=message):
         cut(data)
 
 
