@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -63,7 +64,8 @@ def test_every_spliced_byte_is_read_and_the_stream_has_its_own_log_folder(
 
     wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to end")
     assert (rig.latest() / "copy").read_bytes() == source.read_bytes()
-    assert rig.latest().name.endswith(opened.stream)
+    assert re.fullmatch(f"[0-9]{{8}}T[0-9]{{6}}Z-{opened.stream}", rig.latest().name)
+    assert re.fullmatch("[0-9a-f]{8}", opened.stream)
     assert "exit='exited 0'" in rig.said()
     launcher.end(opened.stream)  # succeeds for a stream that has ended already
 

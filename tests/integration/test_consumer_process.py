@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import forkserver
 from support.launcher_rig import COPY, Meanwhile, Rig, connected, feed, is_running, rig_in, stop
 from support.waiting import wait_until
 
@@ -184,6 +185,48 @@ def test_started_by_hand_it_prints_the_dispatchers_command(rig: Rig) -> None:
     command = f"python -m pcapdj.dispatcher -b {rig.pipe} --launcher {rig.socket}"
 
     wait_until(lambda: command in rig.said(), "the command to be printed")
+
+
+def test_every_option_may_be_a_variable(rig: Rig, signals: Signals, tmp_path: Path) -> None:
+    """As the service has them: socket, pipe, logs, analyzer, and all three times."""
+    capture, started = tmp_path / "source", tmp_path / "started"
+    capture.write_bytes(bytes(100))
+    code = (
+        f"import os, sys, time\nstarted = {str(started)!r}\n"
+        "if not os.path.exists(started): open(started, 'w'); sys.exit(1)\n"
+        "stream = open(sys.argv[1], 'rb', 0)\n"
+        "while stream.read(1000): pass\n"
+        "while True: time.sleep(0.02)"
+    )
+    command = [sys.executable, "-c", code, "{pipe}"]
+    variables = {
+        "PCAPDJ_LAUNCHER": str(rig.socket),
+        "PCAPDJ_PIPE": str(rig.pipe),
+        "PCAPDJ_LOGDIR": str(rig.logs),
+        "PCAPDJ_CONSUMER_COMMAND": shlex.join(command),
+        "PCAPDJ_FLUSH_TIMEOUT": "200ms",
+        "PCAPDJ_RESTART_PAUSE": "70ms",
+        "PCAPDJ_STALL_TIMEOUT": "1h",
+        "PCAPDJ_REDIS_URL": f"unix://{rig.folder}/no-redis",
+    }
+    with rig.stderr.open("ab") as stderr:
+        process = forkserver.start(
+            "pcapdj.consumer_launcher", env=forkserver.clean_environment(**variables), stderr=stderr
+        )
+    rig.processes.append(process)
+    wait_until(rig.socket.exists, "the launcher to listen")
+    launcher = connected(rig, signals)
+
+    opened = launcher.open()
+    feed(launcher, opened, capture)
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+
+    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to be stopped")
+    assert "pause_s=0.07: " in rig.said()
+    assert "had not exited 0.2 s after the end of its input" in rig.said()
+    assert rig.pipe.is_fifo()
+    assert (rig.latest() / "analyzer.log").exists()
 
 
 def test_under_supervisord_no_dispatcher_is_suggested(rig: Rig) -> None:
