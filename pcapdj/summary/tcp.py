@@ -76,14 +76,14 @@ class TcpDirection:
         """
         if self._first_seq is None:
             self._first_seq = seq
-        ahead = (seq - self._first_seq - self._delivered) % SEQUENCE_SPACE
-        if ahead >= SEQUENCE_SPACE >> 1:
-            ahead -= SEQUENCE_SPACE
+        distance = (seq - self._first_seq - self._delivered) % SEQUENCE_SPACE
+        if distance >= SEQUENCE_SPACE >> 1:
+            distance -= SEQUENCE_SPACE
         if fin and self._fin_at is None:
-            self._fin_at = self._delivered + ahead + len(payload)
-        if ahead > 0:
-            return self._hold(self._delivered + ahead, payload) if payload else []
-        fresh = payload[-ahead:] if ahead else payload
+            self._fin_at = self._delivered + distance + len(payload)
+        if distance > 0:
+            return self._hold(self._delivered + distance, payload) if payload else []
+        fresh = payload[-distance:] if distance else payload
         if not fresh:
             return []
         self._delivered += len(fresh)
