@@ -40,7 +40,7 @@ from mutants.relevance import ROLES, files_for
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _DEFAULT_PLACES: Final = ("feed", "commands", "roles", "console")
 _PYTEST: Final = ("-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider")
-_LIMIT_S: Final = 600.0  # for all tests of a module together; pytest-timeout ends a single one after 60 s
+_LIMIT_S: Final = 900.0  # for all tests of a module together; pytest-timeout ends a single one after 60 s
 _TIME_OUT: Final = "a time-out"
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
