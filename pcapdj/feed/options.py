@@ -1,4 +1,4 @@
-"""The dispatcher's options: the original's `-b -s -p -q -h` and ours, as typer types, and what they make."""
+"""The dispatcher's options as typer types (the original's `-b -s -p -q -h` and ours), and its settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pcapdj.capture import stream_options as wish
+from pcapdj.capture import stream_options
 from pcapdj.capture.stream_options import StreamOptions
 
 Pipe = Annotated[Path, typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to feed")]
@@ -16,30 +16,37 @@ Queue = Annotated[str, typer.Option("-q", "--queue", envvar="PCAPDJ_QUEUE", help
 LauncherSocket = Annotated[
     Path | None,
     typer.Option(
-        "--launcher", envvar="PCAPDJ_LAUNCHER", help="the launcher's socket; without it: started by hand"
+        "--launcher",
+        envvar="PCAPDJ_LAUNCHER",
+        help="the launcher's socket; without it the analyzer is started by hand",
     ),
 ]
 OwnId = Annotated[
     str,
     typer.Option(
-        "--id", envvar="PCAPDJ_ID", help="who it is in Redis; default: the pipe's path", show_default=False
+        "--id", envvar="PCAPDJ_ID", help="its name in Redis; default: the pipe's path", show_default=False
     ),
 ]
 Follow = Annotated[
     bool,
     typer.Option(
-        "--follow/--drain", envvar="PCAPDJ_FOLLOW", help="go on, or be done, when the queue is empty"
+        "--follow/--drain", envvar="PCAPDJ_FOLLOW", help="keep waiting, or exit, when the queue is empty"
     ),
 ]
 Take = Annotated[
-    Literal["head", "tail"], typer.Option("--take", envvar="PCAPDJ_TAKE", help="tail: for LPUSH producers")
+    Literal["head", "tail"],
+    typer.Option(
+        "--take",
+        envvar="PCAPDJ_TAKE",
+        help="the end of the queue to take from; tail: for producers that use LPUSH",
+    ),
 ]
 Precision = Annotated[
-    wish.Precision,
-    typer.Option("--precision", envvar="PCAPDJ_PRECISION", help="the streams' time resolution"),
+    stream_options.Precision,
+    typer.Option("--precision", envvar="PCAPDJ_PRECISION", help="the streams' timestamp precision"),
 ]
 OnLinktype = Annotated[
-    wish.OnLinktype,
+    stream_options.OnLinktype,
     typer.Option(
         "--on-linktype",
         envvar="PCAPDJ_ON_LINKTYPE",
@@ -49,35 +56,39 @@ OnLinktype = Annotated[
 ]
 IdleEof = Annotated[
     str,
-    typer.Option("--idle-eof", envvar="PCAPDJ_IDLE_EOF", help="end the stream after so long without a file"),
+    typer.Option(
+        "--idle-eof",
+        envvar="PCAPDJ_IDLE_EOF",
+        help="end the stream after this long without a file; 0 = never",
+    ),
 ]
 MaxGap = Annotated[
     str,
     typer.Option(
         "--max-gap",
         envvar="PCAPDJ_MAX_GAP",
-        help="report a file that begins so long after the end of the one before; 0: never",
+        help="warn when a file starts this long after the previous one ended; 0 = never",
     ),
 ]
 Root = Annotated[
-    Path | None, typer.Option("--root", envvar="PCAPDJ_ROOT", help="refuse files outside of this folder")
+    Path | None, typer.Option("--root", envvar="PCAPDJ_ROOT", help="refuse files outside this folder")
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class DispatcherSettings:
-    """How a dispatcher was asked to work.
+    """The settings of one dispatcher.
 
     Args:
         pipe: the named pipe.
-        id: who it is in Redis.
+        id: its name in Redis.
         launcher: the launcher's socket; None: analyzers are started by hand.
-        follow: go on when the queue is empty.
+        follow: keep waiting when the queue is empty.
         take: the end of the queue to take from.
-        streams: how they shall be.
-        idle_eof_s: end the stream after so long without a file; 0: never.
+        streams: timestamp precision and handling of other link types.
+        idle_eof_s: end the stream after this long without a file; 0: never.
         root: files must lie below it; None: anywhere.
-        max_gap_ns: report a file that begins so long after the end of the one before; 0: never.
+        max_gap_ns: warn when a file starts this long after the previous one ended; 0: never.
     """
 
     pipe: Path
