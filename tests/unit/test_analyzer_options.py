@@ -39,7 +39,7 @@ def test_arguments_beat_the_environment() -> None:
 
 def test_two_analyzers_on_one_command_line_are_refused() -> None:
     """Neither of the two is guessed."""
-    with pytest.raises(ConfigError, match="Both"):
+    with pytest.raises(ConfigError, match=r"Both a preset and a command are given\. Give one of the two\."):
         chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=True, environ={})
 
 

@@ -21,9 +21,24 @@ def test_every_preset_reads_the_pipe(name: str) -> None:
     assert any(PIPE in element for element in preset_command(name).argv)
 
 
+def test_the_presets_of_zeek_and_tcpflow_are_these_commands() -> None:
+    """Few machines have both, so no other test may run them."""
+    assert preset_command("zeek").argv == ("zeek", "-C", "-r", "{pipe}")
+    assert preset_command("tcpflow").argv == ("tcpflow", "-a", "-o", "{logdir}/flows", "-r", "{pipe}")
+
+
+def test_a_command_without_the_pipe_is_refused_with_what_to_write() -> None:
+    """The error has the command, and the word that is missing."""
+    with pytest.raises(ConfigError, match=r"'zeek -r x' does not mention \{pipe\}\. Write \{pipe\} where"):
+        own_command(["zeek", "-r", "x"])
+
+
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     """The message lists all of them."""
-    with pytest.raises(ConfigError, match=r"'snort'.*suricata-extract.*summary"):
+    with pytest.raises(
+        ConfigError,
+        match=r"Unknown preset 'snort'\. Known presets: suricata, .*, summary; or give a command\.",
+    ):
         preset_command("snort")
 
 
