@@ -1,5 +1,6 @@
 """The controller as a process: signals, Redis away, the command line, `--check`."""
 
+import re
 import shutil
 import signal
 import socket
@@ -127,6 +128,48 @@ def test_limits_that_can_never_be_met_are_logged_at_the_start(
 def test_limits_that_can_be_met_give_no_warning(store: Store, start: Start) -> None:
     """The first lines are the limits and the gate."""
     assert "limit_out_of_reach" not in stderr_until(start(*at(store)), "gate_open")
+
+
+def test_the_limits_are_logged_in_bytes_at_the_start(store: Store, start: Start, tmp_path: Path) -> None:
+    """Every field of the line; what is free changes all the time."""
+    process = start(*at(store), "--min-free", "2000", "--resume-after", "5s")
+
+    line = stderr_until(process, " limits ")
+
+    assert re.search(
+        rf" INFO    controller limits path={tmp_path} free_bytes=\d+ hold_below_bytes=2000"
+        r" open_from_bytes=3000 suspend_below_bytes=1000 resume_after_s=5$",
+        line.rstrip(),
+    )
+
+
+def test_the_state_is_logged_when_it_changes_and_keeps_its_time(store: Store, start: Start) -> None:
+    """Later rounds publish a heartbeat, and neither log the same state nor move its beginning."""
+    process = start(*at(store))
+    stderr_until(process, "gate_open")
+    before = store.redis.hmget(store.keys.gate, "since_s", "heartbeat_s")
+    wait_until(
+        lambda: store.redis.hget(store.keys.gate, "heartbeat_s") != before[1], "the next heartbeat", 20
+    )
+
+    assert store.redis.hget(store.keys.gate, "since_s") == before[0]
+
+    change_control(store, {"gate": "hold"})
+
+    assert "gate_open" not in stderr_until(process, "gate_hold")
+
+
+def test_the_data_folder_of_a_services_own_redis_is_watched(store: Store, tmp_path: Path) -> None:
+    """Where there is a supervisord.conf, unless the Redis is another one."""
+    options = ["--min-free", "1", "--logdir", str(tmp_path)]
+    variables = clean_environment()
+    without_layout = run(*COMMAND, "--check", *options, env=variables, cwd=tmp_path)
+    (tmp_path / "supervisord.conf").touch()
+    with_layout = run(*COMMAND, "--check", *options, env=variables, cwd=tmp_path)
+    with_other_redis = run(*COMMAND, "--check", *options, *at(store), env=variables, cwd=tmp_path)
+
+    shown = ["'var/redis'" in each.stdout for each in (without_layout, with_layout, with_other_redis)]
+    assert shown == [False, True, False]
 
 
 def test_changed_limits_and_the_gate_are_logged(store: Store, start: Start, tmp_path: Path) -> None:

@@ -213,6 +213,27 @@ def test_inodes_that_ran_out_decide_a_closed_gate() -> None:
     assert "0 inodes free" in decision.reason
 
 
+def test_each_closed_state_has_its_own_reason() -> None:
+    """What is free, and what has to be for the next better state."""
+    assert Rounds().measure(space(90)).reason == (
+        "'/out' has 90 B (90 bytes) free; it opens from 150 B (150 bytes)."
+    )
+    assert Rounds().measure(space(40)).reason == (
+        "'/out' has 40 B (40 bytes) free; a suspended file goes on from 100 B (100 bytes)."
+    )
+    assert Rounds().measure(space(None)).reason == "'/out' is not there, which counts as full."
+
+
+def test_limits_are_out_of_reach_only_of_a_known_total() -> None:
+    """A total of 0 is an unknown one; at the total itself nothing could ever be used."""
+    totals = {0: False, 149: True, 150: True, 151: False}
+
+    assert {
+        total: Measurement("/out", "'/out'", 7, THRESHOLDS, path="/out", total=total).is_out_of_reach
+        for total in totals
+    } == totals
+
+
 def test_a_reason_promises_no_opening_that_cannot_be() -> None:
     """Limits beyond the whole disk: it never opens by itself, and the limits are what to change."""
     small = Measurement("/out", "'/out'", 7, THRESHOLDS, path="/out", total=150)
