@@ -1,16 +1,16 @@
-"""The dispatcher: takes files from the queue, asks for each, and feeds it into the pipe.
+"""The dispatcher: takes capture files from the queue, gets each authorized, and feeds it into the pipe.
 
 Owns: the pipe's write end, PCAPDJ_CURRENT:<id>, PCAPDJ_STATS:<id>, and the moves IN_QUEUE -> CURRENT ->
 PROCESSED or FAILED. Reads PCAPDJ_AUTH, PCAPDJ_SUSPEND, PCAPDJ_FINISH; writes PCAPDJ_NEXT, FED, JOURNAL.
 
-A file's way: take it, open and identify it (what cannot be read fails without being asked for), wait for the
-peer, announce, wait for the authorization, feed, wait until the pipe is drained, finish.
+A file's way: take it, open and identify it (what cannot be read fails without a request), wait for launcher
+or reader, announce, wait for the authorization, feed, wait until the pipe is drained, finish.
 
-Signals: TERM and INT stop within a second, at a record's end or, with a launcher, anywhere, since a successor
-goes on mid-record. USR1 suspends and resumes. USR2 prints the [STATS] lines on stdout.
+Signals: TERM and INT stop within a second, at a record's end or, with a launcher, anywhere, since the next
+dispatcher goes on mid-record. USR1 suspends and resumes. USR2 prints the [STATS] lines on stdout.
 
 A crash leaves the file in CURRENT, and what is in the pipe with the launcher. The next start repairs both: it
-goes on mid-record if the stream lives, else asks again and replays the file from its first packet.
+goes on mid-record if the stream lives, else requests it again and replays the file from its first packet.
 """
 
 import signal

@@ -1,18 +1,20 @@
 """Bytes into a real pipe: whole, interruptible, and exact about what entered it."""
 
+import fcntl
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from support.pipes import LivingPeer, ScriptedInterrupts
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.feed.batches import finish_stored, memory_file
 from pcapdj.feed.pipe import Pipe, SourceEnded
-from pcapdj.runtime.errors import ReaderGone, Stopped
+from pcapdj.runtime.errors import LauncherGone, ReaderGone, Stopped
 
 CAPACITY_BYTES = 1 << 20
 
@@ -260,3 +262,113 @@ def test_an_empty_batch_is_nothing(ends: Ends, make_pipe: Callable[..., Pipe]) -
         assert not finish_stored(make_pipe(), batch)
 
     assert ends.read() == b""
+
+
+def write_without_quota() -> int:
+    """Use up the user's quota of pipe pages, and send a record through one pipe more; return its bytes."""
+    if os.geteuid() == 0:
+        os.setresuid(65534, 65534, 65534)  # root has no quota
+    kept = []
+    for _ in range(500):
+        kept.append(os.pipe2(os.O_NONBLOCK))
+        try:
+            fcntl.fcntl(kept[-1][1], fcntl.F_SETPIPE_SZ, CAPACITY_BYTES)
+        except PermissionError:
+            break
+    else:
+        return 0
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    pipe = Pipe(writer, ScriptedInterrupts(), LivingPeer(), "5ca1ab1e")
+    with memory_file(b"x" * 3000) as source:
+        pipe.splice(source, 3000)
+    return len(os.read(reader, 4000))
+
+
+def test_a_pipe_that_cannot_be_enlarged_works_with_its_size() -> None:
+    """The user's quota is used up, by other pipes."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        with suppress(BaseException):
+            code = 0 if write_without_quota() == 3000 else 2
+        os._exit(code)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+class Peer(LivingPeer):
+    """An analyzer whose launcher a test lets die."""
+
+    def __init__(self) -> None:
+        self.lives = True
+        self.has_stream = True
+
+    def is_alive(self) -> bool:
+        """Report whether the launcher lives."""
+        return self.lives
+
+    def has(self, stream: str) -> bool:
+        """Report whether the stream's analyzer lives."""
+        assert stream == "5ca1ab1e"
+        return self.has_stream
+
+
+class SuspendedInterrupts(ScriptedInterrupts):
+    """The feeding is suspended until the test fails."""
+
+    def check(self) -> bool:
+        """Wait a moment; it is still suspended."""
+        super().check()
+        time.sleep(0.01)
+        return True
+
+
+def test_a_launcher_that_dies_is_noticed_during_a_suspension(ends: Ends, tmp_path: Path) -> None:
+    """A stream must not be continued after a suspension of hours; the launcher waits for our write end."""
+    peer, source = Peer(), source_of(tmp_path, b"x" * 100)
+    pipe = Pipe(ends.writer, SuspendedInterrupts(), peer, "5ca1ab1e")
+    threading.Timer(0.1, setattr, (peer, "lives", False)).start()
+    started_s = time.monotonic()
+
+    with pytest.raises(LauncherGone):
+        pipe.splice(source, 100)
+
+    assert time.monotonic() - started_s < scaled(5)
+    assert ends.read() == b""
+    pipe.close()
+    os.close(source)
+
+
+def test_an_analyzer_that_dies_behind_another_reader_is_noticed(ends: Ends, tmp_path: Path) -> None:
+    """No EPIPE comes then: after a second without a byte taken the launcher is asked."""
+    peer, source = Peer(), source_of(tmp_path, bytes(3 * CAPACITY_BYTES))
+    pipe = Pipe(ends.writer, ScriptedInterrupts(), peer, "5ca1ab1e")
+    peer.has_stream = False
+
+    with pytest.raises(ReaderGone, match="another process"):
+        pipe.splice(source, 3 * CAPACITY_BYTES)
+
+    assert pipe.stalled_s() >= 1
+    pipe.close()
+    os.close(source)
+
+
+def test_a_suspension_is_not_the_analyzers_time(ends: Ends, tmp_path: Path) -> None:
+    """Else each suspension would look like an analyzer that reads nothing."""
+    source, stalled_s = source_of(tmp_path, bytes(100)), []
+
+    def suspend() -> None:
+        time.sleep(1.0)
+
+    def look() -> None:
+        stalled_s.append(pipe.stalled_s())
+        ends.read()
+
+    steps = iter([lambda: None, lambda: None, suspend, look])
+    pipe = Pipe(ends.writer, ScriptedInterrupts(lambda: next(steps)()), LivingPeer(), "5ca1ab1e")  # noqa: PLW0108 - a step each
+    pipe.splice(source, 100)
+    pipe.drain()
+
+    assert stalled_s[0] < 0.9
+    pipe.close()
+    os.close(source)
