@@ -165,3 +165,10 @@ def test_texts_that_are_invalid_with_any_options_are_refused(texts: dict[str, st
     """Invalid texts, and limits that are out of order whatever min-free is."""
     with pytest.raises(ConfigError):
         check_without_defaults(texts)
+
+
+@pytest.mark.parametrize("texts", [{"suspend-free": "100"}, {"resume-free": "100"}])
+def test_equal_limits_on_a_mount_are_out_of_order(texts: dict[str, str]) -> None:
+    """Between two states there has to be a difference: 10 % of 1000 bytes are 100 bytes."""
+    with pytest.raises(ConfigError, match="is 100 B"):
+        parse_limits({"min-free": "10%", **texts}).space_thresholds(HERE, 1000)

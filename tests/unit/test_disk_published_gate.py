@@ -77,3 +77,11 @@ def test_invalid_fields_are_ignored(fields: dict[str, str]) -> None:
 
     assert after.since_s == 0
     assert after.gate == Gate()
+
+
+def test_a_gate_without_a_watch_publishes_no_bytes() -> None:
+    """Nothing is watched, so nothing is free or needed."""
+    shown = fields(Gate(), [])
+
+    names = ("state", "path", "free_bytes", "needed_bytes")
+    assert [shown[name] for name in names] == ["open", "", "0", "0"]
