@@ -1,12 +1,14 @@
 """How every command ends: with its exit code, and one sentence instead of a traceback."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 
-from pcapdj.runtime.command import exit_code_of, lines_of, new_app
+from pcapdj.runtime.command import exit_code_of, lines_of, new_app, run_command
 from pcapdj.runtime.errors import (
     AlreadyRunning,
     CannotCreate,
@@ -151,3 +153,52 @@ def test_the_exit_codes_are_the_documented_ones() -> None:
         "DENIED": 77,
         "INTERRUPTED": 130,
     }
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (None, 0),
+        (3, 3),
+        (Stopped("A stop signal."), 0),
+        (KeyboardInterrupt(), 130),
+        (ConfigError("It is not a size."), 2),
+        (ZeroDivisionError("ours"), 1),
+    ],
+    ids=repr,
+)
+def test_a_command_without_typer_ends_with_the_same_codes(
+    action: object, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`cat` has its own parser, for a quick start; only an error in pcapdj itself shows a traceback."""
+
+    def command() -> int | None:
+        if isinstance(action, BaseException):
+            raise action
+        return action if isinstance(action, int) else None
+
+    assert run_command("pcapdj it", command) == code
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("Traceback" in err) is isinstance(action, ZeroDivisionError)
+    assert err.startswith("pcapdj it: It is not") is isinstance(action, ConfigError)
+
+
+def test_a_command_whose_reader_has_gone_ends_silently_with_0() -> None:
+    """As with `head`: what stdout still holds is discarded, so that the interpreter's exit does not fail."""
+    code = """
+import sys
+from pcapdj.runtime.command import run_command
+def command():
+    for _ in range(100_000):
+        print("a line")
+sys.exit(run_command("pcapdj it", command))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()  # type: ignore[union-attr]  # a pipe
+        err = process.stderr.read()  # type: ignore[union-attr]  # a pipe
+
+    assert (process.returncode, err) == (0, b"")

@@ -106,6 +106,13 @@ def test_a_database_that_is_not_a_number_is_refused(url: str) -> None:
         ("redis://host?socket_timeout=2", {"socket_timeout": 2.0}),
         ("unix:///run/a@b/r.sock?db=2", {"path": "/run/a@b/r.sock", "db": 2}),
         ("rediss://host?ssl_cert_reqs=none&ssl_ca_certs=/ca.pem", {"ssl_ca_certs": "/ca.pem"}),
+        ("rediss://host?ssl_cert_reqs=none&ssl_check_hostname=no", {"ssl_cert_reqs": "none"}),
+        ("rediss://host?ssl_ca_path=/ca&ssl_password=p", {"ssl_ca_path": "/ca", "ssl_password": "p"}),
+        (
+            "rediss://host?ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+            {"ssl_certfile": "/c.pem", "ssl_keyfile": "/k.pem"},
+        ),
+        ("redis://host?username=u&socket_connect_timeout=2", {"socket_connect_timeout": 2.0}),
     ],
 )
 def test_what_a_url_names_is_used(url: str, expected: dict[str, object]) -> None:

@@ -1,0 +1,71 @@
+"""What an operator's calls read and change in a lane. On a real Redis."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pcapdj.store import operate
+from pcapdj.store.client import Store
+
+
+def finish_with(store: Store, *reasons: str) -> None:
+    """Add journal entries of files that ended for these reasons."""
+    for reason in reasons:
+        store.redis.xadd(store.keys.journal, {"name": "/in/1.pcap", "reason": reason})
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        ([], 0),
+        ([""], 0),
+        (["poison: three deaths"], 1),
+        (["poison", "", "poison", "poison"], 2),
+        (["poison", "poison", "is cut off"], 0),
+        (["poison"] * 12, 10),
+    ],
+)
+def test_failures_in_a_row_are_counted_from_the_newest(
+    store: Store, reasons: list[str], expected: int
+) -> None:
+    """Another result between them ends the row; at most ten entries are read."""
+    finish_with(store, *reasons)
+
+    assert operate.poison_in_a_row(store, "poison") == expected
+
+
+def test_the_processed_files_of_a_stream_are_found_in_their_order(store: Store) -> None:
+    """More names than one HMGET takes; files without a readable entry in FED are not found."""
+    names = [b"/in/%d.pcap" % number for number in range(2500)]
+    entries: dict[Any, Any] = {
+        name: json.dumps({"stream": "even" if number % 2 == 0 else "odd"})
+        for number, name in enumerate(names)
+    }
+    entries[names[2]], entries[names[4]] = "not JSON", json.dumps({"stream": 5})
+    del entries[names[6]]
+    store.redis.rpush(store.keys.processed, *names)
+    store.redis.hset(store.keys.fed, mapping=entries)
+
+    assert operate.processed_in(store, "even") == [names[0], *names[8::2]]
+    assert operate.processed_in(store, "odd") == names[1::2]
+    assert operate.processed_in(store, "none") == []
+
+
+def test_a_change_of_limits_writes_and_removes_at_once(store: Store) -> None:
+    """The values stay as typed; the others are untouched."""
+    operate.change_control(store, {"min-free": "9%", "suspend-free": "1G"})
+    operate.change_control(store, {"min-free": "10%"}, removed=["suspend-free"])
+
+    assert operate.read_control(store) == {"min-free": "10%"}
+
+
+def test_resume_removes_only_the_operators_member(store: Store) -> None:
+    """It returns whether the operator had suspended, and who else still does."""
+    store.redis.sadd(store.keys.suspend, "usr1:d1", "gate")
+    operate.suspend(store)
+    assert operate.is_suspended(store)
+
+    assert operate.resume(store) == (True, ["gate", "usr1:d1"])
+    assert operate.resume(store) == (False, ["gate", "usr1:d1"])
+    assert not operate.is_suspended(store)
