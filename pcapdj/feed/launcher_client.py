@@ -153,7 +153,7 @@ class LauncherClient:
             stream: its id.
             key: `header`, `file` or `batch`; replaces an earlier entry under this key.
             fd: a regular file or memfd open for reading, whose position splice moves.
-            note: what a successor needs to continue; `get` returns it unchanged.
+            note: what the next dispatcher needs to continue; `get` returns it unchanged.
 
         Raises:
             ReaderGone: the launcher has no such stream (any more).

@@ -1,4 +1,4 @@
-"""The dispatcher as a process, with an analyzer that somebody started by hand, and a real Redis."""
+"""The dispatcher as a process, with an analyzer that a user started by hand, and a real Redis."""
 
 import json
 import os
@@ -135,7 +135,7 @@ def test_the_originals_own_scripts_drive_it_unchanged(short_path: Path, command:
 
 
 def test_a_drained_queue_is_done_without_an_analyzer(rig: Dispatchers) -> None:
-    """Exit 0 and DONE; nobody is waited for."""
+    """Exit 0 and DONE, without a wait."""
     assert rig.start().wait() == 0
 
     assert rig.store.redis.get(rig.store.keys.state) == b"DONE"
@@ -239,7 +239,7 @@ def test_only_what_is_authorized_is_fed(rig: Dispatchers, tmp_path: Path) -> Non
     assert reader.read_to_end() == stream_of(SMALL, SMALL)
 
 
-def test_a_foreign_authorization_is_said_and_left(rig: Dispatchers, tmp_path: Path) -> None:
+def test_another_files_authorization_is_logged_and_left(rig: Dispatchers, tmp_path: Path) -> None:
     """In the string form; the right one is then taken at once."""
     name = written(tmp_path, "1.pcap", stream_of(SMALL))
     queue(rig.store, name)
@@ -258,7 +258,7 @@ def test_a_foreign_authorization_is_said_and_left(rig: Dispatchers, tmp_path: Pa
 def test_an_authorization_of_another_type_is_no_authorization(
     rig: Dispatchers, tmp_path: Path, form: str
 ) -> None:
-    """It waits on, until somebody puts that right."""
+    """It waits until the key is removed."""
     name = written(tmp_path, "1.pcap", stream_of(SMALL))
     queue(rig.store, name)
     getattr(rig.store.redis, form)(rig.store.keys.auth, name, *(["x"] if form == "hset" else []))
@@ -329,7 +329,7 @@ def test_sigusr1_suspends_in_mid_file_and_resumes(rig: Dispatchers, big: bytes) 
 
 @pytest.mark.parametrize("member", ["usr1", "operator"])
 def test_a_suspension_survives_a_restart(rig: Dispatchers, tmp_path: Path, member: str) -> None:
-    """From the first byte on; whoever suspended has to resume."""
+    """From the first byte on, until all that suspended have resumed."""
     who = f"usr1:{rig.pipe}" if member == "usr1" else member
     rig.store.redis.sadd(rig.store.keys.suspend, who)
     name = written(tmp_path, "1.pcap", stream_of(SMALL))
@@ -481,7 +481,9 @@ def test_what_a_dead_reader_left_unread_never_reaches_the_next(
     assert current(rig.store, str(rig.pipe)) == {}
 
 
-def test_an_analyzer_that_left_between_two_files_gets_a_successor(rig: Dispatchers, tmp_path: Path) -> None:
+def test_after_an_analyzer_that_left_between_two_files_another_one_is_waited_for(
+    rig: Dispatchers, tmp_path: Path
+) -> None:
     """The second file goes whole to the next reader, which is waited for before the file is asked for."""
     names = [written(tmp_path, f"{number}.pcap", stream_of(SMALL)) for number in range(2)]
     authorize(rig.store, *names)

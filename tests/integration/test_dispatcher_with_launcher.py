@@ -217,7 +217,7 @@ def test_a_stop_in_mid_file_is_continued_by_the_next(trio: Trio) -> None:
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
-def test_a_file_taken_away_while_nobody_dispatched_is_still_finished(trio: Trio, *, is_packed: bool) -> None:
+def test_a_file_removed_between_two_dispatchers_is_still_finished(trio: Trio, *, is_packed: bool) -> None:
     """The launcher holds it open; what stands at its name now is another file."""
     content = gzip.compress(stream_of(FIRST), 1) if is_packed else stream_of(FIRST)
     name = written(trio.folder, "1.pcap", content)
@@ -361,7 +361,7 @@ def test_a_dead_analyzers_file_is_asked_for_again_and_replayed(trio: Trio) -> No
 
 
 def test_a_dead_launchers_file_is_replayed_to_the_next(trio: Trio) -> None:
-    """Its analyzer dies with it; nobody blames the file."""
+    """Its analyzer dies with it; the file is not at fault."""
     name = written(trio.folder, "1.pcap", stream_of(FIRST))
     queue(trio.store, name)
     authorize(trio.store, name)
@@ -412,7 +412,7 @@ def test_after_a_flushall_the_record_in_the_pipe_is_completed(short_path: Path) 
 
 
 def test_after_a_flushall_a_living_dispatcher_finishes_the_file(short_path: Path) -> None:
-    """And says that nobody knows of it any more."""
+    """And logs that Redis does not have the entry any more."""
     name = written(short_path, "1.pcap", stream_of(FIRST))
     with private_redis(short_path) as store, trio_in(short_path, store) as trio:
         queue(store, name)

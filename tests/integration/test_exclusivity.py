@@ -1,4 +1,4 @@
-"""One dispatcher per pipe and per id, one launcher per pipe, whoever started them and however they died."""
+"""One dispatcher per pipe and per id, one launcher per pipe, however they were started and died."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def test_another_id_or_lane_is_another_dispatcher(trio: Trio, options: tuple[str
 
 
 def test_a_dead_dispatchers_locks_are_free(trio: Trio) -> None:
-    """The kernel gives them back; nobody has to remove a file."""
+    """The kernel releases them; no file has to be removed."""
     trio.start("dispatcher", "--id", "north")
     trio.wait_said("dispatcher", "started")
     trio.kill("dispatcher")

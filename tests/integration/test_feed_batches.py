@@ -254,7 +254,7 @@ def test_a_file_that_shrinks_under_us_leaves_whole_records(
 def test_a_file_that_shrank_between_two_dispatchers_leaves_whole_records(
     sizes: list[int], per_piece: int, deaths: list[int], data: st.DataObject
 ) -> None:
-    """Or the stream is given up, where nobody can know any more how the record in it goes on."""
+    """Or the stream is given up, where the length of the record in it is lost."""
     content = capture_of(sizes)
     cut = data.draw(st.integers(FIRST, len(content) - 1), "cut")
     with world_of(content) as world:
@@ -290,7 +290,7 @@ def records_of_whole(content: bytes) -> list[Record]:
 
 
 def test_the_rest_of_a_file_is_not_sent_after_zeros() -> None:
-    """A successor of one that padded does not go on behind, even if the file has grown again."""
+    """The next dispatcher does not go on behind them, even if the file has grown again."""
     content = capture_of([5000, 5000])
     with world_of(content) as world:
         os.ftruncate(world.file, 3000)
@@ -305,8 +305,8 @@ def test_the_rest_of_a_file_is_not_sent_after_zeros() -> None:
         assert padded.data == b"\1" * (3000 - FIRST - 16) + bytes(5000 - 3000 + FIRST + 16)
 
 
-def test_a_source_is_kept_before_its_first_byte() -> None:
-    """Else a death right after it would leave bytes in the pipe that nobody knows of."""
+def test_a_source_is_stored_before_its_first_byte() -> None:
+    """Else a death right after it would leave bytes in the pipe that no position shows."""
     seen: list[tuple[str, int]] = []
     content = capture_of([100, 100])
 

@@ -72,7 +72,7 @@ def test_statistics_are_published_with_a_heartbeat(store: Store) -> None:
 
 
 def test_a_suspension_makes_its_descriptor_readable(store: Store) -> None:
-    """By whoever it is; and so does its end."""
+    """And so does its end."""
     with reporting(store) as suspension:
         for change, wanted in ((store.redis.sadd, {b"gate"}), (store.redis.srem, set())):
             change(store.keys.suspend, "gate")

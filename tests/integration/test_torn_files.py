@@ -51,7 +51,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_file_that_changed_meanwhile_leaves_whole_records(rigs: Rigs, how: str) -> None:
-    """The successor completes the record, or gives the stream up; the next file is fed whole."""
+    """The next dispatcher completes the record, or gives the stream up; the next file is fed whole."""
     _, trio = rigs
     CHANGES[how](trio.captures / "1.pcap")
     if how == "replaced":

@@ -38,7 +38,7 @@ def test_a_pipe_is_looked_at_again_after_half_of_the_time_that_its_rest_will_tak
     assert next_poll_s(0.002, 1000, 10) == pytest.approx(0.0005)
 
 
-def test_a_pipe_that_nobody_reads_is_looked_at_every_10_ms() -> None:
+def test_a_pipe_without_progress_is_polled_every_10_ms() -> None:
     """As long as nothing is taken."""
     assert next_poll_s(0.01, 0, 4000) == pytest.approx(0.01)
     assert next_poll_s(0.01, 1, 1 << 20) == pytest.approx(0.01)

@@ -24,7 +24,7 @@ def test_every_stream_gets_a_new_inode(tmp_path: Path) -> None:
 
 
 def test_the_write_end_comes_with_the_reader(tmp_path: Path) -> None:
-    """Without a reader there is none, and nobody waits for it."""
+    """Without a reader there is none, and the call does not wait."""
     fifo = Fifo(tmp_path / "p")
     fifo.renew()
     assert fifo.open_write_end() is None
