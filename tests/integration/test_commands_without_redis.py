@@ -134,14 +134,19 @@ def test_check_gives_limits_in_bytes(redis_socket: Path, short_path: Path) -> No
 
 def test_check_shows_a_redis_that_keeps_the_queue(short_path: Path) -> None:
     """The settings that keep it, and the live limits."""
+    server_version = version_of(find_server())
     with redis_at(short_path / "redis.sock", "--appendonly", "yes") as server:
         pcapdj("limits", "set", "resume-after=5s", cwd=short_path, PCAPDJ_REDIS_URL=server.url)
 
         done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
 
-    kept = "it keeps the queue: appendonly yes, appendfsync everysec, maxmemory-policy noeviction"
-    assert kept in done.stdout
-    assert "note: live values override the limits below: resume-after=5s" in done.stdout
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert lines[1:5] == [
+        f"Redis      {server_version} at {server.url}",
+        "           it keeps the queue: appendonly yes, appendfsync everysec, maxmemory-policy noeviction",
+        "           note: live values override the limits below: resume-after=5s",
+        f"Embedded   {server_version} at {find_server()}",
+    ]
 
 
 def test_check_finds_invalid_limits_in_the_environment(redis_socket: Path, short_path: Path) -> None:

@@ -11,6 +11,7 @@ from pcapdj.commands.check import (
     analyzer_lines,
     loses_first_packets,
     pipe_line,
+    socket_line,
     software_lines,
     version_in,
 )
@@ -77,3 +78,18 @@ def test_python_and_the_packages_are_shown_with_their_versions(monkeypatch: pyte
     assert python.text == f"{platform.python_version()} at {sys.executable}"
     assert re.fullmatch(r"pcapdj \S+, redis \S+, dpkt \S+, psutil \S+, supervisor \S+,.*", packages.text)
     assert missing == Line("", "not installed: no-such-package", Tone.BAD)
+
+
+def test_a_folder_whose_path_is_too_long_is_noted_and_wrong_for_a_service(tmp_path: Path) -> None:
+    """Without a supervisord.conf it is a note: the service may be in another folder."""
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    length = len(f"{folder}/var/run/supervisor.sock.4194304")
+    need = f"paths in this folder need {length} of at most 107 bytes"
+    text = f"{need}: the service needs a folder with a shorter path"
+
+    without_service = socket_line(folder)
+    (folder / "supervisord.conf").touch()
+
+    assert without_service == Line("Sockets", text, Tone.ATTENTION)
+    assert socket_line(folder) == Line("Sockets", text, Tone.BAD)

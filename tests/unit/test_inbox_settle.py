@@ -31,6 +31,7 @@ def test_a_change_restarts_the_wait() -> None:
     grown = observe(first, FileState(101, 5), 59.0)
 
     assert not is_settled(grown, 50.0 + SETTLED_S)
+    assert not is_settled(grown, 59.0 + SETTLED_S - 0.1)
     assert is_settled(grown, 59.0 + SETTLED_S)
 
 
