@@ -85,7 +85,7 @@ def test_a_change_rings_the_bell(store: Store, publisher: StatusPublisher) -> No
             heard.extend([message["data"]] if message else [])
             return bool(heard)
 
-        wait_until(hears, "the bell")
+        wait_until(hears, "the message on the channel")
         assert heard == [b"consumer"]
 
 

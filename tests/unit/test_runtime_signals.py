@@ -44,10 +44,10 @@ def test_without_a_signal_a_wait_ends_by_itself() -> None:
 
 
 def test_a_readable_descriptor_ends_a_wait_without_a_stop() -> None:
-    """A bell, a suspension, a client."""
+    """A message, a suspension, a client."""
     reader, writer = os.pipe()
-    with handled() as signals, os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0) as ring:
-        ring.write(b"!")
+    with handled() as signals, os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0) as sender:
+        sender.write(b"!")
 
         started_s = time.monotonic()
         signals.wait(30, reader)
