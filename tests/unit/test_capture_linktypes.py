@@ -205,3 +205,9 @@ def test_a_cut_usb_header_keeps_its_length(length: int) -> None:
     big = struct.pack(">" + USB, *USB_VALUES)[:length]
 
     assert len(to_little_endian(USB_LINUX, big)) == length
+
+
+def test_a_field_that_ends_with_the_captured_bytes_is_swapped() -> None:
+    """The first field of the USB header has 8 bytes."""
+    assert to_little_endian(USB_LINUX, b"12345678") == b"87654321"
+    assert to_little_endian(USB_LINUX, b"1234567") == b"1234567"

@@ -181,7 +181,7 @@ def test_the_first_packet_decides_the_link_type() -> None:
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        (bytes(64), "zeros"),
+        (bytes(64), "zeros instead of a block"),
         (struct.pack("<II", 6, 8) + bytes(8), "invalid length of 8"),
         (struct.pack("<II", 6, 33) + bytes(40), "invalid length of 33"),
         (struct.pack("<II", 6, 1 << 31) + bytes(40), "2147483648 bytes"),

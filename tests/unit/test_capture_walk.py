@@ -106,6 +106,7 @@ def test_the_walk_stops_at_a_record_longer_than_the_snaplen() -> None:
 def test_the_reason_of_a_cut_off_file_has_its_numbers() -> None:
     """Cut inside a record header, or inside a packet."""
     assert "7 of 16 bytes" in cut_off(ONE[:7], PLAIN)
+    assert "0 of 60 captured" in cut_off(ONE[:16], PLAIN)
     assert "5 of 60 captured" in cut_off(ONE[:21], PLAIN)
     swapped = Layout(big_endian=False, nanosecond=False, linktype=1, length_order=LengthOrder.CAPTURED_LAST)
     assert "5 of 100 captured" in cut_off(ONE[:21], swapped)
