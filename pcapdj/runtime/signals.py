@@ -98,7 +98,7 @@ class Signals:
         Raises:
             Stopped: as `Waits.wait`.
         """
-        if self.stop_count < stops:
+        if self._stop_count < stops:  # unread signals stay in the socket, and end the wait at once
             poller = select.poll()
             for each in (self, *readable):
                 poller.register(each, select.POLLIN)
