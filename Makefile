@@ -8,6 +8,7 @@ UV := $(shell command -v uv 2>/dev/null)
 WORKERS ?= 2
 HOURS ?= 2
 COUNT ?= 150
+SECONDS ?= 60
 campaign = PYTHONPATH=.:tests $(BIN)/python -m faults
 
 ifdef UV
@@ -26,7 +27,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test lint types unit check faults soak seeded-bugs mutants format requirements bench clean
+.PHONY: help demo install test lint types unit check faults soak seeded-bugs mutants format requirements bench loops fuzz clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -78,6 +79,16 @@ format: $(VENV)/.dev  ## format the code
 bench: $(VENV)/.dev  ## measure against mergecap, dpkt and Suricata; QUICK=1 for a tenth of the data
 	$(BIN)/python -m bench $(BENCH_OPTIONS)
 
+loops: $(VENV)/.run  ## build the compiled loops over records again, after a change of pcapdj/capture/loops.c
+	$(BIN)/python hatch_build.py
+
+fuzz: build/loops_fuzz  ## fuzz the compiled loops under sanitizers for SECONDS (60); SEED chooses the windows
+	build/loops_fuzz $(SECONDS) $(or $(SEED),$(shell date +%s))
+
+build/loops_fuzz: tests/fuzz/loops_fuzz.c pcapdj/capture/loops.c
+	@mkdir -p build
+	$(CC) -O1 -g -std=c11 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $<
+
 requirements:  ## pin the newest versions, with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-annotate --upgrade --extra embedded --group build pyproject.toml -o requirements/run.txt
@@ -87,6 +98,7 @@ requirements:  ## pin the newest versions, with hashes (needs uv)
 
 clean:  ## remove the virtual environment, caches and the demonstration
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f pcapdj/capture/_loops.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -95,7 +107,7 @@ $(BIN)/python:
 	@echo "Making the virtual environment $(VENV) .."
 	@$(make_venv)
 
-$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+$(VENV)/.run: requirements/run.txt pyproject.toml hatch_build.py pcapdj/capture/loops.c | $(BIN)/python
 	@echo "Installing pcapdj into $(VENV) .."
 	@$(install_hashed) requirements/run.txt
 	@$(install_self)

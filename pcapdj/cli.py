@@ -77,7 +77,9 @@ def start(arguments: Sequence[str]) -> int:
     if word in ("-h", "--help", "help"):
         print(help_text())  # noqa: T201 - the answer
     elif word == "--version":
-        print(f"pcapdj {__version__}")  # noqa: T201 - the answer
+        from pcapdj.capture.compiled import loaded
+
+        print(f"pcapdj {__version__}, {loaded()[0].value}")  # noqa: T201 - the answer
     else:
         print(unknown(word), file=sys.stderr)  # noqa: T201 - the answer
         return ExitCode.USAGE

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from support import forkserver
+from support.loops import loops
 from support.redis_server import redis_at
 from support.waiting import FACTOR, scaled
 
@@ -107,3 +108,10 @@ def store(redis_socket: Path, request: pytest.FixtureRequest) -> Iterator[Store]
     for key in with_lane.redis.scan_iter(match=f"{with_lane.keys.prefix}*"):
         with_lane.redis.delete(key)
     with_lane.close()
+
+
+@pytest.fixture(params=["python", "compiled"], scope="module")
+def both_forms(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run a module's tests with each form of the loops over records."""
+    with loops(request.param):
+        yield

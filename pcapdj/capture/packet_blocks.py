@@ -14,8 +14,10 @@ Ethernet, that is done to the records that the loop has made.
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
+from pcapdj.capture.compiled import INTERFACE, loops_for
 from pcapdj.capture.linktypes import packet_for_stream, to_ethernet
 from pcapdj.capture.pcap import (
     MAX_CAPTURED_BYTES,
@@ -34,8 +36,8 @@ _FIXED_BYTES, _OPTION_BYTES, _OFFSET_BYTES = 8, 4, 8  # of an interface block
 _END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _BINARY_RESOLUTION, _MAX_BINARY, _MAX_DECIMAL = 0x80, 63, 19  # finer ones: no second fits into 64 bits
 
+_TABLE_INTERFACES: Final = 4096  # 96 KiB; nearly all sections have one
 _FIELDS_BYTES: Final = 28  # of a block, in front of its packet
-_LENGTHS: Final = struct.Struct("<II")
 _ENHANCED, _PARTS = 6, 3
 _TRAILER_BYTES, _FRAME_BYTES = 4, 32  # of a block: its second length; all but packet, padding and options
 _PACKET_AT, _LOOK_BYTES = 32, 32  # counted from the trailer of the previous block
@@ -67,13 +69,19 @@ class SecondLookup:
         stream: interfaces with another link type are not found.
 
     Attributes:
+        linktype: of the interfaces that are found.
         units_per_s: timestamp units of the stream per second.
     """
 
     def __init__(self, interfaces: Sequence[Interface], stream: StreamFormat) -> None:
         self._interfaces = interfaces
-        self._linktype = stream.linktype
+        self.linktype = stream.linktype
         self.units_per_s = 1_000_000_000 if stream.nanosecond else 1_000_000
+
+    @property
+    def table(self) -> bytes:
+        """The first interfaces as the compiled loops read them; a block of another one stops the loop."""
+        return _interface_table(tuple(self._interfaces[:_TABLE_INTERFACES]))
 
     def find(self, number: int, high: int, low: int) -> tuple[bytes, int, int] | None:
         """Return the second as a record's 4 bytes, the value of `low` at its start, and its number of ticks.
@@ -87,13 +95,18 @@ class SecondLookup:
             None if there is no such interface, it has another link type, or the second needs more than 32
             bits.
         """
-        if number >= len(self._interfaces) or self._interfaces[number].linktype != self._linktype:
+        if number >= len(self._interfaces) or self._interfaces[number].linktype != self.linktype:
             return None
         interface = self._interfaces[number]
         seconds, ticks = divmod(high << 32 | low, interface.ticks_per_s)
         if not 0 <= seconds + interface.offset_s < SECONDS_RANGE:
             return None
         return (seconds + interface.offset_s).to_bytes(4, "little"), low - ticks, interface.ticks_per_s
+
+
+@lru_cache(maxsize=4)
+def _interface_table(interfaces: tuple[Interface, ...]) -> bytes:
+    return b"".join(INTERFACE.pack(each.ticks_per_s, each.offset_s, each.linktype, 0) for each in interfaces)
 
 
 def parse_interface(body: bytes, order: str) -> Interface:
@@ -204,42 +217,45 @@ class GoodBlocks(NamedTuple):
     Args:
         end: where the next block begins.
         last: where the last one begins; undefined without blocks.
+        packets: how many there are.
         cap_bytes: sum of the captured lengths.
         lengths_bytes: sum of their lengths on the wire.
-        parts: the records, each as three: second, fraction, rest.
+        parts: the records, cut anywhere.
     """
 
     end: int
     last: int
+    packets: int
     cap_bytes: int
     lengths_bytes: int
-    parts: list[bytes]
-
-    @property
-    def packets(self) -> int:
-        """The number of blocks."""
-        return len(self.parts) // _PARTS
-
-    def without_last(self, window: bytes, order: str) -> "GoodBlocks":
-        """Return all but the last block."""
-        captured, length = struct.unpack_from(order + "20xII", window, self.last)
-        cap_bytes, lengths_bytes = self.cap_bytes - captured, self.lengths_bytes - length
-        return GoodBlocks(self.last, self.last, cap_bytes, lengths_bytes, self.parts[:-_PARTS])
+    parts: list[bytes | bytearray]
 
 
-def enhanced_records(  # noqa: PLR0915 - a loop without avoidable calls
+def enhanced_records(window: bytes, position: int, order: str, seconds: SecondLookup) -> GoodBlocks:
+    """Return the good blocks from `position` on, where the previous block ends."""
+    if loops := loops_for(window):
+        end, last, packets, cap_bytes, lengths_bytes, records = loops.enhanced_records(
+            *(window, position, seconds.table, seconds.linktype, seconds.units_per_s),
+            big_endian=order == ">",
+        )
+        return GoodBlocks(end, last, packets, cap_bytes, lengths_bytes, [records])
+    return _enhanced_records(window, position, order, seconds)
+
+
+def _enhanced_records(  # noqa: PLR0915 - a loop without avoidable calls
     window: bytes, position: int, order: str, seconds: SecondLookup
 ) -> GoodBlocks:
-    """Return the good blocks from `position` on, where the previous block ends.
+    """Do it in Python.
 
     A block's second length is read together with the fields of the next block: one call per packet.
     """
     fields_at, lengths = struct.Struct(order + "8I").unpack_from, struct.Struct("<II").pack
     place, last_place = position - _TRAILER_BYTES, len(window) - _LOOK_BYTES
-    last, cap_bytes, lengths_bytes, is_swapped = place, 0, 0, order == ">"
+    previous = last = place
+    cap_bytes, lengths_bytes, is_swapped = 0, 0, order == ">"
     (before,) = struct.unpack_from(order + "I", window, place)
     number, epoch, start, second = -1, 0, 0, b""
-    parts: list[bytes] = []
+    parts: list[bytes | bytearray] = []
     add, units_per_s = parts.append, seconds.units_per_s
     ticks_per_s = units_per_s
     while place <= last_place:
@@ -264,11 +280,15 @@ def enhanced_records(  # noqa: PLR0915 - a loop without avoidable calls
         add(lengths(captured, length) + rest[8:] if is_swapped else rest)
         cap_bytes += captured
         lengths_bytes += length
-        before, last, place = total, place, place + total
-    good = GoodBlocks(place + _TRAILER_BYTES, last + _TRAILER_BYTES, cap_bytes, lengths_bytes, parts)
-    if parts and not _ends_with(window, place, order, before):
-        return good.without_last(window, order)
-    return good
+        before, previous, last, place = total, last, place, place + total
+    packets = len(parts) // _PARTS
+    if packets and not _ends_with(window, place, order, before):
+        captured, length = struct.unpack_from(order + "24xII", window, last)
+        packets, cap_bytes, lengths_bytes = packets - 1, cap_bytes - captured, lengths_bytes - length
+        del parts[-_PARTS:]
+        last, place = previous, last
+    end = place + _TRAILER_BYTES
+    return GoodBlocks(end, last + _TRAILER_BYTES, packets, cap_bytes, lengths_bytes, parts)
 
 
 def _ends_with(window: bytes, place: int, order: str, total: int) -> bool:
@@ -287,7 +307,7 @@ class ConvertedBlocks:
 
     end: int
     totals: Totals
-    parts: list[bytes]
+    parts: list[bytes | bytearray]
     linktype: int = 0
     skipped: int = 0
 
@@ -335,16 +355,18 @@ def _rewrite_blocks(good: GoodBlocks, linktype: int, times_ns: Iterator[int]) ->
         linktype: of all of them.
         times_ns: timestamps of the blocks, in order.
     """
-    parts: list[bytes] = []
-    counted, skipped = RunningTotals(), 0
-    each = iter(good.parts)
-    for second, fraction, rest, ts_ns in zip(each, each, each, times_ns, strict=False):
-        packet = to_ethernet(linktype, rest[_LENGTHS.size :], _LENGTHS.unpack_from(rest)[1])
+    parts: list[bytes | bytearray] = []
+    counted, skipped, position = RunningTotals(), 0, 0
+    records = b"".join(good.parts)
+    for _, ts_ns in zip(range(good.packets), times_ns, strict=False):
+        seconds, fraction, captured, length = RECORD.unpack_from(records, position)
+        position += RECORD.size + captured
+        packet = to_ethernet(linktype, records[position - captured : position], length)
         if packet is None:
             skipped += 1
             continue
         frame, length = packet
-        parts += second, fraction, _LENGTHS.pack(len(frame), length), frame
+        parts += RECORD.pack(seconds, fraction, len(frame), length), frame
         counted.add(len(frame), length, ts_ns)
     return ConvertedBlocks(good.end, counted.totals, parts, linktype, skipped)
 

@@ -77,7 +77,7 @@ class BlockWalk:
         `end` lies beyond the window if the last block is skipped and longer. Without a stream format the walk
         stops after the first packet.
         """
-        parts: list[bytes] = []
+        parts: list[bytes | bytearray] = []
         totals, position = Totals(), 0
         stop: Damage | StopReason = StopReason.WINDOW_ENDS
         try:

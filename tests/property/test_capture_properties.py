@@ -32,6 +32,8 @@ from pcapdj.capture.pcapng import BlockWalk
 from pcapdj.capture.walk import Damage, missing_to_record_end, walk
 from pcapdj.runtime.errors import CaptureError
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 PLAIN = Layout(big_endian=False, nanosecond=False, linktype=1)
 STREAM = StreamFormat(1, nanosecond=False)
 QUICK = settings(max_examples=60)

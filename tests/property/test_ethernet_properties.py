@@ -29,6 +29,8 @@ from pcapdj.capture.opening import open_capture
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
 from pcapdj.runtime.errors import CaptureError
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 STREAM = StreamFormat(1, nanosecond=False, rewrites=True)
 QUICK = settings(max_examples=60)
 

@@ -2,6 +2,7 @@
 
 import struct
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.captures import Record, record
@@ -9,6 +10,8 @@ from support.captures import Record, record
 from pcapdj.capture.convert import rewrite_headers, rewrite_window
 from pcapdj.capture.pcap import Layout, StreamFormat
 from pcapdj.capture.walk import GoodRecords, good_records
+
+pytestmark = pytest.mark.usefixtures("both_forms")
 
 SNAPLEN = 300
 QUICK = settings(max_examples=150)

@@ -23,6 +23,8 @@ from pcapdj.capture.concatenate import Output, Precision, concatenate
 from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 ONE, TWO = [Record(1, 2, b"one")], [Record(3, 4, b"two" * 50_000), Record(5, 6, b"three", 77)]
 HEADER = StreamFormat(ETHERNET, nanosecond=False).header()
 

@@ -7,6 +7,8 @@ from pcapdj.capture.convert import needs_rebuilding, rebuild_records, rescale, r
 from pcapdj.capture.pcap import Layout, LengthOrder, StreamFormat
 from pcapdj.capture.walk import Damage, StopReason
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 MICRO, NANO = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
 BIG = Layout(big_endian=True, nanosecond=False, linktype=1)
 PACKETS = [Record(1, 2, b"abc"), Record(3, 999_999, b"", 60), Record(0xFFFF_FFFF, 0, b"d" * 99, 1)]

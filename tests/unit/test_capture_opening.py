@@ -32,6 +32,8 @@ from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.runtime.errors import CaptureError
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 ETHERNET_US, ETHERNET_NS = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
 PACKETS = [Record(1, 2, b"abc"), Record(3, 4, b"defg", 99), Record(5, 6, b"")]
 MANY = [Record(i, i, bytes(i % 1500)) for i in range(3000)]

@@ -9,6 +9,8 @@ from pcapdj.capture.packet_blocks import Interface, convert_enhanced_blocks, par
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.runtime.errors import CaptureError
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 IF_TSRESOL = 9
 STREAM = StreamFormat(1, nanosecond=False)
 INTERFACES = [

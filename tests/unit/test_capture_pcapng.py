@@ -9,6 +9,8 @@ from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.pcapng import BlockWalk
 from pcapdj.capture.walk import Damage, StopReason
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 MICRO, NANO = StreamFormat(1, nanosecond=False), StreamFormat(1, nanosecond=True)
 TSRESOL, TSOFFSET = 9, 14
 ORDERS = pytest.mark.parametrize("order", ["<", ">"])

@@ -8,6 +8,8 @@ from support.captures import Record, file_header, record
 from pcapdj.capture.pcap import Layout, LengthOrder, Totals
 from pcapdj.capture.walk import Damage, StopReason, WalkResult, cut_off, missing_to_record_end, walk
 
+pytestmark = pytest.mark.usefixtures("both_forms")
+
 PLAIN = Layout(big_endian=False, nanosecond=False, linktype=1)
 ONE = record(Record(data=b"x" * 60, length=100))
 

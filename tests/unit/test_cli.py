@@ -5,6 +5,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+from support.loops import loops
 
 from pcapdj import __version__, cli
 from pcapdj.runtime.errors import ExitCode
@@ -26,10 +27,11 @@ def test_without_arguments_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--version` prints the package's version."""
-    assert cli.start(["--version"]) == ExitCode.OK
+    """`--version` prints the package's version, and which form of the loops over records is in use."""
+    with loops("python"):
+        assert cli.start(["--version"]) == ExitCode.OK
 
-    assert capsys.readouterr().out == f"pcapdj {__version__}\n"
+    assert capsys.readouterr().out == f"pcapdj {__version__}, Python loops (PCAPDJ_LOOPS=python)\n"
 
 
 def test_the_help_of_run_has_a_place_for_the_analyzer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,4 +116,4 @@ def test_python_dash_m_is_the_same_command() -> None:
         [sys.executable, "-m", "pcapdj", "--version"], capture_output=True, text=True, check=True
     )
 
-    assert done.stdout == f"pcapdj {__version__}\n"
+    assert done.stdout.startswith(f"pcapdj {__version__}, ")

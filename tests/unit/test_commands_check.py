@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.loops import loops
 
 from pcapdj.commands.check import (
     analyzer_lines,
@@ -69,9 +70,17 @@ def test_the_default_and_the_largest_pipe_are_shown() -> None:
     assert re.fullmatch(r"64\.0 KiB by default, \S+ [KMG]iB at most", pipe_line().text)
 
 
+def test_the_form_of_the_loops_is_shown() -> None:
+    """A library that belongs to another version is slow, and no fault: a note."""
+    with loops("python"):
+        *_, form = software_lines()
+
+    assert form == Line("Records", "Python loops (PCAPDJ_LOOPS=python)", Tone.GOOD)
+
+
 def test_python_and_the_packages_are_shown_with_their_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the environment of the tests none is missing; a missing one is wrong."""
-    python, packages = software_lines()
+    python, packages, _ = software_lines()
     monkeypatch.setattr("pcapdj.commands.check.PACKAGES", ("typer", "no-such-package"))
     *_, missing = software_lines()
 

@@ -1,0 +1,173 @@
+"""The compiled form of the loops over records: `loops.c`, a shared library that ctypes loads.
+
+The Python form (`walk`, `packet_blocks`) is the specification and always works. The library gives the same
+results, ten times as fast. Loading takes about 3 ms; so it is loaded for the first large window of a capture,
+and smaller captures are done before.
+
+PCAPDJ_LOOPS chooses: `python` never loads the library, `compiled` refuses to work without it; with any other
+value, or none, it is used where it is installed. It is loaded from the folder of this module only. It carries
+the CRC-32 of the source that it was built from: a library that does not belong to the `loops.c` beside it (a
+checkout after an update) is not used.
+"""
+
+import os
+from binascii import crc32
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final
+
+from pcapdj.runtime.errors import Unavailable
+
+if TYPE_CHECKING:
+    import ctypes
+
+VARIABLE: Final = "PCAPDJ_LOOPS"
+SOURCE: Final = Path(__file__).with_name("loops.c")
+LIBRARY: Final = Path(__file__).with_name("_loops.so")
+INTERFACE: Final = Struct(
+    "=QqII"
+)  # struct interface of loops.c: ticks per second, offset in s, link type, unused
+_WORTH_LOADING_BYTES: Final = 1 << 20
+
+
+class Form(Enum):
+    """Which form of the loops is in use, and why."""
+
+    COMPILED = "compiled loops"
+    NOT_BUILT = "Python loops (no compiled library is installed)"
+    STALE = "Python loops (the compiled library belongs to another version: build it again with 'make loops')"
+    UNUSABLE = "Python loops (the compiled library cannot be loaded: build it again with 'make loops')"
+    CHOSEN = f"Python loops ({VARIABLE}=python)"
+
+
+class CompiledLoops:
+    """The functions of the library; each returns what the Python function of its name returns, as a tuple.
+
+    Offsets and sizes are in bytes.
+    """
+
+    def __init__(self, library: "ctypes.CDLL") -> None:
+        from ctypes import c_char, c_char_p, c_uint32, c_uint64, c_void_p
+
+        self._byte, self._number = c_char, c_uint64
+        self._good_records = library.pcapdj_good_records
+        self._swap_headers = library.pcapdj_swap_headers
+        self._scale_to_microseconds = library.pcapdj_scale_to_microseconds
+        self._enhanced_records = library.pcapdj_enhanced_records
+        in_place = (c_char_p, c_void_p, c_uint64, c_uint32, c_void_p)
+        self._swap_headers.argtypes = self._scale_to_microseconds.argtypes = in_place
+        self._good_records.argtypes = (
+            *(c_char_p, c_uint64, c_uint64, c_uint64, c_uint32, c_uint32, c_void_p),
+        )
+        self._enhanced_records.argtypes = (
+            *(c_char_p, c_uint64, c_uint64, c_uint32, c_char_p, c_uint64, c_uint32, c_uint64),
+            *(c_void_p, c_uint64, c_void_p),
+        )
+
+    def good_records(
+        self, window: bytes, position: int, room_bytes: int, snaplen: int, *, big_endian: bool
+    ) -> tuple[int, int, int, int]:
+        """Return end, last, packets and lengths of the good records from `position` on."""
+        found = (self._number * 4)()
+        self._good_records(window, len(window), position, room_bytes, snaplen, big_endian, found)
+        return found[0], found[1], found[2], found[3]
+
+    def swap_headers(self, window: bytes, records: bytearray, snaplen: int) -> tuple[int, int, int, int]:
+        """Make the headers in `records`, a copy of the window, little endian; return as `good_records`."""
+        return self._in_place(self._swap_headers, window, records, snaplen)
+
+    def scale_to_microseconds(
+        self, window: bytes, records: bytearray, snaplen: int
+    ) -> tuple[int, int, int, int]:
+        """Make the nanoseconds in `records`, a copy of the window, microseconds; return as `good_records`."""
+        return self._in_place(self._scale_to_microseconds, window, records, snaplen)
+
+    def enhanced_records(  # noqa: PLR0913 - as the C function
+        self,
+        window: bytes,
+        position: int,
+        interfaces: bytes,
+        linktype: int,
+        units_per_s: int,
+        *,
+        big_endian: bool,
+    ) -> tuple[int, int, int, int, int, bytearray]:
+        """Return end, last, packets, captured and wire lengths, and the records of the good blocks.
+
+        Args:
+            window: bytes of a section.
+            position: of the first block.
+            interfaces: the first ones of the section, packed as `INTERFACE`.
+            linktype: of the blocks to take.
+            units_per_s: timestamp units of the stream per second.
+            big_endian: the section is.
+        """
+        found = (self._number * 6)()
+        records = bytearray(max(len(window) - position, 0))  # a record is shorter than its block
+        room = (self._byte * len(records)).from_buffer(records)
+        self._enhanced_records(
+            *(window, len(window), position, big_endian),
+            *(interfaces, len(interfaces) // INTERFACE.size, linktype, units_per_s),
+            *(room, len(records), found),
+        )
+        del room  # it keeps the bytearray from becoming shorter
+        del records[found[5] :]
+        return found[0], found[1], found[2], found[3], found[4], records
+
+    def _in_place(
+        self, function: Any, window: bytes, records: bytearray, snaplen: int
+    ) -> tuple[int, int, int, int]:
+        found = (self._number * 4)()
+        room = (self._byte * len(records)).from_buffer(records)
+        function(window, room, min(len(window), len(records)), snaplen, found)
+        return found[0], found[1], found[2], found[3]
+
+
+def loops_for(window: bytes) -> CompiledLoops | None:
+    """Return the compiled loops; None where the Python form is in use.
+
+    Args:
+        window: the bytes to walk; a small one is not worth loading the library.
+
+    Raises:
+        Unavailable: as `loaded`.
+    """
+    is_worth_loading = len(window) >= _WORTH_LOADING_BYTES or os.environ.get(VARIABLE) == "compiled"
+    return loaded()[1] if is_worth_loading or loaded.cache_info().currsize else None
+
+
+@cache
+def loaded() -> tuple[Form, CompiledLoops | None]:
+    """Return the form in use, and the compiled loops where it is theirs.
+
+    Raises:
+        Unavailable: PCAPDJ_LOOPS=compiled, and there is no library that can be used.
+    """
+    wish = os.environ.get(VARIABLE, "")
+    form, loops = (Form.CHOSEN, None) if wish == "python" else load(SOURCE, LIBRARY)
+    if wish == "compiled" and loops is None:
+        raise Unavailable(f"{VARIABLE}=compiled, but this pcapdj has only {form.value}.")
+    return form, loops
+
+
+def load(source: Path, path: Path) -> tuple[Form, CompiledLoops | None]:
+    """Load a library, if it was built from this source.
+
+    Args:
+        source: the C file.
+        path: the shared library.
+    """
+    if not path.is_file():
+        return Form.NOT_BUILT, None
+    from ctypes import CDLL, c_uint32
+
+    try:
+        library = CDLL(str(path))
+        library.pcapdj_source_digest.restype = c_uint32
+        if library.pcapdj_source_digest() != crc32(source.read_bytes()):
+            return Form.STALE, None
+        return Form.COMPILED, CompiledLoops(library)
+    except (OSError, AttributeError):  # for another machine, cut off, or without these functions
+        return Form.UNUSABLE, None
