@@ -136,7 +136,8 @@ def _import_all() -> None:
 
     assert supervisor.supervisord
     for each in pkgutil.walk_packages(pcapdj.__path__, "pcapdj."):
-        importlib.import_module(each.name)
+        if each.name != "pcapdj.capture._loops":  # a shared library that ctypes loads, not a module
+            importlib.import_module(each.name)
     from pcapdj.cli import MODULES, start
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
