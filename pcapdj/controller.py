@@ -24,6 +24,7 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
         signal.signal(harmless, signal.SIG_IGN)
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -98,7 +99,10 @@ class Controller:
             self._published = parse_gate(self._grants.published())
             self._is_restored = True
         self._pending = self._grants.look()
-        self._drop_invalid()
+        for name in self._pending.invalid:
+            reason = "The requested name is not a valid file name."
+            events.warning("invalid_name", reason, length_bytes=len(name))
+            self._grants.drop(name)
         self._update_gate(self._pending)
         if self._published.state is not State.OPEN:
             return 0
@@ -137,7 +141,10 @@ class Controller:
         decision = self._monitor.decision(gate)
         is_transition = decision.state is not self._published.state
         since_s = time.time() if is_transition else self._published.since_s or time.time()
-        fields = {**gate_fields(decision, gate, self._monitor.measurements()), **self._monitor.limit_fields}
+        fields = {
+            **gate_fields(decision, gate, self._monitor.measurements()),
+            **self._monitor.live.gate_fields,
+        }
         times = {"since_s": since_s, "heartbeat_s": time.time()}
         message = f"gate {decision.state.word}" if is_transition else ""
         suspended = decision.state is State.SUSPENDED
@@ -153,25 +160,15 @@ class Controller:
             events.info("file_authorized", name=name)
         return result
 
-    def _drop_invalid(self) -> None:
-        for name in self._pending.invalid:
-            reason = "The requested name is not a valid file name."
-            events.warning("invalid_name", reason, length_bytes=len(name))
-            self._grants.drop(name)
-
 
 @app.command()
+@options.with_limits
 def control(  # noqa: PLR0913 - typer makes options of arguments
     *,
     watch: options.Watches,
     logdir: options.LogDir = "out",
     redis_data: options.RedisData = "",
-    min_free: options.MinFree = "",
-    resume_free: options.ResumeFree = "",
-    resume_after: options.ResumeAfter = "",
-    suspend_free: options.SuspendFree = "",
-    min_free_inodes: options.MinFreeInodes = "",
-    min_available_memory: options.MinAvailableMemory = "",
+    limits: Mapping[str, str],
     force: options.Force = False,
     auth_type: Annotated[
         Form,
@@ -190,23 +187,15 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 ) -> None:
     """Authorize files while the disks have room; suspend the feeding when they fill."""
     die_with_supervisord()
-    typed = options.limit_texts(
-        min_free=min_free,
-        resume_free=resume_free,
-        resume_after=resume_after,
-        suspend_free=suspend_free,
-        min_free_inodes=min_free_inodes,
-        min_available_memory=min_available_memory,
-    )
-    limits = LiveLimits(typed, force=force)
+    live = LiveLimits(limits, force=force)
     defaults = (logdir, redis_data or _own_redis_data(redis_url))
     meter = DiskMeter(options.watches_of(watch, defaults, force=force))
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
-        raise typer.Exit(_check(DiskMonitor(meter, limits), Grants(store)))
+        raise typer.Exit(_check(DiskMonitor(meter, live), Grants(store)))
     with handled(HARMLESS) as signals:
         retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
-        Controller(Grants(retrying, auth_type), DiskMonitor(meter, limits), signals).run(Notifier(store))
+        Controller(Grants(retrying, auth_type), DiskMonitor(meter, live), signals).run(Notifier(store))
 
 
 def _own_redis_data(redis_url: str) -> str:
@@ -224,8 +213,8 @@ def _check(monitor: DiskMonitor, grants: Grants) -> ExitCode:
         typer.echo(f"{exc} Live limits and the last published gate are left out.")
     decision = monitor.decision(monitor.next_gate(published.gate))
     lines = check_lines(monitor.samples, monitor.limits, decision)
-    if monitor.refused:
-        lines.append(f"refused: {monitor.refused}")
+    if monitor.live.refused:
+        lines.append(f"refused: {monitor.live.refused}")
     for line in lines:
         typer.echo(printable_sentence(line))
     return ExitCode.OK if decision.state is State.OPEN else ExitCode.HOLD

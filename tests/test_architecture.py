@@ -115,9 +115,7 @@ SMALL: Final[dict[str, str]] = {
 TWICE: Final[dict[str, str]] = {}
 
 # constructors in the rooms of roles that keep a callable, and why
-CALLBACKS: Final[dict[str, str]] = {
-    "disk/monitor.py DiskMonitor": "a clock",
-}
+CALLBACKS: Final[dict[str, str]] = {}
 
 MODULES: Final = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 IN_ROOMS: Final = [module for module in MODULES if len(module.parts) > 1]

@@ -29,9 +29,8 @@ from typing import Final
 from pcapdj.disk.limits import Thresholds
 from pcapdj.runtime.units import human_size
 
-_NEAR: Final = (
-    0.5  # of min-free / free: an open gate names inodes only if fewer than twice their limit are left
-)
+# of min-free / free: an open gate names inodes only if fewer than twice their limit are left
+_NEAR: Final = 0.5
 
 
 class State(IntEnum):

@@ -5,9 +5,9 @@ Every number stands beside its threshold, and every size is exact: a log is read
 
 from collections.abc import Iterator, Mapping
 
-from pcapdj.disk.gate import Decision, Measurement, State, exact_amount
-from pcapdj.disk.limits import Limits, Thresholds
-from pcapdj.disk.measurements import Mount, Sample, Samples, mounts
+from pcapdj.disk.gate import Decision, State, exact_amount
+from pcapdj.disk.limits import Limits
+from pcapdj.disk.measurements import Mount, Samples, mounts
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.log import EventLog
@@ -16,15 +16,15 @@ from pcapdj.runtime.safe_text import quoted
 
 def check_lines(samples: Samples, limits: Limits, decision: Decision) -> list[str]:
     """Return the lines of `--check`: mounts, limits in bytes, failures, decision."""
-    return [
-        *(line for mount in mounts(samples) for line in _mount_lines(mount, limits)),
-        *(
-            f"{quoted(watch.path)}: {failure.reason}, which counts as full"
-            for watch, failure in samples.failures
-        ),
-        *_memory_lines(samples, limits),
-        f"gate: {decision.state.word}: {decision.reason}",
+    lines = [line for mount in mounts(samples) for line in _mount_lines(mount, limits)]
+    lines += [
+        f"{quoted(watch.path)}: {each.reason}, which counts as full" for watch, each in samples.failures
     ]
+    memory, thresholds = samples.memory, limits.memory_thresholds(samples.memory.total_bytes)
+    if thresholds.minimum:
+        free, minimum = exact_amount(memory.available_bytes), exact_amount(thresholds.minimum)
+        lines.append(f"memory: {free} available, hold below {minimum}")
+    return [*lines, f"gate: {decision.state.word}: {decision.reason}"]
 
 
 def log_transition(events: EventLog, decision: Decision, fields: Mapping[str, object]) -> None:
@@ -36,8 +36,8 @@ def log_transition(events: EventLog, decision: Decision, fields: Mapping[str, ob
 
 def log_live_limits(events: EventLog, monitor: DiskMonitor, control: Mapping[str, str]) -> None:
     """Log which live fields came into force, or why they are refused."""
-    if monitor.refused:
-        events.warning("live_value_refused", monitor.refused)
+    if monitor.live.refused:
+        events.warning("live_value_refused", monitor.live.refused)
     else:
         values = ", ".join(f"{name}={text}" for name, text in control.items())
         events.info("live_values_in_force", values or "None: the options are in force.")
@@ -50,8 +50,15 @@ def log_limits(events: EventLog, monitor: DiskMonitor) -> None:
     for each in measurements:
         if each.failure:
             events.warning("cannot_measure", f"{each.subject} {each.failure}.", path=each.path)
-        else:
-            events.info("limits", "", **_limit_fields(each, monitor.limits))
+            continue
+        fields: dict[str, object] = {
+            f"free_{each.unit}": each.free,
+            f"hold_below_{each.unit}": each.thresholds.minimum,
+            f"open_from_{each.unit}": each.thresholds.resume,
+            f"suspend_below_{each.unit}": each.thresholds.suspend,
+            "resume_after_s": monitor.limits.resume_after_s,
+        }
+        events.info("limits", "", path=each.path or each.label, **fields)
     for each in measurements:
         if each.is_out_of_reach:
             numbers = {f"open_from_{each.unit}": each.thresholds.resume, f"total_{each.unit}": each.total}
@@ -63,45 +70,20 @@ def log_limits(events: EventLog, monitor: DiskMonitor) -> None:
             )
 
 
-def _limit_fields(measurement: Measurement, limits: Limits) -> dict[str, object]:
-    unit, thresholds = measurement.unit, measurement.thresholds
-    return {
-        "path": measurement.path or measurement.label,
-        f"free_{unit}": measurement.free,
-        f"hold_below_{unit}": thresholds.minimum,
-        f"open_from_{unit}": thresholds.resume,
-        f"suspend_below_{unit}": thresholds.suspend,
-        "resume_after_s": limits.resume_after_s,
-    }
-
-
 def _mount_lines(mount: Mount, limits: Limits) -> Iterator[str]:
     sample = mount.sample
     yield ", ".join(quoted(watch.path) for watch in mount.watches)
     free, total = exact_amount(sample.free_bytes), exact_amount(sample.total_bytes)
-    yield f"  free             {free} of {total}, {_share(sample)}"
+    yield f"  free             {free} of {total}, {100 * sample.free_bytes / sample.total_bytes:.1f} %"
     try:
-        yield from _threshold_lines(mount.thresholds(limits), limits)
+        thresholds = mount.thresholds(limits)
     except ConfigError as exc:
         yield f"  {exc}"
+    else:
+        yield f"  hold below       {exact_amount(thresholds.minimum)}"
+        yield f"  open again from  {exact_amount(thresholds.resume)}, after {limits.resume_after_s:g} s"
+        yield f"  suspend below    {exact_amount(thresholds.suspend) if thresholds.suspend else 'never'}"
     inodes = limits.inode_thresholds(sample.total_inodes)
     if inodes.minimum:
         yield f"  free inodes      {sample.free_inodes} of {sample.total_inodes}"
         yield f"  hold below       {inodes.minimum} inodes, open from {inodes.resume}"
-
-
-def _threshold_lines(thresholds: Thresholds, limits: Limits) -> Iterator[str]:
-    yield f"  hold below       {exact_amount(thresholds.minimum)}"
-    yield f"  open again from  {exact_amount(thresholds.resume)}, after {limits.resume_after_s:g} s"
-    yield f"  suspend below    {exact_amount(thresholds.suspend) if thresholds.suspend else 'never'}"
-
-
-def _memory_lines(samples: Samples, limits: Limits) -> Iterator[str]:
-    memory, thresholds = samples.memory, limits.memory_thresholds(samples.memory.total_bytes)
-    if thresholds.minimum:
-        free, minimum = exact_amount(memory.available_bytes), exact_amount(thresholds.minimum)
-        yield f"memory: {free} available, hold below {minimum}"
-
-
-def _share(sample: Sample) -> str:
-    return f"{100 * sample.free_bytes / sample.total_bytes:.1f} %"

@@ -1,7 +1,9 @@
 """The disk options of `control` and `run`, as typer types, and the limits and watches that they stand for."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -25,12 +27,6 @@ def _watch_option(default: str) -> Any:
     )
 
 
-def _limit_option(name: str, metavar: str, explanation: str) -> Any:
-    return typer.Option(
-        f"--{name}", envvar=variable_of(name), metavar=metavar, help=explanation, show_default=False
-    )
-
-
 Watches = Annotated[list[str], _watch_option("--logdir and --redis-data")]
 RunWatches = Annotated[list[str], _watch_option("--logdir, and the folder for temporary files")]
 LogDir = Annotated[
@@ -46,63 +42,57 @@ RedisData = Annotated[
         show_default=False,
     ),
 ]
-MinFree = Annotated[
-    str,
-    _limit_option(
-        "min-free",
-        "SIZE|PCT",
-        "authorize no new file below this much *free* space, as 20GiB or 10%; 0 = off [default: 10%]",
-    ),
-]
-ResumeFree = Annotated[
-    str,
-    _limit_option(
-        "resume-free", "SIZE|PCT", "authorize again when this much is free [default: 1.5 x min-free]"
-    ),
-]
-ResumeAfter = Annotated[
-    str,
-    _limit_option("resume-after", "TIME", "how long that much must stay free before [default: 30s]"),
-]
-SuspendFree = Annotated[
-    str,
-    _limit_option(
-        "suspend-free",
-        "SIZE|PCT",
-        "pause the running file below this much free space; 0 = off [default: 0.5 x min-free]",
-    ),
-]
-MinFreeInodes = Annotated[
-    str,
-    _limit_option("min-free-inodes", "NUMBER|PCT", "as --min-free, for inodes; 0 = off [default: 5%]"),
-]
-MinAvailableMemory = Annotated[
-    str,
-    _limit_option("min-available-memory", "SIZE|PCT", "as --min-free, for available memory [default: off]"),
-]
 Force = Annotated[
     bool, typer.Option("--force", envvar="PCAPDJ_FORCE", help="accept a min-free of 50 % or more")
 ]
 
 
-def limit_texts(  # noqa: PLR0913 - an option each
-    *,
-    min_free: str,
-    resume_free: str,
-    resume_after: str,
-    suspend_free: str,
-    min_free_inodes: str,
-    min_available_memory: str,
-) -> dict[str, str]:
-    """Return the limits as typed, by the names of `limits.DEFAULTS`."""
-    return {
-        "min-free": min_free,
-        "resume-free": resume_free,
-        "resume-after": resume_after,
-        "suspend-free": suspend_free,
-        "min-free-inodes": min_free_inodes,
-        "min-available-memory": min_available_memory,
-    }
+# limit -> metavar and help of its option
+_LIMITS: Final = {
+    "min-free": (
+        "SIZE|PCT",
+        "authorize no new file below this much *free* space, as 20GiB or 10%; 0 = off [default: 10%]",
+    ),
+    "resume-free": ("SIZE|PCT", "authorize again when this much is free [default: 1.5 x min-free]"),
+    "resume-after": ("TIME", "how long that much must stay free before [default: 30s]"),
+    "suspend-free": (
+        "SIZE|PCT",
+        "pause the running file below this much free space; 0 = off [default: 0.5 x min-free]",
+    ),
+    "min-free-inodes": ("NUMBER|PCT", "as --min-free, for inodes; 0 = off [default: 5%]"),
+    "min-available-memory": ("SIZE|PCT", "as --min-free, for available memory [default: off]"),
+}
+
+
+def _limit_option(limit: str) -> inspect.Parameter:
+    metavar, explanation = _LIMITS[limit]
+    option = typer.Option(
+        f"--{limit}", envvar=variable_of(limit), metavar=metavar, help=explanation, show_default=False
+    )
+    name = limit.replace("-", "_")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=Annotated[str, option]
+    )
+
+
+def with_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter `limits` by an option for each limit, whose texts it then receives.
+
+    Args:
+        command: its `limits` are the texts as typed, by the names of `limits.DEFAULTS`.
+    """
+    signature = inspect.signature(command)
+    limit_options = {each.name: each for each in map(_limit_option, _LIMITS)}
+
+    @wraps(command)
+    def with_texts(**given: Any) -> None:
+        command(limits={name.replace("_", "-"): given.pop(name) for name in limit_options}, **given)
+
+    parameters: list[inspect.Parameter] = []
+    for each in signature.parameters.values():
+        parameters += limit_options.values() if each.name == "limits" else [each]
+    with_texts.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
+    return with_texts
 
 
 def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = False) -> list[Watch]:

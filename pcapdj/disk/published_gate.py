@@ -7,6 +7,7 @@ of the resources that were measured below min-free and have not reached resume-f
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pcapdj.disk.gate import Decision, Gate, Measurement, ResourceState, State
 
@@ -33,11 +34,6 @@ def gate_fields(decision: Decision, gate: Gate, measurements: Sequence[Measureme
 
     `free_bytes` and `needed_bytes` are always bytes: where inodes decide, they are the space of the same
     mount, and only the reason has the inodes.
-
-    Args:
-        decision: of this moment.
-        gate: the gate that decided.
-        measurements: on which it decided.
     """
     decisive = decision.measurement
     free, needed = _bytes_of(decision, measurements)
@@ -59,7 +55,8 @@ def parse_gate(fields: Mapping[str, str]) -> PublishedGate:
     """
     state = _STATES.get(fields.get("state", ""))
     if "short" in fields:
-        gate = Gate({label: _short(each) for label, each in _states_of(fields["short"]).items()})
+        words = _json_object(fields["short"]).items()
+        gate = Gate({label: _short(_STATES[str(word)]) for label, word in words if str(word) in _STATES})
     elif state is None or state is State.OPEN:
         gate = Gate()
     elif path := fields.get("path"):
@@ -71,27 +68,19 @@ def parse_gate(fields: Mapping[str, str]) -> PublishedGate:
 
 def limits_in_force(fields: Mapping[str, str]) -> dict[str, str]:
     """Return the texts of the limits in force, by name, from PCAPDJ_GATE; empty if it has none."""
+    return {name: str(text) for name, text in _json_object(fields.get("limits", "")).items()}
+
+
+def _json_object(text: str) -> dict[str, Any]:
     try:
-        limits = json.loads(fields.get("limits", "{}"))
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return {str(name): str(text) for name, text in limits.items()} if isinstance(limits, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _short(state: State) -> ResourceState:
     return ResourceState(state, was_short=True)
-
-
-def _states_of(text: str) -> dict[str, State]:
-    try:
-        words = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(words, dict):
-        return {}
-    return {
-        label: _STATES[word] for label, word in words.items() if isinstance(word, str) and word in _STATES
-    }
 
 
 def _number(text: str) -> float:
@@ -108,4 +97,4 @@ def _bytes_of(decision: Decision, measurements: Sequence[Measurement]) -> tuple[
     if decisive.unit == "bytes":
         return decisive.free or 0, decision.needed
     space = next((each for each in measurements if each.label == decisive.path), None)
-    return ((space.free or 0), space.thresholds.minimum) if space else (0, 0)
+    return (space.free or 0, space.thresholds.minimum) if space else (0, 0)

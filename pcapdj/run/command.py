@@ -62,6 +62,7 @@ app = new_app()
 
 
 @app.command(cls=SplitCommand)
+@options.with_limits
 def run(  # noqa: PLR0913 - an option each
     context: typer.Context,
     files: Annotated[
@@ -92,12 +93,7 @@ def run(  # noqa: PLR0913 - an option each
         Path | None, typer.Option(help="a sha256sum file of objects that must be extracted whole")
     ] = None,
     watch: options.RunWatches,
-    min_free: options.MinFree = "",
-    resume_free: options.ResumeFree = "",
-    resume_after: options.ResumeAfter = "",
-    suspend_free: options.SuspendFree = "",
-    min_free_inodes: options.MinFreeInodes = "",
-    min_available_memory: options.MinAvailableMemory = "",
+    limits: Mapping[str, str],
     force: options.Force = False,
     max_gap: MaxGap = "1h",
     on_linktype: OnLinktype = "fail",
@@ -107,14 +103,6 @@ def run(  # noqa: PLR0913 - an option each
     expected = read_expected(expect) if expect else {}
     analyzer = choose_analyzer(context.obj, preset)
     listing = _list_captures(files, recursive=recursive)
-    limits = options.limit_texts(
-        min_free=min_free,
-        resume_free=resume_free,
-        resume_after=resume_after,
-        suspend_free=suspend_free,
-        min_free_inodes=min_free_inodes,
-        min_available_memory=min_available_memory,
-    )
     parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
     folder = (logdir or new_logdir(listing)).absolute()
     disks = DiskOptions(limits, [str(Path(text).absolute()) for text in watch], force)

@@ -1,6 +1,6 @@
 """The limits' options: one name for flag, variable and live field."""
 
-import inspect
+from collections.abc import Mapping
 
 import pytest
 import typer
@@ -8,17 +8,23 @@ from typer.main import get_command
 
 from pcapdj.controller import app as control_app
 from pcapdj.disk.limits import DEFAULTS
-from pcapdj.disk.options import limit_texts, variable_of
+from pcapdj.disk.options import variable_of, with_limits
 from pcapdj.run.command import app as run_app
+from pcapdj.runtime.command import exit_code_of, new_app
 
 
-def test_every_limit_has_an_argument_of_its_name() -> None:
-    """What is given comes back under the name of the live field."""
-    arguments = {name: f"value of {name}" for name in inspect.signature(limit_texts).parameters}
+def test_every_limit_has_an_option_of_its_name() -> None:
+    """A command receives what is typed under the name of the live field."""
+    received: dict[str, str] = {}
 
-    texts = limit_texts(**arguments)
+    def command(limits: Mapping[str, str]) -> None:
+        received.update(limits)
 
-    assert texts == {name: f"value of {name.replace('-', '_')}" for name in DEFAULTS}
+    app = new_app()
+    app.command()(with_limits(command))
+    exit_code_of(app, "command", [f"--{name}=value of {name}" for name in DEFAULTS])
+
+    assert received == {name: f"value of {name}" for name in DEFAULTS}
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
