@@ -23,7 +23,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from enum import Enum, auto
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NoReturn
@@ -61,14 +60,6 @@ IDLE_POLL_S: Final = 0.5  # for producers that send no message
 
 events = EventLog("dispatcher")
 app = new_app()
-
-
-class Step(Enum):
-    """What one step did."""
-
-    FED = auto()
-    IDLE = auto()
-    DONE = auto()
 
 
 class Dispatcher:
@@ -127,15 +118,18 @@ class Dispatcher:
         self._reporter.start()
         try:
             self._streams.resume()
-            while self.step() is not Step.DONE:
+            while not self.step():
                 pass
             self._queue.unregister()
         finally:
             self._reporter.stop()
             self._notifier.close()
 
-    def step(self) -> Step:
+    def step(self) -> bool:
         """Run the job in flight or the next of the queue, or end the stream, or wait for one of them.
+
+        Returns:
+            Whether the queue is drained.
 
         Raises:
             Stopped: a stop signal arrived.
@@ -147,29 +141,30 @@ class Dispatcher:
         if isinstance(found, QueueEntry):
             self._runner.run(found)
             self._idle_since_s = time.monotonic()
-            return Step.FED
-        if isinstance(found, EndStream):
+        elif isinstance(found, EndStream):
             self._streams.end()
             self._ended_wish = found.wish
-            return Step.FED
-        return self._wait_for_files() if self._settings.follow else self._finish()
+        elif self._settings.follow:
+            self._wait_for_files()
+        else:
+            self._finish()
+            return True
+        return False
 
-    def _finish(self) -> Step:
+    def _finish(self) -> None:
         self._streams.end()
         failpoints.reach("done")
         self._queue.declare_done()
         done = self._statistics
         events.info("done", "The queue is drained.", files=done.files, failed=done.failed)
-        return Step.DONE
 
-    def _wait_for_files(self) -> Step:
+    def _wait_for_files(self) -> None:
         idle_s = time.monotonic() - self._idle_since_s
         if self._streams.open and 0 < self._settings.idle_eof_s <= idle_s:
             self._streams.end()
         self._streams.lose_if_broken()
         self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for="Waiting for files in the queue.")
         self._notifier.clear()
-        return Step.IDLE
 
     def _abandon_unless_taken(self, found: object) -> None:
         """Forget what an earlier dispatcher was sending, if Redis has another entry, or none, in flight."""

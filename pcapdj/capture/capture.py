@@ -57,11 +57,6 @@ class Capture:
         """What to report about packets that the latest `pieces` skipped; None if it skipped none."""
         return skipped_packets(self.skipped, rewrites=self._rewrites) if self.skipped else None
 
-    @property
-    def wrapped_times(self) -> int:
-        """Timestamps of the latest `pieces` outside 1970 to 2106, which a classic pcap cannot hold."""
-        return self._reader.wrapped_times
-
     def pieces(self, stream: StreamFormat) -> Generator[Piece, None, None]:
         """Yield all good records in order, as pieces.
 

@@ -22,13 +22,11 @@ class ClassicReader:
         on_disk: offsets in the source are offsets in the file: it is not compressed.
     """
 
-    wrapped_times = 0
-
     def __init__(self, source: Source, layout: Layout, *, on_disk: bool) -> None:
         self._source = source
         self._layout = layout
         self.native: StreamFormat | None = layout.native
-        self.is_spliceable = on_disk and layout.is_plain and not layout.big_endian
+        self._is_spliceable = on_disk and layout.is_plain and not layout.big_endian
         self.skipped: dict[int, int] = {}
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
@@ -56,7 +54,7 @@ class ClassicReader:
     ) -> tuple[Piece | None, int, Damage | StopReason]:
         """Return the window's records, where they end in the window, and why they end there."""
         if not needs_rebuilding(self._layout, stream):
-            spliced = self.is_spliceable and stream.takes_unchanged(self.native)
+            spliced = self._is_spliceable and stream.takes_unchanged(self.native)
             if not spliced and (batch := rewrite_window(window.data, self._layout, stream)).totals.packets:
                 return _converted(batch, window), batch.end, batch.stop
             room_bytes = window.room_bytes if spliced else len(window.data)

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 
-MAX_NAME_BYTES = 4095  # PATH_MAX without its NUL
 # A file without a write for this long is complete; the importer has the same rule.
 SETTLED_S = 10.0
 
@@ -93,8 +93,8 @@ def _refuse_name(name: bytes) -> None:
         raise CaptureError("has an empty name")
     if b"\0" in name:
         raise CaptureError("has a NUL byte in its name")
-    if len(name) > MAX_NAME_BYTES:
-        raise CaptureError(f"has a name of {len(name)} bytes, more than {MAX_NAME_BYTES}")
+    if len(name) > NAME_LIMIT_BYTES:
+        raise CaptureError(f"has a name of {len(name)} bytes, more than {NAME_LIMIT_BYTES}")
 
 
 def _reason(exc: OSError) -> str:

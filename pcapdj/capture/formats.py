@@ -89,7 +89,7 @@ def identify(first: bytes) -> Format:
     Args:
         first: the file's first `IDENTIFY_BYTES` bytes, or all of a shorter file.
     """
-    return _capture(first) or _compressed(first) or _unsupported(first) or Format(Kind.UNKNOWN, "unknown")
+    return _capture(first) or _by_beginning(first) or _unsupported(first) or Format(Kind.UNKNOWN, "unknown")
 
 
 def _capture(first: bytes) -> Format | None:
@@ -103,17 +103,15 @@ def _capture(first: bytes) -> Format | None:
     return None
 
 
-def _compressed(first: bytes) -> Format | None:
-    for magic, name in _COMPRESSED.items():
-        if first.startswith(magic):
-            return Format(Kind.COMPRESSED, name)
+def _by_beginning(first: bytes) -> Format | None:
+    for kind, magics in ((Kind.COMPRESSED, _COMPRESSED), (Kind.UNSUPPORTED, _UNSUPPORTED)):
+        for magic, name in magics.items():
+            if first.startswith(magic):
+                return Format(kind, name)
     return None
 
 
 def _unsupported(first: bytes) -> Format | None:
-    for magic, name in _UNSUPPORTED.items():
-        if first.startswith(magic):
-            return Format(Kind.UNSUPPORTED, name)
     if first[_TAR_MARK] == b"ustar":
         return Format(Kind.UNSUPPORTED, "tar archive")
     return Format(Kind.UNSUPPORTED, "ERF") if _looks_like_erf(first) else None

@@ -5,7 +5,6 @@ that cannot be fed.
 """
 
 import os
-from collections.abc import Callable
 from functools import cache
 
 from pcapdj.capture.capture import Capture
@@ -42,7 +41,19 @@ def open_capture(name: bytes, *, root: bytes | None = None, refuse_written: bool
     Raises:
         CaptureError: it cannot be opened, is not a regular file, or its format is not supported.
     """
-    return _open(name, root, _identified, check=refuse_if_written if refuse_written else None)
+    _keep_freed_memory()
+    fd = open_regular(name, root=root)
+    capture = None
+    try:
+        if refuse_written:
+            refuse_if_written(fd)
+        identity = identity_of(fd)
+        format_name, reader = _identified(fd, identity.size_bytes)
+        capture = Capture(name, fd, identity, format_name, reader)
+    finally:
+        if capture is None:
+            os.close(fd)
+    return capture
 
 
 def identify_file(name: bytes) -> str:
@@ -51,7 +62,7 @@ def identify_file(name: bytes) -> str:
     Raises:
         CaptureError: it cannot be opened, or its format is not supported.
     """
-    with _open(name, None, _identified) as capture:
+    with open_capture(name, refuse_written=False) as capture:
         return capture.format_name
 
 
@@ -83,29 +94,6 @@ def _first_time_ns(records: Capture | Reader) -> int | None:
         return next((piece.totals.first_ts_ns for piece in records.pieces(records.native)), None)
     except CaptureError:
         return None
-
-
-def _open(
-    name: bytes,
-    root: bytes | None,
-    read: Callable[[int, int], tuple[str, Reader]],
-    *,
-    check: Callable[[int], None] | None = None,
-) -> Capture:
-    """Open, check and identify a file; closes it if that fails."""
-    _keep_freed_memory()
-    fd = open_regular(name, root=root)
-    capture = None
-    try:
-        if check is not None:
-            check(fd)
-        identity = identity_of(fd)
-        format_name, reader = read(fd, identity.size_bytes)
-        capture = Capture(name, fd, identity, format_name, reader)
-    finally:
-        if capture is None:
-            os.close(fd)
-    return capture
 
 
 def _identified(fd: int, size_bytes: int) -> tuple[str, Reader]:

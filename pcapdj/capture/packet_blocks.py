@@ -174,14 +174,10 @@ class PacketBlock:
 
 @dataclass(frozen=True, slots=True)
 class ConvertedPacket:
-    """A little-endian classic record, as header and packet, and its totals.
-
-    `is_wrapped`: the timestamp needs more than 32 bits of seconds.
-    """
+    """A little-endian classic record, as header and packet, and its totals."""
 
     parts: tuple[bytes, bytes]
     totals: Totals
-    is_wrapped: bool
 
 
 def convert_packet(
@@ -207,8 +203,7 @@ def convert_packet(
     fraction = ticks * units_per_s // interface.ticks_per_s
     header = RECORD.pack(seconds % SECONDS_RANGE, fraction, len(data), length)
     ts_ns = interface.ts_ns(packet.ticks)
-    totals = Totals(1, len(data), length, ts_ns, ts_ns)
-    return ConvertedPacket((header, data), totals, is_wrapped=not 0 <= seconds < SECONDS_RANGE)
+    return ConvertedPacket((header, data), Totals(1, len(data), length, ts_ns, ts_ns))
 
 
 class GoodBlocks(NamedTuple):

@@ -18,8 +18,7 @@ Rules:
 - packets are skipped and counted if the stream does not accept the link type of their interface, or if they
   cannot be rewritten. Interfaces with different snaplens are read (libpcap stops at both).
 - all other blocks are skipped, however long; one of the above that is longer than MAX_BLOCK_BYTES is damage.
-- a classic record has 32 bits of seconds: timestamps before 1970 or after 2106 wrap, as in `tcpdump -w`, and
-  are counted.
+- a classic record has 32 bits of seconds: timestamps before 1970 or after 2106 wrap, as in `tcpdump -w`.
 """
 
 import struct
@@ -69,7 +68,6 @@ class BlockWalk:
         self.first: Interface | None = None  # of the first packet; without packets, of the first interface
         self._packet_seen = False
         self.skipped: dict[int, int] = {}
-        self.wrapped_times = 0
 
     def batch(self, window: bytes) -> Batch:
         """Return the records of a window's whole blocks.
@@ -221,12 +219,10 @@ class BlockWalk:
         return packet
 
     def _convert(self, window: bytes, packet: PacketBlock, stream: StreamFormat) -> ConvertedPacket | None:
-        """Return the packet's record; count a packet that cannot be rewritten, and a timestamp that wraps."""
+        """Return the packet's record; count a packet that cannot be rewritten."""
         record = convert_packet(packet, window, stream, big_endian=self._order == ">")
         if record is None:
             self._skip(packet.interface.linktype)
-        elif record.is_wrapped:
-            self.wrapped_times += 1
         return record
 
     def _skip(self, linktype: int, packets: int = 1) -> None:
@@ -247,8 +243,6 @@ class PcapngReader:
     Opening walks up to the first packet, which decides the link type and the timestamp resolution.
     """
 
-    is_spliceable = False
-
     def __init__(self, source: Source) -> None:
         self._source = source
         self._walk = BlockWalk()
@@ -258,11 +252,6 @@ class PcapngReader:
     def skipped(self) -> dict[int, int]:
         """Packets that the latest `pieces` skipped, by link type."""
         return self._walk.skipped
-
-    @property
-    def wrapped_times(self) -> int:
-        """Timestamps of the latest `pieces` that needed more than 32 bits of seconds."""
-        return self._walk.wrapped_times
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the packets that the stream accepts, window by window."""

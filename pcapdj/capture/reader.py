@@ -124,14 +124,6 @@ class Reader(Protocol):
     def skipped(self) -> dict[int, int]:
         """Packets skipped so far, by link type: not accepted by the stream, or impossible to rewrite."""
 
-    @property
-    def is_spliceable(self) -> bool:
-        """Whether the file's own bytes are little-endian classic records."""
-
-    @property
-    def wrapped_times(self) -> int:
-        """How many timestamps so far needed more than 32 bits of seconds."""
-
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records for a stream that accepts the link type."""
 

@@ -173,11 +173,15 @@ class Streams:
             return
         events.info("stream_ended", stream=self.open.id, stream_bytes=self.open.sent_bytes)
         self._link.remember_readers()
-        self._close()
+        self.lose()
 
     def lose(self) -> None:
         """Close a stream whose analyzer is gone; one that is not must never be handed out again."""
-        self._close()
+        stream, self.open = self.open, None
+        self._close_unfinished()
+        if stream:
+            stream.close()
+            self._link.end(stream.id)
 
     def lose_if_broken(self) -> None:
         """Close the open stream if its analyzer or launcher went between two files.
@@ -213,13 +217,6 @@ class Streams:
     def _settle(self, stream: Stream) -> None:
         stream.pipe.drain()
         self._interrupts.sleep(HEADER_SETTLE_S)
-
-    def _close(self) -> None:
-        stream, self.open = self.open, None
-        self._close_unfinished()
-        if stream:
-            stream.close()
-            self._link.end(stream.id)
 
     def _close_unfinished(self) -> None:
         if self.unfinished:

@@ -56,27 +56,15 @@ class FaultInjected(Exception):  # not a PcapdjError: no code handles it
     """What `raise` raises."""
 
 
-def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _stop() -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def _raise() -> None:
     raise FaultInjected
 
 
-def _sleep() -> None:
-    time.sleep(NAP_S)
-
-
 _ACTIONS: Final[dict[str, Callable[[], None]]] = {
-    "kill": _kill,
-    "stop": _stop,
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "raise": _raise,
-    "sleep": _sleep,
+    "sleep": lambda: time.sleep(NAP_S),
 }
 
 

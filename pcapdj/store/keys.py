@@ -12,6 +12,16 @@ from pcapdj.runtime.errors import ConfigError
 IN_QUEUE = "PCAPDJ_IN_QUEUE"
 
 
+class _Key:
+    """A key of a lane: its name behind the lane's prefix."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, keys: "Keys", owner: object = None) -> str:
+        return keys.prefix + self._name
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys of one lane.
@@ -38,83 +48,29 @@ class Keys:
         """List: files to feed, taken from the head."""
         return self.prefix + self.in_queue_name
 
-    @property
-    def next(self) -> str:
-        """List: the files that dispatchers request authorizations for."""
-        return self.prefix + "PCAPDJ_NEXT"
-
-    @property
-    def auth(self) -> str:
-        """String or set: the authorized file."""
-        return self.prefix + "PCAPDJ_AUTH"
-
-    @property
-    def processed(self) -> str:
-        """List: files fed whole and drained from the pipe."""
-        return self.prefix + "PCAPDJ_PROCESSED"
-
-    @property
-    def state(self) -> str:
-        """String: DONE when a drained queue ended a dispatcher's work."""
-        return self.prefix + "PCAPDJ_STATE"
-
-    @property
-    def current_prefix(self) -> str:
-        """The name of a CURRENT hash without the dispatcher's id."""
-        return self.prefix + "PCAPDJ_CURRENT:"
+    next = _Key("PCAPDJ_NEXT")  # list: the files that dispatchers request authorizations for
+    auth = _Key("PCAPDJ_AUTH")  # string or set: the authorized file
+    processed = _Key("PCAPDJ_PROCESSED")  # list: files fed whole and drained from the pipe
+    state = _Key("PCAPDJ_STATE")  # string: DONE when a drained queue ended a dispatcher's work
+    current_prefix = _Key("PCAPDJ_CURRENT:")  # the name of a CURRENT hash without the dispatcher's id
+    failed = _Key("PCAPDJ_FAILED")  # list of JSON: files that could not be fed whole, and why
+    fed = _Key("PCAPDJ_FED")  # hash: path to JSON about the file that was fed under it
+    journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
+    dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
+    suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends the feeding
+    finish = _Key("PCAPDJ_FINISH")  # string: `now` or `empty`, when the operator wants the stream to end
+    gate = _Key("PCAPDJ_GATE")  # hash: the gate's decision and the numbers behind it
+    control = _Key("PCAPDJ_CONTROL")  # hash: live limits and the gate's manual override
+    consumer = _Key("PCAPDJ_CONSUMER")  # hash: the launcher's analyzer and its stream
+    channel = _Key("PCAPDJ_BELL")  # a message for each change that others wait for; a lost one costs latency
 
     def current(self, dispatcher_id: str) -> str:
         """Hash: the file that this dispatcher has taken."""
         return self.current_prefix + dispatcher_id
 
-    @property
-    def failed(self) -> str:
-        """List of JSON: files that could not be fed whole, and why."""
-        return self.prefix + "PCAPDJ_FAILED"
-
-    @property
-    def fed(self) -> str:
-        """Hash: path to JSON about the file that was fed under it."""
-        return self.prefix + "PCAPDJ_FED"
-
-    @property
-    def journal(self) -> str:
-        """Stream: one entry per finished file."""
-        return self.prefix + "PCAPDJ_JOURNAL"
-
-    @property
-    def dispatchers(self) -> str:
-        """Set: the ids of the dispatchers."""
-        return self.prefix + "PCAPDJ_DISPATCHERS"
-
     def stats(self, dispatcher_id: str) -> str:
         """Hash: counters, state and heartbeat of this dispatcher."""
         return self.prefix + "PCAPDJ_STATS:" + dispatcher_id
-
-    @property
-    def suspend(self) -> str:
-        """Set: who suspends the feeding."""
-        return self.prefix + "PCAPDJ_SUSPEND"
-
-    @property
-    def finish(self) -> str:
-        """String: `now` or `empty`, when the operator wants the stream to end."""
-        return self.prefix + "PCAPDJ_FINISH"
-
-    @property
-    def gate(self) -> str:
-        """Hash: the gate's decision and the numbers behind it."""
-        return self.prefix + "PCAPDJ_GATE"
-
-    @property
-    def control(self) -> str:
-        """Hash: live limits and the gate's manual override."""
-        return self.prefix + "PCAPDJ_CONTROL"
-
-    @property
-    def consumer(self) -> str:
-        """Hash: the launcher's analyzer and its stream."""
-        return self.prefix + "PCAPDJ_CONSUMER"
 
     def types(self, dispatcher_ids: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """Return the Redis types that each key may have, of the lane and of these dispatchers."""
@@ -129,8 +85,3 @@ class Keys:
             self.auth: ("string", "set"),
             self.journal: ("stream",),
         }
-
-    @property
-    def channel(self) -> str:
-        """Channel: a message for each change that another process waits for; a lost one costs latency."""
-        return self.prefix + "PCAPDJ_BELL"

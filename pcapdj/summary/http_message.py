@@ -10,7 +10,6 @@ Source: RFC 9112, "Message Format", "Message Body Length", "Message Body" and "C
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
 
 HEAD_LIMIT_BYTES = 16_384  # twice the limit of common servers
 URI_LIMIT_CHARS = 2_048  # kept of a request's target: the usual limit of browsers and servers
@@ -155,27 +154,6 @@ class FramingError(ValueError):
         self.content = content
 
 
-class Body(Protocol):
-    """A body of any kind."""
-
-    def feed(self, data: bytes) -> tuple[list[bytes], bytes | None]:
-        """Return (content, rest); see the module's contract."""
-        ...
-
-    def skip(self, missing_bytes: int) -> bool:
-        """Step over a gap; report whether the framing is still known."""
-        ...
-
-    @property
-    def is_done(self) -> bool:
-        """Report whether the body's end has been reached."""
-        ...
-
-    def unfinished(self) -> str:
-        """Return why the body is incomplete if the connection closes now; empty if it is complete."""
-        ...
-
-
 class LengthBody:
     """A body of known length."""
 
@@ -296,6 +274,9 @@ class ChunkedBody:
             self._remaining = int(size[1], 16)
             self._in_trailer = self._remaining == 0
         return True
+
+
+Body = LengthBody | CloseBody | ChunkedBody
 
 
 def body_of(framing: Framing) -> Body:

@@ -13,9 +13,10 @@ import os
 import select
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.signals import Signals
 
 CHUNK_BYTES = 256 * 1024  # several times a pipe's size; more only takes more memory
 HEADER_BYTES = 24
@@ -33,20 +34,7 @@ MAGICS = {
 }
 
 
-class StopSignals(Protocol):
-    """The part of `pcapdj.runtime.signals.Signals` that is used here."""
-
-    def fileno(self) -> int:
-        """Return the descriptor that becomes readable when a signal arrives."""
-        ...
-
-    @property
-    def stop_requested(self) -> bool:
-        """Whether a stop signal has arrived."""
-        ...
-
-
-def chunks(descriptor: int, signals: StopSignals) -> Iterator[bytes]:
+def chunks(descriptor: int, signals: Signals) -> Iterator[bytes]:
     """Yield the stream's bytes until its end, or until a stop signal has arrived.
 
     Args:

@@ -297,12 +297,12 @@ def test_skipped_packets_are_counted_by_link_type(write: Write) -> None:
             assert capture.skipped == {RAW_IP: 1}
 
 
-def test_timestamps_beyond_a_classic_record_wrap_and_are_counted(write: Write) -> None:
+def test_timestamps_beyond_a_classic_record_wrap(write: Write) -> None:
     """After 2106 the seconds need more than 32 bits."""
     with open_capture(write(section() + interface() + enhanced((1 << 32) * 1_000_000))) as capture:
         found, _ = delivered(capture)
 
-        assert (found[0].seconds, capture.wrapped_times) == (0, 1)
+        assert found[0].seconds == 0
 
 
 def test_the_time_of_the_first_packet_is_in_nanoseconds(write: Write) -> None:

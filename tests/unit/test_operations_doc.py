@@ -85,9 +85,9 @@ def test_every_key_is_documented() -> None:
     """The table of keys has exactly those that the store knows."""
     keys = Keys()
     names = {
-        getattr(keys, name)
-        for name, member in vars(Keys).items()
-        if isinstance(member, property) and not name.endswith("prefix")
+        value
+        for value in (str(getattr(keys, name)) for name in dir(keys))
+        if value.startswith("PCAPDJ_") and not value.endswith(":")
     }
     names |= {keys.current("<id>"), keys.stats("<id>")}
 
