@@ -1,7 +1,7 @@
-"""What commands show on a terminal: labelled lines, and a progress bar over files.
+"""What commands show: labelled lines, and a progress bar over files.
 
-The lines are aligned, wrapped, and coloured where the terminal has colours; their text is never read as
-markup. rich is imported only when something is shown: it takes a tenth of a second.
+The lines are aligned. A terminal wraps and colours them; without a terminal each line stays whole. Their text
+is never read as markup. rich is imported only when something is shown: it takes a tenth of a second.
 """
 
 import sys
@@ -35,10 +35,14 @@ class Line:
 
 
 def show(title: str, lines: Sequence[Line]) -> None:
-    """Print the lines below a title."""
+    """Print the lines below a title, if there is one; without a terminal, nothing is wrapped."""
     from rich.console import Console
 
-    Console(highlight=False).print(_grid(title, lines))
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(_grid(title, lines))
+    else:
+        console.out(*([title] if title else []), *_whole_lines(lines), sep="\n", highlight=False)
 
 
 def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: float = 1.0) -> None:
@@ -73,12 +77,17 @@ def progress_bar() -> Iterator[Callable[[Sequence[bytes]], Iterable[bytes]]]:
         yield lambda names: bar.track(names, description="Looking at files")
 
 
+def _whole_lines(lines: Sequence[Line]) -> list[str]:
+    width = max((len(line.label) for line in lines), default=0)
+    return [f"{line.label:{width}}  {line.text}".rstrip() for line in lines]
+
+
 def _grid(title: str, lines: Sequence[Line]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
-    grid.title = Text(title, style="bold")
+    grid.title = Text(title, style="bold") if title else None
     grid.title_justify = "left"
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")

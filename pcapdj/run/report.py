@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from pcapdj.console.screen import Line, show
 from pcapdj.console.status_lines import jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
@@ -18,7 +19,6 @@ from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
 
 _MOST_OBJECTS: Final = 10  # shown; the others are counted
-_UNBROKEN_COLUMNS: Final = 4096  # where no terminal is: paths and digests stay whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +85,8 @@ def summarize(
 
 
 def print_summary(summary: Summary) -> None:
-    """Print the table to stdout."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, value in summary_rows(summary):
-        table.add_row(label, Text(value))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_UNBROKEN_COLUMNS)
-    console.print(table)
+    """Print the summary's lines to stdout."""
+    show("", [Line(label, value) for label, value in summary_rows(summary)])
 
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:

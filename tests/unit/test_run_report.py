@@ -81,13 +81,15 @@ def test_ten_objects_are_shown_and_the_others_counted() -> None:
 def test_without_a_terminal_nothing_is_wrapped(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Programs find paths and sentences whole, however wide the terminal would be."""
+    """Programs find paths and sentences whole, however wide the terminal would be; no line ends in blanks."""
     monkeypatch.setenv("COLUMNS", "80")
     path = "/out/" + "x" * 200
 
     print_summary(replace(SUMMARY, logdir=path))
 
-    assert path in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "files     2 fed"
+    assert lines[-1] == f"output    {path}"
 
 
 @pytest.mark.parametrize(
