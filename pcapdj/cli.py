@@ -18,7 +18,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Feed captures now, without a service": {
         "run": ("pcapdj.run.command", "feed files into an analyzer, show progress and a summary"),
         "cat": ("pcapdj.commands.cat", "write the files as one capture to stdout"),
-        "sample": ("pcapdj.commands.sample", "write sample captures to try it with"),
+        "sample": ("pcapdj.commands.sample", "write sample captures to try pcapdj with"),
         "check": ("pcapdj.commands.check", "show what this machine has, and what is wrong"),
     },
     "Run the service": {

@@ -1,4 +1,4 @@
-"""The controller: authorizes the next file while the disks have room, suspends the feeding when they fill.
+"""The controller: authorizes the next file while the disks have room, suspends feeding when they fill.
 
 Owns: PCAPDJ_GATE, the member `gate` of PCAPDJ_SUSPEND, and the moves NEXT -> AUTH. Reads PCAPDJ_NEXT,
 PCAPDJ_CONTROL (live limits, the operator's override), PCAPDJ_DISPATCHERS and whether their CURRENTs exist.
@@ -175,7 +175,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
         typer.Option(
             "--auth-type",
             envvar="PCAPDJ_AUTH_TYPE",
-            help="type of the authorization key; set for several dispatchers of one lane",
+            help="type of the authorization key; several dispatchers of one lane need set",
         ),
     ] = "string",
     check: Annotated[
@@ -185,7 +185,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """Authorize files while the disks have room; suspend the feeding when they fill."""
+    """Authorize files while the disks have room; suspend feeding when they fill."""
     die_with_supervisord()
     live = LiveLimits(limits, force=force)
     defaults = (logdir, redis_data or _own_redis_data(redis_url))

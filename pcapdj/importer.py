@@ -81,14 +81,15 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     order: Annotated[
         Order,
         typer.Option(
-            envvar="PCAPDJ_ORDER", help="by the natural order of names, or by the time of the first packet"
+            envvar="PCAPDJ_ORDER",
+            help="queue by the natural order of names, or by the time of the first packet",
         ),
     ] = Order.NAME,
     recursive: Annotated[
         bool,
         typer.Option("--recursive", "-r", envvar="PCAPDJ_RECURSIVE", help="include folders inside folders"),
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="queue files again that were fed already")] = False,
+    again: Annotated[bool, typer.Option("--again", help="also queue files that were fed before")] = False,
     queue: Annotated[
         str, typer.Option("-q", "--queue", envvar="PCAPDJ_QUEUE", help="the queue's key")
     ] = IN_QUEUE,
@@ -96,7 +97,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> int:
-    """Queue capture files, each once. A file is a capture if its first bytes say so, whatever its name."""
+    """Queue capture files, each once. A file is recognized by its first bytes, not by its name."""
     die_with_supervisord()
     if not paths:
         raise ConfigError("Nothing to import.", hint="Name files or folders, or set PCAPDJ_INBOX.")

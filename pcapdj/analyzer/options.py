@@ -35,14 +35,17 @@ PresetName = Annotated[
     typer.Option(
         "--preset",
         envvar="PCAPDJ_PRESET",
-        help=f"a preset: {', '.join(PRESETS)}; default {DEFAULT_PRESET}",
+        help=f"the analyzer: {', '.join(PRESETS)}; default {DEFAULT_PRESET}",
         show_default=False,
     ),
 ]
 SocketPath = Annotated[
     Path | None,
     typer.Option(
-        "--socket", envvar="PCAPDJ_LAUNCHER", help="the socket for the dispatcher", show_default=False
+        "--socket",
+        envvar="PCAPDJ_LAUNCHER",
+        help="the socket that the dispatcher connects to",
+        show_default=False,
     ),
 ]
 PipePath = Annotated[
@@ -65,7 +68,8 @@ RestartPause = Annotated[
     typer.Option(
         "--restart-pause",
         envvar="PCAPDJ_RESTART_PAUSE",
-        help="wait this long before the next start after an analyzer died; doubled each time, up to 60 times",
+        help="wait this long before restarting an analyzer that died; doubled after each failure,"
+        " up to 60 times this and 60 s",
     ),
 ]
 StallTimeout = Annotated[

@@ -137,7 +137,7 @@ def _length_order(major: int, minor: int) -> LengthOrder:
     if (major, minor) == (_DG_UX_MAJOR, 0):
         return LengthOrder.CAPTURED_LAST
     if major != OLDEST_MAJOR or minor > NEWEST_MINOR:
-        raise CaptureError(f"pcap version {major}.{minor} is not supported: 2.0 to 2.4 are", offset=4)
+        raise CaptureError(f"pcap version {major}.{minor} is not supported; supported: 2.0 to 2.4", offset=4)
     if minor == _MINOR_WITH_BOTH_ORDERS:
         return LengthOrder.SMALLER_IS_CAPTURED
     return LengthOrder.CAPTURED_FIRST if minor == NEWEST_MINOR else LengthOrder.CAPTURED_LAST

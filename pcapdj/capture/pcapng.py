@@ -173,7 +173,7 @@ class BlockWalk:
             )
         major, minor = struct.unpack_from(self._order + "4xHH", window, body)
         if major != _MAJOR or minor not in _MINORS:
-            raise CaptureError(f"pcapng version {major}.{minor} is not supported: 1.0 is")
+            raise CaptureError(f"pcapng version {major}.{minor} is not supported; supported: 1.0")
         self._interfaces.clear()
 
     def _add_interface(self, window: bytes, body: int, end: int) -> None:

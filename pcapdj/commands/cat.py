@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--precision",
         choices=["us", "ns"],
         default=os.environ.get(_PRECISION, ""),
-        help=f"the time resolution; default: that of the first file [env: {_PRECISION}]",
+        help=f"timestamp precision; default: that of the first file [env: {_PRECISION}]",
     )
     parser.add_argument(
         "--on-linktype",

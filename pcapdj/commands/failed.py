@@ -31,10 +31,10 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     chosen = _chosen(read_failures(store), names or [])
     if retry:
-        moved = [failure for failure in chosen if requeue_failure(store, failure)]
-        typer.echo(f"{len(moved)} of {len(chosen)} queued again.")
-        if len(moved) < len(chosen):
-            raise PcapdjError(f"{len(chosen) - len(moved)} failed files could not be queued again.")
+        moved = sum(requeue_failure(store, failure) for failure in chosen)
+        typer.echo(f"{moved} of {len(chosen)} queued again.")
+        if left := len(chosen) - moved:
+            raise PcapdjError(f"{left} of {len(chosen)} failed files could not be queued again.")
         return
     for failure in chosen:
         typer.echo(_as_json(failure) if as_json else _sentence(failure))

@@ -13,8 +13,10 @@ from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
 _RESULTS = {
-    Override.OPEN: "The gate is open whatever the disks have; 'pcapdj gate auto' ends that.",
-    Override.HOLD: "The gate holds: the current file goes on, no other begins. 'pcapdj gate auto' ends that.",
+    Override.OPEN: "The gate is open, even if the disks are full; 'pcapdj gate auto' ends that.",
+    Override.HOLD: (
+        "The gate holds: the current file goes on, no other file starts. 'pcapdj gate auto' ends that."
+    ),
     Override.AUTO: "The gate follows the disks.",
 }
 

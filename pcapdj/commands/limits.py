@@ -186,5 +186,5 @@ def _limit_text(live: str | None, in_force: str | None) -> str:
         in_force: the running controller's value; None without one.
     """
     if live is None:
-        return "  ".join(part for part in (in_force, "(as the controller was started)") if part)
+        return "  ".join(part for part in (in_force, "(by the options of the controller)") if part)
     return live if in_force in (live.strip(), None) else f"{in_force}  (set to {live}, which is not in force)"

@@ -19,13 +19,13 @@ app = new_app()
 def requeue(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="the files, by the names under which they were fed", metavar="NAME"),
+        typer.Argument(help="the names under which the files were fed", metavar="NAME"),
     ] = None,
     *,
     stream: Annotated[
         str,
         typer.Option(
-            "--stream", help="the processed files of this stream, for example because its analyzer died"
+            "--stream", help="all processed files of this stream, for example after its analyzer died"
         ),
     ] = "",
     redis_url: RedisUrl = "",

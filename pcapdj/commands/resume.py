@@ -12,9 +12,9 @@ app = new_app()
 
 @app.command()
 def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
-    """End the suspension of `pcapdj suspend`; those of the gate and of SIGUSR1 stay."""
+    """End the suspension by `pcapdj suspend`; the gate and SIGUSR1 may still suspend feeding."""
     removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, is_role=False))
-    typer.echo("Resumed." if removed else "The operator had not suspended it.")
+    typer.echo("Resumed." if removed else "The operator had not suspended feeding.")
     if others:
         typer.echo(f"Still suspended by {', '.join(printable(each) for each in others)}.{_hints(others)}")
 

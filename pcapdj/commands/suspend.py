@@ -1,4 +1,4 @@
-"""`pcapdj suspend`: pause the feeding, also in the middle of a file."""
+"""`pcapdj suspend`: pause feeding, also in the middle of a file."""
 
 import typer
 
@@ -11,6 +11,6 @@ app = new_app()
 
 @app.command()
 def suspend(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
-    """Pause the feeding within half a second, also in the middle of a file, until `pcapdj resume`."""
+    """Pause feeding within half a second, also in the middle of a file, until `pcapdj resume`."""
     operate.suspend(open_store(redis_url, redis_password_file, lane, is_role=False))
     typer.echo("Suspended by the operator, also through restarts; 'pcapdj resume' ends that.")

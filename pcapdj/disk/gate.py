@@ -243,7 +243,7 @@ def _reason(measurement: Measurement, resource: ResourceState, needed: int, resu
     if resource.state is State.OPEN:
         return f"{has}; it holds below {exact_amount(needed, unit)}."
     if resource.ready_since_s is not None:
-        return f"{has}, enough to open; that has to last for {resume_after_s:g} s."
+        return f"{has}, enough to open; it opens if that lasts {resume_after_s:g} s."
     to_open = _needed_to_open(resource, measurement.thresholds)
     if 0 < measurement.total <= to_open:
         return (

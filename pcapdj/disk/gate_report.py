@@ -64,7 +64,7 @@ def log_limits(events: EventLog, monitor: DiskMonitor) -> None:
             numbers = {f"open_from_{each.unit}": each.thresholds.resume, f"total_{each.unit}": each.total}
             events.warning(
                 "limit_out_of_reach",
-                "There is less than these limits require: once closed, the gate never opens by itself.",
+                "These limits require more than there is: once closed, the gate never opens by itself.",
                 path=each.path or each.label,
                 **numbers,
             )

@@ -110,9 +110,9 @@ def check_reach(samples: Samples, limits: Limits) -> None:
             raise ConfigError(f"{each.subject} {each.failure}, which counts as full.")
         if each.is_out_of_reach:
             raise ConfigError(
-                f"{each.subject} has {exact_amount(each.total, each.unit)} in all, and would have to have"
+                f"{each.subject} has {exact_amount(each.total, each.unit)} in all, but its limit requires"
                 f" {exact_amount(each.thresholds.resume, each.unit)} free.",
-                hint="Lower that limit, or name with --watch which disks the limits are about.",
+                hint="Lower that limit, or name other paths with --watch.",
             )
 
 

@@ -51,16 +51,16 @@ Force = Annotated[
 _LIMITS: Final = {
     "min-free": (
         "SIZE|PCT",
-        "authorize no new file below this much *free* space, as 20GiB or 10%; 0 = off [default: 10%]",
+        "authorize no new file below this much *free* space, such as 20GiB or 10%; 0 = off [default: 10%]",
     ),
     "resume-free": ("SIZE|PCT", "authorize again when this much is free [default: 1.5 x min-free]"),
-    "resume-after": ("TIME", "how long that much must stay free before [default: 30s]"),
+    "resume-after": ("TIME", "wait until that much was free for this long [default: 30s]"),
     "suspend-free": (
         "SIZE|PCT",
         "pause the running file below this much free space; 0 = off [default: 0.5 x min-free]",
     ),
-    "min-free-inodes": ("NUMBER|PCT", "as --min-free, for inodes; 0 = off [default: 5%]"),
-    "min-available-memory": ("SIZE|PCT", "as --min-free, for available memory [default: off]"),
+    "min-free-inodes": ("NUMBER|PCT", "like --min-free, but for inodes; 0 = off [default: 5%]"),
+    "min-available-memory": ("SIZE|PCT", "like --min-free, but for available memory [default: off]"),
 }
 
 

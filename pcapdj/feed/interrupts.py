@@ -28,7 +28,7 @@ class Interrupts:
 
     Args:
         signals: the stop signals and `SIGNALS`.
-        suspension: who wants the feeding suspended.
+        suspension: who wants feeding suspended.
         statistics: printed by SIGUSR2; show what is waited for.
     """
 
@@ -46,10 +46,10 @@ class Interrupts:
         return self._signals, self._suspension
 
     def check(self) -> bool:
-        """Let signals act; while the feeding is suspended, wait for its end, but at most 0.25 s.
+        """Let signals act; while feeding is suspended, wait for its end, but at most 0.25 s.
 
         Returns:
-            Whether the feeding is still suspended.
+            Whether feeding is still suspended.
 
         Raises:
             Stopped: a stop signal arrived.
@@ -58,7 +58,7 @@ class Interrupts:
         if self._signals.stop_requested:
             if time.monotonic() >= self._stop_from_s:
                 raise Stopped("A stop signal arrived.")
-            return False  # the grace is for the rest of a record, also while the feeding is suspended
+            return False  # the grace is for the rest of a record, also while feeding is suspended
         self._act()
         if self._suspension.is_active:
             self.wait(CHECK_S, self._suspension)

@@ -167,7 +167,7 @@ class JobRunner:
     def _replay(self, job: Job, loss: ReaderGone | LauncherGone) -> None:
         events.warning(
             "reader_gone",
-            f"{loss} The file is asked for again and fed from its first packet.",
+            f"{loss} The file is requested again and fed from its first packet.",
             name=job.entry.name,
             packets=job.progress.totals.packets,
         )

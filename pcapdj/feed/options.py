@@ -12,7 +12,7 @@ from pcapdj.capture.stream_options import StreamOptions
 Pipe = Annotated[Path, typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to feed")]
 Server = Annotated[str, typer.Option("-s", "--server", help="Redis's host", show_default=False)]
 Port = Annotated[int, typer.Option("-p", "--port", min=0, max=65535, help="Redis's port", show_default=False)]
-Queue = Annotated[str, typer.Option("-q", "--queue", envvar="PCAPDJ_QUEUE", help="the queue's name")]
+Queue = Annotated[str, typer.Option("-q", "--queue", envvar="PCAPDJ_QUEUE", help="the queue's key")]
 LauncherSocket = Annotated[
     Path | None,
     typer.Option(
@@ -24,7 +24,10 @@ LauncherSocket = Annotated[
 OwnId = Annotated[
     str,
     typer.Option(
-        "--id", envvar="PCAPDJ_ID", help="its name in Redis; default: the pipe's path", show_default=False
+        "--id",
+        envvar="PCAPDJ_ID",
+        help="this dispatcher's name in Redis; default: the pipe's path",
+        show_default=False,
     ),
 ]
 Follow = Annotated[

@@ -178,7 +178,7 @@ class Pipe:
         return unread
 
     def _check(self) -> None:
-        """Let signals act, stay here while the feeding is suspended, look whether the analyzer lives."""
+        """Let signals act, stay here while feeding is suspended, look whether the analyzer lives."""
         before_s, is_suspended = time.monotonic(), True
         while is_suspended:
             is_suspended = self._interrupts.check()

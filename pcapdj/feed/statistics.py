@@ -60,7 +60,7 @@ class Statistics:
         return SUSPENDED if self.suspended_by else self.state
 
     def suspend(self, by: str) -> None:
-        """Show who suspends the feeding; empty: it goes on."""
+        """Show who suspends feeding; empty: it goes on."""
         self.suspensions += bool(by and not self.suspended_by)
         self.suspended_by = by
 

@@ -1,4 +1,4 @@
-"""Who wants the feeding suspended: the set PCAPDJ_SUSPEND, and SIGUSR1 before Redis has it.
+"""Who wants feeding suspended: the set PCAPDJ_SUSPEND, and SIGUSR1 before Redis has it.
 
 The set has `operator`, `gate`, and `usr1:<id>` for the signal; each of them removes only its own member, and
 the set outlives every process. The reporter's thread reads it (`sync`); the main thread toggles its own
@@ -41,14 +41,14 @@ class Suspension:
 
     @property
     def is_active(self) -> bool:
-        """Report whether the feeding is suspended."""
+        """Report whether feeding is suspended."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
         return bool(self._members)
 
     @property
     def members(self) -> frozenset[bytes]:
-        """Who wants the feeding suspended."""
+        """Who wants feeding suspended."""
         return self._members
 
     def adopt(self, store: Store) -> None:

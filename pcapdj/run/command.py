@@ -69,7 +69,7 @@ def run(  # noqa: PLR0913 - an option each
         list[str],
         typer.Argument(
             metavar="FILES",
-            help="capture files and folders; after -- the command of any analyzer, as tshark -r {pipe}",
+            help="capture files and folders; after -- the command of any analyzer, such as tshark -r {pipe}",
         ),
     ],
     *,

@@ -90,7 +90,8 @@ def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -
         )
     except typer.TyperException as exc:
         hint = _hint_for_dash(sys.argv[1:] if arguments is None else arguments) or f"See '{prog} --help'."
-        print_error(prog, f"{exc.format_message().rstrip('.')}. {hint}")
+        message = exc.format_message().replace(": Value error, ", ": ").rstrip(".")
+        print_error(prog, f"{message}. {hint}")
         return int(exc.exit_code)
     except typer.Abort:
         return ExitCode.INTERRUPTED

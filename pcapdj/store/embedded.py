@@ -126,7 +126,7 @@ def serve(
     data: Path = typer.Argument(help="where the server keeps its data"),
     socket: Path = typer.Option(..., help="the unix socket it listens on"),
 ) -> None:
-    """Become the embedded server; exit at once where PCAPDJ_REDIS_URL names another one."""
+    """Become the embedded server; exit at once if PCAPDJ_REDIS_URL names another server."""
     events = EventLog("redis")
     if os.environ.get("PCAPDJ_REDIS_URL"):
         events.info("redis_not_embedded", "PCAPDJ_REDIS_URL names the Redis to use; no other is started.")

@@ -57,7 +57,7 @@ class Keys:
     fed = _Key("PCAPDJ_FED")  # hash: path to JSON about the file that was fed under it
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
     dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
-    suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends the feeding
+    suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends feeding
     finish = _Key("PCAPDJ_FINISH")  # string: `now` or `empty`, when the operator wants the stream to end
     gate = _Key("PCAPDJ_GATE")  # hash: the gate's decision and the numbers behind it
     control = _Key("PCAPDJ_CONTROL")  # hash: live limits and the gate's manual override

@@ -41,13 +41,13 @@ def change_control(store: Store, values: Mapping[str, str], removed: Collection[
 
 
 def suspend(store: Store) -> None:
-    """Pause the feeding until the operator resumes it; the suspension survives restarts."""
+    """Pause feeding until the operator resumes it; the suspension survives restarts."""
     store.call(lambda client: client.sadd(store.keys.suspend, OPERATOR))
     store.notify("suspend")
 
 
 def is_suspended(store: Store) -> bool:
-    """Report whether the operator has suspended the feeding."""
+    """Report whether the operator has suspended feeding."""
     return bool(store.call(lambda client: client.sismember(store.keys.suspend, OPERATOR)))
 
 

@@ -16,7 +16,7 @@ RedisUrl = Annotated[
     typer.Option(
         "--redis-url",
         envvar="PCAPDJ_REDIS_URL",
-        help="redis://, rediss:// or unix://; else the socket of the layout in this folder, else port 6379",
+        help="redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379",
         show_default=False,
     ),
 ]

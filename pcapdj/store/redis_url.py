@@ -83,8 +83,8 @@ def safe_url(url: str) -> str:
 def default_url(folder: Path) -> str:
     """Return the URL to use where no option gives one.
 
-    PCAPDJ_REDIS_URL, else the socket of the layout in this folder (a supervisord.conf is there), else Redis's
-    own default. Where the server of a layout does not answer, no other server is used in its place.
+    PCAPDJ_REDIS_URL, else the socket of the service in this folder (a supervisord.conf is there), else
+    Redis's own default. Where the server of a layout does not answer, no other server is used in its place.
     """
     if url := os.environ.get("PCAPDJ_REDIS_URL"):
         return url

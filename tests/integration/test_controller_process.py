@@ -120,7 +120,7 @@ def test_limits_that_can_never_be_met_are_logged_at_the_start(
     warning = stderr_until(process, "limit_out_of_reach").splitlines()[-1]
 
     numbers = f"open_from_bytes={total_bytes} total_bytes={total_bytes}"
-    assert f"path={tmp_path} {numbers}: There is less than these limits require" in warning
+    assert f"path={tmp_path} {numbers}: These limits require more than there is" in warning
     assert "never, unless the limits are changed" in stderr_until(process, "gate_")
     assert ended(process) == 0
 

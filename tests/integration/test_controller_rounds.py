@@ -232,7 +232,7 @@ def test_a_closed_gate_opens_when_its_time_has_passed(store: Store, make: Make, 
     controller.step()
     set_live(store, min_free="1")
     controller.step()
-    assert gate(store)["reason"].endswith("enough to open; that has to last for 0.3 s.")
+    assert gate(store)["reason"].endswith("enough to open; it opens if that lasts 0.3 s.")
 
     store.redis.rpush(store.keys.next, "/1")
     wait_until(lambda: controller.step() == 1, "the gate to open")

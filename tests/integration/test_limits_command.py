@@ -62,9 +62,9 @@ def test_the_limits_in_force_are_shown(run: Run, show: Show, store: Store) -> No
     shown = show()
 
     assert shown["min-free"] == "5%  (set to nonsense, which is not in force)"
-    assert shown["resume-free"] == "1.5 x min-free  (as the controller was started)"
+    assert shown["resume-free"] == "1.5 x min-free  (by the options of the controller)"
     assert shown["resume-after"] == "5s"
-    assert shown["min-free-inodes"] == "5%  (as the controller was started)"
+    assert shown["min-free-inodes"] == "5%  (by the options of the controller)"
 
 
 @pytest.mark.parametrize("heartbeat", [1.5, "yesterday"])
@@ -74,7 +74,7 @@ def test_limits_of_a_controller_that_is_gone_are_not_shown(
     """The next one may be started with others; a heartbeat of another program may be no number."""
     store.redis.hset(store.keys.gate, mapping={"heartbeat_s": heartbeat, "limits": '{"min-free": "5%"}'})
 
-    assert show()["min-free"] == "(as the controller was started)"
+    assert show()["min-free"] == "(by the options of the controller)"
 
 
 @pytest.mark.parametrize("limits_json", ["{", "[1]"])
@@ -82,7 +82,7 @@ def test_limits_that_are_no_json_are_not_shown(show: Show, store: Store, limits_
     """Another program may have written the field."""
     store.redis.hset(store.keys.gate, mapping={"heartbeat_s": time.time(), "limits": limits_json})
 
-    assert show()["min-free"] == "(as the controller was started)"
+    assert show()["min-free"] == "(by the options of the controller)"
 
 
 @pytest.mark.usefixtures("_controller")

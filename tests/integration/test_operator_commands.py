@@ -158,7 +158,7 @@ def test_resume_names_who_ends_the_other_suspensions(run: Run, store: Store) -> 
 
 def test_resume_without_a_suspension_reports_that(run: Run) -> None:
     """It does not claim to have ended one."""
-    assert run(resume.app)[:2] == (ExitCode.OK, "The operator had not suspended it.\n")
+    assert run(resume.app)[:2] == (ExitCode.OK, "The operator had not suspended feeding.\n")
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_finish_writes_when_the_stream_ends(
 @pytest.mark.parametrize(
     ("word", "result"),
     [
-        ("open", "The gate is open whatever the disks have; 'pcapdj gate auto' ends that."),
+        ("open", "The gate is open, even if the disks are full; 'pcapdj gate auto' ends that."),
         (
             "hold",
-            "The gate holds: the current file goes on, no other begins. 'pcapdj gate auto' ends that.",
+            "The gate holds: the current file goes on, no other file starts. 'pcapdj gate auto' ends that.",
         ),
         ("auto", "The gate follows the disks."),
     ],
@@ -219,11 +219,11 @@ def test_limits_are_set_shown_and_unset(run: Run, store: Store) -> None:
     assert code == ExitCode.OK
     assert out.splitlines() == [
         "min-free              8%",
-        "resume-free           (as the controller was started)",
+        "resume-free           (by the options of the controller)",
         "resume-after          5s",
-        "suspend-free          (as the controller was started)",
-        "min-free-inodes       (as the controller was started)",
-        "min-available-memory  (as the controller was started)",
+        "suspend-free          (by the options of the controller)",
+        "min-free-inodes       (by the options of the controller)",
+        "min-available-memory  (by the options of the controller)",
     ]
     assert err == "No controller is running; the next one applies this if it fits its options.\n"
     assert store.redis.hget(store.keys.control, "min-free") == b"8%"
@@ -391,7 +391,7 @@ def test_retry_reports_entries_that_it_cannot_read(run: Run, store: Store) -> No
 
     assert code == ExitCode.ERROR
     assert out == "0 of 1 queued again.\n"
-    assert err == "pcapdj test: 1 failed files could not be queued again.\n"
+    assert err == "pcapdj test: 1 of 1 failed files could not be queued again.\n"
     assert store.redis.llen(store.keys.failed) == 1
 
 

@@ -251,7 +251,7 @@ def test_the_reason_has_how_long_the_free_space_must_last() -> None:
     rounds = Rounds()
     rounds.states(90)
 
-    assert rounds.measure(space(150)).reason.endswith("enough to open; that has to last for 30 s.")
+    assert rounds.measure(space(150)).reason.endswith("enough to open; it opens if that lasts 30 s.")
 
 
 def test_nothing_watched_is_open() -> None:

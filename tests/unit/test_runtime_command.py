@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import typer
@@ -63,6 +63,21 @@ def test_a_file_that_looks_like_an_option_gets_a_hint(
     assert (with_file, without) == (2, 2)
     assert first.endswith("For the file of that name write './-dash.pcap'.")
     assert second.endswith("See 'pcapdj it --help'.")
+
+
+def test_a_refused_choice_is_named_with_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence has no word of the library that checks the options."""
+    app = new_app()
+
+    @app.command()
+    def command(order: Annotated[Literal["name", "time"], typer.Option("--order")] = "name") -> None:
+        """Do it."""
+        del order
+
+    assert exit_code_of(app, "pcapdj it", ["--order", "x"]) == ExitCode.USAGE
+    assert capsys.readouterr().err == (
+        "pcapdj it: Invalid value for '--order': 'x' is not one of 'name', 'time'. See 'pcapdj it --help'.\n"
+    )
 
 
 @pytest.mark.parametrize(("error", "code"), ERRORS, ids=lambda value: type(value).__name__)
