@@ -1,6 +1,7 @@
 """The launcher's options as typer types, its settings, and which analyzer they choose."""
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 
 from pcapdj.analyzer.presets import (
     DEFAULT_PRESET,
+    FALLBACK_PRESET,
     PRESETS,
     Command,
     own_command,
@@ -27,6 +29,15 @@ CommandLine = Annotated[
     typer.Argument(
         metavar="[-- COMMAND..]",
         help=f"any other analyzer; {{pipe}} and {{logdir}} are replaced (default: {COMMAND_VARIABLE})",
+        show_default=False,
+    ),
+]
+PresetOrDefault = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        envvar="PCAPDJ_PRESET",
+        help="the analyzer; default: suricata-extract where Suricata is installed, else summary",
         show_default=False,
     ),
 ]
@@ -99,6 +110,11 @@ class LauncherSettings:
     pipe: Path
     log_root: Path
     timeouts: Timeouts
+
+
+def default_preset() -> str:
+    """Return the preset where none is chosen: Suricata if it is installed, else our summary."""
+    return DEFAULT_PRESET if shutil.which("suricata") else FALLBACK_PRESET
 
 
 def socket_path(given: Path | None) -> Path:

@@ -1,14 +1,14 @@
 """`pcapdj init`: creates a folder for the service, ready for supervisord."""
 
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pcapdj.analyzer.presets import DEFAULT_PRESET, FALLBACK_PRESET, PRESETS
+from pcapdj.analyzer.options import PresetOrDefault, default_preset
+from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable_sentence, quoted
@@ -21,18 +21,11 @@ app = new_app()
 def init(
     folder: Annotated[Path, typer.Argument(help="created if missing; one for each sensor", metavar="DIR")],
     *,
-    preset: Annotated[
-        str,
-        typer.Option(
-            envvar="PCAPDJ_PRESET",
-            help="the analyzer; default: suricata-extract where Suricata is installed, else summary",
-            show_default=False,
-        ),
-    ] = "",
+    preset: PresetOrDefault = "",
     force: Annotated[bool, typer.Option("--force", help=f"replace an existing {CONF}")] = False,
 ) -> None:
     """Create DIR with supervisord.conf, inbox (for captures), out (results), var (sockets, logs, queue)."""
-    chosen = preset or (DEFAULT_PRESET if shutil.which("suricata") else FALLBACK_PRESET)
+    chosen = preset or default_preset()
     if chosen not in PRESETS:
         raise ConfigError(f"Unknown preset {quoted(chosen)}.", hint=f"Known presets: {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,19 +16,14 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
+from pcapdj.analyzer.options import PresetOrDefault
 from pcapdj.console.screen import progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype
-from pcapdj.inbox.listing import Listing, list_captures
+from pcapdj.inbox.listing import list_captures
 from pcapdj.run.extracted import read_expected
-from pcapdj.run.follow import (
-    STOPPED_BY_USER,
-    AbortReason,
-    RunMonitor,
-    RunProgress,
-    write_error_sentence,
-)
-from pcapdj.run.plan import DiskOptions, RunPlan, choose_analyzer, new_logdir, plan_run, plan_sentence
+from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
+from pcapdj.run.plan import RunPlan, choose_analyzer, disk_settings, new_logdir, plan_run, plan_sentence
 from pcapdj.run.private_service import PrivateService, private_service
 from pcapdj.run.record import RECORD, RunRecord
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
@@ -73,14 +68,7 @@ def run(  # noqa: PLR0913 - an option each
         ),
     ],
     *,
-    preset: Annotated[
-        str,
-        typer.Option(
-            envvar="PCAPDJ_PRESET",
-            help="the analyzer; default: suricata-extract where Suricata is installed, else summary",
-            show_default=False,
-        ),
-    ] = "",
+    preset: PresetOrDefault = "",
     logdir: Annotated[
         Path | None,
         typer.Option(help="folder for the output; default: a new folder named after the first file"),
@@ -101,16 +89,19 @@ def run(  # noqa: PLR0913 - an option each
     """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
     started_s = time.monotonic()
     expected = read_expected(expect) if expect else {}
-    analyzer = choose_analyzer(context.obj, preset)
-    listing = _list_captures(files, recursive=recursive)
+    analyzer, selection = choose_analyzer(context.obj, preset)
+    with progress_bar() as track:
+        listing = list_captures([os.fsencode(file) for file in files], recursive=recursive, track=track)
     parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
     folder = (logdir or new_logdir(listing)).absolute()
-    disks = DiskOptions(limits, [str(Path(text).absolute()) for text in watch], force)
-    disks.check(folder)
+    disks = disk_settings(limits, [str(Path(text).absolute()) for text in watch], folder, force=force)
     record = RunRecord(folder, resume=resume)
     streams = {"PCAPDJ_MAX_GAP": max_gap, "PCAPDJ_ON_LINKTYPE": on_linktype}
-    plan = plan_run(listing, record, analyzer, disks.settings | streams)
-    _start_record(record, plan)
+    plan = plan_run(listing, record, analyzer, selection | disks | streams)
+    record.add(plan.refused)
+    record.save()  # before anything is started
+    if record.write_error:
+        _print_line(write_error_sentence(record))
     _print_plan(plan, record)
     progress, abort = feed_files(plan, record)
     raise typer.Exit(_report(plan, record, progress, abort, expected, time.monotonic() - started_s))
@@ -125,22 +116,11 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
         progress, abort = _follow(plan, record, service, signals)
         if abort:
             _print_line(abort.sentence)
-            _keep_logs(service, record.logdir / "logs")
+            try:
+                service.keep_logs(record.logdir / "logs")
+            except CannotCreate as exc:
+                _print_line(str(exc))
     return progress, abort
-
-
-def _list_captures(paths: Sequence[str], *, recursive: bool) -> Listing:
-    names = [os.fsencode(path) for path in paths]
-    with progress_bar() as track:
-        return list_captures(names, recursive=recursive, track=track)
-
-
-def _start_record(record: RunRecord, plan: RunPlan) -> None:
-    """Write the files that cannot be fed into the record, before anything is started."""
-    record.add(plan.refused)
-    record.save()
-    if record.write_error:
-        _print_line(write_error_sentence(record))
 
 
 def _print_plan(plan: RunPlan, record: RunRecord) -> None:
@@ -170,15 +150,7 @@ def _follow(
     finish(service.store, "empty")
     with progress_view(plan.total_bytes, len(plan.files)) as view:
         monitor = RunMonitor(service, record, view)
-        abort = monitor.watch(signals)
-    return monitor.progress, abort
-
-
-def _keep_logs(service: PrivateService, folder: Path) -> None:
-    try:
-        service.keep_logs(folder)
-    except CannotCreate as exc:
-        _print_line(str(exc))
+        return monitor.progress, monitor.watch(signals)
 
 
 def _report(  # noqa: PLR0913 - everything that the end of a run shows

@@ -48,12 +48,7 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class AbortReason:
-    """Why a run did not come to its end.
-
-    Args:
-        sentence: for the user.
-        exit_code: of the command.
-    """
+    """Why a run did not come to its end: a sentence for the user, and the command's exit code."""
 
     sentence: str
     exit_code: ExitCode
@@ -163,13 +158,9 @@ class RunMonitor:
     def _abort_reason(self) -> AbortReason | None:
         if not self._service.is_alive:
             return AbortReason("supervisord died.", ExitCode.ERROR)
-        return self._held_lane() or self._failing_analyzer() or self._failed_role()
-
-    def _held_lane(self) -> AbortReason | None:
-        """Abort where the dispatcher holds the lane: a run has no operator who resumes it."""
-        if not self.progress.at_fault:
-            return None
-        return self._analyzer_failure("The analyzer is at fault: it died on one file after another.")
+        if self.progress.at_fault:  # the dispatcher holds the lane; a run has no operator who resumes it
+            return self._analyzer_failure("The analyzer is at fault: it died on one file after another.")
+        return self._failing_analyzer() or self._failed_role()
 
     def _failing_analyzer(self) -> AbortReason | None:
         analyzer = self.progress.analyzer

@@ -6,7 +6,6 @@ for ever is refused here: a limit larger than the disk, a program that is not in
 
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,16 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pcapdj.analyzer.presets import (
-    DEFAULT_PRESET,
-    FALLBACK_PRESET,
-    PYTHON,
-    Command,
-    own_command,
-    preset_command,
-    split_command,
-    substituted,
-)
+from pcapdj.analyzer.options import default_preset
+from pcapdj.analyzer.presets import PYTHON, Command, own_command, preset_command, split_command, substituted
 from pcapdj.analyzer.process import find_program
 from pcapdj.disk.limits import parse_limits
 from pcapdj.disk.measurements import check_reach
@@ -37,54 +28,6 @@ from pcapdj.runtime.safe_text import quoted, to_text
 _MOST_FOLDERS: Final = 1000
 _RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
 _MEASURE_TIMEOUT_S: Final = 5.0  # once, at the start: a disk may have to spin up
-
-
-@dataclass(frozen=True, slots=True)
-class AnalyzerChoice:
-    """The analyzer of a run.
-
-    Args:
-        shown: preset or command, for people.
-        settings: the environment variables that select it.
-    """
-
-    shown: str
-    settings: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class DiskOptions:
-    """The options that decide when the gate holds.
-
-    Args:
-        limits: as typed, by the names of `disk.limits.DEFAULTS`.
-        watched: paths as typed, each with its limit if it has one; empty: the defaults.
-        force: accept a min-free of 50 % and more.
-    """
-
-    limits: Mapping[str, str]
-    watched: Sequence[str]
-    force: bool
-
-    @property
-    def settings(self) -> dict[str, str]:
-        """The environment variables that give the controller these options."""
-        limits = {variable_of(name): text for name, text in self.limits.items()}
-        return limits | {
-            "PCAPDJ_WATCH": "\n".join(self.watched),
-            "PCAPDJ_FORCE": "1" if self.force else "",
-        }
-
-    def check(self, logdir: Path) -> None:
-        """Refuse limits with which nothing would ever be fed.
-
-        Raises:
-            ConfigError: one is not valid or larger than the whole disk, or a disk cannot be measured.
-        """
-        limits = parse_limits(self.limits, force=self.force)
-        defaults = (str(logdir), tempfile.gettempdir())
-        watches = watches_of(self.watched, defaults, force=self.force)
-        check_reach(DiskMeter(watches, _MEASURE_TIMEOUT_S).measure(), limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +56,14 @@ class RunPlan:
         return sum(each.identity.size_bytes for each in self.files)
 
 
-def plan_run(
-    listing: Listing, record: RunRecord, analyzer: AnalyzerChoice, settings: Mapping[str, str]
-) -> RunPlan:
+def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mapping[str, str]) -> RunPlan:
     """Return the plan for the listed files, without those that the record has as processed.
 
     Args:
         listing: the files, in order.
         record: of this run; it has the results of the runs that it resumes.
-        analyzer: the choice.
-        settings: environment variables for disks and streams.
+        analyzer: preset or command, for people.
+        settings: environment variables for analyzer, disks and streams.
     """
     names = [each.name for each in listing.files]
     files = [each for each in listing.files if not _was_processed(record, each)]
@@ -133,11 +74,10 @@ def plan_run(
         ],
         processed_before=len(names) - len(files),
         is_in_natural_order=names == sorted(names, key=natural_key),
-        analyzer=analyzer.shown,
+        analyzer=analyzer,
         settings={
             "PCAPDJ_RESTART_PAUSE": os.environ.get("PCAPDJ_RESTART_PAUSE") or _RESTART_PAUSE,
             "PCAPDJ_LOGDIR": str(record.logdir),
-            **analyzer.settings,
             **settings,
         },
     )
@@ -155,8 +95,31 @@ def plan_sentence(plan: RunPlan, logdir: Path) -> str:
     return f"{count} into {plan.analyzer}{skipped}; {output}"
 
 
-def choose_analyzer(command: Sequence[str], preset: str) -> AnalyzerChoice:
-    """Return the command if there is one, else the preset, else Suricata if installed, else our summary.
+def disk_settings(
+    limits: Mapping[str, str], watched: Sequence[str], logdir: Path, *, force: bool
+) -> dict[str, str]:
+    """Return the environment variables that give the controller these options, once they are checked.
+
+    Args:
+        limits: as typed, by the names of `disk.limits.DEFAULTS`.
+        watched: paths as typed, each with its limit if it has one; empty: the defaults.
+        logdir: the output folder, watched by default.
+        force: accept a min-free of 50 % and more.
+
+    Raises:
+        ConfigError: a limit is not valid or larger than the whole disk, or a disk cannot be measured.
+    """
+    parsed = parse_limits(limits, force=force)
+    watches = watches_of(watched, (str(logdir), tempfile.gettempdir()), force=force)
+    check_reach(DiskMeter(watches, _MEASURE_TIMEOUT_S).measure(), parsed)
+    settings = {variable_of(name): text for name, text in limits.items()}
+    return {**settings, "PCAPDJ_WATCH": "\n".join(watched), "PCAPDJ_FORCE": "1" if force else ""}
+
+
+def choose_analyzer(command: Sequence[str], preset: str) -> tuple[str, dict[str, str]]:
+    """Return the analyzer as it is shown, and the environment variables that select it.
+
+    It is the command if there is one, else the preset, else Suricata if installed, else our summary.
 
     Raises:
         ConfigError: the command cannot read a stream, or the preset is unknown.
@@ -167,10 +130,10 @@ def choose_analyzer(command: Sequence[str], preset: str) -> AnalyzerChoice:
     if command:
         own = own_command(command)
         line = shlex.join([_program_of(own), *command[1:]])  # the launcher works in another folder
-        return AnalyzerChoice(str(own), {"PCAPDJ_CONSUMER_COMMAND": line})
-    name = preset or (DEFAULT_PRESET if shutil.which("suricata") else FALLBACK_PRESET)
+        return str(own), {"PCAPDJ_CONSUMER_COMMAND": line}
+    name = preset or default_preset()
     _program_of(preset_command(name))
-    return AnalyzerChoice(name, {"PCAPDJ_PRESET": name, "PCAPDJ_CONSUMER_COMMAND": ""})
+    return name, {"PCAPDJ_PRESET": name, "PCAPDJ_CONSUMER_COMMAND": ""}
 
 
 def new_logdir(listing: Listing) -> Path:
@@ -183,15 +146,12 @@ def new_logdir(listing: Listing) -> Path:
     if not names:
         raise ConfigError("The given paths contain no capture files.")
     stem = Path(to_text(names[0])).name.split(".")[0] or "run"
-    candidates = (
-        Path(f"{stem}-pcapdj{number}") for number in ("", *(f"-{n}" for n in range(2, _MOST_FOLDERS)))
+    for suffix in ("", *(f"-{number}" for number in range(2, _MOST_FOLDERS))):
+        if not (path := Path(f"{stem}-pcapdj{suffix}")).exists():
+            return path
+    raise ConfigError(
+        f"There are {_MOST_FOLDERS} runs of {stem!r} here.", hint="Name a folder with --logdir."
     )
-    unused = next((path for path in candidates if not path.exists()), None)
-    if unused is None:
-        raise ConfigError(
-            f"There are {_MOST_FOLDERS} runs of {stem!r} here.", hint="Name a folder with --logdir."
-        )
-    return unused
 
 
 def _program_of(command: Command) -> str:

@@ -82,12 +82,7 @@ def _start_supervisord(folder: Path, settings: Mapping[str, str]) -> "subprocess
 
 
 class PrivateService:
-    """A started private service.
-
-    Args:
-        folder: its layout.
-        supervisord: the process.
-    """
+    """A started private service: its folder, and the process of its supervisord."""
 
     def __init__(self, folder: Path, supervisord: "subprocess.Popen[bytes]") -> None:
         self.store: Final = Store(f"unix://{folder / SOCKET_IN_LAYOUT}", Keys())
@@ -111,12 +106,14 @@ class PrivateService:
             if not self.is_alive:
                 raise Unavailable(f"supervisord did not start. {self._supervisord_error()}".rstrip())
             redis = self._programs().get("redis", {})
+            problem = ""
             if redis.get("statename") in ("FATAL", "EXITED"):
-                exited = f"The private Redis exited {redis.get('exitstatus')}."
-                raise Unavailable(f"{exited} Last line of its log: {self.last_log_line('redis')}")
-            if time.monotonic() > deadline_s:
-                silent = f"The private Redis does not answer after {_START_LIMIT_S:g} s."
-                raise Unavailable(f"{silent} Last line of its log: {self.last_log_line('redis')}")
+                problem = f"exited {redis.get('exitstatus')}"
+            elif time.monotonic() > deadline_s:
+                problem = f"does not answer after {_START_LIMIT_S:g} s"
+            if problem:
+                log_line = self.last_log_line("redis")
+                raise Unavailable(f"The private Redis {problem}. Last line of its log: {log_line}")
             signals.wait(_POLL_S)
 
     def failed_roles(self) -> list[str]:

@@ -21,6 +21,7 @@ from pcapdj.runtime.safe_text import quoted
 
 RECORD: Final = "pcapdj.json"
 _SAVE_INTERVAL_S: Final = 1.0  # a record may list many thousand files
+_TEXT_FIELDS: Final = ("name", "verdict", "reason", "stream")
 _NUMBER_FIELDS: Final = (
     "size_bytes",
     "mtime_ns",
@@ -74,14 +75,8 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     """Return the result that an entry of the journal describes."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
     numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
-    return FileResult(
-        name=texts["name"],
-        verdict=texts["verdict"],
-        reason=texts.get("reason", ""),
-        stream=texts.get("stream", ""),
-        numbers=numbers,
-        jump=texts.get("jump", ""),
-    )
+    others = {name: texts.get(name, "") for name in ("reason", "stream", "jump")}
+    return FileResult(texts["name"], texts["verdict"], numbers=numbers, **others)
 
 
 class RunRecord:
@@ -153,7 +148,7 @@ class RunRecord:
 
 
 def _as_json(result: FileResult) -> dict[str, Any]:
-    texts = {"name": result.name, "verdict": result.verdict, "reason": result.reason, "stream": result.stream}
+    texts = {name: getattr(result, name) for name in _TEXT_FIELDS}
     return texts | ({"jump": result.jump} if result.jump else {}) | dict(result.numbers)
 
 
@@ -172,10 +167,7 @@ def _read_results(path: Path, *, resume: bool) -> dict[str, FileResult]:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
         results = [
             FileResult(
-                name=each["name"],
-                verdict=each["verdict"],
-                reason=each["reason"],
-                stream=each["stream"],
+                **{name: each[name] for name in _TEXT_FIELDS},
                 numbers={name: each[name] for name in _NUMBER_FIELDS if name in each},
                 jump=each.get("jump", ""),
             )

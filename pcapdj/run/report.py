@@ -92,11 +92,7 @@ def print_summary(summary: Summary) -> None:
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the table's lines: label and value."""
     rate = human_size(summary.fed_bytes / summary.elapsed_s) if summary.elapsed_s > 0 else "0 B"
-    numbers = (
-        (summary.failed, "failed"),
-        (summary.fed_before, "fed before"),
-        (summary.not_fed, "not fed"),
-    )
+    numbers = ((summary.failed, "failed"), (summary.fed_before, "fed before"), (summary.not_fed, "not fed"))
     others = "".join(f", {number:,} {label}" for number, label in numbers if number)
     lines = [
         ("files", f"{summary.fed:,} fed{others}"),
@@ -109,17 +105,16 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary.write_error:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
-    return lines + _object_rows(summary) + _missing_rows(summary)
+    lines += _object_rows(summary)
+    return lines + [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
 
 
 def _object_rows(summary: Summary) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for each in summary.objects[:_MOST_OBJECTS]:
         state = "whole" if each.is_whole else "INCOMPLETE"
-        lines += [
-            ("object", f"{printable(each.name)}, {each.size_bytes:,} bytes, {state}"),
-            ("  sha256", each.sha256),
-        ]
+        lines.append(("object", f"{printable(each.name)}, {each.size_bytes:,} bytes, {state}"))
+        lines.append(("  sha256", each.sha256))
         if summary.expected:
             lines.append(("  expected", _comparison(each, summary.expected)))
     if len(summary.objects) > _MOST_OBJECTS:
@@ -132,10 +127,6 @@ def _comparison(found: ExtractedObject, expected: Mapping[str, str]) -> str:
         return f"{found.sha256}  the same"
     only = next(iter(expected)) if len(expected) == 1 else "none of the expected"
     return f"{only}  NOT the same"
-
-
-def _missing_rows(summary: Summary) -> list[tuple[str, str]]:
-    return [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
 
 
 def stream_folders(record: RunRecord) -> list[Path]:

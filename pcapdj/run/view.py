@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.run.record import FileResult
@@ -75,24 +75,34 @@ class WaitMessages:
         self._known_failures.clear()
 
 
-class ProgressView(Protocol):
-    """Where a run shows its progress."""
+class ProgressView:
+    """Shows a run's progress, here as a line for each finished file."""
 
-    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:
+    def __init__(self) -> None:
+        self._messages = WaitMessages(end_message="feeding continues")
+
+    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:  # noqa: ARG002 - only bars move
         """Show how many bytes of all files are fed, the current file, and why nothing is fed."""
+        if message := self._messages.next_message(reason):
+            self.show_warning(message)
 
     def show_result(self, result: FileResult) -> None:
         """Show that a file is finished."""
+        if not result.reason:
+            self._messages.file_fed()
+        self.show_warning(_result_line(result))
 
     def show_warning(self, sentence: str) -> None:
         """Show what the user should know now."""
+        sys.stderr.write(sentence + "\n")
+        sys.stderr.flush()
 
 
 @contextmanager
 def progress_view(total_bytes: int, total_files: int) -> Iterator[ProgressView]:
     """Yield the view that fits stderr, for so many files of so many bytes in all."""
     if not sys.stderr.isatty():
-        yield _LineView()
+        yield ProgressView()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -112,7 +122,7 @@ def progress_view(total_bytes: int, total_files: int) -> Iterator[ProgressView]:
         yield _BarView(progress, task, total_files)
 
 
-class _BarView:
+class _BarView(ProgressView):
     def __init__(self, progress: "Progress", task: "TaskID", total_files: int) -> None:
         self._progress = progress
         self._task = task
@@ -122,8 +132,7 @@ class _BarView:
 
     def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:
         task = next(each for each in self._progress.tasks if each.id == self._task)
-        if message := self._messages.next_message(reason):
-            self.show_warning(message)
+        super().show_progress(done_bytes, name, reason)
         self._progress.update(
             self._task,
             completed=done_bytes,
@@ -152,24 +161,6 @@ class _BarView:
 
     def _print(self, line: str, style: str) -> None:
         self._progress.console.print(line, style=style, markup=False, highlight=False)
-
-
-class _LineView:
-    def __init__(self) -> None:
-        self._messages = WaitMessages(end_message="feeding continues")
-
-    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:  # noqa: ARG002 - only bars move
-        if message := self._messages.next_message(reason):
-            self.show_warning(message)
-
-    def show_result(self, result: FileResult) -> None:
-        if not result.reason:
-            self._messages.file_fed()
-        self.show_warning(_result_line(result))
-
-    def show_warning(self, sentence: str) -> None:
-        sys.stderr.write(sentence + "\n")
-        sys.stderr.flush()
 
 
 def wait_reason(snapshot: Mapping[str, Any]) -> WaitReason | None:
@@ -206,7 +197,5 @@ def _with_reason(lead: str, fields: Mapping[str, Any]) -> str:
 
 
 def _result_line(result: FileResult) -> str:
-    outcome = (
-        f"failed: {printable_sentence(result.reason)}" if result.reason else f"{result.packets:,} packets"
-    )
-    return f"{printable(result.name)}: {outcome}"
+    reason = printable_sentence(result.reason)
+    return f"{printable(result.name)}: " + (f"failed: {reason}" if reason else f"{result.packets:,} packets")

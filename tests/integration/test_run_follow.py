@@ -5,17 +5,18 @@ from typing import Any
 
 from pcapdj.run.follow import AbortReason, RunMonitor
 from pcapdj.run.record import FileResult, RunRecord
-from pcapdj.run.view import WaitReason
+from pcapdj.run.view import ProgressView, WaitReason
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 
 
-class ShownValues:
+class ShownValues(ProgressView):
     """Keeps what was shown."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.last: tuple[int, str] = (0, "")
         self.warnings: list[str] = []
 
