@@ -44,6 +44,8 @@ demo: $(VENV)/.run  ## five rotated captures cut one download; see it become who
 
 install: $(VENV)/.dev  ## the virtual environment, with everything for development
 
+# Without its bytecode every worker and every process that a test starts would compile all modules again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev lint types  ## everything this machine can run; what it cannot is named as skipped
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 

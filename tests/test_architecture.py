@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 PACKAGE: Final = Path(__file__).parent.parent / "pcapdj"
 
 # The files at the top of the package; everything else is in a room.
@@ -132,6 +130,7 @@ def lines_of(module: Path) -> int:
     return len((PACKAGE / module).read_text(encoding="utf-8").splitlines())
 
 
+@cache
 def imports_of(module: Path) -> set[str]:
     """Return the dotted names a module imports, wherever the import stands."""
     found: set[str] = set()
@@ -142,6 +141,11 @@ def imports_of(module: Path) -> set[str]:
             assert node.level == 0, f"{module} imports relatively"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def roots_imported(module: Path) -> set[str]:
+    """Return the packages that a module imports."""
+    return {name.split(".")[0] for name in imports_of(module)}
 
 
 def part_of(module: Path) -> str:
@@ -185,42 +189,48 @@ def test_every_folder_is_a_room_of_the_plan() -> None:
     }
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_a_module_imports_only_what_its_room_may_know(module: Path) -> None:
+def test_a_module_imports_only_what_its_room_may_know() -> None:
     """A role knows its own room and the shared ones; a room knows those that the table names for it."""
-    part = part_of(module)
-    if part in ABOVE | {"__init__"}:
-        return
-    role = {ROOM_OF_ROLE[part], "launcher_protocol", *SHARED} - {"summary"} if part in ROOM_OF_ROLE else None
-    allowed = (IMPORTS[part] if role is None else role) | {"runtime"}
+    modules = [module for module in MODULES if part_of(module) not in ABOVE | {"__init__"}]
 
-    assert parts_imported(module) - allowed == set()
+    wrong = {str(module): parts_imported(module) - parts_allowed(part_of(module)) for module in modules}
+
+    assert {module: parts for module, parts in wrong.items() if parts} == {}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_each_library_has_the_rooms_that_use_it(module: Path) -> None:
+def parts_allowed(part: str) -> set[str]:
+    """Return the rooms and top-level modules that this one may import."""
+    if part in ROOM_OF_ROLE:
+        return {ROOM_OF_ROLE[part], "launcher_protocol", *SHARED} - {"summary"}
+    return IMPORTS[part] | {"runtime"}
+
+
+def test_each_library_has_the_rooms_that_use_it() -> None:
     """A library with effects of its own is imported where it belongs, and nowhere else."""
-    roots = {name.split(".")[0] for name in imports_of(module)}
+    wrong = {
+        f"{module} imports {library}"
+        for module in MODULES
+        for library in roots_imported(module) & OWNERS.keys()
+        if part_of(module) not in OWNERS[library]
+    }
 
-    assert {name for name in roots & OWNERS.keys() if part_of(module) not in OWNERS[name]} == set()
+    assert wrong == set()
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_rules_have_no_effects(rule: str) -> None:
+def test_rules_have_no_effects() -> None:
     """What decides can be tested on values: it opens nothing, waits for nothing, asks no clock."""
-    roots = {name.split(".")[0] for name in imports_of(Path(f"{rule}.py"))}
+    wrong = {rule: roots_imported(Path(f"{rule}.py")) & EFFECTS for rule in RULES}
 
-    assert roots & EFFECTS == set()
+    assert {rule: effects for rule, effects in wrong.items() if effects} == {}
 
 
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_a_module_is_one_idea_in_60_to_400_lines(module: Path) -> None:
+def test_a_module_is_one_idea_in_60_to_400_lines() -> None:
     """Below it is a slice of another module, above it is two modules; each exception has its reason."""
-    lines, is_marker = lines_of(module), module.name == "__init__.py" and len(module.parts) > 1
-    is_small = lines < SMALLEST_LINES and not is_marker
+    lines = {str(module): lines_of(module) for module in MODULES}
+    markers = {str(module) for module in IN_ROOMS if module.name == "__init__.py"}
 
-    assert lines <= LARGEST_LINES
-    assert is_small == (str(module) in SMALL)
+    assert {module: count for module, count in lines.items() if count > LARGEST_LINES} == {}
+    assert {module for module, count in lines.items() if count < SMALLEST_LINES} - markers == SMALL.keys()
 
 
 def test_no_class_name_means_two_things() -> None:
