@@ -16,11 +16,14 @@ from hypothesis import HealthCheck, settings
 from support import forkserver
 from support.loops import loops
 from support.redis_server import redis_at
+from support.suricata import suricata
 from support.waiting import FACTOR, scaled
 
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
+
+__all__ = ["suricata"]
 
 MARK = "PYTEST_SESSION_FOLDER"
 SLOWEST_FIRST = ("e2e", "faults", "integration", "property", "unit")

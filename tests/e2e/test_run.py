@@ -16,7 +16,7 @@ import pytest
 from support import forkserver
 from support.captures import Record, classic
 from support.forkserver import DEVNULL, PIPE, Process
-from support.programs import missing, require_program
+from support.programs import missing
 from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
 
@@ -103,14 +103,14 @@ def test_what_a_run_prints(home: Path) -> None:
     assert re.fullmatch(r"time      \d+\.\d s \(\d.* B/s, start and end included\)", lines[3])
 
 
+@pytest.mark.usefixtures("suricata")
 def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(home: Path) -> None:
     """The point of it all: the five files as one stream hold the object, each alone does not."""
-    require_program("suricata")
     files = write_sample(home / "s")
     digest = (home / "s" / EXPECTED_NAME).read_text().split()[0]
 
     code, stdout, stderr = run(home, *files, "--preset", "suricata-extract", "--logdir", "one", *ROOM)
-    exclusive = [
+    one_by_one = [
         run(home, file, "--preset", "suricata-extract", "--logdir", file.stem, *ROOM) for file in files
     ]
 
@@ -118,8 +118,8 @@ def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(hom
     stored = list((home / "one" / "latest" / "filestore").rglob(digest))
     assert [file.stat().st_size for file in stored] == [3_145_728]
     assert digest in stdout
-    assert [code for code, _, _ in exclusive] == [0] * 5
-    assert all(", whole" not in stdout for _, stdout, _ in exclusive)
+    assert [code for code, _, _ in one_by_one] == [0] * 5
+    assert all(", whole" not in stdout for _, stdout, _ in one_by_one)
     assert not [each for file in files for each in (home / file.stem).rglob(digest)]
 
 

@@ -49,11 +49,11 @@ def fed_whole(rig: Rig, signals: Signals, stream: Path) -> OpenStream:
     return opened
 
 
+@pytest.mark.usefixtures("suricata")
 def test_suricata_extract_stores_a_3_mb_download_whole(
     rig: Rig, signals: Signals, stream: Path, tmp_path: Path
 ) -> None:
     """Stock limits would cut it at 100 kB; the shipped configuration has none, and the sha256 is right."""
-    require_program("suricata")
     rig.start(options=("--preset", "suricata-extract"))
 
     fed_whole(rig, signals, stream)
@@ -65,12 +65,12 @@ def test_suricata_extract_stores_a_3_mb_download_whole(
     assert "exit='exited 0'" in rig.said()
 
 
+@pytest.mark.usefixtures("suricata")
 @pytest.mark.parametrize("runmode", ["single", "autofp"])
 def test_suricata_that_cannot_read_the_stream_is_a_crash(
     rig: Rig, signals: Signals, runmode: str, tmp_path: Path
 ) -> None:
     """One run mode exits 0, the other closes the pipe and lives on, deaf to SIGTERM: both are seen."""
-    require_program("suricata")
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"no capture at all, and longer than a file header")
     rig.start("suricata", "--runmode", runmode, "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null")
@@ -86,9 +86,9 @@ def test_suricata_that_cannot_read_the_stream_is_a_crash(
     os.close(opened.write_end)
 
 
+@pytest.mark.usefixtures("suricata")
 def test_suricata_without_rights_is_reported_with_the_cause(rig: Rig, signals: Signals, store: Store) -> None:
     """Its last line is "Signal Received", its second one has the cause; the reason names the log, too."""
-    require_program("suricata")
     if os.geteuid() != 0:
         pytest.skip("needs root to become another user")
     command = ["suricata", "--user=nobody", "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null"]
@@ -111,11 +111,11 @@ def test_suricata_without_rights_is_reported_with_the_cause(rig: Rig, signals: S
     assert "Signal Received" not in reason()
 
 
+@pytest.mark.usefixtures("suricata")
 def test_suricata_with_a_header_alone_is_ended_at_once(
     rig: Rig, signals: Signals, stream: Path, tmp_path: Path
 ) -> None:
     """It would hang on it for ever; nothing is lost by killing it."""
-    require_program("suricata")
     header = tmp_path / "header"
     header.write_bytes(stream.read_bytes()[:HEADER_BYTES])
     rig.start("suricata", "--runmode", "single", "-r", "{pipe}", "-l", "{logdir}", "-S", "/dev/null")
