@@ -46,8 +46,7 @@ from pcapdj.analyzer.options import (
     SocketPath,
     StallTimeout,
     chosen_command,
-    pipe_path,
-    socket_path,
+    path_or_default,
 )
 from pcapdj.analyzer.requests import RequestHandler
 from pcapdj.analyzer.restarts import RestartPolicy
@@ -59,7 +58,7 @@ from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.places import check_socket_path, private_folder
+from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
 from pcapdj.runtime.process import Lock, die_with_supervisord
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
@@ -96,8 +95,8 @@ def consume(  # noqa: PLR0913 - an option each
         command=chosen_command(
             command or (), preset, preset_is_flag=source is not None and source.name == "COMMANDLINE"
         ),
-        socket=socket_path(socket),
-        pipe=pipe_path(pipe),
+        socket=path_or_default(socket, SOCKET_NAME),
+        pipe=path_or_default(pipe, PIPE_NAME),
         log_root=logdir.absolute(),
         timeouts=Timeouts(
             flush_s=parse_duration(flush_timeout, "--flush-timeout"),
@@ -290,7 +289,6 @@ class ConsumerLauncher:
 
 
 def _show_dispatcher_command(settings: LauncherSettings) -> None:
-    """Print the dispatcher's command line for a person who started the launcher by hand."""
     command = ["python", "-m", "pcapdj.dispatcher", "-b", str(settings.pipe), "--launcher"]
     log.flush()
     print(  # noqa: T201 - an answer

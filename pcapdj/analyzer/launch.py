@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from pcapdj.analyzer.presets import EXTRACT, LOGDIR, PIPE, PYTHON, Command, substituted
-from pcapdj.analyzer.process import Analyzer, environment_for, find_program
+from pcapdj.analyzer.process import Analyzer, find_program
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
@@ -17,6 +17,7 @@ from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.safe_text import quoted
 
 _LOG_FOLDER_MODE = 0o750  # a group may read the results
+_PRIVATE = ("PCAPDJ_", "REDIS", "VALKEY", "SUPERVISOR_")  # may hold passwords, or the way to supervisord
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -71,7 +72,7 @@ class AnalyzerStarter:
         return substituted(self.command.argv, places | ours)
 
     def _environment(self) -> dict[str, str]:
-        environment = environment_for(os.environ)
+        environment = {name: text for name, text in os.environ.items() if not name.startswith(_PRIVATE)}
         if self.command.is_ours:  # it runs in its log folder and would not find the package of a checkout
             path = environment.get("PYTHONPATH")
             environment["PYTHONPATH"] = f"{_PACKAGE_ROOT}{os.pathsep}{path}" if path else str(_PACKAGE_ROOT)

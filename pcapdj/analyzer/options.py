@@ -20,7 +20,7 @@ from pcapdj.analyzer.presets import (
 )
 from pcapdj.analyzer.session import Timeouts
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, default_folder
+from pcapdj.runtime.places import default_folder
 
 COMMAND_VARIABLE = "PCAPDJ_CONSUMER_COMMAND"
 
@@ -117,17 +117,8 @@ def default_preset() -> str:
     return DEFAULT_PRESET if shutil.which("suricata") else FALLBACK_PRESET
 
 
-def socket_path(given: Path | None) -> Path:
-    """Return the socket's absolute path, in the default folder if the option is not given."""
-    return _absolute(given, SOCKET_NAME)
-
-
-def pipe_path(given: Path | None) -> Path:
-    """Return the pipe's absolute path, in the default folder if the option is not given."""
-    return _absolute(given, PIPE_NAME)
-
-
-def _absolute(given: Path | None, name: str) -> Path:
+def path_or_default(given: Path | None, name: str) -> Path:
+    """Return the absolute path of socket or pipe, in the default folder if the option is not given."""
     return given.absolute() if given else default_folder(Path.cwd()).absolute() / name
 
 

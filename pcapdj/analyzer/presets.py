@@ -23,9 +23,8 @@ FALLBACK_PRESET: Final = "summary"  # where Suricata is not installed: it is par
 
 _PLAIN = re.compile(r"[\w@%+=:,./{}-]+")  # shown without quotes: placeholders, too
 _PLACEHOLDER = re.compile(r"\{(?:pipe|logdir|python|extract)\}")
-_SURICATA = "Install the package suricata (Debian 12 has a newer one in bookworm-backports)"
 _INSTALL: Final[Mapping[str, str]] = {
-    "suricata": _SURICATA,
+    "suricata": "Install the package suricata (Debian 12 has a newer one in bookworm-backports)",
     "zeek": "Install Zeek from zeek.org's own packages (Debian itself has none)",
     "tshark": "Install the package tshark",
     "tcpdump": "Install the package tcpdump",

@@ -22,7 +22,6 @@ from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.runtime.safe_text import quoted
 
 LOG_NAME = "analyzer.log"
-_PRIVATE = ("PCAPDJ_", "REDIS", "VALKEY", "SUPERVISOR_")  # may hold passwords, or the way to supervisord
 _UMASK = 0o027
 _LOG_PART_BYTES = 4096  # read from the beginning and from the end of its output
 
@@ -33,7 +32,7 @@ class Analyzer:
     Args:
         argv: its command line, placeholders replaced; the first element is the program's path.
         folder: its working folder; its stdout and stderr go to `analyzer.log` there.
-        environment: see `environment_for`.
+        environment: without anything that may hold a password.
 
     Attributes:
         log: the path of `analyzer.log`.
@@ -124,11 +123,6 @@ def find_program(name: str, *, first: Path | None = None) -> str:
             hint=f"Allow it with chmod +x {shlex.quote(present)}, or choose another --preset.",
         )
     raise Unavailable(f"The analyzer {quoted(name)} is not installed here.", hint=install_hint(name))
-
-
-def environment_for(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment without our options, Redis's passwords and supervisord's socket."""
-    return {name: value for name, value in environ.items() if not name.startswith(_PRIVATE)}
 
 
 def _open_log(path: Path) -> int:

@@ -80,7 +80,6 @@ class ClassicReader:
             self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
 
     def _check_end(self, rest: bytes, offset: int) -> None:
-        """Raise if the file is cut off."""
         if self._source.fault is not None:
             raise CaptureError(self._source.fault, offset=offset)
         if rest:

@@ -182,7 +182,6 @@ class Decompressor:
         return data
 
     def _leftover(self, member: MemberDecompressor) -> bytes:
-        """Return the input after a member that has ended."""
         if not member.eof:
             return b""
         self._member = None
@@ -204,11 +203,9 @@ class DecompressedSource:
     def __init__(self, fd: int, compression: str) -> None:
         self._fd = fd
         self._codec = codec_for(compression)
-        self._chunks: Generator[_Chunk, None, None] | None = None
         self._restart()
 
     def _restart(self) -> None:
-        self.close()
         self._chunks = self._all_chunks()
         self._is_prefetched = False
         self._fault: str | None = None
@@ -224,14 +221,14 @@ class DecompressedSource:
 
     def close(self) -> None:
         """Stop decompressing; the thread does not use the file any more when this returns."""
-        if self._chunks is not None:
-            self._chunks.close()
+        self._chunks.close()
 
     def window(self, offset: int) -> Window:
         """Return the bytes from `offset` on; an earlier offset starts decompression again."""
         if offset < self._start:
+            self.close()
             self._restart()
-        if offset and not self._is_prefetched and self._chunks is not None:
+        if offset and not self._is_prefetched:
             self._chunks, self._is_prefetched = prefetched(self._chunks, _CHUNKS_AHEAD), True
         parts = [self._drop_to(offset)]
         have_bytes = len(parts[0])
@@ -252,8 +249,7 @@ class DecompressedSource:
         return kept
 
     def _next_chunk(self) -> bytes:
-        """Return the next decompressed bytes; none at the end."""
-        chunk = next(self._chunks, None) if self._chunks is not None else None
+        chunk = next(self._chunks, None)
         if chunk is None:
             self._ended = True
             return b""

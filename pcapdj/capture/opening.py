@@ -137,7 +137,6 @@ def _keep_freed_memory() -> None:
 
 
 def _reader_for(found: Format, source: Source, first: bytes, *, on_disk: bool) -> Reader:
-    """Return the reader of an uncompressed format."""
     if found.kind is Kind.CLASSIC:
         return ClassicReader(source, parse_file_header(first), on_disk=on_disk)
     if found.kind is Kind.PCAPNG:

@@ -172,18 +172,10 @@ class PacketBlock:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConvertedPacket:
-    """A little-endian classic record, as header and packet, and its totals."""
-
-    parts: tuple[bytes, bytes]
-    totals: Totals
-
-
 def convert_packet(
     packet: PacketBlock, window: bytes, stream: StreamFormat, *, big_endian: bool
-) -> ConvertedPacket | None:
-    """Return the packet as a record of the stream; None if it cannot be rewritten.
+) -> tuple[bytes, bytes, Totals] | None:
+    """Return the packet as a record of the stream: header, packet, totals; None if it cannot be rewritten.
 
     Args:
         packet: of an interface whose link type the stream accepts.
@@ -203,7 +195,7 @@ def convert_packet(
     fraction = ticks * units_per_s // interface.ticks_per_s
     header = RECORD.pack(seconds % SECONDS_RANGE, fraction, len(data), length)
     ts_ns = interface.ts_ns(packet.ticks)
-    return ConvertedPacket((header, data), Totals(1, len(data), length, ts_ns, ts_ns))
+    return header, data, Totals(1, len(data), length, ts_ns, ts_ns)
 
 
 class GoodBlocks(NamedTuple):
@@ -343,13 +335,7 @@ def _linktype(window: bytes, position: int, order: str, interfaces: Sequence[Int
 
 
 def _rewrite_blocks(good: GoodBlocks, linktype: int, times_ns: Iterator[int]) -> ConvertedBlocks:
-    """Return the records of these blocks with their packets rewritten to Ethernet.
-
-    Args:
-        good: the blocks.
-        linktype: of all of them.
-        times_ns: timestamps of the blocks, in order.
-    """
+    """Return the records of these blocks, all of one link type, with their packets rewritten to Ethernet."""
     parts: list[bytes | bytearray] = []
     counted, skipped, position = RunningTotals(), 0, 0
     records = b"".join(good.parts)

@@ -167,7 +167,6 @@ class Totals(NamedTuple):
     last_ts_ns: int | None = None
 
     def __add__(self, later: Self) -> "Totals":  # type: ignore[override]  # sums, where a tuple would append
-        """Return the totals of these records followed by `later`."""
         return Totals(
             self.packets + later.packets,
             self.cap_lengths_bytes + later.cap_lengths_bytes,

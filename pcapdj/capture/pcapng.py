@@ -27,7 +27,6 @@ from collections.abc import Iterator
 from pcapdj.capture.linktypes import has_host_order
 from pcapdj.capture.packet_blocks import (
     ConvertedBlocks,
-    ConvertedPacket,
     Interface,
     PacketBlock,
     convert_enhanced_blocks,
@@ -89,8 +88,8 @@ class BlockWalk:
                 position += total
                 if packet is not None and self._stream is not None:
                     if record := self._convert(window, packet, self._stream):
-                        parts += record.parts
-                        totals += record.totals
+                        parts += record[:2]
+                        totals += record[2]
                     blocks = self._convert_following(window, position, self._stream)
                     totals, position = totals + blocks.totals, blocks.end
                     parts += blocks.parts
@@ -218,8 +217,9 @@ class BlockWalk:
             return None
         return packet
 
-    def _convert(self, window: bytes, packet: PacketBlock, stream: StreamFormat) -> ConvertedPacket | None:
-        """Return the packet's record; count a packet that cannot be rewritten."""
+    def _convert(
+        self, window: bytes, packet: PacketBlock, stream: StreamFormat
+    ) -> tuple[bytes, bytes, Totals] | None:
         record = convert_packet(packet, window, stream, big_endian=self._order == ">")
         if record is None:
             self._skip(packet.interface.linktype)
@@ -287,7 +287,6 @@ class PcapngReader:
                 return
 
     def _check_end(self, walk: BlockWalk, rest: bytes, offset: int) -> None:
-        """Raise if the file is cut off."""
         if walk.is_done:
             return
         reason = self._source.fault or walk.cut_off(rest)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from pcapdj.feed.launcher_client import Entry, LauncherClient
 from pcapdj.runtime import failpoints
@@ -53,30 +53,33 @@ class ResumableStream:
                 os.close(entry.fd)
 
 
-class AnalyzerLink(Protocol):
-    """What a dispatcher needs of either."""
+class AnalyzerLink:
+    """What a dispatcher needs of either; a method that only one of them needs does nothing here."""
 
-    @property
-    def outlives_dispatcher(self) -> bool:
-        """Report whether the stream outlives this process."""
+    outlives_dispatcher: bool  # whether the stream outlives this process
 
     def wait_for_peer(self) -> None:
         """Wait for the launcher, or for a reader of the pipe, before a file is asked for."""
+        raise NotImplementedError
 
     def wait_for_torn_reader(self) -> None:
-        """Wait until the reader of a stream that an earlier dispatcher tore is gone."""
+        """Wait until the reader of a stream that an earlier dispatcher tore is gone; the launcher ends it."""
 
     def resumable_stream(self) -> ResumableStream | None:
-        """Return the stream that an earlier dispatcher left open."""
+        """Return the stream that an earlier dispatcher left open; None: the link stores none."""
+        return None
 
     def open(self) -> tuple[str, int]:
         """Return the id and write end of a stream whose analyzer reads."""
+        raise NotImplementedError
 
     def is_alive(self) -> bool:
-        """Report whether the launcher is there."""
+        """Report whether the launcher is there; without one the pipe itself shows the reader's end."""
+        return True
 
-    def has(self, stream: str) -> bool:
+    def has(self, stream: str) -> bool:  # noqa: ARG002 - any, as `is_alive`
         """Report whether the stream's analyzer is there."""
+        return True
 
     def put(self, stream: str, key: str, fd: int, note: Note) -> None:
         """Store a descriptor, before its first byte is sent."""
@@ -85,13 +88,13 @@ class AnalyzerLink(Protocol):
         """Remove a stored descriptor."""
 
     def remember_readers(self) -> None:
-        """Note who reads the stream that is about to end: the next stream is not for them."""
+        """Note who reads the stream that is about to end, where the next one gets the same pipe."""
 
     def end(self, stream: str) -> None:
         """End the stream; its write end is closed."""
 
 
-class LauncherLink:
+class LauncherLink(AnalyzerLink):
     """Streams of the launcher's analyzers.
 
     Args:
@@ -102,7 +105,7 @@ class LauncherLink:
         CannotCreate: the path is too long for a unix socket.
     """
 
-    outlives_dispatcher: Final = True
+    outlives_dispatcher = True
 
     def __init__(self, socket_path: Path, waits: Waits) -> None:
         self._launcher = LauncherClient(socket_path, waits)
@@ -119,9 +122,6 @@ class LauncherLink:
         while not self._launcher.connect():
             where = quoted(str(self._socket_path))
             self._waits.wait(_RETRY_S, waiting_for=f"Waiting for the launcher at {where}.")
-
-    def wait_for_torn_reader(self) -> None:
-        """Return at once: the launcher's streams end with their analyzer."""
 
     def resumable_stream(self) -> ResumableStream | None:
         """Return the open stream and what is in it; a stream without a header is opened again later.
@@ -181,9 +181,6 @@ class LauncherLink:
         """Remove a stored descriptor; with the stream or the launcher gone there is none."""
         with suppress(ReaderGone, LauncherGone):
             self._launcher.drop(stream, key)
-
-    def remember_readers(self) -> None:
-        """Note nothing: the launcher makes a new pipe for each stream."""
 
     def end(self, stream: str) -> None:
         """Let the analyzer see the end of its input; a launcher that is gone has ended it already."""

@@ -16,28 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from pcapdj.capture.reader import Piece
 from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.pipe import Pipe, SourceEnded
 from pcapdj.runtime.errors import CaptureError, ReaderGone
-
-
-class Sendable(Protocol):
-    """Whole records: a span of the capture file to splice, or converted bytes."""
-
-    @property
-    def length_bytes(self) -> int:
-        """How much it is in the stream."""
-
-    @property
-    def offset(self) -> int | None:
-        """Where in the file the span begins; None for converted bytes."""
-
-    @property
-    def data(self) -> bytes | bytearray | memoryview | None:
-        """The converted bytes; None for a span."""
-
-    def missing_to_record_end(self, delivered_bytes: int) -> int:
-        """Return how many bytes complete the record that is cut after so many bytes of the piece."""
 
 
 class SourceStore(Protocol):
@@ -80,7 +62,7 @@ class BatchSender:
         self._is_padded = is_padded
         self._end_offset: int | None = None  # of the spans sent
 
-    def send(self, number: int, piece: Sendable) -> None:
+    def send(self, number: int, piece: Piece) -> None:
         """Bring the piece into the stream, but for what is there already.
 
         Args:
@@ -96,7 +78,7 @@ class BatchSender:
         elif piece.offset is not None:
             self._send_span(number, piece, piece.offset)
 
-    def complete_record(self, piece: Sendable) -> bool:
+    def complete_record(self, piece: Piece) -> bool:
         """Finish the record in which the source's position stands, if it is one of this piece's.
 
         Returns:
@@ -159,7 +141,7 @@ class BatchSender:
             self._store.put("batch", batch, {**self._note, "number": number})
             self._pipe.splice(batch, len(data))
 
-    def _send_span(self, number: int, piece: Sendable, offset: int) -> None:
+    def _send_span(self, number: int, piece: Piece, offset: int) -> None:
         end = offset + piece.length_bytes
         start = self._position(offset)
         if start >= end:

@@ -180,7 +180,6 @@ class JobRunner:
         self._repeat(job, died=is_the_analyzers and job.progress.has_begun)
 
     def _repeat(self, job: Job, *, died: bool) -> None:
-        """Have the file asked for once more."""
         attempt, deaths = job.entry.attempt + 1, job.entry.deaths + died
         job.entry = replace(job.entry, state="asked", attempt=attempt, deaths=deaths, stream="")
         self.queue.mark(state="asked", attempt=attempt, deaths=deaths, stream="")

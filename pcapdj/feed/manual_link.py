@@ -8,10 +8,11 @@ opening it earlier would hide that end from the old reader. The same holds after
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pcapdj.feed.analyzer_link import Note, ResumableStream
+from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.runtime import fifo
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.log import EventLog
@@ -23,7 +24,7 @@ events = EventLog("dispatcher")
 _POLL_S: Final = 0.1
 
 
-class ManualLink:
+class ManualLink(AnalyzerLink):
     """One pipe, read by any analyzer that a user starts.
 
     Args:
@@ -34,7 +35,7 @@ class ManualLink:
         CannotCreate: something else than a pipe of this user is at the path.
     """
 
-    outlives_dispatcher: Final = False
+    outlives_dispatcher = False
 
     def __init__(self, path: Path, waits: Waits) -> None:
         self._path = path
@@ -62,10 +63,6 @@ class ManualLink:
         self.remember_readers()
         self._wait_for_old_readers()
 
-    def resumable_stream(self) -> ResumableStream | None:
-        """Return None: no process stores anything."""
-        return None
-
     def open(self) -> tuple[str, int]:
         """Return a new stream's id and write end.
 
@@ -77,26 +74,9 @@ class ManualLink:
             write_end = self._wait_for_reader()
         return f"by-hand-{secrets.token_hex(4)}", write_end
 
-    def is_alive(self) -> bool:
-        """Return True: the pipe itself shows whether its reader is gone."""
-        return True
-
-    def has(self, stream: str) -> bool:  # noqa: ARG002 - any
-        """Return True: here, too, only the pipe shows it."""
-        return True
-
-    def put(self, stream: str, key: str, fd: int, note: Note) -> None:
-        """Store nothing."""
-
-    def drop(self, stream: str, key: str) -> None:
-        """Remove nothing."""
-
     def remember_readers(self) -> None:
         """Note the processes that have the pipe open."""
         self._old_readers = processes_with(self._path)
-
-    def end(self, stream: str) -> None:
-        """Do nothing: the analyzer sees the end of the pipe."""
 
     def _wait_for_reader(self) -> int:
         self._wait_for_old_readers()
@@ -160,23 +140,14 @@ def processes_with(path: Path) -> list[int]:
         wanted = path.stat()
     except FileNotFoundError:  # removed; a new one has no reader yet
         return []
-    return [pid for pid in _pids() if pid != os.getpid() and _has_open(pid, wanted)]
-
-
-def _pids() -> list[int]:
-    return [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    return [pid for pid in pids if pid != os.getpid() and _has_open(pid, wanted)]
 
 
 def _has_open(pid: int, wanted: os.stat_result) -> bool:
-    try:
-        descriptors = list(Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:  # another user's, or gone
-        return False
-    return any(_is_same(descriptor, wanted) for descriptor in descriptors)
-
-
-def _is_same(path: Path, wanted: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(path.stat(), wanted)
-    except OSError:
-        return False
+    with suppress(OSError):  # another user's, or gone
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                if os.path.samestat(descriptor.stat(), wanted):
+                    return True
+    return False

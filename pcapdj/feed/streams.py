@@ -53,16 +53,6 @@ class Stream:
         """
         self.link.put(self.id, key, fd, note)
 
-    def put_header(self) -> None:
-        """Store the header with how far the stream is, between two files.
-
-        Raises:
-            ReaderGone, LauncherGone, Stopped: as `LauncherClient.put`.
-        """
-        self.put(
-            "header", self.header, {**self.format, "sent_bytes": self.sent_bytes, "before": self.previous}
-        )
-
     def close(self) -> None:
         """Close this process's descriptors of it."""
         self.pipe.close()
@@ -157,8 +147,9 @@ class Streams:
         """
         if stream := self.open:
             stream.previous = previous
+            note = {**stream.format, "sent_bytes": stream.sent_bytes, "before": previous}
             with suppress(ReaderGone, LauncherGone):  # the next file notices
-                stream.put_header()
+                stream.put("header", stream.header, note)
 
     def release(self) -> None:
         """Remove what is stored of the file in flight: its result is in Redis."""

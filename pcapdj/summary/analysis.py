@@ -16,9 +16,7 @@ class Analysis:
     def __init__(self, limits: FlowLimits | None = None) -> None:
         self._cutter = RecordCutter()
         self._table = FlowTable(limits)
-        self._packets = self._captured_bytes = self._original_bytes = 0
-        self._other_packets = self._undecodable_packets = self._fragments = 0
-        self._first_ns: int | None = None
+        self._summary = StreamSummary()
         self._last_ns = 0
 
     def feed(self, chunk: bytes) -> None:
@@ -42,8 +40,14 @@ class Analysis:
                 self._cutter.close()
             except CaptureError as exc:
                 ended, error = Ended.TORN, str(exc)
-        self._table.finish("end of stream")
-        return self._summary(ended, error)
+        table, summary = self._table, self._summary
+        table.finish("end of stream")
+        summary.flows, summary.objects = table.ended_flows, table.ended_objects
+        summary.complete_objects = table.complete_objects
+        summary.linktype, summary.ended, summary.error = self._cutter.linktype, ended, error
+        if summary.packets:
+            summary.last_time = iso_time(self._last_ns)
+        return summary
 
     def take(self) -> tuple[list[FlowSummary], list[HttpObject]]:
         """Return the flows and objects that ended since the last call."""
@@ -53,38 +57,19 @@ class Analysis:
 
     def _add(self, record: Record) -> None:
         time_ns, frame, original_bytes = record
-        self._packets += 1
-        self._captured_bytes += len(frame)
-        self._original_bytes += original_bytes
-        if self._first_ns is None:
-            self._first_ns = time_ns
-        self._last_ns = time_ns
+        summary, self._last_ns = self._summary, time_ns
+        if not summary.packets:
+            summary.first_time = iso_time(time_ns)
+        summary.packets += 1
+        summary.captured_bytes += len(frame)
+        summary.original_bytes += original_bytes
         try:
             packet = decode(self._cutter.linktype or 0, frame)
         except UndecodableError:
-            self._undecodable_packets += 1
+            summary.undecodable_packets += 1
             return
         if packet is None:
-            self._other_packets += 1
+            summary.other_packets += 1
             return
-        self._fragments += packet.is_fragment
+        summary.fragments += packet.is_fragment
         self._table.add(packet, time_ns, original_bytes)
-
-    def _summary(self, ended: Ended, error: str) -> StreamSummary:
-        has_packets = self._first_ns is not None
-        return StreamSummary(
-            packets=self._packets,
-            captured_bytes=self._captured_bytes,
-            original_bytes=self._original_bytes,
-            flows=self._table.ended_flows,
-            objects=self._table.ended_objects,
-            complete_objects=self._table.complete_objects,
-            other_packets=self._other_packets,
-            fragments=self._fragments,
-            undecodable_packets=self._undecodable_packets,
-            linktype=self._cutter.linktype,
-            first_time=iso_time(self._first_ns or 0) if has_packets else None,
-            last_time=iso_time(self._last_ns) if has_packets else None,
-            ended=ended,
-            error=error,
-        )

@@ -71,7 +71,7 @@ class HttpObject:
     last_time: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamSummary:
     """The contents of `summary.json`: counts and times of the whole stream."""
 

@@ -301,7 +301,6 @@ def _disorder(part: list[Segment], rng: random.Random) -> None:
 
 
 def _background(number: int) -> list[bytes]:
-    """Return other traffic, in its order."""
     neighbour = replace(NEIGHBOUR, port=NEIGHBOUR.port + number)
     client = Endpoint(neighbour, MAIL, 1000 * number, b"EHLO neighbour.example\r\nQUIT\r\n")
     server = Endpoint(MAIL, neighbour, 5000 * number, b"220 mail.example\r\n250 mail.example\r\n221 bye\r\n")

@@ -15,7 +15,8 @@ from support.pipes import LivingPeer, ScriptedInterrupts
 
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.files import identity_of
-from pcapdj.capture.walk import missing_to_record_end
+from pcapdj.capture.pcap import Totals
+from pcapdj.capture.reader import Piece
 from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.batches import BatchSender, finish_stored, memory_file
 from pcapdj.feed.pipe import Pipe
@@ -27,20 +28,6 @@ PAGE = 4096
 
 class Killed(BaseException):
     """The dispatcher dies here."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Records of the file to splice, or converted ones."""
-
-    length_bytes: int
-    offset: int | None
-    data: bytes | None
-    window: bytes
-
-    def missing_to_record_end(self, delivered_bytes: int) -> int:
-        """As the capture room's pieces do it."""
-        return missing_to_record_end(self.window, delivered_bytes)
 
 
 @dataclass
@@ -127,7 +114,7 @@ def world_of(content: bytes) -> Iterator[World]:
         world.close()
 
 
-def dispatch(world: World, pieces: Sequence[Span]) -> None:
+def dispatch(world: World, pieces: Sequence[Piece]) -> None:
     """Be one dispatcher: take over what is kept, send all pieces, complete a torn record."""
     with ExitStack() as stack:
         pipe = stack.enter_context(world.pipe())
@@ -151,7 +138,7 @@ def dispatch(world: World, pieces: Sequence[Span]) -> None:
         send_all(feed, world, pieces)
 
 
-def send_all(feed: BatchSender, world: World, pieces: Sequence[Span]) -> None:
+def send_all(feed: BatchSender, world: World, pieces: Sequence[Piece]) -> None:
     """Send every piece as `feeding` does."""
     damage: CaptureError | None = None
     try:
@@ -170,9 +157,9 @@ def missing_in_file(file: int, start: int, sent: int) -> int | None:
     return Capture(b"", file, identity_of(file), "pcap", unread).missing_to_record_end(start, sent)
 
 
-def spans_of(content: bytes, per_piece: int, converted: Sequence[int] = ()) -> list[Span]:
+def spans_of(content: bytes, per_piece: int, converted: Sequence[int] = ()) -> list[Piece]:
     """Return a file's whole records, so many to a piece; some pieces converted, which here means reversed."""
-    found: list[Span] = []
+    found: list[Piece] = []
     position = FIRST
     while position < len(content):
         start, packets = position, 0
@@ -183,9 +170,9 @@ def spans_of(content: bytes, per_piece: int, converted: Sequence[int] = ()) -> l
         window = content[start:position]
         if len(found) in converted:
             window = b"".join(record(each) for each in reversed(records_of(window)))
-            found.append(Span(len(window), None, window, window))
+            found.append(Piece(Totals(), len(window), None, window, 0, window))
         else:
-            found.append(Span(len(window), start, None, window))
+            found.append(Piece(Totals(), len(window), start, None, 0, window))
     return found
 
 

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.analyzer.options import COMMAND_VARIABLE, chosen_command, pipe_path, socket_path
+from pcapdj.analyzer.options import COMMAND_VARIABLE, chosen_command, path_or_default
 from pcapdj.analyzer.presets import DEFAULT_PRESET, preset_command
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME
 
 LINE = {COMMAND_VARIABLE: "zeek -r {pipe} 'a b'"}
 
@@ -48,6 +49,7 @@ def test_socket_and_pipe_are_in_the_default_folder(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "supervisord.conf").touch()
 
-    assert socket_path(None) == tmp_path / "var/run/launcher.sock"
-    assert pipe_path(None) == tmp_path / "var/run/stream.pcap"
-    assert (socket_path(Path("s")), pipe_path(Path("p"))) == (tmp_path / "s", tmp_path / "p")
+    assert path_or_default(None, SOCKET_NAME) == tmp_path / "var/run/launcher.sock"
+    assert path_or_default(None, PIPE_NAME) == tmp_path / "var/run/stream.pcap"
+    assert path_or_default(Path("s"), SOCKET_NAME) == tmp_path / "s"
+    assert path_or_default(Path("p"), PIPE_NAME) == tmp_path / "p"
