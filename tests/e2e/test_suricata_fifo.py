@@ -77,5 +77,5 @@ def test_through_pcapdj_everything_arrives(preloaded: list[str], short_path: Pat
         stdout, stderr = process.communicate(60)
 
     assert process.wait() == 0, stderr
-    assert re.search(r"^packets +3,377$", stdout, re.MULTILINE)
+    assert re.search(r"^packets +3,377$", stdout, re.MULTILINE), stdout + stderr
     assert "3377 packets" in (short_path / "out/latest/analyzer.log").read_text()
