@@ -104,7 +104,7 @@ class Dispatcher:
             streams=self._streams,
             suspension=self._suspension,
         )
-        self._ended_wish = ""
+        self._ended_request = ""
         self._idle_since_s = time.monotonic()
 
     def run(self) -> None:
@@ -135,15 +135,15 @@ class Dispatcher:
             Stopped: a stop signal arrived.
         """
         self._statistics.state, self._statistics.waiting_for = RUNNING, ""
-        found = self._queue.take(self._ended_wish)
-        self._ended_wish = ""
+        found = self._queue.take(self._ended_request)
+        self._ended_request = ""
         self._abandon_unless_taken(found)
         if isinstance(found, QueueEntry):
             self._runner.run(found)
             self._idle_since_s = time.monotonic()
         elif isinstance(found, EndStream):
             self._streams.end()
-            self._ended_wish = found.wish
+            self._ended_request = found.request
         elif self._settings.follow:
             self._wait_for_files()
         else:

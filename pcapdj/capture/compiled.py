@@ -145,9 +145,9 @@ def loaded() -> tuple[Form, CompiledLoops | None]:
     Raises:
         Unavailable: PCAPDJ_LOOPS=compiled, and there is no library that can be used.
     """
-    wish = os.environ.get(VARIABLE, "")
-    form, loops = (Form.CHOSEN, None) if wish == "python" else load(SOURCE, LIBRARY)
-    if wish == "compiled" and loops is None:
+    choice = os.environ.get(VARIABLE, "")
+    form, loops = (Form.CHOSEN, None) if choice == "python" else load(SOURCE, LIBRARY)
+    if choice == "compiled" and loops is None:
         raise Unavailable(f"{VARIABLE}=compiled, but this pcapdj has only {form.value}.")
     return form, loops
 

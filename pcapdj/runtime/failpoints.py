@@ -72,17 +72,17 @@ def no_fault(point: str) -> None:
     """Do nothing."""
 
 
-def armed(wish: str) -> Callable[[str], None]:
+def armed(value: str) -> Callable[[str], None]:
     """Return the `reach` for this value of PCAPDJ_FAULT.
 
     Raises:
         ValueError: the value is invalid; a misspelt fault must not look like a passed test.
     """
-    if not wish:
+    if not value:
         return no_fault
-    point, nth, action = (*wish.split(":"), "", "")[:3]
-    if point not in POINTS or not nth.isdecimal() or action not in _ACTIONS or wish.count(":") != 2:  # noqa: PLR2004 - point:nth:action
-        raise ValueError(f"{VARIABLE}={wish!r} is not POINT:NTH:{'|'.join(_ACTIONS)} with a known point")
+    point, nth, action = (*value.split(":"), "", "")[:3]
+    if point not in POINTS or not nth.isdecimal() or action not in _ACTIONS or value.count(":") != 2:  # noqa: PLR2004 - point:nth:action
+        raise ValueError(f"{VARIABLE}={value!r} is not POINT:NTH:{'|'.join(_ACTIONS)} with a known point")
     left = int(nth)
 
     def reach(here: str) -> None:

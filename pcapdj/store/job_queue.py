@@ -40,9 +40,9 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class EndStream:
-    """An operator wants the stream ended; pass the wish to `take` once that is done."""
+    """An operator wants the stream ended; pass `request` to `take` once that is done."""
 
-    wish: str
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class JobQueue:
         """Return the entry taken before, else the next of the queue, or `EndStream`; None: nothing to do.
 
         Args:
-            ended: the wish for which the stream has been ended meanwhile.
+            ended: the request for which the stream has ended.
         """
         keys = [self._keys.in_queue, self._current, self._keys.finish, self._keys.state]
         failpoints.reach("take.before")

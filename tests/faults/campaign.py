@@ -181,18 +181,20 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--save", type=Path)
-    wish = parser.parse_args()
+    arguments = parser.parse_args()
     begun_s = time.monotonic()
-    if wish.part:
-        figures = run_part(wish.part, wish.seed, max(1, round(PARTS[wish.part].count * wish.scale)))
+    if arguments.part:
+        figures = run_part(
+            arguments.part, arguments.seed, max(1, round(PARTS[arguments.part].count * arguments.scale))
+        )
     else:
-        figures = run_campaign(wish.seed, wish.scale)
-    if wish.save:
-        figures.save(wish.save)
+        figures = run_campaign(arguments.seed, arguments.scale)
+    if arguments.save:
+        figures.save(arguments.save)
         return 0
-    text = report.text(figures, time.monotonic() - begun_s, wish.seed)
+    text = report.text(figures, time.monotonic() - begun_s, arguments.seed)
     say(text)
-    if not wish.part and wish.scale == 1:
+    if not arguments.part and arguments.scale == 1:
         report.put_into(DOCUMENT, text)
     return 1 if figures.violations else 0
 

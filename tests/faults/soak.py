@@ -138,10 +138,10 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--state", type=Path, default=Path("soak.state"))
-    wish = parser.parse_args()
-    begun_s, state = time.monotonic(), State.load(wish.state, wish.seed)
+    arguments = parser.parse_args()
+    begun_s, state = time.monotonic(), State.load(arguments.state, arguments.seed)
     try:
-        slopes = soak(state, wish.state, wish.hours)
+        slopes = soak(state, arguments.state, arguments.hours)
     except KeyboardInterrupt:
         say(f"Stopped after leg {state.legs}; the same command goes on.")
         return 130
@@ -149,7 +149,7 @@ def main() -> int:
     say("\n| process | memory grows by | descriptors by |\n|---|---|---|")
     for role, (memory_bytes, descriptors) in slopes.items():
         say(f"| {role} | {memory_bytes / (1 << 20):+.2f} MiB/h | {descriptors:+.2f} /h |")
-    is_long = wish.hours >= 1  # in minutes a cache that fills looks like a leak
+    is_long = arguments.hours >= 1  # in minutes a cache that fills looks like a leak
     grew = any(memory > MEMORY_SLOPE_BYTES or descriptors > 1 for memory, descriptors in slopes.values())
     return 1 if state.figures.violations or (is_long and grew) else 0
 

@@ -528,8 +528,8 @@ def test_the_other_options_do_what_they_say(rig: Dispatchers, tmp_path: Path) ->
     assert rig.store.redis.exists(rig.store.keys.stats("me"))
 
 
-@pytest.mark.parametrize("wish", ["now", "empty"])
-def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Path, wish: str) -> None:
+@pytest.mark.parametrize("when", ["now", "empty"])
+def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Path, when: str) -> None:
     """The analyzer sees the end while the dispatcher goes on; the next file opens the next stream."""
     names = [written(tmp_path, f"{number}.pcap", stream_of(SMALL)) for number in range(3)]
     authorize(rig.store, *names)
@@ -538,10 +538,10 @@ def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Pa
     queue(rig.store, *names[:2])
     wait_until(lambda: first.read(1) and len(listed(rig.store, rig.store.keys.processed)) == 2, "two files")
 
-    rig.store.redis.set(rig.store.keys.finish, wish)
+    rig.store.redis.set(rig.store.keys.finish, when)
 
     assert first.read_to_end() == stream_of(SMALL, SMALL)
-    wait_until(lambda: not rig.store.redis.exists(rig.store.keys.finish), "the wish to be fulfilled")
+    wait_until(lambda: not rig.store.redis.exists(rig.store.keys.finish), "the request to be fulfilled")
     queue(rig.store, names[2])
     rig.wait_for("waiting until its reader")
     first.close()

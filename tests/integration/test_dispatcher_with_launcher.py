@@ -429,8 +429,8 @@ def test_after_a_flushall_a_living_dispatcher_finishes_the_file(short_path: Path
         assert listed(store, store.keys.processed) == []
 
 
-@pytest.mark.parametrize("wish", ["now", "empty"])
-def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, wish: str) -> None:
+@pytest.mark.parametrize("when", ["now", "empty"])
+def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, when: str) -> None:
     """`now` comes before what is queued, `empty` after it."""
     names = [written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 5))) for n in range(2)]
     queue(trio.store, *names)
@@ -438,8 +438,8 @@ def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, 
     trio.store.redis.sadd(trio.store.keys.suspend, "operator")
     dispatcher = trio.dispatch("--follow")
     trio.wait_for(" suspended ")
-    trio.wait_for(" authorized ")  # the first file is in its hands: the wish comes behind it
-    trio.store.redis.set(trio.store.keys.finish, wish)
+    trio.wait_for(" authorized ")  # the first file is in its hands: the request comes behind it
+    trio.store.redis.set(trio.store.keys.finish, when)
     trio.store.redis.srem(trio.store.keys.suspend, "operator")
     trio.allow(EVERYTHING)
 
@@ -449,7 +449,7 @@ def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, 
     assert not trio.store.redis.exists(trio.store.keys.finish)
     first, second = stream_of(packets(0, 5)), stream_of(packets(100, 5))
     wait_until(
-        lambda: trio.copies() == ([first, second] if wish == "now" else [first + second[HEADER:]]),
+        lambda: trio.copies() == ([first, second] if when == "now" else [first + second[HEADER:]]),
         "the copies",
     )
 

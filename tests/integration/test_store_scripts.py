@@ -157,17 +157,17 @@ def test_taking_a_file_removes_done(store: Store, jobs: JobQueue) -> None:
     assert store.redis.get(store.keys.state) is None
 
 
-@pytest.mark.parametrize(("wish", "queued"), [("now", [b"/in/2.pcap"]), ("now", []), ("empty", [])])
+@pytest.mark.parametrize(("when", "queued"), [("now", [b"/in/2.pcap"]), ("now", []), ("empty", [])])
 def test_an_order_to_end_the_stream_comes_before_the_next_file(
-    store: Store, jobs: JobQueue, wish: str, queued: list[bytes]
+    store: Store, jobs: JobQueue, when: str, queued: list[bytes]
 ) -> None:
     """TAKE returns it until the stream has ended; then it is removed."""
     if queued:
         queue(store, *queued)
-    store.redis.set(store.keys.finish, wish)
+    store.redis.set(store.keys.finish, when)
 
-    assert jobs.take() == jobs.take() == EndStream(wish)
-    after = jobs.take(wish)
+    assert jobs.take() == jobs.take() == EndStream(when)
+    after = jobs.take(when)
 
     assert store.redis.get(store.keys.finish) is None
     assert isinstance(after, QueueEntry) == bool(queued)

@@ -26,7 +26,7 @@ _WORDS: Final[dict[str, tuple[str, ...]]] = {
     "run": ("run", "sample"),
     "commands": ("command", "cat", "limit", "check", "secret"),
     "console": ("command", "console", "status", "cat"),
-    "capture": ("capture", "cat", "ethernet", "feed", "torn", "linktype"),
+    "capture": ("capture", "cat", "ethernet", "feed", "torn", "linktype", "wheel"),
     "store": ("store", "redis", "outage", "operator", "exclusiv"),
     "runtime": ("runtime", "signal", "exclusiv", "secret", "hostile", "outage", "command"),
     "summary": ("summary", "sample"),

@@ -142,15 +142,15 @@ class Lane(RuleBasedStateMachine):
             assert requeue_failure(self.store, failure)
             assert not requeue_failure(self.store, failure)
 
-    @rule(each=IDS, wish=st.sampled_from(["now", "empty"]))
-    def end_stream(self, each: str, wish: str) -> None:
+    @rule(each=IDS, request=st.sampled_from(["now", "empty"]))
+    def end_stream(self, each: str, request: str) -> None:
         """The operator wants the stream ended; that takes no file."""
-        self.store.redis.set(self.store.keys.finish, wish)
+        self.store.redis.set(self.store.keys.finish, request)
         if each in self.known:
             return
         answer = self.transfers[each].take()
         if isinstance(answer, EndStream):
-            answer = self.transfers[each].take(answer.wish)
+            answer = self.transfers[each].take(answer.request)
         if isinstance(answer, QueueEntry):
             self.known[each] = answer
         else:

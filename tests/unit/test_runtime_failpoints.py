@@ -13,7 +13,7 @@ from pcapdj.runtime import failpoints
 PACKAGE = Path(__file__).parent.parent.parent / "pcapdj"
 
 
-def test_without_a_wish_nothing_happens() -> None:
+def test_without_a_value_nothing_happens() -> None:
     """The function that stands in the hot path does nothing at all."""
     assert failpoints.armed("") is failpoints.no_fault
 
@@ -31,11 +31,11 @@ def test_a_fault_comes_at_the_nth_time_and_only_there() -> None:
     reach("put.after")
 
 
-@pytest.mark.parametrize("wish", ["x", "put.after", "put.after:1", "put:1:kill", "done:x:kill", "done:1:no"])
-def test_a_misspelt_fault_is_no_passed_test(wish: str) -> None:
+@pytest.mark.parametrize("value", ["x", "put.after", "put.after:1", "put:1:kill", "done:x:kill", "done:1:no"])
+def test_a_misspelt_fault_is_no_passed_test(value: str) -> None:
     """It is refused at once, instead of never coming."""
     with pytest.raises(ValueError, match="PCAPDJ_FAULT"):
-        failpoints.armed(wish)
+        failpoints.armed(value)
 
 
 def test_kill_is_sigkill() -> None:
