@@ -87,7 +87,7 @@ def longest_socket_bytes(folder: Path) -> int:
     return len(os.fsencode(folder.absolute() / LONGEST_SOCKET))
 
 
-def lay_out(folder: Path, text: str, *, force: bool = False) -> None:
+def write_layout(folder: Path, text: str, *, force: bool = False) -> None:
     """Create the service's folders, and write the configuration last.
 
     Args:

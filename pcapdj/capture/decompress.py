@@ -191,7 +191,7 @@ class Decompressor:
 
 # Bytes of the compressed file per read; the progress shown is as exact as that.
 READ_BYTES = 1 << 18
-_CHUNKS_AHEAD = 4
+_PREFETCHED_CHUNKS = 4
 
 
 class DecompressedSource:
@@ -229,7 +229,7 @@ class DecompressedSource:
             self.close()
             self._restart()
         if offset and not self._is_prefetched:
-            self._chunks, self._is_prefetched = prefetched(self._chunks, _CHUNKS_AHEAD), True
+            self._chunks, self._is_prefetched = prefetched(self._chunks, _PREFETCHED_CHUNKS), True
         parts = [self._drop_to(offset)]
         have_bytes = len(parts[0])
         while have_bytes < WINDOW_BYTES and (chunk := self._next_chunk()):

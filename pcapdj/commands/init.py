@@ -12,7 +12,7 @@ from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable_sentence, quoted
-from pcapdj.service import CONF, configuration, lay_out
+from pcapdj.service import CONF, configuration, write_layout
 
 app = new_app()
 
@@ -29,7 +29,7 @@ def init(
     if chosen not in PRESETS:
         raise ConfigError(f"Unknown preset {quoted(chosen)}.", hint=f"Known presets: {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)
-    lay_out(folder, configuration(interpreter=interpreter, preset=chosen), force=force)
+    write_layout(folder, configuration(interpreter=interpreter, preset=chosen), force=force)
     for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_chosen=bool(preset)):
         typer.echo(line)
 

@@ -1,7 +1,7 @@
 """Brings capture files into the stream, and finishes what a dead dispatcher had begun.
 
 It joins what a file's records are (`capture`) with how bytes reach the analyzer (`streams`, `batches`). What
-a pass means for queue and statistics is the job's: a `FileFeed` yields each piece that is in the pipe.
+a pass means for queue and statistics is the job's: a `FilePass` yields each piece that is in the pipe.
 """
 
 import os
@@ -25,7 +25,7 @@ _FIRST_RECORD: Final = 24  # offset of the first record of a file that is splice
 events = EventLog("dispatcher")
 
 
-class FileFeed:
+class FilePass:
     """One pass of a capture file through the open stream.
 
     Args:
@@ -179,7 +179,7 @@ class Feeder:
             events.info("linktype_changes", f"The next file {why}.", name=capture.name)
             self._streams.end()
 
-    def begin(self, file: ResumeNote, capture: Capture) -> FileFeed | None:
+    def begin(self, file: ResumeNote, capture: Capture) -> FilePass | None:
         """Begin a pass; a stream is opened with the first record in hand. None: the file has no packet.
 
         Args:
@@ -204,7 +204,7 @@ class Feeder:
         stream = self._streams.ensure(stream_format.header(), fields)
         note = self._note_of(file, stream, rewrites=stream_format.rewrites)
         sender = self._sender(stream, capture, note)
-        return FileFeed(self._streams, stream, capture, sender, chain([first], pieces), note)
+        return FilePass(self._streams, stream, capture, sender, chain([first], pieces), note)
 
     def remember(self, file: ResumeNote, last_ts_ns: int | None) -> None:
         """Store what the next file needs of this one; without a packet the previous one stays.

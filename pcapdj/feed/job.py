@@ -6,7 +6,7 @@ from pcapdj.capture.opening import Capture, StillWritten, open_capture
 from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
-from pcapdj.feed.feeder import Feeder, FileFeed
+from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
@@ -118,7 +118,7 @@ class JobRunner:
         """Feed the file into one stream after another; False if Redis does not have the entry any more."""
         while True:
             try:
-                job.entry = self.poison.judge(job.entry)
+                job.entry = self.poison.entry_to_feed(job.entry)
                 self.feeder.prepare_stream(job.entry.token, capture)
                 if not self._get_authorization(job):
                     return False
@@ -152,7 +152,7 @@ class JobRunner:
             if capture.skipped_message:
                 events.warning("packets_skipped", capture.skipped_message, name=job.entry.name)
 
-    def _begin(self, job: Job, feed: FileFeed) -> None:
+    def _begin(self, job: Job, feed: FilePass) -> None:
         """Put into Redis that the file is fed; what follows may reach the analyzer."""
         step_ns = gap_ns(feed.previous.get("last_ts_ns"), feed.first_ts_ns)
         if jump := find_jump(step_ns, self.max_gap_ns):

@@ -47,7 +47,7 @@ class PoisonPolicy:
         """Begin the count again: a file went through, so the analyzer works."""
         self._in_a_row = 0
 
-    def judge(self, entry: QueueEntry) -> QueueEntry:
+    def entry_to_feed(self, entry: QueueEntry) -> QueueEntry:
         """Return the entry to feed once more, after the operator resumed a lane that was held for it.
 
         An entry on which the analyzer died fewer than three times is returned as it is.

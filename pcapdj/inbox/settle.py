@@ -34,7 +34,7 @@ class WaitingFile:
     since_s: float
 
 
-def observe(before: WaitingFile | None, state: FileState, now_s: float, *, age_s: float = 0.0) -> WaitingFile:
+def updated(before: WaitingFile | None, state: FileState, now_s: float, *, age_s: float = 0.0) -> WaitingFile:
     """Return the waiting file after another look at it.
 
     Args:

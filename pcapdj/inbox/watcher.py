@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
 from pcapdj.inbox.listing import is_hidden, list_folder
-from pcapdj.inbox.settle import ArrivalBatch, FileState, WaitingFile, extend_batch, is_settled, observe
+from pcapdj.inbox.settle import ArrivalBatch, FileState, WaitingFile, extend_batch, is_settled, updated
 
 RESCAN_S = 60.0
 
@@ -99,7 +99,7 @@ class Inbox:
         state, before = _state_of(name), self._waiting.pop(name)
         if state is None or state == before.state:
             return state
-        self._waiting[name] = observe(before, state, now_s)
+        self._waiting[name] = updated(before, state, now_s)
         return None
 
     def _listen(self) -> None:
@@ -139,7 +139,7 @@ class Inbox:
         if self._handled.get(name) == state or name in self._arrived:
             return
         age_s = time.time() - state.mtime_ns / 1e9 if self._is_first_look else 0.0
-        self._waiting[name] = observe(self._waiting.get(name), state, now_s, age_s=age_s)
+        self._waiting[name] = updated(self._waiting.get(name), state, now_s, age_s=age_s)
 
     def _is_hidden(self, name: bytes) -> bool:
         inner = name.removeprefix(self.folder).split(b"/")

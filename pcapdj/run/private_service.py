@@ -22,7 +22,7 @@ from pcapdj.runtime.errors import CannotCreate, StoreUnavailable, Unavailable
 from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
-from pcapdj.service import CONF, configuration, lay_out
+from pcapdj.service import CONF, configuration, write_layout
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
@@ -57,7 +57,7 @@ def private_service(settings: Mapping[str, str]) -> "Iterator[PrivateService]":
         raise CannotCreate(f"A temporary folder cannot be created: {exc.strerror}.") from exc
     try:
         text = configuration(interpreter=Path(sys.executable), preset=None, without={"importer"})
-        lay_out(folder, text)
+        write_layout(folder, text)
         service = PrivateService(folder, _start_supervisord(folder, settings))
         try:
             yield service

@@ -125,14 +125,14 @@ class RunRecord:
             self.write({})
             self._next_save_s = time.monotonic() + _SAVE_INTERVAL_S
 
-    def write(self, ending: Mapping[str, Any]) -> None:
+    def write(self, end_fields: Mapping[str, Any]) -> None:
         """Write the record now; `write_error` has the reason if that fails.
 
         Args:
-            ending: fields of the run's end: complete, analyzer, analyzer_end, folders; empty before.
+            end_fields: fields of the run's end: complete, analyzer, analyzer_end, folders; empty before.
         """
         listed = [_as_json(result) for result in self.results.values()]
-        text = json.dumps({"pcapdj": __version__, "complete": False, **ending, "files": listed}, indent=1)
+        text = json.dumps({"pcapdj": __version__, "complete": False, **end_fields, "files": listed}, indent=1)
         hidden = self._path.with_name(f".{RECORD}")
         try:
             hidden.write_text(text + "\n", encoding="utf-8")

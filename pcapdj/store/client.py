@@ -16,7 +16,7 @@ from redis.retry import Retry
 from pcapdj.runtime.errors import PcapdjError, StoreFailed
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.store.keys import Keys
-from pcapdj.store.redis_errors import Words, translated
+from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
@@ -29,7 +29,7 @@ T = TypeVar("T")
 class _Client(redis.Redis):
     """Keeps the words of the last single command: Redis does not name a key that its ACL forbids."""
 
-    last_command: Words = ()
+    last_command: CommandWords = ()
 
     def execute_command(self, *words: Any, **options: Any) -> Any:
         self.last_command = words

@@ -17,7 +17,7 @@ from pcapdj.runtime.safe_text import printable, shortened_message, to_text
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import DEFAULT_URL, safe_url
 
-Words = Sequence[bytes | str | int]
+CommandWords = Sequence[bytes | str | int]
 
 _LOGIN: Final = ("NOAUTH", "WRONGPASS", "Protocol error: unauthenticated")
 _WAITABLE: Final = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
@@ -30,7 +30,9 @@ _TLS_NOISE: Final = re.compile(r".*\[[A-Z_: ]+\] | \(_ssl.*")
 _CALL: Final = re.compile(r"'([A-Z]+)'")
 
 
-def translated(error: redis.RedisError, url: str, keys: Keys, command: Words, script: str) -> PcapdjError:
+def translated(
+    error: redis.RedisError, url: str, keys: Keys, command: CommandWords, script: str
+) -> PcapdjError:
     """Return our error for one of redis-py.
 
     Args:
@@ -80,7 +82,7 @@ def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailabl
     )
 
 
-def _forbidden(where: str, why: str, keys: Keys, command: Words, script: str) -> StoreDenied:
+def _forbidden(where: str, why: str, keys: Keys, command: CommandWords, script: str) -> StoreDenied:
     """Return the error for what the ACL of our user forbids: a command, keys, or a channel."""
     if named := _COMMAND.search(why):
         missing, rules = f"the command {named[1]}", [f"+{named[1]}"]
@@ -109,7 +111,7 @@ def _forbidden_in_script(why: str, keys: Keys, line: Sequence[str]) -> tuple[str
     return f"the command {' or '.join(commands)}", [f"+{each}" for each in commands]
 
 
-def _keys_of(command: Words) -> list[str]:
+def _keys_of(command: CommandWords) -> list[str]:
     """Return the keys of a command: of a script all, of others the first."""
     words = [to_text(each) if isinstance(each, bytes) else str(each) for each in command]
     return words[3 : 3 + int(words[2])] if words[:1] == ["EVALSHA"] else words[1:2]

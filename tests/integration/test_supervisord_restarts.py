@@ -12,7 +12,7 @@ from support.forkserver import DEVNULL, clean_environment, start
 from support.service_rig import programs_in
 from support.waiting import wait_until
 
-from pcapdj.service import CONF, configuration, lay_out
+from pcapdj.service import CONF, configuration, write_layout
 from pcapdj.store.client import Store
 
 Info = Callable[[str], dict[str, Any]]
@@ -22,7 +22,7 @@ Info = Callable[[str], dict[str, Any]]
 def service(short_path: Path, store: Store) -> Iterator[Info]:
     """Run the service on the tests' Redis with a limit that makes no sense; yield its process info."""
     folder = short_path / "sensor one"
-    lay_out(folder, configuration(interpreter=Path(sys.executable), preset="summary"))
+    write_layout(folder, configuration(interpreter=Path(sys.executable), preset="summary"))
     variables = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
     variables["PCAPDJ_MIN_FREE"] = "98%"
     options = ("-n", "-c", str(folder / CONF))

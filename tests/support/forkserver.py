@@ -243,8 +243,8 @@ def start(
     request = Request(module, words, clean_environment() if env is None else env, str(cwd), _umask(), forks)
     with contextlib.ExitStack() as theirs:
         source = _opened(stdin, 0, theirs)
-        their_stdout, our_stdout = _outlet(stdout, 1, theirs, is_text=text)
-        their_stderr, our_stderr = _outlet(stderr, 2, theirs, is_text=text)
+        their_stdout, our_stdout = _output(stdout, 1, theirs, is_text=text)
+        their_stderr, our_stderr = _output(stderr, 2, theirs, is_text=text)
         streams = (source, their_stdout, their_stderr)
         if is_real or inherited:
             pid, reap = new_interpreter(request, streams, inherited)
@@ -299,7 +299,7 @@ def _opened(stream: Stream, number: int, closing: contextlib.ExitStack) -> int:
     return stream if isinstance(stream, int) else stream.fileno()
 
 
-def _outlet(
+def _output(
     stream: Stream, number: int, closing: contextlib.ExitStack, *, is_text: bool
 ) -> tuple[int, IO[Any] | None]:
     """Return the descriptor that the child gets, and our end of it if it is a pipe."""

@@ -8,7 +8,7 @@ from pcapdj.inbox.settle import (
     FileState,
     extend_batch,
     is_settled,
-    observe,
+    updated,
 )
 
 STATE = FileState(size_bytes=100, mtime_ns=5)
@@ -16,9 +16,9 @@ STATE = FileState(size_bytes=100, mtime_ns=5)
 
 def test_a_file_settles_ten_seconds_after_the_first_look() -> None:
     """Two looks that find the same state, ten seconds apart, are needed."""
-    first = observe(None, STATE, 50.0)
+    first = updated(None, STATE, 50.0)
 
-    again = observe(first, STATE, 55.0)
+    again = updated(first, STATE, 55.0)
 
     assert not is_settled(again, 50.0 + SETTLED_S - 0.1)
     assert is_settled(again, 50.0 + SETTLED_S)
@@ -26,9 +26,9 @@ def test_a_file_settles_ten_seconds_after_the_first_look() -> None:
 
 def test_a_change_restarts_the_wait() -> None:
     """A file that grew, or whose time changed, has to stay the same for ten seconds from then on."""
-    first = observe(None, STATE, 50.0)
+    first = updated(None, STATE, 50.0)
 
-    grown = observe(first, FileState(101, 5), 59.0)
+    grown = updated(first, FileState(101, 5), 59.0)
 
     assert not is_settled(grown, 50.0 + SETTLED_S)
     assert not is_settled(grown, 59.0 + SETTLED_S - 0.1)
@@ -37,9 +37,9 @@ def test_a_change_restarts_the_wait() -> None:
 
 def test_the_age_counts_at_the_first_look_only() -> None:
     """An old file need not wait at the first look at a folder; after a change it has to."""
-    old = observe(None, STATE, 50.0, age_s=3600.0)
+    old = updated(None, STATE, 50.0, age_s=3600.0)
 
-    changed = observe(old, FileState(101, 5), 51.0, age_s=3600.0)
+    changed = updated(old, FileState(101, 5), 51.0, age_s=3600.0)
 
     assert is_settled(old, 50.0)
     assert not is_settled(changed, 51.0)
@@ -47,12 +47,12 @@ def test_the_age_counts_at_the_first_look_only() -> None:
 
 def test_a_modification_time_in_the_future_does_not_prolong_the_wait() -> None:
     """A file of a server whose clock is ahead waits ten seconds, too."""
-    assert is_settled(observe(None, STATE, 50.0, age_s=-500.0), 50.0 + SETTLED_S)
+    assert is_settled(updated(None, STATE, 50.0, age_s=-500.0), 50.0 + SETTLED_S)
 
 
 def test_an_empty_file_never_settles() -> None:
     """Its content has yet to be written."""
-    assert not is_settled(observe(None, FileState(0, 5), 0.0), 1e9)
+    assert not is_settled(updated(None, FileState(0, 5), 0.0), 1e9)
 
 
 def test_a_batch_ends_after_a_pause() -> None:

@@ -9,7 +9,7 @@ import pytest
 from support.programs import missing
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.service import CONF, check_folder, configuration, lay_out, longest_socket_bytes, shipped
+from pcapdj.service import CONF, check_folder, configuration, write_layout, longest_socket_bytes, shipped
 
 ROLES = ["consumer", "dispatcher", "controller", "importer"]
 
@@ -125,7 +125,7 @@ def test_programs_can_be_left_out_and_their_comments_go_with_them() -> None:
 
 def test_the_layout_has_folders_and_a_private_var(short_path: Path) -> None:
     """All folders that supervisord and the roles need; the queue, sockets and logs are private."""
-    lay_out(short_path / "sensor", "text")
+    write_layout(short_path / "sensor", "text")
 
     modes = {
         str(path.relative_to(short_path / "sensor")): stat.S_IMODE(path.stat().st_mode)
@@ -143,17 +143,17 @@ def test_an_existing_configuration_is_not_replaced(short_path: Path) -> None:
     (short_path / CONF).write_text("mine")
 
     with pytest.raises(CannotCreate, match=r"exists already\. Use --force to replace it"):
-        lay_out(short_path, "new")
+        write_layout(short_path, "new")
 
     assert (short_path / CONF).read_text() == "mine"
 
 
 def test_force_replaces_it_and_keeps_the_captures(short_path: Path) -> None:
     """`--force` replaces the configuration; the files in the inbox stay."""
-    lay_out(short_path, "old")
+    write_layout(short_path, "old")
     (short_path / "inbox" / "1.pcap").write_text("capture")
 
-    lay_out(short_path, "new", force=True)
+    write_layout(short_path, "new", force=True)
 
     assert (short_path / CONF).read_text() == "new"
     assert (short_path / "inbox" / "1.pcap").read_text() == "capture"
@@ -174,7 +174,7 @@ def test_sockets_have_107_bytes_with_supervisords_temporary_name(excess: int) ->
 def test_nothing_is_created_in_a_refused_folder(short_path: Path) -> None:
     """Supervisord would expand the percent sign; the refusal comes before any folder is made."""
     with pytest.raises(CannotCreate, match="supervisord would expand"):
-        lay_out(short_path / "100%", "text")
+        write_layout(short_path / "100%", "text")
 
     assert list(short_path.iterdir()) == []
 
@@ -184,7 +184,7 @@ def test_a_file_in_place_of_a_folder_is_named(short_path: Path) -> None:
     (short_path / "inbox").write_text("a file")
 
     with pytest.raises(CannotCreate, match="inbox' cannot be created: File exists"):
-        lay_out(short_path, "text")
+        write_layout(short_path, "text")
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o777])
@@ -199,6 +199,6 @@ def test_a_folder_of_another_user_is_refused(short_path: Path, mode: int) -> Non
         missing("only root can give a folder to another user")
 
     with pytest.raises(CannotCreate, match=r"theirs' belongs to another user \(12345\)"):
-        lay_out(folder, "text", force=True)
+        write_layout(folder, "text", force=True)
 
     assert list(folder.iterdir()) == []
