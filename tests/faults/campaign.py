@@ -165,11 +165,11 @@ def _collect(name: str, process: subprocess.Popen[bytes], folder: Path, total: F
     total.add(found)
     state = f"{len(found.violations)} violations" if found.violations else "nothing found"
     seconds = found.counts[f"seconds of {name}"]
-    say(f"{name}: {state}, {sum(found.kills.values())} kills, {seconds} s")
+    print_text(f"{name}: {state}, {sum(found.kills.values())} kills, {seconds} s")
 
 
-def say(words: str) -> None:
-    """Tell the person who started this."""
+def print_text(words: str) -> None:
+    """Print at once, also into a pipe."""
     sys.stdout.write(words + "\n")
     sys.stdout.flush()
 
@@ -193,7 +193,7 @@ def main() -> int:
         figures.save(arguments.save)
         return 0
     text = report.text(figures, time.monotonic() - begun_s, arguments.seed)
-    say(text)
+    print_text(text)
     if not arguments.part and arguments.scale == 1:
         report.put_into(DOCUMENT, text)
     return 1 if figures.violations else 0

@@ -60,7 +60,7 @@ def importers(schedule: Schedule, kills: int) -> None:
 
 
 def drained(schedule: Schedule, kills: int) -> None:
-    """Each dispatcher has drained the queue and ended the stream, and dies before it has said so."""
+    """Each dispatcher has drained the queue and ended the stream, and dies before it has reported so."""
     scenario = schedule.scenario
     for _ in range(kills):
         scenario.roles["dispatcher"].kill()

@@ -180,7 +180,7 @@ class Scenario:
                 shutil.rmtree(folder)
 
     def log_of(self, role: str) -> str:
-        """Return what a role has said."""
+        """Return what a role has logged."""
         with suppress(FileNotFoundError):
             return (self.folder / f"{role}.log").read_text(errors="replace")
         return ""

@@ -20,7 +20,7 @@ from support.forkserver import ROOT
 
 from faults import report
 from faults.bugs import BUGS, Bug, Change
-from faults.campaign import DOCUMENT, say
+from faults.campaign import DOCUMENT, print_text
 
 _LIMIT_S: Final = 240
 _AT_ONCE: Final = 2
@@ -37,7 +37,7 @@ def main() -> int:
     table = ["| bug | caught by |", "|---|---|"]
     table += [f"| {bug.name} | {by or '**nothing**'} |" for bug, by in zip(chosen, caught, strict=True)]
     table.append(f"| none | {control_failed or 'nothing, as it should be'} |")
-    say("\n".join(table))
+    print_text("\n".join(table))
     if len(chosen) == len(BUGS):
         report.put_into(DOCUMENT, "\n".join(table), report.SEEDED)
     return 0 if all(caught) and not control_failed else 1

@@ -19,7 +19,7 @@ from typing import Any, Final
 import psutil
 
 from faults import report
-from faults.campaign import PARTS, run_part, say
+from faults.campaign import PARTS, run_part, print_text
 from faults.figures import Figures
 from faults.kills import FORMS, Schedule
 from faults.scenario import COPY, Scenario
@@ -128,7 +128,7 @@ def soak(state: State, path: Path, hours: float) -> dict[str, tuple[float, float
             state.figures.add(found)
             state.legs += 1
             state.save(path)
-            say(f"leg {state.legs}: {name}, {count}: {len(found.violations)} violations")
+            print_text(f"leg {state.legs}: {name}, {count}: {len(found.violations)} violations")
         return steady.slopes()
 
 
@@ -143,12 +143,12 @@ def main() -> int:
     try:
         slopes = soak(state, arguments.state, arguments.hours)
     except KeyboardInterrupt:
-        say(f"Stopped after leg {state.legs}; the same command goes on.")
+        print_text(f"Stopped after leg {state.legs}; the same command goes on.")
         return 130
-    say(report.text(state.figures, time.monotonic() - begun_s, state.seed))
-    say("\n| process | memory grows by | descriptors by |\n|---|---|---|")
+    print_text(report.text(state.figures, time.monotonic() - begun_s, state.seed))
+    print_text("\n| process | memory grows by | descriptors by |\n|---|---|---|")
     for role, (memory_bytes, descriptors) in slopes.items():
-        say(f"| {role} | {memory_bytes / (1 << 20):+.2f} MiB/h | {descriptors:+.2f} /h |")
+        print_text(f"| {role} | {memory_bytes / (1 << 20):+.2f} MiB/h | {descriptors:+.2f} /h |")
     is_long = arguments.hours >= 1  # in minutes a cache that fills looks like a leak
     grew = any(memory > MEMORY_SLOPE_BYTES or descriptors > 1 for memory, descriptors in slopes.values())
     return 1 if state.figures.violations or (is_long and grew) else 0

@@ -52,7 +52,7 @@ def check(scenario: Scenario) -> list[str]:
 
 
 def authorizations(scenario: Scenario) -> Counter[str]:
-    """Return how often each file was authorized, as the controller has said."""
+    """Return how often each file was authorized, as the controller has logged."""
     lines = scenario.log_of("controller").splitlines()
     return Counter(line.partition("name=")[2] for line in lines if " file_authorized " in line)
 

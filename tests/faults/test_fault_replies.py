@@ -150,18 +150,18 @@ def disturbed(store: Store, proxied: Store, proxy: Proxy, script: Script, faults
     mine = script.prepare(store)
     proxy.plan(*faults)
     call = bound(script, proxied, mine if isinstance(mine, QueueEntry) else None)
-    said = list[str]()
+    messages = list[str]()
     for _ in range(len(faults) + SPARE_ATTEMPTS):
         before = proxy.requests
         try:
             call()
         except (StoreUnavailable, StoreDenied) as exc:
-            said.append(str(exc))
+            messages.append(str(exc))
             continue
         finally:
             assert proxy.requests - before <= COLD_REQUESTS, "the client repeats a request by itself"
         return dump(store)
-    raise AssertionError(f"no answer, though nothing is wrong any more: {said}")
+    raise AssertionError(f"no answer, though nothing is wrong any more: {messages}")
 
 
 def bound(script: Script, proxied: Store, mine: QueueEntry | None) -> Callable[[], object]:

@@ -91,7 +91,7 @@ def test_the_third_poison_file_in_a_row_holds_the_lane(trio: Trio) -> None:
     trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
     start(trio, DYING)
 
-    trio.wait_said("dispatcher", "analyzer_at_fault")
+    trio.wait_logged("dispatcher", "analyzer_at_fault")
     wait_until(lambda: "at fault" in str(trio.statistics().get("at_fault")), "the statistics to show it")
     assert trio.board()["suspended"] == [operate.OPERATOR]
     assert len(failures(trio)) == 2
@@ -101,19 +101,19 @@ def test_the_third_poison_file_in_a_row_holds_the_lane(trio: Trio) -> None:
 
     trio.await_processed(1)
     assert len(failures(trio)) == 2
-    assert trio.said("dispatcher").count("analyzer_at_fault") == 1
+    assert trio.logged("dispatcher").count("analyzer_at_fault") == 1
 
 
 def test_a_held_lane_stays_held_after_a_dispatchers_death(trio: Trio) -> None:
     """The suspension is in Redis: a new dispatcher feeds nothing before an operator resumes."""
     trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
     start(trio, DYING)
-    trio.wait_said("dispatcher", "analyzer_at_fault")
+    trio.wait_logged("dispatcher", "analyzer_at_fault")
     trio.kill("dispatcher")
-    seen = trio.said("dispatcher").count("dispatcher suspended")
+    seen = trio.logged("dispatcher").count("dispatcher suspended")
 
     trio.start("dispatcher")
-    trio.wait_said("dispatcher", "dispatcher suspended", times=seen + 1)
+    trio.wait_logged("dispatcher", "dispatcher suspended", times=seen + 1)
     (trio.folder / "cured").touch()
     operate.resume(trio.store)
 
@@ -125,7 +125,7 @@ def test_a_stop_signal_ends_the_dispatcher_while_the_lane_is_held(trio: Trio) ->
     """The file stays current."""
     trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
     start(trio, DYING)
-    trio.wait_said("dispatcher", "analyzer_at_fault")
+    trio.wait_logged("dispatcher", "analyzer_at_fault")
 
     assert trio.kill("dispatcher", signal.SIGTERM) == 0
 
@@ -140,11 +140,11 @@ def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:
     start(trio, STALLING, "--stall-timeout", "3s")
 
     wait_until(lambda: trio.statistics().get("stalled_s", 0) >= 1, "the stall to be counted")
-    trio.wait_said("consumer", "analyzer_crashed")
+    trio.wait_logged("consumer", "analyzer_crashed")
     brake.unlink()
 
     trio.await_processed(1)
-    assert "it had read nothing for 3 s" in trio.said("consumer")
+    assert "it had read nothing for 3 s" in trio.logged("consumer")
     assert places_in(trio.streams()[-1]) == places(1, 3000)
     wait_until(lambda: trio.statistics().get("stalled_s") == 0, "the stall to be over")
 
@@ -159,7 +159,7 @@ def test_a_slow_analyzer_is_not_stalled(trio: Trio) -> None:
     start(trio, slow, "--stall-timeout", "500ms")
 
     trio.await_processed(1)
-    assert "analyzer_crashed" not in trio.said("consumer")
+    assert "analyzer_crashed" not in trio.logged("consumer")
 
 
 def test_without_the_option_a_stalled_analyzer_is_waited_for(trio: Trio, short_path: Path) -> None:
@@ -193,7 +193,7 @@ time.sleep(60)
 """
     trio.queue(trio.capture("1.pcap", 1, 100))
     start(trio, closing)
-    trio.wait_said("consumer", "it had closed the pipe and did not exit")
+    trio.wait_logged("consumer", "it had closed the pipe and did not exit")
     (trio.folder / "cured").touch()
 
     trio.await_processed(1)

@@ -62,11 +62,11 @@ def test_every_spliced_byte_is_read_and_the_stream_has_its_own_log_folder(
     feed(launcher, opened, source)
     ended(launcher, opened)
 
-    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to end")
+    wait_until(lambda: "stream_ended" in rig.logged(), "the analyzer to end")
     assert (rig.latest() / "copy").read_bytes() == source.read_bytes()
     assert re.fullmatch(f"[0-9]{{8}}T[0-9]{{6}}Z-{opened.stream}", rig.latest().name)
     assert re.fullmatch("[0-9a-f]{8}", opened.stream)
-    assert "exit='exited 0'" in rig.said()
+    assert "exit='exited 0'" in rig.logged()
     launcher.end(opened.stream)  # succeeds for a stream that has ended already
 
 
@@ -123,7 +123,7 @@ def test_fifty_streams_leave_no_descriptor(rig: Rig, signals: Signals, tmp_path:
         opened = opened_by(launcher)
         feed(launcher, opened, source)
         ended(launcher, opened)
-        wait_until(lambda: f"stream_ended stream={opened.stream}" in rig.said(), "the analyzer to end")
+        wait_until(lambda: f"stream_ended stream={opened.stream}" in rig.logged(), "the analyzer to end")
         return len(open_descriptors(process.pid))
 
     counts = [run_stream() for _ in range(50)]
@@ -141,7 +141,9 @@ def test_streams_that_crash_leave_no_descriptor(rig: Rig, signals: Signals, sour
         with pytest.raises(BrokenPipeError):
             feed(launcher, opened, source)
         os.close(opened.write_end)
-        wait_until(lambda: f"analyzer_crashed stream={opened.stream}" in rig.said(), "the crash to be logged")
+        wait_until(
+            lambda: f"analyzer_crashed stream={opened.stream}" in rig.logged(), "the crash to be logged"
+        )
         return len(open_descriptors(process.pid))
 
     counts = [run_stream() for _ in range(10)]
@@ -162,8 +164,8 @@ def test_an_exit_in_the_middle_is_a_crash_whatever_its_status(
     with source.open("rb") as file, pytest.raises(ReaderGone):
         launcher.put(opened.stream, "file", file.fileno(), {})
 
-    wait_until(lambda: "analyzer_crashed" in rig.said(), "the crash to be logged")
-    assert "exited 0 in the middle of the stream" in rig.said()
+    wait_until(lambda: "analyzer_crashed" in rig.logged(), "the crash to be logged")
+    assert "exited 0 in the middle of the stream" in rig.logged()
     assert launcher.get() is None
     os.close(opened.write_end)
     second = opened_by(launcher)
@@ -185,7 +187,7 @@ def test_an_analyzer_that_closed_the_pipe_and_runs_on_is_killed(
     assert launcher.get() is None  # the stream is over, though the process runs
 
     wait_until(lambda: not is_running(pid), "the analyzer to be killed")
-    wait_until(lambda: "closed the pipe and did not exit" in rig.said(), "the reason to be logged")
+    wait_until(lambda: "closed the pipe and did not exit" in rig.logged(), "the reason to be logged")
     os.close(opened.write_end)
 
 
@@ -203,8 +205,8 @@ def test_an_analyzer_without_records_is_killed_and_that_is_no_crash(
     ended(launcher, opened)
 
     wait_until(lambda: not is_running(pid), "the analyzer to be killed")
-    wait_until(lambda: "stream_ended" in rig.said(), "the end to be logged")
-    assert "analyzer_crashed" not in rig.said()
+    wait_until(lambda: "stream_ended" in rig.logged(), "the end to be logged")
+    assert "analyzer_crashed" not in rig.logged()
 
 
 def test_end_is_replied_to_at_once_and_the_next_stream_waits_for_the_flush(
@@ -227,7 +229,7 @@ def test_end_is_replied_to_at_once_and_the_next_stream_waits_for_the_flush(
     second = connected(rig, Meanwhile(signals, go.touch)).open()
 
     assert go.exists()  # so `open` has waited
-    assert rig.said().index("stream_ended") < rig.said().rindex("analyzer_started")
+    assert rig.logged().index("stream_ended") < rig.logged().rindex("analyzer_started")
     os.close(second.write_end)
 
 
@@ -243,9 +245,9 @@ def test_an_analyzer_that_does_not_exit_is_stopped(rig: Rig, signals: Signals, s
     ended(launcher, opened)
 
     wait_until(
-        lambda: "was stopped: it had not exited 0.2 s after the end of its input" in rig.said(), "the end"
+        lambda: "was stopped: it had not exited 0.2 s after the end of its input" in rig.logged(), "the end"
     )
-    assert "killed by signal 15" in rig.said()
+    assert "killed by signal 15" in rig.logged()
 
 
 def test_the_position_of_a_stored_descriptor_is_the_bytes_in_the_pipe(
@@ -283,7 +285,7 @@ with handled() as signals:
     os.close(entry.fd)
     launcher.drop(resumed.stream, "file")
     ended(launcher, resumed)
-    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to end")
+    wait_until(lambda: "stream_ended" in rig.logged(), "the analyzer to end")
     copy = (rig.latest() / "copy").read_bytes()
     assert hashlib.sha256(copy).digest() == hashlib.sha256(source.read_bytes()).digest()
 
@@ -338,13 +340,13 @@ def test_a_failing_start_is_retried_until_it_succeeds(rig: Rig, signals: Signals
     rig.start_python(
         f"import os, sys\nif not os.path.exists({str(go)!r}): sys.exit('no licence \\x1b[31m today')\n{COPY}"
     )
-    go_on = Meanwhile(signals, lambda: go.touch() if "analyzer_unstarted" in rig.said() else None)
+    go_on = Meanwhile(signals, lambda: go.touch() if "analyzer_unstarted" in rig.logged() else None)
 
     opened = connected(rig, go_on).open()
 
     first = min(folder for folder in rig.logs.iterdir() if not folder.is_symlink())
     cause = f"From its log '{first}/analyzer.log': no licence \\x1b[31m today"
-    assert f"exited 1 before it opened the pipe. {cause}" in rig.said()
+    assert f"exited 1 before it opened the pipe. {cause}" in rig.logged()
     os.close(opened.write_end)
 
 
@@ -360,7 +362,7 @@ def test_a_pipe_that_is_removed_fails_the_start_and_the_next_start_makes_it_agai
 
     opened = opened_by(connected(rig, signals))
 
-    assert "cannot be opened" in rig.said()
+    assert "cannot be opened" in rig.logged()
     os.close(opened.write_end)
 
 
@@ -389,11 +391,11 @@ def test_a_second_sigterm_does_not_wait(rig: Rig, signals: Signals, source: Path
     feed(launcher, opened, source)
     os.close(opened.write_end)
     process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "stopping" in rig.said(), "the first signal to be handled")
+    wait_until(lambda: "stopping" in rig.logged(), "the first signal to be handled")
 
     assert stop(process) == 0
     assert not is_running(rig.analyzer_pid())
-    assert "killed by signal 9 (a second stop signal came)" in rig.said()
+    assert "killed by signal 9 (a second stop signal came)" in rig.logged()
 
 
 def test_sigterm_ends_an_idle_launcher(rig: Rig) -> None:

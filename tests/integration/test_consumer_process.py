@@ -128,7 +128,7 @@ def test_a_second_launcher_names_the_first(rig: Rig) -> None:
     second = rig.start_python(COPY)
 
     assert second.wait() == ExitCode.BUSY
-    assert f"Another launcher (pid {first.pid})" in rig.said()
+    assert f"Another launcher (pid {first.pid})" in rig.logged()
     assert first.poll() is None
 
 
@@ -140,7 +140,7 @@ def test_a_pipe_has_one_launcher(rig: Rig) -> None:
     second = rig.start_python(COPY)
 
     assert second.wait() == ExitCode.BUSY
-    assert f"Another launcher (pid {first.pid})" in rig.said()
+    assert f"Another launcher (pid {first.pid})" in rig.logged()
 
 
 def test_a_capture_file_at_the_pipes_path_is_left_alone(rig: Rig) -> None:
@@ -151,8 +151,8 @@ def test_a_capture_file_at_the_pipes_path_is_left_alone(rig: Rig) -> None:
     process = rig.start_python(COPY)
 
     assert process.wait() == ExitCode.CANNOT_CREATE
-    assert "is not a named pipe" in rig.said()
-    assert "Traceback" not in rig.said()
+    assert "is not a named pipe" in rig.logged()
+    assert "Traceback" not in rig.logged()
     assert rig.pipe.read_bytes() == b"precious"
 
 
@@ -163,7 +163,7 @@ def test_a_socket_path_that_is_too_long_is_refused(rig: Rig) -> None:
     process = rig.start_python(COPY)
 
     assert process.wait() == ExitCode.CANNOT_CREATE
-    assert "107" in rig.said()
+    assert "107" in rig.logged()
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def test_invalid_options_are_refused_in_one_sentence(rig: Rig, options: tuple[st
     process = rig.start(options=options)
 
     assert process.wait() == ExitCode.USAGE
-    assert rig.said().startswith("pcapdj consume: ")
-    assert "Traceback" not in rig.said()
+    assert rig.logged().startswith("pcapdj consume: ")
+    assert "Traceback" not in rig.logged()
 
 
 def test_started_by_hand_it_prints_the_dispatchers_command(rig: Rig) -> None:
@@ -184,7 +184,7 @@ def test_started_by_hand_it_prints_the_dispatchers_command(rig: Rig) -> None:
     rig.start_python(COPY)
     command = f"python -m pcapdj.dispatcher -b {rig.pipe} --launcher {rig.socket}"
 
-    wait_until(lambda: command in rig.said(), "the command to be printed")
+    wait_until(lambda: command in rig.logged(), "the command to be printed")
 
 
 def test_every_option_may_be_a_variable(rig: Rig, signals: Signals, tmp_path: Path) -> None:
@@ -222,9 +222,9 @@ def test_every_option_may_be_a_variable(rig: Rig, signals: Signals, tmp_path: Pa
     os.close(opened.write_end)
     launcher.end(opened.stream)
 
-    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to be stopped")
-    assert "pause_s=0.07: " in rig.said()
-    assert "had not exited 0.2 s after the end of its input" in rig.said()
+    wait_until(lambda: "stream_ended" in rig.logged(), "the analyzer to be stopped")
+    assert "pause_s=0.07: " in rig.logged()
+    assert "had not exited 0.2 s after the end of its input" in rig.logged()
     assert rig.pipe.is_fifo()
     assert (rig.latest() / "analyzer.log").exists()
 
@@ -235,8 +235,8 @@ def test_under_supervisord_no_dispatcher_is_suggested(rig: Rig) -> None:
 
     assert stop(process) == 0
 
-    assert "consumer started" in rig.said()
-    assert "pcapdj.dispatcher" not in rig.said()
+    assert "consumer started" in rig.logged()
+    assert "pcapdj.dispatcher" not in rig.logged()
 
 
 def test_a_missing_analyzer_is_reported_with_its_package(rig: Rig, store: Store) -> None:
@@ -268,7 +268,7 @@ def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals
     os.close(opened.write_end)
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the state")
     assert consumer_of(store)["reason"] == ""
-    assert rig.said().count("analyzer_unavailable") == 1
+    assert rig.logged().count("analyzer_unavailable") == 1
 
 
 def test_the_status_follows_the_stream_from_start_to_end(
@@ -348,7 +348,7 @@ def test_a_redis_that_hangs_delays_nothing(rig: Rig, signals: Signals, tmp_path:
         os.close(opened.write_end)
         launcher.end(opened.stream)
 
-        wait_until(lambda: "stream_ended" in rig.said(), "the stream to end")
+        wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
         assert stop(process) == 0
 
 

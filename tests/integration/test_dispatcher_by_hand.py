@@ -297,8 +297,8 @@ def test_sigusr2_prints_the_originals_eight_lines(rig: Dispatchers, tmp_path: Pa
 
     dispatcher.send_signal(signal.SIGUSR2)
 
-    wait_until(lambda: rig.said("stdout").count("\n") >= 8, "the statistics")
-    lines = STATS.fullmatch(rig.said("stdout"))
+    wait_until(lambda: rig.logged("stdout").count("\n") >= 8, "the statistics")
+    lines = STATS.fullmatch(rig.logged("stdout"))
     assert lines is not None
     assert lines.groups() == ("Waiting for authorization", "0", "1", "2", "120", "1560")
 
@@ -316,14 +316,14 @@ def test_sigusr1_suspends_in_mid_file_and_resumes(rig: Dispatchers, big: bytes) 
     had = len(reader.stream)
     assert 0 < len(reader.read(had)) - HEADER < len(records(BIG))
     dispatcher.send_signal(signal.SIGUSR2)
-    wait_until(lambda: "Internal state:Suspended" in rig.said("stdout"), "the state")
+    wait_until(lambda: "Internal state:Suspended" in rig.logged("stdout"), "the state")
 
     dispatcher.send_signal(signal.SIGUSR1)
 
     assert reader.read_to_end() == stream_of(BIG)
     assert dispatcher.wait() == 0
     assert rig.store.redis.smembers(rig.store.keys.suspend) == set()
-    assert "Number of suspensions:1" in rig.said("stdout")
+    assert "Number of suspensions:1" in rig.logged("stdout")
     assert listed(rig.store, rig.store.keys.processed) == [big]
 
 
@@ -390,7 +390,7 @@ def test_a_stop_signal_ends_it_in_every_state(
 
     assert code == 0
     assert current(rig.store, str(rig.pipe))["name"] == big
-    assert "Traceback" not in rig.said()
+    assert "Traceback" not in rig.logged()
 
 
 def test_a_stop_signal_ends_it_while_idle(rig: Dispatchers) -> None:
@@ -412,7 +412,7 @@ def test_a_stop_signal_ends_it_without_redis(short_path: Path, *, is_hung: bool)
         rig.wait_for("does not answer")
 
         assert stopped(dispatcher)[0] == 0
-        assert "Traceback" not in rig.said()
+        assert "Traceback" not in rig.logged()
 
 
 def test_a_stop_in_mid_file_leaves_whole_records_if_the_analyzer_reads_on(
@@ -545,7 +545,7 @@ def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Pa
     queue(rig.store, names[2])
     rig.wait_for("waiting until its reader")
     first.close()
-    wait_until(lambda: "Waiting for an analyzer" in rig.said().splitlines()[-1], "the pipe to be wanted")
+    wait_until(lambda: "Waiting for an analyzer" in rig.logged().splitlines()[-1], "the pipe to be wanted")
     second = rig.reader()
     second.read(len(stream_of(SMALL)))
     assert stopped(dispatcher)[0] == 0
@@ -581,10 +581,10 @@ def test_what_is_not_our_pipe_is_refused_and_left_alone(rig: Dispatchers, tmp_pa
 
     assert rig.start().wait() == 73
 
-    last = rig.said().splitlines()[-1]
+    last = rig.logged().splitlines()[-1]
     assert last.startswith("pcapdj dispatch: ")
     assert str(rig.pipe) in last or str(rig.pipe.parent) in last
-    assert "Traceback" not in rig.said()
+    assert "Traceback" not in rig.logged()
     assert target.read_bytes() == b"precious"
     if kind == "file":
         assert rig.pipe.read_bytes() == b"precious"
@@ -597,7 +597,7 @@ def test_a_second_dispatcher_of_a_pipe_is_told_who_has_it(rig: Dispatchers) -> N
 
     assert rig.start().wait() == 75
 
-    assert f"Another dispatcher (pid {first.pid})" in rig.said().splitlines()[-1]
+    assert f"Another dispatcher (pid {first.pid})" in rig.logged().splitlines()[-1]
     assert stopped(first)[0] == 0
 
 
@@ -615,11 +615,11 @@ def test_a_wrong_command_line_is_2(rig: Dispatchers, options: list[str]) -> None
     """One sentence on stderr."""
     assert rig.run(*options).wait() == 2
 
-    [line] = rig.said().splitlines()
+    [line] = rig.logged().splitlines()
     assert line.startswith("pcapdj dispatch: ")
 
 
-def test_it_waits_for_redis_and_never_says_the_password(short_path: Path) -> None:
+def test_it_waits_for_redis_and_never_logs_the_password(short_path: Path) -> None:
     """Not there, then a wrong password, then the right one: it goes on by itself, and keeps the secret."""
     password = short_path / "password"
     password.write_text("wr0ng-s3cret\n")
@@ -635,7 +635,7 @@ def test_it_waits_for_redis_and_never_says_the_password(short_path: Path) -> Non
 
         assert rig.run(environment=url).wait() == 0
 
-        assert "s3cret" not in rig.said() + rig.said("stdout")
+        assert "s3cret" not in rig.logged() + rig.logged("stdout")
 
 
 def test_it_starts_before_redis(short_path: Path) -> None:
@@ -646,7 +646,7 @@ def test_it_starts_before_redis(short_path: Path) -> None:
         rig.wait_for("waiting_for_redis")
         with private_redis(short_path):
             assert dispatcher.wait() == 0
-        assert "redis_back" in rig.said()
+        assert "redis_back" in rig.logged()
 
 
 HOSTILE = [
@@ -679,12 +679,12 @@ def test_hostile_names_are_fed_and_shown_escaped(rig: Dispatchers, tmp_path: Pat
     [failure] = map(json.loads, listed(rig.store, rig.store.keys.failed))
     assert os.fsencode(failure["name"]) == names[-1]
     assert records_of(stream[HEADER:]) == as_read([each for n in range(9) for each in packets(100 * n, 2)])
-    said = rig.said()
+    logged = rig.logged()
     assert all(
         re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO |WARNING|ERROR) ", line)
-        for line in said.splitlines()
+        for line in logged.splitlines()
     )
-    assert said.replace("\n", "").isprintable()
+    assert logged.replace("\n", "").isprintable()
     assert not list(tmp_path.rglob("pwned"))
 
 
@@ -699,7 +699,7 @@ def test_a_pipe_whose_path_is_no_utf8_works(tmp_path: Path, store: Store) -> Non
         dispatcher = rig.start()
         stream = rig.reader().read_to_end()
         assert dispatcher.wait() == 0
-        assert "Traceback" not in rig.said()
+        assert "Traceback" not in rig.logged()
 
     assert stream == stream_of(SMALL)
     statistics = store.redis.hgetall(store.keys.stats(os.fsdecode(os.fsencode(folder / "pipe"))))
@@ -727,7 +727,7 @@ def test_a_running_file_finishes_while_redis_is_away(short_path: Path) -> None:
 
 
 def test_removed_keys_do_not_stop_the_running_file(rig: Dispatchers, big: bytes) -> None:
-    """It is fed whole, said, and nothing is written down of it; the next file goes on."""
+    """It is fed whole, logged, and nothing is written down of it; the next file goes on."""
     dispatcher = rig.start()
     reader = rig.reader()
     reader.read(100_000)
@@ -737,5 +737,5 @@ def test_removed_keys_do_not_stop_the_running_file(rig: Dispatchers, big: bytes)
     assert reader.read_to_end() == stream_of(BIG)
 
     assert dispatcher.wait() == 0
-    assert "file_forgotten" in rig.said()
+    assert "file_forgotten" in rig.logged()
     assert big not in listed(rig.store, rig.store.keys.processed)

@@ -63,7 +63,7 @@ def test_by_default_it_fails_with_both_names(rig: Dispatchers) -> None:
 
 @pytest.mark.parametrize("is_flag", [True, False])
 def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -> None:
-    """Also what begins the stream; the journal counts what went into it, the rest is said."""
+    """Also what begins the stream; the journal counts what went into it, the rest is logged."""
     can = Record(9, 9, cooked(0x000C, b"can"))
     mixed = section() + b"".join(map(interface, (1, 0, 105))) + enhanced(10**6, b"ethernet", 0)
     names = queue_authorized(
@@ -101,8 +101,8 @@ def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -
     ]
     assert counted == [(1, 18, 54), (2, 14, 88), (1, 16, 16), (0, 0, 0), (2, 26, 26), (0, 0, 0)]
     left_out = "packets skipped because they cannot be rewritten to Ethernet: "
-    said = [line.split(left_out)[1] for line in rig.said().splitlines() if left_out in line]
-    assert said == ["1 of Linux cooked (113)", "1 of 802.11 (105)", "1 of Linux cooked (113)"]
+    logged = [line.split(left_out)[1] for line in rig.logged().splitlines() if left_out in line]
+    assert logged == ["1 of Linux cooked (113)", "1 of 802.11 (105)", "1 of Linux cooked (113)"]
 
 
 def test_by_hand_a_new_stream_waits_for_the_next_analyzer(rig: Dispatchers) -> None:
@@ -116,13 +116,13 @@ def test_by_hand_a_new_stream_waits_for_the_next_analyzer(rig: Dispatchers) -> N
     assert listed(rig.store, rig.store.keys.processed) == names[:1]
     assert first.read_to_end() == classic(ETHERNET)
     first.close()
-    wait_until(lambda: "Waiting for an analyzer" in rig.said().splitlines()[-1], "the pipe to be wanted")
+    wait_until(lambda: "Waiting for an analyzer" in rig.logged().splitlines()[-1], "the pipe to be wanted")
     second = rig.reader()
 
     assert second.read_to_end() == classic(RAW_IP, linktype=101)
     assert dispatcher.wait() == 0
     assert listed(rig.store, rig.store.keys.processed) == names
-    assert "The next file is raw IP (101), but the stream is Ethernet (1)." in rig.said()
+    assert "The next file is raw IP (101), but the stream is Ethernet (1)." in rig.logged()
 
 
 def test_a_stop_signal_ends_the_wait_for_the_old_analyzer(rig: Dispatchers) -> None:
@@ -177,15 +177,15 @@ def test_the_stream_ends_before_the_file_of_another_link_type_is_asked_for(trio:
     trio.start("dispatcher", "--on-linktype", "new-stream")
     trio.queue(first, second)
 
-    trio.wait_said("consumer", " stream_ended ")
+    trio.wait_logged("consumer", " stream_ended ")
 
     wait_until(
         lambda: listed(trio.store, keys.next) == [os.fsencode(second)], "the next file to be asked for"
     )
     assert trio.streams() == [classic(ETHERNET)]
-    said = [line.split()[3].rstrip(":") for line in trio.said("dispatcher").splitlines()]
-    changes = said.index("linktype_changes")
-    assert said[changes : changes + 3] == ["linktype_changes", "stream_ended", "waiting_for_authorization"]
+    logged = [line.split()[3].rstrip(":") for line in trio.logged("dispatcher").splitlines()]
+    changes = logged.index("linktype_changes")
+    assert logged[changes : changes + 3] == ["linktype_changes", "stream_ended", "waiting_for_authorization"]
     trio.store.redis.sadd(keys.auth, os.fsencode(second))
     trio.store.notify("authorized")
     trio.await_processed(2)

@@ -88,7 +88,7 @@ def test_ten_streams_leave_no_descriptor_open(short_path: Path, store: Store) ->
         names += queue_authorized(rig, dict(list(contents.items())[1:]))
 
         wait_until(lambda: listed(store, processed) == names, "all files")
-        assert rig.said().count(" stream_opened ") == len(kinds)
+        assert rig.logged().count(" stream_opened ") == len(kinds)
         wait_for_count(dispatcher, before)
 
 

@@ -145,7 +145,9 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     ]
     for deaths, mark in enumerate(marks):
         dispatcher = trio.dispatch()
-        wait_until(lambda deaths=deaths: trio.said().count("stream_resumed") == deaths, "it to have said so")  # type: ignore[misc]
+        wait_until(
+            lambda deaths=deaths: trio.logged().count("stream_resumed") == deaths, "it to have logged so"
+        )  # type: ignore[misc]
         trio.wait_until_full(mark)
         dispatcher.kill()
 
@@ -160,7 +162,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     ranges = [(int(entry["stream_start"]), int(entry["stream_end"])) for entry in journal(trio.store)]
     ends = [len(stream_of(FIRST)), len(stream_of(FIRST, SECOND)), len(whole)]
     assert ranges == list(zip([HEADER, *ends], ends, strict=False))
-    assert trio.said().count("stream_resumed") == 6
+    assert trio.logged().count("stream_resumed") == 6
 
 
 @pytest.mark.parametrize("then", ["ethernet", "fail", "new-stream"])
@@ -425,7 +427,7 @@ def test_after_a_flushall_a_living_dispatcher_finishes_the_file(short_path: Path
         assert dispatcher.wait() == 0
         trio.wait_for_ends()
         assert trio.copies() == [stream_of(FIRST)]
-        assert "file_forgotten" in trio.said()
+        assert "file_forgotten" in trio.logged()
         assert listed(store, store.keys.processed) == []
 
 

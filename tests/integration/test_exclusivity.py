@@ -33,33 +33,33 @@ def second(trio: Trio, role: str, *options: str) -> int:
 def test_a_second_dispatcher_of_a_pipe_names_the_first(trio: Trio) -> None:
     """It ends with 75 and the first one's pid; the first goes on."""
     trio.start("dispatcher")
-    trio.wait_said("dispatcher", "started")
+    trio.wait_logged("dispatcher", "started")
 
     assert second(trio, "dispatcher") == ExitCode.BUSY
 
-    assert f"(pid {trio.processes['dispatcher'].pid})" in trio.said("dispatcher")
+    assert f"(pid {trio.processes['dispatcher'].pid})" in trio.logged("dispatcher")
     assert trio.alive() == ["dispatcher"]
 
 
 def test_two_dispatchers_of_one_id_exclude_each_other(trio: Trio) -> None:
     """Different pipes, one id, one lane: each would work on the other's file."""
     trio.start("dispatcher", "--id", "north")
-    trio.wait_said("dispatcher", "started")
+    trio.wait_logged("dispatcher", "started")
 
     assert second(trio, "dispatcher", "--id", "north", "-b", str(trio.run / "other")) == ExitCode.BUSY
 
-    assert "dispatcher of this id (pid" in trio.said("dispatcher")
+    assert "dispatcher of this id (pid" in trio.logged("dispatcher")
 
 
 @pytest.mark.parametrize("options", [("--id", "south"), ("--id", "north", "--lane", "other")])
 def test_another_id_or_lane_is_another_dispatcher(trio: Trio, options: tuple[str, ...]) -> None:
     """They run side by side."""
     trio.start("dispatcher", "--id", "north")
-    trio.wait_said("dispatcher", "started")
+    trio.wait_logged("dispatcher", "started")
     first = trio.processes["dispatcher"]
 
     trio.start("dispatcher", *options, "-b", str(trio.run / "other"))
-    trio.wait_said("dispatcher", "started", times=2)
+    trio.wait_logged("dispatcher", "started", times=2)
 
     assert first.poll() is None
     first.kill()
@@ -69,12 +69,12 @@ def test_another_id_or_lane_is_another_dispatcher(trio: Trio, options: tuple[str
 def test_a_dead_dispatchers_locks_are_free(trio: Trio) -> None:
     """The kernel releases them; no file has to be removed."""
     trio.start("dispatcher", "--id", "north")
-    trio.wait_said("dispatcher", "started")
+    trio.wait_logged("dispatcher", "started")
     trio.kill("dispatcher")
 
     trio.start("dispatcher", "--id", "north")
 
-    trio.wait_said("dispatcher", "started", times=2)
+    trio.wait_logged("dispatcher", "started", times=2)
     assert trio.alive() == ["dispatcher"]
 
 
@@ -98,7 +98,7 @@ def test_locks_and_sockets_are_private(trio: Trio) -> None:
 def test_a_stopped_dispatcher_keeps_its_place(trio: Trio) -> None:
     """SIGSTOP is no death: a second one is turned away, and after SIGCONT the first goes on."""
     trio.start("dispatcher")
-    trio.wait_said("dispatcher", "started")
+    trio.wait_logged("dispatcher", "started")
     trio.processes["dispatcher"].send_signal(signal.SIGSTOP)
 
     assert second(trio, "dispatcher") == ExitCode.BUSY

@@ -91,7 +91,7 @@ def test_hostile_names_pass_through_every_role(trio: Trio) -> None:
     trio.await_processed(len(FILES))
 
     trio.queue(*NO_FILES)
-    trio.wait_said("dispatcher", "file_failed", times=len(NO_FILES))
+    trio.wait_logged("dispatcher", "file_failed", times=len(NO_FILES))
 
     assert len(trio.alive()) == 4
     lines = all_lines(trio)
@@ -108,7 +108,7 @@ def test_what_is_too_long_for_a_name_is_kept_short(trio: Trio) -> None:
     """A megabyte in the queue is refused with its length, and stands nowhere whole."""
     trio.queue(b"z" * 1_000_000)
     trio.start_all()
-    trio.wait_said("dispatcher", "file_failed")
+    trio.wait_logged("dispatcher", "file_failed")
 
     entry = json.loads(trio.store.redis.lindex(trio.store.keys.failed, 0) or b"")
     assert "more than 4095" in entry["reason"]
@@ -121,7 +121,7 @@ def test_commands_show_hostile_names_escaped(trio: Trio, command: tuple[str, ...
     for name in [*NO_FILES[:9], b"/\x1b[2Jgone\n", "/\u202eturned".encode()]:
         trio.queue(name)
     trio.start_all()
-    trio.wait_said("dispatcher", "file_failed", times=11)
+    trio.wait_logged("dispatcher", "file_failed", times=11)
 
     shown = run("pcapdj", *command, env=clean_environment(**trio.environment)).stdout
 
@@ -155,7 +155,7 @@ def test_a_file_that_is_still_written_is_never_fed(trio: Trio) -> None:
     with path.open("ab"):
         os.utime(path)
         trio.queue(path)
-        trio.wait_said("dispatcher", "still being written")
+        trio.wait_logged("dispatcher", "still being written")
     trio.queue(path)
 
     trio.await_processed(1)

@@ -77,10 +77,10 @@ def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
     for command in (("status",), ("suspend",), ("resume",), ("requeue", str(paths[0])), ("limits", "show")):
         run("pcapdj", *command, "--redis-url", operator).check_returncode()
 
-    trio.wait_said("dispatcher", "file_finished", times=3)
+    trio.wait_logged("dispatcher", "file_finished", times=3)
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 10) + places(2, 10) + places(1, 10)]
     assert len(trio.alive()) == 4
-    warnings = [line for role in USERS_OF for line in trio.said(role).splitlines() if "WARNING" in line]
+    warnings = [line for role in USERS_OF for line in trio.logged(role).splitlines() if "WARNING" in line]
     assert all(" timestamps_jump " in line for line in warnings)  # the first file once more, after the second
 
 

@@ -144,17 +144,17 @@ def test_an_outage_ends_no_role_and_the_running_file_is_finished(
     pids = {role: process.pid for role, process in trio.processes.items()}
 
     outage.begin(server)
-    trio.wait_said("controller", outage.event)
+    trio.wait_logged("controller", outage.event)
     trio.brake.unlink()
     trio.await_copied(24 + PACKETS * 916)
-    trio.wait_said("dispatcher", outage.event)
+    trio.wait_logged("dispatcher", outage.event)
     outage.end(server)
 
     trio.await_processed(2)
     assert sorted(trio.alive()) == sorted(pids)
     assert [places_in(stream) for stream in trio.streams()] == [places(1, PACKETS) + places(2, 10)]
-    assert trio.said("dispatcher").count(outage.event) <= 2
-    assert "Traceback" not in "".join(trio.said(role) for role in pids)
+    assert trio.logged("dispatcher").count(outage.event) <= 2
+    assert "Traceback" not in "".join(trio.logged(role) for role in pids)
 
 
 KEYS = [
@@ -209,7 +209,7 @@ def test_the_file_in_flight_is_finished_while_keys_have_another_type(rigs: tuple
         server.client.set(name, "x")
 
     trio.brake.unlink()
-    trio.wait_said("dispatcher", keys.current(str(trio.pipe)))
+    trio.wait_logged("dispatcher", keys.current(str(trio.pipe)))
     server.client.delete(*names)
 
     trio.await_processed(1)
@@ -220,7 +220,7 @@ def test_the_file_in_flight_is_finished_while_keys_have_another_type(rigs: tuple
 
 def complaints(trio: Trio, role: str) -> list[str]:
     """Return the lines that a role logged about keys of another type."""
-    return [line for line in trio.said(role).splitlines() if "WRONGTYPE" in line]
+    return [line for line in trio.logged(role).splitlines() if "WRONGTYPE" in line]
 
 
 def test_scripts_that_redis_has_lost_are_sent_again(rigs: tuple[PrivateRedis, Trio]) -> None:
@@ -233,7 +233,7 @@ def test_scripts_that_redis_has_lost_are_sent_again(rigs: tuple[PrivateRedis, Tr
         trio.await_processed(number)
 
     assert len(trio.alive()) == 3
-    assert "WARNING" not in trio.said("dispatcher")
+    assert "WARNING" not in trio.logged("dispatcher")
 
 
 def test_closed_connections_are_opened_again(rigs: tuple[PrivateRedis, Trio]) -> None:
@@ -266,7 +266,7 @@ def test_the_roles_wait_while_redis_is_loading(rigs: tuple[PrivateRedis, Trio]) 
     wait_until(lambda: _is_loading(server), "Redis to load")
 
     trio.start_all()
-    trio.wait_said("dispatcher", "waiting_for_redis")
+    trio.wait_logged("dispatcher", "waiting_for_redis")
     wait_until(server.answers, "Redis to have loaded")
     trio.await_processed(1)
 
@@ -285,11 +285,11 @@ def test_a_wrong_password_is_logged_once_and_never_shown(
 
     trio.start_all()
     for role in ("dispatcher", "controller"):
-        trio.wait_said(role, "redis_denied")
-    trio.wait_said("consumer", "refuses the login")
+        trio.wait_logged(role, "redis_denied")
+    trio.wait_logged("consumer", "refuses the login")
     config(server, "requirepass", canary)
 
-    trio.wait_said("dispatcher", "file_finished")
+    trio.wait_logged("dispatcher", "file_finished")
     assert len(trio.alive()) == 3
-    assert trio.said("dispatcher").count("redis_denied") == 1
-    assert canary not in "".join(trio.said(role) for role in trio.processes)
+    assert trio.logged("dispatcher").count("redis_denied") == 1
+    assert canary not in "".join(trio.logged(role) for role in trio.processes)

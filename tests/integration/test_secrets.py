@@ -50,7 +50,7 @@ def test_the_password_is_in_no_log_command_line_or_file(rigs: Rigs) -> None:
     trio.await_processed(1)
     server.client.config_set("requirepass", "another")
     server.client.client_kill_filter(_type="normal", skipme=True)
-    trio.wait_said("dispatcher", "redis_denied")
+    trio.wait_logged("dispatcher", "redis_denied")
     lines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(trio)]
     server.kill()
     for role in ("importer", "controller", "dispatcher", "consumer"):
@@ -98,7 +98,7 @@ def test_a_crash_shows_no_password(rigs: Rigs) -> None:
     trio.start("dispatcher", environment={"PCAPDJ_FAULT": "take.after:1:raise"})
 
     wait_until(lambda: trio.alive() == ["consumer"], "the dispatcher to crash")
-    assert "Traceback" in trio.said("dispatcher")
+    assert "Traceback" in trio.logged("dispatcher")
     assert traces_in(trio.log_of("dispatcher").read_bytes()) == []
 
 

@@ -29,18 +29,18 @@ def bring_to(trio: Trio, state: str) -> None:
     trio.start("dispatcher")
     if state != "asking":
         trio.start("controller")
-        trio.wait_said("controller", "gate_open")
+        trio.wait_logged("controller", "gate_open")
     if state != "idle":
         trio.queue(trio.capture("1.pcap", 1, 4000))
     if state == "idle":
-        trio.wait_said("dispatcher", "Waiting for files")
+        trio.wait_logged("dispatcher", "Waiting for files")
     if state == "asking":
-        trio.wait_said("dispatcher", "waiting_for_authorization")
+        trio.wait_logged("dispatcher", "waiting_for_authorization")
     if state in ("pipe full", "suspended"):
         trio.await_copied(30_000)
     if state == "suspended":
         trio.store.redis.sadd(trio.store.keys.suspend, "operator")
-        trio.wait_said("dispatcher", "suspended")
+        trio.wait_logged("dispatcher", "suspended")
 
 
 def stopped(trio: Trio, role: str) -> int:
@@ -64,7 +64,7 @@ def test_a_dispatcher_stops_in_every_state(
 
     server.signal(signal.SIGCONT)
     assert len(trio.board()["current"]) == (state != "idle")
-    assert "Traceback" not in trio.said("dispatcher")
+    assert "Traceback" not in trio.logged("dispatcher")
 
 
 @pytest.mark.parametrize("role", ["controller", "importer"])
@@ -72,10 +72,10 @@ def test_the_others_stop_while_redis_hangs(rigs: tuple[PrivateRedis, Trio], role
     """With something to do that they cannot do."""
     server, trio = rigs
     trio.start(role)
-    trio.wait_said(role, "gate_open" if role == "controller" else "inbox_watched")
+    trio.wait_logged(role, "gate_open" if role == "controller" else "inbox_watched")
     server.signal(signal.SIGSTOP)
     trio.capture("1.pcap", 1)
-    trio.wait_said(role, "waiting_for_redis")
+    trio.wait_logged(role, "waiting_for_redis")
 
     assert stopped(trio, role) == 0
 
@@ -103,12 +103,12 @@ def test_a_file_stopped_anywhere_is_finished_by_the_next_dispatcher(rigs: tuple[
         trio.await_copied(30_000)
         assert stopped(trio, "dispatcher") == 0
         trio.start("dispatcher")
-        trio.wait_said("dispatcher", "stream_resumed", times=round_)
+        trio.wait_logged("dispatcher", "stream_resumed", times=round_)
     trio.brake.unlink()
 
     trio.await_processed(1)
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 4000)]
-    assert trio.said("controller").count("file_authorized") == 1
+    assert trio.logged("controller").count("file_authorized") == 1
 
 
 def test_a_second_signal_does_not_wait_for_the_flush(rigs: tuple[PrivateRedis, Trio]) -> None:
@@ -117,8 +117,8 @@ def test_a_second_signal_does_not_wait_for_the_flush(rigs: tuple[PrivateRedis, T
     bring_to(trio, "pipe full")
     process = trio.processes["consumer"]
     process.send_signal(signal.SIGTERM)
-    trio.wait_said("consumer", "stopping")
+    trio.wait_logged("consumer", "stopping")
 
     assert stopped(trio, "consumer") == 0
 
-    assert "a second stop signal came" in trio.said("consumer")
+    assert "a second stop signal came" in trio.logged("consumer")

@@ -45,7 +45,7 @@ def fed_whole(rig: Rig, signals: Signals, stream: Path) -> OpenStream:
     feed(launcher, opened, stream)
     os.close(opened.write_end)
     launcher.end(opened.stream)
-    wait_until(lambda: "stream_ended" in rig.said(), "the analyzer to end")
+    wait_until(lambda: "stream_ended" in rig.logged(), "the analyzer to end")
     return opened
 
 
@@ -62,7 +62,7 @@ def test_suricata_extract_stores_a_3_mb_download_whole(
     stored = rig.latest() / "filestore" / expected[:2] / expected
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == expected
     assert expected in (rig.latest() / "eve.json").read_text()
-    assert "exit='exited 0'" in rig.said()
+    assert "exit='exited 0'" in rig.logged()
 
 
 @pytest.mark.usefixtures("suricata")
@@ -81,7 +81,7 @@ def test_suricata_that_cannot_read_the_stream_is_a_crash(
     with suppress(BrokenPipeError):  # it may be gone before the last look at the file
         feed(launcher, opened, garbage)
 
-    wait_until(lambda: "analyzer_crashed" in rig.said(), "the crash to be seen")
+    wait_until(lambda: "analyzer_crashed" in rig.logged(), "the crash to be seen")
     assert not is_running(pid)
     os.close(opened.write_end)
 
@@ -128,8 +128,8 @@ def test_suricata_with_a_header_alone_is_ended_at_once(
     os.close(opened.write_end)
     launcher.end(opened.stream)
 
-    wait_until(lambda: "stream_ended" in rig.said(), "the end")
-    assert "it had nothing to read" in rig.said()
+    wait_until(lambda: "stream_ended" in rig.logged(), "the end")
+    assert "it had nothing to read" in rig.logged()
     assert not is_running(rig.analyzer_pid())
 
 
@@ -160,7 +160,7 @@ def test_summary_runs_wherever_pcapdj_does(rig: Rig, signals: Signals, stream: P
     fed_whole(rig, signals, stream)
 
     argv = [sys.executable, "-m", "pcapdj.summary", str(rig.pipe), str(rig.latest())]
-    assert "command=summary" in rig.said()
-    assert f"logdir={rig.latest()}: {shlex.join(argv)}\n" in rig.said()
+    assert "command=summary" in rig.logged()
+    assert f"logdir={rig.latest()}: {shlex.join(argv)}\n" in rig.logged()
     expected = (tmp_path / "sample/expected.sha256").read_text().split()[0]
     assert expected in (rig.latest() / "objects.jsonl").read_text()

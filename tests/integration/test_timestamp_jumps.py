@@ -95,7 +95,7 @@ def test_every_file_has_its_step_and_only_jumps_are_reported(rig: Dispatchers) -
         ("an-hour.pcap", "3600", ""),
         ("gap.pcap", "10925", gap),
     ]
-    events = [line.split(EVENT)[1] for line in rig.said().splitlines() if EVENT in line]
+    events = [line.split(EVENT)[1] for line in rig.logged().splitlines() if EVENT in line]
     back, gap = (
         f"step_ns={step_s}000000000: Its first packet is {span} the last packet of the previous file:"
         f" {guess}?"
@@ -112,7 +112,7 @@ def test_every_file_has_its_step_and_only_jumps_are_reported(rig: Dispatchers) -
     assert stream == file_header() + b"".join(each[HEADER_BYTES:] for each in contents.values())
 
 
-def test_a_jump_is_said_as_soon_as_the_first_record_is_known(rig: Dispatchers) -> None:
+def test_a_jump_is_reported_once_the_first_record_is_read(rig: Dispatchers) -> None:
     """While the file is still being fed."""
     names = [
         written(rig.folder, "1.pcap", capture(100, 200)),
@@ -176,7 +176,7 @@ def test_the_largest_gap_may_come_from_the_environment(rig: Dispatchers) -> None
     assert rig.start(environment={"PCAPDJ_MAX_GAP": "soon"}).wait() == 2
 
     assert told(rig.store)[1] == ("2.pcap", "2", "begins 2 s after the end of the previous file")
-    assert "--max-gap: 'soon' is not a time." in rig.said().splitlines()[-1]
+    assert "--max-gap: 'soon' is not a time." in rig.logged().splitlines()[-1]
 
 
 def put(trio: Trio, name: str, content: bytes) -> None:
@@ -196,7 +196,7 @@ def test_a_restart_between_two_files_forgets_neither_time_nor_place(trio: Trio, 
     if point:
         assert trio.processes.pop("dispatcher").wait() == -signal.SIGKILL
     else:
-        trio.wait_said("dispatcher", "file_finished")
+        trio.wait_logged("dispatcher", "file_finished")
         trio.kill("dispatcher")
 
     trio.start("dispatcher")
@@ -207,7 +207,7 @@ def test_a_restart_between_two_files_forgets_neither_time_nor_place(trio: Trio, 
         ("1.pcap", "", ""),
         ("2.pcap", "-50", "begins 50 s before the end of the previous file"),
     ]
-    assert trio.said("dispatcher").count(f"before={trio.captures}/1.pcap") == 1
+    assert trio.logged("dispatcher").count(f"before={trio.captures}/1.pcap") == 1
     assert [int(entry["stream_start"]) for entry in journal(trio.store)] == [HEADER_BYTES, len(first)]
     assert trio.streams() == [first + second[HEADER_BYTES:]]
 
@@ -229,7 +229,7 @@ def test_a_file_resumed_in_mid_record_gives_the_same_report(
         assert trio.processes.pop("dispatcher").wait() == -signal.SIGKILL
     else:
         trio.await_copied(30_000)
-        trio.wait_said("dispatcher", EVENT)
+        trio.wait_logged("dispatcher", EVENT)
         trio.kill("dispatcher")
         trio.brake.unlink()
 
@@ -253,7 +253,7 @@ def test_a_new_stream_begins_without_a_file_before(trio: Trio) -> None:
     put(trio, "1.pcap", capture(100, 200))
     put(trio, "2.pcap", capture(150, 250, packets=BIG, size_bytes=900))
     trio.await_copied(30_000)
-    trio.wait_said("dispatcher", EVENT)
+    trio.wait_logged("dispatcher", EVENT)
     wait_until(lambda: trio.statistics().get("jumps") == 1, "the jump to be counted while it is fed")
 
     os.kill(int(trio.board()["consumer"]["pid"]), signal.SIGKILL)

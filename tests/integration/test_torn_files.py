@@ -60,7 +60,7 @@ def test_a_file_that_changed_meanwhile_leaves_whole_records(rigs: Rigs, how: str
     trio.start("dispatcher")
     trio.brake.unlink()
 
-    trio.wait_said("dispatcher", "name=" + str(trio.captures / "2.pcap"), times=1)
+    trio.wait_logged("dispatcher", "name=" + str(trio.captures / "2.pcap"), times=1)
     trio.await_processed(2 if how in ("removed", "replaced") else 1)
     streams = trio.streams()
     assert places(2, 20) == [place for stream in streams[-1:] for place in places_in(stream)][-20:]
@@ -81,7 +81,7 @@ def test_after_a_flushall_the_record_in_the_pipe_is_completed(rigs: Rigs) -> Non
     seen = places_in(stream)
     assert seen[-20:] == places(2, 20)
     assert seen[:-20] == places(1, len(seen) - 20)
-    assert trio.said("dispatcher").count("stream_resumed") == 1
+    assert trio.logged("dispatcher").count("stream_resumed") == 1
 
 
 def test_a_flushall_under_a_running_dispatcher_ends_with_the_file(short_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_flushall_under_a_running_dispatcher_ends_with_the_file(short_path: Pa
         trio.await_copied(30_000)
         server.client.flushall()
         trio.brake.unlink()
-        trio.wait_said("dispatcher", "file_forgotten")
+        trio.wait_logged("dispatcher", "file_forgotten")
         trio.queue(trio.capture("2.pcap", 2, 20))
 
         trio.await_processed(1)

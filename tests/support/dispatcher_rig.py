@@ -93,16 +93,16 @@ class Dispatchers:
         self._readers.append(Reader(self.pipe))
         return self._readers[-1]
 
-    def said(self, name: str = "stderr") -> str:
-        """Return what all dispatchers have said so far."""
+    def logged(self, name: str = "stderr") -> str:
+        """Return what all dispatchers have logged so far."""
         return self._log(name).read_text()
 
     def wait_for(self, words: str, times: int = 1) -> None:
         """Wait until that stands in the log so often."""
         try:
-            wait_until(lambda: self.said().count(words) >= times, f"{words!r} in the log {times} times")
+            wait_until(lambda: self.logged().count(words) >= times, f"{words!r} in the log {times} times")
         except pytest.fail.Exception as exc:
-            pytest.fail(f"{exc}; it said:\n{self.said()[-4000:]}")
+            pytest.fail(f"{exc}; its log:\n{self.logged()[-4000:]}")
 
     def stop_all(self) -> None:
         """Kill what still runs, close what is still open."""

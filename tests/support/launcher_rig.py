@@ -66,7 +66,7 @@ class Rig:
             *(sys.executable, "-c", code, "{pipe}", "{logdir}"), options=options, environment=environment
         )
 
-    def said(self) -> str:
+    def logged(self) -> str:
         """Return what all launchers have logged so far."""
         return self.stderr.read_text()
 
@@ -76,7 +76,7 @@ class Rig:
 
     def analyzer_pid(self) -> int:
         """Return the pid of the latest analyzer, as the log has it."""
-        return int(self.said().rsplit("analyzer_started", 1)[1].split("pid=")[1].split()[0])
+        return int(self.logged().rsplit("analyzer_started", 1)[1].split("pid=")[1].split()[0])
 
     def stop_all(self) -> None:
         """Close the clients and kill what still runs; the analyzers die with their launchers."""

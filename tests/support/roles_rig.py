@@ -73,7 +73,7 @@ class Trio:
         environment: Mapping[str, str] | None = None,
         is_real: bool = False,
     ) -> None:
-        """Start a role; its log is `said(role)`."""
+        """Start a role; its log is `logged(role)`."""
         fixed = {
             "dispatcher": ["-b", str(self.pipe), "--launcher", str(self.socket), "--follow"],
             "controller": [],
@@ -96,16 +96,16 @@ class Trio:
             self.start(role)
 
     def log_of(self, role: str) -> Path:
-        """Return the file of what a role says."""
+        """Return the log file of a role."""
         return self.folder / f"{role}.log"
 
-    def said(self, role: str) -> str:
-        """Return what a role has said."""
+    def logged(self, role: str) -> str:
+        """Return what a role has logged."""
         return self.log_of(role).read_text() if self.log_of(role).exists() else ""
 
-    def wait_said(self, role: str, words: str, times: int = 1) -> None:
-        """Wait until a role has said these words so often."""
-        wait_until(lambda: self.said(role).count(words) >= times, f"the {role} to say {words!r}")
+    def wait_logged(self, role: str, words: str, times: int = 1) -> None:
+        """Wait until a role has logged these words so often."""
+        wait_until(lambda: self.logged(role).count(words) >= times, f"the {role} to log {words!r}")
 
     def kill(self, role: str, number: int = signal.SIGKILL) -> int:
         """Signal a role and wait for its end; return how it ended."""
