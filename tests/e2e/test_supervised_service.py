@@ -57,15 +57,15 @@ def test_thresholds_changed_live_close_and_open_the_gate(service: Service) -> No
     free_bytes = shutil.disk_usage(service.folder).free
 
     service.pcapdj("limits", "set", f"min-free={free_bytes * 3 // 2}", "suspend-free=0", "--force")
-    wait_until(lambda: service.board()["gate"]["state"] == "hold", "the gate to hold")
+    wait_until(lambda: service.snapshot()["gate"]["state"] == "hold", "the gate to hold")
     move_in(service, "a.pcap", packets_of(1))
-    wait_until(lambda: service.board()["current"], "the file to be asked for")
-    asked = service.board()["current"][0]["state"]
+    wait_until(lambda: service.snapshot()["current"], "the file to be asked for")
+    asked = service.snapshot()["current"][0]["state"]
     service.pcapdj("limits", "unset", "min-free", "suspend-free")
     service.await_processed(1)
 
     assert asked == "asked"
-    assert service.board()["gate"]["state"] == "open"
+    assert service.snapshot()["gate"]["state"] == "open"
 
 
 def test_supervisorctl_signals_reach_the_dispatcher(service: Service) -> None:
@@ -73,18 +73,18 @@ def test_supervisorctl_signals_reach_the_dispatcher(service: Service) -> None:
     service.start()
 
     service.control("signal", "USR1", "dispatcher")
-    wait_until(lambda: service.board()["suspended"], "the suspension")
+    wait_until(lambda: service.snapshot()["suspended"], "the suspension")
     move_in(service, "a.pcap", packets_of(1))
-    wait_until(lambda: service.board()["current"], "the file to be taken")
+    wait_until(lambda: service.snapshot()["current"], "the file to be taken")
     service.control("signal", "USR2", "dispatcher")
     wait_until(lambda: service.log_of("dispatcher").count("[STATS]") == 8, "the eight lines")
-    fed_while_suspended = service.board()["processed"]
+    fed_while_suspended = service.snapshot()["processed"]
     service.control("signal", "USR1", "dispatcher")
     service.await_processed(1)
 
     assert fed_while_suspended == 0
     assert "[STATS] Internal state:Suspended" in service.log_of("dispatcher")
-    assert not service.board()["suspended"]
+    assert not service.snapshot()["suspended"]
 
 
 def test_a_killed_dispatcher_leaves_the_same_analyzer_with_a_whole_stream(service: Service) -> None:
@@ -97,12 +97,12 @@ def test_a_killed_dispatcher_leaves_the_same_analyzer_with_a_whole_stream(servic
     move_in(service, "a.pcap", packets)
     copy = service.out / "latest" / "copy"
     wait_until(lambda: copy.exists() and copy.stat().st_size > 100_000, "the analyzer to be in mid-file")
-    analyzer, killed = service.board()["consumer"]["pid"], service.pid_of("dispatcher")
+    analyzer, killed = service.snapshot()["consumer"]["pid"], service.pid_of("dispatcher")
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: service.pid_of("dispatcher") not in (0, killed), "the next dispatcher")
     brake.unlink()
     service.await_processed(1)
-    analyzer_after = service.board()["consumer"]["pid"]
+    analyzer_after = service.snapshot()["consumer"]["pid"]
     copied = service.end_stream()
 
     assert analyzer_after == analyzer

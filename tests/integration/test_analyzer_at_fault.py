@@ -93,7 +93,7 @@ def test_the_third_poison_file_in_a_row_holds_the_lane(trio: Trio) -> None:
 
     trio.wait_logged("dispatcher", "analyzer_at_fault")
     wait_until(lambda: "at fault" in str(trio.statistics().get("at_fault")), "the statistics to show it")
-    assert trio.board()["suspended"] == [operate.OPERATOR]
+    assert trio.snapshot()["suspended"] == [operate.OPERATOR]
     assert len(failures(trio)) == 2
     assert "resume" in trio.statistics()["waiting_for"]
     (trio.folder / "cured").touch()
@@ -129,7 +129,7 @@ def test_a_stop_signal_ends_the_dispatcher_while_the_lane_is_held(trio: Trio) ->
 
     assert trio.kill("dispatcher", signal.SIGTERM) == 0
 
-    assert len(trio.board()["current"]) == 1
+    assert len(trio.snapshot()["current"]) == 1
 
 
 def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:

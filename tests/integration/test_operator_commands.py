@@ -63,7 +63,7 @@ def queued(store: Store) -> list[Any]:
     return list(store.redis.lrange(store.keys.in_queue, 0, -1))
 
 
-def board(run: Run) -> dict[str, Any]:
+def status_fields(run: Run) -> dict[str, Any]:
     """Return what `status --json` prints."""
     code, out, _ = run(status.app, "--json")
     assert code == ExitCode.OK
@@ -72,7 +72,7 @@ def board(run: Run) -> dict[str, Any]:
 
 def test_status_has_exactly_the_promised_keys(run: Run) -> None:
     """Programs may rely on the keys, of an empty lane too."""
-    assert set(board(run)) == {
+    assert set(status_fields(run)) == {
         *("lane", "queued", "current", "processed", "failed", "gate", "dispatchers", "consumer", "suspended")
     }
 
@@ -84,7 +84,7 @@ def test_status_counts_and_names_what_is_current(run: Run, store: Store) -> None
     take(store, HOSTILE)
     store.redis.rpush(store.keys.in_queue, "/in/4.pcap")
 
-    found = board(run)
+    found = status_fields(run)
 
     assert (found["queued"], found["processed"], found["failed"]) == (1, 1, 1)
     (current,) = found["current"]
@@ -98,7 +98,7 @@ def test_status_marks_an_old_heartbeat_stale(run: Run, store: Store) -> None:
     store.redis.sadd(store.keys.dispatchers, "old")
     store.redis.hset(store.keys.stats("old"), mapping={"heartbeat_s": "1000.5", "files": "3"})
 
-    (dispatcher,) = board(run)["dispatchers"]
+    (dispatcher,) = status_fields(run)["dispatchers"]
 
     assert dispatcher["stale"] is True
     assert dispatcher["files"] == 3
@@ -116,7 +116,7 @@ def test_status_survives_partial_and_foreign_values(run: Run, store: Store) -> N
 
     assert (code, err) == (ExitCode.OK, "")
     assert "Failed last" in out
-    assert board(run)["gate"]["stale"] is True
+    assert status_fields(run)["gate"]["stale"] is True
 
 
 def test_status_names_a_key_of_another_type(run: Run, store: Store) -> None:

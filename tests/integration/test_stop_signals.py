@@ -63,7 +63,7 @@ def test_a_dispatcher_stops_in_every_state(
     assert stopped(trio, "dispatcher") == 0
 
     server.signal(signal.SIGCONT)
-    assert len(trio.board()["current"]) == (state != "idle")
+    assert len(trio.snapshot()["current"]) == (state != "idle")
     assert "Traceback" not in trio.logged("dispatcher")
 
 

@@ -256,7 +256,7 @@ def test_a_new_stream_begins_without_a_file_before(trio: Trio) -> None:
     trio.wait_logged("dispatcher", EVENT)
     wait_until(lambda: trio.statistics().get("jumps") == 1, "the jump to be counted while it is fed")
 
-    os.kill(int(trio.board()["consumer"]["pid"]), signal.SIGKILL)
+    os.kill(int(trio.snapshot()["consumer"]["pid"]), signal.SIGKILL)
     trio.brake.unlink()
     trio.await_processed(2)
 

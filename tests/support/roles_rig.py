@@ -126,13 +126,13 @@ class Trio:
         self.store.redis.rpush(self.store.keys.in_queue, *names)
         self.store.notify("queued")
 
-    def board(self) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """Return what `status` shows."""
         return read_snapshot(self.store, 0)
 
     def statistics(self) -> dict[str, Any]:
         """Return the dispatcher's statistics."""
-        return next(iter(self.board()["dispatchers"]), {})
+        return next(iter(self.snapshot()["dispatchers"]), {})
 
     def await_processed(self, count: int) -> None:
         """Wait until so many files are in PROCESSED, and the analyzer has written what it read."""

@@ -122,13 +122,13 @@ class Service:
         """Return the pid of a program; 0 while it does not run."""
         return int(programs_in(self.folder).get(program, {"pid": 0})["pid"])
 
-    def board(self) -> Mapping[str, Any]:
+    def snapshot(self) -> Mapping[str, Any]:
         """Return what `status` shows."""
         return read_snapshot(self.store, 0)
 
     def await_processed(self, count: int) -> None:
         """Wait until so many files are in PROCESSED."""
-        wait_until(lambda: self.board()["processed"] == count, f"{count} files to be processed")
+        wait_until(lambda: self.snapshot()["processed"] == count, f"{count} files to be processed")
 
     def log_of(self, program: str) -> str:
         """Return a program's log."""
@@ -137,7 +137,7 @@ class Service:
     def end_stream(self) -> bytes:
         """End the stream and return what its analyzer copied."""
         self.pcapdj("finish")
-        wait_until(lambda: (self.board()["consumer"] or {}).get("state") == "idle", "the analyzer to end")
+        wait_until(lambda: (self.snapshot()["consumer"] or {}).get("state") == "idle", "the analyzer to end")
         return (self.out / "latest" / "copy").read_bytes()
 
     def signal(self, number: int) -> None:
@@ -149,7 +149,7 @@ class Service:
 
     def _is_ready(self) -> bool:
         try:
-            return bool(self.board()["dispatchers"])
+            return bool(self.snapshot()["dispatchers"])
         except StoreUnavailable:
             return False
 
