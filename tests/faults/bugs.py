@@ -73,9 +73,9 @@ BUGS: Final = (
             Change(
                 "analyzer/descriptor_store.py",
                 "        self._entries[key] = (descriptor, note)\n",
-                "        told = os.lseek(descriptor, 0, os.SEEK_CUR)\n"
+                "        position = os.lseek(descriptor, 0, os.SEEK_CUR)\n"
                 '        descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)\n'
-                "        os.lseek(descriptor, told, os.SEEK_SET)\n"
+                "        os.lseek(descriptor, position, os.SEEK_SET)\n"
                 "        self._entries[key] = (descriptor, note)\n",
             ),
             Change(

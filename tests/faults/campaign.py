@@ -168,9 +168,9 @@ def _collect(name: str, process: subprocess.Popen[bytes], folder: Path, total: F
     print_text(f"{name}: {state}, {sum(found.kills.values())} kills, {seconds} s")
 
 
-def print_text(words: str) -> None:
+def print_text(text: str) -> None:
     """Print at once, also into a pipe."""
-    sys.stdout.write(words + "\n")
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

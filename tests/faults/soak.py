@@ -19,7 +19,7 @@ from typing import Any, Final
 import psutil
 
 from faults import report
-from faults.campaign import PARTS, run_part, print_text
+from faults.campaign import PARTS, print_text, run_part
 from faults.figures import Figures
 from faults.kills import FORMS, Schedule
 from faults.scenario import COPY, Scenario

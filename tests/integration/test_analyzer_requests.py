@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.descriptors import open_descriptors
-from support.launcher_rig import COPY, Meanwhile, Rig, connected, feed, is_running, rig_in, splice_all, stop
+from support.launcher_rig import COPY, ActingWaits, Rig, connected, feed, is_running, rig_in, splice_all, stop
 from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import LauncherClient, OpenStream
@@ -226,7 +226,7 @@ def test_end_is_replied_to_at_once_and_the_next_stream_waits_for_the_flush(
     assert is_running(rig.analyzer_pid())
 
     launcher.close()
-    second = connected(rig, Meanwhile(signals, go.touch)).open()
+    second = connected(rig, ActingWaits(signals, go.touch)).open()
 
     assert go.exists()  # so `open` has waited
     assert rig.logged().index("stream_ended") < rig.logged().rindex("analyzer_started")
@@ -308,7 +308,7 @@ def test_a_second_client_gets_the_first_ones_pid_and_follows_at_once(rig: Rig, s
 def test_a_stop_signal_ends_the_wait_for_an_analyzer(rig: Rig, signals: Signals) -> None:
     """A dispatcher that has to stop does not wait for a slow start."""
     rig.start_python("import time" + STAY)
-    launcher = connected(rig, Meanwhile(signals, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    launcher = connected(rig, ActingWaits(signals, lambda: os.kill(os.getpid(), signal.SIGTERM)))
 
     with pytest.raises(Stopped):
         launcher.open()
@@ -340,7 +340,7 @@ def test_a_failing_start_is_retried_until_it_succeeds(rig: Rig, signals: Signals
     rig.start_python(
         f"import os, sys\nif not os.path.exists({str(go)!r}): sys.exit('no licence \\x1b[31m today')\n{COPY}"
     )
-    go_on = Meanwhile(signals, lambda: go.touch() if "analyzer_unstarted" in rig.logged() else None)
+    go_on = ActingWaits(signals, lambda: go.touch() if "analyzer_unstarted" in rig.logged() else None)
 
     opened = connected(rig, go_on).open()
 

@@ -70,7 +70,7 @@ def test_the_last_state_is_written_at_the_end(store: Store, publisher: StatusPub
     assert field_of(store, "state") == "idle"
 
 
-def test_a_change_rings_the_bell(store: Store, publisher: StatusPublisher) -> None:
+def test_a_change_sends_a_message(store: Store, publisher: StatusPublisher) -> None:
     """Whoever waits for the analyzer looks at once."""
     with store.redis.pubsub() as channel:  # type: ignore[no-untyped-call]  # redis-py
         channel.subscribe(store.keys.channel)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support import forkserver
-from support.launcher_rig import COPY, Meanwhile, Rig, connected, feed, is_running, rig_in, stop
+from support.launcher_rig import COPY, ActingWaits, Rig, connected, feed, is_running, rig_in, stop
 from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
@@ -263,7 +263,7 @@ def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals
         program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(COPY)} "$1"\n')
         program.chmod(0o755)
 
-    opened = connected(rig, Meanwhile(signals, install)).open()
+    opened = connected(rig, ActingWaits(signals, install)).open()
 
     os.close(opened.write_end)
     wait_until(lambda: consumer_of(store)["state"] == "reading", "the state")

@@ -590,7 +590,7 @@ def test_what_is_not_our_pipe_is_refused_and_left_alone(rig: Dispatchers, tmp_pa
         assert rig.pipe.read_bytes() == b"precious"
 
 
-def test_a_second_dispatcher_of_a_pipe_is_told_who_has_it(rig: Dispatchers) -> None:
+def test_a_second_dispatcher_of_a_pipe_is_refused_with_the_pid_of_the_first(rig: Dispatchers) -> None:
     """Exit 75 with the first one's pid, which goes on."""
     first = rig.start("--follow")
     rig.wait_for("Waiting for files")

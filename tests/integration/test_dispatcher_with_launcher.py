@@ -145,9 +145,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     ]
     for deaths, mark in enumerate(marks):
         dispatcher = trio.dispatch()
-        wait_until(
-            lambda deaths=deaths: trio.logged().count("stream_resumed") == deaths, "it to have logged so"
-        )  # type: ignore[misc]
+        wait_until(lambda deaths=deaths: trio.logged().count("stream_resumed") == deaths, "it to resume")  # type: ignore[misc]
         trio.wait_until_full(mark)
         dispatcher.kill()
 
@@ -310,7 +308,7 @@ def test_a_dispatcher_that_died_before_the_first_byte_needs_no_other_grant(trio:
 
 
 @pytest.mark.parametrize("state", ["idle", "asking", "feeding", "suspended"])
-def test_a_launcher_that_is_told_to_stop_gets_the_pipe_back(trio: Trio, state: str) -> None:
+def test_a_launcher_that_is_asked_to_stop_gets_the_pipe_back(trio: Trio, state: str) -> None:
     """Whatever the dispatcher waits for: the analyzer sees the end of its stream and flushes."""
     trio.allow(EVERYTHING)
     queue(trio.store, first := written(trio.folder, "1.pcap", stream_of(packets(1, 5))))

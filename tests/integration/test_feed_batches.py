@@ -266,8 +266,8 @@ def assert_framing_is_whole(stream: bytes, content: bytes, cut: int) -> None:
     found, wanted = records_of(stream), records_of(content[FIRST:])
     own = len(records_of_whole(content[:cut]))
     assert found[:own] == wanted[: min(own, len(found))]
-    for told, meant in zip(found[own:], wanted[own:], strict=False):
-        assert told == meant or told.data.rstrip(b"\0") in meant.data
+    for sent, expected in zip(found[own:], wanted[own:], strict=False):
+        assert sent == expected or sent.data.rstrip(b"\0") in expected.data
 
 
 def records_of_whole(content: bytes) -> list[Record]:

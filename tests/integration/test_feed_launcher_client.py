@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.descriptors import break_descriptor, open_descriptors
-from support.launcher_rig import Meanwhile
+from support.launcher_rig import ActingWaits
 
 from pcapdj.feed.launcher_client import LauncherClient
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, Stopped
@@ -193,7 +193,7 @@ def test_a_connection_that_breaks_during_a_wait_is_a_lost_launcher(
     short_path: Path, signals: Signals, listening: socket.socket
 ) -> None:
     """It is no traceback."""
-    launcher = LauncherClient(short_path / "s", Meanwhile(signals, lambda: break_descriptor(descriptor)))
+    launcher = LauncherClient(short_path / "s", ActingWaits(signals, lambda: break_descriptor(descriptor)))
     descriptor = connected_descriptor(launcher)
 
     with pytest.raises(LauncherGone, match="is gone"):

@@ -36,26 +36,26 @@ def take(store: Store, name: bytes) -> tuple[JobQueue, QueueEntry]:
     """Queue a file and let a dispatcher take it."""
     store.redis.rpush(store.keys.in_queue, name)
     store.redis.sadd(store.keys.dispatchers, "main")
-    transfer = JobQueue(store, "main")
-    taken = transfer.take()
+    jobs = JobQueue(store, "main")
+    taken = jobs.take()
     assert isinstance(taken, QueueEntry)
-    return transfer, taken
+    return jobs, taken
 
 
 def processed(store: Store, name: bytes, stream: str = "") -> None:
     """Let a file be processed."""
-    transfer, _ = take(store, name)
-    transfer.mark(stream=stream)
-    again = transfer.take()
+    jobs, _ = take(store, name)
+    jobs.mark(stream=stream)
+    again = jobs.take()
     assert isinstance(again, QueueEntry)
-    assert transfer.finish(again, Result(name, "processed"))
+    assert jobs.finish(again, Result(name, "processed"))
 
 
 def failed_file(store: Store, name: bytes, reason: str = "it is damaged") -> None:
     """Let a file fail."""
-    transfer, taken = take(store, name)
+    jobs, taken = take(store, name)
     entry = {"name": to_text(name), "reason": reason, "packets": 7, "attempt": 1, "offset": 123}
-    assert transfer.finish(taken, Result(json.dumps(entry).encode(), "failed"))
+    assert jobs.finish(taken, Result(json.dumps(entry).encode(), "failed"))
 
 
 def queued(store: Store) -> list[Any]:

@@ -45,10 +45,10 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
     """The journal has it at once; the statistics name it as the current file for another second."""
     shown = ShownValues()
     monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), shown)  # type: ignore[arg-type]  # enough of it
-    transfer = JobQueue(store, "main")
-    transfer.register()
+    jobs = JobQueue(store, "main")
+    jobs.register()
     store.redis.rpush(store.keys.in_queue, b"/in/\xff.pcap")
-    taken = transfer.take()
+    taken = jobs.take()
     assert isinstance(taken, QueueEntry)
     statistics: Any = {"name": taken.name, "done_bytes": 900, "total_bytes": 1000}
     store.redis.hset(store.keys.stats("main"), mapping=statistics)
@@ -56,7 +56,7 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
     monitor.update()
     monitor.show()
     assert shown.last == (900, "/in/\udcff.pcap")
-    transfer.finish(taken, Result(taken.name, "processed", {"size_bytes": 1000}, {"packets": 3}))
+    jobs.finish(taken, Result(taken.name, "processed", {"size_bytes": 1000}, {"packets": 3}))
     monitor.update()
     monitor.show()
 

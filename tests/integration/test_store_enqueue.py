@@ -104,26 +104,26 @@ def poll_until_ready(notifier: Notifier) -> None:
     assert poller.poll(10_000)
 
 
-@pytest.mark.parametrize("meanwhile", ["nothing", "taken", "fed"])
+@pytest.mark.parametrize("change", ["nothing", "taken", "fed"])
 def test_a_lost_reply_queues_nothing_twice(
-    store: Store, redis_socket: Path, short_path: Path, meanwhile: str
+    store: Store, redis_socket: Path, short_path: Path, change: str
 ) -> None:
     """The repeated call finds the file in the queue, at a dispatcher, or fed, and leaves it there."""
     keys = Keys(store.keys.lane)
 
-    class Meanwhile:
+    class ChangeWhileWaiting:
         """What happens between the two calls."""
 
         def wait(self, _timeout_s: float) -> None:
             """Let a dispatcher take the file, or feed it."""
-            if meanwhile != "nothing":
+            if change != "nothing":
                 make_current(store, store.redis.lpop(store.keys.in_queue))  # type: ignore[arg-type]  # a name
-            if meanwhile == "fed":
+            if change == "fed":
                 store.redis.delete(store.keys.current("/pipe"))
                 feed(store, b"/new", Version())
 
     with losing_a_reply(redis_socket, short_path / "proxy.sock", to=b"/new"):
-        behind = RetryingStore(Store(f"unix://{short_path / 'proxy.sock'}", keys), Meanwhile(), None)
+        behind = RetryingStore(Store(f"unix://{short_path / 'proxy.sock'}", keys), ChangeWhileWaiting(), None)
         behind.run(
             "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix]
         )
@@ -131,8 +131,8 @@ def test_a_lost_reply_queues_nothing_twice(
         behind.close()
 
     expected = {"nothing": Outcome.QUEUED, "taken": Outcome.CURRENT, "fed": Outcome.FED_MEANWHILE}
-    assert outcomes == {b"/new": expected[meanwhile]}
-    assert queue_of(store) == ([b"/new"] if meanwhile == "nothing" else [])
+    assert outcomes == {b"/new": expected[change]}
+    assert queue_of(store) == ([b"/new"] if change == "nothing" else [])
 
 
 @pytest.mark.parametrize("entry", [b"", b"not JSON", b"[]", b"{}", b'{"size_bytes": 10, "mtime_ns": 1.5}'])

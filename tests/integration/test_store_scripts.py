@@ -447,7 +447,7 @@ def test_names_of_any_bytes_go_through_unchanged(store: Store, names: list[bytes
     assert set(store.redis.hkeys(store.keys.fed)) == set(names)
 
 
-def spoil(store: Store, key: str, form: str) -> None:
+def write_other_type(store: Store, key: str, form: str) -> None:
     """Give a key another type, as another program may."""
     store.redis.delete(key)
     match form:
@@ -487,7 +487,7 @@ def handle_one_file(store: Store) -> None:
 def test_a_key_of_another_type_raises_one_of_our_errors(store: Store, key: str, form: str) -> None:
     """Whatever another program wrote there, no error of redis-py is raised."""
     queue(store, b"/in/1.pcap")
-    spoil(store, store.keys.current("one") if key == "current" else getattr(store.keys, key), form)
+    write_other_type(store, store.keys.current("one") if key == "current" else getattr(store.keys, key), form)
 
     with suppress(PcapdjError):
         handle_one_file(store)
@@ -498,7 +498,7 @@ def test_finish_moves_nothing_where_a_key_is_of_another_type(
     store: Store, jobs: JobQueue, taken: QueueEntry, key: str
 ) -> None:
     """Scripts are not rolled back: a name that was removed first would be lost."""
-    spoil(store, getattr(store.keys, key), "string")
+    write_other_type(store, getattr(store.keys, key), "string")
     before = everything(store)
 
     with pytest.raises(PcapdjError, match="Another program wrote"):
@@ -512,7 +512,7 @@ def test_authorize_consumes_nothing_where_a_key_is_of_another_type(
 ) -> None:
     """Scripts are not rolled back: the authorization would be lost."""
     store.redis.set(store.keys.auth, taken.name)
-    spoil(store, store.keys.next, "string")
+    write_other_type(store, store.keys.next, "string")
 
     with pytest.raises(PcapdjError, match="Another program wrote"):
         jobs.authorize(taken)

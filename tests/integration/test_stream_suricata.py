@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.launcher_rig import Meanwhile, Rig, connected, feed, is_running, rig_in
+from support.launcher_rig import ActingWaits, Rig, connected, feed, is_running, rig_in
 from support.programs import require_program
 from support.waiting import wait_until
 
@@ -103,7 +103,7 @@ def test_suricata_without_rights_is_reported_with_the_cause(rig: Rig, signals: S
             raise Stopped("The reason is shown.")
 
     with pytest.raises(Stopped):
-        connected(rig, Meanwhile(signals, leave_once_shown)).open()
+        connected(rig, ActingWaits(signals, leave_once_shown)).open()
 
     log = next(iter(sorted(rig.logs.glob("2*/analyzer.log"))))
     assert f"suricata exited 0 before it opened the pipe. From its log '{log}': E: " in reason()

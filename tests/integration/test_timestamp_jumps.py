@@ -35,7 +35,7 @@ def capture(first_s: int, last_s: int, *, packets: int = 2, size_bytes: int = 60
     return classic([Record(time_s, 0, b"x" * size_bytes) for time_s in times])
 
 
-def told(store: Store) -> list[tuple[str, str, str]]:
+def jumps_in_journal(store: Store) -> list[tuple[str, str, str]]:
     """Return file name, step in seconds (empty: none) and words of each entry of the journal."""
     return [
         (
@@ -87,7 +87,7 @@ def test_every_file_has_its_step_and_only_jumps_are_reported(rig: Dispatchers) -
 
     back = "begins 12 s before the end of the previous file"
     gap = "begins 3 h 2 min after the end of the previous file"
-    assert told(rig.store) == [
+    assert jumps_in_journal(rig.store) == [
         ("first.pcap", "", ""),
         ("touches.pcap", "0", ""),
         ("follows.pcap", "5", ""),
@@ -142,7 +142,7 @@ def test_files_without_packets_are_looked_past_and_damaged_ones_are_not(rig: Dis
 
     fed(rig, contents)
 
-    assert told(rig.store) == [
+    assert jumps_in_journal(rig.store) == [
         ("1.pcap", "", ""),
         ("empty.pcap", "", ""),
         ("torn.pcap", "100", ""),
@@ -160,7 +160,7 @@ def test_the_largest_gap_is_an_option_and_0_allows_any(
 
     fed(rig, contents, "--max-gap", max_gap)
 
-    assert [name for name, _, words in told(rig.store) if words] == reported
+    assert [name for name, _, words in jumps_in_journal(rig.store) if words] == reported
 
 
 def test_the_largest_gap_may_come_from_the_environment(rig: Dispatchers) -> None:
@@ -175,7 +175,7 @@ def test_the_largest_gap_may_come_from_the_environment(rig: Dispatchers) -> None
     assert dispatcher.wait() == 0
     assert rig.start(environment={"PCAPDJ_MAX_GAP": "soon"}).wait() == 2
 
-    assert told(rig.store)[1] == ("2.pcap", "2", "begins 2 s after the end of the previous file")
+    assert jumps_in_journal(rig.store)[1] == ("2.pcap", "2", "begins 2 s after the end of the previous file")
     assert "--max-gap: 'soon' is not a time." in rig.logged().splitlines()[-1]
 
 
@@ -203,7 +203,7 @@ def test_a_restart_between_two_files_forgets_neither_time_nor_place(trio: Trio, 
     put(trio, "2.pcap", second)
     trio.await_processed(2)
 
-    assert told(trio.store) == [
+    assert jumps_in_journal(trio.store) == [
         ("1.pcap", "", ""),
         ("2.pcap", "-50", "begins 50 s before the end of the previous file"),
     ]
@@ -237,7 +237,7 @@ def test_a_file_resumed_in_mid_record_gives_the_same_report(
     put(trio, "3.pcap", capture(160, 160))
     trio.await_processed(3)
 
-    assert told(trio.store) == [
+    assert jumps_in_journal(trio.store) == [
         ("1.pcap", "", ""),
         ("2.pcap", "-50", "begins 50 s before the end of the previous file"),
         ("3.pcap", "10", ""),
@@ -260,7 +260,7 @@ def test_a_new_stream_begins_without_a_file_before(trio: Trio) -> None:
     trio.brake.unlink()
     trio.await_processed(2)
 
-    assert told(trio.store) == [("1.pcap", "", ""), ("2.pcap", "", "")]
+    assert jumps_in_journal(trio.store) == [("1.pcap", "", ""), ("2.pcap", "", "")]
     wait_until(lambda: trio.statistics().get("jumps") == 0, "nothing to be counted that the journal has not")
 
 

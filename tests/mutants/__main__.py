@@ -60,13 +60,13 @@ def main() -> int:
     modules = _modules_in(options.places)
     drawn = _drawn(modules, random.Random(options.seed), options.count)  # noqa: S311 - repeatable, not secret
     trials = [_trial(module, mutant) for module, mutant in drawn]
-    _say(f"{len(trials)} mutants in {len(modules)} modules, seed {options.seed}")
+    _print(f"{len(trials)} mutants in {len(modules)} modules, seed {options.seed}")
     with tempfile.TemporaryDirectory(prefix="mu-") as folder, _pool(options.workers, folder) as pool:
         verdicts = []
         for trial, (noticed_by, duration_s) in zip(trials, pool.map(_tried, trials), strict=True):
             verdicts.append(bool(noticed_by))
             word = f"noticed by {noticed_by}" if noticed_by else "SURVIVED"
-            _say(f"{len(verdicts)}/{len(trials)} {_shown(trial)}: {word} ({duration_s:.0f} s)")
+            _print(f"{len(verdicts)}/{len(trials)} {_shown(trial)}: {word} ({duration_s:.0f} s)")
     _summarize(trials, verdicts)
     return 0
 
@@ -207,17 +207,17 @@ def _end_descendants() -> None:
 
 def _summarize(trials: Sequence[Trial], verdicts: Sequence[bool]) -> None:
     survivors = [trial for trial, is_noticed in zip(trials, verdicts, strict=True) if not is_noticed]
-    _say(f"\nSurvivors: {len(survivors)}")
+    _print(f"\nSurvivors: {len(survivors)}")
     for trial in survivors:
-        _say(f"  {_shown(trial)}")
+        _print(f"  {_shown(trial)}")
     total = Counter(_place_of(trial.module) for trial in trials)
     noticed = Counter(
         _place_of(trial.module) for trial, is_noticed in zip(trials, verdicts, strict=True) if is_noticed
     )
     total["all"], noticed["all"] = len(trials), sum(verdicts)
-    _say(f"\n{'place':<20}{'noticed':>8}{'of':>5}{'share':>8}")
+    _print(f"\n{'place':<20}{'noticed':>8}{'of':>5}{'share':>8}")
     for place, count in total.items():
-        _say(f"{place:<20}{noticed[place]:>8}{count:>5}{noticed[place] / count:>8.0%}")
+        _print(f"{place:<20}{noticed[place]:>8}{count:>5}{noticed[place] / count:>8.0%}")
 
 
 def _place_of(module: Path) -> str:
@@ -229,7 +229,7 @@ def _shown(trial: Trial) -> str:
     return f"pcapdj/{trial.module}:{trial.mutant.line} {old} -> {new or 'nothing'}"
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)  # noqa: T201 - its result
 
 

@@ -96,7 +96,7 @@ def rig_in(folder: Path) -> Iterator[Rig]:
         rig.stop_all()
 
 
-class Meanwhile:
+class ActingWaits:
     """Waits during which something happens.
 
     Args:

@@ -60,9 +60,9 @@ def processes_about(folder: Path) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            told = " ".join(process.cmdline())
-            if str(folder) in told or process.environ().get("RIG") == str(folder):
-                found.append(told)
+            command = " ".join(process.cmdline())
+            if str(folder) in command or process.environ().get("RIG") == str(folder):
+                found.append(command)
         except psutil.Error:  # gone meanwhile, or not ours to see
             continue
     return found
@@ -94,12 +94,12 @@ class Service:
         analyzer = self.folder / "copying.py"
         analyzer.write_text(COPYING)
         command = f"{sys.executable} {analyzer} {{pipe}} {{logdir}}"
-        told = environment(RIG=str(self.folder), PCAPDJ_CONSUMER_COMMAND=command, **settings)
+        variables = environment(RIG=str(self.folder), PCAPDJ_CONSUMER_COMMAND=command, **settings)
         self._supervisord = forkserver.start(
             "supervisor.supervisord",
             *("-n", "-c", "supervisord.conf"),
             cwd=self.folder,
-            env=told,
+            env=variables,
             stdout=DEVNULL,
             is_real=is_real,
             forks=not is_real,

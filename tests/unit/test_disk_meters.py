@@ -61,25 +61,25 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
 
 def test_a_missing_path_counts_as_full(tmp_path: Path) -> None:
     """A named path has to be there; once it is, it is measured."""
-    spot = WatchedPath(Watch(str(tmp_path / "later")))
-    assert spot.measure() == FailedMeasurement("is not there")
+    watched = WatchedPath(Watch(str(tmp_path / "later")))
+    assert watched.measure() == FailedMeasurement("is not there")
 
     (tmp_path / "later").mkdir()
 
-    assert isinstance(spot.measure(), Sample)
+    assert isinstance(watched.measure(), Sample)
 
 
 def test_a_default_path_may_appear_later_but_not_disappear(tmp_path: Path) -> None:
     """Its parent is measured until it was seen once; then its absence is a loss."""
     folder = tmp_path / "out" / "logs"
-    spot = WatchedPath(Watch(str(folder), or_parent=True))
-    assert isinstance(spot.measure(), Sample)
+    watched = WatchedPath(Watch(str(folder), or_parent=True))
+    assert isinstance(watched.measure(), Sample)
 
     folder.mkdir(parents=True)
-    assert isinstance(spot.measure(), Sample)
+    assert isinstance(watched.measure(), Sample)
     folder.rmdir()
 
-    assert spot.measure() == FailedMeasurement("is not there")
+    assert watched.measure() == FailedMeasurement("is not there")
 
 
 def test_another_failure_has_the_reason_of_the_kernel(tmp_path: Path) -> None:

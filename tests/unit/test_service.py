@@ -9,7 +9,7 @@ import pytest
 from support.programs import missing
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.service import CONF, check_folder, configuration, write_layout, longest_socket_bytes, shipped
+from pcapdj.service import CONF, check_folder, configuration, longest_socket_bytes, shipped, write_layout
 
 ROLES = ["consumer", "dispatcher", "controller", "importer"]
 

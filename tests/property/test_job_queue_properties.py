@@ -44,14 +44,14 @@ class Lane(RuleBasedStateMachine):
         for key in self.store.redis.scan_iter(match=f"{self.store.keys.prefix}*"):
             self.store.redis.delete(key)
         self.end = end
-        self.transfers = {each: JobQueue(self.store, each, end) for each in "ab"}
+        self.queues = {each: JobQueue(self.store, each, end) for each in "ab"}
         self.known: dict[str, QueueEntry] = {}  # what a living dispatcher remembers of its file
         self.past: list[tuple[str, QueueEntry, Result]] = []
         self.grants = Grants(self.store, form)
         self.accepted: Counter[bytes] = Counter()
         self.authorized: Counter[str] = Counter()
-        for transfer in self.transfers.values():
-            transfer.register()
+        for queue in self.queues.values():
+            queue.register()
 
     @rule(name=NAMES)
     def queue(self, name: bytes) -> None:
@@ -62,8 +62,8 @@ class Lane(RuleBasedStateMachine):
     @rule(each=IDS)
     def take(self, each: str) -> None:
         """A dispatcher looks for work; the reply may get lost and the call be repeated."""
-        answer = self.transfers[each].take()
-        assert self.transfers[each].take() == answer
+        answer = self.queues[each].take()
+        assert self.queues[each].take() == answer
         if isinstance(answer, QueueEntry):
             assert each not in self.known or self.known[each].token == answer.token
             self.known[each] = answer
@@ -74,8 +74,8 @@ class Lane(RuleBasedStateMachine):
     def announce(self, each: str) -> None:
         """Of a file that was taken."""
         if taken := self.known.get(each):
-            self.transfers[each].announce(taken)
-            assert not self.transfers[each].announce(taken)
+            self.queues[each].announce(taken)
+            assert not self.queues[each].announce(taken)
 
     @rule(name=NAMES)
     def grant(self, name: bytes) -> None:
@@ -97,11 +97,11 @@ class Lane(RuleBasedStateMachine):
     def authorize(self, each: str) -> None:
         """The dispatcher looks whether it may; once granted it stays so."""
         if taken := self.known.get(each):
-            answer, _ = self.transfers[each].authorize(taken)
+            answer, _ = self.queues[each].authorize(taken)
             assert answer is not Answer.NOT_OURS
             if answer is Answer.GRANTED:
                 self.authorized[taken.token] = 1
-                assert self.transfers[each].authorize(taken)[0] is Answer.GRANTED
+                assert self.queues[each].authorize(taken)[0] is Answer.GRANTED
 
     @rule(each=IDS, is_whole=st.booleans())
     def finish(self, each: str, *, is_whole: bool) -> None:
@@ -111,7 +111,7 @@ class Lane(RuleBasedStateMachine):
             return
         entry = failure_entry(taken.name, CaptureError("is cut off"), 1, taken.attempt)
         result = Result(taken.name, "processed") if is_whole else Result(entry, "failed")
-        assert self.transfers[each].finish(taken, result)
+        assert self.queues[each].finish(taken, result)
         del self.known[each]
         self.past.append((each, taken, result))
 
@@ -120,14 +120,14 @@ class Lane(RuleBasedStateMachine):
     def finish_late(self, data: st.DataObject) -> None:
         """A repetition of any earlier FINISH changes nothing."""
         each, taken, result = data.draw(st.sampled_from(self.past))
-        assert not self.transfers[each].finish(taken, result)
-        assert not self.transfers[each].announce(taken)
-        assert self.transfers[each].authorize(taken)[0] is Answer.NOT_OURS
+        assert not self.queues[each].finish(taken, result)
+        assert not self.queues[each].announce(taken)
+        assert self.queues[each].authorize(taken)[0] is Answer.NOT_OURS
 
     @rule(each=IDS)
     def crash(self, each: str) -> None:
         """A dispatcher dies; its successor knows only what Redis has."""
-        self.transfers[each] = JobQueue(self.store, each, self.end)
+        self.queues[each] = JobQueue(self.store, each, self.end)
         self.known.pop(each, None)
 
     @rule(name=NAMES)
@@ -148,9 +148,9 @@ class Lane(RuleBasedStateMachine):
         self.store.redis.set(self.store.keys.finish, request)
         if each in self.known:
             return
-        answer = self.transfers[each].take()
+        answer = self.queues[each].take()
         if isinstance(answer, EndStream):
-            answer = self.transfers[each].take(answer.request)
+            answer = self.queues[each].take(answer.request)
         if isinstance(answer, QueueEntry):
             self.known[each] = answer
         else:
