@@ -92,11 +92,9 @@ def main() -> NoReturn:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
+    from pcapdj.runtime.command import exit_code_of, run_command
+
     module, prog = import_module(MODULES[name]), f"pcapdj {name}"
-    if not hasattr(module, "app"):
-        from pcapdj.runtime.command import run_command
-
-        return run_command(prog, lambda: module.run(arguments))
-    from pcapdj.runtime.command import exit_code_of
-
-    return exit_code_of(module.app, prog, arguments)
+    if hasattr(module, "app"):
+        return exit_code_of(module.app, prog, arguments)
+    return run_command(prog, lambda: module.run(arguments))

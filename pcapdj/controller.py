@@ -27,7 +27,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
@@ -188,7 +187,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     """Authorize files while the disks have room; suspend feeding when they fill."""
     die_with_supervisord()
     live = LiveLimits(limits, force=force)
-    defaults = (logdir, redis_data or _own_redis_data(redis_url))
+    defaults = (logdir, redis_data or options.own_redis_data(redis_url))
     meter = DiskMeter(options.watches_of(watch, defaults, force=force))
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
@@ -196,11 +195,6 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     with handled(HARMLESS) as signals:
         retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
         Controller(Grants(retrying, auth_type), DiskMonitor(meter, live), signals).run(Notifier(store))
-
-
-def _own_redis_data(redis_url: str) -> str:
-    """Return the embedded Redis's data folder if the current folder was laid out for a service with one."""
-    return "var/redis" if not redis_url and Path("supervisord.conf").is_file() else ""
 
 
 def _check(monitor: DiskMonitor, grants: Grants) -> ExitCode:

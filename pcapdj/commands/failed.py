@@ -37,7 +37,8 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
             raise PcapdjError(f"{left} of {len(chosen)} failed files could not be queued again.")
         return
     for failure in chosen:
-        typer.echo(_as_json(failure) if as_json else _sentence(failure))
+        fields = failure.fields or {"reason": failure.reason}
+        typer.echo(json.dumps(fields) if as_json else _sentence(failure))
 
 
 def _chosen(failures: Sequence[Failure], names: Sequence[str]) -> list[Failure]:
@@ -49,10 +50,6 @@ def _chosen(failures: Sequence[Failure], names: Sequence[str]) -> list[Failure]:
     if missing := [name for name in names if name not in found]:
         raise PcapdjError(f"Not among the failed files: {', '.join(quoted(name) for name in missing)}.")
     return chosen
-
-
-def _as_json(failure: Failure) -> str:
-    return json.dumps(failure.fields or {"reason": failure.reason})
 
 
 def _sentence(failure: Failure) -> str:

@@ -1,6 +1,6 @@
 """`pcapdj gate`: override the disk gate, or leave it to the disks again."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,7 +12,7 @@ from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
-_RESULTS = {
+_RESULTS: Final[dict[str, str]] = {
     Override.OPEN: "The gate is open, even if the disks are full; 'pcapdj gate auto' ends that.",
     Override.HOLD: (
         "The gate holds: the current file goes on, no other file starts. 'pcapdj gate auto' ends that."
@@ -34,18 +34,12 @@ def gate(
     lane: Lane = "",
 ) -> None:
     """Hold the gate open or closed, or leave it to the disks (auto)."""
-    chosen = None if override is None else _parse(override)
+    if override is not None and override not in _RESULTS:
+        hint = "Write open, hold (which closes it) or auto."
+        raise ConfigError(f"Unknown gate setting {quoted(override[:80])}.", hint=hint)
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    if chosen is None:
+    if override is None:
         typer.echo(printable(operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)))
         return
-    operate.change_control(store, {OVERRIDE_FIELD: chosen})
-    typer.echo(_RESULTS[chosen])
-
-
-def _parse(word: str) -> Override:
-    try:
-        return Override(word)
-    except ValueError as exc:
-        hint = "Write open, hold (which closes it) or auto."
-        raise ConfigError(f"Unknown gate setting {quoted(word[:80])}.", hint=hint) from exc
+    operate.change_control(store, {OVERRIDE_FIELD: override})
+    typer.echo(_RESULTS[override])

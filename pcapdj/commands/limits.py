@@ -9,20 +9,12 @@ undoes the change if that is a refusal.
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
-from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 
 from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults, unknown_limit
-from pcapdj.disk.live_limits import (
-    FORCE_FIELD,
-    FORCED,
-    KEPT,
-    LIMIT_FIELDS,
-    is_forced,
-    live_limits_json,
-)
+from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, live_limits_json
 from pcapdj.disk.published_gate import limits_in_force
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
@@ -38,14 +30,6 @@ _ANSWER_S: Final = 2.0  # the controller answers a message within milliseconds, 
 _LOOK_S: Final = 0.02
 
 app = new_app()
-
-
-class Action(StrEnum):
-    """What to do with the live limits."""
-
-    SHOW = "show"
-    SET = "set"
-    UNSET = "unset"
 
 
 @app.command()
@@ -66,13 +50,17 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     lane: Lane = "",
 ) -> None:
     """Show or change the disk limits; the controller applies a change within a second."""
-    chosen, words = _parse_action(action), values or []
-    changes = assignments(words) if chosen is Action.SET else {}
+    if action not in ("show", "set", "unset"):
+        hint = "Write show, set NAME=VALUE or unset NAME."
+        raise ConfigError(f"Unknown action {quoted(action[:80])}.", hint=hint)
+    words = values or []
+    changes = assignments(words) if action == "set" else {}
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    if chosen is Action.SET:
+    if action == "set":
         _set(store, changes, force=force)
-    elif chosen is Action.UNSET:
-        _unset(store, words)
+    elif action == "unset":
+        _check_names(words, LIMIT_FIELDS)
+        _change(store, {}, [*words, FORCE_FIELD] if _MIN_FREE in words else words)
     gate = Grants(store).published()
     _show(read_control(store), limits_in_force(gate) if _is_alive(gate) else {})
 
@@ -89,14 +77,6 @@ def assignments(words: Sequence[str]) -> dict[str, str]:
     pairs = {name: value for name, _, value in (word.partition("=") for word in words)}
     _check_names(pairs, DEFAULTS)
     return pairs
-
-
-def _parse_action(word: str) -> Action:
-    try:
-        return Action(word)
-    except ValueError as exc:
-        hint = "Write show, set NAME=VALUE or unset NAME."
-        raise ConfigError(f"Unknown action {quoted(word[:80])}.", hint=hint) from exc
 
 
 def _check_names(names: Collection[str], known: Collection[str]) -> None:
@@ -117,11 +97,6 @@ def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
     _change(store, {**changes, **forced}, [FORCE_FIELD] if loses_force else [])
 
 
-def _unset(store: Store, names: Sequence[str]) -> None:
-    _check_names(names, LIMIT_FIELDS)
-    _change(store, {}, [*names, FORCE_FIELD] if _MIN_FREE in names else names)
-
-
 def _change(store: Store, values: Mapping[str, str], removed: Sequence[str]) -> None:
     """Write and remove live limits; undo that if the running controller refuses the result.
 
@@ -131,14 +106,9 @@ def _change(store: Store, values: Mapping[str, str], removed: Sequence[str]) -> 
     before = read_control(store)
     change_control(store, values, removed)
     if refusal := _await_refusal(store):
-        _restore(store, before)
+        restored = {name: before[name] for name in LIMIT_FIELDS if name in before}
+        change_control(store, restored, [name for name in LIMIT_FIELDS if name not in before])
         raise ConfigError(refusal)
-
-
-def _restore(store: Store, before: Mapping[str, str]) -> None:
-    """Write the live limits as they were before."""
-    values = {name: before[name] for name in LIMIT_FIELDS if name in before}
-    change_control(store, values, [name for name in LIMIT_FIELDS if name not in before])
 
 
 def _await_refusal(store: Store) -> str:
@@ -148,12 +118,13 @@ def _await_refusal(store: Store) -> str:
     while time.monotonic() < deadline_s:
         gate = grants.published()
         if not _is_alive(gate):
-            _warn("No controller is running; the next one applies this if it fits its options.")
+            sentence = "No controller is running; the next one applies this if it fits its options."
+            typer.echo(sentence, err=True)
             return ""
         if gate.get("live") == written:  # its answer is about these limits, not about those before
             return gate["refused"] if KEPT in gate.get("refused", "") else ""
         time.sleep(_LOOK_S)
-    _warn("The controller has not answered yet: see 'pcapdj status'.")
+    typer.echo("The controller has not answered yet: see 'pcapdj status'.", err=True)
     return ""
 
 
@@ -163,10 +134,6 @@ def _is_alive(gate: Mapping[str, str]) -> bool:
         return abs(time.time() - float(gate.get("heartbeat_s", math.inf))) < STALE_AFTER_S
     except ValueError:
         return False
-
-
-def _warn(sentence: str) -> None:
-    typer.echo(sentence, err=True)
 
 
 def _show(control: Mapping[str, str], in_force: Mapping[str, str]) -> None:

@@ -129,8 +129,11 @@ def _analyzer_lines(consumer: Fields | None) -> Iterator[Line]:
         yield Line("Analyzer", "no launcher has reported yet")
         return
     state = str(consumer.get("state", "unknown"))
+    words = {"stream": "stream", "pid": "pid", "last_exit": "the previous one"}
+    if consumer.get("reason"):  # it has the last exit
+        del words["last_exit"]
     details = [
-        f"{word} {printable(str(consumer[field]))}" for field, word in _analyzer_details(consumer).items()
+        f"{word} {printable(str(value))}" for field, word in words.items() if (value := consumer.get(field))
     ]
     if _number(consumer, "restarts"):
         details.append(_several(consumer, "restarts"))
@@ -145,14 +148,6 @@ def _analyzer_lines(consumer: Fields | None) -> Iterator[Line]:
         yield Line("", text, Tone.ATTENTION)
     if consumer.get("stale"):
         yield Line("", f"the launcher is {_silence(consumer)}", Tone.BAD)
-
-
-def _analyzer_details(consumer: Fields) -> dict[str, str]:
-    """Return the fields of an analyzer that have a value, and the word before each."""
-    words = {"stream": "stream", "pid": "pid", "last_exit": "the previous one"}
-    if consumer.get("reason"):  # it has the last exit
-        del words["last_exit"]
-    return {field: word for field, word in words.items() if consumer.get(field)}
 
 
 def _dispatcher_lines(snapshot: Fields, rates: Mapping[str, float]) -> Iterator[Line]:
@@ -174,8 +169,8 @@ def _dispatcher_lines(snapshot: Fields, rates: Mapping[str, float]) -> Iterator[
 
 def short_names(dispatchers: Sequence[str]) -> dict[str, str]:
     """Return a short name by id: of a pipe's path its last part, if no other pipe has the same one."""
-    last_parts = Counter(each.rpartition("/")[2] for each in dispatchers)
     parts = {each: each.rpartition("/")[2] for each in dispatchers}
+    last_parts = Counter(parts.values())
     return {each: part if part and last_parts[part] == 1 else each for each, part in parts.items()}
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -93,6 +94,11 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
         parameters += limit_options.values() if each.name == "limits" else [each]
     with_texts.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return with_texts
+
+
+def own_redis_data(redis_url: str) -> str:
+    """Return the embedded Redis's data folder; empty where a URL is given or this folder is no layout."""
+    return "var/redis" if not redis_url and Path("supervisord.conf").is_file() else ""
 
 
 def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = False) -> list[Watch]:

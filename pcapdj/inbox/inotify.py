@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -31,7 +31,7 @@ _EVENTS: list[type[FileSystemEvent]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FolderEvents:
     """Paths since the last call, below the folder's path as it was given.
 
@@ -41,9 +41,9 @@ class FolderEvents:
         are_incomplete: the kernel's queue overflowed: scan the folder.
     """
 
-    complete: frozenset[bytes]
-    created: frozenset[bytes]
-    are_incomplete: bool
+    complete: set[bytes] = field(default_factory=set)
+    created: set[bytes] = field(default_factory=set)
+    are_incomplete: bool = False
 
 
 class FolderListener(FileSystemEventHandler):
@@ -61,9 +61,7 @@ class FolderListener(FileSystemEventHandler):
         self._folder = folder
         self._real_folder = os.path.realpath(folder)  # watchdog does not follow a link
         self._lock = threading.Lock()
-        self._complete: set[bytes] = set()
-        self._created: set[bytes] = set()
-        self._are_incomplete = False
+        self._events = FolderEvents()
         self._overflow_handler = _OverflowHandler(self)
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         try:
@@ -91,10 +89,7 @@ class FolderListener(FileSystemEventHandler):
         with suppress(BlockingIOError):
             os.eventfd_read(self._eventfd)
         with self._lock:
-            events = FolderEvents(frozenset(self._complete), frozenset(self._created), self._are_incomplete)
-            self._complete.clear()
-            self._created.clear()
-            self._are_incomplete = False
+            events, self._events = self._events, FolderEvents()
         return events
 
     def close(self) -> None:
@@ -108,23 +103,20 @@ class FolderListener(FileSystemEventHandler):
     def dispatch(self, event: FileSystemEvent) -> None:
         """Keep one event; called in watchdog's thread."""
         with self._lock:
-            self._keep(event)
+            if isinstance(event, FileMovedEvent):
+                if event.dest_path:  # empty: it was moved out
+                    self._events.complete.add(self._as_given(event.dest_path))
+            elif isinstance(event, FileClosedEvent):
+                self._events.complete.add(self._as_given(event.src_path))
+            elif isinstance(event, FileCreatedEvent):
+                self._events.created.add(self._as_given(event.src_path))
         os.eventfd_write(self._eventfd, 1)
 
     def mark_incomplete(self) -> None:
         """Remember that events may be missing; called in watchdog's thread."""
         with self._lock:
-            self._are_incomplete = True
+            self._events.are_incomplete = True
         os.eventfd_write(self._eventfd, 1)
-
-    def _keep(self, event: FileSystemEvent) -> None:
-        if isinstance(event, FileMovedEvent):
-            if event.dest_path:  # empty: it was moved out
-                self._complete.add(self._as_given(event.dest_path))
-        elif isinstance(event, FileClosedEvent):
-            self._complete.add(self._as_given(event.src_path))
-        elif isinstance(event, FileCreatedEvent):
-            self._created.add(self._as_given(event.src_path))
 
     def _as_given(self, path: bytes | str) -> bytes:
         return self._folder + os.fsencode(path).removeprefix(self._real_folder)

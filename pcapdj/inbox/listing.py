@@ -211,20 +211,10 @@ def natural_key(name: bytes) -> tuple[PartKey, ...]:
 
 @lru_cache(maxsize=1024)  # the folders of ten thousand names are the same few
 def _part_key(part: bytes) -> PartKey:
-    stem, extension = _stem_and_extension(_without_compression(part))
-    return _chunks(stem), _chunks(extension), part
-
-
-def _without_compression(part: bytes) -> bytes:
-    for compression in _COMPRESSIONS:
-        if part.endswith(compression):
-            return part.removesuffix(compression)
-    return part
-
-
-def _stem_and_extension(part: bytes) -> tuple[bytes, bytes]:
-    stem, dot, extension = part.rpartition(b".")
-    return (stem, extension) if dot else (part, b"")
+    compression = next((each for each in _COMPRESSIONS if part.endswith(each)), b"")
+    name = part.removesuffix(compression)
+    stem, dot, extension = name.rpartition(b".")
+    return _chunks(stem if dot else name), _chunks(extension if dot else b""), part
 
 
 def _chunks(text: bytes) -> tuple[Chunk, ...]:

@@ -10,7 +10,6 @@ stat(2) for each file; memory is bounded by what the folder has.
 import os
 import stat
 import time
-from contextlib import suppress
 
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
 from pcapdj.inbox.listing import is_hidden, list_folder
@@ -131,8 +130,7 @@ class Inbox:
                 self._wait_for(name, state, now_s)
         for remembered in (self._handled, self._waiting):
             for name in remembered.keys() - present:
-                with suppress(KeyError):
-                    del remembered[name]
+                del remembered[name]
         self._rescan_at_s, self._is_first_look = now_s + RESCAN_S, False
 
     def _wait_for(self, name: bytes, state: FileState, now_s: float) -> None:
@@ -142,8 +140,7 @@ class Inbox:
         self._waiting[name] = updated(self._waiting.get(name), state, now_s, age_s=age_s)
 
     def _is_hidden(self, name: bytes) -> bool:
-        inner = name.removeprefix(self.folder).split(b"/")
-        return any(is_hidden(part) for part in inner)
+        return any(is_hidden(part) for part in name.removeprefix(self.folder).split(b"/"))
 
 
 def _inode_of(folder: bytes) -> tuple[int, int] | None:
