@@ -111,7 +111,7 @@ def find_program(name: str, *, first: Path | None = None) -> str:
         first: a folder that is searched before those of PATH.
 
     Raises:
-        Unavailable: it is not installed, or this user may not execute it; the hint says what to do.
+        Unavailable: it is not installed, or this user may not execute it; the hint shows what to do.
     """
     path = os.environ.get("PATH", os.defpath)
     folders = f"{first}{os.pathsep}{path}" if first else path

@@ -1,1 +1,1 @@
-"""The operator's commands, one module each: what they ask of the rooms, and what they say."""
+"""The operator's commands, one module each."""

@@ -14,7 +14,7 @@ Each resource that can run out (free space of a mount, its inodes, memory) has a
 Between the limits a state does not change: an open resource stays open down to min-free, a holding one holds
 up to resume-free, a suspended one stays suspended up to min-free. The gate has the most closed of the states.
 
-A resource that cannot be measured counts as full. When it answers again, it is judged as at a start (open
+A resource that cannot be measured counts as full. When it answers again, its state begins as at a start (open
 from min-free) after the resume-after time, unless it was measured short before: then it needs resume-free.
 
 The operator's override comes first: `open` opens whatever was measured, and forgets the shortage of resources

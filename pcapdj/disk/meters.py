@@ -84,7 +84,7 @@ def sample_of(found: os.statvfs_result, device: int) -> Sample | FailedMeasureme
 
 
 class PathMeter:
-    """Measures one path in a thread of its own, so that whoever needs the sample decides how long to wait.
+    """Measures one path in a thread of its own, so that the caller decides how long to wait.
 
     Args:
         path: its `measure` may hang.

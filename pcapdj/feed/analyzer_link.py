@@ -32,7 +32,7 @@ class ResumableStream:
     Args:
         id: as the launcher gave it.
         write_end: of its pipe.
-        header, file, batch: what was stored with the launcher; each position says what is in the pipe.
+        header, file, batch: what was stored with the launcher; each position shows what is in the pipe.
     """
 
     id: str
@@ -54,12 +54,12 @@ class ResumableStream:
 
 
 class AnalyzerLink:
-    """What a dispatcher needs of either; a method that only one of them needs does nothing here."""
+    """What a dispatcher needs of both links; a method that only one of them needs does nothing here."""
 
     outlives_dispatcher: bool  # whether the stream outlives this process
 
     def wait_for_peer(self) -> None:
-        """Wait for the launcher, or for a reader of the pipe, before a file is asked for."""
+        """Wait for the launcher, or for a reader of the pipe, before a file is requested."""
         raise NotImplementedError
 
     def wait_for_torn_reader(self) -> None:

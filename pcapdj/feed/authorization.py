@@ -1,4 +1,4 @@
-"""Asking for a file's authorization and waiting for it: string or set, from any controller.
+"""Requests a file's authorization and waits for it: string or set, from any controller.
 
 The scripts compare tokens, so an authorization is used once. A name that another dispatcher waits for is left
 in PCAPDJ_AUTH and logged.
@@ -21,7 +21,7 @@ events = EventLog("dispatcher")
 
 
 class Authorization:
-    """How a dispatcher gets its authorizations.
+    """Gets a dispatcher's authorizations.
 
     Args:
         queue: has the dispatcher's entry.

@@ -1,4 +1,4 @@
-"""One capture's records into the stream, so that the next dispatcher can go on mid-record after a crash.
+"""Sends one capture's records into the stream, so that after a crash the next dispatcher goes on mid-record.
 
 Before a byte of a source enters the pipe, the launcher has the source's descriptor; the kernel moves its
 position with every splice. So the stored descriptors always show what is in the stream:
@@ -23,14 +23,14 @@ from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 
 class SourceStore(Protocol):
-    """What has the descriptors when this process dies: the stream's launcher, if there is one."""
+    """Keeps the descriptors when this process dies: the stream's launcher, if there is one."""
 
     def put(self, key: str, fd: int, note: Note) -> None:
         """Store a duplicate of the descriptor, in place of an earlier one of that key."""
 
 
 class BatchSender:
-    """The way of one capture into the pipe.
+    """Sends one capture into the pipe.
 
     Args:
         pipe: the stream's write end.
@@ -63,7 +63,7 @@ class BatchSender:
         self._end_offset: int | None = None  # of the spans sent
 
     def send(self, number: int, piece: Piece) -> None:
-        """Bring the piece into the stream, but for what is there already.
+        """Send what the stream does not have of the piece yet.
 
         Args:
             number: the piece's place in its capture, from 0.
@@ -93,7 +93,7 @@ class BatchSender:
         self._end_offset = piece.offset + piece.length_bytes
         if delivered >= piece.length_bytes:
             return False
-        # Once more where the tear is in a header: only the whole of it says how long the record is.
+        # Twice if the record is cut in its header: only the whole header gives the record's length.
         while delivered > 0 and (missing_bytes := piece.missing_to_record_end(delivered)):
             self._pipe.splice(self._source, missing_bytes)
             delivered += missing_bytes
@@ -170,7 +170,7 @@ class BatchSender:
             self._is_kept = True
 
     def _pad(self, number: int, missing_bytes: int) -> None:
-        """Complete a record with zeros; by the note the next dispatcher does not go on behind them."""
+        """Complete a record with zeros; their note keeps the next dispatcher from sending more."""
         self._is_padded = True
         with memory_file(bytes(missing_bytes)) as zeros:
             self._store.put("batch", zeros, {**self._note, "number": number, "padding": True})

@@ -1,4 +1,4 @@
-"""Brings capture files into the stream, and finishes what a dead dispatcher had begun.
+"""Feeds capture files into the stream, and finishes what a dead dispatcher had begun.
 
 It joins what a file's records are (`capture`) with how bytes reach the analyzer (`streams`, `batches`). What
 a pass means for queue and statistics is the job's: a `FilePass` yields each piece that is in the pipe.
@@ -163,7 +163,7 @@ class Feeder:
         self._streams.end()
 
     def prepare_stream(self, token: str, capture: Capture) -> None:
-        """End a stream of another link type, if this file shall begin the next one; before it is asked for.
+        """End a stream of another link type, if this file begins the next one. Call it before `announce`.
 
         A file that is in the stream already stays there: its format was decided when it began.
 

@@ -28,7 +28,7 @@ class Interrupts:
 
     Args:
         signals: the stop signals and `SIGNALS`.
-        suspension: who wants feeding suspended.
+        suspension: who suspends feeding.
         statistics: printed by SIGUSR2; show what is waited for.
     """
 
@@ -91,7 +91,7 @@ class Interrupts:
             self.wait(left_s, waiting_for=waiting_for)
 
     def postpone_stop(self, duration_s: float) -> None:
-        """Let `check` pass for so long, although a stop signal arrived."""
+        """For this time, do not let a stop signal end `check`."""
         self._stop_from_s = time.monotonic() + duration_s
 
     def _act(self) -> None:

@@ -78,7 +78,7 @@ class JobRunner:
     max_gap_ns: int
 
     def run(self, entry: QueueEntry) -> None:
-        """Bring the entry to PROCESSED or FAILED.
+        """Feed the entry's file, and move the entry to PROCESSED or FAILED.
 
         Raises:
             Stopped: a stop signal arrived; the next dispatcher goes on with this entry.
@@ -153,7 +153,7 @@ class JobRunner:
                 events.warning("packets_skipped", capture.skipped_message, name=job.entry.name)
 
     def _begin(self, job: Job, feed: FilePass) -> None:
-        """Put into Redis that the file is fed; what follows may reach the analyzer."""
+        """Record in Redis that the file is being fed; from here on its bytes may reach the analyzer."""
         step_ns = gap_ns(feed.previous.get("last_ts_ns"), feed.first_ts_ns)
         if jump := find_jump(step_ns, self.max_gap_ns):
             previous = feed.previous["name"]

@@ -1,7 +1,7 @@
-"""Bytes into the named pipe: whole, interruptible, never through Python.
+"""Moves bytes into the named pipe: all of them, interruptible, never through Python.
 
 `splice(2)` is called *without* an offset, so that the kernel keeps the position in the open file description:
-after `kill -9` the launcher's duplicate of the descriptor says exactly how many bytes entered the pipe
+after `kill -9` the launcher's duplicate of the descriptor shows exactly how many bytes entered the pipe
 (measured: 200 of 200). Every wait polls the pipe and the process's signals; a blocking splice would not
 return on a stop signal (PEP 475).
 """
@@ -24,8 +24,8 @@ _SHORTEST_POLL_S: Final = 0.0005  # a drained pipe makes no event: look when hal
 _LONGEST_POLL_S: Final = 0.01
 _WAIT_LIMIT_S: Final = 0.25  # a suspension is seen within this, even if the analyzer reads nothing
 _LONGEST_PAUSE_MS: Final = 16
-_CHECK_S: Final = 0.25  # a launcher that was told to stop must not wait for the end of a large file
-_ASK_S: Final = 1.0  # after so long without a byte taken, the launcher is asked whether its analyzer lives
+_CHECK_S: Final = 0.25  # a launcher that was asked to stop must not wait for the end of a large file
+_ASK_S: Final = 1.0  # when no byte was taken for this long, ask the launcher whether its analyzer lives
 
 
 class PipeInterrupts(Protocol):
@@ -87,7 +87,7 @@ class Pipe:
         Raises:
             SourceEnded: the source has fewer bytes; what it had was moved.
             ReaderGone, LauncherGone: the analyzer is gone.
-            Stopped: a stop signal arrived; the source's position says how far it came.
+            Stopped: a stop signal arrived; the source's position shows how far it came.
         """
         left = length
         while left:
@@ -115,7 +115,7 @@ class Pipe:
         self._is_waiting = False
 
     def stalled_s(self) -> float:
-        """Return for how long the analyzer has taken nothing of what there is; any thread may ask."""
+        """Return for how long the analyzer has left bytes unread, in seconds; any thread may call it."""
         return time.monotonic() - self._taken_at_s if self._is_waiting else 0.0
 
     def unread_bytes(self) -> int:
@@ -123,7 +123,7 @@ class Pipe:
         return unread_bytes(self.fd)
 
     def check_alive(self) -> None:
-        """Look whether launcher and analyzer are there.
+        """Check whether launcher and analyzer are there.
 
         Raises:
             LauncherGone, ReaderGone: one of them is not.

@@ -1,8 +1,8 @@
-"""What is at fault when analyzers die: the file, or, from the third such file in a row on, the analyzer.
+"""Decides what is at fault when analyzers die: the file; from the third such file in a row on, the analyzer.
 
 A file on which the analyzer died three times under a living launcher is poison and fails, so that the others
-go on. Where that happens to one file after another it is not the files: then the lane is held, as an operator
-would do it (`operator` in PCAPDJ_SUSPEND), and the file is asked for again once an operator has resumed it.
+go on. If that happens to three files in a row, the files are not the cause: then feeding is suspended as by
+an operator (`operator` in PCAPDJ_SUSPEND), and after `pcapdj resume` the third file is requested again.
 """
 
 import time
@@ -48,13 +48,13 @@ class PoisonPolicy:
         self._in_a_row = 0
 
     def entry_to_feed(self, entry: QueueEntry) -> QueueEntry:
-        """Return the entry to feed once more, after the operator resumed a lane that was held for it.
+        """Return the entry to feed; if the analyzer is at fault, wait until an operator resumes feeding.
 
         An entry on which the analyzer died fewer than three times is returned as it is.
 
         Raises:
             CaptureError: the file is at fault.
-            Stopped: a stop signal arrived while the lane was held.
+            Stopped: a stop signal arrived while feeding was suspended.
         """
         if entry.deaths < POISON_DEATHS:
             return entry

@@ -1,4 +1,4 @@
-"""The one thread of a dispatcher that talks to Redis while a file is fed: statistics out, suspension in.
+"""The one thread of a dispatcher that uses Redis while a file is fed: statistics out, suspension in.
 
 A slow or absent Redis delays this thread and nothing else; the main thread logs what is wrong with Redis.
 """

@@ -60,7 +60,7 @@ class Statistics:
         return SUSPENDED if self.suspended_by else self.state
 
     def suspend(self, by: str) -> None:
-        """Show who suspends feeding; empty: it goes on."""
+        """Set who suspends feeding; empty: feeding goes on."""
         self.suspensions += bool(by and not self.suspended_by)
         self.suspended_by = by
 
@@ -69,7 +69,7 @@ class Statistics:
         self.name, self.total_bytes, self.progress = name, 0, FileProgress()
 
     def finish_file(self, *, is_processed: bool) -> None:
-        """Add the file in flight for good."""
+        """Add the file in flight to the totals."""
         counted = self.counted()
         self.packets, self.cap_lengths, self.lengths = counted.packets, counted.cap_lengths, counted.lengths
         self.jumps, self.last_jump = counted.jumps, counted.last_jump
@@ -97,7 +97,7 @@ class Statistics:
         return counted
 
     def published(self) -> dict[str, Any]:
-        """Return the fields of PCAPDJ_STATS, but for the heartbeat and the stall."""
+        """Return the fields of PCAPDJ_STATS, without the heartbeat and the stall."""
         fields = asdict(self.counted()) | {"state": self.shown_state}
         del fields["progress"]
         return fields

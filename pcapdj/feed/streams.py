@@ -111,7 +111,7 @@ class Streams:
         return str(last.note["token"]) if last else ""
 
     def wait_for_peer(self) -> None:
-        """Wait for launcher or reader before a file is asked for; an open stream has its analyzer.
+        """Wait for launcher or reader before a file is requested; an open stream has its analyzer.
 
         Raises:
             Stopped: a stop signal arrived.
@@ -167,7 +167,7 @@ class Streams:
         self.lose()
 
     def lose(self) -> None:
-        """Close a stream whose analyzer is gone; one that is not must never be handed out again."""
+        """Close the open stream, also if its analyzer still runs: it must never be fed again."""
         stream, self.open = self.open, None
         self._close_unfinished()
         if stream:
@@ -177,7 +177,7 @@ class Streams:
     def lose_if_broken(self) -> None:
         """Close the open stream if its analyzer or launcher went between two files.
 
-        Call it while nothing is fed, too: a launcher that was told to stop waits for our write end.
+        Call it while nothing is fed, too: a launcher that was asked to stop waits for our write end.
         """
         try:
             if self.open:

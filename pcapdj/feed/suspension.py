@@ -1,4 +1,4 @@
-"""Who wants feeding suspended: the set PCAPDJ_SUSPEND, and SIGUSR1 before Redis has it.
+"""Who suspends feeding: the set PCAPDJ_SUSPEND, and SIGUSR1 before Redis has it.
 
 The set has `operator`, `gate`, and `usr1:<id>` for the signal; each of them removes only its own member, and
 the set outlives every process. The reporter's thread reads it (`sync`); the main thread toggles its own
@@ -36,7 +36,7 @@ class Suspension:
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable after a change in Redis, until `is_active` is asked."""
+        """Return the descriptor that is readable after a change in Redis, until `is_active` is called."""
         return self._event
 
     @property
@@ -48,7 +48,7 @@ class Suspension:
 
     @property
     def members(self) -> frozenset[bytes]:
-        """Who wants feeding suspended."""
+        """Who suspends feeding."""
         return self._members
 
     def adopt(self, store: Store) -> None:

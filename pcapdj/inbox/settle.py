@@ -2,7 +2,7 @@
 
 Times are seconds of one monotonic clock.
 
-Some files arrive without an event that says they are complete: on network file systems, while the importer
+Some files arrive without an event that they are complete: on network file systems, while the importer
 did not run, as hard links. Such a file is complete when its size and modification time have stayed the same
 for `SETTLED_S`. Modification times are compared with each other only, never with this machine's clock: a file
 server has its own. The one exception is the first look at a folder, where an old file need not wait

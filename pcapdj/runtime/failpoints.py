@@ -24,7 +24,7 @@ NAP_S: Final = 1.0
 DISPATCHER_POINTS: Final = (
     "take.before",  # nothing taken yet
     "take.after",  # the name stands in CURRENT only
-    "announce.after",  # the file is asked for
+    "announce.after",  # the file is requested
     "authorize.after",  # the authorization is consumed
     "put.after",  # the launcher has the source, no byte of it is spliced
     "splice.within",  # the kernel has moved bytes, no code of ours has run since

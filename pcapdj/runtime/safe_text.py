@@ -1,6 +1,6 @@
 """Text from outside, made safe to show on a terminal and in a log.
 
-File names, messages of Redis and an analyzer's last words may hold newlines, terminal escapes or bytes that
+File names, messages of Redis and an analyzer's log may hold newlines, terminal escapes or bytes that
 are not UTF-8. A file name is any byte string without NUL, up to 4095 bytes (PATH_MAX less its NUL); inside
 pcapdj it stays bytes. Rules only.
 """

@@ -25,7 +25,7 @@ class RedisServer:
 
     Args:
         version: `Redis 7.0.15` or `Valkey 9.1.2`.
-        settings: those that `risks` judges, by name; None where CONFIG GET is forbidden.
+        settings: those that `risks` checks, by name; None where CONFIG GET is forbidden.
         is_synced: it is the embedded server, and its companion process runs.
     """
 
@@ -35,7 +35,7 @@ class RedisServer:
 
 
 def read_server(store: Store) -> RedisServer:
-    """Return which server answers; of its settings only those that are judged, never its password.
+    """Return which server answers; of its settings only those that are checked, never its password.
 
     Raises:
         As `Store.call`.
@@ -52,7 +52,7 @@ def risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str]:
     """Yield a sentence for each setting by which this Redis may lose names, or stop when its disk is full.
 
     Args:
-        settings: of CONFIG GET, by name; missing ones are not judged.
+        settings: of CONFIG GET, by name; missing ones are not checked.
         is_synced: a companion process brings the server's file to the disk every second.
     """
     yield from _persistence_risks(settings, is_synced=is_synced)
