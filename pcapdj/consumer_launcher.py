@@ -148,8 +148,6 @@ class ConsumerLauncher:
     """One session at a time: `step` does what is due, then `run` waits for more, at most a second.
 
     Args:
-        starter: starts an analyzer.
-        server: the socket.
         status: what other processes see of the launcher; publishing must not block.
         signals: of this process, SIGCHLD and SIGHUP among them.
     """

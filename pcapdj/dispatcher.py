@@ -65,11 +65,6 @@ app = new_app()
 class Dispatcher:
     """One dispatcher at work.
 
-    Args:
-        settings: its options.
-        store: the lane.
-        signals: the stop signals, SIGUSR1 and SIGUSR2.
-
     Raises:
         CannotCreate: the pipe cannot be made, or the path of the launcher's socket is too long.
     """

@@ -97,11 +97,7 @@ def encode_request(request: LauncherRequest) -> bytes:
 
 
 def decode_request(message: bytes, descriptors: int) -> LauncherRequest:
-    """Return the request in a message.
-
-    Args:
-        message: its bytes.
-        descriptors: how many came with it.
+    """Return the request in a message that came with so many descriptors.
 
     Raises:
         BadMessage: it is not a request, or comes with the wrong number of descriptors.

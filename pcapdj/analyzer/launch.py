@@ -22,14 +22,7 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class AnalyzerStarter:
-    """Starts the same command for every stream.
-
-    Args:
-        command: the analyzer.
-        fifo: the pipe.
-        log_root: the folder of all log folders, absolute.
-        timeouts: how long to wait for an analyzer.
-    """
+    """Starts the same command for every stream."""
 
     def __init__(self, command: Command, fifo: Fifo, log_root: Path, timeouts: Timeouts) -> None:
         self.command = command

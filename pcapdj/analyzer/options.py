@@ -95,15 +95,7 @@ StallTimeout = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class LauncherSettings:
-    """The values of the launcher's options; all paths are absolute.
-
-    Args:
-        command: the analyzer.
-        socket: where dispatchers connect.
-        pipe: the named pipe to make.
-        log_root: the folder of all log folders.
-        timeouts: how long to wait for an analyzer.
-    """
+    """The values of the launcher's options; all paths are absolute."""
 
     command: Command
     socket: Path

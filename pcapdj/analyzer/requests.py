@@ -58,7 +58,9 @@ class RequestHandler:
             case RequestType.PUT:
                 self._put(named, request, descriptors[0])
             case RequestType.DROP:
-                self._drop(named, request)
+                if named is not None:
+                    named.stored.drop(request.key)
+                self._server.reply(LauncherReply())
             case RequestType.END:
                 self._end(named, now_s)
 
@@ -73,11 +75,6 @@ class RequestHandler:
         except BadMessage as exc:
             self._server.refuse(str(exc))
             return
-        self._server.reply(LauncherReply())
-
-    def _drop(self, session: AnalyzerSession | None, request: LauncherRequest) -> None:
-        if session is not None:
-            session.stored.drop(request.key)
         self._server.reply(LauncherReply())
 
     def _end(self, session: AnalyzerSession | None, now_s: float) -> None:

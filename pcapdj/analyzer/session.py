@@ -110,11 +110,8 @@ class AnalyzerSession:
     """One stream, from the start of its analyzer to its exit.
 
     Args:
-        stream: its id.
         fifo: renewed for this stream.
         analyzer: just started on it.
-        folder: its log folder.
-        timeouts: how long to wait for the analyzer.
         now_s: monotonic; as in all methods.
 
     Attributes:

@@ -97,7 +97,6 @@ class LauncherStatus:
     """The fields of PCAPDJ_CONSUMER: the open stream, how the last one ended, and since when the state lasts.
 
     Args:
-        publisher: writes them.
         command: the analyzer, for people.
         log_root: the folder of all log folders; shown as `logdir` before the first stream.
     """
@@ -119,12 +118,7 @@ class LauncherStatus:
         }
 
     def publish(self, session: AnalyzerSession | None, restarts: RestartPolicy) -> None:
-        """Publish the status as of now; never blocks.
-
-        Args:
-            session: the open stream.
-            restarts: what went wrong before.
-        """
+        """Publish the status as of now; never blocks."""
         state = session.stage.value if session else "failing" if restarts.reason else "idle"
         if state != self._state:
             self._state, self._since_s = state, time.time()

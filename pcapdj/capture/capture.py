@@ -71,12 +71,13 @@ class Capture:
         self._rewrites = stream.rewrites
         yield from self._reader.pieces(stream)
 
-    def change_since_opened(self) -> str | None:
-        """Return how the file changed since it was opened; None if it did not."""
+    def change_since_opened(self) -> CaptureError | None:
+        """Return the error if the file changed since it was opened; None if it did not."""
         now = identity_of(self.fd)
         if now.size_bytes != self.identity.size_bytes:
-            return f"changed while it was read: {self.identity.size_bytes} bytes became {now.size_bytes}"
-        return None if now == self.identity else "changed while it was read"
+            sizes = f"{self.identity.size_bytes} bytes became {now.size_bytes}"
+            return CaptureError(f"changed while it was read: {sizes}")
+        return None if now == self.identity else CaptureError("changed while it was read")
 
     def missing_to_record_end(self, start: int, delivered_bytes: int) -> int | None:
         """Return how many zeros complete the record that a dead process stopped in.

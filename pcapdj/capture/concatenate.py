@@ -173,9 +173,8 @@ class _FileCopy:
             for piece in pieces:
                 self._write_piece(capture, piece)
                 self.totals += piece.totals
-        change = capture.change_since_opened()
-        if change is not None:
-            raise CaptureError(change)
+        if change := capture.change_since_opened():
+            raise change
 
     def _write_piece(self, capture: Capture, piece: Piece) -> None:
         """Write a piece; if the file became shorter meanwhile, complete its last record with zeros."""

@@ -56,12 +56,7 @@ def linktype_mismatch(linktype: int, stream_linktype: int) -> str:
 
 
 def skipped_packets(skipped: dict[int, int], *, rewrites: bool) -> str:
-    """Return which packets of a capture file were skipped, and why.
-
-    Args:
-        skipped: the number of packets by link type.
-        rewrites: the stream rewrites packets of other link types to Ethernet.
-    """
+    """Return which packets of a file, counted by link type, were skipped, and why."""
     counts = (f"{count} of {linktype_name(linktype)}" for linktype, count in sorted(skipped.items()))
     why = "they cannot be rewritten to Ethernet" if rewrites else "of their link type"
     return f"packets skipped because {why}: {', '.join(counts)}"

@@ -97,10 +97,6 @@ class AnalyzerLink:
 class LauncherLink(AnalyzerLink):
     """Streams of the launcher's analyzers.
 
-    Args:
-        socket_path: where the launcher listens.
-        waits: every wait goes through it.
-
     Raises:
         CannotCreate: the path is too long for a unix socket.
     """

@@ -29,9 +29,7 @@ class FilePass:
     """One pass of a capture file through the open stream.
 
     Args:
-        streams, stream: with the stream open.
         capture: open; its descriptor's position is used.
-        sender: of this file.
         pieces: those of the capture, numbered from 0.
         note: stored with the file's descriptor.
     """
@@ -80,7 +78,7 @@ class FilePass:
         except CaptureError as exc:
             self.damage = exc
         self._finish()
-        self.damage = self.damage or self._sender.truncation() or self._change()
+        self.damage = self.damage or self._sender.truncation() or self._capture.change_since_opened()
 
     def _finish(self) -> None:
         pipe = self.stream.pipe
@@ -99,18 +97,9 @@ class FilePass:
                 self._sender.complete_record(piece)
             raise
 
-    def _change(self) -> CaptureError | None:
-        reason = self._capture.change_since_opened()
-        return CaptureError(reason) if reason else None
-
 
 class Feeder:
-    """Begins the passes of capture files, one after another.
-
-    Args:
-        streams: the stream that is open, and how to open one.
-        options: how streams shall be.
-    """
+    """Begins the passes of capture files, one after another."""
 
     def __init__(self, streams: Streams, options: StreamOptions) -> None:
         self._streams = streams
@@ -166,10 +155,6 @@ class Feeder:
         """End a stream of another link type, if this file begins the next one. Call it before `announce`.
 
         A file that is in the stream already stays there: its format was decided when it began.
-
-        Args:
-            token: of the queue entry.
-            capture: open.
         """
         if self._streams.open is None or capture.native is None or self._unfinished_of(token):
             return
@@ -181,10 +166,6 @@ class Feeder:
 
     def begin(self, file: ResumeNote, capture: Capture) -> FilePass | None:
         """Begin a pass; a stream is opened with the first record in hand. None: the file has no packet.
-
-        Args:
-            file: which one it is.
-            capture: open.
 
         Raises:
             CaptureError: the file is damaged before its first record.

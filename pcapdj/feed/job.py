@@ -57,11 +57,6 @@ class JobRunner:
     """Runs one job after another.
 
     Args:
-        queue, authorization: the entry's moves in Redis.
-        link, streams, feeder: the way to the analyzer.
-        poison: what is at fault when analyzers die.
-        interrupts: every wait goes through it.
-        statistics: what is counted.
         root: files must lie below it; None: anywhere.
         max_gap_ns: a longer pause between two files is reported; 0: none is.
     """

@@ -27,10 +27,6 @@ _POLL_S: Final = 0.1
 class ManualLink(AnalyzerLink):
     """One pipe, read by any analyzer that a user starts.
 
-    Args:
-        path: the pipe; made if it is missing.
-        waits: every wait goes through it.
-
     Raises:
         CannotCreate: something else than a pipe of this user is at the path.
     """

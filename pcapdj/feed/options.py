@@ -83,12 +83,8 @@ class DispatcherSettings:
     """The settings of one dispatcher.
 
     Args:
-        pipe: the named pipe.
-        id: its name in Redis.
         launcher: the launcher's socket; None: analyzers are started by hand.
         follow: keep waiting when the queue is empty.
-        take: the end of the queue to take from.
-        streams: timestamp precision and handling of other link types.
         idle_eof_s: end the stream after this long without a file; 0: never.
         root: files must lie below it; None: anywhere.
         max_gap_ns: warn when a file starts this long after the previous one ended; 0: never.

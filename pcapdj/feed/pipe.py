@@ -110,7 +110,9 @@ class Pipe:
                 raise ReaderGone(f"The analyzer left {self.unread_bytes()} bytes unread.")
             self._check()
             poll_s = next_poll_s(poll_s, last - unread, unread)
-            last = self._took_bytes(unread, last)
+            if not self._is_waiting or unread != last:
+                self._taken_at_s, self._is_waiting = time.monotonic(), True
+            last = unread
             time.sleep(poll_s)
         self._is_waiting = False
 
@@ -170,12 +172,6 @@ class Pipe:
             self._pauser.poll(self._pause_ms)
         self._check()
         self._pause_ms = next_pause_ms(self._pause_ms, self.unread_bytes(), self._size_bytes)
-
-    def _took_bytes(self, unread: int, last: int) -> int:
-        """Note when the analyzer took bytes; return what is unread, for the next call."""
-        if not self._is_waiting or unread != last:
-            self._taken_at_s, self._is_waiting = time.monotonic(), True
-        return unread
 
     def _check(self) -> None:
         """Let signals act, stay here while feeding is suspended, look whether the analyzer lives."""

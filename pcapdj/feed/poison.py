@@ -27,14 +27,7 @@ events = EventLog("dispatcher")
 
 
 class PoisonPolicy:
-    """Counts poison files in a row, and holds the lane.
-
-    Args:
-        store: the lane.
-        queue: has the dispatcher's entry.
-        interrupts: every wait goes through it.
-        statistics: show `at_fault`.
-    """
+    """Counts poison files in a row, and holds the lane."""
 
     def __init__(self, store: Store, queue: JobQueue, interrupts: Interrupts, statistics: Statistics) -> None:
         self._store = store

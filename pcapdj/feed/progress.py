@@ -71,13 +71,7 @@ class FileProgress:
         self.step_ns, self.jump = step_ns, jump
 
     def add(self, totals: Totals, length_bytes: int, source_bytes: int) -> None:
-        """Add records that are in the stream.
-
-        Args:
-            totals: of these records.
-            length_bytes: their length in the stream.
-            source_bytes: how far into the file reading is.
-        """
+        """Add records that are in the stream; the arguments are as the attributes."""
         self.totals += totals
         self.end_bytes += length_bytes
         self.source_bytes = source_bytes

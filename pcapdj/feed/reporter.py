@@ -20,14 +20,7 @@ _STOP_LIMIT_S: Final = 0.15  # for the last report; a hung Redis must not delay 
 
 
 class Reporter:
-    """Publishes PCAPDJ_STATS:<id> once a second and reads PCAPDJ_SUSPEND five times a second.
-
-    Args:
-        store: the lane; the reporter opens a client of its own.
-        dispatcher_id: whose statistics they are.
-        statistics, streams: what is published.
-        suspension: what is read.
-    """
+    """Publishes PCAPDJ_STATS:<id> once a second and reads PCAPDJ_SUSPEND five times a second."""
 
     def __init__(
         self,

@@ -28,8 +28,6 @@ class Stream:
     """One analyzer process's input, from its first byte to its end.
 
     Args:
-        id: as the link gave it.
-        pipe: its write end.
         link: where its sources are stored.
         header: the memfd with its header.
         format: the note that was stored with the header.
@@ -60,12 +58,7 @@ class Stream:
 
 
 class Streams:
-    """The stream that is open now, if any, and how it came and goes.
-
-    Args:
-        link: where streams come from.
-        interrupts: every wait goes through it.
-    """
+    """The stream that is open now, if any, and how it came and goes."""
 
     def __init__(self, link: AnalyzerLink, interrupts: Interrupts) -> None:
         self.open: Stream | None = None

@@ -28,7 +28,7 @@ class Suspension:
     def __init__(self, dispatcher_id: str, statistics: Statistics) -> None:
         self._own = f"usr1:{dispatcher_id}".encode("utf-8", "surrogateescape")
         self._statistics = statistics
-        self._members: frozenset[bytes] = frozenset()
+        self.members: frozenset[bytes] = frozenset()
         self._unwritten: bool | None = (
             None  # after SIGUSR1, until Redis has it: whether our member is in the set
         )
@@ -44,12 +44,7 @@ class Suspension:
         """Report whether feeding is suspended."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
-        return bool(self._members)
-
-    @property
-    def members(self) -> frozenset[bytes]:
-        """Who suspends feeding."""
-        return self._members
+        return bool(self.members)
 
     def adopt(self, store: Store) -> None:
         """Start from what the set has, so that a suspension survives a restart from the first byte on."""
@@ -60,8 +55,8 @@ class Suspension:
     def toggle(self) -> None:
         """Suspend or resume for SIGUSR1: here at once, in Redis with the next `sync`."""
         with self._lock:
-            self._unwritten = self._own not in self._members
-            self._change(self._members | {self._own} if self._unwritten else self._members - {self._own})
+            self._unwritten = self._own not in self.members
+            self._change(self.members | {self._own} if self._unwritten else self.members - {self._own})
 
     def sync(self, store: Store) -> None:
         """Write what SIGUSR1 changed, and read the set.
@@ -74,7 +69,7 @@ class Suspension:
             self._write(store, is_member=unwritten)
         members = _read(store)
         with self._lock:
-            if self._unwritten is None and members != self._members:  # no signal arrived meanwhile
+            if self._unwritten is None and members != self.members:  # no signal arrived meanwhile
                 self._change(members)
                 os.eventfd_write(self._event, 1)
 
@@ -86,7 +81,7 @@ class Suspension:
                 self._unwritten = None
 
     def _change(self, members: frozenset[bytes]) -> None:
-        self._members = members
+        self.members = members
         shown = ",".join(sorted(member.decode(errors="replace") for member in members))
         before = self._statistics.suspended_by
         self._statistics.suspend(shown)

@@ -105,9 +105,6 @@ def human_duration(span_ns: int) -> str:
     """Return a span in its largest unit and the next smaller one: `3 h 2 min`, `12 s`, `1 s 250 ms`.
 
     Smaller units are left out.
-
-    Args:
-        span_ns: 0 or above.
     """
     place = next((n for n, (unit_ns, _) in enumerate(_SPANS_NS) if span_ns >= unit_ns), None)
     if place is None:

@@ -53,7 +53,6 @@ class Grants:
     """Reads the requests, grants them, and publishes the gate.
 
     Args:
-        store: the lane.
         form: how a new authorization is written.
     """
 

@@ -74,7 +74,6 @@ class JobQueue:
     """The queue entries of one dispatcher.
 
     Args:
-        store: the lane.
         dispatcher_id: whose CURRENT hash it is.
         end: the end of the queue that files are taken from.
     """

@@ -52,12 +52,7 @@ def is_suspended(store: Store) -> bool:
 
 
 def poison_in_a_row(store: Store, poison: str) -> int:
-    """Return how many of the newest journal entries in a row, at most ten, failed for this reason.
-
-    Args:
-        store: the lane.
-        poison: how the reason of such a failure begins.
-    """
+    """Return how many of the newest journal entries in a row, at most ten, have a reason that begins so."""
     entries = cast(
         "list[tuple[bytes, dict[bytes, bytes]]]",
         store.call(lambda client: client.xrevrange(store.keys.journal, count=_LAST_FILES)),

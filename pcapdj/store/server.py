@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
+from pcapdj.runtime.errors import StoreDenied, StoreFailed
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
@@ -76,9 +76,7 @@ def _persistence_risks(settings: Mapping[str, str], *, is_synced: bool) -> Itera
 def _version(store: Store) -> str:
     try:
         facts: dict[str, Any] = store.call(lambda client: client.info("server"))
-    except StoreUnavailable:
-        raise
-    except PcapdjError:  # an ACL that forbids INFO: this Redis can be used all the same
+    except (StoreDenied, StoreFailed):  # an ACL that forbids INFO: this Redis can be used all the same
         return "Redis of an unknown version"
     if valkey := facts.get("valkey_version"):
         return f"Valkey {valkey}"
@@ -88,9 +86,7 @@ def _version(store: Store) -> str:
 def _settings(store: Store) -> dict[str, str] | None:
     try:
         answers = [_setting(store, name) for name in _SETTINGS]
-    except StoreUnavailable:
-        raise
-    except PcapdjError:  # managed servers and strict ACLs forbid CONFIG
+    except (StoreDenied, StoreFailed):  # managed servers and strict ACLs forbid CONFIG
         return None
     return {
         to_text(as_bytes(name)): to_text(as_bytes(value)) for each in answers for name, value in each.items()

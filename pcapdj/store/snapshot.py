@@ -70,11 +70,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
 
 
 def read_failures(store: Store, last: int = 0) -> list[Failure]:
-    """Return the failed files, oldest first.
-
-    Args:
-        store: the lane.
-        last: how many of the newest; 0 for all.
+    """Return the newest `last` failed files, oldest first; 0: all of them.
 
     Raises:
         As `Store.call`.

@@ -53,12 +53,7 @@ Stamp = tuple[int, int, int]
 
 
 class AppendOnlyFiles:
-    """The append-only files in a server's data folder, and their state at the last sync.
-
-    Args:
-        data: the folder.
-        sync: syncs the file of a descriptor; fsync(2).
-    """
+    """The append-only files in a server's data folder, and their state at the last sync."""
 
     def __init__(self, data: Path, sync: Callable[[int], None] = os.fsync) -> None:
         self._data = data

@@ -41,7 +41,7 @@ class Analysis:
             except CaptureError as exc:
                 ended, error = Ended.TORN, str(exc)
         table, summary = self._table, self._summary
-        table.finish("end of stream")
+        table.finish()
         summary.flows, summary.objects = table.ended_flows, table.ended_objects
         summary.complete_objects = table.complete_objects
         summary.linktype, summary.ended, summary.error = self._cutter.linktype, ended, error

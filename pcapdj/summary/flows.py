@@ -66,14 +66,10 @@ class FlowTable:
             flow.session.add(_side(flow, packet), packet, time_ns)
             self._limit_held_bytes(flow)
 
-    def finish(self, reason: str) -> None:
-        """End all flows.
-
-        Args:
-            reason: why no more packets follow.
-        """
+    def finish(self) -> None:
+        """End all flows: the stream has ended."""
         while self._live:
-            self._end(self._live.popitem(last=False)[1], reason)
+            self._end(self._live.popitem(last=False)[1], "end of stream")
 
     def _flow_of(self, packet: Packet, time_ns: int) -> tuple[Key, Flow]:
         key = _key(packet)

@@ -110,12 +110,7 @@ def request_framing(head: Head) -> Framing:
 
 
 def response_framing(head: Head, method: str | None) -> Framing:
-    """Return how a response's body ends.
-
-    Args:
-        head: of the response.
-        method: of its request; None if unknown.
-    """
+    """Return how a response's body ends; `method` is None if its request is unknown."""
     if method == "HEAD" or head.status < 200 or head.status in (204, 304):  # noqa: PLR2004 - RFC 9112, 6.3
         return NO_BODY
     return _declared(head) or Framing()

@@ -64,8 +64,6 @@ class Endpoint:
     """One end of a TCP connection: what it sends, and what it has received.
 
     Args:
-        here: its own address.
-        there: the other end's address.
         isn: initial sequence number; the first byte of the stream has the next one.
         stream: all bytes that it sends.
     """
@@ -162,15 +160,7 @@ def udp_frame(here: Host, there: Host, payload: bytes) -> bytes:
 
 
 def dns_frames(client: Host, server: Host, name: str, address: str, number: int) -> list[bytes]:
-    """Return a query for the IPv4 address of a name, and its answer.
-
-    Args:
-        client: its address; the port is chosen for this query.
-        server: the resolver.
-        name: the name in the query.
-        address: the answer.
-        number: the query's id, 0 to 65535.
-    """
+    """Return a query with this id for the IPv4 address of a name, and its answer."""
     client = replace(client, port=32768 + number % 28000)
     question = dpkt.dns.DNS.Q(name=name)
     query = dpkt.dns.DNS(id=number, op=dpkt.dns.DNS_RD, qd=[question])

@@ -35,11 +35,7 @@ MAGICS = {
 
 
 def chunks(descriptor: int, signals: Signals) -> Iterator[bytes]:
-    """Yield the stream's bytes until its end, or until a stop signal has arrived.
-
-    Args:
-        descriptor: of the pipe or file, non-blocking.
-        signals: checked before each read.
+    """Yield the bytes of a non-blocking pipe or file until its end, or until a stop signal has arrived.
 
     Raises:
         OSError: reading failed (a folder, a faulty disk).

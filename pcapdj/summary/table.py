@@ -50,12 +50,7 @@ def object_rows(objects: Sequence[HttpObject]) -> list[tuple[str, ...]]:
 
 
 def as_text(summary: StreamSummary, objects: Sequence[HttpObject]) -> str:
-    """Return the report as plain text.
-
-    Args:
-        summary: of the whole stream.
-        objects: the first ones, at most `SHOWN_OBJECTS`.
-    """
+    """Return the report, with the first objects, as plain text."""
     parts = [_columns(summary_rows(summary))]
     if objects:
         parts.append(_columns([OBJECT_COLUMNS, *object_rows(objects)]))

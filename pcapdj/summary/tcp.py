@@ -35,11 +35,7 @@ BytesOrGap = bytes | Gap
 
 
 class TcpDirection:
-    """One direction of a connection, put back in order.
-
-    Args:
-        limit_bytes: maximum of bytes held after a gap.
-    """
+    """One direction of a connection, put back in order; after a gap at most `limit_bytes` are held."""
 
     __slots__ = ("_arrivals", "_delivered", "_fin_at", "_first_seq", "_held", "_limit_bytes", "held_bytes")
 

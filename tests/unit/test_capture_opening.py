@@ -338,7 +338,7 @@ def test_a_change_of_the_file_is_noticed(write: Write) -> None:
     with open_capture(name) as capture:
         assert capture.change_since_opened() is None
         os.utime(name, ns=(0, 0))
-        assert capture.change_since_opened() == "changed while it was read"
+        assert str(capture.change_since_opened()) == "changed while it was read"
         with Path(os.fsdecode(name)).open("ab") as grown:
             grown.write(b"more")
         assert "became" in str(capture.change_since_opened())
