@@ -56,13 +56,7 @@ app = new_app()
 
 
 class Controller:
-    """Authorizes the requested files while the gate is open.
-
-    Args:
-        grants: the requests and the gate in Redis.
-        monitor: measures the disks.
-        signals: a stop signal ends any wait.
-    """
+    """Authorizes the requested files while the gate is open; a stop signal ends any wait."""
 
     def __init__(self, grants: Grants, monitor: DiskMonitor, signals: Signals) -> None:
         self._grants = grants
@@ -198,7 +192,6 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 
 
 def _check(monitor: DiskMonitor, grants: Grants) -> ExitCode:
-    """Print what a controller started now would decide."""
     published = PublishedGate()
     try:
         published = parse_gate(grants.published())

@@ -103,21 +103,15 @@ def write_layout(folder: Path, text: str, *, force: bool = False) -> None:
     if os.path.lexists(conf) and not force:
         raise CannotCreate(f"{quoted(str(conf))} exists already.", hint="Use --force to replace it.")
     try:
-        _make_folders(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*OPEN_FOLDERS, *PRIVATE_FOLDERS):
+            (folder / name).mkdir(exist_ok=True)
+            if name in PRIVATE_FOLDERS:
+                (folder / name).chmod(0o700)
         conf.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as exc:
         where = quoted(os.fspath(exc.filename or folder))
         raise CannotCreate(f"{where} cannot be created: {exc.strerror}.") from exc
-
-
-def _make_folders(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in OPEN_FOLDERS:
-        (folder / name).mkdir(exist_ok=True)
-    for name in PRIVATE_FOLDERS:
-        private = folder / name
-        private.mkdir(exist_ok=True)
-        private.chmod(0o700)
 
 
 def _owner_of(folder: Path) -> int | None:

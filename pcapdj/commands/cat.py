@@ -37,14 +37,15 @@ def run(arguments: Sequence[str]) -> int:
         PcapdjError: the output cannot be written.
     """
     options = _parser().parse_args(arguments)
-    precision = PRECISIONS.get(options.precision)
     if options.precision not in PRECISIONS:
         raise ConfigError(f"{_PRECISION} is {quoted(options.precision)}.", hint="Use us or ns.")
     rewrites = _rewrites(options.on_linktype)
     names = list(_names(options.files))
     _check_output(names)
     try:
-        all_whole = concatenate(names, _STDOUT, precision=precision, report=_report, rewrites=rewrites)
+        all_whole = concatenate(
+            names, _STDOUT, precision=PRECISIONS[options.precision], report=_report, rewrites=rewrites
+        )
     except OSError as exc:
         raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
     return ExitCode.OK if all_whole else ExitCode.ERROR
@@ -73,11 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rewrites(on_linktype: str) -> bool:
-    """Return whether packets are rewritten to Ethernet.
-
-    Raises:
-        ConfigError: the value is unknown.
-    """
+    """Return whether packets are rewritten to Ethernet."""
     if on_linktype == _NEW_STREAM:
         raise ConfigError("--on-linktype new-stream is for analyzers: a file has one link type.")
     if on_linktype not in {_FAIL, _ETHERNET}:
@@ -97,12 +94,7 @@ def _names(files: Sequence[str]) -> Iterator[bytes]:
 
 
 def _check_output(names: Sequence[bytes]) -> None:
-    """Refuse a terminal, and an output that is one of the inputs: it would grow for ever.
-
-    Raises:
-        ConfigError: the output is one of these.
-        PcapdjError: there is no stdout.
-    """
+    """Refuse a terminal, and an output that is one of the inputs: it would grow for ever."""
     if os.isatty(_STDOUT):
         raise ConfigError(
             "The output is a capture, and stdout is a terminal.", hint="Add > FILE or | PROGRAM."
@@ -117,7 +109,6 @@ def _check_output(names: Sequence[bytes]) -> None:
 
 
 def _report(name: bytes, damage: CaptureError | None, totals: Totals) -> None:
-    """Print what was wrong with a file, and how much of it was written."""
     if damage is not None:
         sentence = f"{quoted(name)}: {printable_sentence(str(damage))}; {totals.packets} packets written."
         print(f"pcapdj cat: {sentence}", file=sys.stderr)  # noqa: T201 - the next file follows

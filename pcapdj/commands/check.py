@@ -103,7 +103,6 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
 
 
 def _persistence_lines(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[Line]:
-    """Yield whether the queue survives a restart and full memory."""
     dangers = list(risks(settings, is_synced=is_synced))
     for risk in dangers:
         yield Line("", risk, Tone.ATTENTION)

@@ -98,11 +98,7 @@ def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
 
 
 def _change(store: Store, values: Mapping[str, str], removed: Sequence[str]) -> None:
-    """Write and remove live limits; undo that if the running controller refuses the result.
-
-    Raises:
-        ConfigError: it refuses; the sentence is the controller's.
-    """
+    """Write and remove live limits; undo that if the running controller refuses the result."""
     before = read_control(store)
     change_control(store, values, removed)
     if refusal := _await_refusal(store):

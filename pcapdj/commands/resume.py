@@ -20,7 +20,6 @@ def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, l
 
 
 def _hints(members: list[str]) -> str:
-    """Return how these suspensions end."""
     hints = []
     if "gate" in members:
         hints.append(" The gate resumes when the disk has room, or after 'pcapdj gate open'.")

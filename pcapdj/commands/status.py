@@ -48,11 +48,7 @@ def status(
 
 
 class StatusScreen:
-    """Reads the lane's snapshot; from the second time on the lines have the rates.
-
-    Args:
-        store: the lane.
-    """
+    """Reads the lane's snapshot; from the second time on the lines have the rates."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -175,7 +175,6 @@ def short_names(dispatchers: Sequence[str]) -> dict[str, str]:
 
 
 def _work_lines(statistics: Fields) -> Iterator[Line]:
-    """Yield what a dispatcher has done since it started, and what it waits for."""
     if "packets" in statistics:
         suspensions = f", {_several(statistics, 'suspensions')}" if statistics.get("suspensions") else ""
         captured = human_size(_number(statistics, "cap_lengths"))
@@ -222,7 +221,6 @@ def _reason(fields: Fields) -> str:
 
 
 def _silence(fields: Fields) -> str:
-    """Return how long a role is silent, by its last heartbeat."""
     age_s = fields.get("heartbeat_age_s")
     return f"silent for {rough_duration(age_s)}" if isinstance(age_s, int | float) else "silent"
 

@@ -209,7 +209,6 @@ class Gate:
         return {label: each.state for label, each in self.resources.items() if each.was_short}
 
     def _urgency(self, measurement: Measurement) -> tuple[State, bool, float]:
-        """Return the key by which the deciding resource is the largest one."""
         state, tightness = self.resources[measurement.label].state, _tightness(measurement)
         # Free inodes of an open gate interest only when they are about to run out; else the bytes do.
         is_shown = state is not State.OPEN or measurement.unit == "bytes" or tightness > _NEAR

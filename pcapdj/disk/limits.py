@@ -172,34 +172,28 @@ def _typed(texts: Mapping[str, str], *, force: bool) -> Limits:
     typed = {name: texts.get(name, "").strip() or default for name, default in DEFAULTS.items()}
     return Limits(
         min_free=_min_free(typed["min-free"], "min-free", force=force),
-        resume_free=_amount(typed, "resume-free") if typed["resume-free"] else None,
+        resume_free=_amount(typed["resume-free"], "resume-free") if typed["resume-free"] else None,
         resume_after_s=_resume_after(typed["resume-after"]),
-        suspend_free=_amount(typed, "suspend-free") if typed["suspend-free"] else None,
-        min_free_inodes=_amount(typed, "min-free-inodes"),
-        min_available_memory=_amount(typed, "min-available-memory"),
+        suspend_free=_amount(typed["suspend-free"], "suspend-free") if typed["suspend-free"] else None,
+        min_free_inodes=_amount(typed["min-free-inodes"], "min-free-inodes"),
+        min_available_memory=_amount(typed["min-available-memory"], "min-available-memory"),
     )
 
 
 def _min_free(text: str, what: str, *, force: bool) -> Amount:
-    amount = _amount({what: text}, what)
-    if amount.percent is not None and amount.percent >= _HALF_PERCENT and not force:
-        raise ConfigError(
-            f"{what}: {text!r} would keep {amount.percent:g} % of the disk *free*, not used.",
-            hint=_free_not_used(amount.percent),
-        )
-    return amount
+    amount = _amount(text, what)
+    percent = amount.percent
+    if force or percent is None or percent < _HALF_PERCENT:
+        return amount
+    hint = f"To fill it up to {percent:g} % write {100 - percent:g}%; to keep that much free add --force."
+    if percent == _HALF_PERCENT:  # 50 % used is the same as 50 % free
+        hint = "Add --force if half of the disk is to stay free."
+    raise ConfigError(f"{what}: {text!r} would keep {percent:g} % of the disk *free*, not used.", hint=hint)
 
 
-def _free_not_used(percent: float) -> str:
-    """Return what to write instead, if used space was meant; 50 % used is the same as 50 % free."""
-    if percent == _HALF_PERCENT:
-        return "Add --force if half of the disk is to stay free."
-    return f"To fill it up to {percent:g} % write {100 - percent:g}%; to keep that much free add --force."
-
-
-def _amount(texts: Mapping[str, str], name: str) -> Amount:
-    text = _short(texts[name], name)
-    return _OFF if text.lower() == "off" else parse_amount(text, name)
+def _amount(text: str, what: str) -> Amount:
+    text = _short(text, what)
+    return _OFF if text.lower() == "off" else parse_amount(text, what)
 
 
 def _resume_after(text: str) -> float:

@@ -139,7 +139,6 @@ def _of_mount(mount: Mount, limits: Limits) -> Iterator[Measurement]:
 
 
 def _failed(path: str, reason: str, limits: Limits) -> Measurement:
-    """Return the measurement of a path that counts as full."""
     full = Thresholds(suspend=1 if limits.suspends else 0, minimum=1, resume=1)
     return Measurement(path, quoted(path), None, full, path, failure=reason)
 

@@ -84,12 +84,7 @@ def sample_of(found: os.statvfs_result, device: int) -> Sample | FailedMeasureme
 
 
 class PathMeter:
-    """Measures one path in a thread of its own, so that the caller decides how long to wait.
-
-    Args:
-        path: its `measure` may hang.
-        name: of the thread.
-    """
+    """Measures one path in a thread of its own, so that the caller decides how long to wait."""
 
     def __init__(self, path: WatchedPath, name: str) -> None:
         self._path = path

@@ -41,9 +41,5 @@ def is_publication_due(age_s: float, *, is_changed: bool) -> bool:
 
 
 def pause_s(*, is_occupied: bool) -> float:
-    """Return how long to wait for a message before the next round.
-
-    Args:
-        is_occupied: a grant waits until another authorization is consumed.
-    """
+    """Return how long to wait for a message; less while a grant waits for the consumption of another."""
     return OCCUPIED_S if is_occupied else ROUND_S - _SLACK_S

@@ -139,7 +139,6 @@ def _print_plan(plan: RunPlan, record: RunRecord) -> None:
 def _follow(
     plan: RunPlan, record: RunRecord, service: PrivateService, signals: Signals
 ) -> tuple[RunProgress, AbortReason | None]:
-    """Queue the files and show progress until the run is over."""
     try:
         service.wait_for_redis(signals)
     except Stopped:
@@ -161,7 +160,6 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
     expected: Mapping[str, str],
     elapsed_s: float,
 ) -> ExitCode:
-    """Complete pcapdj.json, print the summary, return the exit code."""
     summary = summarize(plan, record, progress, expected, elapsed_s)
     code = exit_code_of(summary, progress, abort)
     record.write(end_fields(plan, record, progress, code))

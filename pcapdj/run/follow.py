@@ -58,13 +58,7 @@ STOPPED_BY_USER: Final = AbortReason("Stopped by the user.", ExitCode.INTERRUPTE
 
 
 class RunMonitor:
-    """Watches one run.
-
-    Args:
-        service: the private service that feeds the files.
-        record: where the results of finished files are kept.
-        view: where progress is shown.
-    """
+    """Watches one run: keeps the results of finished files in the record, shows progress in the view."""
 
     def __init__(self, service: PrivateService, record: RunRecord, view: ProgressView) -> None:
         self.progress = RunProgress()

@@ -60,7 +60,7 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
     """Return the plan for the listed files, without those that the record has as processed.
 
     Args:
-        listing: the files, in order.
+        listing: in order.
         record: of this run; it has the results of the runs that it resumes.
         analyzer: preset or command, for people.
         settings: environment variables for analyzer, disks and streams.

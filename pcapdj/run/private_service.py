@@ -156,7 +156,6 @@ class PrivateService:
         return True
 
     def _supervisord_error(self) -> str:
-        """Return what supervisord printed about its configuration; empty if nothing."""
         lines = _lines_of(self._folder / _STDERR)
         return next((line for line in lines if line.startswith("Error")), lines[-1] if lines else "")
 

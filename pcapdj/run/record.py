@@ -153,7 +153,6 @@ def _as_json(result: FileResult) -> dict[str, Any]:
 
 
 def _read_results(path: Path, *, resume: bool) -> dict[str, FileResult]:
-    """Return the results of the earlier runs, by file name."""
     if not resume:
         raise ConfigError(
             f"{quoted(str(path.parent))} has the output of an earlier run.",
