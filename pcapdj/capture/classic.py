@@ -20,10 +20,12 @@ class ClassicReader:
         source: the file's bytes; every call of `pieces` reads them from the start.
         layout: of its records.
         on_disk: offsets in the source are offsets in the file: it is not compressed.
+        hint: what may have damaged the file, if it is damaged.
     """
 
-    def __init__(self, source: Source, layout: Layout, *, on_disk: bool) -> None:
+    def __init__(self, source: Source, layout: Layout, *, on_disk: bool, hint: str = "") -> None:
         self._source = source
+        self._hint = f"; {hint}" if hint else ""
         self._layout = layout
         self.native: StreamFormat | None = layout.native
         self._is_spliceable = on_disk and layout.is_plain and not layout.big_endian
@@ -40,7 +42,7 @@ class ClassicReader:
                 yield piece
             offset += end
             if isinstance(stop, Damage):
-                raise CaptureError(stop.reason, offset=offset)
+                raise CaptureError(stop.reason + self._hint, offset=offset)
             if not end:
                 self._check_end(window.data[end:], offset)
                 return
@@ -83,7 +85,7 @@ class ClassicReader:
         if self._source.fault is not None:
             raise CaptureError(self._source.fault, offset=offset)
         if rest:
-            raise CaptureError(cut_off(rest, self._layout), offset=offset)
+            raise CaptureError(cut_off(rest, self._layout) + self._hint, offset=offset)
 
 
 def _converted(batch: Batch, window: Window) -> Piece:

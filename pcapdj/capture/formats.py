@@ -3,9 +3,11 @@
 Only the format is decided here. The code that parses a file header decides whether it is valid.
 """
 
-import struct
 from enum import Enum, auto
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from pcapdj.capture.pcap import CLASSIC_MAGICS
+from pcapdj.capture.unmarked import name_without_magic
 
 # The first bytes that the rules below need (a tar archive has its magic at byte 257).
 IDENTIFY_BYTES = 512
@@ -22,17 +24,27 @@ class Kind(Enum):
 
 
 class Format(NamedTuple):
-    """A kind and the usual name of the format (for COMPRESSED: `gzip`, `bzip2`, `xz`, `zstd`)."""
+    """What a file is.
+
+    Args:
+        kind: how it is handled.
+        name: the usual name of the format (for COMPRESSED: `gzip`, `bzip2`, `xz`, `zstd`).
+        remedy: the command that makes a supported file of it; empty: none is known.
+    """
 
     kind: Kind
     name: str
+    remedy: str = ""
+
+    @property
+    def refusal(self) -> str:
+        """Why a file of this format is not read, and the remedy."""
+        if self.kind is Kind.UNKNOWN:
+            return "is not a supported capture format"
+        remedy = f": {self.remedy}" if self.remedy else ""
+        return f"is {self.name}, which is not a supported format{remedy}"
 
 
-CLASSIC_MAGICS = {
-    0xA1B2C3D4: "pcap",
-    0xA1B23C4D: "pcap with nanoseconds",
-    0xA1B2CD34: "modified pcap",
-}
 _PCAPNG_SECTION = b"\x0a\x0d\x0d\x0a"
 _PCAPNG_ORDERS = (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a")
 
@@ -45,42 +57,56 @@ _COMPRESSED = {
 }
 
 # Formats that an operator may mistake for a supported capture; libpcap refuses all of them, too.
+CONVERT_PCAP: Final = "'editcap -F pcap IN OUT' converts it"  # one link type, microseconds
+_CONVERT: Final = "'editcap -F pcapng IN OUT' converts it"
+# The link type stands in each packet: editcap cannot write that, if it is not told one.
+_CONVERT_ETHERNET: Final = "'editcap -T ether -F pcapng IN OUT' converts it if it is Ethernet"
 _UNSUPPORTED = {
-    b"snoop\x00\x00\x00": "snoop",
-    b"btsnoop\x00": "btsnoop",
-    b"RTSS": "Microsoft Network Monitor 1",
-    b"GMBU": "Microsoft Network Monitor 2",
-    b"XCP\x00": "NetXRay",
-    b"TRSNIFF data    \x1a": "NG Sniffer",
-    b"\x05VNF": "Visual Networks",
-    b"\x7fver": "EtherPeek",
-    b"ObserverPktBuffe": "Network Instruments Observer",
-    b"\x00\x00\x02\x00\x12\x05\x00\x10": "Tektronix K12",
-    b"iptrace 1.0": "AIX iptrace",
-    b"iptrace 2.0": "AIX iptrace",
-    b"\xaa\xaa\xaa\xaa": "5Views",
-    b"LOGG": "Vector BLF",
-    b"\xa1\x2b\x3c\x4d": "Navtel pcap",
-    b"\x4d\x3c\x2b\xa1": "Navtel pcap",
-    b"\xa1\xb2\x34\xcd": "Mesquita pcap",
-    b"\xcd\x34\xb2\xa1": "Mesquita pcap",
-    b"\x1c\x00\x01\xac": "Ixia lcap",
-    b"\xac\x01\x00\x1c": "Ixia lcap",
-    b"\x1c\x00\x01\xab": "Ixia lcap",
-    b"\xab\x01\x00\x1c": "Ixia lcap",
-    b"PK\x03\x04": "zip archive",
-    b"7z\xbc\xaf\x27\x1c": "7-Zip archive",
-    b"Rar!\x1a\x07": "RAR archive",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"LZIP": "lzip",
-    b"\x1f\x9d": "compress (.Z)",
+    _CONVERT: {
+        b"snoop\x00\x00\x00": "snoop",
+        b"btsnoop\x00": "btsnoop",
+        b"RTSS": "Microsoft Network Monitor 1",
+        b"GMBU": "Microsoft Network Monitor 2",
+        b"XCP\x00": "NetXRay",
+        b"TRSNIFF data    \x1a": "NG Sniffer",
+        b"\x05VNF": "Visual Networks",
+        b"\x7fver": "EtherPeek",
+        b"ObserverPktBuffe": "Network Instruments Observer",
+        b"\x00\x00\x02\x00\x12\x05\x00\x10": "Tektronix K12",
+        b"iptrace 1.0": "AIX iptrace",
+        b"iptrace 2.0": "AIX iptrace",
+        b"\xaa\xaa\xaa\xaa": "5Views",
+        b"LOGG": "Vector BLF",
+        b"\x1c\x00\x01\xac": "Ixia lcap",
+        b"\xac\x01\x00\x1c": "Ixia lcap",
+        b"\x1c\x00\x01\xab": "Ixia lcap",
+        b"\xab\x01\x00\x1c": "Ixia lcap",
+        b"\x01\x10\x4c\x00\x01\x05Trace Display": "LANalyzer",
+        b"\x07\x10\x4c\x00\x01\x05Trace Display": "LANalyzer",
+        b"EyeSDN": "EyeSDN",
+    },
+    _CONVERT_ETHERNET: {
+        b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x07\xd0\x00": "HP-UX nettl",
+        b"TR\x00\x64\x00\x00\x00\x00\x00\x00\x00\x80": "HP-UX nettl",
+        b"+---------+---------------+----------+": "K12 text",
+    },
+    "": {
+        b"\xa1\x2b\x3c\x4d": "Navtel pcap",
+        b"\x4d\x3c\x2b\xa1": "Navtel pcap",
+        b"\xa1\xb2\x34\xcd": "Mesquita pcap",
+        b"\xcd\x34\xb2\xa1": "Mesquita pcap",
+    },
+    "transfer it again, as binary": {b"\r\n\r\r\r\n": "pcapng after a text-mode transfer (CR LF for LF)"},
+    "'unzip' unpacks it": {b"PK\x03\x04": "zip archive"},
+    "'7z x' unpacks it": {b"7z\xbc\xaf\x27\x1c": "7-Zip archive"},
+    "'unrar x' unpacks it": {b"Rar!\x1a\x07": "RAR archive"},
+    "'lz4 -d' unpacks it": {b"\x04\x22\x4d\x18": "lz4"},
+    "'lzip -d' unpacks it": {b"LZIP": "lzip"},
+    "'uncompress' unpacks it": {b"\x1f\x9d": "compress (.Z)"},
 }
 _TAR_MARK = slice(257, 262)
 
-# ERF has no magic: timestamp (8, little endian), type, flags, rlen (2, big endian), loss (2), wlen (2).
-_ERF_RECORD = struct.Struct(">8xBBHHH")
-_ERF_TYPES = range(1, 49)  # HDLC_POS .. ALIGNED_ANC; the top bit announces extension headers
-_ERF_RECORDS_NEEDED = 2  # one plausible record may be chance
+_REMEDIES: Final = {"CommView": _CONVERT_ETHERNET, "lzma": "'unlzma' unpacks it"}
 
 
 def identify(first: bytes) -> Format:
@@ -104,27 +130,18 @@ def _capture(first: bytes) -> Format | None:
 
 
 def _by_beginning(first: bytes) -> Format | None:
-    for kind, magics in ((Kind.COMPRESSED, _COMPRESSED), (Kind.UNSUPPORTED, _UNSUPPORTED)):
+    for magic, name in _COMPRESSED.items():
+        if first.startswith(magic):
+            return Format(Kind.COMPRESSED, name)
+    for remedy, magics in _UNSUPPORTED.items():
         for magic, name in magics.items():
             if first.startswith(magic):
-                return Format(kind, name)
+                return Format(Kind.UNSUPPORTED, name, remedy)
     return None
 
 
 def _unsupported(first: bytes) -> Format | None:
     if first[_TAR_MARK] == b"ustar":
-        return Format(Kind.UNSUPPORTED, "tar archive")
-    return Format(Kind.UNSUPPORTED, "ERF") if _looks_like_erf(first) else None
-
-
-def _looks_like_erf(first: bytes) -> bool:
-    """Report whether the types and lengths of the first records are valid as ERF."""
-    position = 0
-    for _ in range(_ERF_RECORDS_NEEDED):
-        if position + _ERF_RECORD.size > len(first):
-            return False
-        erf_type, _flags, record_bytes, _loss, wire_bytes = _ERF_RECORD.unpack_from(first, position)
-        if erf_type & 0x7F not in _ERF_TYPES or record_bytes < _ERF_RECORD.size or not wire_bytes:
-            return False
-        position += record_bytes
-    return True
+        return Format(Kind.UNSUPPORTED, "tar archive", "'tar xf' unpacks it")
+    name = name_without_magic(first)
+    return Format(Kind.UNSUPPORTED, name, _REMEDIES.get(name, _CONVERT)) if name else None

@@ -10,7 +10,8 @@ from functools import cache
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.classic import ClassicReader
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
-from pcapdj.capture.formats import IDENTIFY_BYTES, Format, Kind, identify
+from pcapdj.capture.first_records import FIRST_RECORDS_BYTES, look_at_records
+from pcapdj.capture.formats import CONVERT_PCAP, Format, Kind, identify
 from pcapdj.capture.pcap import parse_file_header
 from pcapdj.capture.reader import FileSource, Piece, Reader, Source, read_at
 from pcapdj.runtime.errors import CaptureError
@@ -78,7 +79,7 @@ def _beginning(capture: Capture) -> Reader | None:
     if capture.identity.size_bytes <= _BEGINNING_BYTES:
         return None
     try:
-        first = read_at(capture.fd, IDENTIFY_BYTES, 0)
+        first = read_at(capture.fd, _BEGINNING_BYTES, 0)
         found = identify(first)
         if found.kind is Kind.COMPRESSED:  # opening has decompressed a window of it already
             return None
@@ -100,7 +101,7 @@ def _identified(fd: int, size_bytes: int) -> tuple[str, Reader]:
     """Return the name of the file's format, and its reader."""
     if not size_bytes:
         raise CaptureError("is empty: 0 bytes")
-    first = read_at(fd, IDENTIFY_BYTES, 0)
+    first = read_at(fd, FIRST_RECORDS_BYTES, 0)
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
         return found.name, _reader_for(found, FileSource(fd, size_bytes), first, on_disk=True)
@@ -116,7 +117,7 @@ def _identified(fd: int, size_bytes: int) -> tuple[str, Reader]:
 
 def _identified_inside(found: Format, source: Source) -> tuple[str, Reader]:
     """Return the name of the format inside a compressed file, and its reader."""
-    first = source.window(0).data[:IDENTIFY_BYTES]
+    first = source.window(0).data[:FIRST_RECORDS_BYTES]
     if not first:
         raise CaptureError(source.fault or f"is an empty {found.name} file")
     inner = identify(first)
@@ -138,13 +139,20 @@ def _keep_freed_memory() -> None:
 
 def _reader_for(found: Format, source: Source, first: bytes, *, on_disk: bool) -> Reader:
     if found.kind is Kind.CLASSIC:
-        return ClassicReader(source, parse_file_header(first), on_disk=on_disk)
+        return _classic_reader(source, first, on_disk=on_disk)
     if found.kind is Kind.PCAPNG:
         from pcapdj.capture.pcapng import PcapngReader
 
         return PcapngReader(source)
-    if found.kind is Kind.UNKNOWN:
-        raise CaptureError("is not a supported capture format")
     if found.kind is Kind.COMPRESSED:
         raise CaptureError(f"is compressed twice: {found.name} inside another compression")
-    raise CaptureError(f"is {found.name}, which is not a supported format")
+    raise CaptureError(found.refusal)
+
+
+def _classic_reader(source: Source, first: bytes, *, on_disk: bool) -> Reader:
+    """Return the reader of a classic pcap, unless its first records are those of a variant."""
+    layout = parse_file_header(first)
+    look = look_at_records(first, layout)
+    if look.variant:
+        raise CaptureError(Format(Kind.UNSUPPORTED, look.variant, CONVERT_PCAP).refusal)
+    return ClassicReader(source, layout, on_disk=on_disk, hint=look.hint)

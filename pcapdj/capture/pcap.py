@@ -19,9 +19,13 @@ import struct
 from enum import Enum, auto
 from typing import NamedTuple, Self
 
-from pcapdj.capture.formats import CLASSIC_MAGICS
 from pcapdj.runtime.errors import CaptureError
 
+CLASSIC_MAGICS = {
+    0xA1B2C3D4: "pcap",
+    0xA1B23C4D: "pcap with nanoseconds",
+    0xA1B2CD34: "modified pcap",
+}
 FILE_HEADER_BYTES = 24
 RECORD_HEADER_BYTES = 16
 # libpcap's MAXIMUM_SNAPLEN; programs that are built on libpcap stop at a longer record.

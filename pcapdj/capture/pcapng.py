@@ -49,6 +49,7 @@ _PARSED = {_SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PAC
 _MIN_BLOCK_BYTES, _TRAILER_BYTES, _MIN_SECTION_BYTES = 12, 4, 28
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _MAJOR, _MINORS = 1, (0, 2)  # some programs write 1.2 for 1.0
+_SWAPPED_VERSION = (_MAJOR << 8, 0)
 
 
 class BlockWalk:
@@ -171,6 +172,11 @@ class BlockWalk:
                 f"section header of {total} bytes, less than the minimum of {_MIN_SECTION_BYTES}"
             )
         major, minor = struct.unpack_from(self._order + "4xHH", window, body)
+        if (major, minor) == _SWAPPED_VERSION:
+            raise CaptureError(
+                f"pcapng version {major}.{minor} is a draft of 2005 (.ntar) with a swapped version field:"
+                " it is not supported, and editcap does not read it either"
+            )
         if major != _MAJOR or minor not in _MINORS:
             raise CaptureError(f"pcapng version {major}.{minor} is not supported; supported: 1.0")
         self._interfaces.clear()

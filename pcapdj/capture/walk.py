@@ -22,8 +22,8 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from pcapdj.capture.compiled import loops_for
-from pcapdj.capture.formats import CLASSIC_MAGICS
 from pcapdj.capture.pcap import (
+    CLASSIC_MAGICS,
     FILE_HEADER_BYTES,
     MAX_CAPTURED_BYTES,
     NEWEST_MINOR,

@@ -190,10 +190,8 @@ def _refuse_content(name: bytes, first: bytes) -> None:
         raise CaptureError("is empty: 0 bytes")
     if found.kind is Kind.COMPRESSED:
         identify_file(name)
-    elif found.kind is Kind.UNSUPPORTED:
-        raise CaptureError(f"is {found.name}, which is not a supported format")
-    elif found.kind is Kind.UNKNOWN:
-        raise CaptureError("is not a supported capture format")
+    elif found.kind in {Kind.UNSUPPORTED, Kind.UNKNOWN}:
+        raise CaptureError(found.refusal)
 
 
 def _first_time_ns(name: bytes) -> int | None:

@@ -167,10 +167,11 @@ def test_each_file_that_the_user_named_has_its_own_sentence(tmp_path: Path) -> N
     names = written(tmp_path, "text", content=b"hello") + written(tmp_path, "none", content=b"")
     names += written(tmp_path, "modem", content=b"TRSNIFF data    \x1a") + names_in(tmp_path, "missing")
 
+    remedy = "which is not a supported format: 'editcap -F pcapng IN OUT' converts it"
     assert refusal_sentences(list_captures(names, recursive=False).refused) == [
         f"'{tmp_path}/text' is not a supported capture format.",
         f"'{tmp_path}/none' is empty: 0 bytes.",
-        f"'{tmp_path}/modem' is NG Sniffer, which is not a supported format.",
+        f"'{tmp_path}/modem' is NG Sniffer, {remedy}.",
         f"'{tmp_path}/missing' does not exist.",
     ]
 

@@ -1,0 +1,63 @@
+"""Public captures of the kinds that used to be misread, and what each must give."""
+
+import os
+from pathlib import Path
+
+import pytest
+from support.captures import Record, delivered
+from support.programs import missing
+
+from pcapdj.capture.first_records import TEXT_MODE
+from pcapdj.capture.opening import open_capture
+from pcapdj.runtime.errors import CaptureError
+
+SHARED = Path(os.environ.get("PCAPDJ_SHARED", Path(__file__).parents[3] / "shared"))
+CASES = SHARED / "cases" / "captures"
+
+
+def case(name: str) -> bytes:
+    """Return the path of a case file; without the folder the test is skipped, and fails in CI."""
+    path = CASES / name
+    if not path.is_file():
+        missing(f"no case file {path}")
+    return os.fsencode(path)
+
+
+def records_and_damage(name: str) -> tuple[list[Record], CaptureError | None]:
+    """Return what a stream of the file's own format gets, and what ended it."""
+    with open_capture(case(name), refuse_written=False) as capture:
+        return delivered(capture)
+
+
+EDITCAP = "which is not a supported format: 'editcap -F pcap IN OUT' converts it"
+DRAFT = (
+    "pcapng version 256.0 is a draft of 2005 (.ntar) with a swapped version field: it is not supported,"
+    " and editcap does not read it either"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("one.nokiapcap", f"is Nokia pcap, {EDITCAP}"),
+        ("one.rh6_1pcap", f"is Red Hat 6.1 pcap, {EDITCAP}"),
+        ("old-ntar-bigendian.ntar", DRAFT),
+    ],
+)
+def test_a_refused_variant_is_named_with_its_remedy(name: str, reason: str) -> None:
+    """Before any packet of it is delivered."""
+    with pytest.raises(CaptureError) as caught:
+        records_and_damage(name)
+
+    assert caught.value.reason == reason
+
+
+def test_a_text_mode_transfer_is_suspected() -> None:
+    """The good record before the damage is delivered."""
+    records, damage = records_and_damage("ftp-ascii-mode.pcap")
+
+    assert len(records) == 1
+    assert damage is not None
+    assert damage.reason == (
+        f"record header has 6684672 captured bytes, more than the maximum of 262144; {TEXT_MODE}"
+    )
