@@ -5,6 +5,7 @@ same examples each time, so that a commit is judged by what it changes; everywhe
 more. Slow tests come first, so that no worker is left with one at the end.
 """
 
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ settings.register_profile(
     derandomize="CI" in os.environ,
 )
 settings.load_profile("pcapdj")
+gc.disable()  # what is collected stays until the end: looking through it again and again takes a second
 
 
 @pytest.hookimpl(trylast=True)
@@ -46,6 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marker = item.get_closest_marker("timeout")
         limit_s = marker.args[0] if marker else float(config.getini("timeout"))
         item.add_marker(pytest.mark.timeout(scaled(limit_s)), append=False)
+
+
+def pytest_collection_finish() -> None:
+    """Free garbage from here on, without looking at what collection has made."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

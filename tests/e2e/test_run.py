@@ -25,6 +25,7 @@ from pcapdj.summary.sample import EXPECTED_NAME, write_sample
 pytestmark = pytest.mark.timeout(150)
 
 MEMORY_DISK = "/dev/shm"  # noqa: S108 - only looked at
+PROCESSES = 7  # at least: the command, supervisord, Redis, dispatcher, controller, launcher, analyzer
 ROOM = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
 
 
@@ -253,10 +254,11 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     small, large = capture(home / "a.pcap", 3), capture(home / "b.pcap", 4000, 1400)
     (home / "o").mkdir()
     (home / "o" / "brake").touch()
-    process = start(home, [small, large, "--logdir", "o", *ROOM, *copying(home)], is_real=True)
+    process = start(home, [small, large, "--logdir", "o", *ROOM, *copying(home)])
     record = home / "o" / "pcapdj.json"
 
     wait_until(lambda: record.exists() and "a.pcap" in record.read_text(), "the first file to be fed")
+    wait_until(lambda: len(processes_about(home)) >= PROCESSES, "all processes to be seen")
     process.send_signal(signal.SIGINT)
     (home / "o" / "brake").unlink()
     _, stderr = process.communicate()
@@ -277,9 +279,10 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
     capture(home / "a.pcap", 4000, 1400)
     (home / "o").mkdir()
     (home / "o" / "brake").touch()
-    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)], is_real=True)
+    process = start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)])
 
     wait_until(lambda: list((home / "o").glob("*/copy")), "the analyzer to read")
+    wait_until(lambda: len(processes_about(home)) >= PROCESSES, "all processes to be seen")
     process.send_signal(signal.SIGHUP)
     (home / "o" / "brake").unlink()
     process.communicate()
@@ -388,7 +391,7 @@ def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:
         subprocess.run(["umount", disk], check=True)
 
     assert code == 1
-    assert "files       3 fed " in stdout
+    assert "files       3 fed\n" in stdout
     assert "RECORD      pcapdj.json could not be written: No space left on device" in stdout
     assert stderr.count("cannot be written: No space left on device. Feeding continues;") == 1
 

@@ -37,7 +37,7 @@ def move_in(service: Service, name: str, packets: list[Record]) -> None:
 
 def test_captures_moved_into_the_inbox_come_out_whole_and_in_order(service: Service) -> None:
     """Five files, one stream: one header, then every record of each in natural order; stop leaves nothing."""
-    service.start(is_real=True)
+    service.start()
 
     for number in (1, 2, 9, 10, 11):
         move_in(service, f"cap-{number}.pcap", packets_of(number))

@@ -260,8 +260,10 @@ def test_an_analyzer_that_is_installed_later_is_found(rig: Rig, signals: Signals
     def install() -> None:
         if program.exists():
             return
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(COPY)} "$1"\n')
-        program.chmod(0o755)
+        beside = program.with_suffix(".new")  # complete before the launcher can find it
+        beside.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(COPY)} "$1"\n')
+        beside.chmod(0o755)
+        beside.rename(program)
 
     opened = connected(rig, ActingWaits(signals, install)).open()
 

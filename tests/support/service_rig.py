@@ -56,12 +56,13 @@ def programs_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def processes_about(folder: Path) -> list[str]:
-    """Return the command lines of living processes that were started for this folder."""
+    """Return the command lines of living processes that were started for this folder, or work in it."""
     found = []
     for process in psutil.process_iter():
         try:
             command = " ".join(process.cmdline())
-            if str(folder) in command or process.environ().get("RIG") == str(folder):
+            places = (command, process.cwd(), process.environ().get("RIG", ""))
+            if any(str(folder) in place for place in places):
                 found.append(command)
         except psutil.Error:  # gone meanwhile, or not ours to see
             continue
