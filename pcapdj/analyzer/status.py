@@ -81,16 +81,12 @@ class StatusPublisher:
                 if is_new:
                     self._store.notify("consumer")
             except PcapdjError as exc:
-                self._log_outage(exc)
+                if self._reminder.is_due(type(exc), time.monotonic()):
+                    sentence = f"{exc} The analyzer goes on; its state in Redis is out of date."
+                    _events.warning("waiting_for_redis", sentence)
             else:
                 self._reminder.reset()
         return not is_last
-
-    def _log_outage(self, error: PcapdjError) -> None:
-        if self._reminder.is_due(type(error), time.monotonic()):
-            _events.warning(
-                "waiting_for_redis", f"{error} The analyzer goes on; its state in Redis is out of date."
-            )
 
 
 class LauncherStatus:

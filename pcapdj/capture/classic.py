@@ -67,7 +67,9 @@ class ClassicReader:
                 )
                 return piece, walked.end, walked.stop
         batch = rebuild_records(window.data, self._layout, stream, is_last=window.is_last)
-        self._count_skipped(batch.skipped)
+        if batch.skipped:
+            linktype = self._layout.linktype
+            self.skipped[linktype] = self.skipped.get(linktype, 0) + batch.skipped
         return _converted(batch, window) if batch.totals.packets else None, batch.end, batch.stop
 
     def _rewritten(self, walked: WalkResult, window: Window, stream: StreamFormat) -> Piece | None:
@@ -75,11 +77,6 @@ class ClassicReader:
             return None
         data = rewrite_headers(memoryview(window.data)[: walked.end], self._layout, stream)
         return Piece(walked.totals, walked.end, None, data, window.source_end)
-
-    def _count_skipped(self, packets: int) -> None:
-        if packets:
-            linktype = self._layout.linktype
-            self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
 
     def _check_end(self, rest: bytes, offset: int) -> None:
         if self._source.fault is not None:

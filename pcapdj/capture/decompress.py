@@ -192,6 +192,7 @@ class Decompressor:
 # Bytes of the compressed file per read; the progress shown is as exact as that.
 READ_BYTES = 1 << 18
 _PREFETCHED_CHUNKS = 4
+_Chunk = tuple[bytes, int]  # decompressed bytes, and how many bytes of the file were read for them
 
 
 class DecompressedSource:
@@ -253,36 +254,28 @@ class DecompressedSource:
         if chunk is None:
             self._ended = True
             return b""
-        self._source_end = chunk.source_end
-        return chunk.data
+        data, self._source_end = chunk
+        return data
 
-    def _all_chunks(self) -> Generator["_Chunk", None, None]:
+    def _all_chunks(self) -> Generator[_Chunk, None, None]:
         """Yield all that the file holds; if it is damaged, start again with smaller steps."""
         given_bytes = 0
         for step_bytes in (LARGE_STEP_BYTES, STEP_BYTES):
             decompressor, at = Decompressor(self._codec, step_bytes), 0
-            for chunk in self._decompress(decompressor):
-                new = chunk.data[max(given_bytes - at, 0) :]
-                at += len(chunk.data)
+            for data, source_end in self._decompress(decompressor):
+                new = data[max(given_bytes - at, 0) :]
+                at += len(data)
                 if new:
-                    yield _Chunk(new, chunk.source_end)
+                    yield new, source_end
             given_bytes = max(given_bytes, at)
             self._fault = decompressor.fault
             if not decompressor.is_damaged:
                 return
 
-    def _decompress(self, decompressor: Decompressor) -> Iterator["_Chunk"]:
+    def _decompress(self, decompressor: Decompressor) -> Iterator[_Chunk]:
         source_end = 0
         while decompressor.fault is None and (compressed := read_at(self._fd, READ_BYTES, source_end)):
             source_end += len(compressed)
             for data in decompressor.feed(compressed):
-                yield _Chunk(data, source_end)
+                yield data, source_end
         decompressor.end()
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Decompressed bytes, and how many bytes of the file were read for them."""
-
-    data: bytes
-    source_end: int

@@ -28,6 +28,7 @@ from pcapdj.capture.pcap import (
     MAX_CAPTURED_BYTES,
     NEWEST_MINOR,
     OLDEST_MAJOR,
+    RECORD,
     RECORD_HEADER_BYTES,
     Bytes,
     Layout,
@@ -131,7 +132,18 @@ def swap_headers(window: bytes, records: bytearray, layout: Layout) -> GoodRecor
     """Make the headers of good big-endian records little endian in `records`, a copy of the window."""
     if loops := loops_for(window):
         return GoodRecords(*loops.swap_headers(window, records, layout.snaplen))
-    fields_at, put = struct.Struct(">IIII").unpack_from, struct.Struct("<IIII").pack_into
+    return _rewrite(window, records, layout, units=1)
+
+
+def scale_to_microseconds(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
+    """Make nanoseconds of good little-endian records microseconds in `records`, a copy of the window."""
+    if loops := loops_for(window):
+        return GoodRecords(*loops.scale_to_microseconds(window, records, layout.snaplen))
+    return _rewrite(window, records, layout, units=1000)
+
+
+def _rewrite(window: bytes, records: bytearray, layout: Layout, units: int) -> GoodRecords:
+    fields_at, put = struct.Struct(layout.byte_order + "IIII").unpack_from, RECORD.pack_into
     snaplen, size_bytes = layout.snaplen, len(window)
     last_header = size_bytes - RECORD_HEADER_BYTES
     position = previous = packets = lengths_bytes = 0
@@ -140,27 +152,7 @@ def swap_headers(window: bytes, records: bytearray, layout: Layout) -> GoodRecor
         after = position + RECORD_HEADER_BYTES + captured
         if not 0 < captured <= snaplen or after > size_bytes:
             break
-        put(records, position, seconds, fraction, captured, length)
-        lengths_bytes += length
-        packets += 1
-        previous, position = position, after
-    return GoodRecords(position, previous, packets, lengths_bytes)
-
-
-def scale_to_microseconds(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
-    """Make nanoseconds of good little-endian records microseconds in `records`, a copy of the window."""
-    if loops := loops_for(window):
-        return GoodRecords(*loops.scale_to_microseconds(window, records, layout.snaplen))
-    fields_at, put = struct.Struct("<4xIII").unpack_from, struct.Struct("<I").pack_into
-    snaplen, size_bytes = layout.snaplen, len(window)
-    last_header = size_bytes - RECORD_HEADER_BYTES
-    position = previous = packets = lengths_bytes = 0
-    while position <= last_header:
-        nanoseconds, captured, length = fields_at(window, position)
-        after = position + RECORD_HEADER_BYTES + captured
-        if not 0 < captured <= snaplen or after > size_bytes:
-            break
-        put(records, position + _FRACTION, nanoseconds // 1000)
+        put(records, position, seconds, fraction // units, captured, length)
         lengths_bytes += length
         packets += 1
         previous, position = position, after

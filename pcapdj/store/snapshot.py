@@ -51,7 +51,8 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
     Raises:
         As `Store.call`.
     """
-    ids = sorted(to_text(as_bytes(each)) for each in _dispatchers(store))
+    dispatchers = store.call(lambda client: client.smembers(store.keys.dispatchers))
+    ids = sorted(to_text(as_bytes(each)) for each in dispatchers)
     (queued, processed, failed, suspended), hashes = _read_at_once(store, ids)
     gate, consumer, *of_ids = [_typed(fields) for fields in hashes]
     taken = zip(ids, of_ids[: len(ids)], strict=True)
@@ -77,10 +78,6 @@ def read_failures(store: Store, last: int = 0) -> list[Failure]:
     """
     entries = store.call(lambda client: client.lrange(store.keys.failed, -last, -1))
     return [_failure(as_bytes(entry)) for entry in entries]
-
-
-def _dispatchers(store: Store) -> set[Any]:
-    return store.call(lambda client: client.smembers(store.keys.dispatchers))
 
 
 def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:

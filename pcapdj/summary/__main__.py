@@ -78,11 +78,9 @@ def _analyze(descriptor: int, logdir: "Path") -> "tuple[StreamSummary, list[Http
 
 def _show(summary: "StreamSummary", objects: "list[HttpObject]") -> None:
     """Print the report: a table on a terminal, else plain text."""
-    from pcapdj.summary.table import as_text
+    from pcapdj.summary.table import as_text, show
 
     if sys.stdout.isatty():
-        from pcapdj.summary.table import show
-
         show(summary, objects)
     else:
         sys.stdout.write(as_text(summary, objects))
