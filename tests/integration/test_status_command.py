@@ -33,9 +33,10 @@ def screen(store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
     def lines(columns: int) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
         options = ["--redis-url", store.url, "--lane", store.keys.lane]
         assert exit_code_of(status.app, "pcapdj status", options) == 0
-        return [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+        return [line.rstrip() for line in ESCAPES.sub("", capsys.readouterr().out).splitlines()]
 
     return lines
 
