@@ -62,9 +62,8 @@ class Streams:
 
     def __init__(self, link: AnalyzerLink, interrupts: Interrupts) -> None:
         self.open: Stream | None = None
-        self.unfinished: ResumableStream | None = (
-            None  # what an earlier dispatcher was sending in this stream
-        )
+        # what an earlier dispatcher was sending in this stream
+        self.unfinished: ResumableStream | None = None
         self._link = link
         self._interrupts = interrupts
 

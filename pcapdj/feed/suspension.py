@@ -29,9 +29,8 @@ class Suspension:
         self._own = f"usr1:{dispatcher_id}".encode("utf-8", "surrogateescape")
         self._statistics = statistics
         self.members: frozenset[bytes] = frozenset()
-        self._unwritten: bool | None = (
-            None  # after SIGUSR1, until Redis has it: whether our member is in the set
-        )
+        # after SIGUSR1, until Redis has it: whether our member is in the set
+        self._unwritten: bool | None = None
         self._lock = threading.Lock()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
