@@ -178,7 +178,7 @@ class BlockWalk:
                 " it is not supported, and editcap does not read it either"
             )
         if major != _MAJOR or minor not in _MINORS:
-            raise CaptureError(f"pcapng version {major}.{minor} is not supported; supported: 1.0")
+            raise CaptureError(f"pcapng version {major}.{minor} is not supported; supported: 1.0 and 1.2")
         self._interfaces.clear()
 
     def _add_interface(self, window: bytes, body: int, end: int) -> None:
