@@ -48,6 +48,11 @@ class Capture:
         return self._reader.native
 
     @property
+    def has_packets(self) -> bool:
+        """Whether the file has a packet, or bytes where one should be."""
+        return self._reader.has_packets
+
+    @property
     def skipped(self) -> dict[int, int]:
         """The number of packets that the latest `pieces` skipped, by link type."""
         return self._reader.skipped
@@ -66,7 +71,7 @@ class Capture:
         """
         if self.native is None:
             return
-        if not accepts(stream, self.native.linktype):
+        if self.has_packets and not accepts(stream, self.native.linktype):
             raise CaptureError(linktype_mismatch(self.native.linktype, stream.linktype))
         self._rewrites = stream.rewrites
         yield from self._reader.pieces(stream)

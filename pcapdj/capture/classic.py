@@ -20,11 +20,15 @@ class ClassicReader:
         source: the file's bytes; every call of `pieces` reads them from the start.
         layout: of its records.
         on_disk: offsets in the source are offsets in the file: it is not compressed.
+        has_packets: bytes follow its file header.
         hint: what may have damaged the file, if it is damaged.
     """
 
-    def __init__(self, source: Source, layout: Layout, *, on_disk: bool, hint: str = "") -> None:
+    def __init__(
+        self, source: Source, layout: Layout, *, on_disk: bool, has_packets: bool, hint: str = ""
+    ) -> None:
         self._source = source
+        self.has_packets = has_packets
         self._hint = f"; {hint}" if hint else ""
         self._layout = layout
         self.native: StreamFormat | None = layout.native

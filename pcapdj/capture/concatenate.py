@@ -34,8 +34,9 @@ def concatenate(
 ) -> bool:
     """Write the records of all files, in this order, as one classic pcap.
 
-    The first readable file decides the link type and, without `precision`, the timestamp resolution. Of a
-    damaged file all good records are written, of a file whose link type the stream does not accept none.
+    The first file with a packet decides the link type and, without `precision`, the timestamp resolution; if
+    no file has one, the first that can be read. Of a damaged file all good records are written, of a file
+    whose link type the stream does not accept none.
 
     Args:
         names: paths.
@@ -50,6 +51,7 @@ def concatenate(
     out = Output(out_fd)
     options = StreamOptions(precision or "first", "ethernet" if rewrites else "fail")
     stream: StreamFormat | None = None
+    empty: StreamFormat | None = None  # of the first file without packets
     all_whole = True
     for name in names:
         copy = _FileCopy(out, stream, options)
@@ -57,9 +59,11 @@ def concatenate(
             damage = copy.run(name)
         except ReaderGone:
             return False
-        stream = copy.stream
+        stream, empty = copy.stream, empty or copy.empty
         report(name, damage, copy.totals)
         all_whole = all_whole and damage is None
+    if stream is None and empty is not None:
+        out.write(empty.header())
     return all_whole
 
 
@@ -147,6 +151,7 @@ class _FileCopy:
         self._out = out
         self._options = options
         self.stream = stream
+        self.empty: StreamFormat | None = None  # the stream that this file would begin, if it had a packet
         self.totals = Totals()
 
     def run(self, name: bytes) -> CaptureError | None:
@@ -165,7 +170,10 @@ class _FileCopy:
         native = capture.native
         if self.stream is not None or native is None:
             return
-        self.stream = self._options.format_of_first(native)
+        self.empty = self._options.format_of_first(native)
+        if not capture.has_packets:
+            return
+        self.stream = self.empty
         self._out.write(self.stream.header())
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:

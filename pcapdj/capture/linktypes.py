@@ -64,7 +64,6 @@ _PSEUDO_HEADER_BYTES: Final = {
 REWRITABLE: Final = frozenset(_PSEUDO_HEADER_BYTES)  # link types that can become Ethernet
 
 _ETHERNET_HEADER_BYTES, _MAC_BYTES = 14, 6
-_MAX_LENGTH: Final = 0xFFFF_FFFF  # the largest length that a record header can hold
 _NO_ADDRESS: Final = bytes(_MAC_BYTES)
 _IPV4, _IPV6, _FIRST_ETHERTYPE, _MAX_802_3_BYTES = 0x0800, 0x86DD, 0x0600, 1500
 
@@ -163,7 +162,8 @@ def packet_for_stream(
 def to_ethernet(linktype: int, packet: bytes, length: int) -> tuple[bytes, int] | None:
     """Return the Ethernet frame of a packet, and its length on the wire.
 
-    Both lengths change by the same number of bytes, unless the frame would be longer than a record may be.
+    Both lengths change by the same number of bytes, but neither exceeds what a record may have: programs that
+    are built on libpcap refuse a longer one.
 
     Args:
         linktype: one of `REWRITABLE`.
@@ -187,7 +187,7 @@ def to_ethernet(linktype: int, packet: bytes, length: int) -> tuple[bytes, int] 
         return None
     frame = b"".join((_NO_ADDRESS, source, kind.to_bytes(2, "big"), packet[size_bytes:]))
     wire_bytes = max(length - size_bytes, 0) + _ETHERNET_HEADER_BYTES
-    return frame[:MAX_CAPTURED_BYTES], min(wire_bytes, _MAX_LENGTH)
+    return frame[:MAX_CAPTURED_BYTES], min(wire_bytes, MAX_CAPTURED_BYTES)
 
 
 def _source_and_type(linktype: int, packet: bytes, payload_bytes: int) -> tuple[bytes, int | None]:

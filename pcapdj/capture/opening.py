@@ -12,7 +12,7 @@ from pcapdj.capture.classic import ClassicReader
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.capture.first_records import FIRST_RECORDS_BYTES, look_at_records
 from pcapdj.capture.formats import CONVERT_PCAP, Format, Kind, identify
-from pcapdj.capture.pcap import parse_file_header
+from pcapdj.capture.pcap import FILE_HEADER_BYTES, parse_file_header
 from pcapdj.capture.reader import FileSource, Piece, Reader, Source, read_at
 from pcapdj.runtime.errors import CaptureError
 
@@ -155,4 +155,5 @@ def _classic_reader(source: Source, first: bytes, *, on_disk: bool) -> Reader:
     look = look_at_records(first, layout)
     if look.variant:
         raise CaptureError(Format(Kind.UNSUPPORTED, look.variant, CONVERT_PCAP).refusal)
-    return ClassicReader(source, layout, on_disk=on_disk, hint=look.hint)
+    has_packets = len(first) > FILE_HEADER_BYTES
+    return ClassicReader(source, layout, on_disk=on_disk, has_packets=has_packets, hint=look.hint)

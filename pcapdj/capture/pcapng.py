@@ -66,7 +66,7 @@ class BlockWalk:
         self._kinds: dict[Interface, Interface] = {}  # a million equal interfaces share one object
         self._owed_trailer: int | None = None  # the length of a block whose trailer is still to be checked
         self.first: Interface | None = None  # of the first packet; without packets, of the first interface
-        self._packet_seen = False
+        self.packet_seen = False
         self.skipped: dict[int, int] = {}
 
     def batch(self, window: bytes) -> Batch:
@@ -111,7 +111,7 @@ class BlockWalk:
     @property
     def is_done(self) -> bool:
         """Report whether a walk without a stream format has found the first packet."""
-        return self._stream is None and self._packet_seen
+        return self._stream is None and self.packet_seen
 
     def cut_off(self, rest: bytes) -> str | None:
         """Return how a file is cut off that ends with `rest`, from a block on; None if it is complete."""
@@ -216,8 +216,8 @@ class BlockWalk:
 
     def _accepted(self, packet: PacketBlock) -> PacketBlock | None:
         """Return the packet if the stream accepts its link type; else count it as skipped."""
-        if not self._packet_seen:
-            self._packet_seen, self.first = True, packet.interface
+        if not self.packet_seen:
+            self.packet_seen, self.first = True, packet.interface
         if self._stream is not None and not accepts(self._stream, packet.interface.linktype):
             self._skip(packet.interface.linktype)
             return None
@@ -253,6 +253,7 @@ class PcapngReader:
         self._source = source
         self._walk = BlockWalk()
         self.native = self._find_native()
+        self.has_packets = self._walk.packet_seen
 
     @property
     def skipped(self) -> dict[int, int]:

@@ -121,6 +121,10 @@ class Reader(Protocol):
         """The stream format that keeps the file without loss; None without packets and interfaces."""
 
     @property
+    def has_packets(self) -> bool:
+        """Whether the file has a packet, or bytes where one should be."""
+
+    @property
     def skipped(self) -> dict[int, int]:
         """Packets skipped so far, by link type: not accepted by the stream, or impossible to rewrite."""
 

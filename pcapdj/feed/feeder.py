@@ -156,7 +156,9 @@ class Feeder:
 
         A file that is in the stream already stays there: its format was decided when it began.
         """
-        if self._streams.open is None or capture.native is None or self._unfinished_of(token):
+        if self._streams.open is None or capture.native is None or not capture.has_packets:
+            return
+        if self._unfinished_of(token):
             return
         stream = _format_of(self._streams.open)
         if self._options.needs_new_stream(capture.native, stream):

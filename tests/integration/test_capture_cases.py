@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
-from support.captures import Record, delivered
+from support.captures import ETHERNET, Record, delivered
 from support.programs import missing
 
 from pcapdj.capture.first_records import TEXT_MODE
 from pcapdj.capture.opening import open_capture
+from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
 from pcapdj.runtime.errors import CaptureError
 
 SHARED = Path(os.environ.get("PCAPDJ_SHARED", Path(__file__).parents[3] / "shared"))
@@ -61,3 +62,20 @@ def test_a_text_mode_transfer_is_suspected() -> None:
     assert damage.reason == (
         f"record header has 6684672 captured bytes, more than the maximum of 262144; {TEXT_MODE}"
     )
+
+
+@pytest.mark.parametrize("name", ["empty-rawip.pcap", "empty-wifi.pcap"])
+def test_a_file_without_packets_is_never_at_fault(name: str) -> None:
+    """Not even in a stream of another link type."""
+    with open_capture(case(name), refuse_written=False) as capture:
+        assert list(capture.pieces(StreamFormat(ETHERNET, nanosecond=False))) == []
+
+
+def test_rewriting_to_ethernet_keeps_lengths_that_tcpdump_reads() -> None:
+    """262144 + 14 would be refused."""
+    rewriting = StreamFormat(ETHERNET, nanosecond=False, rewrites=True)
+    with open_capture(case("rawip-len-262144.pcap"), refuse_written=False) as capture:
+        records, damage = delivered(capture, rewriting)
+
+    assert damage is None
+    assert [record.length for record in records] == [MAX_CAPTURED_BYTES]

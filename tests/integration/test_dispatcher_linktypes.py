@@ -105,6 +105,21 @@ def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -
     assert logged == ["1 of Linux cooked (113)", "1 of 802.11 (105)", "1 of Linux cooked (113)"]
 
 
+def test_a_file_without_packets_is_never_at_fault(rig: Dispatchers) -> None:
+    """Whatever link type its header has; and the first file with a packet decides that of the stream."""
+    files = {"raw": classic([], linktype=101), "a": classic(ETHERNET), "wifi": classic([], linktype=105)}
+    files["ng"] = section() + interface(105)
+    names = queue_authorized(rig, files)
+    dispatcher = rig.start()
+
+    stream = rig.reader().read_to_end()
+
+    assert dispatcher.wait() == 0
+    assert stream == classic(ETHERNET)
+    assert listed(rig.store, rig.store.keys.processed) == names
+    assert failures(rig.store) == {}
+
+
 def test_by_hand_a_new_stream_waits_for_the_next_analyzer(rig: Dispatchers) -> None:
     """The old one sees its end, and nothing of the next stream while it still has the pipe open."""
     names = queue_authorized(rig, {"a": classic(ETHERNET), "raw": classic(RAW_IP, linktype=101)})
@@ -136,7 +151,7 @@ def test_a_stop_signal_ends_the_wait_for_the_old_analyzer(rig: Dispatchers) -> N
 
 
 def test_each_change_of_link_type_is_a_new_stream(trio: Trio) -> None:
-    """Equal neighbours share one. A file without packets ends one, too, but begins none."""
+    """Equal neighbours share one. A file without packets neither ends one nor begins one."""
     kinds = {"1": 1, "2": 1, "3": 101, "empty": 1, "4": 101, "5": 113, "6": 1}
     files = {
         name: classic([] if name == "empty" else [Record(1, 2, name.encode())], linktype=linktype)
@@ -158,8 +173,7 @@ def test_each_change_of_link_type_is_a_new_stream(trio: Trio) -> None:
 
     assert trio.streams() == [
         expected(1, "1", "2"),
-        expected(101, "3"),
-        expected(101, "4"),
+        expected(101, "3", "4"),
         expected(113, "5"),
         expected(1, "6"),
     ]

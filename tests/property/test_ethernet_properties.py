@@ -83,7 +83,7 @@ def test_a_frame_contains_its_packet_and_a_valid_type(linktype: int, packet: byt
 
     assert packet.endswith(payload)
     assert removed_bytes == {0: 4, 108: 4, 113: 16, 276: 20}.get(linktype, 0)
-    assert wire_bytes == min(max(length - removed_bytes, 0) + 14, 0xFFFF_FFFF)
+    assert wire_bytes == min(max(length - removed_bytes, 0) + 14, MAX_CAPTURED_BYTES)
     assert frame[:6] == bytes(6)
     assert kind >= 0x0600 or kind == max(length - removed_bytes, len(payload)) <= 1500
 

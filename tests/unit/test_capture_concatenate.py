@@ -115,6 +115,17 @@ def test_a_precision_may_be_forced(tmp_path: Path) -> None:
     assert records_of(stream[24:]) == as_read([Record(1, 2000, b"one")])
 
 
+def test_a_file_without_packets_is_never_at_fault(tmp_path: Path) -> None:
+    """It decides nothing, unless no file has a packet."""
+    empty = {"raw": classic([], linktype=RAW_IP), "ng": section() + interface(105)}
+    reports = Reports()
+
+    assert to_file(tmp_path, files(tmp_path, **empty, a=classic(ONE)), reports) == (classic(ONE), True)
+    assert to_file(tmp_path, files(tmp_path, a=classic(ONE), **empty), reports) == (classic(ONE), True)
+    assert to_file(tmp_path, files(tmp_path, **empty), reports) == (empty["raw"], True)
+    assert all(reason is None for _, reason, _ in reports.reported)
+
+
 def test_other_link_types_become_ethernet_with_rewriting(tmp_path: Path) -> None:
     """Also if the first file is not Ethernet, in a forced resolution; skipped packets are reported."""
     names = files(

@@ -151,7 +151,7 @@ def test_no_frame_is_longer_than_a_record_may_be() -> None:
 
     assert found is not None
     assert found[0] == frame(0x0800, b"\x45" * (MAX_CAPTURED_BYTES - 14))[0]
-    assert found[1] == 0xFFFF_FFFF
+    assert found[1] == MAX_CAPTURED_BYTES
     assert to_ethernet(113, cooked(0x0800, IPV4), 3) == (frame(0x0800, IPV4, SENDER)[0], 14)
 
 
