@@ -7,6 +7,7 @@ more. Slow tests come first, so that no worker is left with one at the end.
 
 import gc
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,8 +75,9 @@ def nothing_is_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator
     commands = [" ".join(process.cmdline()) for process in running]
     for process in running:
         process.kill()
-    assert (unfinished, commands, list(Path(folder).iterdir())) == ([], [], [])
-    Path(folder).rmdir()
+    left = list(Path(folder).iterdir())
+    shutil.rmtree(folder, ignore_errors=True)
+    assert (unfinished, commands, left) == ([], [], [])
 
 
 def _is_marked(process: psutil.Process, folder: str) -> bool:
