@@ -77,12 +77,19 @@ def start(arguments: Sequence[str]) -> int:
     if word in ("-h", "--help", "help"):
         print(help_text())  # noqa: T201 - the answer
     elif word == "--version":
-        from pcapdj.capture.compiled import loaded
+        from pcapdj.runtime.command import run_command
 
-        print(f"pcapdj {__version__}, {loaded()[0].value}")  # noqa: T201 - the answer
+        return run_command("pcapdj", _print_version)
     else:
         print(unknown(word), file=sys.stderr)  # noqa: T201 - the answer
         return ExitCode.USAGE
+    return ExitCode.OK
+
+
+def _print_version() -> int:
+    from pcapdj.capture.compiled import loaded
+
+    print(f"pcapdj {__version__}, {loaded()[0].value}")  # noqa: T201 - the answer
     return ExitCode.OK
 
 

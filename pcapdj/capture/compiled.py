@@ -4,8 +4,8 @@ The Python form (`walk`, `packet_blocks`) is the specification and always works.
 results, ten times as fast. Loading takes about 3 ms; so it is loaded for the first large window of a capture,
 and smaller captures are done before.
 
-PCAPDJ_LOOPS chooses: `python` never loads the library, `compiled` refuses to work without it; with any other
-value, or none, it is used where it is installed. It is loaded from the folder of this module only. It carries
+PCAPDJ_LOOPS chooses: `python` never loads the library, `compiled` refuses to work without it; without
+the variable it is used where it is installed. It is loaded from the folder of this module only. It carries
 the CRC-32 of the source that it was built from: a library that does not belong to the `loops.c` beside it (a
 checkout after an update) is not used.
 """
@@ -18,7 +18,8 @@ from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
-from pcapdj.runtime.errors import Unavailable
+from pcapdj.runtime.errors import ConfigError, Unavailable
+from pcapdj.runtime.safe_text import quoted
 
 if TYPE_CHECKING:
     import ctypes
@@ -134,7 +135,7 @@ def loops_for(window: bytes) -> CompiledLoops | None:
     Raises:
         Unavailable: as `loaded`.
     """
-    is_worth_loading = len(window) >= _WORTH_LOADING_BYTES or os.environ.get(VARIABLE) == "compiled"
+    is_worth_loading = len(window) >= _WORTH_LOADING_BYTES or VARIABLE in os.environ
     return loaded()[1] if is_worth_loading or loaded.cache_info().currsize else None
 
 
@@ -146,6 +147,8 @@ def loaded() -> tuple[Form, CompiledLoops | None]:
         Unavailable: PCAPDJ_LOOPS=compiled, and there is no library that can be used.
     """
     choice = os.environ.get(VARIABLE, "")
+    if choice not in ("", "python", "compiled"):
+        raise ConfigError(f"{VARIABLE}: {quoted(choice)} is not one of python and compiled.")
     form, loops = (Form.CHOSEN, None) if choice == "python" else load(SOURCE, LIBRARY)
     if choice == "compiled" and loops is None:
         raise Unavailable(f"{VARIABLE}=compiled, but this pcapdj has only {form.value}.")

@@ -7,7 +7,7 @@ import pytest
 from support.loops import loops
 
 from pcapdj.capture.compiled import LIBRARY, SOURCE, VARIABLE, Form, load, loaded, loops_for
-from pcapdj.runtime.errors import Unavailable
+from pcapdj.runtime.errors import ConfigError, Unavailable
 
 LARGE_WINDOW = bytes(1 << 20)
 
@@ -72,6 +72,15 @@ def test_the_compiled_form_can_be_demanded(monkeypatch: pytest.MonkeyPatch, tmp_
         loaded()
 
     loaded.cache_clear()
+
+
+def test_another_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typing error does not choose a form silently, for a small capture neither."""
+    monkeypatch.setenv(VARIABLE, "Python")
+    loaded.cache_clear()
+
+    with pytest.raises(ConfigError, match=r"PCAPDJ_LOOPS: 'Python' is not one of python and compiled\."):
+        loops_for(b"a few bytes")
 
 
 @pytest.mark.usefixtures("fresh")
