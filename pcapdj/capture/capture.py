@@ -62,6 +62,11 @@ class Capture:
         """What to report about packets that the latest `pieces` skipped; None if it skipped none."""
         return skipped_packets(self.skipped, rewrites=self._rewrites) if self.skipped else None
 
+    @property
+    def snaplen_message(self) -> str | None:
+        """What to report if records of the latest `pieces` are longer than the file's snaplen; else None."""
+        return self._reader.snaplen_message
+
     def pieces(self, stream: StreamFormat) -> Generator[Piece, None, None]:
         """Yield all good records in order, as pieces.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pcapdj.capture.convert import needs_rebuilding, rebuild_records, rewrite_headers, rewrite_window
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, Layout, StreamFormat
 from pcapdj.capture.reader import Piece, Source, Window
-from pcapdj.capture.walk import Batch, Damage, StopReason, WalkResult, cut_off, walk
+from pcapdj.capture.walk import Batch, Damage, WalkResult, cut_off, walk
 from pcapdj.runtime.errors import CaptureError
 
 
@@ -34,19 +34,27 @@ class ClassicReader:
         self.native: StreamFormat | None = layout.native
         self._is_spliceable = on_disk and layout.is_plain and not layout.big_endian
         self.skipped: dict[int, int] = {}
+        self._beyond_snaplen = 0
+
+    @property
+    def snaplen_message(self) -> str | None:
+        """What to report about records of the latest `pieces` beyond the file's snaplen; None if none is."""
+        if not self._beyond_snaplen:
+            return None
+        return f"snaplen {self._layout.snaplen} is wrong: {self._beyond_snaplen} packets are longer"
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records, window by window."""
-        self.skipped = {}
+        self.skipped, self._beyond_snaplen = {}, 0
         offset = FILE_HEADER_BYTES
         while True:
             window = self._source.window(offset)
-            piece, end, stop = self._piece(window, offset, stream)
+            piece, end, damage = self._piece(window, offset, stream)
             if piece is not None:
                 yield piece
             offset += end
-            if isinstance(stop, Damage):
-                raise CaptureError(stop.reason + self._hint, offset=offset)
+            if damage is not None:
+                raise CaptureError(damage.reason + self._hint, offset=offset)
             if not end:
                 self._check_end(window.data[end:], offset)
                 return
@@ -57,24 +65,28 @@ class ClassicReader:
 
     def _piece(
         self, window: Window, offset: int, stream: StreamFormat
-    ) -> tuple[Piece | None, int, Damage | StopReason]:
-        """Return the window's records, where they end in the window, and why they end there."""
-        if not needs_rebuilding(self._layout, stream):
-            spliced = self._is_spliceable and stream.takes_unchanged(self.native)
-            if not spliced and (batch := rewrite_window(window.data, self._layout, stream)).totals.packets:
-                return _converted(batch, window), batch.end, batch.stop
-            room_bytes = window.room_bytes if spliced else len(window.data)
-            walked = walk(window.data, self._layout, room_bytes=room_bytes, is_last=window.is_last)
-            if walked.totals.packets or walked.stop is not StopReason.EXCEEDS_SNAPLEN:
-                piece = (
-                    _spliced(walked, window, offset) if spliced else self._rewritten(walked, window, stream)
+    ) -> tuple[Piece | None, int, Damage | None]:
+        """Return the window's records, where they end in the window, and the damage there."""
+        if needs_rebuilding(self._layout, stream):
+            batch = rebuild_records(window.data, self._layout, stream, is_last=window.is_last)
+            if batch.skipped:
+                self.skipped[self._layout.linktype] = (
+                    self.skipped.get(self._layout.linktype, 0) + batch.skipped
                 )
-                return piece, walked.end, walked.stop
-        batch = rebuild_records(window.data, self._layout, stream, is_last=window.is_last)
-        if batch.skipped:
-            linktype = self._layout.linktype
-            self.skipped[linktype] = self.skipped.get(linktype, 0) + batch.skipped
-        return _converted(batch, window) if batch.totals.packets else None, batch.end, batch.stop
+            return self._converted(batch, window)
+        spliced = self._is_spliceable and stream.takes_unchanged(self.native)
+        if not spliced and (batch := rewrite_window(window.data, self._layout, stream)).totals.packets:
+            return self._converted(batch, window)
+        room_bytes = window.room_bytes if spliced else len(window.data)
+        walked = walk(window.data, self._layout, room_bytes=room_bytes, is_last=window.is_last)
+        self._beyond_snaplen += walked.beyond_snaplen
+        piece = _spliced(walked, window, offset) if spliced else self._rewritten(walked, window, stream)
+        return piece, walked.end, walked.stop
+
+    def _converted(self, batch: Batch, window: Window) -> tuple[Piece | None, int, Damage | None]:
+        self._beyond_snaplen += batch.beyond_snaplen
+        piece = Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
+        return piece if batch.totals.packets else None, batch.end, batch.stop
 
     def _rewritten(self, walked: WalkResult, window: Window, stream: StreamFormat) -> Piece | None:
         if not walked.totals.packets:
@@ -87,10 +99,6 @@ class ClassicReader:
             raise CaptureError(self._source.fault, offset=offset)
         if rest:
             raise CaptureError(cut_off(rest, self._layout) + self._hint, offset=offset)
-
-
-def _converted(batch: Batch, window: Window) -> Piece:
-    return Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
 
 
 def _spliced(walked: WalkResult, window: Window, offset: int) -> Piece | None:

@@ -69,19 +69,19 @@ class CompiledLoops:
 
     def good_records(
         self, window: bytes, position: int, room_bytes: int, snaplen: int, *, big_endian: bool
-    ) -> tuple[int, int, int, int]:
-        """Return end, last, packets and lengths of the good records from `position` on."""
-        found = (self._number * 4)()
+    ) -> tuple[int, int, int, int, int]:
+        """Return the fields of `GoodRecords`: the good records from `position` on."""
+        found = (self._number * 5)()
         self._good_records(window, len(window), position, room_bytes, snaplen, big_endian, found)
-        return found[0], found[1], found[2], found[3]
+        return found[0], found[1], found[2], found[3], found[4]
 
-    def swap_headers(self, window: bytes, records: bytearray, snaplen: int) -> tuple[int, int, int, int]:
+    def swap_headers(self, window: bytes, records: bytearray, snaplen: int) -> tuple[int, int, int, int, int]:
         """Make the headers in `records`, a copy of the window, little endian; return as `good_records`."""
         return self._in_place(self._swap_headers, window, records, snaplen)
 
     def scale_to_microseconds(
         self, window: bytes, records: bytearray, snaplen: int
-    ) -> tuple[int, int, int, int]:
+    ) -> tuple[int, int, int, int, int]:
         """Make the nanoseconds in `records`, a copy of the window, microseconds; return as `good_records`."""
         return self._in_place(self._scale_to_microseconds, window, records, snaplen)
 
@@ -119,11 +119,11 @@ class CompiledLoops:
 
     def _in_place(
         self, function: Any, window: bytes, records: bytearray, snaplen: int
-    ) -> tuple[int, int, int, int]:
-        found = (self._number * 4)()
+    ) -> tuple[int, int, int, int, int]:
+        found = (self._number * 5)()
         room = (self._byte * len(records)).from_buffer(records)
         function(window, room, min(len(window), len(records)), snaplen, found)
-        return found[0], found[1], found[2], found[3]
+        return found[0], found[1], found[2], found[3], found[4]
 
 
 def loops_for(window: bytes) -> CompiledLoops | None:

@@ -20,7 +20,7 @@ from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
 PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
-Report = Callable[[bytes, CaptureError | None, Totals], None]
+Report = Callable[[bytes, CaptureError | None, Totals, str | None], None]
 Mover = Callable[[int, int, int, int], int]
 
 _PIPE_BYTES = 1 << 20  # the most that an ordinary user may set
@@ -30,7 +30,12 @@ _REFUSALS = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EB
 
 
 def concatenate(
-    names: Sequence[bytes], out_fd: int, *, precision: Precision, report: Report, rewrites: bool = False
+    names: Sequence[bytes],
+    out_fd: int,
+    *,
+    precision: Precision,
+    report: Report,
+    rewrites: bool = False,
 ) -> bool:
     """Write the records of all files, in this order, as one classic pcap.
 
@@ -42,7 +47,8 @@ def concatenate(
         names: paths.
         out_fd: a pipe, a file, a socket or a device; blocking.
         precision: force microseconds or nanoseconds.
-        report: called once per file with its fault, if it has one, and the totals written of it.
+        report: called once per file with its fault, if it has one, the totals written of it, and a warning if
+            its snaplen is wrong.
         rewrites: rewrite packets of other link types to Ethernet; also a file that starts the stream.
 
     Returns:
@@ -60,7 +66,7 @@ def concatenate(
         except ReaderGone:
             return False
         stream, empty = copy.stream, empty or copy.empty
-        report(name, damage, copy.totals)
+        report(name, damage, copy.totals, copy.warning)
         all_whole = all_whole and damage is None
     if stream is None and empty is not None:
         out.write(empty.header())
@@ -153,6 +159,7 @@ class _FileCopy:
         self.stream = stream
         self.empty: StreamFormat | None = None  # the stream that this file would begin, if it had a packet
         self.totals = Totals()
+        self.warning: str | None = None
 
     def run(self, name: bytes) -> CaptureError | None:
         """Write the file's records; return the file's fault, if it has one."""
@@ -181,6 +188,7 @@ class _FileCopy:
             for piece in pieces:
                 self._write_piece(capture, piece)
                 self.totals += piece.totals
+        self.warning = capture.snaplen_message
         if change := capture.change_since_opened():
             raise change
 

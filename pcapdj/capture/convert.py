@@ -1,15 +1,16 @@
 """Makes the stream's records out of a classic capture's. Pure.
 
 There are two ways. `rewrite_headers` and `rewrite_window` change 16-byte record headers in place.
-`rebuild_records` builds every record anew: for record headers of another size or order, for packets beyond
-the snaplen, and for packets whose own bytes change (byte order, or rewriting to Ethernet). Timestamps are
-truncated, never rounded, as in libpcap.
+`rebuild_records` builds every record anew: for record headers of another size or order, and for packets whose
+own bytes change (byte order, or rewriting to Ethernet). Timestamps are truncated, never rounded, as in
+libpcap.
 """
 
 import struct
 
 from pcapdj.capture.linktypes import has_host_order, packet_for_stream
 from pcapdj.capture.pcap import (
+    MAX_CAPTURED_BYTES,
     RECORD,
     RECORD_HEADER_BYTES,
     SECONDS_RANGE,
@@ -23,7 +24,6 @@ from pcapdj.capture.pcap import (
 from pcapdj.capture.walk import (
     Batch,
     Damage,
-    StopReason,
     check_captured_length,
     scale_to_microseconds,
     swap_headers,
@@ -79,12 +79,13 @@ def rewrite_window(window: bytes, layout: Layout, stream: StreamFormat) -> Batch
     """
     to_microseconds = layout.nanosecond and not stream.nanosecond
     if layout.big_endian == to_microseconds or (stream.nanosecond and not layout.nanosecond):
-        return Batch(0, Totals(), StopReason.WINDOW_ENDS, b"")
+        return Batch(0, Totals(), None, b"")
     records = bytearray(window)
     change = scale_to_microseconds if to_microseconds else swap_headers
     good = change(window, records, layout)
     data = memoryview(records)[: good.end]
-    return Batch(good.end, totals_of(good, window, layout), StopReason.WINDOW_ENDS, data)
+    totals = totals_of(good, window, layout)
+    return Batch(good.end, totals, None, data, beyond_snaplen=good.beyond_snaplen)
 
 
 def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:
@@ -97,27 +98,29 @@ def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_l
         is_last: the window reaches the end of the file.
     """
     parts: list[bytes] = []
-    counted, position, skipped = RunningTotals(), 0, 0
-    stop: Damage | StopReason = StopReason.WINDOW_ENDS
+    counted, position, skipped, beyond = RunningTotals(), 0, 0, 0
+    stop: Damage | None = None
     while position + layout.header_bytes <= len(window):
         first, second = struct.unpack_from(layout.byte_order + "8xII", window, position)
         captured, length = captured_and_length(layout.length_order, first, second)
-        special = None
-        if not 0 < captured <= layout.snaplen:
-            special = check_captured_length(window, position, captured, is_last=is_last)
+        if not 0 < captured <= MAX_CAPTURED_BYTES:
+            stop, is_empty = check_captured_length(window, position, captured, is_last=is_last)
+            if not is_empty:
+                break
         start = position + layout.header_bytes
-        if special not in {None, StopReason.EXCEEDS_SNAPLEN} or start + captured > len(window):
-            stop = special or stop
+        if start + captured > len(window):
             break
-        kept = window[start : start + min(captured, layout.snaplen)]
-        packet = packet_for_stream(kept, length, layout.linktype, stream, big_endian=layout.big_endian)
+        position = start + captured
+        beyond += captured > layout.snaplen
+        data = window[start:position]
+        packet = packet_for_stream(data, length, layout.linktype, stream, big_endian=layout.big_endian)
         if packet is None:
             skipped += 1
-        else:
-            parts += _header(window, position, layout, stream, packet), packet[0]
-            counted.add(len(packet[0]), packet[1], layout.ts_ns(window, position))
-        position = start + captured
-    return Batch(position, counted.totals, stop, b"".join(parts), skipped)
+            continue
+        header_at = start - layout.header_bytes
+        parts += _header(window, header_at, layout, stream, packet), packet[0]
+        counted.add(len(packet[0]), packet[1], layout.ts_ns(window, header_at))
+    return Batch(position, counted.totals, stop, b"".join(parts), skipped, beyond)
 
 
 def _header(

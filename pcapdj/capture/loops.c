@@ -37,6 +37,7 @@ struct good_records {
     uint64_t last;
     uint64_t packets;
     uint64_t lengths_bytes;
+    uint64_t beyond_snaplen;
 };
 
 struct interface {
@@ -111,33 +112,37 @@ uint32_t pcapdj_source_digest(void)
 void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position, uint64_t room, uint32_t snaplen,
                          uint32_t big_endian, struct good_records *good)
 {
-    uint64_t last = position, packets = 0, lengths_bytes = 0;
+    uint64_t last = position, packets = 0, lengths_bytes = 0, beyond_snaplen = 0;
 
     while (fits(position, RECORD_HEADER_BYTES, size)) {
         uint32_t captured = field(window + position + 8, big_endian);
 
         /* only the header is read: the packet may lie beyond the window, up to `room` */
-        if (captured == 0 || captured > snaplen || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, room))
+        if (captured == 0 || captured > MAX_CAPTURED_BYTES
+            || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, room))
             break;
+        beyond_snaplen += captured > snaplen;
         lengths_bytes += field(window + position + 12, big_endian);
         packets++;
         last = position;
         position += (uint64_t)RECORD_HEADER_BYTES + captured;
     }
-    *good = (struct good_records){position, last, packets, lengths_bytes};
+    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen};
 }
 
 void pcapdj_swap_headers(const uint8_t *window, uint8_t *records, uint64_t size, uint32_t snaplen,
                             struct good_records *good)
 {
-    uint64_t position = 0, last = 0, packets = 0, lengths_bytes = 0;
+    uint64_t position = 0, last = 0, packets = 0, lengths_bytes = 0, beyond_snaplen = 0;
 
     while (fits(position, RECORD_HEADER_BYTES, size)) {
         const uint8_t *header = window + position;
         uint32_t captured = big32(header + 8), length = big32(header + 12);
 
-        if (captured == 0 || captured > snaplen || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, size))
+        if (captured == 0 || captured > MAX_CAPTURED_BYTES
+            || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, size))
             break;
+        beyond_snaplen += captured > snaplen;
         put_little32(records + position, big32(header));
         put_little32(records + position + 4, big32(header + 4));
         put_little32(records + position + 8, captured);
@@ -147,27 +152,29 @@ void pcapdj_swap_headers(const uint8_t *window, uint8_t *records, uint64_t size,
         last = position;
         position += (uint64_t)RECORD_HEADER_BYTES + captured;
     }
-    *good = (struct good_records){position, last, packets, lengths_bytes};
+    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen};
 }
 
 void pcapdj_scale_to_microseconds(const uint8_t *window, uint8_t *records, uint64_t size, uint32_t snaplen,
                             struct good_records *good)
 {
-    uint64_t position = 0, last = 0, packets = 0, lengths_bytes = 0;
+    uint64_t position = 0, last = 0, packets = 0, lengths_bytes = 0, beyond_snaplen = 0;
 
     while (fits(position, RECORD_HEADER_BYTES, size)) {
         const uint8_t *header = window + position;
         uint32_t captured = little32(header + 8);
 
-        if (captured == 0 || captured > snaplen || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, size))
+        if (captured == 0 || captured > MAX_CAPTURED_BYTES
+            || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, size))
             break;
+        beyond_snaplen += captured > snaplen;
         put_little32(records + position + 4, little32(header + 4) / 1000u);
         lengths_bytes += little32(header + 12);
         packets++;
         last = position;
         position += (uint64_t)RECORD_HEADER_BYTES + captured;
     }
-    *good = (struct good_records){position, last, packets, lengths_bytes};
+    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen};
 }
 
 /* Finds the second that the ticks lie in; 0: it does not fit into 32 bits. */

@@ -36,7 +36,7 @@ from pcapdj.capture.packet_blocks import (
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat, Totals
 from pcapdj.capture.reader import Piece, Source
 from pcapdj.capture.stream_options import accepts
-from pcapdj.capture.walk import ZEROS, Batch, Damage, StopReason
+from pcapdj.capture.walk import ZEROS, Batch, Damage
 from pcapdj.runtime.errors import CaptureError
 
 # A block that is parsed has to fit into a window; the longest packet with 700 KiB of options does.
@@ -77,7 +77,7 @@ class BlockWalk:
         """
         parts: list[bytes | bytearray] = []
         totals, position = Totals(), 0
-        stop: Damage | StopReason = StopReason.WINDOW_ENDS
+        stop: Damage | None = None
         try:
             position = self._check_owed_trailer(window)
             while (total := self._whole_block(window, position)) is not None:
@@ -260,6 +260,11 @@ class PcapngReader:
         """Packets that the latest `pieces` skipped, by link type."""
         return self._walk.skipped
 
+    @property
+    def snaplen_message(self) -> str | None:
+        """None: a snaplen belongs to an interface, and no packet is cut to it."""
+        return None
+
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the packets that the stream accepts, window by window."""
         self._walk = BlockWalk(stream)
@@ -287,7 +292,7 @@ class PcapngReader:
             if batch.totals.packets:
                 yield Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
             offset += batch.end
-            if isinstance(batch.stop, Damage):
+            if batch.stop is not None:
                 raise CaptureError(batch.stop.reason, offset=offset)
             if not batch.end or walk.is_done:
                 self._check_end(walk, window.data[batch.end :], offset)

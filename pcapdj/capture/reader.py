@@ -128,6 +128,10 @@ class Reader(Protocol):
     def skipped(self) -> dict[int, int]:
         """Packets skipped so far, by link type: not accepted by the stream, or impossible to rewrite."""
 
+    @property
+    def snaplen_message(self) -> str | None:
+        """What to report about records beyond the file's snaplen; None if there is none."""
+
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records for a stream that accepts the link type."""
 

@@ -3,9 +3,9 @@
 A walk gets a window of bytes that starts at a record and returns where it stopped.
 
 Rules:
-- a record has at most MAX_CAPTURED_BYTES, or the file is damaged there; a record longer than the file's own
-  snaplen is cut to it. Records without captured bytes, len < caplen and any fraction of a second are passed
-  on, as by libpcap.
+- a record has at most MAX_CAPTURED_BYTES, or the file is damaged there. A record longer than the file's own
+  snaplen is whole, and counted: the file header is wrong, and the bytes are evidence. Records without
+  captured bytes, len < caplen and any fraction of a second are passed on, as by libpcap.
 - zeros in place of a record header, or a second file header, are damage: libpcap reads them as empty packets.
 
 The loops below run once per packet. They handle good records only and stop at every other one; the caller
@@ -18,7 +18,6 @@ decides what that is. Measured on a 2-core virtual machine (AMD EPYC, Python 3.1
 """
 
 import struct
-from enum import Enum, auto
 from typing import NamedTuple
 
 from pcapdj.capture.compiled import loops_for
@@ -49,16 +48,18 @@ class GoodRecords(NamedTuple):
         last: where the last one begins; without records, where the walk began.
         packets: how many there are.
         lengths_bytes: sum of their lengths on the wire.
+        beyond_snaplen: how many of them are longer than the file's snaplen.
     """
 
     end: int
     last: int
     packets: int
     lengths_bytes: int
+    beyond_snaplen: int = 0
 
 
 def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) -> GoodRecords:
-    """Return the records of a plain layout from `position` on that hold 1 to `snaplen` bytes.
+    """Return the records of a plain layout from `position` on that hold 1 to MAX_CAPTURED_BYTES.
 
     Only headers are read: the last record may reach beyond the window, up to `room_bytes`.
     """
@@ -66,8 +67,8 @@ def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) 
         found = loops.good_records(window, position, room_bytes, layout.snaplen, big_endian=layout.big_endian)
         return GoodRecords(*found)
     lengths_at = struct.Struct(layout.byte_order + "8xII").unpack_from
-    snaplen, last_header = layout.snaplen, len(window) - RECORD_HEADER_BYTES
-    previous, packets, lengths_bytes = position, 0, 0
+    snaplen, most, last_header = layout.snaplen, MAX_CAPTURED_BYTES, len(window) - RECORD_HEADER_BYTES
+    previous, packets, lengths_bytes, beyond = position, 0, 0, 0
     while True:
         first = position
         for _ in _EIGHT:
@@ -75,8 +76,10 @@ def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) 
                 break
             captured, length = lengths_at(window, position)
             after = position + RECORD_HEADER_BYTES + captured
-            if not 0 < captured <= snaplen or after > room_bytes:
+            if after > room_bytes or not 0 < captured <= most:
                 break
+            if captured > snaplen:
+                beyond += 1
             lengths_bytes += length
             packets += 1
             previous, position = position, after
@@ -85,9 +88,10 @@ def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) 
             if position - first == stride * len(_EIGHT):
                 count, sum_bytes = _equal_records(window, position, stride, room_bytes, layout)
                 packets, lengths_bytes = packets + count, lengths_bytes + sum_bytes
+                beyond += count if captured > snaplen else 0
                 previous, position = previous + count * stride, position + count * stride
             continue
-        return GoodRecords(position, previous, packets, lengths_bytes)
+        return GoodRecords(position, previous, packets, lengths_bytes, beyond)
 
 
 def _equal_records(
@@ -144,19 +148,21 @@ def scale_to_microseconds(window: bytes, records: bytearray, layout: Layout) -> 
 
 def _rewrite(window: bytes, records: bytearray, layout: Layout, units: int) -> GoodRecords:
     fields_at, put = struct.Struct(layout.byte_order + "IIII").unpack_from, RECORD.pack_into
-    snaplen, size_bytes = layout.snaplen, len(window)
+    snaplen, most, size_bytes = layout.snaplen, MAX_CAPTURED_BYTES, len(window)
     last_header = size_bytes - RECORD_HEADER_BYTES
-    position = previous = packets = lengths_bytes = 0
+    position = previous = packets = lengths_bytes = beyond = 0
     while position <= last_header:
         seconds, fraction, captured, length = fields_at(window, position)
         after = position + RECORD_HEADER_BYTES + captured
-        if not 0 < captured <= snaplen or after > size_bytes:
+        if after > size_bytes or not 0 < captured <= most:
             break
+        if captured > snaplen:
+            beyond += 1
         put(records, position, seconds, fraction // units, captured, length)
         lengths_bytes += length
         packets += 1
         previous, position = position, after
-    return GoodRecords(position, previous, packets, lengths_bytes)
+    return GoodRecords(position, previous, packets, lengths_bytes, beyond)
 
 
 ZEROS = "zeros instead of a {}: the file was preallocated and never filled to its end"
@@ -170,32 +176,32 @@ class Damage(NamedTuple):
     reason: str
 
 
-class StopReason(Enum):
-    """Why a walk stopped at a place that is not damaged."""
-
-    WINDOW_ENDS = auto()  # the next record is incomplete: continue with a window that starts there
-    EXCEEDS_SNAPLEN = auto()  # the next record is longer than the file's snaplen: copy and cut it
-
-
 class WalkResult(NamedTuple):
-    """Whole, validated records from the window's start to `end` (excluding), and why the walk stopped."""
+    """Whole, validated records from the window's start to `end` (excluding), and why the walk stopped.
+
+    `stop` is None where the next record is incomplete: continue with a window that starts there.
+    `beyond_snaplen` of the records are longer than the file's snaplen.
+    """
 
     end: int
     totals: Totals
-    stop: Damage | StopReason
+    stop: Damage | None
+    beyond_snaplen: int = 0
 
 
 class Batch(NamedTuple):
     """Converted records of a window up to `end` (excluding), and why the conversion stopped there.
 
-    `skipped` packets could not be rewritten; they are not in `totals` and `data`.
+    `stop` and `beyond_snaplen` as in `WalkResult`. `skipped` packets could not be rewritten; they are not in
+    `totals` and `data`.
     """
 
     end: int
     totals: Totals
-    stop: Damage | StopReason
+    stop: Damage | None
     data: Bytes
     skipped: int = 0
+    beyond_snaplen: int = 0
 
 
 def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> WalkResult:
@@ -209,18 +215,20 @@ def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> Wa
         room_bytes: how far records may reach, counted from the window's start.
         is_last: the window reaches the end of the file.
     """
-    position = previous = packets = lengths_bytes = 0
-    stop: Damage | StopReason | None = None
-    while stop is None:
+    position = previous = packets = lengths_bytes = beyond = 0
+    stop, is_empty = None, True
+    while is_empty:
         good = good_records(window, position, layout, room_bytes)
         packets, lengths_bytes = packets + good.packets, lengths_bytes + good.lengths_bytes
         previous, position = good.last if good.packets else previous, good.end
-        stop, length = _next_record(window, position, layout, is_last=is_last)
-        if stop is None:
-            packets, lengths_bytes = packets + 1, lengths_bytes + length
+        beyond += good.beyond_snaplen
+        stop, is_empty = _stop_at(window, position, layout, is_last=is_last)
+        if is_empty:
+            packets += 1
+            lengths_bytes += struct.unpack_from(layout.byte_order + "12xI", window, position)[0]
             previous, position = position, position + RECORD_HEADER_BYTES
     whole = GoodRecords(position, previous, packets, lengths_bytes)
-    return WalkResult(position, totals_of(whole, window, layout), stop)
+    return WalkResult(position, totals_of(whole, window, layout), stop, beyond)
 
 
 def totals_of(records: GoodRecords, window: Bytes, layout: Layout) -> Totals:
@@ -232,36 +240,34 @@ def totals_of(records: GoodRecords, window: Bytes, layout: Layout) -> Totals:
     return Totals(records.packets, cap_lengths_bytes, records.lengths_bytes, first_ns, last_ns)
 
 
-def _next_record(
-    window: bytes, position: int, layout: Layout, *, is_last: bool
-) -> tuple[Damage | StopReason | None, int]:
-    """Return why the walk stops at this record (None: it is empty, and passed on), and its wire length."""
+def _stop_at(window: bytes, position: int, layout: Layout, *, is_last: bool) -> tuple[Damage | None, bool]:
+    """Return the damage at this record, and whether it is an empty record, which is passed on."""
     if position + RECORD_HEADER_BYTES > len(window):
-        return StopReason.WINDOW_ENDS, 0
-    captured, length = struct.unpack_from(layout.byte_order + "8xII", window, position)
-    if 0 < captured <= layout.snaplen:
-        return StopReason.WINDOW_ENDS, 0
-    return check_captured_length(window, position, captured, is_last=is_last), length
+        return None, False
+    (captured,) = struct.unpack_from(layout.byte_order + "8xI", window, position)
+    if 0 < captured <= MAX_CAPTURED_BYTES:
+        return None, False
+    return check_captured_length(window, position, captured, is_last=is_last)
 
 
 def check_captured_length(
     window: Bytes, position: int, captured: int, *, is_last: bool
-) -> Damage | StopReason | None:
-    """Return why a walk stops at a captured length of 0 or above the snaplen; None: passed on."""
-    if captured > MAX_CAPTURED_BYTES:
-        return Damage(
-            f"record header has {captured} captured bytes, more than the maximum of {MAX_CAPTURED_BYTES}"
-        )
+) -> tuple[Damage | None, bool]:
+    """Return the damage at a captured length of 0 or above the maximum, and whether it is an empty record.
+
+    Neither: the window ends too early to decide.
+    """
     if captured:
-        return StopReason.EXCEEDS_SNAPLEN
+        reason = f"record header has {captured} captured bytes, more than the maximum of {MAX_CAPTURED_BYTES}"
+        return Damage(reason), False
     start = bytes(window[position : position + _ZERO_RUN_BYTES])
     if len(start) < _ZERO_RUN_BYTES and not is_last:
-        return StopReason.WINDOW_ENDS
+        return None, False
     if not any(start):
-        return Damage(ZEROS.format("record"))
+        return Damage(ZEROS.format("record")), False
     if _is_file_header(start):
-        return Damage("a second file header instead of a record: files were joined with cat")
-    return None
+        return Damage("a second file header instead of a record: files were joined with cat"), False
+    return None, True
 
 
 def _is_file_header(start: bytes) -> bool:

@@ -108,7 +108,10 @@ def _check_output(names: Sequence[bytes]) -> None:
             raise ConfigError(f"{quoted(name)} is also the output.", hint="Write to another file.")
 
 
-def _report(name: bytes, damage: CaptureError | None, totals: Totals) -> None:
+def _report(name: bytes, damage: CaptureError | None, totals: Totals, warning: str | None) -> None:
+    """Print what is wrong with a file, and how much of it was written."""
+    sentences = [f"{printable_sentence(warning)}."] if warning else []
     if damage is not None:
-        sentence = f"{quoted(name)}: {printable_sentence(str(damage))}; {totals.packets} packets written."
-        print(f"pcapdj cat: {sentence}", file=sys.stderr)  # noqa: T201 - the next file follows
+        sentences.append(f"{printable_sentence(str(damage))}; {totals.packets} packets written.")
+    for sentence in sentences:
+        print(f"pcapdj cat: {quoted(name)}: {sentence}", file=sys.stderr)  # noqa: T201 - the next file follows

@@ -146,6 +146,8 @@ class JobRunner:
         finally:
             if capture.skipped_message:
                 events.warning("packets_skipped", capture.skipped_message, name=job.entry.name)
+            if capture.snaplen_message:
+                events.warning("snaplen_wrong", capture.snaplen_message, name=job.entry.name)
 
     def _begin(self, job: Job, feed: FilePass) -> None:
         """Record in Redis that the file is being fed; from here on its bytes may reach the analyzer."""

@@ -90,6 +90,8 @@ static void check_good(const struct good_records *good, uint64_t start, uint64_t
         fail("good records end where none of them ends");
     if (good->end - start < good->packets * (RECORD_HEADER_BYTES + 1))
         fail("there are more records than fit");
+    if (good->beyond_snaplen > good->packets)
+        fail("more records are beyond the snaplen than there are");
 }
 
 static uint8_t *exact_copy(const uint8_t *bytes, uint64_t size)

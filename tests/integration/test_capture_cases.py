@@ -79,3 +79,13 @@ def test_rewriting_to_ethernet_keeps_lengths_that_tcpdump_reads() -> None:
 
     assert damage is None
     assert [record.length for record in records] == [MAX_CAPTURED_BYTES]
+
+
+def test_records_beyond_a_wrong_snaplen_are_whole() -> None:
+    """And the file is reported, once."""
+    with open_capture(case("snaplen-68-records-1442.pcap"), refuse_written=False) as capture:
+        records, damage = delivered(capture)
+
+        assert damage is None
+        assert [len(record.data) for record in records] == [1442] * 4
+        assert capture.snaplen_message == "snaplen 68 is wrong: 4 packets are longer"

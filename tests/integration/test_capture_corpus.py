@@ -4,6 +4,7 @@
 A timestamp's two 32-bit fields are signed there, so they are here.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -80,6 +81,14 @@ def stream_bytes(capture: Capture) -> Iterator[bytes]:
             yield os.pread(capture.fd, piece.length_bytes, piece.offset)
 
 
+def snaplen_that_libpcap_cuts_to(capture: Capture) -> int:
+    """Return the snaplen of a file that has longer records; we deliver them whole."""
+    with contextlib.suppress(CaptureError):
+        for _ in stream_bytes(capture):
+            pass
+    return int(capture.snaplen_message.split()[1]) if capture.snaplen_message else 262_144
+
+
 def look_at(path: Path) -> Seen:
     """Return what our code delivers of a file."""
     seen = Seen()
@@ -88,8 +97,9 @@ def look_at(path: Path) -> Seen:
         with open_capture(os.fsencode(path), refuse_written=False) as capture:
             seen.digest = ""
             units = 1000 if capture.native and capture.native.nanosecond else 1
+            limit = snaplen_that_libpcap_cuts_to(capture)
             for data in stream_bytes(capture):
-                add_records(seen, digest, data, units)
+                add_records(seen, digest, data, units, limit)
             seen.skipped = capture.skipped
     except CaptureError as damage:
         seen.error = damage.reason
@@ -98,18 +108,22 @@ def look_at(path: Path) -> Seen:
     return seen
 
 
-def add_records(seen: Seen, digest: Any, data: bytes, units_per_us: int) -> None:
-    """Add whole records to what was seen."""
+def add_records(seen: Seen, digest: Any, data: bytes, units_per_us: int, limit: int) -> None:
+    """Add records to what was seen, as libpcap cuts them."""
     position = 0
     while position < len(data):
         seconds, fraction, captured, length = RECORD.unpack_from(data, position)
-        position += RECORD.size + captured
+        position += RECORD.size
+        packet = data[position : position + min(captured, limit)]
+        position += captured
         assert position <= len(data)
         seen.packets += 1
-        seen.caplen_sum += captured
+        seen.caplen_sum += len(packet)
         seen.len_sum += length
-        digest.update(struct.pack("<qII", seconds * 1_000_000 + fraction // units_per_us, captured, length))
-        digest.update(data[position - captured : position])
+        digest.update(
+            struct.pack("<qII", seconds * 1_000_000 + fraction // units_per_us, len(packet), length)
+        )
+        digest.update(packet)
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")

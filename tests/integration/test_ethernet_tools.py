@@ -122,7 +122,7 @@ def rewritten(capture: Path) -> tuple[Path, str]:
             [os.fsencode(capture)],
             file.fileno(),
             precision=None,
-            report=lambda _, damage, __: messages.append(str(damage or "")),
+            report=lambda _, damage, *__: messages.append(str(damage or "")),
             rewrites=True,
         )
     return out, messages[0]

@@ -18,7 +18,7 @@ QUICK = settings(max_examples=150)
 
 u32 = st.integers(0, 0xFFFF_FFFF)
 runs = st.lists(
-    st.tuples(st.integers(0, SNAPLEN + 1), st.integers(1, 150), st.lists(u32, min_size=1)), max_size=4
+    st.tuples(st.integers(0, SNAPLEN + 20), st.integers(1, 150), st.lists(u32, min_size=1)), max_size=4
 )
 
 
@@ -33,14 +33,15 @@ def records_in_runs(found: list[tuple[int, int, list[int]]], order: str) -> byte
 
 def one_by_one(window: bytes, order: str, room_bytes: int) -> GoodRecords:
     """Return the good records, found by a simple walk."""
-    position = last = packets = lengths_bytes = 0
+    position = last = packets = lengths_bytes = beyond = 0
     while position + 16 <= len(window):
         captured, length = struct.unpack_from(order + "8xII", window, position)
-        if not 0 < captured <= SNAPLEN or position + 16 + captured > room_bytes:
+        if not captured or position + 16 + captured > room_bytes:
             break
         packets, lengths_bytes = packets + 1, lengths_bytes + length
+        beyond += captured > SNAPLEN
         last, position = position, position + 16 + captured
-    return GoodRecords(position, last, packets, lengths_bytes)
+    return GoodRecords(position, last, packets, lengths_bytes, beyond)
 
 
 @QUICK

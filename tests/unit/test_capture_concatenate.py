@@ -14,7 +14,9 @@ from support.captures import (
     classic,
     cooked,
     enhanced,
+    file_header,
     interface,
+    record,
     records_of,
     section,
 )
@@ -34,9 +36,11 @@ class Reports:
 
     def __init__(self) -> None:
         self.reported: list[tuple[bytes, str | None, int]] = []
+        self.warnings: list[str] = []
 
-    def __call__(self, name: bytes, damage: CaptureError | None, totals: Totals) -> None:
+    def __call__(self, name: bytes, damage: CaptureError | None, totals: Totals, warning: str | None) -> None:
         """Remember one file's report."""
+        self.warnings += [warning] if warning else []
         self.reported.append((name.rpartition(b"/")[2], damage.reason if damage else None, totals.packets))
 
 
@@ -104,6 +108,15 @@ def test_files_of_any_format_become_one_capture(tmp_path: Path) -> None:
         (b"e", None, 2),
     ]
     assert to_file(tmp_path, names, Reports()) == (stream, True)
+
+
+def test_a_wrong_snaplen_is_a_warning_and_no_fault(tmp_path: Path) -> None:
+    """The file is written whole."""
+    cut = file_header(snaplen=2) + b"".join(map(record, ONE))
+    reports = Reports()
+
+    assert to_file(tmp_path, files(tmp_path, a=cut, b=classic(ONE)), reports) == (classic(ONE * 2), True)
+    assert reports.warnings == ["snaplen 2 is wrong: 1 packets are longer"]
 
 
 def test_a_precision_may_be_forced(tmp_path: Path) -> None:

@@ -3,9 +3,9 @@
 import pytest
 from support.captures import Record, as_read, record, records_of
 
-from pcapdj.capture.convert import needs_rebuilding, rebuild_records, rescale, rewrite_headers
+from pcapdj.capture.convert import needs_rebuilding, rebuild_records, rescale, rewrite_headers, rewrite_window
 from pcapdj.capture.pcap import Layout, LengthOrder, StreamFormat
-from pcapdj.capture.walk import Damage, StopReason
+from pcapdj.capture.walk import Damage
 
 pytestmark = pytest.mark.usefixtures("both_forms")
 
@@ -69,14 +69,19 @@ def test_exchanged_lengths_are_put_in_order() -> None:
     assert records_of(rebuild_records(window, layout, MICRO, is_last=True).data) == as_read(PACKETS)
 
 
-def test_packets_beyond_the_snaplen_are_cut_to_it() -> None:
-    """As in libpcap; the length on the wire stays."""
-    layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=4)
+def test_packets_beyond_the_snaplen_are_whole_and_counted() -> None:
+    """Rebuilt, or with headers changed in place; the length on the wire stays."""
+    layout = Layout(big_endian=True, nanosecond=False, linktype=1, snaplen=4)
+    packets = [Record(1, 2, b"abcdefgh", 80), Record(1, 2, b"abcd")]
+    window = b"".join(record(packet, ">") for packet in packets)
 
-    batch = rebuild_records(record(Record(1, 2, b"abcdefgh", 80)), layout, MICRO, is_last=True)
-
-    assert records_of(batch.data) == [Record(1, 2, b"abcd", 80)]
-    assert batch.totals.cap_lengths_bytes == 4
+    for batch in (
+        rebuild_records(window, layout, MICRO, is_last=True),
+        rewrite_window(window, layout, MICRO),
+    ):
+        assert records_of(batch.data) == as_read(packets)
+        assert batch.totals.cap_lengths_bytes == 12
+        assert batch.beyond_snaplen == 1
 
 
 def test_an_incomplete_record_is_left_for_the_next_window() -> None:
@@ -86,7 +91,7 @@ def test_an_incomplete_record_is_left_for_the_next_window() -> None:
 
     for cut in range(len(whole)):
         batch = rebuild_records(whole + whole[:cut], layout, MICRO, is_last=False)
-        assert (batch.end, batch.stop, batch.totals.packets) == (len(whole), StopReason.WINDOW_ENDS, 1)
+        assert (batch.end, batch.stop, batch.totals.packets) == (len(whole), None, 1)
 
 
 def test_damage_ends_a_batch() -> None:

@@ -275,16 +275,17 @@ def test_a_compressed_file_that_is_cut_off_delivers_all_that_it_holds(write: Wri
     assert len(found) * 116 > len(compressed) - cut - 40_000 - 100_000 * (cut > 8)
 
 
-def test_packets_beyond_the_snaplen_are_cut_to_it(write: Write) -> None:
-    """Only the windows with such packets are copied; all others are spliced."""
+def test_packets_beyond_the_snaplen_are_whole(write: Write) -> None:
+    """They are spliced like all others; the message has their number."""
     packets = [Record(1, 1, b"1234"), Record(2, 2, b"12345678"), Record(3, 3, b"1")]
 
     with open_capture(write(file_header(snaplen=4) + b"".join(map(record, packets)))) as capture:
+        assert capture.snaplen_message is None
         pieces = list(capture.pieces(ETHERNET_US))
-        found, damage = delivered(capture)
+        assert delivered(capture) == (as_read(packets), None)
 
-    assert found == [Record(1, 1, b"1234", 4), Record(2, 2, b"1234", 8), Record(3, 3, b"1", 1)]
-    assert (damage, pieces[0].offset, pieces[1].offset) == (None, 24, None)
+        assert [piece.offset for piece in pieces] == [24]
+        assert capture.snaplen_message == "snaplen 4 is wrong: 1 packets are longer"
 
 
 def test_skipped_packets_are_counted_by_link_type(write: Write) -> None:

@@ -6,7 +6,7 @@ import pytest
 from support.captures import Record, file_header, record
 
 from pcapdj.capture.pcap import Layout, LengthOrder, Totals
-from pcapdj.capture.walk import Damage, StopReason, WalkResult, cut_off, missing_to_record_end, walk
+from pcapdj.capture.walk import Damage, WalkResult, cut_off, missing_to_record_end, walk
 
 pytestmark = pytest.mark.usefixtures("both_forms")
 
@@ -25,9 +25,7 @@ def test_whole_records_are_counted_and_summed() -> None:
 
     result = walked(ONE + later)
 
-    assert result == WalkResult(
-        len(ONE + later), Totals(2, 70, 110, 1_000_002_000, 4_000_005_000), StopReason.WINDOW_ENDS
-    )
+    assert result == WalkResult(len(ONE + later), Totals(2, 70, 110, 1_000_002_000, 4_000_005_000), None)
 
 
 @pytest.mark.parametrize("cut", [1, 15, 16, 17, len(ONE) - 1])
@@ -83,7 +81,7 @@ def test_few_zeros_at_the_end_of_a_window_are_not_damage_yet() -> None:
     """They may be a packet: the next window decides."""
     result = walk(ONE + bytes(48), PLAIN, room_bytes=len(ONE) + 4096, is_last=False)
 
-    assert (result.end, result.stop) == (len(ONE), StopReason.WINDOW_ENDS)
+    assert (result.end, result.stop) == (len(ONE), None)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -96,13 +94,14 @@ def test_a_second_file_header_is_damage(order: str) -> None:
     assert "second file header" in result.stop.reason
 
 
-def test_the_walk_stops_at_a_record_longer_than_the_snaplen() -> None:
-    """The records before it can still be spliced."""
+def test_records_longer_than_the_snaplen_are_whole_and_counted() -> None:
+    """Also in rows of equal records, which are counted at once."""
     layout = Layout(big_endian=False, nanosecond=False, linktype=1, snaplen=60)
+    data = ONE + record(Record(data=b"z" * 61)) * 30 + ONE + record(Record(data=b"z" * 262_144))
 
-    result = walked(ONE + record(Record(data=b"z" * 61)), layout)
+    result = walked(data, layout)
 
-    assert (result.end, result.stop) == (len(ONE), StopReason.EXCEEDS_SNAPLEN)
+    assert (result.end, result.stop, result.beyond_snaplen) == (len(data), None, 31)
 
 
 def test_the_reason_of_a_cut_off_file_has_its_numbers() -> None:
