@@ -8,7 +8,7 @@ from typing import Self
 from pcapdj.capture.files import Identity, identity_of
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, RECORD_HEADER_BYTES, StreamFormat
 from pcapdj.capture.reader import Piece, Reader, read_at
-from pcapdj.capture.stream_options import accepts, linktype_mismatch, skipped_packets
+from pcapdj.capture.stream_options import skipped_packets
 from pcapdj.capture.walk import missing_to_record_end
 from pcapdj.runtime.errors import CaptureError
 
@@ -71,13 +71,11 @@ class Capture:
         """Yield all good records in order, as pieces.
 
         Raises:
-            CaptureError: the stream does not accept the link type (before the first piece), or the file is
+            CaptureError: the stream accepts none of the packets (instead of the first piece), or the file is
                 damaged (after all good records; with the offset).
         """
         if self.native is None:
             return
-        if self.has_packets and not accepts(stream, self.native.linktype):
-            raise CaptureError(linktype_mismatch(self.native.linktype, stream.linktype))
         self._rewrites = stream.rewrites
         yield from self._reader.pieces(stream)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pcapdj.capture.convert import needs_rebuilding, rebuild_records, rewrite_headers, rewrite_window
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, Layout, StreamFormat
 from pcapdj.capture.reader import Piece, Source, Window
+from pcapdj.capture.stream_options import accepts, linktype_mismatch
 from pcapdj.capture.walk import Batch, Damage, WalkResult, cut_off, walk
 from pcapdj.runtime.errors import CaptureError
 
@@ -46,6 +47,8 @@ class ClassicReader:
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records, window by window."""
         self.skipped, self._beyond_snaplen = {}, 0
+        if self.has_packets and not accepts(stream, self._layout.linktype):
+            raise CaptureError(linktype_mismatch(self._layout.linktype, stream.linktype))
         offset = FILE_HEADER_BYTES
         while True:
             window = self._source.window(offset)

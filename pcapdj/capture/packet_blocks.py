@@ -52,9 +52,9 @@ class Interface(NamedTuple):
     offset_s: int = 0
 
     @property
-    def native(self) -> StreamFormat:
-        """The stream format that keeps its packets without loss, down to nanoseconds."""
-        return StreamFormat(self.linktype, self.ticks_per_s > MICROSECONDS_PER_S)
+    def is_finer_than_us(self) -> bool:
+        """Whether microseconds would lose a part of its timestamps."""
+        return self.ticks_per_s > MICROSECONDS_PER_S
 
     def ts_ns(self, ticks: int) -> int:
         """Return a timestamp in ns since 1970, truncated."""

@@ -24,7 +24,7 @@ Rules:
 import struct
 from collections.abc import Iterator
 
-from pcapdj.capture.linktypes import has_host_order
+from pcapdj.capture.linktypes import ETHERNET, has_host_order
 from pcapdj.capture.packet_blocks import (
     ConvertedBlocks,
     Interface,
@@ -35,7 +35,7 @@ from pcapdj.capture.packet_blocks import (
 )
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat, Totals
 from pcapdj.capture.reader import Piece, Source
-from pcapdj.capture.stream_options import accepts
+from pcapdj.capture.stream_options import accepts, linktype_mismatch
 from pcapdj.capture.walk import ZEROS, Batch, Damage
 from pcapdj.runtime.errors import CaptureError
 
@@ -46,7 +46,7 @@ MAX_INTERFACES = 1 << 20
 
 _SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _PARSED = {_SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET}
-_MIN_BLOCK_BYTES, _TRAILER_BYTES, _MIN_SECTION_BYTES = 12, 4, 28
+_MIN_BLOCK_BYTES, _MIN_PACKET_BYTES, _TRAILER_BYTES, _MIN_SECTION_BYTES = 12, 32, 4, 28
 _BYTE_ORDERS = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 _MAJOR, _MINORS = 1, (0, 2)  # some programs write 1.2 for 1.0
 _SWAPPED_VERSION = (_MAJOR << 8, 0)
@@ -56,7 +56,7 @@ class BlockWalk:
     """Walks a file's blocks, window after window, each starting where the previous one ended.
 
     Args:
-        stream: the format to convert packets to; None: only find `first`.
+        stream: the format to convert packets to; None: only count the packets of each link type.
     """
 
     def __init__(self, stream: StreamFormat | None = None) -> None:
@@ -65,15 +65,14 @@ class BlockWalk:
         self._interfaces: list[Interface] = []
         self._kinds: dict[Interface, Interface] = {}  # a million equal interfaces share one object
         self._owed_trailer: int | None = None  # the length of a block whose trailer is still to be checked
-        self.first: Interface | None = None  # of the first packet; without packets, of the first interface
-        self.packet_seen = False
+        self.counted: dict[int, int] = {}  # without a stream: packets by link type
         self.skipped: dict[int, int] = {}
 
     def batch(self, window: bytes) -> Batch:
         """Return the records of a window's whole blocks.
 
-        `end` lies beyond the window if the last block is skipped and longer. Without a stream format the walk
-        stops after the first packet.
+        `end` lies beyond the window if the last block is skipped and longer. Without a stream format there is
+        no record.
         """
         parts: list[bytes | bytearray] = []
         totals, position = Totals(), 0
@@ -87,15 +86,15 @@ class BlockWalk:
                     break
                 packet = self._handle_block(window, position, total)
                 position += total
-                if packet is not None and self._stream is not None:
+                if packet is not None and self._stream is None:
+                    position = self._count_following(window, position)
+                elif packet is not None and self._stream is not None:
                     if record := self._convert(window, packet, self._stream):
                         parts += record[:2]
                         totals += record[2]
                     blocks = self._convert_following(window, position, self._stream)
                     totals, position = totals + blocks.totals, blocks.end
                     parts += blocks.parts
-                if self.is_done:
-                    break
         except CaptureError as damage:
             stop = Damage(damage.reason)
         return Batch(position, totals, stop, b"".join(parts))
@@ -108,10 +107,45 @@ class BlockWalk:
         self._skip(blocks.linktype, blocks.skipped)
         return blocks
 
+    def _count_following(self, window: bytes, position: int) -> int:
+        """Count the enhanced packet blocks after a packet; return where the first other block begins.
+
+        What is damaged is found when the packets are read.
+        """
+        fields_at, interfaces = struct.Struct(self._order + "III").unpack_from, self._interfaces
+        counts = [0] * len(interfaces)
+        while position + _MIN_PACKET_BYTES <= len(window):
+            kind, total, number = fields_at(window, position)
+            if kind != _ENHANCED_PACKET or total < _MIN_PACKET_BYTES or total % 4 or number >= len(counts):
+                break
+            if position + total > len(window):
+                break
+            counts[number] += 1
+            position += total
+        for interface, packets in zip(interfaces, counts, strict=True):
+            if packets:
+                _add(self.counted, interface.linktype, packets)
+        return position
+
     @property
     def is_done(self) -> bool:
-        """Report whether a walk without a stream format has found the first packet."""
-        return self._stream is None and self.packet_seen
+        """Report whether a walk without a stream format has counted a packet."""
+        return bool(self.counted)
+
+    @property
+    def native(self) -> StreamFormat | None:
+        """The link type of most packets counted and the finest resolution; None without an interface.
+
+        On a tie, or without packets, it is Ethernet if an interface is; else that of the first one.
+        """
+        if not self._kinds:
+            return None
+        most = max(self.counted.values(), default=0)
+        found = [linktype for linktype, packets in self.counted.items() if packets == most]
+        linktypes = [interface.linktype for interface in self._kinds]
+        if len(found) != 1:
+            found = [ETHERNET] if ETHERNET in linktypes else found or linktypes
+        return StreamFormat(found[0], nanosecond=any(each.is_finer_than_us for each in self._kinds))
 
     def cut_off(self, rest: bytes) -> str | None:
         """Return how a file is cut off that ends with `rest`, from a block on; None if it is complete."""
@@ -186,8 +220,6 @@ class BlockWalk:
             raise CaptureError(f"section has more than {MAX_INTERFACES} interfaces")
         interface = parse_interface(window[body:end], self._order)
         self._interfaces.append(self._kinds.setdefault(interface, interface))
-        if self.first is None:
-            self.first = interface
 
     def _packet(self, kind: int, window: bytes, body: int, end: int) -> PacketBlock:
         """Return a packet block's contents, checked against the block's length and the interfaces."""
@@ -216,9 +248,9 @@ class BlockWalk:
 
     def _accepted(self, packet: PacketBlock) -> PacketBlock | None:
         """Return the packet if the stream accepts its link type; else count it as skipped."""
-        if not self.packet_seen:
-            self.packet_seen, self.first = True, packet.interface
-        if self._stream is not None and not accepts(self._stream, packet.interface.linktype):
+        if self._stream is None:
+            _add(self.counted, packet.interface.linktype, 1)
+        elif not accepts(self._stream, packet.interface.linktype):
             self._skip(packet.interface.linktype)
             return None
         return packet
@@ -233,7 +265,11 @@ class BlockWalk:
 
     def _skip(self, linktype: int, packets: int = 1) -> None:
         if packets:
-            self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
+            _add(self.skipped, linktype, packets)
+
+
+def _add(counts: dict[int, int], linktype: int, packets: int) -> None:
+    counts[linktype] = counts.get(linktype, 0) + packets
 
 
 def _section_order(window: bytes, position: int) -> str:
@@ -246,14 +282,14 @@ def _section_order(window: bytes, position: int) -> str:
 class PcapngReader:
     """Reads the packets of a pcapng file.
 
-    Opening walks up to the first packet, which decides the link type and the timestamp resolution.
+    Opening walks through the first window with a packet, which decides link type and timestamp resolution.
     """
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._walk = BlockWalk()
         self.native = self._find_native()
-        self.has_packets = self._walk.packet_seen
+        self.has_packets = self._walk.is_done
 
     @property
     def skipped(self) -> dict[int, int]:
@@ -267,22 +303,28 @@ class PcapngReader:
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the packets that the stream accepts, window by window."""
-        self._walk = BlockWalk(stream)
-        yield from self._read(self._walk)
+        self._walk = walk = BlockWalk(stream)
+        has_any = False
+        for piece in self._read(walk):
+            has_any = True
+            yield piece
+        has_fitting = has_any or any(accepts(stream, linktype) for linktype in walk.skipped)
+        if walk.skipped and not has_fitting and self.native is not None:
+            raise CaptureError(linktype_mismatch(self.native.linktype, stream.linktype))
 
     def close(self) -> None:
         """Stop using the file."""
         self._source.close()
 
     def _find_native(self) -> StreamFormat | None:
-        """Return the first packet's format, else the first interface's; `pieces` reports damage again."""
+        """Return the format of the first window with a packet; `pieces` reports damage again."""
         try:
             for _ in self._read(self._walk):
                 pass
         except CaptureError:
-            if self._walk.first is None:
+            if self._walk.native is None:
                 raise
-        return self._walk.first.native if self._walk.first is not None else None
+        return self._walk.native
 
     def _read(self, walk: BlockWalk) -> Iterator[Piece]:
         offset = 0

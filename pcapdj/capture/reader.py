@@ -133,7 +133,7 @@ class Reader(Protocol):
         """What to report about records beyond the file's snaplen; None if there is none."""
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
-        """Yield the records for a stream that accepts the link type."""
+        """Yield the records that the stream accepts; raise CaptureError if it accepts none of them."""
 
     def close(self) -> None:
         """Stop using the file."""

@@ -89,3 +89,15 @@ def test_records_beyond_a_wrong_snaplen_are_whole() -> None:
         assert damage is None
         assert [len(record.data) for record in records] == [1442] * 4
         assert capture.snaplen_message == "snaplen 68 is wrong: 4 packets are longer"
+
+
+def test_a_file_that_begins_with_usb_packets_is_read_as_what_most_of_its_packets_are() -> None:
+    """As the first file of a stream, and in an Ethernet stream."""
+    with open_capture(case("usb-first-then-ethernet.pcapng"), refuse_written=False) as capture:
+        records, damage = delivered(capture, StreamFormat(ETHERNET, nanosecond=False))
+
+        assert damage is None
+        assert len(records) == 6
+        assert sum(capture.skipped.values()) == 3
+        assert capture.native is not None
+        assert capture.native.linktype == ETHERNET

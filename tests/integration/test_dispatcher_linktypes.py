@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.captures import Record, as_read, classic, cooked, enhanced, interface, records_of, section
+from support.captures import (
+    Record,
+    as_read,
+    classic,
+    cooked,
+    enhanced,
+    file_header,
+    interface,
+    record,
+    records_of,
+    section,
+)
 from support.dispatcher_rig import (
     Dispatchers,
     dispatchers_in,
@@ -103,6 +114,22 @@ def test_what_can_be_ethernet_is_rewritten(rig: Dispatchers, *, is_flag: bool) -
     left_out = "packets skipped because they cannot be rewritten to Ethernet: "
     logged = [line.split(left_out)[1] for line in rig.logged().splitlines() if left_out in line]
     assert logged == ["1 of Linux cooked (113)", "1 of 802.11 (105)", "1 of Linux cooked (113)"]
+
+
+def test_an_open_stream_gets_every_packet_that_fits(rig: Dispatchers) -> None:
+    """Whatever the file's first packet is, and however long: what is wrong or left out is logged."""
+    mixed = section() + interface(189) + interface() + enhanced(10**6, b"usb") + enhanced(10**6, b"fits", 1)
+    long = file_header(snaplen=3) + record(Record(3, 4, b"longer"))
+    names = queue_authorized(rig, {"a": classic(ETHERNET), "mixed": mixed, "long": long})
+    dispatcher = rig.start()
+
+    stream = rig.reader().read_to_end()
+
+    assert dispatcher.wait() == 0
+    assert records_of(stream[HEADER:]) == as_read([*ETHERNET, Record(1, 0, b"fits"), Record(3, 4, b"longer")])
+    assert listed(rig.store, rig.store.keys.processed) == names
+    assert "packets skipped because of their link type: 1 of Linux USB (189)" in rig.logged()
+    assert rig.logged().count("snaplen 3 is wrong: 1 packets are longer") == 1
 
 
 def test_a_file_without_packets_is_never_at_fault(rig: Dispatchers) -> None:

@@ -228,6 +228,22 @@ def test_only_rewritable_link_types_go_into_an_ethernet_stream(write: Write) -> 
             next(capture.pieces(stream))
 
 
+def test_a_file_gives_every_packet_that_fits(write: Write) -> None:
+    """Whatever its first packet is; if none fits, it fails and names the link type of most of its packets."""
+    start = section() + interface(105) + interface() + interface(RAW_IP)
+    usual = start + enhanced(1) * 3 + enhanced(1, b"fits", 1)
+    other = start + enhanced(1, number=2) + enhanced(1) * 3
+
+    with open_capture(write(usual)) as capture:
+        assert delivered(capture, ETHERNET_US) == (as_read([Record(0, 1, b"fits")]), None)
+        assert capture.skipped == {105: 3}
+    with (
+        open_capture(write(other)) as capture,
+        pytest.raises(CaptureError, match=r"802\.11 \(105\), but the stream is Ethernet"),
+    ):
+        next(capture.pieces(ETHERNET_US))
+
+
 def test_a_file_with_only_skipped_packets_gives_no_piece(write: Write) -> None:
     """It is not damaged: it was read to its end."""
     with open_capture(write(classic([Record(1, 1, b"\x50")] * 3, linktype=RAW_IP))) as capture:

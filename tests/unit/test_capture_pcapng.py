@@ -152,22 +152,44 @@ def test_every_kind_of_packet_block_is_rewritten(order: str) -> None:
     assert walk.skipped == {0: 1, 101: 1}
 
 
-def test_the_first_packet_decides_the_link_type() -> None:
-    """Not the first interface, unless there is no packet."""
-    fine = interface(113, options=option(TSRESOL, b"\x09"))
+FINE = interface(113, options=option(TSRESOL, b"\x09"))
+WIRELESS, COOKED = interface(105), interface(113)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "linktype"),
+    [
+        (interface() + COOKED + enhanced(1) + enhanced(1, number=1) * 2, 113),
+        (interface() + COOKED + enhanced(1) * 2 + enhanced(1, number=1) + block(5, b"") + enhanced(1), 1),
+        (COOKED + interface() + enhanced(1) + simple() + enhanced(1, number=1), 113),
+        (COOKED + interface() + enhanced(1) + enhanced(1, number=1), 1),
+        (COOKED + WIRELESS + enhanced(1, number=1) + enhanced(1), 105),
+        (COOKED + interface(), 1),
+        (COOKED + WIRELESS, 113),
+        (COOKED + enhanced(1) + section() + interface() + enhanced(1) * 2, 1),
+    ],
+    ids=["most", "in rows", "simple", "tie", "tie without", "no packet", "no packet without", "sections"],
+)
+def test_most_packets_decide_the_link_type(blocks: bytes, linktype: int) -> None:
+    """On a tie, and without packets, an Ethernet interface does."""
     walk = BlockWalk()
 
-    batch = walk.batch(section() + interface() + fine + enhanced(1, number=1) + enhanced(1))
+    batch = walk.batch(section() + blocks)
 
-    assert walk.is_done
-    assert walk.first is not None
-    assert walk.first.native == StreamFormat(113, nanosecond=True)
+    assert walk.native == StreamFormat(linktype, nanosecond=False)
     assert batch.data == b""
-    empty = BlockWalk()
-    empty.batch(section() + fine + interface())
-    assert empty.first is not None
-    assert empty.first.native == StreamFormat(113, nanosecond=True)
-    assert not empty.is_done
+
+
+def test_the_finest_interface_decides_the_resolution() -> None:
+    """Also one without packets."""
+    walk = BlockWalk()
+
+    walk.batch(section() + interface() + FINE + enhanced(1))
+
+    assert walk.native == StreamFormat(1, nanosecond=True)
+    assert walk.is_done
+    assert BlockWalk().native is None
+    assert not BlockWalk().is_done
 
 
 @pytest.mark.parametrize(
