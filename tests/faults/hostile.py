@@ -99,7 +99,7 @@ def _classic(body: bytes) -> Iterator[Hostile]:
     )
     headers = {"snaplen 0": _header(snaplen=0), "snaplen of all ones": _header(snaplen=0xFFFFFFFF)}
     yield from (Hostile(label, content(head + body), body) for label, head in headers.items())
-    yield Hostile("snaplen shorter than its records", content(_header(snaplen=50) + body))
+    yield Hostile("snaplen shorter than its records", content(_header(snaplen=50) + body), body)
     yield Hostile("frame check sequences announced", content(_header(linktype=1 | 0x14000000) + body))
 
 

@@ -101,3 +101,11 @@ def test_a_file_that_begins_with_usb_packets_is_read_as_what_most_of_its_packets
         assert sum(capture.skipped.values()) == 3
         assert capture.native is not None
         assert capture.native.linktype == ETHERNET
+
+
+def test_simple_packets_have_the_time_0() -> None:
+    """Their blocks have none."""
+    records, damage = records_and_damage("simple-blocks.pcapng")
+
+    assert damage is None
+    assert {(record.seconds, record.fraction) for record in records} == {(0, 0)}
