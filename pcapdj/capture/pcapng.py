@@ -56,7 +56,10 @@ class BlockWalk:
     """Walks a file's blocks, window after window, each starting where the previous one ended.
 
     Args:
-        stream: the format to convert packets to; None: only count the packets of each link type.
+        stream: the format to convert packets to; None: count all as skipped.
+
+    Attributes:
+        skipped: number of packets by link type.
     """
 
     def __init__(self, stream: StreamFormat | None = None) -> None:
@@ -65,7 +68,6 @@ class BlockWalk:
         self._interfaces: list[Interface] = []
         self._kinds: dict[Interface, Interface] = {}  # a million equal interfaces share one object
         self._owed_trailer: int | None = None  # the length of a block whose trailer is still to be checked
-        self.counted: dict[int, int] = {}  # without a stream: packets by link type
         self.skipped: dict[int, int] = {}
 
     def batch(self, window: bytes) -> Batch:
@@ -86,9 +88,9 @@ class BlockWalk:
                     break
                 packet = self._handle_block(window, position, total)
                 position += total
-                if packet is not None and self._stream is None:
-                    position = self._count_following(window, position)
-                elif packet is not None and self._stream is not None:
+                if packet is None or self._stream is None:
+                    position = self._skip_following(window, position)
+                else:
                     if record := self._convert(window, packet, self._stream):
                         parts += record[:2]
                         totals += record[2]
@@ -107,41 +109,47 @@ class BlockWalk:
         self._skip(blocks.linktype, blocks.skipped)
         return blocks
 
-    def _count_following(self, window: bytes, position: int) -> int:
-        """Count the enhanced packet blocks after a packet; return where the first other block begins.
+    def _skip_following(self, window: bytes, position: int) -> int:
+        """Skip the good enhanced packet blocks that the stream does not accept; return where another begins.
 
-        What is damaged is found when the packets are read.
+        A file may consist of them; this is ten times as fast as block by block.
         """
-        fields_at, interfaces = struct.Struct(self._order + "III").unpack_from, self._interfaces
-        counts = [0] * len(interfaces)
+        fields_at = struct.Struct(self._order + "III8xI").unpack_from
+        trailer_at, interfaces = struct.Struct(self._order + "I").unpack_from, self._interfaces
+        found: dict[int, int] = {}
         while position + _MIN_PACKET_BYTES <= len(window):
-            kind, total, number = fields_at(window, position)
-            if kind != _ENHANCED_PACKET or total < _MIN_PACKET_BYTES or total % 4 or number >= len(counts):
+            kind, total, number, captured = fields_at(window, position)
+            if kind != _ENHANCED_PACKET or captured > min(total - _MIN_PACKET_BYTES, MAX_CAPTURED_BYTES):
                 break
-            if position + total > len(window):
+            after = position + total
+            if total % 4 or after > len(window) or trailer_at(window, after - _TRAILER_BYTES)[0] != total:
                 break
-            counts[number] += 1
-            position += total
-        for interface, packets in zip(interfaces, counts, strict=True):
-            if packets:
-                _add(self.counted, interface.linktype, packets)
+            if number >= len(interfaces):
+                break
+            linktype = interfaces[number].linktype
+            if linktype not in found and self._stream is not None and accepts(self._stream, linktype):
+                break
+            found[linktype] = found.get(linktype, 0) + 1
+            position = after
+        for linktype, packets in found.items():
+            self._skip(linktype, packets)
         return position
 
     @property
     def is_done(self) -> bool:
-        """Report whether a walk without a stream format has counted a packet."""
-        return bool(self.counted)
+        """Report whether a walk without a stream format has found a packet."""
+        return self._stream is None and bool(self.skipped)
 
     @property
     def native(self) -> StreamFormat | None:
-        """The link type of most packets counted and the finest resolution; None without an interface.
+        """The link type of most packets skipped and the finest resolution; None without an interface.
 
         On a tie, or without packets, it is Ethernet if an interface is; else that of the first one.
         """
         if not self._kinds:
             return None
-        most = max(self.counted.values(), default=0)
-        found = [linktype for linktype, packets in self.counted.items() if packets == most]
+        most = max(self.skipped.values(), default=0)
+        found = [linktype for linktype, packets in self.skipped.items() if packets == most]
         linktypes = [interface.linktype for interface in self._kinds]
         if len(found) != 1:
             found = [ETHERNET] if ETHERNET in linktypes else found or linktypes
@@ -248,9 +256,7 @@ class BlockWalk:
 
     def _accepted(self, packet: PacketBlock) -> PacketBlock | None:
         """Return the packet if the stream accepts its link type; else count it as skipped."""
-        if self._stream is None:
-            _add(self.counted, packet.interface.linktype, 1)
-        elif not accepts(self._stream, packet.interface.linktype):
+        if self._stream is None or not accepts(self._stream, packet.interface.linktype):
             self._skip(packet.interface.linktype)
             return None
         return packet
@@ -265,11 +271,7 @@ class BlockWalk:
 
     def _skip(self, linktype: int, packets: int = 1) -> None:
         if packets:
-            _add(self.skipped, linktype, packets)
-
-
-def _add(counts: dict[int, int], linktype: int, packets: int) -> None:
-    counts[linktype] = counts.get(linktype, 0) + packets
+            self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
 
 
 def _section_order(window: bytes, position: int) -> str:
@@ -288,8 +290,8 @@ class PcapngReader:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._walk = BlockWalk()
-        self.native = self._find_native()
-        self.has_packets = self._walk.is_done
+        first = self._first_window()
+        self.native, self.has_packets = first.native, first.is_done
 
     @property
     def skipped(self) -> dict[int, int]:
@@ -316,15 +318,16 @@ class PcapngReader:
         """Stop using the file."""
         self._source.close()
 
-    def _find_native(self) -> StreamFormat | None:
-        """Return the format of the first window with a packet; `pieces` reports damage again."""
+    def _first_window(self) -> BlockWalk:
+        """Return a walk through the first window with a packet; `pieces` reports damage again."""
+        walk = BlockWalk()
         try:
-            for _ in self._read(self._walk):
+            for _ in self._read(walk):
                 pass
         except CaptureError:
-            if self._walk.native is None:
+            if walk.native is None:
                 raise
-        return self._walk.native
+        return walk
 
     def _read(self, walk: BlockWalk) -> Iterator[Piece]:
         offset = 0

@@ -180,6 +180,26 @@ def test_most_packets_decide_the_link_type(blocks: bytes, linktype: int) -> None
     assert batch.data == b""
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_damage_among_skipped_packets_is_found(order: str) -> None:
+    """They are passed over in rows, and checked all the same."""
+    start = section(order) + interface(105, order=order)
+    row = enhanced(1, order=order) * 3
+    bad = [
+        enhanced(1, order=order)[:-4] + bytes(4),
+        enhanced(1, number=1, order=order),
+        block(6, struct.pack(order + "IIIII", 0, 0, 0, 99, 99), order),
+    ]
+
+    for damaged in bad:
+        walk = BlockWalk(MICRO)
+        batch = walk.batch(start + row + damaged + row)
+
+        assert isinstance(batch.stop, Damage)
+        assert batch.end == len(start + row)
+        assert walk.skipped == {105: 3}
+
+
 def test_the_finest_interface_decides_the_resolution() -> None:
     """Also one without packets."""
     walk = BlockWalk()
