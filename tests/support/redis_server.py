@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
@@ -35,7 +37,8 @@ class PrivateRedis:
         self.socket = socket
         self._options = options
         self.url = f"unix://{socket}"
-        self.client = redis.Redis(unix_socket_path=str(socket))
+        # Its own retries wait seconds for a server that needs milliseconds to start.
+        self.client = redis.Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str, wait: bool = True) -> None:
