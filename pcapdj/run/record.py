@@ -1,15 +1,23 @@
 """`pcapdj.json`: which files a run fed, beside the analyzer's output; a resumed run skips those fed whole.
 
-The file is written under another name and then renamed, at most once a second: a reader sees the old record
-or the new one, never half of one. While it cannot be written (the disk is full, the folder is read-only) the
-record stays in memory, feeding continues, and each later save tries again.
+A result costs the same however many there are: it is appended to `pcapdj.jsonl`, one line each. `pcapdj.json`
+is written again, and the lines removed, at the start, at the end, and at most once a second when a quarter
+more results came. So it has at least four fifths of them while the run works, and all of them afterwards.
+
+After a `kill -9` the next run reads both files. A result may stand in both, and the last line may be cut: a
+line that is not whole is left out, and its file is fed again. `pcapdj.json` is written under another name,
+synced and renamed before the lines go, so that no crash loses a result.
+
+While the record cannot be written (the disk is full, the folder is read-only) it stays in memory, feeding
+continues, and writing is tried again.
 """
 
+import errno
 import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +28,10 @@ from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.safe_text import quoted
 
 RECORD: Final = "pcapdj.json"
-_SAVE_INTERVAL_S: Final = 1.0  # a record may list many thousand files
+NEWER: Final = "pcapdj.jsonl"  # the results that pcapdj.json does not have yet
+_INTERVAL_S: Final = 1.0
+_GROWTH: Final = 4  # pcapdj.json is written again when a quarter more results came
+_FAILED_WHOLE: Final = 10  # intervals until it is tried again: a full disk must not cost more than a free one
 _TEXT_FIELDS: Final = ("name", "verdict", "reason", "stream")
 _NUMBER_FIELDS: Final = (
     "size_bytes",
@@ -85,6 +96,7 @@ class RunRecord:
     Args:
         logdir: the folder of `pcapdj.json`; created if missing.
         resume: continue the record of an earlier run.
+        interval_s: the least time between two writes of `pcapdj.json`, and until a failed write is repeated.
 
     Raises:
         ConfigError: an earlier record exists and `resume` is off, or none exists and it is on, or the record
@@ -92,15 +104,18 @@ class RunRecord:
         CannotCreate: the folder cannot be created.
     """
 
-    def __init__(self, logdir: Path, *, resume: bool) -> None:
+    def __init__(self, logdir: Path, *, resume: bool, interval_s: float = _INTERVAL_S) -> None:
         self.logdir: Final = logdir
         self.results: dict[str, FileResult] = {}
         self.write_error = ""  # why the newest record is not on the disk; empty: it is
-        self._path = logdir / RECORD
-        self._is_changed = True
-        self._next_save_s = 0.0
-        if self._path.exists() or resume:
-            self.results = _read_results(self._path, resume=resume)
+        self._path, self._newer_path = logdir / RECORD, logdir / NEWER
+        self._interval_s = interval_s
+        self._unwritten: list[FileResult] = []
+        self._whole = 0  # results in pcapdj.json
+        self._newer = 1  # results since then; not 0: the first save writes it
+        self._next_whole_s = self._next_try_s = 0.0
+        if self._path.exists() or self._newer_path.exists() or resume:
+            self.results = _read_results(self._path, self._newer_path, resume=resume)
         try:
             logdir.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -116,62 +131,125 @@ class RunRecord:
     def add(self, results: Iterable[FileResult]) -> None:
         """Add results to the record in memory; `save` writes them."""
         new = {result.name: result for result in results}
-        self._is_changed |= bool(new)
+        self._unwritten += new.values()
+        self._newer += len(new)
         self.results |= new
 
     def save(self) -> None:
-        """Write the record if it changed and a second has passed; `write_error` has why it failed."""
-        if self._is_changed and time.monotonic() >= self._next_save_s:
+        """Write what was added since the last save; `write_error` has why it failed."""
+        now_s = time.monotonic()
+        if now_s < self._next_try_s:
+            return
+        if self._newer > self._whole // _GROWTH and now_s >= self._next_whole_s:
             self.write({})
-            self._next_save_s = time.monotonic() + _SAVE_INTERVAL_S
+        elif self._unwritten:
+            self._append()
+        if self.write_error:
+            self._next_try_s = now_s + self._interval_s
 
     def write(self, end_fields: Mapping[str, Any]) -> None:
-        """Write the record now; `write_error` has the reason if that fails.
+        """Write the whole record now; `write_error` has the reason if that fails.
 
         Args:
             end_fields: fields of the run's end: complete, analyzer, analyzer_end, folders; empty before.
         """
-        listed = [_as_json(result) for result in self.results.values()]
-        text = json.dumps({"pcapdj": __version__, "complete": False, **end_fields, "files": listed}, indent=1)
-        hidden = self._path.with_name(f".{RECORD}")
+        head = json.dumps({"pcapdj": __version__, "complete": False, **end_fields}, indent=1)
+        listed = ",\n".join(f"  {_as_json(result)}" for result in self.results.values())
+        text = f'{head.removesuffix("}").rstrip()},\n "files": [\n{listed}\n ]\n}}\n'
         try:
-            hidden.write_text(text + "\n", encoding="utf-8")
-            hidden.replace(self._path)
+            _replace(self._path, text, is_synced=bool(self.results))
+            self._newer_path.unlink(missing_ok=True)
         except OSError as exc:
+            if self._unwritten:
+                self._append()
             self.write_error = exc.strerror or str(exc)
-            self._is_changed = True
-            with suppress(OSError):
-                hidden.unlink()  # half a record takes room from the analyzer
+            pause_s = _FAILED_WHOLE * self._interval_s
         else:
             self.write_error = ""
-            self._is_changed = False
+            self._unwritten.clear()
+            self._whole, self._newer = len(self.results), 0
+            pause_s = self._interval_s
+        self._next_whole_s = time.monotonic() + pause_s
+
+    def _append(self) -> None:
+        """Append the unwritten results as lines."""
+        try:
+            _append_lines(self._newer_path, [_as_json(result) for result in self._unwritten])
+        except OSError as exc:
+            self.write_error = exc.strerror or str(exc)
+        else:
+            self.write_error = ""
+            self._unwritten.clear()
 
 
-def _as_json(result: FileResult) -> dict[str, Any]:
+def _replace(path: Path, text: str, *, is_synced: bool) -> None:
+    """Write a file under a hidden name and rename it; without results a crash has nothing to lose."""
+    hidden = path.with_name(f".{path.name}")
+    try:
+        with hidden.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            if is_synced:
+                os.fsync(file.fileno())
+        hidden.replace(path)
+    except OSError:
+        with suppress(OSError):
+            hidden.unlink()  # half a record takes room from the analyzer
+        raise
+
+
+def _append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append lines; the next call ends a line that a full disk or a crash cut."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        size_bytes = os.fstat(descriptor).st_size
+        is_cut = size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n"
+        data = ("\n" * bool(is_cut) + "".join(f"{line}\n" for line in lines)).encode()
+        if os.write(descriptor, data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
+
+
+def _as_json(result: FileResult) -> str:
     texts = {name: getattr(result, name) for name in _TEXT_FIELDS}
-    return texts | ({"jump": result.jump} if result.jump else {}) | dict(result.numbers)
+    return json.dumps(texts | ({"jump": result.jump} if result.jump else {}) | dict(result.numbers))
 
 
-def _read_results(path: Path, *, resume: bool) -> dict[str, FileResult]:
+def _from_json(fields: Mapping[str, Any]) -> FileResult:
+    return FileResult(
+        **{name: fields[name] for name in _TEXT_FIELDS},
+        numbers={name: fields[name] for name in _NUMBER_FIELDS if name in fields},
+        jump=fields.get("jump", ""),
+    )
+
+
+def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, FileResult]:
     if not resume:
         raise ConfigError(
             f"{quoted(str(path.parent))} has the output of an earlier run.",
             hint="Use --resume to continue it, or another --logdir.",
         )
-    if not path.exists():
+    if not path.exists() and not newer_path.exists():
         raise ConfigError(
             f"There is no {RECORD} of an earlier run.", hint="Name the folder of that run with --logdir."
         )
+    results = list[FileResult]()
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        results = [
-            FileResult(
-                **{name: each[name] for name in _TEXT_FIELDS},
-                numbers={name: each[name] for name in _NUMBER_FIELDS if name in each},
-                jump=each.get("jump", ""),
-            )
-            for each in files
-        ]
+        if path.exists():
+            results += map(_from_json, json.loads(path.read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {exc}.") from exc
+    try:
+        if newer_path.exists():
+            results += _whole_lines(newer_path.read_text(encoding="utf-8", errors="replace"))
+    except OSError as exc:
+        raise ConfigError(f"{quoted(str(newer_path))} cannot be read: {exc.strerror}.") from exc
     return {result.name: result for result in results}
+
+
+def _whole_lines(text: str) -> Iterator[FileResult]:
+    """Yield the result of each line that is whole."""
+    for line in text.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            yield _from_json(json.loads(line))

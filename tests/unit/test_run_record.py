@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
+from pcapdj.run.record import NEWER, RECORD, FileResult, RunRecord, result_from_journal
 from pcapdj.runtime.errors import ConfigError
 
 ENTRY = {
@@ -75,23 +75,126 @@ def test_only_the_same_version_of_a_file_that_was_fed_whole_is_skipped(
     assert not record.was_processed("/b", size_bytes, mtime_ns)
 
 
+def test_a_result_is_on_the_disk_at_once_also_where_the_whole_record_is_not_written(tmp_path: Path) -> None:
+    """It is appended as a line; a run that resumes after a kill -9 reads both files, and makes them one."""
+    record = RunRecord(tmp_path, resume=False, interval_s=1000)
+    record.save()
+    for result in (PLAIN, RESULT):
+        record.add([result])
+        record.save()
+    lines = (tmp_path / NEWER).read_text().splitlines()
+
+    resumed = RunRecord(tmp_path, resume=True)
+    resumed.save()
+
+    assert [json.loads(line)["name"] for line in lines] == [PLAIN.name, RESULT.name]
+    assert resumed.results == {PLAIN.name: PLAIN, RESULT.name: RESULT}
+    assert files_in(tmp_path) == [PLAIN.name, RESULT.name]
+    assert not (tmp_path / NEWER).exists()
+
+
+def test_a_line_that_a_crash_cut_is_left_out(tmp_path: Path) -> None:
+    """Its file is fed again; the lines before it and those that are appended later are read."""
+    record = RunRecord(tmp_path, resume=False, interval_s=1000)
+    record.save()
+    record.add([PLAIN])
+    record.save()
+    with (tmp_path / NEWER).open("a") as lines:
+        lines.write('{"name": "/in/cut.pcap", "verd')
+    record.add([RESULT])
+    record.save()
+
+    assert RunRecord(tmp_path, resume=True).results == {PLAIN.name: PLAIN, RESULT.name: RESULT}
+
+
+def test_a_crash_before_the_lines_are_removed_doubles_nothing(tmp_path: Path) -> None:
+    """Then a result stands in both files; the newer one of a name counts."""
+    record = RunRecord(tmp_path, resume=False, interval_s=1000)
+    record.save()
+    record.add([FileResult(PLAIN.name, "failed", "x"), PLAIN])
+    record.save()
+    lines = (tmp_path / NEWER).read_text()
+    record.write({})
+    (tmp_path / NEWER).write_text(lines)
+
+    assert RunRecord(tmp_path, resume=True).results == {PLAIN.name: PLAIN}
+
+
+def test_a_reader_of_a_long_run_finds_at_least_four_fifths_of_its_results(tmp_path: Path) -> None:
+    """The whole record is written again when a quarter more results came, with all that stand in lines."""
+    record = RunRecord(tmp_path, resume=False, interval_s=0)
+
+    for number in range(200):
+        record.add([FileResult(f"/in/{number}", "processed")])
+        record.save()
+        assert len(files_in(tmp_path)) >= (number + 1) * 4 // 5
+
+    assert (tmp_path / NEWER).exists()
+
+
+def test_a_result_costs_the_same_however_many_there_are(tmp_path: Path) -> None:
+    """Counted in bytes written: ten times as many results take ten times as many."""
+    few = written_bytes(tmp_path / "few", 400)
+    many = written_bytes(tmp_path / "many", 4000)
+
+    assert many < 15 * few
+
+
+def written_bytes(logdir: Path, results: int) -> int:
+    """Return how many bytes this process writes for so many results, each saved by itself."""
+    record = RunRecord(logdir, resume=False, interval_s=0)
+    before = wchar()
+    for number in range(results):
+        record.add([FileResult(f"/in/{number:06}", "processed")])
+        record.save()
+    return wchar() - before
+
+
+def wchar() -> int:
+    """Return how many bytes this process has written so far; see proc(5)."""
+    [line] = [line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("wchar")]
+    return int(line.split()[1])
+
+
+def files_in(logdir: Path) -> list[str]:
+    """Return the names of the files that pcapdj.json has."""
+    return [each["name"] for each in json.loads((logdir / RECORD).read_text())["files"]]
+
+
 def test_a_record_that_cannot_be_written_stays_in_memory_and_is_written_later(tmp_path: Path) -> None:
-    """The earlier record stays whole, half of a new one is removed, and the next save tries again."""
-    record = RunRecord(tmp_path, resume=False)
+    """The earlier record stays whole, half of a new one is removed, and a later save tries again."""
+    record = RunRecord(tmp_path, resume=False, interval_s=0)
     record.add([PLAIN])
     record.write({})
     whole = (tmp_path / RECORD).read_text()
 
     record.add([RESULT])
     with largest_file(10):
-        record.write({})
+        record.save()
     error, left = record.write_error, (tmp_path / RECORD).read_text()
-    names = [path.name for path in tmp_path.iterdir()]
+    hidden = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
     record.save()
 
-    assert (error, left, names) == ("File too large", whole, [RECORD])
+    assert (error, left, hidden) == ("File too large", whole, [])
     assert record.write_error == ""
-    assert len(json.loads((tmp_path / RECORD).read_text())["files"]) == 2
+    assert len(files_in(tmp_path)) == 2
+
+
+def test_results_that_could_not_be_appended_are_appended_later(tmp_path: Path) -> None:
+    """A line of which only a part found room is written again, whole."""
+    record = RunRecord(tmp_path, resume=False, interval_s=0)
+    record.add([FileResult(f"/in/{number}", "processed") for number in range(10)])
+    record.save()
+    record.add([PLAIN])
+    with largest_file(40):
+        record.save()
+    error = record.write_error
+    record.add([RESULT])
+    record.save()
+
+    assert error == "No space left on device"
+    assert record.write_error == ""
+    assert RunRecord(tmp_path, resume=True).results == record.results
 
 
 def test_saving_is_tried_again_after_a_second_and_not_at_each_look(tmp_path: Path) -> None:
@@ -103,6 +206,15 @@ def test_saving_is_tried_again_after_a_second_and_not_at_each_look(tmp_path: Pat
 
     assert record.write_error == "File too large"
     assert not (tmp_path / RECORD).exists()
+
+
+def test_lines_without_a_whole_record_are_an_earlier_run_too(tmp_path: Path) -> None:
+    """Its disk may have been full when it started; what it fed is not fed again."""
+    (tmp_path / NEWER).write_text('{"name": "/a", "verdict": "processed", "reason": "", "stream": ""}\n')
+
+    with pytest.raises(ConfigError, match="has the output of an earlier run"):
+        RunRecord(tmp_path, resume=False)
+    assert list(RunRecord(tmp_path, resume=True).results) == ["/a"]
 
 
 @pytest.mark.parametrize(
