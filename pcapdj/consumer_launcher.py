@@ -46,6 +46,7 @@ from pcapdj.analyzer.options import (
     SocketPath,
     StallTimeout,
     chosen_command,
+    overridden_variables,
     path_or_default,
 )
 from pcapdj.analyzer.requests import RequestHandler
@@ -91,10 +92,9 @@ def consume(  # noqa: PLR0913 - an option each
     """Start the analyzer when a dispatcher has capture files for it, and hold the pipe open."""
     die_with_supervisord()
     source = context.get_parameter_source("preset")
+    preset_is_flag = source is not None and source.name == "COMMANDLINE"
     settings = LauncherSettings(
-        command=chosen_command(
-            command or (), preset, preset_is_flag=source is not None and source.name == "COMMANDLINE"
-        ),
+        command=chosen_command(command or (), preset, preset_is_flag=preset_is_flag),
         socket=path_or_default(socket, SOCKET_NAME),
         pipe=path_or_default(pipe, PIPE_NAME),
         log_root=logdir.absolute(),
@@ -104,6 +104,9 @@ def consume(  # noqa: PLR0913 - an option each
             restart_pause_s=parse_duration(restart_pause, "--restart-pause"),
         ),
     )
+    for name in overridden_variables(command or (), preset, preset_is_flag=preset_is_flag):
+        sentence = "This variable is not used, because the command line names the analyzer."
+        events.warning("variable_overridden", sentence, variable=name, command=settings.command)
     launch(settings, open_store(redis_url, redis_password_file, lane))
 
 

@@ -47,7 +47,7 @@ from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.retrying import RetryingStore
+from pcapdj.store.retrying import FAILURE_EVENTS, RetryingStore
 
 HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -85,7 +85,7 @@ class Controller:
         """Run one round; return how many files were authorized.
 
         Raises:
-            StoreFailed: a key has another type; nothing was authorized.
+            StoreFailed: Redis refuses a command, mostly for a key of another type; nothing was authorized.
             Stopped: a stop signal arrived.
         """
         if not self._is_restored:
@@ -104,13 +104,14 @@ class Controller:
         return results.count(Granted.YES)
 
     def _round(self) -> None:
-        """Run one round. If a key has the wrong type, log it and keep checking the disks."""
+        """Run one round. If Redis refuses a command, log it and keep checking the disks."""
         try:
             self.step()
             self._reminder.reset()
         except StoreFailed as exc:
             if self._reminder.is_due(str(exc), time.monotonic()):
-                events.error("key_unusable", f"{exc} Nothing is authorized until that key is removed.")
+                sentence = f"{exc} Nothing is authorized until that is corrected."
+                events.error(FAILURE_EVENTS[type(exc)], sentence)
             with suppress(StoreFailed):
                 self._update_gate(replace(self._pending, requested=(), is_busy=True))
 

@@ -8,7 +8,7 @@ the same file everywhere. Nothing is started here.
 import os
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,8 @@ from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import quoted
 
 CONF: Final = "supervisord.conf"
-OPEN_FOLDERS: Final = ("inbox", "out")
+INBOX: Final = "inbox"
+OPEN_FOLDERS: Final = (INBOX, "out")
 PRIVATE_FOLDERS: Final = ("var", "var/run", "var/log", "var/redis")
 # The longest path of a socket: supervisord binds `supervisor.sock.<its pid>`; a pid has up to 7 digits.
 LONGEST_SOCKET: Final = Path("var/run/supervisor.sock.4194304")
@@ -85,6 +86,25 @@ def check_folder(folder: Path) -> None:
 def longest_socket_bytes(folder: Path) -> int:
     """Return the length of the longest path of a socket that the service would make in this folder."""
     return len(os.fsencode(folder.absolute() / LONGEST_SOCKET))
+
+
+def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
+    """Yield which folders of the service in this folder its user cannot use, each with the reason.
+
+    Args:
+        folder: has a supervisord.conf.
+        logdir: of the analyzer's output; the launcher creates it if it is missing.
+    """
+    for name in PRIVATE_FOLDERS:
+        if not (folder / name).is_dir():
+            yield f"{quoted(name)} is missing"
+        elif not os.access(folder / name, os.W_OK | os.X_OK):
+            yield f"{quoted(name)} cannot be written by this user"
+    if not os.access(folder / INBOX, os.R_OK | os.X_OK):
+        yield f"{quoted(INBOX)} is missing or cannot be read by this user"
+    present = next(each for each in ((folder / logdir), *(folder / logdir).parents) if each.exists())
+    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        yield f"{quoted(logdir)} cannot be written by this user: the analyzer cannot start"
 
 
 def write_layout(folder: Path, text: str, *, force: bool = False) -> None:

@@ -8,6 +8,7 @@ more. Slow tests come first, so that no worker is left with one at the end.
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,8 @@ settings.register_profile(
     derandomize="CI" in os.environ,
 )
 settings.load_profile("pcapdj")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it starts with &
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.disable()  # what is collected stays until the end: looking through it again and again takes a second
 
 

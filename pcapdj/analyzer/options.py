@@ -23,6 +23,7 @@ from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.places import default_folder
 
 COMMAND_VARIABLE = "PCAPDJ_CONSUMER_COMMAND"
+PRESET_VARIABLE = "PCAPDJ_PRESET"
 
 CommandLine = Annotated[
     list[str] | None,
@@ -36,7 +37,7 @@ PresetOrDefault = Annotated[
     str,
     typer.Option(
         "--preset",
-        envvar="PCAPDJ_PRESET",
+        envvar=PRESET_VARIABLE,
         help="the analyzer; default: suricata-extract where Suricata is installed, else summary",
         show_default=False,
     ),
@@ -45,7 +46,7 @@ PresetName = Annotated[
     str,
     typer.Option(
         "--preset",
-        envvar="PCAPDJ_PRESET",
+        envvar=PRESET_VARIABLE,
         help=f"the analyzer: {', '.join(PRESETS)}; default {DEFAULT_PRESET}",
         show_default=False,
     ),
@@ -136,3 +137,16 @@ def chosen_command(
     if not preset_is_flag and (line := environ.get(COMMAND_VARIABLE, "").strip()):
         return own_command(split_command(line))
     return preset_command(preset or DEFAULT_PRESET)
+
+
+def overridden_variables(
+    arguments: Sequence[str], preset: str, *, preset_is_flag: bool, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """Return which variables name another analyzer than the command line, which overrides them.
+
+    Args: as `chosen_command`.
+    """
+    if not arguments and not preset_is_flag:
+        return []
+    chosen = {PRESET_VARIABLE: "" if arguments else preset, COMMAND_VARIABLE: ""}
+    return [name for name, value in chosen.items() if environ.get(name, "").strip() not in ("", value)]

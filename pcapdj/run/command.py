@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -23,9 +23,17 @@ from pcapdj.feed.options import MaxGap, OnLinktype
 from pcapdj.inbox.listing import list_captures
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
-from pcapdj.run.plan import RunPlan, choose_analyzer, disk_settings, new_logdir, plan_run, plan_sentence
+from pcapdj.run.plan import (
+    RunPlan,
+    choose_analyzer,
+    disk_settings,
+    new_logdir,
+    plan_run,
+    plan_sentence,
+    refused_results,
+)
 from pcapdj.run.private_service import PrivateService, private_service
-from pcapdj.run.record import RECORD, RunRecord
+from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.command import new_app
@@ -93,6 +101,10 @@ def run(  # noqa: PLR0913 - an option each
     with progress_bar() as track:
         listing = list_captures([os.fsencode(file) for file in files], recursive=recursive, track=track)
     parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
+    refused = refused_results(listing)
+    if refused and not listing.files and not logdir:  # a run that feeds nothing leaves no new folder
+        _print_refused(refused)
+        raise typer.Exit(ExitCode.ERROR)
     folder = (logdir or new_logdir(listing)).absolute()
     disks = disk_settings(limits, [str(Path(text).absolute()) for text in watch], folder, force=force)
     record = RunRecord(folder, resume=resume)
@@ -125,15 +137,19 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
 
 def _print_plan(plan: RunPlan, record: RunRecord) -> None:
     _print_line(plan_sentence(plan, record.logdir))
-    for refused in plan.refused[:_MOST_REFUSED]:
-        _print_line(f"{printable(refused.name)}: {refused.reason}")
-    if len(plan.refused) > _MOST_REFUSED:
-        _print_line(f".. and {len(plan.refused) - _MOST_REFUSED:,} more that cannot be fed; see {RECORD}.")
+    _print_refused(plan.refused)
     if not plan.is_in_natural_order:
         _print_line(
             "The files are fed in the order given, which is not the natural order of their names."
             " A folder is fed in natural order."
         )
+
+
+def _print_refused(refused: Sequence[FileResult]) -> None:
+    for each in refused[:_MOST_REFUSED]:
+        _print_line(f"{printable(each.name)}: {each.reason}")
+    if len(refused) > _MOST_REFUSED:
+        _print_line(f".. and {len(refused) - _MOST_REFUSED:,} more that cannot be fed.")
 
 
 def _follow(

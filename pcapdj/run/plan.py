@@ -69,9 +69,7 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
     files = [each for each in listing.files if not _was_processed(record, each)]
     return RunPlan(
         files=files,
-        refused=[
-            FileResult(to_text(each.name), "failed", each.reason) for each in listing.refused if each.is_named
-        ],
+        refused=refused_results(listing),
         processed_before=len(names) - len(files),
         is_in_natural_order=names == sorted(names, key=natural_key),
         analyzer=analyzer,
@@ -81,6 +79,12 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
             **settings,
         },
     )
+
+
+def refused_results(listing: Listing) -> list[FileResult]:
+    """Return the results of the files that the user named and that cannot be fed."""
+    named = [each for each in listing.refused if each.is_named]
+    return [FileResult(to_text(each.name), "failed", each.reason) for each in named]
 
 
 def plan_sentence(plan: RunPlan, logdir: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pcapdj.console.status_lines import without_exact_bytes
+from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
@@ -172,9 +172,9 @@ def wait_reason(snapshot: Mapping[str, Any]) -> WaitReason | None:
     is_failing = consumer.get("state") == "failing"
     own_members = ("gate", "operator") if is_failing else ("gate",)
     members = snapshot.get("suspended") or ()
-    others = [printable(str(member)) for member in members if member not in own_members]
+    others = [member for member in members if member not in own_members]
     if others:
-        return WaitReason("suspended", f"suspended by {', '.join(others)}")
+        return WaitReason("suspended", f"suspended by {suspenders_text(others, snapshot)}")
     if gate.get("state") not in (None, "open"):
         return WaitReason("the gate holds", _with_reason("the gate holds", gate))
     if is_failing:

@@ -11,7 +11,7 @@ without it in 0.04 s.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pcapdj.runtime import log
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
@@ -19,6 +19,14 @@ from pcapdj.runtime.safe_text import printable_sentence, quoted
 
 if TYPE_CHECKING:
     import typer
+
+# pydantic's types of errors: what a refused value is instead
+_REFUSALS: Final = {
+    "int_parsing": "is not a whole number",
+    "bool_parsing": "is neither 1 (yes) nor 0 (no)",
+    "greater_than_equal": "is below {ge}",
+    "less_than_equal": "is above {le}",
+}
 
 
 def new_app() -> "typer.Typer":
@@ -90,12 +98,22 @@ def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -
         )
     except typer.TyperException as exc:
         hint = _hint_for_dash(sys.argv[1:] if arguments is None else arguments) or f"See '{prog} --help'."
-        message = exc.format_message().replace(": Value error, ", ": ").rstrip(".")
-        print_error(prog, f"{message}. {hint}")
+        print_error(prog, f"{_refusal(exc)}. {hint}")
         return int(exc.exit_code)
     except typer.Abort:
         return ExitCode.INTERRUPTED
     return code
+
+
+def _refusal(error: "typer.TyperException") -> str:
+    """Return the error's message without words of pydantic, by which typer checks values."""
+    message = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+    cause: Any = error.__cause__
+    for each in cause.errors() if hasattr(cause, "errors") else ():
+        if words := _REFUSALS.get(each["type"]):
+            refused = f"{quoted(str(each['input']))} {words.format(**each.get('ctx', {}))}"
+            message = message.replace(each["msg"], refused)
+    return message
 
 
 def _hint_for_dash(arguments: Sequence[str]) -> str:

@@ -70,7 +70,11 @@ class StoreUnavailable(Unavailable):
 
 
 class StoreFailed(PcapdjError):
-    """Redis answers with an error that waiting does not cure: mostly a key of another type."""
+    """Redis answers with an error that waiting does not cure, such as one of a Redis Cluster."""
+
+
+class KeyUnusable(StoreFailed):
+    """A key has another type than the one that belongs there: another program wrote it."""
 
 
 class StoreDenied(PcapdjError):

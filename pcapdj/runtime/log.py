@@ -9,6 +9,7 @@ from a signal handler.
 """
 
 import atexit
+import os
 import queue
 import sys
 import threading
@@ -34,7 +35,7 @@ class _Writer:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
             self._thread.start()
-            atexit.register(self.flush)
+            atexit.register(self._flush_at_exit)
         try:
             self._lines.put_nowait(line)
         except queue.Full:
@@ -45,6 +46,14 @@ class _Writer:
         deadline = time.monotonic() + _FLUSH_S
         while self._lines.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.005)
+
+    def _flush_at_exit(self) -> None:
+        self.flush()
+        try:
+            if sys.stderr and not sys.stderr.closed:
+                sys.stderr.flush()
+        except OSError:  # Python exits with 120 if it cannot write what is left in the buffer
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
     def _write_lines(self) -> None:
         while True:

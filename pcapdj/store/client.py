@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pcapdj.runtime.errors import PcapdjError, StoreFailed
+from pcapdj.runtime.errors import KeyUnusable, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_errors import CommandWords, translated
@@ -75,7 +75,8 @@ class Store:
         Raises:
             StoreUnavailable: Redis is away, loading, full or read-only: waiting helps.
             StoreDenied: it refuses the password, or its ACL forbids the command, a key or the channel.
-            StoreFailed: a key has another type, or the command failed otherwise.
+            KeyUnusable: a key has another type.
+            StoreFailed: the command failed otherwise.
         """
         try:
             return command(self.redis)
@@ -112,7 +113,7 @@ class Store:
     def _translated(self, error: redis.RedisError) -> PcapdjError:
         command = self.redis.last_command
         if "WRONGTYPE" in str(error) and (misused := self._keys_of_another_type()):
-            return StoreFailed(
+            return KeyUnusable(
                 f"Redis at {safe_url(self.url)} answered WRONGTYPE: there is {misused}.",
                 hint="Another program wrote it; rename or remove it.",
             )

@@ -12,7 +12,7 @@ from typing import Final
 import redis
 from redis.exceptions import AskError, ClusterCrossSlotError, NoPermissionError
 
-from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.safe_text import printable, shortened_message, to_text
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import DEFAULT_URL, safe_url
@@ -61,7 +61,8 @@ def translated(
             f"{where} is part of a Redis Cluster, which does not keep a lane's keys on one server.",
             hint="Name a Redis without cluster mode with --redis-url.",
         )
-    return StoreFailed(f"{where} answered: {shortened_message(why)}.")
+    kind = KeyUnusable if why.startswith("WRONGTYPE") else StoreFailed
+    return kind(f"{where} answered: {shortened_message(why)}.")
 
 
 def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailable:
@@ -77,6 +78,8 @@ def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailabl
         return StoreUnavailable(
             f"The TLS connection to {where} fails: a file in the URL cannot be read ({cause.strerror})."
         )
+    if isinstance(cause, OSError) and cause.strerror:  # redis-py's sentence repeats the address
+        reason = cause.strerror
     return StoreUnavailable(
         f"{where} does not answer ({reason}).", hint=_NO_ADDRESS if url == DEFAULT_URL else "Is it running?"
     )

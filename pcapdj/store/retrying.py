@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from pcapdj.runtime.backoff import backoff_s, jittered
-from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.store.client import Store
 
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 _FIRST_S: Final = 0.1
 _LIMIT_S: Final = 1.0  # work has to go on within 2 s of Redis's recovery
-_EVENTS: Final[dict[type[PcapdjError], str]] = {
+FAILURE_EVENTS: Final[dict[type[PcapdjError], str]] = {
     StoreUnavailable: "waiting_for_redis",
     StoreDenied: "redis_denied",
-    StoreFailed: "key_unusable",
+    StoreFailed: "redis_refuses",
+    KeyUnusable: "key_unusable",
 }
 
 T = TypeVar("T")
@@ -43,8 +44,8 @@ class RetryingStore(Store):
         store: the lane.
         waits: a stop signal ends the wait for Redis.
         log: has why a call waits, once and then once a minute; None: nothing is logged.
-        retried: the errors after which a call is repeated. StoreFailed means: until a key that holds another
-            type is removed.
+        retried: the errors after which a call is repeated. StoreFailed means: until a key of another type is
+            removed, or the server is another one.
         limit_s: for how long; then the error is raised.
     """
 
@@ -88,7 +89,7 @@ class RetryingStore(Store):
 
     def _log_failure(self, error: PcapdjError) -> None:
         if self._log and self._reminder.is_due(type(error), time.monotonic()):
-            self._log.warning(_EVENTS[type(error)], f"{error} Waiting for it.")
+            self._log.warning(FAILURE_EVENTS[type(error)], f"{error} Waiting for it.")
 
     def _log_recovery(self, failures: int) -> None:
         if self._log and failures:

@@ -156,6 +156,22 @@ def test_a_file_that_cannot_be_fed_is_named_and_the_others_are_fed(home: Path) -
     assert not record["complete"]
 
 
+def test_a_run_that_can_feed_nothing_leaves_no_folder(home: Path) -> None:
+    """It shows why and exits 1; a folder that the user names has the record."""
+    (home / "empty.pcap").touch()
+
+    code, stdout, stderr = run(home, "missing.pcap", "empty.pcap", *ROOM, *copying(home))
+    recorded, _, _ = run(home, "missing.pcap", "--logdir", "o", *ROOM, *copying(home))
+
+    assert (code, stdout) == (1, "")
+    assert stderr.splitlines() == [
+        f"{home}/missing.pcap: does not exist",
+        f"{home}/empty.pcap: is empty: 0 bytes",
+    ]
+    assert recorded == 1
+    assert {path.name for path in home.iterdir()} == {"copying.py", "empty.pcap", "o", "tmp"}
+
+
 def test_timestamps_that_jump_are_shown_at_the_end_and_change_nothing(home: Path) -> None:
     """How many and the last one, in the summary; each in the record; exit 0. `--max-gap` sets the limit."""
     for name, first_s in (("a", 1000), ("b", 500), ("c", 600)):

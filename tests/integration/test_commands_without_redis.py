@@ -13,7 +13,7 @@ from support.forkserver import PIPE, Finished, clean_environment, run, start
 from support.redis_server import redis_at
 
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.service import CONF
+from pcapdj.service import CONF, write_layout
 from pcapdj.store.embedded import find_server, version_of
 
 SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
@@ -257,7 +257,7 @@ def test_check_on_a_machine_without_a_service(short_path: Path) -> None:
 
 def test_check_in_the_folder_of_a_service_that_does_not_run(short_path: Path) -> None:
     """Its Redis is started with it: a note, and the command."""
-    (short_path / CONF).touch()
+    write_layout(short_path, "")
 
     done = pcapdj("check", cwd=short_path, COLUMNS="300")
 

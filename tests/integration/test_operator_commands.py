@@ -138,7 +138,7 @@ def test_suspend_and_resume_touch_only_the_operators_member(run: Run, store: Sto
     code, out, _ = run(resume.app)
 
     assert code == ExitCode.OK
-    assert "Still suspended by gate, usr1:main." in out
+    assert "Still suspended by gate, SIGUSR1 to the dispatcher main." in out
     assert store.redis.smembers(store.keys.suspend) == {b"gate", b"usr1:main"}
 
 
@@ -149,7 +149,7 @@ def test_resume_names_who_ends_the_other_suspensions(run: Run, store: Store) -> 
     store.redis.sadd(store.keys.suspend, "gate", "usr1:main")
 
     resumed = (
-        "Resumed.\nStill suspended by gate, usr1:main."
+        "Resumed.\nStill suspended by gate, SIGUSR1 to the dispatcher main."
         " The gate resumes when the disk has room, or after 'pcapdj gate open'."
         " A dispatcher ends its own suspension on the next SIGUSR1.\n"
     )

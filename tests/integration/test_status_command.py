@@ -1,4 +1,4 @@
-"""`pcapdj status`: its whole screen, and `--watch` on a terminal."""
+"""`pcapdj status`: its whole screen, and `--watch` on a terminal and without one."""
 
 import fcntl
 import json
@@ -197,6 +197,23 @@ def test_a_watch_of_no_redis_ends_with_its_error(short_path: Path) -> None:
     with watching(f"unix://{short_path}/none") as (process, terminal):
         wait_until(lambda: terminal.shows("does not answer"), "the error")
         assert process.wait() == ExitCode.UNAVAILABLE
+
+
+def test_without_a_terminal_the_watched_screen_is_printed_again_every_second(store: Store) -> None:
+    """One screen after the other, with an empty line between, and nothing that moves a cursor."""
+    words = ["--watch", "--redis-url", store.url, "--lane", store.keys.lane]
+    with start("pcapdj", "status", *words, stdout=PIPE, text=True) as process:
+        first = [process.stdout.readline() for _ in range(6)]
+        store.redis.rpush(store.keys.in_queue, "/in/1.pcap")
+        second = [process.stdout.readline() for _ in range(6)]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+
+        assert process.wait() == 0
+    assert first[0] == f"pcapdj, lane {store.keys.lane}\n"
+    assert first[1] == "Files       0 queued, 0 current, 0 processed, 0 failed\n"
+    assert second == [first[0], first[1].replace("0 queued", "1 queued"), *first[2:]]
+    assert first[5] == "\n"
 
 
 def test_watched_json_is_an_object_a_line(store: Store) -> None:

@@ -12,7 +12,7 @@ from support.programs import require_program
 from support.redis_server import PrivateRedis, redis_at
 from support.waiting import wait_until
 
-from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import KeyUnusable, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import enqueue_new
@@ -215,11 +215,12 @@ def test_a_redis_cluster_is_named(cluster: int, call: Callable[[Store], Any]) ->
         try:
             call(store)
         except StoreFailed as exc:
-            refusals.append(str(exc))
+            refusals.append(exc)
         store.close()
 
     assert refusals
-    assert all("is part of a Redis Cluster" in each and "--redis-url" in each for each in refusals)
+    assert all("is part of a Redis Cluster" in str(each) and "--redis-url" in str(each) for each in refusals)
+    assert not any(isinstance(each, KeyUnusable) for each in refusals)
 
 
 @pytest.fixture(scope="module")

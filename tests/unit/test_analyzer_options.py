@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.analyzer.options import COMMAND_VARIABLE, chosen_command, path_or_default
+from pcapdj.analyzer.options import (
+    COMMAND_VARIABLE,
+    PRESET_VARIABLE,
+    chosen_command,
+    overridden_variables,
+    path_or_default,
+)
 from pcapdj.analyzer.presets import DEFAULT_PRESET, preset_command
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME
@@ -42,6 +48,30 @@ def test_two_analyzers_on_one_command_line_are_refused() -> None:
     """Neither of the two is guessed."""
     with pytest.raises(ConfigError, match=r"Both a preset and a command are given\. Give one of the two\."):
         chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=True, environ={})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "preset", "preset_is_flag", "expected"),
+    [
+        ([], "tcpdump", True, [PRESET_VARIABLE, COMMAND_VARIABLE]),
+        (["cat", "{pipe}"], "zeek", False, [PRESET_VARIABLE, COMMAND_VARIABLE]),
+        ([], "zeek", True, [COMMAND_VARIABLE]),
+        ([], "zeek", False, []),
+    ],
+)
+def test_variables_that_the_command_line_overrides_are_found(
+    arguments: list[str],
+    preset: str,
+    preset_is_flag: bool,  # noqa: FBT001 - a parameter
+    expected: list[str],
+) -> None:
+    """Only those that name another analyzer: the operator who set one has to see that it changes nothing."""
+    environ = LINE | {PRESET_VARIABLE: "zeek"}
+
+    found = overridden_variables(arguments, preset, preset_is_flag=preset_is_flag, environ=environ)
+
+    assert found == expected
+    assert overridden_variables(arguments, preset, preset_is_flag=preset_is_flag, environ={}) == []
 
 
 def test_socket_and_pipe_are_in_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """What `check` shows of analyzers, pipes and packages."""
 
+import os
 import platform
 import re
 import sys
@@ -10,6 +11,7 @@ from support.loops import loops
 
 from pcapdj.commands.check import (
     analyzer_lines,
+    folder_lines,
     loses_first_packets,
     pipe_line,
     socket_line,
@@ -17,6 +19,7 @@ from pcapdj.commands.check import (
     version_in,
 )
 from pcapdj.console.screen import Line, Tone
+from pcapdj.service import write_layout
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,41 @@ def test_a_folder_whose_path_is_too_long_is_noted_and_wrong_for_a_service(tmp_pa
 
     assert without_service == Line("Sockets", text, Tone.ATTENTION)
     assert socket_line(folder) == Line("Sockets", text, Tone.BAD)
+
+
+def test_folders_that_the_service_cannot_use_are_wrong(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The analyzer's output, sockets, logs, queue and inbox."""
+    before = list(folder_lines(short_path))
+    write_layout(short_path, "")
+    usable = list(folder_lines(short_path))
+    (short_path / "inbox").rmdir()
+    (short_path / "var/log").rmdir()
+    (short_path / "out").rmdir()
+    (short_path / "out").write_text("a file")
+    wrong = list(folder_lines(short_path))
+    monkeypatch.setenv("PCAPDJ_LOGDIR", "/dev/null/out")
+
+    assert before == []
+    assert usable == [Line("Folders", "the service can use all of its folders", Tone.GOOD)]
+    assert [line.text for line in wrong] == [
+        "'var/log' is missing",
+        "'inbox' is missing or cannot be read by this user",
+        "'out' cannot be written by this user: the analyzer cannot start",
+    ]
+    assert {line.tone for line in wrong} == {Tone.BAD}
+    assert list(folder_lines(short_path))[-1].text.startswith("'/dev/null/out' cannot be written")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_the_permission_to_write_is_wrong(short_path: Path) -> None:
+    """As after a start by another user."""
+    write_layout(short_path, "")
+    for name in ("out", "var/redis"):
+        (short_path / name).chmod(0o500)
+
+    assert [line.text for line in folder_lines(short_path)] == [
+        "'var/redis' cannot be written by this user",
+        "'out' cannot be written by this user: the analyzer cannot start",
+    ]

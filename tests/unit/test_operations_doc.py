@@ -124,7 +124,7 @@ def logged_events() -> set[tuple[str, str]]:
         found |= set(
             re.findall(r"(?i:events?|log)\b[^.\n]{0,20}\.(info|warning|error)\(\s*\"([a-z_]+)\"", text)
         )
-        if table := re.search(r"^_EVENTS\b.*?^}", text, re.MULTILINE | re.DOTALL):
+        if table := re.search(r"^FAILURE_EVENTS\b.*?^}", text, re.MULTILINE | re.DOTALL):
             found |= {("warning", event) for event in re.findall(r"\"([a-z_]+)\"", table.group())}
     found |= {("warning", f"gate_{state.word}") for state in State if state is not State.OPEN}
     found |= {("warning", f"analyzer_{verdict.value}") for verdict in Verdict if verdict is not Verdict.ENDED}

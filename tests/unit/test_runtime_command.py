@@ -65,6 +65,40 @@ def test_a_file_that_looks_like_an_option_gets_a_hint(
     assert second.endswith("See 'pcapdj it --help'.")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variable", "refusal"),
+    [
+        (["--port", "x"], "0", "Invalid value for '--port': 'x' is not a whole number."),
+        (["--port", "70000"], "0", "Invalid value for '--port': '70000' is above 65535."),
+        (["--port", "-1"], "0", "Invalid value for '--port': '-1' is below 0."),
+        ([], "maybe", "Invalid value for '--force' (env var: 'IT'): 'maybe' is neither 1 (yes) nor 0 (no)."),
+    ],
+)
+def test_a_refused_number_or_switch_is_shown_with_what_it_is_not(
+    arguments: list[str],
+    variable: str,
+    refusal: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The sentence has the value, and no word of the library that checks the options."""
+    app = new_app()
+
+    @app.command()
+    def command(
+        *,
+        port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 0,
+        force: Annotated[bool, typer.Option("--force", envvar="IT")] = False,
+    ) -> None:
+        """Do it."""
+        del port, force
+
+    monkeypatch.setenv("IT", variable)
+
+    assert exit_code_of(app, "pcapdj it", arguments) == ExitCode.USAGE
+    assert capsys.readouterr().err == f"pcapdj it: {refusal} See 'pcapdj it --help'.\n"
+
+
 def test_a_refused_choice_is_named_with_the_choices(capsys: pytest.CaptureFixture[str]) -> None:
     """The sentence has no word of the library that checks the options."""
     app = new_app()

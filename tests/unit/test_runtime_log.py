@@ -1,8 +1,10 @@
 """Log lines: one for each event, and no text from outside can forge one."""
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -98,6 +100,21 @@ flush()
     assert dropped + len(lines) == 20_000
 
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
+def test_lines_that_cannot_be_written_do_not_change_the_exit_code() -> None:
+    """A full disk behind stderr, as behind supervisord's log; Python alone exits with 120 then."""
+    code = (
+        "from pcapdj.runtime.log import EventLog\nEventLog('importer').info('counted')\nraise SystemExit(7)"
+    )
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([sys.executable, "-c", code], stderr=full, env=BUFFERED, check=False)
+
+    assert done.returncode == 7
+
+
 @pytest.mark.parametrize("code", ["", "import os\nos.close(2)\n", "sys.stderr.close()\n"])
 def test_without_a_stderr_nothing_fails(code: str) -> None:
     """Closed before the start or meanwhile: the process works, and no flush waits for its half second."""
@@ -106,7 +123,11 @@ def test_without_a_stderr_nothing_fails(code: str) -> None:
     head = "import sys\nfrom pcapdj.runtime.log import EventLog, flush\nevents = EventLog('dispatcher')\n"
 
     done = subprocess.run(
-        [*closing, sys.executable, "-c", head + work], capture_output=True, check=False, timeout=scaled(20)
+        [*closing, sys.executable, "-c", head + work],
+        env=BUFFERED,
+        capture_output=True,
+        check=False,
+        timeout=scaled(20),
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"done\n", b"")

@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from pcapdj.runtime.errors import PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 
@@ -29,7 +29,7 @@ SECRET = "s3cr3t"  # noqa: S105 - of a test
             redis.ResponseError("Command # 2 (HSET k v s3cr3t) of pipeline caused error: MISCONF Redis is"),
             StoreUnavailable,
         ),
-        (redis.ResponseError("WRONGTYPE Operation against a key"), StoreFailed),
+        (redis.ResponseError("WRONGTYPE Operation against a key"), KeyUnusable),
         (redis.ResponseError("ERR\nforged"), StoreFailed),
     ],
 )

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from pcapdj.runtime import log
-from pcapdj.runtime.errors import CaptureError, Stopped, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import (
+    CaptureError,
+    KeyUnusable,
+    Stopped,
+    StoreDenied,
+    StoreFailed,
+    StoreUnavailable,
+)
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
@@ -39,7 +46,8 @@ def failing(times: int, error: Exception) -> Callable[[object], str]:
     [
         (StoreUnavailable("Redis is away."), "waiting_for_redis"),
         (StoreDenied("A password?"), "redis_denied"),
-        (StoreFailed("A key of another type."), "key_unusable"),
+        (KeyUnusable("A key of another type."), "key_unusable"),
+        (StoreFailed("Redis is part of a Redis Cluster."), "redis_refuses"),
     ],
 )
 def test_a_call_is_repeated_until_redis_answers(
@@ -62,7 +70,7 @@ def test_a_stop_signal_ends_the_wait_for_redis(signals: Signals) -> None:
         retrying(signals).call(failing(1000, StoreUnavailable("Redis is away.")))
 
 
-@pytest.mark.parametrize("error", [CaptureError("is empty"), StoreFailed("A key of another type.")])
+@pytest.mark.parametrize("error", [CaptureError("is empty"), KeyUnusable("A key of another type.")])
 def test_other_errors_are_raised_at_once(signals: Signals, error: Exception) -> None:
     """Also those of Redis that the role does not want to wait for."""
     store = retrying(signals, retried=(StoreUnavailable, StoreDenied))
