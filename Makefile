@@ -27,7 +27,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test lint types unit check faults soak seeded-bugs mutants format requirements bench loops fuzz clean
+.PHONY: help demo install test lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -51,6 +51,10 @@ test: $(VENV)/.dev lint types  ## everything this machine can run; what it canno
 
 unit: $(VENV)/.dev  ## the quick tests only
 	$(BIN)/python -m pytest tests/unit tests/property tests/test_architecture.py
+
+properties: export PCAPDJ_TEST_EXAMPLES ?= 1000
+properties: $(VENV)/.dev  ## the properties with many more examples than make test: PCAPDJ_TEST_EXAMPLES (1000) each
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/property
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

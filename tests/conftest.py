@@ -1,8 +1,9 @@
 """The fixtures that tests of every kind use, and settings of the whole run; what is neither is in `support`.
 
-Hypothesis has one profile. It has no deadline, since a busy machine is no fault of ours. In CI it tries the
-same examples each time, so that a commit is judged by what it changes; everywhere else new ones, which finds
-more. Slow tests come first, so that no worker is left with one at the end.
+Hypothesis has one profile. It has no deadline, since a busy machine is no fault of ours. Each property tries
+30 examples, or as many as PCAPDJ_TEST_EXAMPLES names: the same ones each time in CI, so that a commit is
+judged by what it changes; everywhere else new ones, which finds more. Slow tests come first, so that no
+worker is left with one at the end.
 """
 
 import gc
@@ -33,6 +34,7 @@ SLOWEST_FIRST = ("e2e", "faults", "integration", "property", "unit")
 
 settings.register_profile(
     "pcapdj",
+    max_examples=int(os.environ.get("PCAPDJ_TEST_EXAMPLES", "30")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     derandomize="CI" in os.environ,

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapdj.runtime.errors import CaptureError, PcapdjError
@@ -428,7 +428,6 @@ def test_a_current_that_another_program_wrote_is_fed(
     assert jobs.finish(taken, processed(taken))
 
 
-@settings(max_examples=30)
 @given(st.lists(NAMES, min_size=1, max_size=4))
 def test_names_of_any_bytes_go_through_unchanged(store: Store, names: list[bytes]) -> None:
     """Newlines, quotes, bytes that are not UTF-8."""

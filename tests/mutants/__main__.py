@@ -183,7 +183,8 @@ def _first_failure(tests: Iterable[str], left_out: Iterable[str]) -> str:
     scratch.mkdir()
     process = subprocess.Popen(
         [sys.executable, *_PYTEST, *tests, *(f"--deselect={test}" for test in left_out)],
-        env=os.environ | {"PYTHONPATH": str(Path.cwd()), "TMPDIR": str(scratch)},
+        env=os.environ
+        | {"PYTHONPATH": str(Path.cwd()), "TMPDIR": str(scratch), "PCAPDJ_TEST_EXAMPLES": "100"},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.captures import (
     MICRO,
@@ -36,7 +36,6 @@ pytestmark = pytest.mark.usefixtures("both_forms")
 
 PLAIN = Layout(big_endian=False, nanosecond=False, linktype=1)
 STREAM = StreamFormat(1, nanosecond=False)
-QUICK = settings(max_examples=60)
 
 u32 = st.integers(0, 0xFFFF_FFFF)
 # Second 0 and no bytes could be the zeros of a preallocated file, 2055-12-20 a file header.
@@ -68,7 +67,6 @@ def capture_of(tmp_path: Path) -> Callable[[bytes], bytes]:
     return to_file
 
 
-@QUICK
 @given(packets, st.sampled_from([MICRO, NANO]), st.sampled_from("<>"))
 def test_built_captures_are_read(
     capture_of: Callable[[bytes], bytes], records: list[Record], magic: int, order: str
@@ -78,7 +76,6 @@ def test_built_captures_are_read(
         assert delivered(capture) == (as_read(records), None)
 
 
-@QUICK
 @given(packets)
 def test_every_format_gives_the_same_packets(
     capture_of: Callable[[bytes], bytes], records: list[Record]
@@ -97,7 +94,6 @@ def test_every_format_gives_the_same_packets(
             assert delivered(capture, STREAM) == (as_read(records), None)
 
 
-@settings(max_examples=100)
 @given(packets, st.binary(max_size=30), st.integers(1, 200))
 def test_windows_do_not_change_the_walk(records: list[Record], tail: bytes, size: int) -> None:
     """One window or many: the same end, the same totals."""
@@ -119,7 +115,6 @@ def test_windows_do_not_change_the_walk(records: list[Record], tail: bytes, size
     assert type(run.stop) is type(whole.stop)
 
 
-@settings(max_examples=100)
 @given(blocks, st.integers(300, 600))
 def test_windows_do_not_change_the_block_walk(parts: list[bytes], size: int) -> None:
     """One window or many: the same records, the same skipped packets."""
@@ -135,7 +130,6 @@ def test_windows_do_not_change_the_block_walk(parts: list[bytes], size: int) -> 
     assert cut.skipped == whole.skipped
 
 
-@settings(max_examples=200)
 @given(st.binary(max_size=400))
 def test_a_walk_over_any_bytes_ends_within_them(data: bytes) -> None:
     """The end is the end of a record, and every record is validated."""
@@ -148,7 +142,6 @@ def test_a_walk_over_any_bytes_ends_within_them(data: bytes) -> None:
     identify(data)
 
 
-@QUICK
 @given(
     st.sampled_from(
         [file_header(), file_header(NANO, ">"), file_header(MODIFIED), section() + interface(), b""]
@@ -166,7 +159,6 @@ def test_any_file_gives_only_whole_records(
         return
 
 
-@QUICK
 @given(st.sampled_from(["pcap", "pcapng"]), st.data())
 def test_flipped_bits_leave_whole_records(
     capture_of: Callable[[bytes], bytes], kind: str, data: st.DataObject
@@ -211,7 +203,6 @@ def test_every_cut_of_a_small_file_keeps_its_whole_records(
         assert (damage is None) == (cut in ends)
 
 
-@settings(max_examples=100)
 @given(packets, st.data())
 def test_padding_always_completes_a_stream(records: list[Record], data: st.DataObject) -> None:
     """Cut a stream anywhere and add that many zeros: all records are whole."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.captures import (
     MICRO,
@@ -32,7 +32,6 @@ from pcapdj.runtime.errors import CaptureError
 pytestmark = pytest.mark.usefixtures("both_forms")
 
 STREAM = StreamFormat(1, nanosecond=False, rewrites=True)
-QUICK = settings(max_examples=60)
 
 u32 = st.integers(0, 0xFFFF_FFFF)
 linktypes = st.sampled_from(sorted(REWRITABLE))
@@ -70,7 +69,6 @@ def expected_of(linktype: int, records: list[Record]) -> list[Record]:
     return [Record(each.seconds, each.fraction, *found) for each, found in frames if found]
 
 
-@settings(max_examples=500)
 @given(linktypes, plausible, u32)
 def test_a_frame_contains_its_packet_and_a_valid_type(linktype: int, packet: bytes, length: int) -> None:
     """Its packet follows after 14 bytes; its type is an EtherType or the length of that. Or no frame."""
@@ -88,7 +86,6 @@ def test_a_frame_contains_its_packet_and_a_valid_type(linktype: int, packet: byt
     assert kind >= 0x0600 or kind == max(length - removed_bytes, len(payload)) <= 1500
 
 
-@settings(max_examples=20)
 @given(
     linktypes, st.integers(MAX_CAPTURED_BYTES - 40, MAX_CAPTURED_BYTES), st.binary(min_size=24, max_size=24)
 )
@@ -100,7 +97,6 @@ def test_no_frame_is_longer_than_a_record_may_be(linktype: int, size: int, start
         assert found is None or len(found[0]) <= MAX_CAPTURED_BYTES
 
 
-@QUICK
 @given(linktypes, packets)
 def test_every_format_gives_the_same_frames(
     capture_of: Callable[[bytes], bytes], linktype: int, records: list[Record]
@@ -130,7 +126,6 @@ def test_every_format_gives_the_same_frames(
             assert sum(capture.skipped.values()) == len(records) - len(expected)
 
 
-@QUICK
 @given(linktypes, packets)
 def test_another_resolution_changes_nothing_else(
     capture_of: Callable[[bytes], bytes], linktype: int, records: list[Record]
@@ -145,7 +140,6 @@ def test_another_resolution_changes_nothing_else(
         assert delivered(capture, stream) == (expected, None)
 
 
-@QUICK
 @given(st.lists(st.tuples(st.integers(0, 3), plausible), min_size=1, max_size=20))
 def test_a_mixed_file_gives_every_packet_that_can_be_ethernet(
     capture_of: Callable[[bytes], bytes], numbered: list[tuple[int, bytes]]
@@ -167,7 +161,6 @@ def test_a_mixed_file_gives_every_packet_that_can_be_ethernet(
         assert sum(capture.skipped.values()) == skipped
 
 
-@QUICK
 @given(linktypes, st.sampled_from("<>"), st.binary(max_size=300))
 def test_any_file_of_these_link_types_gives_only_whole_records(
     capture_of: Callable[[bytes], bytes], linktype: int, order: str, rest: bytes

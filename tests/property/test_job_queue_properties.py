@@ -174,5 +174,5 @@ class Lane(RuleBasedStateMachine):
 
 def test_every_name_is_in_exactly_one_place(store: Store) -> None:
     """Through takes, grants, ends, crashes, repetitions and requeueing in any order."""
-    few = settings(max_examples=60, stateful_step_count=40)
-    run_state_machine_as_test(type("LaneInRedis", (Lane,), {"store": store}), settings=few)
+    steps = settings(stateful_step_count=40)
+    run_state_machine_as_test(type("LaneInRedis", (Lane,), {"store": store}), settings=steps)

@@ -3,7 +3,7 @@
 import json
 from contextlib import suppress
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapdj.launcher_protocol import (
@@ -34,7 +34,6 @@ def test_any_bytes_are_a_message_or_a_bad_one(message: bytes, descriptors: int) 
         decode_reply(message)
 
 
-@settings(max_examples=300)
 @given(st.dictionaries(FIELD, KNOWN), st.integers(0, 2))
 def test_any_object_with_our_fields_is_a_message_or_a_bad_one(
     fields: dict[str, object], descriptors: int

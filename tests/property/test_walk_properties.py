@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.captures import Record, record
 
@@ -14,7 +14,6 @@ from pcapdj.capture.walk import GoodRecords, good_records
 pytestmark = pytest.mark.usefixtures("both_forms")
 
 SNAPLEN = 300
-QUICK = settings(max_examples=150)
 
 u32 = st.integers(0, 0xFFFF_FFFF)
 runs = st.lists(
@@ -44,7 +43,6 @@ def one_by_one(window: bytes, order: str, room_bytes: int) -> GoodRecords:
     return GoodRecords(position, last, packets, lengths_bytes, beyond)
 
 
-@QUICK
 @given(runs, st.sampled_from("<>"), st.integers(0, 400), st.integers(0, 400))
 def test_good_records_equal_those_of_a_simple_walk(
     found: list[tuple[int, int, list[int]]], order: str, cut: int, beyond: int
@@ -58,7 +56,6 @@ def test_good_records_equal_those_of_a_simple_walk(
     assert good_records(window, 0, layout, room_bytes) == one_by_one(window, order, room_bytes)
 
 
-@QUICK
 @given(
     runs,
     st.sampled_from([(True, False, False), (True, True, True), (False, True, False)]),
