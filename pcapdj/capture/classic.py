@@ -82,20 +82,21 @@ class ClassicReader:
             return self._converted(batch, window)
         room_bytes = window.room_bytes if spliced else len(window.data)
         walked = walk(window.data, self._layout, room_bytes=room_bytes, is_last=window.is_last)
-        self._beyond_snaplen += walked.beyond_snaplen
+        self._beyond_snaplen += walked.totals.beyond_snaplen
         piece = _spliced(walked, window, offset) if spliced else self._rewritten(walked, window, stream)
         return piece, walked.end, walked.stop
 
     def _converted(self, batch: Batch, window: Window) -> tuple[Piece | None, int, Damage | None]:
-        self._beyond_snaplen += batch.beyond_snaplen
+        self._beyond_snaplen += batch.totals.beyond_snaplen
         piece = Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
         return piece if batch.totals.packets else None, batch.end, batch.stop
 
     def _rewritten(self, walked: WalkResult, window: Window, stream: StreamFormat) -> Piece | None:
         if not walked.totals.packets:
             return None
-        data = rewrite_headers(memoryview(window.data)[: walked.end], self._layout, stream)
-        return Piece(walked.totals, walked.end, None, data, window.source_end)
+        data, wrapped_times = rewrite_headers(memoryview(window.data)[: walked.end], self._layout, stream)
+        totals = walked.totals._replace(wrapped_times=wrapped_times)
+        return Piece(totals, walked.end, None, data, window.source_end)
 
     def _check_end(self, rest: bytes, offset: int) -> None:
         if self._source.fault is not None:

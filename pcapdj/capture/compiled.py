@@ -29,8 +29,11 @@ SOURCE: Final = Path(__file__).with_name("loops.c")
 LIBRARY: Final = Path(__file__).with_name("_loops.so")
 INTERFACE: Final = Struct(
     "=QqII"
-)  # struct interface of loops.c: ticks per second, offset in s, link type, unused
+)  # struct interface of loops.c: ticks per second, offset in s, link type, snaplen
+_RECORD_NUMBERS: Final = 8  # of struct good_records
+_BLOCK_NUMBERS: Final = 10  # of struct blocks
 _WORTH_LOADING_BYTES: Final = 1 << 20
+RecordNumbers = tuple[int, int, int, int, int, int, int, bool]  # the fields of `walk.GoodRecords`
 
 
 class Form(Enum):
@@ -57,33 +60,29 @@ class CompiledLoops:
         self._swap_headers = library.pcapdj_swap_headers
         self._scale_to_microseconds = library.pcapdj_scale_to_microseconds
         self._enhanced_records = library.pcapdj_enhanced_records
-        in_place = (c_char_p, c_void_p, c_uint64, c_uint32, c_void_p)
+        in_place = (c_char_p, c_void_p, c_uint64, c_uint32, c_uint32, c_void_p)
         self._swap_headers.argtypes = self._scale_to_microseconds.argtypes = in_place
         self._good_records.argtypes = (
-            *(c_char_p, c_uint64, c_uint64, c_uint64, c_uint32, c_uint32, c_void_p),
+            *(c_char_p, c_uint64, c_uint64, c_uint64, c_uint32, c_uint32, c_uint32, c_void_p),
         )
         self._enhanced_records.argtypes = (
             *(c_char_p, c_uint64, c_uint64, c_uint32, c_char_p, c_uint64, c_uint32, c_uint64),
             *(c_void_p, c_uint64, c_void_p),
         )
 
-    def good_records(
-        self, window: bytes, position: int, room_bytes: int, snaplen: int, *, big_endian: bool
-    ) -> tuple[int, int, int, int, int]:
-        """Return the fields of `GoodRecords`: the good records from `position` on."""
-        found = (self._number * 5)()
-        self._good_records(window, len(window), position, room_bytes, snaplen, big_endian, found)
-        return found[0], found[1], found[2], found[3], found[4]
+    def good_records(self, window: bytes, position: int, room_bytes: int, *numbers: int) -> RecordNumbers:
+        """Return the good records from `position` on; numbers: snaplen, ns of a fraction, is big endian."""
+        found = (self._number * _RECORD_NUMBERS)()
+        self._good_records(window, len(window), position, room_bytes, *numbers, found)
+        return _record_numbers(found)
 
-    def swap_headers(self, window: bytes, records: bytearray, snaplen: int) -> tuple[int, int, int, int, int]:
-        """Make the headers in `records`, a copy of the window, little endian; return as `good_records`."""
-        return self._in_place(self._swap_headers, window, records, snaplen)
+    def swap_headers(self, window: bytes, records: bytearray, *numbers: int) -> RecordNumbers:
+        """Make the headers in `records`, a copy of the window, little endian; numbers: snaplen, fraction."""
+        return self._in_place(self._swap_headers, window, records, *numbers)
 
-    def scale_to_microseconds(
-        self, window: bytes, records: bytearray, snaplen: int
-    ) -> tuple[int, int, int, int, int]:
-        """Make the nanoseconds in `records`, a copy of the window, microseconds; return as `good_records`."""
-        return self._in_place(self._scale_to_microseconds, window, records, snaplen)
+    def scale_to_microseconds(self, window: bytes, records: bytearray, *numbers: int) -> RecordNumbers:
+        """Make the nanoseconds in `records`, a copy of the window, microseconds, as `swap_headers`."""
+        return self._in_place(self._scale_to_microseconds, window, records, *numbers)
 
     def enhanced_records(  # noqa: PLR0913 - as the C function
         self,
@@ -94,8 +93,8 @@ class CompiledLoops:
         units_per_s: int,
         *,
         big_endian: bool,
-    ) -> tuple[int, int, int, int, int, bytearray]:
-        """Return end, last, packets, captured and wire lengths, and the records of the good blocks.
+    ) -> tuple[tuple[int, int, int, int, int], bytearray, tuple[int, int, int, bool]]:
+        """Return the first five fields of `GoodBlocks`, the records of the good blocks, and the last four.
 
         Args:
             window: bytes of a section.
@@ -105,7 +104,7 @@ class CompiledLoops:
             units_per_s: timestamp units of the stream per second.
             big_endian: the section is.
         """
-        found = (self._number * 6)()
+        found = (self._number * _BLOCK_NUMBERS)()
         records = bytearray(max(len(window) - position, 0))  # a record is shorter than its block
         room = (self._byte * len(records)).from_buffer(records)
         self._enhanced_records(
@@ -115,15 +114,20 @@ class CompiledLoops:
         )
         del room  # it keeps the bytearray from becoming shorter
         del records[found[5] :]
-        return found[0], found[1], found[2], found[3], found[4], records
+        end, last, packets, cap_bytes, lengths_bytes, _, beyond, steps, largest_ns, is_late = found
+        times = beyond, steps, largest_ns, bool(is_late)
+        return (end, last, packets, cap_bytes, lengths_bytes), records, times
 
-    def _in_place(
-        self, function: Any, window: bytes, records: bytearray, snaplen: int
-    ) -> tuple[int, int, int, int, int]:
-        found = (self._number * 5)()
+    def _in_place(self, function: Any, window: bytes, records: bytearray, *numbers: int) -> RecordNumbers:
+        found = (self._number * _RECORD_NUMBERS)()
         room = (self._byte * len(records)).from_buffer(records)
-        function(window, room, min(len(window), len(records)), snaplen, found)
-        return found[0], found[1], found[2], found[3], found[4]
+        function(window, room, min(len(window), len(records)), *numbers, found)
+        return _record_numbers(found)
+
+
+def _record_numbers(found: "ctypes.Array[ctypes.c_uint64]") -> RecordNumbers:
+    end, last, packets, lengths_bytes, beyond, steps, largest_ns, is_late = found
+    return end, last, packets, lengths_bytes, beyond, steps, largest_ns, bool(is_late)
 
 
 def loops_for(window: bytes) -> CompiledLoops | None:

@@ -39,20 +39,21 @@ def needs_rebuilding(layout: Layout, stream: StreamFormat) -> bool:
 
 
 def rescale(seconds: int, fraction: int, *, to_nanosecond: bool) -> tuple[int, int]:
-    """Return a timestamp in the other resolution.
+    """Return a timestamp in the other resolution; the seconds may be more than a record can hold.
 
     A fraction of more than a second of microseconds is added to the seconds: it would not fit in nanoseconds.
     """
     if not to_nanosecond:
         return seconds, fraction // 1000
     carry, fraction = divmod(fraction, 1_000_000)
-    return (seconds + carry) % SECONDS_RANGE, fraction * 1000
+    return seconds + carry, fraction * 1000
 
 
-def rewrite_headers(records: Bytes, layout: Layout, stream: StreamFormat) -> Bytes:
-    """Return whole records of a plain layout with their headers in the stream's format."""
+def rewrite_headers(records: Bytes, layout: Layout, stream: StreamFormat) -> tuple[Bytes, int]:
+    """Return whole records of a plain layout in the stream's format, and how many times wrapped."""
+    wrapped_times = 0
     if stream.takes_unchanged(layout.native) and not layout.big_endian:
-        return records
+        return records, wrapped_times
     out = bytearray(records)
     header = struct.Struct(layout.byte_order + "IIII")
     rescales = layout.nanosecond != stream.nanosecond
@@ -61,9 +62,10 @@ def rewrite_headers(records: Bytes, layout: Layout, stream: StreamFormat) -> Byt
         seconds, fraction, captured, length = header.unpack_from(out, position)
         if rescales:
             seconds, fraction = rescale(seconds, fraction, to_nanosecond=stream.nanosecond)
-        RECORD.pack_into(out, position, seconds, fraction, captured, length)
+        wrapped_times += seconds >= SECONDS_RANGE
+        RECORD.pack_into(out, position, seconds % SECONDS_RANGE, fraction, captured, length)
         position += RECORD_HEADER_BYTES + captured
-    return out
+    return out, wrapped_times
 
 
 def rewrite_window(window: bytes, layout: Layout, stream: StreamFormat) -> Batch:
@@ -84,8 +86,7 @@ def rewrite_window(window: bytes, layout: Layout, stream: StreamFormat) -> Batch
     change = scale_to_microseconds if to_microseconds else swap_headers
     good = change(window, records, layout)
     data = memoryview(records)[: good.end]
-    totals = totals_of(good, window, layout)
-    return Batch(good.end, totals, None, data, beyond_snaplen=good.beyond_snaplen)
+    return Batch(good.end, totals_of(good, window, 0, layout), None, data)
 
 
 def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:
@@ -98,7 +99,7 @@ def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_l
         is_last: the window reaches the end of the file.
     """
     parts: list[bytes] = []
-    counted, position, skipped, beyond = RunningTotals(), 0, 0, 0
+    counted, position, skipped = RunningTotals(), 0, 0
     stop: Damage | None = None
     while position + layout.header_bytes <= len(window):
         first, second = struct.unpack_from(layout.byte_order + "8xII", window, position)
@@ -111,23 +112,23 @@ def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_l
         if start + captured > len(window):
             break
         position = start + captured
-        beyond += captured > layout.snaplen
         data = window[start:position]
         packet = packet_for_stream(data, length, layout.linktype, stream, big_endian=layout.big_endian)
         if packet is None:
             skipped += 1
             continue
+        data, length = packet
         header_at = start - layout.header_bytes
-        parts += _header(window, header_at, layout, stream, packet), packet[0]
-        counted.add(len(packet[0]), packet[1], layout.ts_ns(window, header_at))
-    return Batch(position, counted.totals, stop, b"".join(parts), skipped, beyond)
+        seconds, fraction = _time(window, header_at, layout, stream)
+        parts += RECORD.pack(seconds % SECONDS_RANGE, fraction, len(data), length), data
+        ts_ns, is_beyond = layout.ts_ns(window, header_at), captured > layout.snaplen
+        counted.add(len(data), length, ts_ns, seconds, is_beyond_snaplen=is_beyond)
+    return Batch(position, counted.totals, stop, b"".join(parts), skipped)
 
 
-def _header(
-    window: bytes, position: int, layout: Layout, stream: StreamFormat, packet: tuple[bytes, int]
-) -> bytes:
-    """Return the stream's record header for a packet, given as (bytes, length on the wire)."""
+def _time(window: bytes, position: int, layout: Layout, stream: StreamFormat) -> tuple[int, int]:
+    """Return a record's seconds and fraction in the stream's resolution."""
     seconds, fraction = struct.unpack_from(layout.byte_order + "II", window, position)
     if layout.nanosecond != stream.nanosecond:
-        seconds, fraction = rescale(seconds, fraction, to_nanosecond=stream.nanosecond)
-    return RECORD.pack(seconds, fraction, len(packet[0]), packet[1])
+        return rescale(seconds, fraction, to_nanosecond=stream.nanosecond)
+    return seconds, fraction

@@ -31,6 +31,7 @@
 #define BLOCK_FRAME_BYTES 32u /* of an enhanced packet block: all but packet, padding and options */
 #define BLOCK_FIELDS_BYTES 28u
 #define BLOCK_TRAILER_BYTES 4u
+#define NS_PER_S UINT64_C(1000000000)
 
 struct good_records {
     uint64_t end;
@@ -38,13 +39,16 @@ struct good_records {
     uint64_t packets;
     uint64_t lengths_bytes;
     uint64_t beyond_snaplen;
+    uint64_t steps_back;
+    uint64_t largest_step_back_ns;
+    uint64_t has_times_after_2038;
 };
 
 struct interface {
     uint64_t ticks_per_s;
     int64_t offset_s;
     uint32_t linktype;
-    uint32_t reserved;
+    uint32_t snaplen;
 };
 
 struct blocks {
@@ -54,6 +58,18 @@ struct blocks {
     uint64_t cap_bytes;
     uint64_t lengths_bytes;
     uint64_t written_bytes;
+    uint64_t beyond_snaplen;
+    uint64_t steps_back;
+    uint64_t largest_step_back_ns;
+    uint64_t has_times_after_2038;
+};
+
+/* The times of the packets so far. */
+struct times {
+    uint64_t last_ns;
+    uint64_t steps_back;
+    uint64_t largest_step_back_ns;
+    uint32_t seconds_seen; /* combined with | */
 };
 
 struct second {
@@ -66,11 +82,11 @@ struct second {
 /* Returns the CRC-32 of the source that this library was built from. */
 uint32_t pcapdj_source_digest(void);
 void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position, uint64_t room, uint32_t snaplen,
-                         uint32_t big_endian, struct good_records *good);
+                         uint32_t fraction_ns, uint32_t big_endian, struct good_records *good);
 void pcapdj_swap_headers(const uint8_t *window, uint8_t *records, uint64_t size, uint32_t snaplen,
-                            struct good_records *good);
+                         uint32_t fraction_ns, struct good_records *good);
 void pcapdj_scale_to_microseconds(const uint8_t *window, uint8_t *records, uint64_t size, uint32_t snaplen,
-                            struct good_records *good);
+                                  uint32_t fraction_ns, struct good_records *good);
 void pcapdj_enhanced_records(const uint8_t *window, uint64_t size, uint64_t position, uint32_t big_endian,
                              const struct interface *interfaces, uint64_t interface_count, uint32_t linktype,
                              uint64_t units_per_s, uint8_t *records, uint64_t records_size, struct blocks *blocks);
@@ -104,14 +120,28 @@ static int fits(uint64_t position, uint64_t bytes, uint64_t size)
     return position <= size && size - position >= bytes;
 }
 
+static void add_time(struct times *times, uint32_t seconds, uint64_t fraction_ns)
+{
+    uint64_t ns = seconds * NS_PER_S + fraction_ns; /* a fraction has 32 bits of microseconds at most */
+
+    if (ns < times->last_ns) {
+        times->steps_back++;
+        if (times->last_ns - ns > times->largest_step_back_ns)
+            times->largest_step_back_ns = times->last_ns - ns;
+    }
+    times->last_ns = ns;
+    times->seconds_seen |= seconds;
+}
+
 uint32_t pcapdj_source_digest(void)
 {
     return PCAPDJ_SOURCE_DIGEST;
 }
 
 void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position, uint64_t room, uint32_t snaplen,
-                         uint32_t big_endian, struct good_records *good)
+                         uint32_t fraction_ns, uint32_t big_endian, struct good_records *good)
 {
+    struct times times = {0, 0, 0, 0};
     uint64_t last = position, packets = 0, lengths_bytes = 0, beyond_snaplen = 0;
 
     while (fits(position, RECORD_HEADER_BYTES, size)) {
@@ -122,17 +152,21 @@ void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position
             || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, room))
             break;
         beyond_snaplen += captured > snaplen;
+        add_time(&times, field(window + position, big_endian),
+                 (uint64_t)field(window + position + 4, big_endian) * fraction_ns);
         lengths_bytes += field(window + position + 12, big_endian);
         packets++;
         last = position;
         position += (uint64_t)RECORD_HEADER_BYTES + captured;
     }
-    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen};
+    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen, times.steps_back,
+                                  times.largest_step_back_ns, times.seconds_seen >> 31};
 }
 
 void pcapdj_swap_headers(const uint8_t *window, uint8_t *records, uint64_t size, uint32_t snaplen,
-                            struct good_records *good)
+                         uint32_t fraction_ns, struct good_records *good)
 {
+    struct times times = {0, 0, 0, 0};
     uint64_t position = 0, last = 0, packets = 0, lengths_bytes = 0, beyond_snaplen = 0;
 
     while (fits(position, RECORD_HEADER_BYTES, size)) {
@@ -143,6 +177,7 @@ void pcapdj_swap_headers(const uint8_t *window, uint8_t *records, uint64_t size,
             || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, size))
             break;
         beyond_snaplen += captured > snaplen;
+        add_time(&times, big32(header), (uint64_t)big32(header + 4) * fraction_ns);
         put_little32(records + position, big32(header));
         put_little32(records + position + 4, big32(header + 4));
         put_little32(records + position + 8, captured);
@@ -152,12 +187,14 @@ void pcapdj_swap_headers(const uint8_t *window, uint8_t *records, uint64_t size,
         last = position;
         position += (uint64_t)RECORD_HEADER_BYTES + captured;
     }
-    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen};
+    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen, times.steps_back,
+                                  times.largest_step_back_ns, times.seconds_seen >> 31};
 }
 
 void pcapdj_scale_to_microseconds(const uint8_t *window, uint8_t *records, uint64_t size, uint32_t snaplen,
-                            struct good_records *good)
+                                  uint32_t fraction_ns, struct good_records *good)
 {
+    struct times times = {0, 0, 0, 0};
     uint64_t position = 0, last = 0, packets = 0, lengths_bytes = 0, beyond_snaplen = 0;
 
     while (fits(position, RECORD_HEADER_BYTES, size)) {
@@ -168,13 +205,15 @@ void pcapdj_scale_to_microseconds(const uint8_t *window, uint8_t *records, uint6
             || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, size))
             break;
         beyond_snaplen += captured > snaplen;
+        add_time(&times, little32(header), (uint64_t)little32(header + 4) * fraction_ns);
         put_little32(records + position + 4, little32(header + 4) / 1000u);
         lengths_bytes += little32(header + 12);
         packets++;
         last = position;
         position += (uint64_t)RECORD_HEADER_BYTES + captured;
     }
-    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen};
+    *good = (struct good_records){position, last, packets, lengths_bytes, beyond_snaplen, times.steps_back,
+                                  times.largest_step_back_ns, times.seconds_seen >> 31};
 }
 
 /* Finds the second that the ticks lie in; 0: it does not fit into 32 bits. */
@@ -205,11 +244,14 @@ static int find_second(const struct interface *interface, uint32_t number, uint6
     return 1;
 }
 
-static uint32_t fraction_of(uint64_t ticks, uint64_t ticks_per_s, uint64_t units_per_s)
+/* Returns the nanoseconds of less than a second of ticks. */
+static uint32_t nanoseconds_of(uint64_t ticks, uint64_t ticks_per_s)
 {
-    if (ticks_per_s == units_per_s)
+    if (ticks_per_s == NS_PER_S)
         return (uint32_t)ticks;
-    return (uint32_t)((unsigned __int128)ticks * units_per_s / ticks_per_s);
+    if (ticks_per_s == 1000000u)
+        return (uint32_t)ticks * 1000u;
+    return (uint32_t)((unsigned __int128)ticks * NS_PER_S / ticks_per_s);
 }
 
 void pcapdj_enhanced_records(const uint8_t *window, uint64_t size, uint64_t position, uint32_t big_endian,
@@ -217,13 +259,15 @@ void pcapdj_enhanced_records(const uint8_t *window, uint64_t size, uint64_t posi
                              uint64_t units_per_s, uint8_t *records, uint64_t records_size, struct blocks *blocks)
 {
     struct second second = {0, 0, 0, 0};
-    uint64_t last = position, packets = 0, cap_bytes = 0, lengths_bytes = 0, written = 0;
+    struct times times = {0, 0, 0, 0};
+    uint64_t last = position, packets = 0, cap_bytes = 0, lengths_bytes = 0, written = 0, beyond_snaplen = 0;
 
     while (fits(position, BLOCK_FRAME_BYTES, size)) {
         const uint8_t *block = window + position;
         uint32_t total = field(block + 4, big_endian), number = field(block + 8, big_endian);
         uint32_t captured = field(block + 20, big_endian), length = field(block + 24, big_endian);
         uint64_t ticks = (uint64_t)field(block + 12, big_endian) << 32 | field(block + 16, big_endian);
+        uint32_t fraction_ns;
 
         if (field(block, big_endian) != ENHANCED_PACKET_BLOCK || captured > MAX_CAPTURED_BYTES)
             break;
@@ -240,9 +284,11 @@ void pcapdj_enhanced_records(const uint8_t *window, uint64_t size, uint64_t posi
         }
         if (!fits(written, (uint64_t)RECORD_HEADER_BYTES + captured, records_size))
             break;
+        fraction_ns = nanoseconds_of(ticks - second.start_ticks, second.ticks_per_s);
+        add_time(&times, second.value, fraction_ns);
+        beyond_snaplen += captured > interfaces[number].snaplen;
         put_little32(records + written, second.value);
-        put_little32(records + written + 4,
-                     fraction_of(ticks - second.start_ticks, second.ticks_per_s, units_per_s));
+        put_little32(records + written + 4, units_per_s == NS_PER_S ? fraction_ns : fraction_ns / 1000u);
         put_little32(records + written + 8, captured);
         put_little32(records + written + 12, length);
         memcpy(records + written + RECORD_HEADER_BYTES, block + BLOCK_FIELDS_BYTES, captured);
@@ -253,5 +299,6 @@ void pcapdj_enhanced_records(const uint8_t *window, uint64_t size, uint64_t posi
         last = position;
         position += total;
     }
-    *blocks = (struct blocks){position, last, packets, cap_bytes, lengths_bytes, written};
+    *blocks = (struct blocks){position, last, packets, cap_bytes, lengths_bytes, written, beyond_snaplen,
+                              times.steps_back, times.largest_step_back_ns, times.seconds_seen >> 31};
 }

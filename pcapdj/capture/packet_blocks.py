@@ -27,11 +27,12 @@ from pcapdj.capture.pcap import (
     StreamFormat,
     Totals,
     effective_snaplen,
+    is_after_2038,
 )
 from pcapdj.capture.stream_options import accepts
 from pcapdj.runtime.errors import CaptureError
 
-MICROSECONDS_PER_S = 1_000_000
+MICROSECONDS_PER_S, _NS_PER_S = 1_000_000, 1_000_000_000
 _FIXED_BYTES, _OPTION_BYTES, _OFFSET_BYTES = 8, 4, 8  # of an interface block
 _END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
 _BINARY_RESOLUTION, _MAX_BINARY, _MAX_DECIMAL = 0x80, 63, 19  # finer ones: no second fits into 64 bits
@@ -83,8 +84,8 @@ class SecondLookup:
         """The first interfaces as the compiled loops read them; a block of another one stops the loop."""
         return _interface_table(tuple(self._interfaces[:_TABLE_INTERFACES]))
 
-    def find(self, number: int, high: int, low: int) -> tuple[bytes, int, int] | None:
-        """Return the second as a record's 4 bytes, the value of `low` at its start, and its number of ticks.
+    def find(self, number: int, high: int, low: int) -> tuple[int, int, Interface] | None:
+        """Return the second, the value of `low` at its start, and the interface.
 
         Args:
             number: of the interface in its section.
@@ -101,12 +102,14 @@ class SecondLookup:
         seconds, ticks = divmod(high << 32 | low, interface.ticks_per_s)
         if not 0 <= seconds + interface.offset_s < SECONDS_RANGE:
             return None
-        return (seconds + interface.offset_s).to_bytes(4, "little"), low - ticks, interface.ticks_per_s
+        return seconds + interface.offset_s, low - ticks, interface
 
 
 @lru_cache(maxsize=4)
 def _interface_table(interfaces: tuple[Interface, ...]) -> bytes:
-    return b"".join(INTERFACE.pack(each.ticks_per_s, each.offset_s, each.linktype, 0) for each in interfaces)
+    return b"".join(
+        INTERFACE.pack(each.ticks_per_s, each.offset_s, each.linktype, each.snaplen) for each in interfaces
+    )
 
 
 def parse_interface(body: bytes, order: str) -> Interface:
@@ -194,8 +197,10 @@ def convert_packet(
     units_per_s = 1_000_000_000 if stream.nanosecond else 1_000_000
     fraction = ticks * units_per_s // interface.ticks_per_s
     header = RECORD.pack(seconds % SECONDS_RANGE, fraction, len(data), length)
-    ts_ns = interface.ts_ns(packet.ticks)
-    return header, data, Totals(1, len(data), length, ts_ns, ts_ns)
+    counted = RunningTotals()
+    is_beyond = packet.captured > interface.snaplen
+    counted.add(len(data), length, interface.ts_ns(packet.ticks), seconds, is_beyond_snaplen=is_beyond)
+    return header, data, counted.totals
 
 
 class GoodBlocks(NamedTuple):
@@ -208,6 +213,7 @@ class GoodBlocks(NamedTuple):
         cap_bytes: sum of the captured lengths.
         lengths_bytes: sum of their lengths on the wire.
         parts: the records, cut anywhere.
+        beyond_snaplen, steps_back, largest_step_back_ns, has_times_after_2038: as in `Totals`.
     """
 
     end: int
@@ -216,20 +222,24 @@ class GoodBlocks(NamedTuple):
     cap_bytes: int
     lengths_bytes: int
     parts: list[bytes | bytearray]
+    beyond_snaplen: int = 0
+    steps_back: int = 0
+    largest_step_back_ns: int = 0
+    has_times_after_2038: bool = False
 
 
 def enhanced_records(window: bytes, position: int, order: str, seconds: SecondLookup) -> GoodBlocks:
     """Return the good blocks from `position` on, where the previous block ends."""
     if loops := loops_for(window):
-        end, last, packets, cap_bytes, lengths_bytes, records = loops.enhanced_records(
+        numbers, records, found = loops.enhanced_records(
             *(window, position, seconds.table, seconds.linktype, seconds.units_per_s),
             big_endian=order == ">",
         )
-        return GoodBlocks(end, last, packets, cap_bytes, lengths_bytes, [records])
+        return GoodBlocks(*numbers, [records], *found)
     return _enhanced_records(window, position, order, seconds)
 
 
-def _enhanced_records(  # noqa: PLR0915 - a loop without avoidable calls
+def _enhanced_records(  # noqa: C901, PLR0915 - a loop without avoidable calls
     window: bytes, position: int, order: str, seconds: SecondLookup
 ) -> GoodBlocks:
     """Do it in Python.
@@ -242,22 +252,35 @@ def _enhanced_records(  # noqa: PLR0915 - a loop without avoidable calls
     cap_bytes, lengths_bytes, is_swapped = 0, 0, order == ">"
     (before,) = struct.unpack_from(order + "I", window, place)
     number, epoch, start, second = -1, 0, 0, b""
+    value = last_ticks = snaplen = 0
     parts: list[bytes | bytearray] = []
     add, units_per_s = parts.append, seconds.units_per_s
     ticks_per_s = units_per_s
+    changes: list[tuple[int, int, int]] = []  # place; times of the packet before and of this one, in ns
+    beyond: list[int] = []  # places; those of blocks that are not taken in the end do not count
     while place <= last_place:
         trailer, kind, total, on, high, low, captured, length = fields_at(window, place)
-        if trailer != before or kind != _ENHANCED or captured > MAX_CAPTURED_BYTES:
-            break
-        if total - captured < _FRAME_BYTES or total & 3:
+        if trailer != before or kind != _ENHANCED or total - captured < _FRAME_BYTES or total & 3:
             break
         ticks = low - start
-        if on != number or high != epoch or not 0 <= ticks < ticks_per_s:
+        if on != number or high != epoch or not last_ticks <= ticks < ticks_per_s:
             found = seconds.find(on, high, low)
             if found is None:
                 break
-            (second, start, ticks_per_s), number, epoch = found, on, high
+            before_ns = value * _NS_PER_S + last_ticks * _NS_PER_S // ticks_per_s
+            (value, start, interface), number, epoch = found, on, high
+            second, ticks_per_s, snaplen = (
+                value.to_bytes(4, "little"),
+                interface.ticks_per_s,
+                interface.snaplen,
+            )
             ticks = low - start
+            changes.append((place, before_ns, value * _NS_PER_S + ticks * _NS_PER_S // ticks_per_s))
+        if captured > snaplen:
+            if captured > MAX_CAPTURED_BYTES:
+                break
+            beyond.append(place)
+        last_ticks = ticks
         if ticks_per_s != units_per_s:
             ticks = ticks * units_per_s // ticks_per_s
         packet = place + _PACKET_AT
@@ -274,8 +297,12 @@ def _enhanced_records(  # noqa: PLR0915 - a loop without avoidable calls
         packets, cap_bytes, lengths_bytes = packets - 1, cap_bytes - captured, lengths_bytes - length
         del parts[-_PARTS:]
         last, place = previous, last
-    end = place + _TRAILER_BYTES
-    return GoodBlocks(end, last + _TRAILER_BYTES, packets, cap_bytes, lengths_bytes, parts)
+    sums = packets, cap_bytes, lengths_bytes
+    beyond_snaplen = sum(at < place for at in beyond)
+    steps = [before_ns - ns for at, before_ns, ns in changes if at < place and ns < before_ns]
+    is_late = any(is_after_2038(ns // _NS_PER_S) for at, _, ns in changes if at < place)
+    times = len(steps), max(steps, default=0), is_late
+    return GoodBlocks(place + _TRAILER_BYTES, last + _TRAILER_BYTES, *sums, parts, beyond_snaplen, *times)
 
 
 def _ends_with(window: bytes, place: int, order: str, total: int) -> bool:
@@ -319,10 +346,15 @@ def convert_enhanced_blocks(
     if not good.packets:
         return ConvertedBlocks(position, Totals(), [])
     if linktype != stream.linktype:
-        times_ns = _times_ns(window, position, order, interfaces)
-        return _rewrite_blocks(good, linktype, times_ns)
-    first_ns, last_ns = (_ts_ns(window, place, order, interfaces) for place in (position, good.last))
-    totals = Totals(good.packets, good.cap_bytes, good.lengths_bytes, first_ns, last_ns)
+        return _rewrite_blocks(good, linktype, _times_and_snaplens(window, position, order, interfaces))
+    first_ns, last_ns = (
+        next(_times_and_snaplens(window, at, order, interfaces))[0] for at in (position, good.last)
+    )
+    totals = Totals(
+        *(good.packets, good.cap_bytes, good.lengths_bytes, first_ns, last_ns),
+        *(good.steps_back, good.largest_step_back_ns, good.beyond_snaplen),
+        has_times_after_2038=good.has_times_after_2038,
+    )
     return ConvertedBlocks(good.end, totals, good.parts)
 
 
@@ -334,12 +366,14 @@ def _linktype(window: bytes, position: int, order: str, interfaces: Sequence[Int
     return interfaces[number].linktype if number < len(interfaces) else None
 
 
-def _rewrite_blocks(good: GoodBlocks, linktype: int, times_ns: Iterator[int]) -> ConvertedBlocks:
+def _rewrite_blocks(
+    good: GoodBlocks, linktype: int, times_and_snaplens: Iterator[tuple[int, int]]
+) -> ConvertedBlocks:
     """Return the records of these blocks, all of one link type, with their packets rewritten to Ethernet."""
     parts: list[bytes | bytearray] = []
     counted, skipped, position = RunningTotals(), 0, 0
     records = b"".join(good.parts)
-    for _, ts_ns in zip(range(good.packets), times_ns, strict=False):
+    for _, (ts_ns, snaplen) in zip(range(good.packets), times_and_snaplens, strict=False):
         seconds, fraction, captured, length = RECORD.unpack_from(records, position)
         position += RECORD.size + captured
         packet = to_ethernet(linktype, records[position - captured : position], length)
@@ -348,19 +382,15 @@ def _rewrite_blocks(good: GoodBlocks, linktype: int, times_ns: Iterator[int]) ->
             continue
         frame, length = packet
         parts += RECORD.pack(seconds, fraction, len(frame), length), frame
-        counted.add(len(frame), length, ts_ns)
+        counted.add(len(frame), length, ts_ns, seconds, is_beyond_snaplen=captured > snaplen)
     return ConvertedBlocks(good.end, counted.totals, parts, linktype, skipped)
 
 
-def _times_ns(window: bytes, position: int, order: str, interfaces: Sequence[Interface]) -> Iterator[int]:
-    """Yield the timestamps of the blocks from `position` on, all of which are good."""
+def _times_and_snaplens(
+    window: bytes, position: int, order: str, interfaces: Sequence[Interface]
+) -> Iterator[tuple[int, int]]:
+    """Yield timestamp in ns and interface's snaplen of the blocks from `position` on; all are good."""
     while True:
-        yield _ts_ns(window, position, order, interfaces)
-        position += struct.unpack_from(order + "4xI", window, position)[0]
-
-
-def _ts_ns(window: bytes, position: int, order: str, interfaces: Sequence[Interface]) -> int:
-    """Return the timestamp of the enhanced packet block at `position`, in ns since 1970."""
-    number, high, low = struct.unpack_from(order + "8xIII", window, position)
-    interface: Interface = interfaces[number]
-    return interface.ts_ns(high << 32 | low)
+        total, number, high, low = struct.unpack_from(order + "4xIIII", window, position)
+        yield interfaces[number].ts_ns(high << 32 | low), interfaces[number].snaplen
+        position += total

@@ -16,6 +16,7 @@ Rules:
 """
 
 import struct
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple, Self
 
@@ -38,6 +39,7 @@ _MICRO, _NANO, _MODIFIED = CLASSIC_MAGICS
 _MODIFIED_HEADER_BYTES = 24
 OLDEST_MAJOR, NEWEST_MINOR, _DG_UX_MAJOR = 2, 4, 543
 _MINOR_WITH_BOTH_ORDERS = 3
+_SIGN_BIT = 1 << 31  # of a 32-bit second: set from 2038-01-19 on
 _INT_MAX = 0x7FFF_FFFF  # libpcap reads a snaplen above it as "not limited", like 0
 Bytes = bytes | bytearray | memoryview
 
@@ -63,6 +65,15 @@ class StreamFormat(NamedTuple):
         """Return the file header at the start of the stream: 24 bytes."""
         magic = _NANO if self.nanosecond else _MICRO
         return struct.pack("<IHHiIII", magic, 2, 4, 0, 0, MAX_CAPTURED_BYTES, self.linktype)
+
+
+def is_after_2038(seconds: int) -> bool:
+    """Report whether libpcap reads this second of a little-endian record as negative.
+
+    Args:
+        seconds: of a record; or those of several records, combined with `|`.
+    """
+    return bool(seconds & _SIGN_BIT)
 
 
 class LengthOrder(Enum):
@@ -101,10 +112,15 @@ class Layout(NamedTuple):
         """The byte order, as in `struct`."""
         return ">" if self.big_endian else "<"
 
+    @property
+    def fraction_ns(self) -> int:
+        """How many nanoseconds the unit of a timestamp's fraction has."""
+        return 1 if self.nanosecond else 1000
+
     def ts_ns(self, window: Bytes, position: int) -> int:
         """Return the timestamp of the record header at `position`, in ns since 1970."""
         seconds, fraction = struct.unpack_from(self.byte_order + "II", window, position)
-        return int(seconds * 1_000_000_000 + fraction * (1 if self.nanosecond else 1000))
+        return int(seconds * 1_000_000_000 + fraction * self.fraction_ns)
 
 
 def parse_file_header(first: bytes) -> Layout:
@@ -162,6 +178,13 @@ class Totals(NamedTuple):
     `lengths_bytes` is the sum of the lengths on the wire, `cap_lengths_bytes` that of the captured lengths;
     they differ only where the snaplen cut packets. Timestamps are nanoseconds since 1970, None without
     records. First and last are in file order, so the last timestamp may be the earlier one.
+
+    Args:
+        steps_back, largest_step_back_ns: how many packets are earlier than the packet before them, and the
+            largest difference.
+        beyond_snaplen: how many packets are longer than the snaplen of their file or interface.
+        wrapped_times: how many packets are from before 1970 or after 2106: 32 bits of seconds wrap.
+        has_times_after_2038: a second in the stream has its upper bit set: libpcap reads it as negative.
     """
 
     packets: int = 0
@@ -169,14 +192,27 @@ class Totals(NamedTuple):
     lengths_bytes: int = 0
     first_ts_ns: int | None = None
     last_ts_ns: int | None = None
+    steps_back: int = 0
+    largest_step_back_ns: int = 0
+    beyond_snaplen: int = 0
+    wrapped_times: int = 0
+    has_times_after_2038: bool = False
 
     def __add__(self, later: Self) -> "Totals":  # type: ignore[override]  # sums, where a tuple would append
+        step_back_ns = 0
+        if self.last_ts_ns is not None and later.first_ts_ns is not None:
+            step_back_ns = max(self.last_ts_ns - later.first_ts_ns, 0)
         return Totals(
             self.packets + later.packets,
             self.cap_lengths_bytes + later.cap_lengths_bytes,
             self.lengths_bytes + later.lengths_bytes,
             later.first_ts_ns if self.first_ts_ns is None else self.first_ts_ns,
             self.last_ts_ns if later.last_ts_ns is None else later.last_ts_ns,
+            self.steps_back + later.steps_back + (step_back_ns > 0),
+            max(self.largest_step_back_ns, later.largest_step_back_ns, step_back_ns),
+            self.beyond_snaplen + later.beyond_snaplen,
+            self.wrapped_times + later.wrapped_times,
+            self.has_times_after_2038 or later.has_times_after_2038,
         )
 
 
@@ -187,18 +223,76 @@ class RunningTotals:
         self._packets = self._cap_lengths_bytes = self._lengths_bytes = 0
         self._first_ts_ns: int | None = None
         self._last_ts_ns: int | None = None
+        self._steps_back = self._largest_step_back_ns = self._beyond_snaplen = self._wrapped_times = 0
+        self._seconds_seen = 0
 
-    def add(self, captured: int, length: int, ts_ns: int) -> None:
-        """Count the next record."""
+    def add(
+        self, captured: int, length: int, ts_ns: int, seconds: int, *, is_beyond_snaplen: bool = False
+    ) -> None:
+        """Count the next record; `seconds` are those of the stream, before they wrap."""
         self._packets += 1
         self._cap_lengths_bytes += captured
         self._lengths_bytes += length
-        self._last_ts_ns = ts_ns
-        if self._first_ts_ns is None:
+        if self._last_ts_ns is None:
             self._first_ts_ns = ts_ns
+        elif ts_ns < self._last_ts_ns:
+            self._steps_back += 1
+            self._largest_step_back_ns = max(self._largest_step_back_ns, self._last_ts_ns - ts_ns)
+        self._last_ts_ns = ts_ns
+        self._beyond_snaplen += is_beyond_snaplen
+        self._wrapped_times += not 0 <= seconds < SECONDS_RANGE
+        self._seconds_seen |= seconds
 
     @property
     def totals(self) -> Totals:
         """The totals of all records counted so far."""
-        lengths_bytes = self._cap_lengths_bytes, self._lengths_bytes
-        return Totals(self._packets, *lengths_bytes, self._first_ts_ns, self._last_ts_ns)
+        return Totals(
+            self._packets,
+            self._cap_lengths_bytes,
+            self._lengths_bytes,
+            self._first_ts_ns,
+            self._last_ts_ns,
+            self._steps_back,
+            self._largest_step_back_ns,
+            self._beyond_snaplen,
+            self._wrapped_times,
+            is_after_2038(self._seconds_seen),
+        )
+
+
+class TimeSteps:
+    """Compares the times of consecutive records; the loops call it where the second or the order changes.
+
+    Args:
+        layout: of the records.
+        window: their bytes.
+        position: of the first one.
+    """
+
+    def __init__(self, layout: Layout, window: bytes, position: int) -> None:
+        self.seconds = self.fraction = 0
+        if position + RECORD_HEADER_BYTES <= len(window):
+            self.seconds, self.fraction = struct.unpack_from(layout.byte_order + "II", window, position)
+        self._seconds_seen = self.seconds
+        self._fraction_ns = layout.fraction_ns
+        self._steps_back = self._largest_step_back = 0
+
+    def step(self, last_fraction: int, seconds: int, fraction: int) -> None:
+        """Compare the next record with the one before, which has this fraction and the second seen last."""
+        step_back = (self.seconds - seconds) * (1_000_000_000 // self._fraction_ns) + last_fraction - fraction
+        if step_back > 0:
+            self._steps_back += 1
+            self._largest_step_back = max(self._largest_step_back, step_back)
+        self._seconds_seen |= seconds
+        self.seconds = seconds
+
+    def row(self, last_fraction: int, all_seconds: Sequence[int], fractions: Sequence[int]) -> None:
+        """Compare the next records, given as their seconds and fractions."""
+        for seconds, fraction in zip(all_seconds, fractions, strict=True):
+            self.step(last_fraction, seconds, fraction)
+            last_fraction = fraction
+
+    def found(self, packets: int) -> tuple[int, int, bool]:
+        """Return the last three fields of `GoodRecords`."""
+        has_times_after_2038 = packets > 0 and is_after_2038(self._seconds_seen)
+        return self._steps_back, self._largest_step_back * self._fraction_ns, has_times_after_2038

@@ -18,6 +18,7 @@ decides what that is. Measured on a 2-core virtual machine (AMD EPYC, Python 3.1
 """
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pcapdj.capture.compiled import loops_for
@@ -31,8 +32,10 @@ from pcapdj.capture.pcap import (
     RECORD_HEADER_BYTES,
     Bytes,
     Layout,
+    TimeSteps,
     Totals,
     captured_and_length,
+    is_after_2038,
 )
 
 _EIGHT = (None,) * 8  # after each eight records: check whether all of them have the same length
@@ -48,7 +51,7 @@ class GoodRecords(NamedTuple):
         last: where the last one begins; without records, where the walk began.
         packets: how many there are.
         lengths_bytes: sum of their lengths on the wire.
-        beyond_snaplen: how many of them are longer than the file's snaplen.
+        beyond_snaplen, steps_back, largest_step_back_ns, has_times_after_2038: as in `Totals`.
     """
 
     end: int
@@ -56,6 +59,9 @@ class GoodRecords(NamedTuple):
     packets: int
     lengths_bytes: int
     beyond_snaplen: int = 0
+    steps_back: int = 0
+    largest_step_back_ns: int = 0
+    has_times_after_2038: bool = False
 
 
 def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) -> GoodRecords:
@@ -64,22 +70,35 @@ def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) 
     Only headers are read: the last record may reach beyond the window, up to `room_bytes`.
     """
     if loops := loops_for(window):
-        found = loops.good_records(window, position, room_bytes, layout.snaplen, big_endian=layout.big_endian)
-        return GoodRecords(*found)
-    lengths_at = struct.Struct(layout.byte_order + "8xII").unpack_from
+        numbers = layout.snaplen, layout.fraction_ns, layout.big_endian
+        return GoodRecords(*loops.good_records(window, position, room_bytes, *numbers))
+    return _good_records(window, position, layout, room_bytes)
+
+
+def _good_records(  # noqa: PLR0915 - a loop without avoidable calls
+    window: bytes, position: int, layout: Layout, room_bytes: int
+) -> GoodRecords:
+    """Do it in Python."""
+    fields_at = struct.Struct(layout.byte_order + "IIII").unpack_from
     snaplen, most, last_header = layout.snaplen, MAX_CAPTURED_BYTES, len(window) - RECORD_HEADER_BYTES
     previous, packets, lengths_bytes, beyond = position, 0, 0, 0
+    times = TimeSteps(layout, window, position)
+    last_seconds, last_fraction = times.seconds, times.fraction
     while True:
         first = position
         for _ in _EIGHT:
             if position > last_header:
                 break
-            captured, length = lengths_at(window, position)
+            seconds, fraction, captured, length = fields_at(window, position)
             after = position + RECORD_HEADER_BYTES + captured
             if after > room_bytes or not 0 < captured <= most:
                 break
             if captured > snaplen:
                 beyond += 1
+            if fraction < last_fraction or seconds != last_seconds:
+                times.step(last_fraction, seconds, fraction)
+                last_seconds = seconds
+            last_fraction = fraction
             lengths_bytes += length
             packets += 1
             previous, position = position, after
@@ -89,9 +108,11 @@ def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) 
                 count, sum_bytes = _equal_records(window, position, stride, room_bytes, layout)
                 packets, lengths_bytes = packets + count, lengths_bytes + sum_bytes
                 beyond += count if captured > snaplen else 0
+                times.row(last_fraction, *_row_times(window, position, stride, count, layout))
                 previous, position = previous + count * stride, position + count * stride
+                last_seconds, last_fraction = fields_at(window, previous)[:2]
             continue
-        return GoodRecords(position, previous, packets, lengths_bytes, beyond)
+        return GoodRecords(position, previous, packets, lengths_bytes, beyond, *times.found(packets))
 
 
 def _equal_records(
@@ -111,6 +132,29 @@ def _equal_records(
     sums = [_column_sum(_column(window, position + _LENGTH + i, stride, equal)) for i in range(4)]
     in_order = reversed(sums) if layout.big_endian else sums
     return equal, sum(each << 8 * i for i, each in enumerate(in_order))
+
+
+def _row_times(
+    window: bytes, position: int, stride: int, count: int, layout: Layout
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the seconds and fractions of `count` headers, one every `stride` bytes; of most rows neither.
+
+    That is, where all of them, and the header before, have the same second, and no fraction is a step back.
+    """
+    before = position - stride
+    fractions = _numbers(window, before + _FRACTION, stride, count + 1, layout)
+    seconds = [_column(window, before + i, stride, count + 1) for i in range(4)]
+    if all(column.count(column[0]) > count for column in seconds) and list(fractions) == sorted(fractions):
+        return (), ()
+    return _numbers(window, position, stride, count, layout), fractions[1:]
+
+
+def _numbers(window: bytes, start: int, stride: int, count: int, layout: Layout) -> tuple[int, ...]:
+    """Return `count` numbers of 4 bytes, one every `stride` bytes."""
+    numbers = bytearray(4 * count)
+    for i in range(4):
+        numbers[i::4] = _column(window, start + i, stride, count)
+    return struct.unpack(f"{layout.byte_order}{count}I", numbers)
 
 
 def _equal_headers(window: bytes, position: int, stride: int, count: int, captured: bytes) -> int:
@@ -135,14 +179,14 @@ def _column_sum(column: bytes) -> int:
 def swap_headers(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
     """Make the headers of good big-endian records little endian in `records`, a copy of the window."""
     if loops := loops_for(window):
-        return GoodRecords(*loops.swap_headers(window, records, layout.snaplen))
+        return GoodRecords(*loops.swap_headers(window, records, layout.snaplen, layout.fraction_ns))
     return _rewrite(window, records, layout, units=1)
 
 
 def scale_to_microseconds(window: bytes, records: bytearray, layout: Layout) -> GoodRecords:
     """Make nanoseconds of good little-endian records microseconds in `records`, a copy of the window."""
     if loops := loops_for(window):
-        return GoodRecords(*loops.scale_to_microseconds(window, records, layout.snaplen))
+        return GoodRecords(*loops.scale_to_microseconds(window, records, layout.snaplen, layout.fraction_ns))
     return _rewrite(window, records, layout, units=1000)
 
 
@@ -151,6 +195,8 @@ def _rewrite(window: bytes, records: bytearray, layout: Layout, units: int) -> G
     snaplen, most, size_bytes = layout.snaplen, MAX_CAPTURED_BYTES, len(window)
     last_header = size_bytes - RECORD_HEADER_BYTES
     position = previous = packets = lengths_bytes = beyond = 0
+    times = TimeSteps(layout, window, position)
+    last_seconds, last_fraction = times.seconds, times.fraction
     while position <= last_header:
         seconds, fraction, captured, length = fields_at(window, position)
         after = position + RECORD_HEADER_BYTES + captured
@@ -158,11 +204,15 @@ def _rewrite(window: bytes, records: bytearray, layout: Layout, units: int) -> G
             break
         if captured > snaplen:
             beyond += 1
+        if fraction < last_fraction or seconds != last_seconds:
+            times.step(last_fraction, seconds, fraction)
+            last_seconds = seconds
+        last_fraction = fraction
         put(records, position, seconds, fraction // units, captured, length)
         lengths_bytes += length
         packets += 1
         previous, position = position, after
-    return GoodRecords(position, previous, packets, lengths_bytes, beyond)
+    return GoodRecords(position, previous, packets, lengths_bytes, beyond, *times.found(packets))
 
 
 ZEROS = "zeros instead of a {}: the file was preallocated and never filled to its end"
@@ -180,20 +230,17 @@ class WalkResult(NamedTuple):
     """Whole, validated records from the window's start to `end` (excluding), and why the walk stopped.
 
     `stop` is None where the next record is incomplete: continue with a window that starts there.
-    `beyond_snaplen` of the records are longer than the file's snaplen.
     """
 
     end: int
     totals: Totals
     stop: Damage | None
-    beyond_snaplen: int = 0
 
 
 class Batch(NamedTuple):
     """Converted records of a window up to `end` (excluding), and why the conversion stopped there.
 
-    `stop` and `beyond_snaplen` as in `WalkResult`. `skipped` packets could not be rewritten; they are not in
-    `totals` and `data`.
+    `stop` as in `WalkResult`. `skipped` packets could not be rewritten; they are not in `totals` and `data`.
     """
 
     end: int
@@ -201,7 +248,6 @@ class Batch(NamedTuple):
     stop: Damage | None
     data: Bytes
     skipped: int = 0
-    beyond_snaplen: int = 0
 
 
 def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> WalkResult:
@@ -215,29 +261,31 @@ def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> Wa
         room_bytes: how far records may reach, counted from the window's start.
         is_last: the window reaches the end of the file.
     """
-    position = previous = packets = lengths_bytes = beyond = 0
-    stop, is_empty = None, True
-    while is_empty:
+    position, totals = 0, Totals()
+    while True:
         good = good_records(window, position, layout, room_bytes)
-        packets, lengths_bytes = packets + good.packets, lengths_bytes + good.lengths_bytes
-        previous, position = good.last if good.packets else previous, good.end
-        beyond += good.beyond_snaplen
+        totals += totals_of(good, window, position, layout)
+        position = good.end
         stop, is_empty = _stop_at(window, position, layout, is_last=is_last)
-        if is_empty:
-            packets += 1
-            lengths_bytes += struct.unpack_from(layout.byte_order + "12xI", window, position)[0]
-            previous, position = position, position + RECORD_HEADER_BYTES
-    whole = GoodRecords(position, previous, packets, lengths_bytes)
-    return WalkResult(position, totals_of(whole, window, layout), stop, beyond)
+        if not is_empty:
+            return WalkResult(position, totals, stop)
+        seconds, length = struct.unpack_from(layout.byte_order + "I8xI", window, position)
+        ts_ns, is_late = layout.ts_ns(window, position), is_after_2038(seconds)
+        totals += Totals(1, 0, length, ts_ns, ts_ns, has_times_after_2038=is_late)
+        position += RECORD_HEADER_BYTES
 
 
-def totals_of(records: GoodRecords, window: Bytes, layout: Layout) -> Totals:
-    """Return the totals of these records, which begin at the window's start."""
+def totals_of(records: GoodRecords, window: Bytes, start: int, layout: Layout) -> Totals:
+    """Return the totals of these records, which begin at `start`."""
     if not records.packets:
         return Totals()
-    cap_lengths_bytes = records.end - records.packets * RECORD_HEADER_BYTES
-    first_ns, last_ns = layout.ts_ns(window, 0), layout.ts_ns(window, records.last)
-    return Totals(records.packets, cap_lengths_bytes, records.lengths_bytes, first_ns, last_ns)
+    cap_lengths_bytes = records.end - start - records.packets * RECORD_HEADER_BYTES
+    return Totals(
+        *(records.packets, cap_lengths_bytes, records.lengths_bytes),
+        *(layout.ts_ns(window, start), layout.ts_ns(window, records.last)),
+        *(records.steps_back, records.largest_step_back_ns, records.beyond_snaplen),
+        has_times_after_2038=records.has_times_after_2038,
+    )
 
 
 def _stop_at(window: bytes, position: int, layout: Layout, *, is_last: bool) -> tuple[Damage | None, bool]:

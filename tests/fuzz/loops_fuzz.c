@@ -50,6 +50,8 @@ static uint64_t records_into(uint8_t *window, uint32_t big_endian)
 
         if (!fits(position, RECORD_HEADER_BYTES + captured, LARGEST_WINDOW))
             return position;
+        if (below(4))
+            put(window + position, 9 + below(2), big_endian);
         put(window + position + 8, captured, big_endian);
         put(window + position + 12, captured + below(50), big_endian);
         position += RECORD_HEADER_BYTES + captured;
@@ -82,6 +84,14 @@ static void fail(const char *what)
     abort();
 }
 
+static void check_counts(uint64_t packets, uint64_t beyond_snaplen, uint64_t steps_back, uint64_t largest_step_back_ns)
+{
+    if (beyond_snaplen > packets)
+        fail("more records are beyond the snaplen than there are");
+    if (steps_back > (packets ? packets - 1 : 0) || (steps_back == 0) != (largest_step_back_ns == 0))
+        fail("more steps back than there are, or one of no length");
+}
+
 static void check_good(const struct good_records *good, uint64_t start, uint64_t limit)
 {
     if (good->end < start || good->last < start || good->last > good->end)
@@ -90,8 +100,7 @@ static void check_good(const struct good_records *good, uint64_t start, uint64_t
         fail("good records end where none of them ends");
     if (good->end - start < good->packets * (RECORD_HEADER_BYTES + 1))
         fail("there are more records than fit");
-    if (good->beyond_snaplen > good->packets)
-        fail("more records are beyond the snaplen than there are");
+    check_counts(good->packets, good->beyond_snaplen, good->steps_back, good->largest_step_back_ns);
 }
 
 static uint8_t *exact_copy(const uint8_t *bytes, uint64_t size)
@@ -109,14 +118,15 @@ static void try_records(const uint8_t *window, uint64_t size, uint32_t big_endia
 {
     uint8_t *in = exact_copy(window, size), *out = exact_copy(window, size);
     uint32_t snaplen = below(4) ? MAX_CAPTURED_BYTES : below(3000);
+    uint32_t fraction_ns = below(2) ? 1 : 1000;
     uint64_t position = below(4) ? 0 : below((uint32_t)size + 20), room = size + (below(2) ? 0 : below(5000));
     struct good_records good;
 
-    pcapdj_good_records(in, size, position, room, snaplen, big_endian, &good);
+    pcapdj_good_records(in, size, position, room, snaplen, fraction_ns, big_endian, &good);
     check_good(&good, position, room);
-    pcapdj_swap_headers(in, out, size, snaplen, &good);
+    pcapdj_swap_headers(in, out, size, snaplen, fraction_ns, &good);
     check_good(&good, 0, size);
-    pcapdj_scale_to_microseconds(in, out, size, snaplen, &good);
+    pcapdj_scale_to_microseconds(in, out, size, snaplen, fraction_ns, &good);
     check_good(&good, 0, size);
     free(in);
     free(out);
@@ -136,7 +146,7 @@ static void try_blocks(const uint8_t *window, uint64_t size, uint32_t big_endian
     for (unsigned i = 0; i < 3; i++) {
         int64_t offsets[] = {0, 1, -1, INT64_MAX, INT64_MIN, UINT32_MAX, -(int64_t)UINT32_MAX, 3600};
 
-        interfaces[i] = (struct interface){resolutions[below(8)], offsets[below(8)], below(5) ? 1 : 101, 0};
+        interfaces[i] = (struct interface){resolutions[below(8)], offsets[below(8)], below(5) ? 1 : 101, below(3000)};
     }
     pcapdj_enhanced_records(in, size, position, big_endian, interfaces, count, 1, below(2) ? 1000000 : 1000000000,
                             out, room, &blocks);
@@ -144,6 +154,7 @@ static void try_blocks(const uint8_t *window, uint64_t size, uint32_t big_endian
         fail("blocks end where none of them ends");
     if (blocks.written_bytes != blocks.cap_bytes + RECORD_HEADER_BYTES * blocks.packets || blocks.written_bytes > room)
         fail("more was written than was counted");
+    check_counts(blocks.packets, blocks.beyond_snaplen, blocks.steps_back, blocks.largest_step_back_ns);
     free(in);
     free(out);
 }

@@ -20,7 +20,7 @@ changes = st.lists(
 interfaces = st.builds(
     Interface,
     linktype=st.sampled_from([1, 1, 1, 101]),
-    snaplen=st.just(262_144),
+    snaplen=st.sampled_from([262_144, 262_144, 60]),
     ticks_per_s=st.sampled_from([1, 1000, 10**6, 10**9, 10**19, 1024, 2**63]),
     offset_s=st.sampled_from([0, 0, 0, 1, -1, 3600, 2**32, -(2**63), 2**63 - 1]),
 )
@@ -52,8 +52,11 @@ def record_windows(draw: st.DrawFn, order: str) -> bytes:
             max_size=6,
         )
     )
+    times = draw(
+        st.lists(st.tuples(st.integers(9, 10) | u32, st.integers(0, 2) | u32), min_size=1, max_size=9)
+    )
     window = b"".join(
-        struct.pack(order + "IIII", index, index * 999_999_999 % 2**32, captured, captured + index % 3)
+        struct.pack(order + "IIII", *times[index % len(times)], captured, captured + index % 3)
         + bytes([index % 256]) * captured
         for captured, count in lengths
         for index in range(count)
@@ -66,7 +69,7 @@ def block_windows(draw: st.DrawFn, order: str) -> bytes:
     """A block, and enhanced packet blocks behind it, damaged and cut."""
     window = struct.pack(order + "III", 5, 12, 12)
     for captured in draw(st.lists(st.integers(0, 120), max_size=20)):
-        number, high, low = draw(st.tuples(st.integers(0, 2), st.integers(0, 2), u32))
+        number, high, low = draw(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3) | u32))
         claimed = captured + draw(st.sampled_from([0, 0, 0, 0, 1, 4]))
         body = struct.pack(order + "IIIII", number, high, low, claimed, 7)
         body += bytes(range(captured)) + bytes(-captured % 4 + draw(st.sampled_from([0, 0, 0, 0, 4, 1])))
@@ -75,11 +78,17 @@ def block_windows(draw: st.DrawFn, order: str) -> bytes:
     return changed(window, draw(changes), draw(st.integers(0, 40)))
 
 
-@given(st.data(), st.booleans(), st.integers(0, 400), st.sampled_from([40, 300, 262_144]))
-def test_good_records_are_the_same(data: st.DataObject, big_endian: bool, beyond: int, snaplen: int) -> None:  # noqa: FBT001 - drawn
-    """Where they end, how many they are, and their lengths: also where a record reaches beyond the window."""
+@given(st.data(), st.booleans(), st.booleans(), st.integers(0, 400), st.sampled_from([40, 300, 262_144]))
+def test_good_records_are_the_same(
+    data: st.DataObject,
+    big_endian: bool,  # noqa: FBT001 - drawn
+    nanosecond: bool,  # noqa: FBT001 - drawn
+    beyond: int,
+    snaplen: int,
+) -> None:
+    """Where they end, their number, lengths and times: also where a record reaches beyond the window."""
     window = data.draw(record_windows(">" if big_endian else "<"))
-    layout = Layout(big_endian=big_endian, nanosecond=False, linktype=1, snaplen=snaplen)
+    layout = Layout(big_endian=big_endian, nanosecond=nanosecond, linktype=1, snaplen=snaplen)
 
     python, compiled = both(lambda: good_records(window, 0, layout, len(window) + beyond))
 
@@ -113,7 +122,7 @@ def test_blocks_become_the_same_records(
     described: list[Interface],
     nanosecond: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    """Every second, fraction, length and byte; the same block is the first one that is not taken."""
+    """Every second, fraction, length and byte, and the counts; the first block not taken is the same."""
     window = data.draw(block_windows(order))
     lookup = SecondLookup(described, StreamFormat(1, nanosecond))
     if len(window) < 12:

@@ -9,51 +9,65 @@ from support.captures import Record, record
 
 from pcapdj.capture.convert import rewrite_headers, rewrite_window
 from pcapdj.capture.pcap import Layout, StreamFormat
-from pcapdj.capture.walk import GoodRecords, good_records
+from pcapdj.capture.walk import GoodRecords, good_records, totals_of
 
 pytestmark = pytest.mark.usefixtures("both_forms")
 
 SNAPLEN = 300
 
 u32 = st.integers(0, 0xFFFF_FFFF)
-runs = st.lists(
-    st.tuples(st.integers(0, SNAPLEN + 20), st.integers(1, 150), st.lists(u32, min_size=1)), max_size=4
+times = st.lists(
+    st.tuples(st.integers(9, 10) | u32, st.integers(0, 2) | st.integers(999_999, 1_000_001) | u32), min_size=1
 )
+runs = st.lists(
+    st.tuples(st.integers(0, SNAPLEN + 20), st.integers(1, 150), st.lists(u32, min_size=1), times), max_size=4
+)
+Runs = list[tuple[int, int, list[int], list[tuple[int, int]]]]
 
 
-def records_in_runs(found: list[tuple[int, int, list[int]]], order: str) -> bytes:
-    """Return rows of records with the same captured length, with wire lengths that repeat."""
+def records_in_runs(found: Runs, order: str) -> bytes:
+    """Return rows of records with the same captured length, with wire lengths and times that repeat."""
     return b"".join(
-        record(Record(data=bytes(captured), length=lengths[i % len(lengths)]), order)
-        for captured, count, lengths in found
+        record(Record(*times[i % len(times)], bytes(captured), lengths[i % len(lengths)]), order)
+        for captured, count, lengths, times in found
         for i in range(count)
     )
 
 
-def one_by_one(window: bytes, order: str, room_bytes: int) -> GoodRecords:
+def one_by_one(window: bytes, layout: Layout, room_bytes: int) -> GoodRecords:
     """Return the good records, found by a simple walk."""
     position = last = packets = lengths_bytes = beyond = 0
+    steps, seconds_seen, before_ns = [0], 0, 0
     while position + 16 <= len(window):
-        captured, length = struct.unpack_from(order + "8xII", window, position)
+        seconds, fraction, captured, length = struct.unpack_from(layout.byte_order + "IIII", window, position)
         if not captured or position + 16 + captured > room_bytes:
             break
         packets, lengths_bytes = packets + 1, lengths_bytes + length
         beyond += captured > SNAPLEN
+        ts_ns = seconds * 10**9 + fraction * (1 if layout.nanosecond else 1000)
+        if ts_ns < before_ns:
+            steps.append(before_ns - ts_ns)
+        before_ns, seconds_seen = ts_ns, max(seconds, seconds_seen)
         last, position = position, position + 16 + captured
-    return GoodRecords(position, last, packets, lengths_bytes, beyond)
+    step_counts = len(steps) - 1, max(steps)
+    return GoodRecords(position, last, packets, lengths_bytes, beyond, *step_counts, seconds_seen >= 1 << 31)
 
 
-@given(runs, st.sampled_from("<>"), st.integers(0, 400), st.integers(0, 400))
+@given(runs, st.booleans(), st.booleans(), st.integers(0, 400), st.integers(0, 400))
 def test_good_records_equal_those_of_a_simple_walk(
-    found: list[tuple[int, int, list[int]]], order: str, cut: int, beyond: int
+    found: Runs,
+    big_endian: bool,  # noqa: FBT001 - drawn
+    nanosecond: bool,  # noqa: FBT001 - drawn
+    cut: int,
+    beyond: int,
 ) -> None:
-    """Whatever rows of equal lengths there are, and wherever the window ends."""
-    layout = Layout(big_endian=order == ">", nanosecond=False, linktype=1, snaplen=SNAPLEN)
-    content = records_in_runs(found, order)
+    """Whatever rows of equal lengths there are, however their times step, and wherever the window ends."""
+    layout = Layout(big_endian=big_endian, nanosecond=nanosecond, linktype=1, snaplen=SNAPLEN)
+    content = records_in_runs(found, layout.byte_order)
     window = content[: max(len(content) - cut, 0)]
     room_bytes = min(len(window) + beyond, len(content))
 
-    assert good_records(window, 0, layout, room_bytes) == one_by_one(window, order, room_bytes)
+    assert good_records(window, 0, layout, room_bytes) == one_by_one(window, layout, room_bytes)
 
 
 @given(
@@ -61,9 +75,7 @@ def test_good_records_equal_those_of_a_simple_walk(
     st.sampled_from([(True, False, False), (True, True, True), (False, True, False)]),
     st.integers(0, 99),
 )
-def test_rewrite_window_equals_rewrite_headers(
-    found: list[tuple[int, int, list[int]]], case: tuple[bool, bool, bool], cut: int
-) -> None:
+def test_rewrite_window_equals_rewrite_headers(found: Runs, case: tuple[bool, bool, bool], cut: int) -> None:
     """Big to little endian, and nanoseconds to microseconds."""
     big_endian, nanosecond, to_nanosecond = case
     layout = Layout(big_endian=big_endian, nanosecond=nanosecond, linktype=1, snaplen=SNAPLEN)
@@ -73,5 +85,7 @@ def test_rewrite_window_equals_rewrite_headers(
 
     batch = rewrite_window(window, layout, stream)
 
-    assert batch.end == one_by_one(window, layout.byte_order, len(window)).end
-    assert bytes(batch.data) == bytes(rewrite_headers(window[: batch.end], layout, stream))
+    expected = one_by_one(window, layout, len(window))
+    assert batch.end == expected.end
+    assert batch.totals == totals_of(expected, window, 0, layout)
+    assert bytes(batch.data) == bytes(rewrite_headers(window[: batch.end], layout, stream)[0])

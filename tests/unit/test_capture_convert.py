@@ -18,7 +18,7 @@ def test_byte_order_is_swapped_in_the_headers_only() -> None:
     """The packets do not change."""
     big = b"".join(record(packet, ">") for packet in PACKETS)
 
-    assert records_of(bytes(rewrite_headers(big, BIG, MICRO))) == as_read(PACKETS)
+    assert records_of(bytes(rewrite_headers(big, BIG, MICRO)[0])) == as_read(PACKETS)
 
 
 def test_microseconds_become_nanoseconds_and_back() -> None:
@@ -26,8 +26,8 @@ def test_microseconds_become_nanoseconds_and_back() -> None:
     little = Layout(big_endian=False, nanosecond=False, linktype=1)
     nano = Layout(big_endian=False, nanosecond=True, linktype=1)
 
-    up = rewrite_headers(record(Record(7, 123_456)), little, NANO)
-    down = rewrite_headers(record(Record(7, 123_456_999)), nano, MICRO)
+    up, _ = rewrite_headers(record(Record(7, 123_456)), little, NANO)
+    down, _ = rewrite_headers(record(Record(7, 123_456_999)), nano, MICRO)
 
     assert records_of(bytes(up)) == as_read([Record(7, 123_456_000)])
     assert records_of(bytes(down)) == as_read([Record(7, 123_456)])
@@ -36,8 +36,25 @@ def test_microseconds_become_nanoseconds_and_back() -> None:
 def test_microseconds_beyond_a_second_are_added_to_the_seconds() -> None:
     """As nanoseconds they would not fit into 32 bits."""
     assert rescale(7, 5_000_001, to_nanosecond=True) == (12, 1000)
-    assert rescale(0xFFFF_FFFF, 1_000_000, to_nanosecond=True) == (0, 0)
+    assert rescale(0xFFFF_FFFF, 1_000_000, to_nanosecond=True) == (1 << 32, 0)
     assert rescale(7, 0xFFFF_FFFF, to_nanosecond=False) == (7, 4_294_967)
+
+
+@pytest.mark.parametrize("header_bytes", [16, 24])
+def test_seconds_that_wrap_in_a_conversion_are_counted(header_bytes: int) -> None:
+    """Of 2106-02-07 06:28:15 and a million microseconds; whichever way the record is converted."""
+    little = Layout(big_endian=False, nanosecond=False, linktype=1, header_bytes=header_bytes)
+    extra = bytes(header_bytes - 16)
+    window = b"".join(record(Record(0xFFFF_FFFF, each), extra=extra) for each in (999_999, 1_000_000))
+
+    if little.is_plain:
+        data, wrapped_times = rewrite_headers(window, little, NANO)
+    else:
+        batch = rebuild_records(window, little, NANO, is_last=True)
+        data, wrapped_times = batch.data, batch.totals.wrapped_times
+
+    assert records_of(data) == as_read([Record(0xFFFF_FFFF, 999_999_000), Record(0, 0)])
+    assert wrapped_times == 1
 
 
 def test_records_in_the_format_of_the_stream_are_not_copied() -> None:
@@ -45,7 +62,7 @@ def test_records_in_the_format_of_the_stream_are_not_copied() -> None:
     little = Layout(big_endian=False, nanosecond=False, linktype=1)
     data = record(PACKETS[0])
 
-    assert rewrite_headers(data, little, MICRO) is data
+    assert rewrite_headers(data, little, MICRO)[0] is data
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -81,7 +98,7 @@ def test_packets_beyond_the_snaplen_are_whole_and_counted() -> None:
     ):
         assert records_of(batch.data) == as_read(packets)
         assert batch.totals.cap_lengths_bytes == 12
-        assert batch.beyond_snaplen == 1
+        assert batch.totals.beyond_snaplen == 1
 
 
 def test_an_incomplete_record_is_left_for_the_next_window() -> None:

@@ -104,6 +104,54 @@ def test_timestamps_may_go_back_and_forth() -> None:
 
     found = [record.seconds * 1_000_000 + record.fraction for record in records_of(b"".join(blocks.parts))]
     assert found == times
+    assert (blocks.totals.steps_back, blocks.totals.largest_step_back_ns) == (2, ((7 << 32) + 1) * 1000)
+
+
+def test_packets_longer_than_the_snaplen_of_their_interface_are_whole_and_counted() -> None:
+    """Each interface has its own."""
+    interfaces = [Interface(1, 4), Interface(1, 6)]
+    window = BEFORE["<"] + enhanced(1, b"1234567") + enhanced(1, b"123456", number=1) + enhanced(1, b"1234")
+
+    blocks = convert_enhanced_blocks(window, len(BEFORE["<"]), "<", interfaces, STREAM)
+
+    assert (blocks.totals.packets, blocks.totals.cap_lengths_bytes, blocks.totals.beyond_snaplen) == (
+        3,
+        17,
+        1,
+    )
+
+
+@pytest.mark.parametrize("stream", [STREAM, StreamFormat(1, nanosecond=True)])
+def test_times_are_compared_in_nanoseconds_whatever_the_resolutions(stream: StreamFormat) -> None:
+    """A step that the stream's resolution does not show counts, too; one of less than 1 ns does not."""
+    interfaces = [Interface(1, 0, 10**9), Interface(1, 0, 10**10), Interface(1, 0, 10**3)]
+    ticks = [(0, 10**9 + 2), (0, 10**9 + 1), (1, 10**10 + 19), (1, 10**10 + 11), (2, 1001), (0, 10**9)]
+    window = BEFORE["<"] + b"".join(enhanced(each, number=number) for number, each in ticks)
+
+    blocks = convert_enhanced_blocks(window, len(BEFORE["<"]), "<", interfaces, stream)
+
+    assert (blocks.totals.packets, blocks.totals.steps_back) == (6, 2)
+    assert blocks.totals.largest_step_back_ns == 1_000_000
+
+
+def test_a_block_that_is_cut_off_counts_in_nothing() -> None:
+    """Neither as a step back, nor as after 2038, nor as beyond the snaplen."""
+    window = (
+        BEFORE["<"] + enhanced(1 << 31) + enhanced((1 << 31) * 1_000_000, b"x" * 99) + enhanced(1, b"y" * 9)
+    )
+    interfaces = [Interface(1, 98)]
+    starts = len(BEFORE["<"])
+
+    found = [
+        convert_enhanced_blocks(window[:-cut], starts, "<", interfaces, STREAM).totals for cut in (1, 44, 45)
+    ]
+
+    assert [(each.packets, each.steps_back, each.beyond_snaplen) for each in found] == [
+        (2, 0, 1),
+        (2, 0, 1),
+        (1, 0, 0),
+    ]
+    assert [each.has_times_after_2038 for each in found] == [True, True, False]
 
 
 def test_an_option_list_may_end_without_its_end_mark() -> None:

@@ -97,11 +97,12 @@ def test_timestamps_are_nanoseconds_since_1970() -> None:
 
 
 def test_totals_of_pieces_add_up_in_order() -> None:
-    """Counts are summed; first and last timestamp follow the order of the pieces."""
-    first = Totals(1, 60, 100, first_ts_ns=9, last_ts_ns=10)
-    second = Totals(2, 120, 120, first_ts_ns=5, last_ts_ns=7)
+    """Counts are summed; first and last timestamp follow the order of the pieces; so may a step back."""
+    first = Totals(1, 60, 100, 9, 10, steps_back=2, largest_step_back_ns=3, beyond_snaplen=1, wrapped_times=1)
+    second = Totals(2, 120, 120, 5, 7, steps_back=1, beyond_snaplen=2, has_times_after_2038=True)
 
-    assert first + second == Totals(3, 180, 220, first_ts_ns=9, last_ts_ns=7)
+    assert first + second == Totals(3, 180, 220, 9, 7, 4, 5, 3, 1, has_times_after_2038=True)
+    assert second + first == Totals(3, 180, 220, 5, 10, 3, 3, 3, 1, has_times_after_2038=True)
 
 
 def test_totals_without_records_change_nothing() -> None:
@@ -115,8 +116,31 @@ def test_running_totals_are_those_of_adding_one_by_one() -> None:
     """Also without any record."""
     running, added = RunningTotals(), Totals()
     assert running.totals == added
-    for captured, length, ts_ns in ((60, 100, 9), (0, 7, 5), (60, 60, 0)):
-        running.add(captured, length, ts_ns)
-        added += Totals(1, captured, length, ts_ns, ts_ns)
+    for captured, length, ts_ns, is_beyond in ((60, 100, 9, True), (0, 7, 5, False), (60, 60, 0, True)):
+        running.add(captured, length, ts_ns, 1, is_beyond_snaplen=is_beyond)
+        added += Totals(1, captured, length, ts_ns, ts_ns, beyond_snaplen=is_beyond)
 
     assert running.totals == added
+    assert (added.steps_back, added.largest_step_back_ns, added.beyond_snaplen) == (2, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wrapped", "is_late"),
+    [
+        (-1, 1, True),
+        (0, 0, False),
+        (0x7FFF_FFFF, 0, False),
+        (0x8000_0000, 0, True),
+        (0xFFFF_FFFF, 0, True),
+        (0x1_0000_0000, 1, False),
+    ],
+)
+def test_running_totals_count_wrapped_times_and_notice_those_after_2038(
+    seconds: int, wrapped: int, *, is_late: bool
+) -> None:
+    """A wrapped time is judged by what stands in the record."""
+    running = RunningTotals()
+    running.add(1, 1, seconds * 10**9, seconds)
+
+    assert running.totals.wrapped_times == wrapped
+    assert running.totals.has_times_after_2038 is is_late

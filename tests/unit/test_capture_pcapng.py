@@ -109,6 +109,8 @@ def test_timestamps_beyond_32_bits_of_seconds_wrap() -> None:
     batch = walk.batch(section() + interface() + enhanced((1 << 32) * 1_000_000 + 3) + enhanced(1))
 
     assert [(r.seconds, r.fraction) for r in records_of(batch.data)] == [(0, 3), (0, 1)]
+    assert (batch.totals.wrapped_times, batch.totals.steps_back) == (1, 1)
+    assert batch.totals.largest_step_back_ns == (1 << 32) * 10**9 + 2000
 
 
 def test_packets_of_another_link_type_are_skipped_and_counted() -> None:

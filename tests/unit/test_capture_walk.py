@@ -101,7 +101,43 @@ def test_records_longer_than_the_snaplen_are_whole_and_counted() -> None:
 
     result = walked(data, layout)
 
-    assert (result.end, result.stop, result.beyond_snaplen) == (len(data), None, 31)
+    assert (result.end, result.stop, result.totals.beyond_snaplen) == (len(data), None, 31)
+
+
+@pytest.mark.parametrize("row", [0, 30])
+def test_steps_back_in_time_are_counted_from_record_to_record(row: int) -> None:
+    """In rows of equal records, too; a fraction of more than a second counts as what it is."""
+    times = [(5, 0), (5, 1), (5, 0), (4, 999_999), (4, 999_999), (4, 2_000_000), (5, 0), (9, 0), (1, 0)]
+    data = ONE * row + b"".join(record(Record(*time, data=b"y" * 60)) for time in times)
+
+    totals = walked(data).totals
+
+    assert (totals.steps_back, totals.largest_step_back_ns) == (4, 8_000_000_000)
+
+
+def test_steps_back_to_and_from_records_without_captured_bytes_are_counted() -> None:
+    """The walk goes on behind each of them."""
+    data = b"".join(record(Record(seconds, 0, data)) for seconds, data in ((5, b"y"), (4, b""), (3, b"y")))
+
+    totals = walked(data).totals
+
+    assert (totals.packets, totals.steps_back, totals.largest_step_back_ns) == (3, 2, 1_000_000_000)
+
+
+@pytest.mark.parametrize("data", [b"", b"y"])
+@pytest.mark.parametrize(("seconds", "is_late"), [(0x7FFF_FFFF, False), (0x8000_0000, True)])
+def test_times_after_2038_are_noticed(data: bytes, seconds: int, *, is_late: bool) -> None:
+    """From 2038-01-19 03:14:08 on, and whatever follows."""
+    totals = walked(record(Record(seconds, 0, data)) + ONE).totals
+
+    assert totals.has_times_after_2038 is is_late
+
+
+def test_a_record_that_is_not_good_does_not_count() -> None:
+    """Neither its time nor its length."""
+    result = walked(ONE + struct.pack("<IIII", 0x8000_0000, 0, 262_145, 0))
+
+    assert result.totals == Totals(1, 60, 100, 1_000_002_000, 1_000_002_000)
 
 
 def test_the_reason_of_a_cut_off_file_has_its_numbers() -> None:
