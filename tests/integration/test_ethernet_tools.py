@@ -4,7 +4,8 @@ import json
 import os
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from pcapdj.capture.concatenate import concatenate
 
 SHARED = Path(os.environ.get("PCAPDJ_SHARED", Path(__file__).parents[3] / "shared"))
 CORPUS = SHARED / "captures"
+PUBLIC_LINKTYPES = (0, 12, 113, 228, 229)
 # _ws.col.Info is what a person sees of everything above
 FIELDS = [
     *("frame.time_epoch", "frame.protocols", "ip.src", "ip.dst", "ipv6.src", "ipv6.dst"),
@@ -136,43 +138,76 @@ def run(*command: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def dissected(capture: Path) -> list[list[str]]:
-    """Return the fields of each packet, without those of the link layer."""
-    fields = [argument for name in FIELDS for argument in ("-e", name)]
+def dissected(captures: list[Path]) -> list[list[list[str]]]:
+    """Return the fields of each packet of each capture, without those of the link layer.
+
+    One tshark reads all of them, since its start takes longer than the packets: each is an interface of a
+    merged file.
+    """
+    merged = captures[0].with_name("merged.pcapng")
+    run("mergecap", "-a", "-I", "none", "-w", str(merged), *map(str, captures))
+    fields = [argument for name in ("frame.interface_id", *FIELDS) for argument in ("-e", name)]
     # no state between packets: a skipped packet must not change how others are decoded
     plain = ["-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE"]
     plain += ["-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"]
-    rows = [
-        line.split("\t") for line in run("tshark", "-n", *plain, "-r", str(capture), "-T", "fields", *fields)
-    ]
-    for row in rows:
+    found: list[list[list[str]]] = [[] for _ in captures]
+    for line in run("tshark", "-n", *plain, "-r", str(merged), "-T", "fields", *fields):
+        number, *row = line.split("\t")
         protocols = row[1].split(":")
         while protocols and protocols[0] in LINKS:
             protocols.pop(0)
         row[1] = ":".join(protocols)
-    return rows
+        found[int(number)].append(row)
+    return found
 
 
-@pytest.mark.parametrize(
-    ("kind", "form"),
-    [
-        *((kind, "little endian") for kind in KINDS),
-        *(("cooked", form) for form in ("big endian", "nanoseconds", "modified", "pcapng")),
-    ],
-)
-def test_tshark_decodes_the_same_of_every_packet(tmp_path: Path, kind: str, form: str) -> None:
+@dataclass(frozen=True)
+class Compared:
+    """What tshark shows of a capture and of the Ethernet capture made of it, and the messages about that."""
+
+    before: list[list[str]]
+    after: list[list[str]]
+    messages: str
+    ethernet: Path
+
+
+def compared(folder: Path, contents: Mapping[str, bytes]) -> dict[str, Compared]:
+    """Rewrite each capture, and let tshark show all of them, before and after."""
+    originals = [folder / f"{number}" / "original" for number in range(len(contents))]
+    for original, content in zip(originals, contents.values(), strict=True):
+        original.parent.mkdir()
+        original.write_bytes(content)
+    made = [rewritten(original) for original in originals]
+    before, after = dissected(originals), dissected([ethernet for ethernet, _ in made])
+    return {
+        name: Compared(before[number], after[number], messages, ethernet)
+        for number, (name, (ethernet, messages)) in enumerate(zip(contents, made, strict=True))
+    }
+
+
+CASES = [
+    *((kind, "little endian") for kind in KINDS),
+    *(("cooked", form) for form in ("big endian", "nanoseconds", "modified", "pcapng")),
+]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compared]:
+    """Return what tshark shows of each case."""
+    contents = {f"{kind}, {form}": written_as(form, *KINDS[kind]) for kind, form in CASES}
+    return compared(tmp_path_factory.mktemp("built"), contents)
+
+
+@pytest.mark.parametrize(("kind", "form"), CASES)
+def test_tshark_decodes_the_same_of_every_packet(built: dict[str, Compared], kind: str, form: str) -> None:
     """Addresses, ports, payloads, times and all protocols above the link layer; no packet is missing."""
-    capture = tmp_path / "original"
-    capture.write_bytes(written_as(form, *KINDS[kind]))
+    case = built[f"{kind}, {form}"]
 
-    ethernet, messages = rewritten(capture)
-
-    before, after = dissected(capture), dissected(ethernet)
-    assert after == before
-    assert len(after) == len(KINDS[kind][1])
-    assert all(row[1] for row in after)
-    assert messages == ""
-    assert int.from_bytes(ethernet.read_bytes()[20:24], "little") == 1
+    assert case.after == case.before
+    assert len(case.after) == len(KINDS[kind][1])
+    assert all(row[1] for row in case.after)
+    assert case.messages == ""
+    assert int.from_bytes(case.ethernet.read_bytes()[20:24], "little") == 1
 
 
 @pytest.mark.parametrize(
@@ -220,17 +255,24 @@ def public_captures(linktype: int) -> list[bytes]:
     return found
 
 
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compared]:
+    """Return what tshark shows of the public captures of each link type, in one capture for each."""
+    folder = tmp_path_factory.mktemp("public")
+    contents = {}
+    for linktype in PUBLIC_LINKTYPES:
+        with (folder / "joined").open("wb") as file:
+            concatenate(public_captures(linktype), file.fileno(), precision=None, report=lambda *_: None)
+        contents[str(linktype)] = (folder / "joined").read_bytes()
+    return compared(folder, contents)
+
+
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")
-@pytest.mark.parametrize("linktype", [0, 12, 113, 228, 229])
-def test_tshark_decodes_the_same_of_public_captures(tmp_path: Path, linktype: int) -> None:
+@pytest.mark.parametrize("linktype", PUBLIC_LINKTYPES)
+def test_tshark_decodes_the_same_of_public_captures(public: dict[str, Compared], linktype: int) -> None:
     """Written by many programs, some of them hostile; skipped packets are counted."""
-    capture = tmp_path / "original"
-    with capture.open("wb") as file:
-        concatenate(public_captures(linktype), file.fileno(), precision=None, report=lambda *_: None)
+    case = public[str(linktype)]
 
-    ethernet, messages = rewritten(capture)
-
-    before, after = dissected(capture), dissected(ethernet)
-    skipped = int(messages.split("Ethernet: ")[1].split()[0]) if messages else 0
-    assert len(after) == len(before) - skipped > 0
-    assert [row for row in after if row not in before] == []
+    skipped = int(case.messages.split("Ethernet: ")[1].split()[0]) if case.messages else 0
+    assert len(case.after) == len(case.before) - skipped > 0
+    assert [row for row in case.after if row not in case.before] == []
