@@ -209,7 +209,7 @@ class ConsumerLauncher:
         poller.poll(timeout_s * 1000 + 1)  # poll(2) counts whole milliseconds
 
     def _handle_signals(self, now_s: float) -> None:
-        if self._signals.arrivals(signal.SIGHUP) and self._session is not None:
+        if self._signals.received(signal.SIGHUP) and self._session is not None:
             self._session.analyzer.signal(signal.SIGHUP)  # it may reopen its logs
         stops = self._signals.stop_count
         if stops == self._stops:

@@ -28,7 +28,7 @@ PRESET_VARIABLE = "PCAPDJ_PRESET"
 CommandLine = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[-- COMMAND..]",
+        metavar="-- COMMAND..",
         help=f"any other analyzer; {{pipe}} and {{logdir}} are replaced (default: {COMMAND_VARIABLE})",
         show_default=False,
     ),
@@ -72,6 +72,7 @@ FlushTimeout = Annotated[
     typer.Option(
         "--flush-timeout",
         envvar="PCAPDJ_FLUSH_TIMEOUT",
+        metavar="TIME",
         help="how long an analyzer may run after the end of its input",
     ),
 ]
@@ -80,6 +81,7 @@ RestartPause = Annotated[
     typer.Option(
         "--restart-pause",
         envvar="PCAPDJ_RESTART_PAUSE",
+        metavar="TIME",
         help="wait this long before restarting an analyzer that died; doubled after each failure,"
         " up to 60 times this and 60 s",
     ),
@@ -89,6 +91,7 @@ StallTimeout = Annotated[
     typer.Option(
         "--stall-timeout",
         envvar="PCAPDJ_STALL_TIMEOUT",
+        metavar="TIME",
         help="restart an analyzer that has read nothing for this long; 0 = never",
     ),
 ]

@@ -14,7 +14,8 @@ app = new_app()
 def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
     """End the suspension by `pcapdj suspend`; the gate and SIGUSR1 may still suspend feeding."""
     removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, is_role=False))
-    typer.echo("Resumed." if removed else "The operator had not suspended feeding.")
+    ended = "The operator's suspension has ended." if others else "Resumed."
+    typer.echo(ended if removed else "The operator had not suspended feeding.")
     if others:
         typer.echo(f"Still suspended by {suspenders_text(others, {})}.{_hints(others)}")
 
@@ -24,5 +25,5 @@ def _hints(members: list[str]) -> str:
     if "gate" in members:
         hints.append(" The gate resumes when the disk has room, or after 'pcapdj gate open'.")
     if any(member.startswith("usr1:") for member in members):
-        hints.append(" A dispatcher ends its own suspension on the next SIGUSR1.")
+        hints.append(" SIGUSR1 to the same dispatcher ends its suspension.")
     return "".join(hints)

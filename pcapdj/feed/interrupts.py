@@ -95,11 +95,11 @@ class Interrupts:
         self._stop_from_s = time.monotonic() + duration_s
 
     def _act(self) -> None:
-        if not self._signals.has_arrivals:
+        if not self._signals.has_received:
             return
-        for _ in range(self._signals.arrivals(signal.SIGUSR1)):
+        for _ in range(self._signals.received(signal.SIGUSR1)):
             self._suspension.toggle()
-        if self._signals.arrivals(signal.SIGUSR2):
+        if self._signals.received(signal.SIGUSR2):
             self._print_statistics()
 
     def _print_statistics(self) -> None:

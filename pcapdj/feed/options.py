@@ -62,6 +62,7 @@ IdleEof = Annotated[
     typer.Option(
         "--idle-eof",
         envvar="PCAPDJ_IDLE_EOF",
+        metavar="TIME",
         help="end the stream after this long without a file; 0 = never",
     ),
 ]
@@ -70,6 +71,7 @@ MaxGap = Annotated[
     typer.Option(
         "--max-gap",
         envvar="PCAPDJ_MAX_GAP",
+        metavar="TIME",
         help="warn when a file starts this long after the previous one ended; 0 = never",
     ),
 ]

@@ -1,7 +1,7 @@
 """A private service for one run: a Redis and the roles under supervisord, in a temporary folder.
 
 It has the same supervisord.conf as the service, without the importer; all settings are environment variables.
-supervisord dies with this process, and its children with it.
+supervisord dies with this process, and its children with it; the next run removes the folder.
 """
 
 import os
@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from typing import Any, Final
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from pcapdj.run.private_folder import SUPERVISORD_SOCKET, private_folder
 from pcapdj.runtime.errors import CannotCreate, StoreUnavailable, Unavailable
 from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.runtime.safe_text import quoted
@@ -51,11 +51,7 @@ def private_service(settings: Mapping[str, str]) -> "Iterator[PrivateService]":
     Raises:
         CannotCreate: the temporary folder cannot be created, or its path is too long for sockets.
     """
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="pcapdj-"))
-    except OSError as exc:
-        raise CannotCreate(f"A temporary folder cannot be created: {exc.strerror}.") from exc
-    try:
+    with private_folder() as folder:
         text = configuration(interpreter=Path(sys.executable), preset=None, without={"importer"})
         write_layout(folder, text)
         service = PrivateService(folder, _start_supervisord(folder, settings))
@@ -63,8 +59,6 @@ def private_service(settings: Mapping[str, str]) -> "Iterator[PrivateService]":
             yield service
         finally:
             service.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _start_supervisord(folder: Path, settings: Mapping[str, str]) -> "subprocess.Popen[bytes]":
@@ -163,7 +157,7 @@ class PrivateService:
         """Return supervisord's answer by program; empty if it does not answer."""
         import xmlrpc.client
 
-        transport = SupervisorTransport(serverurl=f"unix://{self._folder}/var/run/supervisor.sock")
+        transport = SupervisorTransport(serverurl=f"unix://{self._folder / SUPERVISORD_SOCKET}")
         try:
             with xmlrpc.client.ServerProxy("http://pcapdj", transport) as supervisord:
                 answer = supervisord.supervisor.getAllProcessInfo()

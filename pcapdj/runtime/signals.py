@@ -77,11 +77,11 @@ class Signals:
         return self._stop_count
 
     @property
-    def has_arrivals(self) -> bool:
-        """Report whether `arrivals` has something to return, of the signals read so far."""
+    def has_received(self) -> bool:
+        """Report whether `received` has something to return, of the signals read so far."""
         return bool(self._others)
 
-    def arrivals(self, number: signal.Signals) -> int:
+    def received(self, number: signal.Signals) -> int:
         """Return how often this signal arrived since the last call for it."""
         self._read()
         return self._others.pop(number, 0)
@@ -125,7 +125,7 @@ def handled(
     """Receive signals for the block; restore the old handlers after it.
 
     Args:
-        others: signals that end a wait and are counted by `Signals.arrivals`, but stop nothing.
+        others: signals that end a wait and are counted by `Signals.received`, but stop nothing.
         stops: signals that mean: stop.
     """
     reader, writer = socket.socketpair()

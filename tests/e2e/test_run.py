@@ -309,7 +309,10 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
 
 
 def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
-    """A kill -9 of the command ends supervisord, the roles, Redis and the analyzer."""
+    """A kill -9 of the command ends supervisord, the roles, Redis and the analyzer.
+
+    The next run removes its temporary folder.
+    """
     capture(home / "a.pcap", 4000, 1400)
     (home / "o").mkdir()
     (home / "o" / "brake").touch()
@@ -321,6 +324,10 @@ def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
     (home / "o" / "brake").unlink()
 
     wait_until(lambda: not processes_about(home), "every process to be gone")
+    assert len(list((home / "tmp").iterdir())) == 1
+
+    assert run(home, "a.pcap", "--logdir", "p", *ROOM, *copying(home))[0] == 0
+    assert not list((home / "tmp").iterdir())
 
 
 def test_a_full_disk_is_shown_while_the_gate_holds(home: Path) -> None:

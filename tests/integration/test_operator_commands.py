@@ -149,9 +149,9 @@ def test_resume_names_who_ends_the_other_suspensions(run: Run, store: Store) -> 
     store.redis.sadd(store.keys.suspend, "gate", "usr1:main")
 
     resumed = (
-        "Resumed.\nStill suspended by gate, SIGUSR1 to the dispatcher main."
+        "The operator's suspension has ended.\nStill suspended by gate, SIGUSR1 to the dispatcher main."
         " The gate resumes when the disk has room, or after 'pcapdj gate open'."
-        " A dispatcher ends its own suspension on the next SIGUSR1.\n"
+        " SIGUSR1 to the same dispatcher ends its suspension.\n"
     )
     assert run(resume.app) == (ExitCode.OK, resumed, "")
 

@@ -85,9 +85,9 @@ def test_another_signal_ends_a_wait_and_is_counted_once() -> None:
         signals.wait(30)
         send(signal.SIGUSR1)
 
-        assert signals.arrivals(signal.SIGUSR1) == 2
-        assert signals.arrivals(signal.SIGUSR1) == 0
-        assert signals.arrivals(signal.SIGUSR2) == 0
+        assert signals.received(signal.SIGUSR1) == 2
+        assert signals.received(signal.SIGUSR1) == 0
+        assert signals.received(signal.SIGUSR2) == 0
         assert not signals.stop_requested
 
 
@@ -96,7 +96,7 @@ def test_a_storm_of_signals_neither_blocks_nor_kills() -> None:
     with handled({signal.SIGUSR1}) as signals:
         for _ in range(5000):
             send(signal.SIGUSR1)
-        assert signals.arrivals(signal.SIGUSR1)
+        assert signals.received(signal.SIGUSR1)
         send(signal.SIGTERM)
 
         assert arrived(signals, 1)

@@ -1,0 +1,99 @@
+"""The temporary folder of a run, and what the next run removes."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from support.descriptors import open_descriptors
+
+from pcapdj.run.private_folder import SUPERVISORD_SOCKET, private_folder
+from pcapdj.runtime.process import Lock
+
+
+@pytest.fixture
+def temporary(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield the folder for temporary files."""
+    monkeypatch.setenv("TMPDIR", str(short_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield short_path
+    tempfile.tempdir = None
+
+
+def killed(temporary: Path, name: str) -> Path:
+    """Return a folder as a killed run leaves it."""
+    folder = temporary / name
+    (folder / "var/run").mkdir(parents=True)
+    (folder / "run.lock").touch()
+    (folder / "supervisord.conf").touch()
+    return folder
+
+
+def test_it_is_private_and_gone_at_the_end(temporary: Path) -> None:
+    """Also if the block raises."""
+    with suppress(ZeroDivisionError), private_folder() as folder:
+        assert folder.parent == temporary
+        assert folder.stat().st_mode & 0o777 == 0o700
+        raise ZeroDivisionError
+
+    assert not list(temporary.iterdir())
+
+
+def test_folders_of_killed_runs_are_removed(temporary: Path) -> None:
+    """And no descriptor stays open."""
+    for number in range(3):
+        killed(temporary, f"pcapdj-{number}")
+    before = len(open_descriptors())
+
+    with private_folder() as folder:
+        assert list(temporary.iterdir()) == [folder]
+
+    assert len(open_descriptors()) == before
+
+
+def test_a_folder_in_use_stays(temporary: Path) -> None:
+    """That of another run, and that of a supervisord which outlives its killed run."""
+    in_use = killed(temporary, "pcapdj-running")
+    lock = Lock(in_use / "run.lock", "run")
+    ending = killed(temporary, "pcapdj-ending")
+
+    with socket.socket(socket.AF_UNIX) as supervisord:
+        supervisord.bind(str(ending / SUPERVISORD_SOCKET))
+        supervisord.listen()
+        with private_folder():
+            assert in_use.exists()
+            assert ending.exists()
+    lock.close()
+
+    with private_folder() as folder:
+        assert list(temporary.iterdir()) == [folder]
+
+
+def test_other_folders_stay(temporary: Path) -> None:
+    """A service of the user, a link to a folder of a run, and a file, all named like a run's folder."""
+    service = temporary / "pcapdj-site"
+    service.mkdir()
+    (service / "supervisord.conf").touch()
+    elsewhere = killed(temporary, "elsewhere")
+    link, file = temporary / "pcapdj-link", temporary / "pcapdj-file"
+    link.symlink_to(elsewhere)
+    file.touch()
+
+    with private_folder():
+        pass
+
+    assert sorted(temporary.iterdir()) == sorted([service, elsewhere, link, file])
+    assert (elsewhere / "run.lock").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_folder_of_another_user_stays(temporary: Path) -> None:
+    """Root removes only its own."""
+    folder = killed(temporary, "pcapdj-other")
+    os.chown(folder, 12345, 12345)
+
+    with private_folder():
+        assert folder.exists()
