@@ -2,9 +2,8 @@
 
     PYTHONPATH=.:tests python -m mutants --seed 7 --count 150 --workers 2 feed commands roles console
 
-The same seed and tree give the same mutants. Each worker has its own copy of the tree. It runs only the tests
-that belong to the changed module (`relevance.py`), until one fails; a time-out counts as noticed. A test that
-notices a mutant for the first time runs once more without it. If it fails then, too, it is left out.
+The same seed and tree give the same mutants. One recorded run of the tests shows which of them run the code
+of a mutant (`recording`); only these are tried (`trial`), each worker in its own copy of the tree.
 
 This is a script of our own because the maintained tools do not fit (looked at in 2026). mutmut 3.8 does not
 change decorated functions and module constants, and finds the tests of a function by its calls inside the
@@ -13,60 +12,43 @@ has no sample by seed and removes no statements. mutatest has had no release sin
 """
 
 import argparse
-import ctypes
-import os
 import random
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Final
 
-import psutil
-
+from mutants.blocks import Package
 from mutants.operators import Mutant, is_python, mutants_of
-from mutants.relevance import ROLES, files_for
+from mutants.recording import ROOT, recorded
+from mutants.trial import CAP_S, Trial, prepare, trial, tried
 
-ROOT: Final = Path(__file__).resolve().parent.parent.parent
+_ROLES: Final = ("dispatcher", "controller", "consumer_launcher", "importer")
 _DEFAULT_PLACES: Final = ("feed", "commands", "roles", "console")
-_PYTEST: Final = ("-m", "pytest", "-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider")
-_LIMIT_S: Final = 900.0  # for all tests of a module together; pytest-timeout ends a single one after 60 s
-_TIME_OUT: Final = "a time-out"
-_PR_SET_CHILD_SUBREAPER: Final = 36
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A mutant, where it is, and the groups of test files that may notice it, in order."""
-
-    module: Path
-    mutant: Mutant
-    groups: tuple[tuple[str, ...], ...]
 
 
 def main() -> int:
     """Draw the mutants, try each, print the survivors and a table; 0 whatever survived."""
     options = _options()
-    modules = _modules_in(options.places)
-    drawn = _drawn(modules, random.Random(options.seed), options.count)  # noqa: S311 - repeatable, not secret
-    trials = [_trial(module, mutant) for module, mutant in drawn]
-    _print(f"{len(trials)} mutants in {len(modules)} modules, seed {options.seed}")
+    modules = sorted(str(path.relative_to(ROOT / "pcapdj")) for path in (ROOT / "pcapdj").rglob("*.py"))
+    texts = {module: (ROOT / "pcapdj" / module).read_text("utf-8") for module in modules}
+    places = [place for name in options.places for place in _places_in(texts, name)]
+    drawn = _drawn(texts, places, random.Random(options.seed), options.count)  # noqa: S311 - repeatable
+    _print(f"{len(drawn)} mutants in {len(places)} places, seed {options.seed}")
+    package, tests = Package(texts), recorded(options.workers)
+    trials = [
+        trial(module, mutant, package.blocks_at(module, mutant.line), tests) for module, mutant in drawn
+    ]
     with tempfile.TemporaryDirectory(prefix="mu-") as folder, _pool(options.workers, folder) as pool:
         verdicts = []
-        for trial, (noticed_by, duration_s) in zip(trials, pool.map(_tried, trials), strict=True):
+        for each, (noticed_by, duration_s) in zip(trials, pool.map(tried, trials), strict=True):
             verdicts.append(bool(noticed_by))
-            word = f"noticed by {noticed_by}" if noticed_by else "SURVIVED"
-            _print(f"{len(verdicts)}/{len(trials)} {_shown(trial)}: {word} ({duration_s:.0f} s)")
+            word = f"noticed by {noticed_by}" if noticed_by else f"SURVIVED {_tests_of(each)}"
+            _print(f"{len(verdicts)}/{len(trials)} {_shown(each)}: {word} ({duration_s:.1f} s)")
     _summarize(trials, verdicts)
     return 0
 
@@ -82,152 +64,80 @@ def _options() -> argparse.Namespace:
         "places",
         nargs="*",
         default=_DEFAULT_PLACES,
-        help="rooms, `roles`, `all`, or modules such as feed/pipe.py",
+        help="rooms, `roles`, `all`, modules such as feed/pipe.py, or lines such as feed/pipe.py:42",
     )
     return parser.parse_args()
 
 
-def _modules_in(places: Iterable[str]) -> list[Path]:
-    """Return the modules of these rooms, as paths inside the package."""
-    package = ROOT / "pcapdj"
-    every = sorted(path.relative_to(package) for path in package.rglob("*.py") if path.name[0] != "_")
-    found: set[Path] = set()
-    for place in places:
-        wanted = place.removeprefix("pcapdj/").rstrip("/")
-        names = {f"{role}.py" for role in ROLES} if wanted == "roles" else {wanted}
-        matching = {path for path in every if wanted == "all" or {str(path), path.parts[0]} & names}
-        if not matching:
-            raise SystemExit(f"mutants: there is no room or module {place!r} in pcapdj/")
-        found |= matching
-    return sorted(found)
-
-
-def _drawn(modules: Iterable[Path], rng: random.Random, count: int) -> list[tuple[Path, Mutant]]:
-    """Draw mutants by their weights, at most one for each line; return them sorted by place."""
-    texts = {module: (ROOT / "pcapdj" / module).read_text("utf-8") for module in modules}
-    keyed = [
-        (rng.random() ** (1 / mutant.weight), module, mutant)
-        for module, text in texts.items()
-        for mutant in mutants_of(text)
+def _places_in(modules: Iterable[str], name: str) -> list[tuple[str, int]]:
+    """Return the modules of a room, or the module, each with line 0; or the module with the line."""
+    wanted, _, line = name.removeprefix("pcapdj/").rstrip("/").partition(":")
+    names = {f"{role}.py" for role in _ROLES} if wanted == "roles" else {wanted}
+    found = [
+        module
+        for module in modules
+        if "/_" not in f"/{module}" and (wanted == "all" or {module, module.partition("/")[0]} & names)
     ]
-    drawn: dict[tuple[Path, int], Mutant] = {}
-    for _, module, mutant in sorted(keyed, key=lambda each: -each[0]):
-        if len(drawn) == count:
-            break
-        if (module, mutant.line) not in drawn and is_python(mutant.applied_to(texts[module])):
-            drawn[module, mutant.line] = mutant
-    return [(module, mutant) for (module, _), mutant in sorted(drawn.items(), key=lambda each: each[0])]
+    if not found:
+        raise SystemExit(f"mutants: there is no room or module {name!r} in pcapdj/")
+    return [(module, int(line or 0)) for module in found]
 
 
-def _trial(module: Path, mutant: Mutant) -> Trial:
-    groups = files_for(module, ROOT / "tests")
-    return Trial(
-        module,
-        mutant,
-        tuple(tuple(str(path.relative_to(ROOT)) for path in group) for group in groups if group),
-    )
+def _drawn(
+    texts: Mapping[str, str], places: Iterable[tuple[str, int]], rng: random.Random, count: int
+) -> list[tuple[str, Mutant]]:
+    """Draw mutants by their weights, at most one for each line, but all of a line that is a place.
+
+    They are sorted by place.
+    """
+    keyed = [
+        (rng.random() ** (1 / mutant.weight), module, mutant, mutant.start if line else 0)
+        for module, line in places
+        for mutant in mutants_of(texts[module])
+        if line in (0, mutant.line)
+    ]
+    drawn: dict[tuple[str, int, int, str], Mutant] = {}
+    for _, module, mutant, start in sorted(keyed, key=lambda each: -each[0]):
+        place = module, mutant.line, start, mutant.new if start else ""
+        if len(drawn) < count and place not in drawn and is_python(mutant.applied_to(texts[module])):
+            drawn[place] = mutant
+    return [(place[0], mutant) for place, mutant in sorted(drawn.items(), key=lambda each: each[0])]
 
 
 def _pool(workers: int, folder: str) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, get_context("fork"), initializer=partial(_prepare, folder))
-
-
-def _prepare(folder: str) -> None:
-    """Make this worker's copy of the tree; what its tests leave behind becomes its child, to be killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    copy = Path(folder, f"{os.getpid()}", "tree")
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-    os.chdir(copy)
-
-
-def _tried(trial: Trial) -> tuple[str, float]:
-    """Return the test that notices the mutant (empty: none does), and how many seconds that took."""
-    path, started_s = Path("pcapdj", trial.module), time.monotonic()
-    original = path.read_text("utf-8")
-    noticed_by = ""
-    for group in trial.groups:
-        left_out: set[str] = set()
-        while not noticed_by:
-            _write(path, trial.mutant.applied_to(original))
-            noticed_by = _first_failure(group, left_out)
-            _write(path, original)
-            if not noticed_by or not _fails_without_mutant(noticed_by):
-                break
-            left_out.add(noticed_by)
-            noticed_by = ""
-    return noticed_by, time.monotonic() - started_s
-
-
-@cache
-def _fails_without_mutant(test: str) -> bool:
-    return test != _TIME_OUT and bool(_first_failure([test], ()))
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a module. Its compiled form goes: Python would trust one of the same second and size."""
-    path.write_text(text, "utf-8")
-    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-        compiled.unlink()
-
-
-def _first_failure(tests: Iterable[str], left_out: Iterable[str]) -> str:
-    """Run tests in this worker's copy; return the first one that fails, empty if none does."""
-    scratch = Path("../t").resolve()
-    scratch.mkdir()
-    process = subprocess.Popen(
-        [sys.executable, *_PYTEST, *tests, *(f"--deselect={test}" for test in left_out)],
-        env=os.environ
-        | {"PYTHONPATH": str(Path.cwd()), "TMPDIR": str(scratch), "PCAPDJ_TEST_EXAMPLES": "100"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    try:
-        output = process.communicate(timeout=_LIMIT_S)[0].decode(errors="replace")
-    except subprocess.TimeoutExpired:
-        output = f"FAILED {_TIME_OUT}"
-    _end_descendants()
-    shutil.rmtree(scratch, ignore_errors=True)
-    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE)
-    return found.group(1) if found else "pytest itself" if process.wait() else ""
-
-
-def _end_descendants() -> None:
-    """Kill what the tests started and left, however deep; its orphans are this process's children."""
-    while left := psutil.Process().children(recursive=True):
-        for child in left:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(left, timeout=1)
+    return ProcessPoolExecutor(workers, get_context("fork"), initializer=partial(prepare, folder))
 
 
 def _summarize(trials: Sequence[Trial], verdicts: Sequence[bool]) -> None:
-    survivors = [trial for trial, is_noticed in zip(trials, verdicts, strict=True) if not is_noticed]
+    survivors = [each for each, is_noticed in zip(trials, verdicts, strict=True) if not is_noticed]
     _print(f"\nSurvivors: {len(survivors)}")
-    for trial in survivors:
-        _print(f"  {_shown(trial)}")
-    total = Counter(_place_of(trial.module) for trial in trials)
-    noticed = Counter(
-        _place_of(trial.module) for trial, is_noticed in zip(trials, verdicts, strict=True) if is_noticed
-    )
-    total["all"], noticed["all"] = len(trials), sum(verdicts)
+    for each in survivors:
+        _print(f"  {_shown(each)} {_tests_of(each)}")
+    total = Counter(_room_of(each.module) for each in trials)
+    surviving = Counter(_room_of(each.module) for each in survivors)
+    total["all"], surviving["all"] = len(trials), len(survivors)
     _print(f"\n{'place':<20}{'noticed':>8}{'of':>5}{'share':>8}")
-    for place, count in total.items():
-        _print(f"{place:<20}{noticed[place]:>8}{count:>5}{noticed[place] / count:>8.0%}")
+    for room, count in total.items():
+        noticed = count - surviving[room]
+        _print(f"{room:<20}{noticed:>8}{count:>5}{noticed / count:>8.0%}")
 
 
-def _place_of(module: Path) -> str:
-    return "roles" if module.stem in ROLES else module.parts[0].removesuffix(".py")
+def _room_of(module: str) -> str:
+    room = module.partition("/")[0].removesuffix(".py")
+    return "roles" if room in _ROLES else room
 
 
-def _shown(trial: Trial) -> str:
-    old, new = (" ".join(text.split()) for text in (trial.mutant.old, trial.mutant.new))
-    return f"pcapdj/{trial.module}:{trial.mutant.line} {old} -> {new or 'nothing'}"
+def _tests_of(each: Trial) -> str:
+    """Return how many tests were tried, in words."""
+    if not each.tests:
+        return "(no test runs it)"
+    more = f", {each.left_out} more were beyond {CAP_S:.0f} s" if each.left_out else ""
+    return f"({len(each.tests)} tests run it{more})"
+
+
+def _shown(each: Trial) -> str:
+    old, new = (" ".join(text.split()) for text in (each.mutant.old, each.mutant.new))
+    return f"pcapdj/{each.module}:{each.mutant.line} {old} -> {new or 'nothing'}"
 
 
 def _print(text: str) -> None:

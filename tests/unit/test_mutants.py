@@ -1,13 +1,41 @@
-"""`make mutants`: what it changes in a source text, and which tests it runs for a module."""
+"""`make mutants`: what it changes in a source text, and which tests it tries."""
 
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from mutants.operators import is_python, mutants_of
-from mutants.relevance import files_for, room_of
+from mutants import hits
+from mutants.blocks import Package, instrumented
+from mutants.operators import Mutant, is_python, mutants_of
+from mutants.recording import RecordedTest
+from mutants.trial import CAP_S, trial
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MODULES = sorted(path.relative_to(ROOT / "pcapdj") for path in (ROOT / "pcapdj").rglob("[!_]*.py"))
+MUTANT = Mutant(1, 0, "<", "<=", "operator", 1.0)
+RULES = '''\
+LIMIT = 7
+DOUBLE = 2 * LIMIT
+
+class Rule:
+    limit: int = 9
+
+    def applies(self, x, least=3):
+        """Report whether it applies."""
+        y = x + 1
+        if y > least:
+            return True
+        return y < 0
+'''
+USERS = """\
+def use_double():
+    return DOUBLE
+
+def use_rule(rule):
+    return rule.limit
+"""
 
 
 def changed(text: str) -> set[str]:
@@ -97,31 +125,74 @@ def test_nearly_all_mutants_are_python() -> None:
     assert sum(valid) >= 0.95 * len(valid) > 10
 
 
-def test_every_module_has_tests_that_run_for_it() -> None:
-    """Without them each of its mutants would survive."""
-    assert [module for module in MODULES if not any(files_for(module, ROOT / "tests"))] == []
+@pytest.mark.parametrize(
+    ("line", "blocks"),
+    [
+        (9, {"rules.py:9"}),
+        (10, {"rules.py:9"}),
+        (11, {"rules.py:11"}),
+        (12, {"rules.py:12"}),
+        (7, {"rules.py:9"}),
+        (1, {"users.py:2"}),
+        (5, {"users.py:5"}),
+    ],
+)
+def test_a_line_is_noticed_by_the_tests_that_run_its_block_or_use_its_name(
+    line: int, blocks: set[str]
+) -> None:
+    """A signature belongs to its function, a constant to the functions that use it or what is made of it."""
+    package = Package({"rules.py": RULES, "users.py": USERS})
+
+    assert package.blocks_at("rules.py", line) == blocks
 
 
-def test_every_test_of_processes_runs_for_some_module() -> None:
-    """A test whose file was renamed, or is new, is not forgotten."""
-    used = {path for module in MODULES for group in files_for(module, ROOT / "tests") for path in group}
-    there = {path for part in ("integration", "e2e") for path in (ROOT / "tests" / part).glob("test_*.py")}
+def test_every_line_of_a_module_has_a_block() -> None:
+    """Without one no test would be tried, and its mutants would survive."""
+    paths = sorted((ROOT / "pcapdj" / "commands").glob("*.py"))
+    texts = {path.name: path.read_text("utf-8") for path in paths}
+    package = Package(texts)
+    lines = {(module, mutant.line) for module, text in texts.items() for mutant in mutants_of(text)}
 
-    assert {path.name for path in there - used if not path.name.startswith("test_support_")} == set()
-
-
-def test_a_test_that_imports_the_module_runs_before_those_of_its_room() -> None:
-    """The sooner a mutant is noticed, the shorter the run."""
-    direct, of_room = files_for(Path("feed/progress.py"), ROOT / "tests")
-
-    assert "test_feed_progress.py" in {path.name for path in direct}
-    assert direct[0].parent.name in ("unit", "property")
-    assert {path.parent.name for path in of_room} >= {"integration"}
-    assert not set(direct) & set(of_room)
+    assert len(lines) > 100
+    assert [(module, line) for module, line in lines if not package.blocks_at(module, line)] == []
 
 
-def test_a_role_belongs_to_its_room() -> None:
-    """The dispatcher is tested by the tests of feed/."""
-    assert room_of(Path("dispatcher.py")) == "feed"
-    assert room_of(Path("controller.py")) == "disk"
-    assert room_of(Path("disk/gate.py")) == "disk"
+def test_blocks_are_noted_for_the_test_even_by_a_process_that_is_killed(tmp_path: Path) -> None:
+    """Each first sight is written at once; a docstring stays one."""
+    package, notes = tmp_path / "tree" / "pcapdj", tmp_path / "hits"
+    package.mkdir(parents=True)
+    notes.mkdir()
+    shutil.copy(str(hits.__file__), package / "_hits.py")
+    (package / "__init__.py").touch()
+    (package / "rules.py").write_text(instrumented("rules.py", RULES))
+    code = (
+        "import os; from pcapdj.rules import Rule; assert Rule.applies.__doc__; Rule().applies(9); "
+        f"Rule().applies(9); os.kill(os.getpid(), {signal.SIGKILL:d})"
+    )
+    for name in ("a.py::test_one (call)", "a.py::test_two (setup)"):
+        env = {"PYTEST_CURRENT_TEST": name}
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "tree", env=env, check=False)
+
+    assert [path.read_text() for path in notes.iterdir()] == ["rules.py:9\nrules.py:11\n"] * 2
+
+
+def test_the_quickest_and_most_specific_tests_are_tried_first_up_to_a_limit() -> None:
+    """A mutant that no test notices costs a minute at most."""
+    tests = [
+        RecordedTest("a.py::slow", CAP_S - 1, "m.py:1 m.py:2"),
+        RecordedTest("a.py::slower", CAP_S, "m.py:1 m.py:2"),
+        RecordedTest("a.py::broad", 0.1, "m.py:1 m.py:2 m.py:3 m.py:4"),
+        RecordedTest("a.py::specific", 0.1, "m.py:1 m.py:2"),
+        RecordedTest("a.py::elsewhere", 0.1, "m.py:10 m.py:2"),
+    ]
+    chosen = trial("m.py", MUTANT, {"m.py:1"}, tests)
+
+    assert [test.name for test in chosen.tests] == ["a.py::specific", "a.py::broad", "a.py::slow"]
+    assert chosen.left_out == 1
+
+
+def test_a_test_that_is_longer_than_the_limit_is_tried_if_there_is_no_other() -> None:
+    """Its mutants do not survive untried."""
+    chosen = trial("m.py", MUTANT, {"m.py:1"}, [RecordedTest("a.py::slow", 2 * CAP_S, "m.py:1")])
+
+    assert len(chosen.tests) == 1

@@ -1,0 +1,137 @@
+"""One run of all tests that records, for each test, which blocks of the product ran and how long it took.
+
+It runs in a copy of the tree whose modules note their blocks (`blocks`, `hits`), with this module as a pytest
+plugin. `build/mutants.json` keeps the result. The next time only those test files run again that changed,
+or that ran a module that changed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from mutants.blocks import instrumented
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+_KEPT: Final = ROOT / "build" / "mutants.json"
+_LEFT_OUT: Final = {"test_mutants.py", "test_architecture.py"}  # they read the source, they do not run it
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTest:
+    """A test, its blocks (one string, separated by spaces), and its duration."""
+
+    name: str
+    duration_s: float
+    blocks: str
+
+    @property
+    def file(self) -> str:
+        """The file it is in."""
+        return self.name.partition("::")[0]
+
+
+def recorded(workers: int) -> list[RecordedTest]:
+    """Return all tests with what they run; record those of which this is not known yet."""
+    kept = json.loads(_KEPT.read_text("utf-8")) if _KEPT.exists() else {}
+    now = {
+        str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in ("pcapdj", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    }
+    files = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if path.name not in _LEFT_OUT
+    ]
+    valid = {
+        file: kept[file] for file in files if file in kept and kept[file]["digests"].items() <= now.items()
+    }
+    if missing := [file for file in files if file not in valid]:
+        print(f"recording {len(missing)} test files", flush=True)  # noqa: T201 - a command
+        tests = _record(missing, workers)
+        for file in missing:
+            modules = {block.partition(":")[0] for test in tests[file] for block in test.blocks.split()}
+            digests = {path: now[path] for path in (file, *(f"pcapdj/{module}" for module in modules))}
+            valid[file] = {"digests": digests, "tests": [asdict(test) for test in tests[file]]}
+        _KEPT.parent.mkdir(exist_ok=True)
+        _KEPT.write_text(json.dumps(valid), "utf-8")
+    return [RecordedTest(**test) for file in files for test in valid[file]["tests"]]
+
+
+def copy_tree(to: Path) -> None:
+    """Copy the working tree, with the compiled loops, without what git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    for name in (*filter(None, listed.stdout.decode().split("\0")), "pcapdj/capture/_loops.so"):
+        if (ROOT / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, to / name)
+
+
+def environment_in(copy: Path, scratch: Path) -> dict[str, str]:
+    """Return the environment of tests in a copy of the tree."""
+    return os.environ | {
+        "PYTHONPATH": f"{copy}:{copy / 'tests'}",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "TMPDIR": str(scratch),
+        "PCAPDJ_TEST_EXAMPLES": "100",
+    }
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Begin a test: a block that an earlier test ran is new to it."""
+    from pcapdj import _hits  # type: ignore[attr-defined]  # only in the copy
+
+    _hits.seen.clear()
+    _hits.note(item.nodeid, json.dumps(item.nodeid))
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Note how long this part of the test took."""
+    from pcapdj import _hits  # type: ignore[attr-defined]
+
+    _hits.note(item.nodeid, f"{call.duration:.4f}")
+
+
+def _record(files: Iterable[str], workers: int) -> dict[str, list[RecordedTest]]:
+    with tempfile.TemporaryDirectory(prefix="mu-") as folder:
+        copy, hits, scratch = (Path(folder, name) for name in ("tree", "hits", "t"))
+        copy_tree(copy)
+        for path in (copy / "pcapdj").rglob("*.py"):
+            module = str(path.relative_to(copy / "pcapdj"))
+            path.write_text(instrumented(module, path.read_text("utf-8")), "utf-8")
+        shutil.copy(Path(__file__).with_name("hits.py"), copy / "pcapdj" / "_hits.py")
+        for shared in (Path(folder), hits, scratch):  # a test may become another user
+            shared.mkdir(exist_ok=True)
+            shared.chmod(0o777)
+        options = ("-p", "mutants.recording", "-q", "-n", str(workers), "--dist", "worksteal")
+        subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *files],
+            cwd=copy, env=environment_in(copy, scratch), check=False, umask=0,
+        )  # fmt: skip
+        tests = defaultdict(list)
+        for notes in hits.iterdir():
+            test = _read(notes.read_text("utf-8").splitlines())
+            tests[test.file].append(test)
+    return tests
+
+
+def _read(lines: list[str]) -> RecordedTest:
+    names = [json.loads(line) for line in lines if line.startswith('"')]
+    times = [float(line) for line in lines if line[0].isdigit()]
+    blocks = sorted({line for line in lines if ".py:" in line and not line.startswith('"')})
+    return RecordedTest(names[0], sum(times), " ".join(blocks))
