@@ -155,11 +155,13 @@ def _first_failure(tests: Sequence[RecordedTest]) -> str:
     pid = os.fork()
     if pid == 0:
         _become_pytest(tests, scratch, output)
-    is_late = not _has_ended(pid, _limit_s(tests))
-    if is_late:
-        os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    _end_descendants()
+    try:
+        is_late = not _has_ended(pid, _limit_s(tests))
+        if is_late:
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    finally:
+        _end_descendants()
     shutil.rmtree(scratch, ignore_errors=True)
     text = output.read_text("utf-8", "replace")
     found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", text, re.MULTILINE)

@@ -1,0 +1,148 @@
+"""The options of every command: their names, variables and defaults, which scripts and services rely on."""
+
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from typer.core import TyperArgument
+
+from pcapdj import cli
+
+Options = dict[str, tuple[str | None, Any]]
+
+REDIS: Options = {
+    "--redis-url": ("PCAPDJ_REDIS_URL", ""),
+    "--redis-password-file": ("PCAPDJ_REDIS_PASSWORD_FILE", None),
+    "--lane": ("PCAPDJ_LANE", ""),
+}
+LIMITS: Options = {
+    "--min-free": ("PCAPDJ_MIN_FREE", ""),
+    "--resume-free": ("PCAPDJ_RESUME_FREE", ""),
+    "--resume-after": ("PCAPDJ_RESUME_AFTER", ""),
+    "--suspend-free": ("PCAPDJ_SUSPEND_FREE", ""),
+    "--min-free-inodes": ("PCAPDJ_MIN_FREE_INODES", ""),
+    "--min-available-memory": ("PCAPDJ_MIN_AVAILABLE_MEMORY", ""),
+    "--force": ("PCAPDJ_FORCE", False),
+}
+PRESET: Options = {"--preset": ("PCAPDJ_PRESET", "")}
+STREAMS: Options = {"--max-gap": ("PCAPDJ_MAX_GAP", "1h"), "--on-linktype": ("PCAPDJ_ON_LINKTYPE", "fail")}
+
+# command -> its option -> variable, default
+OPTIONS: dict[str, Options] = {
+    "run": PRESET | LIMITS | STREAMS | {
+        "--logdir": (None, None),
+        "--resume": (None, False),
+        "--recursive": (None, False),
+        "--expect": (None, None),
+        "--watch": (None, []),
+    },
+    "sample": {},
+    "check": REDIS,
+    "init": PRESET | {"--force": (None, False)},
+    "import": REDIS | {
+        "--watch": ("PCAPDJ_IMPORT_WATCH", False),
+        "--order": ("PCAPDJ_ORDER", "name"),
+        "--recursive -r": ("PCAPDJ_RECURSIVE", False),
+        "--again": (None, False),
+        "-q --queue": ("PCAPDJ_QUEUE", "PCAPDJ_IN_QUEUE"),
+    },
+    "status": REDIS | {"--watch": (None, False), "--json": (None, False)},
+    "limits": REDIS | {"--force": (None, False)},
+    "gate": REDIS,
+    "suspend": REDIS,
+    "resume": REDIS,
+    "finish": REDIS | {"--now": (None, False)},
+    "failed": REDIS | {"--retry": (None, False), "--json": (None, False)},
+    "requeue": REDIS | {"--stream": (None, "")},
+    "dispatch": REDIS | STREAMS | {
+        "-b --pipe": ("PCAPDJ_PIPE", None),
+        "-s --server": (None, ""),
+        "-p --port": (None, 0),
+        "-q --queue": ("PCAPDJ_QUEUE", "PCAPDJ_IN_QUEUE"),
+        "--launcher": ("PCAPDJ_LAUNCHER", None),
+        "--id": ("PCAPDJ_ID", ""),
+        "--follow": ("PCAPDJ_FOLLOW", False),
+        "--take": ("PCAPDJ_TAKE", "head"),
+        "--precision": ("PCAPDJ_PRECISION", "first"),
+        "--idle-eof": ("PCAPDJ_IDLE_EOF", "0"),
+        "--root": ("PCAPDJ_ROOT", None),
+    },
+    "control": REDIS | LIMITS | {
+        "--watch": (None, []),
+        "--logdir": ("PCAPDJ_LOGDIR", "out"),
+        "--redis-data": ("PCAPDJ_REDIS_DATA", ""),
+        "--auth-type": ("PCAPDJ_AUTH_TYPE", "string"),
+        "--check": (None, False),
+    },
+    "consume": REDIS | PRESET | {
+        "--socket": ("PCAPDJ_LAUNCHER", None),
+        "-b --pipe": ("PCAPDJ_PIPE", None),
+        "--logdir": ("PCAPDJ_LOGDIR", "out"),
+        "--flush-timeout": ("PCAPDJ_FLUSH_TIMEOUT", "120s"),
+        "--restart-pause": ("PCAPDJ_RESTART_PAUSE", "1s"),
+        "--stall-timeout": ("PCAPDJ_STALL_TIMEOUT", "0"),
+    },
+}  # fmt: skip
+
+# command -> what it takes beside options, as its help names it, and whether that is required
+ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
+    "run": [("FILES", True, None)],
+    "sample": [("DIR", True, None)],
+    "init": [("DIR", True, None)],
+    "import": [("PATH", False, [])],
+    "limits": [("show|set|unset", False, "show"), ("NAME[=VALUE]", False, None)],
+    "gate": [("open|hold|auto", False, None)],
+    "failed": [("NAME", False, None)],
+    "requeue": [("NAME", False, None)],
+    "consume": [("[-- COMMAND..]", False, None)],
+}
+
+
+def parameters(command: str) -> list[Any]:
+    """Return the command's parameters, as typer has them."""
+    return list(typer.main.get_command(import_module(cli.MODULES[command]).app).params)
+
+
+def default(parameter: Any) -> Any:
+    """Return a default as it would be typed."""
+    found = parameter.default() if callable(parameter.default) else parameter.default
+    found = found.value if isinstance(found, Enum) else found
+    return str(found) if isinstance(found, Path) else found
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_options_have_the_promised_names_variables_and_defaults(command: str) -> None:
+    """A renamed option or another default would break scripts and services."""
+    options = {
+        " ".join(each.opts): (each.envvar, default(each))
+        for each in parameters(command)
+        if not isinstance(each, TyperArgument)
+    }
+
+    assert options == OPTIONS[command]
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_arguments_have_the_promised_names(command: str) -> None:
+    """The usage line names what to type."""
+    arguments = [
+        (each.metavar, each.required, default(each))
+        for each in parameters(command)
+        if isinstance(each, TyperArgument)
+    ]
+
+    assert arguments == ARGUMENTS.get(command, [])
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_every_option_has_its_help(command: str) -> None:
+    """No option is left to be guessed."""
+    assert [each.name for each in parameters(command) if not each.help] == []
+
+
+def test_every_command_is_in_the_table() -> None:
+    """`cat` reads its options without typer; tests/integration/test_cat_command.py has them."""
+    assert set(OPTIONS) == set(cli.MODULES) - {"cat"}
