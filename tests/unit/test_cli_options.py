@@ -97,7 +97,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "gate": [("open|hold|auto", False, None)],
     "failed": [("NAME", False, None)],
     "requeue": [("NAME", False, None)],
-    "consume": [("[-- COMMAND..]", False, None)],
+    "consume": [("-- COMMAND..", False, None)],
 }
 
 
