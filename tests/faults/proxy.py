@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _SCRIPT_COMMANDS: Final = (b"EVALSHA", b"EVAL", b"SCRIPT", b"EXEC")  # and what might replace scripts
 _GARBAGE: Final = b"\x16\x03\x01 this is no Redis\r\n"
@@ -21,17 +21,17 @@ class Exchange:
 
     client: socket.socket
     server: socket.socket
+    replies: BinaryIO  # of the server, buffered
     request: bytes
 
     def reply(self) -> bytes:
         """Let Redis work on the request, and return its answer."""
         self.server.sendall(self.request)
-        return _one_reply(self.server)
+        return _one_reply(self.replies)
 
     def reset(self) -> None:
-        """Break the connection as a dying host does."""
+        """Let the connection break as a dying host does, once it is closed."""
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.client.close()
 
 
 Fault = Callable[[Exchange], bool]  # returns whether the connection goes on
@@ -171,10 +171,11 @@ class Proxy:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = socket.socket(socket.AF_UNIX)
         server.connect(str(self._redis))
-        with client, server, suppress(OSError):
-            while request := _one_request(client):
+        files = client.makefile("rb"), server.makefile("rb")
+        with client, server, files[0] as requests, files[1] as replies, suppress(OSError):
+            while request := _one_request(requests):
                 fault = self._fault_for(request)
-                if not fault(Exchange(client, server, request)):
+                if not fault(Exchange(client, server, replies, request)):
                     return
 
     def _fault_for(self, request: bytes) -> Fault:
@@ -184,30 +185,12 @@ class Proxy:
         return next(self._plan, pass_on)
 
 
-def _line(connection: socket.socket) -> bytes:
-    """Return a line with its end; empty if the connection is over."""
-    line = b""
-    while not line.endswith(b"\r\n"):
-        byte = connection.recv(1)
-        if not byte:
-            return b""
-        line += byte
-    return line
-
-
-def _exactly(connection: socket.socket, length_bytes: int) -> bytes:
-    data = b""
-    while len(data) < length_bytes and (more := connection.recv(length_bytes - len(data))):
-        data += more
-    return data
-
-
-def _one_reply(connection: socket.socket) -> bytes:
-    """Return one RESP value as it came."""
-    line = _line(connection)
+def _one_reply(connection: BinaryIO) -> bytes:
+    """Return one RESP value as it came; empty if the connection is over."""
+    line = connection.readline()
     kind, rest = line[:1], line[1:-2]
     if kind == b"$" and int(rest) >= 0:
-        return line + _exactly(connection, int(rest) + 2)
+        return line + connection.read(int(rest) + 2)
     if kind == b"*" and int(rest) > 0:
         return line + b"".join(_one_reply(connection) for _ in range(int(rest)))
     return line

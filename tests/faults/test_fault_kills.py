@@ -43,12 +43,12 @@ def kill(
 
 
 def test_dispatchers_are_killed_mid_record_and_the_analyzer_never_notices() -> None:
-    """Twenty deaths; every packet once, in order, in one stream for each round."""
-    figures = kill(Schedule.dispatchers, 20)
+    """Ten deaths; every packet once, in order, in one stream for each round."""
+    figures = kill(Schedule.dispatchers, 10)
 
     assert figures.violations == []
-    assert figures.mid_file >= 10
-    assert figures.mid_record >= 3
+    assert figures.mid_file >= 5
+    assert figures.mid_record >= 2
 
 
 def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
@@ -105,4 +105,4 @@ def test_redis_is_killed_in_storms_of_names_and_forgets_none() -> None:
 
 def test_a_fast_analyzer_changes_nothing() -> None:
     """Nothing depends on how fast the pipe is read."""
-    assert kill(Schedule.dispatchers, 5, COPY).violations == []
+    assert kill(Schedule.dispatchers, 3, COPY).violations == []

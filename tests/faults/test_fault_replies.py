@@ -20,6 +20,17 @@ SPARE_ATTEMPTS = 20  # a machine with much to do may miss so short a timeout
 NAME, OTHER = b"/in/1 \xff\n.pcap", b"/in/2.pcap"
 COLD_REQUESTS = 3  # EVALSHA that is not known, SCRIPT LOAD, EVALSHA
 Dump = dict[bytes, Any]
+READ: dict[bytes, Callable[[Any, bytes], object]] = {
+    b"hash": lambda batch, key: batch.hgetall(key),
+    b"list": lambda batch, key: batch.lrange(key, 0, -1),
+    b"stream": lambda batch, key: batch.xrange(key),
+    b"set": lambda batch, key: batch.smembers(key),
+    b"string": lambda batch, key: batch.get(key),
+}
+SHOWN: dict[bytes, Callable[[Any], Any]] = {
+    b"hash": lambda fields: {name: value for name, value in fields.items() if name != b"token"},
+    b"stream": lambda entries: [fields for _, fields in entries or ()],
+}
 
 
 @dataclass(frozen=True)
@@ -101,29 +112,32 @@ def proxied(proxy: Proxy, store: Store) -> Iterator[Store]:
 def fill(store: Store) -> None:
     """Empty the lane, and put there what must stay: other files, another dispatcher, its request."""
     keys = store.keys
-    for key in store.redis.scan_iter(match=f"{keys.prefix}*"):
-        store.redis.delete(key)
-    store.redis.rpush(keys.in_queue, NAME, OTHER)
-    store.redis.sadd(keys.dispatchers, "d", "e")
-    store.redis.hset(keys.current("e"), mapping={"name": b"/in/0", "state": "asked", "token": "e"})
-    store.redis.rpush(keys.next, b"/in/0")
-    store.redis.rpush(keys.processed, NAME)
+    before = list(store.redis.scan_iter(match=f"{keys.prefix}*", count=1000))
+    with store.redis.pipeline(transaction=False) as batch:
+        if before:
+            batch.delete(*before)
+        batch.rpush(keys.in_queue, NAME, OTHER)
+        batch.sadd(keys.dispatchers, "d", "e")
+        batch.hset(keys.current("e"), mapping={"name": b"/in/0", "state": "asked", "token": "e"})
+        batch.rpush(keys.next, b"/in/0")
+        batch.rpush(keys.processed, NAME)
+        batch.execute()
 
 
 def dump(store: Store) -> Dump:
     """Return everything in the lane; a taking's token is not compared, nor when something happened."""
-    client, found = store.redis, Dump()
-    for key in client.scan_iter(match=f"{store.keys.prefix}*"):
-        kind = client.type(key)
-        if kind == b"hash":
-            found[key] = {name: value for name, value in client.hgetall(key).items() if name != b"token"}
-        elif kind == b"list":
-            found[key] = client.lrange(key, 0, -1)
-        elif kind == b"stream":
-            found[key] = [fields for _, fields in client.xrange(key) or ()]
-        else:
-            found[key] = client.smembers(key) if kind == b"set" else client.get(key)
-    return found
+    found = list(store.redis.scan_iter(match=f"{store.keys.prefix}*", count=1000))
+    with store.redis.pipeline(transaction=False) as batch:
+        for key in found:
+            batch.type(key)
+        kinds = batch.execute()
+        for key, kind in zip(found, kinds, strict=True):
+            READ[kind](batch, key)
+        values = batch.execute()
+    return {
+        key: SHOWN.get(kind, lambda value: value)(value)
+        for key, kind, value in zip(found, kinds, values, strict=True)
+    }
 
 
 def outcome(store: Store, script: Script) -> Dump:
