@@ -1,14 +1,14 @@
 """The service's layout: one folder with supervisord.conf, inbox, out and var.
 
-There is one supervisord.conf, at the top of a checkout and inside the wheel. `pcapdj init` and `pcapdj run`
-change its interpreter, preset and programs and nothing else; its comments stay, so that the operator reads
-the same file everywhere. Nothing is started here.
+There is one supervisord.conf, at the top of a checkout and inside the wheel. `pcapdj init` changes its
+interpreter and preset and nothing else; its comments stay, so that the operator reads the same file
+everywhere. Nothing is started here.
 """
 
 import os
 import re
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -40,15 +40,14 @@ def shipped() -> str:
     raise CannotCreate(f"This installation of pcapdj has no {CONF}.", hint="Install it again.")
 
 
-def configuration(*, interpreter: Path | None, preset: str | None, without: Collection[str] = ()) -> str:
+def configuration(*, interpreter: Path | None, preset: str | None) -> str:
     """Return the shipped configuration, adapted.
 
     Args:
         interpreter: the absolute path of the python that runs the roles; None: it is searched along PATH.
         preset: the analyzer's preset, written into the consumer's command; None: the environment has it.
-        without: the programs to leave out, by name.
     """
-    sections = [part for part in _SECTION.split(shipped()) if _program_of(part) not in without]
+    sections = _SECTION.split(shipped())
     if interpreter is not None:
         sections = [_with_interpreter(part, interpreter) for part in sections]
     if preset is not None:

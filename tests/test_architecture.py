@@ -53,7 +53,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "backports": {"capture"},
     "watchdog": {"inbox"},
     "psutil": {"disk"},
-    "supervisor": {"run"},
+    "supervisor": set(),
     "subprocess": {"analyzer", "run", "store", "commands"},
     "rich": {"console", "summary", "run"},
 }

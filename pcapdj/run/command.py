@@ -41,6 +41,7 @@ from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
+from pcapdj.store.embedded import find_server
 from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.operate import finish
 
@@ -107,6 +108,7 @@ def run(  # noqa: PLR0913 - an option each
         raise typer.Exit(ExitCode.ERROR)
     folder = (logdir or new_logdir(listing)).absolute()
     disks = disk_settings(limits, [str(Path(text).absolute()) for text in watch], folder, force=force)
+    find_server()  # refused before anything is made
     record = RunRecord(folder, resume=resume)
     streams = {"PCAPDJ_MAX_GAP": max_gap, "PCAPDJ_ON_LINKTYPE": on_linktype}
     plan = plan_run(listing, record, analyzer, selection | disks | streams)
@@ -124,7 +126,7 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
     if not plan.files:
         return RunProgress(), None
     stops = (*STOP_SIGNALS, signal.SIGHUP)  # SIGHUP: the terminal was closed
-    with handled(stops=stops) as signals, private_service(plan.settings) as service:
+    with handled(stops=stops) as signals, private_service(plan.settings, signals) as service:
         progress, abort = _follow(plan, record, service, signals)
         if abort:
             _print_line(abort.sentence)

@@ -55,6 +55,7 @@ class AbortReason:
 
 
 STOPPED_BY_USER: Final = AbortReason("Stopped by the user.", ExitCode.INTERRUPTED)
+_SERVICE_DIED: Final = AbortReason("The process that runs the private service died.", ExitCode.ERROR)
 
 
 class RunMonitor:
@@ -82,8 +83,8 @@ class RunMonitor:
                 reason = self._abort_reason()
                 if not reason:  # the summary shows what ends the run
                     self.show()
-            except PcapdjError as exc:
-                reason = None if self._service.is_alive else AbortReason(str(exc), ExitCode.ERROR)
+            except PcapdjError:  # Redis is started again in a moment
+                reason = None if self._service.is_alive else _SERVICE_DIED
             if reason:
                 return reason
             try:
@@ -151,7 +152,7 @@ class RunMonitor:
 
     def _abort_reason(self) -> AbortReason | None:
         if not self._service.is_alive:
-            return AbortReason("supervisord died.", ExitCode.ERROR)
+            return _SERVICE_DIED
         if self.progress.at_fault:  # the dispatcher holds the lane; a run has no operator who resumes it
             return self._analyzer_failure("The analyzer is at fault: it died on one file after another.")
         return self._failing_analyzer() or self._failed_role()

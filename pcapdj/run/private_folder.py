@@ -1,13 +1,12 @@
 """The temporary folder of one run's private service; the next run removes what a killed one left behind.
 
-A run holds the lock file in its folder. If the lock is free, the run was killed: the next run removes the
-folder, unless its supervisord still runs and waits for the analyzer to complete its output. Only folders of
-this user that contain this lock file are removed: `pcapdj init` writes none.
+A run holds the lock file in its folder, and so do the processes that it forks: after a kill they wait for
+the analyzer to complete its output. If the lock is free, all of them are gone, and the next run removes the
+folder. Only folders of this user that contain this lock file are removed: `pcapdj init` writes none.
 """
 
 import os
 import shutil
-import socket
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from typing import Final
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
 from pcapdj.runtime.process import Lock
 
-SUPERVISORD_SOCKET: Final = Path("var/run/supervisor.sock")
 _PREFIX: Final = "pcapdj-"
 _LOCK: Final = "run.lock"
 
@@ -60,16 +58,5 @@ def _is_ours(found: os.stat_result) -> bool:
 def _remove_unless_used(folder: Path) -> None:
     with suppress(AlreadyRunning, CannotCreate):
         lock = Lock(folder / _LOCK, "run")
-        if not _answers(folder / SUPERVISORD_SOCKET):
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         lock.close()
-
-
-def _answers(path: Path) -> bool:
-    """Report whether a process listens on the unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-        try:
-            client.connect(os.fspath(path))
-        except OSError:
-            return False
-    return True

@@ -1,36 +1,42 @@
-"""A private service for one run: a Redis and the roles under supervisord, in a temporary folder.
+"""A private service for one run: a Redis and the roles, in a temporary folder.
 
-It has the same supervisord.conf as the service, without the importer; all settings are environment variables.
-supervisord dies with this process, and its children with it; the next run removes the folder.
+The roles are those of the service, without the importer, with the same options; all settings are environment
+variables. One process starts them (`service_process`), not supervisord: its start, and those of four
+interpreters, took longer than the work on a few small files. It dies with this process, and they with it; the
+next run removes the folder.
 """
 
 import os
+import select
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from supervisor.xmlrpc import SupervisorTransport
-
-from pcapdj.run.private_folder import SUPERVISORD_SOCKET, private_folder
-from pcapdj.runtime.errors import CannotCreate, StoreUnavailable, Unavailable
-from pcapdj.runtime.process import death_signal_for_child
+from pcapdj.run.private_folder import private_folder
+from pcapdj.run.service_process import (
+    LAUNCHER_SOCKET,
+    LOGS,
+    REDIS_DATA,
+    REDIS_SOCKET,
+    ServiceFolder,
+    fork_service,
+)
+from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
+from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
-from pcapdj.service import CONF, configuration, write_layout
 from pcapdj.store.client import Store
+from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
-from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
 
 _START_LIMIT_S: Final = 20.0
-_STOP_LIMIT_S: Final = 160.0  # longer than the consumer's stopwaitsecs: an analyzer may flush for two minutes
-_POLL_S: Final = 0.02
-_STDERR: Final = "supervisord.stderr"
+_STOP_LIMIT_S: Final = 180.0  # longer than the service takes: an analyzer may flush for two minutes
+_POLL_S: Final = 0.005
+_IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
 # The private service has its own Redis and lane, whatever this process's environment names.
 _NOT_INHERITED: Final = (
     "PCAPDJ_REDIS_URL",
@@ -42,51 +48,70 @@ _NOT_INHERITED: Final = (
 
 
 @contextmanager
-def private_service(settings: Mapping[str, str]) -> "Iterator[PrivateService]":
+def private_service(settings: Mapping[str, str], signals: Signals) -> "Iterator[PrivateService]":
     """Run a private service for the block; then stop it and remove its folder.
 
     Args:
         settings: environment variables of the roles; they override those of this process.
+        signals: a second stop signal kills an analyzer that flushes.
 
     Raises:
         CannotCreate: the temporary folder cannot be created, or its path is too long for sockets.
+        Unavailable: no Redis is installed.
     """
-    with private_folder() as folder:
-        text = configuration(interpreter=Path(sys.executable), preset=None, without={"importer"})
-        write_layout(folder, text)
-        service = PrivateService(folder, _start_supervisord(folder, settings))
+    server = find_server()
+    with private_folder() as path:
+        service = _started(path, server, settings)
         try:
             yield service
         finally:
-            service.stop()
+            service.stop(signals)
 
 
-def _start_supervisord(folder: Path, settings: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+def _started(path: Path, server: Path, settings: Mapping[str, str]) -> "PrivateService":
+    check_socket_path(path / LAUNCHER_SOCKET)
+    for name in (LOGS, REDIS_DATA):
+        (path / name).mkdir(mode=0o700)
+    url = f"unix://{str(path / REDIS_SOCKET).translate(_IN_URL)}"
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-    with (folder / _STDERR).open("wb") as stderr:
-        return subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(folder / CONF)],
-            env={**inherited, **settings, "PCAPDJ_REDIS_DATA": str(folder / "var/redis")},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=stderr,
-            start_new_session=True,  # this process handles Ctrl-C
-            preexec_fn=death_signal_for_child(signal.SIGTERM),  # noqa: PLW1509 - no thread runs yet
-        )
+    own = {
+        "PCAPDJ_REDIS_URL": url,
+        "PCAPDJ_REDIS_DATA": str(path / REDIS_DATA),
+        "SUPERVISOR_ENABLED": "1",  # a role that is not started by hand
+    }
+    reports, theirs = os.pipe()
+    try:
+        pid = fork_service(ServiceFolder(path, server, {**inherited, **settings, **own}), theirs)
+    finally:
+        os.close(theirs)
+    return PrivateService(path, Store(url, Keys()), pid, reports)
 
 
 class PrivateService:
-    """A started private service: its folder, and the process of its supervisord."""
+    """A started private service.
 
-    def __init__(self, folder: Path, supervisord: "subprocess.Popen[bytes]") -> None:
-        self.store: Final = Store(f"unix://{folder / SOCKET_IN_LAYOUT}", Keys())
+    Args:
+        folder: everything of it.
+        store: its Redis.
+        pid: of the process that starts Redis and the roles.
+        reports: what that process reports of them; closed by `stop`.
+    """
+
+    def __init__(self, folder: Path, store: Store, pid: int, reports: int) -> None:
+        self.store: Final = store
         self._folder = folder
-        self._supervisord = supervisord
+        self._pid = pid
+        self._reports = reports
+        self._unread = b""
+        self._exit_codes: dict[str, int] = {}
+        self._given_up: list[str] = []
+        self._has_ended = False
 
     @property
     def is_alive(self) -> bool:
-        """Report whether supervisord runs."""
-        return self._supervisord.poll() is None
+        """Report whether the process that starts Redis and the roles runs."""
+        self._read_reports()
+        return not self._has_ended
 
     def wait_for_redis(self, signals: Signals) -> None:
         """Wait until the private Redis answers.
@@ -97,12 +122,11 @@ class PrivateService:
         """
         deadline_s = time.monotonic() + _START_LIMIT_S
         while not self._redis_answers():
-            if not self.is_alive:
-                raise Unavailable(f"supervisord did not start. {self._supervisord_error()}".rstrip())
-            redis = self._programs().get("redis", {})
             problem = ""
-            if redis.get("statename") in ("FATAL", "EXITED"):
-                problem = f"exited {redis.get('exitstatus')}"
+            if not self.is_alive:
+                raise Unavailable(f"The private service ended. {self.last_log_line('service')}".rstrip())
+            if "redis" in self._exit_codes:
+                problem = f"exited {self._exit_codes['redis']}"
             elif time.monotonic() > deadline_s:
                 problem = f"does not answer after {_START_LIMIT_S:g} s"
             if problem:
@@ -111,12 +135,13 @@ class PrivateService:
             signals.wait(_POLL_S)
 
     def failed_roles(self) -> list[str]:
-        """Return the roles that supervisord no longer restarts."""
-        return [name for name, state in self._programs().items() if state["statename"] == "FATAL"]
+        """Return the programs that are not started again."""
+        self._read_reports()
+        return self._given_up
 
     def last_log_line(self, role: str) -> str:
         """Return the last line of a role's log; empty if there is none."""
-        lines = _lines_of(self._folder / "var/log" / f"{role}.log")
+        lines = _lines_of(self._folder / LOGS / f"{role}.log")
         return lines[-1] if lines else ""
 
     def keep_logs(self, folder: Path) -> None:
@@ -126,21 +151,27 @@ class PrivateService:
             CannotCreate: not all of them could be copied.
         """
         try:
-            shutil.copytree(self._folder / "var/log", folder, dirs_exist_ok=True)
+            shutil.copytree(self._folder / LOGS, folder, dirs_exist_ok=True)
         except OSError as exc:
             raise CannotCreate(f"The logs cannot be copied to {quoted(str(folder))}.") from exc
 
-    def stop(self) -> None:
-        """Stop everything in order; the analyzer flushes its output first."""
+    def stop(self, signals: Signals) -> None:
+        """Stop everything in order; the analyzer flushes its output first, until a second stop signal."""
         deadline_s = time.monotonic() + _STOP_LIMIT_S
-        if self.is_alive:
-            self._supervisord.terminate()
-        while self.is_alive and time.monotonic() < deadline_s:
-            self._programs()  # supervisord handles signals and dead children once a second, or on a request
-            with suppress(subprocess.TimeoutExpired):
-                self._supervisord.wait(_POLL_S)
-        self._supervisord.kill()
-        self._supervisord.wait()
+        self._signal(signal.SIGTERM)
+        while self.is_alive:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                self._signal(signal.SIGKILL)
+            try:
+                signals.wait(max(left_s, _POLL_S), self._reports, stops=signals.stop_count + 1)
+            except Stopped:
+                self._signal(signal.SIGTERM)
+        os.close(self._reports)
+        os.waitpid(self._pid, 0)
+
+    def _signal(self, number: int) -> None:
+        os.kill(self._pid, number)  # it is not reaped before `stop` has seen its end
 
     def _redis_answers(self) -> bool:
         try:
@@ -149,22 +180,17 @@ class PrivateService:
             return False
         return True
 
-    def _supervisord_error(self) -> str:
-        lines = _lines_of(self._folder / _STDERR)
-        return next((line for line in lines if line.startswith("Error")), lines[-1] if lines else "")
-
-    def _programs(self) -> dict[str, dict[str, Any]]:
-        """Return supervisord's answer by program; empty if it does not answer."""
-        import xmlrpc.client
-
-        transport = SupervisorTransport(serverurl=f"unix://{self._folder / SUPERVISORD_SOCKET}")
-        try:
-            with xmlrpc.client.ServerProxy("http://pcapdj", transport) as supervisord:
-                answer = supervisord.supervisor.getAllProcessInfo()
-        except (OSError, xmlrpc.client.Error):
-            return {}
-        programs = [each for each in answer if isinstance(each, dict)] if isinstance(answer, list) else []
-        return {str(program["name"]): program for program in programs}
+    def _read_reports(self) -> None:
+        """Read which children have ended since the last call; the end of the pipe is the service's own."""
+        while not self._has_ended and select.select([self._reports], [], [], 0)[0]:
+            data = os.read(self._reports, 4096)
+            self._has_ended = not data
+            *lines, self._unread = (self._unread + data).split(b"\n")
+            for line in lines:
+                name, code, is_given_up = line.decode().split()
+                self._exit_codes[name] = int(code)
+                if is_given_up == "1":
+                    self._given_up.append(name)
 
 
 def _lines_of(path: Path) -> list[str]:

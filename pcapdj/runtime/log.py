@@ -14,7 +14,6 @@ import queue
 import sys
 import threading
 import time
-from typing import Final
 
 from pcapdj.runtime.safe_text import printable, printable_sentence
 
@@ -72,7 +71,16 @@ class _Writer:
         return f"({dropped} log lines were dropped: stderr was not read)\n" if dropped else ""
 
 
-_writer: Final = _Writer()
+_writer = _Writer()
+
+
+def _renew_writer() -> None:
+    """Start with an empty queue after a fork: the thread, which may hold its locks, is in the parent."""
+    global _writer  # noqa: PLW0603
+    _writer = _Writer()
+
+
+os.register_at_fork(after_in_child=_renew_writer)
 
 
 class EventLog:

@@ -20,6 +20,7 @@ from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
 from pcapdj.runtime.safe_text import quoted
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child of a fork should load nothing
 
 
@@ -51,6 +52,20 @@ def death_signal_for_child(number: int = signal.SIGKILL) -> Callable[[], None]:
             os._exit(1)
 
     return ask_for_death_signal
+
+
+def set_title(title: str) -> None:
+    """Show this text in `ps`, instead of the command line of the process that this one was forked from.
+
+    It takes at most the room of that command line; see proc_pid_stat(5), arg_start and arg_end.
+    """
+    text = os.fsencode(title)
+    _libc.prctl(_PR_SET_NAME, text, 0, 0, 0)
+    with suppress(OSError, ValueError, IndexError):  # without /proc it keeps the old one
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[45]), int(fields[46])
+        if 0 < start < end:
+            ctypes.memmove(start, text[: end - start - 1].ljust(end - start, b"\0"), end - start)
 
 
 class Lock:

@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support import forkserver
 from support.captures import Record, classic
@@ -25,7 +26,7 @@ from pcapdj.summary.sample import EXPECTED_NAME, write_sample
 pytestmark = pytest.mark.timeout(150)
 
 MEMORY_DISK = "/dev/shm"  # noqa: S108 - only looked at
-PROCESSES = 7  # at least: the command, supervisord, Redis, dispatcher, controller, launcher, analyzer
+PROCESSES = 7  # the command, its service, Redis, dispatcher, controller, launcher, analyzer
 ROOM = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
 
 
@@ -309,7 +310,7 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
 
 
 def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
-    """A kill -9 of the command ends supervisord, the roles, Redis and the analyzer.
+    """A kill -9 of the command ends its service, the roles, Redis and the analyzer.
 
     The next run removes its temporary folder.
     """
@@ -383,16 +384,102 @@ def test_a_private_redis_that_does_not_start_ends_the_run_with_its_reason(home: 
     assert (home / "o" / "logs" / "redis.log").read_text().endswith("no room\n")
 
 
-def test_a_supervisord_that_does_not_start_ends_the_run_with_its_reason(home: Path) -> None:
-    """Exit 69 and supervisord's own error."""
-    capture(home / "a.pcap")
+def test_the_processes_of_a_run_have_names(home: Path) -> None:
+    """They are forks of the command; ps shows what each of them is."""
+    with braked(home) as process:
+        names = {name: pid for name, pid in titles(home).items() if pid != process.pid}
+        release(home)
+        code = process.wait()
 
-    code, _, stderr = run(
-        home, "a.pcap", "--logdir", "o", *ROOM, *copying(home), PATH=f"{os.environ['PATH']}:/100%x"
-    )
+    assert code == 0
+    assert {"pcapdj service", "pcapdj dispatch", "pcapdj consume", "pcapdj control"} <= names.keys()
 
-    assert code == 69
-    assert stderr.splitlines()[1].startswith("supervisord did not start. Error: ")
+
+@pytest.mark.parametrize("title", ["pcapdj dispatch", "pcapdj control", "redis-server"])
+def test_a_killed_process_is_started_again_and_the_run_goes_on(home: Path, title: str) -> None:
+    """In mid-file: the same analyzer gets every packet once."""
+    with braked(home) as process:
+        killed = titles(home)[title]
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: titles(home).get(title, killed) != killed, "another one to start")
+        release(home)
+        _, stderr = process.communicate()
+
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    [stream] = record["folders"]
+    assert process.wait() == 0, stderr
+    assert (home / "o" / stream / "copy").read_bytes() == (home / "a.pcap").read_bytes()
+
+
+def test_a_killed_launcher_begins_a_new_stream(home: Path) -> None:
+    """Its analyzer dies with it: the file is fed again to another one, and the run ends with that."""
+    with braked(home) as process:
+        os.kill(titles(home)["pcapdj consume"], signal.SIGKILL)
+        wait_until(lambda: len(list((home / "o").glob("*/copy"))) == 2, "another analyzer to read")
+        release(home)
+        _, stderr = process.communicate()
+
+    assert process.wait() == 0, stderr
+    assert (home / "o" / "latest" / "copy").read_bytes() == (home / "a.pcap").read_bytes()
+
+
+def test_a_killed_service_ends_the_run(home: Path) -> None:
+    """Exit 1, the reason, the logs; no process and no folder stay."""
+    with braked(home) as process:
+        os.kill(titles(home)["pcapdj service"], signal.SIGKILL)
+        release(home)
+        _, stderr = process.communicate()
+
+    assert process.wait() == 1
+    assert "The process that runs the private service died." in stderr
+    assert (home / "o" / "logs" / "dispatcher.log").exists()
+    assert not list((home / "tmp").iterdir())
+    wait_until(lambda: not processes_about(home), "every process to be gone")
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_analyzer(home: Path) -> None:
+    """The first one waits until it has flushed, which this one never does."""
+    with braked(home) as process:
+        analyzer = next(pid for title, pid in titles(home).items() if title.startswith("python"))
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: "pcapdj dispatch" not in titles(home), "the dispatcher to stop")
+        assert process.poll() is None
+        assert psutil.pid_exists(analyzer)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+
+    assert process.wait() == 130
+    wait_until(lambda: not processes_about(home), "every process to be gone")
+
+
+@contextmanager
+def braked(home: Path) -> Iterator[Process]:
+    """Start a run whose analyzer has read a part of its only file, and reads on after `release`."""
+    capture(home / "a.pcap", 4000, 1400)
+    (home / "o").mkdir()
+    (home / "o" / "brake").touch()
+    with start(home, ["a.pcap", "--logdir", "o", *ROOM, *copying(home)]) as process:
+        copies = (home / "o").glob
+        wait_until(
+            lambda: any(each.stat().st_size > 100_000 for each in copies("*/copy")), "the analyzer to read"
+        )
+        wait_until(lambda: "pcapdj control" in titles(home), "all processes to have their titles")
+        yield process
+
+
+def release(home: Path) -> None:
+    """Let the analyzer read on."""
+    (home / "o" / "brake").unlink()
+
+
+def titles(home: Path) -> dict[str, int]:
+    """Return the pids of the processes that work for the run in this folder, by their names in ps."""
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):  # it has ended meanwhile
+            if str(home) in process.cwd() and process.status() != psutil.STATUS_ZOMBIE:
+                found[Path(f"/proc/{process.pid}/comm").read_text().strip()] = process.pid
+    return found
 
 
 def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:

@@ -1,7 +1,6 @@
 """The temporary folder of a run, and what the next run removes."""
 
 import os
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.descriptors import open_descriptors
 
-from pcapdj.run.private_folder import SUPERVISORD_SOCKET, private_folder
+from pcapdj.run.private_folder import private_folder
 from pcapdj.runtime.process import Lock
 
 
@@ -26,9 +25,8 @@ def temporary(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def killed(temporary: Path, name: str) -> Path:
     """Return a folder as a killed run leaves it."""
     folder = temporary / name
-    (folder / "var/run").mkdir(parents=True)
+    folder.mkdir()
     (folder / "run.lock").touch()
-    (folder / "supervisord.conf").touch()
     return folder
 
 
@@ -55,18 +53,21 @@ def test_folders_of_killed_runs_are_removed(temporary: Path) -> None:
 
 
 def test_a_folder_in_use_stays(temporary: Path) -> None:
-    """That of another run, and that of a supervisord which outlives its killed run."""
+    """Until the run and every process that it has forked are gone."""
     in_use = killed(temporary, "pcapdj-running")
     lock = Lock(in_use / "run.lock", "run")
-    ending = killed(temporary, "pcapdj-ending")
-
-    with socket.socket(socket.AF_UNIX) as supervisord:
-        supervisord.bind(str(ending / SUPERVISORD_SOCKET))
-        supervisord.listen()
-        with private_folder():
-            assert in_use.exists()
-            assert ending.exists()
+    ours, theirs = os.pipe()
+    if (child := os.fork()) == 0:
+        os.close(theirs)
+        os.read(ours, 1)
+        os._exit(0)
     lock.close()
+
+    with private_folder():
+        assert in_use.exists()
+    os.close(theirs)
+    os.close(ours)
+    os.waitpid(child, 0)
 
     with private_folder() as folder:
         assert list(temporary.iterdir()) == [folder]

@@ -26,11 +26,9 @@ def programs(text: str) -> list[str]:
     return [name.partition(":")[2] for name in parsed(text).sections() if name.startswith("program:")]
 
 
-def adapted(
-    interpreter: Path | None = None, preset: str | None = None, *, without: tuple[str, ...] = ()
-) -> str:
+def adapted(interpreter: Path | None = None, preset: str | None = None) -> str:
     """Return an adapted configuration."""
-    return configuration(interpreter=interpreter, preset=preset, without=without)
+    return configuration(interpreter=interpreter, preset=preset)
 
 
 def test_the_shipped_file_runs_redis_first_and_the_importer_last() -> None:
@@ -112,15 +110,6 @@ def test_a_preset_goes_into_the_consumers_command_alone() -> None:
     ]
 
     assert chosen == ["consumer"]
-
-
-def test_programs_can_be_left_out_and_their_comments_go_with_them() -> None:
-    """A one-shot run has no importer; nothing of it is left in the file."""
-    text = adapted(without=("importer",))
-
-    assert "importer" not in programs(text)
-    assert "inbox" not in text.partition("[supervisord]")[2]
-    assert shipped().startswith(text)
 
 
 def test_the_layout_has_folders_and_a_private_var(short_path: Path) -> None:
