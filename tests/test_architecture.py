@@ -191,8 +191,8 @@ def test_every_folder_is_a_room_of_the_plan() -> None:
     }
 
 
-def test_a_module_imports_only_what_its_room_may_know() -> None:
-    """A role knows its own room and the shared ones; a room knows those that the table names for it."""
+def test_a_module_imports_only_what_its_room_may_import() -> None:
+    """A role imports its own room and the shared ones; a room those that the table names for it."""
     modules = [module for module in MODULES if part_of(module) not in ABOVE | {"__init__"}]
 
     wrong = {str(module): parts_imported(module) - parts_allowed(part_of(module)) for module in modules}
@@ -236,7 +236,7 @@ def test_a_module_is_one_idea_in_60_to_400_lines() -> None:
 
 
 def test_no_class_name_means_two_things() -> None:
-    """Who reads a class name in a log, a test or an issue knows which class it is."""
+    """A class name in a log, a test or an issue stands for one class."""
     homes = defaultdict(list)
     for module in MODULES:
         for node in tree_of(module).body:

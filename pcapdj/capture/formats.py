@@ -59,7 +59,7 @@ _COMPRESSED = {
 # Formats that an operator may mistake for a supported capture; libpcap refuses all of them, too.
 CONVERT_PCAP: Final = "'editcap -F pcap IN OUT' converts it"  # one link type, microseconds
 _CONVERT: Final = "'editcap -F pcapng IN OUT' converts it"
-# The link type stands in each packet: editcap cannot write that, if it is not told one.
+# The link type stands in each packet: without an option editcap cannot write that.
 _CONVERT_ETHERNET: Final = "'editcap -T ether -F pcapng IN OUT' converts it if it is Ethernet"
 _UNSUPPORTED = {
     _CONVERT: {

@@ -10,7 +10,7 @@ record with so many fields that chance is excluded.
     pppd       type 7 (1) | seconds (4) | type 1, 2 (data: length (2) ..), 5, 6 (steps of time: 4 bytes, 1)
     lzma       0x5d | dictionary's size (4) | length (8), all ones: unknown | 0
 
-Numbers are little endian if not said otherwise. iSeries, Ascend: words in text.
+Numbers are little endian unless noted. iSeries, Ascend: words in text.
 """
 
 import re

@@ -221,7 +221,7 @@ _ZERO_RUN_BYTES = 64
 
 
 class Damage(NamedTuple):
-    """Why the bytes where a walk stopped are no record."""
+    """Why the bytes where a walk stopped are not a record."""
 
     reason: str
 

@@ -17,7 +17,7 @@ _BAR_WIDTH: Final = 24
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _STALLED_SHOWN_S: Final = 60  # a shorter one is an analyzer that writes its output
-_LARGEST: Final = 1 << 63  # a larger number is no size or time, and would overflow a float
+_LARGEST: Final = 1 << 63  # a larger number is not a size or time, and would overflow a float
 _SIGUSR1: Final = "usr1:"  # before a dispatcher's id: its member of PCAPDJ_SUSPEND
 _FEEDING: Final = "Feeding fifo buffer"  # the state of a dispatcher that feeds, in the original's words
 

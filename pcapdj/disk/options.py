@@ -97,7 +97,7 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def own_redis_data(redis_url: str) -> str:
-    """Return the embedded Redis's data folder; empty where a URL is given or this folder is no layout."""
+    """Return the embedded Redis's data folder; empty with a URL, or without a supervisord.conf here."""
     return "var/redis" if not redis_url and Path("supervisord.conf").is_file() else ""
 
 

@@ -1,6 +1,6 @@
 """A watched folder: which of its files are complete and not yet handled.
 
-A file is given by `take_complete` in one of three cases: an event said that it is complete; an event or a
+A file is given by `take_complete` in one of three cases: an event reported it complete; an event or a
 rescan (at first, every minute, after lost events) found it and it then stayed the same for ten seconds; it
 was given before and postponed. The folder may be missing, vanish and come back, as a mounted one does.
 Handled files are remembered by name, size and modification time, so a rescan of a full folder costs one

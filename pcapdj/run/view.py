@@ -93,7 +93,7 @@ class ProgressView:
         self.show_warning(_result_line(result))
 
     def show_warning(self, sentence: str) -> None:
-        """Show what the user should know now."""
+        """Show a warning."""
         sys.stderr.write(sentence + "\n")
         sys.stderr.flush()
 

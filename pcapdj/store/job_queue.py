@@ -13,7 +13,7 @@ from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 
 JOURNAL_CAP = 100_000  # entries: some 30 MB in Redis, months of hourly rotations
-_COUNT_DIGITS: Final = 10  # more is no number of ours
+_COUNT_DIGITS: Final = 10  # pcapdj never writes a longer number
 Fields = dict[str, str | int]
 
 

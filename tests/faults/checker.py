@@ -1,7 +1,7 @@
 """What must be true of every stream and of Redis, whatever was killed. Rules only: bytes and values come in.
 
 Framing (G1), each packet once and in order within a stream (G2), each name in one place (G3), and that what
-PROCESSED says was really fed.
+is in PROCESSED was really fed.
 """
 
 from collections import Counter
@@ -143,7 +143,7 @@ def tags_of(data: bytes) -> tuple[list[tuple[int, int]], int]:
 
 @dataclass(frozen=True, slots=True)
 class RedisLists:
-    """What Redis says at one instant.
+    """What Redis has at one instant.
 
     Args:
         queued, current, processed, failed: names.

@@ -61,7 +61,7 @@ def streams_of(scenario: Scenario) -> list[Stream]:
 
 
 def findings_of(scenario: Scenario) -> list[Findings]:
-    """Return what the checker says of all streams and of Redis."""
+    """Return what the checker finds in all streams and in Redis."""
     streams, lists = streams_of(scenario), lists_of(scenario)
     checked = {stream.id: check_stream(stream, scenario.files) for stream in streams}
     by_id = {stream.id: stream for stream in streams}

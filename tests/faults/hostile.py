@@ -24,7 +24,7 @@ class Hostile:
     """One input.
 
     Args:
-        label: says what is wrong with it.
+        label: what is wrong with it.
         make: puts it at a path.
         good: the records that have to arrive, at least and first.
         name: where it is not the path itself.
@@ -144,7 +144,7 @@ def _sections(body: bytes) -> Iterator[Hostile]:
     )
     yield Hostile("pcapng: two sections", content(good + good), body + body)
     yield Hostile(
-        "pcapng: a block that nobody knows", content(good + struct.pack("<III", 0x0BAD, 12, 12)), body
+        "pcapng: a block of an unknown type", content(good + struct.pack("<III", 0x0BAD, 12, 12)), body
     )
 
 

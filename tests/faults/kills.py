@@ -110,7 +110,7 @@ class Schedule:
             self.round()  # .. and begins the back-off anew
 
     def finished_files(self, kills: int, *, packets: int = 900) -> None:
-        """Kill the analyzer as soon as Redis says that a file is processed: it has to have read all of it."""
+        """Kill the analyzer as soon as Redis has a file as processed: it has to have read all of it."""
         for _ in range(kills):
             before = self.scenario.done_count()
             self.keep_queue_filled(packets)

@@ -1,4 +1,4 @@
-"""Captures in which each packet says which file it is of, and the how manyth of it."""
+"""Captures in which each packet contains the number of its file and its own number."""
 
 import gzip
 import struct
@@ -131,7 +131,7 @@ FORMS: Final[dict[str, Callable[[bytes], bytes]]] = {
 def write_numbered(
     folder: Path, file: int, packets: int, *, size_bytes: int = 1000, form: str = "plain.pcap"
 ) -> Numbered:
-    """Write a capture that nobody writes to any more, and return it."""
+    """Write a capture that no process writes to any more, and return it."""
     body = body_of(file, packets, size_bytes)
     path = folder / f"{file:06d}-{form}"
     path.write_bytes(FORMS[form](body))

@@ -50,14 +50,14 @@ def drop_request(exchange: Exchange) -> bool:
 
 
 def drop_reply(exchange: Exchange) -> bool:
-    """Redis has done it, nobody hears of that."""
+    """Redis has done it, and its reply is lost."""
     exchange.reply()
     exchange.reset()
     return False
 
 
 def delay(exchange: Exchange) -> bool:
-    """The answer comes when nobody waits for it any more."""
+    """The answer comes after the client has stopped waiting."""
     reply = exchange.reply()
     exchange.client.settimeout(5)
     with suppress(OSError):

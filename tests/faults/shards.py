@@ -1,4 +1,4 @@
-"""The checker for damaged inputs, whose packets nobody can foresee. Rules only."""
+"""The checker for damaged inputs, whose packets cannot be predicted. Rules only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class Shard:
     """Which bytes of a stream came from one input, as the journal has it.
 
     Args:
-        label: says which input.
+        label: of the input.
         good: what has to be there, from its first byte on.
         is_exact: and nothing else.
     """

@@ -116,7 +116,7 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
 
 
 def soak(state: State, path: Path, hours: float) -> dict[str, tuple[float, float]]:
-    """Run legs until the time is over; return what `Steady.slopes` says."""
+    """Run legs until the time is over; return what `Steady.slopes` returns."""
     until_s = time.monotonic() + hours * 3600
     with closing(Steady(state.figures)) as steady:
         while time.monotonic() < until_s:

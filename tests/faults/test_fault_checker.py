@@ -16,7 +16,7 @@ FIRST_BYTES, LAST_BYTES = (16 + len(frame(1, number, 100)) for number in (0, 4))
 
 
 def checked(data: bytes, *, was_killed: bool = False) -> Findings:
-    """Return what the checker says of a stream."""
+    """Return what the checker finds in a stream."""
     return check_stream(Stream("s", data, was_killed), FILES)
 
 

@@ -56,8 +56,8 @@ def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
     assert kill(Schedule.analyzers, 3).violations == []
 
 
-def test_an_analyzer_that_closes_the_pipe_and_lives_is_replaced() -> None:
-    """Nobody dies, but nobody reads: the launcher sees it, since it does not hold the pipe O_RDWR."""
+def test_an_analyzer_that_closes_the_pipe_and_does_not_exit_is_replaced() -> None:
+    """No process dies, but none reads: the launcher notices it, since it does not hold the pipe O_RDWR."""
     scenario, figures = Scenario((sys.executable, "-ISc", _CLOSER, "{pipe}")), Figures()
     try:
         scenario.start_all()
@@ -91,7 +91,7 @@ def test_nothing_is_lost_or_doubled(method: Callable[[Schedule, int], None], tim
     assert kill(method, times).violations == []
 
 
-def test_redis_is_killed_in_storms_of_names_and_forgets_none() -> None:
+def test_redis_is_killed_in_storms_of_names_and_loses_none() -> None:
     """It is killed when it owes its file what it has acknowledged; it never does."""
     scenario, figures = Scenario(), Figures()
     try:

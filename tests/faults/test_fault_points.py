@@ -76,7 +76,7 @@ def test_a_dispatcher_dies_at_each_point(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("action", ["raise", "stop"])
 def test_a_dispatcher_fails_otherwise_at_each_point(scenario: Scenario, action: str) -> None:
-    """An exception that nobody expects, as from no memory; or it is stopped and goes on."""
+    """An unexpected exception, as from no memory; or it is stopped and goes on."""
     for point in DISPATCHER_POINTS[:-1]:
         scenario.add_files(1, PACKETS, forms=FORMS)
         child = scenario.start("dispatcher", fault=f"{point}:1:{action}")

@@ -217,7 +217,7 @@ def test_any_two_faults_in_a_row_change_nothing(
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_that_redis_does_not_know_yet_may_be_disturbed_at_each_request(
+def test_a_script_that_redis_does_not_have_yet_may_be_disturbed_at_each_request(
     store: Store, proxied: Store, proxy: Proxy, name: str
 ) -> None:
     """The call is three requests then: each may be lost."""
@@ -249,7 +249,7 @@ def test_what_redis_refuses_is_asked_again(store: Store, proxied: Store, proxy: 
 
 
 def test_one_call_asks_redis_once(store: Store, proxied: Store, proxy: Proxy) -> None:
-    """Its failure is told at once: the client repeats nothing by itself, and no call outlives its timeout."""
+    """Its failure is raised at once: the client repeats nothing by itself; no call outlives its timeout."""
     script = SCRIPTS["announce"]
     outcome(store, script)
     for fault in FAULTS.values():

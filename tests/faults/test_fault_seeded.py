@@ -1,4 +1,4 @@
-"""The known bugs can still be put into the source; whether they are caught, `make seeded-bugs` says."""
+"""The known bugs can still be put into the source; `make seeded-bugs` shows whether they are caught."""
 
 import pytest
 from support.forkserver import ROOT

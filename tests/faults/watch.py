@@ -15,7 +15,7 @@ from faults.scenario import HANG_S, Scenario
 
 _WAIT_S = 0.002
 _LOOK_S = 0.01  # a look costs as much as what it looks at
-_BLIND_S = 1.0  # nobody looked for so long, as while streams are checked: what was before does not count
+_BLIND_S = 1.0  # no look for this long, as while streams are checked: what was before does not count
 
 
 class Watch:

@@ -82,7 +82,7 @@ def grant_latency_s(store: Store, name: bytes) -> float:
     return time.monotonic() - begun_s
 
 
-def test_it_grants_through_a_whole_life(store: Store, start: Start) -> None:
+def test_it_grants_again_after_stray_signals_and_a_key_of_another_type(store: Store, start: Start) -> None:
     """Stray signals change nothing, a key of another type stops grants, SIGTERM ends it with 0."""
     process = start(*at(store))
     assert "hold_below_bytes=1" in stderr_until(process, "gate_open")

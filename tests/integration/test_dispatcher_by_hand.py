@@ -174,7 +174,7 @@ def queue_captures(rig: Dispatchers, folder: Path, contents: Mapping[bytes, byte
 
 
 def failures(rig: Dispatchers) -> dict[bytes, dict[str, Any]]:
-    """Return what is told of each failed file."""
+    """Return the entry of each failed file."""
     entries = map(json.loads, listed(rig.store, rig.store.keys.failed))
     return {os.fsencode(entry["name"]): entry for entry in entries}
 
@@ -350,7 +350,7 @@ def test_a_suspension_survives_a_restart(rig: Dispatchers, tmp_path: Path, membe
 
 
 def wait_for_state(rig: Dispatchers, state: str) -> None:
-    """Bring about what the dispatcher is doing when it is told to stop."""
+    """Bring about what the dispatcher is doing when it has to stop."""
     if state == "waiting for a reader":
         rig.wait_for("Waiting for an analyzer")
         return
@@ -404,7 +404,7 @@ def test_a_stop_signal_ends_it_while_idle(rig: Dispatchers) -> None:
 
 @pytest.mark.parametrize("is_hung", [False, True])
 def test_a_stop_signal_ends_it_without_redis(short_path: Path, *, is_hung: bool) -> None:
-    """Refused or hung: it waits, says so, and leaves when told to."""
+    """Refused or hung: it waits, logs it, and stops on a signal."""
     with private_redis(short_path) as store, dispatchers_in(short_path, store) as rig:
         pid = int(store.redis.info("server")["process_id"])
         os.kill(pid, signal.SIGSTOP if is_hung else signal.SIGKILL)
@@ -502,7 +502,7 @@ def test_after_an_analyzer_that_left_between_two_files_another_one_is_waited_for
     assert stopped(dispatcher)[0] == 0
 
 
-def test_the_other_options_do_what_they_say(rig: Dispatchers, tmp_path: Path) -> None:
+def test_the_other_options_have_their_effect(rig: Dispatchers, tmp_path: Path) -> None:
     """Another queue, its tail, another resolution, nothing outside of a folder."""
     inbox = tmp_path / "inbox"
     inbox.mkdir()
@@ -529,7 +529,7 @@ def test_the_other_options_do_what_they_say(rig: Dispatchers, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("when", ["now", "empty"])
-def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Path, when: str) -> None:
+def test_a_stream_ends_on_the_operators_request(rig: Dispatchers, tmp_path: Path, when: str) -> None:
     """The analyzer sees the end while the dispatcher goes on; the next file opens the next stream."""
     names = [written(tmp_path, f"{number}.pcap", stream_of(SMALL)) for number in range(3)]
     authorize(rig.store, *names)
@@ -552,7 +552,7 @@ def test_a_stream_ends_when_the_operator_wants_it(rig: Dispatchers, tmp_path: Pa
     assert second.read_to_end() == stream_of(SMALL)
 
 
-def test_an_idle_stream_ends_by_itself_where_that_is_wanted(rig: Dispatchers, tmp_path: Path) -> None:
+def test_an_idle_stream_ends_by_itself_with_idle_eof(rig: Dispatchers, tmp_path: Path) -> None:
     """With --idle-eof; the analyzer writes out what it has."""
     name = written(tmp_path, "1.pcap", stream_of(SMALL))
     authorize(rig.store, name)
@@ -639,7 +639,7 @@ def test_it_waits_for_redis_and_never_logs_the_password(short_path: Path) -> Non
 
 
 def test_it_starts_before_redis(short_path: Path) -> None:
-    """It waits, says so, and works once Redis is there."""
+    """It waits, logs it, and works once Redis is there."""
     url = f"unix://{short_path}/own.sock"
     with dispatchers_in(short_path, Store(url, Keys())) as rig:
         dispatcher = rig.run("-b", str(rig.pipe), "--redis-url", url)
@@ -688,7 +688,7 @@ def test_hostile_names_are_fed_and_shown_escaped(rig: Dispatchers, tmp_path: Pat
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_a_pipe_whose_path_is_no_utf8_works(tmp_path: Path, store: Store) -> None:
+def test_a_pipe_whose_path_is_not_utf8_works(tmp_path: Path, store: Store) -> None:
     """Its path is the dispatcher's id in Redis."""
     folder = tmp_path / os.fsdecode(b"\xff\n")
     folder.mkdir()

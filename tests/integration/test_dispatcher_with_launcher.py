@@ -265,7 +265,7 @@ def test_a_file_truncated_in_mid_feed_leaves_whole_records(trio: Trio, *, is_kil
 
 
 def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Trio) -> None:
-    """Also the place in the stream that the journal tells."""
+    """Also the place in the stream that the journal has."""
     names = [written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 50))) for n in range(3)]
     authorize(trio.store, *names)
     trio.allow(EVERYTHING)

@@ -183,7 +183,7 @@ def _record_end(content: bytes, position: int) -> int:
 
 
 def capture_of(sizes: Sequence[int]) -> bytes:
-    """Return a capture of packets with these sizes, each told from the others."""
+    """Return a capture of packets with these sizes, each different from the others."""
     packets = (Record(number + 1, 7, bytes([number % 251 + 1]) * size) for number, size in enumerate(sizes))
     return file_header() + b"".join(record(packet) for packet in packets)
 

@@ -48,7 +48,7 @@ def test_without_a_launcher_connecting_fails_and_requests_raise(launcher: Launch
         launcher.get()
 
 
-def test_a_stale_socket_file_is_no_launcher(launcher: LauncherClient, listening: socket.socket) -> None:
+def test_a_stale_socket_file_is_not_a_launcher(launcher: LauncherClient, listening: socket.socket) -> None:
     """After kill -9 of the launcher the file is still there, without a process behind it."""
     listening.close()
     before = open_descriptors()
@@ -165,7 +165,7 @@ def test_a_launcher_that_dies_with_a_request_unread_is_not_alive(
         launcher.open()
 
 
-def test_a_request_to_a_launcher_that_died_says_so(
+def test_a_request_to_a_launcher_that_died_is_an_error(
     launcher: LauncherClient, listening: socket.socket
 ) -> None:
     """It is one error, whether sending or receiving fails."""

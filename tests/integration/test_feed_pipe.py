@@ -115,7 +115,7 @@ def test_a_full_pipe_is_waited_for(ends: Ends, make_pipe: Callable[..., Pipe], t
 def test_a_stop_in_a_full_pipe_leaves_an_exact_position(
     ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path
 ) -> None:
-    """What the source's position says is what the reader gets."""
+    """The reader gets as much as the source's position shows."""
     data = os.urandom(3 * CAPACITY_BYTES)
     source, calls = source_of(tmp_path, data), []
 

@@ -95,7 +95,7 @@ def test_a_toggle_holds_at_once_and_reaches_redis(store: Store) -> None:
         assert suspension.members == {b"operator"}
 
 
-def test_a_toggle_before_redis_was_there_is_not_forgotten(store: Store) -> None:
+def test_a_toggle_before_redis_was_there_is_not_lost(store: Store) -> None:
     """SIGUSR1 may come before the thread has run."""
     running = new_reporting(store)
     running.suspension.toggle()

@@ -78,7 +78,7 @@ def test_limits_of_a_controller_that_is_gone_are_not_shown(
 
 
 @pytest.mark.parametrize("limits_json", ["{", "[1]"])
-def test_limits_that_are_no_json_are_not_shown(show: Show, store: Store, limits_json: str) -> None:
+def test_limits_that_are_not_json_are_not_shown(show: Show, store: Store, limits_json: str) -> None:
     """Another program may have written the field."""
     store.redis.hset(store.keys.gate, mapping={"heartbeat_s": time.time(), "limits": limits_json})
 

@@ -276,7 +276,7 @@ def test_invalid_limits_are_refused_before_they_are_written(run: Run, store: Sto
         ),
     ],
 )
-def test_a_refusal_says_what_to_write_instead(run: Run, arguments: list[str], refusal: str) -> None:
+def test_a_refusal_shows_what_to_write_instead(run: Run, arguments: list[str], refusal: str) -> None:
     """The thing, the number, and what to do next."""
     assert run(limits.app, *arguments) == (ExitCode.USAGE, "", f"pcapdj test: {refusal}\n")
 

@@ -127,7 +127,7 @@ def test_a_second_server_of_one_folder_waits_until_the_first_has_ended(short_pat
             second.kill()
 
 
-def test_a_missing_companion_is_seen(short_path: Path) -> None:
+def test_a_missing_companion_is_noticed(short_path: Path) -> None:
     """With it there is no risk; if only the companion is killed, `check` reports it."""
     with serving(short_path) as (_, store):
         server = read_server(store)
@@ -218,7 +218,7 @@ def test_a_server_that_does_not_start_is_unavailable(tmp_path: Path) -> None:
 def test_the_server_of_the_wheel_is_used_where_no_other_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PATH comes first, then the `embedded` extra; without both the message says what to install."""
+    """PATH comes first, then the `embedded` extra; without both the message names what to install."""
     (tmp_path / "valkey-server").write_text("#!/bin/true\n")
     (tmp_path / "valkey-server").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

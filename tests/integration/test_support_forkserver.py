@@ -43,7 +43,7 @@ def test_a_fork_ends_as_it_was_killed() -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_fork_that_still_runs_is_not_waited_for_longer_than_wanted() -> None:
+def test_a_fork_that_still_runs_is_waited_for_until_the_limit() -> None:
     """The limit is that of the caller."""
     with start("pcapdj", "status", "--watch", stdout=PIPE, stderr=PIPE) as process:
         with pytest.raises(subprocess.TimeoutExpired):

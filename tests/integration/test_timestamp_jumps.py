@@ -164,7 +164,7 @@ def test_the_largest_gap_is_an_option_and_0_allows_any(
 
 
 def test_the_largest_gap_may_come_from_the_environment(rig: Dispatchers) -> None:
-    """As the service and `pcapdj run` tell it; nonsense ends with 2 and is named."""
+    """As the service and `pcapdj run` set it; an invalid value ends with 2 and is named."""
     name = written(rig.folder, "1.pcap", capture(0, 0))
     later = written(rig.folder, "2.pcap", capture(2, 2))
     queue(rig.store, name, later)
@@ -188,7 +188,7 @@ def put(trio: Trio, name: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("point", ["", "put.after:3", "drain.after:1", "finish.after:1"])
-def test_a_restart_between_two_files_forgets_neither_time_nor_place(trio: Trio, point: str) -> None:
+def test_a_restart_between_two_files_keeps_time_and_place(trio: Trio, point: str) -> None:
     """Killed while idle, or around the moment in which the first file's end is written down."""
     first, second = capture(100, 200), capture(150, 250)
     put(trio, "1.pcap", first)

@@ -69,7 +69,7 @@ def test_a_file_that_changed_meanwhile_leaves_whole_records(rigs: Rigs, how: str
 
 
 def test_after_a_flushall_the_record_in_the_pipe_is_completed(rigs: Rigs) -> None:
-    """Redis knows nothing of the file any more; the analyzer sees whole records, then the next file."""
+    """Redis has nothing about the file any more; the analyzer sees whole records, then the next file."""
     server, trio = rigs
     server.client.flushall()
     trio.start("dispatcher")

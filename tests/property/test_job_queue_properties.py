@@ -126,7 +126,7 @@ class Lane(RuleBasedStateMachine):
 
     @rule(each=IDS)
     def crash(self, each: str) -> None:
-        """A dispatcher dies; its successor knows only what Redis has."""
+        """A dispatcher dies; its successor has only what Redis has."""
         self.queues[each] = JobQueue(self.store, each, self.end)
         self.known.pop(each, None)
 

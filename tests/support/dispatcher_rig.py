@@ -19,7 +19,7 @@ from support.waiting import wait_until
 
 
 class Reader:
-    """An analyzer by hand: has the pipe open and reads when it is told to.
+    """An analyzer by hand: has the pipe open and reads on request.
 
     Args:
         pipe: the named pipe; must be there.
@@ -59,7 +59,7 @@ class Dispatchers:
     """Dispatchers of one pipe in one lane, one after another; `stop_all` leaves no process behind.
 
     Args:
-        folder: where the pipe is, and what they say.
+        folder: of the pipe and of their output.
         store: the lane.
     """
 
@@ -141,7 +141,7 @@ def written(folder: Path, name: str | bytes, content: bytes) -> bytes:
 
 
 def packets(first: int, count: int, size_bytes: int = 60) -> list[Record]:
-    """Return packets that can be told apart: their number is in time and content."""
+    """Return packets that differ: their number is in time and content."""
     return [
         Record(number, number % 1000, number.to_bytes(4, "big") * (size_bytes // 4))
         for number in range(first, first + count)

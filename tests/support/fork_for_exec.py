@@ -35,7 +35,7 @@ def fork_exec(argv: Sequence[Any], programs: Any, close_fds: Any, kept: Any, fol
     """Do what subprocess needs of its C function; the parameters are those of Python 3.11 to 3.13."""
     strings = [os.fsdecode(word) for word in argv]
     words = _python_words(strings)
-    if not words or len(kept) > 1:  # one is what tells the parent that exec has worked
+    if not words or len(kept) > 1:  # one shows the parent that exec has worked
         return int(_fork_exec(argv, programs, close_fds, kept, folder, *rest))
     pid = os.fork()
     if pid == 0:

@@ -1,8 +1,8 @@
 """Starts pcapdj's processes in milliseconds: a server that has imported all of it forks them.
 
 A new interpreter needs a third of a second of CPU to import a role. `start` and `run` give a process that
-a test cannot tell from one of a new interpreter (`forked` has what they share); with `is_real` they start
-that interpreter. Each process is remembered until its end was seen, so that none is left behind unnoticed.
+is like one of a new interpreter for a test (`forked` has what they share); with `is_real` they start that
+interpreter. Each process is remembered until its end was seen, so that none is left behind unnoticed.
 """
 
 import contextlib

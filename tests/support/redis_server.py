@@ -20,7 +20,7 @@ DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def redis_command(socket: Path, *options: str) -> list[str]:
-    """Return the command line of a redis-server that keeps nothing, unless the options say more."""
+    """Return the command line of a redis-server that keeps nothing, unless the options change that."""
     fixed = ["--port", "0", "--unixsocket", str(socket), "--dir", str(socket.parent), "--save", ""]
     return [str(find_server()), *fixed, *options]
 

@@ -114,7 +114,7 @@ class Trio:
         return process.wait()
 
     def capture(self, name: str, number: int, packets: int = 50, size: int = 900) -> Path:
-        """Write a capture whose packets tell their file and place; old enough to count as complete."""
+        """Write a capture whose packets contain their file and place; old enough to count as complete."""
         path = self.captures / name
         path.write_bytes(classic(numbered(number, packets, size)))
         os.utime(path, (1_600_000_000, 1_600_000_000))
@@ -168,7 +168,7 @@ class Trio:
 
 
 def numbered(file: int, packets: int, size: int = 900) -> list[Record]:
-    """Return packets that tell their file and place; a file's time is behind that of the one before."""
+    """Return packets that contain their file and place; a file's time is behind that of the one before."""
     return [Record(file, n % 1000, struct.pack("<II", file, n) + b"x" * (size - 8)) for n in range(packets)]
 
 
@@ -178,7 +178,7 @@ def places_in(stream: bytes) -> list[tuple[int, int]]:
 
 
 def places(file: int, packets: int) -> list[tuple[int, int]]:
-    """Return what `places_in` says of one whole file."""
+    """Return what `places_in` returns for one whole file."""
     return [(file, n) for n in range(packets)]
 
 

@@ -45,7 +45,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def programs_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what supervisord knows of its programs, by name; nothing while it does not answer."""
+    """Return what supervisord reports of its programs, by name; nothing while it does not answer."""
     transport = SupervisorTransport(serverurl=f"unix://{folder}/var/run/supervisor.sock")
     with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
         try:

@@ -24,7 +24,7 @@ def test_without_options_the_analyzer_is_suricata_extract() -> None:
 
 
 def test_a_command_line_in_the_environment_beats_a_preset_there() -> None:
-    """The command says more than a preset."""
+    """The command is more specific than a preset."""
     chosen = chosen_command([], "tcpdump", preset_is_flag=False, environ=LINE)
 
     assert chosen.argv == ("zeek", "-r", "{pipe}", "a b")

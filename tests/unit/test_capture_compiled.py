@@ -47,7 +47,7 @@ def test_without_a_library_the_python_form_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF", b"no library"])
-def test_a_file_that_is_no_library_is_not_used(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_library_is_not_used(tmp_path: Path, content: bytes) -> None:
     """Cut off, empty, or something else."""
     library = tmp_path / "_loops.so"
     library.write_bytes(content)

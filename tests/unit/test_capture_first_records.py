@@ -75,7 +75,7 @@ def test_an_old_version_is_no_variant() -> None:
     assert look_at(file_header(version=(2, 2)) + body) == FirstRecords()
 
 
-def test_a_text_mode_transfer_is_seen() -> None:
+def test_a_text_mode_transfer_is_recognised() -> None:
     """Each LF got a CR, in packets and in headers alike."""
     packets = [Record(seconds=1, fraction=10, data=b"GET /\nHost: a\n\n")] * 3
     whole = classic(packets)

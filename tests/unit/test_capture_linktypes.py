@@ -87,7 +87,7 @@ def test_only_an_address_of_six_bytes_becomes_the_source(
 
 @COOKED
 def test_llc_and_novell_packets_get_an_802_3_length(linktype: int, cook: Cook) -> None:
-    """Only if they look like it: readers tell them apart in the same way."""
+    """Only if they look like it: readers distinguish them in the same way."""
     llc, ipx = b"\x42\x42\x03bpdu", b"\xff\xff\x00\x22ipx"
 
     assert frame_of(linktype, cook(0x0004, llc)) == frame(7, llc, SENDER)

@@ -387,7 +387,7 @@ def test_a_file_that_shrinks_gives_its_last_whole_record(write: Write) -> None:
         assert "rest" not in locals()
 
 
-def test_padding_is_known_even_if_the_file_is_gone(write: Write) -> None:
+def test_padding_is_possible_even_if_the_file_is_gone(write: Write) -> None:
     """From the piece's window, or from the file as far as it can be read."""
     name = write(classic(MANY))
     with open_capture(name) as capture:

@@ -63,7 +63,7 @@ def test_other_blocks_are_skipped() -> None:
     assert len(records_in(section() + others + interface() + others + enhanced(1) + others)) == 1
 
 
-def test_a_section_may_change_the_byte_order_and_forgets_the_interfaces() -> None:
+def test_a_section_may_change_the_byte_order_and_has_its_own_interfaces() -> None:
     """Each section has its own."""
     first = section("<") + interface(101) + interface() + enhanced(1, number=1)
     second = section(">") + interface(order=">") + enhanced(2, order=">")

@@ -123,7 +123,7 @@ def test_a_mount_that_was_short_and_vanished_still_needs_resume_free() -> None:
     assert rounds.measure(space(120), after_s=WAIT_S).state is State.HOLD
 
 
-def test_the_operator_opens_whatever_the_numbers_say() -> None:
+def test_the_operator_opens_whatever_the_numbers_are() -> None:
     """Below every limit, and without anything watched that answers."""
     assert Rounds(override=Override.OPEN).states(10, None, 99) == [State.OPEN] * 3
 

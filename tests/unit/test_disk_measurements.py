@@ -112,7 +112,7 @@ def test_the_lines_of_check_show_limits_out_of_order() -> None:
     ]
 
 
-def test_the_lines_of_check_say_where_nothing_suspends() -> None:
+def test_the_lines_of_check_show_where_nothing_suspends() -> None:
     """A suspend-free of 0 is not a number of bytes."""
     limits = parse_limits({"suspend-free": "off"})
     found = samples_of(("/out", sample()))

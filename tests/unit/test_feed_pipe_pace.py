@@ -33,7 +33,7 @@ def test_the_first_look_at_a_draining_pipe_is_soon() -> None:
 
 
 def test_a_pipe_is_looked_at_again_after_half_of_the_time_that_its_rest_will_take() -> None:
-    """Each look knows the pace better; the last ones come every half millisecond."""
+    """Each look measures the pace better; the last ones come every half millisecond."""
     assert next_poll_s(0.002, 1000, 4000) == pytest.approx(0.004)
     assert next_poll_s(0.002, 1000, 10) == pytest.approx(0.0005)
 

@@ -1,4 +1,4 @@
-"""docs/operations.md and docs/redis-keys.md say what the code does: codes, restarts, variables, keys."""
+"""docs/operations.md and docs/redis-keys.md describe what the code does: codes, restarts, variables, keys."""
 
 import configparser
 import re
@@ -39,7 +39,7 @@ def test_every_exit_code_is_documented_with_its_number() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_supervisord_does_with_a_code_is_what_the_table_says(role: str) -> None:
+def test_supervisord_does_with_a_code_what_the_table_has(role: str) -> None:
     """`stays down` in the table is `exitcodes=` in the file; everything else is restarted."""
     conf = configparser.RawConfigParser()
     conf.read_string(shipped())
@@ -82,7 +82,7 @@ def test_every_environment_variable_is_documented() -> None:
 
 
 def test_every_key_is_documented() -> None:
-    """The table of keys has exactly those that the store knows."""
+    """The table of keys has exactly those of the store."""
     keys = Keys()
     names = {
         value

@@ -84,5 +84,5 @@ def test_a_failure_is_shown_again_only_after_a_file_was_fed() -> None:
     ("name", "shown"), [("a.pcap", "2/9 a.pcap"), ("x" * 50 + "-00017.pcap", "2/9 …00017.pcap"), ("", "2/9 ")]
 )
 def test_the_end_of_a_long_name_is_shown(name: str, shown: str) -> None:
-    """Rotation counts there, so the end tells files apart."""
+    """Rotation counts there, so the ends of names differ."""
     assert shortened("2/9 ", name, 15) == shown

@@ -32,7 +32,7 @@ def test_a_fault_comes_at_the_nth_time_and_only_there() -> None:
 
 
 @pytest.mark.parametrize("value", ["x", "put.after", "put.after:1", "put:1:kill", "done:x:kill", "done:1:no"])
-def test_a_misspelt_fault_is_no_passed_test(value: str) -> None:
+def test_a_misspelt_fault_is_an_error(value: str) -> None:
     """It is refused at once, instead of never coming."""
     with pytest.raises(ValueError, match="PCAPDJ_FAULT"):
         failpoints.armed(value)
@@ -48,7 +48,7 @@ def test_kill_is_sigkill() -> None:
 
 
 def test_every_point_stands_in_the_code_once() -> None:
-    """No point is forgotten, and none is reached under a name that nobody can ask for."""
+    """No point is forgotten, and none is reached under a name that cannot be requested."""
     texts = [path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")]
     found = [name for text in texts for name in re.findall(r'failpoints\.reach\("([a-z.]+)"\)', text)]
 

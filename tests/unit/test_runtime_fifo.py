@@ -41,7 +41,7 @@ def test_the_write_end_comes_with_the_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "symlink"])
-def test_what_is_no_pipe_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
+def test_what_is_not_a_pipe_is_refused_and_left_alone(tmp_path: Path, kind: str) -> None:
     """A capture file at the pipe's path is not overwritten."""
     path = tmp_path / "p"
     target = tmp_path / "target"

@@ -16,7 +16,7 @@ def test_every_test_that_is_named_is_there() -> None:
     assert named <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
 
 
-def test_every_promise_names_a_test_or_says_why_not() -> None:
+def test_every_promise_names_a_test_or_has_a_reason() -> None:
     """No row of the table is empty."""
     table = SECURITY.split("| threat |")[1].split("\n\n")[0].splitlines()[2:]
 

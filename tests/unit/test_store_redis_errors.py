@@ -1,4 +1,4 @@
-"""Each error of redis-py becomes the class that says what helps, in one sentence without the password."""
+"""Each error of redis-py becomes the class of its remedy, in one sentence without the password."""
 
 import pytest
 import redis
@@ -33,7 +33,7 @@ SECRET = "s3cr3t"  # noqa: S105 - of a test
         (redis.ResponseError("ERR\nforged"), StoreFailed),
     ],
 )
-def test_an_error_is_raised_as_the_class_that_says_what_helps(
+def test_an_error_is_raised_as_the_class_of_its_remedy(
     error: redis.RedisError, kind: type[PcapdjError]
 ) -> None:
     """Waiting, a password or an ACL rule, or neither; with the server's URL and without the password."""

@@ -95,7 +95,7 @@ def test_an_invalid_length_is_a_fault(length: bytes) -> None:
     ("status", "method"), [(b"200", "HEAD"), (b"100", "GET"), (b"204", None), (b"304", "GET")]
 )
 def test_some_responses_never_have_a_body(status: bytes, method: str | None) -> None:
-    """HEAD, 1xx, 204 and 304 have none, whatever Content-Length says."""
+    """HEAD, 1xx, 204 and 304 have none, whatever Content-Length is."""
     head = parse_head(b"HTTP/1.1 " + status + b" X\r\nContent-Length: 5")
 
     assert response_framing(head, method) == NO_BODY
