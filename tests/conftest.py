@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import forkserver
 from support.loops import loops
+from support.redis_library import keep_version
 from support.redis_server import redis_at
 from support.suricata import suricata
 from support.waiting import FACTOR, scaled
@@ -42,6 +43,7 @@ settings.register_profile(
 settings.load_profile("pcapdj")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it starts with &
     signal.signal(signal.SIGINT, signal.default_int_handler)
+keep_version()
 gc.disable()  # what is collected stays until the end: looking through it again and again takes a second
 
 

@@ -139,7 +139,9 @@ def _import_all() -> None:
         if each.name != "pcapdj.capture._loops":  # a shared library that ctypes loads, not a module
             importlib.import_module(each.name)
     from pcapdj.cli import MODULES, start
+    from support.redis_library import keep_version
 
+    keep_version()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for words in ([name, "--help"] for name in MODULES):
             with contextlib.suppress(SystemExit):
