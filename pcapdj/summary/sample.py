@@ -251,14 +251,15 @@ def _download(body: bytes, rng: random.Random) -> Parts:
         server.acknowledge(),
     ]
     parts = [
-        list(_transfer(client, server, segments)) for segments in _send_order(len(head) + len(body), rng)
+        list(_download_records(client, server, segments))
+        for segments in _send_order(len(head) + len(body), rng)
     ]
     parts[0][:0] = opening
     parts[-1] += [client.acknowledge(), *close_connection(server, client)]
     return parts
 
 
-def _transfer(client: Endpoint, server: Endpoint, segments: list[Segment]) -> Iterator[bytes]:
+def _download_records(client: Endpoint, server: Endpoint, segments: list[Segment]) -> Iterator[bytes]:
     for number, segment in enumerate(segments, start=1):
         yield send_segment(server, client, segment)
         if number % 2 == 0 and number < len(segments):
