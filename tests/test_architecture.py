@@ -74,6 +74,7 @@ RULES: Final = [
     "capture/linktypes",
     "capture/packet_blocks",
     "capture/timestamps",
+    "capture/anomalies",
     "capture/stream_options",
     "inbox/settle",
     "analyzer/presets",

@@ -8,7 +8,6 @@ from typing import Self
 from pcapdj.capture.files import Identity, identity_of
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, RECORD_HEADER_BYTES, StreamFormat
 from pcapdj.capture.reader import Piece, Reader, read_at
-from pcapdj.capture.stream_options import skipped_packets
 from pcapdj.capture.walk import missing_to_record_end
 from pcapdj.runtime.errors import CaptureError
 
@@ -25,7 +24,7 @@ class Capture:
         self.identity = identity
         self.format_name = format_name
         self._reader = reader
-        self._rewrites = False
+        self.rewrites = False  # the latest `pieces` are for a stream that is rewritten to Ethernet
 
     def __enter__(self) -> Self:
         return self
@@ -58,14 +57,9 @@ class Capture:
         return self._reader.skipped
 
     @property
-    def skipped_message(self) -> str | None:
-        """What to report about packets that the latest `pieces` skipped; None if it skipped none."""
-        return skipped_packets(self.skipped, rewrites=self._rewrites) if self.skipped else None
-
-    @property
-    def snaplen_message(self) -> str | None:
-        """What to report if records of the latest `pieces` are longer than the file's snaplen; else None."""
-        return self._reader.snaplen_message
+    def snaplen(self) -> int | None:
+        """The file's snaplen in bytes; None where each interface has its own."""
+        return self._reader.snaplen
 
     def pieces(self, stream: StreamFormat) -> Generator[Piece, None, None]:
         """Yield all good records in order, as pieces.
@@ -76,7 +70,7 @@ class Capture:
         """
         if self.native is None:
             return
-        self._rewrites = stream.rewrites
+        self.rewrites = stream.rewrites
         yield from self._reader.pieces(stream)
 
     def change_since_opened(self) -> CaptureError | None:

@@ -35,18 +35,11 @@ class ClassicReader:
         self.native: StreamFormat | None = layout.native
         self._is_spliceable = on_disk and layout.is_plain and not layout.big_endian
         self.skipped: dict[int, int] = {}
-        self._beyond_snaplen = 0
-
-    @property
-    def snaplen_message(self) -> str | None:
-        """What to report about records of the latest `pieces` beyond the file's snaplen; None if none is."""
-        if not self._beyond_snaplen:
-            return None
-        return f"snaplen {self._layout.snaplen} is wrong: {self._beyond_snaplen} packets are longer"
+        self.snaplen: int | None = layout.snaplen
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records, window by window."""
-        self.skipped, self._beyond_snaplen = {}, 0
+        self.skipped = {}
         if self.has_packets and not accepts(stream, self._layout.linktype):
             raise CaptureError(linktype_mismatch(self._layout.linktype, stream.linktype))
         offset = FILE_HEADER_BYTES
@@ -82,12 +75,10 @@ class ClassicReader:
             return self._converted(batch, window)
         room_bytes = window.room_bytes if spliced else len(window.data)
         walked = walk(window.data, self._layout, room_bytes=room_bytes, is_last=window.is_last)
-        self._beyond_snaplen += walked.totals.beyond_snaplen
         piece = _spliced(walked, window, offset) if spliced else self._rewritten(walked, window, stream)
         return piece, walked.end, walked.stop
 
     def _converted(self, batch: Batch, window: Window) -> tuple[Piece | None, int, Damage | None]:
-        self._beyond_snaplen += batch.totals.beyond_snaplen
         piece = Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
         return piece if batch.totals.packets else None, batch.end, batch.stop
 

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Literal
 
+from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions
@@ -20,7 +21,7 @@ from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
 PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
-Report = Callable[[bytes, CaptureError | None, Totals, str | None], None]
+Report = Callable[[bytes, CaptureError | None, Totals, Sequence[Anomaly]], None]
 Mover = Callable[[int, int, int, int], int]
 
 _PIPE_BYTES = 1 << 20  # the most that an ordinary user may set
@@ -47,18 +48,19 @@ def concatenate(
         names: paths.
         out_fd: a pipe, a file, a socket or a device; blocking.
         precision: force microseconds or nanoseconds.
-        report: called once per file with its fault, if it has one, the totals written of it, and a warning if
-            its snaplen is wrong.
+        report: called once per file with its fault, if it has one, the totals written of it, and its
+            anomalies; times after 2038 once in all.
         rewrites: rewrite packets of other link types to Ethernet; also a file that starts the stream.
 
     Returns:
-        True if every file was written completely; False also if the reader of `out_fd` closed it.
+        True if every file was written completely, with all packets and times; False also if the reader of
+        `out_fd` closed it.
     """
     out = Output(out_fd)
     options = StreamOptions(precision or "first", "ethernet" if rewrites else "fail")
     stream: StreamFormat | None = None
     empty: StreamFormat | None = None  # of the first file without packets
-    all_whole = True
+    all_whole, has_late_times = True, False
     for name in names:
         copy = _FileCopy(out, stream, options)
         try:
@@ -66,8 +68,12 @@ def concatenate(
         except ReaderGone:
             return False
         stream, empty = copy.stream, empty or copy.empty
-        report(name, damage, copy.totals, copy.warning)
-        all_whole = all_whole and damage is None
+        anomalies = [
+            each for each in copy.anomalies if not (has_late_times and each.event == TIMES_AFTER_2038)
+        ]
+        report(name, damage, copy.totals, anomalies)
+        has_late_times |= copy.totals.has_times_after_2038
+        all_whole = all_whole and damage is None and not any(each.is_loss for each in anomalies)
     if stream is None and empty is not None:
         out.write(empty.header())
     return all_whole
@@ -159,7 +165,7 @@ class _FileCopy:
         self.stream = stream
         self.empty: StreamFormat | None = None  # the stream that this file would begin, if it had a packet
         self.totals = Totals()
-        self.warning: str | None = None
+        self.anomalies: list[Anomaly] = []
 
     def run(self, name: bytes) -> CaptureError | None:
         """Write the file's records; return the file's fault, if it has one."""
@@ -168,10 +174,9 @@ class _FileCopy:
                 self._start_stream(capture)
                 if self.stream is not None:
                     self._copy(capture, self.stream)
-                skipped = capture.skipped_message
-                return CaptureError(skipped) if skipped else None
         except CaptureError as damage:
             return damage
+        return None
 
     def _start_stream(self, capture: Capture) -> None:
         native = capture.native
@@ -184,11 +189,13 @@ class _FileCopy:
         self._out.write(self.stream.header())
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:
-        with contextlib.closing(_pieces(capture, stream)) as pieces:
-            for piece in pieces:
-                self._write_piece(capture, piece)
-                self.totals += piece.totals
-        self.warning = capture.snaplen_message
+        try:
+            with contextlib.closing(_pieces(capture, stream)) as pieces:
+                for piece in pieces:
+                    self._write_piece(capture, piece)
+                    self.totals += piece.totals
+        finally:
+            self.anomalies = anomalies_of(self.totals, capture)
         if change := capture.change_since_opened():
             raise change
 

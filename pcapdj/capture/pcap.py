@@ -16,7 +16,7 @@ Rules:
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, Self
 
@@ -39,6 +39,7 @@ _MICRO, _NANO, _MODIFIED = CLASSIC_MAGICS
 _MODIFIED_HEADER_BYTES = 24
 OLDEST_MAJOR, NEWEST_MINOR, _DG_UX_MAJOR = 2, 4, 543
 _MINOR_WITH_BOTH_ORDERS = 3
+_MOST_LINKTYPES = 16  # that are shown of one file
 _SIGN_BIT = 1 << 31  # of a 32-bit second: set from 2038-01-19 on
 _INT_MAX = 0x7FFF_FFFF  # libpcap reads a snaplen above it as "not limited", like 0
 Bytes = bytes | bytearray | memoryview
@@ -258,6 +259,18 @@ class RunningTotals:
             self._wrapped_times,
             is_after_2038(self._seconds_seen),
         )
+
+
+def most_of(left_out: Mapping[int, int]) -> tuple[dict[int, int], int]:
+    """Return the link types of most packets, and how many packets all others have.
+
+    A hostile file has 65536 link types; a line of the log and an entry of the journal stay short.
+
+    Args:
+        left_out: number of packets by link type.
+    """
+    most = dict(sorted(left_out.items(), key=lambda each: -each[1])[:_MOST_LINKTYPES])
+    return most, sum(left_out.values()) - sum(most.values())
 
 
 class TimeSteps:

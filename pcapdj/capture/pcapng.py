@@ -292,27 +292,19 @@ class PcapngReader:
         self._walk = BlockWalk()
         first = self._first_window()
         self.native, self.has_packets = first.native, first.is_done
-        self._beyond_snaplen = 0
+        self.snaplen: int | None = None
 
     @property
     def skipped(self) -> dict[int, int]:
         """Packets that the latest `pieces` skipped, by link type."""
         return self._walk.skipped
 
-    @property
-    def snaplen_message(self) -> str | None:
-        """What to report about packets of the latest `pieces` beyond their interface's snaplen; else None."""
-        if not self._beyond_snaplen:
-            return None
-        return f"the snaplen of an interface is wrong: {self._beyond_snaplen} packets are longer"
-
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the packets that the stream accepts, window by window."""
         self._walk = walk = BlockWalk(stream)
-        has_any, self._beyond_snaplen = False, 0
+        has_any = False
         for piece in self._read(walk):
             has_any = True
-            self._beyond_snaplen += piece.totals.beyond_snaplen
             yield piece
         has_fitting = has_any or any(accepts(stream, linktype) for linktype in walk.skipped)
         if walk.skipped and not has_fitting and self.native is not None:

@@ -129,8 +129,8 @@ class Reader(Protocol):
         """Packets skipped so far, by link type: not accepted by the stream, or impossible to rewrite."""
 
     @property
-    def snaplen_message(self) -> str | None:
-        """What to report about records beyond the file's snaplen; None if there is none."""
+    def snaplen(self) -> int | None:
+        """The file's snaplen in bytes; None where each interface has its own."""
 
     def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
         """Yield the records that the stream accepts; raise CaptureError if it accepts none of them."""

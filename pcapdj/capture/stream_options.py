@@ -4,10 +4,11 @@ A stream has one link type and one timestamp resolution. Both are decided by the
 packet, or forced by these options. All functions are pure.
 """
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from pcapdj.capture.linktypes import ETHERNET, REWRITABLE, linktype_name
-from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.pcap import StreamFormat, most_of
 
 Precision = Literal["first", "us", "ns"]
 OnLinktype = Literal["fail", "new-stream", "ethernet"]
@@ -55,8 +56,9 @@ def linktype_mismatch(linktype: int, stream_linktype: int) -> str:
     return f"is {linktype_name(linktype)}, but the stream is {linktype_name(stream_linktype)}"
 
 
-def skipped_packets(skipped: dict[int, int], *, rewrites: bool) -> str:
+def skipped_packets(skipped: Mapping[int, int], *, rewrites: bool) -> str:
     """Return which packets of a file, counted by link type, were skipped, and why."""
-    counts = (f"{count} of {linktype_name(linktype)}" for linktype, count in sorted(skipped.items()))
+    shown, rest = most_of(skipped)
+    counts = [f"{count} of {linktype_name(linktype)}" for linktype, count in sorted(shown.items())]
     why = "they cannot be rewritten to Ethernet" if rewrites else "of their link type"
-    return f"packets skipped because {why}: {', '.join(counts)}"
+    return f"packets skipped because {why}: {', '.join(counts + [f'{rest} of others'] * bool(rest))}"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final, NoReturn
 
+from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
@@ -108,10 +109,10 @@ def _check_output(names: Sequence[bytes]) -> None:
             raise ConfigError(f"{quoted(name)} is also the output.", hint="Write to another file.")
 
 
-def _report(name: bytes, damage: CaptureError | None, totals: Totals, warning: str | None) -> None:
+def _report(name: bytes, damage: CaptureError | None, totals: Totals, anomalies: Sequence[Anomaly]) -> None:
     """Print what is wrong with a file, and how much of it was written."""
-    sentences = [f"{printable_sentence(warning)}."] if warning else []
-    if damage is not None:
-        sentences.append(f"{printable_sentence(str(damage))}; {totals.packets} packets written.")
-    for sentence in sentences:
-        print(f"pcapdj cat: {quoted(name)}: {sentence}", file=sys.stderr)  # noqa: T201 - the next file follows
+    sentences = [each.sentence for each in anomalies] + ([str(damage)] if damage else [])
+    for number, sentence in enumerate(sentences, 1):
+        written = f"; {totals.packets} packets written" if number == len(sentences) else ""
+        text = f"{quoted(name)}: {printable_sentence(sentence)}{written}."
+        print(f"pcapdj cat: {text}", file=sys.stderr)  # noqa: T201 - the next file follows

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pcapdj.console.screen import Line, Tone
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
-from pcapdj.runtime.units import human_size, rough_duration
+from pcapdj.runtime.units import human_size, rough_duration, steps_back_text
 
 _BAR_WIDTH: Final = 24
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
@@ -83,6 +83,30 @@ def jumps_text(jumps: int, last_name: str, last_jump: str) -> str:
     """
     last = f"{quoted(last_name.rpartition('/')[2])} {printable_sentence(last_jump)}"
     return f"1 jump, {last}" if jumps == 1 else f"{jumps:,} jumps; last: {last}"
+
+
+def anomaly_rows(counts: Fields) -> Iterator[tuple[str, str]]:
+    """Yield label and text for each kind of anomaly that the files fed so far have.
+
+    Args:
+        counts: left_out, wrapped_times, steps_back, largest_step_back_ns, beyond_snaplen, after_2038_stream.
+    """
+    if _number(counts, "left_out"):
+        yield "left out", f"{_packets(counts, 'left_out')}, because of their link type"
+    if _number(counts, "wrapped_times"):
+        packets = _packets(counts, "wrapped_times")
+        yield "wrapped", f"the times of {packets} from before 1970 or after 2106"
+    if _number(counts, "steps_back"):
+        steps, largest_ns = int(_number(counts, "steps_back")), int(_number(counts, "largest_step_back_ns"))
+        yield "timestamps", f"{steps_back_text(steps, largest_ns)}, inside files"
+    if counts.get("after_2038_stream"):
+        yield "timestamps", "after 2038-01-19, which programs built on libpcap read as negative"
+    if _number(counts, "beyond_snaplen"):
+        verb = "is" if counts["beyond_snaplen"] == 1 else "are"
+        yield (
+            "snaplen",
+            f"{_packets(counts, 'beyond_snaplen')} {verb} longer than that of the file, and whole",
+        )
 
 
 def without_exact_bytes(sentence: str) -> str:
@@ -196,6 +220,11 @@ def _work_lines(statistics: Fields) -> Iterator[Line]:
     if (jumps := statistics.get("jumps")) and isinstance(jumps, int):
         last_name, last_jump = (str(statistics.get(each, "")) for each in ("last_jump_name", "last_jump"))
         yield Line("", f"timestamps: {jumps_text(jumps, last_name, last_jump)}", Tone.ATTENTION)
+    for label, text in anomaly_rows(statistics):
+        yield Line("", f"{label}: {text}", Tone.ATTENTION)
+    if anomaly := str(statistics.get("last_anomaly") or ""):
+        name = quoted(str(statistics.get("last_anomaly_name", "")).rpartition("/")[2])
+        yield Line("", f"last: {name} {printable_sentence(anomaly)}", Tone.ATTENTION)
     if statistics.get("waiting_for") and statistics.get("state") != _FEEDING:
         yield Line("", printable_sentence(str(statistics["waiting_for"])), Tone.ATTENTION)
     if (stalled_s := _number(statistics, "stalled_s")) >= _STALLED_SHOWN_S:
@@ -247,6 +276,11 @@ def _number(fields: Fields, name: str) -> float:
 def _count(fields: Fields, name: str) -> str:
     value = fields.get(name)
     return f"{value:,}" if isinstance(value, int) else "?"
+
+
+def _packets(fields: Fields, name: str) -> str:
+    """Return a number of packets with its noun."""
+    return f"{_count(fields, name)} {'packet' if fields.get(name) == 1 else 'packets'}"
 
 
 def _several(fields: Fields, noun: str) -> str:

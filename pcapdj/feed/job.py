@@ -1,7 +1,9 @@
 """One queue entry from take to finish: open the file, get it authorized, feed it, write down the result."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.opening import Capture, StillWritten, open_capture
 from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import AnalyzerLink
@@ -30,6 +32,7 @@ class Job:
         stream: of the last pass; empty before.
         progress: of the last pass.
         has_spoiled_stream: the pipe has not what was put into it.
+        anomalies: of the file, in the last pass.
     """
 
     entry: QueueEntry
@@ -37,6 +40,7 @@ class Job:
     stream: str = ""
     progress: FileProgress = field(default_factory=FileProgress)
     has_spoiled_stream: bool = False
+    anomalies: Sequence[Anomaly] = ()
 
     @property
     def note(self) -> ResumeNote:
@@ -139,15 +143,15 @@ class JobRunner:
                 self._begin(job, feed)
                 for piece in feed.send():
                     job.progress.add(piece.totals, piece.length_bytes, piece.source_end)
+                    job.progress.left_out = dict(capture.skipped)
                 job.has_spoiled_stream = feed.has_spoiled_stream
                 self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
                 if feed.damage:
                     raise feed.damage
         finally:
-            if capture.skipped_message:
-                events.warning("packets_skipped", capture.skipped_message, name=job.entry.name)
-            if capture.snaplen_message:
-                events.warning("snaplen_wrong", capture.snaplen_message, name=job.entry.name)
+            job.progress.left_out = dict(capture.skipped)
+            job.anomalies = anomalies_of(job.progress.totals, capture)
+            job.progress.anomaly = "; ".join(each.sentence for each in job.anomalies)
 
     def _begin(self, job: Job, feed: FilePass) -> None:
         """Record in Redis that the file is being fed; from here on its bytes may reach the analyzer."""
@@ -192,6 +196,9 @@ class JobRunner:
             _log_forgotten(job)
         failpoints.reach("finish.after")
         self.feeder.settle(has_spoiled_stream=is_spoiled)
+        for each in job.anomalies:
+            if each.event != TIMES_AFTER_2038 or self.statistics.after_2038_stream != job.stream:
+                events.warning(each.event, each.sentence, name=entry.name)
         self.statistics.finish_file(is_processed=error is None)
         if error:
             events.warning("file_failed", str(error), name=entry.name, packets=packets)

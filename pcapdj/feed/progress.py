@@ -1,10 +1,11 @@
 """One file's way into the stream: which file it is, how far it came, and what the journal keeps of that."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pcapdj.capture.pcap import Totals
+from pcapdj.capture.pcap import Totals, most_of
 from pcapdj.runtime.safe_text import to_text
 
 _NAME_LIMIT_BYTES: Final = 255  # the end of a longer path identifies it; three notes must fit into a message
@@ -54,6 +55,8 @@ class FileProgress:
         source_bytes: how far into the file reading is.
         step_ns: from the last packet of the previous file to its first; None: there is no previous file.
         jump: the same in words, where it is reported; else empty.
+        left_out: packets that are not in the stream, by link type.
+        anomaly: what is unusual about the file, in words; set at its end.
     """
 
     totals: Totals = field(default_factory=Totals)
@@ -63,6 +66,8 @@ class FileProgress:
     source_bytes: int = 0
     step_ns: int | None = None
     jump: str = ""
+    left_out: Mapping[int, int] = field(default_factory=dict)
+    anomaly: str = ""
 
     def begin(self, start_bytes: int, step_ns: int | None, jump: str) -> None:
         """Note that the first record follows."""
@@ -89,4 +94,16 @@ class FileProgress:
             "stream_end": self.end_bytes,
             "step_ns": "" if self.step_ns is None else self.step_ns,
             "jump": self.jump,
+            "left_out": self._left_out_json(),
+            "wrapped_times": totals.wrapped_times,
+            "steps_back": totals.steps_back,
+            "largest_step_back_ns": totals.largest_step_back_ns,
+            "beyond_snaplen": totals.beyond_snaplen,
+            "after_2038": int(totals.has_times_after_2038),
         }
+
+    def _left_out_json(self) -> str:
+        """Return link type to number of packets as JSON; empty: all packets are in the stream."""
+        shown, rest = most_of(self.left_out)
+        counts = {str(linktype): packets for linktype, packets in sorted(shown.items())}
+        return json.dumps(counts | ({"other": rest} if rest else {})) if counts else ""

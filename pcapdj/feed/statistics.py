@@ -16,6 +16,13 @@ SUSPENDED = "Suspended"
 WAITING = "Waiting for authorization"
 FEEDING = "Feeding fifo buffer"
 
+# What `counted` adds of the file in flight.
+_OF_FILES = (
+    *("packets", "cap_lengths", "lengths", "stream_bytes", "jumps", "last_jump", "last_jump_name"),
+    *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
+    *("after_2038_stream", "last_anomaly", "last_anomaly_name"),
+)
+
 
 @dataclass(slots=True)
 class Statistics:
@@ -28,6 +35,11 @@ class Statistics:
         at_fault: why the lane is held, where it is not the file but the analyzer; else empty.
         jumps: files whose first packet's time jumps, seen from the previous file.
         last_jump, last_jump_name: how the last of them does, and which it is.
+        left_out, wrapped_times, beyond_snaplen: packets that are not in the stream, that have another time
+            there, and that are longer than the snaplen of their file.
+        steps_back, largest_step_back_ns: packets earlier than the one before them, inside files.
+        after_2038_stream: the last stream with times that libpcap reads as negative.
+        last_anomaly, last_anomaly_name: the last of these in words, and its file.
         progress: of the file in flight.
     """
 
@@ -52,6 +64,14 @@ class Statistics:
     jumps: int = 0
     last_jump: str = ""
     last_jump_name: bytes = b""
+    left_out: int = 0
+    wrapped_times: int = 0
+    steps_back: int = 0
+    largest_step_back_ns: int = 0
+    beyond_snaplen: int = 0
+    after_2038_stream: str = ""
+    last_anomaly: str = ""
+    last_anomaly_name: bytes = b""
     progress: FileProgress = field(default_factory=FileProgress, repr=False)
 
     @property
@@ -71,9 +91,8 @@ class Statistics:
     def finish_file(self, *, is_processed: bool) -> None:
         """Add the file in flight to the totals."""
         counted = self.counted()
-        self.packets, self.cap_lengths, self.lengths = counted.packets, counted.cap_lengths, counted.lengths
-        self.jumps, self.last_jump = counted.jumps, counted.last_jump
-        self.last_jump_name, self.stream_bytes = counted.last_jump_name, counted.stream_bytes
+        for name in _OF_FILES:
+            setattr(self, name, getattr(counted, name))
         self.files += is_processed
         self.failed += not is_processed
         self.begin_file(b"")
@@ -89,8 +108,16 @@ class Statistics:
             lengths=self.lengths + totals.lengths_bytes,
             done_bytes=progress.source_bytes,
             stream_bytes=progress.end_bytes or self.stream_bytes,
+            left_out=self.left_out + sum(progress.left_out.values()),
+            wrapped_times=self.wrapped_times + totals.wrapped_times,
+            steps_back=self.steps_back + totals.steps_back,
+            largest_step_back_ns=max(self.largest_step_back_ns, totals.largest_step_back_ns),
+            beyond_snaplen=self.beyond_snaplen + totals.beyond_snaplen,
+            after_2038_stream=self.stream if totals.has_times_after_2038 else self.after_2038_stream,
             progress=FileProgress(),
         )
+        if progress.anomaly:
+            counted.last_anomaly, counted.last_anomaly_name = progress.anomaly, self.name
         if progress.jump:
             counted.jumps += 1
             counted.last_jump, counted.last_jump_name = progress.jump, self.name

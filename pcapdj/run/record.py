@@ -42,7 +42,13 @@ _NUMBER_FIELDS: Final = (
     "stream_start",
     "stream_end",
     "step_ns",
+    "wrapped_times",
+    "steps_back",
+    "largest_step_back_ns",
+    "beyond_snaplen",
+    "after_2038",
 )
+_OTHER_FIELDS: Final = ("jump", "left_out")  # only where a file has them
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 
 
@@ -57,6 +63,7 @@ class FileResult:
         stream: the id of the stream that it was sent to; empty if none.
         numbers: the fields of `_NUMBER_FIELDS` that the journal has.
         jump: how its timestamps jump relative to the previous file; empty: they do not.
+        left_out: packets that are not in the stream, by link type as text.
     """
 
     name: str
@@ -65,6 +72,7 @@ class FileResult:
     stream: str = ""
     numbers: Mapping[str, int] = field(default_factory=dict)
     jump: str = ""
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def packets(self) -> int:
@@ -86,8 +94,9 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     """Return the result that an entry of the journal describes."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
     numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
-    others = {name: texts.get(name, "") for name in ("reason", "stream", "jump")}
-    return FileResult(texts["name"], texts["verdict"], numbers=numbers, **others)
+    reason, stream, jump = (texts.get(name, "") for name in ("reason", "stream", "jump"))
+    left_out = json.loads(texts.get("left_out") or "{}")
+    return FileResult(texts["name"], texts["verdict"], reason, stream, numbers, jump, left_out)
 
 
 class RunRecord:
@@ -213,14 +222,15 @@ def _append_lines(path: Path, lines: Iterable[str]) -> None:
 
 def _as_json(result: FileResult) -> str:
     texts = {name: getattr(result, name) for name in _TEXT_FIELDS}
-    return json.dumps(texts | ({"jump": result.jump} if result.jump else {}) | dict(result.numbers))
+    others = {name: value for name in _OTHER_FIELDS if (value := getattr(result, name))}
+    return json.dumps(texts | others | dict(result.numbers))
 
 
 def _from_json(fields: Mapping[str, Any]) -> FileResult:
     return FileResult(
         **{name: fields[name] for name in _TEXT_FIELDS},
         numbers={name: fields[name] for name in _NUMBER_FIELDS if name in fields},
-        jump=fields.get("jump", ""),
+        **{name: fields[name] for name in _OTHER_FIELDS if name in fields},
     )
 
 

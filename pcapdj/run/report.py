@@ -3,21 +3,22 @@
 The summary shows what was fed, what was extracted, and whether that is what was expected.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from pcapdj.console.screen import Line, show
-from pcapdj.console.status_lines import jumps_text
+from pcapdj.console.status_lines import anomaly_rows, jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.plan import RunPlan
-from pcapdj.run.record import RECORD, RunRecord
+from pcapdj.run.record import RECORD, FileResult, RunRecord
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
 
+_SUMS: Final = ("wrapped_times", "steps_back", "beyond_snaplen")
 _MOST_OBJECTS: Final = 10  # shown; the others are counted
 
 
@@ -36,6 +37,8 @@ class Summary:
         objects: what it extracted, where that can be read.
         expected: sha256 to name of the objects that the user expects.
         jumps: the sentence about timestamps that jump between files; empty: none do.
+        anomalies: label and text of each kind of anomaly inside files.
+        has_losses: packets were left out, or times wrapped.
         write_error: why the complete pcapdj.json could not be written; empty: it was.
     """
 
@@ -51,6 +54,8 @@ class Summary:
     fed_before: int = 0
     not_fed: int = 0
     jumps: str = ""
+    anomalies: Sequence[tuple[str, str]] = ()
+    has_losses: bool = False
     write_error: str = ""
 
     @property
@@ -68,6 +73,7 @@ def summarize(
     failed = [each for each in record.results.values() if not each.is_processed]
     folders = stream_folders(record)
     jumping = [each for each in progress.results if each.jump]
+    counts = anomaly_counts(record.results.values())
     return Summary(
         fed=len(fed),
         failed=len(failed),
@@ -81,7 +87,22 @@ def summarize(
         fed_before=plan.processed_before,
         not_fed=len(plan.files) - len(progress.results),
         jumps=jumps_text(len(jumping), jumping[-1].name, jumping[-1].jump) if jumping else "",
+        anomalies=list(anomaly_rows(counts)),
+        has_losses=bool(counts["left_out"] or counts["wrapped_times"]),
     )
+
+
+def anomaly_counts(results: Iterable[FileResult]) -> dict[str, int]:
+    """Return the counts that `anomaly_rows` shows, of all files of a run and of those that it resumes."""
+    counts = dict.fromkeys(("left_out", "largest_step_back_ns", *_SUMS, "after_2038_stream"), 0)
+    for each in results:
+        counts["left_out"] += sum(each.left_out.values())
+        for name in _SUMS:
+            counts[name] += each.numbers.get(name, 0)
+        largest_ns = each.numbers.get("largest_step_back_ns", 0)
+        counts["largest_step_back_ns"] = max(counts["largest_step_back_ns"], largest_ns)
+        counts["after_2038_stream"] |= each.numbers.get("after_2038", 0)
+    return counts
 
 
 def print_summary(summary: Summary) -> None:
@@ -98,6 +119,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         ("files", f"{summary.fed:,} fed{others}"),
         ("packets", f"{summary.packets:,}"),
         *([("timestamps", summary.jumps)] if summary.jumps else []),
+        *summary.anomalies,
         ("bytes", f"{human_size(summary.fed_bytes)} of capture files"),
         ("time", f"{summary.elapsed_s:.1f} s ({rate}/s, start and end included)"),
         ("analyzer", printable_sentence(summary.analyzer)),
@@ -156,10 +178,15 @@ def all_analyzers_ended_well(progress: RunProgress) -> bool:
 
 
 def exit_code_of(summary: Summary, progress: RunProgress, abort: AbortReason | None) -> ExitCode:
-    """Return 0 only if all files were fed whole, the analyzers ended well, and no object is missing."""
+    """Return 0 only if all files were fed whole, with all packets and times, and what came of it is whole."""
     if abort:
         return abort.exit_code
-    is_good = not summary.failed and all_analyzers_ended_well(progress) and not summary.missing
+    is_good = (
+        not summary.failed
+        and not summary.has_losses
+        and all_analyzers_ended_well(progress)
+        and not summary.missing
+    )
     return ExitCode.OK if is_good else ExitCode.ERROR
 
 

@@ -198,4 +198,7 @@ def _with_reason(lead: str, fields: Mapping[str, Any]) -> str:
 
 def _result_line(result: FileResult) -> str:
     reason = printable_sentence(result.reason)
-    return f"{printable(result.name)}: " + (f"failed: {reason}" if reason else f"{result.packets:,} packets")
+    left_out = sum(result.left_out.values())
+    others = f", {left_out:,} left out because of their link type" if left_out else ""
+    text = f"failed: {reason}" if reason else f"{result.packets:,} packets"
+    return f"{printable(result.name)}: {text}{others}"

@@ -116,6 +116,17 @@ def human_duration(span_ns: int) -> str:
     return " ".join(parts)
 
 
+def steps_back_text(steps: int, largest_ns: int) -> str:
+    """Return how often timestamps step back, and by how much at most, exactly: `1 step back in time, 3 s`."""
+    seconds, rest_ns = divmod(largest_ns, 10**9)
+    span = f"{seconds:,}.{rest_ns:09d}".rstrip("0").rstrip(".")
+    return (
+        f"1 step back in time, {span} s"
+        if steps == 1
+        else f"{steps:,} steps back in time, the largest {span} s"
+    )
+
+
 def rough_duration(seconds: float) -> str:
     """Return a span in the largest unit that it holds at least twice: `12 s`, `5 min`, `2 h`, `3 d`."""
     for unit_s, unit in _ROUGH_SPANS_S:

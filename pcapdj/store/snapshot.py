@@ -17,6 +17,7 @@ STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed on
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
+    *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
 _SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s"})

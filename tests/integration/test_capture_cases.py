@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from support.captures import ETHERNET, Record, delivered
+from support.captures import ETHERNET, Record, classic, delivered, records_of
+from support.forkserver import run
 from support.programs import missing
 
 from pcapdj.capture.first_records import TEXT_MODE
@@ -88,7 +89,7 @@ def test_records_beyond_a_wrong_snaplen_are_whole() -> None:
 
         assert damage is None
         assert [len(record.data) for record in records] == [1442] * 4
-        assert capture.snaplen_message == "snaplen 68 is wrong: 4 packets are longer"
+        assert capture.snaplen == 68
 
 
 def test_a_file_that_begins_with_usb_packets_is_read_as_what_most_of_its_packets_are() -> None:
@@ -109,3 +110,41 @@ def test_simple_packets_have_the_time_0() -> None:
 
     assert damage is None
     assert {(record.seconds, record.fraction) for record in records} == {(0, 0)}
+
+
+LIBPCAP = "has times after 2038-01-19, which programs built on libpcap read as negative"
+WRAPPED = "from before 1970 or after 2106, which a pcap record cannot hold: the times wrapped"
+SKIPPED = "packets skipped because of their link type"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentences", "packets", "exit_code"),
+    [
+        ("ethernet-first-then-cooked.pcapng", [f"{SKIPPED}: 2 of Linux cooked (113)"], 23, 1),
+        ("usb-first-then-ethernet.pcapng", [f"{SKIPPED}: 3 of Linux USB, padded header (220)"], 6, 1),
+        ("empty-rawip.pcap", [], 0, 0),
+        ("empty-wifi.pcap", [], 0, 0),
+        ("snaplen-68-records-1442.pcap", ["snaplen 68 is wrong: 4 packets are longer"], 4, 0),
+        ("time-after-2106.pcapng", [f"1 packet is {WRAPPED}"], 1, 1),
+        ("y2106.pcapng", [f"4 packets are {WRAPPED}", LIBPCAP], 6, 1),
+        ("y2038.pcap", [LIBPCAP], 6, 0),
+        ("times-after-2038.pcapng", ["1 step back in time, 1,538,646,470.97691207 s", LIBPCAP], 41, 0),
+        ("clockstep-inside.pcap", ["1 step back in time, 86,399 s"], 6, 0),
+        ("simple-blocks.pcapng", [], 2, 0),
+    ],
+)
+def test_cat_writes_each_case_and_reports_what_is_unusual(
+    name: str, sentences: list[str], packets: int, exit_code: int, tmp_path: Path
+) -> None:
+    """After an Ethernet capture; 1 where the output lacks a packet or the upper part of a time."""
+    ethernet = tmp_path / "ethernet.pcap"
+    ethernet.write_bytes(classic([Record(0, 0)]))
+    with (tmp_path / "out.pcap").open("wb") as out:
+        done = run("pcapdj", "cat", ethernet, os.fsdecode(case(name)), stdout=out)
+
+    lines = [line.split(": ", 2)[2] for line in done.stderr.splitlines()]
+    expected = [f"{sentence}." for sentence in sentences]
+    if expected:
+        expected[-1] = f"{expected[-1][:-1]}; {packets} packets written."
+    assert (lines, done.returncode) == (expected, exit_code)
+    assert len(records_of((tmp_path / "out.pcap").read_bytes()[24:])) == 1 + packets

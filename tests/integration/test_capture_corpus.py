@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from pcapdj.capture.opening import Capture, open_capture
+from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError
 
 SHARED = Path(os.environ.get("PCAPDJ_SHARED", Path(__file__).parents[3] / "shared"))
@@ -83,10 +84,11 @@ def stream_bytes(capture: Capture) -> Iterator[bytes]:
 
 def snaplen_that_libpcap_cuts_to(capture: Capture) -> int:
     """Return the snaplen of a file that has longer records; we deliver them whole."""
+    totals = Totals()
     with contextlib.suppress(CaptureError):
-        for _ in stream_bytes(capture):
-            pass
-    return int(capture.snaplen_message.split()[1]) if capture.snaplen_message else 262_144
+        for piece in capture.pieces(capture.native) if capture.native else ():
+            totals += piece.totals
+    return capture.snaplen if totals.beyond_snaplen and capture.snaplen else 262_144
 
 
 def look_at(path: Path) -> Seen:

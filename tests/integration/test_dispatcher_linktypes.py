@@ -129,7 +129,7 @@ def test_an_open_stream_gets_every_packet_that_fits(rig: Dispatchers) -> None:
     assert records_of(stream[HEADER:]) == as_read([*ETHERNET, Record(1, 0, b"fits"), Record(3, 4, b"longer")])
     assert listed(rig.store, rig.store.keys.processed) == names
     assert "packets skipped because of their link type: 1 of Linux USB (189)" in rig.logged()
-    assert rig.logged().count("snaplen 3 is wrong: 1 packets are longer") == 1
+    assert rig.logged().count("snaplen 3 is wrong: 1 packet is longer") == 1
 
 
 def test_a_file_without_packets_is_never_at_fault(rig: Dispatchers) -> None:

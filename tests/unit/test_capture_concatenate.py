@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from support.captures import (
     section,
 )
 
+from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.concatenate import Output, Precision, concatenate
 from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError, ReaderGone
@@ -38,9 +40,11 @@ class Reports:
         self.reported: list[tuple[bytes, str | None, int]] = []
         self.warnings: list[str] = []
 
-    def __call__(self, name: bytes, damage: CaptureError | None, totals: Totals, warning: str | None) -> None:
+    def __call__(
+        self, name: bytes, damage: CaptureError | None, totals: Totals, anomalies: Sequence[Anomaly]
+    ) -> None:
         """Remember one file's report."""
-        self.warnings += [warning] if warning else []
+        self.warnings += [each.sentence for each in anomalies]
         self.reported.append((name.rpartition(b"/")[2], damage.reason if damage else None, totals.packets))
 
 
@@ -116,7 +120,40 @@ def test_a_wrong_snaplen_is_a_warning_and_no_fault(tmp_path: Path) -> None:
     reports = Reports()
 
     assert to_file(tmp_path, files(tmp_path, a=cut, b=classic(ONE)), reports) == (classic(ONE * 2), True)
-    assert reports.warnings == ["snaplen 2 is wrong: 1 packets are longer"]
+    assert reports.warnings == ["snaplen 2 is wrong: 1 packet is longer"]
+
+
+def test_times_after_2038_are_reported_once(tmp_path: Path) -> None:
+    """They concern the whole output."""
+    late = classic([Record(1 << 31, 0)])
+    reports = Reports()
+
+    assert to_file(tmp_path, files(tmp_path, a=late, b=late), reports)[1]
+    assert reports.warnings == [
+        "has times after 2038-01-19, which programs built on libpcap read as negative"
+    ]
+
+
+def test_packets_left_out_before_the_damage_are_reported_too(tmp_path: Path) -> None:
+    """The damage does not hide them."""
+    mixed = section() + interface() + interface(RAW_IP) + enhanced(1) + enhanced(1, number=1) + enhanced(1)
+    reports = Reports()
+
+    to_file(tmp_path, files(tmp_path, a=mixed[:-1]), reports)
+
+    assert reports.reported == [(b"a", "file ends inside a block", 1)]
+    assert reports.warnings == ["packets skipped because of their link type: 1 of raw IP (101)"]
+
+
+def test_what_the_output_lacks_makes_it_incomplete(tmp_path: Path) -> None:
+    """A packet, or the upper part of a time; a step back or a wrong snaplen does not."""
+    left_out = section() + interface() + interface(RAW_IP) + enhanced(1) + enhanced(1, number=1)
+    wrapped = section() + interface() + enhanced((1 << 32) * 1_000_000)
+    odd = file_header(snaplen=2) + record(Record(9, 0)) + record(Record(8, 0))
+
+    wholes = [to_file(tmp_path, files(tmp_path, a=each), Reports())[1] for each in (left_out, wrapped, odd)]
+
+    assert wholes == [False, False, True]
 
 
 def test_a_precision_may_be_forced(tmp_path: Path) -> None:
@@ -164,12 +201,11 @@ def test_other_link_types_become_ethernet_with_rewriting(tmp_path: Path) -> None
     assert reports.reported == [
         (b"raw", None, 1),
         (b"a", None, 1),
-        (
-            b"cooked",
-            "packets skipped because they cannot be rewritten to Ethernet: 1 of Linux cooked (113)",
-            1,
-        ),
+        (b"cooked", None, 1),
         (b"wireless", "is 802.11 (105), but the stream is Ethernet (1)", 0),
+    ]
+    assert reports.warnings == [
+        "packets skipped because they cannot be rewritten to Ethernet: 1 of Linux cooked (113)"
     ]
 
 
@@ -194,8 +230,8 @@ def test_bad_files_are_reported_and_all_others_are_written(tmp_path: Path) -> No
         (b"nowhere", 0), (b"bad", 0), (b"a", 1), (b"raw", 0), (b"cut_off", 1), (b"several", 1), (b"b", 1),
     ]  # fmt: skip
     reasons = [reason for _, reason, _ in reports.reported]
-    assert [reason is None for reason in reasons] == [False, False, True, False, False, False, True]
-    assert "1 of raw IP (101)" in str(reasons[5])
+    assert [reason is None for reason in reasons] == [False, False, True, False, False, True, True]
+    assert reports.warnings == ["packets skipped because of their link type: 1 of raw IP (101)"]
 
 
 def test_no_readable_file_writes_nothing(tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ from support.captures import (
 )
 from support.descriptors import open_descriptors
 
+from pcapdj.capture.anomalies import Anomaly, anomalies_of
 from pcapdj.capture.decompress import LARGE_STEP_BYTES
 from pcapdj.capture.opening import StillWritten, first_packet_time_ns, identify_file, open_capture
-from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.runtime.errors import CaptureError
 
@@ -204,9 +205,9 @@ def test_rewritten_pieces_are_the_same_on_every_run(write: Write, content: bytes
             pieces = list(capture.pieces(REWRITING))
             assert len(pieces) > 1
             assert capture.skipped == {RAW_IP: 30}
-            assert capture.skipped_message == (
+            assert [each.sentence for each in anomalies_of(Totals(), capture)] == [
                 "packets skipped because they cannot be rewritten to Ethernet: 30 of raw IP (101)"
-            )
+            ]
 
         assert pieces == list(capture.pieces(REWRITING))
         found, damage = delivered(capture, REWRITING)
@@ -296,12 +297,13 @@ def test_packets_beyond_the_snaplen_are_whole(write: Write) -> None:
     packets = [Record(1, 1, b"1234"), Record(2, 2, b"12345678"), Record(3, 3, b"1")]
 
     with open_capture(write(file_header(snaplen=4) + b"".join(map(record, packets)))) as capture:
-        assert capture.snaplen_message is None
         pieces = list(capture.pieces(ETHERNET_US))
         assert delivered(capture) == (as_read(packets), None)
 
         assert [piece.offset for piece in pieces] == [24]
-        assert capture.snaplen_message == "snaplen 4 is wrong: 1 packets are longer"
+        assert anomalies_of(pieces[0].totals, capture) == [
+            Anomaly("snaplen_wrong", "snaplen 4 is wrong: 1 packet is longer")
+        ]
 
 
 def test_skipped_packets_are_counted_by_link_type(write: Write) -> None:

@@ -86,3 +86,12 @@ def test_left_out_packets_are_counted_by_link_type() -> None:
     assert skipped_packets({113: 3}, rewrites=True) == (
         "packets skipped because they cannot be rewritten to Ethernet: 3 of Linux cooked (113)"
     )
+
+
+def test_of_very_many_link_types_the_most_frequent_are_shown() -> None:
+    """A hostile file has 65536."""
+    sentence = skipped_packets({linktype: linktype for linktype in range(1, 65_536)}, rewrites=False)
+
+    assert sentence.count(" of link type ") == 16
+    assert "65535 of link type 65535" in sentence
+    assert sentence.endswith(f"{65_519 * 65_520 // 2} of others")

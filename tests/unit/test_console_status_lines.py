@@ -3,7 +3,14 @@
 import pytest
 
 from pcapdj.console.screen import Line, Tone
-from pcapdj.console.status_lines import jumps_text, progress_text, rates_between, short_names, snapshot_lines
+from pcapdj.console.status_lines import (
+    anomaly_rows,
+    jumps_text,
+    progress_text,
+    rates_between,
+    short_names,
+    snapshot_lines,
+)
 
 EMPTY = {
     "lane": "",
@@ -88,6 +95,31 @@ def test_a_busy_lane_fills_the_screen() -> None:
         Line("", "The pipe is missing.", Tone.ATTENTION),
         Line("Failed last", "'/in/2.pcap': it is damaged", Tone.BAD),
     ]
+
+
+def test_what_is_unusual_in_files_has_a_line_for_each_kind_and_the_last_file() -> None:
+    """Whatever the dispatcher has counted; nothing where there is nothing."""
+    dispatcher = {
+        "id": "main", "state": "Running", "stale": False, "left_out": 1200, "wrapped_times": 1,
+        "steps_back": 2,
+        "largest_step_back_ns": 86_399 * 10**9, "beyond_snaplen": 1, "after_2038_stream": "s1",
+        "last_anomaly": "1 step back in time, 3 s", "last_anomaly_name": "/in/7.pcap",
+    }  # fmt: skip
+
+    lines = snapshot_lines(EMPTY | {"dispatchers": [dispatcher]}, [], now_s=0)
+
+    assert lines[-6:] == [
+        Line("", text, Tone.ATTENTION)
+        for text in (
+            "left out: 1,200 packets, because of their link type",
+            "wrapped: the times of 1 packet from before 1970 or after 2106",
+            "timestamps: 2 steps back in time, the largest 86,399 s, inside files",
+            "timestamps: after 2038-01-19, which programs built on libpcap read as negative",
+            "snaplen: 1 packet is longer than that of the file, and whole",
+            "last: '7.pcap' 1 step back in time, 3 s",
+        )
+    ]
+    assert list(anomaly_rows({"left_out": 0, "wrapped_times": "x", "after_2038_stream": ""})) == []
 
 
 def test_a_wait_is_over_when_the_dispatcher_feeds() -> None:

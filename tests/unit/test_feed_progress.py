@@ -1,5 +1,7 @@
 """How far a file came: what is stored for the next dispatcher, and what the journal keeps."""
 
+import json
+
 from pcapdj.capture.pcap import Totals
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.launcher_protocol import KEYS, LauncherReply, decode_reply, encode_reply
@@ -57,5 +59,33 @@ def test_the_journal_has_the_times_of_the_first_and_the_last_packet() -> None:
         "stream_end": 252,
         "step_ns": "",
         "jump": "",
+        "left_out": "",
+        "wrapped_times": 0,
+        "steps_back": 0,
+        "largest_step_back_ns": 0,
+        "beyond_snaplen": 0,
+        "after_2038": 0,
     }
     assert progress.source_bytes == 252
+
+
+def test_the_journal_has_a_field_for_each_kind_of_anomaly() -> None:
+    """Packets left out by link type, as JSON."""
+    progress = FileProgress(left_out={113: 2, 101: 3})
+    progress.add(Totals(9, steps_back=4, largest_step_back_ns=5, beyond_snaplen=6, wrapped_times=7), 0, 0)
+    progress.add(Totals(1, has_times_after_2038=True), 0, 0)
+
+    entry = progress.journal()
+
+    assert entry["left_out"] == '{"101": 3, "113": 2}'
+    counts = ("steps_back", "largest_step_back_ns", "beyond_snaplen", "wrapped_times", "after_2038")
+    assert [entry[name] for name in counts] == [4, 5, 6, 7, 1]
+
+
+def test_the_journal_stays_short_whatever_a_file_has() -> None:
+    """Of 65536 link types the 16 most frequent; the packets of all others are one number."""
+    entry = FileProgress(left_out={linktype: linktype + 1 for linktype in range(65_536)}).journal()
+
+    counts = json.loads(str(entry["left_out"]))
+    assert len(counts) == 17
+    assert sum(counts.values()) == 65_536 * 65_537 // 2

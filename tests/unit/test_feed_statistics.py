@@ -89,6 +89,25 @@ def test_a_file_without_a_jump_leaves_the_last_one() -> None:
     assert (counted.jumps, counted.last_jump, counted.last_jump_name) == (1, "..", b"a")
 
 
+def test_anomalies_add_up_and_the_last_one_has_its_file() -> None:
+    """A file without one leaves the last one; the file in flight counts at once, its words at its end."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p", stream="s1")
+    for name, anomaly in ((b"a", ".."), (b"b", "")):
+        statistics.begin_file(name)
+        statistics.progress = FileProgress(left_out={1: 2, 101: 3} if anomaly else {}, anomaly=anomaly)
+        odd = Totals(9, steps_back=2, largest_step_back_ns=5, beyond_snaplen=1, wrapped_times=3)
+        statistics.progress.add(odd._replace(has_times_after_2038=bool(anomaly)), 0, 0)
+        statistics.finish_file(is_processed=True)
+        statistics.stream = "s2"
+    statistics.progress = FileProgress(left_out={1: 1})
+
+    counted = statistics.counted()
+
+    assert (counted.left_out, counted.wrapped_times, counted.beyond_snaplen) == (6, 6, 2)
+    assert (counted.steps_back, counted.largest_step_back_ns) == (4, 5)
+    assert (counted.after_2038_stream, counted.last_anomaly, counted.last_anomaly_name) == ("s1", "..", b"a")
+
+
 def test_a_suspension_counts_when_it_begins_and_hides_the_state() -> None:
     """A second one that joins it is the same suspension."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", state=WAITING)
@@ -108,4 +127,6 @@ def test_what_is_published_are_the_fields_of_the_documented_key() -> None:
         *("started_s", "pid", "pipe", "state", "waiting_for", "suspended_by", "suspensions", "at_fault"),
         *("files", "failed", "packets", "cap_lengths", "lengths", "name", "done_bytes", "total_bytes"),
         *("stream", "stream_bytes", "jumps", "last_jump", "last_jump_name"),
+        *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
+        *("after_2038_stream", "last_anomaly", "last_anomaly_name"),
     }

@@ -113,7 +113,7 @@ def explained_events() -> set[str]:
     """Return the events that the tables of what to do explain: every event has an underscore."""
     section = OPERATIONS.split("\n## What to do when\n", 1)[1].split("\n## ", 1)[0]
     cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
-    return {event for cell in cells for event in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", cell)}
+    return {event for cell in cells for event in re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)`", cell)}
 
 
 def logged_events() -> set[tuple[str, str]]:
@@ -121,6 +121,8 @@ def logged_events() -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     for path in (ROOT / "pcapdj").rglob("*.py"):
         text = path.read_text("utf-8")
+        anomalies = re.findall(r"(?:Anomaly\(\s*|TIMES_AFTER_2038 = )\"([a-z0-9_]+)\"", text)
+        found |= {("warning", event) for event in anomalies}
         found |= set(
             re.findall(r"(?i:events?|log)\b[^.\n]{0,20}\.(info|warning|error)\(\s*\"([a-z_]+)\"", text)
         )

@@ -19,6 +19,7 @@ ENTRY = {
     b"stream_start": b"",
     b"step_ns": b"-5",
     b"jump": b"begins 5 ns before the end of the previous file",
+    b"left_out": b'{"101": 2}',
 }
 RESULT = FileResult(
     "/in/\udcff.pcap",
@@ -26,6 +27,7 @@ RESULT = FileResult(
     stream="s1",
     numbers={"packets": 3, "step_ns": -5},
     jump="begins 5 ns before the end of the previous file",
+    left_out={"101": 2},
 )
 PLAIN = FileResult("/in/1.pcap", "processed", numbers={"packets": 1, "size_bytes": 9, "mtime_ns": 5})
 

@@ -6,7 +6,8 @@ import pytest
 
 from pcapdj.run.extracted import ExtractedObject
 from pcapdj.run.follow import STOPPED_BY_USER, RunProgress
-from pcapdj.run.report import Summary, analyzer_end, exit_code_of, print_summary, summary_rows
+from pcapdj.run.record import FileResult
+from pcapdj.run.report import Summary, analyzer_end, anomaly_counts, exit_code_of, print_summary, summary_rows
 from pcapdj.runtime.errors import ExitCode
 
 SUMMARY = Summary(
@@ -109,6 +110,34 @@ def test_the_analyzers_end_is_shown_and_counts(progress: RunProgress, end: str, 
     """Each analyzer has to end by itself, with status 0, without a restart."""
     assert analyzer_end(progress) == end
     assert exit_code_of(SUMMARY, progress, None) is code
+
+
+def test_what_the_files_lack_in_the_stream_is_added_up() -> None:
+    """Of all files of the run and of those that it resumes; the largest step is not a sum."""
+    numbers = {"wrapped_times": 1, "steps_back": 2, "beyond_snaplen": 3}
+    results = [
+        FileResult("/a", "failed", numbers=numbers | {"largest_step_back_ns": 9}),
+        FileResult("/b", "processed", numbers=numbers | {"largest_step_back_ns": 5, "after_2038": 1}),
+        FileResult("/c", "processed", left_out={"1": 2, "other": 3}),
+    ]
+
+    assert anomaly_counts(results) == {
+        "left_out": 5,
+        "wrapped_times": 2,
+        "steps_back": 4,
+        "beyond_snaplen": 6,
+        "largest_step_back_ns": 9,
+        "after_2038_stream": 1,
+    }
+
+
+def test_losses_make_the_exit_code_1_and_have_their_lines() -> None:
+    """A packet that was left out, or a time that wrapped; other anomalies only have lines."""
+    rows = [("left out", "2 packets, because of their link type")]
+
+    assert exit_code_of(replace(SUMMARY, anomalies=rows), WELL, None) is ExitCode.OK
+    assert exit_code_of(replace(SUMMARY, anomalies=rows, has_losses=True), WELL, None) is ExitCode.ERROR
+    assert rows[0] in summary_rows(replace(SUMMARY, anomalies=rows))
 
 
 def test_failed_files_and_missing_objects_make_the_exit_code_1() -> None:
