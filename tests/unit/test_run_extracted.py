@@ -1,0 +1,125 @@
+"""The objects of an analyzer's output, and the sums to compare them with: `pcapdj.run.extracted`."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcapdj.run.extracted import ExtractedObject, extracted_from, read_expected
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.summary.results import HttpObject
+
+DIGEST = "0123456789abcdef" * 4
+STORED = {"filename": "/x.bin", "state": "CLOSED", "stored": True, "size": 7, "sha256": DIGEST}
+EVENT = {"event_type": "fileinfo", "http": {"hostname": "host"}, "fileinfo": STORED}
+
+
+def objects_of(folder: Path, *events: Any) -> list[ExtractedObject]:
+    """Return the objects of an eve.json with these events."""
+    (folder / "eve.json").write_text("".join(json.dumps(event) + "\n" for event in events))
+    return extracted_from(folder)
+
+
+def test_sums_are_read_as_sha256sum_writes_them(tmp_path: Path) -> None:
+    """Text and binary mode, names with spaces, digits in capitals, empty lines."""
+    sums = tmp_path / "sums"
+    sums.write_text(f"{DIGEST}  a name\n\n{DIGEST[::-1].upper()} *b.bin\n")
+
+    assert read_expected(sums) == {DIGEST: "a name", DIGEST[::-1]: "b.bin"}
+
+
+@pytest.mark.parametrize(
+    "text", ["no sums\n", f"{DIGEST}\n", f"{DIGEST[1:]}  x\n", f"{DIGEST}  x\n{DIGEST}0  x\n"]
+)
+def test_a_file_that_has_no_sums_is_refused(tmp_path: Path, text: str) -> None:
+    """One wrong line is enough: what it means is unknown."""
+    (tmp_path / "sums").write_text(text)
+
+    with pytest.raises(ConfigError) as refused:
+        read_expected(tmp_path / "sums")
+
+    assert str(refused.value) == (
+        f"'{tmp_path}/sums' is not a sha256sum file: each line has 64 hexadecimal digits and a name."
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"), [(None, "No such file or directory"), (b"\xff", "invalid start byte")]
+)
+def test_sums_that_cannot_be_read_are_refused_with_the_reason(
+    tmp_path: Path, raw: bytes | None, reason: str
+) -> None:
+    """Before anything is fed."""
+    if raw is not None:
+        (tmp_path / "sums").write_bytes(raw)
+
+    with pytest.raises(ConfigError, match=rf"sums' cannot be read: .*{reason}"):
+        read_expected(tmp_path / "sums")
+
+
+def test_a_folder_without_known_output_has_no_objects(tmp_path: Path) -> None:
+    """Most analyzers extract none."""
+    assert extracted_from(tmp_path) == []
+
+
+def test_an_object_of_the_summary_is_named_by_host_and_path(tmp_path: Path) -> None:
+    """Without a host, by the server's address; without a request, by the host alone."""
+    whole = HttpObject(
+        *("GET", "host", "/x", 200, "", "", 7, DIGEST, True, "", "10.0.0.1", 1, "10.0.0.2", 80, "", "")
+    )
+    cut = replace(whole, host=None, uri=None, complete=False)
+    lines = [asdict(whole), asdict(cut)]
+    (tmp_path / "objects.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert extracted_from(tmp_path) == [
+        ExtractedObject("host/x", 7, DIGEST, is_whole=True),
+        ExtractedObject("10.0.0.2", 7, DIGEST, is_whole=False),
+    ]
+
+
+def test_a_stored_file_of_suricata_is_an_object(tmp_path: Path) -> None:
+    """Named by host and path; a file from another protocol has no host."""
+    without_host = {"fileinfo": STORED}
+
+    assert objects_of(tmp_path, {"event_type": "flow"}, EVENT, without_host) == [
+        ExtractedObject("host/x.bin", 7, DIGEST, is_whole=True),
+        ExtractedObject("/x.bin", 7, DIGEST, is_whole=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"state": "TRUNCATED"}, {"gaps": True}, {"pkt_src": "flow timeout"}],
+    ids=["cut", "gaps", "closed by a timeout"],
+)
+def test_a_stored_file_that_misses_bytes_is_not_whole(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Suricata reports a file that the end of the stream cut as CLOSED, too."""
+    event = {**EVENT, **change} if "pkt_src" in change else {**EVENT, "fileinfo": {**STORED, **change}}
+
+    assert [each.is_whole for each in objects_of(tmp_path, event)] == [False]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {**EVENT, "fileinfo": {**STORED, "stored": False}},
+        {**EVENT, "fileinfo": {name: value for name, value in STORED.items() if name != "sha256"}},
+        {**EVENT, "fileinfo": {**STORED, "size": None}},
+        {**EVENT, "fileinfo": {**STORED, "size": "many"}},
+        {**EVENT, "http": "no object"},
+        ["fileinfo"],
+    ],
+)
+def test_an_event_that_is_no_stored_file_is_left_out(tmp_path: Path, event: Any) -> None:
+    """Another program may have written the file; the next event counts."""
+    assert len(objects_of(tmp_path, event, EVENT)) == 1
+
+
+def test_a_line_that_a_kill_cut_is_left_out(tmp_path: Path) -> None:
+    """The analyzer was killed while it wrote; bytes that are no text are replaced."""
+    whole = json.dumps(EVENT).encode()
+    (tmp_path / "eve.json").write_bytes(whole.replace(b"/x.bin", b"/\xff") + b"\n" + whole[:-9])
+
+    assert [each.name for each in extracted_from(tmp_path)] == ["host/\ufffd"]
