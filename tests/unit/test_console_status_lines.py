@@ -1,5 +1,7 @@
 """The lines of the status screen, from whole and partial snapshots: `pcapdj.console.status_lines`."""
 
+from typing import Any
+
 import pytest
 
 from pcapdj.console.screen import Line, Tone
@@ -165,6 +167,62 @@ def test_the_file_in_flight_has_its_progress_and_rate() -> None:
 
     assert "'/in/a.pcap' (feeding, attempt 2)" in text
     assert "[############............] 50% of 1.0 KiB, 2.0 KiB/s, 0 s left" in text
+
+
+def test_a_dispatcher_without_trouble_has_no_words_about_it() -> None:
+    """No suspensions, no attempts, no wait: every line of a file in its first pass."""
+    snapshot = EMPTY | {
+        "current": [{"dispatcher": "main", "name": "/in/a.pcap", "state": "feeding", "attempt": 1}],
+        "dispatchers": [
+            {"id": "main", "state": "Feeding fifo buffer", "files": 2, "packets": 30, "cap_lengths": 400,
+             "suspensions": 0, "jumps": 0, "name": "/in/b.pcap", "done_bytes": 0, "total_bytes": 9,
+             "stalled_s": 59.9},
+        ],
+    }  # fmt: skip
+
+    assert snapshot_lines(snapshot, [], now_s=0)[3:] == [
+        Line("Dispatcher", "main: Feeding fifo buffer"),
+        Line("", "2 files, 30 packets, 400 B captured"),
+        Line("", "'/in/a.pcap' (feeding)"),
+    ]
+
+
+def test_an_analyzer_that_reads_nothing_for_a_minute_is_shown() -> None:
+    """A shorter pause is an analyzer that writes its output."""
+    lines = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", "stalled_s": 60}]}, [], now_s=0)
+
+    assert lines[3:] == [
+        Line("Dispatcher", "main: unknown"),
+        Line("", "the analyzer has read nothing for 60 s", Tone.BAD),
+    ]
+
+
+def test_only_the_first_failure_has_the_label() -> None:
+    """The others stand below it; what is missing in an entry is left out."""
+    failures = [{"name": "/a", "reason": "it is damaged"}, {"name": "/b", "reason": "gone"}, {}]
+
+    assert snapshot_lines(EMPTY, failures, now_s=0)[4:] == [
+        Line("Failed last", "'/a': it is damaged", Tone.BAD),
+        Line("", "'/b': gone", Tone.BAD),
+        Line("", "'?': ", Tone.BAD),
+    ]
+
+
+def test_a_snapshot_of_which_everything_is_missing_has_its_lines() -> None:
+    """Another program may write the keys: `?` for a count that is no number, nothing for the rest."""
+    snapshot: dict[str, Any] = {
+        "queued": "many", "current": None, "dispatchers": [{}], "gate": {"stale": True},
+        "consumer": {"stale": True, "pid": 0, "restarts": "x"},
+    }  # fmt: skip
+
+    assert snapshot_lines(snapshot, [], now_s=0) == [
+        Line("Files", "? queued, 0 current, ? processed, ? failed"),
+        Line("Gate", "unknown", Tone.ATTENTION),
+        Line("", "the controller is silent", Tone.BAD),
+        Line("Analyzer", "unknown"),
+        Line("", "the launcher is silent", Tone.BAD),
+        Line("Dispatcher", "None: unknown"),
+    ]
 
 
 def test_a_silent_dispatcher_is_highlighted() -> None:

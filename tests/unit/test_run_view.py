@@ -1,8 +1,12 @@
 """What a run shows: why nothing is fed, names that fit, a line per file where stderr is no terminal."""
 
+import io
+import re
+from contextlib import redirect_stderr
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from pcapdj.run.record import FileResult
 from pcapdj.run.view import WaitMessages, WaitReason, progress_view, shortened, wait_reason
@@ -86,3 +90,96 @@ def test_a_failure_is_shown_again_only_after_a_file_was_fed() -> None:
 def test_the_end_of_a_long_name_is_shown(name: str, shown: str) -> None:
     """Rotation counts there, so the ends of names differ."""
     assert shortened("2/9 ", name, 15) == shown
+
+
+class Terminal(io.StringIO):
+    """Keeps what is written to a terminal."""
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+    def await_bar(self, beginning: str) -> str:
+        """Wait until the bar begins so, as it is drawn ten times a second; return it without its colours."""
+        wait_until(lambda: self._bar().startswith(beginning), f"a bar that begins with {beginning!r}")
+        return self._bar()
+
+    def _bar(self) -> str:
+        last = self.getvalue().rpartition("\x1b[2K")[2]
+        return " ".join(re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", last).split())
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Return a terminal of 100 columns."""
+    for name, value in (("COLUMNS", "100"), ("TERM", "xterm")):
+        monkeypatch.setenv(name, value)
+    return Terminal()
+
+
+def test_on_a_terminal_a_bar_has_the_file_its_number_and_the_bytes(terminal: Terminal) -> None:
+    """What is fed, how much of all files, how fast."""
+    with redirect_stderr(terminal), progress_view(4096, 3) as view:
+        terminal.await_bar("starting ━")
+        view.show_progress(1024, "/in/first.pcap", None)
+        first = terminal.await_bar("1/3 first.pcap ━")
+        view.show_result(FileResult("/in/first.pcap", "processed"))
+        for done_bytes in (2048, 3072):  # the rate is that of what was shown before
+            view.show_progress(done_bytes, "/in/second.pcap", None)
+        second = terminal.await_bar("2/3 second.pcap ━")
+
+    assert "1.0 KiB of 4.0 KiB" in first
+    assert re.search(r"━ 3\.0 KiB of 4\.0 KiB \d\S* [KMG]?i?B/s \d:\d\d:\d\d$", second)
+
+
+def test_on_a_terminal_the_bar_shows_its_beginning_end_and_waits(terminal: Terminal) -> None:
+    """While nothing is fed there is no rate; between two files the number is that of the next."""
+    with redirect_stderr(terminal), progress_view(4096, 2) as view:
+        view.show_progress(0, "", WaitReason("the analyzer is starting"))
+        terminal.await_bar("the analyzer is starting ━")
+        view.show_progress(1024, "", None)
+        terminal.await_bar("starting ━")
+        view.show_progress(2048, "/in/1.pcap", WaitReason("suspended"))
+        suspended = terminal.await_bar("suspended ━")
+        for bar in ("2/2 ━", "finishing ━"):
+            view.show_result(FileResult("/in/1.pcap", "processed"))
+            view.show_progress(4096, "", None)
+            terminal.await_bar(bar)
+
+    assert "2.0 KiB of 4.0 KiB" in suspended
+    assert "/s" not in suspended
+
+
+def test_on_a_terminal_failures_and_warnings_stay_above_the_bar(terminal: Terminal) -> None:
+    """A file that was fed leaves no line, one that failed does; the end of a wait leaves none."""
+    held_up = WaitReason("the gate holds", "the gate holds: '/out' is full")
+    failing = WaitReason("x", "the analyzer fails: [bold]x[/bold]", is_analyzer_failure=True)
+    with redirect_stderr(terminal), progress_view(4096, 3) as view:
+        view.show_result(FileResult("/in/fed.pcap", "processed"))
+        view.show_result(FileResult("/in/[b]bad[/b].pcap", "failed", "it is damaged"))
+        for reason in (held_up, held_up, None, failing, None, failing):
+            view.show_progress(0, "", reason)
+        view.show_result(FileResult("/in/fed.pcap", "processed"))
+        for reason in (None, failing):
+            view.show_progress(0, "", reason)
+    text = terminal.getvalue()
+
+    assert "fed.pcap" not in text
+    assert text.count("\x1b[31m/in/[b]bad[/b].pcap: failed: it is damaged") == 1
+    assert text.count(f"\x1b[33m{held_up.sentence}") == 1
+    assert text.count(f"\x1b[33m{failing.sentence}") == 2
+    assert "feeding continues" not in text
+    assert text.endswith("\x1b[2K")  # the bar is gone
+
+
+@pytest.mark.parametrize(("columns", "width"), [("70", 16), ("90", 28), ("300", 48)])
+def test_a_wider_terminal_shows_more_of_the_name(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    """From 16 to 48 columns: the bar and the numbers need the others."""
+    monkeypatch.setenv("COLUMNS", columns)
+    with redirect_stderr(terminal), progress_view(4096, 3) as view:
+        view.show_progress(0, "/in/" + "x" * 100, None)
+        shown = terminal.await_bar("1/3 …")
+
+    assert len(shown.partition(" ━")[0]) == width

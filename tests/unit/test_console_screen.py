@@ -1,0 +1,80 @@
+"""Labelled lines as they are printed, on a terminal and without one: `pcapdj.console.screen`."""
+
+import re
+
+import pytest
+
+from pcapdj.console.screen import Line, Tone, show
+
+LINES = [Line("Gate", "open"), Line("", "20.0 GiB free"), Line("Analyzer", "[b]failing[/b]", Tone.BAD)]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print as to a terminal of 24 columns."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "24")
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the printed lines without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+
+def test_without_a_terminal_lines_are_aligned_and_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """No markup is read, no blanks end a line; a title stands above, if there is one."""
+    show("What there is", [*LINES, Line("", "")])
+    show("", LINES[:1])
+    show("", [])
+
+    assert capsys.readouterr().out.splitlines() == [
+        "What there is",
+        "Gate      open",
+        "          20.0 GiB free",
+        "Analyzer  [b]failing[/b]",
+        "",
+        "Gate  open",
+        "",
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_on_a_terminal_long_texts_are_folded_beside_their_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    """Even a path without a space; labels and title stand at the left."""
+    show("What", [*LINES, Line("Disk", "/an/output/folder")])
+
+    assert [line.rstrip() for line in printed(capsys)] == [
+        "What",
+        "Gate      open",
+        "          20.0 GiB free",
+        "Analyzer  [b]failing[/b]",
+        "Disk      /an/output/fol",
+        "          der",
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(
+    ("tone", "escape"), [(Tone.GOOD, "\x1b[32m"), (Tone.ATTENTION, "\x1b[33m"), (Tone.BAD, "\x1b[31m")]
+)
+def test_on_a_terminal_tones_have_colours(
+    capsys: pytest.CaptureFixture[str], tone: Tone, escape: str
+) -> None:
+    """Green, yellow, red; labels are bold, an ordinary text has none."""
+    show("", [Line("A", "text", tone), Line("B", "plain")])
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert f"{escape}text" in first
+    assert first.startswith("\x1b[1mA")
+    assert "\x1b[3" not in second
+
+
+@pytest.mark.usefixtures("terminal")
+def test_on_a_terminal_a_title_is_bold(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without one, no line is left for it."""
+    show("What", LINES[:1])
+    title, *_ = capsys.readouterr().out.splitlines()
+    show("", LINES[:1])
+
+    assert "\x1b[1mWhat" in title
+    assert len(capsys.readouterr().out.splitlines()) == 1
