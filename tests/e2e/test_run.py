@@ -1,5 +1,6 @@
 """`pcapdj run` with everything real: what it shows, what it leaves, and how it ends."""
 
+import importlib.resources
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from support.programs import missing
 from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
 
+from pcapdj.analyzer.presets import EXTRACT, LOGDIR, PRESETS, substituted
+from pcapdj.analyzer.presets import PIPE as PIPE_NAME
 from pcapdj.summary.sample import EXPECTED_NAME, write_sample
 
 pytestmark = pytest.mark.timeout(150)
@@ -110,19 +113,23 @@ def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(hom
     """The point of it all: the five files as one stream hold the object, each alone does not."""
     files = write_sample(home / "s")
     digest = (home / "s" / EXPECTED_NAME).read_text().split()[0]
+    preset = ("--preset", "suricata-extract")
+    extract = str(importlib.resources.files("pcapdj.analyzer") / "suricata-extract.yaml")
 
-    code, stdout, stderr = run(home, *files, "--preset", "suricata-extract", "--logdir", "one", *ROOM)
-    one_by_one = [
-        run(home, file, "--preset", "suricata-extract", "--logdir", file.stem, *ROOM) for file in files
-    ]
+    code, stdout, stderr = run(home, *files, *preset, "--logdir", "one", *ROOM)
+    first, shown, _ = run(home, files[0], *preset, "--logdir", files[0].stem, *ROOM)
+    for file in files[1:]:
+        (home / file.stem).mkdir()
+        values = {PIPE_NAME: str(file), LOGDIR: str(home / file.stem), EXTRACT: extract}
+        subprocess.run(substituted(PRESETS["suricata-extract"], values), check=True, capture_output=True)
 
-    assert code == 0, stderr
+    assert (code, first) == (0, 0), stderr
     stored = list((home / "one" / "latest" / "filestore").rglob(digest))
     assert [file.stat().st_size for file in stored] == [3_145_728]
     assert digest in stdout
-    assert [code for code, _, _ in one_by_one] == [0] * 5
-    assert all(", whole" not in stdout for _, stdout, _ in one_by_one)
-    assert not [each for file in files for each in (home / file.stem).rglob(digest)]
+    assert ", whole" not in shown
+    alone = [(home / file.stem).rglob("filestore/*/*") for file in files]
+    assert [each.name for found in alone for each in found if each.name == digest] == []
 
 
 def test_files_are_fed_in_the_order_given_and_folders_in_natural_order(home: Path) -> None:

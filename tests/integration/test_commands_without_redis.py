@@ -17,6 +17,7 @@ from pcapdj.service import CONF, write_layout
 from pcapdj.store.embedded import find_server, version_of
 
 SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
+NO_ANALYZERS = "/nonexistent"  # a PATH: `check` asks each analyzer for its version, which takes half a second
 
 
 def pcapdj(*arguments: str | Path, cwd: Path, **variables: str) -> Finished:
@@ -101,7 +102,7 @@ def test_check_marks_a_refused_password_as_wrong(locked_redis: Path, short_path:
     """The line has the reason, the last line the count; exit 1."""
     url = f"unix://:wrong-guess@{locked_redis}"
 
-    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300")
+    done = pcapdj("check", cwd=short_path, PATH=NO_ANALYZERS, PCAPDJ_REDIS_URL=url, COLUMNS="300")
 
     assert done.returncode == ExitCode.ERROR
     assert "wrong: Redis at" in done.stdout
@@ -111,7 +112,9 @@ def test_check_marks_a_refused_password_as_wrong(locked_redis: Path, short_path:
 
 def test_check_notes_what_a_redis_would_lose(redis_socket: Path, short_path: Path) -> None:
     """The tests' own server keeps nothing; pcapdj can still work with it."""
-    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{redis_socket}", COLUMNS="300")
+    done = pcapdj(
+        "check", cwd=short_path, PATH=NO_ANALYZERS, PCAPDJ_REDIS_URL=f"unix://{redis_socket}", COLUMNS="300"
+    )
 
     assert done.returncode == ExitCode.OK
     assert "note: appendonly is no and save is empty" in done.stdout
@@ -123,7 +126,7 @@ def test_check_gives_limits_in_bytes(redis_socket: Path, short_path: Path) -> No
     url = f"unix://{redis_socket}"
 
     limits = {"PCAPDJ_MIN_FREE": "1MiB", "PCAPDJ_MIN_AVAILABLE_MEMORY": "1KiB", "PCAPDJ_MIN_FREE_INODES": "0"}
-    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, COLUMNS="300", **limits)
+    done = pcapdj("check", cwd=short_path, PATH=NO_ANALYZERS, PCAPDJ_REDIS_URL=url, COLUMNS="300", **limits)
 
     assert "holds below 1.0 MiB (1,048,576 bytes)" in done.stdout
     assert "opens again from 1.5 MiB (1,572,864 bytes), after 30 s" in done.stdout
@@ -153,7 +156,9 @@ def test_check_finds_invalid_limits_in_the_environment(redis_socket: Path, short
     """A limit that each role would refuse is wrong here, too."""
     url = f"unix://{redis_socket}"
 
-    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300")
+    done = pcapdj(
+        "check", cwd=short_path, PATH=NO_ANALYZERS, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300"
+    )
 
     assert done.returncode == ExitCode.ERROR
     assert "wrong: min-free: '98%'" in done.stdout
@@ -194,7 +199,7 @@ def test_init_prints_the_next_commands(short_path: Path) -> None:
 
 def test_init_chooses_summary_where_suricata_is_missing(short_path: Path) -> None:
     """The first command works on a bare machine, and shows the reason."""
-    done = pcapdj("init", "sensor", cwd=short_path, PATH="/nonexistent")
+    done = pcapdj("init", "sensor", cwd=short_path, PATH=NO_ANALYZERS)
 
     assert done.returncode == ExitCode.OK
     assert "its analyzer is the preset summary, because Suricata is not installed. Next:\n" in done.stdout
@@ -259,7 +264,7 @@ def test_check_in_the_folder_of_a_service_that_does_not_run(short_path: Path) ->
     """Its Redis is started with it: a note, and the command."""
     write_layout(short_path, "")
 
-    done = pcapdj("check", cwd=short_path, COLUMNS="300")
+    done = pcapdj("check", cwd=short_path, PATH=NO_ANALYZERS, COLUMNS="300")
 
     assert done.returncode == ExitCode.OK
     assert (
