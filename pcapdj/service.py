@@ -20,7 +20,8 @@ from pcapdj.runtime.safe_text import quoted
 CONF: Final = "supervisord.conf"
 INBOX: Final = "inbox"
 OPEN_FOLDERS: Final = (INBOX, "out")
-PRIVATE_FOLDERS: Final = ("var", "var/run", "var/log", "var/redis")
+_SUPERVISORDS_FOLDERS: Final = ("var/run", "var/log")
+PRIVATE_FOLDERS: Final = ("var", *_SUPERVISORDS_FOLDERS, "var/redis")
 # The longest path of a socket: supervisord binds `supervisor.sock.<its pid>`; a pid has up to 7 digits.
 LONGEST_SOCKET: Final = Path("var/run/supervisor.sock.4194304")
 
@@ -92,18 +93,18 @@ def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
 
     Args:
         folder: has a supervisord.conf.
-        logdir: of the analyzer's output; the launcher creates it if it is missing.
+        logdir: of the analyzer's output.
     """
-    for name in PRIVATE_FOLDERS:
+    for name in _SUPERVISORDS_FOLDERS:
         if not (folder / name).is_dir():
-            yield f"{quoted(name)} is missing"
-        elif not os.access(folder / name, os.W_OK | os.X_OK):
-            yield f"{quoted(name)} cannot be written by this user"
+            yield f"{quoted(name)} is missing: supervisord cannot start"
     if not os.access(folder / INBOX, os.R_OK | os.X_OK):
         yield f"{quoted(INBOX)} is missing or cannot be read by this user"
-    present = next(each for each in ((folder / logdir), *(folder / logdir).parents) if each.exists())
-    if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
-        yield f"{quoted(logdir)} cannot be written by this user: the analyzer cannot start"
+    for name in (*PRIVATE_FOLDERS, logdir):
+        place = folder / name
+        present = next(each for each in (place, *place.parents) if each.exists())  # the others are created
+        if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+            yield f"{quoted(name)} cannot be written by this user"
 
 
 def write_layout(folder: Path, text: str, *, force: bool = False) -> None:
