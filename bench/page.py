@@ -130,7 +130,8 @@ def _first_line(argv: Sequence[str]) -> str:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except OSError:
         return f"{argv[0]} is not installed: its rows are missing"
-    return (done.stdout or done.stderr).strip().splitlines()[0].split("(Git")[0].strip()
+    line = (done.stdout or done.stderr).strip().splitlines()[0].split("(Git")[0]
+    return line.removeprefix("This is ").removesuffix(" RELEASE").strip()
 
 
 def write_into(page: Path, text: str) -> None:
