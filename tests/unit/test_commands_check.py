@@ -11,6 +11,7 @@ from support.loops import loops
 
 from pcapdj.commands.check import (
     analyzer_lines,
+    disk_lines,
     folder_lines,
     loses_first_packets,
     pipe_line,
@@ -105,6 +106,21 @@ def test_a_folder_whose_path_is_too_long_is_noted_and_wrong_for_a_service(tmp_pa
 
     assert without_service == Line("Sockets", text, Tone.ATTENTION)
     assert socket_line(folder) == Line("Sockets", text, Tone.BAD)
+
+
+@pytest.mark.parametrize(("value", "is_accepted"), [("1", True), ("True", True), ("0", False), ("", False)])
+def test_a_forced_min_free_is_read_as_the_controller_reads_it(
+    value: str,
+    is_accepted: bool,  # noqa: FBT001 - a parameter
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A variable of 0 forces nothing."""
+    monkeypatch.setenv("PCAPDJ_MIN_FREE", "60%")
+    monkeypatch.setenv("PCAPDJ_FORCE", value)
+
+    wrong = [line for line in disk_lines() if line.tone is Tone.BAD]
+
+    assert (not wrong) is is_accepted
 
 
 def test_folders_that_the_service_cannot_use_are_wrong(
