@@ -79,7 +79,7 @@ class Dispatcher:
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
         self._streams = Streams(link, self._interrupts)
-        self._feeder = Feeder(self._streams, settings.streams)
+        self._feeder = Feeder(self._streams, settings.streams, self._interrupts)
         self._runner = JobRunner(
             queue=self._queue,
             authorization=Authorization(self._queue, self._notifier, self._streams, self._interrupts),

@@ -207,7 +207,8 @@ class Importer:
             problem_log.update(now_s)
             complete = inbox.take_complete(now_s)
             files = self._captures_among(inbox, complete, now_s)
-            queued += self._queue(inbox, sort_captures(files, self._order), complete, now_s)
+            files = sort_captures(files, self._order, stops=self._signals)
+            queued += self._queue(inbox, files, complete, now_s)
         return queued
 
     def _pause_s(self, now_s: float) -> float:
@@ -222,7 +223,7 @@ class Importer:
         for name, state in complete.items():
             self._signals.wait(0)
             try:
-                files.append(identify_capture(name, refuse_written=True))
+                files.append(identify_capture(name, refuse_written=True, stops=self._signals))
             except StillWritten:
                 inbox.postpone(name, state, now_s)
             except CaptureError as exc:

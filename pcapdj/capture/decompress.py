@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pcapdj.capture.prefetch import prefetched
-from pcapdj.capture.reader import WINDOW_BYTES, Window, read_at
+from pcapdj.capture.reader import WINDOW_BYTES, StopSignals, Window, read_at
 
 # Bytes per step: many for speed; few where a file is damaged, to get all data up to the damage.
 LARGE_STEP_BYTES, STEP_BYTES = 1 << 18, 1 << 14
@@ -201,8 +201,9 @@ class DecompressedSource:
     After the first window a thread decompresses a little in advance: the libraries let other threads run.
     """
 
-    def __init__(self, fd: int, compression: str) -> None:
+    def __init__(self, fd: int, compression: str, stops: StopSignals | None = None) -> None:
         self._fd = fd
+        self._stops = stops
         self._codec = codec_for(compression)
         self._restart()
 
@@ -250,12 +251,15 @@ class DecompressedSource:
         return kept
 
     def _next_chunk(self) -> bytes:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            self._ended = True
-            return b""
-        data, self._source_end = chunk
-        return data
+        """Return the next bytes; none at the end."""
+        for data, source_end in self._chunks:
+            self._source_end = source_end
+            if self._stops:
+                self._stops.wait(0)
+            if data:
+                return data
+        self._ended = True
+        return b""
 
     def _all_chunks(self) -> Generator[_Chunk, None, None]:
         """Yield all that the file holds; if it is damaged, start again with smaller steps."""
@@ -265,8 +269,7 @@ class DecompressedSource:
             for data, source_end in self._decompress(decompressor):
                 new = data[max(given_bytes - at, 0) :]
                 at += len(data)
-                if new:
-                    yield new, source_end
+                yield new, source_end
             given_bytes = max(given_bytes, at)
             self._fault = decompressor.fault
             if not decompressor.is_damaged:
@@ -276,6 +279,7 @@ class DecompressedSource:
         source_end = 0
         while decompressor.fault is None and (compressed := read_at(self._fd, READ_BYTES, source_end)):
             source_end += len(compressed)
+            yield b"", source_end  # padding has no data, and the reader looks for stop signals at each chunk
             for data in decompressor.feed(compressed):
                 yield data, source_end
         decompressor.end()

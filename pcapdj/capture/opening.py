@@ -13,7 +13,7 @@ from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regul
 from pcapdj.capture.first_records import FIRST_RECORDS_BYTES, look_at_records
 from pcapdj.capture.formats import CONVERT_PCAP, Format, Kind, identify
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, parse_file_header
-from pcapdj.capture.reader import FileSource, Piece, Reader, Source, read_at
+from pcapdj.capture.reader import FileSource, Piece, Reader, Source, StopSignals, read_at
 from pcapdj.runtime.errors import CaptureError
 
 __all__ = [
@@ -31,16 +31,24 @@ _BEGINNING_BYTES = 1 << 14  # holds the first packet of nearly every file
 _KEPT_BYTES = 8 << 20
 
 
-def open_capture(name: bytes, *, root: bytes | None = None, refuse_written: bool = True) -> Capture:
+def open_capture(
+    name: bytes,
+    *,
+    root: bytes | None = None,
+    refuse_written: bool = True,
+    stops: StopSignals | None = None,
+) -> Capture:
     """Open a capture file and identify it.
 
     Args:
         name: absolute or relative path.
         root: if given, the file must lie below this folder and no link is followed on the way.
         refuse_written: raise `StillWritten` for a file that may still grow.
+        stops: a stop signal ends opening and reading.
 
     Raises:
         CaptureError: it cannot be opened, is not a regular file, or its format is not supported.
+        Stopped: a stop signal arrived.
     """
     _keep_freed_memory()
     fd = open_regular(name, root=root)
@@ -49,7 +57,7 @@ def open_capture(name: bytes, *, root: bytes | None = None, refuse_written: bool
         if refuse_written:
             refuse_if_written(fd)
         identity = identity_of(fd)
-        format_name, reader = _identified(fd, identity.size_bytes)
+        format_name, reader = _identified(fd, identity.size_bytes, stops)
         capture = Capture(name, fd, identity, format_name, reader)
     finally:
         if capture is None:
@@ -57,13 +65,14 @@ def open_capture(name: bytes, *, root: bytes | None = None, refuse_written: bool
     return capture
 
 
-def identify_file(name: bytes) -> str:
+def identify_file(name: bytes, *, stops: StopSignals | None = None) -> str:
     """Return the name of a capture's format, having read a few KiB of it.
 
     Raises:
         CaptureError: it cannot be opened, or its format is not supported.
+        Stopped: a stop signal arrived.
     """
-    with open_capture(name, refuse_written=False) as capture:
+    with open_capture(name, refuse_written=False, stops=stops) as capture:
         return capture.format_name
 
 
@@ -97,17 +106,17 @@ def _first_time_ns(records: Capture | Reader) -> int | None:
         return None
 
 
-def _identified(fd: int, size_bytes: int) -> tuple[str, Reader]:
+def _identified(fd: int, size_bytes: int, stops: StopSignals | None) -> tuple[str, Reader]:
     """Return the name of the file's format, and its reader."""
     if not size_bytes:
         raise CaptureError("is empty: 0 bytes")
     first = read_at(fd, FIRST_RECORDS_BYTES, 0)
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
-        return found.name, _reader_for(found, FileSource(fd, size_bytes), first, on_disk=True)
+        return found.name, _reader_for(found, FileSource(fd, size_bytes, stops), first, on_disk=True)
     from pcapdj.capture.decompress import DecompressedSource
 
-    source = DecompressedSource(fd, found.name)
+    source = DecompressedSource(fd, found.name, stops)
     try:
         return _identified_inside(found, source)
     except BaseException:

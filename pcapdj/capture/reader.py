@@ -50,16 +50,29 @@ class Source(Protocol):
         """Stop using the file."""
 
 
+class StopSignals(Protocol):
+    """Where a stop signal is seen; `runtime.signals.Waits` is one.
+
+    A source looks at it before each window: a file may have many gigabytes without a packet for the stream.
+    """
+
+    def wait(self, timeout_s: float) -> None:
+        """Raise `Stopped` if a stop signal has arrived; with 0 it only looks."""
+
+
 class FileSource:
     """An uncompressed file, read up to the size that it had when it was opened."""
 
-    def __init__(self, fd: int, size_bytes: int) -> None:
+    def __init__(self, fd: int, size_bytes: int, stops: StopSignals | None = None) -> None:
         self._fd = fd
         self._size_bytes = size_bytes
+        self._stops = stops
         self.fault: str | None = None
 
     def window(self, offset: int) -> Window:
         """Return up to WINDOW_BYTES from `offset` on; sets `fault` if the file became shorter."""
+        if self._stops:
+            self._stops.wait(0)
         rest_bytes = max(self._size_bytes - offset, 0)
         data = read_at(self._fd, min(WINDOW_BYTES, rest_bytes), offset)
         if len(data) < min(WINDOW_BYTES, rest_bytes):

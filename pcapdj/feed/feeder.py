@@ -14,6 +14,7 @@ from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with_rewriting
 from pcapdj.feed.analyzer_link import Note, ResumableStream
 from pcapdj.feed.batches import BatchSender
+from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.progress import ResumeNote
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
@@ -101,9 +102,10 @@ class FilePass:
 class Feeder:
     """Begins the passes of capture files, one after another."""
 
-    def __init__(self, streams: Streams, options: StreamOptions) -> None:
+    def __init__(self, streams: Streams, options: StreamOptions, interrupts: Interrupts) -> None:
         self._streams = streams
         self._options = options
+        self._interrupts = interrupts
 
     def unfinished_capture(self) -> Capture | None:
         """Return the capture that was being fed, from its stored descriptor: its name may be gone by now.
@@ -114,7 +116,8 @@ class Feeder:
         left = self._streams.unfinished
         if left is None or left.file is None:
             return None
-        return open_capture(b"/proc/self/fd/%d" % left.file.fd, refuse_written=False)
+        name = b"/proc/self/fd/%d" % left.file.fd
+        return open_capture(name, refuse_written=False, stops=self._interrupts)
 
     def abandon_unfinished(self) -> None:
         """Complete the record of a file that Redis does not have any more, and forget the file.

@@ -105,13 +105,13 @@ class JobRunner:
         if is_resumed and (capture := self.feeder.unfinished_capture()):
             return capture
         try:
-            return open_capture(job.entry.name, root=self.root)
+            return open_capture(job.entry.name, root=self.root, stops=self.interrupts)
         except StillWritten as exc:
             if exc.settles_in_s is None:
                 raise
             sentence = f"Waiting {exc.settles_in_s:.0f} s: the file may still be written."
             self.interrupts.sleep(exc.settles_in_s, waiting_for=sentence)
-            return open_capture(job.entry.name, root=self.root)
+            return open_capture(job.entry.name, root=self.root, stops=self.interrupts)
 
     def _feed_until_done(self, job: Job, capture: Capture) -> bool:
         """Feed the file into one stream after another; False if Redis does not have the entry any more."""

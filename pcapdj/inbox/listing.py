@@ -23,7 +23,7 @@ from functools import lru_cache
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
-from pcapdj.capture.reader import read_at
+from pcapdj.capture.reader import StopSignals, read_at
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import quoted
 
@@ -106,19 +106,26 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
     return sentences
 
 
-def sort_captures(files: Iterable[CaptureFile], order: Order, track: Track = iter) -> list[CaptureFile]:
+def sort_captures(
+    files: Iterable[CaptureFile], order: Order, track: Track = iter, *, stops: StopSignals | None = None
+) -> list[CaptureFile]:
     """Return the captures sorted by name, or by the time of their first packet.
 
     Captures without a readable packet have no time: they come last, in natural order.
+
+    Raises:
+        Stopped: `stops` saw a stop signal.
     """
     by_name = sorted(files, key=lambda file: natural_key(file.name))
     if order is Order.NAME:
         return by_name
-    times = {name: _first_time_ns(name) for name in track([file.name for file in by_name])}
+    times = {name: _first_time_ns(name, stops) for name in track([file.name for file in by_name])}
     return sorted(by_name, key=lambda file: (times[file.name] is None, times[file.name] or 0))
 
 
-def identify_capture(name: bytes, *, refuse_written: bool = False) -> CaptureFile:
+def identify_capture(
+    name: bytes, *, refuse_written: bool = False, stops: StopSignals | None = None
+) -> CaptureFile:
     """Return the capture file of this name.
 
     Only its beginning is read: the dispatcher finds and reports damage further on.
@@ -126,6 +133,7 @@ def identify_capture(name: bytes, *, refuse_written: bool = False) -> CaptureFil
     Raises:
         StillWritten: `refuse_written`, and a process has it open for writing.
         CaptureError: it cannot be read, or is not a supported capture.
+        Stopped: `stops` saw a stop signal.
     """
     fd = open_regular(name)
     try:
@@ -134,7 +142,7 @@ def identify_capture(name: bytes, *, refuse_written: bool = False) -> CaptureFil
         identity, first = identity_of(fd), read_at(fd, IDENTIFY_BYTES, 0)
     finally:
         os.close(fd)
-    _refuse_content(name, first)
+    _refuse_content(name, first, stops)
     return CaptureFile(name, identity)
 
 
@@ -184,19 +192,19 @@ def _refuse_writer(fd: int) -> None:
             raise
 
 
-def _refuse_content(name: bytes, first: bytes) -> None:
+def _refuse_content(name: bytes, first: bytes, stops: StopSignals | None) -> None:
     found = identify(first)
     if not first:
         raise CaptureError("is empty: 0 bytes")
     if found.kind is Kind.COMPRESSED:
-        identify_file(name)
+        identify_file(name, stops=stops)
     elif found.kind in {Kind.UNSUPPORTED, Kind.UNKNOWN}:
         raise CaptureError(found.refusal)
 
 
-def _first_time_ns(name: bytes) -> int | None:
+def _first_time_ns(name: bytes, stops: StopSignals | None) -> int | None:
     try:
-        with open_capture(name, refuse_written=False) as capture:
+        with open_capture(name, refuse_written=False, stops=stops) as capture:
             return first_packet_time_ns(capture)
     except CaptureError:
         return None

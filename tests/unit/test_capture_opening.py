@@ -27,11 +27,11 @@ from support.captures import (
 from support.descriptors import open_descriptors
 
 from pcapdj.capture.anomalies import Anomaly, anomalies_of
-from pcapdj.capture.decompress import LARGE_STEP_BYTES
+from pcapdj.capture.decompress import LARGE_STEP_BYTES, STEP_BYTES
 from pcapdj.capture.opening import StillWritten, first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.capture.reader import WINDOW_BYTES
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, Stopped
 
 pytestmark = pytest.mark.usefixtures("both_forms")
 
@@ -290,6 +290,53 @@ def test_a_compressed_file_that_is_cut_off_delivers_all_that_it_holds(write: Wri
     assert damage.reason == "compressed data is cut off"
     assert found == as_read(packets)[: len(found)]
     assert len(found) * 916 > len(compressed) - cut - 40_000 - 100_000 * (cut > 8)
+
+
+class StopAtLook:
+    """Sees a stop signal when it is asked for the nth time."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def wait(self, _timeout_s: float) -> None:
+        """Raise from then on."""
+        self.left -= 1
+        if self.left <= 0:
+            raise Stopped("A stop signal arrived.")
+
+
+WITHOUT_FITTING = section() + interface(RAW_IP) + enhanced(1, bytes(60_000)) * 80  # of an Ethernet stream
+
+
+@pytest.mark.parametrize("look", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize(
+    "content",
+    [
+        WITHOUT_FITTING,
+        gzip.compress(WITHOUT_FITTING, 1),
+        gzip.compress(classic(PACKETS)) + bytes(1 << 21),
+        section() + interface() + block(0xBAD, bytes(1 << 16)) * 80,
+        gzip.compress(section() + interface() + block(0xBAD, bytes(6 << 20)), 1),
+    ],
+    ids=["other link types", "the same in gzip", "padding", "blocks without packets", "a long block in gzip"],
+)
+def test_a_stop_signal_ends_reading_where_no_packet_comes(write: Write, content: bytes, look: int) -> None:
+    """It is looked for at least once per MiB, wherever reading is."""
+    name = write(content)
+    with pytest.raises(Stopped), open_capture(name, stops=StopAtLook(look)) as capture:
+        list(capture.pieces(ETHERNET_US))
+
+
+def test_a_stop_signal_ends_the_second_try_of_a_damaged_archive(write: Write) -> None:
+    """It decompresses all in small steps, and gives nothing until it is where the first try ended."""
+    compressed = bytearray(gzip.compress(section() + block(0xBAD, os.urandom(3 << 20)), 1))
+    compressed[-100:] = b"\xff" * 100
+    stops = StopAtLook(1 << 30)
+
+    with pytest.raises(CaptureError), open_capture(write(bytes(compressed)), stops=stops) as capture:
+        list(capture.pieces(ETHERNET_US))
+
+    assert (1 << 30) - stops.left > (3 << 20) // STEP_BYTES
 
 
 def test_packets_beyond_the_snaplen_are_whole(write: Write) -> None:
