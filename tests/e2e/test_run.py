@@ -18,13 +18,14 @@ import pytest
 from support import forkserver
 from support.captures import Record, classic
 from support.forkserver import DEVNULL, PIPE, Process
-from support.programs import missing
+from support.programs import missing, require_program
+from support.sample import sample_in
 from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
 
 from pcapdj.analyzer.presets import EXTRACT, LOGDIR, PRESETS, substituted
 from pcapdj.analyzer.presets import PIPE as PIPE_NAME
-from pcapdj.summary.sample import EXPECTED_NAME, write_sample
+from pcapdj.summary.sample import EXPECTED_NAME
 
 pytestmark = pytest.mark.timeout(150)
 
@@ -72,7 +73,7 @@ def copying(home: Path) -> list[str]:
 
 def test_the_summary_finds_the_download_that_five_files_cut(home: Path) -> None:
     """One whole object with the expected sha256, a record of what was fed, exit 0."""
-    write_sample(home / "s")
+    sample_in(home / "s")
 
     code, stdout, _ = run(
         home,
@@ -109,27 +110,38 @@ def test_what_a_run_prints(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("suricata")
-def test_suricata_stores_the_object_whole_as_one_stream_and_not_file_by_file(home: Path) -> None:
-    """The point of it all: the five files as one stream hold the object, each alone does not."""
-    files = write_sample(home / "s")
+def test_suricata_stores_the_object_whole_as_one_stream(home: Path) -> None:
+    """The point of it all: the five files as one stream hold the object."""
+    files = sample_in(home / "s")
     digest = (home / "s" / EXPECTED_NAME).read_text().split()[0]
-    preset = ("--preset", "suricata-extract")
+
+    code, stdout, stderr = run(home, *files, "--preset", "suricata-extract", "--logdir", "one", *ROOM)
+
+    assert code == 0, stderr
+    stored = list((home / "one" / "latest" / "filestore").rglob(digest))
+    assert [file.stat().st_size for file in stored] == [3_145_728]
+    assert digest in stdout
+
+
+def test_suricata_stores_no_whole_object_file_by_file(home: Path) -> None:
+    """None of the five alone holds it: the run shows no whole one, and Suricata itself stores none."""
+    require_program("suricata")
+    files = sample_in(home / "s")
+    digest = (home / "s" / EXPECTED_NAME).read_text().split()[0]
     extract = str(importlib.resources.files("pcapdj.analyzer") / "suricata-extract.yaml")
 
-    code, stdout, stderr = run(home, *files, *preset, "--logdir", "one", *ROOM)
-    first, shown, _ = run(home, files[0], *preset, "--logdir", files[0].stem, *ROOM)
+    code, stdout, stderr = run(
+        home, files[0], "--preset", "suricata-extract", "--logdir", files[0].stem, *ROOM
+    )
     for file in files[1:]:
         (home / file.stem).mkdir()
         values = {PIPE_NAME: str(file), LOGDIR: str(home / file.stem), EXTRACT: extract}
         subprocess.run(substituted(PRESETS["suricata-extract"], values), check=True, capture_output=True)
 
-    assert (code, first) == (0, 0), stderr
-    stored = list((home / "one" / "latest" / "filestore").rglob(digest))
-    assert [file.stat().st_size for file in stored] == [3_145_728]
-    assert digest in stdout
-    assert ", whole" not in shown
-    alone = [(home / file.stem).rglob("filestore/*/*") for file in files]
-    assert [each.name for found in alone for each in found if each.name == digest] == []
+    assert code == 0, stderr
+    assert ", whole" not in stdout
+    assert not [each for file in files for each in (home / file.stem).rglob(digest)]
+    assert all(list((home / file.stem).rglob("eve.json")) for file in files)
 
 
 def test_files_are_fed_in_the_order_given_and_folders_in_natural_order(home: Path) -> None:
@@ -592,7 +604,7 @@ def test_an_earlier_run_is_not_overwritten(home: Path) -> None:
 
 def test_nothing_is_fed_when_an_earlier_run_fed_everything(home: Path) -> None:
     """No analyzer starts; what the earlier run extracted is shown, and compared, once more."""
-    write_sample(home / "s")
+    sample_in(home / "s")
     expected = home / "s" / EXPECTED_NAME
     arguments: list[str | Path] = ["s", "--preset", "summary", "--logdir", "o", "--expect", expected, *ROOM]
     assert run(home, *arguments)[0] == 0

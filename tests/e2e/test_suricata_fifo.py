@@ -15,9 +15,8 @@ import pytest
 from support import forkserver
 from support.forkserver import PIPE
 from support.programs import require_program
+from support.sample import sample_in
 from support.service_rig import environment
-
-from pcapdj.summary.sample import write_sample
 
 SOURCE: Final = Path(forkserver.__file__).with_name("new_buffer.c")
 OPTIONS: Final = ("-S", "/dev/null", "-k", "none", "-l")
@@ -34,7 +33,7 @@ def preloaded(short_path: Path) -> list[str]:
 
 def test_through_a_plain_pipe_it_reads_nothing_and_exits_0(preloaded: list[str], short_path: Path) -> None:
     """Header and records arrive together: what follows the header is lost, and no error is reported."""
-    (capture, *_) = write_sample(short_path / "sample")
+    (capture, *_) = sample_in(short_path / "sample")
     pipe, logs = short_path / "pipe", short_path / "logs"
     logs.mkdir()
     os.mkfifo(pipe)
@@ -60,7 +59,7 @@ def write_all(pipe: Path, content: bytes) -> None:
 
 def test_through_pcapdj_everything_arrives(preloaded: list[str], short_path: Path) -> None:
     """The same Suricata gets every packet of the five files."""
-    files = [str(path) for path in write_sample(short_path / "sample")]
+    files = [str(path) for path in sample_in(short_path / "sample")]
     (short_path / "tmp").mkdir()
     room = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
 

@@ -10,9 +10,9 @@ import pytest
 from support.captures import NANO, Record, classic, records_of
 from support.forkserver import PIPE, ROOT, Finished, run, start
 from support.programs import require_program
+from support.sample import sample_in
 
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.summary.sample import write_sample
 
 
 def cat(*arguments: str | Path, output: Path, mode: str = "wb", **variables: str) -> Finished:
@@ -24,7 +24,7 @@ def cat(*arguments: str | Path, output: Path, mode: str = "wb", **variables: str
 @pytest.fixture
 def captures(tmp_path: Path) -> list[Path]:
     """Return five rotated captures."""
-    return write_sample(tmp_path / "captures")
+    return sample_in(tmp_path / "captures")
 
 
 def records(capture: Path) -> str:

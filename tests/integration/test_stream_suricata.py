@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from support.launcher_rig import ActingWaits, Rig, connected, feed, is_running, rig_in
 from support.programs import require_program
+from support.sample import sample_in
 from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import OpenStream
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
-from pcapdj.summary.sample import write_sample
 
 HEADER_BYTES = 24
 
@@ -32,7 +32,7 @@ def rig(short_path: Path) -> Iterator[Rig]:
 @pytest.fixture
 def stream(tmp_path: Path) -> Path:
     """Return the sample's five captures as one: a header and all records."""
-    captures = [path.read_bytes() for path in write_sample(tmp_path / "sample")]
+    captures = [path.read_bytes() for path in sample_in(tmp_path / "sample")]
     whole = tmp_path / "whole.pcap"
     whole.write_bytes(captures[0][:HEADER_BYTES] + b"".join(capture[HEADER_BYTES:] for capture in captures))
     return whole
