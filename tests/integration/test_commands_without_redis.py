@@ -5,15 +5,18 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.forkserver import PIPE, Finished, clean_environment, run, start
+from support.forkserver import PIPE, Finished, clean_environment, run, server, start
 from support.redis_server import redis_at
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import CONF, write_layout
+from pcapdj.store.client import COMMAND_TIMEOUT_S
 from pcapdj.store.embedded import find_server, version_of
 
 SECRET = "canary-word"  # noqa: S105 - of a private server, for minutes
@@ -49,16 +52,22 @@ def test_without_redis_a_command_ends_with_69_and_one_sentence(words: list[str],
     assert "none.sock" in done.stderr
 
 
-def test_a_redis_that_hangs_is_not_there(short_path: Path) -> None:
-    """A server that accepts and never answers ends the command as well."""
-    with socket.socket(socket.AF_UNIX) as mute:
+def test_a_redis_that_hangs_is_waited_for_three_seconds(short_path: Path) -> None:
+    """A server that accepts and never answers ends every command; the short pause of a busy one does not."""
+
+    def timed(words: list[str]) -> tuple[Finished, float]:
+        started_s = time.monotonic()
+        done = pcapdj(*words, cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{short_path}/mute.sock")
+        return done, time.monotonic() - started_s
+
+    server()  # started once, before the threads need it
+    with socket.socket(socket.AF_UNIX) as mute, ThreadPoolExecutor(len(COMMANDS)) as pool:
         mute.bind(str(short_path / "mute.sock"))
-        mute.listen()
+        mute.listen(2 * len(COMMANDS))
+        ends = list(pool.map(timed, COMMANDS))
 
-        done = pcapdj("status", cwd=short_path, PCAPDJ_REDIS_URL=f"unix://{short_path}/mute.sock")
-
-    assert done.returncode == ExitCode.UNAVAILABLE
-    assert done.stderr.count("\n") == 1
+    assert {(done.returncode, done.stderr.count("\n")) for done, _ in ends} == {(ExitCode.UNAVAILABLE, 1)}
+    assert min(duration_s for _, duration_s in ends) >= COMMAND_TIMEOUT_S
 
 
 def test_in_a_layout_the_layouts_redis_is_meant_and_no_other(short_path: Path) -> None:

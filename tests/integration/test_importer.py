@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any, cast
 
 import pytest
 from support.captures import Record, classic
+from support.descriptors import open_descriptors
 from support.forkserver import PIPE, Finished, Process, clean_environment, run, start
 from support.redis_server import redis_at
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.importer import Importer
 from pcapdj.inbox.listing import Order
@@ -121,6 +123,40 @@ def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
     assert done.stdout == "2 queued, 0 already queued or fed, 2 not imported.\n"
 
 
+def test_folders_may_hold_other_files_and_are_looked_into_on_demand(store: Store, tmp_path: Path) -> None:
+    """Only a file that the user named makes the exit code 1."""
+    (tmp_path / "sub").mkdir()
+    (top,) = written(tmp_path, "top")
+    (below,) = written(tmp_path / "sub", "below")
+    written(tmp_path, "notes", content=b"hello")
+
+    flat, deep = imported(store, str(tmp_path)), imported(store, str(tmp_path), "--recursive")
+
+    assert (flat.returncode, deep.returncode) == (0, 0)
+    assert flat.stderr == f"pcapdj import: '{tmp_path}/notes' is not a supported capture format.\n"
+    assert flat.stdout == "1 queued, 0 already queued or fed, 1 not imported.\n"
+    assert deep.stdout == "1 queued, 1 already queued or fed, 1 not imported.\n"
+    assert queue_of(store) == [top, below]
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_files_may_be_ordered_by_time_and_go_into_another_queue(
+    store: Store, tmp_path: Path, *, by_variable: bool
+) -> None:
+    """By the time of the first packet; options and variables do the same."""
+    (late,) = written(tmp_path, "a", content=classic([Record(9)]))
+    (early,) = written(tmp_path, "b", content=classic([Record(5)]))
+    key = f"{store.keys.prefix}OTHER"
+    options = [] if by_variable else ["--order", "time", "-q", key]
+    variables = {"PCAPDJ_ORDER": "time", "PCAPDJ_QUEUE": key} if by_variable else {}
+
+    done = run("pcapdj.importer", *at(store), *options, str(tmp_path), env=clean_environment(**variables))
+
+    assert done.returncode == 0
+    [queue] = list(store.redis.scan_iter(match="*OTHER"))
+    assert store.redis.lrange(queue, 0, -1) == [early, late]
+
+
 def test_names_of_any_bytes_reach_the_queue_unchanged(store: Store, tmp_path: Path) -> None:
     """Newline, escape sequence, no UTF-8, a leading dash, relative with dots."""
     names = [os.fsencode(tmp_path) + b"/" + odd for odd in (b"-x", b"a\nb", b"\x1b[1m\xff")]
@@ -207,6 +243,57 @@ def test_the_role_waits_for_redis_and_for_the_folder(short_path: Path, tmp_path:
             assert any("files_queued" in text for text in log)
             process.send_signal(signal.SIGTERM)
             assert process.wait() == 0
+
+
+def test_a_watch_logs_its_folders_and_what_it_queues(store: Store, tmp_path: Path) -> None:
+    """Which folders, how many files, which files it cannot feed; a folder named twice counts once."""
+    for folder in ("in", "gone"):
+        (tmp_path / folder).mkdir()
+    for name in written(tmp_path / "in", "a", "b") + written(tmp_path / "in", "text", content=b"hello"):
+        os.utime(name, (1, 1))
+    (tmp_path / "gone").rmdir()
+
+    with watching(store, str(tmp_path / "in"), str(tmp_path / "in"), str(tmp_path / "gone")) as process:
+        log = [next(process.stderr) for _ in range(5)]
+        (tmp_path / "gone").mkdir()
+        log.append(next(process.stderr))
+
+    assert [line.split(maxsplit=3)[3].strip() for line in log] == [
+        "importer_starts folders=2 order=name recursive=False",
+        f"inbox_watched folder={tmp_path}/in",
+        f"not_imported: '{tmp_path}/in/text' is not a supported capture format.",
+        f"files_queued files=2 first={tmp_path}/in/a last={tmp_path}/in/b",
+        f"inbox_problem: The inbox '{tmp_path}/gone' is missing, or is not a folder.",
+        f"inbox_watched folder={tmp_path}/gone",
+    ]
+
+
+def test_a_file_that_was_queued_wakes_the_role_when_its_batch_ends(store: Store, tmp_path: Path) -> None:
+    """A file that is moved in is queued within half a second, not with the next look at the folder."""
+    (tmp_path / "in").mkdir()
+    times_s = []
+    with watching(store, str(tmp_path / "in")) as process:
+        assert any("inbox_watched" in line for line in process.stderr)
+        for number in range(3):
+            (name,) = written(tmp_path, str(number))
+            started_s = time.monotonic()
+            Path(os.fsdecode(name)).rename(tmp_path / "in" / str(number))
+            wait_until(lambda expected=number + 1: len(queue_of(store)) == expected, "the file")  # type: ignore[misc]
+            times_s.append(time.monotonic() - started_s)
+
+    assert min(times_s) < scaled(0.5)
+
+
+def test_a_closed_watch_leaves_no_descriptor(store: Store, tmp_path: Path) -> None:
+    """Each folder has an inotify descriptor, and a thread."""
+    before = open_descriptors()
+    with process_signals.handled() as signals:
+        role = Stepped(store, tmp_path, signals)
+        written(tmp_path, "x")
+        role.step()
+        role.inbox.close()
+
+    assert open_descriptors() == before
 
 
 def test_the_inboxes_may_come_from_the_environment(store: Store, tmp_path: Path) -> None:

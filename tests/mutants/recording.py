@@ -1,8 +1,8 @@
-"""One run of all tests that records, for each test, which blocks of the product ran and how long it took.
+"""One run of the tests that records, for each test, which blocks of the product ran and how long it took.
 
-The fault campaign's tests are left out: each of them runs everything. It runs in a copy of the tree whose modules note their blocks (`blocks`, `hits`), with this module as a pytest
-plugin. `build/mutants.json` keeps the result. The next time only those test files run again that changed,
-or that ran a module that changed.
+It runs in a copy of the tree whose modules note their blocks (`blocks`, `hits`), with this module as a pytest
+plugin. `build/mutants.json` keeps the result. The next time only those test files run again that changed, or
+that ran a module that changed. The fault campaign's tests are left out: each of them runs everything.
 """
 
 import hashlib
