@@ -5,7 +5,8 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
-WORKERS ?= 2
+PROCESSORS := $(shell nproc)
+WORKERS ?= $(shell expr 2 \* $(PROCESSORS))
 HOURS ?= 2
 COUNT ?= 150
 SECONDS ?= 60
@@ -44,6 +45,7 @@ demo: $(VENV)/.run  ## five rotated captures cut one download; see it become who
 
 install: $(VENV)/.dev  ## the virtual environment, with everything for development
 
+# Most tests wait for processes half of their time, hence two workers for each processor.
 # Without its bytecode every worker and every process that a test starts would compile all modules again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev lint types  ## everything this machine can run; what it cannot is named as skipped
@@ -54,7 +56,7 @@ unit: $(VENV)/.dev  ## the quick tests only
 
 properties: export PCAPDJ_TEST_EXAMPLES ?= 1000
 properties: $(VENV)/.dev  ## the properties with many more examples than make test: PCAPDJ_TEST_EXAMPLES (1000) each
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/property
+	$(BIN)/python -m pytest -n $(PROCESSORS) --dist worksteal tests/property
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
@@ -75,7 +77,7 @@ seeded-bugs: $(VENV)/.dev  ## known bugs, one by one in a copy: the campaign has
 	$(campaign).seeded
 
 mutants: $(VENV)/.dev  ## put COUNT (150) small random bugs into PLACES, one at a time; list those no test notices
-	PYTHONPATH=.:tests $(BIN)/python -m mutants --count $(COUNT) --workers $(WORKERS) \
+	PYTHONPATH=.:tests $(BIN)/python -m mutants --count $(COUNT) --workers $(PROCESSORS) \
 		$(if $(SEED),--seed $(SEED)) $(PLACES)
 
 format: $(VENV)/.dev  ## format the code
