@@ -33,7 +33,7 @@ BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performanc
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
-demo: $(VENV)/.run  ## five rotated captures cut one download; see it become whole again
+demo: $(VENV)/.run  ## feed five captures that cut one download; the download is whole again
 	@rm -rf demo
 	@$(BIN)/pcapdj sample demo/captures
 	@$(BIN)/pcapdj run demo/captures --preset summary --logdir demo/output \
@@ -48,7 +48,7 @@ install: $(VENV)/.dev  ## the virtual environment, with everything for developme
 # Most tests wait for processes half of their time, hence two workers for each processor.
 # Without its bytecode every worker and every process that a test starts would compile all modules again.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(VENV)/.dev lint types  ## everything this machine can run; what it cannot is named as skipped
+test: $(VENV)/.dev lint types  ## all tests that this machine can run; the others are listed as skipped
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 unit: $(VENV)/.dev  ## the quick tests only
@@ -65,7 +65,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-check: lint types unit  ## what to run before a commit
+check: lint types unit  ## lint, types and quick tests: before every commit
 
 faults: $(VENV)/.dev  ## the fault campaign, under 10 minutes; its figures go into docs/reliability.md
 	$(campaign).campaign
