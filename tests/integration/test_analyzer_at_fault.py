@@ -86,8 +86,12 @@ def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
     assert not trio.store.redis.exists(trio.store.keys.suspend)
 
 
-def test_the_third_poison_file_in_a_row_holds_the_lane(trio: Trio) -> None:
-    """The file does not fail: it is fed again after `pcapdj resume`; until then status names the analyzer."""
+def test_the_third_poison_file_in_a_row_holds_the_lane_until_an_operator_resumes(trio: Trio) -> None:
+    """The file does not fail: it is fed again after `pcapdj resume`; until then status names the analyzer.
+
+    The suspension is in Redis. A dispatcher that waits for its end can be stopped, its file stays current;
+    the next one feeds nothing either, whether the one before was stopped or killed.
+    """
     trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
     start(trio, DYING)
 
@@ -96,40 +100,18 @@ def test_the_third_poison_file_in_a_row_holds_the_lane(trio: Trio) -> None:
     assert trio.snapshot()["suspended"] == [operate.OPERATOR]
     assert len(failures(trio)) == 2
     assert "resume" in trio.statistics()["waiting_for"]
+    for number, code in ((signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)):
+        seen = trio.logged("dispatcher").count("dispatcher suspended")
+        assert trio.kill("dispatcher", number) == code
+        assert len(trio.snapshot()["current"]) == 1
+        trio.start("dispatcher")
+        trio.wait_logged("dispatcher", "dispatcher suspended", times=seen + 1)
     (trio.folder / "cured").touch()
     operate.resume(trio.store)
 
     trio.await_processed(1)
     assert len(failures(trio)) == 2
     assert trio.logged("dispatcher").count("analyzer_at_fault") == 1
-
-
-def test_a_held_lane_stays_held_after_a_dispatchers_death(trio: Trio) -> None:
-    """The suspension is in Redis: a new dispatcher feeds nothing before an operator resumes."""
-    trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
-    start(trio, DYING)
-    trio.wait_logged("dispatcher", "analyzer_at_fault")
-    trio.kill("dispatcher")
-    seen = trio.logged("dispatcher").count("dispatcher suspended")
-
-    trio.start("dispatcher")
-    trio.wait_logged("dispatcher", "dispatcher suspended", times=seen + 1)
-    (trio.folder / "cured").touch()
-    operate.resume(trio.store)
-
-    trio.await_processed(1)
-    assert len(failures(trio)) == 2
-
-
-def test_a_stop_signal_ends_the_dispatcher_while_the_lane_is_held(trio: Trio) -> None:
-    """The file stays current."""
-    trio.queue(*(poison(trio, f"p{number}") for number in range(1, 4)))
-    start(trio, DYING)
-    trio.wait_logged("dispatcher", "analyzer_at_fault")
-
-    assert trio.kill("dispatcher", signal.SIGTERM) == 0
-
-    assert len(trio.snapshot()["current"]) == 1
 
 
 def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:
