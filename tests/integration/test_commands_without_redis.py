@@ -173,6 +173,28 @@ def test_check_finds_invalid_limits_in_the_environment(redis_socket: Path, short
     assert "wrong: min-free: '98%'" in done.stdout
 
 
+def test_check_counts_what_is_wrong(short_path: Path) -> None:
+    """A Redis that is named and does not answer, and limits that contradict each other."""
+    url = f"unix://{short_path}/none.sock"
+
+    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300")
+
+    assert done.returncode == ExitCode.ERROR
+    assert done.stdout.count("wrong: ") == 2
+    assert done.stdout.endswith("2 problems are marked 'wrong'.\n")
+
+
+def test_check_shows_a_lane_whose_live_limits_cannot_be_read(short_path: Path) -> None:
+    """Another program wrote the key; each lane has its own."""
+    with redis_at(short_path / "redis.sock") as server:
+        server.client.rpush("PCAPDJ_CONTROL", "x")
+        wrong = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
+        other = pcapdj("check", "--lane", "b", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
+
+    assert re.search(r"^ +wrong: .*WRONGTYPE", wrong.stdout, re.MULTILINE)
+    assert "WRONGTYPE" not in other.stdout
+
+
 def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, short_path: Path) -> None:
     """Ctrl-C is the announced way to end it: exit 0, no traceback."""
     env = clean_environment(PCAPDJ_REDIS_URL=f"unix://{redis_socket}")

@@ -4,9 +4,12 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
+from support.descriptors import open_descriptors
 from support.loops import loops
 
 from pcapdj.commands.check import (
@@ -40,7 +43,10 @@ def test_the_version_is_found_in_the_output(output: str, version: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "loses"),
-    [("7.0.10", False), ("8.0.0", True), ("8.0.5", True), ("8.0.6", False), ("8.1", False), ("", False)],
+    [
+        *(("7.0.10", False), ("8.0.0", True), ("8.0.5", True), ("8.0.6", False), ("8.1", False), ("", False)),
+        *(("8", True), ("8.0", True), ("7.9.9", False), ("9.0.1", False)),
+    ],
 )
 def test_suricata_versions_that_lose_the_first_packets_are_recognized(version: str, loses: bool) -> None:  # noqa: FBT001 - a parameter
     """8.0.0 to 8.0.5 lose packets that they read together with the file header."""
@@ -67,6 +73,125 @@ def test_all_analyzers_have_one_line_and_a_faulty_one_a_note(
         " pcapdj pauses after the header",
         Tone.ATTENTION,
     )
+
+
+def test_an_analyzer_that_cannot_run_is_shown_without_a_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither a file that is no program nor a program that hangs or fails ends the command."""
+    for name, text in (("zeek", "no program"), ("tshark", "#!/bin/sh\nexec /bin/sleep 60\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "tcpflow").write_text("#!/bin/sh\necho tcpflow 1.6 >&2; exit 3\n")
+    (tmp_path / "tcpflow").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("pcapdj.commands.check._ANSWER_S", 0.2)
+
+    present, absent = analyzer_lines()
+
+    assert present.text == "zeek, tshark, tcpflow 1.6, summary (our own)"
+    assert absent == Line("", "not installed: suricata, tcpdump")
+
+
+def test_without_a_known_limit_the_largest_pipe_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container may hide it, and a sandbox may show anything."""
+    for limit in (tmp_path / "missing", tmp_path / "text"):
+        (tmp_path / "text").write_text("many")
+        monkeypatch.setattr("pcapdj.commands.check._PIPE_LIMIT_FILE", limit)
+
+        assert pipe_line() == Line("Pipe", "64.0 KiB by default, an unknown size at most")
+
+
+def test_a_pipe_is_measured_without_leaving_a_descriptor() -> None:
+    """Both ends are closed again."""
+    before = open_descriptors()
+
+    pipe_line()
+
+    assert open_descriptors() == before
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Line]]:
+    """Return a reader of the lines about disks in an empty folder, with these variables only."""
+    for name in [name for name in os.environ if name.startswith("PCAPDJ_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def lines(**variables: object) -> list[Line]:
+        for name, value in variables.items():
+            monkeypatch.setenv(f"PCAPDJ_{name}", str(value))
+        return list(disk_lines())
+
+    return lines
+
+
+def disks(lines: list[Line]) -> list[str]:
+    """Return the texts of the lines that name disks, without their free space."""
+    return [re.sub(r"\d+\.\d \w+ free", "FREE", line.text) for line in lines if line.label == "Disk"]
+
+
+def test_the_disks_are_those_of_the_controller(
+    settings: Callable[..., list[Line]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log folder, the queue of a service in this folder, or what the variables name."""
+    assert disks(settings(MIN_FREE="1MiB")) == ["'out': FREE"]
+    assert disks(settings(LOGDIR="logs")) == ["'logs': FREE"]
+    (tmp_path / "supervisord.conf").touch()
+    assert disks(settings()) == ["'logs', 'var/redis': FREE"]
+    monkeypatch.setenv("PCAPDJ_REDIS_URL", "unix://elsewhere")
+    assert disks(settings()) == ["'logs': FREE"]
+    assert disks(settings(REDIS_DATA="data")) == ["'logs', 'data': FREE"]
+    assert disks(settings(WATCH=f"{tmp_path}=2MiB\n.")) == [f"'{tmp_path}', '.': FREE"]
+    assert disks(settings(WATCH="/no/such/path")) == ["'/no/such/path' is not there: the gate would hold"]
+
+
+def test_a_disk_with_room_is_good(settings: Callable[..., list[Line]]) -> None:
+    """Every line with its numbers; a limit of 0 has none."""
+    shown = settings(
+        MIN_FREE="1MiB", SUSPEND_FREE="0", MIN_FREE_INODES="0", MIN_AVAILABLE_MEMORY="0", RESUME_AFTER="5s"
+    )
+    more = settings(SUSPEND_FREE="1KiB", MIN_FREE_INODES="1", MIN_AVAILABLE_MEMORY="1KiB")
+
+    assert [line.text for line in shown[1:]] == [
+        "holds below 1.0 MiB (1,048,576 bytes)",
+        "opens again from 1.5 MiB (1,572,864 bytes), after 5 s",
+        "never suspends",
+    ]
+    assert [line.tone for line in shown] == [Tone.GOOD, Tone.PLAIN, Tone.PLAIN, Tone.PLAIN]
+    assert more[3].text == "suspends below 1.0 KiB (1,024 bytes)"
+    assert re.fullmatch(r"[\d,]+ inodes free; holds below 1", more[4].text)
+    assert more[4].tone is Tone.PLAIN
+    assert re.fullmatch(r"\S+ [KMG]iB available; holds below 1\.0 KiB \(1,024 bytes\)", more[5].text)
+    assert (more[5].label, more[5].tone) == ("Memory", Tone.GOOD)
+
+
+def test_a_disk_without_room_is_noted(settings: Callable[..., list[Line]], tmp_path: Path) -> None:
+    """The service would hold: space, inodes, memory."""
+    disk = os.statvfs(tmp_path)
+    lines = settings(
+        MIN_FREE=disk.f_bavail * disk.f_frsize * 2,
+        MIN_FREE_INODES=disk.f_favail * 2,
+        MIN_AVAILABLE_MEMORY=psutil.virtual_memory().total,
+    )
+
+    noted = [line for line in lines if line.tone is Tone.ATTENTION]
+    assert [line.label for line in noted] == ["Disk", "", "Memory"]
+    assert f"inodes free; holds below {disk.f_favail * 2:,}" in noted[1].text
+
+
+def test_limits_that_the_controller_would_refuse_are_wrong(settings: Callable[..., list[Line]]) -> None:
+    """Whatever the disk, or on this disk; PCAPDJ_FORCE allows a large one."""
+    [refused] = settings(MIN_FREE="60%")
+    forced = settings(FORCE="1", SUSPEND_FREE="0")
+    out_of_order = settings(MIN_FREE="40%", RESUME_FREE="1")
+
+    assert (refused.label, refused.tone) == ("Disk", Tone.BAD)
+    assert refused.text.startswith("min-free: '60%'")
+    assert forced[0].tone is not Tone.BAD
+    assert (out_of_order[0].label, out_of_order[0].tone) == ("Disk", Tone.BAD)
 
 
 def test_the_default_and_the_largest_pipe_are_shown() -> None:
