@@ -1,15 +1,22 @@
 """Following a run: progress from the journal and the dispatcher's statistics, on a real Redis."""
 
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pcapdj.run.follow import AbortReason, RunMonitor
+import pytest
+
+from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.run.view import ProgressView, WaitReason
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
+from pcapdj.store.keys import Keys
 
 
 class ShownValues(ProgressView):
@@ -39,6 +46,56 @@ class OnlyStore:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+
+
+class Roles(OnlyStore):
+    """A private service whose roles are as a test wants.
+
+    Args:
+        is_alive: whether supervisord runs.
+        failed: the roles that it no longer restarts.
+    """
+
+    def __init__(self, store: Store, *, is_alive: bool = True, failed: Sequence[str] = ()) -> None:
+        super().__init__(store)
+        self.is_alive = is_alive
+        self.looks = 0
+        self._failed = failed
+
+    def failed_roles(self) -> Sequence[str]:
+        """Return them, and count."""
+        self.looks += 1
+        return self._failed
+
+    def last_log_line(self, role: str) -> str:
+        """Return what it logged last."""
+        return f"last line of {role}"
+
+
+class Stopping(ShownValues):
+    """Lets the user stop the run when the progress was shown so often."""
+
+    def __init__(self, after: int = 1) -> None:
+        super().__init__()
+        self._left = after
+
+    def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:  # noqa: ARG002
+        """Press Ctrl-C."""
+        self._left -= 1
+        if self._left <= 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def ended_with(monitor: RunMonitor, analyzer: dict[str, Any], *, finish: bool = True) -> AbortReason | None:
+    """Watch a run whose analyzer is in this state, and which is still to be ended or not."""
+    store = monitor._service.store  # noqa: SLF001 - the test's own
+    store.redis.delete(store.keys.consumer, store.keys.finish)
+    if analyzer:
+        store.redis.hset(store.keys.consumer, mapping=dict[Any, Any](analyzer))
+    if finish:
+        store.redis.set(store.keys.finish, "empty")
+    with handled() as signals:
+        return monitor.watch(signals)
 
 
 def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> None:
@@ -79,6 +136,127 @@ def test_a_run_is_aborted_when_the_dispatcher_holds_the_lane(store: Store, tmp_p
 
     sentence = "The analyzer is at fault: it died on one file after another. x exited 4; its log is {!r}."
     assert ended == AbortReason(sentence.format(str(tmp_path / "analyzer.log")), ExitCode.UNAVAILABLE)
+
+
+FAILING = {"state": "failing", "reason": "x exited 4."}
+
+
+@pytest.mark.parametrize(
+    ("analyzer", "is_over"),
+    [
+        (FAILING | {"restarts": 0}, True),
+        (FAILING | {"restarts": 1, "last_verdict": "crashed"}, False),
+        (FAILING | {"restarts": 2, "last_verdict": "unstarted"}, False),
+        (FAILING | {"restarts": 3, "last_verdict": "unstarted"}, True),
+        (FAILING | {"restarts": 5, "last_verdict": "crashed"}, False),
+        (FAILING | {"restarts": 6, "last_verdict": "crashed"}, True),
+        ({"state": "reading", "restarts": 9, "last_verdict": "crashed"}, False),
+    ],
+)
+def test_a_run_ends_when_no_further_start_can_help(
+    store: Store, tmp_path: Path, analyzer: dict[str, Any], *, is_over: bool
+) -> None:
+    """It is not installed, never opened the pipe in three starts, or read no file to its end in six."""
+    ended = ended_with(RunMonitor(Roles(store), RunRecord(tmp_path, resume=False), Stopping()), analyzer)  # type: ignore[arg-type]
+
+    assert ended == (AbortReason("x exited 4.", ExitCode.UNAVAILABLE) if is_over else STOPPED_BY_USER)
+
+
+def test_restarts_before_the_last_finished_file_do_not_count(store: Store, tmp_path: Path) -> None:
+    """The analyzer reads: it is restarted for one file at a time."""
+    monitor = RunMonitor(Roles(store), RunRecord(tmp_path, resume=False), Stopping())  # type: ignore[arg-type]
+    crashed = FAILING | {"last_verdict": "crashed"}
+    ended_with(monitor, crashed | {"restarts": 4})
+    jobs = JobQueue(store, "main")
+    store.redis.rpush(store.keys.in_queue, b"/in/a")
+    taken: Any = jobs.take()
+    jobs.finish(taken, Result(taken.name, "processed"))
+
+    assert ended_with(monitor, crashed | {"restarts": 9}) == STOPPED_BY_USER
+    assert ended_with(monitor, crashed | {"restarts": 10}) == AbortReason("x exited 4.", ExitCode.UNAVAILABLE)
+
+
+@pytest.mark.parametrize(
+    ("service", "ended"),
+    [
+        ({"is_alive": False}, AbortReason("The process that runs the private service died.", ExitCode.ERROR)),
+        (
+            {"failed": ["dispatcher", "redis"]},
+            AbortReason("The dispatcher exits again and again. last line of dispatcher", ExitCode.ERROR),
+        ),
+    ],
+)
+def test_a_run_ends_when_its_service_does(
+    store: Store, tmp_path: Path, service: dict[str, Any], ended: AbortReason
+) -> None:
+    """With the role's last words."""
+    monitor = RunMonitor(Roles(store, **service), RunRecord(tmp_path, resume=False), Stopping())  # type: ignore[arg-type]
+
+    assert ended_with(monitor, {"state": "reading"}) == ended
+
+
+def test_roles_are_looked_at_once_a_second(store: Store, tmp_path: Path) -> None:
+    """Each look is a request to supervisord."""
+    roles = Roles(store)
+    monitor = RunMonitor(roles, RunRecord(tmp_path, resume=False), Stopping(after=5))  # type: ignore[arg-type]
+
+    ended_with(monitor, {"state": "reading"})
+
+    assert roles.looks == 1
+
+
+def test_a_redis_that_is_away_ends_the_run_only_with_its_service(short_path: Path) -> None:
+    """Supervisord restarts it; without supervisord nobody does."""
+    alive, dead = (
+        RunMonitor(
+            Roles(Store(f"unix://{short_path}/none", Keys()), is_alive=is_alive),  # type: ignore[arg-type]
+            RunRecord(short_path / str(is_alive), resume=False),
+            ShownValues(),
+        )
+        for is_alive in (True, False)
+    )
+    with handled() as signals:
+        ended = dead.watch(signals)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+        assert alive.watch(signals) == STOPPED_BY_USER
+    assert ended == AbortReason("The process that runs the private service died.", ExitCode.ERROR)
+
+
+@pytest.mark.parametrize(
+    ("analyzer", "is_complete"),
+    [
+        ({"last_stream": "s1"}, True),
+        ({"last_stream": "s0"}, False),
+        ({"last_stream": "s1", "stream": "s2"}, False),
+        ({"stream": "s1"}, False),
+    ],
+)
+def test_a_run_is_complete_when_the_last_streams_analyzer_has_ended(
+    store: Store, tmp_path: Path, analyzer: dict[str, Any], *, is_complete: bool
+) -> None:
+    """Its output may be incomplete before."""
+    jobs = JobQueue(store, "main")
+    store.redis.rpush(store.keys.in_queue, b"/in/a")
+    taken: Any = jobs.take()
+    jobs.finish(replace(taken, stream="s1"), Result(taken.name, "processed"))
+    monitor = RunMonitor(Roles(store), RunRecord(tmp_path, resume=False), Stopping())  # type: ignore[arg-type]
+
+    ended = ended_with(monitor, {"state": "idle", "last_exit": "exited 0", **analyzer}, finish=False)
+
+    assert ended == (None if is_complete else STOPPED_BY_USER)
+    assert monitor.progress.streams == ["s1"]
+    assert monitor.progress.exits == (
+        {analyzer["last_stream"]: "exited 0"} if "last_stream" in analyzer else {}
+    )
+
+
+def test_a_run_without_a_stream_is_complete_when_the_queue_is_empty(store: Store, tmp_path: Path) -> None:
+    """Only headers were fed; before, the request to end the stream is in Redis."""
+    monitor = RunMonitor(Roles(store), RunRecord(tmp_path, resume=False), Stopping())  # type: ignore[arg-type]
+
+    assert ended_with(monitor, {}, finish=True) == STOPPED_BY_USER
+    assert ended_with(monitor, {}, finish=False) is None
 
 
 def test_a_record_that_cannot_be_written_is_shown_once(store: Store, tmp_path: Path) -> None:
