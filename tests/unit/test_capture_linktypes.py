@@ -199,12 +199,12 @@ def test_a_usb_header_with_its_descriptors_is_swapped() -> None:
     assert to_little_endian(USB_LINUX_MMAPPED, big + b"data") == little + b"data"
 
 
-@pytest.mark.parametrize("length", range(65))
-def test_a_cut_usb_header_keeps_its_length(length: int) -> None:
+def test_a_cut_usb_header_keeps_its_length() -> None:
     """Only the complete fields are swapped."""
-    big = struct.pack(">" + USB, *USB_VALUES)[:length]
+    big = struct.pack(">" + USB, *USB_VALUES)
 
-    assert len(to_little_endian(USB_LINUX, big)) == length
+    lengths = range(len(big) + 1)
+    assert [len(to_little_endian(USB_LINUX, big[:length])) for length in lengths] == list(lengths)
 
 
 def test_a_field_that_ends_with_the_captured_bytes_is_swapped() -> None:
