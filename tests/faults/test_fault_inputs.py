@@ -61,8 +61,10 @@ def test_sixty_mutants_disturb_nothing() -> None:
     assert read.returncode == 0
 
 
-@pytest.mark.parametrize("left_bytes", [10, -5000, -10_000_000])
-@pytest.mark.parametrize("point", ["splice.within:2", "splice.between:1"])  # the first splice is the header's
+@pytest.mark.parametrize(  # the first splice is the header's
+    ("point", "left_bytes"),
+    [("splice.within:2", 10), ("splice.within:2", -5000), ("splice.between:1", -10_000_000)],
+)
 def test_a_file_that_shrinks_while_it_is_read_leaves_whole_records(
     scenario: Scenario, point: str, left_bytes: int
 ) -> None:
