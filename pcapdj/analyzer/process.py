@@ -6,6 +6,7 @@ that Ctrl-C in a terminal does not end it before it has flushed, and a signal to
 processes it started.
 """
 
+import errno
 import os
 import resource
 import shlex
@@ -61,7 +62,7 @@ class Analyzer:
                 preexec_fn=_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
             )
         except (OSError, subprocess.SubprocessError) as exc:
-            raise Unavailable(f"The analyzer {quoted(argv[0])} does not start: {exc}.") from exc
+            raise Unavailable(f"The analyzer {quoted(argv[0])} does not start: {_cause_of(exc)}.") from exc
         finally:
             os.close(log)
 
@@ -122,7 +123,21 @@ def find_program(name: str, *, first: Path | None = None) -> str:
             f"The analyzer {quoted(present)} may not be executed by this user.",
             hint=f"Allow it with chmod +x {shlex.quote(present)}, or choose another --preset.",
         )
+    if Path(name).is_dir():
+        raise Unavailable(
+            f"The analyzer {quoted(name)} is a folder.", hint="Name the program, or choose a --preset."
+        )
     raise Unavailable(f"The analyzer {quoted(name)} is not installed here.", hint=install_hint(name))
+
+
+def _cause_of(error: OSError | subprocess.SubprocessError) -> str:
+    """Return why an executable file that is present could not be executed; execve(2) has the causes."""
+    match getattr(error, "errno", None):
+        case errno.ENOENT if Path(getattr(error, "filename", "") or "/").exists():
+            return "the interpreter in its first line, or its dynamic loader, is not installed"
+        case errno.ENOEXEC:
+            return "it is not a program for this machine, or a script without #! in its first line"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _open_log(path: Path) -> int:

@@ -58,6 +58,31 @@ def test_a_program_that_may_not_be_executed_is_not_called_missing(
     )
 
 
+def test_a_folder_is_not_called_a_missing_program(tmp_path: Path) -> None:
+    """Installing it is not the remedy."""
+    with pytest.raises(Unavailable, match=r"is a folder\. Name the program, or choose a --preset\."):
+        find_program(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "cause"),
+    [
+        ("#!/no/interpreter\n", "the interpreter in its first line, or its dynamic loader, is not installed"),
+        ("text\n", "it is not a program for this machine, or a script without #! in its first line"),
+    ],
+)
+def test_a_program_that_cannot_be_executed_has_its_cause(tmp_path: Path, content: str, cause: str) -> None:
+    """The kernel's words for the first, No such file, would be about a file that is there."""
+    program = tmp_path / "tool"
+    program.write_text(content)
+    program.chmod(0o755)
+
+    with pytest.raises(Unavailable) as refused:
+        Analyzer([str(program)], tmp_path, os.environ)
+
+    assert str(refused.value) == f"The analyzer '{program}' does not start: {cause}."
+
+
 def test_of_a_long_output_both_ends_are_read(tmp_path: Path) -> None:
     """The cause of an exit is printed first or last; gigabytes between them are not read."""
     argv = ["/bin/sh", "-c", "echo first; seq 1 9999; echo last"]
