@@ -12,9 +12,9 @@ The loops below run once per packet. They handle good records only and stop at e
 decides what that is. Measured on a 2-core virtual machine (AMD EPYC, Python 3.11) with packets of 64, 570 and
 1514 bytes mixed 7:4:1, per packet:
 
-    good_records             0.13 us; 0.03 us where many records in a row have the same length
-    swap_headers             0.30 us
-    scale_to_microseconds    0.25 us
+    good_records             0.15 us; 0.06 us where many records in a row have the same length
+    swap_headers             0.32 us
+    scale_to_microseconds    0.27 us
 """
 
 import struct
@@ -91,9 +91,9 @@ def _good_records(  # noqa: PLR0915 - a loop without avoidable calls
                 break
             seconds, fraction, captured, length = fields_at(window, position)
             after = position + RECORD_HEADER_BYTES + captured
-            if after > room_bytes or not 0 < captured <= most:
-                break
-            if captured > snaplen:
+            if after > room_bytes or not 0 < captured <= snaplen:
+                if after > room_bytes or not 0 < captured <= most:
+                    break
                 beyond += 1
             if fraction < last_fraction or seconds != last_seconds:
                 times.step(last_fraction, seconds, fraction)
@@ -200,9 +200,9 @@ def _rewrite(window: bytes, records: bytearray, layout: Layout, units: int) -> G
     while position <= last_header:
         seconds, fraction, captured, length = fields_at(window, position)
         after = position + RECORD_HEADER_BYTES + captured
-        if after > size_bytes or not 0 < captured <= most:
-            break
-        if captured > snaplen:
+        if after > size_bytes or not 0 < captured <= snaplen:
+            if after > size_bytes or not 0 < captured <= most:
+                break
             beyond += 1
         if fraction < last_fraction or seconds != last_seconds:
             times.step(last_fraction, seconds, fraction)

@@ -1,12 +1,13 @@
 """Public captures of the kinds that used to be misread, and what each must give."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from support.captures import ETHERNET, Record, classic, delivered, records_of
 from support.forkserver import run
-from support.programs import missing
+from support.programs import missing, require_program
 
 from pcapdj.capture.first_records import TEXT_MODE
 from pcapdj.capture.opening import open_capture
@@ -82,6 +83,27 @@ def test_rewriting_to_ethernet_keeps_lengths_that_tcpdump_reads() -> None:
     assert [record.length for record in records] == [MAX_CAPTURED_BYTES]
 
 
+def test_tcpdump_reads_what_cat_rewrites_to_ethernet(tmp_path: Path) -> None:
+    """The record whose length on the wire was at the limit already."""
+    out = tmp_path / "out.pcap"
+    with out.open("wb") as stream:
+        done = run(
+            "pcapdj",
+            "cat",
+            "--on-linktype",
+            "ethernet",
+            os.fsdecode(case("rawip-len-262144.pcap")),
+            stdout=stream,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+    read = subprocess.run(
+        [require_program("tcpdump"), "-nr", out], capture_output=True, text=True, check=True
+    )
+
+    assert len(read.stdout.splitlines()) == 1
+
+
 def test_records_beyond_a_wrong_snaplen_are_whole() -> None:
     """And the file is reported, once."""
     with open_capture(case("snaplen-68-records-1442.pcap"), refuse_written=False) as capture:
@@ -148,3 +170,17 @@ def test_cat_writes_each_case_and_reports_what_is_unusual(
         expected[-1] = f"{expected[-1][:-1]}; {packets} packets written."
     assert (lines, done.returncode) == (expected, exit_code)
     assert len(records_of((tmp_path / "out.pcap").read_bytes()[24:])) == 1 + packets
+
+
+def test_a_file_that_begins_with_usb_packets_gives_an_ethernet_stream_when_it_is_the_first(
+    tmp_path: Path,
+) -> None:
+    """Of its six Ethernet packets; the three others are reported."""
+    with (tmp_path / "out.pcap").open("wb") as out:
+        done = run("pcapdj", "cat", os.fsdecode(case("usb-first-then-ethernet.pcapng")), stdout=out)
+
+    stream = (tmp_path / "out.pcap").read_bytes()
+    assert int.from_bytes(stream[20:24], "little") == ETHERNET
+    assert len(records_of(stream[24:])) == 6
+    assert done.returncode == 1
+    assert f"{SKIPPED}: 3 of Linux USB, padded header (220); 6 packets written." in done.stderr
