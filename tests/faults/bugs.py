@@ -156,10 +156,10 @@ BUGS: Final = (
         (
             Change(
                 "capture/reader.py",
-                "        self._fd = fd\n        self._size_bytes = size_bytes\n        self.fault",
+                "        self._fd = fd\n        self._size_bytes = size_bytes\n        self._stops",
                 "        import mmap\n"
                 "        self._map = mmap.mmap(fd, size_bytes, access=mmap.ACCESS_READ)\n"
-                "        self._size_bytes = size_bytes\n        self.fault",
+                "        self._size_bytes = size_bytes\n        self._stops",
             ),
             Change(
                 "capture/reader.py",
