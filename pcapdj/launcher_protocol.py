@@ -6,13 +6,13 @@ its own, except that it turns away a second client.
 
     dispatcher                                             launcher
     {"word":"OPEN"}                                   ->
-                     <-  {"ok":true,"stream":ID}                      + write end
+                     <-  {"ok":true,"stream":ID,"pauses":true}        + write end
     {"word":"PUT","stream":ID,"key":K,"note":{..}}    -> + descriptor
                      <-  {"ok":true}
     {"word":"DROP","stream":ID,"key":K}               ->
                      <-  {"ok":true}
     {"word":"GET"}                                    ->
-                     <-  {"ok":true,"stream":ID|null,
+                     <-  {"ok":true,"stream":ID|null,"pauses":true,
                           "entries":[{"key":K,"note":{..}}, ..]}      + write end, one descriptor per entry
     {"word":"END","stream":ID}                        ->
                      <-  {"ok":true}
@@ -78,12 +78,15 @@ class LauncherReply:
         stream: the id of the open stream; None if there is none, or if the request does not ask for it.
         entries: key and note of each stored descriptor, in the order of the descriptors after the write end.
         pid: of the connected dispatcher, where the error is `BUSY`.
+        pauses: whether the stream pauses after its header, since its analyzer may be one that loses what
+            follows at once; also where a launcher of an earlier version does not have the field.
     """
 
     error: str = ""
     stream: str | None = None
     entries: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     pid: int | None = None
+    pauses: bool = True
 
 
 def encode_request(request: LauncherRequest) -> bytes:
@@ -122,7 +125,8 @@ def encode_reply(reply: LauncherReply) -> bytes:
         failed = {"ok": False, "error": reply.error}
         return _encode(failed if reply.pid is None else failed | {"pid": reply.pid})
     entries = [{"key": key, "note": note} for key, note in reply.entries]
-    return _encode({"ok": True, "stream": reply.stream, "entries": entries})
+    fields = {"ok": True, "stream": reply.stream, "entries": entries}
+    return _encode(fields if reply.stream is None else fields | {"pauses": reply.pauses})
 
 
 def decode_reply(message: bytes) -> LauncherReply:
@@ -139,7 +143,7 @@ def decode_reply(message: bytes) -> LauncherReply:
     stream = fields.get("stream")
     if not isinstance(stream, str | None):
         raise BadMessage("the stream's id is not a string")
-    return LauncherReply(stream=stream, entries=_entries_in(fields))
+    return LauncherReply(stream=stream, entries=_entries_in(fields), pauses=fields.get("pauses") is not False)
 
 
 def _encode(fields: Mapping[str, object]) -> bytes:

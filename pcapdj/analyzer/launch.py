@@ -2,13 +2,24 @@
 
 import os
 import secrets
+import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
-from pcapdj.analyzer.presets import EXTRACT, LOGDIR, PIPE, PYTHON, Command, substituted
+from pcapdj.analyzer.presets import (
+    EXTRACT,
+    LOGDIR,
+    PIPE,
+    PYTHON,
+    Command,
+    is_suricata,
+    needs_pause,
+    substituted,
+)
 from pcapdj.analyzer.process import Analyzer, find_program
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
 from pcapdj.runtime import failpoints
@@ -16,6 +27,7 @@ from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.safe_text import quoted
 
+_VERSION_LIMIT_S = 1.0  # it takes 0.02 s
 _LOG_FOLDER_MODE = 0o750  # a group may read the results
 _PRIVATE = ("PCAPDJ_", "REDIS", "VALKEY", "SUPERVISOR_")  # may hold passwords, or the way to supervisord
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +41,8 @@ class AnalyzerStarter:
         self.fifo = fifo
         self.log_root = log_root
         self.timeouts = timeouts
+        self._version_of: tuple[str, int, int] | None = None  # path, inode and time of the program
+        self._version = ""
 
     def program(self) -> str:
         """Return the analyzer's path.
@@ -57,8 +71,23 @@ class AnalyzerStarter:
         analyzer = Analyzer(argv, folder, self._environment())
         failpoints.reach("launcher.spawn")
         return AnalyzerSession(
-            stream, self.fifo, analyzer, timeouts=self.timeouts, folder=folder, now_s=now_s
+            *(stream, self.fifo, analyzer),
+            timeouts=self.timeouts,
+            folder=folder,
+            pauses_after_header=needs_pause(self.command, self._version_printed(program)),
+            now_s=now_s,
         )
+
+    def _version_printed(self, program: str) -> str:
+        """Return what `suricata -V` prints, read once for each version that is installed; else nothing."""
+        if not is_suricata(program):
+            return ""
+        with suppress(OSError, subprocess.SubprocessError):
+            found = Path(program).stat()
+            if self._version_of != (stamp := (program, found.st_ino, found.st_mtime_ns)):
+                self._version_of, self._version = stamp, ""
+                self._version = version_printed(program, self._environment())
+        return self._version
 
     def _argv(self, places: dict[str, str]) -> list[str]:
         ours = {PYTHON: sys.executable, EXTRACT: str(files("pcapdj.analyzer") / "suricata-extract.yaml")}
@@ -70,6 +99,25 @@ class AnalyzerStarter:
             path = environment.get("PYTHONPATH")
             environment["PYTHONPATH"] = f"{_PACKAGE_ROOT}{os.pathsep}{path}" if path else str(_PACKAGE_ROOT)
         return environment
+
+
+def version_printed(program: str, environment: Mapping[str, str]) -> str:
+    """Return what the program prints with -V.
+
+    Raises:
+        OSError, SubprocessError: it does not start, or takes longer than a second.
+    """
+    return subprocess.run(
+        [program, "-V"],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+        text=True,
+        errors="replace",
+        timeout=_VERSION_LIMIT_S,
+    ).stdout
 
 
 def make_log_root(path: Path) -> None:

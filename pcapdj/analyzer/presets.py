@@ -21,6 +21,9 @@ EXTRACT: Final = "{extract}"  # the shipped suricata-extract.yaml
 DEFAULT_PRESET: Final = "suricata-extract"
 FALLBACK_PRESET: Final = "summary"  # where Suricata is not installed: it is part of pcapdj
 
+_NEVER_PAUSES = frozenset({"zeek", "tshark", "tcpdump", "tcpflow"})
+_SURICATA_VERSION = re.compile(r"Suricata version (\d+)\.(\d+)\.(\d+)")
+_LOSES_AFTER_HEADER = ((8, 0, 0), (8, 0, 5))  # the first and the last version that do
 _PLAIN = re.compile(r"[\w@%+=:,./{}-]+")  # shown without quotes: placeholders, too
 _PLACEHOLDER = re.compile(r"\{(?:pipe|logdir|python|extract)\}")
 _INSTALL: Final[Mapping[str, str]] = {
@@ -120,6 +123,30 @@ def substituted(argv: Sequence[str], values: Mapping[str, str]) -> list[str]:
         values: placeholder to value; other placeholders stay as they are.
     """
     return [_PLACEHOLDER.sub(lambda match: values.get(match[0], match[0]), element) for element in argv]
+
+
+def is_suricata(program: str) -> bool:
+    """Report whether `needs_pause` depends on the version that this program prints."""
+    return program.rpartition("/")[2] == "suricata"
+
+
+def needs_pause(command: Command, version: str) -> bool:
+    """Report whether the stream has to pause after its header.
+
+    Suricata 8.0.0 to 8.0.5 give libpcap's file a new buffer once it has read the header, and lose what it had
+    read with it. A program of another name may start one of these.
+
+    Args:
+        command: the analyzer.
+        version: what `suricata -V` prints; empty if it does not.
+    """
+    name = command.argv[0].rpartition("/")[2]
+    if command.is_ours or name in _NEVER_PAUSES:
+        return False
+    if not is_suricata(name) or not (found := _SURICATA_VERSION.search(version)):
+        return True
+    first, last = _LOSES_AFTER_HEADER
+    return first <= tuple(map(int, found.groups())) <= last
 
 
 def install_hint(program: str) -> str:

@@ -39,7 +39,8 @@ class RequestHandler:
         if session is None or session.write_end is None:
             self._server.reply(LauncherReply())
             return
-        reply = LauncherReply(stream=session.stream, entries=session.stored.notes())
+        entries = session.stored.notes()
+        reply = LauncherReply(stream=session.stream, entries=entries, pauses=session.pauses_after_header)
         self._server.reply(reply, (session.write_end, *session.stored.descriptors()))
 
     def _reply(

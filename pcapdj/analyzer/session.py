@@ -112,6 +112,7 @@ class AnalyzerSession:
     Args:
         fifo: renewed for this stream.
         analyzer: just started on it.
+        pauses_after_header: whether the dispatcher pauses there (`analyzer.presets`).
         now_s: monotonic; as in all methods.
 
     Attributes:
@@ -128,9 +129,11 @@ class AnalyzerSession:
         *,
         folder: Path,
         timeouts: Timeouts,
+        pauses_after_header: bool = True,
         now_s: float,
     ) -> None:
         self.stream = stream
+        self.pauses_after_header = pauses_after_header
         self.analyzer = analyzer
         self.folder = folder
         self.stored = DescriptorStore()

@@ -19,6 +19,7 @@ from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.store.client import Store
 
 _HEARTBEAT_S: Final = 1.0
+_MOST_EXITS: Final = 20  # a reader that looks ten times a second misses none
 _LAST_WRITE_S: Final = 0.9  # at the end: how long to wait until Redis has the last status
 
 _events: Final = EventLog("consumer")
@@ -102,11 +103,15 @@ class LauncherStatus:
         self._fixed = {"launcher_pid": str(os.getpid()), "command": command}
         self._folder = log_root
         self._last_exit = {"last_stream": "", "last_exit": "", "last_verdict": ""}
+        self._exits: dict[str, str] = {}
         self._state = ""
         self._since_s = 0.0
 
     def record_exit(self, session: AnalyzerSession, ended: Exit) -> None:
         """Record how a stream ended."""
+        self._exits[session.stream] = ended.status
+        while len(self._exits) > _MOST_EXITS:
+            del self._exits[next(iter(self._exits))]
         self._last_exit = {
             "last_stream": session.stream,
             "last_exit": ended.status,
@@ -130,5 +135,6 @@ class LauncherStatus:
                 "since_s": f"{self._since_s:.3f}",
                 **self._fixed,
                 **self._last_exit,
+                "last_exits": "\n".join(f"{stream} {status}" for stream, status in self._exits.items()),
             }
         )

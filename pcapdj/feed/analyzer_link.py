@@ -57,6 +57,7 @@ class AnalyzerLink:
     """What a dispatcher needs of both links; a method that only one of them needs does nothing here."""
 
     outlives_dispatcher: bool  # whether the stream outlives this process
+    pauses_after_header: bool = True  # whether the stream last opened does; by hand any analyzer may read it
 
     def wait_for_peer(self) -> None:
         """Wait for the launcher, or for a reader of the pipe, before a file is requested."""
@@ -128,6 +129,7 @@ class LauncherLink(AnalyzerLink):
         opened = self._retry(self._launcher.get)
         if opened is None:
             return None
+        self.pauses_after_header = opened.pauses
         entries = {entry.key: entry for entry in opened.entries}
         if "header" not in entries:
             os.close(opened.write_end)
@@ -143,6 +145,7 @@ class LauncherLink(AnalyzerLink):
             Stopped: a stop signal arrived.
         """
         opened = self._retry(self._launcher.open)
+        self.pauses_after_header = opened.pauses
         for entry in opened.entries:
             os.close(entry.fd)
         return opened.stream, opened.write_end

@@ -54,11 +54,13 @@ class OpenStream:
         stream: its id.
         write_end: the pipe, O_WRONLY | O_NONBLOCK, one open file description with the launcher's own.
         entries: what the last dispatcher was feeding when it left; empty for a new stream.
+        pauses: whether the stream pauses after its header.
     """
 
     stream: str
     write_end: int
     entries: tuple[Entry, ...]
+    pauses: bool
 
 
 class LauncherClient:
@@ -260,7 +262,7 @@ class LauncherClient:
             return None
         write_end, *stored = descriptors
         entries = (Entry(key, dict(note), fd) for (key, note), fd in zip(reply.entries, stored, strict=True))
-        return OpenStream(reply.stream, write_end, tuple(entries))
+        return OpenStream(reply.stream, write_end, tuple(entries), reply.pauses)
 
     def _connected(self) -> socket.socket:
         if self._connection is None:

@@ -198,6 +198,8 @@ class Streams:
         return Stream(left.id, pipe, self._link, fd, note, sent_bytes, note.get("before", {}))
 
     def _settle(self, stream: Stream) -> None:
+        if not self._link.pauses_after_header:
+            return
         stream.pipe.drain()
         self._interrupts.sleep(HEADER_SETTLE_S)
 

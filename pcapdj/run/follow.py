@@ -17,6 +17,7 @@ from pcapdj.run.view import ProgressView, WaitReason, wait_reason
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
+from pcapdj.store.notifier import Notifier
 from pcapdj.store.snapshot import read_snapshot
 
 _POLL_S: Final = 0.1
@@ -67,6 +68,7 @@ class RunMonitor:
         self._record = record
         self._view = view
         self._journal_position = b"-"
+        self._is_last_file = False
         self._done_bytes = 0
         self._finished_names: set[str] = set()
         self._current: tuple[int, str, WaitReason | None] = (0, "", None)
@@ -75,7 +77,15 @@ class RunMonitor:
 
     def watch(self, signals: Signals) -> AbortReason | None:
         """Wait until the run is over; return why it was aborted, None if it came to its end."""
+        notifier = Notifier(self._service.store)
+        try:
+            return self._watch(signals, notifier)
+        finally:
+            notifier.close()
+
+    def _watch(self, signals: Signals, notifier: Notifier) -> AbortReason | None:
         while True:
+            notifier.clear()
             try:
                 self.update()
                 if self._is_complete():
@@ -88,7 +98,7 @@ class RunMonitor:
             if reason:
                 return reason
             try:
-                signals.wait(_POLL_S)
+                signals.wait(_POLL_S, *([notifier] if self._is_last_file else []))
             except Stopped:
                 return STOPPED_BY_USER
 
@@ -102,9 +112,9 @@ class RunMonitor:
         self._read_journal()
         self._save_record()
         analyzer = self.progress.analyzer = snapshot.get("consumer") or {}
-        # No stream is shorter than a poll: its header alone takes 0.3 s.
-        if ended := analyzer.get("last_stream"):
-            self.progress.exits[str(ended)] = str(analyzer.get("last_exit"))
+        for line in str(analyzer.get("last_exits") or "").splitlines():  # a stream may be shorter than a poll
+            stream, _, self.progress.exits[stream] = line.partition(" ")
+        self._is_last_file = not snapshot.get("queued")  # a message for each of many files would cost more
         dispatcher: dict[str, Any] = next(iter(snapshot.get("dispatchers") or ()), {})
         self.progress.at_fault = str(dispatcher.get("at_fault") or "")
         name, done_bytes = str(dispatcher.get("name") or ""), int(dispatcher.get("done_bytes") or 0)

@@ -46,13 +46,14 @@ _STOP_LIMIT_S: Final = 10.0
 _FLUSH_LIMIT_S: Final = 150.0  # longer than the launcher's --flush-timeout
 _REPEAT_S: Final = 0.2
 _SOCKET_POLL_S: Final = 0.002
-_SOCKET_LIMIT_S: Final = 1.0  # after it a role waits for Redis by itself
+_SOCKET_LIMIT_S: Final = 1.0  # after it a role waits by itself
 _UMASK: Final = 0o077
 _OTHER_SIGNALS: Final = (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # none may end it
 _BEFORE_HANDLERS: Final = (signal.SIGUSR1, signal.SIGUSR2)  # ignored by a role until it handles them
 
-# name -> module, command, its options
+# name -> module, command, its options; in the order of their starts
 _ROLES: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
+    "controller": ("pcapdj.controller", "pcapdj control", ()),
     "consumer": (
         *("pcapdj.consumer_launcher", "pcapdj consume"),
         ("--socket", LAUNCHER_SOCKET, "-b", "stream.pcap"),
@@ -61,9 +62,9 @@ _ROLES: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
         *("pcapdj.dispatcher", "pcapdj dispatch"),
         ("--follow", "--launcher", LAUNCHER_SOCKET, "-b", "stream.pcap"),
     ),
-    "controller": ("pcapdj.controller", "pcapdj control", ()),
 }
 _REDIS: Final = "redis"
+_SOCKETS: Final = {_REDIS: REDIS_SOCKET, "consumer": LAUNCHER_SOCKET}  # what the next one needs
 _STOP_ORDER: Final = ((("controller", "dispatcher"), _STOP_LIMIT_S), (("consumer",), _FLUSH_LIMIT_S))
 
 
@@ -139,14 +140,14 @@ class ServiceProcess:
                 del self._due_s[name]
                 self._started_s[name] = time.monotonic()
                 self._running[self._fork_child(name)] = name
-                if name == _REDIS:
-                    self._wait_for_socket()
+                if name in _SOCKETS:
+                    self._wait_for_socket(name)
 
-    def _wait_for_socket(self) -> None:
-        """Give Redis a moment: a role that finds none tries again a tenth of a second later."""
+    def _wait_for_socket(self, name: str) -> None:
+        """Give it a moment: a role that finds no Redis or launcher tries again 0.1 or 0.2 s later."""
         until_s = time.monotonic() + _SOCKET_LIMIT_S
-        while self._is_running((_REDIS,)) and time.monotonic() < until_s:
-            if (self._folder.path / REDIS_SOCKET).exists():
+        while self._is_running((name,)) and time.monotonic() < until_s:
+            if (self._folder.path / _SOCKETS[name]).exists():
                 return
             self._signals.wait(_SOCKET_POLL_S)
             self._reap()

@@ -48,7 +48,21 @@ def lines_of(variable: str) -> Callable[[], list[str]]:
 
 def run_app(app: "typer.Typer", prog: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the app's command with the process's arguments and exit with its code."""
-    sys.exit(exit_code_of(app, prog, arguments))
+    end_process(exit_code_of(app, prog, arguments))
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process; everything that holds something has released it before.
+
+    The interpreter's own end takes every object apart, a fifth of the CPU time of a short command.
+    """
+    log.flush()
+    try:
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None: started without one
+            stream.flush()
+    except (OSError, ValueError):
+        sys.exit(code)  # the interpreter reports it
+    os._exit(code)
 
 
 def exit_code_of(app: "typer.Typer", prog: str, arguments: Sequence[str] | None = None) -> int:

@@ -274,3 +274,16 @@ def test_a_record_that_cannot_be_written_is_shown_once(store: Store, tmp_path: P
         f"'{tmp_path}/pcapdj.json' cannot be written: Is a directory. Feeding continues;"
         " the record is kept in memory and written as soon as that is possible."
     )
+
+
+def test_the_exits_of_all_streams_are_seen_also_of_those_that_are_shorter_than_a_look(
+    store: Store, tmp_path: Path
+) -> None:
+    """The launcher publishes the last ones; an exit that is in no later list stays."""
+    monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), ShownValues())  # type: ignore[arg-type]  # enough of it
+    for exits in ("a exited 3\nb killed by signal 9 (it had nothing to read)", "b exited 0\nc exited 0"):
+        fields: Any = {"state": "idle", "last_exits": exits}
+        store.redis.hset(store.keys.consumer, mapping=fields)
+        monitor.update()
+
+    assert monitor.progress.exits == {"a": "exited 3", "b": "exited 0", "c": "exited 0"}

@@ -4,9 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
-from pcapdj.analyzer.launch import make_log_root, new_log_folder
+from pcapdj.analyzer.launch import AnalyzerStarter, make_log_root, new_log_folder
+from pcapdj.analyzer.presets import own_command
+from pcapdj.analyzer.session import Timeouts
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.fifo import Fifo
 
 
 def test_streams_never_share_a_log_folder(tmp_path: Path) -> None:
@@ -74,3 +78,33 @@ def test_a_log_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         make_log_root(tmp_path / "file")
     with pytest.raises(CannotCreate, match="19700101T000000Z-aaaa' cannot be made: File exists"):
         new_log_folder(tmp_path, "aaaa", 0.0)
+
+
+SURICATA = """#!/bin/sh
+[ "$1" = -V ] && echo "$PCAPDJ_SECRET" >>asked && echo "This is Suricata version VERSION RELEASE"
+"""
+
+
+def test_the_version_of_suricata_is_read_once_for_each_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade while the launcher runs counts from the next stream on; no password reaches the program."""
+    monkeypatch.setenv("PCAPDJ_SECRET", "password")
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "suricata"
+    command = own_command([str(program), "{pipe}"])
+    starter = AnalyzerStarter(command, Fifo(tmp_path / "pipe"), tmp_path / "out", Timeouts(flush_s=1))
+
+    pauses = []
+    for version in ("7.0.10", "8.0.5", "8.0.5", "8.0.6"):
+        fresh = tmp_path / "new"
+        fresh.write_text(SURICATA.replace("VERSION", version))
+        fresh.chmod(0o755)
+        if not program.exists() or program.read_text() != fresh.read_text():
+            fresh.replace(program)
+        session = starter.start(0.0)
+        wait_until(session.analyzer.exit_status, "its process to end")
+        pauses.append(session.pauses_after_header)
+
+    assert pauses == [False, True, True, False]
+    assert (tmp_path / "asked").read_text() == "\n" * 3

@@ -7,6 +7,7 @@ from pcapdj.analyzer.presets import (
     PIPE,
     PRESETS,
     install_hint,
+    needs_pause,
     own_command,
     preset_command,
     split_command,
@@ -111,3 +112,35 @@ def test_extraction_goes_on_top_of_the_machines_own_configuration() -> None:
 
     assert argv[argv.index("--include") + 1] == EXTRACT
     assert "-c" not in argv
+
+
+@pytest.mark.parametrize(
+    ("version", "is_needed"),
+    [
+        ("This is Suricata version 7.0.10 RELEASE\n", False),
+        ("This is Suricata version 8.0.0-beta1 RELEASE\n", True),
+        ("This is Suricata version 8.0.5 RELEASE\n", True),
+        ("This is Suricata version 8.0.6 RELEASE\n", False),
+        ("This is Suricata version 8.1.0-dev (abcdef 2026-01-01)\n", False),
+        ("", True),
+        ("usage: ..", True),
+    ],
+)
+def test_the_stream_pauses_after_its_header_for_the_suricatas_that_lose_what_follows(
+    version: str, *, is_needed: bool
+) -> None:
+    """8.0.0 to 8.0.5, and one whose version cannot be read."""
+    assert needs_pause(preset_command("suricata-extract"), version) is is_needed
+    assert needs_pause(own_command(["/opt/8/suricata", "-r", PIPE]), version) is is_needed
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if "suricata" not in name])
+def test_the_stream_of_another_analyzer_does_not_pause(name: str) -> None:
+    """None of them changes the buffer of what it reads."""
+    assert not needs_pause(preset_command(name), "")
+
+
+@pytest.mark.parametrize("command", [["env", "suricata"], ["sh", "-c"], ["/opt/ids"]])
+def test_the_stream_pauses_for_a_program_that_may_start_any_suricata(command: list[str]) -> None:
+    """Its own version would be of no use."""
+    assert needs_pause(own_command([*command, PIPE]), "This is Suricata version 7.0.10 RELEASE")

@@ -39,6 +39,7 @@ def test_a_request_is_decoded_as_it_was_encoded(request_: LauncherRequest, descr
     [
         LauncherReply(),
         LauncherReply(stream="5ca1ab1e", entries=(("header", {}), ("file", {"name": "x"}))),
+        LauncherReply(stream="5ca1ab1e", pauses=False),
         LauncherReply(error="no such stream"),
         LauncherReply(error=BUSY, pid=4711),
     ],
@@ -46,6 +47,11 @@ def test_a_request_is_decoded_as_it_was_encoded(request_: LauncherRequest, descr
 def test_a_reply_is_decoded_as_it_was_encoded(reply: LauncherReply) -> None:
     """Each kind of reply, with all its fields."""
     assert decode_reply(encode_reply(reply)) == reply
+
+
+def test_a_stream_pauses_if_its_launcher_does_not_know_the_field() -> None:
+    """It is of an earlier version; its analyzer may be any."""
+    assert decode_reply(b'{"ok":true,"stream":"5ca1ab1e","entries":[]}').pauses
 
 
 def test_the_longest_name_of_any_bytes_fits_into_a_note() -> None:
