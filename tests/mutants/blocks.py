@@ -15,6 +15,7 @@ from typing import Final
 
 _COMPOUND: Final = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.FunctionDef, ast.ClassDef)
 _HIT: Final = "_mutants_hit"
+SIGNATURES: Final = "signatures"  # the block of tests that read the options of commands without calling them
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def instrumented(module: str, text: str) -> str:
 def _parts_of(module: str, tree: ast.Module) -> Iterator[Block]:
     for function in _functions(tree):
         rows = [row for body in _bodies(function) for row in _rows(body)]
-        yield Block(_first(function), _last(function), frozenset(_name(module, row) for row in rows[:1]))
+        signature = {SIGNATURES, *(_name(module, row) for row in rows[:1])}
+        yield Block(_first(function), max(function.lineno, function.body[0].lineno - 1), frozenset(signature))
         for row in rows:
             yield Block(_first(row[0]), _last(row[-1]), frozenset([_name(module, row)]))
     yield from _at_import(tree.body, frozenset())

@@ -57,9 +57,10 @@ def test_all_analyzers_have_one_line_and_a_faulty_one_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line for those installed, one for the others: everything has to fit on one screen."""
-    for name, output in (("suricata", "Suricata version 8.0.2"), ("tcpdump", "no number")):
+    outputs = {"suricata": ("-V", "Suricata version 8.0.2"), "tcpdump": ("--version", "no number")}
+    for name, (option, output) in outputs.items():
         program = tmp_path / name
-        program.write_text(f"#!/bin/sh\necho '{output}'\n")
+        program.write_text(f"#!/bin/sh\n[ \"$*\" = {option} ] && echo '{output}'\n")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
