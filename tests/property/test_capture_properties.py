@@ -27,7 +27,7 @@ from support.captures import (
 
 from pcapdj.capture.formats import identify
 from pcapdj.capture.opening import open_capture
-from pcapdj.capture.pcap import Layout, StreamFormat
+from pcapdj.capture.pcap import Layout, StreamFormat, Totals
 from pcapdj.capture.pcapng import BlockWalk
 from pcapdj.capture.walk import Damage, missing_to_record_end, walk
 from pcapdj.runtime.errors import CaptureError
@@ -99,34 +99,35 @@ def test_windows_do_not_change_the_walk(records: list[Record], tail: bytes, size
     """One window or many: the same end, the same totals."""
     data = b"".join(map(record, records)) + tail
     whole = walk(data, PLAIN, room_bytes=len(data), is_last=True)
-    position, totals = 0, []
+    position, totals = 0, Totals()
     while True:
         window = data[position : position + max(size, 64)]
         is_last = position + len(window) == len(data)
         run = walk(window, PLAIN, room_bytes=len(data) - position, is_last=is_last)
-        totals.append(run.totals)
+        totals += run.totals
         position += run.end
         if not run.end or isinstance(run.stop, Damage):
             break
 
     assert position == whole.end
-    assert sum(t.packets for t in totals) == whole.totals.packets
-    assert sum(t.lengths_bytes for t in totals) == whole.totals.lengths_bytes
+    assert totals == whole.totals
     assert type(run.stop) is type(whole.stop)
 
 
 @given(blocks, st.integers(300, 600))
 def test_windows_do_not_change_the_block_walk(parts: list[bytes], size: int) -> None:
-    """One window or many: the same records, the same skipped packets."""
+    """One window or many: the same records and totals, the same skipped packets."""
     data = section() + interface() + b"".join(parts)
     whole, cut = BlockWalk(STREAM), BlockWalk(STREAM)
     expected = whole.batch(data)
-    position, out = 0, b""
+    position, out, totals = 0, b"", Totals()
     while (batch := cut.batch(data[position : position + size])).end:
         position += batch.end
         out += batch.data
+        totals += batch.totals
 
     assert (position, out) == (expected.end, expected.data) == (len(data), expected.data)
+    assert totals == expected.totals
     assert cut.skipped == whole.skipped
 
 

@@ -4,9 +4,10 @@ import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pcapdj.capture.capture import Capture
-from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError
 
 MICRO, NANO, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
@@ -134,6 +135,15 @@ def as_read(packets: Sequence[Record]) -> list[Record]:
     return [Record(p.seconds, p.fraction, p.data, p.wire_bytes) for p in packets]
 
 
+def assert_times(totals: Totals, found: Sequence[Record], fraction_ns: int) -> None:
+    """Assert that the totals count the steps back, and the times after 2038, of these records."""
+    assert totals.has_times_after_2038 == any(each.seconds >= 1 << 31 for each in found)
+    if not totals.wrapped_times:
+        times = [each.seconds * 10**9 + each.fraction * fraction_ns for each in found]
+        steps = [before - after for before, after in pairwise(times) if after < before]
+        assert (totals.steps_back, totals.largest_step_back_ns) == (len(steps), max(steps, default=0))
+
+
 def delivered(
     capture: Capture, stream: StreamFormat | None = None
 ) -> tuple[list[Record], CaptureError | None]:
@@ -154,6 +164,8 @@ def delivered(
             assert piece.totals.packets == len(found) > 0
             assert piece.totals.cap_lengths_bytes == sum(len(r.data) for r in found)
             assert piece.totals.lengths_bytes == sum(r.wire_bytes for r in found)
+            if capture.native and wanted.nanosecond == capture.native.nanosecond:
+                assert_times(piece.totals, found, 1 if wanted.nanosecond else 1000)
             parts.append(bytes(data))
     except CaptureError as damage:
         return records_of(b"".join(parts)), damage
