@@ -49,33 +49,30 @@ def fed(home: Path, *names: str) -> tuple[int, dict[str, str], dict[str, dict[st
     return process.wait(), summary, {Path(each["name"]).name: each for each in files}, stderr
 
 
-def test_packets_that_do_not_fit_are_left_out_and_make_the_exit_code_1(short_path: Path) -> None:
-    """Counted by link type, of the file that starts otherwise, too; empty files are never at fault."""
-    names = ("ethernet-first-then-cooked.pcapng", "usb-first-then-ethernet.pcapng", "empty-rawip.pcap")
+def test_losses_are_counted_and_make_the_exit_code_1(short_path: Path) -> None:
+    """Packets left out, by link type, and times that wrap; empty files are never at fault."""
+    lossy = ("ethernet-first-then-cooked.pcapng", "usb-first-then-ethernet.pcapng", "time-after-2106.pcapng")
 
-    code, summary, results, stderr = fed(short_path, *names, "empty-wifi.pcap")
+    code, summary, results, stderr = fed(
+        short_path, *lossy, "y2106.pcapng", "empty-rawip.pcap", "empty-wifi.pcap"
+    )
 
     assert code == 1
+    assert summary["files"] == "7 fed"
     assert summary["left out"] == "5 packets, because of their link type"
-    assert summary["files"] == "5 fed"
-    packets = {name: (each["packets"], each.get("left_out")) for name, each in results.items()}
-    assert packets == {
+    assert summary["wrapped"] == "the times of 5 packets from before 1970 or after 2106"
+    fields = {name: (each["packets"], each.get("left_out")) for name, each in results.items()}
+    assert fields == {
         "0.pcap": (1, None),
         "ethernet-first-then-cooked.pcapng": (23, {"113": 2}),
         "usb-first-then-ethernet.pcapng": (6, {"220": 3}),
+        "time-after-2106.pcapng": (1, None),
+        "y2106.pcapng": (6, None),
         "empty-rawip.pcap": (0, None),
         "empty-wifi.pcap": (0, None),
     }
-    assert "23 packets, 2 left out because of their link type" in stderr
-
-
-def test_times_that_wrap_are_counted_and_make_the_exit_code_1(short_path: Path) -> None:
-    """The packets are fed."""
-    code, summary, results, _ = fed(short_path, "time-after-2106.pcapng", "y2106.pcapng")
-
-    assert code == 1
-    assert summary["wrapped"] == "the times of 5 packets from before 1970 or after 2106"
     assert [results[name]["wrapped_times"] for name in ("time-after-2106.pcapng", "y2106.pcapng")] == [1, 4]
+    assert "23 packets, 2 left out because of their link type" in stderr
 
 
 def test_what_is_only_unusual_is_shown_and_the_exit_code_is_0(short_path: Path) -> None:
