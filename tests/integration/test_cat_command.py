@@ -12,6 +12,7 @@ from support.forkserver import PIPE, ROOT, Finished, run, start
 from support.programs import require_program
 from support.sample import sample_in
 
+from pcapdj.cli import start as cli_start
 from pcapdj.runtime.errors import ExitCode
 
 
@@ -183,6 +184,68 @@ def test_other_link_types_are_refused_or_rewritten(tmp_path: Path) -> None:
     assert written("--on-linktype", "ethernet") == written(PCAPDJ_ON_LINKTYPE="ethernet") == (0, 2)
     assert written("--on-linktype", "fail", PCAPDJ_ON_LINKTYPE="ethernet") == (1, 1)
     assert written("--on-linktype", "raw") == (ExitCode.USAGE, 0)
+
+
+def test_a_terminal_is_no_place_for_a_capture(captures: list[Path]) -> None:
+    """Its bytes would act on the terminal."""
+    ours, terminal = os.openpty()
+    try:
+        done = run("pcapdj", "cat", *captures, stdout=terminal)
+    finally:
+        os.close(ours)
+        os.close(terminal)
+
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr == (
+        "pcapdj cat: The output is a capture, and stdout is a terminal. Add > FILE or | PROGRAM.\n"
+    )
+
+
+def test_without_a_stdout_nothing_is_read(captures: list[Path]) -> None:
+    """As in a job whose stdout is closed."""
+    command = [sys.executable, "-m", "pcapdj", "cat", *captures]
+
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=PIPE, text=True, check=False, cwd=ROOT
+    )
+
+    assert done.returncode == ExitCode.ERROR
+    assert done.stderr == "pcapdj cat: There is no stdout: Bad file descriptor.\n"
+
+
+def test_an_unknown_handling_of_link_types_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    """The second one would have to be guessed."""
+    done = cat("--on-linktype", "raw", "a.pcap", output=tmp_path / "out.pcap")
+
+    assert done.stderr == "pcapdj cat: --on-linktype is 'raw'. Use fail or ethernet.\n"
+
+
+def test_the_help_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its default and its variable."""
+    with pytest.raises(SystemExit) as ended:
+        cli_start(["cat", "--help"])
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == ExitCode.OK
+    assert text.startswith(
+        "usage: pcapdj cat [-h] [--precision {us,ns}] [--on-linktype {fail,ethernet}] FILE [FILE ...]"
+    )
+    assert "Write the capture files to stdout as one classic capture, whole records only." in text
+    assert "FILE capture files, or folders of them" in text
+    assert "default: that of the first file [env: PCAPDJ_PRECISION]" in text
+    assert "default: fail [env: PCAPDJ_ON_LINKTYPE]" in text
+
+
+def test_what_is_unusual_in_a_file_is_a_warning(tmp_path: Path) -> None:
+    """The file is written whole, the exit code is 0, and stdout has packets only."""
+    capture, out = tmp_path / "a.pcap", tmp_path / "out.pcap"
+    capture.write_bytes(classic([Record(5, data=b"x" * 60), Record(3, data=b"x" * 60)]))
+
+    done = cat(capture, output=out)
+
+    assert done.returncode == ExitCode.OK
+    assert re.fullmatch(rf"pcapdj cat: '{capture}': .* back.*\.\n", done.stderr)
+    assert out.stat().st_size == capture.stat().st_size
 
 
 def test_it_loads_no_typer() -> None:
