@@ -206,7 +206,7 @@ def test_without_a_stdout_nothing_is_read(captures: list[Path]) -> None:
     command = [sys.executable, "-m", "pcapdj", "cat", *captures]
 
     done = subprocess.run(
-        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=PIPE, text=True, check=False, cwd=ROOT
+        ["sh", "-c", 'exec "$@" >&-', "sh", *map(str, command)], stderr=PIPE, text=True, check=False, cwd=ROOT
     )
 
     assert done.returncode == ExitCode.ERROR

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,17 +24,17 @@ from mutants.blocks import SIGNATURES, instrumented
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _KEPT: Final = ROOT / "build" / "mutants.json"
-_READ_SIGNATURES: Final = "tests/unit/test_cli_options.py"
+_ALSO: Final = {"tests/unit/test_cli_options.py": {SIGNATURES}}
 _LEFT_OUT: Final = {"test_mutants.py", "test_architecture.py"}  # they read the source, they do not run it
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedTest:
-    """A test, its blocks (one string, separated by spaces), and its duration."""
+    """A test, its duration, and the blocks that it runs."""
 
     name: str
     duration_s: float
-    blocks: str
+    blocks: frozenset[str]
 
     @property
     def file(self) -> str:
@@ -62,15 +62,18 @@ def recorded(workers: int) -> list[RecordedTest]:
         print(f"recording {len(missing)} test files", flush=True)  # noqa: T201 - a command
         found = _record(missing, workers)
         for file in missing:
-            modules = {block.partition(":")[0] for test in found[file] for block in test.blocks.split()}
+            modules = {block.partition(":")[0] for test in found[file] for block in test.blocks}
             digests = {path: now[path] for path in (file, *(f"pcapdj/{module}" for module in modules))}
-            valid[file] = {"digests": digests, "tests": [asdict(test) for test in found[file]]}
+            valid[file] = {
+                "digests": digests,
+                "tests": [(test.name, test.duration_s, sorted(test.blocks)) for test in found[file]],
+            }
         _KEPT.parent.mkdir(exist_ok=True)
         _KEPT.write_text(json.dumps(valid), "utf-8")
-    tests = [RecordedTest(**test) for file in files for test in valid[file]["tests"]]
     return [
-        replace(test, blocks=f"{test.blocks} {SIGNATURES}") if test.file == _READ_SIGNATURES else test
-        for test in tests
+        RecordedTest(name, duration_s, frozenset(blocks).union(_ALSO.get(file, ())))
+        for file in files
+        for name, duration_s, blocks in valid[file]["tests"]
     ]
 
 
@@ -137,5 +140,5 @@ def _record(files: Iterable[str], workers: int) -> dict[str, list[RecordedTest]]
 def _read(lines: list[str]) -> RecordedTest:
     names = [json.loads(line) for line in lines if line.startswith('"')]
     times = [float(line) for line in lines if line[0].isdigit()]
-    blocks = sorted({line for line in lines if ".py:" in line and not line.startswith('"')})
-    return RecordedTest(names[0], sum(times), " ".join(blocks))
+    blocks = frozenset(line for line in lines if ".py:" in line and not line.startswith('"'))
+    return RecordedTest(names[0], sum(times), blocks)

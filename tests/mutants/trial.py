@@ -60,7 +60,7 @@ class Trial:
 def trial(module: str, mutant: Mutant, blocks: Iterable[str], tests: Iterable[RecordedTest]) -> Trial:
     """Choose the tests that run one of these blocks, the quickest and most specific first, up to the cap."""
     wanted = set(blocks)
-    found = sorted((test for test in tests if wanted & set(test.blocks.split())), key=_cost)
+    found = sorted((test for test in tests if wanted & test.blocks), key=_cost)
     total_s = 0.0
     chosen: list[RecordedTest] = []
     for test in found:
@@ -119,7 +119,7 @@ class Ordered:
 
 
 def _cost(test: RecordedTest) -> float:
-    return (test.duration_s + 0.01) * test.blocks.count(" ")
+    return (test.duration_s + 0.01) * len(test.blocks)
 
 
 def _limit_s(tests: Iterable[RecordedTest]) -> float:

@@ -179,11 +179,11 @@ def test_blocks_are_noted_for_the_test_even_by_a_process_that_is_killed(tmp_path
 def test_the_quickest_and_most_specific_tests_are_tried_first_up_to_a_limit() -> None:
     """A mutant that no test notices costs a minute at most."""
     tests = [
-        RecordedTest("a.py::slow", CAP_S - 1, "m.py:1 m.py:2"),
-        RecordedTest("a.py::slower", CAP_S, "m.py:1 m.py:2"),
-        RecordedTest("a.py::broad", 0.1, "m.py:1 m.py:2 m.py:3 m.py:4"),
-        RecordedTest("a.py::specific", 0.1, "m.py:1 m.py:2"),
-        RecordedTest("a.py::elsewhere", 0.1, "m.py:10 m.py:2"),
+        RecordedTest("a.py::slow", CAP_S - 1, frozenset({"m.py:1", "m.py:2"})),
+        RecordedTest("a.py::slower", CAP_S, frozenset({"m.py:1", "m.py:2"})),
+        RecordedTest("a.py::broad", 0.1, frozenset({"m.py:1", "m.py:2", "m.py:3", "m.py:4"})),
+        RecordedTest("a.py::specific", 0.1, frozenset({"m.py:1", "m.py:2"})),
+        RecordedTest("a.py::elsewhere", 0.1, frozenset({"m.py:10", "m.py:2"})),
     ]
     chosen = trial("m.py", MUTANT, {"m.py:1"}, tests)
 
@@ -193,6 +193,6 @@ def test_the_quickest_and_most_specific_tests_are_tried_first_up_to_a_limit() ->
 
 def test_a_test_that_is_longer_than_the_limit_is_tried_if_there_is_no_other() -> None:
     """Its mutants do not survive untried."""
-    chosen = trial("m.py", MUTANT, {"m.py:1"}, [RecordedTest("a.py::slow", 2 * CAP_S, "m.py:1")])
+    chosen = trial("m.py", MUTANT, {"m.py:1"}, [RecordedTest("a.py::slow", 2 * CAP_S, frozenset({"m.py:1"}))])
 
     assert len(chosen.tests) == 1
