@@ -165,7 +165,7 @@ class Dispatcher:
         """Forget what an earlier dispatcher was sending, if Redis has another entry, or none, in flight."""
         token = self._streams.unfinished_token()
         if token and not (isinstance(found, QueueEntry) and found.token == token):
-            self._feeder.abandon_unfinished()
+            self._streams.release()
 
 
 def _link(settings: DispatcherSettings, interrupts: Interrupts) -> AnalyzerLink:

@@ -19,8 +19,8 @@ its own, except that it turns away a second client.
 
 A request that fails is answered {"ok":false,"error":".."}. After a message that is not one of the five
 requests the launcher closes the connection. It replies to OPEN when the analyzer has opened the pipe; until
-then no other request is allowed. `K` is one of `KEYS`, so a stream has three entries at most, and a message
-four descriptors. File names in notes are text (`runtime.safe_text.to_text`).
+then no other request is allowed. `K` is one of `KEYS`, so a stream has five entries at most, and a message
+six descriptors. File names in notes are text (`runtime.safe_text.to_text`).
 
 Descriptors are received with the close-on-exec flag, so that no analyzer can inherit one. A message that the
 kernel truncated (too long, or with too many descriptors) is discarded whole, and its descriptors are closed.
@@ -37,8 +37,8 @@ from typing import Any
 from pcapdj.runtime.errors import PcapdjError
 
 MESSAGE_LIMIT_BYTES = 64 * 1024  # a name of 4095 bytes that is not UTF-8 takes 24 KiB as JSON
-KEYS = ("header", "file", "batch")
-RECORD_KEYS = frozenset({"file", "batch"})  # descriptors under these keys contain records, a header does not
+KEYS = ("header", "file", "note", "batch-0", "batch-1")
+RECORDS_KEY = "file"  # stored before the first record of a capture file is sent
 DESCRIPTOR_LIMIT = 1 + len(KEYS)  # the write end and every entry
 NO_SUCH_STREAM = "no such stream"
 BUSY = "busy"

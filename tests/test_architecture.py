@@ -80,6 +80,7 @@ RULES: Final = [
     "analyzer/presets",
     "analyzer/exit_cause",
     "analyzer/restarts",
+    "feed/note",
     "disk/limits",
     "disk/gate",
     "console/status_lines",

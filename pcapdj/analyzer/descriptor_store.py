@@ -1,24 +1,27 @@
-"""Duplicates of the descriptors that the dispatcher splices from: they show how many bytes are in the pipe.
+"""Duplicates of the dispatcher's descriptors: header, two batches, their note, and the capture file.
 
 The position of an open file description stays when the process that moved it dies. After `kill -9` of a
-dispatcher the position of the duplicate is exactly the number of bytes that entered the pipe (splice(2)
-without an offset; measured: 200 of 200, where a journal written after each write was wrong in 135 of 150).
+dispatcher the position of a batch's duplicate is exactly the number of its bytes that entered the pipe
+(splice(2) without an offset; measured: 200 of 200, where a journal written after each write was wrong in 135
+of 150). `feed/batches.py` has the order of things, `feed/note.py` what the note holds.
 """
 
 import fcntl
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from pcapdj.launcher_protocol import RECORD_KEYS, BadMessage
+from pcapdj.launcher_protocol import RECORDS_KEY, BadMessage
+
+_NOTE_BYTES: Final = 4096  # it has a number that grows with each batch
 
 
 class DescriptorStore:
-    """The entries of one stream: at most one descriptor and its note under each of the three keys.
+    """The entries of one stream: at most one descriptor and its note under each of the five keys.
 
     Attributes:
-        had_records: a descriptor with records has been stored, so the analyzer has something to read.
+        had_records: a file with records has been stored, so the analyzer has something to read.
     """
 
     def __init__(self) -> None:
@@ -38,7 +41,7 @@ class DescriptorStore:
         self.drop(key)
         self._puts += 1
         self._entries[key] = (descriptor, note)
-        self.had_records |= key in RECORD_KEYS
+        self.had_records |= key == RECORDS_KEY
 
     def drop(self, key: str) -> None:
         """Remove an entry, if it is there, and close its descriptor."""
@@ -53,9 +56,10 @@ class DescriptorStore:
         """Return the entries' descriptors; the store still closes them."""
         return tuple(descriptor for descriptor, _ in self._entries.values())
 
-    def positions(self) -> tuple[int, ...]:
+    def positions(self) -> tuple[object, ...]:
         """Return a value that changes whenever the dispatcher moves bytes into the pipe."""
-        return (self._puts, *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors()))
+        note = os.pread(self._entries["note"][0], _NOTE_BYTES, 0) if "note" in self._entries else b""
+        return (self._puts, note, *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors()))
 
     def close(self) -> None:
         """Remove all entries."""

@@ -11,6 +11,7 @@ They are no damage: the file is read to its end, and its packets are delivered. 
 The first two are losses: the analyzer's results lack something, or have wrong times.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from pcapdj.capture.pcap import Totals
@@ -37,7 +38,7 @@ class DeliveredCapture(Protocol):
     """An open capture of which all pieces were read."""
 
     @property
-    def skipped(self) -> dict[int, int]:
+    def skipped(self) -> Mapping[int, int]:
         """How many packets are not in the stream, by link type."""
 
     @property

@@ -1,22 +1,18 @@
 """An open capture file: its format, its records as pieces of a stream, and whether it changed since."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import Self
 
 from pcapdj.capture.files import Identity, identity_of
-from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, RECORD_HEADER_BYTES, StreamFormat
-from pcapdj.capture.reader import Piece, Reader, read_at
-from pcapdj.capture.walk import missing_to_record_end
+from pcapdj.capture.pcap import BEGINNING, Place, StreamFormat
+from pcapdj.capture.reader import Piece, Reader, size_change
 from pcapdj.runtime.errors import CaptureError
 
 
 class Capture:
-    """An open capture file; close it, or use it as a context manager.
-
-    Reading never moves the position of `fd`, which the caller may use for splice(2).
-    """
+    """An open capture file; close it, or use it as a context manager."""
 
     def __init__(self, name: bytes, fd: int, identity: Identity, format_name: str, reader: Reader) -> None:
         self.name = name
@@ -24,7 +20,7 @@ class Capture:
         self.identity = identity
         self.format_name = format_name
         self._reader = reader
-        self.rewrites = False  # the latest `pieces` are for a stream that is rewritten to Ethernet
+        self.rewrites = False
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +48,7 @@ class Capture:
         return self._reader.has_packets
 
     @property
-    def skipped(self) -> dict[int, int]:
+    def skipped(self) -> Mapping[int, int]:
         """The number of packets that the latest `pieces` skipped, by link type."""
         return self._reader.skipped
 
@@ -61,40 +57,34 @@ class Capture:
         """The file's snaplen in bytes; None where each interface has its own."""
         return self._reader.snaplen
 
-    def pieces(self, stream: StreamFormat) -> Generator[Piece, None, None]:
-        """Yield all good records in order, as pieces.
+    def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Generator[Piece, None, None]:
+        """Yield all good records from a place on, in order, as pieces.
 
         Raises:
             CaptureError: the stream accepts none of the packets (instead of the first piece), or the file is
-                damaged (after all good records; with the offset).
+                damaged or changed while it was read (after all good records; with the offset).
         """
         if self.native is None:
             return
         self.rewrites = stream.rewrites
-        yield from self._reader.pieces(stream)
+        try:
+            yield from self._reader.pieces(stream, start)
+        except CaptureError as damage:
+            raise self.change_since_opened() or damage from None
+        if change := self.change_since_opened():
+            raise change
 
     def change_since_opened(self) -> CaptureError | None:
         """Return the error if the file changed since it was opened; None if it did not."""
-        now = identity_of(self.fd)
-        if now.size_bytes != self.identity.size_bytes:
-            sizes = f"{self.identity.size_bytes} bytes became {now.size_bytes}"
-            return CaptureError(f"changed while it was read: {sizes}")
-        return None if now == self.identity else CaptureError("changed while it was read")
+        return change_since(self.identity, self.fd)
 
-    def missing_to_record_end(self, start: int, delivered_bytes: int) -> int | None:
-        """Return how many zeros complete the record that a dead process stopped in.
 
-        For a new process that has no `Piece` for this place, because the file became shorter meanwhile.
-
-        Args:
-            start: offset of a record of a spliced file at or before that place, at most a few MiB before it.
-            delivered_bytes: how many bytes from `start` on are in the stream.
-
-        Returns:
-            None if the file has lost the record's header, too: the record's length is unknown.
-        """
-        window = read_at(self.fd, delivered_bytes + RECORD_HEADER_BYTES + MAX_CAPTURED_BYTES, start)
-        try:
-            return missing_to_record_end(window, delivered_bytes)
-        except LookupError:
-            return None
+def change_since(before: Identity, fd: int) -> CaptureError | None:
+    """Return the error if an open file is not as it was; None if it is."""
+    try:
+        now = identity_of(fd)
+    except CaptureError as gone:
+        return gone
+    if now == before:
+        return None
+    return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")

@@ -32,7 +32,7 @@ INTERFACE: Final = Struct(
 )  # struct interface of loops.c: ticks per second, offset in s, link type, snaplen
 _RECORD_NUMBERS: Final = 8  # of struct good_records
 _BLOCK_NUMBERS: Final = 10  # of struct blocks
-_WORTH_LOADING_BYTES: Final = 1 << 20
+_WORTH_LOADING_BYTES: Final = 1 << 18
 RecordNumbers = tuple[int, int, int, int, int, int, int, bool]  # the fields of `walk.GoodRecords`
 
 
@@ -63,17 +63,17 @@ class CompiledLoops:
         in_place = (c_char_p, c_void_p, c_uint64, c_uint32, c_uint32, c_void_p)
         self._swap_headers.argtypes = self._scale_to_microseconds.argtypes = in_place
         self._good_records.argtypes = (
-            *(c_char_p, c_uint64, c_uint64, c_uint64, c_uint32, c_uint32, c_uint32, c_void_p),
+            *(c_char_p, c_uint64, c_uint64, c_uint32, c_uint32, c_uint32, c_void_p),
         )
         self._enhanced_records.argtypes = (
             *(c_char_p, c_uint64, c_uint64, c_uint32, c_char_p, c_uint64, c_uint32, c_uint64),
             *(c_void_p, c_uint64, c_void_p),
         )
 
-    def good_records(self, window: bytes, position: int, room_bytes: int, *numbers: int) -> RecordNumbers:
+    def good_records(self, window: bytes, position: int, *numbers: int) -> RecordNumbers:
         """Return the good records from `position` on; numbers: snaplen, ns of a fraction, is big endian."""
         found = (self._number * _RECORD_NUMBERS)()
-        self._good_records(window, len(window), position, room_bytes, *numbers, found)
+        self._good_records(window, len(window), position, *numbers, found)
         return _record_numbers(found)
 
     def swap_headers(self, window: bytes, records: bytearray, *numbers: int) -> RecordNumbers:

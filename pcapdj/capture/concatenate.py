@@ -1,33 +1,28 @@
 """Writes several captures as one stream to a descriptor: the engine of `pcapdj cat`.
 
-The file's own bytes are moved by the fastest call that the output allows: splice(2) into a pipe,
-copy_file_range(2) into a file, sendfile(2) elsewhere. If the kernel refuses a call, the next is tried;
-write(2) always works.
+What is written was validated in memory first. write(2) is right for every output: pipes, files, sockets, and
+readers of pipes that pass the pages on.
 """
 
 import contextlib
-import errno
 import fcntl
 import os
-import stat
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Final, Literal
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.opening import Capture, Piece, open_capture
-from pcapdj.capture.pcap import StreamFormat, Totals
+from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
 PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
 Report = Callable[[bytes, CaptureError | None, Totals, Sequence[Anomaly]], None]
-Mover = Callable[[int, int, int, int], int]
 
 _PIPE_BYTES = 1 << 20  # the most that an ordinary user may set
-# For shorter files a thread gains nothing; a piece is about 1 MiB.
-_LONG_BYTES, _PREFETCHED_PIECES = 4 << 20, 4
-_REFUSALS = {errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
+# For shorter files a thread gains nothing; a piece is about 260 KiB.
+_LONG_BYTES, _PREFETCHED_PIECES = 4 << 20, 8
 
 
 def concatenate(
@@ -80,13 +75,14 @@ def concatenate(
 
 
 class Output:
-    """The output of the stream, and the calls that can move a file's bytes into it."""
+    """The output of the stream."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._movers = _movers_for(fd)
+        with contextlib.suppress(OSError):  # no pipe, or no larger one: it is only slower
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Bytes) -> None:
         """Write all of it.
 
         Raises:
@@ -98,62 +94,6 @@ class Output:
                 rest = rest[os.write(self._fd, rest) :]
             except BrokenPipeError as exc:
                 raise ReaderGone("the reader closed the output") from exc
-
-    def move(self, fd: int, offset: int, length_bytes: int) -> int:
-        """Move bytes of a file; return how many: fewer only if the file became shorter.
-
-        Raises:
-            ReaderGone: the reader closed the output.
-        """
-        moved = 0
-        while moved < length_bytes:
-            count = self._move_some(fd, offset + moved, length_bytes - moved)
-            if not count:
-                break
-            moved += count
-        return moved
-
-    def _move_some(self, fd: int, offset: int, length_bytes: int) -> int:
-        while True:
-            try:
-                return self._movers[0](fd, self._fd, offset, length_bytes)
-            except BrokenPipeError as exc:
-                raise ReaderGone("the reader closed the output") from exc
-            except OSError as exc:
-                if exc.errno not in _REFUSALS or len(self._movers) == 1:
-                    raise
-                self._movers = self._movers[1:]
-
-
-def _movers_for(fd: int) -> list[Mover]:
-    """Return the calls that may work with this output, fastest first."""
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISFIFO(mode):
-        _grow_pipe(fd)
-        return [_splice, _write]
-    return [_copy_range, _sendfile, _write] if stat.S_ISREG(mode) else [_sendfile, _write]
-
-
-def _splice(source: int, out: int, offset: int, length_bytes: int) -> int:
-    return os.splice(source, out, length_bytes, offset_src=offset)
-
-
-def _copy_range(source: int, out: int, offset: int, length_bytes: int) -> int:
-    return os.copy_file_range(source, out, length_bytes, offset_src=offset)
-
-
-def _sendfile(source: int, out: int, offset: int, length_bytes: int) -> int:
-    return os.sendfile(out, source, offset, length_bytes)
-
-
-def _write(source: int, out: int, offset: int, length_bytes: int) -> int:
-    return os.write(out, os.pread(source, length_bytes, offset))
-
-
-def _grow_pipe(fd: int) -> None:
-    """Make the pipe larger; if that fails, it is only slower."""
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 class _FileCopy:
@@ -192,22 +132,10 @@ class _FileCopy:
         try:
             with contextlib.closing(_pieces(capture, stream)) as pieces:
                 for piece in pieces:
-                    self._write_piece(capture, piece)
+                    self._out.write(piece.data)
                     self.totals += piece.totals
         finally:
             self.anomalies = anomalies_of(self.totals, capture)
-        if change := capture.change_since_opened():
-            raise change
-
-    def _write_piece(self, capture: Capture, piece: Piece) -> None:
-        """Write a piece; if the file became shorter meanwhile, complete its last record with zeros."""
-        if piece.offset is None:
-            self._out.write(piece.data or b"")
-            return
-        moved = self._out.move(capture.fd, piece.offset, piece.length_bytes)
-        if moved < piece.length_bytes:
-            self._out.write(bytes(piece.missing_to_record_end(moved)))
-            raise CaptureError("became shorter while it was read", offset=piece.offset + moved)
 
 
 def _pieces(capture: Capture, stream: StreamFormat) -> Generator[Piece, None, None]:

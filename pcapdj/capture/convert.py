@@ -22,7 +22,7 @@ from pcapdj.capture.pcap import (
     captured_and_length,
 )
 from pcapdj.capture.walk import (
-    Batch,
+    ConvertedRecords,
     Damage,
     check_captured_length,
     scale_to_microseconds,
@@ -68,10 +68,10 @@ def rewrite_headers(records: Bytes, layout: Layout, stream: StreamFormat) -> tup
     return out, wrapped_times
 
 
-def rewrite_window(window: bytes, layout: Layout, stream: StreamFormat) -> Batch:
+def rewrite_window(window: bytes, layout: Layout, stream: StreamFormat) -> ConvertedRecords:
     """Return a window's good records with their headers in the stream's format, for the two common cases.
 
-    These are big endian to little endian, and nanoseconds to microseconds. The batch is empty for other
+    These are big endian to little endian, and nanoseconds to microseconds. It is empty for other
     conversions, and if the first record is not a good one.
 
     Args:
@@ -81,15 +81,17 @@ def rewrite_window(window: bytes, layout: Layout, stream: StreamFormat) -> Batch
     """
     to_microseconds = layout.nanosecond and not stream.nanosecond
     if layout.big_endian == to_microseconds or (stream.nanosecond and not layout.nanosecond):
-        return Batch(0, Totals(), None, b"")
+        return ConvertedRecords(0, Totals(), None, b"")
     records = bytearray(window)
     change = scale_to_microseconds if to_microseconds else swap_headers
     good = change(window, records, layout)
     data = memoryview(records)[: good.end]
-    return Batch(good.end, totals_of(good, window, 0, layout), None, data)
+    return ConvertedRecords(good.end, totals_of(good, window, 0, layout), None, data)
 
 
-def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool) -> Batch:
+def rebuild_records(
+    window: bytes, layout: Layout, stream: StreamFormat, *, is_last: bool
+) -> ConvertedRecords:
     """Return the stream's records from a window that starts at a record of any layout.
 
     Args:
@@ -123,7 +125,7 @@ def rebuild_records(window: bytes, layout: Layout, stream: StreamFormat, *, is_l
         parts += RECORD.pack(seconds % SECONDS_RANGE, fraction, len(data), length), data
         ts_ns, is_beyond = layout.ts_ns(window, header_at), captured > layout.snaplen
         counted.add(len(data), length, ts_ns, seconds, is_beyond_snaplen=is_beyond)
-    return Batch(position, counted.totals, stop, b"".join(parts), skipped)
+    return ConvertedRecords(position, counted.totals, stop, b"".join(parts), skipped)
 
 
 def _time(window: bytes, position: int, layout: Layout, stream: StreamFormat) -> tuple[int, int]:

@@ -16,12 +16,14 @@ import bz2
 import lzma
 import sys
 import zlib
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from pcapdj.capture.prefetch import prefetched
-from pcapdj.capture.reader import WINDOW_BYTES, StopSignals, Window, read_at
+from pcapdj.capture.reader import WINDOW_BYTES, FileBytes, StopSignals, Window
+from pcapdj.runtime.errors import CaptureError
 
 # Bytes per step: many for speed; few where a file is damaged, to get all data up to the damage.
 LARGE_STEP_BYTES, STEP_BYTES = 1 << 18, 1 << 14
@@ -196,70 +198,72 @@ _Chunk = tuple[bytes, int]  # decompressed bytes, and how many bytes of the file
 
 
 class DecompressedSource:
-    """The contents of a compressed file, decompressed as far as they are read; keeps one window of them.
+    """The contents of a compressed file, decompressed as far as they are read; keeps about one window.
 
     After the first window a thread decompresses a little in advance: the libraries let other threads run.
     """
 
-    def __init__(self, fd: int, compression: str, stops: StopSignals | None = None) -> None:
+    def __init__(self, fd: int, size_bytes: int, compression: str, stops: StopSignals | None = None) -> None:
         self._fd = fd
         self._stops = stops
+        self._size_bytes = size_bytes
         self._codec = codec_for(compression)
         self._restart()
 
     def _restart(self) -> None:
+        self._file = FileBytes(self._fd, self._size_bytes)
         self._chunks = self._all_chunks()
         self._is_prefetched = False
         self._fault: str | None = None
-        self._start = 0  # offset of `_kept` in the decompressed capture
-        self._kept = b""
+        self._kept: deque[bytes] = deque()
+        self._start = self._end = 0  # of what is kept, in the decompressed capture
         self._source_end = 0
-        self._ended = False
+        self._is_finished = False
 
-    @property
-    def fault(self) -> str | None:
-        """Why the decompressed data ends too early."""
-        return self._fault if self._ended else None
+    def fault_at(self, offset: int | None) -> CaptureError | None:
+        """Return why the decompressed data ends too early."""
+        if not self._is_finished:
+            return None
+        if self._file.fault is not None:
+            return self._file.fault
+        return CaptureError(self._fault, offset=offset) if self._fault else None
 
     def close(self) -> None:
         """Stop decompressing; the thread does not use the file any more when this returns."""
         self._chunks.close()
 
-    def window(self, offset: int) -> Window:
+    def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:
         """Return the bytes from `offset` on; an earlier offset starts decompression again."""
         if offset < self._start:
             self.close()
             self._restart()
         if offset and not self._is_prefetched:
             self._chunks, self._is_prefetched = prefetched(self._chunks, _PREFETCHED_CHUNKS), True
-        parts = [self._drop_to(offset)]
-        have_bytes = len(parts[0])
-        while have_bytes < WINDOW_BYTES and (chunk := self._next_chunk()):
-            parts.append(chunk)
-            have_bytes += len(chunk)
-        self._kept = b"".join(parts)
-        return Window(self._kept, len(self._kept), self._ended, self._source_end)
+        while self._end < offset + size_bytes and self._keep_next():
+            while self._kept and self._start + len(self._kept[0]) <= offset:
+                self._start += len(self._kept.popleft())
+        data = b"".join(self._parts(offset, offset + size_bytes))
+        is_last = self._is_finished and offset + len(data) >= self._end and self.fault_at(None) is None
+        return Window(data, is_last, self._source_end)
 
-    def _drop_to(self, offset: int) -> bytes:
-        """Drop everything before `offset`; return the decompressed bytes from there on that are kept."""
-        kept = self._kept
-        while offset >= self._start + len(kept) and not self._ended and offset > self._start:
-            self._start += len(kept)
-            kept = self._next_chunk()
-        kept = kept[max(offset - self._start, 0) :]
-        self._start = offset
-        return kept
+    def _parts(self, start: int, end: int) -> Iterator[memoryview]:
+        position = self._start
+        for chunk in self._kept:
+            yield memoryview(chunk)[max(start - position, 0) : max(end - position, 0)]
+            position += len(chunk)
 
-    def _next_chunk(self) -> bytes:
-        """Return the next bytes; none at the end."""
+    def _keep_next(self) -> bool:
+        """Keep the next bytes; False at the end."""
         for data, source_end in self._chunks:
             self._source_end = source_end
             if self._stops:
                 self._stops.wait(0)
             if data:
-                return data
-        self._ended = True
-        return b""
+                self._kept.append(data)
+                self._end += len(data)
+                return True
+        self._is_finished = True
+        return False
 
     def _all_chunks(self) -> Generator[_Chunk, None, None]:
         """Yield all that the file holds; if it is damaged, start again with smaller steps."""
@@ -277,7 +281,7 @@ class DecompressedSource:
 
     def _decompress(self, decompressor: Decompressor) -> Iterator[_Chunk]:
         source_end = 0
-        while decompressor.fault is None and (compressed := read_at(self._fd, READ_BYTES, source_end)):
+        while decompressor.fault is None and (compressed := self._file.read(source_end, READ_BYTES)):
             source_end += len(compressed)
             yield b"", source_end  # padding has no data, and the reader looks for stop signals at each chunk
             for data in decompressor.feed(compressed):

@@ -66,9 +66,20 @@ class Identity(NamedTuple):
 
 
 def identity_of(fd: int) -> Identity:
-    """Return the present identity of an open file."""
-    found = os.fstat(fd)
+    """Return the present identity of an open file.
+
+    Raises:
+        CaptureError: its storage is gone.
+    """
+    found = _status_of(fd)
     return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _status_of(fd: int) -> os.stat_result:
+    try:
+        return os.fstat(fd)
+    except OSError as exc:
+        raise CaptureError(f"cannot be read: {exc.strerror}") from exc
 
 
 def open_regular(name: bytes, *, root: bytes | None = None) -> int:
@@ -149,8 +160,9 @@ def refuse_if_written(fd: int, *, clock: Callable[[], float] = time.time) -> Non
 
     Raises:
         StillWritten: with the seconds to wait where leases are not available.
+        CaptureError: its storage is gone.
     """
-    age_s = clock() - os.fstat(fd).st_mtime
+    age_s = clock() - _status_of(fd).st_mtime
     if age_s >= SETTLED_S:
         return
     try:

@@ -81,7 +81,7 @@ struct second {
 
 /* Returns the CRC-32 of the source that this library was built from. */
 uint32_t pcapdj_source_digest(void);
-void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position, uint64_t room, uint32_t snaplen,
+void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position, uint32_t snaplen,
                          uint32_t fraction_ns, uint32_t big_endian, struct good_records *good);
 void pcapdj_swap_headers(const uint8_t *window, uint8_t *records, uint64_t size, uint32_t snaplen,
                          uint32_t fraction_ns, struct good_records *good);
@@ -138,7 +138,7 @@ uint32_t pcapdj_source_digest(void)
     return PCAPDJ_SOURCE_DIGEST;
 }
 
-void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position, uint64_t room, uint32_t snaplen,
+void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position, uint32_t snaplen,
                          uint32_t fraction_ns, uint32_t big_endian, struct good_records *good)
 {
     struct times times = {0, 0, 0, 0};
@@ -147,9 +147,8 @@ void pcapdj_good_records(const uint8_t *window, uint64_t size, uint64_t position
     while (fits(position, RECORD_HEADER_BYTES, size)) {
         uint32_t captured = field(window + position + 8, big_endian);
 
-        /* only the header is read: the packet may lie beyond the window, up to `room` */
         if (captured == 0 || captured > MAX_CAPTURED_BYTES
-            || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, room))
+            || !fits(position, (uint64_t)RECORD_HEADER_BYTES + captured, size))
             break;
         beyond_snaplen += captured > snaplen;
         add_time(&times, field(window + position, big_endian),

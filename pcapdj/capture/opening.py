@@ -13,7 +13,7 @@ from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regul
 from pcapdj.capture.first_records import FIRST_RECORDS_BYTES, look_at_records
 from pcapdj.capture.formats import CONVERT_PCAP, Format, Kind, identify
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, parse_file_header
-from pcapdj.capture.reader import FileSource, Piece, Reader, Source, StopSignals, read_at
+from pcapdj.capture.reader import FileSource, Piece, Reader, Source, StopSignals, first_bytes
 from pcapdj.runtime.errors import CaptureError
 
 __all__ = [
@@ -88,11 +88,12 @@ def _beginning(capture: Capture) -> Reader | None:
     if capture.identity.size_bytes <= _BEGINNING_BYTES:
         return None
     try:
-        first = read_at(capture.fd, _BEGINNING_BYTES, 0)
+        source = FileSource(capture.fd, _BEGINNING_BYTES)
+        first = source.window(0).data
         found = identify(first)
         if found.kind is Kind.COMPRESSED:  # opening has decompressed a window of it already
             return None
-        return _reader_for(found, FileSource(capture.fd, _BEGINNING_BYTES), first, on_disk=False)
+        return _reader_for(found, source, first)
     except CaptureError:
         return None
 
@@ -110,13 +111,14 @@ def _identified(fd: int, size_bytes: int, stops: StopSignals | None) -> tuple[st
     """Return the name of the file's format, and its reader."""
     if not size_bytes:
         raise CaptureError("is empty: 0 bytes")
-    first = read_at(fd, FIRST_RECORDS_BYTES, 0)
+    file = FileSource(fd, size_bytes, stops)
+    first = first_bytes(file, FIRST_RECORDS_BYTES)
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
-        return found.name, _reader_for(found, FileSource(fd, size_bytes, stops), first, on_disk=True)
+        return found.name, _reader_for(found, file, first)
     from pcapdj.capture.decompress import DecompressedSource
 
-    source = DecompressedSource(fd, found.name, stops)
+    source = DecompressedSource(fd, size_bytes, found.name, stops)
     try:
         return _identified_inside(found, source)
     except BaseException:
@@ -126,13 +128,13 @@ def _identified(fd: int, size_bytes: int, stops: StopSignals | None) -> tuple[st
 
 def _identified_inside(found: Format, source: Source) -> tuple[str, Reader]:
     """Return the name of the format inside a compressed file, and its reader."""
-    first = source.window(0).data[:FIRST_RECORDS_BYTES]
+    first = first_bytes(source, FIRST_RECORDS_BYTES)
     if not first:
-        raise CaptureError(source.fault or f"is an empty {found.name} file")
+        raise CaptureError(f"is an empty {found.name} file")
     inner = identify(first)
-    if inner.kind is Kind.UNKNOWN and source.fault is not None:
-        raise CaptureError(source.fault)
-    return f"{inner.name}, {found.name}", _reader_for(inner, source, first, on_disk=False)
+    if inner.kind is Kind.UNKNOWN and (fault := source.fault_at(None)):
+        raise fault
+    return f"{inner.name}, {found.name}", _reader_for(inner, source, first)
 
 
 @cache
@@ -146,11 +148,11 @@ def _keep_freed_memory() -> None:
     bytearray(_KEPT_BYTES)
 
 
-def _reader_for(found: Format, source: Source, first: bytes, *, on_disk: bool) -> Reader:
+def _reader_for(found: Format, source: Source, first: bytes) -> Reader:
     if found.kind is Kind.CLASSIC:
-        return _classic_reader(source, first, on_disk=on_disk)
+        return _classic_reader(source, first)
     if found.kind is Kind.PCAPNG:
-        from pcapdj.capture.pcapng import PcapngReader
+        from pcapdj.capture.pcapng_reader import PcapngReader
 
         return PcapngReader(source)
     if found.kind is Kind.COMPRESSED:
@@ -158,11 +160,11 @@ def _reader_for(found: Format, source: Source, first: bytes, *, on_disk: bool) -
     raise CaptureError(found.refusal)
 
 
-def _classic_reader(source: Source, first: bytes, *, on_disk: bool) -> Reader:
+def _classic_reader(source: Source, first: bytes) -> Reader:
     """Return the reader of a classic pcap, unless its first records are those of a variant."""
     layout = parse_file_header(first)
     look = look_at_records(first, layout)
     if look.variant:
         raise CaptureError(Format(Kind.UNSUPPORTED, look.variant, CONVERT_PCAP).refusal)
     has_packets = len(first) > FILE_HEADER_BYTES
-    return ClassicReader(source, layout, on_disk=on_disk, has_packets=has_packets, hint=look.hint)
+    return ClassicReader(source, layout, has_packets=has_packets, hint=look.hint)

@@ -18,7 +18,7 @@ Rules:
 import struct
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 from pcapdj.runtime.errors import CaptureError
 
@@ -215,6 +215,25 @@ class Totals(NamedTuple):
             self.wrapped_times + later.wrapped_times,
             self.has_times_after_2038 or later.has_times_after_2038,
         )
+
+
+class Place(NamedTuple):
+    """Where in a capture the next piece begins, and what was left out before it.
+
+    Args:
+        offset: of the next record or block, in bytes of the uncompressed capture; 0: of the first.
+        section: offset of the pcapng section header in force.
+        interfaces_end: where that section's last interface block before this place ends.
+        skipped: number of packets that were left out, by link type.
+    """
+
+    offset: int = 0
+    section: int = 0
+    interfaces_end: int = 0
+    skipped: Mapping[int, int] = {}
+
+
+BEGINNING: Final = Place()
 
 
 class RunningTotals:

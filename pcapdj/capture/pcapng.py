@@ -1,4 +1,4 @@
-"""pcapng: the walk over a file's blocks, and the reader of its packets as classic records.
+"""pcapng: the walk over a file's blocks, which gives its packets as classic records.
 
 Source: draft-ietf-opsawg-pcapng. Every block:
 
@@ -22,7 +22,8 @@ Rules:
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pcapdj.capture.linktypes import ETHERNET, has_host_order
 from pcapdj.capture.packet_blocks import (
@@ -33,13 +34,12 @@ from pcapdj.capture.packet_blocks import (
     convert_packet,
     parse_interface,
 )
-from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat, Totals
-from pcapdj.capture.reader import Piece, Source
-from pcapdj.capture.stream_options import accepts, linktype_mismatch
-from pcapdj.capture.walk import ZEROS, Batch, Damage
+from pcapdj.capture.pcap import BEGINNING, MAX_CAPTURED_BYTES, StreamFormat, Totals
+from pcapdj.capture.stream_options import accepts
+from pcapdj.capture.walk import ZEROS, ConvertedRecords, Damage
 from pcapdj.runtime.errors import CaptureError
 
-# A block that is parsed has to fit into a window; the longest packet with 700 KiB of options does.
+# A block that is parsed has to fit into memory; the longest packet with 700 KiB of options does.
 MAX_BLOCK_BYTES = 1 << 20
 # Each takes a few bytes of memory until its section ends.
 MAX_INTERFACES = 1 << 20
@@ -52,29 +52,58 @@ _MAJOR, _MINORS = 1, (0, 2)  # some programs write 1.2 for 1.0
 _SWAPPED_VERSION = (_MAJOR << 8, 0)
 
 
+@dataclass(slots=True)
+class Section:
+    """The section that a walk is in.
+
+    Args:
+        start: offset of its header in the capture.
+        interfaces_end: where its last interface block so far ends, or its header, if it has none.
+        order: its byte order, as in `struct`.
+        interfaces: those described so far.
+    """
+
+    start: int = 0
+    interfaces_end: int = 0
+    order: str = "<"
+    interfaces: list[Interface] = field(default_factory=list)
+
+
 class BlockWalk:
     """Walks a file's blocks, window after window, each starting where the previous one ended.
 
     Args:
         stream: the format to convert packets to; None: count all as skipped.
+        section: where the walk begins; default: at the file's beginning.
+        skipped: number of packets by link type that were skipped before.
 
     Attributes:
+        section: where the walk is.
         skipped: number of packets by link type.
     """
 
-    def __init__(self, stream: StreamFormat | None = None) -> None:
+    def __init__(
+        self,
+        stream: StreamFormat | None = None,
+        *,
+        section: Section | None = None,
+        skipped: Mapping[int, int] = BEGINNING.skipped,
+    ) -> None:
         self._stream = stream
-        self._order = "<"
-        self._interfaces: list[Interface] = []
+        self.section = section or Section()
         self._kinds: dict[Interface, Interface] = {}  # a million equal interfaces share one object
         self._owed_trailer: int | None = None  # the length of a block whose trailer is still to be checked
-        self.skipped: dict[int, int] = {}
+        self.skipped: dict[int, int] = dict(skipped)
 
-    def batch(self, window: bytes) -> Batch:
+    def records(self, window: bytes, offset: int = 0) -> ConvertedRecords:
         """Return the records of a window's whole blocks.
 
-        `end` lies beyond the window if the last block is skipped and longer. Without a stream format there is
+        `end` lies beyond the window if the only block is skipped and longer. Without a stream format there is
         no record.
+
+        Args:
+            window: bytes of the capture.
+            offset: where it begins.
         """
         parts: list[bytes | bytearray] = []
         totals, position = Totals(), 0
@@ -83,10 +112,12 @@ class BlockWalk:
             position = self._check_owed_trailer(window)
             while (total := self._whole_block(window, position)) is not None:
                 if position + total > len(window):
+                    if position:  # a piece ends at a block: there its reading can be taken up
+                        break
                     self._owed_trailer = total
                     position += total - _TRAILER_BYTES
                     break
-                packet = self._handle_block(window, position, total)
+                packet = self._handle_block(window, position, total, offset)
                 position += total
                 if packet is None or self._stream is None:
                     position = self._skip_following(window, position)
@@ -99,13 +130,15 @@ class BlockWalk:
                     parts += blocks.parts
         except CaptureError as damage:
             stop = Damage(damage.reason)
-        return Batch(position, totals, stop, b"".join(parts))
+        return ConvertedRecords(position, totals, stop, b"".join(parts))
 
     def _convert_following(self, window: bytes, position: int, stream: StreamFormat) -> ConvertedBlocks:
         """Return the good enhanced packet blocks after a packet; none if this section needs the slow way."""
-        if self._order == ">" and has_host_order(stream.linktype):
+        if self.section.order == ">" and has_host_order(stream.linktype):
             return ConvertedBlocks(position, Totals(), [])
-        blocks = convert_enhanced_blocks(window, position, self._order, self._interfaces, stream)
+        blocks = convert_enhanced_blocks(
+            window, position, self.section.order, self.section.interfaces, stream
+        )
         self._skip(blocks.linktype, blocks.skipped)
         return blocks
 
@@ -114,8 +147,8 @@ class BlockWalk:
 
         A file may consist of them; this is ten times as fast as block by block.
         """
-        fields_at = struct.Struct(self._order + "III8xI").unpack_from
-        trailer_at, interfaces = struct.Struct(self._order + "I").unpack_from, self._interfaces
+        fields_at = struct.Struct(self.section.order + "III8xI").unpack_from
+        trailer_at, interfaces = struct.Struct(self.section.order + "I").unpack_from, self.section.interfaces
         found: dict[int, int] = {}
         while position + _MIN_PACKET_BYTES <= len(window):
             kind, total, number, captured = fields_at(window, position)
@@ -171,7 +204,7 @@ class BlockWalk:
         return _TRAILER_BYTES
 
     def _check_trailer(self, window: bytes, position: int, total: int) -> None:
-        (trailer,) = struct.unpack_from(self._order + "I", window, position)
+        (trailer,) = struct.unpack_from(self.section.order + "I", window, position)
         if trailer != total:
             raise CaptureError(f"block of {total} bytes has a different length at its end: {trailer}")
 
@@ -179,10 +212,10 @@ class BlockWalk:
         """Return the length of the block that begins here; None if the window does not hold enough of it."""
         if self._owed_trailer is not None or position + _MIN_BLOCK_BYTES > len(window):
             return None
-        (kind,) = struct.unpack_from(self._order + "I", window, position)
+        (kind,) = struct.unpack_from(self.section.order + "I", window, position)
         if kind == _SECTION:
-            self._order = _section_order(window, position)
-        (total,) = struct.unpack_from(self._order + "4xI", window, position)
+            self.section.order = _section_order(window, position)
+        (total,) = struct.unpack_from(self.section.order + "4xI", window, position)
         if not kind and not total:
             raise CaptureError(ZEROS.format("block"))
         if total < _MIN_BLOCK_BYTES or total % 4:
@@ -196,14 +229,22 @@ class BlockWalk:
             raise CaptureError(f"block of {total} bytes, more than the maximum of {MAX_BLOCK_BYTES}")
         return None
 
-    def _handle_block(self, window: bytes, position: int, total: int) -> PacketBlock | None:
+    def needed_bytes(self, window: bytes) -> int:
+        """Return how long the block at the window's start is; 0: too little of it is there."""
+        if self._owed_trailer is not None or len(window) < _MIN_BLOCK_BYTES:
+            return 0
+        return int(struct.unpack_from(self.section.order + "4xI", window)[0])
+
+    def _handle_block(self, window: bytes, position: int, total: int, offset: int) -> PacketBlock | None:
         """Update the section's state from a whole block; return its packet if it has one for the stream."""
-        (kind,) = struct.unpack_from(self._order + "I", window, position)
+        (kind,) = struct.unpack_from(self.section.order + "I", window, position)
         body, end = position + 8, position + total - _TRAILER_BYTES
         if kind == _SECTION:
             self._start_section(window, body, total)
+            self.section.start, self.section.interfaces_end = offset + position, offset + position + total
         elif kind == _INTERFACE:
             self._add_interface(window, body, end)
+            self.section.interfaces_end = offset + position + total
         elif kind in _PARSED:
             return self._accepted(self._packet(kind, window, body, end))
         return None
@@ -213,7 +254,7 @@ class BlockWalk:
             raise CaptureError(
                 f"section header of {total} bytes, less than the minimum of {_MIN_SECTION_BYTES}"
             )
-        major, minor = struct.unpack_from(self._order + "4xHH", window, body)
+        major, minor = struct.unpack_from(self.section.order + "4xHH", window, body)
         if (major, minor) == _SWAPPED_VERSION:
             raise CaptureError(
                 f"pcapng version {major}.{minor} is a draft of 2005 (.ntar) with a swapped version field:"
@@ -221,18 +262,18 @@ class BlockWalk:
             )
         if major != _MAJOR or minor not in _MINORS:
             raise CaptureError(f"pcapng version {major}.{minor} is not supported; supported: 1.0 and 1.2")
-        self._interfaces.clear()
+        self.section.interfaces.clear()
 
     def _add_interface(self, window: bytes, body: int, end: int) -> None:
-        if len(self._interfaces) >= MAX_INTERFACES:
+        if len(self.section.interfaces) >= MAX_INTERFACES:
             raise CaptureError(f"section has more than {MAX_INTERFACES} interfaces")
-        interface = parse_interface(window[body:end], self._order)
-        self._interfaces.append(self._kinds.setdefault(interface, interface))
+        interface = parse_interface(window[body:end], self.section.order)
+        self.section.interfaces.append(self._kinds.setdefault(interface, interface))
 
     def _packet(self, kind: int, window: bytes, body: int, end: int) -> PacketBlock:
         """Return a packet block's contents, checked against the block's length and the interfaces."""
         fields = {_ENHANCED_PACKET: "IIIII", _OBSOLETE_PACKET: "HxxIIII", _SIMPLE_PACKET: "I"}[kind]
-        header = struct.Struct(self._order + fields)
+        header = struct.Struct(self.section.order + fields)
         if body + header.size > end:
             raise CaptureError("packet block is too short for its own fields")
         if kind == _SIMPLE_PACKET:
@@ -248,11 +289,11 @@ class BlockWalk:
         return PacketBlock(interface, ticks, start, captured, length)
 
     def _interface(self, number: int) -> Interface:
-        if number >= len(self._interfaces):
+        if number >= len(self.section.interfaces):
             raise CaptureError(
-                f"packet of interface {number}, but the section defines only {len(self._interfaces)}"
+                f"packet of interface {number}, but the section defines only {len(self.section.interfaces)}"
             )
-        return self._interfaces[number]
+        return self.section.interfaces[number]
 
     def _accepted(self, packet: PacketBlock) -> PacketBlock | None:
         """Return the packet if the stream accepts its link type; else count it as skipped."""
@@ -264,7 +305,7 @@ class BlockWalk:
     def _convert(
         self, window: bytes, packet: PacketBlock, stream: StreamFormat
     ) -> tuple[bytes, bytes, Totals] | None:
-        record = convert_packet(packet, window, stream, big_endian=self._order == ">")
+        record = convert_packet(packet, window, stream, big_endian=self.section.order == ">")
         if record is None:
             self._skip(packet.interface.linktype)
         return record
@@ -279,69 +320,3 @@ def _section_order(window: bytes, position: int) -> str:
     if order is None:
         raise CaptureError("section header has an invalid byte-order magic")
     return order
-
-
-class PcapngReader:
-    """Reads the packets of a pcapng file.
-
-    Opening walks through the first window with a packet, which decides link type and timestamp resolution.
-    """
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._walk = BlockWalk()
-        first = self._first_window()
-        self.native, self.has_packets = first.native, first.is_done
-        self.snaplen: int | None = None
-
-    @property
-    def skipped(self) -> dict[int, int]:
-        """Packets that the latest `pieces` skipped, by link type."""
-        return self._walk.skipped
-
-    def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
-        """Yield the packets that the stream accepts, window by window."""
-        self._walk = walk = BlockWalk(stream)
-        has_any = False
-        for piece in self._read(walk):
-            has_any = True
-            yield piece
-        has_fitting = has_any or any(accepts(stream, linktype) for linktype in walk.skipped)
-        if walk.skipped and not has_fitting and self.native is not None:
-            raise CaptureError(linktype_mismatch(self.native.linktype, stream.linktype))
-
-    def close(self) -> None:
-        """Stop using the file."""
-        self._source.close()
-
-    def _first_window(self) -> BlockWalk:
-        """Return a walk through the first window with a packet; `pieces` reports damage again."""
-        walk = BlockWalk()
-        try:
-            for _ in self._read(walk):
-                pass
-        except CaptureError:
-            if walk.native is None:
-                raise
-        return walk
-
-    def _read(self, walk: BlockWalk) -> Iterator[Piece]:
-        offset = 0
-        while True:
-            window = self._source.window(offset)
-            batch = walk.batch(window.data)
-            if batch.totals.packets:
-                yield Piece(batch.totals, len(batch.data), None, batch.data, window.source_end)
-            offset += batch.end
-            if batch.stop is not None:
-                raise CaptureError(batch.stop.reason, offset=offset)
-            if not batch.end or walk.is_done:
-                self._check_end(walk, window.data[batch.end :], offset)
-                return
-
-    def _check_end(self, walk: BlockWalk, rest: bytes, offset: int) -> None:
-        if walk.is_done:
-            return
-        reason = self._source.fault or walk.cut_off(rest)
-        if reason is not None:
-            raise CaptureError(reason, offset=offset)

@@ -1,37 +1,39 @@
 """What readers of all formats share: windows of the capture as input, pieces of the stream as output.
 
-A window is the bytes of the capture at an offset that only grows. They never change, whatever is read next.
-Never mmap: if the file became shorter, the kernel would end the process.
+A window is the bytes of the capture at an offset, read with pread(2) into memory that only this process has.
+Never mmap: if the file became shorter, the kernel would end the process. A piece is whole, validated records
+in the stream's format, made from one window; it is what is sent, whatever happens to the file afterwards. It
+fits into a batch (`feed.batches`).
 
-A piece is whole, validated records. Where the stream needs the file's own bytes, a piece is a span of the
-file to splice; else it is converted bytes. The same file and stream format give the same pieces on every run,
-so that a new process can continue where a dead one stopped.
+With each piece comes the place behind it. From there a reader goes on, in another process too.
 """
 
 import os
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, Protocol
 
-from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
-from pcapdj.capture.walk import missing_to_record_end
+from pcapdj.capture.pcap import BEGINNING, Bytes, Place, StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError
 
-# Measured: the fastest size between 256 KiB and 4 MiB. No reader keeps more of a file in memory.
-WINDOW_BYTES = 1 << 20
+# 65 pages: the longest record has 262,160 bytes, 16 more than 64 pages.
+PIECE_BYTES: Final = 266_240
+# Records of the usual size become no longer by conversion, so a window's records fit into a piece.
+WINDOW_BYTES: Final = PIECE_BYTES
+# A rewritten record grows from 17 bytes to 31 at most. The window may hold one longer record instead.
+REWRITE_WINDOW_BYTES: Final = PIECE_BYTES // 2
+_PAGE_BYTES: Final = 4096
 
 
 class Window(NamedTuple):
     """Bytes of the (uncompressed) capture.
 
     Args:
-        data: at least WINDOW_BYTES, or all bytes from the offset on.
-        room_bytes: how far records may reach: to the end of the file if its size is known, else of `data`.
+        data: as many as requested, or all that can be read from the offset on.
         is_last: `data` reaches the end of the capture.
         source_end: how many bytes of the file on disk were read so far.
     """
 
     data: bytes
-    room_bytes: int
     is_last: bool
     source_end: int
 
@@ -39,15 +41,91 @@ class Window(NamedTuple):
 class Source(Protocol):
     """The bytes of an open capture file, decompressed."""
 
-    def window(self, offset: int) -> Window:
+    def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:
         """Return the bytes from `offset` on; it grows with each call, or starts at 0 again."""
 
-    @property
-    def fault(self) -> str | None:
-        """Why the last window ends too early; None if that is the end of the capture."""
+    def fault_at(self, offset: int | None) -> CaptureError | None:
+        """Return why the latest window ends too early; None if the capture ends there.
+
+        Args:
+            offset: of the first record that is not whole, for faults that do not name a place themselves.
+        """
 
     def close(self) -> None:
         """Stop using the file."""
+
+
+class FileBytes:
+    """Reads an open file up to the size that it had when it was opened.
+
+    A read that fails is a fault, never an exception: the bytes before it are returned.
+
+    Attributes:
+        fault: why the file cannot be read any further.
+    """
+
+    def __init__(self, fd: int, size_bytes: int) -> None:
+        self._fd = fd
+        self._size_bytes = size_bytes
+        self._end = size_bytes  # of what can be read
+        self.fault: CaptureError | None = None
+
+    def read(self, offset: int, length_bytes: int) -> bytes:
+        """Return the file's bytes; fewer at its end, or where a fault is."""
+        data = b""
+        while wanted_bytes := min(length_bytes, self._end - offset) - len(data):
+            if wanted_bytes < 0:
+                break
+            part = self._read_some(offset + len(data), wanted_bytes)
+            if not part and self.fault is None:
+                self._end_at(offset + len(data))
+            data = data + part if data else part
+        return data
+
+    def is_end(self, offset: int) -> bool:
+        """Report whether the file ends at this offset, as it did when it was opened."""
+        return offset >= self._size_bytes
+
+    def _read_some(self, offset: int, length_bytes: int) -> bytes:
+        try:
+            return os.pread(self._fd, length_bytes, offset)
+        except OSError:
+            return self._read_pages(offset, length_bytes)
+
+    def _read_pages(self, offset: int, length_bytes: int) -> bytes:
+        """Read again what failed, page by page, up to the first one that fails."""
+        data, position = b"", offset
+        while position < offset + length_bytes:
+            rest_of_page = _PAGE_BYTES - position % _PAGE_BYTES
+            try:
+                part = os.pread(self._fd, min(rest_of_page, offset + length_bytes - position), position)
+            except OSError as exc:
+                self._end = position
+                self.fault = CaptureError(f"cannot be read at byte {position}: {exc.strerror}")
+                break
+            if not part:
+                break
+            data, position = data + part, position + len(part)
+        return data
+
+    def _end_at(self, offset: int) -> None:
+        """Set the fault of a file that gives no bytes before its end."""
+        self._end = offset
+        try:
+            size_bytes = os.fstat(self._fd).st_size
+        except OSError as exc:
+            self.fault = CaptureError(f"cannot be read at byte {offset}: {exc.strerror}")
+            return
+        self.fault = size_change(self._size_bytes, size_bytes) or CaptureError(
+            f"cannot be read at byte {offset}: its file system returns no bytes there"
+        )
+
+
+def size_change(before_bytes: int, now_bytes: int) -> CaptureError | None:
+    """Return the error of a file whose size changed while it was read."""
+    if before_bytes == now_bytes:
+        return None
+    return CaptureError(f"changed while it was read: {before_bytes} bytes became {now_bytes}")
 
 
 class StopSignals(Protocol):
@@ -61,69 +139,54 @@ class StopSignals(Protocol):
 
 
 class FileSource:
-    """An uncompressed file, read up to the size that it had when it was opened."""
+    """An uncompressed file."""
 
     def __init__(self, fd: int, size_bytes: int, stops: StopSignals | None = None) -> None:
-        self._fd = fd
-        self._size_bytes = size_bytes
+        self._file = FileBytes(fd, size_bytes)
         self._stops = stops
-        self.fault: str | None = None
 
-    def window(self, offset: int) -> Window:
-        """Return up to WINDOW_BYTES from `offset` on; sets `fault` if the file became shorter."""
+    def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:
+        """Return up to `size_bytes` from `offset` on."""
         if self._stops:
             self._stops.wait(0)
-        rest_bytes = max(self._size_bytes - offset, 0)
-        data = read_at(self._fd, min(WINDOW_BYTES, rest_bytes), offset)
-        if len(data) < min(WINDOW_BYTES, rest_bytes):
-            self.fault = (
-                f"became shorter while it was read: {offset + len(data)} of {self._size_bytes} bytes are left"
-            )
-            rest_bytes = len(data)
-        return Window(data, rest_bytes, len(data) == rest_bytes, offset + len(data))
+        data = self._file.read(offset, size_bytes)
+        end = offset + len(data)
+        return Window(data, self._file.is_end(end), end)
+
+    def fault_at(self, offset: int | None) -> CaptureError | None:  # noqa: ARG002 - names its own place
+        """Return why the file cannot be read any further."""
+        return self._file.fault
 
     def close(self) -> None:
         """Do nothing: the descriptor belongs to the caller."""
 
 
-def read_at(fd: int, length_bytes: int, offset: int) -> bytes:
-    """Return a file's bytes without moving the descriptor's position.
+def first_bytes(source: Source, size_bytes: int) -> bytes:
+    """Return the beginning of a capture; shorter if no more can be read.
 
     Raises:
-        CaptureError: the disk or the network file system reports an error.
+        CaptureError: nothing can be read.
     """
-    try:
-        return os.pread(fd, length_bytes, offset)
-    except OSError as exc:
-        raise CaptureError(f"cannot be read: {exc.strerror}", offset=offset) from exc
+    first = source.window(0, size_bytes).data
+    if not first and (fault := source.fault_at(None)):
+        raise fault
+    return first
 
 
 class Piece(NamedTuple):
-    """Whole, validated records for the stream.
+    """Whole, validated records in the stream's format.
 
     Args:
+        data: 1 to PIECE_BYTES.
         totals: of these records.
-        length_bytes: their length in the stream.
-        offset: splice `length_bytes` from the capture's descriptor from here on; None: write `data` instead.
-        data: the converted records, about 1 MiB; None where `offset` is given.
+        after: where the next piece begins.
         source_end: how many bytes of the file on disk were read for it and all pieces before, for progress.
-        window: the file's bytes from `offset` on as the walk read them, with every record header; else empty.
     """
 
+    data: Bytes
     totals: Totals
-    length_bytes: int
-    offset: int | None
-    data: Bytes | None
+    after: Place
     source_end: int
-    window: bytes = b""
-
-    def missing_to_record_end(self, delivered_bytes: int) -> int:
-        """Return how many zeros complete the current record after `delivered_bytes` of this piece.
-
-        Exact even if the file's own bytes are gone. 0 at a record's end.
-        """
-        records = self.window if self.data is None else self.data
-        return missing_to_record_end(records, delivered_bytes)
 
 
 class Reader(Protocol):
@@ -138,15 +201,19 @@ class Reader(Protocol):
         """Whether the file has a packet, or bytes where one should be."""
 
     @property
-    def skipped(self) -> dict[int, int]:
+    def skipped(self) -> Mapping[int, int]:
         """Packets skipped so far, by link type: not accepted by the stream, or impossible to rewrite."""
 
     @property
     def snaplen(self) -> int | None:
         """The file's snaplen in bytes; None where each interface has its own."""
 
-    def pieces(self, stream: StreamFormat) -> Iterator[Piece]:
-        """Yield the records that the stream accepts; raise CaptureError if it accepts none of them."""
+    def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Iterator[Piece]:
+        """Yield the records from a place on that the stream accepts.
+
+        Raises:
+            CaptureError: the stream accepts none of them, or the file is damaged behind the last piece.
+        """
 
     def close(self) -> None:
         """Stop using the file."""

@@ -64,23 +64,21 @@ class GoodRecords(NamedTuple):
     has_times_after_2038: bool = False
 
 
-def good_records(window: bytes, position: int, layout: Layout, room_bytes: int) -> GoodRecords:
-    """Return the records of a plain layout from `position` on that hold 1 to MAX_CAPTURED_BYTES.
-
-    Only headers are read: the last record may reach beyond the window, up to `room_bytes`.
-    """
+def good_records(window: bytes, position: int, layout: Layout) -> GoodRecords:
+    """Return the records of a plain layout from `position` on that hold 1 to MAX_CAPTURED_BYTES."""
     if loops := loops_for(window):
         numbers = layout.snaplen, layout.fraction_ns, layout.big_endian
-        return GoodRecords(*loops.good_records(window, position, room_bytes, *numbers))
-    return _good_records(window, position, layout, room_bytes)
+        return GoodRecords(*loops.good_records(window, position, *numbers))
+    return _good_records(window, position, layout)
 
 
 def _good_records(  # noqa: PLR0915 - a loop without avoidable calls
-    window: bytes, position: int, layout: Layout, room_bytes: int
+    window: bytes, position: int, layout: Layout
 ) -> GoodRecords:
     """Do it in Python."""
     fields_at = struct.Struct(layout.byte_order + "IIII").unpack_from
-    snaplen, most, last_header = layout.snaplen, MAX_CAPTURED_BYTES, len(window) - RECORD_HEADER_BYTES
+    snaplen, most, size_bytes = layout.snaplen, MAX_CAPTURED_BYTES, len(window)
+    last_header = size_bytes - RECORD_HEADER_BYTES
     previous, packets, lengths_bytes, beyond = position, 0, 0, 0
     times = TimeSteps(layout, window, position)
     last_seconds, last_fraction = times.seconds, times.fraction
@@ -91,8 +89,8 @@ def _good_records(  # noqa: PLR0915 - a loop without avoidable calls
                 break
             seconds, fraction, captured, length = fields_at(window, position)
             after = position + RECORD_HEADER_BYTES + captured
-            if after > room_bytes or not 0 < captured <= snaplen:
-                if after > room_bytes or not 0 < captured <= most:
+            if after > size_bytes or not 0 < captured <= snaplen:
+                if after > size_bytes or not 0 < captured <= most:
                     break
                 beyond += 1
             if fraction < last_fraction or seconds != last_seconds:
@@ -105,7 +103,7 @@ def _good_records(  # noqa: PLR0915 - a loop without avoidable calls
         else:
             stride = position - previous
             if position - first == stride * len(_EIGHT):
-                count, sum_bytes = _equal_records(window, position, stride, room_bytes, layout)
+                count, sum_bytes = _equal_records(window, position, stride, layout)
                 packets, lengths_bytes = packets + count, lengths_bytes + sum_bytes
                 beyond += count if captured > snaplen else 0
                 times.row(last_fraction, *_row_times(window, position, stride, count, layout))
@@ -115,17 +113,14 @@ def _good_records(  # noqa: PLR0915 - a loop without avoidable calls
         return GoodRecords(position, previous, packets, lengths_bytes, beyond, *times.found(packets))
 
 
-def _equal_records(
-    window: bytes, position: int, stride: int, room_bytes: int, layout: Layout
-) -> tuple[int, int]:
+def _equal_records(window: bytes, position: int, stride: int, layout: Layout) -> tuple[int, int]:
     """Return how many records from here on have `stride` bytes, and the sum of their lengths on the wire.
 
     Floods, bulk transfers and captures of headers only have long rows of equal records. Each byte of the
     captured length is compared for all headers at once, as a slice with a stride.
     """
     captured = struct.pack(layout.byte_order + "I", stride - RECORD_HEADER_BYTES)
-    in_window = (len(window) - RECORD_HEADER_BYTES - position) // stride + 1
-    count = max(min(in_window, (room_bytes - position) // stride), 0)
+    count = (len(window) - position) // stride
     equal = _equal_headers(window, position, stride, min(count, _FEW), captured)
     if equal == _FEW:
         equal = _equal_headers(window, position, stride, count, captured)
@@ -237,7 +232,7 @@ class WalkResult(NamedTuple):
     stop: Damage | None
 
 
-class Batch(NamedTuple):
+class ConvertedRecords(NamedTuple):
     """Converted records of a window up to `end` (excluding), and why the conversion stopped there.
 
     `stop` as in `WalkResult`. `skipped` packets could not be rewritten; they are not in `totals` and `data`.
@@ -250,20 +245,17 @@ class Batch(NamedTuple):
     skipped: int = 0
 
 
-def walk(window: bytes, layout: Layout, *, room_bytes: int, is_last: bool) -> WalkResult:
+def walk(window: bytes, layout: Layout, *, is_last: bool) -> WalkResult:
     """Return the complete records at the start of a window of a file with a plain layout.
-
-    Only headers are read, so the last record may reach beyond the window.
 
     Args:
         window: bytes of the file, beginning at a record header.
         layout: a plain one.
-        room_bytes: how far records may reach, counted from the window's start.
         is_last: the window reaches the end of the file.
     """
     position, totals = 0, Totals()
     while True:
-        good = good_records(window, position, layout, room_bytes)
+        good = good_records(window, position, layout)
         totals += totals_of(good, window, position, layout)
         position = good.end
         stop, is_empty = _stop_at(window, position, layout, is_last=is_last)
@@ -339,27 +331,22 @@ def cut_off(window: Bytes, layout: Layout) -> str:
     return f"file ends inside a record: {len(window) - layout.header_bytes} of {captured} captured bytes"
 
 
-def missing_to_record_end(window: Bytes, delivered_bytes: int) -> int:
-    """Return how many bytes of padding bring a stream to the end of its current record.
+def record_bytes(window: Bytes, layout: Layout) -> int:
+    """Return how long the record at the window's start is; 0 if the window has less than its header."""
+    if len(window) < layout.header_bytes:
+        return 0
+    first, second = struct.unpack_from(layout.byte_order + "8xII", window)
+    return layout.header_bytes + captured_and_length(layout.length_order, first, second)[0]
 
-    For a stream of little-endian records that broke off, because the file shrank under a running splice.
-    Header bytes that were not delivered count as the zeros that the padding will put there.
+
+def record_end(records: Bytes, position: int) -> int:
+    """Return where the record ends that `position` is in or at the end of; 0 for position 0.
 
     Args:
-        window: what is left of the bytes that were being delivered, from a record's start on.
-        delivered_bytes: how many of them, from the window's start on, are in the stream already.
-
-    Returns:
-        0 if the stream stands between two records.
-
-    Raises:
-        LookupError: a header that was delivered is not in the window: the record's length is unknown.
+        records: whole records of the stream.
+        position: in bytes from their start.
     """
-    position = 0
-    while position < delivered_bytes:
-        if len(window) < min(position + RECORD_HEADER_BYTES, delivered_bytes):
-            raise LookupError(f"the record header at {position} is gone")
-        header = bytes(window[position : min(position + RECORD_HEADER_BYTES, delivered_bytes)])
-        (captured,) = struct.unpack_from("<8xI", header.ljust(RECORD_HEADER_BYTES, b"\0"))
-        position += RECORD_HEADER_BYTES + min(captured, MAX_CAPTURED_BYTES)
-    return position - delivered_bytes
+    end = 0
+    while end < position:
+        end += RECORD_HEADER_BYTES + struct.unpack_from("<8xI", records, end)[0]
+    return end

@@ -32,25 +32,16 @@ class ResumableStream:
     Args:
         id: as the launcher gave it.
         write_end: of its pipe.
-        header, file, batch: what was stored with the launcher; each position shows what is in the pipe.
+        header: the stream's first bytes; its note is the stream's format.
+        batches: the descriptors of the two batches and their note, by key.
+        file: the capture file in flight; None between files.
     """
 
     id: str
     write_end: int
     header: Entry
+    batches: Mapping[str, int]
     file: Entry | None
-    batch: Entry | None
-
-    @property
-    def last(self) -> Entry | None:
-        """An entry of the file in flight; None between files."""
-        return self.file or self.batch
-
-    def close_entries(self) -> None:
-        """Close the descriptors of what was stored."""
-        for entry in (self.header, self.file, self.batch):
-            if entry:
-                os.close(entry.fd)
 
 
 class AnalyzerLink:
@@ -131,12 +122,13 @@ class LauncherLink(AnalyzerLink):
             return None
         self.pauses_after_header = opened.pauses
         entries = {entry.key: entry for entry in opened.entries}
-        if "header" not in entries:
-            os.close(opened.write_end)
+        if "header" not in entries:  # it is stored last
+            for descriptor in (opened.write_end, *(entry.fd for entry in opened.entries)):
+                os.close(descriptor)
             return None
-        return ResumableStream(
-            opened.stream, opened.write_end, entries["header"], entries.get("file"), entries.get("batch")
-        )
+        header, file = entries.pop("header"), entries.pop("file", None)
+        batches = {key: entry.fd for key, entry in entries.items()}
+        return ResumableStream(opened.stream, opened.write_end, header, batches, file)
 
     def open(self) -> tuple[str, int]:
         """Return the id and write end of a stream, however long its analyzer takes to start.

@@ -1,199 +1,181 @@
-"""Sends one capture's records into the stream, so that after a crash the next dispatcher goes on mid-record.
+"""Batches: the only way into the pipe. What is sent is what was checked, whatever happens to the file.
 
-Before a byte of a source enters the pipe, the launcher has the source's descriptor; the kernel moves its
-position with every splice. So the stored descriptors always show what is in the stream:
+A piece of a capture is copied into one of two memory files and spliced from there. The launcher has
+duplicates of both, and of the note (`feed.note`). For each batch, in this order:
 
-    file    the capture itself, spliced span by span: everything before its position is in the stream; at 0
-            where all of it is converted
-    batch   converted records in a memfd, one at a time: the note has the piece's number
-    header  the 24 bytes of the stream's beginning, in a memfd
+    1 hole      the pages of its last use leave the file. A pipe, or a reader that passes them on, keeps them.
+    2 write     the records
+    3 rewind    position 0
+    4 note      which file, which batch, where to go on. From now on the batch is part of the stream.
+    5 splice    without an offset: the position, which outlives this process, shows what is in the pipe
 
-The next dispatcher sends the same pieces again; what is in the stream already is skipped by those positions.
+The next dispatcher sends the rest of the noted batch from its position and goes on at the noted place. So the
+next batch is never the noted one. All other orders that were tried lose or double packets: the note before
+the rewind, the splice before the note, one record in the note, one memory file, no hole.
 """
 
+import ctypes
+import errno
+import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final, Protocol
+from collections.abc import Mapping
+from typing import Final
 
-from pcapdj.capture.reader import Piece
-from pcapdj.feed.analyzer_link import Note
-from pcapdj.feed.pipe import Pipe, SourceEnded
-from pcapdj.runtime.errors import CaptureError, ReaderGone
+from pcapdj.capture.pcap import Bytes
+from pcapdj.capture.reader import PIECE_BYTES
+from pcapdj.feed.note import NOTE_BYTES, BatchNote, encode_note, latest_note
+from pcapdj.feed.pipe import Pipe
+from pcapdj.runtime import failpoints
+from pcapdj.runtime.signals import Waits
+
+NOTE_KEY: Final = "note"
+BATCH_KEYS: Final = ("batch-0", "batch-1")
+
+_MFD_NOEXEC_SEAL: Final = 0x0008  # linux/memfd.h, since Linux 6.3
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # linux/falloc.h
+# More than the file: the kernel may keep it in one large page, and would write zeros into a part of it.
+_HOLE_BYTES: Final = 1 << 30
+_NO_MEMORY: Final = {errno.ENOSPC, errno.ENOMEM, errno.EFBIG}
+_RETRY_S: Final = 0.5
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_fallocate = getattr(_libc, "fallocate64", _libc.fallocate)
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-class SourceStore(Protocol):
-    """Keeps the descriptors when this process dies: the stream's launcher, if there is one."""
-
-    def put(self, key: str, fd: int, note: Note) -> None:
-        """Store a duplicate of the descriptor, in place of an earlier one of that key."""
-
-
-class BatchSender:
-    """Sends one capture into the pipe.
+class Batches:
+    """The two memory files of one stream, and its note.
 
     Args:
-        pipe: the stream's write end.
-        store: gets each source before its first byte is sent.
-        source: the capture's descriptor; its position moves as bytes enter the pipe.
-        note: what the next dispatcher needs of the file.
-        delivered_batch: the number of the last piece that an earlier dispatcher stored as a batch; -1: none.
-        is_kept: the store has this source already, and its position shows what is in the stream.
-        is_padded: the earlier dispatcher had found the file truncated and completed the record already.
+        descriptors: of the two files and the note, by key; closed by `close`.
+        waits: where it waits for memory.
     """
 
-    def __init__(  # noqa: PLR0913 - a value for each thing that survives a crash
-        self,
-        pipe: Pipe,
-        store: SourceStore,
-        source: int,
-        note: Note,
-        *,
-        delivered_batch: int = -1,
-        is_kept: bool = False,
-        is_padded: bool = False,
-    ) -> None:
-        self._pipe: Final = pipe
-        self._store: Final = store
-        self._source: Final = source
-        self._note: Final = note
-        self._delivered_batch = delivered_batch
-        self._is_kept = is_kept
-        self._is_padded = is_padded
-        self._end_offset: int | None = None  # of the spans sent
+    def __init__(self, descriptors: Mapping[str, int], waits: Waits) -> None:
+        self.descriptors: Final = descriptors
+        self._files: Final = tuple(descriptors[key] for key in BATCH_KEYS)
+        self._note: Final = descriptors[NOTE_KEY]
+        self._waits = waits
+        self.last = latest_note(os.pread(self._note, NOTE_BYTES, 0))
 
-    def send(self, number: int, piece: Piece) -> None:
-        """Send what the stream does not have of the piece yet.
-
-        Args:
-            number: the piece's place in its capture, from 0.
-            piece: the same ones in the same order after every restart.
-
-        Raises:
-            CaptureError: the file was truncated under us; the current record was completed with zeros.
-            ReaderGone, LauncherGone, Stopped: as `Pipe.splice` and `SourceStore.put`.
-        """
-        if piece.data is not None:
-            self._send_batch(number, piece.data)
-        elif piece.offset is not None:
-            self._send_span(number, piece, piece.offset)
-
-    def complete_record(self, piece: Piece) -> bool:
-        """Finish the record in which the source's position stands, if it is one of this piece's.
-
-        Returns:
-            Whether the position is not behind this piece: the stream is whole now.
+    def finish(self, pipe: Pipe, end_bytes: int | None = None) -> None:
+        """Send the rest of the noted batch: a dead dispatcher's, or after a stop up to a place in it.
 
         Raises:
             As `Pipe.splice`.
         """
-        if piece.offset is None:
-            return False
-        delivered = os.lseek(self._source, 0, os.SEEK_CUR) - piece.offset
-        self._end_offset = piece.offset + piece.length_bytes
-        if delivered >= piece.length_bytes:
-            return False
-        # Twice if the record is cut in its header: only the whole header gives the record's length.
-        while delivered > 0 and (missing_bytes := piece.missing_to_record_end(delivered)):
-            self._pipe.splice(self._source, missing_bytes)
-            delivered += missing_bytes
-        return True
+        if self.last:
+            end_bytes = self.last.length_bytes if end_bytes is None else end_bytes
+            pipe.splice(self._files[self.last.batch], end_bytes - self.sent_bytes())
 
-    def complete_torn(self, first_offset: int, missing: Callable[[int, int], int | None]) -> None:
-        """Complete with zeros a record that an earlier dispatcher began and whose end the file has lost.
+    def sent_bytes(self) -> int:
+        """Return how much of the noted batch is in the pipe."""
+        return os.lseek(self._files[self.last.batch], 0, os.SEEK_CUR) if self.last else 0
+
+    def send(self, pipe: Pipe, data: Bytes, note: BatchNote) -> None:
+        """Send a piece.
 
         Args:
-            first_offset: where the file's first record is.
-            missing: how many bytes complete the record, given a record's offset and the bytes sent from
-                there on; None if the file has lost the record's header, too.
+            pipe: of the stream.
+            data: the piece's records.
+            note: about them; number and batch are filled in.
 
         Raises:
-            ReaderGone: the record's length is lost; better no stream than an invented packet.
-            As `Pipe.splice`.
+            As `Pipe.splice`; after `Stopped`, `last` and `sent_bytes` show how far it came.
         """
-        if not self._is_kept or self._is_padded:
-            return
-        start = first_offset if self._end_offset is None else self._end_offset
-        sent = os.lseek(self._source, 0, os.SEEK_CUR) - start
-        if sent <= 0:
-            return
-        missing_bytes = missing(start, sent)
-        if missing_bytes is None:
-            raise ReaderGone("The file lost the beginning of the record in the pipe; the stream is given up.")
-        self._pad(self._delivered_batch + 1, missing_bytes)
+        last = self.last
+        number, batch = (last.number + 1, 1 - last.batch) if last else (1, 0)
+        file = self._files[batch]
+        self._fill(pipe, file, data)
+        os.lseek(file, 0, os.SEEK_SET)
+        failpoints.reach("batch.rewind")
+        note = note._replace(number=number, batch=batch)
+        os.pwrite(self._note, *encode_note(note))
+        self.last = note
+        failpoints.reach("batch.note")
+        pipe.splice(file, len(data))
 
-    def truncation(self) -> CaptureError | None:
-        """Return the error if the file ended before its records did."""
-        return CaptureError("was truncated while it was read") if self._is_padded else None
+    def close(self) -> None:
+        """Close this process's descriptors."""
+        for descriptor in self.descriptors.values():
+            os.close(descriptor)
 
-    def lost_bytes(self) -> int:
-        """Return how much of what was spliced the file does not have any more.
-
-        The pipe holds the file's pages, not copies: what was unread when the file shrank became zeros.
-        """
-        return max(0, os.lseek(self._source, 0, os.SEEK_CUR) - os.fstat(self._source).st_size)
-
-    def _send_batch(self, number: int, data: bytes | bytearray | memoryview) -> None:
-        if number <= self._delivered_batch:
-            return
-        self._keep_source()
-        with memory_file(data) as batch:
-            self._store.put("batch", batch, {**self._note, "number": number})
-            self._pipe.splice(batch, len(data))
-
-    def _send_span(self, number: int, piece: Piece, offset: int) -> None:
-        end = offset + piece.length_bytes
-        start = self._position(offset)
-        if start >= end:
-            self._end_offset = end
-            return
-        if self._is_padded:
-            raise CaptureError("was truncated while it was read", offset=start)
-        try:
-            self._pipe.splice(self._source, end - start)
-        except SourceEnded as exc:
-            delivered = os.lseek(self._source, 0, os.SEEK_CUR) - offset
-            self._pad(number, piece.missing_to_record_end(delivered))
-            raise CaptureError("was truncated while it was read", offset=offset + delivered) from exc
-        self._end_offset = end
-
-    def _position(self, offset: int) -> int:
-        self._keep_source()
-        position = os.lseek(self._source, 0, os.SEEK_CUR)
-        return position if position > offset else os.lseek(self._source, offset, os.SEEK_SET)
-
-    def _keep_source(self) -> None:
-        """Store the file, also one to convert: the next dispatcher needs it, even if its name is gone."""
-        if not self._is_kept:
-            os.lseek(self._source, 0, os.SEEK_SET)
-            self._store.put("file", self._source, self._note)
-            self._is_kept = True
-
-    def _pad(self, number: int, missing_bytes: int) -> None:
-        """Complete a record with zeros; their note keeps the next dispatcher from sending more."""
-        self._is_padded = True
-        with memory_file(bytes(missing_bytes)) as zeros:
-            self._store.put("batch", zeros, {**self._note, "number": number, "padding": True})
-            self._pipe.splice(zeros, missing_bytes)
+    def _fill(self, pipe: Pipe, file: int, data: Bytes) -> None:
+        """Replace the file's contents; wait for memory, if there is none: the capture is not at fault."""
+        punch_hole(file)
+        failpoints.reach("batch.hole")
+        rest, position = memoryview(data), 0
+        while rest:
+            try:
+                written = os.pwrite(file, rest, position)
+            except OSError as exc:
+                wait_for_memory(exc, self._waits)
+                pipe.check_alive()
+                continue
+            rest, position = rest[written:], position + written
+        failpoints.reach("batch.write")
 
 
-def finish_stored(pipe: Pipe, fd: int) -> bool:
-    """Send what a dead process left of a header or batch; report whether anything was left.
+def new_batches(waits: Waits) -> Batches:
+    """Return batches and a note that nothing is in.
 
     Raises:
-        As `Pipe.splice`.
+        Stopped: a stop signal arrived while it waited for memory.
     """
-    left = os.fstat(fd).st_size - os.lseek(fd, 0, os.SEEK_CUR)
-    pipe.splice(fd, left)
-    return left > 0
+    sizes = {**dict.fromkeys(BATCH_KEYS, PIECE_BYTES), NOTE_KEY: NOTE_BYTES}
+    return Batches({key: memory_file(key, size, waits) for key, size in sizes.items()}, waits)
 
 
-@contextmanager
-def memory_file(data: bytes | bytearray | memoryview) -> Iterator[int]:
-    """Yield the descriptor of a memfd that holds the data, positioned at its start."""
-    with os.fdopen(os.memfd_create("pcapdj", os.MFD_CLOEXEC), "r+b", buffering=0) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
-        file.seek(0)
-        yield file.fileno()
+def memory_file(name: str, size_bytes: int, waits: Waits) -> int:
+    """Return the descriptor of a memory file whose size cannot be changed any more; never mapped.
+
+    Raises:
+        Stopped: a stop signal arrived while it waited for memory.
+    """
+    while True:
+        try:
+            return _memory_file(f"pcapdj-{name}", size_bytes)
+        except OSError as exc:
+            wait_for_memory(exc, waits)
+
+
+def _memory_file(name: str, size_bytes: int) -> int:
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create(name, flags | _MFD_NOEXEC_SEAL)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        fd = os.memfd_create(name, flags)
+    try:
+        os.ftruncate(fd, size_bytes)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def punch_hole(fd: int) -> None:
+    """Drop all pages of a memory file; who refers to them keeps them.
+
+    Raises:
+        OSError: the kernel cannot do it.
+    """
+    while _fallocate(fd, _KEEP_SIZE | _PUNCH_HOLE, 0, _HOLE_BYTES):
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+def wait_for_memory(error: OSError, waits: Waits) -> None:
+    """Wait a moment after an error that the machine's memory or a limit is the reason of; raise any other.
+
+    Raises:
+        OSError: another one.
+        Stopped: a stop signal arrived.
+    """
+    if error.errno not in _NO_MEMORY:
+        raise error
+    waits.wait(_RETRY_S, waiting_for=f"Waiting for memory for packets: {error.strerror}.")

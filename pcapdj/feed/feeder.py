@@ -4,24 +4,23 @@ It joins what a file's records are (`capture`) with how bytes reach the analyzer
 a pass means for queue and statistics is the job's: a `FilePass` yields each piece that is in the pipe.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
 
-from pcapdj.capture.opening import Capture, Piece, open_capture
-from pcapdj.capture.pcap import StreamFormat
+from pcapdj.capture.capture import change_since
+from pcapdj.capture.opening import Capture, Identity, Piece, open_capture
+from pcapdj.capture.pcap import BEGINNING, StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with_rewriting
-from pcapdj.feed.analyzer_link import Note, ResumableStream
-from pcapdj.feed.batches import BatchSender
+from pcapdj.capture.walk import record_end
+from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.progress import ResumeNote
+from pcapdj.feed.note import BatchNote
+from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.errors import CaptureError, ReaderGone, Stopped
+from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.log import EventLog
-
-_FIRST_RECORD: Final = 24  # offset of the first record of a file that is spliced
 
 events = EventLog("dispatcher")
 
@@ -30,9 +29,11 @@ class FilePass:
     """One pass of a capture file through the open stream.
 
     Args:
-        capture: open; its descriptor's position is used.
-        pieces: those of the capture, numbered from 0.
+        capture: open.
+        pieces: those of the capture that are not in the stream yet.
         note: stored with the file's descriptor.
+        delivered: totals of what is in the stream already.
+        first_ts_ns: the first packet's time, in nanoseconds since 1970.
     """
 
     def __init__(  # noqa: PLR0913 - what a pass consists of
@@ -40,63 +41,69 @@ class FilePass:
         streams: Streams,
         stream: Stream,
         capture: Capture,
-        sender: BatchSender,
-        pieces: Iterator[tuple[int, Piece]],
+        pieces: Iterator[Piece],
         note: Note,
+        delivered: Totals,
+        first_ts_ns: int | None,
     ) -> None:
         self.stream: Final = stream
         self.start_bytes: Final[int] = note["stream_start"]
         self.previous: Final[Note] = note["before"]
+        self.first_ts_ns: Final = first_ts_ns
         self.damage: CaptureError | None = None  # everything good before it was delivered
-        self.has_spoiled_stream = False  # the file lost bytes that were in the pipe, unread
-        self._first = next(pieces)
+        self._totals = delivered
         self._streams = streams
         self._capture = capture
-        self._sender = sender
-        self._pieces = chain([self._first], pieces)
-
-    @property
-    def first_ts_ns(self) -> int | None:
-        """The first packet's time, in nanoseconds since 1970."""
-        return self._first[1].totals.first_ts_ns
+        self._pieces = pieces
+        self._note = note
 
     def send(self) -> Iterator[Piece]:
         """Send what is good, yield each piece that is in the pipe, and wait until all of it is read.
 
-        Afterwards `damage` and `has_spoiled_stream` have the outcome.
+        Afterwards `damage` has the outcome.
 
         Raises:
             ReaderGone, LauncherGone: the stream is lost; the file has to be fed again into the next.
             Stopped: a stop signal arrived.
         """
-        self.stream.sent_bytes = self.start_bytes
+        # Its name may be gone when the next dispatcher needs it.
+        self.stream.put("file", self._capture.fd, self._note)
         try:
-            for number, piece in self._pieces:
-                self._send_piece(number, piece)
-                self.stream.sent_bytes += piece.length_bytes
+            for piece in self._pieces:
+                self._send_piece(piece)
                 yield piece
                 failpoints.reach("splice.between")
         except CaptureError as exc:
             self.damage = exc
-        self._finish()
-        self.damage = self.damage or self._sender.truncation() or self._capture.change_since_opened()
-
-    def _finish(self) -> None:
-        pipe = self.stream.pipe
-        self._sender.complete_torn(_FIRST_RECORD, self._capture.missing_to_record_end)
-        is_unread = bool(self._streams.unfinished or pipe.unread_bytes())
-        self.has_spoiled_stream = self._sender.lost_bytes() > 0 and is_unread
         failpoints.reach("file.end")
-        pipe.drain()
+        self.stream.pipe.drain()
         failpoints.reach("drain.after")
 
-    def _send_piece(self, number: int, piece: Piece) -> None:
+    def _send_piece(self, piece: Piece) -> None:
+        stream, before = self.stream, self._totals
+        self._totals += piece.totals
+        note = BatchNote(
+            number=0,
+            token=self._note["token"],
+            batch=0,
+            length_bytes=len(piece.data),
+            stream_position=stream.sent_bytes,
+            after=piece.after,
+            totals_before=before,
+            totals=self._totals,
+        )
         try:
-            self._sender.send(number, piece)
+            stream.batches.send(stream.pipe, piece.data, note)
         except Stopped:
             if self._streams.grant_grace():
-                self._sender.complete_record(piece)
+                self._complete_record(piece)
             raise
+        stream.sent_bytes += len(piece.data)
+
+    def _complete_record(self, piece: Piece) -> None:
+        stream, batches = self.stream, self.stream.batches
+        if batches.last and batches.last.stream_position == stream.sent_bytes:
+            batches.finish(self.stream.pipe, record_end(piece.data, self.stream.batches.sent_bytes()))
 
 
 class Feeder:
@@ -111,48 +118,29 @@ class Feeder:
         """Return the capture that was being fed, from its stored descriptor: its name may be gone by now.
 
         Raises:
-            CaptureError: as `open_capture`.
+            CaptureError: it changed since it was opened first, or as `open_capture`.
         """
         left = self._streams.unfinished
-        if left is None or left.file is None:
+        if left is None:
             return None
-        name = b"/proc/self/fd/%d" % left.file.fd
+        if change := change_since(Identity(*left.note["identity"]), left.fd):
+            raise change
+        name = b"/proc/self/fd/%d" % left.fd
         return open_capture(name, refuse_written=False, stops=self._interrupts)
 
-    def abandon_unfinished(self) -> None:
-        """Complete the record of a file that Redis does not have any more, and forget the file.
-
-        Raises:
-            Stopped: a stop signal arrived.
-        """
-        has_spoiled_stream = False
-        try:
-            if capture := self.unfinished_capture():
-                with capture:
-                    self._complete_one_record(capture)
-        except CaptureError as exc:
-            events.warning("unfinished_file_unreadable", f"{exc}")
-            has_spoiled_stream = self.has_half_record()
-        except ReaderGone:
-            self._streams.lose()
-        self.settle(has_spoiled_stream=has_spoiled_stream)
-
-    def has_half_record(self) -> bool:
-        """Report whether an earlier dispatcher may have sent half a record that cannot be completed."""
-        left = self._streams.unfinished
-        return bool(left and left.file and os.lseek(left.file.fd, 0, os.SEEK_CUR))
-
-    def settle(self, *, has_spoiled_stream: bool) -> None:
-        """Forget the file in flight; a stream that it has spoiled ends with it."""
-        if not has_spoiled_stream:
-            self._streams.release()
-            return
-        events.warning(
-            "stream_given_up",
-            "The file lost bytes that were in the pipe, unread: its analyzer would go on with garbage.",
-            stream=self._streams.open.id if self._streams.open else None,
+    def delivered(self, token: str) -> FileProgress:
+        """Return how far an earlier dispatcher came with this entry's file in the open stream."""
+        left, stream = self._streams.delivered(token), self._streams.open
+        if left is None or stream is None or self._streams.unfinished is None:
+            return FileProgress()
+        start_bytes = self._streams.unfinished.note["stream_start"]
+        return FileProgress(
+            left.totals,
+            has_begun=True,
+            start_bytes=start_bytes,
+            end_bytes=left.stream_end,
+            left_out=left.after.skipped,
         )
-        self._streams.end()
 
     def prepare_stream(self, token: str, capture: Capture) -> None:
         """End a stream of another link type, if this file begins the next one. Call it before `announce`.
@@ -161,7 +149,7 @@ class Feeder:
         """
         if self._streams.open is None or capture.native is None or not capture.has_packets:
             return
-        if self._unfinished_of(token):
+        if self._streams.unfinished_token() == token:
             return
         stream = _format_of(self._streams.open)
         if self._options.needs_new_stream(capture.native, stream):
@@ -180,17 +168,19 @@ class Feeder:
         if capture.native is None:
             return None
         stream_format = self._format_for(capture.native, file.token)
-        pieces = enumerate(capture.pieces(stream_format))
-        first = next(pieces, None)
-        if first is None:
-            if self._unfinished_of(file.token):
-                raise CaptureError("was truncated while it was read")
-            return None
+        left = self._streams.delivered(file.token)
+        pieces: Iterator[Piece] = capture.pieces(stream_format, left.after if left else BEGINNING)
+        if left:
+            totals, first_ts_ns = left.totals, left.totals.first_ts_ns
+        else:
+            first = next(pieces, None)
+            if first is None:
+                return None
+            totals, first_ts_ns, pieces = Totals(), first.totals.first_ts_ns, chain([first], pieces)
         fields = {"linktype": stream_format.linktype, "nanosecond": stream_format.nanosecond}
         stream = self._streams.ensure(stream_format.header(), fields)
-        note = self._note_of(file, stream, rewrites=stream_format.rewrites)
-        sender = self._sender(stream, capture, note)
-        return FilePass(self._streams, stream, capture, sender, chain([first], pieces), note)
+        note = self._note_of(file, capture, stream, rewrites=stream_format.rewrites)
+        return FilePass(self._streams, stream, capture, pieces, note, totals, first_ts_ns)
 
     def remember(self, file: ResumeNote, last_ts_ns: int | None) -> None:
         """Store what the next file needs of this one; without a packet the previous one stays.
@@ -205,44 +195,22 @@ class Feeder:
         """Return the open stream's format, or the next one's; it decides which pieces the file gives."""
         if self._streams.open is None:
             return self._options.format_of_first(native)
-        left = self._unfinished_of(token)
-        rewrites = left.last.note.get("rewrites", False) if left and left.last else self._options.rewrites
+        rewrites = self._stored_note(token).get("rewrites", self._options.rewrites)
         return with_rewriting(_format_of(self._streams.open), rewrites=rewrites)
 
-    def _unfinished_of(self, token: str) -> ResumableStream | None:
-        """Return what an earlier dispatcher sent of this entry into the stream; None: nothing."""
-        return self._streams.unfinished if self._streams.unfinished_token() == token else None
+    def _stored_note(self, token: str) -> Mapping[str, Any]:
+        """Return what an earlier dispatcher stored with this entry's file; empty: it had not begun."""
+        left = self._streams.unfinished
+        return left.note if left and self._streams.unfinished_token() == token else {}
 
-    def _note_of(self, file: ResumeNote, stream: Stream, *, rewrites: bool) -> Mapping[str, Any]:
+    def _note_of(
+        self, file: ResumeNote, capture: Capture, stream: Stream, *, rewrites: bool
+    ) -> Mapping[str, Any]:
         """Return the file's note: as an earlier dispatcher stored it, else a new one."""
-        left = self._unfinished_of(file.token)
-        if left and left.last:
-            note = left.last.note
-            return file.note(note["stream_start"], note.get("before", {}), rewrites=rewrites)
-        return file.note(stream.sent_bytes, stream.previous, rewrites=rewrites)
-
-    def _sender(self, stream: Stream, capture: Capture, note: Note) -> BatchSender:
-        left = self._unfinished_of(note["token"])
-        batch = left.batch if left else None
-        return BatchSender(
-            stream.pipe,
-            stream,
-            left.file.fd if left and left.file else capture.fd,
-            note,
-            delivered_batch=batch.note["number"] if batch else -1,
-            is_kept=bool(left and left.file),
-            is_padded=bool(batch and batch.note.get("padding")),
-        )
-
-    def _complete_one_record(self, capture: Capture) -> None:
-        stream, left = self._streams.open, self._streams.unfinished
-        if stream is None or left is None or left.file is None or not self.has_half_record():
-            return
-        sender = BatchSender(stream.pipe, stream, left.file.fd, left.file.note, is_kept=True)
-        for piece in capture.pieces(_format_of(stream)):
-            if sender.complete_record(piece):
-                return
-        sender.complete_torn(_FIRST_RECORD, capture.missing_to_record_end)
+        if note := self._stored_note(file.token):
+            start_bytes, before = note["stream_start"], note.get("before", {})
+            return file.note(start_bytes, before, note["identity"], rewrites=rewrites)
+        return file.note(stream.sent_bytes, stream.previous, capture.identity, rewrites=rewrites)
 
 
 def _format_of(stream: Stream) -> StreamFormat:

@@ -31,7 +31,6 @@ class Job:
         identity: of the file; empty until it is open.
         stream: of the last pass; empty before.
         progress: of the last pass.
-        has_spoiled_stream: the pipe has not what was put into it.
         anomalies: of the file, in the last pass.
     """
 
@@ -39,7 +38,6 @@ class Job:
     identity: Fields = field(default_factory=dict)
     stream: str = ""
     progress: FileProgress = field(default_factory=FileProgress)
-    has_spoiled_stream: bool = False
     anomalies: Sequence[Anomaly] = ()
 
     @property
@@ -82,7 +80,8 @@ class JobRunner:
         Raises:
             Stopped: a stop signal arrived; the next dispatcher goes on with this entry.
         """
-        job = Job(entry)
+        job = Job(entry, progress=self.feeder.delivered(entry.token))
+        job.stream = entry.stream if job.progress.has_begun else ""
         is_resumed = self.streams.unfinished_token() == entry.token
         if entry.state == "feeding" and not is_resumed and not self.streams.is_open(entry.stream):
             self.link.wait_for_torn_reader()
@@ -137,14 +136,13 @@ class JobRunner:
 
     def _feed(self, job: Job, capture: Capture) -> None:
         self.statistics.state = FEEDING
-        self.statistics.progress = job.progress = FileProgress()
+        self.statistics.progress = job.progress = self.feeder.delivered(job.entry.token)
         try:
             if feed := self.feeder.begin(job.note, capture):
                 self._begin(job, feed)
                 for piece in feed.send():
-                    job.progress.add(piece.totals, piece.length_bytes, piece.source_end)
-                    job.progress.left_out = dict(capture.skipped)
-                job.has_spoiled_stream = feed.has_spoiled_stream
+                    job.progress.add(piece.totals, len(piece.data), piece.source_end)
+                    job.progress.left_out = piece.after.skipped
                 self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
                 if feed.damage:
                     raise feed.damage
@@ -173,7 +171,6 @@ class JobRunner:
             packets=job.progress.totals.packets,
         )
         self.streams.lose()
-        job.has_spoiled_stream = False
         # Asked only now: a killed launcher's socket may outlast its analyzer, but it does not answer END.
         is_the_analyzers = (
             isinstance(loss, ReaderGone) and self.link.outlives_dispatcher and self.link.is_alive()
@@ -189,13 +186,10 @@ class JobRunner:
         """Write down the result; only then may the launcher forget the file."""
         packets = job.progress.totals.packets
         entry = replace(job.entry, stream=job.stream if packets else "")
-        is_spoiled = job.has_spoiled_stream or (
-            error is not None and not job.progress.has_begun and self.feeder.has_half_record()
-        )
         if not self.queue.finish(entry, job.result(error)):
             _log_forgotten(job)
         failpoints.reach("finish.after")
-        self.feeder.settle(has_spoiled_stream=is_spoiled)
+        self.streams.release()
         for each in job.anomalies:
             if each.event != TIMES_AFTER_2038 or self.statistics.after_2038_stream != job.stream:
                 events.warning(each.event, each.sentence, name=entry.name)

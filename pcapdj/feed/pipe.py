@@ -1,4 +1,4 @@
-"""Moves bytes into the named pipe: all of them, interruptible, never through Python.
+"""Moves bytes from a memory file into the named pipe: all of them, interruptible.
 
 `splice(2)` is called *without* an offset, so that the kernel keeps the position in the open file description:
 after `kill -9` the launcher's duplicate of the descriptor shows exactly how many bytes entered the pipe
@@ -6,7 +6,6 @@ after `kill -9` the launcher's duplicate of the descriptor shows exactly how man
 return on a stop signal (PEP 475).
 """
 
-import errno
 import fcntl
 import os
 import select
@@ -49,10 +48,6 @@ class AnalyzerPeer(Protocol):
         """Report whether the stream's analyzer is there; asks the launcher."""
 
 
-class SourceEnded(Exception):
-    """The source gave no more bytes: the capture file was truncated under us."""
-
-
 class Pipe:
     """The write end of one stream's pipe.
 
@@ -85,17 +80,13 @@ class Pipe:
         """Move exactly `length` bytes from the source's position into the pipe.
 
         Raises:
-            SourceEnded: the source has fewer bytes; what it had was moved.
             ReaderGone, LauncherGone: the analyzer is gone.
             Stopped: a stop signal arrived; the source's position shows how far it came.
         """
         left = length
         while left:
             self._check()
-            moved = self._splice_once(source, left)
-            if moved == 0:
-                raise SourceEnded
-            left -= moved
+            left -= self._splice_once(source, left)
 
     def drain(self) -> None:
         """Wait until the analyzer has read everything.
@@ -153,10 +144,8 @@ class Pipe:
                 continue
             except BrokenPipeError as exc:
                 raise ReaderGone("The analyzer closed the pipe.") from exc
-            except OSError as exc:
-                if exc.errno == errno.EIO:  # the disk gives these bytes no more than a truncated file would
-                    raise SourceEnded from exc
-                raise
+            if not moved:
+                raise EOFError("a memory file has fewer bytes than were written into it")
             failpoints.reach("splice.within")
             self.moved_bytes += moved
             self._taken_at_s, self._is_waiting = time.monotonic(), False

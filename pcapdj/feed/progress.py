@@ -1,7 +1,7 @@
 """One file's way into the stream: which file it is, how far it came, and what the journal keeps of that."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ _NAME_LIMIT_BYTES: Final = 255  # the end of a longer path identifies it; three 
 
 @dataclass(frozen=True, slots=True)
 class ResumeNote:
-    """Which file is in the pipe, for the dispatcher that has to go on with it.
+    """Which file is being sent, for the dispatcher that has to go on with it.
 
     Args:
         token: of the queue entry.
@@ -23,18 +23,22 @@ class ResumeNote:
     token: str
     name: bytes
 
-    def note(self, start_bytes: int, previous: Mapping[str, Any], *, rewrites: bool) -> dict[str, Any]:
+    def note(
+        self, start_bytes: int, previous: Mapping[str, Any], identity: Sequence[int], *, rewrites: bool
+    ) -> dict[str, Any]:
         """Return what is stored with the file's descriptor.
 
         Args:
             start_bytes: where in the stream its first record is.
             previous: `as_previous` of the file before; empty: there is none.
+            identity: of the file when it was opened.
             rewrites: its packets are rewritten to Ethernet where possible; its pieces depend on that.
         """
         return {
             "token": self.token,
             "name": to_text(self.name),
             "stream_start": start_bytes,
+            "identity": list(identity),
             "rewrites": rewrites,
             "before": dict(previous),
         }
@@ -72,7 +76,7 @@ class FileProgress:
     def begin(self, start_bytes: int, step_ns: int | None, jump: str) -> None:
         """Note that the first record follows."""
         self.has_begun = True
-        self.start_bytes = self.end_bytes = start_bytes
+        self.start_bytes, self.end_bytes = start_bytes, max(start_bytes, self.end_bytes)
         self.step_ns, self.jump = step_ns, jump
 
     def add(self, totals: Totals, length_bytes: int, source_bytes: int) -> None:

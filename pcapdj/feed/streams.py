@@ -8,14 +8,18 @@ format is its header, and a note that has the same as fields.
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pcapdj.feed.analyzer_link import AnalyzerLink, Note, ResumableStream
-from pcapdj.feed.batches import finish_stored, memory_file
+from pcapdj.feed.batches import Batches, memory_file, new_batches
 from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.note import BatchNote
 from pcapdj.feed.pipe import Pipe
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.log import EventLog
+
+if TYPE_CHECKING:
+    from pcapdj.feed.launcher_client import Entry
 
 HEADER_SETTLE_S: Final = 0.3  # Suricata 8.0.0 to 8.0.5 drop what libpcap had buffered before their setvbuf
 STOP_GRACE_S: Final = 0.5  # by hand a stop completes the record in the pipe, if the analyzer reads on
@@ -28,8 +32,9 @@ class Stream:
     """One analyzer process's input, from its first byte to its end.
 
     Args:
-        link: where its sources are stored.
-        header: the memfd with its header.
+        link: where its descriptors are stored.
+        header: the memory file with its header.
+        batches: the memory files that its records are spliced from.
         format: the note that was stored with the header.
         sent_bytes: up to the end of the last piece that was sent.
         previous: what the next file needs of the one fed before it; empty: there was none.
@@ -39,6 +44,7 @@ class Stream:
     pipe: Pipe
     link: AnalyzerLink
     header: int
+    batches: Batches
     format: Note
     sent_bytes: int = 0
     previous: Note = field(default_factory=dict)
@@ -54,6 +60,7 @@ class Stream:
     def close(self) -> None:
         """Close this process's descriptors of it."""
         self.pipe.close()
+        self.batches.close()
         os.close(self.header)
 
 
@@ -62,29 +69,29 @@ class Streams:
 
     def __init__(self, link: AnalyzerLink, interrupts: Interrupts) -> None:
         self.open: Stream | None = None
-        # what an earlier dispatcher was sending in this stream
-        self.unfinished: ResumableStream | None = None
+        # the capture file that an earlier dispatcher was sending in this stream
+        self.unfinished: Entry | None = None
         self._link = link
         self._interrupts = interrupts
 
     def resume(self) -> None:
         """Take over the stream that an earlier dispatcher left open, and complete its header or batch.
 
-        What it was sending of a file is in `unfinished` until `release`.
+        The file that it was sending is in `unfinished` until `release`.
 
         Raises:
             Stopped: a stop signal arrived.
         """
-        left = self.unfinished = self._link.resumable_stream()
+        left = self._link.resumable_stream()
         if left is None:
             return
         stream = self.open = self._resumed(left)
-        events.info("stream_resumed", stream=left.id, name=left.last.note["name"] if left.last else None)
+        self.unfinished = left.file
+        events.info("stream_resumed", stream=left.id, name=left.file.note["name"] if left.file else None)
         try:
-            if finish_stored(stream.pipe, left.header.fd) or left.last is None:
+            if _finish_header(stream) or stream.batches.last is None:
                 self._settle(stream)
-            if left.batch:
-                finish_stored(stream.pipe, left.batch.fd)
+            stream.batches.finish(stream.pipe)
         except (ReaderGone, LauncherGone):
             self.lose()
 
@@ -98,9 +105,13 @@ class Streams:
         return stream.pipe.stalled_s() if stream else 0.0
 
     def unfinished_token(self) -> str:
-        """Return the token of the file whose bytes are in the resumed stream; empty: of none."""
-        last = self.unfinished.last if self.unfinished else None
-        return str(last.note["token"]) if last else ""
+        """Return the token of the file that an earlier dispatcher was sending; empty: it sent none."""
+        return str(self.unfinished.note["token"]) if self.unfinished else ""
+
+    def delivered(self, token: str) -> BatchNote | None:
+        """Return what an earlier dispatcher sent of this entry's file; None: nothing is in the stream."""
+        last = self.open.batches.last if self.open else None
+        return last if last and last.token == token == self.unfinished_token() else None
 
     def wait_for_peer(self) -> None:
         """Wait for launcher or reader before a file is requested; an open stream has its analyzer.
@@ -130,7 +141,7 @@ class Streams:
         return not self._link.outlives_dispatcher
 
     def remember(self, previous: Note) -> None:
-        """Store how far the stream is, and what the next file needs of this one.
+        """Store what the next file needs of this one.
 
         Before the file's result is in Redis: who finds the result finds this, too.
 
@@ -139,7 +150,7 @@ class Streams:
         """
         if stream := self.open:
             stream.previous = previous
-            note = {**stream.format, "sent_bytes": stream.sent_bytes, "before": previous}
+            note = {**stream.format, "before": previous}
             with suppress(ReaderGone, LauncherGone):  # the next file notices
                 stream.put("header", stream.header, note)
 
@@ -147,7 +158,6 @@ class Streams:
         """Remove what is stored of the file in flight: its result is in Redis."""
         self._close_unfinished()
         if stream := self.open:
-            self._link.drop(stream.id, "batch")
             self._link.drop(stream.id, "file")
 
     def end(self) -> None:
@@ -181,21 +191,25 @@ class Streams:
 
     def _opened(self, header: bytes, note: dict[str, Any]) -> Stream:
         stream_id, write_end = self._link.open()
-        with memory_file(header) as fd:
-            pipe = Pipe(write_end, self._interrupts, self._link, stream_id)
-            stream = self.open = Stream(stream_id, pipe, self._link, os.dup(fd), note)
+        pipe = Pipe(write_end, self._interrupts, self._link, stream_id)
+        file = memory_file("header", len(header), self._interrupts)
+        os.pwrite(file, header, 0)
+        stream = self.open = Stream(stream_id, pipe, self._link, file, new_batches(self._interrupts), note)
+        for key, descriptor in stream.batches.descriptors.items():
+            stream.put(key, descriptor, {})
         stream.put("header", stream.header, stream.format)
-        finish_stored(stream.pipe, stream.header)
+        _finish_header(stream)
         stream.sent_bytes = len(header)
         self._settle(stream)
         events.info("stream_opened", stream=stream.id, **stream.format)
         return stream
 
     def _resumed(self, left: ResumableStream) -> Stream:
-        fd, note = os.dup(left.header.fd), left.header.note
         pipe = Pipe(left.write_end, self._interrupts, self._link, left.id)
-        sent_bytes = note.get("sent_bytes", os.fstat(fd).st_size)
-        return Stream(left.id, pipe, self._link, fd, note, sent_bytes, note.get("before", {}))
+        batches, note = Batches(left.batches, self._interrupts), left.header.note
+        sent_bytes = batches.last.stream_end if batches.last else os.fstat(left.header.fd).st_size
+        previous = note.get("before", {})
+        return Stream(left.id, pipe, self._link, left.header.fd, batches, note, sent_bytes, previous)
 
     def _settle(self, stream: Stream) -> None:
         if not self._link.pauses_after_header:
@@ -205,5 +219,12 @@ class Streams:
 
     def _close_unfinished(self) -> None:
         if self.unfinished:
-            self.unfinished.close_entries()
+            os.close(self.unfinished.fd)
         self.unfinished = None
+
+
+def _finish_header(stream: Stream) -> bool:
+    """Send what is not in the pipe of the header yet; report whether it was anything."""
+    left_bytes = os.fstat(stream.header).st_size - os.lseek(stream.header, 0, os.SEEK_CUR)
+    stream.pipe.splice(stream.header, left_bytes)
+    return left_bytes > 0

@@ -23,7 +23,7 @@ from functools import lru_cache
 from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
-from pcapdj.capture.reader import StopSignals, read_at
+from pcapdj.capture.reader import FileSource, StopSignals, first_bytes
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import quoted
 
@@ -139,7 +139,8 @@ def identify_capture(
     try:
         if refuse_written:
             _refuse_writer(fd)
-        identity, first = identity_of(fd), read_at(fd, IDENTIFY_BYTES, 0)
+        identity = identity_of(fd)
+        first = first_bytes(FileSource(fd, identity.size_bytes), IDENTIFY_BYTES)
     finally:
         os.close(fd)
     _refuse_content(name, first, stops)

@@ -26,19 +26,23 @@ DISPATCHER_POINTS: Final = (
     "take.after",  # the name stands in CURRENT only
     "announce.after",  # the file is requested
     "authorize.after",  # the authorization is consumed
-    "put.after",  # the launcher has the source, no byte of it is spliced
+    "put.after",  # the launcher has a descriptor, no byte of it is spliced
+    "batch.hole",  # the pages of a batch's last use are gone
+    "batch.write",  # a batch has its records
+    "batch.rewind",  # its position is at its start
+    "batch.note",  # the note names it, no byte of it is spliced
     "splice.within",  # the kernel has moved bytes, no code of ours has run since
     "splice.between",  # a whole piece is in the pipe
     "file.end",  # all pieces are, the pipe is not drained
     "drain.after",  # the analyzer has read all, Redis does not have the result
-    "finish.after",  # Redis has the result, the launcher still has the source
+    "finish.after",  # Redis has the result, the launcher still has the file
     "done",  # the stream is ended, DONE is not published
 )
 LAUNCHER_POINTS: Final = (
     "launcher.fifo",  # a new pipe is at the path, no process reads it
     "launcher.spawn",  # the analyzer runs
     "launcher.open",  # it has opened the pipe, the dispatcher waits for the answer
-    "launcher.put",  # a source has arrived and is not stored yet
+    "launcher.put",  # a descriptor has arrived and is not stored yet
     "launcher.end",  # the stream shall end
 )
 CONTROLLER_POINTS: Final = (

@@ -30,7 +30,8 @@ class Bug:
 _POINTS: Final = "test_fault_points.py -k 'dispatcher_dies'"
 _KILLS: Final = "test_fault_kills.py -k '{}'"
 _REPLIES: Final = "test_fault_replies.py"
-_SHRINKS: Final = "test_fault_inputs.py -k shrinks"
+_CHANGES: Final = "test_fault_inputs.py -k changes"
+_RELAY: Final = "test_fault_inputs.py -k passes_pages_on"
 
 BUGS: Final = (
     Bug(
@@ -67,22 +68,16 @@ BUGS: Final = (
         ),
     ),
     Bug(
-        "a journal of what was sent instead of the keeper's shared positions",
+        "the launcher opens the batches anew instead of sharing their positions",
         _KILLS.format("mid_record"),
         (
             Change(
                 "analyzer/descriptor_store.py",
                 "        self._entries[key] = (descriptor, note)\n",
                 "        position = os.lseek(descriptor, 0, os.SEEK_CUR)\n"
-                '        descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)\n'
+                '        descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR)\n'
                 "        os.lseek(descriptor, position, os.SEEK_SET)\n"
                 "        self._entries[key] = (descriptor, note)\n",
-            ),
-            Change(
-                "feed/batches.py",
-                "offset=offset + delivered) from exc\n",
-                "offset=offset + delivered) from exc\n"
-                '        self._store.put("file", self._source, self._note)\n',
             ),
         ),
     ),
@@ -152,50 +147,99 @@ BUGS: Final = (
     ),
     Bug(
         "mmap instead of pread",
-        _SHRINKS,
+        _CHANGES,
         (
             Change(
                 "capture/reader.py",
-                "        self._fd = fd\n        self._size_bytes = size_bytes\n        self._stops",
+                "        self._fd = fd\n        self._size_bytes = size_bytes\n",
                 "        import mmap\n"
                 "        self._map = mmap.mmap(fd, size_bytes, access=mmap.ACCESS_READ)\n"
-                "        self._size_bytes = size_bytes\n        self._stops",
+                "        self._fd = fd\n        self._size_bytes = size_bytes\n",
             ),
             Change(
                 "capture/reader.py",
-                "data = read_at(self._fd, min(WINDOW_BYTES, rest_bytes), offset)",
-                "data = self._map[offset : offset + min(WINDOW_BYTES, rest_bytes)]",
+                "            return os.pread(self._fd, length_bytes, offset)\n",
+                "            return self._map[offset : offset + length_bytes]\n",
             ),
         ),
     ),
     Bug(
-        "no padding of a file that shrank",
-        _SHRINKS,
+        "splice from the capture file instead of a batch",
+        _CHANGES,
         (
             Change(
-                "feed/batches.py",
-                "            self._pipe.splice(zeros, missing_bytes)\n",
-                "            pass\n",
+                "feed/feeder.py",
+                "            stream.batches.send(stream.pipe, piece.data, note)\n",
+                "            start = piece.after.offset - len(piece.data)\n"
+                "            __import__('os').lseek(self._capture.fd, start, 0)\n"
+                "            stream.pipe.splice(self._capture.fd, len(piece.data))\n",
             ),
         ),
     ),
     Bug(
-        "a batch is spliced before it is kept",
-        _KILLS.format("mid_record"),
+        "a batch is noted before it is at its start",
+        _POINTS,
         (
             Change(
                 "feed/batches.py",
-                '            self._store.put("batch", batch, {**self._note, "number": number})\n'
-                "            self._pipe.splice(batch, len(data))\n",
-                "            self._pipe.splice(batch, len(data))\n"
-                '            self._store.put("batch", batch, {**self._note, "number": number})\n',
+                '        os.lseek(file, 0, os.SEEK_SET)\n        failpoints.reach("batch.rewind")\n',
+                "",
+            ),
+            Change(
+                "feed/batches.py",
+                '        failpoints.reach("batch.note")\n',
+                '        failpoints.reach("batch.note")\n'
+                "        os.lseek(file, 0, os.SEEK_SET)\n"
+                '        failpoints.reach("batch.rewind")\n',
             ),
         ),
+    ),
+    Bug(
+        "a batch is spliced before it is noted",
+        _POINTS,
+        (
+            Change(
+                "feed/batches.py",
+                "        os.pwrite(self._note, *encode_note(note))\n"
+                "        self.last = note\n"
+                '        failpoints.reach("batch.note")\n'
+                "        pipe.splice(file, len(data))\n",
+                "        pipe.splice(file, len(data))\n"
+                "        os.pwrite(self._note, *encode_note(note))\n"
+                "        self.last = note\n"
+                '        failpoints.reach("batch.note")\n',
+            ),
+        ),
+    ),
+    Bug(
+        "the note has one record",
+        _POINTS,
+        (
+            Change(
+                "feed/batches.py",
+                "        os.pwrite(self._note, *encode_note(note))\n",
+                "        record, _ = encode_note(note)\n"
+                "        half = len(record) // 2\n"
+                "        os.pwrite(self._note, record[:half], 0)\n"
+                '        failpoints.reach("batch.rewind")\n'
+                "        os.pwrite(self._note, record[half:], half)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "there is one batch",
+        _POINTS,
+        (Change("feed/batches.py", "1 - last.batch) if last else (1, 0)", "0) if last else (1, 0)"),),
+    ),
+    Bug(
+        "a batch is filled again without a hole",
+        _RELAY,
+        (Change("feed/batches.py", "        punch_hole(file)\n", ""),),
     ),
     Bug(
         "PROCESSED before the pipe is drained",
         _KILLS.format("processed"),
-        (Change("feed/feeder.py", "        pipe.drain()\n", ""),),
+        (Change("feed/feeder.py", "        self.stream.pipe.drain()\n", ""),),
     ),
     Bug(
         "an analyzer that outlives its launcher",

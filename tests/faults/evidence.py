@@ -3,28 +3,47 @@
 import json
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from faults.checker import Findings, RedisLists, Stream, check_journal, check_names, check_order, check_stream
-from faults.packets import STREAM_HEADER
 from faults.scenario import Scenario
+from pcapdj.feed.note import BatchNote, latest_note
 from pcapdj.runtime.safe_text import to_name
 
 
-def kept_of(scenario: Scenario) -> dict[str, tuple[int, int]]:
-    """Return what the launcher keeps of files and batches: path to position and size, from /proc."""
-    found = {}
-    pid = scenario.roles["consumer_launcher"].pid
-    with suppress(OSError):
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the launcher has of the stream.
+
+    Args:
+        note: about the batch that was sent last.
+        position: how much of it entered the pipe.
+        records: the batch.
+        has_file: a capture file is in flight.
+    """
+
+    note: BatchNote
+    position: int
+    records: bytes
+    has_file: bool
+
+
+def sent_of(scenario: Scenario) -> Sent | None:
+    """Return what the launcher's descriptors show, from /proc; None if no batch was sent."""
+    folder, kept = Path(f"/proc/{scenario.roles['consumer_launcher'].pid}/fd"), dict[str, Path]()
+    with suppress(OSError, KeyError):
+        for descriptor in folder.iterdir():
             with suppress(OSError):
-                target = str(descriptor.readlink())
-                if target.startswith((str(scenario.captures), "/memfd:pcapdj")):
-                    info = Path(f"/proc/{pid}/fdinfo/{descriptor.name}").read_text().split()
-                    size_bytes = descriptor.stat().st_size
-                    if size_bytes > len(STREAM_HEADER):  # the stream's header is kept in the same way
-                        found[f"{target} {descriptor.name}"] = (int(info[1]), size_bytes)
-    return found
+                kept[str(descriptor.readlink()).removesuffix(" (deleted)")] = descriptor
+        note = latest_note(kept["/memfd:pcapdj-note"].read_bytes())
+        if note is None:
+            return None
+        batch = kept[f"/memfd:pcapdj-batch-{note.batch}"]
+        position = int((folder.parent / "fdinfo" / batch.name).read_text().split()[1])
+        has_file = any(target.startswith(str(scenario.captures)) for target in kept)
+        return Sent(note, position, batch.read_bytes()[: note.length_bytes], has_file)
+    return None
 
 
 def lists_of(scenario: Scenario) -> RedisLists:

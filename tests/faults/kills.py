@@ -12,7 +12,7 @@ from support.forkserver import Process
 from support.waiting import is_met
 
 from faults.checker import Findings, check_names
-from faults.evidence import findings_of, kept_of, lists_of
+from faults.evidence import findings_of, lists_of, sent_of
 from faults.figures import Figures
 from faults.scenario import HANG_S, Scenario
 from faults.watch import Watch
@@ -46,7 +46,7 @@ class Schedule:
         self._between = cycle(_BETWEEN)
 
     def dispatchers(
-        self, kills: int, *, packets: int = 6000, deepest: int = 6, real_share: float = 0.0
+        self, kills: int, *, packets: int = 6000, deepest: int = 24, real_share: float = 0.0
     ) -> None:
         """Kill dispatchers: most in the middle of a file, by the clock or at a named point.
 
@@ -200,7 +200,7 @@ class Schedule:
     def _wait_for_flight(self, packets: int) -> None:
         """Wait until a file is being fed, and then a random moment."""
         self.keep_queue_filled(packets)
-        self.watch.until(lambda: any(position > 0 for position, _ in kept_of(self.scenario).values()))
+        self.watch.until(lambda: (sent := sent_of(self.scenario)) and sent.has_file)
         time.sleep(self.rng.random() / 20)
 
     def _fault(self, deepest: int) -> str:

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import redis
 from support.waiting import scaled
 
-from faults.evidence import kept_of
+from faults.evidence import sent_of
 from faults.figures import Figures
-from faults.packets import RECORD, STREAM_HEADER
+from faults.packets import RECORD
 from faults.scenario import HANG_S, Scenario
 
 _WAIT_S = 0.002
@@ -78,26 +77,19 @@ class Watch:
         return has_moved
 
     def _state(self) -> frozenset[object]:
-        """Return what grows when files move: positions of what is kept, files that Redis has journalled."""
-        positions = {
-            (target, position) for target, (position, _) in kept_of(self._scenario).items() if position
-        }
+        """Return what grows when files move: what is in the pipe, files that Redis has journalled."""
+        sent = sent_of(self._scenario)
+        positions = {("sent", sent.note.token, sent.note.number, sent.position)} if sent else set[object]()
         with suppress(redis.RedisError):
             return frozenset({*positions, self._scenario.store.redis.xlen(self._scenario.store.keys.journal)})
         return frozenset(positions)
 
     def _count_place(self) -> None:
         """Count whether the dispatcher died in the middle of a file, and of a record."""
-        pid = self._scenario.roles["consumer_launcher"].pid
-        for target, (position, size) in kept_of(self._scenario).items():
-            path, _, descriptor = target.rpartition(" ")
-            start = 0 if path.startswith("/memfd") else len(STREAM_HEADER)
-            is_whole = start > 0 and position == size  # of converted files the last batch counts as inside
-            if position > start and not is_whole:
-                content = Path(f"/proc/{pid}/fd/{descriptor}").read_bytes()
-                self._figures.mid_file += 1
-                self._figures.mid_record += _tears(content[start:], position - start)
-                return
+        sent = sent_of(self._scenario)
+        if sent and sent.has_file:
+            self._figures.mid_file += 1
+            self._figures.mid_record += _tears(sent.records, sent.position)
 
 
 def _tears(records: bytes, position: int) -> bool:

@@ -70,11 +70,7 @@ def stream_bytes(capture: Capture) -> Iterator[bytes]:
     if capture.native is None:
         return
     for piece in capture.pieces(capture.native):
-        if piece.data is not None:
-            yield bytes(piece.data)
-        else:
-            assert piece.offset is not None
-            yield os.pread(capture.fd, piece.length_bytes, piece.offset)
+        yield bytes(piece.data)
 
 
 def snaplen_that_libpcap_cuts_to(capture: Capture) -> int:
@@ -97,7 +93,7 @@ def look_at(path: Path) -> Seen:
             limit = snaplen_that_libpcap_cuts_to(capture)
             for data in stream_bytes(capture):
                 add_records(seen, digest, data, units, limit)
-            seen.skipped = capture.skipped
+            seen.skipped = dict(capture.skipped)
     except CaptureError as damage:
         seen.error = damage.reason
     if seen.digest is not None:

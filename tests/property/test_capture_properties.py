@@ -29,7 +29,7 @@ from pcapdj.capture.formats import identify
 from pcapdj.capture.opening import open_capture
 from pcapdj.capture.pcap import Layout, StreamFormat, Totals
 from pcapdj.capture.pcapng import BlockWalk
-from pcapdj.capture.walk import Damage, missing_to_record_end, walk
+from pcapdj.capture.walk import Damage, walk
 from pcapdj.runtime.errors import CaptureError
 
 pytestmark = pytest.mark.usefixtures("both_forms")
@@ -98,12 +98,12 @@ def test_every_format_gives_the_same_packets(
 def test_windows_do_not_change_the_walk(records: list[Record], tail: bytes, size: int) -> None:
     """One window or many: the same end, the same totals."""
     data = b"".join(map(record, records)) + tail
-    whole = walk(data, PLAIN, room_bytes=len(data), is_last=True)
+    whole = walk(data, PLAIN, is_last=True)
     position, totals = 0, Totals()
     while True:
-        window = data[position : position + max(size, 64)]
+        window = data[position : position + max(size, 96)]
         is_last = position + len(window) == len(data)
-        run = walk(window, PLAIN, room_bytes=len(data) - position, is_last=is_last)
+        run = walk(window, PLAIN, is_last=is_last)
         totals += run.totals
         position += run.end
         if not run.end or isinstance(run.stop, Damage):
@@ -119,9 +119,9 @@ def test_windows_do_not_change_the_block_walk(parts: list[bytes], size: int) -> 
     """One window or many: the same records and totals, the same skipped packets."""
     data = section() + interface() + b"".join(parts)
     whole, cut = BlockWalk(STREAM), BlockWalk(STREAM)
-    expected = whole.batch(data)
+    expected = whole.records(data)
     position, out, totals = 0, b"", Totals()
-    while (batch := cut.batch(data[position : position + size])).end:
+    while (batch := cut.records(data[position : position + size])).end:
         position += batch.end
         out += batch.data
         totals += batch.totals
@@ -134,7 +134,7 @@ def test_windows_do_not_change_the_block_walk(parts: list[bytes], size: int) -> 
 @given(st.binary(max_size=400))
 def test_a_walk_over_any_bytes_ends_within_them(data: bytes) -> None:
     """The end is the end of a record, and every record is validated."""
-    run = walk(data, PLAIN, room_bytes=len(data), is_last=True)
+    run = walk(data, PLAIN, is_last=True)
 
     assert 0 <= run.end <= len(data)
     found = records_of(data[: run.end])
@@ -202,14 +202,3 @@ def test_every_cut_of_a_small_file_keeps_its_whole_records(
         assert found == as_read(small)[: len(found)]
         assert len(found) == max(0, sum(end <= cut for end in ends) - (len(pieces) - len(small)))
         assert (damage is None) == (cut in ends)
-
-
-@given(packets, st.data())
-def test_padding_always_completes_a_stream(records: list[Record], data: st.DataObject) -> None:
-    """Cut a stream anywhere and add that many zeros: all records are whole."""
-    stream = b"".join(map(record, records))
-    cut = data.draw(st.integers(0, len(stream)))
-
-    padded = stream[:cut] + bytes(missing_to_record_end(stream, cut))
-
-    assert len(records_of(padded)) <= len(records)

@@ -40,3 +40,24 @@ class LivingPeer:
 def new_statistics() -> Statistics:
     """Return the statistics of a dispatcher that has done nothing."""
     return Statistics(started_s=0, pid=1, pipe="/run/pipe")
+
+
+class NoWaits:
+    """Waits that take no time and notice no signal.
+
+    Attributes:
+        shown: what was waited for.
+    """
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def wait(
+        self,
+        timeout_s: float,  # noqa: ARG002 - as in `Waits`
+        *readable: HasFileno | int,  # noqa: ARG002
+        stops: int = 1,  # noqa: ARG002
+        waiting_for: str = "",
+    ) -> None:
+        """Return at once."""
+        self.shown.append(waiting_for)

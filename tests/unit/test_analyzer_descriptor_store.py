@@ -37,23 +37,27 @@ def test_an_entry_replaces_an_earlier_one_under_its_key(source: Path) -> None:
     assert not is_open(second)
 
 
-def test_a_memfd_is_stored() -> None:
-    """Converted records are in one."""
+@pytest.mark.parametrize("key", ["header", "note", "batch-0", "batch-1"])
+def test_a_memory_file_is_stored_and_has_no_records_yet(key: str) -> None:
+    """An analyzer that got its header alone has nothing to flush; batches come before the first file."""
     store = DescriptorStore()
 
-    store.put("batch", os.memfd_create("batch"), {})
+    store.put(key, os.memfd_create(key), {})
 
-    assert store.had_records
+    assert not store.had_records
+    assert store.notes() == ((key, {}),)
     store.close()
 
 
-def test_a_header_has_no_records(source: Path) -> None:
-    """An analyzer that got its header alone has nothing to flush."""
-    store = DescriptorStore()
+def test_a_new_note_counts_as_movement() -> None:
+    """Two batches that stand at their ends look the same, however many went through them."""
+    store, note = DescriptorStore(), os.memfd_create("note")
+    store.put("note", note, {})
+    before = store.positions()
 
-    store.put("header", os.open(source, os.O_RDONLY), {})
+    os.pwrite(note, b"\1", 8)
 
-    assert not store.had_records
+    assert store.positions() != before
     store.close()
 
 

@@ -18,7 +18,7 @@ ORDERS = pytest.mark.parametrize("order", ["<", ">"])
 
 def records_in(data: bytes, stream: StreamFormat = MICRO) -> list[Record]:
     """Return the records of a complete file; the walk must read every byte."""
-    batch = BlockWalk(stream).batch(data)
+    batch = BlockWalk(stream).records(data)
     assert (batch.end, batch.stop) == (len(data), None)
     assert batch.totals.packets == len(records_of(batch.data))
     return records_of(batch.data)
@@ -26,7 +26,7 @@ def records_in(data: bytes, stream: StreamFormat = MICRO) -> list[Record]:
 
 def damage_in(data: bytes) -> tuple[list[Record], str]:
     """Return the records before the damage, and the reason."""
-    batch = BlockWalk(MICRO).batch(data)
+    batch = BlockWalk(MICRO).records(data)
     assert isinstance(batch.stop, Damage)
     return records_of(batch.data), batch.stop.reason
 
@@ -106,7 +106,7 @@ def test_timestamps_beyond_32_bits_of_seconds_wrap() -> None:
     """A classic record ends in 2106."""
     walk = BlockWalk(MICRO)
 
-    batch = walk.batch(section() + interface() + enhanced((1 << 32) * 1_000_000 + 3) + enhanced(1))
+    batch = walk.records(section() + interface() + enhanced((1 << 32) * 1_000_000 + 3) + enhanced(1))
 
     assert [(r.seconds, r.fraction) for r in records_of(batch.data)] == [(0, 3), (0, 1)]
     assert (batch.totals.wrapped_times, batch.totals.steps_back) == (1, 1)
@@ -118,7 +118,7 @@ def test_packets_of_another_link_type_are_skipped_and_counted() -> None:
     walk = BlockWalk(MICRO)
     data = section() + interface(101) + interface() + enhanced(1, number=0) * 2 + enhanced(2, number=1)
 
-    batch = walk.batch(data)
+    batch = walk.records(data)
 
     assert (batch.totals.packets, walk.skipped) == (1, {101: 2})
 
@@ -140,7 +140,7 @@ def test_every_kind_of_packet_block_is_rewritten(order: str) -> None:
     )
     walk = BlockWalk(StreamFormat(1, nanosecond=False, rewrites=True))
 
-    batch = walk.batch(data)
+    batch = walk.records(data)
 
     v4, v6 = bytes(12) + b"\x08\0", bytes(12) + b"\x86\xdd"
     assert records_of(batch.data) == [
@@ -176,7 +176,7 @@ def test_most_packets_decide_the_link_type(blocks: bytes, linktype: int) -> None
     """On a tie, and without packets, an Ethernet interface does."""
     walk = BlockWalk()
 
-    batch = walk.batch(section() + blocks)
+    batch = walk.records(section() + blocks)
 
     assert walk.native == StreamFormat(linktype, nanosecond=False)
     assert batch.data == b""
@@ -195,7 +195,7 @@ def test_damage_among_skipped_packets_is_found(order: str) -> None:
 
     for damaged in bad:
         walk = BlockWalk(MICRO)
-        batch = walk.batch(start + row + damaged + row)
+        batch = walk.records(start + row + damaged + row)
 
         assert isinstance(batch.stop, Damage)
         assert batch.end == len(start + row)
@@ -206,7 +206,7 @@ def test_the_finest_interface_decides_the_resolution() -> None:
     """Also one without packets."""
     walk = BlockWalk()
 
-    walk.batch(section() + interface() + FINE + enhanced(1))
+    walk.records(section() + interface() + FINE + enhanced(1))
 
     assert walk.native == StreamFormat(1, nanosecond=True)
     assert walk.is_done
@@ -255,7 +255,7 @@ def test_an_incomplete_block_is_left_for_the_next_window() -> None:
     for cut in range(1, len(last)):
         walk = BlockWalk(MICRO)
 
-        batch = walk.batch(start + last[:cut])
+        batch = walk.records(start + last[:cut])
 
         assert (batch.end, batch.stop, batch.totals.packets) == (len(start), None, 1)
         assert walk.cut_off(b"rest") == "file ends inside a block"
@@ -269,12 +269,14 @@ def test_a_long_unknown_block_is_skipped() -> None:
     for limit in (len(start) + 12, len(start) + 999, len(start) + len(unknown) - 1):
         walk = BlockWalk(MICRO)
 
-        jump = walk.batch(data[:limit])
-        landed = walk.batch(data[jump.end :])
+        before = walk.records(data[:limit])
+        jump = walk.records(data[before.end : limit])
+        landed = walk.records(data[before.end + jump.end :])
 
-        assert jump.end == len(start + unknown) - 4
+        assert before.end == len(start), "a walk can be taken up at the block"
+        assert jump.end == len(unknown) - 4
         assert landed.totals.packets == 1
-        assert jump.end + landed.end == len(data)
+        assert before.end + jump.end + landed.end == len(data)
 
 
 def test_a_skipped_block_with_a_different_second_length_is_damage() -> None:
@@ -283,9 +285,10 @@ def test_a_skipped_block_with_a_different_second_length_is_damage() -> None:
     unknown = block(0x7777, bytes(5000))
     walk, lost = BlockWalk(MICRO), BlockWalk(MICRO)
 
-    walk.batch((start + unknown)[:200])
-    lost.batch((start + unknown)[:200])
+    for each in (walk, lost):
+        each.records(start)
+        each.records(unknown[:200])
 
-    assert isinstance(walk.batch(b"\x01\x02\x03\x04" + enhanced(1)).stop, Damage)
-    assert lost.batch(b"").end == 0
+    assert isinstance(walk.records(b"\x01\x02\x03\x04" + enhanced(1)).stop, Damage)
+    assert lost.records(b"").end == 0
     assert lost.cut_off(b"") == "file ends inside a block"

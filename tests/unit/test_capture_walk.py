@@ -6,7 +6,7 @@ import pytest
 from support.captures import Record, file_header, record
 
 from pcapdj.capture.pcap import Layout, LengthOrder, Totals
-from pcapdj.capture.walk import Damage, WalkResult, cut_off, missing_to_record_end, walk
+from pcapdj.capture.walk import Damage, WalkResult, cut_off, record_bytes, record_end, walk
 
 pytestmark = pytest.mark.usefixtures("both_forms")
 
@@ -16,7 +16,7 @@ ONE = record(Record(data=b"x" * 60, length=100))
 
 def walked(window: bytes, layout: Layout = PLAIN) -> WalkResult:
     """Walk a window that is the whole file."""
-    return walk(window, layout, room_bytes=len(window), is_last=True)
+    return walk(window, layout, is_last=True)
 
 
 def test_whole_records_are_counted_and_summed() -> None:
@@ -32,14 +32,6 @@ def test_whole_records_are_counted_and_summed() -> None:
 def test_an_incomplete_record_is_not_counted(cut: int) -> None:
     """The walk ends where the last whole record ends."""
     assert walked(ONE + ONE[:cut]).end == len(ONE)
-
-
-def test_only_the_header_has_to_be_in_the_window() -> None:
-    """A record may reach beyond the window, up to the end of the file."""
-    window = ONE + ONE[:16]
-
-    assert walk(window, PLAIN, room_bytes=2 * len(ONE), is_last=False).end == 2 * len(ONE)
-    assert walk(window, PLAIN, room_bytes=2 * len(ONE) - 1, is_last=False).end == len(ONE)
 
 
 def test_a_captured_length_above_the_maximum_is_damage() -> None:
@@ -79,7 +71,7 @@ def test_zeros_to_the_end_of_the_file_are_damage() -> None:
 
 def test_few_zeros_at_the_end_of_a_window_are_not_damage_yet() -> None:
     """They may be a packet: the next window decides."""
-    result = walk(ONE + bytes(48), PLAIN, room_bytes=len(ONE) + 4096, is_last=False)
+    result = walk(ONE + bytes(48), PLAIN, is_last=False)
 
     assert (result.end, result.stop) == (len(ONE), None)
 
@@ -150,22 +142,24 @@ def test_the_reason_of_a_cut_off_file_has_its_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("delivered_bytes", "missing"),
+    ("position", "end"),
     [
         (0, 0),
-        (len(ONE), 0),
-        (len(ONE) + 16, 60),
-        (len(ONE) + 17, 59),
-        (2 * len(ONE) - 1, 1),
-        (2 * len(ONE), 0),
+        (1, len(ONE)),
+        (17, len(ONE)),
+        (len(ONE), len(ONE)),
+        (len(ONE) + 4, 2 * len(ONE)),
+        (2 * len(ONE), 2 * len(ONE)),
     ],
 )
-def test_padding_completes_the_current_record(delivered_bytes: int, missing: int) -> None:
-    """After a file became shorter under the splice, zeros keep the framing."""
-    assert missing_to_record_end(ONE * 2, delivered_bytes) == missing
+def test_the_end_of_the_record_at_a_position_is_known(position: int, end: int) -> None:
+    """In its header, in its data, and between two records."""
+    assert record_end(ONE * 2, position) == end
 
 
-@pytest.mark.parametrize(("delivered_bytes", "missing"), [(4, 12), (8, 8), (9, 7 + 60), (15, 1 + 60)])
-def test_padding_inside_a_header_becomes_part_of_it(delivered_bytes: int, missing: int) -> None:
-    """The captured length that the reader gets is the delivered part of it, then zeros."""
-    assert missing_to_record_end(ONE, delivered_bytes) == missing
+def test_a_records_length_is_known_from_its_header() -> None:
+    """With either order of its two lengths; less than a header tells nothing."""
+    swapped = Layout(big_endian=False, nanosecond=False, linktype=1, length_order=LengthOrder.CAPTURED_LAST)
+    assert record_bytes(ONE[:16], PLAIN) == len(ONE)
+    assert record_bytes(ONE[:16], swapped) == 16 + 100
+    assert record_bytes(ONE[:15], PLAIN) == 0

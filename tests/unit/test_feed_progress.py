@@ -1,6 +1,7 @@
 """How far a file came: what is stored for the next dispatcher, and what the journal keeps."""
 
 import json
+from typing import Any
 
 from pcapdj.capture.pcap import Totals
 from pcapdj.feed.progress import FileProgress, ResumeNote
@@ -11,14 +12,15 @@ LONGEST = b"\xff" * NAME_LIMIT_BYTES
 
 
 def test_the_longest_names_fit_into_one_message() -> None:
-    """The next dispatcher gets the notes of header, file and batch at once, each with the previous file."""
+    """The next dispatcher gets the notes of header and file at once, each with the previous file."""
     before = ResumeNote("t" * 16, LONGEST).as_previous(1 << 63)
-    note = ResumeNote("u" * 16, LONGEST).note(1 << 62, before, rewrites=True)
-    notes = ({"linktype": 1, "nanosecond": True, "sent_bytes": 1 << 62, "before": before}, note, note)
+    note = ResumeNote("u" * 16, LONGEST).note(1 << 62, before, [1 << 63] * 4, rewrites=True)
+    header: dict[str, Any] = {"linktype": 1, "nanosecond": True, "before": before}
+    notes = [header, note, {}, {}, {}]
 
     message = encode_reply(LauncherReply(stream="s", entries=tuple(zip(KEYS, notes, strict=True))))
 
-    assert [stored for _, stored in decode_reply(message).entries] == list(notes)
+    assert [stored for _, stored in decode_reply(message).entries] == notes
 
 
 def test_the_previous_file_is_stored_with_its_last_time_and_its_name() -> None:

@@ -23,7 +23,7 @@ REQUESTS = [
     (LauncherRequest(RequestType.OPEN), 0),
     (LauncherRequest(RequestType.GET), 0),
     (LauncherRequest(RequestType.PUT, "5ca1ab1e", "file", {"name": "/in/1.pcap", "offset": 7}), 1),
-    (LauncherRequest(RequestType.DROP, "5ca1ab1e", "batch"), 0),
+    (LauncherRequest(RequestType.DROP, "5ca1ab1e", "batch-0"), 0),
     (LauncherRequest(RequestType.END, "5ca1ab1e"), 0),
 ]
 

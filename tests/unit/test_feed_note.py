@@ -1,0 +1,95 @@
+"""The note: what a successor reads of it, whatever its writer left half done."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcapdj.capture.linktypes import OTHER_LINKTYPES
+from pcapdj.capture.pcap import Place, Totals
+from pcapdj.feed.note import NOTE_BYTES, BatchNote, encode_note, latest_note
+
+u64 = st.integers(0, 2**64 - 1)
+times_ns = st.integers(-(2**94), 2**94)
+steps_ns = st.integers(0, 2**96)
+all_totals = st.just(Totals()) | st.builds(
+    Totals, st.integers(1, 2**64 - 1), u64, u64, times_ns, times_ns, u64, steps_ns, u64, u64, st.booleans()
+)
+places = st.builds(Place, u64, u64, u64, st.dictionaries(st.integers(0, 2**16 - 1), u64, max_size=9))
+notes = st.builds(
+    BatchNote,
+    number=st.integers(1, 2**64 - 2),
+    token=st.text("0123456789abcdef", min_size=1, max_size=32),
+    batch=st.integers(0, 1),
+    length_bytes=st.integers(0, 2**32 - 1),
+    stream_position=u64,
+    after=places,
+    totals_before=all_totals,
+    totals=all_totals,
+)
+
+
+def page_with(*found: BatchNote) -> bytearray:
+    """Return the page after these records were written."""
+    page = bytearray(NOTE_BYTES)
+    for note in found:
+        record, offset = encode_note(note)
+        page[offset : offset + len(record)] = record
+    return page
+
+
+def test_an_empty_page_has_no_note() -> None:
+    """No batch was sent yet."""
+    assert latest_note(bytes(NOTE_BYTES)) is None
+    assert latest_note(b"") is None
+
+
+@given(notes, notes)
+def test_the_record_with_the_higher_number_counts(first: BatchNote, second: BatchNote) -> None:
+    """Every field comes back as it was written."""
+    second = second._replace(number=first.number + 1)
+
+    assert latest_note(bytes(page_with(first))) == first
+    assert latest_note(bytes(page_with(first, second))) == second
+
+
+@given(notes, notes, st.data())
+def test_a_record_that_was_written_in_part_does_not_count(
+    first: BatchNote, second: BatchNote, data: st.DataObject
+) -> None:
+    """Its writer died in it; the one before is whole."""
+    second = second._replace(number=first.number + 1)
+    page = page_with(first)
+    record, offset = encode_note(second)
+    written = data.draw(st.integers(0, len(record) - 1))
+    page[offset : offset + written] = record[:written]
+
+    is_whole = not any(record[written:])  # the page had these zeros already
+    assert latest_note(bytes(page)) == (second if is_whole else first)
+
+
+@given(notes, st.integers(0, NOTE_BYTES * 8 - 1))
+def test_a_changed_bit_is_noticed(note: BatchNote, bit: int) -> None:
+    """Also one of the number or of the size."""
+    page = page_with(note)
+    record, offset = encode_note(note)
+    page[bit // 8] ^= 1 << bit % 8
+    is_inside = offset <= bit // 8 < offset + len(record)
+
+    assert latest_note(bytes(page)) == (None if is_inside else note)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_more_link_types_than_fit_become_one_sum(number: int) -> None:
+    """Nothing that was left out is lost; a record stays in its half of the page."""
+    place = Place(24, skipped=dict.fromkeys(range(1000), 2))
+    note = BatchNote(number, "t", 0, 1, 24, place, Totals(), Totals())
+    record, offset = encode_note(note)
+
+    found = latest_note(bytes(page_with(note)))
+
+    assert len(record) <= NOTE_BYTES // 2
+    assert offset in {0, NOTE_BYTES // 2}
+    assert found is not None
+    assert sum(found.after.skipped.values()) == 2000
+    assert found.after.skipped[OTHER_LINKTYPES] > 2
+    assert found.after.skipped[100] == 2
