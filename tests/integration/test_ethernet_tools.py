@@ -124,10 +124,12 @@ def rewritten(capture: Path) -> tuple[Path, str]:
             [os.fsencode(capture)],
             file.fileno(),
             precision=None,
-            report=lambda _, damage, *__: messages.append(str(damage or "")),
+            report=lambda _, damage, __, anomalies: messages.extend(
+                [str(damage or ""), *(each.sentence for each in anomalies if each.is_loss)]
+            ),
             rewrites=True,
         )
-    return out, messages[0]
+    return out, "".join(messages)
 
 
 def run(*command: str) -> list[str]:

@@ -47,6 +47,14 @@ STATS: Final = {
     "at_fault": "",
     "jumps": 1,
     "last_jump": "begins 12 s before the end of the previous file",
+    "left_out": 2,
+    "wrapped_times": 3,
+    "steps_back": 4,
+    "largest_step_back_ns": 5_000_000_000,
+    "beyond_snaplen": 6,
+    "after_2038_stream": "5ca1ab1e",
+    "last_anomaly": "2 packets skipped",
+    "last_anomaly_name": "/in/0.pcap",
     "last_jump_name": "/in/0.pcap",
 }
 GATE: Final = {
@@ -73,6 +81,7 @@ CONSUMER: Final = {
     "last_stream": "0ddba11",
     "last_exit": "exited 0",
     "last_verdict": "ended",
+    "last_exits": "0ddba11 exited 0",
     "reason": "",
     "since_s": 1_700_000_001.0,
     "heartbeat_s": 1_700_000_010.0,
