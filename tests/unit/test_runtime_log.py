@@ -81,13 +81,14 @@ def run(code: str, **options: object) -> "subprocess.Popen[bytes]":
 
 
 def test_a_stderr_that_is_not_read_blocks_no_caller_and_lost_lines_are_counted() -> None:
-    """20,000 lines are more than pipe and queue hold; the rest is dropped, and the log has their number."""
+    """12,000 lines are more than pipe and queue hold; the rest is dropped, and the log has their number."""
     code = """
-for number in range(20_000):
+for number in range(12_000):
     events.info("counted", number=number, filler="x" * 80)
 print("done", flush=True)
 sys.stdin.readline()
-flush()
+for attempt in range(60):  # one flush is short; a busy machine may need several
+    flush()
 """
     with run(code, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"done\n"  # type: ignore[union-attr]  # a pipe
@@ -97,7 +98,7 @@ flush()
     lines = [line for line in logged if " counted " in line]
     dropped = int(notice.removeprefix("(").partition(" ")[0])
     assert notice.endswith("log lines were dropped: stderr was not read)")
-    assert dropped + len(lines) == 20_000
+    assert dropped + len(lines) == 12_000
 
 
 BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
