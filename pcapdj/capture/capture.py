@@ -70,6 +70,8 @@ class Capture:
         try:
             yield from self._reader.pieces(stream, start)
         except CaptureError as damage:
+            if damage.offset is None:  # no damage of its content: it cannot be read, or does not fit
+                raise
             raise self.change_since_opened() or damage from None
         if change := self.change_since_opened():
             raise change

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from support.dispatcher_rig import (
     listed,
     packets,
     queue,
+    queue_authorized,
     records,
     stopped,
     stream_of,
@@ -262,6 +264,42 @@ def test_a_file_truncated_in_mid_feed_leaves_whole_records(trio: Trio, *, is_kil
     assert failure["reason"].startswith("changed while it was read: ")
     assert os.fsencode(failure["name"]) == names[0]
     assert listed(trio.store, trio.store.keys.processed) == names[1:]
+
+
+def test_a_successor_does_not_read_a_plain_file_from_its_start(trio: Trio) -> None:
+    """It goes on at the noted place; what a window and the look at the beginning read is far below 4 MB."""
+    long = packets(1, 20_000, 1000)
+    [name] = queue_authorized(trio, {"1.pcap": stream_of(long)})
+    dispatcher = trio.dispatch()
+    sent_bytes = 14_000_000
+    trio.wait_until_full(sent_bytes)
+    dispatcher.kill()
+
+    successor = trio.dispatch("--follow")
+    trio.wait_for("stream_resumed")
+    trio.allow(EVERYTHING)
+    wait_until(lambda: listed(trio.store, trio.store.keys.processed) == [name], "the file")
+
+    counters = Path(f"/proc/{successor.pid}/io").read_text().split()
+    read_bytes = int(counters[counters.index("rchar:") + 1])
+    assert read_bytes < len(stream_of(long)) - sent_bytes + 4_000_000
+
+
+def test_missing_memory_is_not_the_captures_fault(trio: Trio) -> None:
+    """The dispatcher waits, and shows for what; then the file is fed as if nothing had been."""
+    dispatcher = trio.dispatch("--follow")
+    trio.allow(EVERYTHING)
+    wait_until(lambda: "started" in trio.logged(), "the dispatcher")
+    _, hard = resource.prlimit(dispatcher.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(dispatcher.pid, resource.RLIMIT_FSIZE, (100_000, hard))
+    [name] = queue_authorized(trio, {"1.pcap": stream_of(FIRST)})
+    trio.wait_for("Waiting for memory for packets: File too large.")
+    assert listed(trio.store, trio.store.keys.failed) == []
+
+    resource.prlimit(dispatcher.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+    wait_until(lambda: listed(trio.store, trio.store.keys.processed) == [name], "the file")
+    wait_until(lambda: trio.copies() == [stream_of(FIRST)], "the analyzer to write all of it")
 
 
 def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Trio) -> None:
