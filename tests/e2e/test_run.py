@@ -1,6 +1,5 @@
 """`pcapdj run` with everything real: what it shows, what it leaves, and how it ends."""
 
-import importlib.resources
 import json
 import os
 import re
@@ -23,8 +22,6 @@ from support.sample import sample_in
 from support.service_rig import COPYING, environment, processes_about
 from support.waiting import wait_until
 
-from pcapdj.analyzer.presets import EXTRACT, LOGDIR, PRESETS, substituted
-from pcapdj.analyzer.presets import PIPE as PIPE_NAME
 from pcapdj.summary.sample import EXPECTED_NAME
 
 pytestmark = pytest.mark.timeout(150)
@@ -123,25 +120,17 @@ def test_suricata_stores_the_object_whole_as_one_stream(home: Path) -> None:
     assert digest in stdout
 
 
-def test_suricata_stores_no_whole_object_file_by_file(home: Path) -> None:
-    """None of the five alone holds it: the run shows no whole one, and Suricata itself stores none."""
+def test_suricata_shows_no_whole_object_of_one_file_alone(home: Path) -> None:
+    """As with `suricata -r` for each file, which test_summary_sample.py runs."""
     require_program("suricata")
-    files = sample_in(home / "s")
+    (first, *_) = sample_in(home / "s")
     digest = (home / "s" / EXPECTED_NAME).read_text().split()[0]
-    extract = str(importlib.resources.files("pcapdj.analyzer") / "suricata-extract.yaml")
 
-    code, stdout, stderr = run(
-        home, files[0], "--preset", "suricata-extract", "--logdir", files[0].stem, *ROOM
-    )
-    for file in files[1:]:
-        (home / file.stem).mkdir()
-        values = {PIPE_NAME: str(file), LOGDIR: str(home / file.stem), EXTRACT: extract}
-        subprocess.run(substituted(PRESETS["suricata-extract"], values), check=True, capture_output=True)
+    code, stdout, stderr = run(home, first, "--preset", "suricata-extract", "--logdir", "o", *ROOM)
 
     assert code == 0, stderr
     assert ", whole" not in stdout
-    assert not [each for file in files for each in (home / file.stem).rglob(digest)]
-    assert all(list((home / file.stem).rglob("eve.json")) for file in files)
+    assert not list((home / "o").rglob(digest))
 
 
 def test_files_are_fed_in_the_order_given_and_folders_in_natural_order(home: Path) -> None:
@@ -403,20 +392,14 @@ def test_a_private_redis_that_does_not_start_ends_the_run_with_its_reason(home: 
     assert (home / "o" / "logs" / "redis.log").read_text().endswith("no room\n")
 
 
-def test_the_processes_of_a_run_have_names(home: Path) -> None:
-    """They are forks of the command; ps shows what each of them is."""
-    with braked(home) as process:
-        names = {name: pid for name, pid in titles(home).items() if pid != process.pid}
-        release(home)
-        code = process.wait()
-
-    assert code == 0
-    assert {"pcapdj service", "pcapdj dispatch", "pcapdj consume", "pcapdj control"} <= names.keys()
-
-
 def test_killed_processes_are_started_again_and_the_run_goes_on(home: Path) -> None:
-    """Dispatcher, controller and Redis, in mid-file: the same analyzer gets every packet once."""
+    """Dispatcher, controller and Redis, in mid-file: the same analyzer gets every packet once.
+
+    They are forks of the command; ps shows what each of them is.
+    """
     with braked(home) as process:
+        names = {name for name, pid in titles(home).items() if pid != process.pid}
+        assert {"pcapdj service", "pcapdj dispatch", "pcapdj consume", "pcapdj control"} <= names
         for title in ("pcapdj dispatch", "pcapdj control", "redis-server"):
             killed = titles(home)[title]
             os.kill(killed, signal.SIGKILL)
@@ -591,26 +574,21 @@ def test_the_end_of_every_streams_analyzer_counts(home: Path) -> None:
     assert "exited 3, exited 0" in stdout
 
 
-def test_an_earlier_run_is_not_overwritten(home: Path) -> None:
-    """A log folder with a record needs --resume: exit 2."""
-    capture(home / "a.pcap")
-    assert run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home))[0] == 0
-
-    code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home))
-
-    assert code == 2
-    assert "--resume" in stderr
-
-
 def test_nothing_is_fed_when_an_earlier_run_fed_everything(home: Path) -> None:
-    """No analyzer starts; what the earlier run extracted is shown, and compared, once more."""
+    """No analyzer starts; what the earlier run extracted is shown, and compared, once more.
+
+    Without --resume its folder is not written to: exit 2.
+    """
     sample_in(home / "s")
     expected = home / "s" / EXPECTED_NAME
     arguments: list[str | Path] = ["s", "--preset", "summary", "--logdir", "o", "--expect", expected, *ROOM]
     assert run(home, *arguments)[0] == 0
 
+    refused, _, reason = run(home, *arguments)
     code, stdout, stderr = run(home, *arguments, "--resume")
 
+    assert refused == 2
+    assert "--resume" in reason
     assert code == 0, stdout
     assert "All 5 files were fed by an earlier run, nothing to feed; output in " in stderr
     assert "0 fed, 5 fed before" in stdout
