@@ -229,6 +229,20 @@ def test_every_option_may_be_a_variable(rig: Rig, signals: Signals, tmp_path: Pa
     assert (rig.latest() / "analyzer.log").exists()
 
 
+def test_variables_that_the_command_line_overrides_are_named(rig: Rig) -> None:
+    """They name another analyzer than the one that is started."""
+    variables = {"PCAPDJ_PRESET": "zeek", "PCAPDJ_CONSUMER_COMMAND": "cat {pipe}"}
+    sentence = "This variable is not used, because the command line names the analyzer."
+
+    rig.start("tail", "{pipe}", environment=variables)
+    rig.start(options=("--preset", "summary"), environment=variables)
+
+    for name in variables:
+        for command in ("'tail {pipe}'", "summary"):
+            line = f"variable_overridden variable={name} command={command}: {sentence}"
+            wait_until(lambda line=line: line in rig.logged(), line)  # type: ignore[misc]  # a default is no type
+
+
 def test_under_supervisord_no_dispatcher_is_suggested(rig: Rig) -> None:
     """The service has its own."""
     process = rig.start_python(COPY, environment={"SUPERVISOR_ENABLED": "1"})

@@ -42,8 +42,11 @@ def test_without_a_terminal_lines_are_aligned_and_whole(capsys: pytest.CaptureFi
 def test_on_a_terminal_long_texts_are_folded_beside_their_labels(capsys: pytest.CaptureFixture[str]) -> None:
     """Even a path without a space; labels and title stand at the left."""
     show("What", [*LINES, Line("Disk", "/an/output/folder")])
+    screen = [line.rstrip() for line in printed(capsys)]
+    show("", [Line("Failed last", "/an/output/folder")])
 
-    assert [line.rstrip() for line in printed(capsys)] == [
+    assert printed(capsys) == ["Failed last  /an/output/", "             folder     "]
+    assert screen == [
         "What",
         "Gate      open",
         "          20.0 GiB free",

@@ -275,11 +275,11 @@ def test_a_failing_analyzer_has_its_reason() -> None:
         }
     }
 
-    text = text_of(snapshot_lines(snapshot, [], now_s=0))
-
-    assert "failing: suricata exited 1." in text
-    assert "runs 'my tool' -r {pipe}" in text
-    assert "writes to /out/x" in text
+    assert snapshot_lines(snapshot, [], now_s=0)[2:5] == [
+        Line("Analyzer", "failing: suricata exited 1.", Tone.BAD),
+        Line("", "runs 'my tool' -r {pipe}"),
+        Line("", "writes to /out/x"),
+    ]
 
 
 def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
@@ -366,7 +366,10 @@ def test_rates_need_the_same_file_and_time_between() -> None:
     later = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 300, "heartbeat_s": 2.0}]}
     other = {"dispatchers": [{"id": "a", "name": "y", "done_bytes": 300, "heartbeat_s": 2.0}]}
 
+    stalled = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 100, "heartbeat_s": 2.0}]}
+
     assert rates_between(before, later) == {"a": 200.0}
+    assert rates_between(before, stalled) == {"a": 0.0}
     assert rates_between(before, other) == {}
     assert rates_between(before, before) == {}
     assert rates_between({}, later) == {}
