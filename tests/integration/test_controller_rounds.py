@@ -1,6 +1,7 @@
 """The controller's rounds against a real Redis and the real disk."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,16 +47,17 @@ def make(store: Store, tmp_path: Path) -> Iterator[Make]:
 
 
 class RecordingMeter(DiskMeter):
-    """Records when it measured; with the fourth measurement it ends the controller."""
+    """Records when it measured; with the fourth measurement, or another one, it ends the controller."""
 
-    def __init__(self, watches: Sequence[Watch]) -> None:
+    def __init__(self, watches: Sequence[Watch], last: int = 4) -> None:
         super().__init__(watches)
         self.measured_s: list[float] = []
+        self._last = last
 
     def measure(self) -> Samples:
         """Measure as the controller's own meter does."""
         self.measured_s.append(time.monotonic())
-        if len(self.measured_s) == 4:
+        if len(self.measured_s) == self._last:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().measure()
 
@@ -296,6 +298,34 @@ def test_a_key_of_another_type_stops_grants_until_it_is_gone(store: Store, make:
     store.redis.delete(store.keys.next)
     store.redis.rpush(store.keys.next, "/1")
     assert controller.step() == 1
+
+
+def test_what_redis_refuses_is_logged_once_and_the_disks_are_measured_on(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk has to suspend feeding whatever the queue's keys are."""
+    store.redis.set(store.keys.next, "x")
+    meter = RecordingMeter([Watch(str(tmp_path))], last=3)
+    begun_s = time.time()
+    with handled() as signals, suppress(Stopped):
+        Controller(Grants(store), DiskMonitor(meter, LiveLimits(TINY)), signals).run(Notifier(store))
+    log = ""
+
+    def has_ended() -> bool:
+        nonlocal log
+        log += capsys.readouterr().err
+        return "Nothing is authorized" in log
+
+    wait_until(has_ended, "the line in the log")
+    pauses_s = [after_s - before_s for before_s, after_s in pairwise(meter.measured_s)]
+    fields = gate(store)
+    assert log.count("WRONGTYPE") == 1
+    assert re.search(
+        r"ERROR +controller key_unusable: .* Nothing is authorized until that is corrected\.", log
+    )
+    assert min(pauses_s) < scaled(1.5)
+    assert fields["state"] == "open"
+    assert begun_s <= float(fields["since_s"]) < float(fields["heartbeat_s"]) <= time.time()
 
 
 def test_an_auth_of_another_type_is_replaced(store: Store, make: Make) -> None:
