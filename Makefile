@@ -56,7 +56,7 @@ unit: $(VENV)/.dev  ## the quick tests only
 
 properties: export PCAPDJ_TEST_EXAMPLES ?= 1000
 properties: $(VENV)/.dev  ## the properties with many more examples than make test: PCAPDJ_TEST_EXAMPLES (1000) each
-	$(BIN)/python -m pytest -n $(PROCESSORS) --dist worksteal tests/property
+	$(BIN)/python -m pytest -n $(PROCESSORS) --dist worksteal --timeout 1800 tests/property
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check
