@@ -52,7 +52,6 @@ from typing import Final
 from pcapdj.capture.pcap import MAX_CAPTURED_BYTES, StreamFormat
 
 ETHERNET: Final = 1
-OTHER_LINKTYPES: Final = 0xFFFF_FFFF  # no number of a link type: counts that are not kept apart
 LINUX_SLL, USB_LINUX, USB_LINUX_MMAPPED, NFLOG, LINUX_SLL2 = 113, 189, 220, 239, 276
 _RAW_IP: Final = (12, 14, 101, 228, 229)
 _LOOPBACKS: Final = (0, 108)  # BSD's, OpenBSD's
@@ -136,8 +135,6 @@ _NAMES: Final = {
 
 def linktype_name(linktype: int) -> str:
     """Return the name and number, `Ethernet (1)`, or `link type 147` for a type without a name here."""
-    if linktype == OTHER_LINKTYPES:
-        return "other link types"
     name = _NAMES.get(linktype)
     return f"{name} ({linktype})" if name else f"link type {linktype}"
 

@@ -39,6 +39,7 @@ _MICRO, _NANO, _MODIFIED = CLASSIC_MAGICS
 _MODIFIED_HEADER_BYTES = 24
 OLDEST_MAJOR, NEWEST_MINOR, _DG_UX_MAJOR = 2, 4, 543
 _MINOR_WITH_BOTH_ORDERS = 3
+OTHER_LINKTYPES = 0xFFFF_FFFF  # no number of a link type: counts that are not kept apart
 _MOST_LINKTYPES = 16  # that are shown of one file
 _SIGN_BIT = 1 << 31  # of a 32-bit second: set from 2038-01-19 on
 _INT_MAX = 0x7FFF_FFFF  # libpcap reads a snaplen above it as "not limited", like 0
@@ -288,7 +289,8 @@ def most_of(left_out: Mapping[int, int]) -> tuple[dict[int, int], int]:
     Args:
         left_out: number of packets by link type.
     """
-    most = dict(sorted(left_out.items(), key=lambda each: -each[1])[:_MOST_LINKTYPES])
+    named = [each for each in left_out.items() if each[0] != OTHER_LINKTYPES]
+    most = dict(sorted(named, key=lambda each: -each[1])[:_MOST_LINKTYPES])
     return most, sum(left_out.values()) - sum(most.values())
 
 

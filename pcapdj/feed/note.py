@@ -31,8 +31,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from pcapdj.capture.linktypes import OTHER_LINKTYPES
-from pcapdj.capture.pcap import Place, Totals
+from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, Totals
 
 NOTE_BYTES: Final = 4096
 _RECORD_BYTES: Final = 2048

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapdj.capture.linktypes import OTHER_LINKTYPES
-from pcapdj.capture.pcap import Place, Totals
+from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, Totals
 from pcapdj.feed.note import NOTE_BYTES, BatchNote, encode_note, latest_note
 
 u64 = st.integers(0, 2**64 - 1)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from pcapdj.capture.pcap import Totals
+from pcapdj.capture.pcap import OTHER_LINKTYPES, Totals
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.launcher_protocol import KEYS, LauncherReply, decode_reply, encode_reply
 from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
@@ -91,3 +91,10 @@ def test_the_journal_stays_short_whatever_a_file_has() -> None:
     counts = json.loads(str(entry["left_out"]))
     assert len(counts) == 17
     assert sum(counts.values()) == 65_536 * 65_537 // 2
+
+
+def test_counts_that_a_note_did_not_keep_apart_are_others() -> None:
+    """After the death of a dispatcher."""
+    entry = FileProgress(left_out={101: 2, OTHER_LINKTYPES: 3}).journal()
+
+    assert entry["left_out"] == '{"101": 2, "other": 3}'
