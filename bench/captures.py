@@ -189,6 +189,7 @@ def build(folder: Path, megabytes: int) -> None:
     _once(folder / "sparse.pcap", lambda path: sparse(path, size_bytes * 25))
     _once(folder / "20000", lambda path: many(path, 20_000))
     _once(folder / "10000", lambda path: many(path, 10_000))
+    _once(folder / "five", lambda path: many(path, 5, packets=50))
     _once(folder / "gaps", lambda path: many(path, 300, packets=50))
     _once(folder / "rotated", lambda path: rotate(path, size_bytes * 5 // 8))
 

@@ -19,10 +19,10 @@ CHECKOUT: Final = Path(__file__).parent.parent.resolve()
 SINK: Final = ("sh", "-c", "exec cat >/dev/null")
 
 
-def environment() -> dict[str, str]:
-    """Return the environment without settings of pcapdj, and with the modules of this checkout."""
+def environment(**settings: str) -> dict[str, str]:
+    """Return the environment with the modules of this checkout, and of pcapdj's settings only these."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
-    return {**clean, "PYTHONPATH": str(CHECKOUT)}
+    return {**clean, "PYTHONPATH": str(CHECKOUT), **settings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,19 @@ class Series:
         return max(run.peak_bytes for run in self.runs)
 
 
-def run_once(argv: Argv) -> Run:
+def run_once(argv: Argv, **settings: str) -> Run:
     """Run a program into the sink.
+
+    Args:
+        argv: its command line.
+        settings: environment variables of pcapdj.
 
     Raises:
         RuntimeError: it failed.
     """
     with subprocess.Popen(SINK, stdin=subprocess.PIPE) as sink:
         started_s = time.monotonic()
-        program = subprocess.Popen(argv, stdout=sink.stdin, env=environment())
+        program = subprocess.Popen(argv, stdout=sink.stdin, env=environment(**settings))
         if sink.stdin is not None:
             sink.stdin.close()
         _, status, usage = os.wait4(program.pid, 0)
@@ -82,12 +86,20 @@ def run_once(argv: Argv) -> Run:
     return Run(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def run_in_turn(programs: Mapping[str, Argv], rounds: int) -> dict[str, Series]:
-    """Run all programs in turn, `rounds` times after one round that is not counted."""
+def run_in_turn(
+    programs: Mapping[str, Argv], rounds: int, settings: Mapping[str, Mapping[str, str]]
+) -> dict[str, Series]:
+    """Run all programs in turn, `rounds` times after one round that is not counted.
+
+    Args:
+        programs: command lines by name.
+        rounds: that are counted.
+        settings: environment variables of pcapdj, by the program's name.
+    """
     series = {name: Series() for name in programs}
     for number in range(rounds + 1):
         for name, argv in programs.items():
-            run = run_once(argv)
+            run = run_once(argv, **settings.get(name, {}))
             if number:
                 series[name].runs.append(run)
     return series
