@@ -60,7 +60,7 @@ class Trial:
 
 def trial(module: str, mutant: Mutant, blocks: Iterable[str], tests: Iterable[RecordedTest]) -> Trial:
     """Choose the tests that run one of these blocks, the quickest and most specific first, up to the cap."""
-    wanted, words = set(blocks), Path(module).stem.split("_")
+    wanted, words = set(blocks), re.split("[/_]", module.removesuffix(".py"))
     found = sorted((test for test in tests if wanted & test.blocks), key=partial(_cost, words))
     total_s = 0.0
     chosen: list[RecordedTest] = []
