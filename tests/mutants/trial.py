@@ -2,8 +2,8 @@
 
 The worker has imported what takes long, and forks a pytest for each try. Only tests that ran the mutant's
 block when they were recorded are tried, the quickest and most specific ones first, until one fails; a
-time-out counts. A test that notices a mutant for the first time runs once more without it. If it fails then,
-too, it is left out from then on.
+time-out counts, if the same tests are in time without the mutant. A test that notices a mutant for the first
+time runs once more without it. If it fails then, too, it is left out from then on.
 """
 
 import ctypes
@@ -30,7 +30,8 @@ from mutants.recording import RecordedTest, copy_tree, environment_in
 
 CAP_S: Final = 60.0  # of tests for each mutant, as long as they took when they were recorded
 _QUICK_S: Final = 3.0  # the first tests, which notice most mutants
-_GRACE_S: Final = 20.0  # for whatever takes longer with a mutant, beside a multiple of its recorded time
+_TIME_OUT: Final = "a time-out"
+_GRACE_S: Final = 30.0  # for whatever takes longer with a mutant, beside a multiple of its recorded time
 _SLOWER: Final = 5
 _NAMED: Final = 10  # how much sooner a test is tried whose file has the module's name
 _HEAVY: Final = (
@@ -92,6 +93,9 @@ def tried(trial: Trial) -> tuple[str, float]:
             noticed_by = _first_failure([test for test in group if test.name not in _left_out])
             _write(path, original)
             culprit = next((test for test in group if test.name == noticed_by), None)
+            if noticed_by == _TIME_OUT and _first_failure(group) == _TIME_OUT:  # the machine is busy
+                noticed_by = ""
+                break
             if culprit is None or not _fails_without_mutant(culprit):
                 break
             _left_out.add(noticed_by)
@@ -168,7 +172,7 @@ def _first_failure(tests: Sequence[RecordedTest]) -> str:
     shutil.rmtree(scratch, ignore_errors=True)
     text = output.read_text("utf-8", "replace")
     found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", text, re.MULTILINE)
-    return "a time-out" if is_late else found.group(1) if found else "pytest itself" if status else ""
+    return _TIME_OUT if is_late else found.group(1) if found else "pytest itself" if status else ""
 
 
 def _become_pytest(tests: Sequence[RecordedTest], scratch: Path, output: Path) -> NoReturn:
