@@ -26,12 +26,14 @@ class Block:
         first, last: its first line and its last one, counted from 1.
         blocks: the names of the blocks that run with it.
         names: the names that it binds at import, if it is outside of functions.
+        is_attribute: they are those of a class, which modules may use that do not import it.
     """
 
     first: int
     last: int
     blocks: frozenset[str]
     names: frozenset[str] = frozenset()
+    is_attribute: bool = False
 
 
 class Package:
@@ -50,36 +52,50 @@ class Package:
         if not around:
             return self._all_of(module)
         part = min(around, key=lambda part: part.last - part.first)
-        return part.blocks or self._users_of(part.names) or self._all_of(module)
+        return part.blocks or self._users_of(module, part) or self._all_of(module)
 
     @cached_property
     def _parts(self) -> dict[str, list[Block]]:
         return {module: list(_parts_of(module, ast.parse(text))) for module, text in self._texts.items()}
 
     @cached_property
-    def _users(self) -> dict[str, list[Block]]:
-        """Which parts mention a name."""
+    def _users(self) -> dict[str, list[tuple[str, Block]]]:
+        """Which parts of which modules mention a name."""
         found = defaultdict(list)
         for module, parts in self._parts.items():
             lines = self._texts[module].splitlines()
             for part in parts:
                 for word in set(re.findall(r"\w+", "\n".join(lines[part.first - 1 : part.last]))):
-                    found[word].append(part)
+                    found[word].append((module, part))
         return found
 
     def _all_of(self, module: str) -> frozenset[str]:
         return frozenset().union(*(part.blocks for part in self._parts[module]))
 
-    def _users_of(self, names: frozenset[str]) -> frozenset[str]:
-        """Return the blocks that use these names, or others made of them at import."""
+    def _users_of(self, module: str, part: Block) -> frozenset[str]:
+        """Return the blocks that use the names of a part, or others made of them at import."""
         found: set[str] = set()
-        seen: set[str] = set()
-        while unseen := names - seen:
-            users = [part for name in unseen for part in self._users[name]]
-            seen |= unseen
-            names = names.union(*(part.names for part in users))
-            found.update(*(part.blocks for part in users))
+        seen: set[tuple[str, str]] = set()
+        waiting = [(module, part)]
+        while waiting:
+            module, part = waiting.pop()
+            for name in part.names:
+                if (module, name) in seen:
+                    continue
+                seen.add((module, name))
+                for other, user in self._users[name]:
+                    if part.is_attribute or other == module or self._imports(other, module):
+                        found |= user.blocks
+                        waiting.append((other, user))
         return frozenset(found)
+
+    def _imports(self, module: str, imported: str) -> bool:
+        dotted = f"pcapdj.{imported.removesuffix('.py').replace('/', '.')}"
+        return f"from {dotted} import" in self._texts[module] or bool(
+            re.search(
+                f"from {dotted.rpartition('.')[0]} import .*{dotted.rpartition('.')[2]}", self._texts[module]
+            )
+        )
 
 
 def instrumented(module: str, text: str) -> str:
@@ -111,10 +127,12 @@ def _at_import(body: Sequence[ast.stmt], around: frozenset[str]) -> Iterator[Blo
             each.id for target in _targets(node) for each in ast.walk(target) if isinstance(each, ast.Name)
         )
         if isinstance(node, ast.ClassDef):
-            yield Block(_first(node), _last(node), frozenset(), around | {node.name})
+            yield Block(
+                _first(node), _last(node), frozenset(), around | {node.name}, is_attribute=bool(around)
+            )
             yield from _at_import(node.body, around | {node.name})
         elif not isinstance(node, ast.FunctionDef) and names:
-            yield Block(_first(node), _last(node), frozenset(), around | names)
+            yield Block(_first(node), _last(node), frozenset(), around | names, is_attribute=bool(around))
 
 
 def _targets(node: ast.stmt) -> list[ast.expr]:

@@ -30,6 +30,8 @@ class Rule:
         return y < 0
 '''
 USERS = """\
+from pcapdj.rules import DOUBLE
+
 def use_double():
     return DOUBLE
 
@@ -133,15 +135,16 @@ def test_nearly_all_mutants_are_python() -> None:
         (11, {"rules.py:11"}),
         (12, {"rules.py:12"}),
         (7, {"rules.py:9", SIGNATURES}),
-        (1, {"users.py:2"}),
-        (5, {"users.py:5"}),
+        (1, {"users.py:4"}),
+        (5, {"users.py:7"}),
     ],
 )
 def test_a_line_is_noticed_by_the_tests_that_run_its_block_or_use_its_name(
     line: int, blocks: set[str]
 ) -> None:
     """A signature belongs to its function, a constant to the functions that use it or what is made of it."""
-    package = Package({"rules.py": RULES, "users.py": USERS})
+    others = "def use_another():\n    return DOUBLE\n"
+    package = Package({"rules.py": RULES, "users.py": USERS, "others.py": others})
 
     assert package.blocks_at("rules.py", line) == blocks
 
