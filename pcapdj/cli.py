@@ -96,9 +96,12 @@ def _print_version() -> int:
 
 def main() -> NoReturn:
     """Run `pcapdj` with the process's arguments."""
-    from pcapdj.runtime.command import end_process
+    code = start(sys.argv[1:])
+    if "pcapdj.runtime.command" in sys.modules:  # else the help was shown, and there is nothing to take apart
+        from pcapdj.runtime.command import end_process
 
-    end_process(start(sys.argv[1:]))
+        end_process(code)
+    sys.exit(code)
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
