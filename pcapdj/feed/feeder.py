@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from pcapdj.capture.capture import change_since
 from pcapdj.capture.opening import Capture, Identity, Piece, open_capture
-from pcapdj.capture.pcap import BEGINNING, StreamFormat, Totals
+from pcapdj.capture.pcap import BEGINNING, Bytes, StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with_rewriting
 from pcapdj.capture.walk import record_end
 from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.note import BatchNote
+from pcapdj.feed.note import BatchNote, StopPlace
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
@@ -51,16 +51,23 @@ class FilePass:
         self.previous: Final[Note] = note["before"]
         self.first_ts_ns: Final = first_ts_ns
         self.damage: CaptureError | None = None  # everything good before it was delivered
+        self.stopped_at: BatchNote | None = None  # after `Stopped`: all up to its end was read
+        self._sending: Bytes = b""  # the records of the noted batch
         self._totals = delivered
         self._streams = streams
         self._capture = capture
         self._pieces = pieces
         self._note = note
 
+    @property
+    def stream_format(self) -> StreamFormat:
+        """The format of the stream, with what is rewritten of this file."""
+        return _format_of(self.stream)._replace(rewrites=self._note["rewrites"])
+
     def send(self) -> Iterator[Piece]:
         """Send what is good, yield each piece that is in the pipe, and wait until all of it is read.
 
-        Afterwards `damage` has the outcome.
+        Afterwards `damage` has the outcome, or `stopped_at`.
 
         Raises:
             ReaderGone, LauncherGone: the stream is lost; the file has to be fed again into the next.
@@ -75,9 +82,19 @@ class FilePass:
                 failpoints.reach("splice.between")
         except CaptureError as exc:
             self.damage = exc
+        except Stopped:
+            self._stop()
+            raise
         failpoints.reach("file.end")
-        self.stream.pipe.drain()
+        self._drain()
         failpoints.reach("drain.after")
+
+    def _drain(self) -> None:
+        try:
+            self.stream.pipe.drain()
+        except Stopped:
+            self._stop()
+            raise
 
     def _send_piece(self, piece: Piece) -> None:
         stream, before = self.stream, self._totals
@@ -92,18 +109,29 @@ class FilePass:
             totals_before=before,
             totals=self._totals,
         )
-        try:
-            stream.batches.send(stream.pipe, piece.data, note)
-        except Stopped:
-            if self._streams.grant_grace():
-                self._complete_record(piece)
-            raise
+        self._sending = piece.data
+        stream.batches.send(stream.pipe, piece.data, note)
         stream.sent_bytes += len(piece.data)
 
-    def _complete_record(self, piece: Piece) -> None:
-        stream, batches = self.stream, self.stream.batches
-        if batches.last and batches.last.stream_position == stream.sent_bytes:
-            batches.finish(self.stream.pipe, record_end(piece.data, self.stream.batches.sent_bytes()))
+    def _stop(self) -> None:
+        """By hand, where no process can finish it: leave whole records, and a place to go on at.
+
+        The record first, then the pipe, then the rest of the batch, which an empty pipe has room for.
+
+        Raises:
+            Stopped: the analyzer does not read on in time: the file has to be fed again.
+        """
+        pipe, batches = self.stream.pipe, self.stream.batches
+        last = batches.last
+        if not self._streams.grant_grace() or last is None or last.token != self._note["token"]:
+            return
+        if last.stream_position == self.stream.sent_bytes:  # not all of it is in the pipe
+            batches.finish(pipe, record_end(self._sending, batches.sent_bytes()))
+        pipe.drain()
+        if last.length_bytes - batches.sent_bytes() <= pipe.size_bytes:
+            batches.finish(pipe)
+            pipe.drain()
+            self.stopped_at = last
 
 
 class Feeder:
@@ -128,11 +156,18 @@ class Feeder:
         name = b"/proc/self/fd/%d" % left.fd
         return open_capture(name, refuse_written=False, stops=self._interrupts)
 
-    def delivered(self, token: str) -> FileProgress:
-        """Return how far an earlier dispatcher came with this entry's file in the open stream."""
+    def delivered(self, token: str, begin: StopPlace | None) -> FileProgress:
+        """Return how far an earlier dispatcher came with this entry's file.
+
+        Args:
+            token: of the entry.
+            begin: where an earlier stream of it ended in order, if one did.
+        """
         left, stream = self._streams.delivered(token), self._streams.open
         if left is None or stream is None or self._streams.unfinished is None:
-            return FileProgress()
+            if begin is None:
+                return FileProgress()
+            return FileProgress(begin.note.totals, left_out=begin.note.after.skipped)
         start_bytes = self._streams.unfinished.note["stream_start"]
         return FileProgress(
             left.totals,
@@ -157,8 +192,13 @@ class Feeder:
             events.info("linktype_changes", f"The next file {why}.", name=capture.name)
             self._streams.end()
 
-    def begin(self, file: ResumeNote, capture: Capture) -> FilePass | None:
+    def begin(self, file: ResumeNote, capture: Capture, begin: StopPlace | None) -> FilePass | None:
         """Begin a pass; a stream is opened with the first record in hand. None: the file has no packet.
+
+        Args:
+            file: the entry.
+            capture: its file.
+            begin: where an earlier stream of it ended in order, if one did.
 
         Raises:
             CaptureError: the file is damaged before its first record.
@@ -167,16 +207,17 @@ class Feeder:
         """
         if capture.native is None:
             return None
-        stream_format = self._format_for(capture.native, file.token)
+        stream_format = self._format_for(capture.native, file.token, begin)
         left = self._streams.delivered(file.token)
-        pieces: Iterator[Piece] = capture.pieces(stream_format, left.after if left else BEGINNING)
-        if left:
-            totals, first_ts_ns = left.totals, left.totals.first_ts_ns
-        else:
+        before = left or (begin.note if begin else None)
+        pieces: Iterator[Piece] = capture.pieces(stream_format, before.after if before else BEGINNING)
+        totals = before.totals if before else Totals()
+        first_ts_ns = totals.first_ts_ns
+        if not left:
             first = next(pieces, None)
             if first is None:
                 return None
-            totals, first_ts_ns, pieces = Totals(), first.totals.first_ts_ns, chain([first], pieces)
+            first_ts_ns, pieces = first.totals.first_ts_ns, chain([first], pieces)
         fields = {"linktype": stream_format.linktype, "nanosecond": stream_format.nanosecond}
         stream = self._streams.ensure(stream_format.header(), fields)
         note = self._note_of(file, capture, stream, rewrites=stream_format.rewrites)
@@ -191,10 +232,10 @@ class Feeder:
         if stream := self._streams.open:
             self._streams.remember(stream.previous if last_ts_ns is None else file.as_previous(last_ts_ns))
 
-    def _format_for(self, native: StreamFormat, token: str) -> StreamFormat:
+    def _format_for(self, native: StreamFormat, token: str, begin: StopPlace | None) -> StreamFormat:
         """Return the open stream's format, or the next one's; it decides which pieces the file gives."""
         if self._streams.open is None:
-            return self._options.format_of_first(native)
+            return begin.format if begin else self._options.format_of_first(native)
         rewrites = self._stored_note(token).get("rewrites", self._options.rewrites)
         return with_rewriting(_format_of(self._streams.open), rewrites=rewrites)
 

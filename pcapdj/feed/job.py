@@ -10,6 +10,7 @@ from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.note import StopPlace, stop_place_in
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
@@ -39,6 +40,11 @@ class Job:
     stream: str = ""
     progress: FileProgress = field(default_factory=FileProgress)
     anomalies: Sequence[Anomaly] = ()
+
+    @property
+    def begin(self) -> StopPlace | None:
+        """Where an earlier stream by hand ended in order, if one did."""
+        return stop_place_in(self.entry.begin, self.entry.token)
 
     @property
     def note(self) -> ResumeNote:
@@ -80,18 +86,22 @@ class JobRunner:
         Raises:
             Stopped: a stop signal arrived; the next dispatcher goes on with this entry.
         """
-        job = Job(entry, progress=self.feeder.delivered(entry.token))
+        job = Job(entry)
+        job.progress = self.feeder.delivered(entry.token, job.begin)
         job.stream = entry.stream if job.progress.has_begun else ""
         is_resumed = self.streams.unfinished_token() == entry.token
         if entry.state == "feeding" and not is_resumed and not self.streams.is_open(entry.stream):
             self.link.wait_for_torn_reader()
             self._repeat(job, died=False)
+            _log_replay(job)
         self.statistics.begin_file(entry.name)
         events.info("next_file", name=entry.name, attempt=job.entry.attempt)
         error: CaptureError | None = None
         try:
             with self._open(job, is_resumed=is_resumed) as capture:
                 job.identity = capture.identity._asdict()
+                if job.begin and tuple(capture.identity) != job.begin.identity:
+                    raise CaptureError("changed while it was read")  # noqa: TRY301 - the result of this job
                 self.statistics.total_bytes = capture.identity.size_bytes
                 if not self._feed_until_done(job, capture):
                     _log_forgotten(job)
@@ -136,13 +146,16 @@ class JobRunner:
 
     def _feed(self, job: Job, capture: Capture) -> None:
         self.statistics.state = FEEDING
-        self.statistics.progress = job.progress = self.feeder.delivered(job.entry.token)
+        self.statistics.progress = job.progress = self.feeder.delivered(job.entry.token, job.begin)
         try:
-            if feed := self.feeder.begin(job.note, capture):
+            if feed := self.feeder.begin(job.note, capture, job.begin):
                 self._begin(job, feed)
-                for piece in feed.send():
-                    job.progress.add(piece.totals, len(piece.data), piece.source_end)
-                    job.progress.left_out = piece.after.skipped
+                try:
+                    for piece in feed.send():
+                        job.progress.add(piece.totals, len(piece.data), piece.source_end)
+                        job.progress.left_out = piece.after.skipped
+                finally:
+                    self._note_stop(feed, capture)
                 self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
                 if feed.damage:
                     raise feed.damage
@@ -150,6 +163,12 @@ class JobRunner:
             job.progress.left_out = dict(capture.skipped)
             job.anomalies = anomalies_of(job.progress.totals, capture)
             job.progress.anomaly = "; ".join(each.sentence for each in job.anomalies)
+
+    def _note_stop(self, feed: FilePass, capture: Capture) -> None:
+        """Record in Redis where a stopped pass ended in order: the next stream goes on there."""
+        if feed.stopped_at:
+            place = StopPlace(feed.stopped_at, feed.stream_format, tuple(capture.identity))
+            self.queue.mark(begin=place.text())
 
     def _begin(self, job: Job, feed: FilePass) -> None:
         """Record in Redis that the file is being fed; from here on its bytes may reach the analyzer."""
@@ -199,6 +218,19 @@ class JobRunner:
             return
         events.info("file_finished", name=entry.name, packets=packets)
         self.poison.reset()
+
+
+def _log_replay(job: Job) -> None:
+    name, begin = job.entry.name, job.begin
+    if begin is None:
+        events.warning(
+            "file_replayed", "Its stream broke off: it is fed again from its first packet.", name=name
+        )
+        return
+    packets = begin.note.totals.packets
+    events.info(
+        "file_continues", "An earlier stream ended in order behind these packets.", name=name, packets=packets
+    )
 
 
 def _log_forgotten(job: Job) -> None:

@@ -26,12 +26,13 @@ two valid ones the one with the higher number counts.
             | beyond snaplen | wrapped times | times after 2038 |
 """
 
+import json
 import struct
 import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, Totals
+from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, StreamFormat, Totals
 
 NOTE_BYTES: Final = 4096
 _RECORD_BYTES: Final = 2048
@@ -150,3 +151,36 @@ def _totals_at(record: bytes, position: int) -> Totals:
         int.from_bytes(each, "little", signed=True) for each in (first, last, largest)
     )
     return Totals(packets, cap_bytes, lengths_bytes, first_ns, last_ns, steps, largest_ns, *others)
+
+
+class StopPlace(NamedTuple):
+    """Where a stream by hand ended in order, for the one in which the file goes on; a field of CURRENT.
+
+    Args:
+        note: the last record of the note; all of its batch was read from the pipe.
+        format: of the stream: a choice made anew in mid-file could drop other packets.
+        identity: of the file, as `files.Identity`.
+    """
+
+    note: BatchNote
+    format: StreamFormat
+    identity: tuple[int, ...]
+
+    def text(self) -> str:
+        """Return it as Redis has it."""
+        record, _ = encode_note(self.note)
+        return json.dumps({"note": record.hex(), "format": self.format, "identity": self.identity})
+
+
+def stop_place_in(text: str, token: str) -> StopPlace | None:
+    """Return the place that a field of CURRENT has of this entry's file; None: it begins at its start."""
+    try:
+        fields = json.loads(text)
+        record = bytes.fromhex(fields["note"])
+        linktype, nanosecond, rewrites = fields["format"]
+        identity = tuple(map(int, fields["identity"]))
+        note = latest_note(record.ljust(_RECORD_BYTES, b"\0"))
+        stream = StreamFormat(int(linktype), bool(nanosecond), bool(rewrites))
+    except (ValueError, TypeError, KeyError):  # empty, or another program wrote it
+        return None
+    return StopPlace(note, stream, identity) if note and note.token == token else None

@@ -71,7 +71,7 @@ class Pipe:
         self.moved_bytes = 0
         self._taken_at_s = time.monotonic()  # when the analyzer took bytes, as far as it shows here
         self._is_waiting = False
-        self._size_bytes = _widened(fd)
+        self.size_bytes: Final = _widened(fd)
         self._pause_ms = 0
         self._check_at_s = 0.0
         self._ask_at_s = 0.0
@@ -160,7 +160,7 @@ class Pipe:
         if self._pause_ms:
             self._pauser.poll(self._pause_ms)
         self._check()
-        self._pause_ms = next_pause_ms(self._pause_ms, self.unread_bytes(), self._size_bytes)
+        self._pause_ms = next_pause_ms(self._pause_ms, self.unread_bytes(), self.size_bytes)
 
     def _check(self) -> None:
         """Let signals act, stay here while feeding is suspended, look whether the analyzer lives."""

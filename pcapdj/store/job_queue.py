@@ -28,6 +28,7 @@ class QueueEntry:
         deaths: how often the analyzer died on it under a living launcher.
         token: different for each take, also of the same name.
         stream: the stream it is fed into; empty before.
+        begin: where a stream before that ended in order, if one did.
     """
 
     name: bytes
@@ -36,6 +37,7 @@ class QueueEntry:
     deaths: int
     token: str
     stream: str
+    begin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class JobQueue:
         return answer, held[0] if held else None
 
     def mark(self, **fields: str | int) -> None:
-        """Write absolute values into CURRENT: state, attempt, deaths, stream, identity."""
+        """Write absolute values into CURRENT: state, attempt, deaths, stream, begin, identity."""
         self._store.call(lambda client: client.hset(self._current, mapping=dict[Any, Any](fields)))
 
     def finish(self, entry: QueueEntry, result: Result) -> bool:
@@ -169,6 +171,7 @@ def _entry_of(fields: dict[bytes, bytes]) -> QueueEntry:
         deaths=_count(fields.get(b"deaths"), 0),
         token=to_text(fields[b"token"]),
         stream=to_text(fields.get(b"stream", b"")),
+        begin=to_text(fields.get(b"begin", b"")),
     )
 
 

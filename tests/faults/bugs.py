@@ -221,7 +221,7 @@ BUGS: Final = (
                 "        record, _ = encode_note(note)\n"
                 "        half = len(record) // 2\n"
                 "        os.pwrite(self._note, record[:half], 0)\n"
-                '        failpoints.reach("batch.rewind")\n'
+                '        failpoints.reach("batch.note")\n'
                 "        os.pwrite(self._note, record[half:], half)\n",
             ),
         ),

@@ -432,6 +432,64 @@ def test_a_stop_in_mid_file_leaves_whole_records_if_the_analyzer_reads_on(
     assert current(rig.store, str(rig.pipe))["name"] == big
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_after_a_stop_in_order_the_file_goes_on_in_the_next_stream(
+    rig: Dispatchers, big: bytes, *, is_changed: bool
+) -> None:
+    """No packet is in both streams, the journal counts both parts; a file that changed meanwhile fails."""
+    dispatcher = rig.start()
+    reader = rig.reader()
+    reader.read(100_000)
+    threading.Timer(0.05, dispatcher.terminate).start()
+    first = records_of(reader.read_to_end()[HEADER:])
+    assert dispatcher.wait() == 0
+    reader.close()
+    if is_changed:
+        os.utime(big, ns=(0, 0))
+
+    authorize(rig.store, big)
+    dispatcher = rig.start()
+    rig.wait_for("file_continues")
+    second = records_of(rig.reader().read_to_end()[HEADER:]) if not is_changed else []
+
+    [entry] = wait_for_journal(rig)
+    assert int(entry["packets"]) == len(first) + len(second)
+    assert first + second == as_read(BIG[: len(first) + len(second)])
+    assert 0 < len(first) < len(BIG)
+    if is_changed:
+        assert b"changed while it was read" in entry["reason"]
+    else:
+        assert len(first) + len(second) == len(BIG)
+        assert listed(rig.store, rig.store.keys.processed) == [big]
+    assert "file_replayed" not in rig.logged()
+
+
+def wait_for_journal(rig: Dispatchers) -> list[dict[str, bytes]]:
+    """Return the journal, once it has an entry."""
+    wait_until(lambda: journal(rig.store), "the file's result")
+    return journal(rig.store)
+
+
+def test_after_a_stop_that_the_analyzer_did_not_follow_the_file_is_fed_again(
+    rig: Dispatchers, big: bytes
+) -> None:
+    """What it read last is not known; the replay is logged."""
+    dispatcher = rig.start()
+    reader = rig.reader()
+    reader.read(100_000)
+    wait_until(lambda: is_full(rig.pipe), "the pipe to be full")
+    assert stopped(dispatcher)[0] == 0
+    assert "begin" not in current(rig.store, str(rig.pipe))
+    reader.close()
+
+    authorize(rig.store, big)
+    rig.start()
+    rig.wait_for("file_replayed")
+
+    assert rig.reader().read_to_end() == stream_of(BIG)
+    assert listed(rig.store, rig.store.keys.processed) == [big]
+
+
 def test_a_torn_stream_is_never_continued(rig: Dispatchers, big: bytes) -> None:
     """After a kill it waits for the old reader to go, then asks again and replays from the first packet."""
     killed_one = rig.start()
