@@ -242,7 +242,8 @@ def test_a_run_is_complete_when_the_last_streams_analyzer_has_ended(
     jobs.finish(replace(taken, stream="s1"), Result(taken.name, "processed"))
     monitor = RunMonitor(Roles(store), RunRecord(tmp_path, resume=False), Stopping())  # type: ignore[arg-type]
 
-    ended = ended_with(monitor, {"state": "idle", "last_exit": "exited 0", **analyzer}, finish=False)
+    exits = {"last_exits": f"{analyzer['last_stream']} exited 0"} if "last_stream" in analyzer else {}
+    ended = ended_with(monitor, {"state": "idle", **exits, **analyzer}, finish=False)
 
     assert ended == (None if is_complete else STOPPED_BY_USER)
     assert monitor.progress.streams == ["s1"]
