@@ -26,7 +26,7 @@ class Block:
         first, last: its first line and its last one, counted from 1.
         blocks: the names of the blocks that run with it.
         names: the names that it binds at import, if it is outside of functions.
-        is_attribute: they are those of a class, which modules may use that do not import it.
+        is_attribute: they are a class and its attributes, which modules may use that do not import it.
     """
 
     first: int
@@ -84,18 +84,29 @@ class Package:
                     continue
                 seen.add((module, name))
                 for other, user in self._users[name]:
-                    if part.is_attribute or other == module or self._imports(other, module):
+                    if part.is_attribute or self._can_use(other, name, module):
                         found |= user.blocks
-                        waiting.append((other, user))
+                        waiting += [] if user.is_attribute else [(other, user)]
         return frozenset(found)
 
-    def _imports(self, module: str, imported: str) -> bool:
-        dotted = f"pcapdj.{imported.removesuffix('.py').replace('/', '.')}"
-        return f"from {dotted} import" in self._texts[module] or bool(
-            re.search(
-                f"from {dotted.rpartition('.')[0]} import .*{dotted.rpartition('.')[2]}", self._texts[module]
-            )
-        )
+    @cached_property
+    def _imported(self) -> dict[str, set[tuple[str | None, str]]]:
+        """Which names each module imports, with the module that they come from."""
+        return {
+            module: {
+                (node.module, alias.name)
+                for node in ast.walk(ast.parse(text))
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+            for module, text in self._texts.items()
+        }
+
+    def _can_use(self, module: str, name: str, owner: str) -> bool:
+        """Report whether the module imports this name from its owner, or the owner itself."""
+        dotted = f"pcapdj.{owner.removesuffix('.py').replace('/', '.')}"
+        room, _, stem = dotted.rpartition(".")
+        return module == owner or not {(dotted, name), (room, stem)}.isdisjoint(self._imported[module])
 
 
 def instrumented(module: str, text: str) -> str:
@@ -127,9 +138,8 @@ def _at_import(body: Sequence[ast.stmt], around: frozenset[str]) -> Iterator[Blo
             each.id for target in _targets(node) for each in ast.walk(target) if isinstance(each, ast.Name)
         )
         if isinstance(node, ast.ClassDef):
-            yield Block(
-                _first(node), _last(node), frozenset(), around | {node.name}, is_attribute=bool(around)
-            )
+            head = max(node.lineno, node.body[0].lineno - 1)
+            yield Block(_first(node), head, frozenset(), around | {node.name}, is_attribute=True)
             yield from _at_import(node.body, around | {node.name})
         elif not isinstance(node, ast.FunctionDef) and names:
             yield Block(_first(node), _last(node), frozenset(), around | names, is_attribute=bool(around))

@@ -136,8 +136,10 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         skipped |= {id(each) for each in node.body if _is_docstring(each)}
     if isinstance(node, ast.ClassDef):
         skipped |= {id(each) for each in node.decorator_list if "dataclass" in ast.unparse(each)}
-    if isinstance(node, ast.Call) and _name_of(node.func) == "cast":
+    if isinstance(node, ast.Call) and _name_of(node.func) in ("cast", "TypeVar"):
         skipped.add(id(node.args[0]))
+    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal":
+        skipped.add(id(node.slice))
     for field, value in ast.iter_fields(node):
         children = value if isinstance(value, list) else [value]
         nodes = [each for each in children if isinstance(each, ast.AST)]

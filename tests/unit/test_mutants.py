@@ -84,6 +84,8 @@ def test_every_operator_changes_what_it_is_for(before: str, after: str) -> None:
         "@dataclass(frozen=True)\nclass A:\n    x: int",
         "def f(x: 'int') -> 'int':\n    pass",
         "__all__ = ['a']",
+        "T = TypeVar('T')",
+        "Form = Literal['a', 'b']",
         "if TYPE_CHECKING:\n    import a",
         "if __name__ == '__main__':\n    main()",
     ],
