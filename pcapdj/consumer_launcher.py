@@ -17,7 +17,9 @@ Redis.
 OPEN is answered by the step from starting to reading. One that comes while flushing or failing waits. An
 analyzer that is not installed is looked for every minute.
 
-SIGTERM, SIGINT: closes the pipe, lets the analyzer flush as END does, exits; a second one kills the analyzer.
+SIGTERM, SIGINT: disconnects the dispatcher, completes the batch that it was sending, closes the pipe, lets
+the analyzer flush as END does, exits. If it read everything, the next stream goes on at the next record
+(`analyzer.orderly_end`). A second signal kills the analyzer.
 SIGHUP is passed on to the analyzer. If the launcher is killed, the analyzer dies with it, the dispatcher
 replays the file in flight into the next stream, and the next launcher replaces socket and pipe.
 """
@@ -49,24 +51,28 @@ from pcapdj.analyzer.options import (
     overridden_variables,
     path_or_default,
 )
+from pcapdj.analyzer.orderly_end import write_ended_stream
 from pcapdj.analyzer.requests import RequestHandler
 from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.server import LauncherServer
 from pcapdj.analyzer.session import AnalyzerSession, Exit, Stage, Timeouts, Verdict
 from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
-from pcapdj.runtime import log
+from pcapdj.launcher_protocol import EndedStream, ended_stream_path
+from pcapdj.runtime import failpoints, log
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
 from pcapdj.runtime.process import Lock, die_with_supervisord
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
 _TICK_S: Final = 1.0  # the heartbeat's
+_LEAVE_LIMIT_S: Final = 5.0  # for the dispatcher to disconnect: it looks every quarter of a second
 _SLOW_START_S: Final = 60.0  # Suricata with many rules takes that long; then a line a minute
 _OTHER_SIGNALS: Final = (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # none may end it
 
@@ -170,6 +176,7 @@ class ConsumerLauncher:
         self._restarts = RestartPolicy(starter.timeouts.restart_pause_s)
         self._session: AnalyzerSession | None = None
         self._stops = 0
+        self._leave_by_s: float | None = None
         self._reminder = Reminder()
 
     def run(self) -> None:
@@ -182,8 +189,10 @@ class ConsumerLauncher:
         """Do what is due and publish the status; report whether the launcher is done."""
         now_s = time.monotonic()
         self._handle_signals(now_s)
+        self._wait_for_dispatcher(now_s)
         self._advance_session(now_s)
-        self._requests.handle(self._session, now_s)
+        if not self._stops:
+            self._requests.handle(self._session, now_s)
         self._start_if_due(now_s)
         self._status.publish(self._session, self._restarts)
         return self._stops > 0 and self._session is None
@@ -216,11 +225,30 @@ class ConsumerLauncher:
             return
         self._stops = stops
         events.info("stopping", at_once=stops > 1 or None)
-        self._server.close()  # the dispatcher notices it and closes its write end, too; the next one waits
-        if self._session is not None:
+        self._server.half_close()
+        failpoints.reach("launcher.disconnect")
+        self._leave_by_s = now_s + _LEAVE_LIMIT_S
+        if self._session is not None and stops > 1:
             self._session.end(now_s)
-            if stops > 1:
-                self._session.kill("a second stop signal came")
+            self._session.kill("a second stop signal came")
+
+    def _wait_for_dispatcher(self, now_s: float) -> None:
+        """At a stop, end the stream once no dispatcher can send anything any more."""
+        if self._leave_by_s is None:
+            return
+        session = self._session
+        if self._server.has_client_left():
+            if session is not None:
+                session.end_in_order(now_s)
+        elif now_s >= self._leave_by_s:
+            sentence = "The dispatcher did not leave the stream. The file that it was sending is fed again."
+            events.warning("dispatcher_stays", sentence, pid=self._server.client_pid)
+            self._server.disconnect()
+            if session is not None:
+                session.end(now_s)
+        else:
+            return
+        self._leave_by_s = None
 
     def _advance_session(self, now_s: float) -> None:
         session = self._session
@@ -249,12 +277,23 @@ class ConsumerLauncher:
         self._status.record_exit(session, ended)
         if ended.verdict is Verdict.ENDED:
             self._restarts.record_end()
+            if ended.ended is not None:
+                self._write_ended_stream(ended.ended)
             write = events.warning if ended.reason else events.info
             write("stream_ended", ended.reason, stream=session.stream, exit=ended.status)
             return
         pause_s = self._restarts.record_failure(ended.reason, now_s, reading_s=ended.reading_s)
         event = f"analyzer_{ended.verdict.value}"
         events.warning(event, ended.reason, stream=session.stream, logdir=session.folder, pause_s=pause_s)
+
+    def _write_ended_stream(self, ended: EndedStream) -> None:
+        path = ended_stream_path(self._server.path)
+        try:
+            write_ended_stream(path, ended)
+        except OSError as exc:
+            reason = f"{quoted(str(path))} cannot be written: {exc.strerror}."
+            sentence = f"{reason} The file in flight is fed again."
+            events.warning("place_not_written", sentence, stream=ended.stream)
 
     def _start_if_due(self, now_s: float) -> None:
         if self._session is not None or self._stops or self._restarts.wait_s(now_s):

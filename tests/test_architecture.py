@@ -109,6 +109,7 @@ RULES_WITH_EFFECTS: Final[dict[str, dict[str, str]]] = {
     "capture/walk": {"capture/compiled": "the same loops in C"},
     "capture/packet_blocks": {"capture/compiled": "the same loops in C"},
     "console/status_lines": {"console/screen": "the line's type"},
+    "feed/note": {"launcher_protocol": "the beginning of a record, which the launcher reads, too"},
     "feed/statistics": {"time": "formats the start in local time"},
     "summary/analysis": {"summary/results": "its types", "summary/stream": "cuts bytes into records"},
     "summary/flows": {"summary/results": "the types of its results"},

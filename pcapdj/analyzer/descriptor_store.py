@@ -10,11 +10,17 @@ import fcntl
 import os
 import stat
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from pcapdj.launcher_protocol import RECORDS_KEY, BadMessage
-
-_NOTE_BYTES: Final = 4096  # it has a number that grows with each batch
+from pcapdj.launcher_protocol import (
+    BATCH_KEYS,
+    NOTE_BYTES,
+    NOTE_KEY,
+    RECORDS_KEY,
+    BadMessage,
+    NotedBatch,
+    noted_batch,
+)
 
 
 class DescriptorStore:
@@ -56,15 +62,30 @@ class DescriptorStore:
         """Return the entries' descriptors; the store still closes them."""
         return tuple(descriptor for descriptor, _ in self._entries.values())
 
+    def descriptor(self, key: str) -> int:
+        """Return the descriptor under this key, which has to be there; the store still closes it."""
+        return self._entries[key][0]
+
+    def noted(self) -> NotedBatch | None:
+        """Return the batch that the dispatcher sends or has sent last; None if it has sent none."""
+        noted = noted_batch(self._page())
+        return noted if noted and noted.batch < len(BATCH_KEYS) and self._has_batches() else None
+
     def positions(self) -> tuple[object, ...]:
         """Return a value that changes whenever the dispatcher moves bytes into the pipe."""
-        note = os.pread(self._entries["note"][0], _NOTE_BYTES, 0) if "note" in self._entries else b""
-        return (self._puts, note, *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors()))
+        # the note has a number that grows with each batch
+        return (self._puts, self._page(), *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors()))
 
     def close(self) -> None:
         """Remove all entries."""
         for key in tuple(self._entries):
             self.drop(key)
+
+    def _page(self) -> bytes:
+        return os.pread(self._entries[NOTE_KEY][0], NOTE_BYTES, 0) if NOTE_KEY in self._entries else b""
+
+    def _has_batches(self) -> bool:
+        return all(key in self._entries for key in BATCH_KEYS)
 
 
 def _is_readable_file(descriptor: int) -> bool:

@@ -1,17 +1,24 @@
 """The launcher's replies to the five requests of `launcher_protocol`."""
 
 import os
+from typing import Final
 
 from pcapdj.analyzer.server import LauncherServer
 from pcapdj.analyzer.session import AnalyzerSession
 from pcapdj.launcher_protocol import (
     NO_SUCH_STREAM,
+    OTHER_VERSION,
+    PROTOCOL_VERSION,
     BadMessage,
     LauncherReply,
     LauncherRequest,
     RequestType,
+    version_sentence,
 )
 from pcapdj.runtime import failpoints
+from pcapdj.runtime.log import EventLog, Reminder
+
+_events: Final = EventLog("consumer")
 
 
 class RequestHandler:
@@ -23,6 +30,7 @@ class RequestHandler:
 
     def __init__(self, server: LauncherServer) -> None:
         self._server = server
+        self._reminder = Reminder()
 
     def handle(self, session: AnalyzerSession | None, now_s: float) -> None:
         """Reply to all requests of the client, then accept the next client if this one has left.
@@ -52,6 +60,8 @@ class RequestHandler:
     ) -> None:
         named = fed if fed is not None and fed.stream == request.stream else None
         match request.type:
+            case _ if request.version != PROTOCOL_VERSION:
+                self._refuse_version(request, fed, now_s)
             case RequestType.OPEN if fed is None:
                 pass
             case RequestType.OPEN | RequestType.GET:
@@ -64,6 +74,15 @@ class RequestHandler:
                 self._server.reply(LauncherReply())
             case RequestType.END:
                 self._end(named, now_s)
+
+    def _refuse_version(self, request: LauncherRequest, fed: AnalyzerSession | None, now_s: float) -> None:
+        """End the stream, whose note this dispatcher cannot read, and refuse."""
+        version, ours = request.version, PROTOCOL_VERSION
+        if self._reminder.is_due(version, now_s):
+            _events.warning("other_version", version_sentence(dispatcher=version, launcher=ours))
+        if fed is not None:
+            fed.end_in_order(now_s)
+        self._server.refuse(OTHER_VERSION)
 
     def _put(self, session: AnalyzerSession | None, request: LauncherRequest, descriptor: int) -> None:
         failpoints.reach("launcher.put")

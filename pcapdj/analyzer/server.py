@@ -41,6 +41,7 @@ class LauncherServer:
         path: absolute; the caller holds the lock of this place, so an old socket file there is stale.
 
     Attributes:
+        path: of the socket.
         client_pid: the process that is connected.
         owes_reply: a request has been received and not replied to; only OPEN takes long.
 
@@ -50,7 +51,7 @@ class LauncherServer:
 
     def __init__(self, path: Path) -> None:
         check_socket_path(path)
-        self._path = path
+        self.path = path
         self._listening: socket.socket | None = _listen(path)
         self._client: socket.socket | None = None
         self._can_accept = True
@@ -123,13 +124,40 @@ class LauncherServer:
             self._client.close()
             self._client, self.client_pid, self.owes_reply = None, None, False
 
+    def half_close(self) -> None:
+        """Accept no other client, and end the replies: the dispatcher leaves the stream and disconnects."""
+        self._close_listening()
+        if self._client is not None:
+            with suppress(OSError):  # it has left
+                self._client.shutdown(socket.SHUT_WR)
+
+    def has_client_left(self) -> bool:
+        """Report whether no client is connected; what it still requests is discarded."""
+        while self._client is not None:
+            try:
+                message = receive_message(self._client)
+            except BlockingIOError:
+                return False
+            except BadMessage:
+                continue
+            except OSError:
+                message = None
+            if message is None:
+                self.disconnect()
+            else:
+                message.discard()
+        return True
+
     def close(self) -> None:
         """Close both sockets and remove the socket file; a second call does nothing."""
         self.disconnect()
+        self._close_listening()
+
+    def _close_listening(self) -> None:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
-            self._path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
 
     def _decoded(self, message: Message) -> tuple[LauncherRequest, tuple[int, ...]] | None:
         try:

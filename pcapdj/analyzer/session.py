@@ -7,13 +7,15 @@ have changed.
 An exit while the launcher holds the write end is a crash, whatever its status: Suricata exits 0 after a
 record that it could not read. So is an analyzer that closes the pipe and does not exit (POLLERR on the write
 end), and one that reads nothing for the stall timeout. A stream without records is ended by KILL, since
-Suricata would wait on it for ever; that is not a crash.
+Suricata would wait on it for ever; that is not a crash. `analyzer.orderly_end` has the end of a stream in the
+middle of a file.
 """
 
 import math
 import os
 import signal
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +23,9 @@ from typing import Final
 
 from pcapdj.analyzer.descriptor_store import DescriptorStore
 from pcapdj.analyzer.exit_cause import cause_in
+from pcapdj.analyzer.orderly_end import OrderlyEnd
 from pcapdj.analyzer.process import Analyzer
+from pcapdj.launcher_protocol import EndedStream
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo, is_reader_gone, unread_bytes
@@ -31,6 +35,7 @@ _EXIT_GRACE_S: Final = 2.0  # an analyzer that closed the pipe usually exits wit
 _TERM_GRACE_S: Final = 5.0
 _FIRST_POLL_S, _LATER_POLL_S = 0.005, 0.02  # between two tries to open the pipe
 _FIRST_POLLS_FOR_S: Final = 5.0
+_REST_POLL_S: Final = 0.01  # between two tries to send the rest of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +77,14 @@ class Exit:
         status: `exited 0`, `killed by signal 9`, and why if the launcher ended the analyzer.
         reading_s: for how long the analyzer had the pipe open when it crashed; else 0.
         reason: what went wrong, in sentences; empty if nothing did.
+        ended: the file in flight goes on in the next stream; None: it is fed again, or none was in flight.
     """
 
     verdict: Verdict
     status: str
     reading_s: float
     reason: str = ""
+    ended: EndedStream | None = None
 
 
 class StallTimer:
@@ -146,6 +153,7 @@ class AnalyzerSession:
         self._has_closed_pipe = False
         self._stop_reason = ""  # why the launcher signalled the analyzer
         self._deadline_s = math.inf  # when it is signalled, or signalled again, unless it exits before
+        self._orderly_end: OrderlyEnd | None = None
 
     def can_be_fed(self, now_s: float) -> bool:
         """Report whether the analyzer runs and has the pipe open at this moment."""
@@ -157,6 +165,8 @@ class AnalyzerSession:
         """Return in how many seconds to call `advance`, unless a signal or POLLERR comes first."""
         if self.stage is Stage.STARTING:
             return _FIRST_POLL_S if now_s - self.since_s < _FIRST_POLLS_FOR_S else _LATER_POLL_S
+        if self._is_sending_rest:
+            return _REST_POLL_S
         return max(0.0, self._deadline_s - now_s)
 
     def polled_write_end(self) -> int | None:
@@ -175,6 +185,7 @@ class AnalyzerSession:
         if self.stage is Stage.STARTING and not self._stop_reason and self._open_write_end(now_s):
             return Stage.READING
         self._check_pipe(now_s)
+        self._send_rest(now_s)
         self._check_stall(now_s)
         if now_s >= self._deadline_s:
             self._pass_deadline(now_s)
@@ -185,12 +196,20 @@ class AnalyzerSession:
         if self.stage is Stage.FLUSHING:
             return
         can_flush = self.stage is Stage.READING and self.stored.had_records and not self._has_closed_pipe
-        self.stage, self.since_s = Stage.FLUSHING, now_s
-        self.close()
+        self._close_pipe(now_s)
         if can_flush:
             self._deadline_s = now_s + self._timeouts.flush_s
         else:
             self.kill("it had closed the pipe" if self._has_closed_pipe else "it had nothing to read")
+
+    def end_in_order(self, now_s: float) -> None:
+        """End the stream behind the noted batch; no dispatcher has a descriptor of the pipe any more."""
+        noted = self.stored.noted()
+        if self.stage is not Stage.READING or self._has_closed_pipe or noted is None:
+            self.end(now_s)
+        elif self._orderly_end is None:
+            self._orderly_end = OrderlyEnd(self.stream, noted, self.stored)
+            self._deadline_s = now_s + self._timeouts.flush_s
 
     def kill(self, why: str) -> None:
         """End the analyzer and all its processes now.
@@ -202,11 +221,33 @@ class AnalyzerSession:
         self.analyzer.signal_group(signal.SIGKILL)
 
     def close(self) -> None:
-        """Close the write end and the stored descriptors."""
+        """Close all descriptors."""
+        self._close_write_end()
+        if self._orderly_end is not None:
+            self._orderly_end.close()
+
+    def _close_write_end(self) -> None:
         self.stored.close()
         if self.write_end is not None:
             os.close(self.write_end)
             self.write_end = None
+
+    def _close_pipe(self, now_s: float) -> None:
+        self.stage, self.since_s = Stage.FLUSHING, now_s
+        self._close_write_end()
+
+    @property
+    def _is_sending_rest(self) -> bool:
+        return self._orderly_end is not None and self.write_end is not None and not self._has_closed_pipe
+
+    def _send_rest(self, now_s: float) -> None:
+        """Send what fits of the batch that a stopped dispatcher left; behind it, close the pipe."""
+        if self._orderly_end is None or self.write_end is None or not self._is_sending_rest:
+            return
+        with suppress(BrokenPipeError):  # seen by the next `_check_pipe`
+            if self._orderly_end.send_rest(self.write_end):
+                self._close_pipe(now_s)
+                failpoints.reach("launcher.close")
 
     def _open_write_end(self, now_s: float) -> bool:
         try:
@@ -233,7 +274,7 @@ class AnalyzerSession:
             self.kill(f"it had read nothing for {stalled_s:.0f} s")
 
     def _pass_deadline(self, now_s: float) -> None:
-        if self.stage is Stage.READING:
+        if self._has_closed_pipe:
             self.kill("it had closed the pipe and did not exit")
         elif self._stop_reason:  # TERM was sent
             self.kill(self._stop_reason)
@@ -247,6 +288,8 @@ class AnalyzerSession:
             status = f"{status} ({self._stop_reason})"
         name = self.analyzer.program
         match self.stage:
+            case Stage.FLUSHING if self._orderly_end and not self._stop_reason:
+                return self._exit_in_order(status, self._orderly_end)
             case Stage.FLUSHING:
                 is_late = self._stop_reason and self.stored.had_records
                 reason = f"{name} was stopped: {self._stop_reason}." if is_late else ""
@@ -257,6 +300,17 @@ class AnalyzerSession:
             case Stage.STARTING:
                 reason = f"{name} {status} before it opened the pipe. {self._cause()}"
                 return Exit(Verdict.UNSTARTED, status, 0.0, reason)
+
+    def _exit_in_order(self, status: str, end: OrderlyEnd) -> Exit:
+        """Return the end of a stream that ended in the middle of a file."""
+        failpoints.reach("launcher.exit")
+        name = self.analyzer.program
+        if left_bytes := end.unread_bytes():
+            reason = f"{name} {status} and left {left_bytes} bytes of the stream unread. {self._cause()}"
+            return Exit(Verdict.CRASHED, status, 0.0, reason)
+        if status != "exited 0":
+            return Exit(Verdict.ENDED, status, 0.0, f"{name} {status} after the end of its input.")
+        return Exit(Verdict.ENDED, status, 0.0, ended=end.ended_stream())
 
     def _cause(self) -> str:
         log = quoted(str(self.analyzer.log))

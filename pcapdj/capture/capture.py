@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Generator, Mapping
+from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
@@ -9,6 +10,8 @@ from pcapdj.capture.files import Identity, identity_of
 from pcapdj.capture.pcap import BEGINNING, Place, StreamFormat
 from pcapdj.capture.reader import Piece, Reader, size_change
 from pcapdj.runtime.errors import CaptureError
+
+_DIGESTED_BYTES = 1 << 16
 
 
 class Capture:
@@ -75,6 +78,13 @@ class Capture:
             raise self.change_since_opened() or damage from None
         if change := self.change_since_opened():
             raise change
+
+    def digest(self) -> str:
+        """Return a digest of the file's first 64 KiB on disk; empty: they cannot be read."""
+        try:
+            return sha256(os.pread(self.fd, _DIGESTED_BYTES, 0)).hexdigest()
+        except OSError:
+            return ""
 
     def change_since_opened(self) -> CaptureError | None:
         """Return the error if the file changed since it was opened; None if it did not."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj.feed.launcher_client import Entry, LauncherClient
+from pcapdj.launcher_protocol import EndedStream, decode_ended_stream, ended_stream_path
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.safe_text import quoted
@@ -59,6 +60,10 @@ class AnalyzerLink:
 
     def resumable_stream(self) -> ResumableStream | None:
         """Return the stream that an earlier dispatcher left open; None: the link stores none."""
+        return None
+
+    def ended_stream(self) -> EndedStream | None:
+        """Return the last stream that the launcher ended in order in the middle of a file, if any."""
         return None
 
     def open(self) -> tuple[str, int]:
@@ -129,6 +134,19 @@ class LauncherLink(AnalyzerLink):
         header, file = entries.pop("header"), entries.pop("file", None)
         batches = {key: entry.fd for key, entry in entries.items()}
         return ResumableStream(opened.stream, opened.write_end, header, batches, file)
+
+    def ended_stream(self) -> EndedStream | None:
+        """Return the stream that ended in order; first wait for the launcher: an old one may still write it.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        self.wait_for_peer()
+        path = ended_stream_path(self._socket_path)
+        try:
+            return decode_ended_stream(path.read_bytes())
+        except OSError:  # usually there is none
+            return None
 
     def open(self) -> tuple[str, int]:
         """Return the id and write end of a stream, however long its analyzer takes to start.

@@ -23,13 +23,11 @@ from typing import Final
 
 from pcapdj.capture.pcap import Bytes
 from pcapdj.capture.reader import PIECE_BYTES
-from pcapdj.feed.note import NOTE_BYTES, BatchNote, encode_note, latest_note
+from pcapdj.feed.note import BatchNote, encode_note, latest_note
 from pcapdj.feed.pipe import Pipe
+from pcapdj.launcher_protocol import BATCH_KEYS, NOTE_BYTES, NOTE_KEY
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.signals import Waits
-
-NOTE_KEY: Final = "note"
-BATCH_KEYS: Final = ("batch-0", "batch-1")
 
 _MFD_NOEXEC_SEAL: Final = 0x0008  # linux/memfd.h, since Linux 6.3
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

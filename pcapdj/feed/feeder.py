@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from pcapdj.capture.capture import change_since
 from pcapdj.capture.opening import Capture, Identity, Piece, open_capture
-from pcapdj.capture.pcap import BEGINNING, Bytes, StreamFormat, Totals
+from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with_rewriting
 from pcapdj.capture.walk import record_end
 from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.note import BatchNote, StopPlace
+from pcapdj.feed.note import BatchNote
 from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.feed.start_point import StartPoint
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError, Stopped
@@ -156,18 +157,11 @@ class Feeder:
         name = b"/proc/self/fd/%d" % left.fd
         return open_capture(name, refuse_written=False, stops=self._interrupts)
 
-    def delivered(self, token: str, begin: StopPlace | None) -> FileProgress:
-        """Return how far an earlier dispatcher came with this entry's file.
-
-        Args:
-            token: of the entry.
-            begin: where an earlier stream of it ended in order, if one did.
-        """
+    def delivered(self, token: str, start: StartPoint) -> FileProgress:
+        """Return how far an earlier dispatcher came with this entry's file; at least to the start point."""
         left, stream = self._streams.delivered(token), self._streams.open
         if left is None or stream is None or self._streams.unfinished is None:
-            if begin is None:
-                return FileProgress()
-            return FileProgress(begin.note.totals, left_out=begin.note.after.skipped)
+            return FileProgress(start.totals, left_out=start.place.skipped)
         start_bytes = self._streams.unfinished.note["stream_start"]
         return FileProgress(
             left.totals,
@@ -192,13 +186,13 @@ class Feeder:
             events.info("linktype_changes", f"The next file {why}.", name=capture.name)
             self._streams.end()
 
-    def begin(self, file: ResumeNote, capture: Capture, begin: StopPlace | None) -> FilePass | None:
-        """Begin a pass; a stream is opened with the first record in hand. None: the file has no packet.
+    def begin(self, file: ResumeNote, capture: Capture, start: StartPoint) -> FilePass | None:
+        """Begin a pass; a stream is opened with the first record in hand. None: the file has no packet there.
 
         Args:
             file: the entry.
             capture: its file.
-            begin: where an earlier stream of it ended in order, if one did.
+            start: where the pass begins, unless an earlier dispatcher came further in the open stream.
 
         Raises:
             CaptureError: the file is damaged before its first record.
@@ -207,11 +201,10 @@ class Feeder:
         """
         if capture.native is None:
             return None
-        stream_format = self._format_for(capture.native, file.token, begin)
+        stream_format = self._format_for(capture.native, file.token, start)
         left = self._streams.delivered(file.token)
-        before = left or (begin.note if begin else None)
-        pieces: Iterator[Piece] = capture.pieces(stream_format, before.after if before else BEGINNING)
-        totals = before.totals if before else Totals()
+        pieces: Iterator[Piece] = capture.pieces(stream_format, left.after if left else start.place)
+        totals = left.totals if left else start.totals
         first_ts_ns = totals.first_ts_ns
         if not left:
             first = next(pieces, None)
@@ -220,7 +213,7 @@ class Feeder:
             first_ts_ns, pieces = first.totals.first_ts_ns, chain([first], pieces)
         fields = {"linktype": stream_format.linktype, "nanosecond": stream_format.nanosecond}
         stream = self._streams.ensure(stream_format.header(), fields)
-        note = self._note_of(file, capture, stream, rewrites=stream_format.rewrites)
+        note = self._note_of(file, capture, stream, start, rewrites=stream_format.rewrites)
         return FilePass(self._streams, stream, capture, pieces, note, totals, first_ts_ns)
 
     def remember(self, file: ResumeNote, last_ts_ns: int | None) -> None:
@@ -232,10 +225,10 @@ class Feeder:
         if stream := self._streams.open:
             self._streams.remember(stream.previous if last_ts_ns is None else file.as_previous(last_ts_ns))
 
-    def _format_for(self, native: StreamFormat, token: str, begin: StopPlace | None) -> StreamFormat:
+    def _format_for(self, native: StreamFormat, token: str, start: StartPoint) -> StreamFormat:
         """Return the open stream's format, or the next one's; it decides which pieces the file gives."""
         if self._streams.open is None:
-            return begin.format if begin else self._options.format_of_first(native)
+            return start.stream_format or self._options.format_of_first(native)
         rewrites = self._stored_note(token).get("rewrites", self._options.rewrites)
         return with_rewriting(_format_of(self._streams.open), rewrites=rewrites)
 
@@ -245,13 +238,14 @@ class Feeder:
         return left.note if left and self._streams.unfinished_token() == token else {}
 
     def _note_of(
-        self, file: ResumeNote, capture: Capture, stream: Stream, *, rewrites: bool
+        self, file: ResumeNote, capture: Capture, stream: Stream, start: StartPoint, *, rewrites: bool
     ) -> Mapping[str, Any]:
         """Return the file's note: as an earlier dispatcher stored it, else a new one."""
         if note := self._stored_note(file.token):
-            start_bytes, before = note["stream_start"], note.get("before", {})
-            return file.note(start_bytes, before, note["identity"], rewrites=rewrites)
-        return file.note(stream.sent_bytes, stream.previous, capture.identity, rewrites=rewrites)
+            return note
+        of_file = {"identity": list(capture.identity), "digest": capture.digest(), "rewrites": rewrites}
+        earlier = {"earlier_streams": list(start.streams)}
+        return file.note(stream.sent_bytes, stream.previous, **of_file, **earlier)
 
 
 def _format_of(stream: Stream) -> StreamFormat:

@@ -1,5 +1,6 @@
 """One queue entry from take to finish: open the file, get it authorized, feed it, write down the result."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,9 +11,9 @@ from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.note import StopPlace, stop_place_in
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_from
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime import failpoints
@@ -33,6 +34,7 @@ class Job:
         stream: of the last pass; empty before.
         progress: of the last pass.
         anomalies: of the file, in the last pass.
+        start: where its passes begin.
     """
 
     entry: QueueEntry
@@ -40,11 +42,7 @@ class Job:
     stream: str = ""
     progress: FileProgress = field(default_factory=FileProgress)
     anomalies: Sequence[Anomaly] = ()
-
-    @property
-    def begin(self) -> StopPlace | None:
-        """Where an earlier stream by hand ended in order, if one did."""
-        return stop_place_in(self.entry.begin, self.entry.token)
+    start: StartPoint = FIRST_PACKET
 
     @property
     def note(self) -> ResumeNote:
@@ -54,10 +52,13 @@ class Job:
     def result(self, error: CaptureError | None) -> Result:
         """Return what Redis gets of it."""
         name, packets, attempt = self.entry.name, self.progress.totals.packets, self.entry.attempt
+        earlier = self.start.streams
         journal = self.progress.journal() | {"attempt": attempt, "reason": str(error or "")}
+        journal["earlier_streams"] = json.dumps(earlier) if earlier else ""
         if error is None:
-            return Result(name, "processed", self.identity, journal)
-        return Result(failure_entry(name, error, packets, attempt), "failed", self.identity, journal)
+            return Result(name, "processed", self.identity, journal, earlier)
+        entry = failure_entry(name, error, packets, attempt)
+        return Result(entry, "failed", self.identity, journal, earlier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +87,22 @@ class JobRunner:
         Raises:
             Stopped: a stop signal arrived; the next dispatcher goes on with this entry.
         """
-        job = Job(entry)
-        job.progress = self.feeder.delivered(entry.token, job.begin)
-        job.stream = entry.stream if job.progress.has_begun else ""
+        start = _start_of(entry)
+        job = Job(entry, start=start, progress=self.feeder.delivered(entry.token, start))
+        job.stream = entry.stream if job.progress.has_begun else "".join(start.streams[-1:])
         is_resumed = self.streams.unfinished_token() == entry.token
         if entry.state == "feeding" and not is_resumed and not self.streams.is_open(entry.stream):
             self.link.wait_for_torn_reader()
-            self._repeat(job, died=False)
-            _log_replay(job)
+            self._begin_pass(job, died=False)
         self.statistics.begin_file(entry.name)
         events.info("next_file", name=entry.name, attempt=job.entry.attempt)
         error: CaptureError | None = None
         try:
             with self._open(job, is_resumed=is_resumed) as capture:
                 job.identity = capture.identity._asdict()
-                if job.begin and tuple(capture.identity) != job.begin.identity:
-                    raise CaptureError("changed while it was read")  # noqa: TRY301 - the result of this job
                 self.statistics.total_bytes = capture.identity.size_bytes
+                if not is_resumed and (change := job.start.change(capture)):
+                    raise change
                 if not self._feed_until_done(job, capture):
                     _log_forgotten(job)
                     return
@@ -146,16 +146,16 @@ class JobRunner:
 
     def _feed(self, job: Job, capture: Capture) -> None:
         self.statistics.state = FEEDING
-        self.statistics.progress = job.progress = self.feeder.delivered(job.entry.token, job.begin)
+        self.statistics.progress = job.progress = self.feeder.delivered(job.entry.token, job.start)
         try:
-            if feed := self.feeder.begin(job.note, capture, job.begin):
+            if feed := self.feeder.begin(job.note, capture, job.start):
                 self._begin(job, feed)
                 try:
                     for piece in feed.send():
                         job.progress.add(piece.totals, len(piece.data), piece.source_end)
                         job.progress.left_out = piece.after.skipped
                 finally:
-                    self._note_stop(feed, capture)
+                    self._note_stop(job, feed, capture)
                 self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
                 if feed.damage:
                     raise feed.damage
@@ -164,11 +164,13 @@ class JobRunner:
             job.anomalies = anomalies_of(job.progress.totals, capture)
             job.progress.anomaly = "; ".join(each.sentence for each in job.anomalies)
 
-    def _note_stop(self, feed: FilePass, capture: Capture) -> None:
-        """Record in Redis where a stopped pass ended in order: the next stream goes on there."""
-        if feed.stopped_at:
-            place = StopPlace(feed.stopped_at, feed.stream_format, tuple(capture.identity))
-            self.queue.mark(begin=place.text())
+    def _note_stop(self, job: Job, feed: FilePass, capture: Capture) -> None:
+        """By hand, record in Redis where a stopped pass ended in order: the next stream goes on there."""
+        if note := feed.stopped_at:
+            streams = (*job.start.streams, feed.stream.id)
+            identity, digest = capture.identity, capture.digest()
+            start = StartPoint(note.after, note.totals, feed.stream_format, identity, digest, streams)
+            self.queue.mark(begin=start.as_json())
 
     def _begin(self, job: Job, feed: FilePass) -> None:
         """Record in Redis that the file is being fed; from here on its bytes may reach the analyzer."""
@@ -183,23 +185,46 @@ class JobRunner:
         job.progress.begin(feed.start_bytes, step_ns, jump.description if jump else "")
 
     def _replay(self, job: Job, loss: ReaderGone | LauncherGone) -> None:
+        packets = job.progress.totals.packets
         events.warning(
-            "reader_gone",
-            f"{loss} The file is requested again and fed from its first packet.",
-            name=job.entry.name,
-            packets=job.progress.totals.packets,
+            "reader_gone", f"{loss} The file is requested again.", name=job.entry.name, packets=packets
         )
         self.streams.lose()
         # Asked only now: a killed launcher's socket may outlast its analyzer, but it does not answer END.
         is_the_analyzers = (
             isinstance(loss, ReaderGone) and self.link.outlives_dispatcher and self.link.is_alive()
         )
-        self._repeat(job, died=is_the_analyzers and job.progress.has_begun)
+        self._begin_pass(job, died=is_the_analyzers and job.progress.has_begun)
 
-    def _repeat(self, job: Job, *, died: bool) -> None:
-        attempt, deaths = job.entry.attempt + 1, job.entry.deaths + died
-        job.entry = replace(job.entry, state="asked", attempt=attempt, deaths=deaths, stream="")
-        self.queue.mark(state="asked", attempt=attempt, deaths=deaths, stream="")
+    def _begin_pass(self, job: Job, *, died: bool) -> None:
+        """Prepare the entry for another pass: behind a stream that ended in order, else from where it began.
+
+        Until Redis has that, CURRENT names the stream that is over, for the next dispatcher.
+        """
+        after = self._start_after_stop(job)
+        again = replace(job.entry, attempt=job.entry.attempt + 1, deaths=job.entry.deaths + died)
+        stream, begin = (after.streams[-1], after.as_json()) if after else ("", "")
+        if self.queue.begin_pass(again, stream, begin) and after:
+            job.start, entry = after, job.entry
+            sentence, packets = "An earlier stream ended in order behind these packets.", after.totals.packets
+            events.info("file_continues", sentence, name=entry.name, packets=packets, stream=stream)
+        else:
+            entry, packets = again, job.start.totals.packets
+            place = f"packet {packets + 1:,} on" if packets else "its first packet"
+            sentence = f"Its stream broke off: it is fed again from {place}."
+            events.warning("file_replayed", sentence, name=entry.name, attempt=entry.attempt)
+        job.entry = replace(entry, state="asked", stream="")
+        job.progress = self.feeder.delivered(job.entry.token, job.start)
+
+    def _start_after_stop(self, job: Job) -> StartPoint | None:
+        """Return where the file goes on if its last stream ended in order; None: nothing is recorded of that.
+
+        By hand the stopped dispatcher recorded it in CURRENT; else the launcher did, in a file.
+        """
+        if job.start.streams[-1:] == (job.entry.stream,):
+            return job.start
+        ended = self.link.ended_stream()
+        return start_point_after(ended) if ended and ended.token == job.entry.token else None
 
     def _finish(self, job: Job, error: CaptureError | None) -> None:
         """Write down the result; only then may the launcher forget the file."""
@@ -220,17 +245,12 @@ class JobRunner:
         self.poison.reset()
 
 
-def _log_replay(job: Job) -> None:
-    name, begin = job.entry.name, job.begin
-    if begin is None:
-        events.warning(
-            "file_replayed", "Its stream broke off: it is fed again from its first packet.", name=name
-        )
-        return
-    packets = begin.note.totals.packets
-    events.info(
-        "file_continues", "An earlier stream ended in order behind these packets.", name=name, packets=packets
-    )
+def _start_of(entry: QueueEntry) -> StartPoint:
+    """Return where the entry's passes begin; if Redis has nonsense there, at the first packet."""
+    if start := start_point_from(entry.begin):
+        return start
+    events.warning("begin_invalid", "The file is fed from its first packet.", name=entry.name)
+    return FIRST_PACKET
 
 
 def _log_forgotten(job: Job) -> None:

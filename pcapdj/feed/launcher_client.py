@@ -16,6 +16,8 @@ from typing import Any, Final
 from pcapdj.launcher_protocol import (
     BUSY,
     NO_SUCH_STREAM,
+    OTHER_VERSION,
+    PROTOCOL_VERSION,
     BadMessage,
     LauncherReply,
     LauncherRequest,
@@ -26,6 +28,7 @@ from pcapdj.launcher_protocol import (
     encode_request,
     receive_message,
     send_message,
+    version_sentence,
 )
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, ReaderGone, Stopped
 from pcapdj.runtime.places import check_socket_path, peer_of
@@ -231,9 +234,12 @@ class LauncherClient:
         except BadMessage as exc:
             message.discard()
             raise self._lost(f"sent an invalid answer ({exc})") from exc
-        if not reply.error:
+        if not reply.error and reply.version == PROTOCOL_VERSION:
             return reply, message.descriptors
         message.discard()
+        if not reply.error or reply.error == OTHER_VERSION:
+            self.close()
+            raise LauncherGone(version_sentence(dispatcher=PROTOCOL_VERSION, launcher=reply.version))
         if reply.error == NO_SUCH_STREAM:
             raise ReaderGone("The analyzer of this stream is gone.")
         if reply.error == BUSY:

@@ -9,7 +9,7 @@ two valid ones the one with the higher number counts.
 
     record  0       4      6      8        16      48      52       56
             | CRC32 | size | kinds | number | token | batch | length | stream position ..
-            CRC32 of the `size` bytes behind it; token: of the queue entry, filled up with zeros
+            the first 56 bytes are the launcher's, too: `launcher_protocol.NOTE_HEAD`
 
             56                64       72        80               88              185      282
             | stream position | offset | section | interfaces end | totals before | totals |
@@ -26,24 +26,26 @@ two valid ones the one with the higher number counts.
             | beyond snaplen | wrapped times | times after 2038 |
 """
 
-import json
 import struct
 import zlib
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, StreamFormat, Totals
+from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, Totals
+from pcapdj.launcher_protocol import (
+    CHECKSUM_BYTES,
+    NOTE_HEAD,
+    RECORD_BYTES,
+    NotedBatch,
+    checked_record,
+    noted_batch,
+)
 
-NOTE_BYTES: Final = 4096
-_RECORD_BYTES: Final = 2048
-_HEAD: Final = struct.Struct("<IHHQ")
-_BODY: Final = struct.Struct("<32sIIQQQQ")
+_PLACE: Final = struct.Struct("<QQQQ")
 _TOTALS: Final = struct.Struct("<QQQ16s16sQ16sQQ?")
 _KIND: Final = struct.Struct("<IQ")
-_CHECKSUM_BYTES: Final = 4
-_FIXED_BYTES: Final = _HEAD.size + _BODY.size + 2 * _TOTALS.size
-_MOST_KINDS: Final = (_RECORD_BYTES - _FIXED_BYTES) // _KIND.size
-_TOKEN_BYTES: Final = 32
+_FIXED_BYTES: Final = NOTE_HEAD.size + _PLACE.size + 2 * _TOTALS.size
+_MOST_KINDS: Final = (RECORD_BYTES - _FIXED_BYTES) // _KIND.size
 
 
 class BatchNote(NamedTuple):
@@ -80,24 +82,29 @@ def encode_note(note: BatchNote) -> tuple[bytes, int]:
     after, kinds = note.after, _limited(note.after.skipped)
     content = b"".join(
         (
-            _BODY.pack(
-                *(note.token.encode("utf-8", "surrogateescape"), note.batch, note.length_bytes),
-                *(note.stream_position, after.offset, after.section, after.interfaces_end),
-            ),
+            _PLACE.pack(note.stream_position, after.offset, after.section, after.interfaces_end),
             _packed_totals(note.totals_before),
             _packed_totals(note.totals),
             *(_KIND.pack(linktype, packets) for linktype, packets in kinds),
         )
     )
-    head = _HEAD.pack(0, _HEAD.size - _CHECKSUM_BYTES + len(content), len(kinds), note.number)
-    checked = head[_CHECKSUM_BYTES:] + content
-    return zlib.crc32(checked).to_bytes(_CHECKSUM_BYTES, "little") + checked, note.number % 2 * _RECORD_BYTES
+    size_bytes = NOTE_HEAD.size - CHECKSUM_BYTES + len(content)
+    token = note.token.encode("utf-8", "surrogateescape")
+    head = NOTE_HEAD.pack(0, size_bytes, len(kinds), note.number, token, note.batch, note.length_bytes)
+    checked = head[CHECKSUM_BYTES:] + content
+    return zlib.crc32(checked).to_bytes(CHECKSUM_BYTES, "little") + checked, note.number % 2 * RECORD_BYTES
 
 
 def latest_note(page: bytes) -> BatchNote | None:
     """Return the page's valid record with the higher number; None if there is none."""
-    found = [_decoded(page[start : start + _RECORD_BYTES]) for start in (0, _RECORD_BYTES)]
-    return max((note for note in found if note), key=lambda note: note.number, default=None)
+    found = noted_batch(page)
+    return _decoded(found) if found else None
+
+
+def decode_record(record: bytes) -> BatchNote | None:
+    """Return what one record holds; None if its checksum is wrong, or it is shorter than any record."""
+    found = checked_record(record)
+    return _decoded(found) if found and len(found.record) >= _FIXED_BYTES else None
 
 
 def _limited(skipped: Mapping[int, int]) -> list[tuple[int, int]]:
@@ -122,23 +129,16 @@ def _packed_time(time_ns: int | None) -> bytes:
     return (time_ns or 0).to_bytes(16, "little", signed=True)  # of pcapng it may need 96 bits
 
 
-def _decoded(record: bytes) -> BatchNote | None:
-    if len(record) < _FIXED_BYTES:
-        return None
-    checksum, size_bytes, kinds, number = _HEAD.unpack_from(record)
-    checked = record[_CHECKSUM_BYTES : _CHECKSUM_BYTES + size_bytes]
-    if not number or len(checked) < _FIXED_BYTES - _CHECKSUM_BYTES or zlib.crc32(checked) != checksum:
-        return None
-    token, batch, length_bytes, stream_position, offset, section, interfaces_end = _BODY.unpack_from(
-        record, _HEAD.size
-    )
-    position = _HEAD.size + _BODY.size
+def _decoded(found: NotedBatch) -> BatchNote:
+    record, kinds = found.record, NOTE_HEAD.unpack_from(found.record)[2]
+    stream_position, offset, section, interfaces_end = _PLACE.unpack_from(record, NOTE_HEAD.size)
+    position = NOTE_HEAD.size + _PLACE.size
     before, totals = (_totals_at(record, position + i * _TOTALS.size) for i in range(2))
     position += 2 * _TOTALS.size
     skipped = dict(_KIND.unpack_from(record, position + i * _KIND.size) for i in range(kinds))
-    text = token.rstrip(b"\0").decode("utf-8", "surrogateescape")
     after = Place(offset, section, interfaces_end, skipped)
-    return BatchNote(number, text, batch, length_bytes, stream_position, after, before, totals)
+    number, token, batch, length_bytes, _ = found
+    return BatchNote(number, token, batch, length_bytes, stream_position, after, before, totals)
 
 
 def _totals_at(record: bytes, position: int) -> Totals:
@@ -151,36 +151,3 @@ def _totals_at(record: bytes, position: int) -> Totals:
         int.from_bytes(each, "little", signed=True) for each in (first, last, largest)
     )
     return Totals(packets, cap_bytes, lengths_bytes, first_ns, last_ns, steps, largest_ns, *others)
-
-
-class StopPlace(NamedTuple):
-    """Where a stream by hand ended in order, for the one in which the file goes on; a field of CURRENT.
-
-    Args:
-        note: the last record of the note; all of its batch was read from the pipe.
-        format: of the stream: a choice made anew in mid-file could drop other packets.
-        identity: of the file, as `files.Identity`.
-    """
-
-    note: BatchNote
-    format: StreamFormat
-    identity: tuple[int, ...]
-
-    def text(self) -> str:
-        """Return it as Redis has it."""
-        record, _ = encode_note(self.note)
-        return json.dumps({"note": record.hex(), "format": self.format, "identity": self.identity})
-
-
-def stop_place_in(text: str, token: str) -> StopPlace | None:
-    """Return the place that a field of CURRENT has of this entry's file; None: it begins at its start."""
-    try:
-        fields = json.loads(text)
-        record = bytes.fromhex(fields["note"])
-        linktype, nanosecond, rewrites = fields["format"]
-        identity = tuple(map(int, fields["identity"]))
-        note = latest_note(record.ljust(_RECORD_BYTES, b"\0"))
-        stream = StreamFormat(int(linktype), bool(nanosecond), bool(rewrites))
-    except (ValueError, TypeError, KeyError):  # empty, or another program wrote it
-        return None
-    return StopPlace(note, stream, identity) if note and note.token == token else None

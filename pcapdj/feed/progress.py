@@ -1,7 +1,7 @@
 """One file's way into the stream: which file it is, how far it came, and what the journal keeps of that."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,24 +23,22 @@ class ResumeNote:
     token: str
     name: bytes
 
-    def note(
-        self, start_bytes: int, previous: Mapping[str, Any], identity: Sequence[int], *, rewrites: bool
-    ) -> dict[str, Any]:
+    def note(self, start_bytes: int, previous: Mapping[str, Any], **of_file: Any) -> dict[str, Any]:
         """Return what is stored with the file's descriptor.
 
         Args:
             start_bytes: where in the stream its first record is.
             previous: `as_previous` of the file before; empty: there is none.
-            identity: of the file when it was opened.
-            rewrites: its packets are rewritten to Ethernet where possible; its pieces depend on that.
+            of_file: `identity` and `digest` of the file when it was opened; `rewrites`: its packets are
+                rewritten to Ethernet where possible, and its pieces depend on that; `earlier_streams`, which
+                have its first packets.
         """
         return {
             "token": self.token,
             "name": to_text(self.name),
             "stream_start": start_bytes,
-            "identity": list(identity),
-            "rewrites": rewrites,
             "before": dict(previous),
+            **of_file,
         }
 
     def as_previous(self, last_ts_ns: int) -> dict[str, Any]:

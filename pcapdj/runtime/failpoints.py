@@ -45,6 +45,19 @@ LAUNCHER_POINTS: Final = (
     "launcher.put",  # a descriptor has arrived and is not stored yet
     "launcher.end",  # the stream shall end
 )
+STOP_POINTS: Final = (  # of a launcher that is stopped in the middle of a file, in this order
+    "launcher.disconnect",  # the dispatcher is being disconnected
+    "launcher.rest",  # all of the noted batch is in the pipe
+    "launcher.reader",  # the launcher has a read end of the pipe
+    "launcher.close",  # its write end is closed, the analyzer reads the rest
+    "launcher.exit",  # the analyzer has exited, no file says so
+    "launcher.record",  # the file is written, under another name
+    "launcher.recorded",  # it has its name
+)
+CONTINUE_POINTS: Final = (  # of the dispatcher that comes after it
+    "continue.before",  # it has read the file, CURRENT is as it was
+    "continue.after",  # CURRENT has the place
+)
 CONTROLLER_POINTS: Final = (
     "grant.before",  # it has decided
     "grant.after",  # the authorization stands in AUTH
@@ -53,7 +66,9 @@ IMPORTER_POINTS: Final = (
     "enqueue.before",  # new files are chosen
     "enqueue.after",  # they are queued
 )
-POINTS: Final = DISPATCHER_POINTS + LAUNCHER_POINTS + CONTROLLER_POINTS + IMPORTER_POINTS
+POINTS: Final = (
+    DISPATCHER_POINTS + LAUNCHER_POINTS + STOP_POINTS + CONTINUE_POINTS + CONTROLLER_POINTS + IMPORTER_POINTS
+)
 
 
 class FaultInjected(Exception):  # not a PcapdjError: no code handles it

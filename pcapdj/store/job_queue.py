@@ -3,6 +3,7 @@
 import json
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Literal
@@ -28,7 +29,7 @@ class QueueEntry:
         deaths: how often the analyzer died on it under a living launcher.
         token: different for each take, also of the same name.
         stream: the stream it is fed into; empty before.
-        begin: where a stream before that ended in order, if one did.
+        begin: where each pass begins, as JSON of `feed.start_point`; empty: at the first packet.
     """
 
     name: bytes
@@ -56,12 +57,14 @@ class Result:
         identity: size_bytes, mtime_ns, dev, ino of what was fed; empty if it never opened.
         verdict: `processed` or `failed`.
         journal: the numbers of the pass.
+        earlier_streams: that have the file's first packets.
     """
 
     entry: bytes
     verdict: Literal["processed", "failed"]
     identity: Fields = field(default_factory=dict)
     journal: Fields = field(default_factory=dict)
+    earlier_streams: Sequence[str] = ()
 
 
 class Answer(Enum):
@@ -133,11 +136,36 @@ class JobQueue:
         """Write absolute values into CURRENT: state, attempt, deaths, stream, begin, identity."""
         self._store.call(lambda client: client.hset(self._current, mapping=dict[Any, Any](fields)))
 
+    def begin_pass(self, entry: QueueEntry, ended_stream: str, begin: str) -> bool:
+        """Prepare the entry for another pass, since the stream of the last one is over.
+
+        Args:
+            entry: with the attempt and the deaths that it gets if it is fed again.
+            ended_stream: the stream that ended in order; empty: none did.
+            begin: where the next pass begins if the entry was fed into that stream.
+
+        Returns:
+            Whether it was.
+        """
+        arguments: list[bytes | str] = [
+            entry.token,
+            ended_stream,
+            begin,
+            str(entry.attempt),
+            str(entry.deaths),
+        ]
+        failpoints.reach("continue.before")
+        is_continued = bool(self._store.run("begin_pass", [self._current], arguments))
+        failpoints.reach("continue.after")
+        return is_continued
+
     def finish(self, entry: QueueEntry, result: Result) -> bool:
         """Move the entry to PROCESSED or FAILED with its result; False if CURRENT has not this entry."""
         keys = self._keys
         goal = keys.processed if result.verdict == "processed" else keys.failed
-        fed = json.dumps({**result.identity, "result": result.verdict, "stream": entry.stream})
+        fields = {**result.identity, "result": result.verdict, "stream": entry.stream}
+        earlier = {"earlier_streams": list(result.earlier_streams)} if result.earlier_streams else {}
+        fed = json.dumps(fields | earlier)
         about = {"name": entry.name, "verdict": result.verdict, "stream": entry.stream}
         journal = {**about, **result.identity, **result.journal}
         pairs = [as_bytes(part) for pair in journal.items() for part in pair]

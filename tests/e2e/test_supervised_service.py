@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,38 @@ def test_captures_moved_into_the_inbox_come_out_whole_and_in_order(service: Serv
     expected = [packet for number in (1, 2, 9, 10, 11) for packet in packets_of(number)]
     assert copied == classic(expected)
     wait_until(lambda: not processes_about(service.folder), "every process to be gone")
+
+
+def test_a_stop_of_all_in_mid_file_and_a_start_feed_each_packet_once(service: Service) -> None:
+    """Redis is stopped first: what the next start needs is in a file beside the launcher's socket."""
+    service.start()
+    packets = [packets_of(number, count=3000, size_bytes=900) for number in (1, 2, 3, 4)]
+    brake = service.out / "brake"
+    move_in(service, "cap-1.pcap", packets[0])
+    service.await_processed(1)
+    brake.touch()
+    for number in (2, 3, 4):
+        move_in(service, f"cap-{number}.pcap", packets[number - 1])
+    wait_until(lambda: is_fed(service, "cap-2.pcap"), "the second file to be fed")
+
+    with ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(service.control, "stop", "all")
+        wait_until(lambda: not service.pid_of("dispatcher"), "the dispatcher to stop")
+        brake.unlink()
+        stopping.result()
+    service.control("start", "all")
+    service.await_processed(4)
+    service.end_stream()
+
+    first, second = (path.read_bytes() for path in sorted(service.out.glob("2*/copy")))
+    assert first + second[len(classic([])) :] == classic([each for file in packets for each in file])
+    assert service.log_of("dispatcher").count("file_continues") == 1
+
+
+def is_fed(service: Service, name: str) -> bool:
+    """Report whether this file is being fed."""
+    fed = [each for each in service.snapshot()["current"] if each["state"] == "feeding"]
+    return any(str(each["name"]).endswith(name) for each in fed)
 
 
 def test_thresholds_changed_live_close_and_open_the_gate(service: Service) -> None:

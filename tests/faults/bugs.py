@@ -19,7 +19,7 @@ class Bug:
 
     Args:
         name: what was done instead.
-        test: the part of the campaign that has to catch it: `FILE` or `FILE -k WORDS`.
+        test: the part of the campaign that has to catch it, from tests/faults on: `FILE` or `FILE -k WORDS`.
     """
 
     name: str
@@ -31,6 +31,7 @@ _POINTS: Final = "test_fault_points.py -k 'dispatcher_dies'"
 _KILLS: Final = "test_fault_kills.py -k '{}'"
 _REPLIES: Final = "test_fault_replies.py"
 _CHANGES: Final = "test_fault_inputs.py -k changes"
+_STOPS: Final = "../integration/test_orderly_stop.py -k '{}'"
 _RELAY: Final = "test_fault_inputs.py -k passes_pages_on"
 
 BUGS: Final = (
@@ -235,6 +236,44 @@ BUGS: Final = (
         "a batch is filled again without a hole",
         _RELAY,
         (Change("feed/batches.py", "        punch_hole(file)\n", ""),),
+    ),
+    Bug(
+        "an analyzer that exits with 0 is believed to have read everything",
+        _STOPS.format("does_not_read_all"),
+        (Change("analyzer/session.py", "if left_bytes := end.unread_bytes():", "if left_bytes := 0:"),),
+    ),
+    Bug(
+        "CURRENT gets the stream when the file's first bytes are sent already",
+        _STOPS.format("exactly_one"),
+        (
+            Change(
+                "feed/job.py",
+                '        self.queue.mark(**{**job.identity, "state": "feeding", "stream": job.stream})\n',
+                "",
+            ),
+            Change(
+                "feed/job.py",
+                "                self.feeder.remember(job.note, job.progress.totals.last_ts_ns)\n",
+                '                self.queue.mark(state="feeding", stream=job.stream, **job.identity)\n'
+                "                self.feeder.remember(job.note, job.progress.totals.last_ts_ns)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "the place after a stop is kept by the dispatcher instead of CURRENT",
+        _STOPS.format("while_it_goes_on"),
+        (Change("store/scripts/begin_pass.lua", "'stream', '', 'begin', ARGV[3])", "'stream', '')"),),
+    ),
+    Bug(
+        "the batch that a stopped dispatcher was sending is not completed",
+        _STOPS.format("exactly_one"),
+        (
+            Change(
+                "analyzer/orderly_end.py",
+                "left_bytes := self._length_bytes - os.lseek(self._batch, 0, os.SEEK_CUR)",
+                "left_bytes := 0",
+            ),
+        ),
     ),
     Bug(
         "PROCESSED before the pipe is drained",

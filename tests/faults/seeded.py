@@ -78,7 +78,7 @@ def _first_failure(copy: Path, test: str) -> str:
         timeout=_LIMIT_S,
         check=False,
     )
-    found = re.search(r"^(?:FAILED|ERROR) tests/faults/(\S+)", ran.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) tests/(?:faults|integration)/(\S+)", ran.stdout, re.MULTILINE)
     if ran.returncode and not found:
         return f"pytest itself ({ran.stdout[-200:]!r})"
     return f"`{found.group(1).replace('::', ' ')}`" if found else ""

@@ -17,9 +17,10 @@ from support.pipes import LivingPeer, NoWaits, ScriptedInterrupts
 from pcapdj.capture.opening import open_capture
 from pcapdj.capture.pcap import BEGINNING, StreamFormat, Totals
 from pcapdj.capture.reader import PIECE_BYTES
-from pcapdj.feed.batches import BATCH_KEYS, Batches, memory_file, new_batches, wait_for_memory
+from pcapdj.feed.batches import Batches, memory_file, new_batches, wait_for_memory
 from pcapdj.feed.note import BatchNote
 from pcapdj.feed.pipe import Pipe
+from pcapdj.launcher_protocol import BATCH_KEYS
 
 PAGE = 4096
 STREAM = StreamFormat(1, nanosecond=False)

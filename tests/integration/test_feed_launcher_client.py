@@ -1,5 +1,6 @@
 """The dispatcher's side of the socket, against launchers that are absent, hang, break or send garbage."""
 
+import json
 import os
 import signal
 import socket
@@ -103,7 +104,13 @@ def test_a_second_stop_signal_ends_the_wait_for_a_reply(
 
 @pytest.mark.parametrize(
     "reply",
-    [b"nonsense", b"[]", b'{"ok":true,"stream":"5ca1ab1e"}', b'{"ok":true,"entries":7}', b"x" * 70_000],
+    [
+        b"nonsense",
+        b"[]",
+        b'{"ok":true,"stream":"5ca1ab1e","version":2}',
+        b'{"ok":true,"entries":7}',
+        b"x" * 70_000,
+    ],
 )
 def test_an_invalid_reply_ends_the_connection(
     launcher: LauncherClient, listening: socket.socket, reply: bytes
@@ -124,14 +131,28 @@ def test_unexpected_descriptors_are_closed(launcher: LauncherClient, listening: 
     assert launcher.connect()
     with listening.accept()[0] as connection, Path(os.devnull).open("rb") as null:
         before = len(open_descriptors())
-        socket.send_fds(connection, [b'{"ok":true}'], [null.fileno()] * 3)
+        socket.send_fds(connection, [b'{"ok":true,"version":2}'], [null.fileno()] * 3)
         launcher.drop("5ca1ab1e", "file")
-        socket.send_fds(connection, [b'{"ok":true}'], [null.fileno()] * 30)
+        socket.send_fds(connection, [b'{"ok":true,"version":2}'], [null.fileno()] * 30)
 
         with pytest.raises(LauncherGone):
             launcher.drop("5ca1ab1e", "file")
 
         assert len(open_descriptors()) == before - 1  # the connection's own
+
+
+@pytest.mark.parametrize("reply", [b'{"ok":true}', b'{"ok":false,"error":"other version","version":1}'])
+def test_a_launcher_of_another_version_is_named_as_what_to_restart(
+    launcher: LauncherClient, listening: socket.socket, reply: bytes
+) -> None:
+    """One that is older has no version in its replies, or refuses."""
+    assert launcher.connect()
+    with listening.accept()[0] as connection:
+        connection.send(reply)
+
+        with pytest.raises(LauncherGone, match="version 2, the launcher 1: restart the launcher"):
+            launcher.get()
+        assert json.loads(connection.recv(4096)) == {"word": "GET", "version": 2}
 
 
 def test_a_launcher_that_dies_is_noticed_without_a_request(

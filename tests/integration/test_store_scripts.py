@@ -2,6 +2,7 @@
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -517,3 +518,53 @@ def test_authorize_consumes_nothing_where_a_key_is_of_another_type(
         jobs.authorize(taken)
 
     assert store.redis.get(store.keys.auth) == taken.name
+
+
+def begin(jobs: JobQueue, taken: QueueEntry, ended: str, place: str) -> bool:
+    """Begin another pass of the entry, as its second attempt after one death."""
+    return jobs.begin_pass(replace(taken, attempt=2, deaths=1), ended, place)
+
+
+def test_a_file_goes_on_behind_the_stream_that_it_was_fed_into(jobs: JobQueue, taken: QueueEntry) -> None:
+    """It is requested again; its attempt is the same. A second call, after a lost reply, changes nothing."""
+    jobs.mark(state="feeding", stream="abcd")
+
+    answers = [begin(jobs, taken, "abcd", '{"offset":9}') for _ in range(2)]
+
+    entry = taken_by(jobs)
+    assert answers == [True, True]
+    assert (entry.state, entry.stream, entry.begin) == ("asked", "", '{"offset":9}')
+    assert (entry.attempt, entry.deaths) == (1, 0)
+
+
+@pytest.mark.parametrize(("stream", "ended"), [("abcd", ""), ("abcd", "other"), ("", "other")])
+def test_a_file_is_fed_again_after_any_other_stream(
+    jobs: JobQueue, taken: QueueEntry, stream: str, ended: str
+) -> None:
+    """From where the last pass began."""
+    jobs.mark(state="feeding", stream=stream, begin="earlier")
+
+    answers = [begin(jobs, taken, ended, "later") for _ in range(2)]
+
+    entry = taken_by(jobs)
+    assert answers == [False, False]
+    assert (entry.state, entry.stream, entry.begin) == ("asked", "", "earlier")
+    assert (entry.attempt, entry.deaths) == (2, 1)
+
+
+def test_a_file_that_went_on_and_lost_its_next_stream_is_fed_again_from_there(
+    jobs: JobQueue, taken: QueueEntry
+) -> None:
+    """The launcher's file still names the stream before."""
+    jobs.mark(state="feeding", stream="next", begin="place")
+
+    assert not begin(jobs, taken, "abcd", "place")
+    assert (taken_by(jobs).attempt, taken_by(jobs).begin) == (2, "place")
+
+
+def test_another_entry_is_left_alone(store: Store, jobs: JobQueue, taken: QueueEntry) -> None:
+    """A take that is over changes nothing."""
+    before = everything(store)
+
+    assert not begin(jobs, replace(taken, token="another"), "", "")  # noqa: S106 - of a queue entry
+    assert everything(store) == before

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, Totals
-from pcapdj.feed.note import NOTE_BYTES, BatchNote, encode_note, latest_note
+from pcapdj.feed.note import BatchNote, encode_note, latest_note
+from pcapdj.launcher_protocol import NOTE_BYTES
 
 u64 = st.integers(0, 2**64 - 1)
 times_ns = st.integers(-(2**94), 2**94)

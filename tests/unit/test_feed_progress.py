@@ -14,7 +14,8 @@ LONGEST = b"\xff" * NAME_LIMIT_BYTES
 def test_the_longest_names_fit_into_one_message() -> None:
     """The next dispatcher gets the notes of header and file at once, each with the previous file."""
     before = ResumeNote("t" * 16, LONGEST).as_previous(1 << 63)
-    note = ResumeNote("u" * 16, LONGEST).note(1 << 62, before, [1 << 63] * 4, rewrites=True)
+    of_file = {"identity": [1 << 63] * 4, "digest": "d" * 64, "rewrites": True}
+    note = ResumeNote("u" * 16, LONGEST).note(1 << 62, before, **of_file, earlier_streams=["s" * 8] * 100)
     header: dict[str, Any] = {"linktype": 1, "nanosecond": True, "before": before}
     notes = [header, note, {}, {}, {}]
 

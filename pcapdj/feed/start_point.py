@@ -1,0 +1,114 @@
+"""Where the passes of a file begin: at its first packet, or behind what earlier streams have of it.
+
+PCAPDJ_CURRENT has it as JSON in `begin`. It changes only when a stream ended in order in the middle of the
+file (`launcher_protocol.EndedStream`): its analyzer has read and kept everything before that place. Any other
+end of a stream leaves it, so that the next stream begins where this one began.
+
+A stream that begins in the middle of a file keeps the format of the one before: a format chosen anew there
+could leave out other packets. The file has to be the same as before: the rest of another one would not fit.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from pcapdj.capture.opening import Capture, Identity
+from pcapdj.capture.pcap import Place, StreamFormat, Totals
+from pcapdj.capture.reader import size_change
+from pcapdj.feed.note import decode_record
+from pcapdj.launcher_protocol import EndedStream
+from pcapdj.runtime.errors import CaptureError
+
+_MOST_STREAMS: Final = 100  # the newest: they have to fit into a message of the launcher
+
+
+class StartPoint(NamedTuple):
+    """Where a pass begins, and what the streams before have.
+
+    Args:
+        place: of the first record that is not sent yet.
+        totals: of the file's records in earlier streams.
+        stream_format: of the last of them; None: the file has not been in a stream.
+        identity: of the file then.
+        digest: of the file's beginning then; empty: unknown.
+        streams: the ids of these streams.
+    """
+
+    place: Place = Place()
+    totals: Totals = Totals()
+    stream_format: StreamFormat | None = None
+    identity: Identity | None = None
+    digest: str = ""
+    streams: Sequence[str] = ()
+
+    def change(self, capture: Capture) -> CaptureError | None:
+        """Return the error if the file is not the one that earlier streams have the beginning of.
+
+        A file system may have another device number after a restart of the machine.
+        """
+        before, now = self.identity, capture.identity
+        if before is None:
+            return None
+        is_same = now._replace(dev=before.dev) == before
+        if is_same and (not self.digest or self.digest == capture.digest()):
+            return None
+        return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")
+
+    def as_json(self) -> str:
+        """Return it as PCAPDJ_CURRENT has it."""
+        skipped = {str(linktype): packets for linktype, packets in self.place.skipped.items()}
+        fields = {
+            **self.place._asdict(),
+            "skipped": skipped,
+            "totals": self.totals._asdict(),
+            "stream_format": self.stream_format and self.stream_format._asdict(),
+            "identity": self.identity and self.identity._asdict(),
+            "digest": self.digest,
+            "streams": list(self.streams),
+        }
+        return json.dumps(fields, separators=(",", ":"))
+
+
+FIRST_PACKET: Final = StartPoint()
+
+
+def start_point_from(text: str) -> StartPoint | None:
+    """Return the start point that PCAPDJ_CURRENT has; None: it is not valid."""
+    if not text:
+        return FIRST_PACKET
+    try:
+        fields = json.loads(text)
+        return StartPoint(
+            place=Place(**_place_fields(fields)),
+            totals=Totals(**fields["totals"]),
+            stream_format=StreamFormat(**fields["stream_format"]),
+            identity=Identity(**fields["identity"]),
+            digest=str(fields["digest"]),
+            streams=tuple(map(str, fields["streams"])),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def start_point_after(ended: EndedStream) -> StartPoint | None:
+    """Return where a file goes on behind a stream; None: the launcher's file about it is not valid."""
+    note = decode_record(ended.record_bytes)
+    if note is None:
+        return None
+    header, file = ended.header, ended.file
+    try:
+        return StartPoint(
+            place=note.after,
+            totals=note.totals,
+            stream_format=StreamFormat(header["linktype"], header["nanosecond"], file["rewrites"]),
+            identity=Identity(*file["identity"]),
+            digest=str(file["digest"]),
+            streams=(*file["earlier_streams"], ended.stream)[-_MOST_STREAMS:],
+        )
+    except (TypeError, KeyError):
+        return None
+
+
+def _place_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    skipped = {int(linktype): packets for linktype, packets in fields["skipped"].items()}
+    return {name: fields[name] for name in Place._fields} | {"skipped": skipped}

@@ -1,0 +1,114 @@
+"""Where a file goes on: what Redis keeps of it, and what of the launcher's file and of the capture counts."""
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.captures import classic
+from support.dispatcher_rig import packets
+
+from pcapdj.capture.opening import Identity, open_capture
+from pcapdj.capture.pcap import Place, StreamFormat, Totals
+from pcapdj.feed.note import BatchNote, encode_note
+from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_from
+from pcapdj.launcher_protocol import EndedStream, decode_ended_stream, encode_ended_stream
+
+counts = st.integers(0, 2**64 - 1)
+places = st.builds(Place, counts, counts, counts, st.dictionaries(st.integers(0, 2**31), counts, max_size=3))
+totals = st.builds(Totals, counts, counts, counts, counts, counts)
+points = st.builds(
+    StartPoint,
+    places,
+    totals,
+    st.builds(StreamFormat, st.integers(0, 300), st.booleans(), st.booleans()),
+    st.builds(Identity, counts, counts, counts, counts),
+    st.text("0123456789abcdef", max_size=64),
+    st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=3).map(tuple),
+)
+SENT = Totals(3, 60, 60, 5, 7)
+ENDED = EndedStream(
+    stream="feed0123",
+    token="t",  # noqa: S106 - of a queue entry
+    record=base64.b64encode(
+        encode_note(BatchNote(7, "t", 1, 50, 24, Place(90, skipped={113: 2}), Totals(), SENT))[0]
+    ).decode(),
+    header={"linktype": 1, "nanosecond": True},
+    file={"identity": [1, 2, 3, 4], "digest": "d", "rewrites": False, "earlier_streams": ["cafe0123"]},
+)
+
+
+@given(points)
+def test_redis_keeps_all_of_it(point: StartPoint) -> None:
+    """As text, which a person can read."""
+    assert start_point_from(point.as_json()) == point
+
+
+@pytest.mark.parametrize("text", ["nonsense", "{}", "[]", "7", '{"skipped":3}'])
+def test_what_is_not_valid_is_none(text: str) -> None:
+    """Another program may have written it; without any text a file begins at its first packet."""
+    assert start_point_from(text) is None
+    assert start_point_from("") is FIRST_PACKET
+
+
+def test_a_file_goes_on_where_the_noted_batch_ends() -> None:
+    """In the format of the ended stream, whose id comes behind those of the streams before."""
+    point = start_point_after(ENDED)
+
+    assert point == StartPoint(
+        Place(90, skipped={113: 2}),
+        SENT,
+        StreamFormat(1, nanosecond=True),
+        Identity(1, 2, 3, 4),
+        "d",
+        ("cafe0123", "feed0123"),
+    )
+
+
+def test_the_launchers_file_is_read_as_it_was_written() -> None:
+    """One that was cut or changed is none."""
+    content = encode_ended_stream(ENDED)
+
+    assert decode_ended_stream(content) == ENDED
+    assert decode_ended_stream(content[:-1]) is None
+    assert decode_ended_stream(content.replace(b'"token"', b'"tok"')) is None
+    assert decode_ended_stream(content.replace(ENDED.record[:8].encode(), b"AAAAAAAA")) is None
+
+
+@pytest.mark.parametrize("field", ["identity", "header"])
+def test_a_launchers_file_without_a_field_is_none(field: str) -> None:
+    """The file in flight is fed again then."""
+    header = {} if field == "header" else ENDED.header
+    file = {} if field == "identity" else ENDED.file
+
+    assert start_point_after(EndedStream(ENDED.stream, ENDED.token, ENDED.record, header, file)) is None
+
+
+@pytest.mark.parametrize("change", ["none", "device", "grown", "touched", "a byte", "copied"])
+def test_the_file_has_to_be_the_same(tmp_path: Path, change: str) -> None:
+    """Its device number aside, which a restart of the machine may change."""
+    path = tmp_path / "1.pcap"
+    path.write_bytes(content := classic(packets(1, 5)))
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    with open_capture(os.fsencode(path)) as capture:
+        before = StartPoint(identity=capture.identity, digest=capture.digest())
+    if change == "device":
+        before = before._replace(identity=Identity(99, *capture.identity[1:]))
+    if change == "grown":
+        path.write_bytes(content + b"x")
+    if change == "a byte":
+        with path.open("r+b") as file:
+            file.seek(50)
+            file.write(b"\xff")
+    if change == "copied":
+        path.rename(tmp_path / "old")
+        path.write_bytes(content)
+    os.utime(path, (1_600_000_000, 1_600_000_000 + (change == "touched")))
+
+    with open_capture(os.fsencode(path)) as capture:
+        found = before.change(capture)
+
+    assert (found is None) == (change in {"none", "device"})
+    assert found is None or found.reason.startswith("changed while it was read")
