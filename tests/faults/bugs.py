@@ -170,10 +170,10 @@ BUGS: Final = (
         (
             Change(
                 "feed/feeder.py",
-                "            stream.batches.send(stream.pipe, piece.data, note)\n",
-                "            start = piece.after.offset - len(piece.data)\n"
-                "            __import__('os').lseek(self._capture.fd, start, 0)\n"
-                "            stream.pipe.splice(self._capture.fd, len(piece.data))\n",
+                "        stream.batches.send(stream.pipe, piece.data, note)\n",
+                "        start = piece.after.offset - len(piece.data)\n"
+                "        __import__('os').lseek(self._capture.fd, start, 0)\n"
+                "        stream.pipe.splice(self._capture.fd, len(piece.data))\n",
             ),
         ),
     ),
