@@ -161,6 +161,35 @@ def test_all_other_formats_are_converted_window_by_window(write: Write, content:
         assert delivered(capture) == (as_read(MANY), None)
 
 
+THREE_SECTIONS = b"".join(
+    section(order)
+    + interface(order=order)
+    + enhanced(n, bytes(9), 0, order)
+    + block(0xBAD, bytes(300_000), order)
+    + interface(RAW_IP, order=order)
+    + enhanced(n, b"raw", 1, order) * 20
+    + enhanced(n, bytes(900), 0, order) * 300
+    for n, order in enumerate("<><")
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [classic(MANY), classic(MANY, order=">"), gzip.compress(classic(MANY), 1), THREE_SECTIONS],
+    ids=["pcap", "big endian", "gzip", "pcapng with three sections"],
+)
+def test_reading_goes_on_at_the_place_behind_each_piece(write: Write, content: bytes) -> None:
+    """As another process does it: the same pieces follow, with the same counts."""
+    name = write(content)
+    with open_capture(name) as capture:
+        pieces = list(capture.pieces(ETHERNET_US))
+        assert len(pieces) > 2
+        for number, piece in enumerate(pieces, 1):
+            with open_capture(name) as other:
+                assert list(other.pieces(ETHERNET_US, piece.after)) == pieces[number:]
+                assert other.skipped == capture.skipped
+
+
 def test_timestamps_get_the_resolution_of_the_stream(write: Write) -> None:
     """Microseconds become nanoseconds, and nanoseconds microseconds."""
     with open_capture(write(classic([Record(1, 5)]))) as capture:
