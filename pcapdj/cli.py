@@ -96,7 +96,10 @@ def _print_version() -> int:
 
 def main() -> NoReturn:
     """Run `pcapdj` with the process's arguments."""
-    code = start(sys.argv[1:])
+    try:
+        code = start(sys.argv[1:])
+    except KeyboardInterrupt:  # while the subcommand's modules are imported
+        code = ExitCode.INTERRUPTED
     if "pcapdj.runtime.command" in sys.modules:  # else the help was shown, and there is nothing to take apart
         from pcapdj.runtime.command import end_process
 

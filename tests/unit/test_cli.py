@@ -1,8 +1,10 @@
 """The `pcapdj` command: which subcommand runs, its help, and the answer to an unknown word."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from support.loops import loops
@@ -117,3 +119,15 @@ def test_python_dash_m_is_the_same_command() -> None:
     )
 
     assert done.stdout.startswith(f"pcapdj {__version__}, ")
+
+
+@pytest.mark.parametrize("module", ["typer", "redis"])
+def test_ctrl_c_during_the_imports_shows_no_traceback(module: str, tmp_path: Path) -> None:
+    """They take longer than the rest of a short command: exit 130, as later, and not a line."""
+    (tmp_path / f"{module}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    command = [sys.executable, "-m", "pcapdj", "run", "1.pcap"]
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(cli.__file__).parents[1]}"}
+
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (ExitCode.INTERRUPTED, "", "")
