@@ -138,6 +138,14 @@ def test_arguments_have_the_promised_names(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", OPTIONS)
+def test_a_default_that_means_nothing_is_not_shown(command: str) -> None:
+    """The port 0, say: the help of the option names what is used then."""
+    numbers = [each for each in parameters(command) if type(default(each)) is int]
+
+    assert [each.name for each in numbers if each.show_default] == []
+
+
+@pytest.mark.parametrize("command", OPTIONS)
 def test_every_option_has_its_help(command: str) -> None:
     """No option is left to be guessed."""
     assert [each.name for each in parameters(command) if not each.help] == []

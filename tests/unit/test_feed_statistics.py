@@ -21,6 +21,15 @@ ORIGINAL = """\
 """
 
 
+def test_a_new_dispatcher_has_counted_nothing() -> None:
+    """Every number is 0, every text empty; it runs, and nothing suspends it."""
+    published = Statistics(started_s=5, pid=7, pipe="p").published()
+
+    named = {name: published.pop(name) for name in ("started_s", "pid", "pipe", "state")}
+    assert named == {"started_s": 5, "pid": 7, "pipe": "p", "state": "Running"}
+    assert set(published.values()) == {0, "", b""}
+
+
 def test_the_lines_are_those_of_the_original() -> None:
     """Scripts read them; the start is in local time."""
     started_s = time.mktime((2013, 6, 9, 9, 17, 50, 0, 0, -1))
