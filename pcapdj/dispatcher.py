@@ -27,6 +27,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NoReturn
 
+from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.feed import options
 from pcapdj.feed.analyzer_link import AnalyzerLink, LauncherLink
@@ -79,13 +80,15 @@ class Dispatcher:
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
         self._streams = Streams(link, self._interrupts)
-        self._feeder = Feeder(self._streams, settings.streams, self._interrupts)
+        opener = FileOpener(self._interrupts)
+        self._feeder = Feeder(self._streams, settings.streams, opener)
         self._runner = JobRunner(
             queue=self._queue,
             authorization=Authorization(self._queue, self._notifier, self._streams, self._interrupts),
             link=link,
             streams=self._streams,
             feeder=self._feeder,
+            opener=opener,
             poison=PoisonPolicy(self._lane, self._queue, self._interrupts, self._statistics),
             interrupts=self._interrupts,
             statistics=self._statistics,

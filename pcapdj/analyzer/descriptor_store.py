@@ -41,7 +41,7 @@ class DescriptorStore:
         Raises:
             BadMessage: it is not a regular file open for reading; it is closed.
         """
-        if not _is_readable_file(descriptor):
+        if not (_is_path(descriptor) and key == RECORDS_KEY) and not _is_readable_file(descriptor):
             os.close(descriptor)
             raise BadMessage("the descriptor is not a regular file open for reading")
         self.drop(key)
@@ -74,7 +74,11 @@ class DescriptorStore:
     def positions(self) -> tuple[object, ...]:
         """Return a value that changes whenever the dispatcher moves bytes into the pipe."""
         # the note has a number that grows with each batch
-        return (self._puts, self._page(), *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors()))
+        return (
+            self._puts,
+            self._page(),
+            *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors() if not _is_path(fd)),
+        )
 
     def close(self) -> None:
         """Remove all entries."""
@@ -86,6 +90,14 @@ class DescriptorStore:
 
     def _has_batches(self) -> bool:
         return all(key in self._entries for key in BATCH_KEYS)
+
+
+def _is_path(descriptor: int) -> bool:
+    """Report whether it was opened with O_PATH: a capture file on a file system that may hang.
+
+    The dispatcher never splices from it. Here it must not be looked at: that may hang.
+    """
+    return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_PATH)
 
 
 def _is_readable_file(descriptor: int) -> bool:

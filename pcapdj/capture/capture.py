@@ -1,12 +1,11 @@
 """An open capture file: its format, its records as pieces of a stream, and whether it changed since."""
 
-import os
 from collections.abc import Generator, Mapping
 from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from pcapdj.capture.files import Identity, identity_of
+from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.pcap import BEGINNING, Place, StreamFormat
 from pcapdj.capture.reader import Piece, Reader, size_change
 from pcapdj.runtime.errors import CaptureError
@@ -17,9 +16,11 @@ _DIGESTED_BYTES = 1 << 16
 class Capture:
     """An open capture file; close it, or use it as a context manager."""
 
-    def __init__(self, name: bytes, fd: int, identity: Identity, format_name: str, reader: Reader) -> None:
+    def __init__(
+        self, name: bytes, file: OpenFile, identity: Identity, format_name: str, reader: Reader
+    ) -> None:
         self.name = name
-        self.fd = fd
+        self.file = file
         self.identity = identity
         self.format_name = format_name
         self._reader = reader
@@ -34,11 +35,14 @@ class Capture:
         self.close()
 
     def close(self) -> None:
-        """Close the descriptor; a second call does nothing."""
-        if self.fd >= 0:
-            self._reader.close()
-            os.close(self.fd)
-            self.fd = -1
+        """Close the file; a second call does nothing."""
+        self._reader.close()
+        self.file.close()
+
+    @property
+    def fd(self) -> int:
+        """A descriptor of the file; -1 after `close`."""
+        return self.file.descriptor
 
     @property
     def native(self) -> StreamFormat | None:
@@ -82,19 +86,19 @@ class Capture:
     def digest(self) -> str:
         """Return a digest of the file's first 64 KiB on disk; empty: they cannot be read."""
         try:
-            return sha256(os.pread(self.fd, _DIGESTED_BYTES, 0)).hexdigest()
+            return sha256(self.file.read(_DIGESTED_BYTES, 0)).hexdigest()
         except OSError:
             return ""
 
     def change_since_opened(self) -> CaptureError | None:
         """Return the error if the file changed since it was opened; None if it did not."""
-        return change_since(self.identity, self.fd)
+        return change_since(self.identity, self.file)
 
 
-def change_since(before: Identity, fd: int) -> CaptureError | None:
+def change_since(before: Identity, file: OpenFile) -> CaptureError | None:
     """Return the error if an open file is not as it was; None if it is."""
     try:
-        now = identity_of(fd)
+        now = file.identity()
     except CaptureError as gone:
         return gone
     if now == before:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pcapdj.capture.files import OpenFile
 from pcapdj.capture.prefetch import prefetched
 from pcapdj.capture.reader import WINDOW_BYTES, FileBytes, StopSignals, Window
 from pcapdj.runtime.errors import CaptureError
@@ -200,18 +201,21 @@ _Chunk = tuple[bytes, int]  # decompressed bytes, and how many bytes of the file
 class DecompressedSource:
     """The contents of a compressed file, decompressed as far as they are read; keeps about one window.
 
-    After the first window a thread decompresses a little in advance: the libraries let other threads run.
+    After the first window a thread decompresses a little in advance: the libraries let other threads run. Not
+    where a read may hang: the thread would have to be waited for.
     """
 
-    def __init__(self, fd: int, size_bytes: int, compression: str, stops: StopSignals | None = None) -> None:
-        self._fd = fd
+    def __init__(
+        self, file: OpenFile, size_bytes: int, compression: str, stops: StopSignals | None = None
+    ) -> None:
+        self._open_file = file
         self._stops = stops
         self._size_bytes = size_bytes
         self._codec = codec_for(compression)
         self._restart()
 
     def _restart(self) -> None:
-        self._file = FileBytes(self._fd, self._size_bytes)
+        self._file = FileBytes(self._open_file, self._size_bytes)
         self._chunks = self._all_chunks()
         self._is_prefetched = False
         self._fault: str | None = None
@@ -237,7 +241,7 @@ class DecompressedSource:
         if offset < self._start:
             self.close()
             self._restart()
-        if offset and not self._is_prefetched:
+        if offset and not self._is_prefetched and self._open_file.is_local:
             self._chunks, self._is_prefetched = prefetched(self._chunks, _PREFETCHED_CHUNKS), True
         while self._end < offset + size_bytes and self._keep_next():
             while self._kept and self._start + len(self._kept[0]) <= offset:

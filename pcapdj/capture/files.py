@@ -65,21 +65,75 @@ class Identity(NamedTuple):
     mtime_ns: int
 
 
-def identity_of(fd: int) -> Identity:
-    """Return the present identity of an open file.
+class OpenFile:
+    """A capture file that is open for reading.
+
+    Attributes:
+        descriptor: of the file; -1 after `close`.
+        is_local: a call about it never hangs.
+    """
+
+    is_local = True
+    descriptor = -1
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def read(self, length_bytes: int, offset: int) -> bytes:
+        """Return bytes of the file, as pread(2).
+
+        Raises:
+            OSError: the read failed.
+        """
+        return os.pread(self.descriptor, length_bytes, offset)
+
+    def status(self) -> os.stat_result:
+        """Return the file's present status, as fstat(2).
+
+        Raises:
+            OSError: its storage is gone.
+        """
+        return os.fstat(self.descriptor)
+
+    def identity(self) -> Identity:
+        """Return the file's present identity.
+
+        Raises:
+            CaptureError: its storage is gone.
+        """
+        try:
+            found = self.status()
+        except OSError as exc:
+            raise CaptureError(f"cannot be read: {exc.strerror}") from exc
+        return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def open_file(name: bytes, *, root: bytes | None, refuse_written: bool) -> int:
+    """Open a regular file for reading and return its descriptor, which the caller closes.
+
+    Args:
+        name: absolute or relative path.
+        root: if given, the file must lie below this folder and no link is followed on the way.
+        refuse_written: refuse a file that may still grow.
 
     Raises:
-        CaptureError: its storage is gone.
+        StillWritten: as `refuse_if_written`.
+        CaptureError: as `open_regular`.
     """
-    found = _status_of(fd)
-    return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def _status_of(fd: int) -> os.stat_result:
+    fd = open_regular(name, root=root)
     try:
-        return os.fstat(fd)
-    except OSError as exc:
-        raise CaptureError(f"cannot be read: {exc.strerror}") from exc
+        if refuse_written:
+            refuse_if_written(fd)
+    except CaptureError:
+        os.close(fd)
+        raise
+    return fd
 
 
 def open_regular(name: bytes, *, root: bytes | None = None) -> int:
@@ -162,7 +216,7 @@ def refuse_if_written(fd: int, *, clock: Callable[[], float] = time.time) -> Non
         StillWritten: with the seconds to wait where leases are not available.
         CaptureError: its storage is gone.
     """
-    age_s = clock() - _status_of(fd).st_mtime
+    age_s = clock() - OpenFile(fd).identity().mtime_ns / 1e9
     if age_s >= SETTLED_S:
         return
     try:

@@ -4,12 +4,11 @@ The dispatcher opens a file before it requests authorization for it, so that it 
 that cannot be fed.
 """
 
-import os
 from functools import cache
 
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.classic import ClassicReader
-from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
+from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_file
 from pcapdj.capture.first_records import FIRST_RECORDS_BYTES, look_at_records
 from pcapdj.capture.formats import CONVERT_PCAP, Format, Kind, identify
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, parse_file_header
@@ -50,18 +49,24 @@ def open_capture(
         CaptureError: it cannot be opened, is not a regular file, or its format is not supported.
         Stopped: a stop signal arrived.
     """
+    return capture_of(name, OpenFile(open_file(name, root=root, refuse_written=refuse_written)), stops)
+
+
+def capture_of(name: bytes, file: OpenFile, stops: StopSignals | None = None) -> Capture:
+    """Identify an open file; it is closed with the capture, and after an error.
+
+    Raises:
+        CaptureError, Stopped: as `open_capture`.
+    """
     _keep_freed_memory()
-    fd = open_regular(name, root=root)
     capture = None
     try:
-        if refuse_written:
-            refuse_if_written(fd)
-        identity = identity_of(fd)
-        format_name, reader = _identified(fd, identity.size_bytes, stops)
-        capture = Capture(name, fd, identity, format_name, reader)
+        identity = file.identity()
+        format_name, reader = _identified(file, identity.size_bytes, stops)
+        capture = Capture(name, file, identity, format_name, reader)
     finally:
         if capture is None:
-            os.close(fd)
+            file.close()
     return capture
 
 
@@ -88,7 +93,7 @@ def _beginning(capture: Capture) -> Reader | None:
     if capture.identity.size_bytes <= _BEGINNING_BYTES:
         return None
     try:
-        source = FileSource(capture.fd, _BEGINNING_BYTES)
+        source = FileSource(capture.file, _BEGINNING_BYTES)
         first = source.window(0).data
         found = identify(first)
         if found.kind is Kind.COMPRESSED:  # opening has decompressed a window of it already
@@ -107,18 +112,18 @@ def _first_time_ns(records: Capture | Reader) -> int | None:
         return None
 
 
-def _identified(fd: int, size_bytes: int, stops: StopSignals | None) -> tuple[str, Reader]:
+def _identified(file: OpenFile, size_bytes: int, stops: StopSignals | None) -> tuple[str, Reader]:
     """Return the name of the file's format, and its reader."""
     if not size_bytes:
         raise CaptureError("is empty: 0 bytes")
-    file = FileSource(fd, size_bytes, stops)
-    first = first_bytes(file, FIRST_RECORDS_BYTES)
+    source: Source = FileSource(file, size_bytes, stops)
+    first = first_bytes(source, FIRST_RECORDS_BYTES)
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
-        return found.name, _reader_for(found, file, first)
+        return found.name, _reader_for(found, source, first)
     from pcapdj.capture.decompress import DecompressedSource
 
-    source = DecompressedSource(fd, size_bytes, found.name, stops)
+    source = DecompressedSource(file, size_bytes, found.name, stops)
     try:
         return _identified_inside(found, source)
     except BaseException:

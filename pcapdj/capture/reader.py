@@ -8,10 +8,10 @@ fits into a batch (`feed.batches`).
 With each piece comes the place behind it. From there a reader goes on, in another process too.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
+from pcapdj.capture.files import OpenFile
 from pcapdj.capture.pcap import BEGINNING, Bytes, Place, StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError
 
@@ -64,8 +64,8 @@ class FileBytes:
         fault: why the file cannot be read any further.
     """
 
-    def __init__(self, fd: int, size_bytes: int) -> None:
-        self._fd = fd
+    def __init__(self, file: OpenFile, size_bytes: int) -> None:
+        self._file = file
         self._size_bytes = size_bytes
         self._end = size_bytes  # of what can be read
         self.fault: CaptureError | None = None
@@ -88,7 +88,7 @@ class FileBytes:
 
     def _read_some(self, offset: int, length_bytes: int) -> bytes:
         try:
-            return os.pread(self._fd, length_bytes, offset)
+            return self._file.read(length_bytes, offset)
         except OSError:
             return self._read_pages(offset, length_bytes)
 
@@ -98,7 +98,7 @@ class FileBytes:
         while position < offset + length_bytes:
             rest_of_page = _PAGE_BYTES - position % _PAGE_BYTES
             try:
-                part = os.pread(self._fd, min(rest_of_page, offset + length_bytes - position), position)
+                part = self._file.read(min(rest_of_page, offset + length_bytes - position), position)
             except OSError as exc:
                 self._end = position
                 self.fault = CaptureError(f"cannot be read at byte {position}: {exc.strerror}")
@@ -112,7 +112,7 @@ class FileBytes:
         """Set the fault of a file that gives no bytes before its end."""
         self._end = offset
         try:
-            size_bytes = os.fstat(self._fd).st_size
+            size_bytes = self._file.status().st_size
         except OSError as exc:
             self.fault = CaptureError(f"cannot be read at byte {offset}: {exc.strerror}")
             return
@@ -141,8 +141,8 @@ class StopSignals(Protocol):
 class FileSource:
     """An uncompressed file."""
 
-    def __init__(self, fd: int, size_bytes: int, stops: StopSignals | None = None) -> None:
-        self._file = FileBytes(fd, size_bytes)
+    def __init__(self, file: OpenFile, size_bytes: int, stops: StopSignals | None = None) -> None:
+        self._file = FileBytes(file, size_bytes)
         self._stops = stops
 
     def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:

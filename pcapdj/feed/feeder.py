@@ -9,12 +9,12 @@ from itertools import chain
 from typing import Any, Final
 
 from pcapdj.capture.capture import change_since
-from pcapdj.capture.opening import Capture, Identity, Piece, open_capture
+from pcapdj.capture.opening import Capture, Identity, Piece, capture_of
 from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
+from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with_rewriting
 from pcapdj.capture.walk import record_end
 from pcapdj.feed.analyzer_link import Note
-from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.note import BatchNote
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.start_point import StartPoint
@@ -22,6 +22,7 @@ from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.safe_text import to_name
 
 events = EventLog("dispatcher")
 
@@ -138,10 +139,10 @@ class FilePass:
 class Feeder:
     """Begins the passes of capture files, one after another."""
 
-    def __init__(self, streams: Streams, options: StreamOptions, interrupts: Interrupts) -> None:
+    def __init__(self, streams: Streams, options: StreamOptions, opener: FileOpener) -> None:
         self._streams = streams
         self._options = options
-        self._interrupts = interrupts
+        self._opener = opener
 
     def unfinished_capture(self) -> Capture | None:
         """Return the capture that was being fed, from its stored descriptor: its name may be gone by now.
@@ -152,10 +153,12 @@ class Feeder:
         left = self._streams.unfinished
         if left is None:
             return None
-        if change := change_since(Identity(*left.note["identity"]), left.fd):
+        name = to_name(left.note["name"])
+        file = self._opener.open_again(left.fd, name)
+        if change := change_since(Identity(*left.note["identity"]), file):
+            file.close()
             raise change
-        name = b"/proc/self/fd/%d" % left.fd
-        return open_capture(name, refuse_written=False, stops=self._interrupts)
+        return capture_of(name, file, self._opener.waits)
 
     def delivered(self, token: str, start: StartPoint) -> FileProgress:
         """Return how far an earlier dispatcher came with this entry's file; at least to the start point."""

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
-from pcapdj.capture.opening import Capture, StillWritten, open_capture
+from pcapdj.capture.opening import Capture, StillWritten, capture_of
+from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
@@ -75,6 +76,7 @@ class JobRunner:
     link: AnalyzerLink
     streams: Streams
     feeder: Feeder
+    opener: FileOpener
     poison: PoisonPolicy
     interrupts: Interrupts
     statistics: Statistics
@@ -114,13 +116,17 @@ class JobRunner:
         if is_resumed and (capture := self.feeder.unfinished_capture()):
             return capture
         try:
-            return open_capture(job.entry.name, root=self.root, stops=self.interrupts)
+            return self._open_named(job.entry.name)
         except StillWritten as exc:
             if exc.settles_in_s is None:
                 raise
             sentence = f"Waiting {exc.settles_in_s:.0f} s: the file may still be written."
             self.interrupts.sleep(exc.settles_in_s, waiting_for=sentence)
-            return open_capture(job.entry.name, root=self.root, stops=self.interrupts)
+            return self._open_named(job.entry.name)
+
+    def _open_named(self, name: bytes) -> Capture:
+        file = self.opener.open(name, root=self.root, refuse_written=True)
+        return capture_of(name, file, self.interrupts)
 
     def _feed_until_done(self, job: Job, capture: Capture) -> bool:
         """Feed the file into one stream after another; False if Redis does not have the entry any more."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from pcapdj.capture.files import Identity, StillWritten, identity_of, open_regular, refuse_if_written
+from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.reader import FileSource, StopSignals, first_bytes
@@ -135,14 +135,14 @@ def identify_capture(
         CaptureError: it cannot be read, or is not a supported capture.
         Stopped: `stops` saw a stop signal.
     """
-    fd = open_regular(name)
+    file = OpenFile(open_regular(name))
     try:
         if refuse_written:
-            _refuse_writer(fd)
-        identity = identity_of(fd)
-        first = first_bytes(FileSource(fd, identity.size_bytes), IDENTIFY_BYTES)
+            _refuse_writer(file.descriptor)
+        identity = file.identity()
+        first = first_bytes(FileSource(file, identity.size_bytes), IDENTIFY_BYTES)
     finally:
-        os.close(fd)
+        file.close()
     _refuse_content(name, first, stops)
     return CaptureFile(name, identity)
 

@@ -152,14 +152,14 @@ BUGS: Final = (
         (
             Change(
                 "capture/reader.py",
-                "        self._fd = fd\n        self._size_bytes = size_bytes\n",
+                "        self._file = file\n        self._size_bytes = size_bytes\n",
                 "        import mmap\n"
-                "        self._map = mmap.mmap(fd, size_bytes, access=mmap.ACCESS_READ)\n"
-                "        self._fd = fd\n        self._size_bytes = size_bytes\n",
+                "        self._map = mmap.mmap(file.descriptor, size_bytes, access=mmap.ACCESS_READ)\n"
+                "        self._file = file\n        self._size_bytes = size_bytes\n",
             ),
             Change(
                 "capture/reader.py",
-                "            return os.pread(self._fd, length_bytes, offset)\n",
+                "            return self._file.read(length_bytes, offset)\n",
                 "            return self._map[offset : offset + length_bytes]\n",
             ),
         ),

@@ -74,18 +74,35 @@ def test_had_records_stays_true_without_entries(source: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "flags"),
-    [("source", os.O_WRONLY), ("source", os.O_PATH), (".", os.O_RDONLY), ("/dev/zero", os.O_RDONLY)],
+    ("key", "path", "flags"),
+    [
+        ("file", "source", os.O_WRONLY),
+        ("batch-0", "source", os.O_PATH),
+        ("file", ".", os.O_RDONLY),
+        ("file", "/dev/zero", os.O_RDONLY),
+    ],
 )
 def test_a_descriptor_that_splice_cannot_read_is_refused_and_closed(
-    source: Path, path: str, flags: int
+    source: Path, key: str, path: str, flags: int
 ) -> None:
-    """A folder, a device, a file open for writing only or with O_PATH."""
+    """A folder, a device, a file open for writing only; a batch that is open with O_PATH."""
     store = DescriptorStore()
     descriptor = os.open(source.parent / path, flags)
 
     with pytest.raises(BadMessage):
-        store.put("file", descriptor, {})
+        store.put(key, descriptor, {})
 
     assert not is_open(descriptor)
     assert store.notes() == ()
+
+
+def test_a_capture_file_may_be_open_with_o_path(source: Path) -> None:
+    """Then its file system may hang: it is stored without a look at it, and has no position."""
+    store = DescriptorStore()
+    descriptor = os.open(source, os.O_PATH)
+
+    store.put("file", descriptor, {"name": "x"})
+
+    assert store.descriptors() == (descriptor,)
+    assert store.positions() == (1, b"")
+    store.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.descriptors import open_descriptors
 
-from pcapdj.capture.files import SETTLED_S, StillWritten, identity_of, open_regular, refuse_if_written
+from pcapdj.capture.files import SETTLED_S, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.runtime.errors import CaptureError
 
 NOBODY = 65_534
@@ -225,11 +225,11 @@ def test_a_writer_that_breaks_the_lease_ends_no_process(capture: Path) -> None:
 def test_an_identity_is_that_of_the_open_file(capture: Path) -> None:
     """Not that of the name, which rotation uses again."""
     fd = open_regular(os.fsencode(capture))
-    before = identity_of(fd)
+    before = OpenFile(fd).identity()
     capture.rename(capture.with_name("b.pcap"))
     capture.write_bytes(b"another")
 
-    assert identity_of(fd) == before
+    assert OpenFile(fd).identity() == before
     assert before.size_bytes == 7
     assert stat.S_ISREG(os.fstat(fd).st_mode)
     os.close(fd)

@@ -1,0 +1,210 @@
+"""Captures on a file system that hangs or goes away: every role ends in time, and nothing is lost."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.captures import classic
+from support.dispatcher_rig import (
+    authorize,
+    current,
+    dispatchers_in,
+    journal,
+    listed,
+    packets,
+    queue,
+    stopped,
+    stream_of,
+)
+from support.fuse import FuseMount, fuse_in
+from support.roles_rig import Trio, numbered, places, places_in, trio_in
+from support.waiting import scaled, wait_until
+
+from pcapdj.store.client import Store
+
+STOP_LIMIT_S = 1.0
+PACKETS = 4000
+OLD = (1_600_000_000, 1_600_000_000)
+
+
+@pytest.fixture
+def mount(short_path: Path) -> Iterator[FuseMount]:
+    """Return a FUSE file system."""
+    (short_path / "fuse").mkdir()
+    with fuse_in(short_path / "fuse") as mount:
+        yield mount
+
+
+@pytest.fixture
+def trio(short_path: Path, mount: FuseMount) -> Iterator[Trio]:
+    """Return roles that do not run yet; two captures are on the FUSE file system, a third is not."""
+    with trio_in(short_path) as (_, trio):
+        for number in (1, 2):
+            put(mount, f"{number}.pcap", classic(numbered(number, PACKETS)))
+        trio.capture("3.pcap", 3, 20)
+        trio.queue(mount.folder / "1.pcap", mount.folder / "2.pcap", trio.captures / "3.pcap")
+        yield trio
+
+
+def put(mount: FuseMount, name: str, content: bytes) -> Path:
+    """Write a file behind the mount, old enough to count as complete; return its path in the mount."""
+    path = mount.source / name
+    path.write_bytes(content)
+    os.utime(path, OLD)
+    return mount.folder / name
+
+
+def hang_in_mid_file(trio: Trio, mount: FuseMount) -> None:
+    """Let the analyzer read a part of the first capture, and bring the dispatcher into a read that hangs."""
+    trio.brake.touch()
+    trio.start_all()
+    trio.await_copied(30_000)
+    mount.hang()
+    trio.brake.unlink()
+    wait_until(lambda: mount.has_hung, "a read to hang")
+
+
+def ends_in_time(trio: Trio, role: str) -> None:
+    """Stop a role as supervisord does; it ends with 0 within the second that is promised."""
+    begun_s = time.monotonic()
+    assert trio.kill(role, signal.SIGTERM) == 0
+    assert time.monotonic() - begun_s < scaled(STOP_LIMIT_S)
+
+
+def test_a_dispatcher_ends_during_a_read_that_hangs_and_the_next_one_goes_on(
+    trio: Trio, mount: FuseMount
+) -> None:
+    """What is waited for is shown; the stream stays open, every packet arrives once, with one grant each."""
+    hang_in_mid_file(trio, mount)
+    wait_until(lambda: "has not answered since" in trio.statistics().get("waiting_for", ""), "a sentence")
+    assert f"file system at '{mount.folder}'" in trio.statistics()["waiting_for"]
+
+    ends_in_time(trio, "dispatcher")
+    assert [entry["name"] for entry in trio.snapshot()["current"]] == [str(mount.folder / "1.pcap")]
+    mount.go_on()
+    trio.start("dispatcher")
+
+    trio.await_processed(3)
+    whole = [*places(1, PACKETS), *places(2, PACKETS), *places(3, 20)]
+    assert [places_in(stream) for stream in trio.streams()] == [whole]
+    assert trio.logged("controller").count("file_authorized") == 3
+    assert "Traceback" not in trio.logged("dispatcher")
+
+
+def test_a_file_system_that_hangs_for_a_while_costs_only_time(trio: Trio, mount: FuseMount) -> None:
+    """Without a restart of anything."""
+    hang_in_mid_file(trio, mount)
+    trio.wait_logged("dispatcher", "has not answered since")
+    mount.go_on()
+
+    trio.await_processed(3)
+    whole = [*places(1, PACKETS), *places(2, PACKETS), *places(3, 20)]
+    assert [places_in(stream) for stream in trio.streams()] == [whole]
+    assert trio.statistics()["waiting_for"] in ("", "Waiting for files in the queue.")
+
+
+def test_a_dispatcher_ends_while_a_file_cannot_even_be_opened(trio: Trio, mount: FuseMount) -> None:
+    """The file stays current, and is fed when the file system answers again."""
+    mount.hang(everything=True)
+    trio.start_all()
+    wait_until(lambda: mount.has_hung, "a call to hang")
+
+    ends_in_time(trio, "dispatcher")
+    assert len(trio.snapshot()["current"]) == 1
+    mount.go_on()
+    trio.start("dispatcher")
+
+    trio.await_processed(3)
+
+
+def test_a_file_system_that_dies_fails_its_files_with_their_true_reason(trio: Trio, mount: FuseMount) -> None:
+    """The packets before that place arrive and are counted; the file on another file system is fed."""
+    hang_in_mid_file(trio, mount)
+    mount.kill()
+
+    trio.await_processed(1)
+    first, second = [json.loads(entry) for entry in listed(trio.store, trio.store.keys.failed)]
+    [stream] = [places_in(stream) for stream in trio.streams()]
+    sent = stream[:-20]
+    assert sent == places(1, len(sent))
+    assert stream[-20:] == places(3, 20)
+    assert "cannot be read at byte" in first["reason"]
+    assert "Transport endpoint is not connected" in first["reason"]
+    assert first["packets"] == len(sent)
+    assert second["reason"] == "cannot be opened: Transport endpoint is not connected"
+
+
+def test_a_killed_reading_process_is_replaced(trio: Trio) -> None:
+    """The kernel may choose it when memory is short; the file is not at fault, and loses nothing."""
+    trio.brake.touch()
+    trio.start_all()
+    trio.await_copied(30_000)
+    [reading] = children_of(trio.processes["dispatcher"].pid)
+    os.kill(reading, signal.SIGKILL)
+    trio.brake.unlink()
+
+    trio.await_processed(3)
+    whole = [*places(1, PACKETS), *places(2, PACKETS), *places(3, 20)]
+    assert [places_in(stream) for stream in trio.streams()] == [whole]
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a process's children."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_the_reading_process_has_nothing_of_the_dispatcher(trio: Trio) -> None:
+    """Not the pipe, the launcher's socket, a lock, nor its output; it ends with the dispatcher."""
+    trio.brake.touch()
+    trio.start_all()
+    trio.await_copied(30_000)
+    [reading] = children_of(trio.processes["dispatcher"].pid)
+
+    opened = [str(each.readlink()) for each in Path(f"/proc/{reading}/fd").iterdir()]
+
+    assert len([each for each in opened if each.startswith("socket:")]) == 1
+    assert {each for each in opened if not each.startswith("socket:")} == {
+        "/dev/null",
+        str(trio.folder / "fuse" / "mounted" / "1.pcap"),
+    }
+    trio.kill("dispatcher")
+    wait_until(lambda: not Path(f"/proc/{reading}").exists(), "the reading process to end")
+
+
+def test_a_dispatcher_by_hand_ends_during_a_read_that_hangs(
+    short_path: Path, store: Store, mount: FuseMount
+) -> None:
+    """The file stays current; the next dispatcher feeds it from its first packet to the next reader."""
+    capture = packets(1, 9000, 200)
+    name = os.fsencode(put(mount, "1.pcap", stream_of(capture)))
+    with dispatchers_in(short_path, store) as rig:
+        queue(store, name)
+        authorize(store, name)
+        process = rig.start()
+        reader = rig.reader()
+        reader.read(30_000)
+        mount.hang()
+        reader.read(200_000)
+        wait_until(lambda: mount.has_hung, "a read to hang")
+
+        code, duration_s = stopped(process)
+
+        assert code == 0
+        assert duration_s < scaled(STOP_LIMIT_S)
+        assert current(store, str(rig.pipe))["name"] == name
+        reader.close()
+        mount.go_on()
+        rig.start()
+        wait_until(
+            lambda: "Waiting for an analyzer" in rig.logged().splitlines()[-1], "the pipe to be wanted"
+        )
+        second = rig.reader()
+        wait_until(lambda: listed(store, store.keys.next) == [name], "the file to be requested again")
+        authorize(store, name)
+        assert second.read_to_end() == stream_of(capture)
+        wait_until(lambda: listed(store, store.keys.processed) == [name], "the file to be processed")
+        assert [entry["packets"] for entry in journal(store)] == [b"9000"]

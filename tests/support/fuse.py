@@ -1,0 +1,91 @@
+"""A FUSE file system that a test can bring to hang, and whose process it can kill, so that reads fail.
+
+It is mounted with mount(2), and `fuse_server` speaks the kernel's protocol itself: neither fusermount nor
+libfuse is needed, only root.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from support.programs import missing
+from support.waiting import wait_until
+
+DEVICE: Final = Path("/dev/fuse")
+SERVER: Final = Path(__file__).with_name("fuse_server.py")
+TYPE: Final = b"fuse.pcapdj-test"
+_MNT_DETACH, _MS_NOSUID, _MS_NODEV = 2, 2, 4
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class FuseMount:
+    """A mounted folder.
+
+    Args:
+        source: the folder whose files it shows; its commands are there.
+        folder: the mount point.
+    """
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        self.source = source
+        self.folder = folder
+        device = os.open(DEVICE, os.O_RDWR)
+        options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
+        failed = _libc.mount(b"pcapdj-test", os.fsencode(folder), TYPE, _MS_NOSUID | _MS_NODEV, options)
+        if failed:
+            os.close(device)
+            missing(f"a FUSE file system cannot be mounted: {os.strerror(ctypes.get_errno())}")
+        self._process = subprocess.Popen(
+            [sys.executable, str(SERVER), str(device), str(source)], pass_fds=[device]
+        )
+        os.close(device)
+
+    def hang(self, *, everything: bool = False) -> None:
+        """Answer no READ from now on, or no request at all."""
+        (self.source / ("hang-all" if everything else "hang")).touch()
+
+    def go_on(self) -> None:
+        """Answer everything again, also what waits."""
+        for name in ("hang", "hang-all"):
+            (self.source / name).unlink(missing_ok=True)
+
+    @property
+    def has_hung(self) -> bool:
+        """Report whether a request waits for an answer."""
+        return (self.source / "hung").exists()
+
+    def kill(self) -> None:
+        """Kill its process: every call about a file fails at once."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """Kill its process and unmount."""
+        self.kill()
+        _libc.umount2(os.fsencode(self.folder), _MNT_DETACH)
+
+
+@contextmanager
+def fuse_in(folder: Path) -> Iterator[FuseMount]:
+    """Return a mount in a folder; skip where only root could, fail in CI where the device is missing."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a FUSE file system")
+    if not DEVICE.exists():
+        missing(f"{DEVICE} is not there")
+    source, mounted = folder / "behind", folder / "mounted"
+    source.mkdir()
+    mounted.mkdir()
+    mount = FuseMount(source, mounted)
+    try:
+        wait_until(lambda: os.path.ismount(mounted), "the file system")
+        yield mount
+    finally:
+        mount.close()

@@ -1,0 +1,90 @@
+"""Which file systems may hang: decided by the list of mounts, without a call about the file."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pcapdj.runtime import mounts
+from pcapdj.runtime.mounts import mount_that_may_hang, mounted_types
+
+LINE = "36 25 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that lists file systems at folders below the test's one, beside a local root."""
+
+    def listed(**kinds: str) -> None:
+        lines = [LINE.format(place="/", kind="ext4")]
+        lines += [LINE.format(place=tmp_path / name, kind=kind) for name, kind in kinds.items()]
+        (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
+
+    monkeypatch.setattr(mounts, "_MOUNTINFO", tmp_path / "mountinfo")
+    return listed
+
+
+def found(path: Path | str) -> str | None:
+    """Return the mount point that was found, as text."""
+    mount = mount_that_may_hang(os.fsencode(path))
+    return None if mount is None else os.fsdecode(mount)
+
+
+@pytest.mark.parametrize(
+    "kind", ["nfs4", "cifs", "fuse.sshfs", "fuseblk", "9p", "autofs", "not-invented-yet"]
+)
+def test_a_path_below_such_a_mount_may_hang(tmp_path: Path, mounted: Callable[..., None], kind: str) -> None:
+    """The mount point itself, and all below it, there or not."""
+    mounted(far=kind)
+
+    assert found(tmp_path / "far") == str(tmp_path / "far")
+    assert found(tmp_path / "far" / "a" / "b.pcap") == str(tmp_path / "far")
+    assert found(tmp_path / "farther") is None
+    assert found(tmp_path / "missing" / "a.pcap") is None
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "zfs"])
+def test_a_local_file_system_does_not(tmp_path: Path, mounted: Callable[..., None], kind: str) -> None:
+    """It is read in the process itself."""
+    mounted(near=kind)
+
+    assert found(tmp_path / "near" / "a.pcap") is None
+
+
+def test_links_are_followed_as_far_as_they_are_local(tmp_path: Path, mounted: Callable[..., None]) -> None:
+    """Absolute ones, relative ones, links to links, and those of a loop."""
+    mounted(far="nfs")
+    (tmp_path / "absolute").symlink_to(tmp_path / "far" / "captures")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "relative").symlink_to("../absolute")
+    (tmp_path / "loop").symlink_to("loop")
+
+    assert found(tmp_path / "folder" / "relative" / "a.pcap") == str(tmp_path / "far")
+    assert found(tmp_path / "folder" / ".." / "far") == str(tmp_path / "far")
+    assert found(tmp_path / "loop" / "a.pcap") is None
+
+
+def test_a_relative_path_begins_in_the_working_folder(
+    tmp_path: Path, mounted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel has it."""
+    mounted(far="nfs")
+    monkeypatch.chdir(tmp_path)
+
+    assert found("./far/a.pcap") == str(tmp_path / "far")
+    assert found("a.pcap") is None
+
+
+def test_without_a_list_of_mounts_everything_counts_as_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a container without /proc."""
+    monkeypatch.setattr(mounts, "_MOUNTINFO", Path("/nowhere"))
+
+    assert found("/a.pcap") is None
+
+
+def test_mount_points_are_unescaped_and_the_one_on_top_counts() -> None:
+    """Blanks are octal numbers in the list; a later line covers an earlier one of the same place."""
+    lines = [LINE.format(place=r"/a\040b", kind="autofs"), LINE.format(place=r"/a\040b", kind="ext4")]
+
+    assert mounted_types("\n".join(lines).encode()) == {b"/a b": b"ext4"}
