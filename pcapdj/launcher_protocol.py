@@ -372,6 +372,14 @@ def ended_stream_path(socket_path: Path) -> Path:
     return socket_path.with_name(f"{socket_path.name}.ended")
 
 
+def read_ended_stream(socket_path: Path) -> EndedStream | None:
+    """Return the stream that the launcher of this socket ended last in order, in the middle of a file."""
+    try:
+        return decode_ended_stream(ended_stream_path(socket_path).read_bytes())
+    except OSError:  # usually there is none
+        return None
+
+
 def encode_ended_stream(ended: EndedStream) -> bytes:
     """Return the content of the file."""
     return json.dumps(asdict(ended)).encode("ascii")

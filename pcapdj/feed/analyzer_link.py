@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj.feed.launcher_client import Entry, LauncherClient
-from pcapdj.launcher_protocol import EndedStream, decode_ended_stream, ended_stream_path
+from pcapdj.launcher_protocol import EndedStream, read_ended_stream
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.safe_text import quoted
@@ -142,11 +142,7 @@ class LauncherLink(AnalyzerLink):
             Stopped: a stop signal arrived.
         """
         self.wait_for_peer()
-        path = ended_stream_path(self._socket_path)
-        try:
-            return decode_ended_stream(path.read_bytes())
-        except OSError:  # usually there is none
-            return None
+        return read_ended_stream(self._socket_path)
 
     def open(self) -> tuple[str, int]:
         """Return the id and write end of a stream, however long its analyzer takes to start.

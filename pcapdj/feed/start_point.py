@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pcapdj.capture.opening import Capture, Identity
+from pcapdj.capture.capture import Capture
+from pcapdj.capture.files import Identity
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.capture.reader import size_change
 from pcapdj.feed.note import decode_record

@@ -23,6 +23,7 @@ from pcapdj.feed.options import MaxGap, OnLinktype
 from pcapdj.inbox.listing import list_captures
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
+from pcapdj.run.interrupted import continue_file
 from pcapdj.run.plan import (
     RunPlan,
     choose_analyzer,
@@ -38,7 +39,7 @@ from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.embedded import find_server
@@ -129,7 +130,6 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
     with handled(stops=stops) as signals, private_service(plan.settings, signals) as service:
         progress, abort = _follow(plan, record, service, signals)
         if abort:
-            _print_line(abort.sentence)
             try:
                 service.keep_logs(record.logdir / "logs")
             except CannotCreate as exc:
@@ -157,17 +157,37 @@ def _print_refused(refused: Sequence[FileResult]) -> None:
 def _follow(
     plan: RunPlan, record: RunRecord, service: PrivateService, signals: Signals
 ) -> tuple[RunProgress, AbortReason | None]:
+    abort: AbortReason | None = None
     try:
         service.wait_for_redis(signals)
     except Stopped:
-        return RunProgress(), STOPPED_BY_USER
+        abort = STOPPED_BY_USER
     except Unavailable as exc:
-        return RunProgress(), AbortReason(str(exc), ExitCode.UNAVAILABLE)
-    enqueue_new(service.store, {each.name: each.identity for each in plan.files})
-    finish(service.store, "empty")
+        abort = AbortReason(str(exc), ExitCode.UNAVAILABLE)
+    if abort:
+        _print_line(abort.sentence)
+        return RunProgress(), abort
+    _queue_files(plan, service)
     with progress_view(plan.total_bytes, len(plan.files)) as view:
         monitor = RunMonitor(service, record, view)
-        return monitor.progress, monitor.watch(signals)
+        abort = monitor.watch(signals)
+    if abort:
+        _print_line(abort.sentence)
+        if abort is STOPPED_BY_USER:
+            _print_line("The analyzer reads the rest and completes its output; Ctrl-C stops it at once.")
+        service.stop_roles(signals)
+        monitor.read_end()
+    return monitor.progress, abort
+
+
+def _queue_files(plan: RunPlan, service: PrivateService) -> None:
+    files = {each.name: each.identity for each in plan.files}
+    if each := plan.continued:
+        name = to_name(each.name)
+        del files[name]
+        continue_file(service.store, service.dispatcher_id, name, each.begin)
+    enqueue_new(service.store, files)
+    finish(service.store, "empty")
 
 
 def _report(  # noqa: PLR0913 - everything that the end of a run shows
@@ -185,9 +205,11 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
         summary = replace(summary, write_error=record.write_error)
         code = code or ExitCode.ERROR
     print_summary(summary)
-    if abort and summary.fed:
+    if abort and (summary.fed or progress.interrupted):
         logdir = quoted(str(record.logdir))
         _print_line(f"To feed the remaining files, repeat the command with --logdir {logdir} --resume.")
+    if each := progress.interrupted:
+        _print_line(f"It goes on with packet {each.packets + 1:,} of {quoted(each.name)}.")
     return code
 
 

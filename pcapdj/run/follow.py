@@ -6,11 +6,13 @@ of the last stream has ended. It is aborted when waiting cannot bring that about
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
 from pcapdj.analyzer.process import LOG_NAME
+from pcapdj.run.interrupted import interrupted_file
 from pcapdj.run.private_service import PrivateService
 from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
 from pcapdj.run.view import ProgressView, WaitReason, wait_reason
@@ -37,6 +39,7 @@ class RunProgress:
         exits: how the analyzer of each stream ended, by the stream's id.
         at_fault: why the dispatcher holds the lane; empty: it does not.
         restarts_before: the analyzer's restarts when the last file was finished.
+        interrupted: the file that the next run goes on with, after a stop.
     """
 
     results: list[FileResult] = field(default_factory=list)
@@ -45,6 +48,7 @@ class RunProgress:
     exits: dict[str, str] = field(default_factory=dict)
     at_fault: str = ""
     restarts_before: int = 0
+    interrupted: FileResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,16 @@ class RunMonitor:
             name, done_bytes = "", 0
         self._current = (self._done_bytes + done_bytes, name, wait_reason(snapshot))
 
+    def read_end(self) -> None:
+        """After the roles have ended, read what they wrote last, and where the file in flight goes on."""
+        service = self._service
+        with suppress(PcapdjError):
+            self.update()
+            found = interrupted_file(service.store, service.dispatcher_id, service.launcher_socket)
+            if found:
+                self.progress.interrupted = found
+                self._record.add([found])
+
     def show(self) -> None:
         """Show the progress, and why nothing is fed, as of the last update."""
         self._view.show_progress(*self._current)
@@ -140,7 +154,7 @@ class RunMonitor:
             self._done_bytes += result.size_bytes
             self._finished_names.add(result.name)
             self._view.show_result(result)
-            if result.stream and result.stream not in self.progress.streams:
+            if result.stream and result.stream not in (*self.progress.streams, *result.earlier_streams):
                 self.progress.streams.append(result.stream)
         self.progress.results += results
         self.progress.restarts_before = int(self.progress.analyzer.get("restarts") or 0)

@@ -41,6 +41,7 @@ class RunPlan:
         is_in_natural_order: whether the files are fed in the natural order of their names.
         analyzer: preset or command, for people.
         settings: environment variables of the roles.
+        continued: the file that an earlier run was stopped in; None: in none of `files`.
     """
 
     files: Sequence[CaptureFile]
@@ -49,6 +50,7 @@ class RunPlan:
     is_in_natural_order: bool
     analyzer: str
     settings: Mapping[str, str]
+    continued: FileResult | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -67,7 +69,9 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
     """
     names = [each.name for each in listing.files]
     files = [each for each in listing.files if not _was_processed(record, each)]
+    stopped = (record.results.get(to_text(each.name)) for each in files)
     return RunPlan(
+        continued=next((each for each in stopped if each and each.begin), None),
         files=files,
         refused=refused_results(listing),
         processed_before=len(names) - len(files),
@@ -96,6 +100,8 @@ def plan_sentence(plan: RunPlan, logdir: Path) -> str:
         return f"{subject} fed by an earlier run, nothing to feed; {output}"
     count = "1 file" if len(plan.files) == 1 else f"{len(plan.files):,} files"
     skipped = f", {before:,} fed by an earlier run" if before else ""
+    if each := plan.continued:
+        skipped += f", {quoted(each.name)} from packet {each.packets + 1:,} on"
     return f"{count} into {plan.analyzer}{skipped}; {output}"
 
 

@@ -12,14 +12,16 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from pcapdj.run.private_folder import private_folder
 from pcapdj.run.service_process import (
+    ALL_ROLES,
     LAUNCHER_SOCKET,
     LOGS,
+    PIPE,
     REDIS_DATA,
     REDIS_SOCKET,
     ServiceFolder,
@@ -35,6 +37,7 @@ from pcapdj.store.keys import Keys
 
 _START_LIMIT_S: Final = 20.0
 _STOP_LIMIT_S: Final = 180.0  # longer than the service takes: an analyzer may flush for two minutes
+_REDIS_LIMIT_S: Final = 15.0  # longer than the service gives it
 _POLL_S: Final = 0.005
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
 # The private service has its own Redis and lane, whatever this process's environment names.
@@ -106,6 +109,17 @@ class PrivateService:
         self._exit_codes: dict[str, int] = {}
         self._given_up: list[str] = []
         self._has_ended = False
+        self._have_roles_ended = False
+
+    @property
+    def dispatcher_id(self) -> str:
+        """The id of its dispatcher: the pipe's path, as the dispatcher's own folder makes it absolute."""
+        return str(self._folder.resolve() / PIPE)
+
+    @property
+    def launcher_socket(self) -> Path:
+        """The socket of its launcher."""
+        return self._folder / LAUNCHER_SOCKET
 
     @property
     def is_alive(self) -> bool:
@@ -155,11 +169,16 @@ class PrivateService:
         except OSError as exc:
             raise CannotCreate(f"The logs cannot be copied to {quoted(str(folder))}.") from exc
 
-    def stop(self, signals: Signals) -> None:
-        """Stop everything in order; the analyzer flushes its output first, until a second stop signal."""
+    def stop_roles(self, signals: Signals) -> None:
+        """Stop the roles in order; the analyzer flushes its output first, until a second stop signal.
+
+        Redis keeps what they wrote last, until `stop`.
+        """
+        if not self.is_alive or self._have_roles_ended:
+            return
         deadline_s = time.monotonic() + _STOP_LIMIT_S
         self._signal(signal.SIGTERM)
-        while self.is_alive:
+        while self.is_alive and not self._have_roles_ended:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 self._signal(signal.SIGKILL)
@@ -167,6 +186,18 @@ class PrivateService:
                 signals.wait(max(left_s, _POLL_S), self._reports, stops=signals.stop_count + 1)
             except Stopped:
                 self._signal(signal.SIGTERM)
+
+    def stop(self, signals: Signals) -> None:
+        """Stop everything."""
+        self.stop_roles(signals)
+        deadline_s = time.monotonic() + _REDIS_LIMIT_S
+        self._signal(signal.SIGUSR1)
+        while self.is_alive:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                self._signal(signal.SIGKILL)
+            with suppress(Stopped):
+                signals.wait(max(left_s, _POLL_S), self._reports, stops=signals.stop_count + 1)
         os.close(self._reports)
         os.waitpid(self._pid, 0)
 
@@ -188,6 +219,7 @@ class PrivateService:
             *lines, self._unread = (self._unread + data).split(b"\n")
             for line in lines:
                 name, code, is_given_up = line.decode().split()
+                self._have_roles_ended |= name == ALL_ROLES
                 self._exit_codes[name] = int(code)
                 if is_given_up == "1":
                     self._given_up.append(name)

@@ -17,7 +17,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +48,7 @@ _NUMBER_FIELDS: Final = (
     "beyond_snaplen",
     "after_2038",
 )
-_OTHER_FIELDS: Final = ("jump", "left_out")  # only where a file has them
+_OTHER_FIELDS: Final = ("jump", "left_out", "earlier_streams", "begin")  # only where a file has them
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 
 
@@ -58,12 +58,14 @@ class FileResult:
 
     Args:
         name: absolute path as text (PEP 383).
-        verdict: processed, failed or refused.
+        verdict: processed, failed, refused, or stopped: the run was stopped in the middle of the file.
         reason: why it was not processed; empty otherwise.
         stream: the id of the stream that it was sent to; empty if none.
         numbers: the fields of `_NUMBER_FIELDS` that the journal has.
         jump: how its timestamps jump relative to the previous file; empty: they do not.
         left_out: packets that are not in the stream, by link type as text.
+        earlier_streams: that have the file's first packets.
+        begin: where a stopped file goes on, as PCAPDJ_CURRENT has it.
     """
 
     name: str
@@ -73,6 +75,8 @@ class FileResult:
     numbers: Mapping[str, int] = field(default_factory=dict)
     jump: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
+    earlier_streams: Sequence[str] = ()
+    begin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def packets(self) -> int:
@@ -96,7 +100,8 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
     reason, stream, jump = (texts.get(name, "") for name in ("reason", "stream", "jump"))
     left_out = json.loads(texts.get("left_out") or "{}")
-    return FileResult(texts["name"], texts["verdict"], reason, stream, numbers, jump, left_out)
+    earlier = json.loads(texts.get("earlier_streams") or "[]")
+    return FileResult(texts["name"], texts["verdict"], reason, stream, numbers, jump, left_out, earlier)
 
 
 class RunRecord:

@@ -12,6 +12,7 @@ from pcapdj.console.screen import Line, show
 from pcapdj.console.status_lines import anomaly_rows, jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
+from pcapdj.run.interrupted import STOPPED
 from pcapdj.run.plan import RunPlan
 from pcapdj.run.record import RECORD, FileResult, RunRecord
 from pcapdj.runtime.errors import ExitCode
@@ -70,14 +71,17 @@ def summarize(
 ) -> Summary:
     """Return the summary of a run that has ended."""
     fed = [each for each in progress.results if each.is_processed]
-    failed = [each for each in record.results.values() if not each.is_processed]
+    failed = [each for each in record.results.values() if not each.is_processed and each.verdict != STOPPED]
+    sent = [*progress.results, *([progress.interrupted] if progress.interrupted else ())]
+    earlier = plan.continued
+    sent_before = earlier.packets if earlier and earlier.name in {each.name for each in sent} else 0
     folders = stream_folders(record)
     jumping = [each for each in progress.results if each.jump]
     counts = anomaly_counts(record.results.values())
     return Summary(
         fed=len(fed),
         failed=len(failed),
-        packets=sum(each.packets for each in progress.results),
+        packets=sum(each.packets for each in sent) - sent_before,
         fed_bytes=sum(each.size_bytes for each in fed),
         elapsed_s=elapsed_s,
         analyzer=f"{plan.analyzer}, {analyzer_end(progress)}",
@@ -153,7 +157,8 @@ def _comparison(found: ExtractedObject, expected: Mapping[str, str]) -> str:
 
 def stream_folders(record: RunRecord) -> list[Path]:
     """Return the output folders of the streams of this run and of those it resumes."""
-    streams = {each.stream for each in record.results.values() if each.stream}
+    results = record.results.values()
+    streams = {stream for each in results for stream in (each.stream, *each.earlier_streams) if stream}
     return sorted(folder for stream in streams for folder in record.logdir.glob(f"*-{stream}"))
 
 

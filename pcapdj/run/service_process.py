@@ -5,8 +5,9 @@ four interpreters with a third of a second of CPU each. It has one thread, since
 the threads that hold them; a role starts its threads after the fork. It logs nothing for the same reason.
 
 A role dies with this process, and this process with the command (PDEATHSIG), each by SIGTERM. The first stop
-signal stops controller and dispatcher, then the launcher, whose analyzer flushes, then Redis. A second one is
-passed on to the launcher, which kills the analyzer.
+signal stops controller and dispatcher, then the launcher, whose analyzer flushes. Then the command reads what
+they wrote last, and SIGUSR1 stops Redis. A second stop signal is passed on to the launcher, which kills the
+analyzer.
 
 Each child that ends makes a line in the pipe to the command: its name, its exit code, and whether it is given
 up. Whoever holds the other end sees by its end that this process is gone.
@@ -29,6 +30,7 @@ from pcapdj.runtime import log
 from pcapdj.runtime.backoff import backoff_s
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.fifo import is_reader_gone
 from pcapdj.runtime.process import die_with_parent, set_title
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.embedded import arguments
@@ -37,6 +39,8 @@ REDIS_SOCKET: Final = "redis.sock"
 REDIS_DATA: Final = "redis"
 LAUNCHER_SOCKET: Final = "launcher.sock"
 LOGS: Final = "log"
+PIPE: Final = "stream.pcap"
+ALL_ROLES: Final = "roles"  # the name in the line that all of them have ended
 
 _MOST_FAILURES: Final = 20  # in a row; with the pauses about 17 s
 _FIRST_PAUSE_S: Final = 0.1
@@ -56,11 +60,11 @@ _ROLES: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
     "controller": ("pcapdj.controller", "pcapdj control", ()),
     "consumer": (
         *("pcapdj.consumer_launcher", "pcapdj consume"),
-        ("--socket", LAUNCHER_SOCKET, "-b", "stream.pcap"),
+        ("--socket", LAUNCHER_SOCKET, "-b", PIPE),
     ),
     "dispatcher": (
         *("pcapdj.dispatcher", "pcapdj dispatch"),
-        ("--follow", "--launcher", LAUNCHER_SOCKET, "-b", "stream.pcap"),
+        ("--follow", "--launcher", LAUNCHER_SOCKET, "-b", PIPE),
     ),
 }
 _REDIS: Final = "redis"
@@ -189,7 +193,19 @@ class ServiceProcess:
     def _stop(self) -> None:
         for names, limit_s in _STOP_ORDER:
             self._end(names, signal.SIGTERM, limit_s)
+        self._wait_for_command()
         self._end((_REDIS,), signal.SIGKILL, _STOP_LIMIT_S)  # its data goes with the folder
+
+    def _wait_for_command(self) -> None:
+        """Keep Redis until the command has read what the roles wrote last, or is gone."""
+        with suppress(OSError):
+            os.write(self._reports, f"{ALL_ROLES} 0 0\n".encode())
+        until_s = time.monotonic() + _STOP_LIMIT_S
+        while not self._signals.received(signal.SIGUSR1) and not is_reader_gone(self._reports):
+            if (left_s := until_s - time.monotonic()) <= 0:
+                return
+            with suppress(Stopped):
+                self._signals.wait(min(left_s, _REPEAT_S), stops=self._signals.stop_count + 1)
 
     def _end(self, names: Sequence[str], number: int, limit_s: float) -> None:
         """Signal these children until they have ended; a second stop signal signals them again."""

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Final, Literal
@@ -114,7 +114,7 @@ class JobQueue:
             return EndStream(rest[0].decode())
         failpoints.reach("take.after")
         self._next_token = secrets.token_hex(8)
-        return _entry_of(dict(zip(rest[::2], rest[1::2], strict=True)))
+        return entry_of(dict(zip(rest[::2], rest[1::2], strict=True)))
 
     def announce(self, entry: QueueEntry) -> bool:
         """Request the file's authorization, unless it is requested already; report whether it was added."""
@@ -191,7 +191,8 @@ def as_bytes(value: str | float | bytes) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
 
 
-def _entry_of(fields: dict[bytes, bytes]) -> QueueEntry:
+def entry_of(fields: Mapping[bytes, bytes]) -> QueueEntry:
+    """Return the entry that the fields of CURRENT describe; name and token have to be among them."""
     return QueueEntry(
         name=fields[b"name"],
         state=to_text(fields.get(b"state", b"asked")),

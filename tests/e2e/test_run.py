@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -294,9 +295,74 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     assert "--resume" in stderr
     assert code == 0, again
     assert again.splitlines()[0].startswith("1 file into ")
-    assert ", 1 fed by an earlier run; output in '" in again.splitlines()[0]
+    assert f", 1 fed by an earlier run, '{large}' from packet " in again.splitlines()[0]
     assert "1 fed, 1 fed before" in stdout
     assert [file["packets"] for file in json.loads(record.read_text())["files"]] == [3, 4000]
+
+
+@pytest.mark.parametrize("stops", [1, 2])
+def test_ctrl_c_in_mid_file_and_resume_feed_each_packet_once(home: Path, stops: int) -> None:
+    """Four files and a slow analyzer: the second goes on where a run was stopped, also where two were."""
+    packets = [numbered(number, 3000 if number > 1 else 50) for number in (1, 2, 3, 4)]
+    files = [home / f"{number}.pcap" for number in (1, 2, 3, 4)]
+    for file, content in zip(files, packets, strict=True):
+        file.write_bytes(classic(content))
+    (home / "o").mkdir()
+    for stop in range(stops):
+        options = ["--resume"] if stop else []
+        arguments: list[str | Path] = [*files, "--logdir", "o", *options, *ROOM, *copying(home)]
+        stderr = stopped_in_the_second_file(home, arguments, stop + 1)
+    stopped = file_in_record(home, "2.pcap")
+    code, stdout, again = run(home, *files, "--logdir", "o", "--resume", *ROOM, *copying(home))
+
+    copies = [path.read_bytes() for path in sorted((home / "o").glob("2*/copy"), key=made)]
+    assert b"".join(copy[24:] for copy in copies) == classic([each for file in packets for each in file])[24:]
+    assert [len(copy) > 50_000 for copy in copies] == [True] * (stops + 1)
+    assert stopped["verdict"] == "stopped"
+    assert f"It goes on with packet {stopped['packets'] + 1:,} of '{files[1]}'." in stderr
+    assert code == 0, again
+    assert (
+        f", 1 fed by an earlier run, '{files[1]}' from packet {stopped['packets'] + 1:,} on; output in"
+        in again
+    )
+    assert f"packets     {9000 - stopped['packets']:,}\n" in stdout
+    whole = file_in_record(home, "2.pcap")
+    assert (whole["verdict"], whole["packets"], len(whole["earlier_streams"])) == ("processed", 3000, stops)
+    assert "begin" not in whole
+
+
+def stopped_in_the_second_file(home: Path, arguments: Sequence[str | Path], streams: int) -> str:
+    """Run, press Ctrl-C while the second file is fed, and return stderr."""
+    (home / "o" / "brake").touch()  # it reads 100,000 bytes; the first file has less
+    with start(home, arguments) as process:
+        wait_until(lambda: is_read(home, streams), "the analyzer to read")
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: "pcapdj dispatch" not in titles(home), "the dispatcher to stop")
+        release(home)
+        _, stderr = process.communicate()
+    assert process.returncode == 130
+    return str(stderr)
+
+
+def is_read(home: Path, streams: int) -> bool:
+    """Report whether so many analyzers have read as far as the brake lets them."""
+    return sum(path.stat().st_size > 100_000 for path in (home / "o").glob("2*/copy")) == streams
+
+
+def numbered(file: int, packets: int) -> list[Record]:
+    """Return packets of a file, each with its number."""
+    return [Record(file, n % 1000, struct.pack("<II", file, n) + b"x" * 892) for n in range(packets)]
+
+
+def file_in_record(home: Path, name: str) -> dict[str, Any]:
+    """Return what pcapdj.json has of a file."""
+    files: list[dict[str, Any]] = json.loads((home / "o" / "pcapdj.json").read_text())["files"]
+    return next(each for each in files if each["name"].endswith(name))
+
+
+def made(path: Path) -> int:
+    """Return when the folder of a stream's output was made."""
+    return path.parent.stat().st_ctime_ns
 
 
 def test_a_closed_terminal_stops_everything(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,28 @@ NAMED = Refusal(b"/in/\xff.txt", "is no capture", is_named=True)
 FOUND = Refusal(b"/in/notes", "is no capture", is_named=False)
 
 
+STOPPED = FileResult(
+    "/in/2", "stopped", numbers={"packets": 1000, "size_bytes": 100, "mtime_ns": 9}, begin={"offset": 40}
+)
+
+
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plan without the settings of this environment."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+
+
+def test_the_file_in_which_a_run_was_stopped_is_continued(tmp_path: Path) -> None:
+    """Also if it changed since: then it fails, with the number of packets that were fed."""
+    record = RunRecord(tmp_path, resume=False)
+    record.add([FileResult("/in/1", "processed", numbers={"size_bytes": 100, "mtime_ns": 1}), STOPPED])
+
+    found = plan_run(captures("/in/1", "/in/2", "/in/3"), record, "zeek", {})
+
+    assert found.continued == STOPPED
+    assert [each.name for each in found.files] == [b"/in/2", b"/in/3"]
+    assert plan_run(captures("/in/3"), record, "zeek", {}).continued is None
 
 
 def captures(*names: str) -> Listing:
@@ -109,6 +127,10 @@ def test_only_refused_files_that_the_user_named_are_results() -> None:
         (plan(names=("/in/1",) * 1200), "1,200 files into zeek; output in '/o'."),
         (plan(files=2, before=1), "2 files into zeek, 1 fed by an earlier run; output in '/o'."),
         (plan(files=1, before=1000), "1 file into zeek, 1,000 fed by an earlier run; output in '/o'."),
+        (
+            replace(plan(files=1), continued=STOPPED),
+            "1 file into zeek, '/in/2' from packet 1,001 on; output in '/o'.",
+        ),
         (plan(before=1), "The file was fed by an earlier run, nothing to feed; output in '/o'."),
         (plan(before=1000), "All 1,000 files were fed by an earlier run, nothing to feed; output in '/o'."),
     ],

@@ -20,6 +20,7 @@ ENTRY = {
     b"step_ns": b"-5",
     b"jump": b"begins 5 ns before the end of the previous file",
     b"left_out": b'{"101": 2}',
+    b"earlier_streams": b'["s0"]',
 }
 RESULT = FileResult(
     "/in/\udcff.pcap",
@@ -28,6 +29,15 @@ RESULT = FileResult(
     numbers={"packets": 3, "step_ns": -5},
     jump="begins 5 ns before the end of the previous file",
     left_out={"101": 2},
+    earlier_streams=["s0"],
+)
+STOPPED = FileResult(
+    "/in/2.pcap",
+    "stopped",
+    stream="s2",
+    numbers={"packets": 1, "size_bytes": 9, "mtime_ns": 5},
+    earlier_streams=["s1"],
+    begin={"place": {"offset": 40}},
 )
 PLAIN = FileResult("/in/1.pcap", "processed", numbers={"packets": 1, "size_bytes": 9, "mtime_ns": 5})
 
@@ -49,12 +59,14 @@ def test_a_journal_entry_becomes_a_result_with_the_numbers_that_it_has() -> None
 
 
 def test_a_resumed_run_reads_what_the_earlier_one_wrote(tmp_path: Path) -> None:
-    """Results with a jump and without."""
+    """Results with a jump and without, and that of a file in which the run was stopped."""
     record = RunRecord(tmp_path, resume=False)
-    record.add([PLAIN, RESULT])
+    record.add([PLAIN, RESULT, STOPPED])
     record.write({})
 
-    assert RunRecord(tmp_path, resume=True).results == {PLAIN.name: PLAIN, RESULT.name: RESULT}
+    again = RunRecord(tmp_path, resume=True)
+    assert again.results == {each.name: each for each in (PLAIN, RESULT, STOPPED)}
+    assert not again.was_processed(STOPPED.name, 9, 5)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,24 @@
 """The end of a run: the summary's lines, and the exit code."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pcapdj.run.extracted import ExtractedObject
 from pcapdj.run.follow import STOPPED_BY_USER, RunProgress
-from pcapdj.run.record import FileResult
-from pcapdj.run.report import Summary, analyzer_end, anomaly_counts, exit_code_of, print_summary, summary_rows
+from pcapdj.run.plan import RunPlan
+from pcapdj.run.record import FileResult, RunRecord
+from pcapdj.run.report import (
+    Summary,
+    analyzer_end,
+    anomaly_counts,
+    exit_code_of,
+    print_summary,
+    stream_folders,
+    summarize,
+    summary_rows,
+)
 from pcapdj.runtime.errors import ExitCode
 
 SUMMARY = Summary(
@@ -129,6 +140,22 @@ def test_what_the_files_lack_in_the_stream_is_added_up() -> None:
         "largest_step_back_ns": 9,
         "after_2038_stream": 1,
     }
+
+
+def test_the_packets_of_an_earlier_run_are_not_counted_again(tmp_path: Path) -> None:
+    """A file that was stopped in is no failed one; each run counts the packets that it fed itself."""
+    before = FileResult("/in/1", "stopped", stream="s1", numbers={"packets": 10}, begin={"offset": 40})
+    after = replace(before, numbers={"packets": 25}, stream="s2", earlier_streams=["s1"])
+    record = RunRecord(tmp_path, resume=False)
+    record.add([after])
+    plan = RunPlan([], [], 0, is_in_natural_order=True, analyzer="zeek", settings={}, continued=before)
+    for stream in ("s1", "s2"):
+        (tmp_path / f"20260101T000000Z-{stream}").mkdir()
+
+    summary = summarize(plan, record, RunProgress(interrupted=after), {}, 1.0)
+
+    assert (summary.packets, summary.failed) == (15, 0)
+    assert [folder.name[-2:] for folder in stream_folders(record)] == ["s1", "s2"]
 
 
 def test_losses_make_the_exit_code_1_and_have_their_lines() -> None:
