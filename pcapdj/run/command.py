@@ -34,7 +34,7 @@ from pcapdj.run.plan import (
     refused_results,
 )
 from pcapdj.run.private_service import PrivateService, private_service
-from pcapdj.run.record import FileResult, RunRecord
+from pcapdj.run.record import FileResult, RunRecord, only_run_in
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.command import new_app
@@ -110,16 +110,17 @@ def run(  # noqa: PLR0913 - an option each
     folder = (logdir or new_logdir(listing)).absolute()
     disks = disk_settings(limits, [str(Path(text).absolute()) for text in watch], folder, force=force)
     find_server()  # refused before anything is made
-    record = RunRecord(folder, resume=resume)
-    streams = {"PCAPDJ_MAX_GAP": max_gap, "PCAPDJ_ON_LINKTYPE": on_linktype}
-    plan = plan_run(listing, record, analyzer, selection | disks | streams)
-    record.add(plan.refused)
-    record.save()  # before anything is started
-    if record.write_error:
-        _print_line(write_error_sentence(record))
-    _print_plan(plan, record)
-    progress, abort = feed_files(plan, record)
-    raise typer.Exit(_report(plan, record, progress, abort, expected, time.monotonic() - started_s))
+    with only_run_in(folder, resume=resume):
+        record = RunRecord(folder, resume=resume)
+        streams = {"PCAPDJ_MAX_GAP": max_gap, "PCAPDJ_ON_LINKTYPE": on_linktype}
+        plan = plan_run(listing, record, analyzer, selection | disks | streams)
+        record.add(plan.refused)
+        record.save()  # before anything is started
+        if record.write_error:
+            _print_line(write_error_sentence(record))
+        _print_plan(plan, record)
+        progress, abort = feed_files(plan, record)
+        raise typer.Exit(_report(plan, record, progress, abort, expected, time.monotonic() - started_s))
 
 
 def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReason | None]:

@@ -13,18 +13,19 @@ continues, and writing is tried again.
 """
 
 import errno
+import fcntl
 import json
 import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from pcapdj import __version__
-from pcapdj.runtime.errors import CannotCreate, ConfigError
+from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ConfigError
 from pcapdj.runtime.safe_text import quoted
 
 RECORD: Final = "pcapdj.json"
@@ -104,6 +105,40 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     return FileResult(texts["name"], texts["verdict"], reason, stream, numbers, jump, left_out, earlier)
 
 
+@contextmanager
+def only_run_in(logdir: Path, *, resume: bool) -> Iterator[None]:
+    """Hold the folder for one run: two at a time feed the same files, and each replaces the other's record.
+
+    The folder itself is locked, since a lock file would stay there. The processes that the run forks hold it,
+    too: after a `kill -9` of the run they complete the analyzer's output.
+
+    Args:
+        logdir: created if missing, unless it has to be that of an earlier run.
+        resume: it has to be.
+
+    Raises:
+        AlreadyRunning: another run has it.
+        CannotCreate: it cannot be created.
+    """
+    if not resume:
+        _make_folder(logdir)
+    descriptor = -1
+    try:
+        with suppress(OSError):  # it is missing, or its file system has no locks: then the user has to look
+            descriptor = os.open(logdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise AlreadyRunning(
+                    f"Another run writes to {quoted(str(logdir))}.",
+                    hint="Wait for its end, or use another --logdir.",
+                ) from exc
+        yield
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 class RunRecord:
     """The record of one run and of the earlier runs that it resumes.
 
@@ -130,10 +165,7 @@ class RunRecord:
         self._next_whole_s = self._next_try_s = 0.0
         if self._path.exists() or self._newer_path.exists() or resume:
             self.results = _read_results(self._path, self._newer_path, resume=resume)
-        try:
-            logdir.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise CannotCreate(f"{quoted(str(logdir))} cannot be created: {exc.strerror}.") from exc
+        _make_folder(logdir)
 
     def was_processed(self, name: str, size_bytes: int, mtime_ns: int) -> bool:
         """Report whether an earlier run delivered this version of the file whole."""
@@ -194,6 +226,13 @@ class RunRecord:
         else:
             self.write_error = ""
             self._unwritten.clear()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise CannotCreate(f"{quoted(str(path))} cannot be created: {exc.strerror}.") from exc
 
 
 def _replace(path: Path, text: str, *, is_synced: bool) -> None:

@@ -535,6 +535,23 @@ def braked(home: Path) -> Iterator[Process]:
         yield process
 
 
+@pytest.mark.parametrize("options", [(), ("--resume",)])
+def test_a_second_run_in_the_same_folder_is_refused(home: Path, options: Sequence[str]) -> None:
+    """It would feed the same files again: exit 75. The first one goes on, and its record is whole."""
+    with braked(home) as process:
+        again = start(home, ["a.pcap", "--logdir", "o", *options, *ROOM, *copying(home)])
+        _, refusal = again.communicate()
+        release(home)
+        process.communicate()
+
+    assert refusal == (
+        f"pcapdj run: Another run writes to '{home}/o'. Wait for its end, or use another --logdir.\n"
+    )
+    assert (again.returncode, process.returncode) == (75, 0)
+    assert json.loads((home / "o" / "pcapdj.json").read_text())["complete"]
+    assert len(list((home / "o").glob("2*/copy"))) == 1
+
+
 def release(home: Path) -> None:
     """Let the analyzer read on."""
     (home / "o" / "brake").unlink()

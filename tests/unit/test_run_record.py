@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.run.record import NEWER, RECORD, FileResult, RunRecord, result_from_journal
-from pcapdj.runtime.errors import ConfigError
+from pcapdj.run.record import NEWER, RECORD, FileResult, RunRecord, only_run_in, result_from_journal
+from pcapdj.runtime.errors import AlreadyRunning, ConfigError
 
 ENTRY = {
     b"name": b"/in/\xff.pcap",
@@ -254,3 +254,22 @@ def test_a_folder_is_refused_if_its_record_does_not_fit(
 
     assert expected in str(caught.value)
     assert logdir.exists() == (content is not None)
+
+
+def test_a_folder_is_held_by_one_run_at_a_time(tmp_path: Path) -> None:
+    """Until its end; it is created. No file marks it."""
+    logdir = tmp_path / "o"
+    with only_run_in(logdir, resume=False):
+        for resume in (True, False):
+            second = only_run_in(logdir, resume=resume)
+            with pytest.raises(AlreadyRunning, match="Another run writes to"), second:
+                pass
+
+    with only_run_in(logdir, resume=True):
+        assert not list(logdir.iterdir())
+
+
+def test_a_folder_of_an_earlier_run_is_not_created(tmp_path: Path) -> None:
+    """A mistyped name makes nothing; what is missing there is the record's to report."""
+    with only_run_in(tmp_path / "o", resume=True):
+        assert not list(tmp_path.iterdir())
