@@ -23,6 +23,7 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
     for harmless in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(harmless, signal.SIG_IGN)
 
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,6 +39,7 @@ from pcapdj.disk.live_limits import LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate
+from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import ExitCode, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
@@ -183,13 +185,19 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     die_with_supervisord()
     live = LiveLimits(limits, force=force)
     defaults = (logdir, redis_data or options.own_redis_data(redis_url))
-    meter = DiskMeter(options.watches_of(watch, defaults, force=force))
+    watches = options.watches_of(watch, defaults, force=force)
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
-        raise typer.Exit(_check(DiskMonitor(meter, live), Grants(store)))
-    with handled(HARMLESS) as signals:
-        retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
-        Controller(Grants(retrying, auth_type), DiskMonitor(meter, live), signals).run(Notifier(store))
+        raise typer.Exit(_check(DiskMonitor(DiskMeter(watches), live), Grants(store)))
+
+    def work() -> None:
+        with handled(HARMLESS) as signals:
+            retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
+            monitor = DiskMonitor(DiskMeter(watches), live)
+            Controller(Grants(retrying, auth_type), monitor, signals).run(Notifier(store))
+
+    watched = [os.fsencode(each.path) for each in watches]
+    raise typer.Exit(run_role("pcapdj control", work, watched, HARMLESS) or 0)
 
 
 def _check(monitor: DiskMonitor, grants: Grants) -> ExitCode:

@@ -39,6 +39,7 @@ from pcapdj.inbox.listing import (
 from pcapdj.inbox.settle import FileState
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
+from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
@@ -96,7 +97,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
-) -> int:
+) -> int | None:
     """Queue capture files, each once. A file is recognized by its first bytes, not by its name."""
     die_with_supervisord()
     if not paths:
@@ -109,7 +110,9 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     names = [os.path.abspath(os.fsencode(path)) for path in paths]  # noqa: PTH100 - bytes
     store = open_store(redis_url, redis_password_file, lane, in_queue=queue, is_role=watch)
     if watch:
-        return watch_folders(store, names, order, recursive=recursive)
+        return run_role(
+            "pcapdj import", lambda: watch_folders(store, names, order, recursive=recursive), names
+        )
     return import_once(store, names, order, recursive=recursive, again=again)
 
 

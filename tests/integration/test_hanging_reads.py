@@ -208,3 +208,42 @@ def test_a_dispatcher_by_hand_ends_during_a_read_that_hangs(
         assert second.read_to_end() == stream_of(capture)
         wait_until(lambda: listed(store, store.keys.processed) == [name], "the file to be processed")
         assert [entry["packets"] for entry in journal(store)] == [b"9000"]
+
+
+def test_an_importer_ends_while_its_inbox_hangs(trio: Trio, mount: FuseMount) -> None:
+    """In whichever call about the folder or a file; the next one queues what arrived."""
+    trio.store.redis.delete(trio.store.keys.in_queue)
+    trio.start("importer", str(mount.folder))
+    trio.wait_logged("importer", "files_queued")
+    mount.hang(everything=True)
+    wait_until(lambda: mount.has_hung, "a call to hang")
+
+    ends_in_time(trio, "importer")
+    mount.go_on()
+    put(mount, "4.pcap", classic(numbered(4, 20)))
+    trio.start("importer", str(mount.folder))
+
+    name = os.fsencode(mount.folder / "4.pcap")
+    wait_until(
+        lambda: listed(trio.store, trio.store.keys.in_queue)[-1:] == [name], "the new file to be queued"
+    )
+    ends_in_time(trio, "importer")
+    assert "Traceback" not in trio.logged("importer")
+
+
+def test_a_controller_ends_while_a_watched_disk_hangs(trio: Trio, mount: FuseMount) -> None:
+    """The disk counts as full meanwhile; a SIGKILL of the role ends all of it."""
+    watch = {"PCAPDJ_WATCH": f"{mount.folder}=1"}
+    trio.start("controller", environment=watch)
+    trio.wait_logged("controller", "gate_open")
+    mount.hang(everything=True)
+    trio.wait_logged("controller", "does not answer")
+
+    ends_in_time(trio, "controller")
+
+    mount.go_on()
+    trio.start("controller", environment=watch)
+    trio.wait_logged("controller", "gate_open", times=2)
+    [working] = children_of(trio.processes["controller"].pid)
+    trio.kill("controller")
+    wait_until(lambda: not Path(f"/proc/{working}").exists(), "the child to end")

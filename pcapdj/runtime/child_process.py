@@ -1,0 +1,80 @@
+"""Runs a role in a child process where it watches file systems that may hang, so that the role ends in time.
+
+While a call about such a file system does not return, nothing ends the process that made it, also if only one
+of its threads did. So the role's own process makes none: it waits for signals and for the child, and after a
+stop signal it waits 0.8 s for the child's orderly end. A child that is left behind gets SIGKILL: when its
+call returns, it does nothing more. Only for roles that another one may follow at any instant: a child that
+hangs keeps what it has open.
+
+Roles that watch local file systems only are one process. Which it is, is decided at the start.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Callable, Collection, Iterable
+from typing import Final, NoReturn
+
+from pcapdj.runtime.command import end_process, run_command
+from pcapdj.runtime.errors import ExitCode, Stopped
+from pcapdj.runtime.mounts import mount_that_may_hang
+from pcapdj.runtime.process import die_with_parent
+from pcapdj.runtime.signals import handled
+
+_STOP_LIMIT_S: Final = 0.8
+_LONGEST_WAIT_S: Final = 60.0
+
+
+def run_role(
+    prog: str,
+    work: Callable[[], int | None],
+    watched: Iterable[bytes],
+    others: Collection[signal.Signals] = (),
+) -> int | None:
+    """Run a role's work, in a child process if a path that it watches is on a file system that may hang.
+
+    Args:
+        prog: as users call the role.
+        work: all that the role does; it handles signals itself, and no thread has been started before.
+        watched: the paths.
+        others: signals that shall not end the role.
+
+    Returns:
+        The exit code, if it is not 0.
+    """
+    if not any(map(mount_that_may_hang, watched)):
+        return work()
+    parent = os.getpid()
+    ended, has_child = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(ended)
+        _run_child(prog, work, parent)
+    os.close(has_child)
+    try:
+        return _wait_for(child, ended, others)
+    finally:
+        os.close(ended)
+
+
+def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoReturn:
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    end_process(run_command(prog, work))
+
+
+def _wait_for(child: int, ended: int, others: Collection[signal.Signals]) -> int:
+    """Return the child's exit code; end as it did, if a signal killed it."""
+    with handled(others) as signals:
+        try:
+            while not select.select([ended], [], [], 0)[0]:
+                signals.wait(_LONGEST_WAIT_S, ended)
+        except Stopped:
+            os.kill(child, signal.SIGTERM)
+            if not select.select([ended], [], [], _STOP_LIMIT_S)[0]:
+                return ExitCode.OK
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    return code
