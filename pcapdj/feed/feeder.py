@@ -62,6 +62,11 @@ class FilePass:
         self._note = note
 
     @property
+    def digest(self) -> str:
+        """The digest of the file's beginning when the pass began."""
+        return str(self._note["digest"])
+
+    @property
     def stream_format(self) -> StreamFormat:
         """The format of the stream, with what is rewritten of this file."""
         return _format_of(self.stream)._replace(rewrites=self._note["rewrites"])
@@ -232,7 +237,8 @@ class Feeder:
         """Return the open stream's format, or the next one's; it decides which pieces the file gives."""
         if self._streams.open is None:
             return start.stream_format or self._options.format_of_first(native)
-        rewrites = self._stored_note(token).get("rewrites", self._options.rewrites)
+        chosen = start.stream_format.rewrites if start.stream_format else self._options.rewrites
+        rewrites = self._stored_note(token).get("rewrites", chosen)
         return with_rewriting(_format_of(self._streams.open), rewrites=rewrites)
 
     def _stored_note(self, token: str) -> Mapping[str, Any]:

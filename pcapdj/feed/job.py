@@ -174,8 +174,8 @@ class JobRunner:
         """By hand, record in Redis where a stopped pass ended in order: the next stream goes on there."""
         if note := feed.stopped_at:
             streams = (*job.start.streams, feed.stream.id)
-            identity, digest = capture.identity, capture.digest()
-            start = StartPoint(note.after, note.totals, feed.stream_format, identity, digest, streams)
+            of_file = (feed.stream_format, capture.identity, feed.digest)
+            start = StartPoint(note.after, note.totals, *of_file, streams)
             self.queue.mark(begin=start.as_json())
 
     def _begin(self, job: Job, feed: FilePass) -> None:

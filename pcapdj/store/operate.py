@@ -92,13 +92,16 @@ def requeue(store: Store, name: bytes) -> bool:
 
 
 def processed_in(store: Store, stream: str) -> list[bytes]:
-    """Return the processed files whose last pass was in this stream, in the order in which they were fed."""
+    """Return the processed files that this stream has a part of, in the order in which they were fed.
+
+    Of streams that broke off in a file it is not found: the file was fed again.
+    """
     names = store.call(lambda client: client.lrange(store.keys.processed, 0, -1))
     found: list[bytes] = []
     for start in range(0, len(names), _CHUNK):
         chunk = names[start : start + _CHUNK]
-        streams = [_stream_of(note) for note in _notes(store, chunk)]
-        found += [as_bytes(name) for name, fed_in in zip(chunk, streams, strict=True) if fed_in == stream]
+        streams = [_streams_of(note) for note in _notes(store, chunk)]
+        found += [as_bytes(name) for name, fed_in in zip(chunk, streams, strict=True) if stream in fed_in]
     return found
 
 
@@ -111,9 +114,10 @@ def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:
     return bool(store.run("requeue", keys, [entry, name]))
 
 
-def _stream_of(note: object) -> str | None:
+def _streams_of(note: object) -> list[object]:
+    """Return the stream of the file's last pass, and those before that ended in order inside it."""
     try:
-        stream = json.loads(note)["stream"]  # type: ignore[arg-type]
+        fields = json.loads(note)  # type: ignore[arg-type]
+        return [fields["stream"], *fields.get("earlier_streams", ())]
     except (ValueError, TypeError, KeyError):
-        return None
-    return stream if isinstance(stream, str) else None
+        return []

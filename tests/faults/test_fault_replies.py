@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -75,6 +75,19 @@ def authorized(store: Store) -> QueueEntry:
     return mine
 
 
+def fed(store: Store) -> QueueEntry:
+    """Take, announce, grant and authorize it; a stream has a part of it."""
+    mine = authorized(store)
+    JobQueue(store, "d").mark(state="feeding", stream="s")
+    return mine
+
+
+def begin_pass(store: Store, mine: QueueEntry | None, ended_stream: str) -> bool:
+    """Prepare it for its second attempt, or for the rest of the first."""
+    again = replace(mine or never(), attempt=2, deaths=1)
+    return JobQueue(store, "d").begin_pass(again, ended_stream, "place")
+
+
 SCRIPTS = {
     "take": Script(lambda _: None, lambda store, _: JobQueue(store, "d").take()),
     "announce": Script(taken, lambda store, mine: JobQueue(store, "d").announce(mine or never())),
@@ -84,6 +97,8 @@ SCRIPTS = {
         authorized,
         lambda store, mine: JobQueue(store, "d").finish(mine or never(), Result(NAME, "processed")),
     ),
+    "begin_pass behind a stream": Script(fed, lambda store, mine: begin_pass(store, mine, "s")),
+    "begin_pass again": Script(fed, lambda store, mine: begin_pass(store, mine, "other")),
     "enqueue": Script(lambda _: None, lambda store, _: enqueue_new(store, {b"/in/3": Version()})),
 }
 

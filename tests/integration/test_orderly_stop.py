@@ -231,6 +231,26 @@ def test_a_second_stop_signal_ends_the_analyzer_at_once(trio: Trio) -> None:
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
 
 
+def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio: Trio) -> None:
+    """It could still send something: where the stream ends is not known."""
+    trio.start("consumer", "--flush-timeout", "1s")
+    trio.start("dispatcher")
+    trio.start("controller")
+    in_mid_file(trio, "1.pcap", 1)
+    trio.processes["dispatcher"].send_signal(signal.SIGSTOP)
+    launcher = trio.processes.pop("consumer")
+    launcher.send_signal(signal.SIGTERM)
+    trio.wait_logged("consumer", "dispatcher_stays")
+    assert launcher.wait() == 0
+    assert not ended_stream_path(trio.socket).exists()
+    trio.brake.unlink()
+    trio.processes["dispatcher"].send_signal(signal.SIGCONT)
+    trio.start("consumer")
+    trio.await_processed(1)
+
+    assert places_in(trio.streams()[-1]) == places(1, PACKETS)
+
+
 @pytest.mark.parametrize("is_grown", [False, True])
 def test_a_file_that_changed_between_stop_and_start_fails(trio: Trio, *, is_grown: bool) -> None:
     """With the number of packets that the analyzer has; a byte at its beginning is enough."""

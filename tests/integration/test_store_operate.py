@@ -36,20 +36,25 @@ def test_failures_in_a_row_are_counted_from_the_newest(
 
 
 def test_the_processed_files_of_a_stream_are_found_in_their_order(store: Store) -> None:
-    """More names than one HMGET takes; files without a readable entry in FED are not found."""
+    """More names than one HMGET takes; files without a readable entry in FED are not found.
+
+    A file that an orderly stop divided belongs to both streams.
+    """
     names = [b"/in/%d.pcap" % number for number in range(2500)]
     entries: dict[Any, Any] = {
         name: json.dumps({"stream": "even" if number % 2 == 0 else "odd"})
         for number, name in enumerate(names)
     }
     entries[names[2]], entries[names[4]] = "not JSON", json.dumps({"stream": 5})
+    entries[names[10]] = json.dumps({"stream": "even", "earlier_streams": ["none", "odd"]})
     del entries[names[6]]
     store.redis.rpush(store.keys.processed, *names)
     store.redis.hset(store.keys.fed, mapping=entries)
 
     assert operate.processed_in(store, "even") == [names[0], *names[8::2]]
-    assert operate.processed_in(store, "odd") == names[1::2]
-    assert operate.processed_in(store, "none") == []
+    assert operate.processed_in(store, "odd") == [*names[1:10:2], names[10], *names[11::2]]
+    assert operate.processed_in(store, "none") == [names[10]]
+    assert operate.processed_in(store, "other") == []
 
 
 def test_a_change_of_limits_writes_and_removes_at_once(store: Store) -> None:
