@@ -211,7 +211,7 @@ class JobRunner:
         again = replace(job.entry, attempt=job.entry.attempt + 1, deaths=job.entry.deaths + died)
         stream, begin = (after.streams[-1], after.as_json()) if after else ("", "")
         if self.queue.begin_pass(again, stream, begin) and after:
-            job.start, entry = after, job.entry
+            job.start, job.stream, entry = after, stream, job.entry
             sentence, packets = "An earlier stream ended in order behind these packets.", after.totals.packets
             events.info("file_continues", sentence, name=entry.name, packets=packets, stream=stream)
         else:

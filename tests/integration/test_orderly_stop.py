@@ -7,11 +7,12 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.captures import classic, enhanced, interface, section
+from support.captures import as_read, classic, enhanced, interface, records_of, section
 from support.dispatcher_rig import journal
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in, trio_in
 from support.waiting import wait_until
@@ -130,6 +131,48 @@ def test_each_packet_is_in_exactly_one_of_two_streams(
     assert second["stream"].decode() == ids[1].name[-8:]
     assert trio.logged("controller").count(" file_authorized ") == 4
     assert not ended_stream_path(trio.socket).with_name(f".{trio.socket.name}.ended").exists()
+
+
+def test_the_next_stream_has_the_format_of_the_ended_one(trio: Trio) -> None:
+    """Another choice for the packets of other link types counts for the next file."""
+    raw = [replace(each, data=b"\x45" + each.data) for each in numbered(1, PACKETS)]
+    trio.start("consumer")
+    trio.start("dispatcher", "--on-linktype", "ethernet")
+    trio.start("controller")
+    trio.brake.touch()
+    path = trio.capture("1.pcap", 1, 1)
+    path.write_bytes(classic(raw, linktype=101))
+    os.utime(path, IN_TIME)
+    trio.queue(path)
+    wait_until(lambda: is_read_in_part(trio, path), "the analyzer to read some of the file")
+    stop(trio, "consumer", "dispatcher")
+    trio.start("consumer")
+    trio.start("dispatcher")
+    trio.await_processed(1)
+
+    first, second = trio.streams()
+    frames = [replace(each, data=bytes(12) + b"\x08\x00" + each.data) for each in raw]
+    assert first[:HEADER_BYTES] == second[:HEADER_BYTES] == classic([])
+    assert records_of(first[HEADER_BYTES:]) + records_of(second[HEADER_BYTES:]) == as_read(frames)
+
+
+def test_a_file_that_was_read_to_its_end_needs_no_other_stream(trio: Trio) -> None:
+    """The dispatcher died before it could record that."""
+    trio.start("consumer")
+    trio.start("dispatcher", environment={"PCAPDJ_FAULT": "drain.after:1:kill"})
+    trio.start("controller")
+    trio.queue(trio.capture("1.pcap", 1, FEW))
+    assert trio.processes.pop("dispatcher").wait() == -signal.SIGKILL
+    trio.kill("consumer", signal.SIGTERM)
+    trio.start("consumer")
+    trio.start("dispatcher")
+    wait_until(lambda: journal(trio.store), "the file's result")
+
+    [stream] = trio.streams()
+    [entry] = journal(trio.store)
+    assert places_in(stream) == places(1, FEW)
+    assert (entry["verdict"], entry["packets"], entry["attempt"]) == (b"processed", b"%d" % FEW, b"1")
+    assert json.loads(entry["earlier_streams"]) == [entry["stream"].decode()]
 
 
 def test_a_file_may_be_stopped_again_and_again(trio: Trio) -> None:
