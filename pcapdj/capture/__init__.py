@@ -1,8 +1,8 @@
 """Capture files: formats, the walk over records, conversion, opening.
 
 Rules: `formats`, `unmarked`, `first_records`, `pcap`, `walk`, `convert`, `linktypes`, `packet_blocks`,
-`stream_options`, `timestamps`, `anomalies`. With effects: `files`, `reader`, `decompress`, `classic`,
-`pcapng`, `opening`, `capture`, `prefetch`, `compiled` and `concatenate`.
+`stream_options`, `timestamps`, `anomalies`. With effects: `files`, `reading_process`, `reader`, `decompress`,
+`classic`, `pcapng`, `opening`, `capture`, `prefetch`, `compiled` and `concatenate`.
 Start reading at `opening.open_capture`.
 
 Classes that `pcapdj cat` imports for every file are named tuples, all others frozen dataclasses: making a

@@ -27,6 +27,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pcapdj.capture.files import OpenFile, open_file, open_regular
+from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.safe_text import quoted
@@ -172,6 +173,7 @@ class ReadingProcess:
             _reap(pid)
         self._connection, theirs = socket.socketpair()
         self._connection.setblocking(False)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WINDOW_BYTES)  # fewer changes between the two
         with theirs:
             self._pid = os.posix_spawn(
                 sys.executable,
@@ -231,15 +233,20 @@ class ReadingProcess:
     def _leave_behind(self) -> None:
         self._connection.close()
         _left_behind.add(self._pid)
-        os.kill(self._pid, signal.SIGKILL)  # some file systems let it end at once
         _reap(self._pid)
+        if self._pid in _left_behind:
+            os.kill(self._pid, signal.SIGKILL)  # some file systems let it end at once
 
 
 _left_behind: Final = set[int]()  # children that have not ended when they were looked at last
 
 
 def _reap(pid: int) -> None:
-    if os.waitpid(pid, os.WNOHANG)[0]:
+    try:
+        has_ended = bool(os.waitpid(pid, os.WNOHANG)[0])
+    except ChildProcessError:  # who started us ignores SIGCHLD: the kernel has reaped it
+        has_ended = True
+    if has_ended:
         _left_behind.remove(pid)
 
 

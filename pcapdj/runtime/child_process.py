@@ -46,6 +46,7 @@ def run_role(
         return work()
     parent = os.getpid()
     ended, has_child = os.pipe()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the exit code would be lost
     child = os.fork()
     if not child:
         os.close(ended)

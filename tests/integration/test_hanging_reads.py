@@ -1,5 +1,6 @@
 """Captures on a file system that hangs or goes away: every role ends in time, and nothing is lost."""
 
+import gzip
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.captures import classic
+from support.captures import Record, classic
 from support.dispatcher_rig import (
     authorize,
     current,
@@ -150,6 +151,21 @@ def test_a_killed_reading_process_is_replaced(trio: Trio) -> None:
     trio.await_processed(3)
     whole = [*places(1, PACKETS), *places(2, PACKETS), *places(3, 20)]
     assert [places_in(stream) for stream in trio.streams()] == [whole]
+
+
+def test_a_compressed_capture_that_hangs_does_not_delay_the_end(trio: Trio, mount: FuseMount) -> None:
+    """It is decompressed without a thread there: nothing has to be waited for but the read itself."""
+    trio.store.redis.delete(trio.store.keys.in_queue)
+    content = [Record(1, n % 1000, os.urandom(900)) for n in range(PACKETS)]
+    trio.queue(put(mount, "4.pcap.gz", gzip.compress(classic(content), 1)))
+    hang_in_mid_file(trio, mount)
+
+    ends_in_time(trio, "dispatcher")
+    mount.go_on()
+    trio.start("dispatcher")
+
+    trio.await_processed(1)
+    assert trio.streams() == [classic(content)]
 
 
 def children_of(pid: int) -> list[int]:
