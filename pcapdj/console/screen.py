@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
+
+from pcapdj.runtime.command import discard
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,6 +40,19 @@ class Line:
     label: str
     text: str
     tone: Tone = Tone.PLAIN
+
+
+@contextmanager
+def outlived(stream: TextIO) -> Iterator[None]:
+    """Write to the stream in this block; the command goes on if its reader is gone, or its disk is full.
+
+    From then on what is written to it is lost.
+    """
+    try:
+        yield
+        stream.flush()
+    except OSError:
+        discard(stream)
 
 
 def show(title: str, lines: Sequence[Line]) -> None:

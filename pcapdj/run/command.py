@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from pcapdj.analyzer.options import PresetOrDefault
-from pcapdj.console.screen import progress_bar
+from pcapdj.console.screen import outlived, progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype
 from pcapdj.inbox.listing import list_captures
@@ -215,5 +215,5 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
 
 
 def _print_line(sentence: str) -> None:
-    sys.stderr.write(printable_sentence(sentence) + "\n")
-    sys.stderr.flush()
+    with outlived(sys.stderr):
+        sys.stderr.write(printable_sentence(sentence) + "\n")

@@ -3,12 +3,13 @@
 The summary shows what was fed, what was extracted, and whether that is what was expected.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pcapdj.console.screen import Line, show
+from pcapdj.console.screen import Line, outlived, show
 from pcapdj.console.status_lines import anomaly_rows, jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
@@ -111,7 +112,8 @@ def anomaly_counts(results: Iterable[FileResult]) -> dict[str, int]:
 
 def print_summary(summary: Summary) -> None:
     """Print the summary's lines to stdout."""
-    show("", [Line(label, value) for label, value in summary_rows(summary)])
+    with outlived(sys.stdout):
+        show("", [Line(label, value) for label, value in summary_rows(summary)])
 
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:

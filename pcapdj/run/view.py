@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from pcapdj.console.screen import outlived
 from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import printable, printable_sentence
@@ -94,8 +95,8 @@ class ProgressView:
 
     def show_warning(self, sentence: str) -> None:
         """Show a warning."""
-        sys.stderr.write(sentence + "\n")
-        sys.stderr.flush()
+        with outlived(sys.stderr):
+            sys.stderr.write(sentence + "\n")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ without it in 0.04 s.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from pcapdj.runtime import log
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
@@ -85,7 +85,7 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:  # the reader of our output closed it, as `head` does
-        _discard_stdout()
+        discard(sys.stdout)  # or flushing it at exit fails again
         return ExitCode.OK
     except Exception:  # noqa: BLE001 - the only place that catches everything; supervisord restarts a role
         import traceback
@@ -106,6 +106,7 @@ def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -
     import typer
     from typer.main import get_command
 
+    _open_missing_streams()
     try:
         code: int | None = get_command(app).main(
             None if arguments is None else list(arguments), prog_name=prog, standalone_mode=False
@@ -138,6 +139,24 @@ def _hint_for_dash(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _discard_stdout() -> None:
-    """Point stdout at /dev/null, so that flushing it at exit cannot fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _open_missing_streams() -> None:
+    """Give each standard stream that this process was started without a descriptor and an object.
+
+    The next file that is opened gets the lowest free number: it would become the stream of a child.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # writing to it fails, as before
+    sys.stdout, sys.stderr = (
+        stream or open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of the process
+        for stream in (sys.stdout, sys.stderr)
+    )
+
+
+def discard(stream: TextIO) -> None:
+    """Point the stream at /dev/null: what is still in its buffer, and all that follows, is lost."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -550,6 +551,25 @@ def test_a_second_run_in_the_same_folder_is_refused(home: Path, options: Sequenc
     assert (again.returncode, process.returncode) == (75, 0)
     assert json.loads((home / "o" / "pcapdj.json").read_text())["complete"]
     assert len(list((home / "o").glob("2*/copy"))) == 1
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>&1", "2>&1 | true"])
+def test_all_is_fed_when_the_screen_cannot_be_written(home: Path, streams: str) -> None:
+    """A stream that is closed, on a full disk, or without a reader ends nothing; the record has it."""
+    for number in range(3):
+        capture(home / f"{number}.pcap")
+    command = [sys.executable, "-m", "pcapdj", "run", "0.pcap", "1.pcap", "2.pcap", "--logdir", "o"]
+    words = shlex.join([*command, *ROOM, *copying(home)])
+    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
+    script = f"set -o pipefail; {words} {streams}"
+    ended = subprocess.run(["bash", "-c", script], cwd=home, env=env, check=False)
+
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    assert ended.returncode == 0
+    assert record["complete"]
+    assert [each["packets"] for each in record["files"]] == [10, 10, 10]
+    assert len(list((home / "o").rglob("copy"))) == 1
+    assert not list((home / "tmp").iterdir())
 
 
 def release(home: Path) -> None:
