@@ -44,7 +44,7 @@ def mount_that_may_hang(path: bytes) -> bytes | None:
             return place
         try:
             target = os.readlink(place)  # noqa: PTH115 - bytes
-        except OSError:  # it is no link
+        except (OSError, ValueError):  # it is no link, or the name has a NUL byte
             continue
         links += 1
         if links > _MOST_LINKS:

@@ -88,3 +88,8 @@ def test_mount_points_are_unescaped_and_the_one_on_top_counts() -> None:
     lines = [LINE.format(place=r"/a\040b", kind="autofs"), LINE.format(place=r"/a\040b", kind="ext4")]
 
     assert mounted_types("\n".join(lines).encode()) == {b"/a b": b"ext4"}
+
+
+def test_a_name_with_a_nul_byte_leads_to_nothing() -> None:
+    """The queue may have any name; opening it is refused with the reason."""
+    assert mount_that_may_hang(b"/tmp/a\0b") is None
