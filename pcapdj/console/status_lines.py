@@ -19,7 +19,6 @@ _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _STALLED_SHOWN_S: Final = 60  # a shorter one is an analyzer that writes its output
 _LARGEST: Final = 1 << 63  # a larger number is not a size or time, and would overflow a float
 _SIGUSR1: Final = "usr1:"  # before a dispatcher's id: its member of PCAPDJ_SUSPEND
-_FEEDING: Final = "Feeding fifo buffer"  # the state of a dispatcher that feeds, in the original's words
 
 Fields = Mapping[str, Any]
 
@@ -225,7 +224,7 @@ def _work_lines(statistics: Fields) -> Iterator[Line]:
     if anomaly := str(statistics.get("last_anomaly") or ""):
         name = quoted(str(statistics.get("last_anomaly_name", "")).rpartition("/")[2])
         yield Line("", f"last: {name} {printable_sentence(anomaly)}", Tone.ATTENTION)
-    if statistics.get("waiting_for") and statistics.get("state") != _FEEDING:
+    if statistics.get("waiting_for"):
         yield Line("", printable_sentence(str(statistics["waiting_for"])), Tone.ATTENTION)
     if (stalled_s := _number(statistics, "stalled_s")) >= _STALLED_SHOWN_S:
         yield Line("", f"the analyzer has read nothing for {rough_duration(stalled_s)}", Tone.BAD)

@@ -151,7 +151,7 @@ class JobRunner:
         return is_granted
 
     def _feed(self, job: Job, capture: Capture) -> None:
-        self.statistics.state = FEEDING
+        self.statistics.state, self.statistics.waiting_for = FEEDING, ""
         self.statistics.progress = job.progress = self.feeder.delivered(job.entry.token, job.start)
         try:
             if feed := self.feeder.begin(job.note, capture, job.start):
