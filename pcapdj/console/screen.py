@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from pcapdj.runtime.command import discard
 
@@ -53,6 +53,25 @@ def outlived(stream: TextIO) -> Iterator[None]:
         stream.flush()
     except OSError:
         discard(stream)
+
+
+class OutlivedStream:
+    """A stream for rich, whose thread writes to it too; each write as in `outlived`: a terminal may close."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, or lose it."""
+        with outlived(self._stream):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing: each write flushes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def show(title: str, lines: Sequence[Line]) -> None:

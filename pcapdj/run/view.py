@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from pcapdj.console.screen import outlived
+from pcapdj.console.screen import OutlivedStream, outlived
 from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import printable, printable_sentence
@@ -117,7 +117,7 @@ def progress_view(total_bytes: int, total_files: int) -> Iterator[ProgressView]:
         TextColumn("{task.fields[rate]}", markup=False, table_column=whole),
         TimeRemainingColumn(table_column=whole),
     )
-    console = Console(stderr=True)
+    console = Console(file=cast("IO[str]", OutlivedStream(sys.stderr)))
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
         task = progress.add_task("starting", total=total_bytes, sizes="", rate="")
         yield _BarView(progress, task, total_files)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
@@ -570,6 +571,26 @@ def test_all_is_fed_when_the_screen_cannot_be_written(home: Path, streams: str) 
     assert [each["packets"] for each in record["files"]] == [10, 10, 10]
     assert len(list((home / "o").rglob("copy"))) == 1
     assert not list((home / "tmp").iterdir())
+
+
+def test_a_real_terminal_that_closes_stops_it_in_order(home: Path) -> None:
+    """Writing to it fails before the signal arrives; as after Ctrl-C the exit code is 130."""
+    capture(home / "a.pcap", 4000, 1400)
+    (home / "o").mkdir()
+    (home / "o" / "brake").touch()
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pcapdj", "run", "a.pcap", "--logdir", "o", *ROOM, *copying(home)]
+    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home), TERM="xterm")
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    with subprocess.Popen(["setsid", "-c", *command], cwd=home, env=env, **streams) as process:  # type: ignore[call-overload]
+        os.close(theirs)
+        wait_until(lambda: list((home / "o").glob("2*/copy")), "the analyzer to read")
+        os.close(ours)
+        (home / "o" / "brake").unlink()
+        assert process.wait() == 130
+
+    assert not list((home / "tmp").iterdir())
+    wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
 def release(home: Path) -> None:
