@@ -40,13 +40,17 @@ _STOP_LIMIT_S: Final = 180.0  # longer than the service takes: an analyzer may f
 _REDIS_LIMIT_S: Final = 15.0  # longer than the service gives it
 _POLL_S: Final = 0.005
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
-# The private service has its own Redis and lane, whatever this process's environment names.
+# The private service has its own Redis and lane, and the files, their order and their one stream are those of
+# the command line, whatever this process's environment has for a service.
 _NOT_INHERITED: Final = (
     "PCAPDJ_REDIS_URL",
     "PCAPDJ_REDIS_PASSWORD_FILE",
     "PCAPDJ_LANE",
     "PCAPDJ_QUEUE",
     "PCAPDJ_ID",
+    "PCAPDJ_TAKE",
+    "PCAPDJ_ROOT",
+    "PCAPDJ_IDLE_EOF",
 )
 
 

@@ -593,6 +593,26 @@ def test_a_real_terminal_that_closes_stops_it_in_order(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
+def test_the_settings_of_a_service_do_not_reach_a_run(home: Path) -> None:
+    """The files are those of the command line, in its order."""
+    names = [capture(home / f"{number}.pcap").name for number in range(3)]
+
+    with start(
+        home,
+        [*names, "--logdir", "o", *ROOM, *copying(home)],
+        PCAPDJ_TAKE="tail",
+        PCAPDJ_ROOT="/nowhere",
+        PCAPDJ_IDLE_EOF="0.01s",
+    ) as process:
+        _, stderr = process.communicate(120)
+
+    files = json.loads((home / "o" / "pcapdj.json").read_text())["files"]
+    starts = [each["stream_start"] for each in files]
+    assert process.returncode == 0, stderr
+    assert [Path(each["name"]).name for each in files] == names
+    assert starts == sorted(starts)
+
+
 def release(home: Path) -> None:
     """Let the analyzer read on."""
     (home / "o" / "brake").unlink()
