@@ -1,5 +1,6 @@
 """A file that changes or goes while its dispatcher is dead: no stream goes on in the middle of a record."""
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -99,3 +100,32 @@ def test_a_flushall_under_a_running_dispatcher_ends_with_the_file(short_path: Pa
         trio.await_processed(1)
         assert [places_in(stream) for stream in trio.streams()] == [places(1, PACKETS) + places(2, 20)]
         assert trio.kill("dispatcher", signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("regrows", [False, True])
+def test_a_capture_cut_under_a_running_dispatcher_costs_only_itself(
+    short_path: Path, *, regrows: bool
+) -> None:
+    """Also where it grows to its old size with other bytes: the others arrive once, its count is exact."""
+    with trio_in(short_path) as (_, trio):
+        trio.brake.touch()
+        counts = {1: 20, 2: 4000, 3: 400, 4: 400}
+        paths = {number: trio.capture(f"{number}.pcap", number, count) for number, count in counts.items()}
+        trio.queue(*paths.values())
+        trio.start_all()
+        trio.await_copied(30_000)
+        size_bytes = paths[2].stat().st_size
+        os.truncate(paths[2], 1000)
+        if regrows:
+            with paths[2].open("ab") as file:
+                file.write(b"\xa5" * (size_bytes - 1000))
+        trio.brake.unlink()
+
+        trio.await_processed(3)
+        [failure] = map(json.loads, trio.store.redis.lrange(trio.store.keys.failed, 0, -1))
+        assert failure["reason"].startswith("changed while it was read")
+        expected = [place for number in (1, 3, 4) for place in places(number, counts[number])]
+        [stream] = trio.streams()
+        seen = places_in(stream)
+        assert [place for place in seen if place[0] != 2] == expected
+        assert [place for place in seen if place[0] == 2] == places(2, failure["packets"])
