@@ -23,6 +23,7 @@ CURRENT: Final = {
     "mtime_ns": 1_700_000_000_123_456_789,
     "dev": 64_769,
     "ino": 123_456,
+    "begin": '{"packets":3}',
 }
 STATS: Final = {
     "pid": 4711,

@@ -184,8 +184,9 @@ def test_a_young_file_that_is_open_for_writing_is_refused(capture: Path) -> None
 
 def test_without_leases_the_age_decides(tmp_path: Path) -> None:
     """A folder, which has no leases, stands for such a file."""
+    modified = 1_700_000_000.0
+    os.utime(tmp_path, (modified, modified))
     fd = os.open(tmp_path, os.O_RDONLY)
-    modified = os.fstat(fd).st_mtime
 
     with pytest.raises(StillWritten) as caught:
         refuse_if_written(fd, clock=lambda: modified + 4)
