@@ -147,7 +147,7 @@ def _memory_file(name: str, size_bytes: int) -> int:
             raise
         fd = os.memfd_create(name, flags)
     try:
-        os.ftruncate(fd, size_bytes)
+        os.posix_fallocate(fd, 0, size_bytes)  # memory that is missing is missing here, not in a note
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
     except OSError:
         os.close(fd)

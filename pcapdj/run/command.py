@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 from pcapdj.analyzer.options import PresetOrDefault
 from pcapdj.console.screen import outlived, progress_bar
 from pcapdj.disk import options
-from pcapdj.feed.options import MaxGap, OnLinktype
+from pcapdj.feed.options import MaxGap, OnLinktype, Precision
 from pcapdj.inbox.listing import list_captures
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
@@ -95,6 +95,7 @@ def run(  # noqa: PLR0913 - an option each
     force: options.Force = False,
     max_gap: MaxGap = "1h",
     on_linktype: OnLinktype = "fail",
+    precision: Precision = "first",
 ) -> None:
     """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
     started_s = time.monotonic()
@@ -112,7 +113,11 @@ def run(  # noqa: PLR0913 - an option each
     find_server()  # refused before anything is made
     with only_run_in(folder, resume=resume):
         record = RunRecord(folder, resume=resume)
-        streams = {"PCAPDJ_MAX_GAP": max_gap, "PCAPDJ_ON_LINKTYPE": on_linktype}
+        streams = {
+            "PCAPDJ_MAX_GAP": max_gap,
+            "PCAPDJ_ON_LINKTYPE": on_linktype,
+            "PCAPDJ_PRECISION": precision,
+        }
         plan = plan_run(listing, record, analyzer, selection | disks | streams)
         record.add(plan.refused)
         record.save()  # before anything is started

@@ -28,7 +28,11 @@ LIMITS: Options = {
     "--force": ("PCAPDJ_FORCE", False),
 }
 PRESET: Options = {"--preset": ("PCAPDJ_PRESET", "")}
-STREAMS: Options = {"--max-gap": ("PCAPDJ_MAX_GAP", "1h"), "--on-linktype": ("PCAPDJ_ON_LINKTYPE", "fail")}
+STREAMS: Options = {
+    "--max-gap": ("PCAPDJ_MAX_GAP", "1h"),
+    "--on-linktype": ("PCAPDJ_ON_LINKTYPE", "fail"),
+    "--precision": ("PCAPDJ_PRECISION", "first"),
+}
 
 # command -> its option -> variable, default
 OPTIONS: dict[str, Options] = {
@@ -66,7 +70,6 @@ OPTIONS: dict[str, Options] = {
         "--id": ("PCAPDJ_ID", ""),
         "--follow": ("PCAPDJ_FOLLOW", False),
         "--take": ("PCAPDJ_TAKE", "head"),
-        "--precision": ("PCAPDJ_PRECISION", "first"),
         "--idle-eof": ("PCAPDJ_IDLE_EOF", "0"),
         "--root": ("PCAPDJ_ROOT", None),
     },

@@ -4,7 +4,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,8 @@ from pcapdj.commands.check import (
 )
 from pcapdj.console.screen import Line, Tone
 from pcapdj.service import write_layout
+
+NOBODY = 65_534
 
 
 @pytest.mark.parametrize(
@@ -326,14 +329,31 @@ def test_folders_that_the_service_cannot_use_are_wrong(
     assert list(folder_lines(short_path))[-1].text.startswith("'/dev/null/out' cannot be written")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_the_permission_to_write_is_wrong(short_path: Path) -> None:
+@contextmanager
+def ordinary_user_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Own the folder as an ordinary user for the block; as access(2) has it, that is the real user."""
+    monkeypatch.chdir(folder)
+    if os.geteuid():
+        yield
+        return
+    for each in (folder, *folder.rglob("*")):
+        os.chown(each, NOBODY, -1)
+    os.setresuid(NOBODY, 0, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def test_a_folder_without_the_permission_to_write_is_wrong(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As after a start by another user."""
     write_layout(short_path, "")
     for name in ("out", "var/redis"):
         (short_path / name).chmod(0o500)
 
-    assert [line.text for line in folder_lines(short_path)] == [
-        "'var/redis' cannot be written by this user",
-        "'out' cannot be written by this user",
-    ]
+    with ordinary_user_in(short_path, monkeypatch):
+        lines = [line.text for line in folder_lines(Path())]
+
+    assert lines == ["'var/redis' cannot be written by this user", "'out' cannot be written by this user"]
