@@ -57,7 +57,7 @@ def mount_that_may_hang(path: bytes) -> bytes | None:
 def mounted_types(mountinfo: bytes) -> Mapping[bytes, bytes]:
     """Return the type of the file system at each mount point; of several at one, the one on top."""
     found = {}
-    for line in mountinfo.splitlines():
+    for line in filter(None, mountinfo.split(b"\n")):  # not splitlines: a name may have a carriage return
         fields, _, behind = line.partition(b" - ")
         place = _ESCAPED.sub(lambda octal: bytes([int(octal[1], 8)]), fields.split(b" ")[4])
         found[place] = behind.split(b" ")[0]

@@ -19,7 +19,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     def listed(**kinds: str) -> None:
         lines = [LINE.format(place="/", kind="ext4")]
         lines += [LINE.format(place=tmp_path / name, kind=kind) for name, kind in kinds.items()]
-        (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
+        (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n", newline="")
 
     monkeypatch.setattr(mounts, "_MOUNTINFO", tmp_path / "mountinfo")
     return listed
@@ -88,6 +88,17 @@ def test_mount_points_are_unescaped_and_the_one_on_top_counts() -> None:
     lines = [LINE.format(place=r"/a\040b", kind="autofs"), LINE.format(place=r"/a\040b", kind="ext4")]
 
     assert mounted_types("\n".join(lines).encode()) == {b"/a b": b"ext4"}
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\x0bb", "a\r"])
+def test_a_mount_point_may_have_what_other_lists_take_for_a_line_end(
+    tmp_path: Path, mounted: Callable[..., None], name: str
+) -> None:
+    """The kernel escapes blank, tab, newline and backslash only; all users see the mount points of all."""
+    mounted(**{name: "fuse.sshfs"})
+
+    assert found(tmp_path / name / "a.pcap") == str(tmp_path / name)
+    assert found(tmp_path / "near" / "a.pcap") is None
 
 
 def test_a_name_with_a_nul_byte_leads_to_nothing() -> None:
