@@ -113,6 +113,11 @@ class Streams:
         last = self.open.batches.last if self.open else None
         return last if last and last.token == token == self.unfinished_token() else None
 
+    def has_packets_of(self, token: str) -> bool:
+        """Report whether the open stream has packets of this entry's file, or gets them in any case."""
+        last = self.open.batches.last if self.open else None
+        return last is not None and last.token == token
+
     def wait_for_peer(self) -> None:
         """Wait for launcher or reader before a file is requested; an open stream has its analyzer.
 

@@ -36,6 +36,17 @@ with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) 
         copy.write(data)
 sys.exit(int(status))
 """
+# Opens the stream and ends, until there is a file `stay`; then it copies the stream.
+ENDING_EARLY = """
+import os, sys
+pipe, logdir, stay = sys.argv[1:]
+with open(pipe, "rb", 0) as stream:
+    if not os.path.exists(stay):
+        sys.exit(1)
+    with open(os.path.join(logdir, "copy"), "wb", 0) as copy:
+        while data := stream.read(1 << 20):
+            copy.write(data)
+"""
 
 
 @pytest.fixture
@@ -336,3 +347,21 @@ def test_a_dispatcher_of_another_version_ends_the_stream_in_order(trio: Trio) ->
     before, after = whole_places(trio)
     assert before + after == places(1, PACKETS)
     assert len(trio.streams()[0]) > HEADER_BYTES
+
+
+def test_an_analyzer_that_ends_before_it_gets_a_packet_is_no_attempt_at_the_file(trio: Trio) -> None:
+    """Nothing is fed again, so no line claims that; the file is requested again, and fed once."""
+    script, sign = trio.folder / "early.py", trio.folder / "stay"
+    script.write_text(ENDING_EARLY)
+    trio.start("consumer", "--", sys.executable, str(script), "{pipe}", "{logdir}", str(sign))
+    trio.start("dispatcher")
+    trio.start("controller")
+    trio.queue(trio.capture("1.pcap", 1, FEW))
+    trio.wait_logged("dispatcher", "reader_gone", times=2)
+    sign.touch()
+    trio.await_processed(1)
+
+    [entry] = journal(trio.store)
+    assert (entry["attempt"], entry["packets"]) == (b"1", b"%d" % FEW)
+    assert places_in(trio.streams()[-1]) == places(1, FEW)
+    assert "file_replayed" not in trio.logged("dispatcher")
