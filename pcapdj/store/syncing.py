@@ -33,13 +33,13 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from pcapdj.runtime.command import run_command
-from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
 
@@ -183,15 +183,14 @@ def keep_synced(files: AppendOnlyFiles, server: int, folder: int) -> None:
 
 def main() -> NoReturn:
     """Start the companion in the background; arguments: the data folder, the server's pidfd, the lock."""
-    data, server, folder = sys.argv[1:]
-    sys.exit(
-        run_command(
-            f"python -m {_MODULE}", lambda: _start_in_background(Path(data), int(server), int(folder))
-        )
-    )
+    sys.exit(run_command(f"python -m {_MODULE}", lambda: _start_in_background(sys.argv[1:])))
 
 
-def _start_in_background(data: Path, server: int, folder: int) -> int:
+def _start_in_background(arguments: Sequence[str]) -> int:
+    try:
+        data, server, folder = Path(arguments[0]), *map(int, arguments[1:])
+    except (IndexError, ValueError) as exc:
+        raise ConfigError("Only the embedded Redis starts this program.") from exc
     if os.fork() == 0:
         keep_synced(AppendOnlyFiles(data), server, folder)
     return 0

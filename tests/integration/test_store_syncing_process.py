@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.forkserver import run
 from support.waiting import wait_until
 
 from pcapdj.runtime import log
@@ -106,3 +107,12 @@ def test_a_companion_that_fails_at_its_start_is_reported(
     monkeypatch.setattr(sys, "executable", "false")
 
     assert not start_beside(tmp_path, lock_data(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("/data", "1"), ("/data", "one", "two")])
+def test_a_start_by_hand_is_refused_with_a_sentence(arguments: tuple[str, ...]) -> None:
+    """It is a part of the embedded Redis."""
+    done = run("pcapdj.store.syncing", *arguments)
+
+    assert done.returncode == 2
+    assert done.stderr == "python -m pcapdj.store.syncing: Only the embedded Redis starts this program.\n"
