@@ -33,7 +33,7 @@ from pcapdj.run.plan import (
     plan_sentence,
     refused_results,
 )
-from pcapdj.run.private_service import PrivateService, private_service
+from pcapdj.run.private_service import PrivateService, check_private_service, private_service
 from pcapdj.run.record import FileResult, RunRecord, only_run_in
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
@@ -42,7 +42,6 @@ from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
-from pcapdj.store.embedded import find_server
 from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.operate import finish
 
@@ -110,7 +109,7 @@ def run(  # noqa: PLR0913 - an option each
         raise typer.Exit(ExitCode.ERROR)
     folder = (logdir or new_logdir(listing)).absolute()
     disks = disk_settings(limits, [str(Path(text).absolute()) for text in watch], folder, force=force)
-    find_server()  # refused before anything is made
+    check_private_service()
     with only_run_in(folder, resume=resume):
         record = RunRecord(folder, resume=resume)
         streams = {

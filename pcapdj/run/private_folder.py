@@ -18,7 +18,17 @@ from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
 from pcapdj.runtime.process import Lock
 
 _PREFIX: Final = "pcapdj-"
+_RANDOM: Final = "12345678"  # as many characters as mkdtemp adds
 _LOCK: Final = "run.lock"
+
+
+def private_folder_name() -> Path:
+    """Return a path such as the next private folder gets, to check what fits into it.
+
+    Raises:
+        CannotCreate: no folder for temporary files can be written to.
+    """
+    return _temporary_folder() / f"{_PREFIX}{_RANDOM}"
 
 
 @contextmanager
@@ -28,9 +38,10 @@ def private_folder() -> Iterator[Path]:
     Raises:
         CannotCreate: the folder cannot be created.
     """
-    _remove_abandoned(Path(tempfile.gettempdir()))
+    parent = _temporary_folder()
+    _remove_abandoned(parent)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
     except OSError as exc:
         raise CannotCreate(f"A temporary folder cannot be created: {exc.strerror}.") from exc
     try:
@@ -42,6 +53,16 @@ def private_folder() -> Iterator[Path]:
             lock.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _temporary_folder() -> Path:
+    """Return it without links: the roles, which work in the private folder, see it so."""
+    try:
+        return Path(tempfile.gettempdir()).resolve()
+    except OSError as exc:
+        raise CannotCreate(
+            "No folder for temporary files can be written to.", hint="Set TMPDIR to one that can."
+        ) from exc
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from pcapdj.run.private_folder import private_folder
+from pcapdj.run.private_folder import private_folder, private_folder_name
 from pcapdj.run.service_process import (
     ALL_ROLES,
     LAUNCHER_SOCKET,
@@ -54,6 +54,18 @@ _NOT_INHERITED: Final = (
 )
 
 
+def check_private_service() -> None:
+    """Refuse a run whose private service cannot start, before anything is made.
+
+    Raises:
+        CannotCreate: no temporary folder can be created, or its path is too long for sockets.
+        Unavailable: no Redis is installed.
+    """
+    find_server()
+    longest = private_folder_name() / LAUNCHER_SOCKET
+    check_socket_path(longest, hint="Set TMPDIR to a folder with a shorter path.")
+
+
 @contextmanager
 def private_service(settings: Mapping[str, str], signals: Signals) -> "Iterator[PrivateService]":
     """Run a private service for the block; then stop it and remove its folder.
@@ -63,7 +75,7 @@ def private_service(settings: Mapping[str, str], signals: Signals) -> "Iterator[
         signals: a second stop signal kills an analyzer that flushes.
 
     Raises:
-        CannotCreate: the temporary folder cannot be created, or its path is too long for sockets.
+        CannotCreate: the temporary folder cannot be created.
         Unavailable: no Redis is installed.
     """
     server = find_server()
@@ -76,7 +88,6 @@ def private_service(settings: Mapping[str, str], signals: Signals) -> "Iterator[
 
 
 def _started(path: Path, server: Path, settings: Mapping[str, str]) -> "PrivateService":
-    check_socket_path(path / LAUNCHER_SOCKET)
     for name in (LOGS, REDIS_DATA):
         (path / name).mkdir(mode=0o700)
     url = f"unix://{str(path / REDIS_SOCKET).translate(_IN_URL)}"
@@ -118,7 +129,7 @@ class PrivateService:
     @property
     def dispatcher_id(self) -> str:
         """The id of its dispatcher: the pipe's path, as the dispatcher's own folder makes it absolute."""
-        return str(self._folder.resolve() / PIPE)
+        return str(self._folder / PIPE)
 
     @property
     def launcher_socket(self) -> Path:

@@ -59,7 +59,7 @@ def private_folder(path: Path) -> None:
         )
 
 
-def check_socket_path(path: Path) -> None:
+def check_socket_path(path: Path, hint: str = "Use a folder with a shorter path.") -> None:
     """Refuse a socket path that is too long for the kernel.
 
     Raises:
@@ -70,7 +70,7 @@ def check_socket_path(path: Path) -> None:
         raise CannotCreate(
             f"The socket path {quoted(str(path))} has {length} bytes; unix sockets take"
             f" {SOCKET_PATH_LIMIT_BYTES}.",
-            hint="Use a folder with a shorter path.",
+            hint=hint,
         )
 
 

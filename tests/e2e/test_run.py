@@ -593,6 +593,24 @@ def test_a_real_terminal_that_closes_stops_it_in_order(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
+def test_a_temporary_folder_that_sockets_do_not_fit_into_is_refused_first(home: Path) -> None:
+    """Nothing is made, so the same command works with another TMPDIR; a link hides no length."""
+    capture(home / "a.pcap")
+    deep = home / ("long" * 25)
+    deep.mkdir()
+    (home / "link").symlink_to(deep)
+    command = [sys.executable, "-m", "pcapdj", "run", "a.pcap", "--logdir", "o", *ROOM, *copying(home)]
+    for temporary in (deep, home / "link"):
+        env = environment(TMPDIR=str(temporary), RIG=str(home))
+        ended = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=False)
+
+        assert ended.returncode == 73
+        assert "unix sockets take 107. Set TMPDIR to a folder with a shorter path." in ended.stderr
+        assert not (home / "o").exists()
+        assert not list(deep.iterdir())
+    assert run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home))[0] == 0
+
+
 def test_the_settings_of_a_service_do_not_reach_a_run(home: Path) -> None:
     """The files are those of the command line, in its order."""
     names = [capture(home / f"{number}.pcap").name for number in range(3)]

@@ -10,6 +10,8 @@ import pytest
 from support.descriptors import open_descriptors
 
 from pcapdj.run.private_folder import private_folder
+from pcapdj.run.private_service import check_private_service
+from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.process import Lock
 
 
@@ -98,3 +100,13 @@ def test_a_folder_of_another_user_stays(temporary: Path) -> None:
 
     with private_folder():
         assert folder.exists()
+
+
+def test_a_machine_without_a_writable_temporary_folder_gets_a_sentence(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python looks into TMPDIR, /tmp and others, and into the folder of the call."""
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(temporary / "missing")])
+
+    with pytest.raises(CannotCreate, match="Set TMPDIR to one that can"):
+        check_private_service()
