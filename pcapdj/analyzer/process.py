@@ -71,15 +71,19 @@ class Analyzer:
         """The process's id, which is also its group's."""
         return self._process.pid
 
-    def exit_status(self) -> str | None:
+    def exit_status(self, *, waits_for_group: bool = False) -> str | None:
         """Return how it ended, `exited 1` or `killed by signal 9`; None while it runs.
 
-        Processes that it started and left running are killed: they may hold the pipe or the logs.
+        Args:
+            waits_for_group: it runs as long as a process that it started; else those are killed: they may
+                hold the pipe or the logs.
         """
         if self._exit_status:
             return self._exit_status
         # WNOWAIT: while the leader is not reaped, no other process can get the group's number
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return None
+        if waits_for_group and self._left_processes():
             return None
         self.signal_group(signal.SIGKILL)
         code = self._process.wait()
@@ -87,8 +91,8 @@ class Analyzer:
         return self._exit_status
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process alone."""
-        self._process.send_signal(number)
+        """Send a signal to the process alone; not by `Popen`, which would reap it."""
+        os.kill(self.pid, number)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the process and everything it started."""
@@ -102,6 +106,16 @@ class Analyzer:
             log.seek(max(len(printed), log.seek(0, os.SEEK_END) - _LOG_PART_BYTES))
             return (printed + log.read()).decode("utf-8", "replace").split("\n")
         return []
+
+
+    def _left_processes(self) -> bool:
+        """Report whether another process of the group runs; one that only waits to be reaped does not."""
+        for process in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                state, _, group = process.read_bytes().rpartition(b") ")[2].split()[:3]
+                if int(group) == self.pid and state not in b"ZX":
+                    return True
+        return False
 
 
 def find_program(name: str, *, first: Path | None = None) -> str:

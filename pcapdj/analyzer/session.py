@@ -36,6 +36,7 @@ _TERM_GRACE_S: Final = 5.0
 _FIRST_POLL_S, _LATER_POLL_S = 0.005, 0.02  # between two tries to open the pipe
 _FIRST_POLLS_FOR_S: Final = 5.0
 _REST_POLL_S: Final = 0.01  # between two tries to send the rest of a batch
+_GROUP_POLL_S: Final = 0.1  # between two looks at the processes that an analyzer left running
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,8 @@ class AnalyzerSession:
             return _FIRST_POLL_S if now_s - self.since_s < _FIRST_POLLS_FOR_S else _LATER_POLL_S
         if self._is_sending_rest:
             return _REST_POLL_S
+        if self._waits_for_group:
+            return max(0.0, min(_GROUP_POLL_S, self._deadline_s - now_s))
         return max(0.0, self._deadline_s - now_s)
 
     def polled_write_end(self) -> int | None:
@@ -180,7 +183,7 @@ class AnalyzerSession:
             `Stage.READING` when the analyzer has just opened the pipe; the exit when it has ended, after
             which only `close` may be called; else None.
         """
-        if status := self.analyzer.exit_status():
+        if status := self.analyzer.exit_status(waits_for_group=self._waits_for_group):
             return self._exit(status, now_s)
         if self.stage is Stage.STARTING and not self._stop_reason and self._open_write_end(now_s):
             return Stage.READING
@@ -239,6 +242,11 @@ class AnalyzerSession:
     @property
     def _is_sending_rest(self) -> bool:
         return self._orderly_end is not None and self.write_end is not None and not self._has_closed_pipe
+
+    @property
+    def _waits_for_group(self) -> bool:
+        """Whether processes that a script started may complete the output: behind `tee >(PROGRAM)` they do."""
+        return self.stage is Stage.FLUSHING and not self._stop_reason
 
     def _send_rest(self, now_s: float) -> None:
         """Send what fits of the batch that a stopped dispatcher left; behind it, close the pipe."""

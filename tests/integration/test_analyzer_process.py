@@ -1,6 +1,8 @@
 """One analyzer process: how its program is found, and what it printed."""
 
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +117,21 @@ def test_an_output_that_was_removed_is_empty(tmp_path: Path) -> None:
     wait_until(analyzer.exit_status, "the analyzer to exit")
 
     assert analyzer.output() == []
+
+
+def test_a_process_that_only_waits_to_be_reaped_does_not_run(tmp_path: Path) -> None:
+    """In a container whose first process reaps none such a process stays in the group for ever."""
+    code = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0: os._exit(0)\n"
+        "    os.setpgid(0, 0); open('parent', 'w').write(str(os.getpid())); time.sleep(60)\n"
+        "while not os.path.exists('go'): time.sleep(0.02)"
+    )
+    analyzer = Analyzer([sys.executable, "-c", code], tmp_path, os.environ)
+    wait_until(lambda: (tmp_path / "parent").exists() and (tmp_path / "parent").read_text(), "the parent")
+    try:
+        (tmp_path / "go").touch()
+        wait_until(lambda: analyzer.exit_status(waits_for_group=True), "the analyzer's exit")
+    finally:
+        os.kill(int((tmp_path / "parent").read_text()), signal.SIGKILL)

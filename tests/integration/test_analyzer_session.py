@@ -1,6 +1,7 @@
 """A session's time limits, with real analyzers and a clock that the test sets."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,60 @@ def test_an_analyzer_without_records_is_killed_at_end(
     assert ended.status == "killed by signal 9 (it had nothing to read)"
     assert session.write_end is None
     assert write_end not in open_descriptors()
+
+
+# The child reads on behind its parent, as the program in bash's `tee >(PROGRAM)` does.
+LEFT = (
+    "import os, sys, time, signal; f = open(sys.argv[1], 'rb', 0)\n"
+    "if os.fork():\n"
+    "    os.read(f.fileno(), 1); os._exit(0)\n"
+    "signal.signal(15, lambda *_: open('term', 'w')); open('ignores', 'w'); f.close()\n"
+    "while not os.path.exists('go'): time.sleep(0.02)\n"
+    "open('written', 'w')"
+)
+
+
+@pytest.mark.parametrize("is_in_order", [False, True])
+def test_a_process_that_the_analyzer_left_running_completes_its_output(
+    tmp_path: Path, sessions: list[AnalyzerSession], *, is_in_order: bool
+) -> None:
+    """It may have read packets that are not in its files yet. A signal meanwhile does no harm."""
+    session = started(tmp_path, LEFT, sessions)
+    wait_until((session.folder / "ignores").exists, "the child to run")
+    fed(session, tmp_path)
+    (session.end_in_order if is_in_order else session.end)(0.0)
+    wait_until(lambda: state_of(session.analyzer.pid) == "Z", "the analyzer to exit")
+    session.analyzer.signal(signal.SIGHUP)
+
+    assert (session.advance(0.0), session.timeout_s(0.0)) == (None, 0.1)
+    (session.folder / "go").touch()
+    ended = exit_of(session, 1.0)
+
+    assert (ended.verdict, ended.status, ended.reason) == (Verdict.ENDED, "exited 0", "")
+    assert (session.folder / "written").exists()
+
+
+def test_a_process_that_the_analyzer_left_running_has_the_flush_timeout(
+    tmp_path: Path, sessions: list[AnalyzerSession]
+) -> None:
+    """The status shows that the output may be incomplete."""
+    session = started(tmp_path, LEFT, sessions)
+    wait_until((session.folder / "ignores").exists, "the child to run")
+    fed(session, tmp_path)
+    session.end(0.0)
+    wait_until(lambda: state_of(session.analyzer.pid) == "Z", "the analyzer to exit")
+
+    assert session.advance(119.9) is None
+    assert session.advance(120.1) is None  # TERM
+    ended = exit_of(session, 120.2)
+
+    assert ended.status == "exited 0 (it had not exited 120 s after the end of its input)"
+    assert "was stopped" in ended.reason
+
+
+def state_of(pid: int) -> str:
+    """Return a process's state, as in proc_pid_stat(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
 def test_processes_that_the_analyzer_started_end_with_it(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -267,6 +268,27 @@ def test_an_analyzer_that_does_not_read_all_or_fails_gets_the_file_again(trio: T
     assert (entry["attempt"], entry["earlier_streams"]) == (b"2", b"")
     assert "file_replayed" in trio.logged("dispatcher")
     assert (" bytes of the stream unread" in trio.logged("consumer")) == (status == 0)
+
+
+def test_a_program_behind_tee_gets_all_packets_before_the_stream_counts_as_ended(trio: Trio) -> None:
+    """A script that bash runs ends with tee, which leaves the program with what it has not read yet."""
+    program = shlex.join([sys.executable, str(trio.folder / "copying.py"), "/dev/stdin"])
+    script = f"tee < {{pipe}} >({program} {{logdir}} {shlex.quote(str(trio.brake))}) > /dev/null"
+    trio.start("consumer", "--", "bash", "-c", script)
+    trio.start("dispatcher", environment={"PCAPDJ_FAULT": "drain.after:1:kill"})
+    trio.start("controller")
+    trio.brake.touch()
+    trio.queue(trio.capture("1.pcap", 1, 80))  # fits into tee's own pipe
+    assert trio.processes.pop("dispatcher").wait() == -signal.SIGKILL
+    bash = Path(f"/proc/{(trio.snapshot()['consumer'] or {})['pid']}")
+    launcher = trio.processes.pop("consumer")
+    launcher.send_signal(signal.SIGTERM)
+    wait_until(lambda: not (bash / "exe").exists(), "bash to end")  # it may not be reaped yet
+    trio.brake.unlink()
+
+    assert launcher.wait() == 0
+    assert whole_places(trio) == [places(1, 80)]
+    assert ended_stream_path(trio.socket).exists()
 
 
 def test_a_second_stop_signal_ends_the_analyzer_at_once(trio: Trio) -> None:
