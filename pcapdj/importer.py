@@ -15,12 +15,16 @@ moved in, or unchanged for ten seconds, and never while a process on this machin
 It waits for a missing folder and for Redis. Hidden names are skipped: they are still being written. TERM and
 INT stop it within a second. A crash leaves nothing to repair: the next start reads the folders and Redis
 again.
+
+While a call about a folder's file system does not return, nothing but a thread of the role can log that.
 """
 
 import os
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, NoReturn
 
 import typer
@@ -56,6 +60,7 @@ events = EventLog("importer")
 app = new_app()
 
 _POLL_S = 1.0  # how often a watched folder is checked: is it there, is it the same, has a file settled
+_SLOW_LOOK_S = 10.0  # a look into an inbox that lasts longer is logged
 _UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE)  # the file may be a newer one than what is or was fed
 
 
@@ -193,10 +198,15 @@ class Importer:
         Raises:
             Stopped: a stop signal arrived.
         """
-        while True:
-            self.step(time.monotonic())
-            descriptors = [each for inbox in self._inboxes for each in inbox.descriptors]
-            self._signals.wait(self._pause_s(time.monotonic()), *descriptors)
+        has_ended = threading.Event()
+        threading.Thread(target=self._log_slow_looks, args=[has_ended], name="looks", daemon=True).start()
+        try:
+            while True:
+                self.step(time.monotonic())
+                descriptors = [each for inbox in self._inboxes for each in inbox.descriptors]
+                self._signals.wait(self._pause_s(time.monotonic()), *descriptors)
+        finally:
+            has_ended.set()
 
     def step(self, now_s: float) -> int:
         """Queue the files that are complete; return how many.
@@ -206,13 +216,19 @@ class Importer:
         """
         queued = 0
         for inbox, problem_log in self._inboxes.items():
-            inbox.refresh(now_s)
-            problem_log.update(now_s)
-            complete = inbox.take_complete(now_s)
-            files = self._captures_among(inbox, complete, now_s)
-            files = sort_captures(files, self._order, stops=self._signals)
+            with problem_log.look():
+                inbox.refresh(now_s)
+                problem_log.update(now_s)
+                complete = inbox.take_complete(now_s)
+                files = self._captures_among(inbox, complete, now_s)
+                files = sort_captures(files, self._order, stops=self._signals)
             queued += self._queue(inbox, files, complete, now_s)
         return queued
+
+    def _log_slow_looks(self, has_ended: threading.Event) -> None:
+        while not has_ended.wait(_POLL_S):
+            for problem_log in self._inboxes.values():
+                problem_log.log_slow_look(time.monotonic())
 
     def _pause_s(self, now_s: float) -> float:
         ends = [inbox.batch_ends_s for inbox in self._inboxes]
@@ -258,6 +274,28 @@ class _ProblemLog:
         self._inbox = inbox
         self._reminder = Reminder()
         self._logged: str | None = None
+        self._look_began_s: float | None = None
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Note when the calls in the block, which may not return, began."""
+        self._look_began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._look_began_s = None
+
+    def log_slow_look(self, now_s: float) -> None:
+        """Log a look that lasts; from another thread than all else."""
+        began_s = self._look_began_s
+        if began_s is None or now_s - began_s < _SLOW_LOOK_S or not self._reminder.is_due(began_s, now_s):
+            return
+        self._logged = "is slow"
+        sentence = (
+            f"A look into the inbox {quoted(self._inbox.folder)} has lasted {now_s - began_s:.0f} s:"
+            " its file system is slow, or does not answer. What arrives there is queued afterwards."
+        )
+        events.warning("inbox_problem", sentence)
 
     def update(self, now_s: float) -> None:
         """Log what changed since the last call."""

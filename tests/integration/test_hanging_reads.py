@@ -234,10 +234,14 @@ def test_a_dispatcher_by_hand_ends_during_a_read_that_hangs(
 
 
 def test_an_importer_ends_while_its_inbox_hangs(trio: Trio, mount: FuseMount) -> None:
-    """In whichever call about the folder or a file; the next one queues what arrived."""
+    """In whichever call; a hang that lasts is logged, and its end; the next one queues what arrived."""
     trio.store.redis.delete(trio.store.keys.in_queue)
     trio.start("importer", str(mount.folder))
     trio.wait_logged("importer", "files_queued")
+    mount.hang(everything=True)
+    trio.wait_logged("importer", "its file system is slow, or does not answer")
+    mount.go_on()
+    trio.wait_logged("importer", "inbox_watched", times=2)
     mount.hang(everything=True)
     wait_until(lambda: mount.has_hung, "a call to hang")
 
