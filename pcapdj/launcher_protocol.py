@@ -390,6 +390,6 @@ def decode_ended_stream(content: bytes) -> EndedStream | None:
     try:
         ended = EndedStream(**json.loads(content))
         is_valid = checked_record(ended.record_bytes) is not None
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
     return ended if is_valid and isinstance(ended.file, dict) and isinstance(ended.header, dict) else None

@@ -107,7 +107,6 @@ class Analyzer:
             return (printed + log.read()).decode("utf-8", "replace").split("\n")
         return []
 
-
     def _left_processes(self) -> bool:
         """Report whether another process of the group runs; one that only waits to be reaped does not."""
         for process in Path("/proc").glob("[0-9]*/stat"):

@@ -245,7 +245,7 @@ class AnalyzerSession:
 
     @property
     def _waits_for_group(self) -> bool:
-        """Whether processes that a script started may complete the output: behind `tee >(PROGRAM)` they do."""
+        """Whether what a script left running may complete the output; behind `tee >(PROGRAM)` it does."""
         return self.stage is Stage.FLUSHING and not self._stop_reason
 
     def _send_rest(self, now_s: float) -> None:

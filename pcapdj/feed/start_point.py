@@ -9,6 +9,7 @@ could leave out other packets. The file has to be the same as before: the rest o
 """
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from pcapdj.capture.capture import Capture
 from pcapdj.capture.files import Identity
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.capture.reader import size_change
-from pcapdj.feed.note import decode_record
+from pcapdj.feed.note import BatchNote, decode_record, encode_note
 from pcapdj.launcher_protocol import EndedStream
 from pcapdj.runtime.errors import CaptureError
 
@@ -79,7 +80,7 @@ def start_point_from(text: str) -> StartPoint | None:
         return FIRST_PACKET
     try:
         fields = json.loads(text)
-        return StartPoint(
+        point = StartPoint(
             place=Place(**_place_fields(fields)),
             totals=Totals(**fields["totals"]),
             stream_format=StreamFormat(**fields["stream_format"]),
@@ -87,8 +88,10 @@ def start_point_from(text: str) -> StartPoint | None:
             digest=str(fields["digest"]),
             streams=tuple(map(str, fields["streams"])),
         )
-    except (ValueError, TypeError, KeyError, AttributeError):
+        _check_numbers(point)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, struct.error):
         return None
+    return point
 
 
 def start_point_after(ended: EndedStream) -> StartPoint | None:
@@ -108,6 +111,13 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
         )
     except (TypeError, KeyError):
         return None
+
+
+def _check_numbers(point: StartPoint) -> None:
+    """Raise one of many errors if a note or the stream's header cannot have these numbers."""
+    encode_note(BatchNote(1, "", 0, 0, 0, point.place, point.totals, point.totals))
+    if point.stream_format:
+        point.stream_format.header()
 
 
 def _place_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Where a file goes on: what Redis keeps of it, and what of the launcher's file and of the capture counts."""
 
 import base64
+import json
 import os
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from pcapdj.launcher_protocol import EndedStream, decode_ended_stream, encode_en
 
 counts = st.integers(0, 2**64 - 1)
 places = st.builds(Place, counts, counts, counts, st.dictionaries(st.integers(0, 2**31), counts, max_size=3))
-totals = st.builds(Totals, counts, counts, counts, counts, counts)
+totals = st.builds(Totals, *[counts] * 9, st.booleans())
 points = st.builds(
     StartPoint,
     places,
@@ -46,11 +47,36 @@ def test_redis_keeps_all_of_it(point: StartPoint) -> None:
     assert start_point_from(point.as_json()) == point
 
 
-@pytest.mark.parametrize("text", ["nonsense", "{}", "[]", "7", '{"skipped":3}'])
+@pytest.mark.parametrize("text", ["nonsense", "{}", "[]", "7", '{"skipped":3}', "[" * 100_000])
 def test_what_is_not_valid_is_none(text: str) -> None:
     """Another program may have written it; without any text a file begins at its first packet."""
     assert start_point_from(text) is None
     assert start_point_from("") is FIRST_PACKET
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("", "offset", "x"),
+        ("", "offset", -1),
+        ("", "offset", 1.5),
+        ("", "section", 2**64),
+        ("", "skipped", {"113": "x"}),
+        ("totals", "packets", None),
+        ("totals", "first_ts_ns", "x"),
+        ("totals", "largest_step_back_ns", 2**200),
+        ("stream_format", "linktype", "x"),
+    ],
+)
+def test_a_number_that_is_none_is_not_valid(part: str, field: str, value: object) -> None:
+    """It ended each dispatcher that took the file, at a place far from the cause."""
+    point = start_point_after(ENDED)
+    assert point is not None
+    fields = json.loads(point.as_json())
+    assert start_point_from(json.dumps(fields)) == point
+    (fields[part] if part else fields)[field] = value
+
+    assert start_point_from(json.dumps(fields)) is None
 
 
 def test_a_file_goes_on_where_the_noted_batch_ends() -> None:
@@ -73,6 +99,7 @@ def test_the_launchers_file_is_read_as_it_was_written() -> None:
 
     assert decode_ended_stream(content) == ENDED
     assert decode_ended_stream(content[:-1]) is None
+    assert decode_ended_stream(b"[" * 100_000) is None
     assert decode_ended_stream(content.replace(b'"token"', b'"tok"')) is None
     assert decode_ended_stream(content.replace(ENDED.record[:8].encode(), b"AAAAAAAA")) is None
 
