@@ -4,12 +4,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from support.roles_rig import HEADER_BYTES, Trio, places, places_in, trio_in
+from support.roles_rig import HEADER_BYTES, Trio, places, places_in
 from support.waiting import wait_until
 
 from pcapdj.store import operate
@@ -35,13 +33,6 @@ with open(pipe, "rb", 0) as stream, open(os.path.join(logdir, "copy"), "wb", 0) 
     while data := stream.read(1 << 20):
         copy.write(data)
 """
-
-
-@pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
-    """Return a trio on a Redis of its own; nothing runs yet."""
-    with trio_in(short_path) as (_, trio):
-        yield trio
 
 
 def start(trio: Trio, analyzer: str, *options: str) -> None:

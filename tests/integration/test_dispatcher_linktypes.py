@@ -27,7 +27,7 @@ from support.dispatcher_rig import (
     queue_authorized,
     stopped,
 )
-from support.roles_rig import Trio, trio_in
+from support.roles_rig import Trio
 from support.waiting import wait_until
 
 from pcapdj.store.client import Store
@@ -45,11 +45,10 @@ def rig(tmp_path: Path, store: Store) -> Iterator[Dispatchers]:
 
 
 @pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
+def trio(trio: Trio) -> Trio:
     """Return a launcher that runs, and a dispatcher that does not yet."""
-    with trio_in(short_path) as (_, trio):
-        trio.start("consumer")
-        yield trio
+    trio.start("consumer")
+    return trio
 
 
 def failures(store: Store) -> dict[str, str]:

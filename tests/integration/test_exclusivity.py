@@ -2,22 +2,20 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.roles_rig import Trio, trio_in
+from support.roles_rig import Trio
 from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
 
 
 @pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
+def trio(trio: Trio, short_path: Path) -> Trio:
     """Return roles that do not run yet; their private locks stay in the test's folder."""
-    with trio_in(short_path) as (_, trio):
-        trio.environment["XDG_RUNTIME_DIR"] = str(short_path)
-        yield trio
+    trio.environment["XDG_RUNTIME_DIR"] = str(short_path)
+    return trio
 
 
 def second(trio: Trio, role: str, *options: str) -> int:

@@ -22,7 +22,7 @@ from support.dispatcher_rig import (
     stream_of,
 )
 from support.fuse import FuseMount, fuse_in
-from support.roles_rig import Trio, numbered, places, places_in, trio_in
+from support.roles_rig import Trio, numbered, places, places_in
 from support.waiting import scaled, wait_until
 
 from pcapdj.console.screen import Line
@@ -43,14 +43,13 @@ def mount(short_path: Path) -> Iterator[FuseMount]:
 
 
 @pytest.fixture
-def trio(short_path: Path, mount: FuseMount) -> Iterator[Trio]:
+def trio(mount: FuseMount, trio: Trio) -> Trio:
     """Return roles that do not run yet; two captures are on the FUSE file system, a third is not."""
-    with trio_in(short_path) as (_, trio):
-        for number in (1, 2):
-            put(mount, f"{number}.pcap", classic(numbered(number, PACKETS)))
-        trio.capture("3.pcap", 3, 20)
-        trio.queue(mount.folder / "1.pcap", mount.folder / "2.pcap", trio.captures / "3.pcap")
-        yield trio
+    for number in (1, 2):
+        put(mount, f"{number}.pcap", classic(numbered(number, PACKETS)))
+    trio.capture("3.pcap", 3, 20)
+    trio.queue(mount.folder / "1.pcap", mount.folder / "2.pcap", trio.captures / "3.pcap")
+    return trio
 
 
 def put(mount: FuseMount, name: str, content: bytes) -> Path:

@@ -3,13 +3,11 @@
 import json
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
 from support.forkserver import clean_environment, run
-from support.roles_rig import Trio, places, places_in, trio_in
+from support.roles_rig import Trio, places, places_in
 
 # time, level, role, event, fields with values that are plain or in quotes, and perhaps a sentence
 LINE: Final = re.compile(
@@ -65,11 +63,10 @@ NO_FILES: Final = [  # what may stand in the queue and cannot be fed
 
 
 @pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
+def trio(trio: Trio) -> Trio:
     """Return a trio whose launcher prints nothing for people."""
-    with trio_in(short_path) as (_, trio):
-        trio.environment["SUPERVISOR_ENABLED"] = "1"
-        yield trio
+    trio.environment["SUPERVISOR_ENABLED"] = "1"
+    return trio
 
 
 def all_lines(trio: Trio) -> list[bytes]:

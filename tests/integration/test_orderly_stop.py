@@ -7,7 +7,6 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from support.captures import as_read, classic, enhanced, interface, records_of, section
 from support.dispatcher_rig import journal
-from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in, trio_in
+from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
 
 from pcapdj.launcher_protocol import ended_stream_path
@@ -48,13 +47,6 @@ with open(pipe, "rb", 0) as stream:
         while data := stream.read(1 << 20):
             copy.write(data)
 """
-
-
-@pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
-    """Return roles that do not run yet, and their Redis."""
-    with trio_in(short_path) as (_, trio):
-        yield trio
 
 
 def in_mid_file(trio: Trio, name: str, number: int, form: str = "plain") -> Path:

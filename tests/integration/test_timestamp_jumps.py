@@ -18,7 +18,7 @@ from support.dispatcher_rig import (
     written,
 )
 from support.forkserver import clean_environment, run
-from support.roles_rig import HEADER_BYTES, Trio, trio_in
+from support.roles_rig import HEADER_BYTES, Trio
 from support.waiting import wait_until
 
 from pcapdj.store.client import Store
@@ -55,12 +55,11 @@ def rig(tmp_path: Path, store: Store) -> Iterator[Dispatchers]:
 
 
 @pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
+def trio(trio: Trio) -> Trio:
     """Return a controller and a launcher that run, and a dispatcher that does not yet."""
-    with trio_in(short_path) as (_, trio):
-        trio.start("consumer")
-        trio.start("controller")
-        yield trio
+    trio.start("consumer")
+    trio.start("controller")
+    return trio
 
 
 def fed(rig: Dispatchers, contents: dict[str, bytes], *options: str) -> bytes:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from support.captures import RAW_IP, Record, classic, enhanced, interface, section
 from support.dispatcher_rig import journal, listed
 from support.forkserver import clean_environment, run
-from support.roles_rig import Trio, trio_in
+from support.roles_rig import Trio
 from support.waiting import wait_until
 
 US = 10**6  # ticks per second
@@ -20,12 +19,11 @@ LATE = 1 << 31  # the first second that libpcap reads as negative
 
 
 @pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
+def trio(trio: Trio) -> Trio:
     """Return a controller and a launcher that run, and a dispatcher that does not yet."""
-    with trio_in(short_path) as (_, trio):
-        trio.start("consumer")
-        trio.start("controller")
-        yield trio
+    trio.start("consumer")
+    trio.start("controller")
+    return trio
 
 
 def unusual(rounds: int) -> bytes:
