@@ -85,6 +85,8 @@ def test_a_stderr_that_is_not_read_blocks_no_caller_and_lost_lines_are_counted()
     code = """
 for number in range(12_000):
     events.info("counted", number=number, filler="x" * 80)
+    if number == 2_000:
+        flush()  # the pipe is full now: no line leaves the queue before the last one is logged
 print("done", flush=True)
 sys.stdin.readline()
 for attempt in range(60):  # one flush is short; a busy machine may need several
