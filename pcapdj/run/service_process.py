@@ -31,7 +31,7 @@ from pcapdj.runtime.backoff import backoff_s
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.fifo import is_reader_gone
-from pcapdj.runtime.process import die_with_parent, set_title
+from pcapdj.runtime.process import die_with, set_title
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.embedded import arguments
 
@@ -247,9 +247,7 @@ def _fork() -> int:
 
 def _become_child(folder: ServiceFolder, name: str, parent: int) -> None:
     """Give this process what a new one would have: signals, streams, folder, environment and title."""
-    die_with_parent(signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with(parent, signal.SIGTERM)
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 from pcapdj.runtime.command import end_process, run_command
 from pcapdj.runtime.errors import ExitCode, Stopped
 from pcapdj.runtime.mounts import mount_that_may_hang
-from pcapdj.runtime.process import die_with_parent
+from pcapdj.runtime.process import die_with
 from pcapdj.runtime.signals import handled
 
 _STOP_LIMIT_S: Final = 0.8
@@ -59,9 +59,7 @@ def run_role(
 
 
 def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoReturn:
-    die_with_parent(signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    die_with(parent, signal.SIGKILL)
     end_process(run_command(prog, work))
 
 

@@ -14,6 +14,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
@@ -42,16 +43,16 @@ def die_with_supervisord() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def die_with(parent: int, number: int) -> None:
+    """In a new child: ask for the signal when this parent dies; if it has died already, end at once."""
+    die_with_parent(number)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def death_signal_for_child(number: int = signal.SIGKILL) -> Callable[[], None]:
     """Return a `preexec_fn` for Popen: the child gets the signal when this process dies."""
-    parent = os.getpid()
-
-    def ask_for_death_signal() -> None:
-        die_with_parent(number)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return ask_for_death_signal
+    return partial(die_with, os.getpid(), number)
 
 
 def set_title(title: str) -> None:
