@@ -15,7 +15,6 @@ replay, and never to a loss. Without the look it would be a loss: an analyzer th
 
 import base64
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +29,7 @@ from pcapdj.launcher_protocol import (
 )
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.fifo import unread_bytes
-
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+from pcapdj.runtime.whole_file import write_whole
 
 
 class OrderlyEnd:
@@ -95,25 +93,6 @@ def write_ended_stream(path: Path, ended: EndedStream) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    hidden = path.with_name(f".{path.name}")
-    try:
-        with os.fdopen(os.open(hidden, _FLAGS, 0o600), "wb") as file:
-            file.write(encode_ended_stream(ended))
-            file.flush()
-            os.fsync(file.fileno())
-        failpoints.reach("launcher.record")
-        hidden.replace(path)
-        _sync_folder(path.parent)
-    except OSError:
-        with suppress(OSError):
-            hidden.unlink()
-        raise
+    content = encode_ended_stream(ended)
+    write_whole(path, content, mode=0o600, before_rename=lambda: failpoints.reach("launcher.record"))
     failpoints.reach("launcher.recorded")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

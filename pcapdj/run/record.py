@@ -27,6 +27,7 @@ from typing import Any, Final
 from pcapdj import __version__
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ConfigError
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.whole_file import write_whole
 
 RECORD: Final = "pcapdj.json"
 NEWER: Final = "pcapdj.jsonl"  # the results that pcapdj.json does not have yet
@@ -203,7 +204,7 @@ class RunRecord:
         listed = ",\n".join(f"  {_as_json(result)}" for result in self.results.values())
         text = f'{head.removesuffix("}").rstrip()},\n "files": [\n{listed}\n ]\n}}\n'
         try:
-            _replace(self._path, text, is_synced=bool(self.results))
+            write_whole(self._path, text.encode(), is_synced=bool(self.results))  # else nothing to lose
             self._newer_path.unlink(missing_ok=True)
         except OSError as exc:
             if self._unwritten:
@@ -233,22 +234,6 @@ def _make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise CannotCreate(f"{quoted(str(path))} cannot be created: {exc.strerror}.") from exc
-
-
-def _replace(path: Path, text: str, *, is_synced: bool) -> None:
-    """Write a file under a hidden name and rename it; without results a crash has nothing to lose."""
-    hidden = path.with_name(f".{path.name}")
-    try:
-        with hidden.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            if is_synced:
-                os.fsync(file.fileno())
-        hidden.replace(path)
-    except OSError:
-        with suppress(OSError):
-            hidden.unlink()  # half a record takes room from the analyzer
-        raise
 
 
 def _append_lines(path: Path, lines: Iterable[str]) -> None:
