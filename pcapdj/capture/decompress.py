@@ -19,12 +19,15 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.prefetch import prefetched
-from pcapdj.capture.reader import WINDOW_BYTES, FileBytes, StopSignals, Window
+from pcapdj.capture.reader import WINDOW_BYTES, FileBytes, Window
 from pcapdj.runtime.errors import CaptureError
+
+if TYPE_CHECKING:
+    from pcapdj.runtime.signals import Waits
 
 # Bytes per step: many for speed; few where a file is damaged, to get all data up to the damage.
 LARGE_STEP_BYTES, STEP_BYTES = 1 << 18, 1 << 14
@@ -206,7 +209,7 @@ class DecompressedSource:
     """
 
     def __init__(
-        self, file: OpenFile, size_bytes: int, compression: str, stops: StopSignals | None = None
+        self, file: OpenFile, size_bytes: int, compression: str, stops: "Waits | None" = None
     ) -> None:
         self._open_file = file
         self._stops = stops

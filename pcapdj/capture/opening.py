@@ -5,6 +5,7 @@ that cannot be fed.
 """
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.classic import ClassicReader
@@ -12,8 +13,11 @@ from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_file
 from pcapdj.capture.first_records import FIRST_RECORDS_BYTES, look_at_records
 from pcapdj.capture.formats import CONVERT_PCAP, Format, Kind, identify
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, parse_file_header
-from pcapdj.capture.reader import FileSource, Piece, Reader, Source, StopSignals, first_bytes
+from pcapdj.capture.reader import FileSource, Piece, Reader, Source, first_bytes
 from pcapdj.runtime.errors import CaptureError
+
+if TYPE_CHECKING:  # `pcapdj cat` starts without it
+    from pcapdj.runtime.signals import Waits
 
 __all__ = [
     "Capture",
@@ -35,7 +39,7 @@ def open_capture(
     *,
     root: bytes | None = None,
     refuse_written: bool = True,
-    stops: StopSignals | None = None,
+    stops: "Waits | None" = None,
 ) -> Capture:
     """Open a capture file and identify it.
 
@@ -52,7 +56,7 @@ def open_capture(
     return capture_of(name, OpenFile(open_file(name, root=root, refuse_written=refuse_written)), stops)
 
 
-def capture_of(name: bytes, file: OpenFile, stops: StopSignals | None = None) -> Capture:
+def capture_of(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Capture:
     """Identify an open file; it is closed with the capture, and after an error.
 
     Raises:
@@ -70,7 +74,7 @@ def capture_of(name: bytes, file: OpenFile, stops: StopSignals | None = None) ->
     return capture
 
 
-def identify_file(name: bytes, *, stops: StopSignals | None = None) -> str:
+def identify_file(name: bytes, *, stops: "Waits | None" = None) -> str:
     """Return the name of a capture's format, having read a few KiB of it.
 
     Raises:
@@ -112,7 +116,7 @@ def _first_time_ns(records: Capture | Reader) -> int | None:
         return None
 
 
-def _identified(file: OpenFile, size_bytes: int, stops: StopSignals | None) -> tuple[str, Reader]:
+def _identified(file: OpenFile, size_bytes: int, stops: "Waits | None") -> tuple[str, Reader]:
     """Return the name of the file's format, and its reader."""
     if not size_bytes:
         raise CaptureError("is empty: 0 bytes")

@@ -9,11 +9,14 @@ With each piece comes the place behind it. From there a reader goes on, in anoth
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.pcap import BEGINNING, Bytes, Place, StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError
+
+if TYPE_CHECKING:  # `pcapdj cat` starts without it
+    from pcapdj.runtime.signals import Waits
 
 # 65 pages: the longest record has 262,160 bytes, 16 more than 64 pages.
 PIECE_BYTES: Final = 266_240
@@ -128,20 +131,14 @@ def size_change(before_bytes: int, now_bytes: int) -> CaptureError | None:
     return CaptureError(f"changed while it was read: {before_bytes} bytes became {now_bytes}")
 
 
-class StopSignals(Protocol):
-    """Where a stop signal is seen; `runtime.signals.Waits` is one.
+class FileSource:
+    """An uncompressed file.
 
-    A source looks at it before each window: a file may have many gigabytes without a packet for the stream.
+    It looks for a stop signal before each window: a file may have many gigabytes without a packet for the
+    stream.
     """
 
-    def wait(self, timeout_s: float) -> None:
-        """Raise `Stopped` if a stop signal has arrived; with 0 it only looks."""
-
-
-class FileSource:
-    """An uncompressed file."""
-
-    def __init__(self, file: OpenFile, size_bytes: int, stops: StopSignals | None = None) -> None:
+    def __init__(self, file: OpenFile, size_bytes: int, stops: "Waits | None" = None) -> None:
         self._file = FileBytes(file, size_bytes)
         self._stops = stops
 

@@ -23,9 +23,10 @@ from functools import lru_cache
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
-from pcapdj.capture.reader import FileSource, StopSignals, first_bytes
+from pcapdj.capture.reader import FileSource, first_bytes
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.signals import Waits
 
 _DIGITS = re.compile(rb"([0-9]+)")
 _COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
@@ -107,7 +108,7 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
 
 
 def sort_captures(
-    files: Iterable[CaptureFile], order: Order, track: Track = iter, *, stops: StopSignals | None = None
+    files: Iterable[CaptureFile], order: Order, track: Track = iter, *, stops: Waits | None = None
 ) -> list[CaptureFile]:
     """Return the captures sorted by name, or by the time of their first packet.
 
@@ -123,9 +124,7 @@ def sort_captures(
     return sorted(by_name, key=lambda file: (times[file.name] is None, times[file.name] or 0))
 
 
-def identify_capture(
-    name: bytes, *, refuse_written: bool = False, stops: StopSignals | None = None
-) -> CaptureFile:
+def identify_capture(name: bytes, *, refuse_written: bool = False, stops: Waits | None = None) -> CaptureFile:
     """Return the capture file of this name.
 
     Only its beginning is read: the dispatcher finds and reports damage further on.
@@ -193,7 +192,7 @@ def _refuse_writer(fd: int) -> None:
             raise
 
 
-def _refuse_content(name: bytes, first: bytes, stops: StopSignals | None) -> None:
+def _refuse_content(name: bytes, first: bytes, stops: Waits | None) -> None:
     found = identify(first)
     if not first:
         raise CaptureError("is empty: 0 bytes")
@@ -203,7 +202,7 @@ def _refuse_content(name: bytes, first: bytes, stops: StopSignals | None) -> Non
         raise CaptureError(found.refusal)
 
 
-def _first_time_ns(name: bytes, stops: StopSignals | None) -> int | None:
+def _first_time_ns(name: bytes, stops: Waits | None) -> int | None:
     try:
         with open_capture(name, refuse_written=False, stops=stops) as capture:
             return first_packet_time_ns(capture)

@@ -324,8 +324,9 @@ class StopAtLook:
     def __init__(self, number: int) -> None:
         self.left = number
 
-    def wait(self, _timeout_s: float) -> None:
-        """Raise from then on."""
+    def wait(self, timeout_s: float, *_readable: object, stops: int = 1, waiting_for: str = "") -> None:
+        """Raise from then on; it only looks."""
+        assert (timeout_s, stops, waiting_for) == (0, 1, "")
         self.left -= 1
         if self.left <= 0:
             raise Stopped("A stop signal arrived.")
