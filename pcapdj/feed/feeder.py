@@ -83,25 +83,22 @@ class FilePass:
         # Its name may be gone when the next dispatcher needs it.
         self.stream.put("file", self._capture.fd, self._note)
         try:
+            yield from self._send_pieces()
+            failpoints.reach("file.end")
+            self.stream.pipe.drain()
+        except Stopped:
+            self._stop()
+            raise
+        failpoints.reach("drain.after")
+
+    def _send_pieces(self) -> Iterator[Piece]:
+        try:
             for piece in self._pieces:
                 self._send_piece(piece)
                 yield piece
                 failpoints.reach("splice.between")
         except CaptureError as exc:
             self.damage = exc
-        except Stopped:
-            self._stop()
-            raise
-        failpoints.reach("file.end")
-        self._drain()
-        failpoints.reach("drain.after")
-
-    def _drain(self) -> None:
-        try:
-            self.stream.pipe.drain()
-        except Stopped:
-            self._stop()
-            raise
 
     def _send_piece(self, piece: Piece) -> None:
         stream, before = self.stream, self._totals
