@@ -170,6 +170,7 @@ class Feeder:
         start_bytes = self._streams.unfinished.note["stream_start"]
         return FileProgress(
             left.totals,
+            has_begun=True,
             start_bytes=start_bytes,
             end_bytes=left.stream_end,
             left_out=left.after.skipped,

@@ -91,7 +91,7 @@ class JobRunner:
         """
         start = _start_of(entry)
         job = Job(entry, start=start, progress=self.feeder.delivered(entry.token, start))
-        job.stream = entry.stream if self.streams.has_packets_of(entry.token) else "".join(start.streams[-1:])
+        job.stream = entry.stream if job.progress.has_begun else "".join(start.streams[-1:])
         is_resumed = self.streams.unfinished_token() == entry.token
         if entry.state == "feeding" and not is_resumed and not self.streams.is_open(entry.stream):
             self.link.wait_for_torn_reader()
@@ -195,17 +195,21 @@ class JobRunner:
         events.warning(
             "reader_gone", f"{loss} The file is requested again.", name=job.entry.name, packets=packets
         )
-        was_sent = self.streams.has_packets_of(job.entry.token)
+        was_sent = bool(job.entry.stream) or self.streams.has_packets_of(job.entry.token)
         self.streams.lose()
-        if not was_sent:  # the stream has nothing of the file: this was no attempt
-            self.queue.begin_pass(job.entry, "", "")
-            job.entry = replace(job.entry, state="asked", stream="")
-            return
         # Asked only now: a killed launcher's socket may outlast its analyzer, but it does not answer END.
         is_the_analyzers = (
             isinstance(loss, ReaderGone) and self.link.outlives_dispatcher and self.link.is_alive()
         )
-        self._begin_pass(job, died=is_the_analyzers)
+        died = is_the_analyzers and job.progress.has_begun
+        if was_sent:
+            self._begin_pass(job, died=died)
+            return
+        # the stream has nothing of the file: this was no attempt at it
+        entry = replace(job.entry, deaths=job.entry.deaths + died)
+        self.queue.begin_pass(entry, "", "")
+        job.entry = replace(entry, state="asked", stream="")
+        job.progress = self.feeder.delivered(entry.token, job.start)
 
     def _begin_pass(self, job: Job, *, died: bool) -> None:
         """Prepare the entry for another pass: behind a stream that ended in order, else from where it began.

@@ -52,6 +52,7 @@ class FileProgress:
 
     Args:
         totals: of its records.
+        has_begun: CURRENT has the file with this stream; the analyzer may have seen a byte of it.
         start_bytes, end_bytes: where in the stream they are.
         source_bytes: how far into the file reading is.
         step_ns: from the last packet of the previous file to its first; None: there is no previous file.
@@ -61,6 +62,7 @@ class FileProgress:
     """
 
     totals: Totals = field(default_factory=Totals)
+    has_begun: bool = False
     start_bytes: int = 0
     end_bytes: int = 0
     source_bytes: int = 0
@@ -71,6 +73,7 @@ class FileProgress:
 
     def begin(self, start_bytes: int, step_ns: int | None, jump: str) -> None:
         """Note that the first record follows."""
+        self.has_begun = True
         self.start_bytes, self.end_bytes = start_bytes, max(start_bytes, self.end_bytes)
         self.step_ns, self.jump = step_ns, jump
 
