@@ -375,7 +375,9 @@ def ended_stream_path(socket_path: Path) -> Path:
 def read_ended_stream(socket_path: Path) -> EndedStream | None:
     """Return the stream that the launcher of this socket ended last in order, in the middle of a file."""
     try:
-        return decode_ended_stream(ended_stream_path(socket_path).read_bytes())
+        descriptor = os.open(ended_stream_path(socket_path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            return decode_ended_stream(file.read() or b"")  # None: a named pipe that is open elsewhere
     except OSError:  # usually there is none
         return None
 

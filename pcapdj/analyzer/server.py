@@ -157,7 +157,8 @@ class LauncherServer:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder may be gone, or read-only: no reason to kill the analyzer
+                self.path.unlink()
 
     def _decoded(self, message: Message) -> tuple[LauncherRequest, tuple[int, ...]] | None:
         try:

@@ -262,6 +262,26 @@ def test_an_analyzer_that_does_not_read_all_or_fails_gets_the_file_again(trio: T
     assert (" bytes of the stream unread" in trio.logged("consumer")) == (status == 0)
 
 
+def test_a_folder_that_cannot_be_written_at_a_stop_costs_no_output_of_the_analyzer(trio: Trio) -> None:
+    """The launcher cannot remove its socket there, nor write the place: the file is fed again."""
+    trio.start_all()
+    in_mid_file(trio, "1.pcap", 1)
+    elsewhere = trio.run.rename(trio.folder / "elsewhere")
+    trio.run.touch()  # the superuser, too, cannot use it as a folder
+
+    assert stop(trio, "consumer", "dispatcher") == [0, 0]
+    trio.run.unlink()
+    elsewhere.rename(trio.run)
+    trio.start("consumer")
+    trio.start("dispatcher")
+    trio.await_processed(1)
+
+    assert "place_not_written" in trio.logged("consumer")
+    before, after = whole_places(trio)
+    assert before == places(1, len(before))
+    assert after == places(1, PACKETS)
+
+
 def test_a_program_behind_tee_gets_all_packets_before_the_stream_counts_as_ended(trio: Trio) -> None:
     """A script that bash runs ends with tee, which leaves the program with what it has not read yet."""
     program = shlex.join([sys.executable, str(trio.folder / "copying.py"), "/dev/stdin"])

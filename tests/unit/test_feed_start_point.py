@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from support.captures import classic
 from support.dispatcher_rig import packets
 
+from pcapdj.analyzer.orderly_end import write_ended_stream
 from pcapdj.capture.opening import Identity, open_capture
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.feed.note import BatchNote, encode_note
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_from
-from pcapdj.launcher_protocol import EndedStream, decode_ended_stream, encode_ended_stream
+from pcapdj.launcher_protocol import (
+    EndedStream,
+    decode_ended_stream,
+    encode_ended_stream,
+    ended_stream_path,
+    read_ended_stream,
+)
 
 counts = st.integers(0, 2**64 - 1)
 places = st.builds(Place, counts, counts, counts, st.dictionaries(st.integers(0, 2**31), counts, max_size=3))
@@ -102,6 +109,33 @@ def test_the_launchers_file_is_read_as_it_was_written() -> None:
     assert decode_ended_stream(b"[" * 100_000) is None
     assert decode_ended_stream(content.replace(b'"token"', b'"tok"')) is None
     assert decode_ended_stream(content.replace(ENDED.record[:8].encode(), b"AAAAAAAA")) is None
+
+
+@pytest.mark.parametrize("place", ["nothing", "folder", "pipe", "open pipe"])
+def test_something_else_in_the_place_of_the_launchers_file_is_none(tmp_path: Path, place: str) -> None:
+    """A dispatcher that waited for a writer of a pipe there did not stop."""
+    path = ended_stream_path(tmp_path / "s")
+    if place == "folder":
+        path.mkdir()
+    if "pipe" in place:
+        os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR) if place == "open pipe" else None
+
+    assert read_ended_stream(tmp_path / "s") is None
+    if writer is not None:
+        os.close(writer)
+
+
+@pytest.mark.parametrize("place", ["folder", "pipe"])
+def test_the_launcher_does_not_wait_for_a_pipe_in_the_place_of_its_file(tmp_path: Path, place: str) -> None:
+    """It reports that the place is not written."""
+    path = ended_stream_path(tmp_path / "s")
+    hidden = path.with_name(f".{path.name}")
+    (Path.mkdir if place == "folder" else os.mkfifo)(hidden)
+
+    with pytest.raises(OSError, match="directory" if place == "folder" else "No such device"):
+        write_ended_stream(path, ENDED)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("field", ["identity", "header"])
