@@ -99,7 +99,7 @@ def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
         if not (folder / name).is_dir():
             yield f"{quoted(name)} is missing: supervisord cannot start"
     if not os.access(folder / INBOX, os.R_OK | os.X_OK):
-        yield f"{quoted(INBOX)} is missing or cannot be read by this user"
+        yield f"{quoted(INBOX)} is missing or cannot be read by this user: the importer waits for it"
     for name in (*PRIVATE_FOLDERS, logdir):
         place = folder / name
         present = next(each for each in (place, *place.parents) if each.exists())  # the others are created

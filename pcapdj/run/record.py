@@ -271,14 +271,19 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
         )
     if not path.exists() and not newer_path.exists():
         raise ConfigError(
-            f"There is no {RECORD} of an earlier run.", hint="Name the folder of that run with --logdir."
+            f"There is no {RECORD} of an earlier run in {quoted(str(path.parent))}.",
+            hint="Name the folder of that run with --logdir.",
         )
     results = list[FileResult]()
     try:
         if path.exists():
             results += map(_from_json, json.loads(path.read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ConfigError(f"{quoted(str(path))} cannot be read: {exc}.") from exc
+    except OSError as exc:
+        raise ConfigError(f"{quoted(str(path))} cannot be read: {exc.strerror}.") from exc
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ConfigError(
+            f"{quoted(str(path))} is not a whole record of a run.", hint="Repair it, or use another --logdir."
+        ) from exc
     try:
         if newer_path.exists():
             results += _whole_lines(newer_path.read_text(encoding="utf-8", errors="replace"))

@@ -322,7 +322,7 @@ def test_folders_that_the_service_cannot_use_are_wrong(
     assert usable == [Line("Folders", "the service can use all of its folders", Tone.GOOD)]
     assert [line.text for line in wrong] == [
         "'var/log' is missing: supervisord cannot start",
-        "'inbox' is missing or cannot be read by this user",
+        "'inbox' is missing or cannot be read by this user: the importer waits for it",
         "'out' cannot be written by this user",
     ]
     assert {line.tone for line in wrong} == {Tone.BAD}

@@ -234,10 +234,10 @@ def test_lines_without_a_whole_record_are_an_earlier_run_too(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "resume", "expected"),
     [
-        ("{}", True, "cannot be read: 'files'."),
-        ("half", True, "cannot be read: Expecting value"),
+        ("{}", True, "is not a whole record of a run. Repair it, or use another --logdir."),
+        ("half", True, "is not a whole record of a run."),
         ("{}", False, "has the output of an earlier run. Use --resume to continue it, or another --logdir."),
-        (None, True, "There is no pcapdj.json of an earlier run. Name the folder of that run with --logdir."),
+        (None, True, "o'. Name the folder of that run with --logdir."),
     ],
 )
 def test_a_folder_is_refused_if_its_record_does_not_fit(
