@@ -208,7 +208,7 @@ class RunMonitor:
             return None
         self._next_roles_poll_s = time.monotonic() + _ROLES_POLL_S
         for role in self._service.failed_roles():
-            sentence = f"The {role} exits again and again. {self._service.last_log_line(role)}"
+            sentence = f"The {role} is not started again. {self._service.last_log_line(role)}"
             return AbortReason(sentence, ExitCode.ERROR)
         return None
 

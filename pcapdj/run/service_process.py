@@ -29,7 +29,7 @@ from typing import Final, NoReturn
 from pcapdj.runtime import log
 from pcapdj.runtime.backoff import backoff_s
 from pcapdj.runtime.command import exit_code_of
-from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.errors import ExitCode, Stopped
 from pcapdj.runtime.fifo import is_reader_gone
 from pcapdj.runtime.process import die_with, set_title
 from pcapdj.runtime.signals import Signals, handled
@@ -43,6 +43,8 @@ PIPE: Final = "stream.pcap"
 ALL_ROLES: Final = "roles"  # the name in the line that all of them have ended
 
 _MOST_FAILURES: Final = 20  # in a row; with the pauses about 17 s
+# with these codes another start would end in the same way
+_LASTING: Final = (ExitCode.USAGE, ExitCode.CANNOT_CREATE, ExitCode.DENIED)
 _FIRST_PAUSE_S: Final = 0.1
 _LONGEST_PAUSE_S: Final = 1.0
 _STABLE_S: Final = 2.0  # a child that lived longer did not fail at its start
@@ -183,7 +185,7 @@ class ServiceProcess:
         now_s = time.monotonic()
         is_stable = now_s - self._started_s[name] > _STABLE_S
         self._failures[name] = 1 if is_stable else self._failures[name] + 1
-        is_given_up = self._failures[name] > _MOST_FAILURES
+        is_given_up = self._failures[name] > _MOST_FAILURES or code in _LASTING
         if not is_given_up:
             pause_s = backoff_s(self._failures[name], first_s=_FIRST_PAUSE_S, limit_s=_LONGEST_PAUSE_S)
             self._due_s[name] = now_s + (0.0 if is_stable else pause_s)

@@ -611,6 +611,18 @@ def test_a_temporary_folder_that_sockets_do_not_fit_into_is_refused_first(home: 
     assert run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home))[0] == 0
 
 
+def test_a_role_that_can_never_run_ends_the_run_at_its_first_exit(home: Path) -> None:
+    """The reason is the role's own sentence; nothing is tried twenty times."""
+    capture(home / "a.pcap")
+
+    code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home), PCAPDJ_LOOPS="fast")
+
+    reason = "pcapdj dispatch: PCAPDJ_LOOPS: 'fast' is not one of python and compiled."
+    assert code == 1
+    assert f"The dispatcher is not started again. {reason}" in stderr
+    assert (home / "o" / "logs" / "dispatcher.log").read_text().count(reason) == 1
+
+
 def test_the_settings_of_a_service_do_not_reach_a_run(home: Path) -> None:
     """The files are those of the command line, in its order."""
     names = [capture(home / f"{number}.pcap").name for number in range(3)]

@@ -182,7 +182,7 @@ def test_restarts_before_the_last_finished_file_do_not_count(store: Store, tmp_p
         ({"is_alive": False}, AbortReason("The process that runs the private service died.", ExitCode.ERROR)),
         (
             {"failed": ["dispatcher", "redis"]},
-            AbortReason("The dispatcher exits again and again. last line of dispatcher", ExitCode.ERROR),
+            AbortReason("The dispatcher is not started again. last line of dispatcher", ExitCode.ERROR),
         ),
     ],
 )
