@@ -51,6 +51,13 @@ _NUMBER_FIELDS: Final = (
     "after_2038",
 )
 _OTHER_FIELDS: Final = ("jump", "left_out", "earlier_streams", "begin")  # only where a file has them
+_TYPES: Final[Mapping[str, type]] = {
+    **dict.fromkeys((*_TEXT_FIELDS, "jump"), str),
+    **dict.fromkeys(_NUMBER_FIELDS, int),
+    "left_out": dict,
+    "earlier_streams": list,
+    "begin": dict,
+}
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 
 
@@ -256,6 +263,12 @@ def _as_json(result: FileResult) -> str:
 
 
 def _from_json(fields: Mapping[str, Any]) -> FileResult:
+    """Return a result; `TypeError` if a field is of another type: it would end the run at its report."""
+    for name, kind in _TYPES.items():
+        if not isinstance(fields.get(name, kind()), kind):
+            raise TypeError(f"{name!r} is of another type")
+    if not all(isinstance(packets, int) for packets in fields.get("left_out", {}).values()):
+        raise TypeError("'left_out' is of another type")
     return FileResult(
         **{name: fields[name] for name in _TEXT_FIELDS},
         numbers={name: fields[name] for name in _NUMBER_FIELDS if name in fields},
@@ -280,7 +293,7 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
             results += map(_from_json, json.loads(path.read_text(encoding="utf-8"))["files"])
     except OSError as exc:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {exc.strerror}.") from exc
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ConfigError(
             f"{quoted(str(path))} is not a whole record of a run.", hint="Repair it, or use another --logdir."
         ) from exc
@@ -295,5 +308,5 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
 def _whole_lines(text: str) -> Iterator[FileResult]:
     """Yield the result of each line that is whole."""
     for line in text.splitlines():
-        with suppress(ValueError, KeyError, TypeError):
+        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
             yield _from_json(json.loads(line))

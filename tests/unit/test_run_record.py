@@ -121,6 +121,30 @@ def test_a_line_that_a_crash_cut_is_left_out(tmp_path: Path) -> None:
     assert RunRecord(tmp_path, resume=True).results == {PLAIN.name: PLAIN, RESULT.name: RESULT}
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", [1]),
+        ("steps_back", "x"),
+        ("left_out", 7),
+        ("left_out", {"1": "x"}),
+        ("earlier_streams", 9),
+        ("begin", "x"),
+    ],
+)
+def test_a_result_with_a_field_of_another_type_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    """As a line it is left out, and the file fed again; it ended the run at its report."""
+    fields = {"name": "/in/1.pcap", "verdict": "processed", "reason": "", "stream": "s"}
+    changed = json.dumps({**fields, field: value})
+    (tmp_path / NEWER).write_text(f"{json.dumps(fields)}\n{changed}\n{'[' * 100_000}\n7\n")
+
+    assert [each.left_out for each in RunRecord(tmp_path, resume=True).results.values()] == [{}]
+
+    (tmp_path / RECORD).write_text(f'{{"files": [{changed}]}}')
+    with pytest.raises(ConfigError, match="is not a whole record of a run"):
+        RunRecord(tmp_path, resume=True)
+
+
 def test_a_crash_before_the_lines_are_removed_doubles_nothing(tmp_path: Path) -> None:
     """Then a result stands in both files; the newer one of a name counts."""
     record = RunRecord(tmp_path, resume=False, interval_s=1000)
