@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from pcapdj.runtime.process import Lock
 _PREFIX: Final = "pcapdj-"
 _RANDOM: Final = "12345678"  # as many characters as mkdtemp adds
 _LOCK: Final = "run.lock"
+_DYING_LIMIT_S: Final = 10.0  # then the folder is left to the next run
+_POLL_S: Final = 0.02
 
 
 def private_folder_name() -> Path:
@@ -47,12 +50,17 @@ def private_folder() -> Iterator[Path]:
     try:
         lock = Lock(folder / f".{_LOCK}", "run")
         (folder / f".{_LOCK}").rename(folder / _LOCK)  # under this name it is never seen without its holder
-        try:
-            yield folder
-        finally:
-            lock.close()
-    finally:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+    try:
+        yield folder
+    finally:
+        lock.close()
+        until_s = time.monotonic() + _DYING_LIMIT_S
+        # roles whose service was killed still write into it
+        while not _remove_unless_used(folder) and time.monotonic() < until_s:
+            time.sleep(_POLL_S)
 
 
 def _temporary_folder() -> Path:
@@ -76,8 +84,14 @@ def _is_ours(found: os.stat_result) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
-def _remove_unless_used(folder: Path) -> None:
-    with suppress(AlreadyRunning, CannotCreate):
+def _remove_unless_used(folder: Path) -> bool:
+    """Remove the folder; False while a process holds its lock."""
+    try:
         lock = Lock(folder / _LOCK, "run")
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.close()
+    except AlreadyRunning:
+        return False
+    except CannotCreate:  # a lock that cannot be opened is not one of ours
+        return True
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.close()
+    return True

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +53,21 @@ def test_folders_of_killed_runs_are_removed(temporary: Path) -> None:
         assert list(temporary.iterdir()) == [folder]
 
     assert len(open_descriptors()) == before
+
+
+def test_it_is_removed_when_the_last_process_in_it_is_gone(temporary: Path) -> None:
+    """Roles outlive a killed service for a moment, and write into it until they end."""
+    with private_folder() as folder:
+        if (child := os.fork()) == 0:
+            with suppress(OSError):
+                for number in range(20):
+                    (folder / f"{number}.log").write_text("a line")
+                    time.sleep(0.02)
+                os._exit(0)
+            os._exit(1)
+
+    assert not list(temporary.iterdir())
+    assert os.waitpid(child, 0)[1] == 0, "a line could not be written"
 
 
 def test_a_folder_in_use_stays(temporary: Path) -> None:
