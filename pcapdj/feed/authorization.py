@@ -14,7 +14,7 @@ from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.job_queue import Answer, JobQueue, QueueEntry
 from pcapdj.store.notifier import Notifier
 
-REANNOUNCE_S: Final = 30.0  # a controller that died between reading NEXT and granting has lost the request
+_REANNOUNCE_S: Final = 30.0  # a controller that died between reading NEXT and granting has lost the request
 _POLL_S: Final = 0.1  # for controllers that send no message; the original looks as often
 
 events = EventLog("dispatcher")
@@ -35,6 +35,7 @@ class Authorization:
         self._notifier = notifier
         self._streams = streams
         self._interrupts = interrupts
+        self._announcement = Reminder(_REANNOUNCE_S)
         self._reminder = Reminder()
 
     def wait(self, entry: QueueEntry) -> bool:
@@ -43,20 +44,25 @@ class Authorization:
         Raises:
             Stopped: a stop signal arrived.
         """
-        announce_at_s = 0.0
-        while True:
-            self._notifier.clear()
-            answer, other_name = self._queue.authorize(entry)
-            if answer is not Answer.NOT_YET:
-                return answer is Answer.GRANTED
-            if time.monotonic() >= announce_at_s:
-                self._queue.announce(entry)
-                announce_at_s = time.monotonic() + REANNOUNCE_S
-            self._log_other(entry, other_name)
+        self._announcement.reset()
+        while (is_granted := self.look(entry, time.monotonic())) is None:
             self._interrupts.wait(_POLL_S, self._notifier)
             self._streams.lose_if_broken()
+        return is_granted
 
-    def _log_other(self, entry: QueueEntry, other_name: bytes | None) -> None:
-        if other_name is not None and self._reminder.is_due(other_name, time.monotonic()):
+    def look(self, entry: QueueEntry, now_s: float) -> bool | None:
+        """Consume the file's authorization if it is there; else announce the file, if that is due.
+
+        Returns:
+            As `wait`; None if it is not authorized yet.
+        """
+        self._notifier.clear()
+        answer, other_name = self._queue.authorize(entry)
+        if answer is not Answer.NOT_YET:
+            return answer is Answer.GRANTED
+        if self._announcement.is_due(entry.token, now_s):
+            self._queue.announce(entry)
+        if other_name is not None and self._reminder.is_due(other_name, now_s):
             sentence = f"PCAPDJ_AUTH has {quoted(other_name)}; this dispatcher waits for another file."
             events.warning("other_authorization", sentence, name=entry.name)
+        return None

@@ -264,6 +264,17 @@ def test_check_applies_live_limits_and_the_override(store: Store, tmp_path: Path
     assert not store.redis.exists(store.keys.gate)
 
 
+def test_force_allows_a_watched_path_to_keep_most_of_its_disk_free(store: Store, tmp_path: Path) -> None:
+    """60 % free is mostly a mistake for 60 % used; this disk decides what that means."""
+    path = ["--watch", f"{tmp_path}=60%"]
+
+    refused, forced = check(*at(store), *path), check(*at(store), *path, "--force")
+
+    assert refused.returncode == 2
+    assert forced.returncode in (0, 3)
+    assert "gate: " in forced.stdout
+
+
 def test_check_measures_without_redis(tmp_path: Path, short_path: Path) -> None:
     """It prints that live limits are left out, and decides on the options."""
     done = check("--redis-url", f"unix://{short_path}/none.sock", "--watch", str(tmp_path), "--min-free", "1")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.logs import logged
 from support.waiting import scaled, wait_until
 
 from pcapdj.controller import Controller
@@ -70,6 +71,24 @@ class CountingGrants(Grants):
     def look(self) -> Pending:
         """Read as each round does."""
         self.rounds += 1
+        return super().look()
+
+
+class ChangingGrants(Grants):
+    """Makes NEXT a key of another type before its first and its third round; the fourth one is the last."""
+
+    rounds = 0
+
+    def look(self) -> Pending:
+        """Read as each round does; a message begins the next one at once."""
+        self.rounds += 1
+        store = self._store
+        store.redis.delete(store.keys.next)
+        if self.rounds % 2:
+            store.redis.set(store.keys.next, "x")
+        if self.rounds == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        store.notify("changed")
         return super().look()
 
 
@@ -309,14 +328,7 @@ def test_what_redis_refuses_is_logged_once_and_the_disks_are_measured_on(
     begun_s = time.time()
     with handled() as signals, suppress(Stopped):
         Controller(Grants(store), DiskMonitor(meter, LiveLimits(TINY)), signals).run(Notifier(store))
-    log = ""
-
-    def has_ended() -> bool:
-        nonlocal log
-        log += capsys.readouterr().err
-        return "Nothing is authorized" in log
-
-    wait_until(has_ended, "the line in the log")
+    log = logged(capsys, "Nothing is authorized")
     pauses_s = [after_s - before_s for before_s, after_s in pairwise(meter.measured_s)]
     fields = gate(store)
     assert log.count("WRONGTYPE") == 1
@@ -326,6 +338,17 @@ def test_what_redis_refuses_is_logged_once_and_the_disks_are_measured_on(
     assert min(pauses_s) < scaled(1.5)
     assert fields["state"] == "open"
     assert begun_s <= float(fields["since_s"]) < float(fields["heartbeat_s"]) <= time.time()
+
+
+def test_a_refusal_that_comes_again_is_logged_again_at_once(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While it lasts, once a minute; after a round that went well it is a new one."""
+    with handled() as signals, suppress(Stopped):
+        monitor = DiskMonitor(DiskMeter([Watch(str(tmp_path))]), LiveLimits(TINY))
+        Controller(ChangingGrants(store), monitor, signals).run(Notifier(store))
+
+    logged(capsys, "key_unusable", 2)
 
 
 def test_an_auth_of_another_type_is_replaced(store: Store, make: Make) -> None:

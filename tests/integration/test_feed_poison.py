@@ -1,13 +1,15 @@
 """Which is at fault when analyzers die on files, the file or the analyzer: rules on a real Redis."""
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from support.logs import logged
 from support.pipes import new_statistics
-from support.waiting import wait_until
+from support.waiting import scaled
 
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.poison import PoisonPolicy
@@ -111,7 +113,8 @@ def test_the_third_poison_file_in_a_row_is_fed_again_after_the_operator_resumed(
     assert rig.interrupts.shown == [(FAULT, FAULT)] * 3
     assert set(rig.interrupts.waits_s) == {0.5}
     assert rig.statistics.at_fault == ""
-    wait_until(lambda: "lane_resumed" in capsys.readouterr().err, "the line in the log")
+    [held_s] = re.findall(r"lane_resumed .* held_s=(\d+)", logged(capsys, "lane_resumed"))
+    assert int(held_s) < scaled(20)
     rig.queue.finish(again, Result(b"/in/a.pcap", "processed"))
     for _ in range(2):
         rig.fail()

@@ -71,6 +71,20 @@ def test_statistics_are_published_with_a_heartbeat(store: Store) -> None:
     assert abs(float(fields[b"heartbeat_s"]) - time.time()) < 60
 
 
+def test_the_last_report_is_there_when_the_reporter_has_stopped(store: Store) -> None:
+    """The process ends right after that. Once of five times is enough: a busy machine is not waited for."""
+    key, is_reported = store.keys.stats("/run/pipe"), []
+    for _ in range(5):
+        with reporting(store):
+            wait_until(lambda: store.redis.hget(key, "heartbeat_s"), "the first report")
+            store.redis.delete(key)
+        is_reported.append(bool(store.redis.exists(key)))
+        wait_until(lambda: store.redis.exists(key), "the last report")
+        store.redis.delete(key)
+
+    assert any(is_reported)
+
+
 def test_a_suspension_makes_its_descriptor_readable(store: Store) -> None:
     """And so does its end."""
     with reporting(store) as suspension:

@@ -13,6 +13,7 @@ import pytest
 from support.captures import Record, classic
 from support.descriptors import open_descriptors
 from support.forkserver import PIPE, Finished, Process, clean_environment, run, start
+from support.logs import logged
 from support.redis_server import redis_at
 from support.waiting import scaled, wait_until
 
@@ -266,6 +267,22 @@ def test_a_watch_logs_its_folders_and_what_it_queues(store: Store, tmp_path: Pat
         f"inbox_problem: The inbox '{tmp_path}/gone' is missing, or is not a folder.",
         f"inbox_watched folder={tmp_path}/gone",
     ]
+
+
+def test_a_problem_that_comes_again_is_logged_again_at_once(
+    stepped: Stepped, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While it lasts, once a minute."""
+    for _ in range(2):
+        tmp_path.rmdir()
+        stepped.step()
+        stepped.step()
+        tmp_path.mkdir()
+        stepped.step()
+    log = logged(capsys, "inbox_watched", 2)
+
+    events = [line.split()[3].rstrip(":") for line in log.splitlines()]
+    assert events == ["inbox_problem", "inbox_watched"] * 2
 
 
 def test_a_file_that_was_queued_wakes_the_role_when_its_batch_ends(store: Store, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Labelled lines as they are printed, on a terminal and without one: `pcapdj.console.screen`."""
 
+import os
+import pty
 import re
+import sys
 
 import pytest
 
-from pcapdj.console.screen import Line, Tone, show
+from pcapdj.console.screen import Line, Tone, progress_bar, show
 
 LINES = [Line("Gate", "open"), Line("", "20.0 GiB free"), Line("Analyzer", "[b]failing[/b]", Tone.BAD)]
 
@@ -81,3 +84,29 @@ def test_on_a_terminal_a_title_is_bold(capsys: pytest.CaptureFixture[str]) -> No
 
     assert "\x1b[1mWhat" in title
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_the_progress_bar_is_gone_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is on stderr, and only on a terminal: what is printed afterwards takes its place."""
+    master, slave = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with open(slave, "w") as terminal:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with progress_bar() as track:
+            names = list(track([b"1", b"2"]))
+        terminal.flush()
+        shown = os.read(master, 1 << 16).decode()
+    os.close(master)
+
+    assert names == [b"1", b"2"]
+    assert "Looking at files" in shown
+    assert "100%" in shown
+    assert re.search(r"\x1b\[1A\x1b\[2K$", shown)
+
+
+def test_without_a_terminal_there_is_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    """A log keeps each line."""
+    with progress_bar() as track:
+        assert list(track([b"1", b"2"])) == [b"1", b"2"]
+
+    assert capsys.readouterr().err == ""

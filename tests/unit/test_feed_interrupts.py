@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.logs import logged
 from support.pipes import new_statistics
 from support.waiting import wait_until
 
@@ -120,7 +121,8 @@ def test_what_is_waited_for_is_shown_until_bytes_are_fed(
     interrupts.wait(0, waiting_for="Waiting for the launcher.")
     interrupts.wait(0)
     assert statistics.waiting_for == ""
-    wait_until(lambda: "for the launcher" in capsys.readouterr().err, "the line in the log")
+    log = logged(capsys, "for the launcher")
+    assert log.count("for an analyzer") == 1
 
 
 def test_a_sleep_takes_its_whole_time_whatever_signals_arrive(interrupts: Interrupts) -> None:
