@@ -19,7 +19,7 @@ from typing import Final
 
 from support.forkserver import ROOT
 
-from faults import edge_cases, real_suricata, report, storms
+from faults import edge_cases, real_suricata, report, stops, storms
 from faults.figures import Figures
 from faults.hostile import bad_inputs
 from faults.kills import Schedule
@@ -79,6 +79,12 @@ def _schedule(method: Callable[[Schedule, int], None], command: tuple[str, ...] 
     return run
 
 
+def _stops(figures: Figures, seed: str, count: int) -> None:
+    with closing(Scenario(SLOW_COPY)) as scenario:
+        scenario.start_all()
+        stops.stops(Schedule(scenario, figures, seed, stops.findings), count)
+
+
 def _storms(figures: Figures, seed: str, count: int) -> None:
     with closing(Scenario(COPY)) as scenario:
         storms.redises(scenario, figures, seed, count)
@@ -103,6 +109,7 @@ PARTS: Final = {
     "redis, in storms": Part(60, _storms),
     "launchers": Part(100, _schedule(Schedule.launchers)),
     "controllers": Part(100, _schedule(Schedule.controllers)),
+    "stops": Part(100, _stops),
     "everything": Part(50, _schedule(Schedule.everything)),
     "launchers, named points": Part(100, _schedule(edge_cases.launchers)),
     "importers": Part(40, _schedule(edge_cases.importers, COPY)),

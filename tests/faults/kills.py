@@ -81,7 +81,7 @@ class Schedule:
         Every second time the dispatcher is stopped meanwhile, and holds the pipe open: the analyzer dies too.
         """
         for number in range(kills):
-            self._wait_for_flight(packets)
+            self.wait_for_flight(packets)
             dispatcher = self.scenario.roles["dispatcher"]
             if number % 2:
                 dispatcher.send_signal(signal.SIGSTOP)
@@ -96,7 +96,7 @@ class Schedule:
     def analyzers(self, kills: int, *, packets: int = 1500) -> None:
         """Kill analyzers in the middle of a file; two of three while somebody else has the pipe open."""
         for number in range(kills):
-            self._wait_for_flight(packets)
+            self.wait_for_flight(packets)
             mode = (None, os.O_WRONLY, os.O_RDONLY)[number % 3]
             stranger = None if mode is None else os.open(self.scenario.pipe, mode | os.O_NONBLOCK)
             self.scenario.kill_analyzer()
@@ -157,7 +157,7 @@ class Schedule:
     def everything(self, kills: int, *, packets: int = 1500) -> None:
         """Kill all processes within a millisecond, as a power loss would, and start them in any order."""
         for _ in range(kills):
-            self._wait_for_flight(packets)
+            self.wait_for_flight(packets)
             self.scenario.mark_stream_killed()
             roles = ["dispatcher", "controller", "consumer_launcher", "redis"]
             self.rng.shuffle(roles)
@@ -197,11 +197,15 @@ class Schedule:
         if len(self.scenario.accepted) - self.scenario.done_count() < 3:
             self.scenario.add_files(3, packets, forms=FORMS)
 
-    def _wait_for_flight(self, packets: int) -> None:
+    def wait_for_flight(self, packets: int) -> None:
         """Wait until a file is being fed, and then a random moment."""
         self.keep_queue_filled(packets)
         self.watch.until(lambda: (sent := sent_of(self.scenario)) and sent.has_file)
-        time.sleep(self.rng.random() / 20)
+        self.pause(0.05)
+
+    def pause(self, longest_s: float) -> None:
+        """Wait for a random time, so that something happens at any moment."""
+        time.sleep(self.rng.random() * longest_s)
 
     def _fault(self, deepest: int) -> str:
         if self.rng.random() < _IN_FILE_SHARE:

@@ -87,6 +87,11 @@ def _findings(figures: Figures) -> Iterator[str]:
     yield f"| dispatchers killed in the middle of a file | {figures.mid_file} |"
     yield f"| .. of these in the middle of a record | {figures.mid_record} |"
     yield f"| fewest kills at one of the {len(points)} named points | {min(points, default=0)} |"
+    with_kill = figures.counts["stops with a kill in them"]
+    all_stops = figures.counts["orderly stops"] + with_kill
+    recorded = figures.counts["stops with a recorded place"]
+    yield f"| stops at any moment; .. of these with a kill on the way | {all_stops}; {with_kill} |"
+    yield f"| .. after which the next stream went on in the middle of a file | {recorded} |"
     yield f"| damaged, strange and mutated inputs | {figures.counts['hostile inputs']} |"
     yield f"| packets that arrived | {figures.packets:,} in {figures.streams} streams |"
     yield f"| packets lost within a stream | {figures.lost} |"

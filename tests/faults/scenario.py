@@ -89,6 +89,13 @@ class Scenario:
             self._redis.kill()
             self._redis = None
 
+    def stop_redis(self) -> None:
+        """Stop Redis as the service does: it saves what it has."""
+        if self._redis is not None:
+            self._redis.terminate()
+            self._redis.wait()
+            self._redis = None
+
     def kill_analyzer(self) -> int | None:
         """Kill the analyzer, if there is one; return its pid."""
         pid = self.analyzer_pid()

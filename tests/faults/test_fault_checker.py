@@ -6,6 +6,7 @@ import pytest
 
 from faults.checker import Findings, RedisLists, Stream, check_journal, check_names, check_order, check_stream
 from faults.packets import FORMS, STREAM_HEADER, Numbered, body_of, frame, write_numbered
+from faults.stops import check_parts
 from pcapdj.capture.opening import open_capture
 from pcapdj.capture.pcap import StreamFormat
 
@@ -103,3 +104,42 @@ def test_every_form_holds_the_same_records(tmp_path: Path, form: str) -> None:
         ]
 
     assert b"".join(bytes(part) for part in parts) == numbered.body
+
+
+ALL = BODIES[1] + BODIES[2] + BODIES[3]
+CUT = len(BODIES[1]) + FIRST_BYTES  # behind the first packet of the second file
+
+
+def parts_checked(*parts: bytes, killed: tuple[int, ...] = ()) -> Findings:
+    """Return what the checker finds in streams that have these records each."""
+    streams = [Stream(str(n), STREAM_HEADER + part, n in killed) for n, part in enumerate(parts)]
+    return check_parts(streams, [BODIES[1], BODIES[2], BODIES[3]])
+
+
+def test_a_stop_cuts_the_files_at_a_record_and_doubles_nothing() -> None:
+    """All streams together have each packet once; after a kill the file in flight may come again."""
+    assert parts_checked(ALL[:CUT], ALL[CUT:]).sentences == []
+    assert parts_checked(ALL[:CUT], b"", ALL[CUT:]).sentences == []
+    assert parts_checked(ALL[: CUT + 3], ALL[len(BODIES[1]) :], killed=(0,)).sentences == []
+    assert parts_checked(ALL[:CUT], ALL[CUT : CUT + 80], ALL[CUT:], killed=(1,)).sentences == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "killed", "count"),
+    [
+        ((ALL[:CUT], ALL[CUT + 1 :]), (), "lost"),
+        ((ALL[:CUT], ALL[len(BODIES[1]) :]), (), "doubled"),
+        ((ALL[: CUT + 3], ALL[CUT + 3 :]), (), "torn"),
+        ((ALL[:CUT],), (), "lost"),
+        ((ALL[:CUT], ALL[CUT + LAST_BYTES :]), (0,), "lost"),
+        ((ALL[:CUT], ALL[CUT : CUT + 80], ALL[len(BODIES[1]) :]), (1,), "doubled"),
+    ],
+)
+def test_a_wrong_place_after_a_stop_is_found(
+    parts: tuple[bytes, ...], killed: tuple[int, ...], count: str
+) -> None:
+    """Behind the right place packets are lost, before it they are doubled."""
+    found = parts_checked(*parts, killed=killed)
+
+    assert found.sentences
+    assert {"torn": found.torn, "lost": found.lost, "doubled": found.doubled}[count] > 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from faults import storms
+from faults import stops, storms
 from faults.figures import Figures
 from faults.kills import Schedule
 from faults.scenario import COPY, SLOW_COPY, Scenario
@@ -49,6 +49,19 @@ def test_dispatchers_are_killed_mid_record_and_the_analyzer_never_notices() -> N
     assert figures.violations == []
     assert figures.mid_file >= 5
     assert figures.mid_record >= 2
+
+
+def test_stops_at_any_moment_lose_and_double_nothing() -> None:
+    """Three, in any order, with a kill in one of them; only a kill has a file fed again."""
+    scenario, figures = Scenario(SLOW_COPY), Figures()
+    try:
+        scenario.start_all()
+        stops.stops(Schedule(scenario, figures, SEED, stops.findings), 3)
+    finally:
+        scenario.close()
+
+    assert figures.violations == []
+    assert figures.counts["stops with a recorded place"] >= 1
 
 
 def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
