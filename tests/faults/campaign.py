@@ -85,6 +85,13 @@ def _stops(figures: Figures, seed: str, count: int) -> None:
         stops.stops(Schedule(scenario, figures, seed, stops.findings), count)
 
 
+def _stops_suricata(figures: Figures, seed: str, count: int) -> None:
+    with closing(Scenario(real_suricata.COMMAND)) as scenario:
+        scenario.start_all()
+        schedule = Schedule(scenario, figures, seed, real_suricata.check_stopped)
+        stops.stops(schedule, count, packets=30_000, has_kills=False)
+
+
 def _storms(figures: Figures, seed: str, count: int) -> None:
     with closing(Scenario(COPY)) as scenario:
         storms.redises(scenario, figures, seed, count)
@@ -110,6 +117,7 @@ PARTS: Final = {
     "launchers": Part(100, _schedule(Schedule.launchers)),
     "controllers": Part(100, _schedule(Schedule.controllers)),
     "stops": Part(100, _stops),
+    "stops, suricata": Part(20, _stops_suricata, "suricata"),
     "everything": Part(50, _schedule(Schedule.everything)),
     "launchers, named points": Part(100, _schedule(edge_cases.launchers)),
     "importers": Part(40, _schedule(edge_cases.importers, COPY)),

@@ -25,12 +25,13 @@ _ENOUGH_BYTES: Final = 1000  # of a stream, to find it in the files
 _ROLES: Final = ("dispatcher", "consumer_launcher")
 
 
-def stops(schedule: Schedule, count: int, *, packets: int = 3000) -> None:
-    """Stop and start again so many times, most in the middle of a file."""
+def stops(schedule: Schedule, count: int, *, packets: int = 3000, has_kills: bool = True) -> None:
+    """Stop and start again so many times, most in the middle of a file; maybe with kills on the way."""
     scenario = schedule.scenario
     for number in range(count):
         schedule.wait_for_flight(packets)
-        victim = schedule.rng.choice(_ROLES) if number % _KILL_EVERY == _KILL_EVERY - 1 else ""
+        is_killed = has_kills and number % _KILL_EVERY == _KILL_EVERY - 1
+        victim = schedule.rng.choice(_ROLES) if is_killed else ""
         before = read_ended_stream(scenario.socket)
         _stop_all(schedule, victim)
         counts = schedule.figures.counts
