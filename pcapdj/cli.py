@@ -62,10 +62,12 @@ def unknown(word: str) -> str:
     """Return the error for an unknown word, with the subcommand that it resembles most."""
     from difflib import get_close_matches
 
+    from pcapdj.runtime.safe_text import without_urls
+
     kind = "option" if word.startswith("-") else "subcommand"
     nearest = get_close_matches(word, MODULES, n=1)
     hint = f"Did you mean 'pcapdj {nearest[0]}'?" if nearest else "See 'pcapdj --help'."
-    return f"pcapdj: Unknown {kind} {word[:80]!a}. {hint}"
+    return f"pcapdj: Unknown {kind} {without_urls(word)[:80]!a}. {hint}"
 
 
 def start(arguments: Sequence[str]) -> int:

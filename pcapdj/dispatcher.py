@@ -54,7 +54,7 @@ from pcapdj.store.job_queue import EndStream, JobQueue, QueueEntry
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.redis_url import safe_url
+from pcapdj.store.redis_url import refuse_secret, safe_url
 from pcapdj.store.retrying import RetryingStore
 
 IDLE_POLL_S: Final = 0.5  # for producers that send no message
@@ -198,7 +198,10 @@ def dispatch(  # noqa: PLR0913 - an option each
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
     die_with_supervisord()
-    url = f"redis://{server or '127.0.0.1'}:{port or 6379}/0" if server or port else redis_url
+    url = redis_url
+    if server or port:
+        url = f"redis://{server or '127.0.0.1'}:{port or 6379}/0"
+        refuse_secret(url, "--server")
     settings = DispatcherSettings(
         pipe=pipe.absolute(),
         id=own_id or str(pipe.absolute()),

@@ -132,6 +132,7 @@ SMALL: Final[dict[str, str]] = {
     "commands/requeue.py": "a command is as long as what it does",
     "commands/init.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
+    "runtime/environment.py": "one rule that four rooms need",
 }
 
 # Words for which this field has better ones: no module, class or function is named so.

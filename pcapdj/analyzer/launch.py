@@ -23,13 +23,13 @@ from pcapdj.analyzer.presets import (
 from pcapdj.analyzer.process import Analyzer, find_program
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
 from pcapdj.runtime import failpoints
+from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.safe_text import quoted
 
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s
 _LOG_FOLDER_MODE = 0o750  # a group may read the results
-_PRIVATE = ("PCAPDJ_", "REDIS", "VALKEY", "SUPERVISOR_")  # may hold passwords, or the way to supervisord
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -94,7 +94,7 @@ class AnalyzerStarter:
         return substituted(self.command.argv, places | ours)
 
     def _environment(self) -> dict[str, str]:
-        environment = {name: text for name, text in os.environ.items() if not name.startswith(_PRIVATE)}
+        environment = foreign_environment()
         if self.command.is_ours:  # it runs in its log folder and would not find the package of a checkout
             path = environment.get("PYTHONPATH")
             environment["PYTHONPATH"] = f"{_PACKAGE_ROOT}{os.pathsep}{path}" if path else str(_PACKAGE_ROOT)

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from pcapdj.capture.files import OpenFile, open_file, open_regular
 from pcapdj.capture.reader import WINDOW_BYTES
+from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.safe_text import quoted
@@ -178,7 +179,7 @@ class ReadingProcess:
             self._pid = os.posix_spawn(
                 sys.executable,
                 [sys.executable, "-P", "-m", _MODULE],
-                os.environ,
+                own_environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
                     # a hanging process must not keep our output open

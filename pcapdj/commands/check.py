@@ -24,6 +24,7 @@ from pcapdj.disk.measurements import Mount, mounts
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import own_redis_data, variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
+from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable, quoted
@@ -227,6 +228,7 @@ def _version_of(program: str) -> str | None:
     try:
         answer = subprocess.run(
             [path, ANALYZERS[program]],
+            env=foreign_environment(),
             capture_output=True,
             timeout=_ANSWER_S,
             check=False,

@@ -29,6 +29,7 @@ from typing import Final, NoReturn
 from pcapdj.runtime import log
 from pcapdj.runtime.backoff import backoff_s
 from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import ExitCode, Stopped
 from pcapdj.runtime.fifo import is_reader_gone
 from pcapdj.runtime.process import die_with, set_title
@@ -271,7 +272,7 @@ def _become_child(folder: ServiceFolder, name: str, parent: int) -> None:
 
 def _become_redis(folder: ServiceFolder) -> NoReturn:
     settings = arguments(Path(REDIS_DATA), folder.path / REDIS_SOCKET, is_synced=True)
-    os.execv(folder.server, [str(folder.server), *settings])  # noqa: S606 - argv, no shell
+    os.execve(folder.server, [str(folder.server), *settings], foreign_environment())  # noqa: S606 - argv, no shell
 
 
 def _run_role(name: str) -> NoReturn:

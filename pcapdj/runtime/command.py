@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from pcapdj.runtime import log
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
-from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
 
 if TYPE_CHECKING:
     import typer
@@ -113,7 +113,7 @@ def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -
         )
     except typer.TyperException as exc:
         hint = _hint_for_dash(sys.argv[1:] if arguments is None else arguments) or f"See '{prog} --help'."
-        print_error(prog, f"{_refusal(exc)}. {hint}")
+        print_error(prog, f"{without_urls(_refusal(exc))}. {hint}")
         return int(exc.exit_code)
     except typer.Abort:
         return ExitCode.INTERRUPTED

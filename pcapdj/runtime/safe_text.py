@@ -6,10 +6,13 @@ pcapdj it stays bytes. Rules only.
 """
 
 import os
+import re
+from typing import Final
 
 NAME_LIMIT_BYTES = 4095
 PRINTABLE_LIMIT_CHARS = 300  # of a name in a log line: enough to recognise it, too few to flood the log
 _MESSAGE_LIMIT_CHARS = 160
+_URL: Final = re.compile(r"(\w+)://.*", re.DOTALL)
 
 
 def printable(name: bytes | str) -> str:
@@ -41,6 +44,11 @@ def printable_sentence(sentence: str) -> str:
 def shortened_message(message: str) -> str:
     """Return the start of another program's message: one line, at most 160 characters, no full stop."""
     return " ".join(message.split())[:_MESSAGE_LIMIT_CHARS].rstrip(".")
+
+
+def without_urls(sentence: str) -> str:
+    """Return the sentence up to the scheme of a URL in it: a word in the wrong place may have a password."""
+    return _URL.sub(r"\1://…", sentence)
 
 
 def to_text(name: bytes) -> str:

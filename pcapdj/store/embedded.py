@@ -16,6 +16,7 @@ import typer
 
 from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
+from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.places import check_socket_path
@@ -73,7 +74,12 @@ def version_of(server: Path) -> str:
     """
     try:
         text = subprocess.run(
-            [server, "--version"], capture_output=True, text=True, check=True, timeout=10
+            [server, "--version"],
+            env=foreign_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
         ).stdout
     except (OSError, subprocess.SubprocessError) as exc:
         raise Unavailable(f"{quoted(str(server))} does not start: {exc}.") from exc
@@ -143,7 +149,7 @@ def serve(
     events.info("redis_starts", program=server, version=version, socket=socket)
     log.flush()
     settings = arguments(data, socket.absolute(), is_synced=synced)
-    os.execv(server, [str(server), *settings])  # noqa: S606 - argv, no shell
+    os.execve(server, [str(server), *settings], foreign_environment())  # noqa: S606 - argv, no shell
 
 
 def main() -> NoReturn:

@@ -9,7 +9,15 @@ from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
 from pcapdj.store.keys import IN_QUEUE, Keys
-from pcapdj.store.redis_url import default_url
+from pcapdj.store.redis_url import default_url, refuse_secret
+
+
+def _checked_url(context: typer.Context, parameter: typer.CallbackParam, url: str) -> str:
+    source = context.get_parameter_source(parameter.name or "")
+    if source is not None and source.name == "COMMANDLINE":
+        refuse_secret(url, "--redis-url")
+    return url
+
 
 RedisUrl = Annotated[
     str,
@@ -18,6 +26,7 @@ RedisUrl = Annotated[
         envvar="PCAPDJ_REDIS_URL",
         help="redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379",
         show_default=False,
+        callback=_checked_url,
     ),
 ]
 PasswordFile = Annotated[
@@ -61,6 +70,10 @@ def open_store(
 
 
 def _password(path: Path) -> str:
+    if "/" not in str(path) and not path.exists():  # it may be the password itself
+        raise ConfigError(
+            "The password file does not exist.", hint="Name a file that has the password in its first line."
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:

@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from pcapdj.runtime.command import run_command
+from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
@@ -132,6 +133,7 @@ def start_beside(data: Path, folder: int) -> bool:
         try:
             started = subprocess.run(
                 [sys.executable, "-m", _MODULE, str(data), str(watched), str(folder)],
+                env=own_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[watched, folder],

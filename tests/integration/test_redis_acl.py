@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 import redis
-from support.forkserver import ROOT, run
+from support.forkserver import ROOT, clean_environment, run
 from support.redis_server import PrivateRedis
 from support.roles_rig import (
     Trio,
@@ -73,9 +73,9 @@ def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
         trio.start(role, environment=url_of(server, role))
     trio.await_processed(2)
 
-    operator = f"unix://operator:{password('operator')}@{server.socket}"
+    operator = clean_environment(PCAPDJ_REDIS_URL=f"unix://operator:{password('operator')}@{server.socket}")
     for command in (("status",), ("suspend",), ("resume",), ("requeue", str(paths[0])), ("limits", "show")):
-        run("pcapdj", *command, "--redis-url", operator).check_returncode()
+        run("pcapdj", *command, env=operator).check_returncode()
 
     trio.wait_logged("dispatcher", "file_finished", times=3)
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 10) + places(2, 10) + places(1, 10)]

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support.forkserver import clean_environment, run
 from support.redis_server import PrivateRedis
 from support.roles_rig import Trio, trio_in
 from support.waiting import wait_until
+
+from pcapdj.runtime.errors import ExitCode
 
 CANARY: Final = "c4nary/in@a:cage"
 IN_URL: Final = "c4nary%2Fin%40a%3Acage"
@@ -110,3 +113,64 @@ def command(pid: int) -> bytes:
 def is_role(pid: int) -> bool:
     """Report whether the process is a role."""
     return b"pcapdj." in command(pid)
+
+
+COMMANDS: Final = {
+    "status": [],
+    "check": [],
+    "limits": [],
+    "gate": [],
+    "suspend": [],
+    "resume": [],
+    "finish": [],
+    "failed": [],
+    "requeue": ["x"],
+    "import": ["/x"],
+    "dispatch": ["-b", "pipe"],
+    "control": [],
+    "consume": [],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_takes_a_password_from_its_command_line(command: str, tmp_path: Path) -> None:
+    """Every user can read it there while the command runs; it is refused with the two other ways."""
+    words = [command, *COMMANDS[command], "--redis-url", f"unix://:{IN_URL}@/run/redis.sock"]
+
+    done = run("pcapdj", *words, cwd=tmp_path, env=clean_environment())
+
+    assert done.returncode == ExitCode.USAGE
+    assert "PCAPDJ_REDIS_PASSWORD_FILE" in done.stderr
+    assert traces_in((done.stdout + done.stderr).encode()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["dispatch", "-b", "pipe", "-s", f":{IN_URL}@127.0.0.1"],
+        ["status", f"redis://:{IN_URL}@127.0.0.1"],
+        ["status", "--redis-ulr", f"redis://:{IN_URL}@127.0.0.1"],
+        [f"redis://:{IN_URL}@127.0.0.1"],
+        ["status", "--redis-password-file", "c4nary"],
+    ],
+    ids=["host", "argument", "misspelled", "subcommand", "file"],
+)
+def test_a_password_in_a_wrong_place_of_a_command_line_is_not_shown(words: list[str], tmp_path: Path) -> None:
+    """The refusal goes into the logs of a service: it shows no part of it."""
+    done = run("pcapdj", *words, cwd=tmp_path, env=clean_environment())
+
+    assert done.returncode == ExitCode.USAGE
+    assert traces_in((done.stdout + done.stderr).encode()) == []
+
+
+def test_a_program_that_check_asks_for_its_version_gets_no_password(tmp_path: Path) -> None:
+    """Nor do the analyzers; what is on PATH need not be what it is called."""
+    program = tmp_path / "tcpdump"
+    program.write_text(f"#!/bin/sh\n/usr/bin/env > {tmp_path}/environment\n")
+    program.chmod(0o755)
+    variables = {"PCAPDJ_REDIS_URL": f"redis://:{IN_URL}@127.0.0.1:1", "REDISCLI_AUTH": CANARY}
+
+    run("pcapdj", "check", cwd=tmp_path, env=clean_environment(PATH=str(tmp_path), **variables))
+
+    assert traces_in((tmp_path / "environment").read_bytes()) == []
+    assert b"PATH=" in (tmp_path / "environment").read_bytes()

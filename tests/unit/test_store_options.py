@@ -33,6 +33,14 @@ def test_a_password_file_without_a_password_is_refused(tmp_path: Path, content: 
         open_store("redis://host/0", place, "")
 
 
+def test_a_password_in_place_of_the_file_is_not_shown() -> None:
+    """A word without a slash that names no file may be the password itself."""
+    with pytest.raises(ConfigError, match="password file does not exist") as refused:
+        open_store("redis://host/0", Path(SECRET), "")
+
+    assert SECRET not in str(refused.value)
+
+
 @pytest.mark.parametrize("lane", ["a b", "a{b", "a\nb", "}"])
 def test_a_lane_with_braces_blanks_or_control_characters_is_refused(lane: str) -> None:
     """Its name is in braces before every key."""

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
-from pcapdj.store.redis_url import default_url, safe_url
+from pcapdj.store.redis_url import default_url, refuse_secret, safe_url
 
 SECRET = "s3cr3t"  # noqa: S105 - of a test
 
@@ -26,15 +28,22 @@ SECRET = "s3cr3t"  # noqa: S105 - of a test
         (f"redis://host?db={SECRET}", "redis://host"),
         (f"unix://user:{SECRET}@/run/redis.sock", "unix:///run/redis.sock"),
         ("unix:///run/a@b/redis.sock", "unix:///run/a@b/redis.sock"),
-        (f"redis://:{SECRET}/x@host:1/0", "redis://host:1/0"),
-        (f"redis://:a#{SECRET}@host", "redis://host"),
-        (f"redis://:a?{SECRET}@host/2", "redis://host/2"),
+        (f"redis://host?password=a@{SECRET}", "redis://host"),
+        (f"redis://host/0%3Fssl_password={SECRET}", "redis://host"),
+        (f"unix:///run/redis.sock%3Fpassword={SECRET}", "unix://…"),
+        (f"redis:host?ssl_password={SECRET}", "…"),
+        (f"redis://host,password={SECRET}", "redis://…"),
         (f"redis://:{SECRET}@b@host", "redis://host"),
-        (f"redis://:[{SECRET}@host", "redis://host"),
+        (f"redis://user:12/{SECRET}@host:1/0", "redis://…"),
+        (f"redis://user:12?{SECRET}@host:1/0", "redis://…"),
+        (f"redis://user:12#{SECRET}@host", "redis://…"),
+        (f"unix://:12/{SECRET}@/run/redis.sock", "unix://…"),
+        (f"redis://:[{SECRET}@host", "redis://…"),
+        (f"{SECRET}://host", "…"),
     ],
 )
 def test_a_url_is_shown_without_its_password(url: str, safe: str) -> None:
-    """Also where the password has characters that should be %XX; of the parameters only the database."""
+    """Of the parameters only the database; where part of a password may look like a host, only the scheme."""
     assert safe_url(url) == safe
 
 
@@ -51,6 +60,11 @@ def test_a_url_is_shown_without_its_password(url: str, safe: str) -> None:
         "redis://[::1",
         "redis://host?socket_timeout=x",
         "rediss://host?ssl_cert_reqs=x",
+        f"redis://user#{SECRET}@host",
+        f"redis://host,password={SECRET}",
+        f"redis:host?password={SECRET}",
+        "unix://run/redis.sock",
+        f"unix:///run/redis.sock%3Fpassword={SECRET}",
     ],
 )
 def test_a_url_that_is_not_one_of_redis_is_refused_without_its_password(url: str) -> None:
@@ -121,6 +135,44 @@ def test_what_a_url_names_is_used(url: str, expected: dict[str, object]) -> None
 
     assert {name: used.get(name) for name in expected} == expected
     assert used["decode_responses"] is False
+
+
+@given(
+    password=st.text(st.sampled_from("pw%/?#@:&=[],;. "), max_size=12),
+    before=st.sampled_from(["redis://:", "rediss://user:", "unix://:", "unix://u:"]),
+    after=st.sampled_from(["@host:6379/2", "@/run/redis.sock", "@"]),
+)
+def test_no_part_of_a_password_is_shown_wherever_it_ends(password: str, before: str, after: str) -> None:
+    """Whatever characters it has, unescaped: the letters of this password are in no host of the test."""
+    assert not set("pw") & set(safe_url(before + password + after).replace("/run/redis.sock", ""))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://:{SECRET}@host",
+        f"unix://:{SECRET}@/run/redis.sock",
+        f"redis://host?password={SECRET}",
+        f"redis://host?pass%77ord={SECRET}",
+        f"rediss://host?ssl%5Fpassword={SECRET}",
+    ],
+)
+def test_a_password_on_a_command_line_is_refused(url: str) -> None:
+    """The message names the option and the remedies, and shows nothing of it."""
+    with pytest.raises(ConfigError, match="--redis-url has a password") as refused:
+        refuse_secret(url, "--redis-url")
+
+    assert "PCAPDJ_REDIS_PASSWORD_FILE" in refused.value.hint
+    assert "PCAPDJ_REDIS_URL" in refused.value.hint
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://user@host/0", "unix:///run/a@b/redis.sock", "", "redis://host?db=1"]
+)
+def test_a_url_without_a_password_may_be_on_a_command_line(url: str) -> None:
+    """A user of an ACL is not a secret."""
+    refuse_secret(url, "--redis-url")
 
 
 def test_the_default_is_the_layouts_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
