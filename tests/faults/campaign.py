@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from support.forkserver import ROOT
+from support.loops import Form
 
 from faults import edge_cases, real_suricata, report, stops, storms
 from faults.figures import Figures
@@ -51,9 +52,11 @@ class Part:
     needs: str = ""
 
 
-def _dispatchers(command: tuple[str, ...], deepest: int, *, real_share: float = 0.0) -> Run:
+def _dispatchers(
+    command: tuple[str, ...], deepest: int, *, real_share: float = 0.0, loops: Form | None = None
+) -> Run:
     def run(figures: Figures, seed: str, count: int) -> None:
-        with closing(Scenario(command)) as scenario:
+        with closing(Scenario(command, loops=loops)) as scenario:
             scenario.start_redis()
             scenario.start("consumer_launcher")
             scenario.start("controller")
@@ -97,19 +100,23 @@ def _storms(figures: Figures, seed: str, count: int) -> None:
         storms.redises(scenario, figures, seed, count)
 
 
-def _inputs(figures: Figures, seed: str, count: int) -> None:
-    with closing(Scenario(TCPDUMP if shutil.which("tcpdump") else COPY)) as scenario:
-        scenario.start_all()
-        bad = bad_inputs(scenario.captures) if count else []
-        Trial(scenario, figures).feed([*bad, *mutants(zlib.crc32(seed.encode()), count)])
+def _inputs(loops: Form | None = None) -> Run:
+    def run(figures: Figures, seed: str, count: int) -> None:
+        with closing(Scenario(TCPDUMP if shutil.which("tcpdump") else COPY, loops=loops)) as scenario:
+            scenario.start_all()
+            bad = bad_inputs(scenario.captures) if count else []
+            Trial(scenario, figures).feed([*bad, *mutants(zlib.crc32(seed.encode()), count)])
+
+    return run
 
 
 PARTS: Final = {
     "analyzers": Part(50, _schedule(Schedule.analyzers)),
     "analyzers, tcpdump": Part(50, _schedule(Schedule.analyzers, TCPDUMP), "tcpdump"),
-    "dispatchers, slow analyzer": Part(450, _dispatchers(SLOW_COPY, 40)),
+    "dispatchers, slow analyzer": Part(350, _dispatchers(SLOW_COPY, 40)),
     "dispatchers, fast analyzer": Part(350, _dispatchers(COPY, 24)),
     "dispatchers, tcpdump": Part(250, _dispatchers(TCPDUMP, 24), "tcpdump"),
+    "dispatchers, Python loops": Part(150, _dispatchers(SLOW_COPY, 40, loops="python")),
     "dispatchers, real starts": Part(60, _dispatchers(SLOW_COPY, 24, real_share=1.0)),
     "dispatchers, suricata": Part(90, _suricata, "suricata"),
     "redis": Part(200, _schedule(Schedule.redises)),
@@ -122,7 +129,8 @@ PARTS: Final = {
     "launchers, named points": Part(100, _schedule(edge_cases.launchers)),
     "importers": Part(40, _schedule(edge_cases.importers, COPY)),
     "drained queues": Part(20, _schedule(edge_cases.drained)),
-    "mutants": Part(3000, _inputs),
+    "mutants": Part(2000, _inputs()),
+    "mutants, Python loops": Part(1000, _inputs("python")),
 }
 
 

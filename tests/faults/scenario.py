@@ -12,6 +12,7 @@ from typing import Final
 import redis
 from support import forkserver
 from support.forkserver import DEVNULL, Process, clean_environment
+from support.loops import Form
 from support.waiting import is_met
 
 from faults.packets import Numbered, write_numbered
@@ -40,10 +41,16 @@ class Scenario:
 
     Args:
         command: the analyzer; it writes what it reads to `copy` in its log folder.
+        options: more arguments, by role.
+        loops: the form of the loops over records; None: compiled, if that is built.
     """
 
     def __init__(
-        self, command: Sequence[str] = COPY, *, options: Mapping[str, Sequence[str]] | None = None
+        self,
+        command: Sequence[str] = COPY,
+        *,
+        options: Mapping[str, Sequence[str]] | None = None,
+        loops: Form | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="pcapdj-"))
         self.out, self.captures = self.folder / "out", self.folder / "in"
@@ -57,6 +64,7 @@ class Scenario:
         self.killed: set[str] = set()
         self.roles: dict[str, Process] = {}
         self._options = dict(options or {})
+        self._loops = {"PCAPDJ_LOOPS": loops} if loops else {}
         self._command = tuple(command)
         self._redis: Process | None = None
         self._started: list[Process] = []
@@ -229,7 +237,7 @@ class Scenario:
     def _begin(
         self, role: str, arguments: Sequence[str], fault: str = "", *, is_real: bool = False
     ) -> Process:
-        env = clean_environment(**({"PCAPDJ_FAULT": fault} if fault else {}))
+        env = clean_environment(**self._loops, **({"PCAPDJ_FAULT": fault} if fault else {}))
         with (self.folder / f"{role}.log").open("ab") as log:
             process = forkserver.start(
                 f"pcapdj.{role}", *arguments, env=env, stdin=DEVNULL, stdout=log, stderr=log, is_real=is_real
