@@ -182,12 +182,11 @@ class ConsumerLauncher:
     def run(self) -> None:
         """Serve until a stop signal, and until the analyzer has flushed."""
         self._check_program(time.monotonic())
-        while not self.step():
+        while not self.step(time.monotonic()):
             self._wait()
 
-    def step(self) -> bool:
+    def step(self, now_s: float) -> bool:
         """Do what is due and publish the status; report whether the launcher is done."""
-        now_s = time.monotonic()
         self._handle_signals(now_s)
         self._wait_for_dispatcher(now_s)
         self._advance_session(now_s)

@@ -61,11 +61,10 @@ class OutlivedStream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
+    def write(self, text: str) -> None:
         """Write the text, or lose it."""
         with outlived(self._stream):
             self._stream.write(text)
-        return len(text)
 
     def flush(self) -> None:
         """Do nothing: each write flushes."""
@@ -76,16 +75,13 @@ class OutlivedStream:
 
 def show(title: str, lines: Sequence[Line]) -> None:
     """Print the lines below a title, if there is one; without a terminal, nothing is wrapped."""
-    if not (sys.stdout.isatty() or os.environ.keys() & _AS_TERMINAL):
-        print(*([title] if title else []), *_whole_lines(lines), sep="\n")  # noqa: T201 - the answer
-        return
-    from rich.console import Console
+    if sys.stdout.isatty() or os.environ.keys() & _AS_TERMINAL:
+        from rich.console import Console
 
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(_grid(title, lines))
-    else:
-        console.out(*([title] if title else []), *_whole_lines(lines), sep="\n", highlight=False)
+        if (console := Console()).is_terminal:
+            console.print(_grid(title, lines))
+            return
+    print(*([title] if title else []), *_whole_lines(lines), sep="\n")  # noqa: T201 - the answer
 
 
 def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: float = 1.0) -> None:
@@ -99,12 +95,12 @@ def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: 
     from rich.console import Console
     from rich.live import Live
 
-    console = Console(highlight=False)
+    console = Console()
     while not console.is_terminal:
         show(title, read_lines())
         print(flush=True)  # noqa: T201 - a reader behind a pipe sees each screen at once
         time.sleep(every_s)
-    with Live(_grid(title, read_lines()), console=console, auto_refresh=False, transient=False) as live:
+    with Live(_grid(title, read_lines()), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(every_s)
             live.update(_grid(title, read_lines()), refresh=True)

@@ -3,11 +3,14 @@
 import os
 import pty
 import re
+import subprocess
 import sys
 
 import pytest
+from rich.console import Console
+from support.forkserver import clean_environment
 
-from pcapdj.console.screen import Line, Tone, progress_bar, show
+from pcapdj.console.screen import Line, OutlivedStream, Tone, progress_bar, show
 
 LINES = [Line("Gate", "open"), Line("", "20.0 GiB free"), Line("Analyzer", "[b]failing[/b]", Tone.BAD)]
 
@@ -110,3 +113,44 @@ def test_without_a_terminal_there_is_no_progress_bar(capsys: pytest.CaptureFixtu
         assert list(track([b"1", b"2"])) == [b"1", b"2"]
 
     assert capsys.readouterr().err == ""
+
+
+def test_without_a_terminal_rich_is_not_imported() -> None:
+    """It takes a tenth of a second."""
+    program = (
+        "import sys; from pcapdj.console.screen import Line, show; show('', [Line('A', 'text')]);"
+        "sys.exit('rich' in sys.modules)"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, env=clean_environment()
+    )
+
+    assert (done.returncode, done.stdout) == (0, b"A  text\n")
+
+
+def test_a_variable_of_rich_makes_a_pipe_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CI systems show colours; releases of rich before 14 do not know the variable."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+
+    show("", [Line("A", "text", Tone.BAD)])
+
+    assert ("\x1b[31m" in capsys.readouterr().out) == Console().is_terminal
+
+
+def test_a_stream_whose_reader_is_gone_takes_what_is_written() -> None:
+    """A closed terminal does not end `run`. Until then each text arrives at once."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        outlived = OutlivedStream(stream)
+        outlived.write("first")
+        assert os.read(reader, 100) == b"first"
+        assert outlived.fileno() == stream.fileno()
+        os.close(reader)
+
+        outlived.write("second")
+        outlived.write("third")

@@ -349,6 +349,28 @@ def test_a_long_path_is_shown_on_two_lines() -> None:
     assert f"'{'x' * 60}.pcap' (feeding)\n: in '/in/of/the/sensor/'" in text
 
 
+@pytest.mark.parametrize(("length", "lines"), [(64, 1), (65, 2)])
+def test_a_path_with_its_state_gets_64_columns(length: int, lines: int) -> None:
+    """The labels of a terminal with 80 columns need the others."""
+    name = "/in/" + "x" * (length - len("'/in/' (feeding)"))
+    current = {"dispatcher": "main", "name": name, "state": "feeding"}
+    dispatcher = {"id": "main", "state": "Feeding fifo buffer"}
+
+    shown = snapshot_lines(EMPTY | {"dispatchers": [dispatcher], "current": [current]}, [], now_s=0)
+
+    assert len(shown) == 4 + lines
+
+
+@pytest.mark.parametrize(("cap_bytes", "text"), [((1 << 63) - 1, "8192.0 PiB"), (1 << 63, "0 B")])
+def test_a_number_that_no_file_can_have_is_not_shown(cap_bytes: int, text: str) -> None:
+    """Any program may write the statistics."""
+    dispatcher = {"id": "main", "state": "Running", "files": 1, "packets": 1, "cap_lengths": cap_bytes}
+
+    lines = snapshot_lines(EMPTY | {"dispatchers": [dispatcher]}, [], now_s=0)
+
+    assert lines[-1].text == f"1 file, 1 packet, {text} captured"
+
+
 def test_names_cannot_act_on_the_terminal() -> None:
     """Escape sequences and newlines of a file name are shown escaped."""
     failures = [{"name": "/in/\x1b[2Jx\ny", "reason": "bad\x1b[2J"}]

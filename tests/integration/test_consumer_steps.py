@@ -1,0 +1,140 @@
+"""The launcher step by step, with real analyzers and a clock that the test sets: what takes minutes."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.logs import logged
+from support.waiting import wait_until
+
+from pcapdj.analyzer.launch import AnalyzerStarter
+from pcapdj.analyzer.presets import own_command
+from pcapdj.analyzer.server import LauncherServer
+from pcapdj.analyzer.session import Timeouts
+from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
+from pcapdj.consumer_launcher import ConsumerLauncher
+from pcapdj.launcher_protocol import LauncherRequest, RequestType, encode_request, send_message
+from pcapdj.runtime.fifo import Fifo
+from pcapdj.runtime.signals import handled
+from pcapdj.store.client import Store
+
+READ = "import sys, time; f = open(sys.argv[1], 'rb', 0); f.read()"
+NEVER_OPEN = "import time; time.sleep(600)"
+Make = Callable[..., ConsumerLauncher]
+
+
+@pytest.fixture
+def make(short_path: Path, store: Store) -> Iterator[Make]:
+    """Return a maker of the launcher of a command; two stop signals end it afterwards."""
+    with handled((signal.SIGCHLD, signal.SIGHUP)) as signals, ExitStack() as stack:
+
+        def launcher(*command: str) -> ConsumerLauncher:
+            publisher = StatusPublisher(store.another())
+            stack.callback(publisher.close)
+            starter = AnalyzerStarter(
+                own_command(command), Fifo(short_path / "p"), short_path / "out", Timeouts(120.0)
+            )
+            status = LauncherStatus(publisher, str(starter.command), starter.log_root)
+            made = ConsumerLauncher(starter, LauncherServer(short_path / "s"), status, signals)
+            stack.callback(made.close)
+            stack.callback(wait_until, lambda: made.step(2000), "the analyzer to exit")
+            return made
+
+        yield launcher
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def client() -> Iterator[socket.socket]:
+    """Return a dispatcher's socket, not connected."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        yield client
+
+
+def request_stream(launcher: ConsumerLauncher, client: socket.socket, folder: Path) -> None:
+    """Connect at the time 1000, and request a stream; the launcher tries to start it."""
+    client.connect(str(folder / "s"))
+    send_message(client, encode_request(LauncherRequest(RequestType.OPEN)))
+    for _ in range(2):  # it accepts the client, and reads the request
+        launcher.step(1000)
+
+
+def state(store: Store) -> str:
+    """Return the launcher's state as Redis has it."""
+    return (store.redis.hget(store.keys.consumer, "state") or b"").decode()  # type: ignore[union-attr]  # sync
+
+
+def python(code: str) -> tuple[str, ...]:
+    """Return a command line of Python code whose first argument is the pipe."""
+    return sys.executable, "-c", code, "{pipe}"
+
+
+def test_an_analyzer_that_does_not_open_the_pipe_is_logged_after_a_minute_and_each_minute(
+    make: Make, client: socket.socket, short_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Suricata with many rules takes that long; a command that never reads the pipe takes for ever."""
+    launcher = make(*python(NEVER_OPEN))
+    request_stream(launcher, client, short_path)
+    for now_s in (1059, 1060, 1119, 1120):
+        launcher.step(now_s)
+
+    log = logged(capsys, "waiting_for_analyzer", 2)
+    assert [line.split("waited_s=")[1] for line in log.splitlines() if "waited_s" in line] == [
+        "60: It runs and has not opened the pipe.",
+        "120: It runs and has not opened the pipe.",
+    ]
+
+
+def test_a_stop_waits_five_seconds_for_the_dispatcher_to_leave(
+    make: Make, client: socket.socket, short_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It looks every quarter of a second; one that hangs must not hold up the analyzer's output."""
+    launcher = make(*python(READ))
+    request_stream(launcher, client, short_path)
+    client.settimeout(0.01)
+
+    def is_open() -> bool:
+        launcher.step(1000)
+        try:
+            return b"stream" in client.recv(1 << 16)
+        except TimeoutError:
+            return False
+
+    wait_until(is_open, "the stream")
+    os.kill(os.getpid(), signal.SIGTERM)
+    for now_s in (1001, 1005):
+        assert not launcher.step(now_s)
+    assert "dispatcher_stays" not in logged(capsys, "stopping")
+
+    launcher.step(1006)
+
+    assert f"pid={os.getpid()}" in logged(capsys, "dispatcher_stays")
+    wait_until(lambda: launcher.step(1006), "the analyzer to exit")
+
+
+def test_a_missing_program_is_looked_for_every_minute(
+    make: Make, client: socket.socket, store: Store, short_path: Path
+) -> None:
+    """The dispatcher has left; `status` shows when the program is there."""
+    program = short_path / "late"
+    launcher = make(str(program), "{pipe}")
+    request_stream(launcher, client, short_path)
+    wait_until(lambda: state(store) == "failing", "the state")
+    client.close()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+
+    launcher.step(1059)
+    launcher.step(1059)
+    wait_until(lambda: store.redis.hget(store.keys.consumer, "heartbeat_s"), "the state")
+    assert state(store) == "failing"
+
+    launcher.step(1060)
+    launcher.step(1060)
+    wait_until(lambda: state(store) == "idle", "the state")
