@@ -65,7 +65,7 @@ class Controller:
         self._monitor = monitor
         self._signals = signals
         self._reminder = Reminder()
-        self._pending = Pending((), (), {}, is_busy=True)
+        self._control: Mapping[str, str] = {}
         self._published = PublishedGate()
         self._published_s = -schedule.ROUND_S
         self._is_restored = False
@@ -93,15 +93,16 @@ class Controller:
         if not self._is_restored:
             self._published = parse_gate(self._grants.published())
             self._is_restored = True
-        self._pending = self._grants.look()
-        for name in self._pending.invalid:
+        pending = self._grants.look()
+        self._control = pending.control
+        for name in pending.invalid:
             reason = "The requested name is not a valid file name."
             events.warning("invalid_name", reason, length_bytes=len(name))
             self._grants.drop(name)
-        self._update_gate(self._pending)
+        self._update_gate(pending)
         if self._published.state is not State.OPEN:
             return 0
-        results = [self._authorize(name) for name in self._pending.requested]
+        results = [self._authorize(name) for name in pending.requested]
         self._is_occupied = Granted.OCCUPIED in results
         return results.count(Granted.YES)
 
@@ -115,7 +116,7 @@ class Controller:
                 sentence = f"{exc} Nothing is authorized until that is corrected."
                 events.error(FAILURE_EVENTS[type(exc)], sentence)
             with suppress(StoreFailed):
-                self._update_gate(replace(self._pending, requested=(), is_busy=True))
+                self._update_gate(Pending((), (), self._control, is_busy=True))
 
     def _update_gate(self, pending: Pending) -> None:
         """Apply the live fields, measure if that is due, and publish the gate if that is due."""

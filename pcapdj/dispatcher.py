@@ -121,7 +121,6 @@ class Dispatcher:
             self._queue.unregister()
         finally:
             self._reporter.stop()
-            self._notifier.close()
 
     def step(self) -> bool:
         """Run the job in flight or the next of the queue, or end the stream, or wait for one of them.
@@ -134,14 +133,13 @@ class Dispatcher:
         """
         self._statistics.state, self._statistics.waiting_for = RUNNING, ""
         found = self._queue.take(self._ended_request)
-        self._ended_request = ""
+        self._ended_request = found.request if isinstance(found, EndStream) else ""
         self._abandon_unless_taken(found)
         if isinstance(found, QueueEntry):
             self._runner.run(found)
             self._idle_since_s = time.monotonic()
         elif isinstance(found, EndStream):
             self._streams.end()
-            self._ended_request = found.request
         elif self._settings.follow:
             self._wait_for_files()
         else:
@@ -158,7 +156,7 @@ class Dispatcher:
 
     def _wait_for_files(self) -> None:
         idle_s = time.monotonic() - self._idle_since_s
-        if self._streams.open and 0 < self._settings.idle_eof_s <= idle_s:
+        if 0 < self._settings.idle_eof_s <= idle_s:
             self._streams.end()
         self._streams.lose_if_broken()
         self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for="Waiting for files in the queue.")

@@ -138,7 +138,7 @@ def import_once(
     outcomes = Counter(enqueue_new(retrying, offered, again=again).values())
     for sentence in refusal_sentences(listing.refused):
         typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
-    typer.echo(_summary(outcomes, len(listing.refused)))
+    typer.echo(summary(outcomes, len(listing.refused)))
     return ExitCode.ERROR if any(refusal.is_named for refusal in listing.refused) else ExitCode.OK
 
 
@@ -149,7 +149,8 @@ class _Sleep:
         time.sleep(timeout_s)
 
 
-def _summary(outcomes: Counter[Outcome], refused: int) -> str:
+def summary(outcomes: Counter[Outcome], refused: int) -> str:
+    """Return how many files were queued, were not, and could not be imported, as a sentence."""
     queued = outcomes[Outcome.NEW]
     fed = outcomes[Outcome.FED] + outcomes[Outcome.FED_MEANWHILE]
     hint = f" ({fed} fed before: --again feeds them again)" if fed else ""
@@ -187,7 +188,7 @@ class Importer:
     """
 
     def __init__(self, inboxes: Sequence[Inbox], store: Store, signals: Signals, order: Order) -> None:
-        self._inboxes = {inbox: _ProblemLog(inbox) for inbox in inboxes}
+        self._inboxes = {inbox: ProblemLog(inbox) for inbox in inboxes}
         self._store = store
         self._signals = signals
         self._order = order
@@ -267,8 +268,11 @@ class Importer:
         return len(new)
 
 
-class _ProblemLog:
-    """Logs a folder's problem, at once and then once a minute, and that the folder is watched again."""
+class ProblemLog:
+    """Logs a folder's problem, at once and then once a minute, and that the folder is watched again.
+
+    All times are monotonic, in seconds.
+    """
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox

@@ -72,7 +72,7 @@ class Statistics:
     after_2038_stream: str = ""
     last_anomaly: str = ""
     last_anomaly_name: bytes = b""
-    progress: FileProgress = field(default_factory=FileProgress, repr=False)
+    progress: FileProgress = field(default_factory=FileProgress)
 
     @property
     def shown_state(self) -> str:

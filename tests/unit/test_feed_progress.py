@@ -1,6 +1,7 @@
 """How far a file came: what is stored for the next dispatcher, and what the journal keeps."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from pcapdj.capture.pcap import OTHER_LINKTYPES, Totals
@@ -22,6 +23,30 @@ def test_the_longest_names_fit_into_one_message() -> None:
     message = encode_reply(LauncherReply(stream="s", entries=tuple(zip(KEYS, notes, strict=True))))
 
     assert [stored for _, stored in decode_reply(message).entries] == notes
+
+
+def test_the_next_dispatcher_gets_what_it_needs_of_the_file() -> None:
+    """The entry's token and name, where in the stream the file begins, and the file before it."""
+    before = {"name": "/in/0.pcap", "last_ts_ns": 7}
+
+    note = ResumeNote("t", b"/in/\xff").note(24, before, digest="d", rewrites=False)
+
+    assert note == {
+        "token": "t",
+        "name": "/in/\udcff",
+        "stream_start": 24,
+        "before": before,
+        "digest": "d",
+        "rewrites": False,
+    }
+
+
+def test_a_file_that_has_not_begun_is_all_zero() -> None:
+    """Whoever looks at it before its first byte sees nothing."""
+    begun = {name: value for name, value in asdict(FileProgress()).items() if value}
+
+    assert begun.keys() == {"totals"}
+    assert FileProgress().totals == Totals()
 
 
 def test_the_previous_file_is_stored_with_its_last_time_and_its_name() -> None:

@@ -1,6 +1,7 @@
 """What a dispatcher counts, and the eight lines that SIGUSR2 prints, in the original's wording."""
 
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -23,8 +24,10 @@ ORIGINAL = """\
 
 def test_a_new_dispatcher_has_counted_nothing() -> None:
     """Every number is 0, every text empty; it runs, and nothing suspends it."""
-    published = Statistics(started_s=5, pid=7, pipe="p").published()
+    statistics = Statistics(started_s=5, pid=7, pipe="p")
+    published = statistics.published()
 
+    assert {"progress": FileProgress(), **published} == asdict(statistics) | {"progress": FileProgress()}
     named = {name: published.pop(name) for name in ("started_s", "pid", "pipe", "state")}
     assert named == {"started_s": 5, "pid": 7, "pipe": "p", "state": "Running"}
     assert set(published.values()) == {0, "", b""}
@@ -121,10 +124,12 @@ def test_a_suspension_counts_when_it_begins_and_hides_the_state() -> None:
     """A second one that joins it is the same suspension."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", state=WAITING)
 
+    counts = []
     for by in ("gate", "gate,operator", "operator", "", "gate"):
         statistics.suspend(by)
+        counts.append(statistics.suspensions)
 
-    assert (statistics.suspensions, statistics.shown_state) == (2, "Suspended")
+    assert (counts, statistics.shown_state) == ([1, 1, 1, 1, 2], "Suspended")
     assert statistics.published()["state"] == "Suspended"
     statistics.suspend("")
     assert statistics.published()["state"] == WAITING
