@@ -131,7 +131,7 @@ class Dispatcher:
         Raises:
             Stopped: a stop signal arrived.
         """
-        self._statistics.state, self._statistics.waiting_for = RUNNING, ""
+        self._statistics.show(RUNNING)
         found = self._queue.take(self._ended_request)
         self._ended_request = found.request if isinstance(found, EndStream) else ""
         self._abandon_unless_taken(found)

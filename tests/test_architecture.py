@@ -150,6 +150,22 @@ TWICE: Final[dict[str, str]] = {}
 # constructors in the rooms of roles that keep a callable, and why
 CALLBACKS: Final[dict[str, str]] = {}
 
+# module and attribute of another module's object that it sets, and why
+FOREIGN_STATE: Final[dict[str, str]] = {
+    "capture/compiled.py argtypes": "ctypes: how a function is declared",
+    "capture/compiled.py restype": "ctypes: how a function is declared",
+    "feed/batches.py argtypes": "ctypes: how a function is declared",
+    "console/screen.py title": "rich: how a table gets a title",
+    "console/screen.py title_justify": "rich: how a table gets a title",
+    "disk/options.py __signature__": "inspect: how typer learns a function's options",
+    "run/command.py obj": "typer: how a command hands something to the next",
+    "runtime/command.py stdout": "a closed output is replaced for the rest of the process",
+    "runtime/command.py stderr": "a closed output is replaced for the rest of the process",
+    "summary/sample.py an": "dpkt: how a message is built",
+    "summary/sample.py rdata": "dpkt: how a message is built",
+    "summary/analysis.py summary": "the record that it fills and returns",
+}
+
 MODULES: Final = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 IN_ROOMS: Final = [module for module in MODULES if len(module.parts) > 1]
 
@@ -366,6 +382,48 @@ def aliases_in(module: Path) -> set[str]:
         if isinstance(target, ast.Name)
     }
     return own | {"Track", "Report", "Mover"}  # those that other modules may import
+
+
+def test_no_object_writes_the_state_of_another() -> None:
+    """An attribute is set where its class is: who wants it changed calls a method."""
+    writing = {
+        f"{module} {name}"
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        for name in [foreign_attribute(node, attributes_of(module))]
+        if name
+    }
+
+    assert writing == FOREIGN_STATE.keys()
+
+
+def foreign_attribute(node: ast.Attribute, own: set[str]) -> str:
+    """Return the attribute that is set in an object of another module; empty: it is one of this module's."""
+    if node.attr in own or (isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}):
+        return ""
+    is_summary = isinstance(node.value, ast.Name) and node.value.id == "summary"
+    return "summary" if is_summary else node.attr
+
+
+def attributes_of(module: Path) -> set[str]:
+    """Return the names of all attributes of the module's classes."""
+    found: set[str] = set()
+    for class_ in (node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ClassDef)):
+        found |= {
+            each.target.id
+            for each in class_.body
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name)
+        }
+        found |= {
+            each.attr
+            for each in ast.walk(class_)
+            if isinstance(each, ast.Attribute)
+            and isinstance(each.ctx, ast.Store)
+            and isinstance(each.value, ast.Name)
+            and each.value.id == "self"
+        }
+    return found
 
 
 def test_the_longest_chain_of_imports_is_short() -> None:

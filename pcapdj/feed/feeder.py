@@ -115,7 +115,7 @@ class FilePass:
         )
         self._sending = piece.data
         stream.batches.send(stream.pipe, piece.data, note)
-        stream.sent_bytes += len(piece.data)
+        stream.add(len(piece.data))
 
     def _stop(self) -> None:
         """By hand, where no process can finish it: leave whole records, and a place to go on at.

@@ -54,7 +54,7 @@ class Interrupts:
         Raises:
             Stopped: a stop signal arrived.
         """
-        self._statistics.waiting_for = ""
+        self._statistics.wait_for("")
         if self._signals.stop_requested:
             if time.monotonic() >= self._stop_from_s:
                 raise Stopped("A stop signal arrived.")
@@ -72,7 +72,7 @@ class Interrupts:
         Raises:
             Stopped: as `Waits.wait`.
         """
-        self._statistics.waiting_for = waiting_for
+        self._statistics.wait_for(waiting_for)
         if waiting_for and self._reminder.is_due(waiting_for, time.monotonic()):
             events.info("waiting", waiting_for)
         try:

@@ -102,7 +102,7 @@ class JobRunner:
         try:
             with self._open(job, is_resumed=is_resumed) as capture:
                 job.identity = capture.identity._asdict()
-                self.statistics.total_bytes = capture.identity.size_bytes
+                self.statistics.show_size(capture.identity.size_bytes)
                 if not is_resumed and (change := job.start.change(capture)):
                     raise change
                 if not self._feed_until_done(job, capture):
@@ -144,31 +144,30 @@ class JobRunner:
 
     def _get_authorization(self, job: Job) -> bool:
         self.streams.wait_for_peer()
-        self.statistics.state, self.statistics.waiting_for = WAITING, ""
+        self.statistics.show(WAITING)
         events.info("waiting_for_authorization", name=job.entry.name)
         if is_granted := self.authorization.wait(job.entry):
             events.info("authorized", name=job.entry.name)
         return is_granted
 
     def _feed(self, job: Job, capture: Capture) -> None:
-        self.statistics.state, self.statistics.waiting_for = FEEDING, ""
-        self.statistics.progress = job.progress = self.feeder.delivered(job.entry.token, job.start)
+        self.statistics.show(FEEDING)
+        job.progress = self.feeder.delivered(job.entry.token, job.start)
+        self.statistics.begin_pass(job.progress)
         try:
             if feed := self.feeder.begin(job.note, capture, job.start):
                 self._begin(job, feed)
                 try:
                     for piece in feed.send():
-                        job.progress.add(piece.totals, len(piece.data), piece.source_end)
-                        job.progress.left_out = piece.after.skipped
+                        job.progress.add(piece.totals, len(piece.data), piece.source_end, piece.after.skipped)
                 finally:
                     self._note_stop(job, feed, capture)
                 self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
                 if feed.damage:
                     raise feed.damage
         finally:
-            job.progress.left_out = dict(capture.skipped)
             job.anomalies = anomalies_of(job.progress.totals, capture)
-            job.progress.anomaly = "; ".join(each.sentence for each in job.anomalies)
+            job.progress.end(capture.skipped, "; ".join(each.sentence for each in job.anomalies))
 
     def _note_stop(self, job: Job, feed: FilePass, capture: Capture) -> None:
         """By hand, record in Redis where a stopped pass ended in order: the next stream goes on there."""
@@ -186,7 +185,8 @@ class JobRunner:
             events.warning(
                 "timestamps_jump", jump.message, name=job.entry.name, before=previous, step_ns=step_ns
             )
-        self.statistics.stream = job.stream = feed.stream.id
+        job.stream = feed.stream.id
+        self.statistics.begin_stream(job.stream)
         self.queue.mark(**{**job.identity, "state": "feeding", "stream": job.stream})
         job.progress.begin(feed.start_bytes, step_ns, jump.description if jump else "")
 

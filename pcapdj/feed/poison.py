@@ -67,10 +67,10 @@ class PoisonPolicy:
             " row. Nothing is fed until `pcapdj resume`."
         )
         events.error("analyzer_at_fault", sentence, name=entry.name)
-        self._statistics.at_fault = sentence
+        self._statistics.hold(sentence)
         held_s = time.monotonic()
         while operate.is_suspended(self._store):
             self._interrupts.wait(_POLL_S, waiting_for=sentence)
         self.reset()
-        self._statistics.at_fault = ""
+        self._statistics.hold("")
         events.info("lane_resumed", name=entry.name, held_s=round(time.monotonic() - held_s))

@@ -77,11 +77,16 @@ class FileProgress:
         self.start_bytes, self.end_bytes = start_bytes, max(start_bytes, self.end_bytes)
         self.step_ns, self.jump = step_ns, jump
 
-    def add(self, totals: Totals, length_bytes: int, source_bytes: int) -> None:
+    def add(self, totals: Totals, length_bytes: int, source_bytes: int, left_out: Mapping[int, int]) -> None:
         """Add records that are in the stream; the arguments are as the attributes."""
         self.totals += totals
         self.end_bytes += length_bytes
         self.source_bytes = source_bytes
+        self.left_out = left_out
+
+    def end(self, left_out: Mapping[int, int], anomaly: str) -> None:
+        """Note what is known at the end of a pass; the arguments are as the attributes."""
+        self.left_out, self.anomaly = dict(left_out), anomaly
 
     def journal(self) -> dict[str, int | str]:
         """Return the numbers that the journal keeps of a pass."""

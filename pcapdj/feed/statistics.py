@@ -79,6 +79,18 @@ class Statistics:
         """The internal state as the original names it: a suspension hides what is suspended."""
         return SUSPENDED if self.suspended_by else self.state
 
+    def show(self, state: str, waiting_for: str = "") -> None:
+        """Set the internal state, and what is waited for in it."""
+        self.state, self.waiting_for = state, waiting_for
+
+    def wait_for(self, sentence: str) -> None:
+        """Set what is waited for; empty: nothing."""
+        self.waiting_for = sentence
+
+    def hold(self, reason: str) -> None:
+        """Set why the lane is held; empty: it is not."""
+        self.at_fault = reason
+
     def suspend(self, by: str) -> None:
         """Set who suspends feeding; empty: feeding goes on."""
         self.suspensions += bool(by and not self.suspended_by)
@@ -87,6 +99,18 @@ class Statistics:
     def begin_file(self, name: bytes) -> None:
         """Show the file in flight."""
         self.name, self.total_bytes, self.progress = name, 0, FileProgress()
+
+    def show_size(self, total_bytes: int) -> None:
+        """Set the size of the file in flight."""
+        self.total_bytes = total_bytes
+
+    def begin_pass(self, progress: FileProgress) -> None:
+        """Count the file in flight by this progress."""
+        self.progress = progress
+
+    def begin_stream(self, stream: str) -> None:
+        """Show the stream that the file in flight enters."""
+        self.stream = stream
 
     def finish_file(self, *, is_processed: bool) -> None:
         """Add the file in flight to the totals."""

@@ -57,6 +57,10 @@ class Stream:
         """
         self.link.put(self.id, key, fd, note)
 
+    def add(self, length_bytes: int) -> None:
+        """Count a piece that was sent."""
+        self.sent_bytes += length_bytes
+
     def close(self) -> None:
         """Close this process's descriptors of it."""
         self.pipe.close()

@@ -51,9 +51,7 @@ class Analysis:
 
     def take(self) -> tuple[list[FlowSummary], list[HttpObject]]:
         """Return the flows and objects that ended since the last call."""
-        flows, objects = self._table.flows, self._table.objects
-        self._table.flows, self._table.objects = [], []
-        return flows, objects
+        return self._table.take()
 
     def _add(self, record: Record) -> None:
         time_ns, frame, original_bytes = record

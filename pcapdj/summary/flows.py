@@ -6,7 +6,7 @@ Rules
   ended and reported.
 - All bytes held for later (segments after a gap, incomplete heads) are counted. Beyond
   `FlowLimits.held_bytes` the flow that has held bytes for the longest time delivers its gaps.
-- Results are collected in `flows` and `objects` until the caller takes them.
+- Results are collected until the caller takes them.
 """
 
 import ipaddress
@@ -51,8 +51,8 @@ class FlowTable:
         self._live: OrderedDict[Key, Flow] = OrderedDict()
         self._waiting: dict[Flow, None] = {}  # flows with held bytes, oldest first
         self._held_bytes = 0
-        self.flows: list[FlowSummary] = []
-        self.objects: list[HttpObject] = []
+        self._flows: list[FlowSummary] = []
+        self._objects: list[HttpObject] = []
         self.ended_flows = self.ended_objects = self.complete_objects = 0
 
     def add(self, packet: Packet, time_ns: int, wire_bytes: int) -> None:
@@ -65,6 +65,12 @@ class FlowTable:
         if flow.session and not packet.is_fragment:
             flow.session.add(_side(flow, packet), packet, time_ns)
             self._limit_held_bytes(flow)
+
+    def take(self) -> tuple[list[FlowSummary], list[HttpObject]]:
+        """Return the flows and objects that ended since the last call."""
+        taken = self._flows, self._objects
+        self._flows, self._objects = [], []
+        return taken
 
     def finish(self) -> None:
         """End all flows: the stream has ended."""
@@ -112,7 +118,7 @@ class FlowTable:
             else:
                 self._waiting.pop(flow, None)
         for body in session.take_bodies():
-            self.objects.append(_http_object(flow.first, body))
+            self._objects.append(_http_object(flow.first, body))
             self.ended_objects += 1
             self.complete_objects += not body.reason
 
@@ -120,7 +126,7 @@ class FlowTable:
         if flow.session:
             flow.session.finish(reason, flow.last_ns)
             self._update(flow)
-        self.flows.append(_summary(flow, reason))
+        self._flows.append(_summary(flow, reason))
         self.ended_flows += 1
 
 

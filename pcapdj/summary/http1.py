@@ -91,15 +91,20 @@ class _Direction:
 
 
 class Conversation:
-    """Both directions of one connection; `finished` collects the bodies that ended until they are taken."""
+    """Both directions of one connection; it collects the bodies that ended until they are taken."""
 
-    __slots__ = ("_directions", "_requests", "finished", "queued_bytes")
+    __slots__ = ("_directions", "_finished", "_requests", "queued_bytes")
 
     def __init__(self) -> None:
         self._directions = (_Direction(), _Direction())
         self._requests: deque[HttpRequest] | None = deque()  # None: no pairing any more
-        self.finished: list[ResponseBody] = []
+        self._finished: list[ResponseBody] = []
         self.queued_bytes = 0
+
+    def take_finished(self) -> list[ResponseBody]:
+        """Return the bodies that ended since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
 
     @property
     def held_bytes(self) -> int:
@@ -239,7 +244,7 @@ class Conversation:
     def _finish(self, direction: _Direction, reason: str) -> None:
         if direction.response:
             direction.response.end(reason)
-            self.finished.append(direction.response)
+            self._finished.append(direction.response)
         direction.body, direction.response = None, None
 
 

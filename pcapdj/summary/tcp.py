@@ -181,10 +181,7 @@ class TcpSession:
 
     def take_bodies(self) -> list[ResponseBody]:
         """Return the response bodies that ended since the last call."""
-        finished = self._conversation.finished
-        if finished:
-            self._conversation.finished = []
-        return finished
+        return self._conversation.take_finished()
 
     def _deliver(self, side: int, pieces: list[BytesOrGap], time_ns: int) -> None:
         for piece in pieces:

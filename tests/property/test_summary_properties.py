@@ -133,7 +133,8 @@ def test_messages_do_not_depend_on_where_segments_cut_them(data: st.DataObject) 
         conversation.data(1, answers[start:end], 2)
 
     expected = hashlib.sha256(b"abcdefg").hexdigest()
-    assert [(each.digest.hexdigest(), each.reason) for each in conversation.finished] == [(expected, "")] * 2
+    finished = conversation.take_finished()
+    assert [(each.digest.hexdigest(), each.reason) for each in finished] == [(expected, "")] * 2
 
 
 @given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=12), st.data())

@@ -74,8 +74,8 @@ def test_the_journal_has_the_times_of_the_first_and_the_last_packet() -> None:
     assert [progress.journal()[name] for name in ("first_ts_ns", "last_ts_ns")] == ["", ""]
 
     progress.begin(24, None, "")
-    progress.add(Totals(2, 120, 130, first_ts_ns=5, last_ts_ns=7), 152, 176)
-    progress.add(Totals(1, 60, 60, first_ts_ns=8, last_ts_ns=8), 76, 252)
+    progress.add(Totals(2, 120, 130, first_ts_ns=5, last_ts_ns=7), 152, 176, {})
+    progress.add(Totals(1, 60, 60, first_ts_ns=8, last_ts_ns=8), 76, 252, {})
 
     assert progress.journal() == {
         "packets": 3,
@@ -99,9 +99,9 @@ def test_the_journal_has_the_times_of_the_first_and_the_last_packet() -> None:
 
 def test_the_journal_has_a_field_for_each_kind_of_anomaly() -> None:
     """Packets left out by link type, as JSON."""
-    progress = FileProgress(left_out={113: 2, 101: 3})
-    progress.add(Totals(9, steps_back=4, largest_step_back_ns=5, beyond_snaplen=6, wrapped_times=7), 0, 0)
-    progress.add(Totals(1, has_times_after_2038=True), 0, 0)
+    progress = FileProgress()
+    progress.add(Totals(9, steps_back=4, largest_step_back_ns=5, beyond_snaplen=6, wrapped_times=7), 0, 0, {})
+    progress.add(Totals(1, has_times_after_2038=True), 0, 0, {113: 2, 101: 3})
 
     entry = progress.journal()
 

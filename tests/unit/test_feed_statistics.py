@@ -38,7 +38,7 @@ def test_the_lines_are_those_of_the_original() -> None:
     started_s = time.mktime((2013, 6, 9, 9, 17, 50, 0, 0, -1))
     statistics = Statistics(started_s=started_s, pid=1, pipe="/tmp/pcapbuffer", state=WAITING, files=1)  # noqa: S108 - the original's
 
-    statistics.progress.add(Totals(2968, 330581, 330581), 0, 0)
+    statistics.progress.add(Totals(2968, 330581, 330581), 0, 0, {})
 
     assert statistics.lines(started_s + 322.9) == ORIGINAL
 
@@ -47,14 +47,14 @@ def in_flight(jump: str = "") -> FileProgress:
     """Return the progress of a file with one packet in the stream."""
     progress = FileProgress()
     progress.begin(1000, None, jump)
-    progress.add(Totals(1, 2, 3), 18, 500)
+    progress.add(Totals(1, 2, 3), 18, 500, {})
     return progress
 
 
 def test_the_file_in_flight_is_counted_in_a_copy() -> None:
     """It is counted for good when it is finished."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", packets=5, cap_lengths=6, lengths=7)
-    statistics.progress = in_flight()
+    statistics.begin_pass(in_flight())
 
     counted = statistics.counted()
 
@@ -68,7 +68,7 @@ def test_a_finished_file_is_counted_once_and_no_longer_shown(*, is_processed: bo
     """As processed or failed; what it gave to the stream counts in both cases."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", packets=5)
     statistics.begin_file(b"/in/b.pcap")
-    statistics.progress = in_flight(JUMP)
+    statistics.begin_pass(in_flight(JUMP))
 
     statistics.finish_file(is_processed=is_processed)
 
@@ -82,7 +82,7 @@ def test_a_finished_file_is_counted_once_and_no_longer_shown(*, is_processed: bo
 def test_the_file_in_flight_counts_with_its_jump() -> None:
     """At once; what is counted for good is not touched."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", jumps=1, last_jump="..", name=b"/in/b.pcap")
-    statistics.progress = in_flight(JUMP)
+    statistics.begin_pass(in_flight(JUMP))
 
     counted = statistics.counted()
 
@@ -94,7 +94,7 @@ def test_the_file_in_flight_counts_with_its_jump() -> None:
 def test_a_file_without_a_jump_leaves_the_last_one() -> None:
     """It stays on the screen until there is another."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", jumps=1, last_jump="..", last_jump_name=b"a")
-    statistics.progress = in_flight()
+    statistics.begin_pass(in_flight())
 
     counted = statistics.counted()
 
@@ -106,12 +106,13 @@ def test_anomalies_add_up_and_the_last_one_has_its_file() -> None:
     statistics = Statistics(started_s=0, pid=1, pipe="p", stream="s1")
     for name, anomaly in ((b"a", ".."), (b"b", "")):
         statistics.begin_file(name)
-        statistics.progress = FileProgress(left_out={1: 2, 101: 3} if anomaly else {}, anomaly=anomaly)
+        statistics.begin_pass(FileProgress(anomaly=anomaly))
         odd = Totals(9, steps_back=2, largest_step_back_ns=5, beyond_snaplen=1, wrapped_times=3)
-        statistics.progress.add(odd._replace(has_times_after_2038=bool(anomaly)), 0, 0)
+        left_out = {1: 2, 101: 3} if anomaly else {}
+        statistics.progress.add(odd._replace(has_times_after_2038=bool(anomaly)), 0, 0, left_out)
         statistics.finish_file(is_processed=True)
-        statistics.stream = "s2"
-    statistics.progress = FileProgress(left_out={1: 1})
+        statistics.begin_stream("s2")
+    statistics.begin_pass(FileProgress(left_out={1: 1}))
 
     counted = statistics.counted()
 

@@ -23,7 +23,7 @@ def bodies_of(
         conversation.data(1, piece, time_ns)
     if end is not None:
         conversation.end(1, end)
-    return conversation.finished
+    return conversation.take_finished()
 
 
 def test_a_response_is_the_same_whole_or_byte_by_byte() -> None:
@@ -94,8 +94,9 @@ def test_a_gap_in_a_body_of_known_length_affects_only_that_object() -> None:
     conversation.gap(1, 3)
     conversation.data(1, OK + b"abc", 3)
 
-    assert [each.reason for each in conversation.finished] == ["3 bytes are missing in the capture", ""]
-    assert conversation.finished[1].request is not None
+    finished = conversation.take_finished()
+    assert [each.reason for each in finished] == ["3 bytes are missing in the capture", ""]
+    assert finished[1].request is not None
 
 
 def test_after_a_gap_beyond_the_body_bytes_are_ignored_until_a_message_begins() -> None:
@@ -108,8 +109,9 @@ def test_after_a_gap_beyond_the_body_bytes_are_ignored_until_a_message_begins() 
     conversation.data(1, b"rest of something", 3)
     conversation.data(1, OK + b"abc", 4)
 
-    assert [each.reason for each in conversation.finished] == ["100 bytes are missing in the capture", ""]
-    assert conversation.finished[1].request is None
+    finished = conversation.take_finished()
+    assert [each.reason for each in finished] == ["100 bytes are missing in the capture", ""]
+    assert finished[1].request is None
 
 
 def test_broken_chunks_end_the_object_with_the_reason() -> None:
@@ -177,4 +179,4 @@ def test_release_frees_everything_but_unfinished_bodies() -> None:
     conversation.data(1, b"bc", 3)
 
     assert conversation.held_bytes == 0
-    assert [each.reason for each in conversation.finished] == [""]
+    assert [each.reason for each in conversation.take_finished()] == [""]
