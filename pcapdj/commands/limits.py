@@ -107,8 +107,8 @@ def _change(store: Store, values: Mapping[str, str], removed: Sequence[str]) -> 
         raise ConfigError(refusal)
 
 
-def _await_refusal(store: Store) -> str:
-    """Wait for the running controller; return why it refuses the live limits, empty if it does not."""
+def _await_refusal(store: Store) -> str | None:
+    """Wait for the running controller; return why it refuses the live limits, None if it does not."""
     written, grants = live_limits_json(read_control(store)), Grants(store)
     deadline_s = time.monotonic() + _ANSWER_S
     while time.monotonic() < deadline_s:
@@ -116,12 +116,12 @@ def _await_refusal(store: Store) -> str:
         if not _is_alive(gate):
             sentence = "No controller is running; the next one applies this if it fits its options."
             typer.echo(sentence, err=True)
-            return ""
+            return None
         if gate.get("live") == written:  # its answer is about these limits, not about those before
-            return gate["refused"] if KEPT in gate.get("refused", "") else ""
+            return gate["refused"] if KEPT in gate.get("refused", "") else None
         time.sleep(_LOOK_S)
     typer.echo("The controller has not answered yet: see 'pcapdj status'.", err=True)
-    return ""
+    return None
 
 
 def _is_alive(gate: Mapping[str, str]) -> bool:

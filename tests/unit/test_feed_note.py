@@ -1,12 +1,14 @@
 """The note: what a successor reads of it, whatever its writer left half done."""
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapdj.capture.pcap import OTHER_LINKTYPES, Place, Totals
-from pcapdj.feed.note import BatchNote, encode_note, latest_note
-from pcapdj.launcher_protocol import NOTE_BYTES
+from pcapdj.feed.note import BatchNote, decode_record, encode_note, latest_note
+from pcapdj.launcher_protocol import CHECKSUM_BYTES, NOTE_BYTES, NOTE_HEAD, RECORD_BYTES
 
 u64 = st.integers(0, 2**64 - 1)
 times_ns = st.integers(-(2**94), 2**94)
@@ -18,7 +20,7 @@ places = st.builds(Place, u64, u64, u64, st.dictionaries(st.integers(0, 2**16 - 
 notes = st.builds(
     BatchNote,
     number=st.integers(1, 2**64 - 2),
-    token=st.text("0123456789abcdef", min_size=1, max_size=32),
+    token=st.text("0123456789abcdef\udcff", min_size=1, max_size=32),
     batch=st.integers(0, 1),
     length_bytes=st.integers(0, 2**32 - 1),
     stream_position=u64,
@@ -93,3 +95,35 @@ def test_more_link_types_than_fit_become_one_sum(number: int) -> None:
     assert sum(found.after.skipped.values()) == 2000
     assert found.after.skipped[OTHER_LINKTYPES] > 2
     assert found.after.skipped[100] == 2
+
+
+@given(notes)
+def test_a_record_alone_is_read_as_it_was_written(note: BatchNote) -> None:
+    """The launcher keeps it of a stream that ended in the middle of a file."""
+    record, _ = encode_note(note)
+
+    assert decode_record(record) == note
+    assert decode_record(record[:-1]) is None
+    assert note.stream_end == note.stream_position + note.length_bytes
+
+
+def test_a_valid_record_that_is_too_short_is_none() -> None:
+    """The launcher checks the head alone; another program may have written it."""
+    head = NOTE_HEAD.pack(0, NOTE_HEAD.size - CHECKSUM_BYTES, 0, 1, b"t", 0, 7)[CHECKSUM_BYTES:]
+
+    assert decode_record(zlib.crc32(head).to_bytes(CHECKSUM_BYTES, "little") + head) is None
+    assert decode_record(encode_note(BatchNote(1, "t", 0, 1, 24, Place(), Totals(), Totals()))[0])
+
+
+def test_a_record_has_as_many_link_types_as_fit() -> None:
+    """Twelve bytes each, in half of the page."""
+    lengths = []
+    for kinds in range(200):
+        note = BatchNote(
+            1, "t", 0, 1, 24, Place(24, skipped=dict.fromkeys(range(kinds), 2)), Totals(), Totals()
+        )
+        record, _ = encode_note(note)
+        lengths += [len(record)] if decode_record(record) == note else []
+
+    assert RECORD_BYTES - 12 < max(lengths) <= RECORD_BYTES
+    assert lengths[1] - lengths[0] == 12
