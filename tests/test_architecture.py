@@ -65,6 +65,7 @@ RULES: Final = [
     "runtime/safe_text",
     "runtime/backoff",
     "store/keys",
+    "capture/budget",
     "capture/first_records",
     "capture/formats",
     "capture/unmarked",

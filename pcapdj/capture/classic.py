@@ -35,12 +35,14 @@ class ClassicReader:
     def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Iterator[Piece]:
         """Yield the records from a place on, window by window."""
         self.skipped = dict(start.skipped)
+        self._source.budget.begin(start.offset)
         if self.has_packets and not accepts(stream, self._layout.linktype):
             raise CaptureError(linktype_mismatch(self._layout.linktype, stream.linktype))
         offset = start.offset or FILE_HEADER_BYTES
         while True:
             window, found = self._next_records(offset, stream)
             offset += found.end
+            self._source.budget.renew()
             if found.totals.packets:
                 after = Place(offset, skipped=dict(self.skipped))
                 yield Piece(found.data, found.totals, after, window.source_end)

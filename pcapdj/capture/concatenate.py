@@ -14,7 +14,7 @@ from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.opening import Capture, Piece, open_capture
 from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions
-from pcapdj.runtime.errors import CaptureError, ReaderGone
+from pcapdj.runtime.errors import CaptureError, ReaderGone, Stopped
 
 Precision = Literal["us", "ns"] | None
 PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
@@ -96,6 +96,22 @@ class Output:
                 raise ReaderGone("the reader closed the output") from exc
 
 
+class _Interruption:
+    """Ends the reading of one capture: Ctrl-C does not reach the thread that reads in advance."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def end(self) -> None:
+        """Let the next window of the capture raise `Stopped`."""
+        self._is_over = True
+
+    def wait(self, timeout_s: float, *readable: object, stops: int = 1, waiting_for: str = "") -> None:  # noqa: ARG002 - as `Waits`
+        """Look whether reading shall end; no reader of a local file waits."""
+        if self._is_over:
+            raise Stopped("The copy has ended.")
+
+
 class _FileCopy:
     """Writes the records of one file to the output."""
 
@@ -106,11 +122,12 @@ class _FileCopy:
         self.empty: StreamFormat | None = None  # the stream that this file would begin, if it had a packet
         self.totals = Totals()
         self.anomalies: list[Anomaly] = []
+        self._interruption = _Interruption()
 
     def run(self, name: bytes) -> CaptureError | None:
         """Write the file's records; return the file's fault, if it has one."""
         try:
-            with open_capture(name, refuse_written=False) as capture:
+            with open_capture(name, refuse_written=False, stops=self._interruption) as capture:
                 self._start_stream(capture)
                 if self.stream is not None:
                     self._copy(capture, self.stream)
@@ -130,19 +147,18 @@ class _FileCopy:
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:
         try:
-            with contextlib.closing(_pieces(capture, stream)) as pieces:
+            with contextlib.closing(self._pieces(capture, stream)) as pieces:
                 for piece in pieces:
                     self._out.write(piece.data)
                     self.totals += piece.totals
         finally:
             self.anomalies = anomalies_of(self.totals, capture)
 
+    def _pieces(self, capture: Capture, stream: StreamFormat) -> Generator[Piece, None, None]:
+        """Return the capture's pieces; for a long file the next pieces are made while one is written."""
+        pieces = capture.pieces(stream)
+        if capture.identity.size_bytes < _LONG_BYTES:
+            return pieces
+        from pcapdj.capture.prefetch import prefetched
 
-def _pieces(capture: Capture, stream: StreamFormat) -> Generator[Piece, None, None]:
-    """Return the capture's pieces; for a long file the next pieces are made while one is written."""
-    pieces = capture.pieces(stream)
-    if capture.identity.size_bytes < _LONG_BYTES:
-        return pieces
-    from pcapdj.capture.prefetch import prefetched
-
-    return prefetched(pieces, _PREFETCHED_PIECES)
+        return prefetched(pieces, _PREFETCHED_PIECES, self._interruption.end)

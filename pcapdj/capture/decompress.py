@@ -10,17 +10,20 @@ Rules:
 - a file that decompresses to more than MAX_RATIO times its size, or to more than MAX_BYTES, is refused as a
   decompression bomb.
 - a file that needs more than MAX_MEMORY_BYTES to decompress is refused.
+- padding, members and data without a packet are limited by the file's budget (`capture.budget`).
 """
 
 import bz2
 import lzma
+import re
 import sys
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pcapdj.capture.budget import Budget
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.prefetch import prefetched
 from pcapdj.capture.reader import WINDOW_BYTES, FileBytes, Window
@@ -38,6 +41,10 @@ _ZSTD_WINDOW_LOG = 27
 MAX_RATIO = 1000
 RATIO_FREE_BYTES = 64 << 20  # below it any ratio is allowed: a short file of equal packets is harmless
 MAX_BYTES = 1 << 40
+# A member gets these first: with all input, a row of short members would be copied once for each of them.
+_FIRST_BYTES = 1 << 12
+_MEMBERS_AT_ONCE = 1000  # without data, before the reader looks for stop signals
+_PADDING = re.compile(rb"\0*")
 
 
 class MemberDecompressor(Protocol):
@@ -134,6 +141,7 @@ class Decompressor:
     Attributes:
         fault: why the data ends too early; None without a fault.
         is_damaged: the fault is damaged data, and smaller steps may give more of it.
+        members: how many have begun.
     """
 
     def __init__(self, codec: Codec, step_bytes: int = STEP_BYTES) -> None:
@@ -142,23 +150,30 @@ class Decompressor:
         self._codec = codec
         self._step_bytes = step_bytes
         self._member: MemberDecompressor | None = None
-        self._members = self._taken_bytes = self._given_bytes = 0
+        self.members = self._taken_bytes = self._given_bytes = 0
 
     def feed(self, compressed: bytes) -> Iterator[bytes]:
-        """Decompress the next bytes of the file; yield at most `step_bytes` at a time."""
+        """Decompress the next bytes of the file; yield at most `step_bytes` at a time, or none in between."""
         self._taken_bytes += len(compressed)
+        position = 0
         while self.fault is None:
+            part = b""
             if self._member is None:
-                compressed = compressed.lstrip(b"\0") if self._members else compressed
-                if not compressed:
+                if self.members and (padding := _PADDING.match(compressed, position)):
+                    position = padding.end()
+                if position == len(compressed):
                     return
+                part = compressed[position : position + _FIRST_BYTES]
                 self._member = self._codec.start()
-            data = self._step(self._member, compressed)
-            compressed = self._leftover(self._member)
-            if data:
+                self.members += 1
+            elif self._member.needs_input:
+                if position == len(compressed):
+                    return
+                part = compressed[position:]
+            data = self._step(self._member, part)
+            position += len(part) - self._leftover_bytes(self._member)
+            if data or self.members % _MEMBERS_AT_ONCE == 0:
                 yield data
-            elif not compressed and (self._member is None or self._member.needs_input):
-                return
 
     def end(self) -> None:
         """End the file: inside a member that is a fault."""
@@ -187,18 +202,25 @@ class Decompressor:
             )
         return data
 
-    def _leftover(self, member: MemberDecompressor) -> bytes:
+    def _leftover_bytes(self, member: MemberDecompressor) -> int:
         if not member.eof:
-            return b""
+            return 0
         self._member = None
-        self._members += 1
-        return member.unused_data
+        return len(member.unused_data)
 
 
 # Bytes of the compressed file per read; the progress shown is as exact as that.
 READ_BYTES = 1 << 18
 _PREFETCHED_CHUNKS = 4
-_Chunk = tuple[bytes, int]  # decompressed bytes, and how many bytes of the file were read for them
+
+
+class _Chunk(NamedTuple):
+    """Decompressed bytes, and what was done for them since the chunk before."""
+
+    data: bytes
+    source_end: int  # how many bytes of the file were read so far
+    read_bytes: int = 0
+    members: int = 0
 
 
 class DecompressedSource:
@@ -215,6 +237,7 @@ class DecompressedSource:
         self._stops = stops
         self._size_bytes = size_bytes
         self._codec = codec_for(compression)
+        self.budget = Budget()
         self._restart()
 
     def _restart(self) -> None:
@@ -222,6 +245,7 @@ class DecompressedSource:
         self._chunks = self._all_chunks()
         self._is_prefetched = False
         self._fault: str | None = None
+        self._overspent: str | None = None  # why the file is given up
         self._kept: deque[bytes] = deque()
         self._start = self._end = 0  # of what is kept, in the decompressed capture
         self._source_end = 0
@@ -231,9 +255,10 @@ class DecompressedSource:
         """Return why the decompressed data ends too early."""
         if not self._is_finished:
             return None
-        if self._file.fault is not None:
+        if self._overspent is None and self._file.fault is not None:
             return self._file.fault
-        return CaptureError(self._fault, offset=offset) if self._fault else None
+        reason = self._overspent or self._fault
+        return CaptureError(reason, offset=offset) if reason else None
 
     def close(self) -> None:
         """Stop decompressing; the thread does not use the file any more when this returns."""
@@ -261,36 +286,57 @@ class DecompressedSource:
 
     def _keep_next(self) -> bool:
         """Keep the next bytes; False at the end."""
-        for data, source_end in self._chunks:
-            self._source_end = source_end
+        if self._is_finished:
+            return False
+        for chunk in self._chunks:
+            self._source_end = chunk.source_end
             if self._stops:
                 self._stops.wait(0)
-            if data:
-                self._kept.append(data)
-                self._end += len(data)
+            if overspent := self._spend(chunk):
+                self._overspent = overspent
+                break
+            if chunk.data:
+                self._kept.append(chunk.data)
+                self._end += len(chunk.data)
                 return True
         self._is_finished = True
         return False
 
+    def _spend(self, chunk: _Chunk) -> str | None:
+        """Count a chunk in the budget; return why the file is given up, if it is."""
+        if chunk.data and self._end < self.budget.known_bytes:
+            self.budget.renew()
+            return None
+        decompressed_bytes = len(chunk.data)
+        return self.budget.spend(
+            read_bytes=chunk.read_bytes, decompressed_bytes=decompressed_bytes, members=chunk.members
+        )
+
     def _all_chunks(self) -> Generator[_Chunk, None, None]:
         """Yield all that the file holds; if it is damaged, start again with smaller steps."""
         given_bytes = 0
-        for step_bytes in (LARGE_STEP_BYTES, STEP_BYTES):
+        for is_again, step_bytes in enumerate((LARGE_STEP_BYTES, STEP_BYTES)):
             decompressor, at = Decompressor(self._codec, step_bytes), 0
-            for data, source_end in self._decompress(decompressor):
-                new = data[max(given_bytes - at, 0) :]
-                at += len(data)
-                yield new, source_end
+            for chunk in self._decompress(decompressor):
+                new = chunk.data[max(given_bytes - at, 0) :]
+                at += len(chunk.data)
+                # the second time only what is new counts
+                yield _Chunk(new, chunk.source_end) if is_again else chunk
             given_bytes = max(given_bytes, at)
             self._fault = decompressor.fault
             if not decompressor.is_damaged:
                 return
 
     def _decompress(self, decompressor: Decompressor) -> Iterator[_Chunk]:
-        source_end = 0
+        source_end = members = 0
         while decompressor.fault is None and (compressed := self._file.read(source_end, READ_BYTES)):
             source_end += len(compressed)
-            yield b"", source_end  # padding has no data, and the reader looks for stop signals at each chunk
+            # padding has no data, and the reader looks for stop signals at each chunk
+            yield _Chunk(b"", source_end, len(compressed))
             for data in decompressor.feed(compressed):
-                yield data, source_end
+                yield _Chunk(data, source_end, members=decompressor.members - members)
+                members = decompressor.members
+            if members != decompressor.members:
+                yield _Chunk(b"", source_end, members=decompressor.members - members)
+                members = decompressor.members
         decompressor.end()

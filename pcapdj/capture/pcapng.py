@@ -80,6 +80,8 @@ class BlockWalk:
     Attributes:
         section: where the walk is.
         skipped: number of packets by link type.
+        has_packet: the latest window has a packet, accepted or skipped.
+        other_blocks: how many blocks of the latest window are no packets.
     """
 
     def __init__(
@@ -94,6 +96,8 @@ class BlockWalk:
         self._kinds: dict[Interface, Interface] = {}  # a million equal interfaces share one object
         self._owed_trailer: int | None = None  # the length of a block whose trailer is still to be checked
         self.skipped: dict[int, int] = dict(skipped)
+        self.has_packet = False
+        self.other_blocks = 0
 
     def records(self, window: bytes, offset: int = 0) -> ConvertedRecords:
         """Return the records of a window's whole blocks.
@@ -108,6 +112,7 @@ class BlockWalk:
         parts: list[bytes | bytearray] = []
         totals, position = Totals(), 0
         stop: Damage | None = None
+        self.has_packet, self.other_blocks = False, 0
         try:
             position = self._check_owed_trailer(window)
             while (total := self._whole_block(window, position)) is not None:
@@ -115,6 +120,7 @@ class BlockWalk:
                     if position:  # a piece ends at a block: there its reading can be taken up
                         break
                     self._owed_trailer = total
+                    self.other_blocks += 1
                     position += total - _TRAILER_BYTES
                     break
                 packet = self._handle_block(window, position, total, offset)
@@ -246,7 +252,9 @@ class BlockWalk:
             self._add_interface(window, body, end)
             self.section.interfaces_end = offset + position + total
         elif kind in _PARSED:
+            self.has_packet = True
             return self._accepted(self._packet(kind, window, body, end))
+        self.other_blocks += 1
         return None
 
     def _start_section(self, window: bytes, body: int, total: int) -> None:

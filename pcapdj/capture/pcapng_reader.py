@@ -36,6 +36,7 @@ class PcapngReader:
 
     def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Iterator[Piece]:
         """Yield the packets from a place on that the stream accepts, window by window."""
+        self._source.budget.begin(start.offset)
         section = self._section_at(start) if start.offset else None
         self._walk = walk = BlockWalk(stream, section=section, skipped=start.skipped)
         has_any = bool(start.offset)
@@ -73,12 +74,14 @@ class PcapngReader:
                     "changed while it was read", offset=offset
                 )
             offset += found.end
+            self._count(walk, offset)
         return walk.section
 
     def _read(self, walk: BlockWalk, offset: int, size_bytes: int) -> Iterator[Piece]:
         while True:
             window, found = self._next_records(walk, offset, size_bytes)
             offset += found.end
+            self._count(walk, offset)
             if found.totals.packets:
                 section = walk.section
                 after = Place(offset, section.start, section.interfaces_end, dict(walk.skipped))
@@ -97,6 +100,17 @@ class PcapngReader:
             window = self._source.window(offset, walk.needed_bytes(window.data))
             found = walk.records(window.data, offset)
         return window, found
+
+    def _count(self, walk: BlockWalk, offset: int) -> None:
+        """Count the latest window in the budget.
+
+        Raises:
+            CaptureError: it is spent.
+        """
+        if walk.has_packet:
+            self._source.budget.renew()
+        elif fault := self._source.budget.spend(blocks=walk.other_blocks):
+            raise CaptureError(fault, offset=offset)
 
     def _check_end(self, walk: BlockWalk, rest: bytes, offset: int) -> None:
         if walk.is_done:

@@ -5,7 +5,7 @@ made on another processor. Imported only for long and for compressed captures, b
 to load.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from queue import Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -20,7 +20,9 @@ class _End:
         self.error = error
 
 
-def prefetched(items: Iterator[Item], count: int) -> Generator[Item, None, None]:
+def prefetched(
+    items: Iterator[Item], count: int, interrupt: Callable[[], None] | None = None
+) -> Generator[Item, None, None]:
     """Yield the items, with up to `count` of them made in advance.
 
     An error of the iterator is raised after the items before it. Close the generator if you do not use all
@@ -29,6 +31,7 @@ def prefetched(items: Iterator[Item], count: int) -> Generator[Item, None, None]
     Args:
         items: no other code may use it, or what it works on, until the generator is closed.
         count: maximum number of items that wait.
+        interrupt: makes the iterator end soon; needed where making one item may take longer than a second.
     """
     made: Queue[Item | _End] = Queue(count)
     is_closed = Event()
@@ -41,6 +44,8 @@ def prefetched(items: Iterator[Item], count: int) -> Generator[Item, None, None]
             raise item.error
     finally:
         is_closed.set()
+        if interrupt:
+            interrupt()
         while maker.is_alive():  # it may wait for room in the queue
             _empty(made)
             maker.join(0.01)

@@ -11,6 +11,7 @@ With each piece comes the place behind it. From there a reader goes on, in anoth
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from pcapdj.capture.budget import Budget
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.pcap import BEGINNING, Bytes, Place, StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError
@@ -42,7 +43,13 @@ class Window(NamedTuple):
 
 
 class Source(Protocol):
-    """The bytes of an open capture file, decompressed."""
+    """The bytes of an open capture file, decompressed.
+
+    Attributes:
+        budget: what is read is counted in it; the reader renews it for each window with a packet.
+    """
+
+    budget: Budget
 
     def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:
         """Return the bytes from `offset` on; it grows with each call, or starts at 0 again."""
@@ -139,14 +146,21 @@ class FileSource:
     """
 
     def __init__(self, file: OpenFile, size_bytes: int, stops: "Waits | None" = None) -> None:
+        self.budget = Budget()
         self._file = FileBytes(file, size_bytes)
         self._stops = stops
 
     def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:
-        """Return up to `size_bytes` from `offset` on."""
+        """Return up to `size_bytes` from `offset` on.
+
+        Raises:
+            CaptureError: the budget is spent.
+        """
         if self._stops:
             self._stops.wait(0)
         data = self._file.read(offset, size_bytes)
+        if fault := self.budget.spend(read_bytes=len(data)):
+            raise CaptureError(fault, offset=offset)
         end = offset + len(data)
         return Window(data, self._file.is_end(end), end)
 

@@ -3,14 +3,12 @@
 The deadline here is longer, since a loaded machine is no fault of ours; without care these waits never end.
 """
 
-import gzip
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.captures import Record, classic
+from support.holes import EMPTY_ZSTD_BLOCKS, bytes_read, with_hole
 from support.redis_server import PrivateRedis
 from support.roles_rig import Trio, places, places_in, trio_in
 from support.waiting import wait_until
@@ -132,24 +130,16 @@ def test_a_second_signal_does_not_wait_for_the_flush(rigs: tuple[PrivateRedis, T
 def test_a_file_that_gives_no_packet_does_not_delay_the_end(
     rigs: tuple[PrivateRedis, Trio], role: str
 ) -> None:
-    """Here a compressed capture with 500 GB of padding, which takes minutes to read."""
+    """Here a frame of empty blocks: it is stopped before the file is given up."""
     _, trio = rigs
-    capture = trio.captures / "1.pcap.gz"
-    capture.write_bytes(gzip.compress(classic([Record(1, 2)])))
-    os.truncate(capture, 500 << 30)
-    os.utime(capture, (1_600_000_000, 1_600_000_000))
+    capture = with_hole(trio.captures / "1.pcap.zst", EMPTY_ZSTD_BLOCKS)
     trio.start("consumer")
     if role == "dispatcher":
         trio.queue(capture)
     trio.start(role)
     trio.wait_logged(role, "next_file" if role == "dispatcher" else "inbox_watched")
-    wait_until(lambda: bytes_read(trio.processes[role].pid) > 100 << 20, "some of the padding to be read")
+    wait_until(lambda: bytes_read(trio.processes[role].pid) > 4 << 20, "some of it to be read")
 
     assert stopped(trio, role) == 0
-    assert "Traceback" not in trio.logged(role)
-
-
-def bytes_read(pid: int) -> int:
-    """Return how many bytes a process has read so far."""
-    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
-    return int(fields["rchar"])
+    log = trio.logged(role)
+    assert not {"Traceback", "file_failed", "not_imported"} & set(log.split())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.capture import decompress, pcap, pcapng
+from pcapdj.capture import budget, decompress, pcap, pcapng
 from pcapdj.capture.linktypes import REWRITABLE
 from pcapdj.capture.stream_options import OnLinktype, skipped_packets
 
@@ -58,6 +58,14 @@ def test_every_reason_in_the_code_is_documented(module: str, pattern: str) -> No
 def test_every_limit_is_documented(limit: int) -> None:
     """With its number."""
     assert str(limit) in DOCUMENT
+
+
+@pytest.mark.parametrize("what", ["read_bytes", "decompressed_bytes", "members", "blocks"])
+def test_every_limit_of_the_budget_is_documented(what: str) -> None:
+    """Word for word, with its number."""
+    reason = budget.Budget().spend(**{what: budget.MOST_BYTES + 1})
+
+    assert reason in QUOTED
 
 
 def section(heading: str) -> str:

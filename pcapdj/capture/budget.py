@@ -1,0 +1,65 @@
+"""The budget of a capture file: how much it may make us do without giving a packet. Pure.
+
+A file of 4 KiB may have a hole of 8 TiB behind an empty archive, or a million empty archives in a megabyte.
+What is read and found between two packets is counted, and a file beyond a limit below is given up there: the
+packets before it are delivered, and the reason has the number. The limits are numbers, never times, so that
+every machine comes to the same verdict. Each packet renews the budget, also one that the stream does not
+accept: it is counted, so it must be read.
+
+A file that ends within its budget without a packet is an empty capture, and no fault.
+"""
+
+from typing import Final
+
+# Of the file, and of what it decompresses to: each.
+MOST_BYTES: Final = 64 << 20
+# Of an archive: gzip members, bzip2 and xz streams, zstd frames. Each costs about 20 us.
+MOST_MEMBERS: Final = 1 << 16
+# Of pcapng: sections, interfaces, and all other blocks that are no packets. Each costs about 3 us.
+MOST_BLOCKS: Final = 1 << 18
+
+
+class Budget:
+    """What is left of a file's budget.
+
+    Attributes:
+        known_bytes: how much of the (uncompressed) file gave packets when it was read before.
+    """
+
+    def __init__(self) -> None:
+        self.known_bytes = 0
+        self.renew()
+
+    def begin(self, known_bytes: int) -> None:
+        """Begin a pass through the file: all data before this offset is known, and costs nothing."""
+        self.known_bytes = known_bytes
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin again: the file has given a packet."""
+        self._read_bytes = self._decompressed_bytes = self._members = self._blocks = 0
+
+    def spend(
+        self, *, read_bytes: int = 0, decompressed_bytes: int = 0, members: int = 0, blocks: int = 0
+    ) -> str | None:
+        """Count what was done since the last call; return why the file is given up, if it is.
+
+        Args:
+            read_bytes: of the file on disk.
+            decompressed_bytes: that came of them.
+            members: of an archive that began.
+            blocks: of pcapng that are no packets.
+        """
+        self._read_bytes += read_bytes
+        self._decompressed_bytes += decompressed_bytes
+        self._members += members
+        self._blocks += blocks
+        if self._read_bytes > MOST_BYTES:
+            return f"has more than {MOST_BYTES} bytes without a packet"
+        if self._decompressed_bytes > MOST_BYTES:
+            return f"decompresses to more than {MOST_BYTES} bytes without a packet"
+        if self._members > MOST_MEMBERS:
+            return f"has more than {MOST_MEMBERS} compressed members without a packet"
+        if self._blocks > MOST_BLOCKS:
+            return f"has more than {MOST_BLOCKS} blocks without a packet"
+        return None
