@@ -154,14 +154,19 @@ def test_a_name_that_is_not_requested_is_not_granted(store: Store) -> None:
     assert not store.redis.exists(store.keys.auth)
 
 
-def test_an_invalid_name_is_removed(store: Store, make: Make) -> None:
-    """Empty, or a mebibyte long; the file behind it gets its grant."""
+def test_an_invalid_name_is_removed(store: Store, make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """Empty, or a mebibyte long, and logged with its length; the file behind it gets its grant."""
     store.redis.rpush(store.keys.next, b"", b"x" * (1 << 20), b"/1")
 
     make().step()
 
     assert store.redis.get(store.keys.auth) == b"/1"
     assert store.redis.llen(store.keys.next) == 0
+    log = logged(capsys, "invalid_name", 2)
+    for length_bytes in (0, 1 << 20):
+        assert (
+            f"invalid_name length_bytes={length_bytes}: The requested name is not a valid file name." in log
+        )
 
 
 def test_a_live_limit_closes_and_opens_the_gate(store: Store, make: Make, tmp_path: Path) -> None:
@@ -257,6 +262,44 @@ def test_a_closed_gate_opens_when_its_time_has_passed(store: Store, make: Make, 
 
     store.redis.rpush(store.keys.next, "/1")
     wait_until(lambda: controller.step() == 1, "the gate to open")
+
+
+def test_the_time_runs_on_while_redis_refuses_the_gate(store: Store, make: Make, tmp_path: Path) -> None:
+    """What the disks did meanwhile counts."""
+    controller = make(min_free=times_free(tmp_path, 1.5), resume_after="0.3s")
+    controller.step()
+    set_live(store, min_free="1")
+    store.redis.delete(store.keys.gate)
+    store.redis.lpush(store.keys.gate, "x")
+    with pytest.raises(PcapdjError, match="WRONGTYPE"):
+        controller.step()
+    begun_s = time.monotonic()
+    wait_until(lambda: time.monotonic() - begun_s > 0.4, "the time in which the disk has room")
+    store.redis.delete(store.keys.gate)
+    store.redis.rpush(store.keys.next, "/1")
+
+    assert controller.step() == 1
+
+
+def test_between_two_heartbeats_nothing_is_published(store: Store, make: Make) -> None:
+    """A round may come every few milliseconds, with each file."""
+    controller, heartbeats = make(), set()
+    for _ in range(10):
+        controller.step()
+        heartbeats.add(gate(store)["heartbeat_s"])
+
+    assert len(heartbeats) < 10
+
+
+def test_a_stop_signal_that_comes_during_a_measurement_ends_the_round(store: Store, tmp_path: Path) -> None:
+    """A disk may hang for minutes; nothing is authorized afterwards."""
+    store.redis.rpush(store.keys.next, "/1")
+    with handled() as signals:
+        monitor = DiskMonitor(RecordingMeter([Watch(str(tmp_path))], last=1), LiveLimits(TINY))
+        with pytest.raises(Stopped):
+            Controller(Grants(store), monitor, signals).step()
+
+    assert not store.redis.exists(store.keys.auth)
 
 
 def test_a_restarted_controller_goes_on_from_what_was_published(

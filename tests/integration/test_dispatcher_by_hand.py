@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -619,6 +620,25 @@ def test_an_idle_stream_ends_by_itself_with_idle_eof(rig: Dispatchers, tmp_path:
 
     assert rig.reader().read_to_end() == stream_of(SMALL)
     assert dispatcher.poll() is None
+    assert stopped(dispatcher)[0] == 0
+
+
+def test_a_stream_is_idle_since_its_last_file(rig: Dispatchers, tmp_path: Path) -> None:
+    """However long the dispatcher had no file before."""
+    names = [written(tmp_path, f"{number}.pcap", stream_of(SMALL)) for number in range(3)]
+    authorize(rig.store, *names)
+    dispatcher = rig.start("--follow", "--idle-eof", "2s")
+    rig.wait_for("Waiting for files")
+    started_s = time.monotonic()
+    reader = rig.reader()
+    wait_until(lambda: time.monotonic() - started_s > 2.1, "the time in which a stream is idle")
+
+    for number, name in enumerate(names, 1):
+        queue(rig.store, name)
+        rig.store.notify("queued")
+        assert reader.read(len(stream_of(*[SMALL] * number))) == stream_of(*[SMALL] * number)
+        rig.wait_for(" file_finished ", number)
+
     assert stopped(dispatcher)[0] == 0
 
 

@@ -365,11 +365,33 @@ def test_a_restart_queues_nothing_twice(stepped: Stepped, store: Store, tmp_path
     assert queue_of(store) == [queued]
 
 
-def test_files_that_are_not_captures_are_skipped(stepped: Stepped, store: Store, tmp_path: Path) -> None:
-    """The others of its batch are queued."""
+def test_files_that_are_not_captures_are_skipped(
+    stepped: Stepped, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The others of its batch are queued; the next looks log nothing of them."""
     written(tmp_path, "text.pcap", content=b"hello")
     (name,) = written(tmp_path, "x")
 
     wait_until(lambda: stepped.step() == 1, "the capture to be queued")
 
     assert queue_of(store) == [name]
+    for _ in range(3):
+        stepped.step(RESCAN_S)
+    written(tmp_path, "other.pcap", content=b"hello")
+    wait_until(lambda: stepped.step(LATER_S) == 0 and not stepped.inbox.batch_ends_s, "the other file")
+    stepped.step(RESCAN_S)
+    stepped.step(LATER_S)
+    assert logged(capsys, "/other.pcap").count("not_imported") == 2
+
+
+def test_a_file_that_a_person_took_from_the_queue_stays_out(
+    stepped: Stepped, store: Store, tmp_path: Path
+) -> None:
+    """It is queued once; after a change, as a new file."""
+    written(tmp_path, "x")
+    wait_until(lambda: stepped.step() == 1, "the file to be queued")
+    store.redis.delete(store.keys.in_queue)
+
+    assert [stepped.step(after_s) for after_s in (RESCAN_S, LATER_S, RESCAN_S, LATER_S)] == [0] * 4
+    written(tmp_path, "x", content=CAPTURE * 2)
+    assert sum(stepped.step(after_s) for after_s in (RESCAN_S, LATER_S, LATER_S)) == 1

@@ -209,7 +209,10 @@ def test_without_a_terminal_the_watched_screen_is_printed_again_every_second(sto
     with start("pcapdj", "status", *words, stdout=PIPE, text=True) as process:
         first = [process.stdout.readline() for _ in range(6)]
         store.redis.rpush(store.keys.in_queue, "/in/1.pcap")
+        begun_s = time.monotonic()
         second = [process.stdout.readline() for _ in range(6)]
+        process.stdout.readline()
+        assert time.monotonic() - begun_s > 0.9
         process.send_signal(signal.SIGINT)
         process.stdout.read()
 

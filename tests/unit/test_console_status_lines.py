@@ -365,6 +365,18 @@ def test_timestamps_that_jump_are_one_line_of_their_dispatcher() -> None:
     assert "timestamps" not in text_of(without)
 
 
+def test_what_a_dispatcher_of_another_version_does_not_publish_is_left_empty() -> None:
+    """The screen shows the rest."""
+    dispatcher = {"id": "main", "state": "Running", "jumps": 1, "last_anomaly": "1 step back in time, 3 s"}
+
+    lines = snapshot_lines(EMPTY | {"dispatchers": [dispatcher]}, [], now_s=0)
+
+    assert [each.text for each in lines[-2:]] == [
+        "timestamps: 1 jump, '' ",
+        "last: '' 1 step back in time, 3 s",
+    ]
+
+
 def test_a_long_path_is_shown_on_two_lines() -> None:
     """Its folder has a line of its own, so that no terminal breaks it anywhere."""
     name = f"/in/of/the/sensor/{'x' * 60}.pcap"
@@ -376,6 +388,17 @@ def test_a_long_path_is_shown_on_two_lines() -> None:
     text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
     assert f"'{'x' * 60}.pcap' (feeding)\n: in '/in/of/the/sensor/'" in text
+
+
+@pytest.mark.parametrize(("total_bytes", "is_shown"), [(0, False), (1, True)])
+def test_a_file_without_a_byte_has_no_progress(total_bytes: int, is_shown: bool) -> None:  # noqa: FBT001 - a parameter
+    """Its size is known when it is open."""
+    current = {"dispatcher": "main", "name": "/in/a", "state": "asked"}
+    dispatcher = {"id": "main", "state": "Running", "name": "/in/a", "total_bytes": total_bytes}
+
+    shown = snapshot_lines(EMPTY | {"dispatchers": [dispatcher], "current": [current]}, [], now_s=0)
+
+    assert ("0% of" in text_of(shown)) == is_shown
 
 
 @pytest.mark.parametrize(("length", "lines"), [(64, 1), (65, 2)])
