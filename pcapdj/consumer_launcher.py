@@ -214,7 +214,7 @@ class ConsumerLauncher:
             timeout_s = min(_TICK_S, self._session.timeout_s(now_s))
             if (write_end := self._session.polled_write_end()) is not None:
                 poller.register(write_end, 0)  # POLLERR alone: the reader is gone
-        poller.poll(timeout_s * 1000 + 1)  # poll(2) counts whole milliseconds
+        poller.poll(timeout_s * 1000)
 
     def _handle_signals(self, now_s: float) -> None:
         if self._signals.received(signal.SIGHUP) and self._session is not None:

@@ -10,6 +10,8 @@ import typer.main
 from typer.core import TyperArgument
 
 from pcapdj import cli
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
 
 Options = dict[str, tuple[str | None, Any]]
 
@@ -126,6 +128,53 @@ def test_options_have_the_promised_names_variables_and_defaults(command: str) ->
     }
 
     assert options == OPTIONS[command]
+
+
+def test_options_show_what_their_values_are() -> None:
+    """Sizes, times and paths need a form; a word or a number is shown by its type."""
+    shown = {
+        option: each.metavar
+        for command in OPTIONS
+        for each in parameters(command)
+        for option in each.opts
+        if each.metavar and not isinstance(each, TyperArgument)
+    }
+
+    sizes = ("--min-free", "--resume-free", "--suspend-free", "--min-available-memory")
+    times = (
+        "--resume-after",
+        "--max-gap",
+        "--idle-eof",
+        "--flush-timeout",
+        "--restart-pause",
+        "--stall-timeout",
+    )
+    assert shown == {
+        "--watch": "PATH[=MIN_FREE]",
+        "--min-free-inodes": "NUMBER|PCT",
+        **dict.fromkeys(sizes, "SIZE|PCT"),
+        **dict.fromkeys(times, "TIME"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "options", "time"),
+    [
+        *(("dispatch", ["-b", "p"], time) for time in ("--idle-eof", "--max-gap")),
+        *(
+            ("consume", ["--preset", "summary"], time)
+            for time in ("--flush-timeout", "--restart-pause", "--stall-timeout")
+        ),
+    ],
+)
+def test_a_time_that_is_none_is_refused_with_its_option(
+    role: str, options: list[str], time: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is made."""
+    code = exit_code_of(import_module(cli.MODULES[role]).app, "pcapdj role", [*options, time, "soon"])
+
+    assert code == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith(f"pcapdj role: {time}: 'soon' is not a time. ")
 
 
 @pytest.mark.parametrize("command", OPTIONS)
