@@ -328,7 +328,7 @@ class ConsumerLauncher:
 
 
 def _show_dispatcher_command(settings: LauncherSettings) -> None:
-    command = ["python", "-m", "pcapdj.dispatcher", "-b", str(settings.pipe), "--launcher"]
+    command = ["pcapdj", "dispatch", "-b", str(settings.pipe), "--launcher"]
     log.flush()
     print(  # noqa: T201 - an answer
         f"The dispatcher that goes with it: {shlex.join([*command, str(settings.socket)])}", file=sys.stderr

@@ -147,8 +147,11 @@ def _program_of(section: str) -> str | None:
 
 
 def _with_interpreter(section: str, interpreter: Path) -> str:
-    """Return the section with this python in its command, and its folder first on PATH."""
-    python = _expandable(shlex.quote(str(interpreter)))
+    """Return the section with this python in its command, and its folder first on PATH.
+
+    -P: in a checkout the current folder has the package; in any other folder it has nothing to execute.
+    """
+    python = f"{_expandable(shlex.quote(str(interpreter)))} -P"
     section = _PYTHON.sub(lambda _: python, section)
     return section.replace("%(here)s/.venv/bin", _expandable(str(interpreter.parent)))
 

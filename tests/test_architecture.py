@@ -134,6 +134,7 @@ SMALL: Final[dict[str, str]] = {
     "commands/init.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
     "runtime/environment.py": "one rule that four rooms need",
+    "runtime/interpreter.py": "one command line that three rooms need",
 }
 
 # Words for which this field has better ones: no module, class or function is named so.

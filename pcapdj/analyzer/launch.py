@@ -15,6 +15,7 @@ from pcapdj.analyzer.presets import (
     LOGDIR,
     PIPE,
     PYTHON,
+    START,
     Command,
     is_suricata,
     needs_pause,
@@ -26,11 +27,11 @@ from pcapdj.runtime import failpoints
 from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
+from pcapdj.runtime.interpreter import START_FILE
 from pcapdj.runtime.safe_text import quoted
 
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s
 _LOG_FOLDER_MODE = 0o750  # a group may read the results
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class AnalyzerStarter:
@@ -68,7 +69,7 @@ class AnalyzerStarter:
         stream = secrets.token_hex(4)
         folder = new_log_folder(self.log_root, stream, time.time())
         argv = [program, *self._argv({PIPE: str(self.fifo.path), LOGDIR: str(folder)})[1:]]
-        analyzer = Analyzer(argv, folder, self._environment())
+        analyzer = Analyzer(argv, folder, foreign_environment())
         failpoints.reach("launcher.spawn")
         return AnalyzerSession(
             *(stream, self.fifo, analyzer),
@@ -86,19 +87,15 @@ class AnalyzerStarter:
             found = Path(program).stat()
             if self._version_of != (stamp := (program, found.st_ino, found.st_mtime_ns)):
                 self._version_of, self._version = stamp, ""
-                self._version = version_printed(program, self._environment())
+                self._version = version_printed(program, foreign_environment())
         return self._version
 
     def _argv(self, places: dict[str, str]) -> list[str]:
-        ours = {PYTHON: sys.executable, EXTRACT: str(files("pcapdj.analyzer") / "suricata-extract.yaml")}
+        extract = str(files("pcapdj.analyzer") / "suricata-extract.yaml")
+        ours = {PYTHON: sys.executable, EXTRACT: extract}
+        if self.command.is_ours:
+            ours[START] = START_FILE
         return substituted(self.command.argv, places | ours)
-
-    def _environment(self) -> dict[str, str]:
-        environment = foreign_environment()
-        if self.command.is_ours:  # it runs in its log folder and would not find the package of a checkout
-            path = environment.get("PYTHONPATH")
-            environment["PYTHONPATH"] = f"{_PACKAGE_ROOT}{os.pathsep}{path}" if path else str(_PACKAGE_ROOT)
-        return environment
 
 
 def version_printed(program: str, environment: Mapping[str, str]) -> str:

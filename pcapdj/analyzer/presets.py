@@ -17,6 +17,7 @@ from pcapdj.runtime.safe_text import quoted
 PIPE: Final = "{pipe}"
 LOGDIR: Final = "{logdir}"
 PYTHON: Final = "{python}"  # the interpreter that runs pcapdj
+START: Final = "{start}"  # the file by which it runs a module of this package, see runtime.interpreter
 EXTRACT: Final = "{extract}"  # the shipped suricata-extract.yaml
 DEFAULT_PRESET: Final = "suricata-extract"
 FALLBACK_PRESET: Final = "summary"  # where Suricata is not installed: it is part of pcapdj
@@ -25,7 +26,7 @@ _NEVER_PAUSES = frozenset({"zeek", "tshark", "tcpdump", "tcpflow"})
 _SURICATA_VERSION = re.compile(r"Suricata version (\d+)\.(\d+)\.(\d+)")
 _LOSES_AFTER_HEADER = ((8, 0, 0), (8, 0, 5))  # the first and the last version that do
 _PLAIN = re.compile(r"[\w@%+=:,./{}-]+")  # shown without quotes: placeholders, too
-_PLACEHOLDER = re.compile(r"\{(?:pipe|logdir|python|extract)\}")
+_PLACEHOLDER = re.compile(r"\{(?:pipe|logdir|python|start|extract)\}")
 _INSTALL: Final[Mapping[str, str]] = {
     "suricata": "Install the package suricata (Debian 12 has a newer one in bookworm-backports)",
     "zeek": "Install Zeek from zeek.org's own packages (Debian itself has none)",
@@ -67,7 +68,7 @@ PRESETS: Final[Mapping[str, tuple[str, ...]]] = {
     "tshark": ("tshark", "-n", "-q", "-r", PIPE, "-z", "io,phs", "-z", "conv,tcp"),
     "tcpdump": ("tcpdump", "-n", "-r", PIPE, "-w", LOGDIR + "/stream.pcap"),
     "tcpflow": ("tcpflow", "-a", "-o", LOGDIR + "/flows", "-r", PIPE),
-    "summary": (PYTHON, "-m", "pcapdj.summary", PIPE, LOGDIR),
+    "summary": (PYTHON, "-P", START, "pcapdj.summary", PIPE, LOGDIR),
 }
 
 

@@ -5,7 +5,7 @@ none: it asks a process that has nothing of the role but its end of a socket, an
 ends the wait. A process that hangs when the role ends, or goes on to the next file, is left behind; it ends
 when its call returns. Local files are opened and read by the role itself.
 
-    role    --> ("read", length, offset) -->  python -m pcapdj.capture.reading_process
+    role    --> ("read", length, offset) -->  python .. pcapdj.capture.reading_process
             <-- (bytes, None) or (None, error) <--
 
 A message is a pickle behind its length; a descriptor may come with it. What the role has of the file is a
@@ -20,7 +20,6 @@ import os
 import pickle
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -30,6 +29,7 @@ from pcapdj.capture.files import OpenFile, open_file, open_regular
 from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
+from pcapdj.runtime.interpreter import module_command
 from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -175,10 +175,11 @@ class ReadingProcess:
         self._connection, theirs = socket.socketpair()
         self._connection.setblocking(False)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WINDOW_BYTES)  # fewer changes between the two
+        command = module_command(_MODULE)
         with theirs:
             self._pid = os.posix_spawn(
-                sys.executable,
-                [sys.executable, "-P", "-m", _MODULE],
+                command[0],
+                command,
                 own_environment(),
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),

@@ -41,6 +41,7 @@ from typing import Final, NoReturn
 from pcapdj.runtime.command import run_command
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CannotCreate, ConfigError
+from pcapdj.runtime.interpreter import module_command
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
 
@@ -132,7 +133,7 @@ def start_beside(data: Path, folder: int) -> bool:
         watched = os.pidfd_open(os.getpid())
         try:
             started = subprocess.run(
-                [sys.executable, "-m", _MODULE, str(data), str(watched), str(folder)],
+                module_command(_MODULE, str(data), str(watched), str(folder)),
                 env=own_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

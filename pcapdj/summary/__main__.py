@@ -1,4 +1,4 @@
-"""`python -m pcapdj.summary PIPE LOGDIR`: reads one capture stream to its end and reports what it contains.
+"""`python -P -m pcapdj.summary PIPE LOGDIR`: reads one capture stream to its end, reports what it contains.
 
 SIGTERM and SIGINT end the reading: everything read until then is reported, exit code 0. Exit code 1, with one
 sentence on stderr, if the stream is torn (everything before is reported) or the disk is full. SIGHUP, which
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pcapdj.summary.results import HttpObject, StreamSummary
 
-USAGE = "usage: python -m pcapdj.summary PIPE LOGDIR"
+USAGE = "usage: python -P -m pcapdj.summary PIPE LOGDIR"
 
 
 def main(arguments: list[str]) -> int:

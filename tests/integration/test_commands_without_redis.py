@@ -232,7 +232,7 @@ def test_init_prints_the_next_commands(short_path: Path) -> None:
         "  mv CAPTURES.. inbox/\n"
         f"  {programs}/pcapdj status --watch\n"
     )
-    assert f"{sys.executable} -m pcapdj.consumer_launcher" in conf
+    assert f"{sys.executable} -P -m pcapdj.consumer_launcher" in conf
     assert "--preset summary" in conf
 
 

@@ -182,7 +182,7 @@ def test_invalid_options_are_refused_in_one_sentence(rig: Rig, options: tuple[st
 def test_started_by_hand_it_prints_the_dispatchers_command(rig: Rig) -> None:
     """The second command line can be copied from the screen."""
     rig.start_python(COPY)
-    command = f"python -m pcapdj.dispatcher -b {rig.pipe} --launcher {rig.socket}"
+    command = f"pcapdj dispatch -b {rig.pipe} --launcher {rig.socket}"
 
     wait_until(lambda: command in rig.logged(), "the command to be printed")
 

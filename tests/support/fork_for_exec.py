@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from pcapdj.runtime.interpreter import START_FILE
+
 _FORKED: Final = ("pcapdj.", "supervisor.supervisord")
 _IGNORE: Final = "--ignore-signal="
 _execve = os.execve
@@ -62,7 +64,7 @@ def _take_place(folder: Any, *rest: Any) -> None:
 
 
 def _python_words(argv: Sequence[str]) -> list[str]:
-    """Return the words behind `python -m`, for a module of pcapdj or supervisord; else none.
+    """Return the words behind `python -m` or `__main__.py`, for a module of pcapdj or supervisord; else none.
 
     `env` may stand before, as in supervisord.conf.
     """
@@ -70,8 +72,8 @@ def _python_words(argv: Sequence[str]) -> list[str]:
     program = next(words, "")
     if program == "/usr/bin/env":
         program = next((word for word in words if not word.startswith(_IGNORE)), "")
-    behind = list(words)
-    is_python = Path(program).name.startswith("python") and behind[:1] == ["-m"]
+    behind = [word for word in words if word != "-P"]
+    is_python = Path(program).name.startswith("python") and behind[:1] in (["-m"], [START_FILE])
     return behind[1:] if is_python and behind[1].startswith(_FORKED) else []
 
 

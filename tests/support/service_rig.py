@@ -106,7 +106,7 @@ class Service:
             forks=not is_real,
         )
         wait_until(lambda: self._running() == 5, "five programs to run")
-        wait_until(self._is_ready, "a dispatcher to register")
+        wait_until(self.is_ready, "a dispatcher to register")
 
     def control(self, *arguments: str) -> str:
         """Run supervisorctl and return what it prints."""
@@ -148,7 +148,8 @@ class Service:
             if number == signal.SIGKILL:
                 self._supervisord.wait()
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Report whether Redis answers and a dispatcher is registered."""
         try:
             return bool(self.snapshot()["dispatchers"])
         except StoreUnavailable:

@@ -87,7 +87,7 @@ def test_an_interpreter_is_used_instead_of_the_first_on_path() -> None:
 
     conf = parsed(text)
     for name in programs(text):
-        assert " '/opt/my py/bin/python3' -m pcapdj." in conf.get(f"program:{name}", "command")
+        assert " '/opt/my py/bin/python3' -P -m pcapdj." in conf.get(f"program:{name}", "command")
     assert conf.get("supervisord", "environment") == 'PATH="/opt/my py/bin:%(ENV_PATH)s"'
 
 

@@ -1,0 +1,335 @@
+"""The current folder is data: no interpreter of pcapdj executes a file there, or beside the captures."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+from support.canaries import BEFORE_OURS, MODULES, Canaries
+from support.captures import Record, classic
+from support.forkserver import ROOT, clean_environment
+from support.service_rig import PROGRAMS, Service, environment
+from support.waiting import LIMIT_S, scaled, wait_until
+
+from pcapdj.analyzer.presets import PRESETS
+from pcapdj.cli import MODULES as COMMANDS
+from pcapdj.runtime.environment import foreign_environment, own_environment
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.interpreter import START_FILE, module_command
+from pcapdj.service import configuration
+from pcapdj.store.client import Store
+
+SCRIPT: Final = (str(PROGRAMS / "pcapdj"),)
+SAFE: Final = (sys.executable, "-P", "-m", "pcapdj")
+TYPED: Final = (sys.executable, "-m", "pcapdj")
+ROOM: Final = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
+CAPTURES: Final = "../captures"
+ENDING: Final[Mapping[str, Sequence[str]]] = {
+    "run": (f"{CAPTURES}/1.pcap", "--preset", "summary", "--logdir", "../results", *ROOM),
+    "cat": (f"{CAPTURES}/1.pcap",),
+    "sample": ("../samples",),
+    "check": (),
+    "init": ("../service", "--preset", "summary"),
+    "import": (CAPTURES,),
+    "status": (),
+    "limits": (),
+    "gate": ("hold",),
+    "suspend": (),
+    "resume": (),
+    "finish": (),
+    "failed": (),
+    "requeue": (f"{CAPTURES}/1.pcap",),
+}
+ROLES: Final[Mapping[str, Sequence[str]]] = {
+    "dispatch": ("-b", "../pipe", "--follow"),
+    "control": (),
+    "consume": ("--socket", "../l.sock", "-b", "../own/pipe", "--logdir", "../out", "--preset", "summary"),
+    "import": ("--watch", CAPTURES),
+}
+
+
+@pytest.fixture
+def canaries(short_path: Path) -> Canaries:
+    """Return canaries; none is planted yet. There is a capture, and a current folder."""
+    for name in ("marks", "here", "captures", "own"):
+        (short_path / name).mkdir(mode=0o700)
+    (short_path / "captures" / "1.pcap").write_bytes(classic([Record()]))
+    return Canaries(short_path / "marks")
+
+
+@pytest.fixture
+def here(canaries: Canaries, short_path: Path) -> Path:
+    """Return a current folder; beside the captures there is one of everything."""
+    canaries.plant(short_path / "captures", (*MODULES, *BEFORE_OURS), package=True, is_listed=True)
+    return short_path / "here"
+
+
+def variables(store: Store, **others: str) -> dict[str, str]:
+    """Return an environment in which no folder has the package but this Python's own."""
+    clean = environment(PCAPDJ_REDIS_URL=store.url, PCAPDJ_LANE=store.keys.lane, **others)
+    return clean if "PYTHONPATH" in others else {name: clean[name] for name in clean if name != "PYTHONPATH"}
+
+
+def use(start: Sequence[str], name: str, here: Path, env: Mapping[str, str]) -> None:
+    """Run a command to its end in this folder, and start and stop it, if it is a role."""
+    if name in ENDING:
+        command = [*start, name, *ENDING[name]]
+        done = subprocess.run(command, cwd=here, env=env, capture_output=True, errors="replace", check=False)
+        assert done.returncode in (ExitCode.OK, ExitCode.ERROR), done.stderr
+        assert "Traceback" not in done.stderr
+    if name in ROLES:
+        start_and_stop([*start, name, *ROLES[name]], here, env)
+
+
+def start_and_stop(command: Sequence[str], here: Path, env: Mapping[str, str]) -> None:
+    """Start a role; stop it when it works."""
+    log = here.parent / "role.log"
+    with log.open("wb") as stream:
+        role = subprocess.Popen(command, cwd=here, env=env, stdout=stream, stderr=stream)
+    try:
+        wait_until(lambda: handles_stops(role.pid) or role.poll() is not None, "the role to start")
+    finally:
+        role.send_signal(signal.SIGTERM)
+        role.wait(scaled(LIMIT_S))
+    assert role.returncode == ExitCode.OK, log.read_text()
+
+
+def handles_stops(pid: int) -> bool:
+    """Report whether the process has a handler for SIGTERM: all of its modules are imported then."""
+    line = next(each for each in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigCgt" in each)
+    return bool(int(line.split()[1], 16) & 1 << signal.SIGTERM - 1)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_command_executes_nothing_in_the_current_folder(
+    name: str, here: Path, canaries: Canaries, store: Store
+) -> None:
+    """No module of any name, no package `pcapdj`, no settings; whatever the command or role is."""
+    canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
+
+    use(SCRIPT, name, here, variables(store))
+
+    assert canaries.found() == set()
+
+
+def test_python_with_its_safe_path_is_as_good_as_the_command(
+    here: Path, canaries: Canaries, store: Store
+) -> None:
+    """`python -P -m pcapdj` is what the documents name."""
+    canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
+
+    use(SAFE, "run", here, variables(store))
+
+    assert canaries.found() == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_python_m_executes_nothing_once_the_package_is_loaded(
+    name: str, here: Path, canaries: Canaries, store: Store
+) -> None:
+    """What Python itself imports before is beyond us; all that pcapdj imports is not."""
+    canaries.plant(here)
+
+    use(TYPED, name, here, variables(store))
+
+    assert canaries.found() == set()
+
+
+@pytest.mark.parametrize("module", ["dispatcher", "controller", "consumer_launcher", "importer"])
+def test_a_role_started_by_its_module_executes_nothing_in_the_current_folder(
+    module: str, here: Path, canaries: Canaries, store: Store
+) -> None:
+    """`python -m pcapdj.dispatcher` is what the original's users type."""
+    canaries.plant(here)
+    name = {"dispatcher": "dispatch", "controller": "control", "consumer_launcher": "consume"}
+    options = ROLES[name.get(module, "import")]
+
+    start_and_stop([sys.executable, "-m", f"pcapdj.{module}", *options], here, variables(store))
+
+    assert canaries.found() == set()
+
+
+@pytest.mark.parametrize("name", ["run", "status", "import"])
+def test_an_empty_element_of_pythonpath_is_not_the_current_folder(
+    name: str, here: Path, canaries: Canaries, store: Store
+) -> None:
+    """`PYTHONPATH=$PYTHONPATH:/opt/lib`, with nothing in the variable before, is a common mistake."""
+    canaries.plant(here, set(MODULES) - {"sitecustomize", "usercustomize"})
+
+    use(SCRIPT, name, here, variables(store, PYTHONPATH=":/nowhere"))
+
+    assert canaries.found() == set()
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if shutil.which(PRESETS[name][0])] + ["summary"])
+def test_run_executes_nothing_in_the_current_folder_with_any_preset(
+    preset: str, here: Path, canaries: Canaries, store: Store
+) -> None:
+    """Its roles, its Redis and the analyzer, which all start elsewhere."""
+    canaries.plant(here)
+    options = (CAPTURES, "--preset", preset, "--logdir", "results", *ROOM)
+
+    done = subprocess.run(
+        [*TYPED, "run", *options], cwd=here, env=variables(store), capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode in (ExitCode.OK, ExitCode.ERROR), done.stderr
+    assert canaries.found() == set()
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["of today", "of an older init"])
+def test_a_service_executes_nothing_in_its_folder(
+    is_old: bool,  # noqa: FBT001 - a parameter of the test
+    canaries: Canaries,
+    short_path: Path,
+) -> None:
+    """All five programs work in the folder of the layout; an older `pcapdj init` wrote them without -P."""
+    (short_path / "service").mkdir()
+    service = Service(short_path / "service")
+    text = configuration(interpreter=Path(sys.executable), preset=None)
+    assert text.count(" -P -m pcapdj.") == 5
+    (service.folder / "supervisord.conf").write_text(text.replace(" -P -m ", " -m ") if is_old else text)
+    names = MODULES if is_old else (*MODULES, *BEFORE_OURS)
+    canaries.plant(service.folder, names)
+    canaries.plant(service.folder / "inbox", names, is_listed=True)
+    shutil.copy(short_path / "captures" / "1.pcap", service.folder / "inbox")
+    env = environment(
+        PCAPDJ_PRESET="summary", **dict.fromkeys(("PCAPDJ_MIN_FREE", "PCAPDJ_RESUME_AFTER"), "1")
+    )
+    command = [str(PROGRAMS / "supervisord"), "-n", "-c", "supervisord.conf"]
+    supervisord = subprocess.Popen(command, cwd=service.folder, env=env, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(service.is_ready, "a dispatcher to register")
+        service.await_processed(1)
+    finally:
+        supervisord.terminate()
+        supervisord.wait(scaled(LIMIT_S))
+        service.stop()
+
+    assert canaries.found() == set()
+
+
+def test_pythonpath_of_the_operator_stays_in_force(here: Path, store: Store) -> None:
+    """Modules of a folder that the operator names are found, also in what a role starts."""
+    (here / "named").mkdir()
+    (here / "named" / "typing.py").write_text("raise SystemExit('the named folder was searched')\n")
+    env = variables(store, PYTHONPATH=str(here / "named"))
+
+    done = subprocess.run(
+        module_command("pcapdj.summary", "pipe", "results"),
+        cwd=here,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr == "the named folder was searched\n"
+
+
+def test_every_command_is_tried() -> None:
+    """A new one gets its line in the tables above."""
+    assert {*ENDING, *ROLES} == set(COMMANDS)
+
+
+def bare_python(folder: Path) -> tuple[str, dict[str, str]]:
+    """Return an interpreter that has all libraries and not pcapdj, and its environment."""
+    libraries = folder / "libraries"
+    libraries.mkdir()
+    for each in Path(sysconfig.get_path("purelib")).iterdir():
+        if "pcapdj" not in each.name and each.suffix != ".pth":
+            (libraries / each.name).symlink_to(each)
+    python = sys._base_executable  # type: ignore[attr-defined]  # noqa: SLF001 - without the libraries of the venv
+    return str(python), clean_environment(PYTHONPATH=str(libraries))
+
+
+@pytest.fixture
+def checkout(canaries: Canaries, short_path: Path) -> Path:
+    """Return a checkout that is not installed; a canary for each library lies at its top."""
+    root = short_path / "checkout"
+    shutil.copytree(ROOT / "pcapdj", root / "pcapdj", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "supervisord.conf", root)
+    canaries.plant(root)
+    return root
+
+
+def test_a_checkout_that_is_not_installed_runs_from_its_top(
+    checkout: Path, canaries: Canaries, short_path: Path
+) -> None:
+    """`python -m pcapdj run` there starts roles and analyzer, and executes nothing beside the package."""
+    python, env = bare_python(short_path)
+    missing = subprocess.run([python, "-P", "-c", "import pcapdj"], env=env, capture_output=True, check=False)
+    assert missing.returncode
+
+    options = ("../captures/1.pcap", "--preset", "summary", "--logdir", "../results", *ROOM)
+    done = subprocess.run(
+        [python, "-m", "pcapdj", "run", *options],
+        cwd=checkout,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert list((short_path / "results").glob("*/flows.jsonl"))
+    assert canaries.found() == set()
+
+
+@pytest.mark.parametrize(
+    "module", ["pcapdj.store.syncing", "pcapdj.summary", "pcapdj.capture.reading_process"]
+)
+def test_a_module_of_a_checkout_runs_wherever_a_role_works(
+    module: str, checkout: Path, here: Path, canaries: Canaries, short_path: Path
+) -> None:
+    """Each module that pcapdj starts as a process is found without being installed, and only that package."""
+    canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
+    python, env = bare_python(short_path)
+
+    done = subprocess.run(
+        [python, "-P", str(checkout / "pcapdj" / "__main__.py"), module],
+        cwd=here,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "ModuleNotFoundError" not in done.stderr
+    assert canaries.found() == set()
+
+
+def test_the_start_file_leaves_no_folder_in_the_path(tmp_path: Path) -> None:
+    """A module beside the package, at the top of a checkout, is not found by what pcapdj starts."""
+    as_file, as_module = (
+        subprocess.run([*start, "site"], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        for start in ([sys.executable, "-P", START_FILE], [sys.executable, "-P", "-m"])
+    )
+
+    assert as_file == as_module
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        (":/opt/lib", "/opt/lib"),
+        ("/opt/lib:", "/opt/lib"),
+        ("/a::/b", "/a:/b"),
+        ("/a:lib", "/a:lib"),
+        (":", None),
+    ],
+)
+def test_only_empty_elements_of_pythonpath_are_left_out(
+    path: str, kept: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything that the operator wrote stays, for the analyzer too."""
+    monkeypatch.setenv("PYTHONPATH", path)
+
+    assert own_environment().get("PYTHONPATH") == kept
+    assert foreign_environment().get("PYTHONPATH") == kept
