@@ -58,10 +58,8 @@ class StartPoint(NamedTuple):
 
     def as_json(self) -> str:
         """Return it as PCAPDJ_CURRENT has it."""
-        skipped = {str(linktype): packets for linktype, packets in self.place.skipped.items()}
         fields = {
             **self.place._asdict(),
-            "skipped": skipped,
             "totals": self.totals._asdict(),
             "stream_format": self.stream_format and self.stream_format._asdict(),
             "identity": self.identity and self.identity._asdict(),

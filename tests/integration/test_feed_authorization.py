@@ -106,6 +106,6 @@ def test_an_authorization_of_another_file_is_logged_once_a_minute(
         authorization.look(entry, now_s)
 
     log = logged(capsys, "other_authorization", 2)
-    assert log.count("other_authorization name=/in/1.pcap") == 2
+    assert log.count("dispatcher other_authorization name=/in/1.pcap") == 2
     assert "PCAPDJ_AUTH has '/in/2.pcap'; this dispatcher waits for another file." in log
     assert store.redis.get(store.keys.auth) == b"/in/2.pcap"

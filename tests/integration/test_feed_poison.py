@@ -113,7 +113,7 @@ def test_the_third_poison_file_in_a_row_is_fed_again_after_the_operator_resumed(
     assert rig.interrupts.shown == [(FAULT, FAULT)] * 3
     assert set(rig.interrupts.waits_s) == {0.5}
     assert rig.statistics.at_fault == ""
-    [held_s] = re.findall(r"lane_resumed .* held_s=(\d+)", logged(capsys, "lane_resumed"))
+    [held_s] = re.findall(r" dispatcher lane_resumed .* held_s=(\d+)", logged(capsys, "lane_resumed"))
     assert int(held_s) < scaled(20)
     rig.queue.finish(again, Result(b"/in/a.pcap", "processed"))
     for _ in range(2):

@@ -16,6 +16,7 @@ from typing import Final
 _COMPOUND: Final = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.FunctionDef, ast.ClassDef)
 _HIT: Final = "_mutants_hit"
 SIGNATURES: Final = "signatures"  # the block of tests that read the options of commands without calling them
+SOURCE: Final = "source"  # the block of tests that read all modules as text: a word may be missing there
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,16 @@ from typing import Final
 
 import pytest
 
-from mutants.blocks import SIGNATURES, instrumented
+from mutants.blocks import SIGNATURES, SOURCE, instrumented
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _KEPT: Final = ROOT / "build" / "mutants.json"
-_ALSO: Final = {"tests/unit/test_cli_options.py": {SIGNATURES}}
-_LEFT_OUT: Final = {"test_mutants.py", "test_architecture.py"}  # they read the source, they do not run it
+_ALSO: Final = {
+    "tests/unit/test_cli_options.py": {SIGNATURES},
+    "tests/unit/test_operations_doc.py": {SOURCE},
+    "tests/unit/test_runtime_failpoints.py": {SOURCE},
+}
+_LEFT_OUT: Final = {"test_mutants.py", "test_architecture.py"}  # they are about the source, not what it does
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from typing import Final, NoReturn
 import psutil
 import pytest
 
+from mutants.blocks import SOURCE
 from mutants.operators import Mutant
 from mutants.recording import RecordedTest, copy_tree, environment_in
 
@@ -60,8 +61,8 @@ class Trial:
 
 
 def trial(module: str, mutant: Mutant, blocks: Iterable[str], tests: Iterable[RecordedTest]) -> Trial:
-    """Choose the tests that run one of these blocks, the quickest and most specific first, up to the cap."""
-    wanted, words = set(blocks), re.split("[/_]", module.removesuffix(".py"))
+    """Choose the tests that run one of these blocks or read the source, the quickest first, up to the cap."""
+    wanted, words = {SOURCE, *blocks}, re.split("[/_]", module.removesuffix(".py"))
     found = sorted((test for test in tests if wanted & test.blocks), key=partial(_cost, words))
     total_s = 0.0
     chosen: list[RecordedTest] = []

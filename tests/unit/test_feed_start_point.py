@@ -100,6 +100,16 @@ def test_a_file_goes_on_where_the_noted_batch_ends() -> None:
     )
 
 
+def test_the_newest_hundred_streams_are_kept() -> None:
+    """They have to fit into a message of the launcher."""
+    file = dict(ENDED.file) | {"earlier_streams": [f"{number:08x}" for number in range(150)]}
+
+    point = start_point_after(EndedStream(ENDED.stream, ENDED.token, ENDED.record, ENDED.header, file))
+
+    assert point is not None
+    assert point.streams == (*(f"{number:08x}" for number in range(51, 150)), "feed0123")
+
+
 def test_the_launchers_file_is_read_as_it_was_written() -> None:
     """One that was cut or changed is none."""
     content = encode_ended_stream(ENDED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mutants import hits
-from mutants.blocks import SIGNATURES, Package, instrumented
+from mutants.blocks import SIGNATURES, SOURCE, Package, instrumented
 from mutants.operators import Mutant, is_python, mutants_of
 from mutants.recording import RecordedTest
 from mutants.trial import CAP_S, trial
@@ -182,17 +182,19 @@ def test_blocks_are_noted_for_the_test_even_by_a_process_that_is_killed(tmp_path
 
 
 def test_the_quickest_and_most_specific_tests_are_tried_first_up_to_a_limit() -> None:
-    """A mutant that no test notices costs a minute at most."""
+    """A mutant that no test notices costs a minute at most; tests that read the source may notice each."""
     tests = [
         RecordedTest("a.py::slow", CAP_S - 1, frozenset({"m.py:1", "m.py:2"})),
         RecordedTest("a.py::slower", CAP_S, frozenset({"m.py:1", "m.py:2"})),
         RecordedTest("a.py::broad", 0.1, frozenset({"m.py:1", "m.py:2", "m.py:3", "m.py:4"})),
         RecordedTest("a.py::specific", 0.1, frozenset({"m.py:1", "m.py:2"})),
         RecordedTest("a.py::elsewhere", 0.1, frozenset({"m.py:10", "m.py:2"})),
+        RecordedTest("a.py::reader", 0.1, frozenset({SOURCE})),
     ]
     chosen = trial("m.py", MUTANT, {"m.py:1"}, tests)
 
-    assert [test.name for test in chosen.tests] == ["a.py::specific", "a.py::broad", "a.py::slow"]
+    names = [test.name.removeprefix("a.py::") for test in chosen.tests]
+    assert names == ["reader", "specific", "broad", "slow"]
     assert chosen.left_out == 1
 
 
