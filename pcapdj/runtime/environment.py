@@ -4,7 +4,7 @@ An analyzer parses hostile bytes, and a reading process hangs in foreign file sy
 where Redis is, how to log in there, or how to reach supervisord. What is not passed on cannot be read there.
 
 PYTHONPATH is passed on without empty elements. `PYTHONPATH=$PYTHONPATH:/opt/lib` has one where the variable
-was not set before, and Python takes it for the current folder, which may be a folder of captures from anywhere.
+was not set before. Python takes it for the current folder, which may be a folder of captures from anywhere.
 """
 
 import os
