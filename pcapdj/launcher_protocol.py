@@ -47,6 +47,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.foreign_json import MOST_BYTES, decode_object
 
 MESSAGE_LIMIT_BYTES = 64 * 1024  # a name of 4095 bytes that is not UTF-8 takes 24 KiB as JSON
 PROTOCOL_VERSION = 2  # 1 had no version, no note and one batch
@@ -192,12 +193,9 @@ def _decode(message: bytes) -> dict[str, Any]:
     if len(message) > MESSAGE_LIMIT_BYTES:
         raise BadMessage(f"a message is above the {MESSAGE_LIMIT_BYTES} bytes allowed")
     try:
-        fields = json.loads(message)
-    except (ValueError, RecursionError) as exc:
-        raise BadMessage("a message is not JSON") from exc
-    if not isinstance(fields, dict):
-        raise BadMessage("a message is not a JSON object")
-    return fields
+        return decode_object(message)
+    except ValueError as exc:
+        raise BadMessage("a message is not a JSON object") from exc
 
 
 def _type_in(fields: Mapping[str, object]) -> RequestType:
@@ -377,7 +375,9 @@ def read_ended_stream(socket_path: Path) -> EndedStream | None:
     try:
         descriptor = os.open(ended_stream_path(socket_path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            return decode_ended_stream(file.read() or b"")  # None: a named pipe that is open elsewhere
+            return decode_ended_stream(
+                file.read(MOST_BYTES) or b""
+            )  # None: a named pipe that is open elsewhere
     except OSError:  # usually there is none
         return None
 
@@ -390,8 +390,8 @@ def encode_ended_stream(ended: EndedStream) -> bytes:
 def decode_ended_stream(content: bytes) -> EndedStream | None:
     """Return what the file's content describes; None if it is not valid."""
     try:
-        ended = EndedStream(**json.loads(content))
+        ended = EndedStream(**decode_object(content))
         is_valid = checked_record(ended.record_bytes) is not None
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError):
         return None
     return ended if is_valid and isinstance(ended.file, dict) and isinstance(ended.header, dict) else None

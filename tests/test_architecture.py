@@ -61,6 +61,7 @@ OWNERS: Final[dict[str, set[str]]] = {
 # Rules: no I/O, no clock, no logging, no processes.
 RULES: Final = [
     "runtime/errors",
+    "runtime/foreign_json",
     "runtime/units",
     "runtime/safe_text",
     "runtime/backoff",
@@ -426,6 +427,22 @@ def attributes_of(module: Path) -> set[str]:
             and each.value.id == "self"
         }
     return found
+
+
+def test_json_of_other_programs_is_decoded_in_one_place() -> None:
+    """A value that is too deep raises RecursionError everywhere else."""
+    decoders = {"loads", "load", "JSONDecoder", "raw_decode"}
+    found = {
+        str(module)
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Attribute) and node.attr in decoders and ast.unparse(node.value) != "pickle"
+    }
+    imported = {
+        str(module) for module in MODULES if {f"json.{each}" for each in decoders} & imports_of(module)
+    }
+
+    assert found | imported == {"runtime/foreign_json.py"}
 
 
 def test_the_longest_chain_of_imports_is_short() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pcapdj.disk.gate import Decision, Gate, Measurement, ResourceState, State
+from pcapdj.runtime.foreign_json import decode_object
 
 _STATES = {each.word: each for each in State}
 
@@ -73,10 +74,9 @@ def limits_in_force(fields: Mapping[str, str]) -> dict[str, str]:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        return decode_object(text)
+    except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _short(state: State) -> ResourceState:

@@ -20,6 +20,7 @@ from pcapdj.capture.reader import size_change
 from pcapdj.feed.note import BatchNote, decode_record, encode_note
 from pcapdj.launcher_protocol import EndedStream
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.foreign_json import decode_object
 
 _MOST_STREAMS: Final = 100  # the newest: they have to fit into a message of the launcher
 
@@ -58,15 +59,19 @@ class StartPoint(NamedTuple):
 
     def as_json(self) -> str:
         """Return it as PCAPDJ_CURRENT has it."""
-        fields = {
+        return json.dumps(self.as_fields(), separators=(",", ":"))
+
+    def as_fields(self) -> dict[str, Any]:
+        """Return it as pcapdj.json has it."""
+        return {
             **self.place._asdict(),
+            "skipped": {str(linktype): packets for linktype, packets in self.place.skipped.items()},
             "totals": self.totals._asdict(),
             "stream_format": self.stream_format and self.stream_format._asdict(),
             "identity": self.identity and self.identity._asdict(),
             "digest": self.digest,
             "streams": list(self.streams),
         }
-        return json.dumps(fields, separators=(",", ":"))
 
 
 FIRST_PACKET: Final = StartPoint()
@@ -77,7 +82,7 @@ def start_point_from(text: str) -> StartPoint | None:
     if not text:
         return FIRST_PACKET
     try:
-        fields = json.loads(text)
+        fields = decode_object(text)
         point = StartPoint(
             place=Place(**_place_fields(fields)),
             totals=Totals(**fields["totals"]),
@@ -87,7 +92,7 @@ def start_point_from(text: str) -> StartPoint | None:
             streams=tuple(map(str, fields["streams"])),
         )
         _check_numbers(point)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, struct.error):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error):
         return None
     return point
 

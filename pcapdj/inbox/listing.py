@@ -13,6 +13,7 @@ Natural order is the order that people expect of rotated names, `cap2` before `c
 - Names that are equal by these rules (`01` and `1`) are ordered by their bytes: the order is total.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,7 @@ from pcapdj.runtime.signals import Waits
 
 _DIGITS = re.compile(rb"([0-9]+)")
 _COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
+MOST_LEVELS = 200  # of folders inside folders: watchdog recurses, and Python's limit is a thousand
 _MOST_NAMED = 5  # refused files of folders that are named in one message; the others are counted
 
 Track = Callable[[Sequence[bytes]], Iterable[bytes]]
@@ -146,19 +148,46 @@ def identify_capture(name: bytes, *, refuse_written: bool = False, stops: Waits 
     return CaptureFile(name, identity)
 
 
-def list_folder(folder: bytes, *, recursive: bool) -> tuple[list[bytes], list[OSError]]:
+def list_folder(
+    folder: bytes, *, recursive: bool, with_hidden: bool = False
+) -> tuple[list[bytes], list[OSError]]:
     """Return the paths of the files in a folder that are not hidden, unsorted, and the errors met.
+
+    A folder that is too deep is an error, and what is below it is not listed. Folders are looked into one
+    after another, not inside one another: a program that recurses ends in a tree of a thousand folders.
 
     Args:
         folder: its path.
-        recursive: include folders inside it that are not hidden.
+        recursive: include folders inside it that are not hidden, down to `MOST_LEVELS`.
+        with_hidden: include what is hidden.
     """
     names: list[bytes] = []
     errors: list[OSError] = []
-    for base, folders, files in os.walk(folder, onerror=errors.append):
-        folders[:] = [inner for inner in folders if recursive and not is_hidden(inner)]
-        names += [os.path.join(base, name) for name in files if not is_hidden(name)]  # noqa: PTH118 - bytes
+    waiting = [(folder, 0)]
+    while waiting:
+        path, level = waiting.pop()
+        if level > MOST_LEVELS:
+            errors.append(OSError(errno.ENAMETOOLONG, f"it is more than {MOST_LEVELS} levels deep", path))
+            continue
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if is_hidden(entry.path) and not with_hidden:
+                        continue
+                    if not _is_folder(entry):
+                        names.append(entry.path)
+                    elif recursive and not entry.is_symlink():
+                        waiting.append((entry.path, level + 1))
+        except OSError as exc:
+            errors.append(exc)
     return names, errors
+
+
+def _is_folder(entry: "os.DirEntry[bytes]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere: opening it shows why
+        return False
 
 
 def is_hidden(name: bytes) -> bool:

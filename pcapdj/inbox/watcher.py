@@ -7,6 +7,7 @@ Handled files are remembered by name, size and modification time, so a rescan of
 stat(2) for each file; memory is bounded by what the folder has.
 """
 
+import errno
 import os
 import stat
 import time
@@ -104,9 +105,17 @@ class Inbox:
     def _listen(self) -> None:
         self.problem = ""
         try:
-            self._listener = self._listener or FolderListener(self.folder, recursive=self._recursive)
+            if self._listener is None:
+                self._refuse_depth()
+                self._listener = FolderListener(self.folder, recursive=self._recursive)
         except OSError as exc:
             self.problem = f"is scanned once a minute only, because inotify is not available: {exc.strerror}"
+
+    def _refuse_depth(self) -> None:
+        """Raise if watchdog, which recurses, would end in this tree, and leave its descriptors open."""
+        _, errors = list_folder(self.folder, recursive=self._recursive, with_hidden=True)
+        if too_deep := [error for error in errors if error.errno == errno.ENAMETOOLONG]:
+            raise too_deep[0]
 
     def _read_events(self, events: FolderEvents, now_s: float) -> None:
         complete = {name for name in events.complete if not self._is_hidden(name)}

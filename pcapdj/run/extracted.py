@@ -1,12 +1,12 @@
 """The objects that an analyzer extracted, read from its output: our summary's, or Suricata's file store."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.summary.results import read_objects
 
@@ -73,7 +73,7 @@ def _suricata_objects(eve: Path) -> Iterator[ExtractedObject]:
 
 def _stored_object(line: str) -> ExtractedObject | None:
     try:
-        event: dict[str, Any] = json.loads(line)
+        event = decode_object(line)
         file = event["fileinfo"]
         if not file["stored"]:
             return None

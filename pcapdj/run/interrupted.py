@@ -50,7 +50,7 @@ def interrupted_file(store: Store, dispatcher_id: str, launcher_socket: Path) ->
         "lengths": totals.lengths_bytes,
     }
     stream = streams.pop()
-    begin = json.loads(start.as_json())
+    begin = start.as_fields()
     return FileResult(to_text(entry.name), STOPPED, "", stream, numbers, earlier_streams=streams, begin=begin)
 
 

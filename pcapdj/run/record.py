@@ -22,16 +22,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pcapdj import __version__
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ConfigError
+from pcapdj.runtime.foreign_json import decode_json, decode_object
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.whole_file import write_whole
+
+T = TypeVar("T")
 
 RECORD: Final = "pcapdj.json"
 NEWER: Final = "pcapdj.jsonl"  # the results that pcapdj.json does not have yet
 _INTERVAL_S: Final = 1.0
+_MOST_BYTES: Final = 1 << 30  # of pcapdj.json: a million files have 400 MB
 _GROWTH: Final = 4  # pcapdj.json is written again when a quarter more results came
 _FAILED_WHOLE: Final = 10  # intervals until it is tried again: a full disk must not cost more than a free one
 _TEXT_FIELDS: Final = ("name", "verdict", "reason", "stream")
@@ -108,9 +112,18 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
     numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
     reason, stream, jump = (texts.get(name, "") for name in ("reason", "stream", "jump"))
-    left_out = json.loads(texts.get("left_out") or "{}")
-    earlier = json.loads(texts.get("earlier_streams") or "[]")
+    left_out = _decoded(texts.get("left_out"), dict)
+    earlier = _decoded(texts.get("earlier_streams"), list)
     return FileResult(texts["name"], texts["verdict"], reason, stream, numbers, jump, left_out, earlier)
+
+
+def _decoded(text: str | None, kind: type[T]) -> T:
+    """Return a value of the journal; an empty one if it is absent, or not of this kind."""
+    try:
+        value = decode_json(text)
+    except ValueError:
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 @contextmanager
@@ -290,10 +303,12 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
     results = list[FileResult]()
     try:
         if path.exists():
-            results += map(_from_json, json.loads(path.read_text(encoding="utf-8"))["files"])
+            results += map(
+                _from_json, decode_object(path.read_text(encoding="utf-8"), most_bytes=_MOST_BYTES)["files"]
+            )
     except OSError as exc:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {exc.strerror}.") from exc
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ConfigError(
             f"{quoted(str(path))} is not a whole record of a run.", hint="Repair it, or use another --logdir."
         ) from exc
@@ -308,5 +323,5 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
 def _whole_lines(text: str) -> Iterator[FileResult]:
     """Yield the result of each line that is whole."""
     for line in text.splitlines():
-        with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            yield _from_json(json.loads(line))
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            yield _from_json(decode_object(line))

@@ -4,12 +4,12 @@ An RPUSH that is repeated after a lost reply doubles names, and a look before it
 one script does both, and compares FED with the value by which the caller decided: it may be repeated.
 """
 
-import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Protocol, cast
 
 from pcapdj.runtime import failpoints
+from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.store.client import Store
 
 _CHUNK: int = 1000  # names in one script: some milliseconds of Redis's time, within Lua's limit for RPUSH
@@ -63,10 +63,8 @@ def enqueue_new(
 def was_fed(entry: bytes, version: FileVersion) -> bool:
     """Report whether an entry of FED is about this version of the file, whatever the result was."""
     try:
-        fields = json.loads(entry or b"null")
+        fields = decode_object(entry)
     except ValueError:
-        return False
-    if not isinstance(fields, dict):
         return False
     return (fields.get("size_bytes"), fields.get("mtime_ns")) == (version.size_bytes, version.mtime_ns)
 

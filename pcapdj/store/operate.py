@@ -4,10 +4,10 @@ Each call writes absolute values or runs an idempotent script, then publishes a 
 No role needs to run: the keys hold the change until a role reads them.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, cast
 
+from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
@@ -114,10 +114,10 @@ def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:
     return bool(store.run("requeue", keys, [entry, name]))
 
 
-def _streams_of(note: object) -> list[object]:
+def _streams_of(note: bytes | None) -> list[object]:
     """Return the stream of the file's last pass, and those before that ended in order inside it."""
     try:
-        fields = json.loads(note)  # type: ignore[arg-type]
+        fields = decode_object(note)
         return [fields["stream"], *fields.get("earlier_streams", ())]
     except (ValueError, TypeError, KeyError):
         return []

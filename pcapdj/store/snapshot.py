@@ -4,11 +4,11 @@ It only reads. A field that is missing is left out, and one that is not a number
 text: `status` has to work when a role has died or another program wrote the keys.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_name, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
@@ -97,9 +97,9 @@ def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[by
 
 def _failure(entry: bytes) -> Failure:
     try:
-        fields = json.loads(entry)
+        fields = decode_object(entry)
         return Failure(entry, to_name(fields["name"]), str(fields.get("reason", "")), fields)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return Failure(entry, None, f"not a valid entry: {to_text(entry)[:200]}", {})
 
 

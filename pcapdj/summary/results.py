@@ -8,13 +8,14 @@ import dataclasses
 import json
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TextIO
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.foreign_json import decode_object
 
 FLOWS_NAME = "flows.jsonl"
 OBJECTS_NAME = "objects.jsonl"
@@ -149,10 +150,11 @@ def read_objects(logdir: Path) -> list[HttpObject]:
     """Return the HTTP objects that an analyzer wrote into this folder, in the order in which they ended.
 
     Returns:
-        An empty list if there is no such file. An incomplete last line is ignored.
+        An empty list if there is no such file. Lines that are incomplete or not valid are ignored.
     """
     names = {field.name for field in dataclasses.fields(HttpObject)}
-    return [HttpObject(**{name: line[name] for name in names}) for line in _read_lines(logdir / OBJECTS_NAME)]
+    lines = _read_lines(logdir / OBJECTS_NAME)
+    return [HttpObject(**{name: line[name] for name in names}) for line in lines if names <= line.keys()]
 
 
 def _lines(values: Iterable[FlowSummary | HttpObject]) -> Iterator[str]:
@@ -162,9 +164,9 @@ def _lines(values: Iterable[FlowSummary | HttpObject]) -> Iterator[str]:
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        with path.open(encoding="ascii") as file:
+        with path.open(encoding="ascii", errors="replace") as file:
             for line in file:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+                with suppress(ValueError):
+                    yield decode_object(line)
     except FileNotFoundError:
         return

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from support.captures import Record, classic
+from support.descriptors import open_descriptors
+from support.folders import deep_tree
 from support.waiting import wait_until
 
 from pcapdj.inbox.settle import SETTLED_S, FileState
@@ -298,6 +300,23 @@ def test_folders_inside_are_watched_if_recursive(tmp_path: Path) -> None:
     (tmp_path / "new/second").write_bytes(CAPTURE)
 
     wait_until(lambda: "new/second" in watched.look(0.01), "the next file in the new folder")
+    watched.inbox.close()
+
+
+def test_a_tree_that_is_too_deep_is_scanned_and_leaves_no_descriptor(tmp_path: Path) -> None:
+    """Also a hidden one: watchdog recurses into it, and leaves descriptors open when it ends there."""
+    (tmp_path / "x").write_bytes(CAPTURE)
+    watched = Watched(tmp_path, recursive=True)
+    before = open_descriptors()
+    with deep_tree(tmp_path / ".m", 3000):
+        for _ in range(3):
+            complete = watched.look(RESCAN_S + 1)
+            assert watched.inbox.problem.endswith("not available: it is more than 200 levels deep")
+    assert complete == set()
+    assert open_descriptors() == before
+
+    watched.look(RESCAN_S + 1)
+    assert watched.inbox.problem == ""
     watched.inbox.close()
 
 

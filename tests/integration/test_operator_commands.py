@@ -472,6 +472,18 @@ def test_requeue_of_a_stream_takes_its_files_in_order(run: Run, store: Store) ->
     assert queued(store) == [b"/in/2", HOSTILE]
 
 
+def test_requeue_of_a_stream_passes_over_entries_that_are_not_valid(run: Run, store: Store) -> None:
+    """Other programs may write there, also what no decoder of JSON is made for."""
+    for name in (b"/in/1", b"/in/2", b"/in/3"):
+        processed(store, name, "s1")
+    store.redis.hset(store.keys.fed, "/in/1", "[" * 3000 + "]" * 3000)
+    store.redis.hset(store.keys.fed, "/in/2", '{"stream": "s1", "earlier_streams": 1}')
+
+    code, _, _ = run(requeue.app, "--stream", "s1")
+
+    assert (code, queued(store)) == (ExitCode.OK, [b"/in/3"])
+
+
 def test_requeue_needs_names_or_a_stream(run: Run) -> None:
     """Neither and both are refused."""
     refused = (ExitCode.USAGE, "", "pcapdj test: Name either files or a stream with --stream.\n")

@@ -135,7 +135,10 @@ def test_a_lost_reply_queues_nothing_twice(
     assert queue_of(store) == ([b"/new"] if change == "nothing" else [])
 
 
-@pytest.mark.parametrize("entry", [b"", b"not JSON", b"[]", b"{}", b'{"size_bytes": 10, "mtime_ns": 1.5}'])
+@pytest.mark.parametrize(
+    "entry",
+    [b"", b"not JSON", b"[]", b"{}", b'{"size_bytes": 10, "mtime_ns": 1.5}', b"[" * 3000 + b"]" * 3000],
+)
 def test_an_invalid_entry_of_fed_is_about_no_version(entry: bytes) -> None:
     """Whatever FED holds, the worst result is that a file is fed again."""
     assert not was_fed(entry, Version())

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from support.captures import Record, classic, section
+from support.folders import deep_tree
 
 from pcapdj.capture.files import StillWritten
-from pcapdj.inbox.listing import Order, identify_capture, list_captures, refusal_sentences
+from pcapdj.inbox.listing import MOST_LEVELS, Order, identify_capture, list_captures, refusal_sentences
 
 CAPTURE = classic([Record()])
 
@@ -79,6 +80,36 @@ def test_hidden_files_are_listed_only_if_they_are_named(tmp_path: Path) -> None:
 
     assert found(os.fsencode(tmp_path), recursive=True) == []
     assert found(hidden) == [hidden]
+
+
+def test_a_tree_of_3000_folders_is_listed_down_to_a_limit(tmp_path: Path) -> None:
+    """What is deeper is refused in one sentence; the rest of the tree is listed."""
+    first, last = written(tmp_path, "a/x", "z/x")
+    with deep_tree(tmp_path / "m", 3000, every=100, content=CAPTURE):
+        listing = list_captures([os.fsencode(tmp_path)], recursive=True)
+
+    names = [file.name for file in listing.files]
+    assert (names[0], names[-1], len(names)) == (first, last, 2 + (MOST_LEVELS - 1) // 100)
+    [sentence] = refusal_sentences(listing.refused)
+    assert sentence.endswith("is a folder that cannot be read: it is more than 200 levels deep.")
+
+
+def test_a_path_that_is_too_long_for_the_system_is_refused(tmp_path: Path) -> None:
+    """Twenty folders with the longest names that there are."""
+    with deep_tree(tmp_path / "m", 20, name=b"d" * 255):
+        listing = list_captures([os.fsencode(tmp_path)], recursive=True)
+
+    [sentence] = refusal_sentences(listing.refused)
+    assert sentence.endswith("is a folder that cannot be read: File name too long.")
+
+
+def test_a_circle_of_links_is_refused_and_the_rest_is_listed(tmp_path: Path) -> None:
+    """The system refuses to follow it."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    capture = written(tmp_path, "c")
+
+    assert found(os.fsencode(tmp_path), recursive=True) == capture
 
 
 def test_a_link_to_a_folder_is_not_followed(tmp_path: Path) -> None:

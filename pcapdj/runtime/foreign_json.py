@@ -1,0 +1,68 @@
+"""Decodes JSON that another program may have written. Pure.
+
+It is in Redis, in files, and in messages between the roles. Its author may be hostile, or a program with an
+error. What is not valid is one value that cannot be used, never more: the caller catches `ValueError`.
+
+Source: RFC 8259, "Parsers": an implementation may set limits on the size of texts and the depth of nesting.
+Python's decoder has neither: it raises RecursionError for a thousand levels, and what it decodes below that
+may raise it later, where it is encoded again.
+"""
+
+import json
+from typing import Any, Final
+
+MOST_BYTES: Final = 1 << 20  # what is longer is no value of ours
+MOST_LEVELS: Final = 32  # ours have four
+
+
+def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> Any:
+    """Return the value of a JSON text.
+
+    Args:
+        text: None, as of a missing Redis field, is not valid.
+        most_bytes: of the text, in bytes or characters.
+
+    Raises:
+        ValueError: it is not valid, too long, or too deep.
+    """
+    if text is None:
+        raise ValueError("there is no JSON text")
+    if len(text) > most_bytes:
+        raise ValueError(f"a JSON text of {len(text)} bytes, more than {most_bytes}")
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(_too_deep()) from None
+    _refuse_depth(value)
+    return value
+
+
+def decode_object(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+    """Return the object of a JSON text.
+
+    Raises:
+        ValueError: as `decode_json`, or it is no object.
+    """
+    value = decode_json(text, most_bytes=most_bytes)
+    if not isinstance(value, dict):
+        raise ValueError("the JSON text is not an object")  # noqa: TRY004 - as every text that is not valid
+    return value
+
+
+def _refuse_depth(value: object) -> None:
+    """Raise if the value is too deep; it is looked at level by level, since recursion is what is refused."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return
+    raise ValueError(_too_deep())
+
+
+def _too_deep() -> str:
+    return f"a JSON text of more than {MOST_LEVELS} levels"

@@ -1,0 +1,54 @@
+"""JSON of other programs: bounded in size and depth, and one error for everything that is not valid."""
+
+import json
+
+import pytest
+
+from pcapdj.runtime.foreign_json import MOST_BYTES, MOST_LEVELS, decode_json, decode_object
+
+
+def nested(levels: int, kind: str) -> str:
+    """Return a value of so many lists or objects inside one another."""
+    return "[" * levels + "]" * levels if kind == "lists" else '{"a":' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects"])
+@pytest.mark.parametrize("levels", [MOST_LEVELS + 1, 900, 3000, 100_000])
+def test_what_is_too_deep_is_not_valid(levels: int, kind: str) -> None:
+    """Also what Python decodes: to encode it again may be too deep."""
+    with pytest.raises(ValueError, match="levels"):
+        decode_json(nested(levels, kind))
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects"])
+def test_as_deep_as_allowed_is_valid(kind: str) -> None:
+    """Ours have a few levels."""
+    text = nested(MOST_LEVELS - 1, kind)
+
+    assert decode_json(text) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "", b"", "{", b"\xff", "nothing", "9" * 5000, '"' + "a" * MOST_BYTES + '"'],
+    ids=["absent", "empty text", "empty", "cut", "no text", "no JSON", "a long number", "a long text"],
+)
+def test_what_is_no_json_is_not_valid(text: str | bytes | None) -> None:
+    """The caller has one error to catch."""
+    with pytest.raises(ValueError):  # noqa: PT011 - any message
+        decode_json(text)
+
+
+def test_a_caller_sets_another_size() -> None:
+    """A file with a million results is longer than a value in Redis."""
+    text = '"' + "a" * MOST_BYTES + '"'
+
+    assert len(decode_json(text, most_bytes=2 * MOST_BYTES)) == MOST_BYTES
+
+
+@pytest.mark.parametrize("text", ["[]", "1", "null", '"a"'])
+def test_an_object_is_what_most_callers_need(text: str) -> None:
+    """Everything else is not valid for them."""
+    assert decode_object('{"a": [1]}') == {"a": [1]}
+    with pytest.raises(ValueError, match="not an object"):
+        decode_object(text)
