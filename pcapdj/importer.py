@@ -5,7 +5,7 @@ writes PCAPDJ_IN_QUEUE. Names are queued as absolute paths; links in them stay.
 
 A file is queued if it begins like a capture and is not queued, current, or fed already with the same size and
 modification time: a rotation that uses a name again makes a new file. Files that arrive together are queued
-together, in natural order or in that of their first packets.
+together, in the order of their first packets or in natural order.
 
 Without `--watch` it is a command: exit 0; 1 if a file named by the user is not a supported capture (the
 others are queued); 69 if Redis was away for three seconds. Repeating it queues nothing twice.
@@ -33,13 +33,13 @@ from pcapdj.capture.files import StillWritten
 from pcapdj.console.screen import progress_bar
 from pcapdj.inbox.listing import (
     CaptureFile,
-    Order,
     Refusal,
     identify_capture,
     list_captures,
     refusal_sentences,
     sort_captures,
 )
+from pcapdj.inbox.order import Order
 from pcapdj.inbox.settle import FileState
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
@@ -85,12 +85,14 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
         ),
     ] = False,
     order: Annotated[
-        Order,
+        Order | None,
         typer.Option(
             envvar="PCAPDJ_ORDER",
-            help="queue by the natural order of names, or by the time of the first packet",
+            help="sort all files by the time of their first packets, or by the natural order of their names;"
+            " default: only the files of each folder, by time",
+            show_default=False,
         ),
-    ] = Order.NAME,
+    ] = None,
     recursive: Annotated[
         bool,
         typer.Option("--recursive", "-r", envvar="PCAPDJ_RECURSIVE", help="include folders inside folders"),
@@ -116,13 +118,15 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     store = open_store(redis_url, redis_password_file, lane, in_queue=queue, is_role=watch)
     if watch:
         return run_role(
-            "pcapdj import", lambda: watch_folders(store, names, order, recursive=recursive), names
+            "pcapdj import",
+            lambda: watch_folders(store, names, order or Order.TIME, recursive=recursive),
+            names,
         )
     return import_once(store, names, order, recursive=recursive, again=again)
 
 
 def import_once(
-    store: Store, paths: Sequence[bytes], order: Order, *, recursive: bool, again: bool
+    store: Store, paths: Sequence[bytes], order: Order | None, *, recursive: bool, again: bool
 ) -> ExitCode:
     """Queue the captures among the paths and print how many.
 
@@ -136,7 +140,7 @@ def import_once(
         listing = list_captures(paths, recursive=recursive, order=order, track=track)
     offered = {file.name: file.identity for file in listing.files}
     outcomes = Counter(enqueue_new(retrying, offered, again=again).values())
-    for sentence in refusal_sentences(listing.refused):
+    for sentence in [*listing.notes, *refusal_sentences(listing.refused)]:
         typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
     typer.echo(summary(outcomes, len(listing.refused)))
     return ExitCode.ERROR if any(refusal.is_named for refusal in listing.refused) else ExitCode.OK
@@ -222,7 +226,9 @@ class Importer:
                 problem_log.update(now_s)
                 complete = inbox.take_complete(now_s)
                 files = self._captures_among(inbox, complete, now_s)
-                files = sort_captures(files, self._order, stops=self._signals)
+                files, note = sort_captures(files, self._order, stops=self._signals)
+                if note:
+                    events.warning("order_contradicted", note, folder=inbox.folder)
             queued += self._queue(inbox, files, complete, now_s)
         return queued
 

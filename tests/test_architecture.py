@@ -78,6 +78,7 @@ RULES: Final = [
     "capture/timestamps",
     "capture/anomalies",
     "capture/stream_options",
+    "inbox/order",
     "inbox/settle",
     "analyzer/presets",
     "analyzer/exit_cause",

@@ -20,6 +20,7 @@ Precision = Literal["us", "ns"] | None
 PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
 Report = Callable[[bytes, CaptureError | None, Totals, Sequence[Anomaly]], None]
 
+_MAX_GAP_NS = 3600 * 10**9  # the default of --max-gap
 _PIPE_BYTES = 1 << 20  # the most that an ordinary user may set
 # For shorter files a thread gains nothing; a piece is about 260 KiB.
 _LONG_BYTES, _PREFETCHED_PIECES = 4 << 20, 8
@@ -44,7 +45,7 @@ def concatenate(
         out_fd: a pipe, a file, a socket or a device; blocking.
         precision: force microseconds or nanoseconds.
         report: called once per file with its fault, if it has one, the totals written of it, and its
-            anomalies; times after 2038 once in all.
+            anomalies, a jump of the time since the previous file included; times after 2038 once in all.
         rewrites: rewrite packets of other link types to Ethernet; also a file that starts the stream.
 
     Returns:
@@ -56,6 +57,7 @@ def concatenate(
     stream: StreamFormat | None = None
     empty: StreamFormat | None = None  # of the first file without packets
     all_whole, has_late_times = True, False
+    last_ts_ns: int | None = None
     for name in names:
         copy = _FileCopy(out, stream, options)
         try:
@@ -66,12 +68,24 @@ def concatenate(
         anomalies = [
             each for each in copy.anomalies if not (has_late_times and each.event == TIMES_AFTER_2038)
         ]
+        anomalies = [*_jump(last_ts_ns, copy.totals.first_ts_ns), *anomalies]
+        last_ts_ns = last_ts_ns if copy.totals.last_ts_ns is None else copy.totals.last_ts_ns
         report(name, damage, copy.totals, anomalies)
         has_late_times |= copy.totals.has_times_after_2038
         all_whole = all_whole and damage is None and not any(each.is_loss for each in anomalies)
     if stream is None and empty is not None:
         out.write(empty.header())
     return all_whole
+
+
+def _jump(last_ts_ns: int | None, first_ts_ns: int | None) -> list[Anomaly]:
+    """Return whether a file begins before the end of the previous one, or long after it."""
+    if last_ts_ns is None or first_ts_ns is None or 0 <= first_ts_ns - last_ts_ns <= _MAX_GAP_NS:
+        return []
+    from pcapdj.capture.timestamps import find_jump  # most files need nothing of it
+
+    jump = find_jump(first_ts_ns - last_ts_ns, _MAX_GAP_NS)
+    return [Anomaly("timestamps_jump", jump.description)] if jump else []
 
 
 class Output:

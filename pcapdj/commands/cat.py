@@ -7,7 +7,7 @@ take 0.16 s from start to end instead of 0.04 s.
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from pcapdj.capture.anomalies import Anomaly
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     if options.precision not in PRECISIONS:
         raise ConfigError(f"{_PRECISION} is {quoted(options.precision)}.", hint="Use us or ns.")
     rewrites = _rewrites(options.on_linktype)
-    names = list(_names(options.files))
+    names = _names(options.files, options.order)
     _check_output(names)
     try:
         all_whole = concatenate(
@@ -58,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the capture files to stdout as one classic capture, whole records only.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="capture files, or folders of them")
+    parser.add_argument(
+        "--order",
+        choices=["name", "time"],
+        help="sort all files by their names, or by the time of their first packets; default: only the files"
+        " of each folder, by time",
+    )
     parser.add_argument(
         "--precision",
         choices=["us", "ns"],
@@ -83,15 +89,20 @@ def _rewrites(on_linktype: str) -> bool:
     return on_linktype == _ETHERNET
 
 
-def _names(files: Sequence[str]) -> Iterator[bytes]:
-    """Yield the files, for a folder the captures in it in natural order."""
-    for name in map(to_name, files):
-        if not os.path.isdir(name):  # noqa: PTH112 - bytes
-            yield name
-            continue
-        from pcapdj.inbox.listing import list_captures
+def _names(files: Sequence[str], order: str | None) -> list[bytes]:
+    """Return the files in the order in which they are written; of folders, the captures in them."""
+    names = [to_name(file) for file in files]
+    if order is None and not any(map(os.path.isdir, names)):
+        return names
+    from pcapdj.inbox.listing import list_captures, refusal_sentences
+    from pcapdj.inbox.order import Order
 
-        yield from (each.name for each in list_captures([name], recursive=False).files)
+    listing = list_captures(names, recursive=False, order=Order(order) if order else None)
+    found = [each for each in listing.refused if not each.is_named]
+    named = [each.name for each in listing.refused if each.is_named]
+    for sentence in [*listing.notes, *refusal_sentences(found)]:
+        print(f"pcapdj cat: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - cat goes on
+    return [*(each.name for each in listing.files), *named]  # the last ones are reported as damaged
 
 
 def _check_output(names: Sequence[bytes]) -> None:
@@ -113,6 +124,7 @@ def _report(name: bytes, damage: CaptureError | None, totals: Totals, anomalies:
     """Print what is wrong with a file, and how much of it was written."""
     sentences = [each.sentence for each in anomalies] + ([str(damage)] if damage else [])
     for number, sentence in enumerate(sentences, 1):
-        written = f"; {totals.packets} packets written" if number == len(sentences) else ""
+        packets = f"{totals.packets} packet{'' if totals.packets == 1 else 's'}"
+        written = f"; {packets} written" if number == len(sentences) else ""
         text = f"{quoted(name)}: {printable_sentence(sentence)}{written}."
         print(f"pcapdj cat: {text}", file=sys.stderr)  # noqa: T201 - the next file follows

@@ -3,47 +3,27 @@
 A file is a capture file by its first bytes, whatever its name. Hidden names in folders are skipped: rotation
 tools hide a file while they write it. Links to files are followed, links to folders are not (they may form a
 circle).
-
-Natural order is the order that people expect of rotated names, `cap2` before `cap10`:
-
-- Folders are compared part by part, so the files of one folder stay together.
-- Runs of digits compare as numbers of any length, all other bytes as bytes, whatever their encoding.
-- The part before the extension is compared first, then the extension. The extension of a compression counts
-  for neither: `x.pcap.gz` comes before `x.pcap1.gz` and that before `x.pcap10.gz`, as tcpdump rotates them.
-- Names that are equal by these rules (`01` and `1`) are ordered by their bytes: the order is total.
 """
 
 import errno
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import lru_cache
+from typing import NamedTuple
 
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.reader import FileSource, first_bytes
+from pcapdj.inbox.order import Order, Times, given_order_note, in_order, name_order_note, natural_key
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
 
-_DIGITS = re.compile(rb"([0-9]+)")
-_COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
 MOST_LEVELS = 200  # of folders inside folders: watchdog recurses, and Python's limit is a thousand
 _MOST_NAMED = 5  # refused files of folders that are named in one message; the others are counted
 
 Track = Callable[[Sequence[bytes]], Iterable[bytes]]
-Chunk = bytes | tuple[int, bytes]
-PartKey = tuple[tuple[Chunk, ...], tuple[Chunk, ...], bytes]
-
-
-class Order(StrEnum):
-    """What captures are sorted by."""
-
-    NAME = "name"
-    TIME = "time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +49,20 @@ class Refusal:
     is_named: bool
 
 
+class _Group(NamedTuple):
+    """Files that stand next to each other: named ones, or those of one folder."""
+
+    names: list[bytes]
+    is_folder: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The captures, in order, and the refused files."""
+    """The captures, in order, the refused files, and what is unusual about the order, in sentences."""
 
     files: tuple[CaptureFile, ...]
     refused: tuple[Refusal, ...]
+    notes: tuple[str, ...] = ()
 
 
 def list_captures(
@@ -85,17 +73,45 @@ def list_captures(
     Args:
         paths: files and folders; made absolute, links in them stay.
         recursive: include folders inside folders.
-        order: of all files together; None keeps the paths in the order given, each folder in natural order.
+        order: of all files together. None: the paths stay in the order given, and the files of each folder
+            are in the order of their first packets.
         track: yields the names one by one while their files are read, for a progress bar.
     """
-    names, refused = _expand_folders(paths, recursive=recursive)
-    files = []
-    for name in track(list(names)):
+    groups, refused = _expand_folders(paths, recursive=recursive)
+    named = set(map(os.path.abspath, paths))
+    files: dict[bytes, CaptureFile] = {}
+    times: dict[bytes, int | None] = {}
+    for name in track([name for group in groups for name in group.names]):
         try:
-            files.append(identify_capture(name))
+            files[name] = identify_capture(name)
         except CaptureError as exc:
-            refused.append(Refusal(name, str(exc), is_named=names[name]))
-    return Listing(tuple(sort_captures(files, order, track) if order else files), tuple(refused))
+            refused.append(Refusal(name, str(exc), is_named=name in named))
+            continue
+        if order is not Order.NAME:
+            times[name] = _first_time_ns(name, None)
+    groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]
+    names, notes = _ordered(groups, order, times)
+    return Listing(tuple(files[name] for name in names), tuple(refused), notes)
+
+
+def _ordered(
+    groups: Sequence[_Group], order: Order | None, times: Times
+) -> tuple[list[bytes], tuple[str, ...]]:
+    """Return the names in the order in which they are fed, and what is unusual about it."""
+    all_names = [name for group in groups for name in group.names]
+    if order:
+        names, given = in_order(all_names, order, times), []
+        by_time = [names] if order is Order.TIME else []
+    else:
+        names = [
+            name
+            for group in groups
+            for name in (in_order(group.names, Order.TIME, times) if group.is_folder else group.names)
+        ]
+        given = [name for group in groups if not group.is_folder for name in group.names]
+        by_time = [group.names for group in groups if group.is_folder]
+    notes = [given_order_note(given, times), *(name_order_note(each, times) for each in by_time)]
+    return names, tuple(filter(None, notes))
 
 
 def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
@@ -110,20 +126,18 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
 
 
 def sort_captures(
-    files: Iterable[CaptureFile], order: Order, track: Track = iter, *, stops: Waits | None = None
-) -> list[CaptureFile]:
-    """Return the captures sorted by name, or by the time of their first packet.
-
-    Captures without a readable packet have no time: they come last, in natural order.
+    files: Sequence[CaptureFile], order: Order, *, stops: Waits | None = None
+) -> tuple[list[CaptureFile], str]:
+    """Return the captures sorted by name, or by the time of their first packet; and what is unusual about it.
 
     Raises:
         Stopped: `stops` saw a stop signal.
     """
-    by_name = sorted(files, key=lambda file: natural_key(file.name))
-    if order is Order.NAME:
-        return by_name
-    times = {name: _first_time_ns(name, stops) for name in track([file.name for file in by_name])}
-    return sorted(by_name, key=lambda file: (times[file.name] is None, times[file.name] or 0))
+    by_name = {file.name: file for file in files}
+    is_timed = order is Order.TIME and len(files) > 1
+    times = {name: _first_time_ns(name, stops) for name in by_name} if is_timed else {}
+    note = name_order_note(by_name, times)
+    return [by_name[name] for name in in_order(by_name, order, times)], note
 
 
 def identify_capture(name: bytes, *, refuse_written: bool = False, stops: Waits | None = None) -> CaptureFile:
@@ -195,21 +209,28 @@ def is_hidden(name: bytes) -> bool:
     return os.path.basename(name).startswith(b".")  # noqa: PTH119 - bytes
 
 
-def _expand_folders(paths: Sequence[bytes], *, recursive: bool) -> tuple[dict[bytes, bool], list[Refusal]]:
-    """Return the absolute name of each file to whether the user named it, and the unreadable folders."""
-    names: dict[bytes, bool] = {}
+def _expand_folders(paths: Sequence[bytes], *, recursive: bool) -> tuple[list[_Group], list[Refusal]]:
+    """Return the absolute names of the files, each once, and the unreadable folders."""
+    groups: list[_Group] = []
     refused: list[Refusal] = []
+    seen: set[bytes] = set()
     for path in map(os.path.abspath, paths):
         if not os.path.isdir(path):  # noqa: PTH112 - bytes
-            names[path] = True
+            if not groups or groups[-1].is_folder:
+                groups.append(_Group([], is_folder=False))
+            if path not in seen:
+                groups[-1].names.append(path)
+                seen.add(path)
             continue
         found, errors = list_folder(path, recursive=recursive)
-        names |= {name: names.get(name, False) for name in sorted(found, key=natural_key)}
+        names = [name for name in sorted(found, key=natural_key) if name not in seen]
+        groups.append(_Group(names, is_folder=True))
+        seen.update(found)
         for error in errors:
             folder = os.fsencode(error.filename) if error.filename else path
             reason = f"is a folder that cannot be read: {error.strerror}"
             refused.append(Refusal(folder, reason, is_named=folder == path))
-    return names, refused
+    return groups, refused
 
 
 def _refuse_writer(fd: int) -> None:
@@ -237,25 +258,3 @@ def _first_time_ns(name: bytes, stops: Waits | None) -> int | None:
             return first_packet_time_ns(capture)
     except CaptureError:
         return None
-
-
-def natural_key(name: bytes) -> tuple[PartKey, ...]:
-    """Return the key that sorts paths in natural order."""
-    return tuple(_part_key(part) for part in name.split(b"/"))
-
-
-@lru_cache(maxsize=1024)  # the folders of ten thousand names are the same few
-def _part_key(part: bytes) -> PartKey:
-    compression = next((each for each in _COMPRESSIONS if part.endswith(each)), b"")
-    name = part.removesuffix(compression)
-    stem, dot, extension = name.rpartition(b".")
-    return _chunks(stem if dot else name), _chunks(extension if dot else b""), part
-
-
-def _chunks(text: bytes) -> tuple[Chunk, ...]:
-    """Return text and numbers in turn, text first; a number is (length, digits), as int() has a limit."""
-    pieces: list[Chunk] = list(_DIGITS.split(text))
-    for index in range(1, len(pieces), 2):
-        digits = bytes(pieces[index]).lstrip(b"0")  # type: ignore[arg-type]  # still bytes here
-        pieces[index] = (len(digits), digits)
-    return tuple(pieces)

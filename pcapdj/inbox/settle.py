@@ -12,7 +12,7 @@ server has its own. The one exception is the first look at a folder, where an ol
 from dataclasses import dataclass
 
 SETTLED_S = 10.0
-# One `mv *.pcap inbox/` is one batch, which is queued in natural order: its names arrive within milliseconds.
+# One `mv *.pcap inbox/` is one batch, which is sorted as a whole: its names arrive within milliseconds.
 QUIET_S = 0.2
 # A writer that never pauses must not keep a batch open for ever; 10,000 moves are reported within this time.
 BATCH_LIMIT_S = 5.0

@@ -14,7 +14,15 @@ import time
 
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
 from pcapdj.inbox.listing import is_hidden, list_folder
-from pcapdj.inbox.settle import ArrivalBatch, FileState, WaitingFile, extend_batch, is_settled, updated
+from pcapdj.inbox.settle import (
+    BATCH_LIMIT_S,
+    ArrivalBatch,
+    FileState,
+    WaitingFile,
+    extend_batch,
+    is_settled,
+    updated,
+)
 
 RESCAN_S = 60.0
 
@@ -70,8 +78,7 @@ class Inbox:
         settled = [name for name, waiting in self._waiting.items() if is_settled(waiting, now_s)]
         found = {name: state for name in settled if (state := self._take_unchanged(name, now_s))}
         if self._batch and now_s >= self._batch.ends_s:
-            found |= {name: state for name in self._arrived if (state := _state_of(name))}
-            self._arrived, self._batch = set(), None
+            found |= self._take_batch(self._batch, now_s)
         for name, state in found.items():
             self._waiting.pop(name, None)
             if not state.size_bytes:  # closed without content; it is given once it has some
@@ -93,6 +100,24 @@ class Inbox:
         self._listener, self._batch = None, None
         self._arrived.clear()
         self._rescan_at_s, self._is_first_look = 0.0, True
+
+    def _take_batch(self, batch: ArrivalBatch, now_s: float) -> dict[bytes, FileState]:
+        """Return what arrived; nothing yet, if the folder has files that no event has reported so far.
+
+        On a busy machine events come late: what was moved in together would become two batches, in a wrong
+        order.
+        """
+        if now_s < batch.first_s + BATCH_LIMIT_S and self._has_unreported_files():
+            self._batch = extend_batch(batch, now_s)
+            return {}
+        found = {name: state for name in self._arrived if (state := _state_of(name))}
+        self._arrived, self._batch = set(), None
+        return found
+
+    def _has_unreported_files(self) -> bool:
+        names, _ = list_folder(self.folder, recursive=self._recursive)
+        unreported = set(names).difference(self._arrived, self._waiting, self._handled)
+        return any(map(_state_of, unreported))  # a link to nowhere never arrives
 
     def _take_unchanged(self, name: bytes, now_s: float) -> FileState | None:
         """Remove a waiting file; return its state unless it changed (then it waits again) or is gone."""

@@ -21,6 +21,7 @@ from pcapdj.console.screen import outlived, progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype, Precision
 from pcapdj.inbox.listing import list_captures
+from pcapdj.inbox.order import Order
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
 from pcapdj.run.interrupted import continue_file
@@ -86,6 +87,14 @@ def run(  # noqa: PLR0913 - an option each
         bool, typer.Option("--resume", help="continue the run in --logdir: skip the files it fed")
     ] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="include folders inside folders")] = False,
+    order: Annotated[
+        Order | None,
+        typer.Option(
+            help="sort all files by the time of their first packets, or by the natural order of their names;"
+            " default: only the files of each folder, by time",
+            show_default=False,
+        ),
+    ] = None,
     expect: Annotated[
         Path | None, typer.Option(help="a sha256sum file of objects that must be extracted whole")
     ] = None,
@@ -96,12 +105,16 @@ def run(  # noqa: PLR0913 - an option each
     on_linktype: OnLinktype = "fail",
     precision: Precision = "first",
 ) -> None:
-    """Feed FILES, in the order given, into one analyzer as one stream; show progress and a summary."""
+    """Feed FILES into one analyzer as one stream; show progress and a summary.
+
+    Files are fed in the order given, those of a folder in the order of their packets.
+    """
     started_s = time.monotonic()
     expected = read_expected(expect) if expect else {}
     analyzer, selection = choose_analyzer(context.obj, preset)
     with progress_bar() as track:
-        listing = list_captures([os.fsencode(file) for file in files], recursive=recursive, track=track)
+        paths = [os.fsencode(file) for file in files]
+        listing = list_captures(paths, recursive=recursive, order=order, track=track)
     parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
     refused = refused_results(listing)
     if refused and not listing.files and not logdir:  # a run that feeds nothing leaves no new folder
@@ -145,11 +158,8 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
 def _print_plan(plan: RunPlan, record: RunRecord) -> None:
     _print_line(plan_sentence(plan, record.logdir))
     _print_refused(plan.refused)
-    if not plan.is_in_natural_order:
-        _print_line(
-            "The files are fed in the order given, which is not the natural order of their names."
-            " A folder is fed in natural order."
-        )
+    for note in plan.notes:
+        _print_line(note)
 
 
 def _print_refused(refused: Sequence[FileResult]) -> None:

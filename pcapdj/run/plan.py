@@ -20,7 +20,7 @@ from pcapdj.disk.limits import parse_limits
 from pcapdj.disk.measurements import check_reach
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import variable_of, watches_of
-from pcapdj.inbox.listing import CaptureFile, Listing, natural_key
+from pcapdj.inbox.listing import CaptureFile, Listing
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted, to_text
@@ -38,7 +38,7 @@ class RunPlan:
         files: what to feed, in order.
         refused: files named by the user that cannot be fed.
         processed_before: how many files an earlier run delivered whole; they are not among `files`.
-        is_in_natural_order: whether the files are fed in the natural order of their names.
+        notes: what is unusual about their order, in sentences.
         analyzer: preset or command, for people.
         settings: environment variables of the roles.
         continued: the file that an earlier run was stopped in; None: in none of `files`.
@@ -47,7 +47,7 @@ class RunPlan:
     files: Sequence[CaptureFile]
     refused: Sequence[FileResult]
     processed_before: int
-    is_in_natural_order: bool
+    notes: Sequence[str]
     analyzer: str
     settings: Mapping[str, str]
     continued: FileResult | None = None
@@ -67,15 +67,14 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
         analyzer: preset or command, for people.
         settings: environment variables for analyzer, disks and streams.
     """
-    names = [each.name for each in listing.files]
     files = [each for each in listing.files if not _was_processed(record, each)]
     stopped = (record.results.get(to_text(each.name)) for each in files)
     return RunPlan(
         continued=next((each for each in stopped if each and each.begin), None),
         files=files,
         refused=refused_results(listing),
-        processed_before=len(names) - len(files),
-        is_in_natural_order=names == sorted(names, key=natural_key),
+        processed_before=len(listing.files) - len(files),
+        notes=listing.notes,
         analyzer=analyzer,
         settings={
             "PCAPDJ_RESTART_PAUSE": os.environ.get("PCAPDJ_RESTART_PAUSE") or _RESTART_PAUSE,

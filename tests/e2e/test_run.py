@@ -59,9 +59,10 @@ def run(home: Path, *arguments: str | Path, is_real: bool = False, **variables: 
     return process.wait(), stdout, stderr
 
 
-def capture(path: Path, packets: int = 10, size_bytes: int = 100) -> Path:
-    """Write a small capture."""
-    path.write_bytes(classic([Record(seconds=number, data=b"x" * size_bytes) for number in range(packets)]))
+def capture(path: Path, packets: int = 10, size_bytes: int = 100, *, seconds: int = 0) -> Path:
+    """Write a small capture, a packet a second."""
+    times = range(seconds, seconds + packets)
+    path.write_bytes(classic([Record(seconds=number, data=b"x" * size_bytes) for number in times]))
     return path
 
 
@@ -136,18 +137,18 @@ def test_suricata_shows_no_whole_object_of_one_file_alone(home: Path) -> None:
     assert not list((home / "o").rglob(digest))
 
 
-def test_files_are_fed_in_the_order_given_and_folders_in_natural_order(home: Path) -> None:
+def test_files_are_fed_in_the_order_given_and_folders_in_that_of_their_packets(home: Path) -> None:
     """The stream holds the records of the files in that order."""
     (home / "d").mkdir()
-    for name, packets in (("d/cap10.pcap", 3), ("d/cap2.pcap", 2), ("z.pcap", 1)):
-        capture(home / name, packets)
+    for name, packets in (("d/a.pcap", 3), ("d/b.pcap", 2), ("z.pcap", 1)):
+        capture(home / name, packets, seconds=10 - packets)
 
     code, _, stderr = run(home, "z.pcap", "d", "--logdir", "o", *ROOM, *copying(home))
 
     record = json.loads((home / "o" / "pcapdj.json").read_text())
     assert code == 0, stderr
-    assert [Path(file["name"]).name for file in record["files"]] == ["z.pcap", "cap2.pcap", "cap10.pcap"]
-    assert [file["packets"] for file in record["files"]] == [1, 2, 3]
+    assert [Path(file["name"]).name for file in record["files"]] == ["z.pcap", "a.pcap", "b.pcap"]
+    assert [file["packets"] for file in record["files"]] == [1, 3, 2]
 
 
 def test_a_file_that_cannot_be_fed_is_named_and_the_others_are_fed(home: Path) -> None:
@@ -782,15 +783,15 @@ def test_resume_needs_the_folder_of_an_earlier_run(home: Path) -> None:
     assert not (home / "nope").exists()
 
 
-def test_an_order_that_is_not_the_natural_one_is_shown(home: Path) -> None:
+def test_an_order_that_the_times_contradict_is_shown(home: Path) -> None:
     """A shell's `*` puts cap10 before cap8: sessions would be cut, and the reason would not be visible."""
     for number in (10, 8):
-        capture(home / f"cap{number}.pcap")
+        capture(home / f"cap{number}.pcap", seconds=number)
 
     code, _, stderr = run(home, "cap10.pcap", "cap8.pcap", "--logdir", "o", *ROOM, *copying(home))
 
     assert code == 0
     assert (
-        "The files are fed in the order given, which is not the natural order of their names."
-        " A folder is fed in natural order.\n"
+        f"The files are fed in the order given, and '{home}/cap8.pcap' begins 2 s before '{home}/cap10.pcap',"
+        " which is fed first. A folder is fed in the order of its packets.\n"
     ) in stderr

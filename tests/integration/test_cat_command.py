@@ -48,7 +48,7 @@ def test_the_stream_has_every_record_in_order(captures: list[Path], tmp_path: Pa
 
 
 def test_a_folder_means_its_captures(captures: list[Path], tmp_path: Path) -> None:
-    """In natural order, without its other files."""
+    """In the order of their packets, without its other files, which are counted."""
     cat(*captures, output=tmp_path / "files.pcap")
 
     cat(captures[0].parent, output=tmp_path / "folder.pcap")
@@ -228,12 +228,61 @@ def test_the_help_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(capsys.readouterr().out.split())
     assert ended.value.code == ExitCode.OK
     assert text.startswith(
-        "usage: pcapdj cat [-h] [--precision {us,ns}] [--on-linktype {fail,ethernet}] FILE [FILE ...]"
+        "usage: pcapdj cat [-h] [--order {name,time}] [--precision {us,ns}] [--on-linktype {fail,ethernet}]"
+        " FILE [FILE ...]"
     )
     assert "Write the capture files to stdout as one classic capture, whole records only." in text
     assert "FILE capture files, or folders of them" in text
     assert "default: that of the first file [env: PCAPDJ_PRECISION]" in text
     assert "default: fail [env: PCAPDJ_ON_LINKTYPE]" in text
+
+
+def test_a_jump_of_the_time_between_two_files_is_a_warning(tmp_path: Path) -> None:
+    """A step back, and more than an hour forward; the packets are written, the exit code is 0."""
+    names = [tmp_path / name for name in ("a", "b", "empty", "c", "d")]
+    for name, seconds in zip(names, ([9], [5], [], [3605], [7300]), strict=True):
+        name.write_bytes(classic([Record(seconds=each) for each in seconds]))
+
+    done = cat(*names, output=tmp_path / "out.pcap")
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"pcapdj cat: '{tmp_path}/b': begins 4 s before the end of the previous file; 1 packet written.",
+        f"pcapdj cat: '{tmp_path}/d': begins 1 h 1 min after the end of the previous file; 1 packet written.",
+    ]
+
+
+def test_the_order_of_a_folder_is_shown_where_its_names_contradict_it(tmp_path: Path) -> None:
+    """By default by time, by wish by name; files that are no captures are counted, not written."""
+    folder = tmp_path / "d"
+    folder.mkdir()
+    for name, seconds in (("cap1", 9), ("cap2", 5)):
+        (folder / name).write_bytes(classic([Record(seconds=seconds)]))
+    (folder / "notes.txt").write_text("no capture")
+
+    by_time = cat(folder, output=tmp_path / "time.pcap")
+    by_name = cat("--order", "name", folder, output=tmp_path / "name.pcap")
+
+    assert [each.seconds for each in records_of((tmp_path / "time.pcap").read_bytes()[24:])] == [5, 9]
+    assert [each.seconds for each in records_of((tmp_path / "name.pcap").read_bytes()[24:])] == [9, 5]
+    assert "Was a clock set back? --order name feeds by name." in by_time.stderr
+    assert "notes.txt' is not a supported capture format." in by_time.stderr
+    assert "begins 4 s before the end of the previous file" in by_name.stderr
+    assert (by_time.returncode, by_name.returncode) == (0, 0)
+
+
+def test_a_named_file_that_is_no_capture_is_damage_also_beside_a_folder(tmp_path: Path) -> None:
+    """The folder's captures are written, the exit code is 1."""
+    folder, text = tmp_path / "d", tmp_path / "notes.txt"
+    folder.mkdir()
+    (folder / "a").write_bytes(classic([Record()]))
+    text.write_text("no capture")
+
+    done = cat(text, folder, output=tmp_path / "out.pcap")
+
+    assert done.returncode == 1
+    assert f"'{text}': is not a supported capture format" in done.stderr
+    assert len(records_of((tmp_path / "out.pcap").read_bytes()[24:])) == 1
 
 
 def test_what_is_unusual_in_a_file_is_a_warning(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from support.redis_server import redis_at
 from support.waiting import scaled, wait_until
 
 from pcapdj.importer import Importer
-from pcapdj.inbox.listing import Order
+from pcapdj.inbox.order import Order
 from pcapdj.inbox.settle import SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
@@ -115,7 +115,7 @@ def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
 
     done = imported(store, *names)
 
-    assert queue_of(store) == [names[1], names[0]]
+    assert queue_of(store) == [names[0], names[1]]
     assert done.returncode == 1
     assert done.stderr == (
         f"pcapdj import: '{tmp_path}/text' is not a supported capture format.\n"
@@ -260,7 +260,7 @@ def test_a_watch_logs_its_folders_and_what_it_queues(store: Store, tmp_path: Pat
         log.append(next(process.stderr))
 
     assert [line.split(maxsplit=3)[3].strip() for line in log] == [
-        "importer_starts folders=2 order=name recursive=False",
+        "importer_starts folders=2 order=time recursive=False",
         f"inbox_watched folder={tmp_path}/in",
         f"not_imported: '{tmp_path}/in/text' is not a supported capture format.",
         f"files_queued files=2 first={tmp_path}/in/a last={tmp_path}/in/b",

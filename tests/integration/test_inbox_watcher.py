@@ -13,7 +13,7 @@ from support.descriptors import open_descriptors
 from support.folders import deep_tree
 from support.waiting import wait_until
 
-from pcapdj.inbox.settle import SETTLED_S, FileState
+from pcapdj.inbox.settle import BATCH_LIMIT_S, QUIET_S, SETTLED_S, FileState
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 
 CAPTURE = classic([Record()])
@@ -72,6 +72,32 @@ def test_a_copied_file_is_complete_when_its_writer_closes_it(watched: Watched) -
         file.write(CAPTURE[30:])
 
     watched.wait_for("x")
+
+
+def test_files_moved_in_together_are_one_batch_even_if_events_come_late(watched: Watched) -> None:
+    """The batch waits for what is in the folder already, but a link to nowhere does not keep it open."""
+    inbox = watched.inbox
+    (watched.folder / "dangling").symlink_to("nowhere")
+    (watched.folder / "b").write_bytes(CAPTURE)
+    wait_until(lambda: watched.look(0) or inbox.batch_ends_s, "the first event")
+    (watched.folder / ".a").write_bytes(CAPTURE)
+    (watched.folder / ".a").rename(watched.folder / "a")
+
+    assert inbox.take_complete(watched.now_s + 1) == {}, "no event of the other one was read yet"
+    assert inbox.batch_ends_s == pytest.approx(watched.now_s + 1 + QUIET_S)
+    watched.wait_for("a", "b")
+
+
+def test_a_writer_that_never_pauses_does_not_keep_a_batch_open(watched: Watched) -> None:
+    """After five seconds the batch ends, whatever else is in the folder."""
+    inbox = watched.inbox
+    (watched.folder / "b").write_bytes(CAPTURE)
+    wait_until(lambda: watched.look(0) or inbox.batch_ends_s, "the first event")
+    (watched.folder / "a").write_bytes(CAPTURE)
+
+    assert inbox.take_complete(watched.now_s + BATCH_LIMIT_S - 0.1) == {}
+    [name] = inbox.take_complete(watched.now_s + BATCH_LIMIT_S)
+    assert name == os.fsencode(watched.folder / "b")
 
 
 def test_a_file_moved_in_is_complete(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapdj.inbox.listing import natural_key
+from pcapdj.inbox.order import natural_key
 
 NAMES = st.binary(max_size=12) | st.lists(st.sampled_from([b"a", b"/", b".", b"0", b"1", b"9", b".gz"])).map(
     b"".join

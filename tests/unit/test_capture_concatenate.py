@@ -231,7 +231,10 @@ def test_bad_files_are_reported_and_all_others_are_written(tmp_path: Path) -> No
     ]  # fmt: skip
     reasons = [reason for _, reason, _ in reports.reported]
     assert [reason is None for reason in reasons] == [False, False, True, False, False, True, True]
-    assert reports.warnings == ["packets skipped because of their link type: 1 of raw IP (101)"]
+    assert reports.warnings == [
+        "begins 3 s before the end of the previous file",
+        "packets skipped because of their link type: 1 of raw IP (101)",
+    ]
 
 
 def test_no_readable_file_writes_nothing(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ OPTIONS: dict[str, Options] = {
         "--logdir": (None, None),
         "--resume": (None, False),
         "--recursive": (None, False),
+        "--order": (None, None),
         "--expect": (None, None),
         "--watch": (None, []),
     },
@@ -50,7 +51,7 @@ OPTIONS: dict[str, Options] = {
     "init": PRESET | {"--force": (None, False)},
     "import": REDIS | {
         "--watch": ("PCAPDJ_IMPORT_WATCH", False),
-        "--order": ("PCAPDJ_ORDER", "name"),
+        "--order": ("PCAPDJ_ORDER", None),
         "--recursive -r": ("PCAPDJ_RECURSIVE", False),
         "--again": (None, False),
         "-q --queue": ("PCAPDJ_QUEUE", "PCAPDJ_IN_QUEUE"),

@@ -9,7 +9,8 @@ from support.captures import Record, classic, section
 from support.folders import deep_tree
 
 from pcapdj.capture.files import StillWritten
-from pcapdj.inbox.listing import MOST_LEVELS, Order, identify_capture, list_captures, refusal_sentences
+from pcapdj.inbox.listing import MOST_LEVELS, identify_capture, list_captures, refusal_sentences
+from pcapdj.inbox.order import Order
 
 CAPTURE = classic([Record()])
 
@@ -32,12 +33,38 @@ def found(*paths: bytes, recursive: bool = False, order: Order | None = None) ->
     return [file.name for file in list_captures(paths, recursive=recursive, order=order).files]
 
 
-def test_paths_stay_in_the_order_given_and_a_folder_is_in_natural_order(tmp_path: Path) -> None:
-    """Without an order option the given order stays; inside a folder it is the natural one."""
+def test_paths_stay_in_the_order_given_and_a_folder_is_in_the_order_of_its_packets(tmp_path: Path) -> None:
+    """Without an order option; where packets have the same time, names decide in natural order."""
     single = written(tmp_path, "z.pcap")
-    folder = written(tmp_path, "d/cap2", "d/cap10", "d/cap1")
+    folder = written(tmp_path, "d/cap2", "d/cap10")
+    first = written(tmp_path, "d/cap11", content=classic([Record(seconds=0)]))
 
-    assert found(*single, os.fsencode(tmp_path / "d")) == [*single, folder[2], folder[0], folder[1]]
+    assert found(*single, os.fsencode(tmp_path / "d")) == [*single, *first, *folder]
+
+
+def test_a_file_that_is_named_again_or_is_in_a_folder_too_is_fed_once(tmp_path: Path) -> None:
+    """At its first place."""
+    first, second = written(tmp_path, "d/1", "d/2")
+
+    assert found(second, os.fsencode(tmp_path / "d"), first, second) == [second, first]
+
+
+def test_what_is_unusual_about_the_order_is_in_the_listing(tmp_path: Path) -> None:
+    """For files in the order given, and for a folder; with an order option only for that order."""
+    early = written(tmp_path, "d/cap2", content=classic([Record(seconds=3)]))
+    late = written(tmp_path, "d/cap1", content=classic([Record(seconds=63)]))
+    folder = os.fsencode(tmp_path / "d")
+
+    given, of_folder = (
+        list_captures([*late, *early], recursive=False),
+        list_captures([folder], recursive=False),
+    )
+    by_name = list_captures([*late, *early], recursive=False, order=Order.NAME)
+
+    assert "begins 1 min before" in given.notes[0]
+    assert "fed in the order given" in given.notes[0]
+    assert "not of their names" in of_folder.notes[0]
+    assert [len(each.notes) for each in (given, of_folder, by_name)] == [1, 1, 0]
 
 
 def test_an_order_by_name_covers_all_paths(tmp_path: Path) -> None:

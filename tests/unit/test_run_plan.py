@@ -64,7 +64,7 @@ def identity(name: str) -> Identity:
 def plan(*, files: int = 0, before: int = 0, analyzer: str = "zeek", names: tuple[str, ...] = ()) -> RunPlan:
     """Return a plan of so many files."""
     listed = captures(*(names or [f"/in/{number}" for number in range(files)])).files
-    return RunPlan(listed, [], before, is_in_natural_order=True, analyzer=analyzer, settings={})
+    return RunPlan(listed, [], before, notes=(), analyzer=analyzer, settings={})
 
 
 def test_files_that_were_fed_whole_are_left_out(tmp_path: Path) -> None:
@@ -98,20 +98,6 @@ def test_the_pause_between_analyzers_may_be_chosen(tmp_path: Path, monkeypatch: 
     found = plan_run(captures(), RunRecord(tmp_path, resume=False), "zeek", {})
 
     assert found.settings["PCAPDJ_RESTART_PAUSE"] == "5s"
-
-
-@pytest.mark.parametrize(
-    ("names", "is_natural"), [(("/in/a2", "/in/a10"), True), (("/in/a10", "/in/a2"), False)]
-)
-def test_an_order_that_is_not_the_natural_one_is_recognized(
-    tmp_path: Path,
-    names: tuple[str, ...],
-    is_natural: bool,  # noqa: FBT001 - a parameter
-) -> None:
-    """The user may have typed it by mistake."""
-    found = plan_run(captures(*names), RunRecord(tmp_path, resume=False), "zeek", {})
-
-    assert found.is_in_natural_order is is_natural
 
 
 def test_only_refused_files_that_the_user_named_are_results() -> None:

@@ -148,7 +148,7 @@ def test_the_packets_of_an_earlier_run_are_not_counted_again(tmp_path: Path) -> 
     after = replace(before, numbers={"packets": 25}, stream="s2", earlier_streams=["s1"])
     record = RunRecord(tmp_path, resume=False)
     record.add([after])
-    plan = RunPlan([], [], 0, is_in_natural_order=True, analyzer="zeek", settings={}, continued=before)
+    plan = RunPlan([], [], 0, notes=(), analyzer="zeek", settings={}, continued=before)
     for stream in ("s1", "s2"):
         (tmp_path / f"20260101T000000Z-{stream}").mkdir()
 

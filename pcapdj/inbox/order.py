@@ -1,0 +1,143 @@
+"""The order in which capture files are fed, and where names and times contradict each other. Rules only.
+
+Captures of a folder are fed in the order of their first packets; where two begin at the same time, and by
+wish, in natural order, which is what people expect of rotated names, `cap2` before `cap10`:
+
+- Folders are compared part by part, so the files of one folder stay together.
+- Runs of digits compare as numbers of any length, all other bytes as bytes, whatever their encoding.
+- The part before the extension is compared first, then the extension. The extension of a compression counts
+  for neither: `x.pcap.gz` comes before `x.pcap1.gz` and that before `x.pcap10.gz`, as tcpdump rotates them.
+- Names that are equal by these rules (`01` and `1`) are ordered by their bytes: the order is total.
+
+No order of names is right for all rotations: tcpdump -C writes `0956001` between `095600` and `095700`, and
+dumpcap begins its numbers anew when it is started again.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.units import human_duration
+
+_DIGITS = re.compile(rb"([0-9]+)")
+_COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
+
+Chunk = bytes | tuple[int, bytes]
+PartKey = tuple[tuple[Chunk, ...], tuple[Chunk, ...], bytes]
+Times = Mapping[bytes, int | None]
+
+
+class Order(StrEnum):
+    """What captures are sorted by."""
+
+    NAME = "name"
+    TIME = "time"
+
+
+class StepBack(NamedTuple):
+    """Two files next to each other, of which the second begins earlier.
+
+    Args:
+        before, after: their names.
+        step_ns: by how much, in nanoseconds.
+    """
+
+    before: bytes
+    after: bytes
+    step_ns: int
+
+
+def in_order(names: Iterable[bytes], order: Order, times: Times) -> list[bytes]:
+    """Return the names in natural order, or in that of their first packets.
+
+    Args:
+        names: each once.
+        order: what they are sorted by.
+        times: of the first packets, nanoseconds since 1970. Files without one come last, in natural order.
+    """
+    by_name = sorted(names, key=natural_key)
+    if order is Order.NAME:
+        return by_name
+    return sorted(by_name, key=lambda name: (times.get(name) is None, times.get(name) or 0))
+
+
+def given_order_note(names: Sequence[bytes], times: Times) -> str:
+    """Return what to show about files that are fed in the order given; empty: their times agree with it."""
+    step = _first_step_back(names, times)
+    if not step:
+        return ""
+    return (
+        f"The files are fed in the order given, and {quoted(step.after)} begins {_duration(step)} before"
+        f" {quoted(step.before)}, which is fed first. A folder is fed in the order of its packets."
+    )
+
+
+def name_order_note(names: Iterable[bytes], times: Times) -> str:
+    """Return what to show about files that are fed by time; empty: no numbering contradicts that."""
+    by_name = sorted(names, key=natural_key)
+    step = _first_step_back(by_name, times)
+    if not step or not _is_numbered_without_gap(by_name):
+        return ""
+    return (
+        f"The files are fed in the order of their packets, not of their names: {quoted(step.after)} begins"
+        f" {_duration(step)} before {quoted(step.before)}. Was a clock set back? --order name feeds by name."
+    )
+
+
+def _duration(step: StepBack) -> str:
+    return human_duration(step.step_ns)
+
+
+def _first_step_back(names: Sequence[bytes], times: Times) -> StepBack | None:
+    timed = [(name, time_ns) for name in names if (time_ns := times.get(name)) is not None]
+    for (before, before_ns), (after, after_ns) in pairwise(timed):
+        if after_ns < before_ns:
+            return StepBack(before, after, before_ns - after_ns)
+    return None
+
+
+def _is_numbered_without_gap(names: Sequence[bytes]) -> bool:
+    """Report whether the first number in which two neighbours differ is one more in the second, always."""
+    return all(_is_next_number(before, after) for before, after in pairwise(names))
+
+
+def _is_next_number(before: bytes, after: bytes) -> bool:
+    one, other = _DIGITS.split(before), _DIGITS.split(after)
+    differing = [index for index, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]]
+    if len(one) != len(other) or not differing or differing[0] % 2 == 0:
+        return False
+    place = differing[0]
+    return _number(one[place]) + 1 == _number(other[place])
+
+
+def _number(digits: bytes) -> int:
+    return int(digits[-_MOST_DIGITS:])
+
+
+_MOST_DIGITS = 30  # int() refuses thousands of them; what differs before these is no counter
+
+
+def natural_key(name: bytes) -> tuple[PartKey, ...]:
+    """Return the key that sorts paths in natural order."""
+    return tuple(_part_key(part) for part in name.split(b"/"))
+
+
+@lru_cache(maxsize=1024)  # the folders of ten thousand names are the same few
+def _part_key(part: bytes) -> PartKey:
+    compression = next((each for each in _COMPRESSIONS if part.endswith(each)), b"")
+    name = part.removesuffix(compression)
+    stem, dot, extension = name.rpartition(b".")
+    return _chunks(stem if dot else name), _chunks(extension if dot else b""), part
+
+
+def _chunks(text: bytes) -> tuple[Chunk, ...]:
+    """Return text and numbers in turn, text first; a number is (length, digits), as int() has a limit."""
+    pieces: list[Chunk] = list(_DIGITS.split(text))
+    for index in range(1, len(pieces), 2):
+        digits = bytes(pieces[index]).lstrip(b"0")  # type: ignore[arg-type]  # still bytes here
+        pieces[index] = (len(digits), digits)
+    return tuple(pieces)
