@@ -616,12 +616,23 @@ def test_a_role_that_can_never_run_ends_the_run_at_its_first_exit(home: Path) ->
     """The reason is the role's own sentence; nothing is tried twenty times."""
     capture(home / "a.pcap")
 
+    code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home), PCAPDJ_FLUSH_TIMEOUT="soon")
+
+    reason = "pcapdj consume: --flush-timeout: 'soon' is not a time."
+    assert code == 1
+    assert f"The consumer is not started again. {reason}" in stderr
+    assert (home / "o" / "logs" / "consumer.log").read_text().count(reason) == 1
+
+
+def test_a_form_of_the_loops_that_does_not_exist_is_refused_before_anything_is_made(home: Path) -> None:
+    """The files are looked at first, with the same loops."""
+    capture(home / "a.pcap")
+
     code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home), PCAPDJ_LOOPS="fast")
 
-    reason = "pcapdj dispatch: PCAPDJ_LOOPS: 'fast' is not one of python and compiled."
-    assert code == 1
-    assert f"The dispatcher is not started again. {reason}" in stderr
-    assert (home / "o" / "logs" / "dispatcher.log").read_text().count(reason) == 1
+    assert code == 2
+    assert "PCAPDJ_LOOPS: 'fast' is not one of python and compiled." in stderr
+    assert not (home / "o").exists()
 
 
 def test_the_settings_of_a_service_do_not_reach_a_run(home: Path) -> None:
