@@ -26,7 +26,6 @@ replays the file in flight into the next stream, and the next launcher replaces 
 
 import os
 import select
-import shlex
 import signal
 import sys
 import time
@@ -65,7 +64,7 @@ from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
 from pcapdj.runtime.process import Lock, die_with_supervisord
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
@@ -309,7 +308,7 @@ class ConsumerLauncher:
             self._record_unavailable(exc, now_s)
             return
         self._session = session
-        command, pid = shlex.join(session.analyzer.argv), session.analyzer.pid
+        command, pid = " ".join(map(shell_word, session.analyzer.argv)), session.analyzer.pid
         events.info("analyzer_started", command, stream=session.stream, pid=pid, logdir=session.folder)
 
     def _check_program(self, now_s: float) -> None:
@@ -328,10 +327,11 @@ class ConsumerLauncher:
 
 
 def _show_dispatcher_command(settings: LauncherSettings) -> None:
-    command = ["pcapdj", "dispatch", "-b", str(settings.pipe), "--launcher"]
+    words = ["pcapdj", "dispatch", "-b", str(settings.pipe), "--launcher", str(settings.socket)]
+    command = " ".join(map(shell_word, words))
     log.flush()
     print(  # noqa: T201 - an answer
-        f"The dispatcher that goes with it: {shlex.join([*command, str(settings.socket)])}", file=sys.stderr
+        f"The dispatcher that goes with it: {command}", file=sys.stderr
     )
 
 

@@ -95,10 +95,9 @@ class Controller:
             self._is_restored = True
         pending = self._grants.look()
         self._control = pending.control
-        for name in pending.invalid:
+        for length_bytes in pending.invalid_bytes:
             reason = "The requested name is not a valid file name."
-            events.warning("invalid_name", reason, length_bytes=len(name))
-            self._grants.drop(name)
+            events.warning("invalid_name", reason, length_bytes=length_bytes)
         self._update_gate(pending)
         if self._published.state is not State.OPEN:
             return 0

@@ -9,9 +9,9 @@ processes it started.
 import errno
 import os
 import resource
-import shlex
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +20,7 @@ from pathlib import Path
 from pcapdj.analyzer.presets import install_hint
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.process import death_signal_for_child
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, shell_word
 
 LOG_NAME = "analyzer.log"
 _UMASK = 0o027
@@ -101,10 +101,8 @@ class Analyzer:
 
     def output(self) -> list[str]:
         """Return the lines that it printed; of a long output the first and the last 4 KiB."""
-        with suppress(OSError), self.log.open("rb") as log:
-            printed = log.read(_LOG_PART_BYTES)
-            log.seek(max(len(printed), log.seek(0, os.SEEK_END) - _LOG_PART_BYTES))
-            return (printed + log.read()).decode("utf-8", "replace").split("\n")
+        with suppress(OSError):
+            return _beginning_and_end(self.log).decode("utf-8", "replace").split("\n")
         return []
 
     def _left_processes(self) -> bool:
@@ -134,7 +132,7 @@ def find_program(name: str, *, first: Path | None = None) -> str:
     if present := shutil.which(name, mode=os.F_OK, path=folders):
         raise Unavailable(
             f"The analyzer {quoted(present)} may not be executed by this user.",
-            hint=f"Allow it with chmod +x {shlex.quote(present)}, or choose another --preset.",
+            hint=f"Allow it with chmod +x {shell_word(present)}, or choose another --preset.",
         )
     if Path(name).is_dir():
         raise Unavailable(
@@ -158,6 +156,24 @@ def _open_log(path: Path) -> int:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     except OSError as exc:
         raise CannotCreate(f"The log {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
+
+
+def _beginning_and_end(path: Path) -> bytes:
+    """Return the first and the last 4 KiB of the log; the analyzer may have put anything in its place.
+
+    Raises:
+        OSError: it cannot be read, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        beginning = os.pread(descriptor, _LOG_PART_BYTES, 0)
+        end = os.pread(descriptor, _LOG_PART_BYTES, max(len(beginning), found.st_size - _LOG_PART_BYTES))
+        return beginning + end
+    finally:
+        os.close(descriptor)
 
 
 def _child_setup() -> Callable[[], None]:

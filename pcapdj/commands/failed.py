@@ -12,7 +12,7 @@ from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 from pcapdj.store.operate import requeue_failure
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.snapshot import Failure, read_failures
+from pcapdj.store.snapshot import Failure, all_failures
 
 app = new_app()
 
@@ -29,7 +29,7 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
 ) -> None:
     """List the files that failed, with the reason and how much was delivered."""
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    chosen = _chosen(read_failures(store), names or [])
+    chosen = _chosen(list(all_failures(store)), names or [])
     if retry:
         moved = sum(requeue_failure(store, failure) for failure in chosen)
         typer.echo(f"{moved} of {len(chosen)} queued again.")

@@ -1,6 +1,5 @@
 """`pcapdj init`: creates a folder for the service, ready for supervisord."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from pcapdj.analyzer.options import PresetOrDefault, default_preset
 from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word
 from pcapdj.service import CONF, configuration, write_layout
 
 app = new_app()
@@ -37,13 +36,13 @@ def init(
 def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -> list[str]:
     """Return what the user does next; the commands can be pasted into a shell."""
     supervisord, supervisorctl, pcapdj = (
-        shlex.quote(str(programs / name)) if (programs / name).exists() else name
+        shell_word(str(programs / name)) if (programs / name).exists() else name
         for name in ("supervisord", "supervisorctl", "pcapdj")
     )
     why = "" if is_chosen or preset != FALLBACK_PRESET else ", because Suricata is not installed"
     lines = [
         f"The service in {quoted(str(folder))} is ready; its analyzer is the preset {preset}{why}. Next:",
-        f"  cd {shlex.quote(str(folder))}",
+        f"  cd {shell_word(str(folder))}",
         f"  {supervisord} -c {CONF}",
         f"  {supervisorctl} -c {CONF} status",
         "  mv CAPTURES.. inbox/",

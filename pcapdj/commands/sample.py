@@ -1,13 +1,12 @@
 """`pcapdj sample`: writes captures to try pcapdj with."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word
 from pcapdj.summary.sample import write_sample
 
 app = new_app()
@@ -18,4 +17,4 @@ def sample(folder: Annotated[Path, typer.Argument(help="created if missing", met
     """Write five rotated captures that contain one HTTP download in parts, and its sha256."""
     captures = write_sample(folder)
     typer.echo(f"Wrote {len(captures)} captures to {quoted(str(folder))}.")
-    typer.echo(printable_sentence(f"Next: pcapdj run {shlex.quote(str(folder))}"))
+    typer.echo(printable_sentence(f"Next: pcapdj run {shell_word(str(folder))}"))

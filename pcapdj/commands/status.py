@@ -13,7 +13,7 @@ from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.snapshot import Snapshot, read_failures, read_snapshot
+from pcapdj.store.snapshot import Snapshot, newest_failures, read_snapshot
 
 _LAST_FAILURES = 3
 _EVERY_S = 1.0
@@ -76,7 +76,7 @@ class StatusScreen:
 def _last_failures(store: Store) -> list[dict[str, Any]]:
     return [
         {"name": "?" if failure.name is None else to_text(failure.name), "reason": failure.reason}
-        for failure in read_failures(store, _LAST_FAILURES)
+        for failure in newest_failures(store, _LAST_FAILURES)
     ]
 
 

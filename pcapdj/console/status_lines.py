@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pcapdj.console.screen import Line, Tone
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
 from pcapdj.runtime.units import human_size, rough_duration, steps_back_text
 
 _BAR_WIDTH: Final = 24
+_STREAM_LIMIT_CHARS: Final = 64  # of an id that can be pasted; ours have 8
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _STALLED_SHOWN_S: Final = 60  # a shorter one is an analyzer that writes its output
@@ -38,7 +39,7 @@ def snapshot_lines(
         Line("Files", _counts(snapshot)),
         *_gate_lines(snapshot.get("gate"), now_s),
         *_suspension_lines(snapshot),
-        *_analyzer_lines(snapshot.get("consumer")),
+        *_analyzer_lines(snapshot.get("consumer"), str(snapshot.get("lane") or "")),
         *_dispatcher_lines(snapshot, rates or {}),
         *_failure_lines(failures),
     ]
@@ -160,7 +161,7 @@ def _suspension_lines(snapshot: Fields) -> Iterator[Line]:
         yield Line("Suspended", f"by {suspenders_text(members, snapshot)}", Tone.ATTENTION)
 
 
-def _analyzer_lines(consumer: Fields | None) -> Iterator[Line]:
+def _analyzer_lines(consumer: Fields | None, lane: str) -> Iterator[Line]:
     if not consumer:
         yield Line("Analyzer", "no launcher has reported yet")
         return
@@ -179,11 +180,17 @@ def _analyzer_lines(consumer: Fields | None) -> Iterator[Line]:
         if consumer.get(field):
             yield Line("", f"{word} {printable_sentence(str(consumer[field]))}")
     if consumer.get("last_verdict") == "crashed" and consumer.get("last_stream"):
-        stream = printable(str(consumer["last_stream"]))
-        text = f"stream {stream} broke off; 'pcapdj requeue --stream {stream}' feeds its files again"
-        yield Line("", text, Tone.ATTENTION)
+        yield Line("", _broken_stream_text(str(consumer["last_stream"]), lane), Tone.ATTENTION)
     if consumer.get("stale"):
         yield Line("", f"the launcher is {_silence(consumer)}", Tone.BAD)
+
+
+def _broken_stream_text(stream: str, lane: str) -> str:
+    words = ["pcapdj", "requeue", *(["--lane", lane] if lane else []), "--stream", stream]
+    if len(stream) > _STREAM_LIMIT_CHARS:  # another program wrote it
+        return f"stream {printable(stream)} broke off"
+    command = " ".join(map(shell_word, words))
+    return f"stream {printable(stream)} broke off; to feed its files again: {command}"
 
 
 def _dispatcher_lines(snapshot: Fields, rates: Mapping[str, float]) -> Iterator[Line]:

@@ -8,10 +8,10 @@ member and asks whether to stop feeding. A change is counted and logged once.
 import os
 import threading
 from contextlib import suppress
-from typing import cast
 
 from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.log import EventLog
+from pcapdj.store.bounded import read_set
 from pcapdj.store.client import Store
 
 events = EventLog("dispatcher")
@@ -47,7 +47,7 @@ class Suspension:
 
     def adopt(self, store: Store) -> None:
         """Start from what the set has, so that a suspension survives a restart from the first byte on."""
-        members = _read(store)
+        members = self._read(store)
         with self._lock:
             self._change(members)
 
@@ -66,7 +66,7 @@ class Suspension:
         unwritten = self._unwritten
         if unwritten is not None:
             self._write(store, is_member=unwritten)
-        members = _read(store)
+        members = self._read(store)
         with self._lock:
             if self._unwritten is None and members != self.members:  # no signal arrived meanwhile
                 self._change(members)
@@ -89,6 +89,5 @@ class Suspension:
         if before and not shown:
             events.info("resumed")
 
-
-def _read(store: Store) -> frozenset[bytes]:
-    return frozenset(store.call(lambda client: cast("set[bytes]", client.smembers(store.keys.suspend))))
+    def _read(self, store: Store) -> frozenset[bytes]:
+        return frozenset(read_set(store, store.keys.suspend, [self._own]))

@@ -40,7 +40,7 @@ from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, to_name
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.enqueue import enqueue_new
@@ -221,7 +221,7 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
         code = code or ExitCode.ERROR
     print_summary(summary)
     if abort and (summary.fed or progress.interrupted):
-        logdir = quoted(str(record.logdir))
+        logdir = shell_word(str(record.logdir))
         _print_line(f"To feed the remaining files, repeat the command with --logdir {logdir} --resume.")
     if each := progress.interrupted:
         _print_line(f"It goes on with packet {each.packets + 1:,} of {quoted(each.name)}.")

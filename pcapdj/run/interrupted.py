@@ -9,12 +9,13 @@ import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pcapdj.feed.start_point import start_point_after, start_point_from
 from pcapdj.launcher_protocol import read_ended_stream
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import to_text
+from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import entry_of
 
@@ -33,7 +34,7 @@ def interrupted_file(store: Store, dispatcher_id: str, launcher_socket: Path) ->
         As `Store.call`.
     """
     key = store.keys.current(dispatcher_id)
-    fields = cast("dict[bytes, bytes]", store.call(lambda client: client.hgetall(key)))
+    fields = read_hash(store, key)
     if b"token" not in fields:
         return None
     entry, ended = entry_of(fields), read_ended_stream(launcher_socket)

@@ -12,6 +12,8 @@ from typing import Final
 NAME_LIMIT_BYTES = 4095
 PRINTABLE_LIMIT_CHARS = 300  # of a name in a log line: enough to recognise it, too few to flood the log
 _MESSAGE_LIMIT_CHARS = 160
+_SENTENCE_LIMIT_CHARS = 4000
+_PLAIN_WORD: Final = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 _URL: Final = re.compile(r"(\w+)://.*", re.DOTALL)
 
 
@@ -32,13 +34,36 @@ def printable(name: bytes | str) -> str:
 
 
 def quoted(name: bytes | str) -> str:
-    """Return `printable` in single quotes: how messages show a name."""
-    return f"'{printable(name)}'"
+    r"""Return the name in quotes, as messages show it: what bash reads as this name, unless it was cut.
+
+    A name that needs escapes is written as $'..', with bytes as \xNN; one longer than
+    `PRINTABLE_LIMIT_CHARS` ends in an ellipsis.
+
+    Source: bash(1), QUOTING.
+    """
+    text = os.fsdecode(name) if isinstance(name, bytes) else name
+    shown = _between_quotes(text[: PRINTABLE_LIMIT_CHARS + 1])
+    if len(shown) > PRINTABLE_LIMIT_CHARS:
+        shown = shown[: PRINTABLE_LIMIT_CHARS - 1] + "…"
+    return f"$'{shown}'" if "\\" in shown else f"'{shown}'"
+
+
+def shell_word(text: str) -> str:
+    """Return the text as one word that can be pasted into bash: plain, or whole in quotes."""
+    if _PLAIN_WORD.fullmatch(text):
+        return text
+    shown = _between_quotes(text)
+    return f"$'{shown}'" if "\\" in shown else f"'{shown}'"
 
 
 def printable_sentence(sentence: str) -> str:
-    """Return the sentence on one line; quotes stay, what could act on a terminal is escaped."""
-    return "".join(char if char.isprintable() else printable(char) for char in sentence)
+    """Return the sentence on one line, at most 4000 characters of it.
+
+    Quotes stay, what could act on a terminal is escaped.
+    """
+    start = sentence[:_SENTENCE_LIMIT_CHARS]
+    shown = "".join(char if char.isprintable() else printable(char) for char in start)
+    return shown if len(sentence) <= _SENTENCE_LIMIT_CHARS else shown + "…"
 
 
 def shortened_message(message: str) -> str:
@@ -59,6 +84,21 @@ def to_text(name: bytes) -> str:
 def to_name(text: str) -> bytes:
     """Return the bytes of a name that was read from JSON or a command line."""
     return os.fsencode(text)
+
+
+def _between_quotes(text: str) -> str:
+    """Return what stands between single quotes; if it has a backslash, between those of $'..'."""
+    if text.isprintable() and "'" not in text and "\\" not in text:
+        return text
+    return "".join(_escaped_for_shell(char) for char in text)
+
+
+def _escaped_for_shell(char: str) -> str:
+    if char in "\\'":
+        return "\\" + char
+    if char.isprintable() and char != "!":  # bash looks for its history inside $'..'
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
 def _escaped(char: str) -> str:

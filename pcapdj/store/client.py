@@ -20,6 +20,7 @@ from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
+_MOST_IDS = 20  # of dispatchers whose keys are looked at for one of another type
 COMMAND_TIMEOUT_S = 3.0  # how long an operator's command waits before it reports that Redis does not answer
 
 Reply = Any  # what redis-py returns: bytes, int, list or None, by command
@@ -89,10 +90,15 @@ class Store:
         Raises:
             As `call`.
         """
-        if script not in self._scripts:
-            text = (files("pcapdj.store") / "scripts" / f"{script}.lua").read_text(encoding="utf-8")
-            self._scripts[script] = self.redis.register_script(text)
-        return self.call(lambda _: cast("Reply", self._scripts[script](keys=keys, args=arguments)))
+        found = self.script(script)
+        return self.call(lambda _: cast("Reply", found(keys=keys, args=arguments)))
+
+    def script(self, name: str) -> "redis.commands.core.Script":
+        """Return one of the Lua scripts, to add it to a pipeline."""
+        if name not in self._scripts:
+            text = (files("pcapdj.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+            self._scripts[name] = self.redis.register_script(text)
+        return self._scripts[name]
 
     def ping(self) -> None:
         """Check that Redis answers.
@@ -125,7 +131,7 @@ class Store:
         client, ids = cast("Any", self.redis), list[str]()
         try:
             if client.type(self.keys.dispatchers) == b"set":
-                ids = [to_text(each) for each in client.smembers(self.keys.dispatchers)]
+                ids = [to_text(each) for each in client.srandmember(self.keys.dispatchers, _MOST_IDS)]
             wanted = self.keys.types(ids)
             found = {key: client.type(key).decode() for key in wanted}
         except redis.RedisError:

@@ -6,13 +6,17 @@ one script does both, and compares FED with the value by which the caller decide
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol, cast
+from typing import Protocol
 
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
 _CHUNK: int = 1000  # names in one script: some milliseconds of Redis's time, within Lua's limit for RPUSH
+
+
+_FED_LIMIT_BYTES: int = 4 << 10  # of an entry of FED; ours have some hundred
 
 
 class FileVersion(Protocol):
@@ -77,8 +81,8 @@ def _enqueue_chunk(store: Store, files: Mapping[bytes, FileVersion], *, again: b
 
 
 def _fed_entries(store: Store, names: list[bytes]) -> dict[bytes, bytes]:
-    values = store.call(lambda client: cast("list[bytes | None]", client.hmget(store.keys.fed, names)))
-    return {name: value or b"" for name, value in zip(names, values, strict=True)}
+    entries = read_hash(store, store.keys.fed, names, longest_bytes=_FED_LIMIT_BYTES)
+    return {name: entries.get(name, b"") for name in names}
 
 
 def _run_script(store: Store, entries: Mapping[bytes, bytes]) -> dict[bytes, Outcome]:
@@ -86,7 +90,9 @@ def _run_script(store: Store, entries: Mapping[bytes, bytes]) -> dict[bytes, Out
     pairs = [part for pair in entries.items() for part in pair]
     failpoints.reach("enqueue.before")
     answers = store.run(
-        "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix, *pairs]
+        "enqueue",
+        [keys.in_queue, keys.dispatchers, keys.fed, keys.channel],
+        [keys.current_prefix, str(_FED_LIMIT_BYTES), *pairs],
     )
     failpoints.reach("enqueue.after")
     return {name: Outcome(answer) for name, answer in zip(entries, answers, strict=True)}

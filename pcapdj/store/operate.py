@@ -5,17 +5,17 @@ No role needs to run: the keys hold the change until a role reads them.
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
+from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash, read_list, read_set
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
-from pcapdj.store.snapshot import Failure, read_failures
+from pcapdj.store.snapshot import Failure, all_failures
 
 OPERATOR: Final = "operator"  # the operator's member of PCAPDJ_SUSPEND
 _LAST_FILES: Final = 10
-_CHUNK: Final = 1000  # names in one HMGET
 
 
 def read_control(store: Store) -> dict[str, str]:
@@ -24,8 +24,8 @@ def read_control(store: Store) -> dict[str, str]:
     Raises:
         As `Store.call`; so do all functions here.
     """
-    fields = store.call(lambda client: client.hgetall(store.keys.control))
-    return {to_text(as_bytes(name)): to_text(as_bytes(value)) for name, value in fields.items()}
+    fields = read_hash(store, store.keys.control, longest_bytes=LIVE_VALUE_LIMIT_BYTES)
+    return {to_text(name): to_text(value) for name, value in fields.items()}
 
 
 def change_control(store: Store, values: Mapping[str, str], removed: Collection[str] = ()) -> None:
@@ -53,21 +53,18 @@ def is_suspended(store: Store) -> bool:
 
 def poison_in_a_row(store: Store, poison: str) -> int:
     """Return how many of the newest journal entries in a row, at most ten, have a reason that begins so."""
-    entries = cast(
-        "list[tuple[bytes, dict[bytes, bytes]]]",
-        store.call(lambda client: client.xrevrange(store.keys.journal, count=_LAST_FILES)),
-    )
-    reasons = [fields.get(b"reason", b"").startswith(poison.encode()) for _, fields in entries]
-    return [*reasons, False].index(False)
+    wanted = poison.encode()
+    reasons = store.run("newest_reasons", [store.keys.journal], [str(_LAST_FILES), str(len(wanted))])
+    return [*(reason == wanted for reason in reasons), False].index(False)
 
 
 def resume(store: Store) -> tuple[bool, list[str]]:
     """Remove the operator's suspension; return whether there was one, and the other members that suspend."""
     key = store.keys.suspend
     removed = store.call(lambda client: client.srem(key, OPERATOR))
-    others = store.call(lambda client: client.smembers(key))
+    others = read_set(store, key)
     store.notify("suspend")
-    return bool(removed), sorted(to_text(as_bytes(member)) for member in others)
+    return bool(removed), sorted(map(to_text, others))
 
 
 def finish(store: Store, when: Literal["now", "empty"]) -> None:
@@ -87,8 +84,7 @@ def requeue(store: Store, name: bytes) -> bool:
     """Move a processed or failed file to the queue's end; False if it is in neither list."""
     if _requeue(store, store.keys.processed, name, name):
         return True
-    same = [failure for failure in read_failures(store) if failure.name == name]
-    return any(requeue_failure(store, failure) for failure in same)
+    return any(requeue_failure(store, each) for each in all_failures(store) if each.name == name)
 
 
 def processed_in(store: Store, stream: str) -> list[bytes]:
@@ -96,17 +92,11 @@ def processed_in(store: Store, stream: str) -> list[bytes]:
 
     Of streams that broke off in a file it is not found: the file was fed again.
     """
-    names = store.call(lambda client: client.lrange(store.keys.processed, 0, -1))
     found: list[bytes] = []
-    for start in range(0, len(names), _CHUNK):
-        chunk = names[start : start + _CHUNK]
-        streams = [_streams_of(note) for note in _notes(store, chunk)]
-        found += [as_bytes(name) for name, fed_in in zip(chunk, streams, strict=True) if stream in fed_in]
+    for names in read_list(store, store.keys.processed):
+        notes = read_hash(store, store.keys.fed, names)
+        found += [name for name in names if stream in _streams_of(notes.get(name))]
     return found
-
-
-def _notes(store: Store, names: list[Any]) -> list[Any]:
-    return store.call(lambda client: client.hmget(store.keys.fed, names))
 
 
 def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:

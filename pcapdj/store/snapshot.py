@@ -5,15 +5,25 @@ text: `status` has to work when a role has died or another program wrote the key
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_name, to_text
+from pcapdj.store.bounded import (
+    add_read_hashes,
+    add_read_set,
+    hash_of,
+    read_entries,
+    read_list,
+    read_set,
+)
 from pcapdj.store.client import Store
-from pcapdj.store.job_queue import as_bytes
 
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
+REASON_LIMIT_CHARS: Final = 4000  # ours have some hundred at most
+_VALUE_LIMIT_BYTES: Final = 16 << 10
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
@@ -52,8 +62,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
     Raises:
         As `Store.call`.
     """
-    dispatchers = store.call(lambda client: client.smembers(store.keys.dispatchers))
-    ids = sorted(to_text(as_bytes(each)) for each in dispatchers)
+    ids = sorted(map(to_text, read_set(store, store.keys.dispatchers)))
     (queued, processed, failed, suspended), hashes = _read_at_once(store, ids)
     gate, consumer, *of_ids = [_typed(fields) for fields in hashes]
     taken = zip(ids, of_ids[: len(ids)], strict=True)
@@ -67,18 +76,27 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "gate": _aged(gate, now_s) if gate else None,
         "dispatchers": [{"id": each, **_aged(fields, now_s)} for each, fields in statistics],
         "consumer": _aged(consumer, now_s) if consumer else None,
-        "suspended": sorted(to_text(as_bytes(member)) for member in suspended),
+        "suspended": sorted(map(to_text, suspended)),
     }
 
 
-def read_failures(store: Store, last: int = 0) -> list[Failure]:
-    """Return the newest `last` failed files, oldest first; 0: all of them.
+def newest_failures(store: Store, most: int) -> list[Failure]:
+    """Return the newest failed files, at most so many, oldest first.
 
     Raises:
         As `Store.call`.
     """
-    entries = store.call(lambda client: client.lrange(store.keys.failed, -last, -1))
-    return [_failure(as_bytes(entry)) for entry in entries]
+    return [_failure(entry) for entry in read_entries(store, store.keys.failed, -most, -1)]
+
+
+def all_failures(store: Store) -> Iterator[Failure]:
+    """Yield the failed files, oldest first.
+
+    Raises:
+        As `Store.call`.
+    """
+    for entries in read_list(store, store.keys.failed):
+        yield from map(_failure, entries)
 
 
 def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:
@@ -88,17 +106,17 @@ def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[by
     with store.redis.pipeline(transaction=True) as batch:
         for key in (keys.in_queue, keys.processed, keys.failed):
             batch.llen(key)
-        batch.smembers(keys.suspend)
-        for key in hashes:
-            batch.hgetall(as_bytes(key))
-        answers = store.call(lambda _: batch.execute())
-    return answers[:4], answers[4:]
+        add_read_set(store, batch, keys.suspend)
+        add_read_hashes(store, batch, hashes, _VALUE_LIMIT_BYTES)
+        *lengths, members, answers = store.call(lambda _: batch.execute())
+    return [*lengths, members], [hash_of(parts) for parts in answers]
 
 
 def _failure(entry: bytes) -> Failure:
     try:
         fields = decode_object(entry)
-        return Failure(entry, to_name(fields["name"]), str(fields.get("reason", "")), fields)
+        fields["reason"] = str(fields.get("reason", ""))[:REASON_LIMIT_CHARS]
+        return Failure(entry, to_name(fields["name"]), fields["reason"], fields)
     except (ValueError, TypeError, KeyError):
         return Failure(entry, None, f"not a valid entry: {to_text(entry)[:200]}", {})
 

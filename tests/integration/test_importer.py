@@ -119,7 +119,7 @@ def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
     assert done.returncode == 1
     assert done.stderr == (
         f"pcapdj import: '{tmp_path}/text' is not a supported capture format.\n"
-        "pcapdj import: '/missing\\n/x' does not exist.\n"
+        "pcapdj import: $'/missing\\x0a/x' does not exist.\n"
     )
     assert done.stdout == "2 queued, 0 already queued or fed, 2 not imported.\n"
 

@@ -364,9 +364,9 @@ def test_failed_lists_the_reason_and_how_much_was_delivered(run: Run, store: Sto
 
     code, out, _ = run(failed.app)
 
-    name = r"/in/\x1b[2J; $(id)\n\'\xff -x"
+    name = r"/in/\x1b[2J; $(id)\x0a\'\xff -x"
     details = "(at byte 123, packets delivered: 7, attempt 1)"
-    assert (code, out) == (ExitCode.OK, f"'{name}': it is\\x1b damaged {details}\n")
+    assert (code, out) == (ExitCode.OK, f"$'{name}': it is\\x1b damaged {details}\n")
 
 
 def test_failed_as_json_gives_the_name_back(run: Run, store: Store) -> None:

@@ -4,7 +4,7 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +122,10 @@ def test_a_lost_reply_queues_nothing_twice(
                 store.redis.delete(store.keys.current("/pipe"))
                 feed(store, b"/new", Version())
 
-    with losing_a_reply(redis_socket, short_path / "proxy.sock", to=b"/new"):
+    with losing_a_reply(redis_socket, short_path / "proxy.sock", to=(b"/new", keys.in_queue.encode())):
         behind = RetryingStore(Store(f"unix://{short_path / 'proxy.sock'}", keys), ChangeWhileWaiting(), None)
         behind.run(
-            "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix]
+            "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix, "1"]
         )
         outcomes = enqueue_new(behind, {b"/new": Version()})
         behind.close()
@@ -145,7 +145,7 @@ def test_an_invalid_entry_of_fed_is_about_no_version(entry: bytes) -> None:
 
 
 @contextmanager
-def losing_a_reply(server: Path, proxy: Path, *, to: bytes) -> Iterator[None]:
+def losing_a_reply(server: Path, proxy: Path, *, to: Collection[bytes]) -> Iterator[None]:
     """Forward everything, but close the connection instead of the first reply to a script with this text."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(proxy))
@@ -166,7 +166,7 @@ def losing_a_reply(server: Path, proxy: Path, *, to: bytes) -> Iterator[None]:
         while request := client.recv(1 << 20):
             upstream.sendall(request)
             reply = upstream.recv(1 << 20)
-            if not state["lost"] and to in request and b"EVALSHA" in request:
+            if not state["lost"] and b"EVALSHA" in request and all(each in request for each in to):
                 state["lost"] = True
                 return
             client.sendall(reply)

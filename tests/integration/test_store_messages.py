@@ -14,7 +14,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result, failure_entry
-from pcapdj.store.snapshot import read_failures
+from pcapdj.store.snapshot import all_failures
 
 NAME = b"/in/1.pcap"
 
@@ -121,7 +121,7 @@ def test_a_retried_failure_is_published_once(store: Store) -> None:
     """As `failed --retry` does it."""
     entry = take(store)
     JobQueue(store, "d1").finish(entry, failed(entry))
-    (failure,) = read_failures(store)
+    (failure,) = all_failures(store)
 
     assert messages(store, lambda: operate.requeue_failure(store, failure)) == [b"queued"]
     assert messages(store, lambda: operate.requeue_failure(store, failure)) == []

@@ -61,7 +61,7 @@ def enqueue(store: Store) -> object:
 
 
 CASES: list[tuple[str, tuple[str, ...], Callable[[Store], Any], str, str]] = [
-    ("command", ("-hgetall",), operate.read_control, "the command hgetall", "+hgetall"),
+    ("command", ("-sismember",), operate.is_suspended, "the command sismember", "+sismember"),
     ("script", ("-evalsha",), take, "the command evalsha", "+evalsha"),
     ("in script", ("-hexists",), take, "the command hexists", "+hexists"),
     ("in pipeline", ("-hset",), lambda s: operate.change_control(s, {"min-free": SECRET}), "hset", "+hset"),

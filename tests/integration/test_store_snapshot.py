@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 
 from pcapdj.store.client import Store
-from pcapdj.store.snapshot import Failure, read_failures, read_snapshot
+from pcapdj.store.snapshot import Failure, all_failures, newest_failures, read_snapshot
 
 KEYS_DOC: Final = Path(__file__).parents[2] / "docs" / "redis-keys.md"
 NOW_S: Final = 1_700_000_010.0
@@ -212,8 +212,8 @@ def test_failures_are_read_whole(store: Store) -> None:
     raw = json.dumps(entry).encode()
     store.redis.rpush(store.keys.failed, b"not JSON \xff", raw)
 
-    invalid, valid = read_failures(store)
+    invalid, valid = all_failures(store)
 
     assert invalid == Failure(b"not JSON \xff", None, "not a valid entry: not JSON \udcff", {})
     assert valid == Failure(raw, b"/in/\xff", "is cut off", entry)
-    assert read_failures(store, last=1) == [valid]
+    assert newest_failures(store, 1) == [valid]

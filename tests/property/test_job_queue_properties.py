@@ -27,7 +27,7 @@ from pcapdj.store.job_queue import (
     failure_entry,
 )
 from pcapdj.store.operate import requeue, requeue_failure
-from pcapdj.store.snapshot import read_failures
+from pcapdj.store.snapshot import all_failures
 
 NAMES = st.sampled_from([b"/in/1.pcap", b"/in/2.pcap", b"/in/\xff\n'"])
 IDS = st.sampled_from(["a", "b"])
@@ -138,7 +138,7 @@ class Lane(RuleBasedStateMachine):
     @rule()
     def retry_failures(self) -> None:
         """The operator feeds all failed files again."""
-        for failure in read_failures(self.store):
+        for failure in all_failures(self.store):
             assert requeue_failure(self.store, failure)
             assert not requeue_failure(self.store, failure)
 
@@ -167,7 +167,7 @@ class Lane(RuleBasedStateMachine):
         keys = self.store.keys
         for key in (keys.in_queue, keys.processed):
             yield from self.store.redis.lrange(key, 0, -1)  # type: ignore[misc]  # sync
-        yield from (failure.name or b"" for failure in read_failures(self.store))
+        yield from (failure.name or b"" for failure in all_failures(self.store))
         currents = (self.store.redis.hget(keys.current(each), "name") for each in "ab")
         yield from (name for name in currents if name)  # type: ignore[misc]  # sync
 

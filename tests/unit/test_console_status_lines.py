@@ -84,7 +84,7 @@ def test_a_busy_lane_fills_the_screen() -> None:
         Line("", "runs suricata -r {pipe}"),
         Line("", "writes to /out/1-ab12"),
         Line(
-            "", "stream aa11 broke off; 'pcapdj requeue --stream aa11' feeds its files again", Tone.ATTENTION
+            "", "stream aa11 broke off; to feed its files again: pcapdj requeue --stream aa11", Tone.ATTENTION
         ),
         Line("", "the launcher is silent for 12 min", Tone.BAD),
         Line("Dispatcher", "a.pcap: Feeding fifo buffer"),
@@ -305,7 +305,26 @@ def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
 
     text = text_of(snapshot_lines(snapshot, [], now_s=0))
 
-    assert "stream ab12 broke off; 'pcapdj requeue --stream ab12' feeds its files again" in text
+    assert "stream ab12 broke off; to feed its files again: pcapdj requeue --stream ab12" in text
+
+
+@pytest.mark.parametrize(
+    ("stream", "lane", "end"),
+    [
+        ("x; touch PWNED", "", ": pcapdj requeue --stream 'x; touch PWNED'"),
+        ("$(touch PWNED)'\n", "", ": pcapdj requeue --stream $'$(touch PWNED)\\'\\x0a'"),
+        ("ab12", "a;b", ": pcapdj requeue --lane 'a;b' --stream ab12"),
+        ("x" * 2_000_000, "", "… broke off"),
+    ],
+)
+def test_a_command_that_can_be_pasted_runs_nothing_else(stream: str, lane: str, end: str) -> None:
+    """Another program may have written the stream's id."""
+    consumer = {"state": "reading", "last_stream": stream, "last_verdict": "crashed"}
+
+    lines = snapshot_lines(EMPTY | {"lane": lane, "consumer": consumer}, [], now_s=0)
+
+    (text,) = [line.text for line in lines if "broke off" in line.text]
+    assert text.endswith(end)
 
 
 @pytest.mark.parametrize(

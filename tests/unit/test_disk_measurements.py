@@ -91,9 +91,9 @@ def test_the_lines_of_check_have_every_number_in_bytes() -> None:
         "  suspend below    500 B (500 bytes)",
         "  free inodes      2000 of 2000",
         "  hold below       100 inodes, open from 150",
-        "'/gone\\n': is not there, which counts as full",
+        "$'/gone\\x0a': is not there, which counts as full",
         "memory: 300 B (300 bytes) available, hold below 400 B (400 bytes)",
-        "gate: suspended: '/gone\\n' is not there, which counts as full.",
+        "gate: suspended: $'/gone\\x0a' is not there, which counts as full.",
     ]
 
 

@@ -1,9 +1,10 @@
 """Text from outside as it is shown on a terminal and in a log."""
 
+import subprocess
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pcapdj.runtime.safe_text import (
@@ -11,6 +12,7 @@ from pcapdj.runtime.safe_text import (
     printable,
     printable_sentence,
     quoted,
+    shell_word,
     shortened_message,
     to_name,
     to_text,
@@ -35,7 +37,49 @@ HOSTILE = [
 def test_what_could_act_on_a_terminal_is_escaped(name: bytes, escaped: str) -> None:
     """Everything else is unchanged, so that a person recognises the file."""
     assert printable(name) == escaped
-    assert quoted(name) == f"'{escaped}'"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"/in/1.pcap", "'/in/1.pcap'"),
+        (b"/in/$(rm) `x` ;", "'/in/$(rm) `x` ;'"),
+        (b"/in/it's!", "$'/in/it\\'s\\x21'"),
+        (b"/in/a\nb", "$'/in/a\\x0ab'"),
+        (b"/in/\xff", "$'/in/\\xff'"),
+        ("/in/\u202egnp".encode(), "$'/in/\\xe2\\x80\\xaegnp'"),
+        (b"x" * 301, f"'{'x' * 299}…'"),
+    ],
+)
+def test_a_name_is_shown_as_bash_reads_it(name: bytes, shown: str) -> None:
+    """In quotes, and with escapes only where it needs them."""
+    assert quoted(name) == shown
+
+
+@given(st.lists(st.binary(max_size=60).filter(lambda name: b"\0" not in name), min_size=1, max_size=20))
+@example(
+    [b"it's", b"!!", b"$(touch PWNED)", b"-x", b"", b"a\\", b"\xe2\x80", b"`x`", b"~", b"*", b"#a", b"a=b"]
+)
+def test_bash_reads_what_is_shown_as_the_same_bytes(names: list[bytes]) -> None:
+    """A command that is offered for pasting does what it shows, for names that are not UTF-8, too."""
+    for form in (quoted, lambda name: shell_word(to_text(name))):
+        words = " ".join(map(form, names))
+        assert words.isprintable()
+        done = subprocess.run(["bash", "-c", f"printf '%s\\0' {words}"], capture_output=True, check=True)
+        assert done.stdout.split(b"\0")[:-1] == names
+
+
+@pytest.mark.parametrize(
+    ("text", "word"), [("5ca1ab1e", "5ca1ab1e"), ("--stream", "--stream"), ("a b", "'a b'"), ("", "''")]
+)
+def test_a_plain_word_needs_no_quotes(text: str, word: str) -> None:
+    """As ids, options and most paths."""
+    assert shell_word(text) == word
+
+
+def test_a_sentence_of_megabytes_is_cut() -> None:
+    """It would fill the screen and the log."""
+    assert printable_sentence("x" * 2_000_000) == "x" * 4000 + "…"
 
 
 @given(st.binary(max_size=5000))

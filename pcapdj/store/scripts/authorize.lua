@@ -21,9 +21,13 @@ if form == 'set' then
         return {0}
     end
 elseif form == 'string' then
+    local size = redis.pcall('STRLEN', KEYS[2])  -- an ACL may forbid it
+    if type(size) == 'number' and size > 8192 then
+        return {0, '(' .. size .. ' bytes)'}
+    end
     local held = redis.call('GET', KEYS[2])
     if held ~= current[3] then
-        return {0, held}
+        return {0, string.sub(held, 1, 8192)}
     end
     redis.call('DEL', KEYS[2])
 else

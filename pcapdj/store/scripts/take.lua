@@ -32,6 +32,17 @@ if redis.call('HEXISTS', KEYS[2], 'name') == 0 then
 elseif redis.call('HEXISTS', KEYS[2], 'token') == 0 then
     redis.call('HSET', KEYS[2], 'state', 'asked', 'token', ARGV[2])  -- a name that another program put there
 end
-local fields = redis.call('HGETALL', KEYS[2])
-table.insert(fields, 1, 'taken')
-return fields
+-- Only our fields. One that is longer than any value of ours is from another program, and is cut here, once.
+local names = {'name', 'state', 'attempt', 'deaths', 'token', 'stream', 'begin'}
+local answer, values = {'taken'}, redis.call('HMGET', KEYS[2], unpack(names))
+for index, value in ipairs(values) do
+    if value then
+        if #value > 65536 or (#value > 8192 and names[index] ~= 'begin') then
+            value = names[index] == 'begin' and '' or string.sub(value, 1, 8192)
+            redis.call('HSET', KEYS[2], names[index], value)
+        end
+        answer[#answer + 1] = names[index]
+        answer[#answer + 1] = value
+    end
+end
+return answer

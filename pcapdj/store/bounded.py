@@ -1,0 +1,84 @@
+"""Reads of keys that any program may have written: what comes back has a limit, whatever stands there.
+
+A value in Redis may have 512 MiB, and a key any number of fields, members or entries. The server leaves out
+what is too long (the scripts `read_*`), so that no role or command needs memory and time for what nothing of
+ours has written. Our own values are far below these limits: a path has up to 4095 bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from pcapdj.store.client import Store
+
+VALUE_LIMIT_BYTES: Final = 64 << 10
+LIVE_VALUE_LIMIT_BYTES: Final = 1000  # of PCAPDJ_CONTROL; longer ones are refused anyway
+ENTRY_LIMIT_BYTES: Final = (1 << 20) + 1  # of a list; JSON of a failure is not valid beyond 1 MiB
+_BUDGET_BYTES: Final = 4 << 20  # of one answer
+_MOST_FIELDS: Final = 200
+_SET_LIMITS: Final = (str(8 << 10), "100")  # bytes of a member, members
+_PAGE: Final = 1000  # entries of a list in one call
+
+Hash = dict[bytes, bytes]
+
+
+def read_hash(
+    store: "Store", key: str, names: Sequence[bytes | str] = (), *, longest_bytes: int = VALUE_LIMIT_BYTES
+) -> Hash:
+    """Return the named fields of a hash that are there; none named: all, but at most 200.
+
+    Args:
+        store: the lane.
+        key: the hash.
+        names: of fields.
+        longest_bytes: in place of a longer value stands its size.
+
+    Raises:
+        As `Store.call`; so do all functions here.
+    """
+    answer = store.run("read_hashes", [key], [*_hash_limits(longest_bytes), *names])
+    return hash_of(answer[0])
+
+
+def add_read_hashes(store: "Store", batch: Any, keys: Sequence[str], longest_bytes: int) -> None:
+    """Add to a pipeline the reading of whole hashes; `hash_of` makes each of its answers a hash."""
+    store.script("read_hashes")(keys=keys, args=_hash_limits(longest_bytes), client=batch)
+
+
+def hash_of(parts: Sequence[bytes]) -> Hash:
+    """Return fields and values in turn as a hash."""
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def read_set(store: "Store", key: str, first: Sequence[bytes | str] = ()) -> list[bytes]:
+    """Return at most 100 members of a set, each cut to 8 KiB.
+
+    Args:
+        store: the lane.
+        key: the set.
+        first: these are among them if they are in the set.
+    """
+    return cast("list[bytes]", store.run("read_set", [key], [*_SET_LIMITS, *first]))
+
+
+def add_read_set(store: "Store", batch: Any, key: str) -> None:
+    """Add `read_set` to a pipeline."""
+    store.script("read_set")(keys=[key], args=_SET_LIMITS, client=batch)
+
+
+def read_entries(store: "Store", key: str, start: int, stop: int) -> list[bytes]:
+    """Return the first entries between two places of a list, each cut to 1 MiB and together about 4 MiB."""
+    arguments = [str(each) for each in (ENTRY_LIMIT_BYTES, _BUDGET_BYTES, start, stop)]
+    return cast("list[bytes]", store.run("read_list", [key], arguments))
+
+
+def read_list(store: "Store", key: str) -> Iterator[list[bytes]]:
+    """Yield a list in parts; what is added or removed meanwhile may be missing, or come twice."""
+    place = 0
+    while entries := read_entries(store, key, place, place + _PAGE - 1):
+        yield entries
+        place += len(entries)
+
+
+def _hash_limits(longest_bytes: int) -> list[bytes | str]:
+    return [str(longest_bytes), str(_MOST_FIELDS), str(_BUDGET_BYTES)]

@@ -1,0 +1,56 @@
+-- READ_HASHES: fields of hashes; a value that is too long for the caller is not read.
+--
+-- KEYS 1 ..           hashes
+-- ARGV 1 longest      bytes of a value; in place of a longer one stands "(NUMBER bytes)"
+--      2 most         fields of one hash, where none are named
+--      3 budget       bytes of all values; those behind it are left out
+--      4 ..           the fields to read; none: all
+-- Returns for each hash {field, value, ..}; a named field that is missing is left out
+
+local longest, most, left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local function value_of(key, field)
+    local size, value = redis.pcall('HSTRLEN', key, field), nil
+    if type(size) ~= 'number' then  -- an ACL may forbid it
+        value = redis.call('HGET', key, field)
+        size = value and #value or 0
+    end
+    if size > longest then
+        return '(' .. size .. ' bytes)'
+    end
+    return value or redis.call('HGET', key, field)
+end
+
+local function fields_of(key)
+    if #ARGV > 3 then
+        return {unpack(ARGV, 4)}, #ARGV - 3
+    end
+    local fields = redis.pcall('HKEYS', key)
+    if fields.err then
+        local pairs_found = redis.call('HGETALL', key)
+        fields = {}
+        for index = 1, #pairs_found, 2 do
+            fields[#fields + 1] = pairs_found[index]
+        end
+    end
+    return fields, math.min(#fields, most)
+end
+
+local answers = {}
+for number, key in ipairs(KEYS) do
+    local fields, count = fields_of(key)
+    local answer = {}
+    for index = 1, count do
+        local field = fields[index]
+        local value = #field <= longest and value_of(key, field)
+        if value then
+            left = left - #value
+        end
+        if value and left >= 0 then
+            answer[#answer + 1] = field
+            answer[#answer + 1] = value
+        end
+    end
+    answers[number] = answer
+end
+return answers

@@ -1,0 +1,166 @@
+"""Values of many megabytes that another program wrote into our keys: nobody reads them whole."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from redis import Redis
+from support.forkserver import clean_environment, run
+from support.redis_server import PrivateRedis, redis_at
+
+from pcapdj.feed.statistics import Statistics
+from pcapdj.feed.suspension import Suspension
+from pcapdj.run.interrupted import interrupted_file
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.store import operate
+from pcapdj.store.client import Store
+from pcapdj.store.enqueue import Outcome, enqueue_new
+from pcapdj.store.grants import Grants
+from pcapdj.store.job_queue import JobQueue, QueueEntry
+from pcapdj.store.keys import Keys
+from pcapdj.store.snapshot import all_failures, newest_failures, read_snapshot
+
+HUGE: Final = b"\x1b[31m" * (1 << 20)  # 5 MiB
+MOST_SENT_BYTES: Final = (4 << 20) + 100_000  # by Redis, for one call
+KEYS: Final = Keys()
+SAVED: Final = 1  # a database
+DISPATCHER: Final = "/run/pipe"
+FAILURE: Final = json.dumps({"name": "/in/1.pcap", "reason": "x" * 1_000_000}).encode()
+
+
+class Version:
+    """A file's version."""
+
+    size_bytes = 1
+    mtime_ns = 1
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRedis]:
+    """Return a Redis whose keys have huge values wherever that is possible, and nothing else."""
+    with redis_at(tmp_path_factory.mktemp("r") / "s") as server:
+        fill(server.client)
+        copy(server.client, SAVED)
+        yield server
+
+
+@pytest.fixture
+def huge(server: PrivateRedis) -> PrivateRedis:
+    """Return the server with its keys as at the beginning."""
+    saved = Redis(unix_socket_path=str(server.socket), db=SAVED)
+    server.client.flushdb()
+    copy(saved, 0)
+    saved.close()
+    return server
+
+
+def copy(client: Redis, database: int) -> None:
+    """Copy all keys into another database."""
+    for key in client.scan_iter():
+        client.execute_command("COPY", key, key, "DB", database)  # type: ignore[no-untyped-call]  # redis-py
+
+
+def fill(client: Redis) -> None:
+    """Write the huge values."""
+    for key in (KEYS.current(DISPATCHER), KEYS.stats(DISPATCHER), KEYS.gate, KEYS.consumer, KEYS.control):
+        client.hset(key, mapping=dict.fromkeys(("name", "state", "reason", "min-free", "begin"), HUGE))
+    client.hset(KEYS.fed, "/in/1.pcap", HUGE)
+    client.rpush(KEYS.next, "/in/1.pcap", HUGE)
+    client.rpush(KEYS.processed, HUGE, "/in/1.pcap")
+    client.rpush(KEYS.failed, HUGE, FAILURE)
+    client.sadd(KEYS.dispatchers, DISPATCHER, HUGE)
+    client.sadd(KEYS.suspend, HUGE, "operator")
+    client.set(KEYS.auth, HUGE)
+    client.xadd(KEYS.journal, {"name": HUGE, "reason": HUGE})
+
+
+def sent_bytes(server: PrivateRedis) -> int:
+    """Return how much the server has sent since its start."""
+    facts: dict[str, Any] = server.client.info("stats")
+    return int(facts["total_net_output_bytes"])
+
+
+def suspenders(store: Store) -> object:
+    """Return what a dispatcher adopts of the suspending members."""
+    suspension = Suspension(DISPATCHER, Statistics(started_s=0, pid=1, pipe="p"))
+    suspension.adopt(store)
+    return suspension.members
+
+
+TAKEN: Final = QueueEntry(b"/in/1.pcap", "asked", 1, 0, "token", "")
+READS: Final[dict[str, Callable[[Store], object]]] = {
+    "TAKE": lambda store: JobQueue(store, DISPATCHER).take(),
+    "AUTHORIZE": lambda store: JobQueue(store, DISPATCHER).authorize(TAKEN),
+    "suspension": suspenders,
+    "poison in a row": lambda store: operate.poison_in_a_row(store, "poison"),
+    "requests": lambda store: Grants(store).look(),
+    "control": lambda store: Grants(store).control(),
+    "published gate": lambda store: Grants(store).published(),
+    "ENQUEUE": lambda store: enqueue_new(store, {b"/in/1.pcap": Version()}),
+    "snapshot": lambda store: read_snapshot(store, 0),
+    "newest failures": lambda store: newest_failures(store, 3),
+    "all failures": lambda store: list(all_failures(store)),
+    "limits": operate.read_control,
+    "resume": operate.resume,
+    "requeue": lambda store: operate.requeue(store, b"/in/2.pcap"),
+    "requeue --stream": lambda store: operate.processed_in(store, "5ca1ab1e"),
+    "end of a run": lambda store: interrupted_file(store, DISPATCHER, Path("/nowhere")),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+def test_no_reader_gets_a_huge_value_whole(huge: PrivateRedis, read: str) -> None:
+    """Redis sends some megabytes at most, whatever stands in the keys."""
+    store = Store(huge.url, KEYS, timeout_s=30)
+    before = sent_bytes(huge)
+
+    READS[read](store)
+
+    assert sent_bytes(huge) - before < MOST_SENT_BYTES
+
+
+def test_a_huge_name_in_current_is_cut_once(huge: PrivateRedis) -> None:
+    """From then on Redis itself has the short one, and the file fails as one with too long a name does."""
+    store = Store(huge.url, KEYS, timeout_s=30)
+
+    taken = JobQueue(store, DISPATCHER).take()
+
+    assert isinstance(taken, QueueEntry)
+    assert taken.name == HUGE[:8192]
+    assert taken.begin == ""
+    assert huge.client.hget(KEYS.current(DISPATCHER), "name") == HUGE[:8192]
+
+
+def test_a_file_with_an_endless_reason_can_be_listed_and_queued_again(huge: PrivateRedis) -> None:
+    """The reason is cut where it is read; the entry is found and moved."""
+    store = Store(huge.url, KEYS, timeout_s=30)
+
+    failure = next(each for each in all_failures(store) if each.name == b"/in/1.pcap")
+
+    assert len(failure.reason) == len(failure.fields["reason"]) == 4000
+    assert operate.requeue_failure(store, failure)
+    assert huge.client.lrange(KEYS.in_queue, 0, -1) == [b"/in/1.pcap"]
+
+
+def test_a_huge_entry_of_fed_is_no_version_and_is_replaced(huge: PrivateRedis) -> None:
+    """The importer queues the file as one that was never fed."""
+    store = Store(huge.url, KEYS, timeout_s=30)
+
+    assert enqueue_new(store, {b"/in/1.pcap": Version()}) == {b"/in/1.pcap": Outcome.NEW}
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["failed"], ["limits"], ["gate"], ["resume"], ["requeue", "/in/2.pcap"], ["check"]]
+)
+def test_what_a_command_prints_stays_short(huge: PrivateRedis, words: list[str], tmp_path: Path) -> None:
+    """A few screens at most, with nothing in it that acts on a terminal."""
+    done = run(
+        "pcapdj", *words, cwd=tmp_path, env=clean_environment(PCAPDJ_REDIS_URL=huge.url, PATH="/nowhere")
+    )
+
+    assert done.returncode in (ExitCode.OK, ExitCode.ERROR)
+    assert "Traceback" not in done.stderr
+    assert len(done.stdout + done.stderr) < 100_000
+    assert "\x1b" not in done.stdout + done.stderr
