@@ -197,7 +197,8 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             Controller(Grants(retrying, auth_type), monitor, signals).run(Notifier(store))
 
     watched = [os.fsencode(each.path) for each in watches]
-    raise typer.Exit(run_role("pcapdj control", work, watched, HARMLESS) or 0)
+    if code := run_role("pcapdj control", work, watched, HARMLESS):
+        raise typer.Exit(code)
 
 
 def _check(monitor: DiskMonitor, grants: Grants) -> ExitCode:

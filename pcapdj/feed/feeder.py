@@ -164,10 +164,10 @@ class Feeder:
 
     def delivered(self, token: str, start: StartPoint) -> FileProgress:
         """Return how far an earlier dispatcher came with this entry's file; at least to the start point."""
-        left, stream = self._streams.delivered(token), self._streams.open
-        if left is None or stream is None or self._streams.unfinished is None:
+        left, unfinished = self._streams.delivered(token), self._streams.unfinished
+        if left is None or unfinished is None:
             return FileProgress(start.totals, left_out=start.place.skipped)
-        start_bytes = self._streams.unfinished.note["stream_start"]
+        start_bytes = unfinished.note["stream_start"]
         return FileProgress(
             left.totals,
             has_begun=True,
@@ -227,8 +227,8 @@ class Feeder:
         Raises:
             Stopped: a stop signal arrived.
         """
-        if stream := self._streams.open:
-            self._streams.remember(stream.previous if last_ts_ns is None else file.as_previous(last_ts_ns))
+        if last_ts_ns is not None:
+            self._streams.remember(file.as_previous(last_ts_ns))
 
     def _format_for(self, native: StreamFormat, token: str, start: StartPoint) -> StreamFormat:
         """Return the open stream's format, or the next one's; it decides which pieces the file gives."""

@@ -31,19 +31,19 @@ class Job:
 
     Args:
         entry: as Redis has it.
-        identity: of the file; empty until it is open.
-        stream: of the last pass; empty before.
-        progress: of the last pass.
-        anomalies: of the file, in the last pass.
         start: where its passes begin.
+        progress: of the last pass.
+        stream: of the last pass; empty before.
+        identity: of the file; empty until it is open.
+        anomalies: of the file, in the last pass.
     """
 
     entry: QueueEntry
+    start: StartPoint
+    progress: FileProgress
+    stream: str
     identity: Fields = field(default_factory=dict)
-    stream: str = ""
-    progress: FileProgress = field(default_factory=FileProgress)
     anomalies: Sequence[Anomaly] = ()
-    start: StartPoint = FIRST_PACKET
 
     @property
     def note(self) -> ResumeNote:
@@ -90,8 +90,8 @@ class JobRunner:
             Stopped: a stop signal arrived; the next dispatcher goes on with this entry.
         """
         start = _start_of(entry)
-        job = Job(entry, start=start, progress=self.feeder.delivered(entry.token, start))
-        job.stream = entry.stream if job.progress.has_begun else "".join(start.streams[-1:])
+        progress = self.feeder.delivered(entry.token, start)
+        job = Job(entry, start, progress, entry.stream if progress.has_begun else "".join(start.streams[-1:]))
         is_resumed = self.streams.unfinished_token() == entry.token
         if entry.state == "feeding" and not is_resumed and not self.streams.is_open(entry.stream):
             self.link.wait_for_torn_reader()
@@ -208,7 +208,7 @@ class JobRunner:
         # the stream has nothing of the file: this was no attempt at it
         entry = replace(job.entry, deaths=job.entry.deaths + died)
         self.queue.begin_pass(entry, "", "")
-        job.entry = replace(entry, state="asked", stream="")
+        job.entry = replace(entry, stream="")
         job.progress = self.feeder.delivered(entry.token, job.start)
 
     def _begin_pass(self, job: Job, *, died: bool) -> None:
@@ -228,7 +228,7 @@ class JobRunner:
             place = f"packet {packets + 1:,} on" if packets else "its first packet"
             sentence = f"Its stream broke off: it is fed again from {place}."
             events.warning("file_replayed", sentence, name=entry.name, attempt=entry.attempt)
-        job.entry = replace(entry, state="asked", stream="")
+        job.entry = replace(entry, stream="")
         job.progress = self.feeder.delivered(job.entry.token, job.start)
 
     def _start_after_stop(self, job: Job) -> StartPoint | None:

@@ -36,7 +36,7 @@ class Stream:
         header: the memory file with its header.
         batches: the memory files that its records are spliced from.
         format: the note that was stored with the header.
-        sent_bytes: up to the end of the last piece that was sent.
+        sent_bytes: with its header, up to the end of the last piece that was sent.
         previous: what the next file needs of the one fed before it; empty: there was none.
     """
 
@@ -46,7 +46,7 @@ class Stream:
     header: int
     batches: Batches
     format: Note
-    sent_bytes: int = 0
+    sent_bytes: int
     previous: Note = field(default_factory=dict)
 
     def put(self, key: str, fd: int, note: Note) -> None:
@@ -93,7 +93,8 @@ class Streams:
         self.unfinished = left.file
         events.info("stream_resumed", stream=left.id, name=left.file.note["name"] if left.file else None)
         try:
-            if _finish_header(stream) or stream.batches.last is None:
+            _finish_header(stream)
+            if stream.batches.last is None:
                 self._settle(stream)
             stream.batches.finish(stream.pipe)
         except (ReaderGone, LauncherGone):
@@ -203,12 +204,12 @@ class Streams:
         pipe = Pipe(write_end, self._interrupts, self._link, stream_id)
         file = memory_file("header", len(header), self._interrupts)
         os.pwrite(file, header, 0)
-        stream = self.open = Stream(stream_id, pipe, self._link, file, new_batches(self._interrupts), note)
+        batches = new_batches(self._interrupts)
+        stream = self.open = Stream(stream_id, pipe, self._link, file, batches, note, len(header))
         for key, descriptor in stream.batches.descriptors.items():
             stream.put(key, descriptor, {})
         stream.put("header", stream.header, stream.format)
         _finish_header(stream)
-        stream.sent_bytes = len(header)
         self._settle(stream)
         events.info("stream_opened", stream=stream.id, **stream.format)
         return stream
@@ -232,8 +233,7 @@ class Streams:
         self.unfinished = None
 
 
-def _finish_header(stream: Stream) -> bool:
-    """Send what is not in the pipe of the header yet; report whether it was anything."""
+def _finish_header(stream: Stream) -> None:
+    """Send what is not in the pipe of the header yet."""
     left_bytes = os.fstat(stream.header).st_size - os.lseek(stream.header, 0, os.SEEK_CUR)
     stream.pipe.splice(stream.header, left_bytes)
-    return left_bytes > 0

@@ -394,12 +394,33 @@ def test_a_stop_signal_ends_it_in_every_state(
     assert "Traceback" not in rig.logged()
 
 
+def test_an_analyzer_has_time_between_the_header_and_the_first_record(
+    rig: Dispatchers, tmp_path: Path
+) -> None:
+    """Suricata 8.0.0 to 8.0.5 lose what they read together with the header, and any analyzer may read here."""
+    name = written(tmp_path, "1.pcap", stream_of(SMALL))
+    authorize(rig.store, name)
+    queue(rig.store, name)
+    dispatcher = rig.start()
+    reader = rig.reader()
+
+    header = reader.read(HEADER)
+    started_s = time.monotonic()
+    reader.read(HEADER + 1)
+
+    assert header == stream_of()
+    assert time.monotonic() - started_s >= 0.25
+    assert reader.read_to_end() == stream_of(SMALL)
+    assert dispatcher.wait() == 0
+
+
 def test_a_stop_signal_ends_it_while_idle(rig: Dispatchers) -> None:
     """With --follow a drained queue is waited at."""
     dispatcher = rig.start("--follow")
-    rig.wait_for("Waiting for files")
+    rig.wait_for(" dispatcher waiting: Waiting for files")
 
     assert stopped(dispatcher)[0] == 0
+    assert f" dispatcher started pid={dispatcher.pid} " in rig.logged()
     assert rig.store.redis.get(rig.store.keys.state) is None
 
 

@@ -120,6 +120,20 @@ def test_a_toggle_before_redis_was_there_is_not_lost(store: Store) -> None:
     running.reporter.stop()
 
 
+def test_ids_and_members_that_are_no_text_suspend_as_well(store: Store) -> None:
+    """A pipe may have any name, and any program may suspend."""
+    statistics = new_statistics()
+    suspension = Suspension("/run/\udcff", statistics)
+
+    suspension.toggle()
+    assert suspension.members == {b"usr1:/run/\xff"}
+    store.redis.sadd(store.keys.suspend, b"\xff", b"gate")
+    suspension.adopt(store)
+
+    assert suspension.is_active
+    assert statistics.suspended_by == "gate,\ufffd"
+
+
 def test_a_suspension_holds_from_the_first_byte_after_a_restart(store: Store) -> None:
     """It is read before the reporter's first look."""
     store.redis.sadd(store.keys.suspend, "operator")

@@ -2,11 +2,15 @@
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
+from support.descriptors import open_descriptors
+from support.pipes import NoWaits
+from support.waiting import wait_until
 
-from pcapdj.feed.manual_link import make_pipe, open_if_read
+from pcapdj.feed.manual_link import ManualLink, make_pipe, open_if_read, processes_with
 from pcapdj.runtime.errors import CannotCreate
 
 
@@ -51,8 +55,33 @@ def test_a_pipe_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
         make_pipe(tmp_path / "pipe")
 
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    before = open_descriptors()
     try:
         with pytest.raises(CannotCreate, match="All users can write"):
             open_if_read(tmp_path / "pipe")
+        assert open_descriptors() == before
     finally:
         os.close(reader)
+
+
+def test_the_pipe_itself_shows_whether_its_analyzer_is_there(tmp_path: Path) -> None:
+    """No other process could report it."""
+    link = ManualLink(tmp_path / "pipe", NoWaits())
+
+    assert link.is_alive()
+    assert link.has("by-hand-0123")
+    assert link.resumable_stream() is None
+    assert link.ended_stream() is None
+
+
+def test_the_readers_of_a_pipe_are_the_other_processes_that_have_it_open(tmp_path: Path) -> None:
+    """A pipe that is gone has none; what this process has open is no reader."""
+    assert processes_with(tmp_path / "pipe") == []
+    os.mkfifo(tmp_path / "pipe")
+    own = os.open(tmp_path / "pipe", os.O_RDWR)
+    with subprocess.Popen(["sleep", "600"], stdin=own) as other:
+        try:
+            wait_until(lambda: processes_with(tmp_path / "pipe") == [other.pid], "the other process")
+        finally:
+            other.kill()
+            os.close(own)
