@@ -78,7 +78,7 @@ seeded-bugs: $(VENV)/.dev  ## known bugs, one by one in a copy: the campaign has
 
 mutants: $(VENV)/.dev  ## put COUNT (150) small random bugs into PLACES, one at a time; list those no test notices
 	PYTHONPATH=.:tests $(BIN)/python -m mutants --count $(COUNT) --workers $(PROCESSORS) \
-		$(if $(SEED),--seed $(SEED)) $(PLACES)
+		$(if $(SEED),--seed $(SEED)) $(if $(CAP),--cap $(CAP)) $(PLACES)
 
 format: $(VENV)/.dev  ## format the code
 	$(BIN)/ruff check --fix-only

@@ -397,7 +397,7 @@ def test_a_stop_signal_ends_it_in_every_state(
 def test_an_analyzer_has_time_between_the_header_and_the_first_record(
     rig: Dispatchers, tmp_path: Path
 ) -> None:
-    """Suricata 8.0.0 to 8.0.5 lose what they read together with the header, and any analyzer may read here."""
+    """Suricata 8.0.0 to 8.0.5 lose what they read together with the header; any analyzer may read here."""
     name = written(tmp_path, "1.pcap", stream_of(SMALL))
     authorize(rig.store, name)
     queue(rig.store, name)

@@ -41,7 +41,8 @@ def main() -> int:
     _print(f"{len(drawn)} mutants in {len(places)} places, seed {options.seed}")
     package, tests = Package(texts), recorded(options.workers)
     trials = [
-        trial(module, mutant, package.blocks_at(module, mutant.line), tests) for module, mutant in drawn
+        trial(module, mutant, package.blocks_at(module, mutant.line), tests, options.cap)
+        for module, mutant in drawn
     ]
     with tempfile.TemporaryDirectory(prefix="mu-") as folder, _pool(options.workers, folder) as pool:
         verdicts = []
@@ -60,6 +61,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--count", type=int, default=150, help="how many mutants (150)")
     parser.add_argument("--workers", type=int, default=2, help="how many at once (2)")
+    parser.add_argument(
+        "--cap", type=float, default=CAP_S, help=f"seconds of tests that are tried for each ({CAP_S:g})"
+    )
     parser.add_argument(
         "places",
         nargs="*",
@@ -131,7 +135,7 @@ def _tests_of(each: Trial) -> str:
     """Return how many tests were tried, in words."""
     if not each.tests:
         return "(no test runs it)"
-    more = f", {each.left_out} more were beyond {CAP_S:.0f} s" if each.left_out else ""
+    more = f", {each.left_out} more were beyond the limit" if each.left_out else ""
     return f"({len(each.tests)} tests run it{more})"
 
 

@@ -29,7 +29,7 @@ from mutants.blocks import SOURCE
 from mutants.operators import Mutant
 from mutants.recording import RecordedTest, copy_tree, environment_in
 
-CAP_S: Final = 60.0  # of tests for each mutant, as long as they took when they were recorded
+CAP_S: Final = 60.0  # of tests for each mutant, as long as they took when they were recorded: the default
 _QUICK_S: Final = 3.0  # the first tests, which notice most mutants
 _TIME_OUT: Final = "a time-out"
 _GRACE_S: Final = 30.0  # for whatever takes longer with a mutant, beside a multiple of its recorded time
@@ -60,7 +60,9 @@ class Trial:
     left_out: int
 
 
-def trial(module: str, mutant: Mutant, blocks: Iterable[str], tests: Iterable[RecordedTest]) -> Trial:
+def trial(
+    module: str, mutant: Mutant, blocks: Iterable[str], tests: Iterable[RecordedTest], cap_s: float = CAP_S
+) -> Trial:
     """Choose the tests that run one of these blocks or read the source, the quickest first, up to the cap."""
     wanted, words = {SOURCE, *blocks}, re.split("[/_]", module.removesuffix(".py"))
     found = sorted((test for test in tests if wanted & test.blocks), key=partial(_cost, words))
@@ -68,7 +70,7 @@ def trial(module: str, mutant: Mutant, blocks: Iterable[str], tests: Iterable[Re
     chosen: list[RecordedTest] = []
     for test in found:
         total_s += test.duration_s
-        if not chosen or total_s <= CAP_S:
+        if not chosen or total_s <= cap_s:
             chosen.append(test)
     return Trial(module, mutant, chosen, len(found) - len(chosen))
 
