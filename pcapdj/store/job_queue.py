@@ -43,7 +43,7 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class EndStream:
-    """An operator wants the stream ended; pass `request` to `take` once that is done."""
+    """An operator wants the lane's streams ended; pass `request` to `take` once this one is."""
 
     request: str
 
@@ -106,8 +106,9 @@ class JobQueue:
             ended: the request for which the stream has ended.
         """
         keys = [self._keys.in_queue, self._current, self._keys.finish, self._keys.state]
+        keys += [self._keys.dispatchers, self._keys.finished]
         failpoints.reach("take.before")
-        answer, *rest = self._store.run("take", keys, [self._end, self._next_token, ended])
+        answer, *rest = self._store.run("take", keys, [self._end, self._next_token, ended, self._id])
         if answer == b"empty":
             return None
         if answer == b"finish":

@@ -58,7 +58,8 @@ class Keys:
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
     dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
     suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends feeding
-    finish = _Key("PCAPDJ_FINISH")  # string: `now` or `empty`, when the operator wants the stream to end
+    finish = _Key("PCAPDJ_FINISH")  # string: `now` or `empty`, when the operator wants the streams to end
+    finished = _Key("PCAPDJ_FINISHED")  # set: the dispatchers that have ended theirs for that request
     gate = _Key("PCAPDJ_GATE")  # hash: the gate's decision and the numbers behind it
     control = _Key("PCAPDJ_CONTROL")  # hash: live limits and the gate's manual override
     consumer = _Key("PCAPDJ_CONSUMER")  # hash: the launcher's analyzer and its stream
@@ -80,7 +81,7 @@ class Keys:
         return {
             **dict.fromkeys(lists, ("list",)),
             **dict.fromkeys((*hashes, *theirs), ("hash",)),
-            **dict.fromkeys((self.dispatchers, self.suspend), ("set",)),
+            **dict.fromkeys((self.dispatchers, self.suspend, self.finished), ("set",)),
             **dict.fromkeys((self.state, self.finish), ("string",)),
             self.auth: ("string", "set"),
             self.journal: ("stream",),

@@ -68,8 +68,11 @@ def resume(store: Store) -> tuple[bool, list[str]]:
 
 
 def finish(store: Store, when: Literal["now", "empty"]) -> None:
-    """Request the end of the stream: after the current file, or when no file is queued or current."""
-    store.call(lambda client: client.set(store.keys.finish, when))
+    """Request the end of the lane's streams: after the current file, or when no file is queued or current."""
+    with store.redis.pipeline(transaction=True) as batch:
+        batch.delete(store.keys.finished)
+        batch.set(store.keys.finish, when)
+        store.call(lambda _: batch.execute())
     store.notify("finish")
 
 

@@ -84,7 +84,7 @@ CASES: list[tuple[str, tuple[str, ...], Callable[[Store], Any], str, str]] = [
         ("resetkeys", "~{north}:PCAPDJ_IN_QUEUE"),
         take,
         "one of the keys {north}:PCAPDJ_IN_QUEUE, {north}:PCAPDJ_CURRENT:d1,",
-        "~{north}:PCAPDJ_FINISH ~{north}:PCAPDJ_STATE",
+        "~{north}:PCAPDJ_FINISH ~{north}:PCAPDJ_STATE ~{north}:PCAPDJ_DISPATCHERS ~{north}:PCAPDJ_FINISHED",
     ),
     (
         "key in script",

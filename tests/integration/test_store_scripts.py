@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapdj.runtime.errors import CaptureError, PcapdjError
+from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import (
@@ -172,6 +173,45 @@ def test_an_order_to_end_the_stream_comes_before_the_next_file(
 
     assert store.redis.get(store.keys.finish) is None
     assert isinstance(after, QueueEntry) == bool(queued)
+
+
+def test_an_order_to_end_the_stream_is_for_each_dispatcher_of_the_lane(store: Store) -> None:
+    """Who has ended its stream goes on meanwhile; the last one removes the order."""
+    queues = [JobQueue(store, each) for each in ("/run/a", "/run/b", "/run/c")]
+    for each in queues:
+        each.register()
+    operate.finish(store, "now")
+    queue(store, b"/in/1.pcap", b"/in/2.pcap", b"/in/3.pcap")
+
+    for each in queues:
+        assert each.take() == EndStream("now")
+        assert store.redis.get(store.keys.finish) == b"now"
+        assert isinstance(each.take("now"), QueueEntry)
+
+    assert everything(store).keys().isdisjoint({store.keys.finish, store.keys.finished})
+
+
+def test_a_second_order_to_end_the_stream_is_for_all_again(store: Store) -> None:
+    """Also while a dispatcher that died has not followed the first one."""
+    queues = [JobQueue(store, each) for each in ("/run/a", "/run/dead")]
+    for each in queues:
+        each.register()
+    operate.finish(store, "empty")
+    assert queues[0].take() == EndStream("empty")
+    assert queues[0].take("empty") is None
+
+    operate.finish(store, "empty")
+
+    assert queues[0].take() == EndStream("empty")
+
+
+def test_what_is_left_of_an_order_that_was_removed_does_not_count(store: Store, jobs: JobQueue) -> None:
+    """A foreign program writes and removes PCAPDJ_FINISH alone."""
+    store.redis.sadd(store.keys.finished, "/run/pipe")
+    assert jobs.take() is None
+    store.redis.set(store.keys.finish, "empty")
+
+    assert jobs.take() == EndStream("empty")
 
 
 def test_finish_when_empty_waits_for_the_queue(store: Store, jobs: JobQueue) -> None:

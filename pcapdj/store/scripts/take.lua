@@ -4,17 +4,30 @@
 --      2 CURRENT:id   hash    the file that this dispatcher has taken
 --      3 FINISH       string  now | empty: the operator requests the end of the stream
 --      4 STATE        string  DONE after the queue was drained; removed when a file is taken
+--      5 DISPATCHERS  set     the ids of the lane's dispatchers
+--      6 FINISHED     set     those of them that have ended their stream for the request in FINISH
 -- ARGV 1 head | tail  the end of the queue to take from
 --      2 token        of this take: distinguishes two takes of the same name
 --      3 ended        the value of FINISH for which the stream has ended; empty for none
+--      4 id           of this dispatcher
 -- Returns {taken, field, value, ..} of CURRENT | {finish, value} | {empty}
 
 if redis.call('HEXISTS', KEYS[2], 'name') == 0 then
     redis.call('DEL', KEYS[2])  -- fields without a name: written after a FLUSHALL
     local finish = redis.call('GET', KEYS[3])
+    local is_over = not finish
     if finish and finish == ARGV[3] then
-        redis.call('DEL', KEYS[3])
+        redis.call('SADD', KEYS[6], ARGV[4])
+        is_over = true
+        for _, id in ipairs(redis.call('SMEMBERS', KEYS[5])) do
+            is_over = is_over and redis.call('SISMEMBER', KEYS[6], id) == 1
+        end
         finish = false
+    elseif finish and redis.call('SISMEMBER', KEYS[6], ARGV[4]) == 1 then
+        finish = false  -- until all have ended theirs, the request is for the others
+    end
+    if is_over then
+        redis.call('DEL', KEYS[3], KEYS[6])
     end
     if finish == 'now' or (finish == 'empty' and redis.call('LLEN', KEYS[1]) == 0) then
         return {'finish', finish}
