@@ -1,7 +1,6 @@
 """An open capture file: its format, its records as pieces of a stream, and whether it changed since."""
 
 from collections.abc import Generator, Mapping
-from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
@@ -85,6 +84,8 @@ class Capture:
 
     def digest(self) -> str:
         """Return a digest of the file's first 64 KiB on disk; empty: they cannot be read."""
+        from hashlib import sha256  # `pcapdj cat` starts without it
+
         try:
             return sha256(self.file.read(_DIGESTED_BYTES, 0)).hexdigest()
         except OSError:

@@ -14,7 +14,6 @@ import os
 from binascii import crc32
 from enum import Enum
 from functools import cache
-from pathlib import Path
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,13 +24,14 @@ if TYPE_CHECKING:
     import ctypes
 
 VARIABLE: Final = "PCAPDJ_LOOPS"
-SOURCE: Final = Path(__file__).with_name("loops.c")
-LIBRARY: Final = Path(__file__).with_name("_loops.so")
+# strings: `pcapdj cat` starts without pathlib
+SOURCE: Final = __file__.removesuffix("compiled.py") + "loops.c"
+LIBRARY: Final = __file__.removesuffix("compiled.py") + "_loops.so"
 INTERFACE: Final = Struct(
     "=QqII"
 )  # struct interface of loops.c: ticks per second, offset in s, link type, snaplen
-_RECORD_NUMBERS: Final = 8  # of struct good_records
-_BLOCK_NUMBERS: Final = 10  # of struct blocks
+_RECORDS: Final = Struct("=8Q")  # struct good_records
+_BLOCKS: Final = Struct("=10Q")  # struct blocks
 _WORTH_LOADING_BYTES: Final = 1 << 18
 RecordNumbers = tuple[int, int, int, int, int, int, int, bool]  # the fields of `walk.GoodRecords`
 
@@ -53,9 +53,10 @@ class CompiledLoops:
     """
 
     def __init__(self, library: "ctypes.CDLL") -> None:
-        from ctypes import c_char, c_char_p, c_uint32, c_uint64, c_void_p
+        from ctypes import byref, c_char, c_char_p, c_uint32, c_uint64, c_void_p
 
-        self._byte, self._number = c_char, c_uint64
+        # no type of an array is made in a call: it takes longer than the call
+        self._byte_at, self._address = c_char.from_buffer, byref
         self._good_records = library.pcapdj_good_records
         self._swap_headers = library.pcapdj_swap_headers
         self._scale_to_microseconds = library.pcapdj_scale_to_microseconds
@@ -72,8 +73,8 @@ class CompiledLoops:
 
     def good_records(self, window: bytes, position: int, *numbers: int) -> RecordNumbers:
         """Return the good records from `position` on; numbers: snaplen, ns of a fraction, is big endian."""
-        found = (self._number * _RECORD_NUMBERS)()
-        self._good_records(window, len(window), position, *numbers, found)
+        found = bytearray(_RECORDS.size)
+        self._good_records(window, len(window), position, *numbers, self._start_of(found))
         return _record_numbers(found)
 
     def swap_headers(self, window: bytes, records: bytearray, *numbers: int) -> RecordNumbers:
@@ -104,29 +105,32 @@ class CompiledLoops:
             units_per_s: timestamp units of the stream per second.
             big_endian: the section is.
         """
-        found = (self._number * _BLOCK_NUMBERS)()
+        found = bytearray(_BLOCKS.size)
         records = bytearray(max(len(window) - position, 0))  # a record is shorter than its block
-        room = (self._byte * len(records)).from_buffer(records)
         self._enhanced_records(
             *(window, len(window), position, big_endian),
             *(interfaces, len(interfaces) // INTERFACE.size, linktype, units_per_s),
-            *(room, len(records), found),
+            *(self._start_of(records), len(records), self._start_of(found)),
         )
-        del room  # it keeps the bytearray from becoming shorter
-        del records[found[5] :]
-        end, last, packets, cap_bytes, lengths_bytes, _, beyond, steps, largest_ns, is_late = found
+        end, last, packets, cap_bytes, lengths_bytes, written_bytes, *others = _BLOCKS.unpack(found)
+        del records[written_bytes:]
+        beyond, steps, largest_ns, is_late = others
         times = beyond, steps, largest_ns, bool(is_late)
         return (end, last, packets, cap_bytes, lengths_bytes), records, times
 
     def _in_place(self, function: Any, window: bytes, records: bytearray, *numbers: int) -> RecordNumbers:
-        found = (self._number * _RECORD_NUMBERS)()
-        room = (self._byte * len(records)).from_buffer(records)
-        function(window, room, min(len(window), len(records)), *numbers, found)
+        found = bytearray(_RECORDS.size)
+        size_bytes = min(len(window), len(records))
+        function(window, self._start_of(records), size_bytes, *numbers, self._start_of(found))
         return _record_numbers(found)
 
+    def _start_of(self, buffer: bytearray) -> Any:
+        """Return a pointer to the first byte, if there is one; meanwhile the buffer keeps its size."""
+        return self._address(self._byte_at(buffer)) if buffer else None
 
-def _record_numbers(found: "ctypes.Array[ctypes.c_uint64]") -> RecordNumbers:
-    end, last, packets, lengths_bytes, beyond, steps, largest_ns, is_late = found
+
+def _record_numbers(found: bytearray) -> RecordNumbers:
+    end, last, packets, lengths_bytes, beyond, steps, largest_ns, is_late = _RECORDS.unpack(found)
     return end, last, packets, lengths_bytes, beyond, steps, largest_ns, bool(is_late)
 
 
@@ -159,22 +163,23 @@ def loaded() -> tuple[Form, CompiledLoops | None]:
     return form, loops
 
 
-def load(source: Path, path: Path) -> tuple[Form, CompiledLoops | None]:
+def load(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> tuple[Form, CompiledLoops | None]:
     """Load a library, if it was built from this source.
 
     Args:
         source: the C file.
         path: the shared library.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - without pathlib
         return Form.NOT_BUILT, None
     from ctypes import CDLL, c_uint32
 
     try:
-        library = CDLL(str(path))
+        library = CDLL(os.fspath(path))
         library.pcapdj_source_digest.restype = c_uint32
-        if library.pcapdj_source_digest() != crc32(source.read_bytes()):
-            return Form.STALE, None
+        with open(source, "rb") as file:  # noqa: PTH123 - without pathlib
+            if library.pcapdj_source_digest() != crc32(file.read()):
+                return Form.STALE, None
         return Form.COMPILED, CompiledLoops(library)
     except (OSError, AttributeError):  # for another machine, cut off, or without these functions
         return Form.UNUSABLE, None

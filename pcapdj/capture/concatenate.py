@@ -7,14 +7,14 @@ readers of pipes that pass the pages on.
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
-from pcapdj.capture.opening import Capture, Piece, open_capture
+from pcapdj.capture.opening import Capture, open_capture
 from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions
-from pcapdj.runtime.errors import CaptureError, ReaderGone, Stopped
+from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
 PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
@@ -22,8 +22,6 @@ Report = Callable[[bytes, CaptureError | None, Totals, Sequence[Anomaly]], None]
 
 _MAX_GAP_NS = 3600 * 10**9  # the default of --max-gap
 _PIPE_BYTES = 1 << 20  # the most that an ordinary user may set
-# For shorter files a thread gains nothing; a piece is about 260 KiB.
-_LONG_BYTES, _PREFETCHED_PIECES = 4 << 20, 8
 
 
 def concatenate(
@@ -110,22 +108,6 @@ class Output:
                 raise ReaderGone("the reader closed the output") from exc
 
 
-class _Interruption:
-    """Ends the reading of one capture: Ctrl-C does not reach the thread that reads in advance."""
-
-    def __init__(self) -> None:
-        self._is_over = False
-
-    def end(self) -> None:
-        """Let the next window of the capture raise `Stopped`."""
-        self._is_over = True
-
-    def wait(self, timeout_s: float, *readable: object, stops: int = 1, waiting_for: str = "") -> None:  # noqa: ARG002 - as `Waits`
-        """Look whether reading shall end; no reader of a local file waits."""
-        if self._is_over:
-            raise Stopped("The copy has ended.")
-
-
 class _FileCopy:
     """Writes the records of one file to the output."""
 
@@ -136,12 +118,11 @@ class _FileCopy:
         self.empty: StreamFormat | None = None  # the stream that this file would begin, if it had a packet
         self.totals = Totals()
         self.anomalies: list[Anomaly] = []
-        self._interruption = _Interruption()
 
     def run(self, name: bytes) -> CaptureError | None:
         """Write the file's records; return the file's fault, if it has one."""
         try:
-            with open_capture(name, refuse_written=False, stops=self._interruption) as capture:
+            with open_capture(name, refuse_written=False) as capture:
                 self._start_stream(capture)
                 if self.stream is not None:
                     self._copy(capture, self.stream)
@@ -161,18 +142,9 @@ class _FileCopy:
 
     def _copy(self, capture: Capture, stream: StreamFormat) -> None:
         try:
-            with contextlib.closing(self._pieces(capture, stream)) as pieces:
+            with contextlib.closing(capture.pieces(stream)) as pieces:
                 for piece in pieces:
                     self._out.write(piece.data)
                     self.totals += piece.totals
         finally:
             self.anomalies = anomalies_of(self.totals, capture)
-
-    def _pieces(self, capture: Capture, stream: StreamFormat) -> Generator[Piece, None, None]:
-        """Return the capture's pieces; for a long file the next pieces are made while one is written."""
-        pieces = capture.pieces(stream)
-        if capture.identity.size_bytes < _LONG_BYTES:
-            return pieces
-        from pcapdj.capture.prefetch import prefetched
-
-        return prefetched(pieces, _PREFETCHED_PIECES, self._interruption.end)

@@ -9,7 +9,6 @@ Source: open(2), fcntl(2) "Leases".
 import errno
 import fcntl
 import os
-import signal
 import stat
 import time
 from collections.abc import Callable
@@ -234,6 +233,8 @@ def _probe_lease(fd: int) -> None:
     A writer that opens the file in between breaks the lease with a signal: SIGURG instead of SIGIO, because
     SIGIO would end the process.
     """
-    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+    from signal import SIGURG  # `pcapdj cat` starts without it
+
+    fcntl.fcntl(fd, fcntl.F_SETSIG, SIGURG)
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

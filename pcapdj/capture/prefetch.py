@@ -1,11 +1,11 @@
 """Makes the next items of an iterator in a thread while the current one is used.
 
-Reading, decompressing and writing let other threads of Python run, so while one item is written, the next is
-made on another processor. Imported only for long and for compressed captures, because `threading` takes time
-to load.
+Decompressing lets other threads of Python run, so while one item is checked and written, the next is made on
+another processor. Imported only for compressed captures: `threading` takes time to load, and where items are
+only read, handing them over costs more than it gains.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from queue import Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -20,9 +20,7 @@ class _End:
         self.error = error
 
 
-def prefetched(
-    items: Iterator[Item], count: int, interrupt: Callable[[], None] | None = None
-) -> Generator[Item, None, None]:
+def prefetched(items: Iterator[Item], count: int) -> Generator[Item, None, None]:
     """Yield the items, with up to `count` of them made in advance.
 
     An error of the iterator is raised after the items before it. Close the generator if you do not use all
@@ -31,7 +29,6 @@ def prefetched(
     Args:
         items: no other code may use it, or what it works on, until the generator is closed.
         count: maximum number of items that wait.
-        interrupt: makes the iterator end soon; needed where making one item may take longer than a second.
     """
     made: Queue[Item | _End] = Queue(count)
     is_closed = Event()
@@ -44,8 +41,6 @@ def prefetched(
             raise item.error
     finally:
         is_closed.set()
-        if interrupt:
-            interrupt()
         while maker.is_alive():  # it may wait for room in the queue
             _empty(made)
             maker.join(0.01)

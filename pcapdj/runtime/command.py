@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from pcapdj.runtime import log
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
 
@@ -56,7 +55,7 @@ def end_process(code: int) -> NoReturn:
 
     The interpreter's own end takes every object apart, a fifth of the CPU time of a short command.
     """
-    log.flush()
+    flush_log()
     try:
         for stream in filter(None, (sys.stdout, sys.stderr)):  # None: started without one
             stream.flush()
@@ -90,7 +89,7 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
     except Exception:  # noqa: BLE001 - the only place that catches everything; supervisord restarts a role
         import traceback
 
-        log.flush()
+        flush_log()
         traceback.print_exc()
         return ExitCode.ERROR
     return int(code or 0)
@@ -98,7 +97,7 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
 
 def print_error(prog: str, sentence: str) -> None:
     """Print why a command ends on stderr, after everything logged before."""
-    log.flush()
+    flush_log()
     print(f"{prog}: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - it is the answer
 
 
@@ -153,6 +152,12 @@ def _open_missing_streams() -> None:
         stream or open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of the process
         for stream in (sys.stdout, sys.stderr)
     )
+
+
+def flush_log() -> None:
+    """Write out what was logged, if anything can have been: `pcapdj cat` starts without the log."""
+    if log := sys.modules.get("pcapdj.runtime.log"):
+        log.flush()
 
 
 def discard(stream: TextIO) -> None:

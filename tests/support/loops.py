@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 from pcapdj.capture import compiled
@@ -15,7 +16,7 @@ Form = Literal["python", "compiled"]
 def loops(form: Form) -> Iterator[None]:
     """Use this form of the loops for the block; skip (fail in CI) where it is not built."""
     before = os.environ.get(compiled.VARIABLE)
-    if form == "compiled" and not compiled.LIBRARY.exists():
+    if form == "compiled" and not Path(compiled.LIBRARY).exists():
         missing("the compiled loops are not built: run 'make loops'")
     os.environ[compiled.VARIABLE] = form
     compiled.loaded.cache_clear()
