@@ -1,9 +1,6 @@
-"""Packet blocks of a pcapng section as classic records: interfaces, timestamps, conversion. Pure.
+"""Packet blocks of a pcapng section as classic records: timestamps, conversion. Pure.
 
-Source: draft-ietf-opsawg-pcapng, "Interface Description Block", "Enhanced Packet Block" and "Options".
-
-    body of an interface block:
-    linktype (2) | reserved (2) | snaplen (4) | options: code (2), length (2), value, pad
+Source: draft-ietf-opsawg-pcapng, "Enhanced Packet Block".
 
 Nearly all blocks of a pcapng file are enhanced packet blocks, one after the other. `convert_enhanced_blocks`
 converts those that are good beyond doubt and stops at every other block; `pcapng` then decides what that is.
@@ -14,10 +11,10 @@ Ethernet, that is done to the records that the loop has made.
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, NamedTuple
 
-from pcapdj.capture.compiled import INTERFACE, loops_for
+from pcapdj.capture.compiled import loops_for
+from pcapdj.capture.interfaces import Interface, SectionInterfaces
 from pcapdj.capture.linktypes import packet_for_stream, to_ethernet
 from pcapdj.capture.pcap import (
     MAX_CAPTURED_BYTES,
@@ -26,40 +23,15 @@ from pcapdj.capture.pcap import (
     RunningTotals,
     StreamFormat,
     Totals,
-    effective_snaplen,
     is_after_2038,
 )
 from pcapdj.capture.stream_options import accepts
-from pcapdj.runtime.errors import CaptureError
 
-MICROSECONDS_PER_S, _NS_PER_S = 1_000_000, 1_000_000_000
-_FIXED_BYTES, _OPTION_BYTES, _OFFSET_BYTES = 8, 4, 8  # of an interface block
-_END_OF_OPTIONS, _IF_TSRESOL, _IF_TSOFFSET = 0, 9, 14
-_BINARY_RESOLUTION, _MAX_BINARY, _MAX_DECIMAL = 0x80, 63, 19  # finer ones: no second fits into 64 bits
-
-_TABLE_INTERFACES: Final = 4096  # 96 KiB; nearly all sections have one
+_NS_PER_S = 1_000_000_000
 _FIELDS_BYTES: Final = 28  # of a block, in front of its packet
 _ENHANCED, _PARTS = 6, 3
 _TRAILER_BYTES, _FRAME_BYTES = 4, 32  # of a block: its second length; all but packet, padding and options
 _PACKET_AT, _LOOK_BYTES = 32, 32  # counted from the trailer of the previous block
-
-
-class Interface(NamedTuple):
-    """The contents of an interface block: how its packets are captured."""
-
-    linktype: int
-    snaplen: int
-    ticks_per_s: int = MICROSECONDS_PER_S
-    offset_s: int = 0
-
-    @property
-    def is_finer_than_us(self) -> bool:
-        """Whether microseconds would lose a part of its timestamps."""
-        return self.ticks_per_s > MICROSECONDS_PER_S
-
-    def ts_ns(self, ticks: int) -> int:
-        """Return a timestamp in ns since 1970, truncated."""
-        return self.offset_s * 1_000_000_000 + ticks * 1_000_000_000 // self.ticks_per_s
 
 
 class SecondLookup:
@@ -82,7 +54,9 @@ class SecondLookup:
     @property
     def table(self) -> bytes:
         """The first interfaces as the compiled loops read them; a block of another one stops the loop."""
-        return _interface_table(tuple(self._interfaces[:_TABLE_INTERFACES]))
+        if isinstance(self._interfaces, SectionInterfaces):
+            return self._interfaces.table
+        return SectionInterfaces(self._interfaces).table
 
     def find(self, number: int, high: int, low: int) -> tuple[int, int, Interface] | None:
         """Return the second, the value of `low` at its start, and the interface.
@@ -103,62 +77,6 @@ class SecondLookup:
         if not 0 <= seconds + interface.offset_s < SECONDS_RANGE:
             return None
         return seconds + interface.offset_s, low - ticks, interface
-
-
-@lru_cache(maxsize=4)
-def _interface_table(interfaces: tuple[Interface, ...]) -> bytes:
-    return b"".join(
-        INTERFACE.pack(each.ticks_per_s, each.offset_s, each.linktype, each.snaplen) for each in interfaces
-    )
-
-
-def parse_interface(body: bytes, order: str) -> Interface:
-    """Return the interface that an interface block's body (between the two lengths) describes.
-
-    Raises:
-        CaptureError: it is too short, or a time option is invalid.
-    """
-    if len(body) < _FIXED_BYTES:
-        raise CaptureError("interface block is too short for its own fields")
-    linktype, snaplen = struct.unpack_from(order + "HxxI", body)
-    options = _options(body, _FIXED_BYTES, order)
-    ticks_per_s, offset_s = MICROSECONDS_PER_S, 0
-    if _IF_TSRESOL in options:
-        ticks_per_s = _ticks_per_s(options[_IF_TSRESOL])
-    if _IF_TSOFFSET in options:
-        offset_s = _seconds(options[_IF_TSOFFSET], order)
-    return Interface(linktype, effective_snaplen(snaplen), ticks_per_s, offset_s)
-
-
-def _options(body: bytes, position: int, order: str) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    while position < len(body):
-        if position + _OPTION_BYTES > len(body):
-            raise CaptureError("interface block ends inside an option")
-        code, length = struct.unpack_from(order + "HH", body, position)
-        if code == _END_OF_OPTIONS:
-            break
-        if position + _OPTION_BYTES + length > len(body):
-            raise CaptureError(f"interface block ends inside option {code}")
-        found[code] = body[position + _OPTION_BYTES : position + _OPTION_BYTES + length]
-        position += _OPTION_BYTES + -(-length // 4) * 4
-    return found
-
-
-def _ticks_per_s(value: bytes) -> int:
-    if len(value) != 1:
-        raise CaptureError(f"if_tsresol has {len(value)} bytes instead of 1")
-    exponent = value[0] & ~_BINARY_RESOLUTION
-    base, most = (2, _MAX_BINARY) if value[0] & _BINARY_RESOLUTION else (10, _MAX_DECIMAL)
-    if exponent > most:
-        raise CaptureError(f"if_tsresol of {base}^-{exponent} is too fine")
-    return int(base**exponent)
-
-
-def _seconds(value: bytes, order: str) -> int:
-    if len(value) != _OFFSET_BYTES:
-        raise CaptureError(f"if_tsoffset has {len(value)} bytes instead of 8")
-    return int(struct.unpack(order + "q", value)[0])
 
 
 @dataclass(frozen=True, slots=True)

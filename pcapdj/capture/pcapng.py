@@ -25,24 +25,22 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pcapdj.capture.interfaces import Interface, SectionInterfaces, parse_interface
 from pcapdj.capture.linktypes import ETHERNET, has_host_order
 from pcapdj.capture.packet_blocks import (
     ConvertedBlocks,
-    Interface,
     PacketBlock,
     convert_enhanced_blocks,
     convert_packet,
-    parse_interface,
 )
-from pcapdj.capture.pcap import BEGINNING, MAX_CAPTURED_BYTES, StreamFormat, Totals
+from pcapdj.capture.pcap import BEGINNING, MAX_CAPTURED_BYTES, OTHER_LINKTYPES, StreamFormat, Totals
 from pcapdj.capture.stream_options import accepts
 from pcapdj.capture.walk import ZEROS, ConvertedRecords, Damage
 from pcapdj.runtime.errors import CaptureError
 
 # A block that is parsed has to fit into memory; the longest packet with 700 KiB of options does.
 MAX_BLOCK_BYTES = 1 << 20
-# Each takes a few bytes of memory until its section ends.
-MAX_INTERFACES = 1 << 20
+_MOST_LINKTYPES = 1024  # that are counted one by one; a note of a batch has room for fewer
 
 _SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _PARSED = {_SECTION, _INTERFACE, _OBSOLETE_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET}
@@ -66,7 +64,7 @@ class Section:
     start: int = 0
     interfaces_end: int = 0
     order: str = "<"
-    interfaces: list[Interface] = field(default_factory=list)
+    interfaces: SectionInterfaces = field(default_factory=SectionInterfaces)
 
 
 class BlockWalk:
@@ -93,7 +91,8 @@ class BlockWalk:
     ) -> None:
         self._stream = stream
         self.section = section or Section()
-        self._kinds: dict[Interface, Interface] = {}  # a million equal interfaces share one object
+        self._first_linktype: int | None = None  # of the file's interfaces
+        self._has_ethernet = self._is_finer_than_us = False
         self._owed_trailer: int | None = None  # the length of a block whose trailer is still to be checked
         self.skipped: dict[int, int] = dict(skipped)
         self.has_packet = False
@@ -185,14 +184,13 @@ class BlockWalk:
 
         On a tie, or without packets, it is Ethernet if an interface is; else that of the first one.
         """
-        if not self._kinds:
+        if self._first_linktype is None:
             return None
         most = max(self.skipped.values(), default=0)
         found = [linktype for linktype, packets in self.skipped.items() if packets == most]
-        linktypes = [interface.linktype for interface in self._kinds]
         if len(found) != 1:
-            found = [ETHERNET] if ETHERNET in linktypes else found or linktypes
-        return StreamFormat(found[0], nanosecond=any(each.is_finer_than_us for each in self._kinds))
+            found = [ETHERNET] if self._has_ethernet else found or [self._first_linktype]
+        return StreamFormat(found[0], nanosecond=self._is_finer_than_us)
 
     def cut_off(self, rest: bytes) -> str | None:
         """Return how a file is cut off that ends with `rest`, from a block on; None if it is complete."""
@@ -270,13 +268,15 @@ class BlockWalk:
             )
         if major != _MAJOR or minor not in _MINORS:
             raise CaptureError(f"pcapng version {major}.{minor} is not supported; supported: 1.0 and 1.2")
-        self.section.interfaces.clear()
+        self.section.interfaces = SectionInterfaces()
 
     def _add_interface(self, window: bytes, body: int, end: int) -> None:
-        if len(self.section.interfaces) >= MAX_INTERFACES:
-            raise CaptureError(f"section has more than {MAX_INTERFACES} interfaces")
         interface = parse_interface(window[body:end], self.section.order)
-        self.section.interfaces.append(self._kinds.setdefault(interface, interface))
+        self.section.interfaces.add(interface)
+        if self._first_linktype is None:
+            self._first_linktype = interface.linktype
+        self._has_ethernet |= interface.linktype == ETHERNET
+        self._is_finer_than_us |= interface.is_finer_than_us
 
     def _packet(self, kind: int, window: bytes, body: int, end: int) -> PacketBlock:
         """Return a packet block's contents, checked against the block's length and the interfaces."""
@@ -320,6 +320,8 @@ class BlockWalk:
 
     def _skip(self, linktype: int, packets: int = 1) -> None:
         if packets:
+            if linktype not in self.skipped and len(self.skipped) >= _MOST_LINKTYPES:
+                linktype = OTHER_LINKTYPES
             self.skipped[linktype] = self.skipped.get(linktype, 0) + packets
 
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.loops import loops
 
-from pcapdj.capture.packet_blocks import GoodBlocks, Interface, SecondLookup, enhanced_records
+from pcapdj.capture.interfaces import Interface
+from pcapdj.capture.packet_blocks import GoodBlocks, SecondLookup, enhanced_records
 from pcapdj.capture.pcap import Layout, StreamFormat
 from pcapdj.capture.walk import good_records, scale_to_microseconds, swap_headers
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.capture import budget, decompress, pcap, pcapng
+from pcapdj.capture import budget, decompress, interfaces, pcap, pcapng
 from pcapdj.capture.linktypes import REWRITABLE
 from pcapdj.capture.stream_options import OnLinktype, skipped_packets
 
@@ -49,7 +49,8 @@ def test_every_reason_in_the_code_is_documented(module: str, pattern: str) -> No
     [
         pcap.MAX_CAPTURED_BYTES,
         pcapng.MAX_BLOCK_BYTES,
-        pcapng.MAX_INTERFACES,
+        interfaces.MAX_INTERFACES,
+        interfaces.MAX_INTERFACE_KINDS,
         decompress.MAX_RATIO,
         decompress.MAX_BYTES,
         decompress.STEP_BYTES // 1024,

@@ -5,7 +5,8 @@ import struct
 import pytest
 from support.captures import Record, as_read, block, enhanced, option, records_of, simple
 
-from pcapdj.capture.packet_blocks import Interface, convert_enhanced_blocks, parse_interface
+from pcapdj.capture.interfaces import Interface, parse_interface
+from pcapdj.capture.packet_blocks import convert_enhanced_blocks
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.runtime.errors import CaptureError
 
