@@ -140,8 +140,10 @@ def _import_all() -> None:
             importlib.import_module(each.name)
     from pcapdj.cli import MODULES, start
     from support.redis_library import keep_version
+    from support.typer_library import keep_commands
 
     keep_version()
+    keep_commands(list(sys.modules.values()))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for words in ([name, "--help"] for name in MODULES):
             with contextlib.suppress(SystemExit):

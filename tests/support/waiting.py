@@ -12,6 +12,7 @@ LIMIT_S: Final = 60.0  # how long a test waits for what should come at once; rea
 PAUSE_S: Final = 0.005
 LONGEST_PAUSE_S: Final = 0.2
 PAUSES_PER_COST: Final = 20
+WAITED_PER_PAUSE: Final = 20
 
 
 def scaled(limit_s: float) -> float:
@@ -22,17 +23,21 @@ def scaled(limit_s: float) -> float:
 def is_met(condition: Callable[[], object], limit_s: float = LIMIT_S) -> bool:
     """Wait for a condition; report whether it came true within the scaled limit.
 
-    It is looked at every 5 ms, and less often the more CPU a look costs: the CPU is for what is waited for.
+    It is looked at every 5 ms, and less often the more CPU a look costs and the longer it has waited: the CPU
+    is for what is waited for.
     """
-    deadline_s = time.monotonic() + scaled(limit_s)
+    started_s = time.monotonic()
+    deadline_s = started_s + scaled(limit_s)
     while True:
         begun_s = time.thread_time()
         if condition():
             return True
-        if time.monotonic() > deadline_s:
+        now_s = time.monotonic()
+        if now_s > deadline_s:
             return False
-        cost_s = time.thread_time() - begun_s
-        time.sleep(min(max(PAUSE_S, PAUSES_PER_COST * cost_s), LONGEST_PAUSE_S))
+        cost_s, waited_s = time.thread_time() - begun_s, now_s - started_s
+        pause_s = max(PAUSE_S, PAUSES_PER_COST * cost_s, waited_s / WAITED_PER_PAUSE)
+        time.sleep(min(pause_s, LONGEST_PAUSE_S))
 
 
 def wait_until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
