@@ -2,8 +2,8 @@
 
 Hypothesis has one profile. It has no deadline, since a busy machine is no fault of ours. Each property tries
 30 examples, or as many as PCAPDJ_TEST_EXAMPLES names: the same ones each time in CI, so that a commit is
-judged by what it changes; everywhere else new ones, which finds more. Slow tests come first, so that no
-worker is left with one at the end.
+judged by what it changes; everywhere else new ones, which finds more. Slow tests come first in each worker's
+part, so that none is left with one at the end.
 """
 
 import gc
@@ -49,9 +49,17 @@ gc.disable()  # what is collected stays until the end: looking through it again 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put slow tests first, and scale every test's limit as waits are scaled."""
+    """Put slow tests first, and scale every test's limit as waits are scaled.
+
+    pytest-xdist gives each worker one part of the list, and then lets them take from another's end: each part
+    gets as many slow tests as the others.
+    """
     places = {folder: place for place, folder in enumerate(SLOWEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.parent.name, len(places)))
+    items.sort(
+        key=lambda item: (not item.get_closest_marker("slow"), places.get(item.path.parent.name, len(places)))
+    )
+    parts = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = [item for first in range(parts) for item in items[first::parts]]
     for item in items if FACTOR != 1 else ():
         marker = item.get_closest_marker("timeout")
         limit_s = marker.args[0] if marker else float(config.getini("timeout"))

@@ -386,6 +386,7 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
+@pytest.mark.slow
 def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
     """A kill -9 of the command ends its service, the roles, Redis and the analyzer.
 

@@ -52,6 +52,7 @@ def test_captures_moved_into_the_inbox_come_out_whole_and_in_order(service: Serv
     wait_until(lambda: not processes_about(service.folder), "every process to be gone")
 
 
+@pytest.mark.slow
 def test_a_stop_of_all_in_mid_file_and_a_start_feed_each_packet_once(service: Service) -> None:
     """Redis is stopped first: what the next start needs is in a file beside the launcher's socket."""
     service.start()
@@ -101,6 +102,7 @@ def test_thresholds_changed_live_close_and_open_the_gate(service: Service) -> No
     assert service.snapshot()["gate"]["state"] == "open"
 
 
+@pytest.mark.slow
 def test_supervisorctl_signals_reach_the_dispatcher(service: Service) -> None:
     """USR1 suspends and, once more, resumes; USR2 prints the eight lines into the dispatcher's log."""
     service.start()

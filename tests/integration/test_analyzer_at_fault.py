@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.roles_rig import HEADER_BYTES, Trio, places, places_in
 from support.waiting import wait_until
 
@@ -56,6 +57,7 @@ def failures(trio: Trio) -> list[dict[str, Any]]:
     return [json.loads(entry) for entry in trio.store.redis.lrange(trio.store.keys.failed, 0, -1)]
 
 
+@pytest.mark.slow
 def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
     """Each fails after three deaths; the files between and after them are fed whole, the lane is not held."""
     order = ["p1", "g1", "p2", "p3", "g2"]
@@ -77,6 +79,7 @@ def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
     assert not trio.store.redis.exists(trio.store.keys.suspend)
 
 
+@pytest.mark.slow
 def test_the_third_poison_file_in_a_row_holds_the_lane_until_an_operator_resumes(trio: Trio) -> None:
     """The file does not fail: it is fed again after `pcapdj resume`; until then status names the analyzer.
 

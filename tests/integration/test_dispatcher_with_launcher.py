@@ -165,6 +165,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     assert trio.logged().count("stream_resumed") == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["fail", "new-stream"])
 def test_rewritten_packets_survive_every_death_too(trio: Trio, then: str) -> None:
     """Once each, whatever link types are to be from now on: a file that has begun goes on as it began."""

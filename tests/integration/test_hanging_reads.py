@@ -82,6 +82,7 @@ def ends_in_time(trio: Trio, role: str) -> None:
     assert time.monotonic() - begun_s < scaled(STOP_LIMIT_S)
 
 
+@pytest.mark.slow
 def test_a_dispatcher_ends_during_a_read_that_hangs_and_the_next_one_goes_on(
     trio: Trio, mount: FuseMount
 ) -> None:
@@ -257,6 +258,7 @@ def test_an_importer_ends_while_its_inbox_hangs(trio: Trio, mount: FuseMount) ->
     assert "Traceback" not in trio.logged("importer")
 
 
+@pytest.mark.slow
 def test_a_controller_ends_while_a_watched_disk_hangs(trio: Trio, mount: FuseMount) -> None:
     """The disk counts as full meanwhile; a SIGKILL of the role ends all of it."""
     watch = {"PCAPDJ_WATCH": f"{mount.folder}=1"}

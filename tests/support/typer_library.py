@@ -1,5 +1,6 @@
 """What typer does more often than the tests need."""
 
+import inspect
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ def keep_commands(modules: Iterable[ModuleType]) -> None:
     kept = {}
     for module in modules:
         if isinstance(app := getattr(module, "app", None), typer.Typer):
+            assert _code_of(app) not in kept, module
             command = kept[_code_of(app)] = build(app)
             for parameter in command.params:
                 if hasattr(parameter, "get_runtime_param"):  # what checks the option's values
@@ -27,5 +29,6 @@ def keep_commands(modules: Iterable[ModuleType]) -> None:
 
 def _code_of(app: typer.Typer) -> tuple[Any, ...]:
     """Return what tells two apps apart, and is the same for those of one module."""
-    codes = [each.callback.__code__ for each in app.registered_commands if each.callback]
+    callbacks = [each.callback for each in app.registered_commands if each.callback]
+    codes = [inspect.unwrap(each).__code__ for each in callbacks]  # behind decorators, which share theirs
     return tuple((code.co_filename, code) for code in codes)
