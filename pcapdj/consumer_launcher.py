@@ -46,6 +46,7 @@ from pcapdj.analyzer.options import (
     RestartPause,
     SocketPath,
     StallTimeout,
+    TrustGroup,
     chosen_command,
     overridden_variables,
     path_or_default,
@@ -93,6 +94,7 @@ def consume(  # noqa: PLR0913 - an option each
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
+    trust_group: TrustGroup = False,  # noqa: ARG001, FBT002 - it works by its callback
 ) -> None:
     """Start the analyzer when a dispatcher has capture files for it, and hold the pipe open."""
     die_with_supervisord()

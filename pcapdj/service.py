@@ -8,20 +8,27 @@ everywhere. Nothing is started here.
 import os
 import re
 import shlex
+import stat
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
+from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES, make_folder
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import check_folder, check_open_folder
+from pcapdj.runtime.whole_file import write_whole_in
 
 CONF: Final = "supervisord.conf"
 INBOX: Final = "inbox"
 OPEN_FOLDERS: Final = (INBOX, "out")
 _SUPERVISORDS_FOLDERS: Final = ("var/run", "var/log")
 PRIVATE_FOLDERS: Final = ("var", *_SUPERVISORDS_FOLDERS, "var/redis")
+_MODE: Final = 0o755
+_INBOX_MODE: Final = 0o777  # less the umask: others may deliver captures
+_PRIVATE_MODE: Final = 0o700
+_CONF_MODE: Final = 0o644
 # The longest path of a socket: supervisord binds `supervisor.sock.<its pid>`; a pid has up to 7 digits.
 LONGEST_SOCKET: Final = Path("var/run/supervisor.sock.4194304")
 
@@ -56,12 +63,11 @@ def configuration(*, interpreter: Path | None, preset: str | None) -> str:
     return "".join(sections)
 
 
-def check_folder(folder: Path) -> None:
+def check_path(folder: Path) -> None:
     """Refuse a folder in which the service could not run.
 
     Raises:
-        CannotCreate: the paths of sockets in it would exceed the 107 bytes of unix(7), its path has a `%`, or
-            it belongs to another user.
+        CannotCreate: the paths of sockets in it would exceed the 107 bytes of unix(7), or its path has a `%`.
     """
     if "%" in str(folder.absolute()):
         raise CannotCreate(
@@ -74,12 +80,6 @@ def check_folder(folder: Path) -> None:
             f"The path {quoted(str(folder.absolute()))} is {excess} bytes too long: unix sockets below it"
             f" would exceed {SOCKET_PATH_LIMIT_BYTES} bytes.",
             hint="Choose a folder with a shorter path.",
-        )
-    owner = _owner_of(folder)
-    if owner not in (None, 0, os.geteuid()):
-        raise CannotCreate(
-            f"The folder {quoted(str(folder.absolute()))} belongs to another user ({owner}).",
-            hint="Use a folder of your own.",
         )
 
 
@@ -110,35 +110,61 @@ def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
 def write_layout(folder: Path, text: str, *, force: bool = False) -> None:
     """Create the service's folders, and write the configuration last.
 
+    Everything is made in the folder that was checked, whatever its path leads to by then, and nothing is
+    written through a link. A link in place of one of the service's folders is left as it is.
+
     Args:
         folder: created if missing; files in it stay.
         text: of `configuration`.
         force: replace an existing supervisord.conf.
 
     Raises:
-        CannotCreate: there is one already, `check_folder` refuses the path, or something cannot be created.
+        CannotCreate: there is one already, `check_path` refuses the path, something cannot be created, or
+            another user could replace it.
     """
-    check_folder(folder)
+    check_path(folder)
     conf = folder / CONF
-    if os.path.lexists(conf) and not force:
-        raise CannotCreate(f"{quoted(str(conf))} exists already.", hint="Use --force to replace it.")
+    make_folder(folder, _MODE)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (*OPEN_FOLDERS, *PRIVATE_FOLDERS):
-            (folder / name).mkdir(exist_ok=True)
-            if name in PRIVATE_FOLDERS:
-                (folder / name).chmod(0o700)
-        conf.write_text(text, encoding="utf-8", errors="surrogateescape")
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
-        where = quoted(os.fspath(exc.filename or folder))
-        raise CannotCreate(f"{where} cannot be created: {exc.strerror}.") from exc
-
-
-def _owner_of(folder: Path) -> int | None:
+        raise _cannot_create(folder, exc) from exc
     try:
-        return folder.stat().st_uid
-    except OSError:  # missing, or out of reach: then creating it fails with the reason
-        return None
+        check_open_folder(folder, os.fstat(opened))
+        if os.path.lexists(conf) and not force:
+            raise CannotCreate(f"{quoted(str(conf))} exists already.", hint="Use --force to replace it.")
+        for name in (*OPEN_FOLDERS, *PRIVATE_FOLDERS):
+            _make_part(folder, opened, name)
+        content = text.encode("utf-8", "surrogateescape")
+        write_whole_in(opened, CONF, content, mode=_CONF_MODE, is_synced=False)
+    except OSError as exc:
+        raise _cannot_create(folder / os.fsdecode(exc.filename or ""), exc) from exc
+    finally:
+        os.close(opened)
+
+
+def _make_part(folder: Path, opened: int, name: str) -> None:
+    """Make one of the service's folders; give one that is private its mode, also if it is there already."""
+    try:
+        os.mkdir(name, _INBOX_MODE if name == INBOX else _MODE, dir_fd=opened)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=opened).st_mode):
+            raise
+    if name not in PRIVATE_FOLDERS:
+        return
+    check_folder(folder / name)
+    if stat.S_ISLNK(os.lstat(name, dir_fd=opened).st_mode):
+        return
+    part = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=opened)
+    try:
+        check_open_folder(folder / name, os.fstat(part))
+        os.fchmod(part, _PRIVATE_MODE)
+    finally:
+        os.close(part)
+
+
+def _cannot_create(path: Path, error: OSError) -> CannotCreate:
+    return CannotCreate(f"{quoted(str(path))} cannot be created: {error.strerror}.")
 
 
 def _program_of(section: str) -> str | None:

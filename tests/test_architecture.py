@@ -65,6 +65,7 @@ RULES: Final = [
     "runtime/units",
     "runtime/safe_text",
     "runtime/backoff",
+    "runtime/ownership",
     "store/keys",
     "capture/budget",
     "capture/first_records",
@@ -110,6 +111,7 @@ EFFECTS: Final = {
 RULES_WITH_EFFECTS: Final[dict[str, dict[str, str]]] = {
     "runtime/safe_text": {"os": "decodes names"},
     "runtime/backoff": {"random": "varies a pause"},
+    "runtime/ownership": {"os": "the type of a status"},
     "capture/walk": {"capture/compiled": "the same loops in C"},
     "capture/interfaces": {"capture/compiled": "the form of an interface for C"},
     "capture/packet_blocks": {"capture/compiled": "the same loops in C"},

@@ -28,9 +28,11 @@ from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.interpreter import START_FILE
+from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.safe_text import quoted
 
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s
+_LOG_ROOT_MODE = 0o755
 _LOG_FOLDER_MODE = 0o750  # a group may read the results
 
 
@@ -121,12 +123,9 @@ def make_log_root(path: Path) -> None:
     """Make the folder in which each stream gets its log folder.
 
     Raises:
-        CannotCreate: it cannot be made.
+        CannotCreate: it cannot be made, or another user can replace files in it.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise _cannot_make(path, exc) from exc
+    make_folder(path, _LOG_ROOT_MODE)
 
 
 def new_log_folder(root: Path, stream: str, now_s: float) -> Path:

@@ -21,6 +21,7 @@ from pcapdj.analyzer.presets import (
 from pcapdj.analyzer.session import Timeouts
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.places import default_folder
+from pcapdj.runtime.trust import declare_trust
 
 COMMAND_VARIABLE = "PCAPDJ_CONSUMER_COMMAND"
 PRESET_VARIABLE = "PCAPDJ_PRESET"
@@ -63,6 +64,15 @@ SocketPath = Annotated[
 PipePath = Annotated[
     Path | None,
     typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to make", show_default=False),
+]
+TrustGroup = Annotated[
+    bool,
+    typer.Option(
+        "--trust-group",
+        envvar="PCAPDJ_TRUST_GROUP",
+        callback=declare_trust,
+        help="also use folders that members of their group can write to",
+    ),
 ]
 LogRoot = Annotated[
     Path, typer.Option("--logdir", envvar="PCAPDJ_LOGDIR", help="each stream gets a folder in it")

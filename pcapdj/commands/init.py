@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pcapdj.analyzer.options import PresetOrDefault, default_preset
+from pcapdj.analyzer.options import PresetOrDefault, TrustGroup, default_preset
 from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
@@ -22,6 +22,7 @@ def init(
     *,
     preset: PresetOrDefault = "",
     force: Annotated[bool, typer.Option("--force", help=f"replace an existing {CONF}")] = False,
+    trust_group: TrustGroup = False,  # noqa: ARG001 - it works by its callback
 ) -> None:
     """Create DIR with supervisord.conf, inbox (for captures), out (results), var (sockets, logs, queue)."""
     chosen = preset or default_preset()

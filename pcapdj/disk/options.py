@@ -10,6 +10,7 @@ import typer
 
 from pcapdj.disk.limits import Watch, parse_watch
 from pcapdj.runtime.command import lines_of
+from pcapdj.runtime.trust import has_service
 
 
 def variable_of(name: str) -> str:
@@ -98,7 +99,7 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
 
 def own_redis_data(redis_url: str) -> str:
     """Return the embedded Redis's data folder; empty with a URL, or without a supervisord.conf here."""
-    return "var/redis" if not redis_url and Path("supervisord.conf").is_file() else ""
+    return "var/redis" if not redis_url and has_service(Path()) else ""
 
 
 def watches_of(texts: Sequence[str], defaults: Sequence[str], *, force: bool = False) -> list[Watch]:

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from pcapdj.analyzer.options import PresetOrDefault
+from pcapdj.analyzer.options import PresetOrDefault, TrustGroup
 from pcapdj.console.screen import outlived, progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype, Precision
@@ -104,6 +104,7 @@ def run(  # noqa: PLR0913 - an option each
     max_gap: MaxGap = "1h",
     on_linktype: OnLinktype = "fail",
     precision: Precision = "first",
+    trust_group: TrustGroup = False,  # noqa: ARG001 - it works by its callback
 ) -> None:
     """Feed FILES into one analyzer as one stream; show progress and a summary.
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
 from pcapdj.runtime.process import Lock
+from pcapdj.runtime.trust import check_folder
 
 _PREFIX: Final = "pcapdj-"
 _RANDOM: Final = "12345678"  # as many characters as mkdtemp adds
@@ -29,7 +30,7 @@ def private_folder_name() -> Path:
     """Return a path such as the next private folder gets, to check what fits into it.
 
     Raises:
-        CannotCreate: no folder for temporary files can be written to.
+        CannotCreate: no folder for temporary files can be written to, or all users can replace files in it.
     """
     return _temporary_folder() / f"{_PREFIX}{_RANDOM}"
 
@@ -66,11 +67,13 @@ def private_folder() -> Iterator[Path]:
 def _temporary_folder() -> Path:
     """Return it without links: the roles, which work in the private folder, see it so."""
     try:
-        return Path(tempfile.gettempdir()).resolve()
+        folder = Path(tempfile.gettempdir()).resolve()
     except OSError as exc:
         raise CannotCreate(
             "No folder for temporary files can be written to.", hint="Set TMPDIR to one that can."
         ) from exc
+    check_folder(folder)
+    return folder
 
 
 def _remove_abandoned(parent: Path) -> None:

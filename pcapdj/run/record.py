@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj import __version__
-from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ConfigError
+from pcapdj.runtime.errors import AlreadyRunning, ConfigError
 from pcapdj.runtime.foreign_json import decode_json, decode_object
+from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.whole_file import write_whole
 
@@ -36,6 +37,8 @@ RECORD: Final = "pcapdj.json"
 NEWER: Final = "pcapdj.jsonl"  # the results that pcapdj.json does not have yet
 _INTERVAL_S: Final = 1.0
 _MOST_BYTES: Final = 1 << 30  # of pcapdj.json: a million files have 400 MB
+_FOLDER_MODE: Final = 0o755
+_APPENDING: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _GROWTH: Final = 4  # pcapdj.json is written again when a quarter more results came
 _FAILED_WHOLE: Final = 10  # intervals until it is tried again: a full disk must not cost more than a free one
 _TEXT_FIELDS: Final = ("name", "verdict", "reason", "stream")
@@ -250,15 +253,12 @@ class RunRecord:
 
 
 def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise CannotCreate(f"{quoted(str(path))} cannot be created: {exc.strerror}.") from exc
+    make_folder(path, _FOLDER_MODE)
 
 
 def _append_lines(path: Path, lines: Iterable[str]) -> None:
     """Append lines; the next call ends a line that a full disk or a crash cut."""
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, _APPENDING, 0o666)
     try:
         size_bytes = os.fstat(descriptor).st_size
         is_cut = size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n"

@@ -16,9 +16,9 @@ class ExitCode(IntEnum):
     USAGE = 2  # unknown option, invalid size, thresholds out of order
     HOLD = 3  # `control --check`: the gate would hold
     UNAVAILABLE = 69  # Redis does not answer, or the analyzer is missing
-    CANNOT_CREATE = 73  # the pipe, a socket or a folder cannot be made, or belongs to another user
+    CANNOT_CREATE = 73  # the pipe, a socket or a folder cannot be made, or another user can replace it
     BUSY = 75  # another process already has this role
-    DENIED = 77  # Redis refuses the login, or its ACL forbids a command, a key or the channel
+    DENIED = 77  # Redis refuses the login, or its ACL a command, key or channel; or it is another user's
     INTERRUPTED = 130  # Ctrl-C
 
 
@@ -54,7 +54,7 @@ class Unavailable(PcapdjError):
 
 
 class CannotCreate(PcapdjError):
-    """A pipe, socket or folder cannot be made, or exists and belongs to another user."""
+    """A pipe, socket or folder cannot be made, or another user can replace it."""
 
     exit_code = ExitCode.CANNOT_CREATE
 
@@ -78,7 +78,7 @@ class KeyUnusable(StoreFailed):
 
 
 class StoreDenied(PcapdjError):
-    """Redis refuses the login, or its ACL forbids a command, a key or the channel."""
+    """Redis refuses the login, its ACL forbids a command, a key or the channel, or it is another user's."""
 
     exit_code = ExitCode.DENIED
 

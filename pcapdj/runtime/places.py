@@ -1,18 +1,20 @@
 """Where the sockets and pipes of pcapdj may be, and which process is at the other end of a socket.
 
-Socket and pipe are in a folder in which no other user can replace them. The path of a unix socket is short by
-a limit of the kernel. A connection is accepted from processes of this user and of root only.
+Socket and pipe are in a folder in which no other user can replace them (`trust`). The path of a unix socket
+is short by a limit of the kernel. A connection is accepted from processes of this user and of root only; a
+server may also belong to the user who could have put its socket there (`ownership.may_serve`).
 """
 
 import os
 import socket
-import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.ownership import may_serve
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import check_folder, check_links, has_service
 
 SOCKET_NAME = "launcher.sock"
 PIPE_NAME = "stream.pcap"
@@ -26,13 +28,17 @@ def default_folder(here: Path) -> Path:
     """Return the folder of socket and pipe where no option names one.
 
     With a supervisord.conf in this folder it is `var/run` beside it, else the user's own folder.
+
+    Raises:
+        ConfigError: the service in this folder is another user's.
     """
-    return here / _LAYOUT if (here / "supervisord.conf").is_file() else user_folder()
+    return here / _LAYOUT if has_service(here) else user_folder()
 
 
 def user_folder() -> Path:
     """Return this user's own folder for files that are not needed after a reboot."""
-    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and not _is_of_another_user(runtime):  # sudo may keep the variable of who typed it
         return Path(runtime) / "pcapdj"
     return Path(f"/tmp/pcapdj-{os.geteuid()}")  # noqa: S108 - checked by `private_folder` before use
 
@@ -40,23 +46,24 @@ def user_folder() -> Path:
 def private_folder(path: Path) -> None:
     """Make the folder, 0700, if it is missing; refuse one in which another user could replace our files.
 
+    A link to the user's own folder is refused: pcapdj made none.
+
     Raises:
-        CannotCreate: it cannot be made, is not a folder, belongs to another user, or is writable for all.
+        CannotCreate: it cannot be made, or as `trust.check_folder`.
     """
+    make_folder(path, _PRIVATE_MODE, allows_link=path != user_folder())
+
+
+def make_folder(path: Path, mode: int, *, allows_link: bool = True) -> None:
+    """Make the folder with this mode, if it is missing, and those above it; errors as `private_folder`."""
+    check_links(path)
     try:
-        path.mkdir(mode=_PRIVATE_MODE, parents=True, exist_ok=True)
-        found = path.stat()
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except FileExistsError:  # no folder, or a link that leads nowhere: the check shows which
+        pass
     except OSError as exc:
         raise CannotCreate(f"The folder {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
-    if found.st_uid not in (0, os.geteuid()):
-        raise CannotCreate(
-            f"The folder {quoted(str(path))} belongs to another user ({found.st_uid}).",
-            hint="Use a folder of your own.",
-        )
-    if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
-        raise CannotCreate(
-            f"All users can replace files in the folder {quoted(str(path))}.", hint="Use one with mode 0700."
-        )
+    check_folder(path, allows_link=allows_link)
 
 
 def check_socket_path(path: Path, hint: str = "Use a folder with a shorter path.") -> None:
@@ -94,3 +101,20 @@ def peer_of(connection: socket.socket) -> Peer:
     """
     pid, uid, _gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return Peer(pid, uid)
+
+
+def is_trusted_server(peer: Peer, path: str) -> bool:
+    """Report whether this process may be the server at the unix socket of this path.
+
+    Raises:
+        OSError: socket or folder are gone.
+    """
+    socket_path = Path(path)
+    return may_serve(peer.uid, os.geteuid(), socket_path.stat(), socket_path.parent.stat())
+
+
+def _is_of_another_user(folder: str) -> bool:
+    try:
+        return Path(folder).stat().st_uid != os.geteuid()
+    except OSError:  # missing: then making it fails with the reason
+        return False

@@ -2,10 +2,12 @@
 
     1 write    under a hidden name beside it, which no other program takes for the file
     2 sync     so that the name never comes back without its content after a power loss
-    3 rename   replaces the old file in one step
+    3 rename   replaces the old file, or a link, in one step
     4 sync     the folder: the rename itself
 
-What was written is removed where a step fails: half a file takes room from the analyzer on a full disk.
+The hidden file is always a new one: what a killed process left there is removed first, and a file or link of
+another user is never written to. What was written is removed where a step fails: half a file takes room from
+the analyzer on a full disk.
 Source: rename(2), fsync(2).
 """
 
@@ -15,8 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-# NONBLOCK: a named pipe under the hidden name is an error, and nothing to wait for.
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def write_whole(
@@ -39,26 +41,39 @@ def write_whole(
     Raises:
         OSError: it cannot be written; the old file is as it was.
     """
-    hidden = path.with_name(f".{path.name}")
+    folder = os.open(path.parent, _FOLDER_FLAGS)
     try:
-        with os.fdopen(os.open(hidden, _FLAGS, mode), "wb") as file:
+        write_whole_in(
+            folder, path.name, content, mode=mode, is_synced=is_synced, before_rename=before_rename
+        )
+    finally:
+        os.close(folder)
+
+
+def write_whole_in(  # noqa: PLR0913 - as above
+    folder: int,
+    name: str,
+    content: bytes,
+    *,
+    mode: int = 0o666,
+    is_synced: bool = True,
+    before_rename: Callable[[], object] = lambda: None,
+) -> None:
+    """Write the file of this name in a folder that is open, wherever its path leads now; else as above."""
+    hidden = f".{name}"
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(hidden, dir_fd=folder)
+        with os.fdopen(os.open(hidden, _FLAGS, mode, dir_fd=folder), "wb") as file:
             file.write(content)
             file.flush()
             if is_synced:
                 os.fsync(file.fileno())
         before_rename()
-        hidden.replace(path)
+        os.replace(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
         if is_synced:
-            _sync_folder(path.parent)
+            os.fsync(folder)
     except OSError:
         with suppress(OSError):
-            hidden.unlink()
+            os.unlink(hidden, dir_fd=folder)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

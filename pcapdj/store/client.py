@@ -5,6 +5,7 @@ it); replies stay bytes (decoding fails on a name that is not UTF-8 *after* the 
 blocks longer than its timeout.
 """
 
+import socket
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar, cast
@@ -13,8 +14,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pcapdj.runtime.errors import KeyUnusable, PcapdjError
+from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied
+from pcapdj.runtime.places import is_trusted_server, peer_of
 from pcapdj.runtime.safe_text import quoted, to_text
+from pcapdj.runtime.trust import owner_of
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
@@ -35,6 +38,21 @@ class _Client(redis.Redis):
     def execute_command(self, *words: Any, **options: Any) -> Any:
         self.last_command = words
         return super().execute_command(*words, **options)  # type: ignore[no-untyped-call]  # redis-py
+
+
+class _CheckedConnection(redis.UnixDomainSocketConnection):
+    """Talks only to a server of a user who could have put the socket there."""
+
+    def _connect(self) -> socket.socket:
+        connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call]  # redis-py
+        if not is_trusted_server(peer := peer_of(connected), self.path):
+            connected.close()
+            who = f"{owner_of(peer.uid)}, pid {peer.pid}"
+            raise StoreDenied(
+                f"The Redis at {quoted(self.path)} belongs to another user, {who}.",
+                hint="Name your own Redis with --redis-url.",
+            )
+        return connected
 
 
 class Store:
@@ -75,7 +93,8 @@ class Store:
 
         Raises:
             StoreUnavailable: Redis is away, loading, full or read-only: waiting helps.
-            StoreDenied: it refuses the password, or its ACL forbids the command, a key or the channel.
+            StoreDenied: it refuses the password, its ACL forbids the command, a key or the channel, or the
+                server is another user's.
             KeyUnusable: a key has another type.
             StoreFailed: the command failed otherwise.
         """
@@ -146,6 +165,8 @@ class Store:
 def _connected(url: str, timeout_s: float, password: str | None) -> _Client:
     """Return a client that connects at its first call; refuse values that redis-py refuses only then."""
     options: dict[str, Any] = {"password": password} if password else {}
+    if url.startswith("unix:"):
+        options["connection_class"] = _CheckedConnection
     try:
         client = _Client.from_url(
             url,

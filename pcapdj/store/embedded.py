@@ -19,9 +19,10 @@ from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
 from pcapdj.runtime.log import EventLog
-from pcapdj.runtime.places import check_socket_path
+from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.syncing import lock_data, start_beside
 
 _WRITTEN_BY = "written-by"
@@ -94,19 +95,18 @@ def claim_data(data: Path, version: str) -> None:
 
     Raises:
         ConfigError: another server wrote it; both are named.
-        CannotCreate: the folder cannot be made or written to.
+        CannotCreate: the folder cannot be made or written to, or another user can replace files in it.
     """
-    note, fresh = data / _WRITTEN_BY, data / f".{_WRITTEN_BY}.new"
+    note = data / _WRITTEN_BY
+    make_folder(data, 0o700)
     try:
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
         before = note.read_text(encoding="utf-8", errors="replace").strip() if note.exists() else version
         if not _reads(version, before):
             raise ConfigError(
                 f"The data in {quoted(str(data))} was written by {before}; {version} cannot read it.",
                 hint=f"Install {before.split()[0]} again, or move the folder away to start empty.",
             )
-        fresh.write_text(version + "\n", encoding="utf-8")
-        fresh.replace(note)
+        write_whole(note, f"{version}\n".encode())
     except OSError as exc:
         raise CannotCreate(f"The folder {quoted(str(data))} cannot be used: {exc.strerror}.") from exc
 
@@ -139,6 +139,7 @@ def serve(
         return
     die_with_supervisord()
     check_socket_path(socket.absolute())
+    private_folder(socket.absolute().parent)
     server = find_server()
     claim_data(data, version := version_of(server))
     if not (synced := start_beside(data, lock_data(data))):

@@ -1,5 +1,6 @@
 """The Redis options of every role and command, as typer types, and the store that they name."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -7,9 +8,10 @@ import typer
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import has_service
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
 from pcapdj.store.keys import IN_QUEUE, Keys
-from pcapdj.store.redis_url import default_url, refuse_secret
+from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, refuse_secret
 
 
 def _checked_url(context: typer.Context, parameter: typer.CallbackParam, url: str) -> str:
@@ -52,7 +54,7 @@ def open_store(
     """Return the store that the options name; nothing is sent yet.
 
     Args:
-        url: empty for the default (`store.redis_url.default_url`).
+        url: empty for the default (`default_url`).
         password_file: its first line is the password.
         lane: the lane's name, empty for the default lane.
         in_queue: the queue's name where it is renamed.
@@ -67,6 +69,22 @@ def open_store(
         timeout_s=ROLE_TIMEOUT_S if is_role else COMMAND_TIMEOUT_S,
         password=_password(password_file) if password_file else None,
     )
+
+
+def default_url(folder: Path) -> str:
+    """Return the URL to use where no option gives one.
+
+    PCAPDJ_REDIS_URL, else the socket of the service in this folder (a supervisord.conf is there), else
+    Redis's own default. Where the server of a layout does not answer, no other server is used in its place.
+
+    Raises:
+        ConfigError: the service in this folder is another user's.
+    """
+    if url := os.environ.get("PCAPDJ_REDIS_URL"):
+        return url
+    if has_service(folder):
+        return f"unix://{(folder / SOCKET_IN_LAYOUT).absolute()}"
+    return DEFAULT_URL
 
 
 def _password(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which Redis URLs are accepted, which one is the default, and what of a URL may be shown.
+"""Which Redis URLs are accepted, and what of a URL may be shown.
 
 redis-py takes every query parameter as an argument of its own: `decode_responses=1` turns file names into
 text, a misspelled parameter is a TypeError at the first call, and a database that is not a number is database
@@ -9,7 +9,6 @@ characters that should be %XX, or a parameter stands in the wrong place, a part 
 of these: of a URL that is not clear in this way only the scheme is shown.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Final
@@ -129,16 +128,3 @@ def _has_clear_place(parts: SplitResult) -> bool:
         is_path = not _address(parts) and not _PARAMETER.search(unquote(parts.path))
         return is_path and not (parts.netloc and "@" in parts.path)
     return bool(_ADDRESS.fullmatch(_address(parts))) and "@" not in parts.path
-
-
-def default_url(folder: Path) -> str:
-    """Return the URL to use where no option gives one.
-
-    PCAPDJ_REDIS_URL, else the socket of the service in this folder (a supervisord.conf is there), else
-    Redis's own default. Where the server of a layout does not answer, no other server is used in its place.
-    """
-    if url := os.environ.get("PCAPDJ_REDIS_URL"):
-        return url
-    if (folder / "supervisord.conf").is_file():
-        return f"unix://{(folder / SOCKET_IN_LAYOUT).absolute()}"
-    return DEFAULT_URL

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shlex
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from support.waiting import wait_until
 
 from pcapdj.feed.launcher_client import OpenStream
 from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.interpreter import module_command
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
@@ -159,7 +159,7 @@ def test_summary_runs_wherever_pcapdj_does(rig: Rig, signals: Signals, stream: P
 
     fed_whole(rig, signals, stream)
 
-    argv = [sys.executable, "-m", "pcapdj.summary", str(rig.pipe), str(rig.latest())]
+    argv = module_command("pcapdj.summary", str(rig.pipe), str(rig.latest()))
     assert "command=summary" in rig.logged()
     assert f"logdir={rig.latest()}: {shlex.join(argv)}\n" in rig.logged()
     expected = (tmp_path / "sample/expected.sha256").read_text().split()[0]

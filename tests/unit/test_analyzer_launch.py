@@ -74,7 +74,7 @@ def test_a_log_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     new_log_folder(tmp_path, "aaaa", 0.0)
 
-    with pytest.raises(CannotCreate, match="file' cannot be made: File exists"):
+    with pytest.raises(CannotCreate, match="file' is not a folder; it belongs to "):
         make_log_root(tmp_path / "file")
     with pytest.raises(CannotCreate, match="19700101T000000Z-aaaa' cannot be made: File exists"):
         new_log_folder(tmp_path, "aaaa", 0.0)

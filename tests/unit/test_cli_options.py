@@ -29,6 +29,7 @@ LIMITS: Options = {
     "--min-available-memory": ("PCAPDJ_MIN_AVAILABLE_MEMORY", ""),
     "--force": ("PCAPDJ_FORCE", False),
 }
+TRUST: Options = {"--trust-group": ("PCAPDJ_TRUST_GROUP", False)}
 PRESET: Options = {"--preset": ("PCAPDJ_PRESET", "")}
 STREAMS: Options = {
     "--max-gap": ("PCAPDJ_MAX_GAP", "1h"),
@@ -38,7 +39,7 @@ STREAMS: Options = {
 
 # command -> its option -> variable, default
 OPTIONS: dict[str, Options] = {
-    "run": PRESET | LIMITS | STREAMS | {
+    "run": PRESET | LIMITS | STREAMS | TRUST | {
         "--logdir": (None, None),
         "--resume": (None, False),
         "--recursive": (None, False),
@@ -48,7 +49,7 @@ OPTIONS: dict[str, Options] = {
     },
     "sample": {},
     "check": REDIS,
-    "init": PRESET | {"--force": (None, False)},
+    "init": PRESET | TRUST | {"--force": (None, False)},
     "import": REDIS | {
         "--watch": ("PCAPDJ_IMPORT_WATCH", False),
         "--order": ("PCAPDJ_ORDER", None),
@@ -83,7 +84,7 @@ OPTIONS: dict[str, Options] = {
         "--auth-type": ("PCAPDJ_AUTH_TYPE", "string"),
         "--check": (None, False),
     },
-    "consume": REDIS | PRESET | {
+    "consume": REDIS | PRESET | TRUST | {
         "--socket": ("PCAPDJ_LAUNCHER", None),
         "-b --pipe": ("PCAPDJ_PIPE", None),
         "--logdir": ("PCAPDJ_LOGDIR", "out"),

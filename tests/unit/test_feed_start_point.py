@@ -136,14 +136,22 @@ def test_something_else_in_the_place_of_the_launchers_file_is_none(tmp_path: Pat
         os.close(writer)
 
 
-@pytest.mark.parametrize("place", ["folder", "pipe"])
-def test_the_launcher_does_not_wait_for_a_pipe_in_the_place_of_its_file(tmp_path: Path, place: str) -> None:
-    """It reports that the place is not written."""
+def test_the_launcher_replaces_a_pipe_in_the_place_of_its_hidden_file(tmp_path: Path) -> None:
+    """It does not wait for a reader there."""
     path = ended_stream_path(tmp_path / "s")
-    hidden = path.with_name(f".{path.name}")
-    (Path.mkdir if place == "folder" else os.mkfifo)(hidden)
+    os.mkfifo(path.with_name(f".{path.name}"))
 
-    with pytest.raises(OSError, match="directory" if place == "folder" else "No such device"):
+    write_ended_stream(path, ENDED)
+
+    assert read_ended_stream(tmp_path / "s") == ENDED
+
+
+def test_the_launcher_reports_a_folder_in_the_place_of_its_hidden_file(tmp_path: Path) -> None:
+    """The place is not written, and the stream is fed again."""
+    path = ended_stream_path(tmp_path / "s")
+    path.with_name(f".{path.name}").mkdir()
+
+    with pytest.raises(OSError, match="directory"):
         write_ended_stream(path, ENDED)
     assert not path.exists()
 

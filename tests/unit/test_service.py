@@ -9,7 +9,7 @@ import pytest
 from support.programs import missing
 
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.service import CONF, check_folder, configuration, longest_socket_bytes, shipped, write_layout
+from pcapdj.service import CONF, check_path, configuration, longest_socket_bytes, shipped, write_layout
 
 ROLES = ["consumer", "dispatcher", "controller", "importer"]
 
@@ -155,9 +155,9 @@ def test_sockets_have_107_bytes_with_supervisords_temporary_name(excess: int) ->
 
     if excess:
         with pytest.raises(CannotCreate, match="1 bytes too long"):
-            check_folder(folder)
+            check_path(folder)
     else:
-        check_folder(folder)
+        check_path(folder)
 
 
 def test_nothing_is_created_in_a_refused_folder(short_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_folder_of_another_user_is_refused(short_path: Path, mode: int) -> Non
     except PermissionError:
         missing("only root can give a folder to another user")
 
-    with pytest.raises(CannotCreate, match=r"theirs' belongs to another user \(12345\)"):
+    with pytest.raises(CannotCreate, match=r"theirs' belongs to another user, uid 12345"):
         write_layout(folder, "text", force=True)
 
     assert list(folder.iterdir()) == []

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
-from pcapdj.store.redis_url import default_url, refuse_secret, safe_url
+from pcapdj.store.options import default_url
+from pcapdj.store.redis_url import refuse_secret, safe_url
 
 SECRET = "s3cr3t"  # noqa: S105 - of a test
 

@@ -1,0 +1,91 @@
+"""Which files and folders this process may trust, by owner and mode. Rules only.
+
+A folder is trusted if only this user and root can put or replace files in it: what was checked there a moment
+ago is still the same, and no link in it leads elsewhere. So it belongs to this user or to root, and is not
+writable for others. Three exceptions:
+
+- in a sticky folder, as /tmp, a user can replace only his own files;
+- a group without another member than the folder's owner is that owner (umask 002 on Debian, Ubuntu, Fedora);
+- the operator may declare that he trusts the members of the folder's group (`runtime.trust`).
+
+Source: inode(7), "The file type and mode"; OpenSSH on Debian has the same rule for groups.
+"""
+
+import os
+import stat
+from collections.abc import Collection, Iterable
+from enum import Enum
+from typing import Final, NamedTuple
+
+ROOT: Final = 0
+
+
+class Distrust(Enum):
+    """Why a file or folder is not trusted; the words follow its name in a sentence."""
+
+    OTHER_OWNER = "belongs to another user, {owner}"
+    LINK = "is a link, which belongs to {owner}"
+    NO_FOLDER = "is not a folder; it belongs to {owner}"
+    NO_FILE = "is not a regular file; it belongs to {owner}"
+    ALL_WRITE = "is writable for all users"
+    GROUP_WRITES = "is writable for {group}"
+
+
+class Account(NamedTuple):
+    """A line of passwd(5)."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def distrust(found: os.stat_result, uid: int) -> Distrust | None:
+    """Return why this user should not trust it; None if there is no reason.
+
+    Args:
+        found: of lstat(2). Of a link only the owner counts: who may replace it is the folder's matter.
+        uid: this user's.
+    """
+    if found.st_uid not in (uid, ROOT):
+        return Distrust.OTHER_OWNER
+    is_sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+    if stat.S_ISLNK(found.st_mode) or is_sticky:
+        return None
+    if found.st_mode & stat.S_IWOTH:
+        return Distrust.ALL_WRITE
+    if found.st_mode & stat.S_IWGRP and found.st_gid != ROOT:
+        return Distrust.GROUP_WRITES
+    return None
+
+
+def is_private_group(
+    found: os.stat_result, members: Collection[str] | None, accounts: Iterable[Account]
+) -> bool:
+    """Report whether the group of a file has no other member than the file's owner.
+
+    Args:
+        found: of the file.
+        members: of the group, by name; None if the group has no entry.
+        accounts: all of this machine: a user's first group does not list him as a member.
+    """
+    users = [each for each in accounts if found.st_gid == each.gid or each.name in (members or ())]
+    names = {each.name for each in users if each.uid == found.st_uid}
+    if members is None and not users:  # a container's user may have no entry, and a group of the same number
+        return found.st_gid == found.st_uid
+    return bool(names) and all(each.uid == found.st_uid for each in users) and set(members or ()) <= names
+
+
+def may_serve(peer_uid: int, uid: int, socket: os.stat_result, folder: os.stat_result) -> bool:
+    """Report whether the process of this user may be the server at a unix socket that was named.
+
+    Who names a socket trusts the folder's owner, who could put any socket there, and root, who may have given
+    the socket away; in a folder where others can make files too, as /tmp, only himself and root.
+
+    Args:
+        peer_uid: the user of the process that listens.
+        uid: this user's.
+        socket: the status of the socket.
+        folder: the status of its folder.
+    """
+    is_shared = folder.st_mode & (stat.S_IWOTH | stat.S_IWGRP)
+    return peer_uid in (uid, ROOT, folder.st_uid) or (not is_shared and peer_uid == socket.st_uid)

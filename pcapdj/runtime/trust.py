@@ -1,0 +1,161 @@
+"""Refuses files and folders in which another user could put or replace something, before they are used.
+
+`ownership` has the rule. Names are looked at with lstat(2), so that a link is judged by its own owner before
+it is followed. A folder's group is trusted if it has no other member than the owner, or if PCAPDJ_TRUST_GROUP
+is set, as `--trust-group` does: the processes that are started get it, too.
+"""
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pcapdj.runtime.errors import CannotCreate, ConfigError
+from pcapdj.runtime.ownership import ROOT, Account, Distrust, distrust, is_private_group
+from pcapdj.runtime.safe_text import quoted
+
+VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
+_SERVICE: Final = ("supervisord.conf", "var", "var/run")  # what the user of a service relies on
+_TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w"}
+
+
+def check_folder(path: Path, *, allows_link: bool = True) -> None:
+    """Refuse a folder in which another user could replace our files.
+
+    Args:
+        path: of a folder that is there.
+        allows_link: follow a link of this user or of root.
+
+    Raises:
+        CannotCreate: it is not a folder, cannot be looked at, or another user can replace files in it.
+    """
+    try:
+        reason, found = _checked(path, allows_link=allows_link)
+        if reason is None and not stat.S_ISDIR(found.st_mode):
+            reason = Distrust.NO_FOLDER
+    except OSError as exc:
+        raise CannotCreate(f"The folder {quoted(str(path))} cannot be used: {exc.strerror}.") from exc
+    if reason:
+        raise _refused(path, reason, found)
+
+
+def check_links(path: Path) -> None:
+    """Refuse a path that leads through a link of another user, who chose where it ends.
+
+    Raises:
+        CannotCreate: it does.
+    """
+    for each in (*reversed(path.absolute().parents), path):
+        with suppress(OSError):  # the rest is missing, or out of reach
+            found = each.lstat()
+            if stat.S_ISLNK(found.st_mode) and distrust(found, os.geteuid()):
+                words = _words(Distrust.LINK, found)
+                raise CannotCreate(f"{quoted(str(each))} {words}.", hint="Use a path without it.")
+
+
+def check_open_folder(path: Path, found: os.stat_result) -> None:
+    """Refuse a folder that is open already, by its status; `path` is for the message. Errors as above."""
+    if reason := _unless_group_is_trusted(distrust(found, os.geteuid()), found):
+        raise _refused(path, reason, found)
+
+
+def has_service(here: Path) -> bool:
+    """Report whether this folder has a service of this user: a supervisord.conf, and the folders beside it.
+
+    Raises:
+        ConfigError: another user made it, or could replace its files.
+    """
+    if not (here / _SERVICE[0]).is_file():
+        return False
+    for path in (here, *(here / name for name in _SERVICE)):
+        try:
+            reason, found = _checked(path)
+        except OSError:  # missing, or out of reach: then its use fails with the reason
+            continue
+        if reason:
+            subject = "its folder" if path == here else quoted(str(path.relative_to(here)))
+            service = f"The service in {quoted(str(here.absolute()))} is not used"
+            raise ConfigError(
+                f"{service}: {subject} {_words(reason, found)}.", hint=_service_hint(reason, here, path)
+            )
+    return True
+
+
+def declare_trust(is_given: bool) -> bool:  # noqa: FBT001 - as an option's callback gets it
+    """Trust the members of groups in this process and those that it starts, if the option is given."""
+    if is_given:
+        os.environ[VARIABLE] = "1"
+    return is_given
+
+
+def owner_of(uid: int) -> str:
+    """Return the name and number of a user, for people."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _checked(path: Path, *, allows_link: bool = True) -> tuple[Distrust | None, os.stat_result]:
+    """Return why a path, and where a link leads, is not trusted, and the status that shows it."""
+    found = path.lstat()
+    reason = distrust(found, os.geteuid())
+    if stat.S_ISLNK(found.st_mode):
+        if reason or not allows_link:
+            return Distrust.LINK, found
+        found = path.stat()
+        reason = distrust(found, os.geteuid())
+    return _unless_group_is_trusted(reason, found), found
+
+
+def _unless_group_is_trusted(reason: Distrust | None, found: os.stat_result) -> Distrust | None:
+    if reason is Distrust.GROUP_WRITES and (_trusts_groups() or _has_private_group(found)):
+        return None
+    return reason
+
+
+def _trusts_groups() -> bool:
+    return os.environ.get(VARIABLE, "").lower() in ("1", "true", "t", "yes", "y", "on")
+
+
+def _has_private_group(found: os.stat_result) -> bool:
+    try:
+        members = grp.getgrgid(found.st_gid).gr_mem
+    except KeyError:
+        members = None
+    accounts = (Account(each.pw_name, each.pw_uid, each.pw_gid) for each in pwd.getpwall())
+    return is_private_group(found, members, accounts)
+
+
+def _refused(path: Path, reason: Distrust, found: os.stat_result) -> CannotCreate:
+    return CannotCreate(f"The folder {quoted(str(path))} {_words(reason, found)}.", hint=_hint(reason, path))
+
+
+def _words(reason: Distrust, found: os.stat_result) -> str:
+    try:
+        group = f"its group, {grp.getgrgid(found.st_gid).gr_name} (gid {found.st_gid})"
+    except KeyError:
+        group = f"its group, gid {found.st_gid}"
+    return reason.value.format(owner=owner_of(found.st_uid), group=group)
+
+
+def _hint(reason: Distrust, path: Path) -> str:
+    if reason not in _TAKE_AWAY:
+        return "Use a folder of your own."
+    remedy = f"Take that away with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
+    if reason is Distrust.GROUP_WRITES:
+        return f"{remedy}, or trust the group's members with {VARIABLE}=1."
+    return f"{remedy}, or use another folder."
+
+
+def _service_hint(reason: Distrust, here: Path, path: Path) -> str:
+    if reason in _TAKE_AWAY:
+        return _hint(reason, path)
+    if os.geteuid() == ROOT:
+        url = f"unix://{here.absolute()}/var/run/redis.sock"
+        return f"Root uses a user's service if it names its Redis: --redis-url {shlex.quote(url)}."
+    return "Change to a folder of your own, or name a Redis with --redis-url."

@@ -1,0 +1,418 @@
+"""Folders of other users: nothing is written to them, and no service in them is taken for ours.
+
+The tests are root and give folders away. What root may not trust, no other user may.
+"""
+
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from support.captures import Record, classic
+from support.forkserver import DEVNULL, Finished, run
+from support.redis_server import redis_command
+from support.service_rig import environment
+from support.waiting import wait_until
+
+from pcapdj.analyzer.launch import make_log_root
+from pcapdj.runtime.errors import CannotCreate, ConfigError, ExitCode
+from pcapdj.runtime.places import private_folder, user_folder
+from pcapdj.runtime.trust import VARIABLE, has_service
+from pcapdj.runtime.whole_file import write_whole
+from pcapdj.service import CONF, PRIVATE_FOLDERS, write_layout
+from pcapdj.store.client import Store
+from pcapdj.store.embedded import claim_data
+from pcapdj.store.keys import Keys
+
+OTHER: Final = 65534
+NAME: Final = f"nobody (uid {OTHER})"
+SHARED_GROUP: Final = 12345
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+
+
+def give_away(*paths: Path) -> None:
+    """Give files, and links themselves, to another user."""
+    for path in paths:
+        os.chown(path, OTHER, OTHER, follow_symlinks=False)
+
+
+def pcapdj(*arguments: str | Path, cwd: Path, **variables: str) -> Finished:
+    """Run a command in a folder."""
+    return run("pcapdj", *arguments, cwd=cwd, env=environment(**variables))
+
+
+@pytest.fixture
+def theirs(short_path: Path) -> Path:
+    """Return a folder of another user, which all may enter."""
+    short_path.chmod(0o755)
+    folder = short_path / "theirs"
+    folder.mkdir(mode=0o755)
+    give_away(folder)
+    return folder
+
+
+@pytest.fixture
+def precious(short_path: Path) -> Path:
+    """Return a folder of ours with a file, whose modes and content shall stay."""
+    folder = short_path / "precious"
+    folder.mkdir(mode=0o755)
+    (folder / "file").write_text("ours")
+    return folder
+
+
+def is_untouched(precious: Path) -> bool:
+    """Report whether nothing was written to it."""
+    names = [path.name for path in precious.iterdir()]
+    mode = stat.S_IMODE(precious.stat().st_mode)
+    return (names, (precious / "file").read_text(), mode) == (["file"], "ours", 0o755)
+
+
+@pytest.fixture
+def their_service(theirs: Path) -> Iterator[Path]:
+    """Return a service of another user; its Redis runs and has a queue."""
+    socket = theirs / "var/run/redis.sock"
+    socket.parent.mkdir(parents=True)
+    (theirs / CONF).write_text("[supervisord]\n")
+    give_away(theirs / "var", theirs / "var/run", theirs / CONF)
+    command = redis_command(socket, "--unixsocketperm", "777", "--dir", "/", "--appendonly", "no")
+    server = subprocess.Popen(command, user=OTHER, group=OTHER, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists, "the other user's Redis to listen")
+        yield theirs
+    finally:
+        server.kill()
+        server.wait()
+
+
+@needs_root
+def test_init_writes_nothing_to_a_folder_of_another_user(theirs: Path, precious: Path) -> None:
+    """Its owner could have put links there, to files of ours."""
+    (theirs / "var").symlink_to(precious)
+    (theirs / CONF).symlink_to(precious / "file")
+    give_away(theirs / "var", theirs / CONF)
+
+    done = pcapdj("init", theirs, "--force", "--preset", "summary", cwd=precious.parent)
+
+    assert done.returncode == ExitCode.CANNOT_CREATE
+    assert f"The folder '{theirs}' belongs to another user, {NAME}. Use a folder of your own." in done.stderr
+    assert is_untouched(precious)
+
+
+@needs_root
+def test_init_refuses_links_of_another_user_on_the_way(short_path: Path, precious: Path) -> None:
+    """Who made the link chose where the service would be."""
+    (short_path / "link").symlink_to(precious)
+    give_away(short_path / "link")
+
+    for place in (short_path / "link", short_path / "link" / "sensor"):
+        with pytest.raises(CannotCreate, match=r"link' is a link, which belongs to nobody \(uid"):
+            write_layout(place, "text")
+
+    assert is_untouched(precious)
+
+
+@needs_root
+@pytest.mark.parametrize("name", PRIVATE_FOLDERS)
+def test_init_changes_nothing_through_a_planted_link(name: str, short_path: Path, precious: Path) -> None:
+    """A link that another user left in a folder of ours is refused, and its target keeps its mode."""
+    folder = short_path / "sensor"
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(precious)
+    give_away(folder / name)
+
+    with pytest.raises(CannotCreate, match="is a link, which belongs to nobody"):
+        write_layout(folder, "text")
+
+    assert is_untouched(precious)
+
+
+def test_init_leaves_our_own_links_as_they_are(short_path: Path, precious: Path) -> None:
+    """An operator may keep the queue on another disk; --force replaces a linked supervisord.conf."""
+    folder = short_path / "sensor"
+    (folder / "var").mkdir(parents=True)
+    (folder / "var/redis").symlink_to(precious)
+    (folder / CONF).symlink_to(precious / "file")
+
+    write_layout(folder, "text", force=True)
+
+    assert is_untouched(precious)
+    assert not (folder / CONF).is_symlink()
+    assert (folder / CONF).read_text() == "text"
+
+
+@needs_root
+def test_init_stays_in_the_folder_that_was_checked(short_path: Path, precious: Path) -> None:
+    """A folder that is replaced meanwhile gets nothing: everything is made by descriptor."""
+    folder, moved = short_path / "sensor", short_path / "moved"
+
+    class Replacing(str):
+        """A text that replaces the folder when it is about to be written."""
+
+        __slots__ = ()
+
+        def encode(self, *_: Any) -> bytes:
+            folder.rename(moved)
+            folder.symlink_to(precious)
+            return b"text"
+
+    write_layout(folder, Replacing("text"))
+
+    assert is_untouched(precious)
+    assert (moved / CONF).read_text() == "text"
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("limits",),
+        ("gate",),
+        ("suspend",),
+        ("resume",),
+        ("finish",),
+        ("failed",),
+        ("requeue", "1.pcap"),
+        ("import", "."),
+        ("control", "--check"),
+        ("dispatch", "-b", "pipe"),
+        ("consume", "--preset", "summary"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_service_of_another_user_is_not_taken_for_ours(
+    command: tuple[str, ...], their_service: Path
+) -> None:
+    """One sentence, the code of a wrong configuration, and not a word of that user's queue."""
+    before = sorted(their_service.rglob("*"))
+
+    done = pcapdj(*command, cwd=their_service)
+
+    assert done.returncode == ExitCode.USAGE
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"pcapdj {command[0]}: The service in '{their_service}' is not used: its folder belongs to another"
+        f" user, {NAME}. Root uses a user's service if it names its Redis: --redis-url"
+        f" unix://{their_service}/var/run/redis.sock.\n"
+    )
+    assert sorted(their_service.rglob("*")) == before
+
+
+@needs_root
+def test_check_shows_that_the_service_here_is_another_users(their_service: Path) -> None:
+    """The other lines are shown all the same."""
+    done = pcapdj("check", cwd=their_service)
+
+    assert f"is not used: its folder belongs to another user, {NAME}" in " ".join(done.stdout.split())
+    assert "Python" in done.stdout
+    assert done.returncode == ExitCode.ERROR
+
+
+@needs_root
+def test_root_uses_a_users_service_that_it_names(their_service: Path) -> None:
+    """By the URL of its Redis; the peer is the owner of the socket's folder."""
+    done = pcapdj("status", "--redis-url", f"unix://{their_service}/var/run/redis.sock", cwd=their_service)
+
+    assert done.returncode == ExitCode.OK, done.stderr
+
+
+@needs_root
+def test_a_redis_of_another_user_in_a_folder_of_all_is_refused(short_path: Path) -> None:
+    """In /tmp anyone can have made the socket; the kernel names who listens."""
+    short_path.chmod(0o1777)
+    socket = short_path / "redis.sock"
+    command = redis_command(socket, "--unixsocketperm", "777", "--dir", "/", "--appendonly", "no")
+    server = subprocess.Popen(command, user=OTHER, group=OTHER, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists, "the other user's Redis to listen")
+
+        done = pcapdj("status", "--redis-url", f"unix://{socket}", cwd=short_path)
+    finally:
+        server.kill()
+        server.wait()
+
+    assert done.returncode == ExitCode.DENIED
+    assert f"The Redis at '{socket}' belongs to another user, {NAME}, pid {server.pid}." in done.stderr
+
+
+@needs_root
+@pytest.mark.parametrize("name", [CONF, "var", "var/run"])
+def test_each_part_of_a_service_has_to_be_ours(name: str, short_path: Path) -> None:
+    """One that another user could make or replace is enough."""
+    write_layout(short_path, "text")
+    assert has_service(short_path)
+    give_away(short_path / name)
+
+    with pytest.raises(ConfigError, match=f"'{name}' belongs to another user, nobody"):
+        has_service(short_path)
+
+
+@pytest.mark.parametrize(("mode", "words"), [(0o777, "all users"), (0o775, f"its group, gid {SHARED_GROUP}")])
+def test_a_service_that_others_can_change_is_refused(mode: int, words: str, short_path: Path) -> None:
+    """They could put another service in its place; the sentence has the command that helps."""
+    write_layout(short_path, "text")
+    share(short_path, mode)
+
+    with pytest.raises(
+        ConfigError, match=rf"its folder is writable for {words}\. Take that away with chmod [og]-w"
+    ):
+        has_service(short_path)
+
+
+def share(folder: Path, mode: int) -> None:
+    """Give a folder a group that has other members, and this mode."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder to any group")
+    os.chown(folder, -1, SHARED_GROUP)
+    folder.chmod(mode)
+
+
+def test_the_operator_may_trust_a_group(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the option of init and run, or by the variable; all users are never trusted."""
+    share(short_path, 0o2775)
+    assert pcapdj("init", ".", "--preset", "summary", cwd=short_path).returncode == ExitCode.CANNOT_CREATE
+
+    done = pcapdj("init", ".", "--preset", "summary", "--trust-group", cwd=short_path)
+
+    assert done.returncode == ExitCode.OK, done.stderr
+    monkeypatch.setenv(VARIABLE, "1")
+    assert has_service(short_path)
+    short_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="writable for all users"):
+        has_service(short_path)
+
+
+def test_what_pcapdj_makes_is_not_writable_for_others(short_path: Path) -> None:
+    """Whatever the umask is; else the next command would refuse it. The inbox alone follows the umask."""
+    before = os.umask(0)
+    try:
+        write_layout(short_path / "sensor", "text")
+        make_log_root(short_path / "logs" / "root")
+    finally:
+        os.umask(before)
+
+    made = [*(short_path / "sensor").rglob("*"), short_path / "sensor", short_path / "logs" / "root"]
+    assert [path.name for path in made if path.stat().st_mode & 0o022] == ["inbox"]
+
+
+@needs_root
+@pytest.mark.parametrize("is_link", [False, True])
+def test_run_writes_nothing_to_an_output_folder_of_another_user(
+    is_link: bool,  # noqa: FBT001 - a parameter of the test
+    theirs: Path,
+    precious: Path,
+) -> None:
+    """Its owner could replace the results, or put links in the analyzer's way."""
+    (precious.parent / "1.pcap").write_bytes(classic([Record()]))
+    logdir = theirs
+    if is_link:
+        logdir = precious.parent / "link"
+        logdir.symlink_to(precious)
+        give_away(logdir)
+
+    done = pcapdj("run", "1.pcap", "--preset", "summary", "--logdir", logdir, cwd=precious.parent)
+
+    assert done.returncode == ExitCode.CANNOT_CREATE
+    assert NAME in done.stderr
+    assert list(theirs.iterdir()) == []
+    assert is_untouched(precious)
+
+
+def test_run_refuses_a_folder_for_temporary_files_in_which_all_users_can_replace_its_own(
+    short_path: Path,
+) -> None:
+    """Its sockets and its pipe are there."""
+    (short_path / "1.pcap").write_bytes(classic([Record()]))
+    (short_path / "open").mkdir()
+    (short_path / "open").chmod(0o777)
+
+    done = pcapdj("run", "1.pcap", "--preset", "summary", cwd=short_path, TMPDIR=str(short_path / "open"))
+
+    assert done.returncode == ExitCode.CANNOT_CREATE
+    assert "open' is writable for all users." in done.stderr
+
+
+@needs_root
+def test_the_embedded_redis_keeps_its_data_in_no_folder_of_another_user(
+    theirs: Path, short_path: Path
+) -> None:
+    """Nor does it listen in one."""
+    places = [(theirs, short_path / "own" / "redis.sock"), (short_path / "data", theirs / "redis.sock")]
+    for data, socket in places:
+        done = run(
+            *("pcapdj.store.embedded", data, "--socket", socket),
+            cwd=short_path,
+            env=environment(),
+            stdin=DEVNULL,
+        )
+
+        assert done.returncode == ExitCode.CANNOT_CREATE
+        assert f"The folder '{theirs}' belongs to another user, {NAME}." in done.stderr
+    assert list(theirs.iterdir()) == []
+
+
+def test_the_embedded_redis_notes_its_version_in_a_new_file(tmp_path: Path, precious: Path) -> None:
+    """A link under the note's name, or under the hidden one, is replaced."""
+    tmp_path.chmod(0o700)
+    for name in ("written-by", ".written-by"):
+        (tmp_path / name).symlink_to(precious / "file")
+
+    claim_data(tmp_path, "Redis 7.0.15")
+
+    assert is_untouched(precious)
+    assert (tmp_path / "written-by").read_text() == "Redis 7.0.15\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "file of another user", "left behind"])
+def test_a_file_is_written_whole_into_a_new_one(kind: str, tmp_path: Path, precious: Path) -> None:
+    """Whatever stands under the hidden name: it is removed, and not written to."""
+    hidden = tmp_path / ".pcapdj.json"
+    if kind == "link":
+        hidden.symlink_to(precious / "file")
+    elif kind == "pipe":
+        os.mkfifo(hidden)
+    else:
+        hidden.write_text("other")
+    if kind == "file of another user" and os.geteuid() == 0:
+        give_away(hidden)
+
+    write_whole(tmp_path / "pcapdj.json", b"new", mode=0o600)
+
+    found = (tmp_path / "pcapdj.json").lstat()
+    assert stat.S_ISREG(found.st_mode)
+    assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (os.geteuid(), 0o600)
+    assert (tmp_path / "pcapdj.json").read_bytes() == b"new"
+    assert is_untouched(precious)
+    assert not hidden.exists()
+
+
+@needs_root
+def test_a_runtime_folder_of_another_user_is_not_used(theirs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As sudo keeps XDG_RUNTIME_DIR of who typed it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(theirs))
+
+    assert user_folder() == Path("/tmp/pcapdj-0")  # noqa: S108 - only its name
+
+
+def test_a_link_in_place_of_the_users_own_folder_is_refused(
+    short_path: Path, precious: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one of ours: pcapdj makes a folder there."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path))
+    (short_path / "pcapdj").symlink_to(precious)
+
+    with pytest.raises(CannotCreate, match="pcapdj' is a link, which belongs to "):
+        private_folder(user_folder())
+
+    assert is_untouched(precious)
+
+
+def test_our_own_redis_is_used(redis_socket: Path) -> None:
+    """The check of the peer is no obstacle."""
+    store = Store(f"unix://{redis_socket}", Keys("own"))
+    store.ping()
+    store.close()
