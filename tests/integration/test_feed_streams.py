@@ -1,0 +1,332 @@
+"""How a stream comes and goes, with a real pipe and a link that records: `pcapdj.feed.streams`."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from support.captures import file_header
+from support.descriptors import open_descriptors
+from support.logs import logged
+from support.pipes import new_statistics
+from support.waiting import scaled
+
+from pcapdj.capture.pcap import BEGINNING, Totals
+from pcapdj.feed.analyzer_link import AnalyzerLink, ResumableStream
+from pcapdj.feed.batches import memory_file
+from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.launcher_client import Entry
+from pcapdj.feed.note import BatchNote
+from pcapdj.feed.streams import HEADER_SETTLE_S, Streams
+from pcapdj.feed.suspension import Suspension
+from pcapdj.launcher_protocol import BATCH_KEYS, NOTE_KEY
+from pcapdj.runtime.errors import LauncherGone, Stopped
+from pcapdj.runtime.signals import Signals
+
+HEADER = file_header()
+FORMAT = {"linktype": 1, "nanosecond": False}
+RECORDS = bytes(range(100))
+SENT = Totals(3, 60, 60, 5, 7)
+
+
+class RecordingLink(AnalyzerLink):
+    """A link to one pipe of the test, whose reader reads all; it records what is asked of it."""
+
+    def __init__(self) -> None:
+        self.outlives_dispatcher = True
+        self.pauses_after_header = False
+        self.reader, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.calls: list[tuple[Any, ...]] = []
+        self.got = bytearray()
+        self.left: ResumableStream | None = None
+        self.takes_entries = True
+
+    def wait_for_peer(self) -> None:
+        """Record it."""
+        self.calls.append(("wait",))
+
+    def resumable_stream(self) -> ResumableStream | None:
+        """Return what the test left."""
+        return self.left
+
+    def open(self) -> tuple[str, int]:
+        """Return the pipe's write end."""
+        return "5ca1ab1e", self.write_end
+
+    def put(self, stream: str, key: str, fd: int, note: Mapping[str, Any]) -> None:
+        """Record it, with how much of the descriptor was sent."""
+        if not self.takes_entries:
+            raise LauncherGone("It is gone.")
+        self.calls.append(("put", stream, key, os.lseek(fd, 0, os.SEEK_CUR), dict(note)))
+
+    def drop(self, stream: str, key: str) -> None:
+        """Record it."""
+        self.calls.append(("drop", stream, key))
+
+    def remember_readers(self) -> None:
+        """Record it."""
+        self.calls.append(("remember",))
+
+    def end(self, stream: str) -> None:
+        """Record it."""
+        self.calls.append(("end", stream))
+
+    def read(self) -> None:
+        """Read what is in the pipe."""
+        with suppress(BlockingIOError):
+            while part := os.read(self.reader, 1 << 16):
+                self.got += part
+
+    def leave(self) -> None:
+        """Close the reading end, as an analyzer that dies."""
+        os.close(self.reader)
+        self.reader = -1
+
+
+class ReadingInterrupts(Interrupts):
+    """Interrupts during each of whose checks the analyzer reads."""
+
+    def __init__(self, link: RecordingLink, signals: Signals) -> None:
+        statistics = new_statistics()
+        super().__init__(signals, Suspension("d", statistics), statistics)
+        self._link = link
+
+    def check(self) -> bool:
+        """Let the analyzer read."""
+        if self._link.reader >= 0:
+            self._link.read()
+        return super().check()
+
+
+@pytest.fixture
+def link() -> Iterator[RecordingLink]:
+    """Return the link; its reader is closed afterwards."""
+    link = RecordingLink()
+    yield link
+    if link.reader >= 0:
+        link.leave()
+
+
+@pytest.fixture
+def streams(link: RecordingLink, signals: Signals) -> Iterator[Streams]:
+    """Return streams of that link."""
+    streams = Streams(link, ReadingInterrupts(link, signals))
+    yield streams
+    streams.lose()
+
+
+def put_keys(link: RecordingLink) -> list[str]:
+    """Return under which keys something was stored, in order."""
+    return [call[2] for call in link.calls if call[0] == "put"]
+
+
+def test_all_descriptors_are_stored_before_the_header_is_sent(link: RecordingLink, streams: Streams) -> None:
+    """The header last: a stream without one is opened again; its note is the stream's format."""
+    stream = streams.ensure(HEADER, FORMAT)
+    link.read()
+
+    assert put_keys(link) == [*BATCH_KEYS, NOTE_KEY, "header"]
+    assert link.calls[-1] == ("put", "5ca1ab1e", "header", 0, FORMAT)
+    assert all(call[4] == {} for call in link.calls[:-1])
+    assert bytes(link.got) == HEADER
+    assert (stream.id, stream.sent_bytes, stream.format, stream.previous) == ("5ca1ab1e", 24, FORMAT, {})
+    assert streams.ensure(b"another", {}) is stream
+    assert streams.is_open("5ca1ab1e")
+    assert not streams.is_open("another")
+
+
+@pytest.mark.parametrize("pauses", [True, False])
+def test_an_analyzer_that_needs_it_gets_a_pause_after_the_header(
+    link: RecordingLink, streams: Streams, *, pauses: bool
+) -> None:
+    """Once it has read it. For others each stream would begin later."""
+    link.pauses_after_header = pauses
+    started_s = time.monotonic()
+
+    streams.ensure(HEADER, FORMAT)
+
+    assert (bytes(link.got) == HEADER) == pauses
+    assert (time.monotonic() - started_s >= HEADER_SETTLE_S) == pauses
+    assert time.monotonic() - started_s < scaled(1.2)
+
+
+def test_a_stream_whose_analyzer_died_is_lost_and_the_next_is_waited_for(
+    link: RecordingLink, streams: Streams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Between two files no file is at fault; all descriptors are closed."""
+    before = open_descriptors() - {link.write_end}
+    streams.ensure(HEADER, FORMAT)
+    streams.wait_for_peer()
+    assert ("wait",) not in link.calls
+    link.leave()
+
+    streams.wait_for_peer()
+
+    assert streams.open is None
+    assert link.calls[-2:] == [("end", "5ca1ab1e"), ("wait",)]
+    assert open_descriptors() <= before
+    log = logged(capsys, "stream_lost")
+    assert (
+        "stream_lost stream=5ca1ab1e: The analyzer closed the pipe. The stream ended between two files."
+        in log
+    )
+
+
+def test_an_ended_stream_has_its_readers_remembered(
+    link: RecordingLink, streams: Streams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By hand they have the same pipe open as those of the next stream."""
+    streams.end()
+    assert link.calls == []
+    streams.ensure(HEADER, FORMAT)
+
+    streams.end()
+
+    assert link.calls[-2:] == [("remember",), ("end", "5ca1ab1e")]
+    assert streams.open is None
+    assert "stream_ended stream=5ca1ab1e stream_bytes=24" in logged(capsys, "stream_ended")
+
+
+def test_what_the_next_file_needs_is_stored_with_the_header(link: RecordingLink, streams: Streams) -> None:
+    """A launcher that is gone meanwhile is noticed by the next file."""
+    streams.remember({"name": "nothing is open"})
+    stream = streams.ensure(HEADER, FORMAT)
+    link.read()
+
+    streams.remember({"name": "a"})
+
+    assert stream.previous == {"name": "a"}
+    assert link.calls[-1] == ("put", "5ca1ab1e", "header", 24, FORMAT | {"before": {"name": "a"}})
+    link.takes_entries = False
+    streams.remember({"name": "b"})
+    assert stream.previous == {"name": "b"}
+
+
+def test_a_file_with_its_result_is_removed_from_the_link(link: RecordingLink, streams: Streams) -> None:
+    """Nothing is removed where nothing is open."""
+    streams.release()
+    assert link.calls == []
+    streams.ensure(HEADER, FORMAT)
+
+    streams.release()
+
+    assert link.calls[-1] == ("drop", "5ca1ab1e", "file")
+
+
+@pytest.mark.parametrize("outlives", [True, False])
+def test_a_stop_is_postponed_only_where_no_other_process_goes_on(
+    link: RecordingLink, signals: Signals, *, outlives: bool
+) -> None:
+    """By hand half a second is left for the rest of a record."""
+    link.outlives_dispatcher = outlives
+    interrupts = ReadingInterrupts(link, signals)
+    streams = Streams(link, interrupts)
+    os.kill(os.getpid(), 15)
+    with pytest.raises(Stopped):
+        interrupts.check()
+
+    assert streams.grant_grace() != outlives
+    if outlives:
+        with pytest.raises(Stopped):
+            interrupts.check()
+    else:
+        assert not interrupts.check()
+    os.close(link.write_end)
+
+
+def left_by(link: RecordingLink, signals: Signals, sent_bytes: int, token: str) -> ResumableStream:
+    """Return the stream of a dispatcher that died when so much was sent; with a token, in mid-batch."""
+    interrupts = ReadingInterrupts(link, signals)
+    streams = Streams(link, interrupts)
+    stream = streams.ensure(HEADER, FORMAT)
+    if token:
+        note = BatchNote(0, token, 0, len(RECORDS), 24, BEGINNING, Totals(), SENT)
+        stream.batches.send(stream.pipe, RECORDS, note)
+    link.read()
+    link.calls.clear()
+    link.got.clear()
+    sent = stream.batches.descriptors[BATCH_KEYS[0]] if token else stream.header
+    os.lseek(sent, sent_bytes, os.SEEK_SET)
+    header = Entry("header", {**FORMAT, "before": {"name": "a"}}, stream.header)
+    file = Entry("file", {"token": "t", "name": "b"}, memory_file("file", 1, interrupts)) if token else None
+    return ResumableStream("5ca1ab1e", link.write_end, header, stream.batches.descriptors, file)
+
+
+def test_a_header_that_was_sent_in_part_is_completed_and_waited_for(
+    link: RecordingLink, streams: Streams, signals: Signals
+) -> None:
+    """Its analyzer has the same need for a pause."""
+    link.left = left_by(link, signals, 10, "")
+    link.pauses_after_header = True
+    started_s = time.monotonic()
+
+    streams.resume()
+
+    assert bytes(link.got) == HEADER[10:]
+    assert time.monotonic() - started_s >= HEADER_SETTLE_S
+    assert streams.open is not None
+    assert (streams.open.sent_bytes, streams.open.previous) == (24, {"name": "a"})
+    assert streams.unfinished_token() == ""
+    assert not streams.has_packets_of("t")
+    assert streams.delivered("t") is None
+    assert streams.delivered("") is None
+
+
+@pytest.mark.parametrize("token", ["t", "u"])
+def test_a_batch_that_was_sent_in_part_is_completed_at_once(
+    link: RecordingLink, streams: Streams, signals: Signals, token: str
+) -> None:
+    """It is of the stored file if it has the same token; a file of which nothing was sent has another one."""
+    link.left = left_by(link, signals, 30, token)
+    link.pauses_after_header = True
+    started_s = time.monotonic()
+
+    streams.resume()
+    link.read()
+
+    assert bytes(link.got) == RECORDS[30:]
+    assert time.monotonic() - started_s < scaled(HEADER_SETTLE_S)
+    assert streams.open is not None
+    assert streams.open.sent_bytes == 124
+    assert streams.unfinished_token() == "t"
+    delivered = streams.delivered("t")
+    assert (delivered and delivered.totals) == {"t": SENT}.get(token)
+    assert streams.delivered("u") is None
+    assert streams.has_packets_of(token)
+    assert not streams.has_packets_of("v")
+
+    before = open_descriptors()
+    streams.release()
+
+    assert len(before - open_descriptors()) == 1
+    assert streams.unfinished is None
+    assert streams.unfinished_token() == ""
+
+
+def test_a_stream_whose_analyzer_is_gone_is_not_resumed(
+    link: RecordingLink, streams: Streams, signals: Signals
+) -> None:
+    """The stored file is fed again into the next one; nothing of it stays open."""
+    link.left = left_by(link, signals, 30, "t")
+    link.leave()
+    before = open_descriptors()
+
+    streams.resume()
+
+    assert streams.open is None
+    assert streams.unfinished is None
+    assert link.calls == [("end", "5ca1ab1e")]
+    assert len(before - open_descriptors()) == len((*BATCH_KEYS, NOTE_KEY, "header", "file", "the write end"))
+
+
+def test_without_a_stream_there_is_nothing_to_resume_and_nothing_stalls(
+    link: RecordingLink, streams: Streams
+) -> None:
+    """A first start."""
+    streams.resume()
+
+    assert streams.open is None
+    assert streams.stalled_s() == 0
+    os.close(link.write_end)
