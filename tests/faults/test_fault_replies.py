@@ -127,7 +127,7 @@ def proxied(proxy: Proxy, store: Store) -> Iterator[Store]:
 def fill(store: Store) -> None:
     """Empty the lane, and put there what must stay: other files, another dispatcher, its request."""
     keys = store.keys
-    before = list(store.redis.scan_iter(match=f"{keys.prefix}*", count=1000))
+    before = store.redis.keys(f"{keys.prefix}*")
     with store.redis.pipeline(transaction=False) as batch:
         if before:
             batch.delete(*before)
@@ -141,7 +141,7 @@ def fill(store: Store) -> None:
 
 def dump(store: Store) -> Dump:
     """Return everything in the lane; a taking's token is not compared, nor when something happened."""
-    found = list(store.redis.scan_iter(match=f"{store.keys.prefix}*", count=1000))
+    found: Any = store.redis.keys(f"{store.keys.prefix}*")
     with store.redis.pipeline(transaction=False) as batch:
         for key in found:
             batch.type(key)

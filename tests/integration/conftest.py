@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.roles_rig import Trio, trio_in
+from support.roles_rig import Trio
 
 
 @pytest.fixture
-def trio(short_path: Path) -> Iterator[Trio]:
-    """Return dispatcher, controller and launcher, which do not run yet, with a Redis of their own."""
-    with trio_in(short_path) as (_, trio):
-        yield trio
+def trio(short_path: Path, redis_socket: Path) -> Iterator[Trio]:
+    """Return dispatcher, controller and launcher, which do not run yet, in the session's Redis.
+
+    A test that stops Redis, or changes its configuration, has one of its own: see `roles_rig.trio_in`.
+    """
+    trio = Trio(short_path, f"unix://{redis_socket}")
+    yield trio
+    trio.stop_all()
+    trio.store.redis.flushall()
+    trio.store.close()
