@@ -2,104 +2,30 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from support.captures import file_header
 from support.descriptors import open_descriptors
 from support.logs import logged
-from support.pipes import new_statistics
+from support.stream_link import ReadingInterrupts, RecordingLink
 from support.waiting import scaled
 
 from pcapdj.capture.pcap import BEGINNING, Totals
-from pcapdj.feed.analyzer_link import AnalyzerLink, ResumableStream
+from pcapdj.feed.analyzer_link import ResumableStream
 from pcapdj.feed.batches import memory_file
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.launcher_client import Entry
 from pcapdj.feed.note import BatchNote
 from pcapdj.feed.streams import HEADER_SETTLE_S, STOP_GRACE_S, Streams
-from pcapdj.feed.suspension import Suspension
 from pcapdj.launcher_protocol import BATCH_KEYS, NOTE_KEY
-from pcapdj.runtime.errors import LauncherGone, Stopped
+from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import Signals
 
 HEADER = file_header()
 FORMAT = {"linktype": 1, "nanosecond": False}
 RECORDS = bytes(range(100))
 SENT = Totals(3, 60, 60, 5, 7)
-
-
-class RecordingLink(AnalyzerLink):
-    """A link to one pipe of the test, whose reader reads all; it records what is asked of it."""
-
-    def __init__(self) -> None:
-        self.outlives_dispatcher = True
-        self.pauses_after_header = False
-        self.reader, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self.calls: list[tuple[Any, ...]] = []
-        self.got = bytearray()
-        self.left: ResumableStream | None = None
-        self.takes_entries = True
-
-    def wait_for_peer(self) -> None:
-        """Record it."""
-        self.calls.append(("wait",))
-
-    def resumable_stream(self) -> ResumableStream | None:
-        """Return what the test left."""
-        return self.left
-
-    def open(self) -> tuple[str, int]:
-        """Return the pipe's write end, of a new pipe after the analyzer left."""
-        if self.reader < 0:
-            self.reader, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        return "5ca1ab1e", self.write_end
-
-    def put(self, stream: str, key: str, fd: int, note: Mapping[str, Any]) -> None:
-        """Record it, with how much of the descriptor was sent."""
-        if not self.takes_entries:
-            raise LauncherGone("It is gone.")
-        self.calls.append(("put", stream, key, os.lseek(fd, 0, os.SEEK_CUR), dict(note)))
-
-    def drop(self, stream: str, key: str) -> None:
-        """Record it."""
-        self.calls.append(("drop", stream, key))
-
-    def remember_readers(self) -> None:
-        """Record it."""
-        self.calls.append(("remember",))
-
-    def end(self, stream: str) -> None:
-        """Record it."""
-        self.calls.append(("end", stream))
-
-    def read(self) -> None:
-        """Read what is in the pipe."""
-        with suppress(BlockingIOError):
-            while part := os.read(self.reader, 1 << 16):
-                self.got += part
-
-    def leave(self) -> None:
-        """Close the reading end, as an analyzer that dies."""
-        os.close(self.reader)
-        self.reader = -1
-
-
-class ReadingInterrupts(Interrupts):
-    """Interrupts during each of whose checks the analyzer reads."""
-
-    def __init__(self, link: RecordingLink, signals: Signals) -> None:
-        statistics = new_statistics()
-        super().__init__(signals, Suspension("d", statistics), statistics)
-        self._link = link
-
-    def check(self) -> bool:
-        """Let the analyzer read."""
-        if self._link.reader >= 0:
-            self._link.read()
-        return super().check()
 
 
 @pytest.fixture

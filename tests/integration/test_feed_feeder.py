@@ -1,0 +1,283 @@
+"""How a capture file gets into a stream, with a real pipe and a link that records: `pcapdj.feed.feeder`."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.captures import Record, file_header
+from support.descriptors import open_descriptors
+from support.dispatcher_rig import packets, records, stream_of, written
+from support.logs import logged
+from support.stream_link import ReadingInterrupts, RecordingLink
+
+from pcapdj.capture.opening import Capture, capture_of
+from pcapdj.capture.pcap import BEGINNING, Place, StreamFormat, Totals
+from pcapdj.capture.reading_process import FileOpener
+from pcapdj.capture.stream_options import OnLinktype, StreamOptions
+from pcapdj.feed.feeder import Feeder, FilePass
+from pcapdj.feed.launcher_client import Entry
+from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
+from pcapdj.feed.streams import Streams
+from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.signals import Signals
+
+FIRST, SECOND = packets(100, 20), packets(200, 10)
+
+
+class Feeding:
+    """A feeder, its streams, and an analyzer that reads all.
+
+    Args:
+        on_linktype: as the option.
+    """
+
+    def __init__(self, link: RecordingLink, signals: Signals, on_linktype: OnLinktype = "fail") -> None:
+        self.link = link
+        self.interrupts = ReadingInterrupts(link, signals)
+        self.streams = Streams(link, self.interrupts)
+        self.opener = FileOpener(self.interrupts)
+        self.feeder = Feeder(self.streams, StreamOptions("first", on_linktype), self.opener)
+
+    def open(self, name: bytes) -> Capture:
+        """Open a capture file."""
+        return capture_of(name, self.opener.open(name, root=None, refuse_written=False), self.interrupts)
+
+    def begin(self, token: str, capture: Capture, start: StartPoint = FIRST_PACKET) -> FilePass:
+        """Begin a pass of a file that has packets."""
+        begun = self.feeder.begin(ResumeNote(token, capture.name), capture, start)
+        assert begun is not None
+        return begun
+
+    def feed(self, token: str, name: bytes) -> FilePass:
+        """Feed a file, as far as it is good."""
+        with self.open(name) as capture:
+            begun = self.begin(token, capture)
+            for _ in begun.send():
+                self.link.read()
+            self.link.read()
+            return begun
+
+
+@pytest.fixture
+def link() -> Iterator[RecordingLink]:
+    """Return the link; its reader is closed afterwards."""
+    link = RecordingLink()
+    yield link
+    if link.reader >= 0:
+        link.leave()
+
+
+@pytest.fixture
+def feeding(link: RecordingLink, signals: Signals) -> Iterator[Feeding]:
+    """Return a feeder of that link."""
+    feeding = Feeding(link, signals)
+    yield feeding
+    feeding.streams.lose()
+
+
+def test_a_file_is_stored_with_its_note_and_sent_whole(feeding: Feeding, tmp_path: Path) -> None:
+    """Its descriptor before its first byte: its name may be gone when the next dispatcher needs it."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    status = os.stat(name)  # noqa: PTH116 - bytes
+
+    begun = feeding.feed("t", name)
+
+    assert bytes(feeding.link.got) == stream_of(FIRST)
+    [(_, stream, _, _, note)] = [call for call in feeding.link.calls if call[:3:2] == ("put", "file")]
+    digest = note.pop("digest")
+    assert (stream, len(digest), digest) == ("5ca1ab1e", 64, begun.digest)
+    assert sorted(note.pop("identity")) == sorted(
+        [status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino]
+    )
+    assert note == {
+        "token": "t",
+        "name": os.fsdecode(name),
+        "stream_start": 24,
+        "before": {},
+        "rewrites": False,
+        "earlier_streams": [],
+    }
+    assert (begun.start_bytes, begun.previous, begun.damage, begun.stopped_at) == (24, {}, None, None)
+    assert begun.first_ts_ns == FIRST[0].seconds * 10**9 + FIRST[0].fraction * 1000
+    assert begun.stream_format == StreamFormat(1, nanosecond=False)
+    assert begun.stream.sent_bytes == len(stream_of(FIRST))
+
+
+def test_the_batchs_note_has_what_a_successor_needs(feeding: Feeding, tmp_path: Path) -> None:
+    """Which entry, where in the stream and in the file, and what of the file is in the stream."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+
+    begun = feeding.feed("t", name)
+
+    note = begun.stream.batches.last
+    assert note is not None
+    assert (note.token, note.stream_position, note.length_bytes) == ("t", 24, len(records(FIRST)))
+    assert (note.totals_before, note.totals.packets) == (Totals(), 20)
+    assert note.after.offset == len(stream_of(FIRST))
+
+
+def test_the_next_file_knows_the_one_before_and_goes_behind_it(feeding: Feeding, tmp_path: Path) -> None:
+    """By the time of its last packet; a file without packets leaves what was known."""
+    first = written(tmp_path, "1.pcap", stream_of(FIRST))
+    second = written(tmp_path, "2.pcap", stream_of(SECOND))
+    feeding.feed("t", first)
+    feeding.feeder.remember(ResumeNote("t", first), 7)
+    feeding.feeder.remember(ResumeNote("e", b"/empty"), None)
+
+    begun = feeding.feed("u", second)
+
+    assert begun.previous == {"name": os.fsdecode(first), "last_ts_ns": 7}
+    assert begun.start_bytes == len(stream_of(FIRST))
+    assert bytes(feeding.link.got) == stream_of(FIRST, SECOND)
+
+
+@pytest.mark.parametrize("content", [file_header(), b"", stream_of(FIRST)])
+def test_a_file_without_a_packet_opens_no_stream(feeding: Feeding, tmp_path: Path, content: bytes) -> None:
+    """Only its first record decides what the stream is; none is left behind the place, either."""
+    start = StartPoint(place=Place(len(content))) if len(content) > len(file_header()) else FIRST_PACKET
+    name = written(tmp_path, "1.pcap", content)
+    try:
+        with feeding.open(name) as capture:
+            assert feeding.feeder.begin(ResumeNote("t", name), capture, start) is None
+    except CaptureError:
+        assert not content
+
+    assert feeding.streams.open is None
+    assert feeding.link.calls == []
+
+
+def test_what_is_good_before_a_damage_is_sent(feeding: Feeding, tmp_path: Path) -> None:
+    """The pass has the damage; the stream stays whole."""
+    begun = feeding.feed("t", written(tmp_path, "1.pcap", stream_of(FIRST)[:-5]))
+
+    assert bytes(feeding.link.got) == stream_of(FIRST[:-1])
+    assert begun.damage is not None
+
+
+@pytest.mark.parametrize(
+    ("on_linktype", "token", "ends"),
+    [("new-stream", "u", True), ("new-stream", "t", False), ("fail", "u", False)],
+)
+def test_a_file_of_another_link_type_begins_the_next_stream_if_that_is_wanted(
+    link: RecordingLink,
+    signals: Signals,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    on_linktype: OnLinktype,
+    token: str,
+    ends: bool,
+) -> None:
+    """A file that is in the stream already stays there; one of the same type stays in any case."""
+    feeding = Feeding(link, signals, on_linktype)
+    same = written(tmp_path, "1.pcap", stream_of(FIRST))
+    other = written(tmp_path, "2.pcap", file_header(linktype=113) + records([Record(data=b"x" * 20)]))
+    empty = written(tmp_path, "3.pcap", file_header(linktype=113))
+    feeding.feed("t", same)
+    if token == "t":  # noqa: S105 - of a queue entry
+        feeding.streams.unfinished = Entry("file", {"token": "t"}, os.open(same, os.O_RDONLY))
+
+    for name in (same, empty):
+        with feeding.open(name) as capture:
+            feeding.feeder.prepare_stream(token, capture)
+    assert feeding.streams.open is not None
+    with feeding.open(other) as capture:
+        feeding.feeder.prepare_stream(token, capture)
+
+    assert (feeding.streams.open is None) == ends
+    if ends:
+        log = logged(capsys, "linktype_changes")
+        assert f" dispatcher linktype_changes name={os.fsdecode(other)}: The next file is " in log
+    feeding.streams.lose()
+
+
+def leave_half(feeding: Feeding, name: bytes) -> int:
+    """Leave the stream as a dispatcher that died behind FIRST of the file; return where it ends."""
+    with feeding.open(name) as capture:
+        next(feeding.begin("t", capture).send())
+    feeding.link.read()
+    feeding.link.got.clear()
+    [(*_, note)] = [call for call in feeding.link.calls if call[:3:2] == ("put", "file")]
+    feeding.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
+    stream, end = feeding.streams.open, len(stream_of(FIRST))
+    assert stream is not None
+    last = stream.batches.last
+    assert last is not None
+    stream.batches.last = last._replace(
+        length_bytes=end - 24, after=Place(end), totals=Totals(20, 1200, 1200, 5, 7)
+    )
+    stream.sent_bytes = end
+    return end
+
+
+def test_a_successor_goes_on_with_the_stored_file_behind_the_noted_batch(
+    feeding: Feeding, tmp_path: Path
+) -> None:
+    """Though its name is gone; only with the entry that has the stored token."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST + SECOND))
+    end = leave_half(feeding, name)
+    os.unlink(name)  # noqa: PTH108 - bytes
+
+    assert feeding.feeder.delivered("u", FIRST_PACKET) == FileProgress()
+    assert feeding.feeder.delivered("t", FIRST_PACKET) == FileProgress(
+        Totals(20, 1200, 1200, 5, 7), has_begun=True, start_bytes=24, end_bytes=end
+    )
+    resumed = feeding.feeder.unfinished_capture()
+    assert resumed is not None
+    with resumed as capture:
+        assert capture.name == name
+        begun = feeding.begin("t", capture)
+        for _ in begun.send():
+            feeding.link.read()
+    feeding.link.read()
+
+    assert bytes(feeding.link.got) == records(SECOND)
+    assert (begun.first_ts_ns, begun.start_bytes) == (5, 24)
+    assert begun.stream.batches.last is not None
+    assert begun.stream.batches.last.totals.packets == 30
+
+
+def test_a_stored_file_that_changed_is_refused(feeding: Feeding, tmp_path: Path) -> None:
+    """Its rest would not fit; nothing stays open of it."""
+    assert feeding.feeder.unfinished_capture() is None
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    with feeding.open(name) as capture:
+        identity = list(capture.identity)
+    written(tmp_path, "1.pcap", stream_of(FIRST, SECOND))
+    note = {"token": "t", "name": os.fsdecode(name), "identity": identity}
+    feeding.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
+    before = open_descriptors()
+
+    with pytest.raises(CaptureError, match="changed while it was read"):
+        feeding.feeder.unfinished_capture()
+
+    assert open_descriptors() == before
+
+
+def test_a_pass_behind_an_earlier_stream_keeps_its_format_and_names_it(
+    link: RecordingLink, signals: Signals, tmp_path: Path
+) -> None:
+    """A format that is chosen anew could leave out other packets."""
+    feeding = Feeding(link, signals, "ethernet")
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    place, totals = Place(24 + len(records(FIRST[:5]))), Totals(5, 300, 300, 5, 7)
+    start = StartPoint(place, totals, StreamFormat(1, nanosecond=True), None, "", ("cafe0123",))
+
+    progress = feeding.feeder.delivered("t", start)
+    with feeding.open(name) as capture:
+        begun = feeding.begin("t", capture, start)
+        for _ in begun.send():
+            link.read()
+    link.read()
+
+    assert (progress.totals, progress.has_begun) == (totals, False)
+    assert link.got[:4] == 0xA1B23C4D.to_bytes(4, "little")
+    assert len(link.got) == 24 + len(records(FIRST[5:]))
+    [(*_, note)] = [call for call in link.calls if call[:3:2] == ("put", "file")]
+    assert (note["earlier_streams"], note["rewrites"]) == (["cafe0123"], False)
+    assert begun.stream.batches.last is not None
+    assert begun.stream.batches.last.totals.packets == 20
+    assert BEGINNING.offset < begun.stream.batches.last.after.offset
+    feeding.streams.lose()

@@ -1,0 +1,84 @@
+"""A link to one pipe of the test, whose reader reads all that comes: for streams without a launcher."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from pcapdj.feed.analyzer_link import AnalyzerLink, ResumableStream
+from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.suspension import Suspension
+from pcapdj.runtime.errors import LauncherGone
+from pcapdj.runtime.signals import Signals
+from support.pipes import new_statistics
+
+
+class RecordingLink(AnalyzerLink):
+    """A link to one pipe of the test, whose reader reads all; it records what is asked of it."""
+
+    def __init__(self) -> None:
+        self.outlives_dispatcher = True
+        self.pauses_after_header = False
+        self.reader, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.calls: list[tuple[Any, ...]] = []
+        self.got = bytearray()
+        self.left: ResumableStream | None = None
+        self.takes_entries = True
+
+    def wait_for_peer(self) -> None:
+        """Record it."""
+        self.calls.append(("wait",))
+
+    def resumable_stream(self) -> ResumableStream | None:
+        """Return what the test left."""
+        return self.left
+
+    def open(self) -> tuple[str, int]:
+        """Return the pipe's write end, of a new pipe after the analyzer left."""
+        if self.reader < 0:
+            self.reader, self.write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        return "5ca1ab1e", self.write_end
+
+    def put(self, stream: str, key: str, fd: int, note: Mapping[str, Any]) -> None:
+        """Record it, with how much of the descriptor was sent."""
+        if not self.takes_entries:
+            raise LauncherGone("It is gone.")
+        self.calls.append(("put", stream, key, os.lseek(fd, 0, os.SEEK_CUR), dict(note)))
+
+    def drop(self, stream: str, key: str) -> None:
+        """Record it."""
+        self.calls.append(("drop", stream, key))
+
+    def remember_readers(self) -> None:
+        """Record it."""
+        self.calls.append(("remember",))
+
+    def end(self, stream: str) -> None:
+        """Record it."""
+        self.calls.append(("end", stream))
+
+    def read(self) -> None:
+        """Read what is in the pipe."""
+        with suppress(BlockingIOError):
+            while part := os.read(self.reader, 1 << 16):
+                self.got += part
+
+    def leave(self) -> None:
+        """Close the reading end, as an analyzer that dies."""
+        os.close(self.reader)
+        self.reader = -1
+
+
+class ReadingInterrupts(Interrupts):
+    """Interrupts during each of whose checks the analyzer reads."""
+
+    def __init__(self, link: RecordingLink, signals: Signals) -> None:
+        statistics = new_statistics()
+        super().__init__(signals, Suspension("d", statistics), statistics)
+        self._link = link
+
+    def check(self) -> bool:
+        """Let the analyzer read."""
+        if self._link.reader >= 0:
+            self._link.read()
+        return super().check()
