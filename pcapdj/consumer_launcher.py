@@ -62,9 +62,10 @@ from pcapdj.runtime import failpoints, log
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.fifo import Fifo
+from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
-from pcapdj.runtime.process import Lock, die_with_supervisord
+from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration

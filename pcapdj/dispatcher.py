@@ -44,9 +44,10 @@ from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.command import new_app, run_app
+from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.places import private_folder, user_folder
-from pcapdj.runtime.process import Lock, die_with_supervisord
+from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store

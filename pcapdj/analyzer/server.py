@@ -6,6 +6,7 @@ the next one is accepted, so that its successor is never turned away.
 
 import os
 import socket
+import stat
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import check_socket_path, peer_of
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import present_at
 
 _BACKLOG: Final = 8
 _PRIVATE_UMASK: Final = 0o177  # bind makes the socket 0600; a chmod after it would leave a moment
@@ -188,13 +190,17 @@ def _listen(path: Path) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
     before = os.umask(_PRIVATE_UMASK)
     try:
-        if path.is_socket():
-            path.unlink()
+        with suppress(FileNotFoundError):
+            if stat.S_ISSOCK(path.lstat().st_mode):
+                path.unlink()
         listening.bind(str(path))
         listening.listen(_BACKLOG)
     except OSError as exc:
         listening.close()
-        raise CannotCreate(f"The socket {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
+        present = present_at(path)
+        raise CannotCreate(
+            f"The socket {quoted(str(path))} cannot be made: {exc.strerror}{present}."
+        ) from exc
     finally:
         os.umask(before)
     return listening

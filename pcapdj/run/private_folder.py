@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
-from pcapdj.runtime.process import Lock
+from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.trust import check_folder
 
 _PREFIX: Final = "pcapdj-"

@@ -13,7 +13,6 @@ continues, and writing is tried again.
 """
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -27,6 +26,7 @@ from typing import Any, Final, TypeVar
 from pcapdj import __version__
 from pcapdj.runtime.errors import AlreadyRunning, ConfigError
 from pcapdj.runtime.foreign_json import decode_json, decode_object
+from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
 from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.whole_file import write_whole
@@ -150,13 +150,11 @@ def only_run_in(logdir: Path, *, resume: bool) -> Iterator[None]:
     try:
         with suppress(OSError):  # it is missing, or its file system has no locks: then the user has to look
             descriptor = os.open(logdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                raise AlreadyRunning(
+            if not locked(descriptor):
+                raise held_by_another_user(logdir, holder_of(descriptor)) or AlreadyRunning(
                     f"Another run writes to {quoted(str(logdir))}.",
                     hint="Wait for its end, or use another --logdir.",
-                ) from exc
+                )
         yield
     finally:
         if descriptor >= 0:

@@ -21,6 +21,7 @@ from pathlib import Path
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.places import private_folder
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import described, owner_of, present_at
 
 _MODE = 0o600
 
@@ -52,12 +53,13 @@ def check(path: Path, found: os.stat_result) -> None:
     """
     if not stat.S_ISFIFO(found.st_mode):
         raise CannotCreate(
-            f"{quoted(str(path))} is not a named pipe.",
+            f"{quoted(str(path))} is not a named pipe: there is {described(found)}.",
             hint="Nothing was written to it. Move it away, or use another path for the pipe.",
         )
     if found.st_uid != os.geteuid():
         raise CannotCreate(
-            f"The pipe {quoted(str(path))} belongs to user {found.st_uid}, not to this user ({os.geteuid()})."
+            f"The pipe {quoted(str(path))} belongs to another user, {owner_of(found.st_uid)}.",
+            hint="Use another path for the pipe.",
         )
 
 
@@ -164,4 +166,4 @@ class Fifo:
 
 
 def _cannot_make(path: Path, error: OSError) -> CannotCreate:
-    return CannotCreate(f"The pipe {quoted(str(path))} cannot be made: {error.strerror}.")
+    return CannotCreate(f"The pipe {quoted(str(path))} cannot be made: {error.strerror}{present_at(path)}.")

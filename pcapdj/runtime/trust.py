@@ -20,6 +20,13 @@ from pcapdj.runtime.safe_text import quoted
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
 _SERVICE: Final = ("supervisord.conf", "var", "var/run")  # what the user of a service relies on
+_KINDS: Final = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 _TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w"}
 
 
@@ -98,6 +105,19 @@ def owner_of(uid: int) -> str:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
         return f"uid {uid}"
+
+
+def described(found: os.stat_result) -> str:
+    """Return what a status is of, and whose it is, for people: `a named pipe of nobody (uid 65534)`."""
+    kind = next((words for is_kind, words in _KINDS if is_kind(found.st_mode)), "something else")
+    return f"{kind} of {owner_of(found.st_uid)}"
+
+
+def present_at(path: Path) -> str:
+    """Return what stands where something could not be made, for the end of a sentence; empty: nothing."""
+    with suppress(OSError):
+        return f"; there is {described(path.lstat())}"
+    return ""
 
 
 def _checked(path: Path, *, allows_link: bool = True) -> tuple[Distrust | None, os.stat_result]:

@@ -42,6 +42,7 @@ from pcapdj.runtime.command import run_command
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.interpreter import module_command
+from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
 
@@ -107,12 +108,16 @@ def lock_data(data: Path) -> int:
 
     Raises:
         CannotCreate: the folder cannot be opened.
+        AlreadyRunning: a process of another user has locked it.
     """
     try:
         folder = os.open(data, _READ | os.O_DIRECTORY)
     except OSError as exc:
         raise CannotCreate(f"The folder {quoted(str(data))} cannot be used: {exc.strerror}.") from exc
     if not _is_ours(folder):
+        if error := held_by_another_user(data, holder_of(folder)):
+            os.close(folder)
+            raise error
         EventLog("redis").info(
             "waiting_for_data",
             "Another server has this folder; this one starts when that one ends.",
@@ -202,10 +207,9 @@ def _start_in_background(arguments: Sequence[str]) -> int:
 def _is_ours(folder: int) -> bool:
     """Lock the folder; False if another process has the lock. Without lock support it is always ours."""
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        return not isinstance(exc, BlockingIOError)
-    return True
+        return locked(folder)
+    except OSError:
+        return True
 
 
 def _stamps(data: Path) -> dict[Path, Stamp]:

@@ -13,7 +13,7 @@ from support.descriptors import open_descriptors
 from pcapdj.run.private_folder import private_folder
 from pcapdj.run.private_service import check_private_service
 from pcapdj.runtime.errors import CannotCreate
-from pcapdj.runtime.process import Lock
+from pcapdj.runtime.lock import Lock
 
 
 @pytest.fixture

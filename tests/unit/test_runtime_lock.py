@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ExitCode
-from pcapdj.runtime.process import Lock
+from pcapdj.runtime.lock import Lock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pcapdj.runtime.process import Lock
+from pcapdj.runtime.lock import Lock
 lock = Lock(Path(sys.argv[1]), "dispatcher")
 print("held", flush=True)
 sys.stdin.read()

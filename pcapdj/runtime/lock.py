@@ -1,0 +1,167 @@
+"""A role runs only once: it holds a lock on a file, which the kernel releases however the process ends.
+
+Some lock files lie in folders where other users can make files, as /tmp. What stands at the name is used only
+if it is a lock file of this user: regular, with one name, and not longer than a pid. A link, a pipe, a folder
+or a file of another user is refused before it is opened, and again after it, and is never written to.
+
+Who holds a lock is read from /proc/locks, since the text in a file may be anyone's. A folder that other users
+may read can be locked by them, too: then the message names that user, and not a second run of ours.
+
+Source: flock(2), proc_locks(5).
+"""
+
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, PcapdjError
+from pcapdj.runtime.ownership import ROOT
+from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import described, owner_of, present_at
+
+_PID_BYTES: Final = 32  # a pid has 7 digits
+_LOCKS: Final = Path("/proc/locks")
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class Holder(NamedTuple):
+    """A process that holds a lock; None: not known."""
+
+    pid: int | None
+    uid: int | None
+
+    @property
+    def is_of_another_user(self) -> bool:
+        """Report whether it is neither of this user nor of root."""
+        return self.uid not in (None, ROOT, os.geteuid())
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}" if self.pid else "pid unknown"
+
+
+class Lock:
+    """A lock file that this process holds until `close` or its death; it contains the holder's pid.
+
+    Args:
+        path: the lock file; made if missing, never removed (or two processes could hold two inodes).
+        role: the role's name in the message to a second process.
+
+    Raises:
+        AlreadyRunning: another process holds it; the message has its pid.
+        CannotCreate: the file cannot be made, or something else stands there; the message has its owner.
+    """
+
+    def __init__(self, path: Path, role: str) -> None:
+        self._fd = _opened(path)
+        if error := self._failure(path, role):
+            os.close(self._fd)
+            raise error
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Release the lock."""
+        with suppress(OSError):
+            os.close(self._fd)
+
+    def _failure(self, path: Path, role: str) -> PcapdjError | None:
+        """Lock the file; return why that failed."""
+        try:
+            if locked(self._fd):
+                return None
+        except OSError as exc:
+            return CannotCreate(f"The lock file {quoted(str(path))} cannot be locked: {exc.strerror}.")
+        text = os.pread(self._fd, _PID_BYTES, 0).strip()
+        holder = holder_of(self._fd, int(text) if text.isdigit() else None)
+        return held_by_another_user(path, holder) or AlreadyRunning(
+            f"Another {role} ({holder}) holds {quoted(str(path))}.", hint="Stop it first, or use another id."
+        )
+
+
+def locked(descriptor: int) -> bool:
+    """Lock what is open here, and report whether that worked; where another process has the lock it did not.
+
+    Raises:
+        OSError: its file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def holder_of(descriptor: int, written_pid: int | None = None) -> Holder:
+    """Return the process that holds the lock of what is open here.
+
+    Args:
+        descriptor: of a file or folder.
+        written_pid: what the file has, where the kernel does not show the holder.
+    """
+    found = os.fstat(descriptor)
+    pid = next(iter(_pids_with_lock(found)), written_pid)
+    return Holder(pid, _user_of(pid) if pid else None)
+
+
+def held_by_another_user(path: Path, holder: Holder) -> AlreadyRunning | None:
+    """Return the error about another user's lock on a file or folder of ours; None if it is not that."""
+    if not holder.is_of_another_user or holder.uid is None:
+        return None
+    return AlreadyRunning(
+        f"A process of another user, {owner_of(holder.uid)}, {holder}, has locked {quoted(str(path))}.",
+        hint="End it, and take the right to read that place from other users.",
+    )
+
+
+def _opened(path: Path) -> int:
+    try:
+        with suppress(FileNotFoundError):
+            _check(path, path.lstat())
+        descriptor = os.open(path, _FLAGS, 0o600)
+    except OSError as exc:
+        raise CannotCreate(
+            f"The lock file {quoted(str(path))} cannot be made: {exc.strerror}{present_at(path)}."
+        ) from exc
+    try:
+        _check(path, os.fstat(descriptor))
+    except CannotCreate:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    is_ours = found.st_uid in (os.geteuid(), ROOT)
+    if stat.S_ISREG(found.st_mode) and is_ours and found.st_nlink <= 1 and found.st_size <= _PID_BYTES:
+        return
+    raise CannotCreate(
+        f"No lock file can be made at {quoted(str(path))}: there is {described(found)}.",
+        hint="Nothing was written to it. Move it away.",
+    )
+
+
+def _pids_with_lock(found: os.stat_result) -> list[int]:
+    """Return who holds an flock on this inode: first those whose device is that of the status, too.
+
+    On btrfs and overlayfs the kernel shows another device than stat(2).
+    """
+    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+    pids: list[tuple[bool, int]] = []
+    with suppress(OSError, ValueError, IndexError):
+        for line in _LOCKS.read_text(encoding="ascii").splitlines():
+            fields = line.split()
+            place = fields[5].rpartition(":")
+            if fields[1] == "FLOCK" and place[2] == str(found.st_ino) and int(fields[4]) > 0:
+                pids.append((place[0] != device, int(fields[4])))
+    return [pid for _, pid in sorted(pids)]
+
+
+def _user_of(pid: int) -> int | None:
+    """Return the effective user of a process; /proc/PID itself may belong to root."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return int(next(line for line in lines if line.startswith("Uid:")).split()[2])
+    return None

@@ -1,0 +1,203 @@
+"""What stands in the way of locks, pipe and socket: refused with its owner, never changed or waited for."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from support.captures import Record, classic
+from support.forkserver import Finished, run
+from support.programs import require_program
+from support.service_rig import environment
+from support.waiting import wait_until
+
+from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ExitCode
+from pcapdj.runtime.lock import Lock, locked
+from pcapdj.store.syncing import lock_data
+
+OTHER: Final = 65534
+NAME: Final = f"nobody (uid {OTHER})"
+KINDS: Final = ("link", "link to nothing", "named pipe", "folder", "socket", "long file", "second name")
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+
+
+@pytest.fixture
+def shared(short_path: Path) -> Path:
+    """Return a folder as /tmp."""
+    short_path.chmod(0o1777)
+    return short_path
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Path:
+    """Return a file of ours, which shall stay as it is."""
+    path = tmp_path / "precious"
+    path.write_text("12345")
+    return path
+
+
+def put(kind: str, path: Path, precious: Path, owner: int = -1) -> None:
+    """Put something at a path, as this or another user."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make: dict[str, Callable[[], object]] = {
+        "link": lambda: path.symlink_to(precious),
+        "link to nothing": lambda: path.symlink_to(precious.with_name("nothing")),
+        "named pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "socket": lambda: os.mknod(path, stat.S_IFSOCK | 0o600),
+        "second name": lambda: path.hardlink_to(precious),
+        "file": path.touch,
+        "long file": lambda: path.write_text("a file of somebody, which is longer than a pid"),
+    }
+    make[kind]()
+    os.chown(path, owner, owner, follow_symlinks=False)
+
+
+def stamp(path: Path) -> tuple[int, int, int]:
+    """Return what changes when a file is replaced, truncated or written to."""
+    found = path.lstat()
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_lock_file_is_refused_and_left_as_it_is(kind: str, shared: Path, precious: Path) -> None:
+    """At once, with its kind and owner; a file with a second name may be any file of ours."""
+    place = shared / ".pcapbuffer.dispatcher.lock"
+    put(kind, place, precious)
+    before = stamp(place)
+
+    with pytest.raises(CannotCreate, match=r"there is a .* of \w+ \(uid \d+\)\. Nothing was written to it"):
+        Lock(place, "dispatcher")
+
+    assert stamp(place) == before
+    assert precious.read_text() == "12345"
+    assert not precious.with_name("nothing").exists()
+
+
+@needs_root
+@pytest.mark.parametrize("kind", ["file", *KINDS[:-1]])
+def test_what_another_user_left_is_refused_with_that_user(kind: str, shared: Path, precious: Path) -> None:
+    """Also a file that looks like a lock: its owner could hold it for ever."""
+    place = shared / ".pcapbuffer.dispatcher.lock"
+    put(kind, place, precious, OTHER)
+
+    with pytest.raises(CannotCreate, match=rf"there is a .* of nobody \(uid {OTHER}\)"):
+        Lock(place, "dispatcher")
+
+    assert precious.read_text() == "12345"
+
+
+def start(*command: str | Path, cwd: Path, **variables: str) -> Finished:
+    """Run a role that ends because a place is taken; it has ten seconds."""
+    redis = {"PCAPDJ_REDIS_URL": f"unix://{cwd}/none.sock"}
+    return run("pcapdj", *command, cwd=cwd, env=environment(**redis, **variables), limit_s=10)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        (("dispatch", "-b", "p"), ".p.dispatcher.lock"),
+        (("dispatch", "-b", "p", "--id", "main"), "run/pcapdj"),
+        (("consume", "--preset", "summary", "--socket", "s", "-b", "own/p"), ".s.lock"),
+        (("consume", "--preset", "summary", "--socket", "s", "-b", "p"), ".p.launcher.lock"),
+        (("consume", "--preset", "summary", "--socket", "s", "-b", "p"), "s"),
+        (("consume", "--preset", "summary", "--socket", "own/s", "-b", "p"), "p"),
+        (("consume", "--preset", "summary"), "run/pcapdj"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "-".join(each).replace("/", "."),
+)
+@pytest.mark.parametrize("kind", ["link", "named pipe", "folder", "file"])
+def test_a_role_names_what_stands_in_its_way(
+    kind: str, command: tuple[str, ...], place: str, shared: Path, precious: Path
+) -> None:
+    """One sentence with the owner, the code for what cannot be made, and no traceback."""
+    put(kind, shared / place, precious, OTHER)
+    os.chown(shared, 0, 0)
+
+    done = start(*command, cwd=shared, XDG_RUNTIME_DIR=str(shared / "run"))
+
+    assert (done.returncode, done.stderr.count("\n")) == (ExitCode.CANNOT_CREATE, 1), done.stderr
+    assert NAME in done.stderr
+    assert precious.read_text() == "12345"
+
+
+@contextmanager
+def held_by_another_user(path: Path) -> Iterator[int]:
+    """Let a process of another user lock a file or folder that it can read; return its pid."""
+    command = [require_program("flock"), "--no-fork", str(path), "sleep", "60"]
+    holder = subprocess.Popen(command, user=OTHER, group=OTHER)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        wait_until(lambda: is_held(descriptor), "the other user to lock it")
+        yield holder.pid
+    finally:
+        os.close(descriptor)
+        holder.kill()
+        holder.wait()
+
+
+def is_held(descriptor: int) -> bool:
+    """Report whether another process has the lock."""
+    probe = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY)
+    try:
+        return not locked(probe)
+    finally:
+        os.close(probe)
+
+
+@needs_root
+def test_another_user_who_holds_a_lock_is_named(shared: Path) -> None:
+    """By the kernel, whatever the file contains."""
+    place = shared / "role.lock"
+    place.write_text("1\n")
+    place.chmod(0o644)
+
+    with (
+        held_by_another_user(place) as pid,
+        pytest.raises(AlreadyRunning, match=rf"user, nobody \(uid {OTHER}\), pid {pid}, has locked"),
+    ):
+        Lock(place, "dispatcher")
+
+    assert place.read_text() == "1\n"
+
+
+@needs_root
+def test_another_user_can_lock_an_output_folder_and_is_named(shared: Path) -> None:
+    """It is no other run that one would wait for."""
+    (shared / "1.pcap").write_bytes(classic([Record()]))
+    (shared / "out").mkdir(mode=0o755)
+
+    with held_by_another_user(shared / "out") as pid:
+        done = start("run", "1.pcap", "--preset", "summary", "--logdir", "out", cwd=shared)
+
+    assert done.returncode == ExitCode.BUSY
+    assert f"A process of another user, {NAME}, pid {pid}, has locked '{shared}/out'." in done.stderr
+
+
+@needs_root
+def test_the_embedded_redis_does_not_wait_for_another_user(shared: Path) -> None:
+    """It waits for a server that ends; nobody else ends."""
+    (shared / "data").mkdir(mode=0o755)
+
+    with (
+        held_by_another_user(shared / "data"),
+        pytest.raises(AlreadyRunning, match="of another user, nobody"),
+    ):
+        lock_data(shared / "data")
+
+
+def test_a_holder_of_ours_is_named_by_the_kernel(shared: Path) -> None:
+    """Also if the file has another text."""
+    place = shared / "role.lock"
+    lock = Lock(place, "dispatcher")
+    place.write_text("1\n")
+
+    with pytest.raises(AlreadyRunning, match=rf"^Another dispatcher \(pid {os.getpid()}\) holds"):
+        Lock(place, "dispatcher")
+    lock.close()
