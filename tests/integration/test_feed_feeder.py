@@ -1,6 +1,8 @@
 """How a capture file gets into a stream, with a real pipe and a link that records: `pcapdj.feed.feeder`."""
 
+import fcntl
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from pcapdj.feed.launcher_client import Entry
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.streams import Streams
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.signals import Signals
 
 FIRST, SECOND = packets(100, 20), packets(200, 10)
@@ -254,6 +256,60 @@ def test_a_stored_file_that_changed_is_refused(feeding: Feeding, tmp_path: Path)
         feeding.feeder.unfinished_capture()
 
     assert open_descriptors() == before
+
+
+class StoppingInterrupts(ReadingInterrupts):
+    """Interrupts whose n-th check from `count` on is after a stop signal."""
+
+    left: int | None = None
+
+    def check(self) -> bool:
+        """Count, and stop."""
+        if self.left is not None:
+            self.left -= 1
+            if not self.left:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return super().check()
+
+
+@pytest.mark.parametrize("at_check", [1, 2, 3, 6])
+@pytest.mark.parametrize("outlives", [True, False])
+def test_a_stop_by_hand_completes_the_batch_and_notes_its_end(
+    link: RecordingLink, signals: Signals, tmp_path: Path, *, outlives: bool, at_check: int
+) -> None:
+    """If the analyzer reads on within half a second; the stream of a launcher is left as it is."""
+    link.outlives_dispatcher = outlives
+    feeding = Feeding(link, signals)
+    interrupts = StoppingInterrupts(link, signals)
+    feeding.streams = Streams(link, interrupts)
+    feeding.feeder = Feeder(feeding.streams, StreamOptions("first", "fail"), feeding.opener)
+    many = packets(100, 300)
+    with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
+        begun = feeding.begin("t", capture)
+        link.read()
+        fcntl.fcntl(link.write_end, fcntl.F_SETPIPE_SZ, 4096)
+        interrupts.left = at_check
+        with pytest.raises(Stopped):
+            list(begun.send())
+    link.read()
+
+    if outlives:
+        assert begun.stopped_at is None
+        assert len(link.got) < len(stream_of(many))
+    else:
+        assert begun.stopped_at is not None
+        assert begun.stopped_at is begun.stream.batches.last
+        assert bytes(link.got) == stream_of(many)
+    feeding.streams.lose()
+
+
+def test_a_file_is_done_once_its_last_byte_is_read(feeding: Feeding, tmp_path: Path) -> None:
+    """What is in the pipe when an analyzer dies is lost."""
+    with feeding.open(written(tmp_path, "1.pcap", stream_of(FIRST))) as capture:
+        for _ in feeding.begin("t", capture).send():
+            assert len(feeding.link.got) < len(stream_of(FIRST))
+
+    assert bytes(feeding.link.got) == stream_of(FIRST)
 
 
 def test_a_pass_behind_an_earlier_stream_keeps_its_format_and_names_it(
