@@ -52,6 +52,7 @@ from pcapdj.analyzer.options import (
     path_or_default,
 )
 from pcapdj.analyzer.orderly_end import write_ended_stream
+from pcapdj.analyzer.process_tree import ProcessTree
 from pcapdj.analyzer.requests import RequestHandler
 from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.server import LauncherServer
@@ -143,7 +144,7 @@ def launch(settings: LauncherSettings, store: Store) -> None:
         publisher = StatusPublisher(store)
         stack.callback(publisher.close)
         launcher = ConsumerLauncher(
-            AnalyzerStarter(settings.command, fifo, settings.log_root, settings.timeouts),
+            AnalyzerStarter(settings.command, fifo, settings.log_root, settings.timeouts, ProcessTree()),
             LauncherServer(settings.socket),
             LauncherStatus(publisher, str(settings.command), settings.log_root),
             signals,
@@ -275,6 +276,8 @@ class ConsumerLauncher:
     def _finish_session(self, session: AnalyzerSession, ended: Exit, now_s: float) -> None:
         session.close()
         self._session = None
+        if ended.left:
+            events.warning("analyzer_left_processes", ended.left, stream=session.stream)
         self._status.record_exit(session, ended)
         if ended.verdict is Verdict.ENDED:
             self._restarts.record_end()

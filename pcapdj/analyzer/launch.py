@@ -22,6 +22,7 @@ from pcapdj.analyzer.presets import (
     substituted,
 )
 from pcapdj.analyzer.process import Analyzer, find_program
+from pcapdj.analyzer.process_tree import ProcessTree
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.environment import foreign_environment
@@ -39,11 +40,19 @@ _LOG_FOLDER_MODE = 0o750  # a group may read the results
 class AnalyzerStarter:
     """Starts the same command for every stream."""
 
-    def __init__(self, command: Command, fifo: Fifo, log_root: Path, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        command: Command,
+        fifo: Fifo,
+        log_root: Path,
+        timeouts: Timeouts,
+        tree: ProcessTree | None = None,
+    ) -> None:
         self.command = command
         self.fifo = fifo
         self.log_root = log_root
         self.timeouts = timeouts
+        self._tree = tree
         self._version_of: tuple[str, int, int] | None = None  # path, inode and time of the program
         self._version = ""
 
@@ -71,7 +80,7 @@ class AnalyzerStarter:
         stream = secrets.token_hex(4)
         folder = new_log_folder(self.log_root, stream, time.time())
         argv = [program, *self._argv({PIPE: str(self.fifo.path), LOGDIR: str(folder)})[1:]]
-        analyzer = Analyzer(argv, folder, foreign_environment())
+        analyzer = Analyzer(argv, folder, foreign_environment(), self._tree)
         failpoints.reach("launcher.spawn")
         return AnalyzerSession(
             *(stream, self.fifo, analyzer),

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pcapdj.analyzer.presets import install_hint
+from pcapdj.analyzer.process_tree import FoundProcess, ProcessTree
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.runtime.safe_text import quoted, shell_word
@@ -34,19 +35,29 @@ class Analyzer:
         argv: its command line, placeholders replaced; the first element is the program's path.
         folder: its working folder; its stdout and stderr go to `analyzer.log` there.
         environment: without anything that may hold a password.
+        tree: all descendants of this process; None: only the analyzer's group is ended with it.
 
     Attributes:
         log: the path of `analyzer.log`.
+        left: what it left running outside of its group, and was killed.
 
     Raises:
         Unavailable: the program cannot be started.
         CannotCreate: its log cannot be made.
     """
 
-    def __init__(self, argv: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        tree: ProcessTree | None = None,
+    ) -> None:
         self.argv = tuple(argv)
         self.program = Path(argv[0]).name
         self.log = folder / LOG_NAME
+        self.left: list[FoundProcess] = []
+        self._tree = tree
         self._exit_status = ""
         log = _open_log(self.log)
         try:
@@ -82,11 +93,15 @@ class Analyzer:
             return self._exit_status
         # WNOWAIT: while the leader is not reaped, no other process can get the group's number
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if self._tree is not None:
+                self._tree.reap(spared=self.pid)
             return None
         if waits_for_group and self._left_processes():
             return None
         self.signal_group(signal.SIGKILL)
         code = self._process.wait()
+        if self._tree is not None:
+            self.left = self._tree.end(group=self.pid)
         self._exit_status = f"exited {code}" if code >= 0 else f"killed by signal {-code}"
         return self._exit_status
 

@@ -16,7 +16,7 @@ import os
 import signal
 from collections.abc import Hashable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,7 @@ _TERM_GRACE_S: Final = 5.0
 _FIRST_POLL_S, _LATER_POLL_S = 0.005, 0.02  # between two tries to open the pipe
 _FIRST_POLLS_FOR_S: Final = 5.0
 _REST_POLL_S: Final = 0.01  # between two tries to send the rest of a batch
+_MOST_SHOWN: Final = 5  # processes in a message
 _GROUP_POLL_S: Final = 0.1  # between two looks at the processes that an analyzer left running
 
 
@@ -79,6 +80,7 @@ class Exit:
         reading_s: for how long the analyzer had the pipe open when it crashed; else 0.
         reason: what went wrong, in sentences; empty if nothing did.
         ended: the file in flight goes on in the next stream; None: it is fed again, or none was in flight.
+        left: which processes the analyzer left running, in a sentence; they were killed.
     """
 
     verdict: Verdict
@@ -86,6 +88,7 @@ class Exit:
     reading_s: float
     reason: str = ""
     ended: EndedStream | None = None
+    left: str = ""
 
 
 class StallTimer:
@@ -184,7 +187,7 @@ class AnalyzerSession:
             which only `close` may be called; else None.
         """
         if status := self.analyzer.exit_status(waits_for_group=self._waits_for_group):
-            return self._exit(status, now_s)
+            return self._with_left_processes(self._exit(status, now_s))
         if self.stage is Stage.STARTING and not self._stop_reason and self._open_write_end(now_s):
             return Stage.READING
         self._check_pipe(now_s)
@@ -308,6 +311,16 @@ class AnalyzerSession:
             case Stage.STARTING:
                 reason = f"{name} {status} before it opened the pipe. {self._cause()}"
                 return Exit(Verdict.UNSTARTED, status, 0.0, reason)
+
+    def _with_left_processes(self, ended: Exit) -> Exit:
+        """Return the exit with what the analyzer left: whatever that still wrote is not complete."""
+        left = self.analyzer.left
+        if not left:
+            return ended
+        count = "1 process" if len(left) == 1 else f"{len(left)} processes"
+        shown = ", ".join(map(str, left[:_MOST_SHOWN])) + (", .." if len(left) > _MOST_SHOWN else "")
+        sentence = f"{self.analyzer.program} left {count} running, killed at the end of its stream: {shown}."
+        return replace(ended, status=f"{ended.status} (left {count} running)", left=sentence)
 
     def _exit_in_order(self, status: str, end: OrderlyEnd) -> Exit:
         """Return the end of a stream that ended in the middle of a file."""

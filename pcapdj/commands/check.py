@@ -5,10 +5,12 @@ import os
 import platform
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +36,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.redis_url import safe_url
+from pcapdj.store.redis_url import has_secret, safe_url
 from pcapdj.store.server import read_server, risks
 
 # program -> the option that prints its version
@@ -65,7 +67,7 @@ def check(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, la
         pipe_line(),
         socket_line(Path.cwd()),
         *folder_lines(Path.cwd()),
-        *disk_lines(),
+        *disk_lines(redis_url),
         *software_lines(),
     ]
     wrong = sum(line.tone is Tone.BAD for line in lines)
@@ -89,6 +91,7 @@ def _verdict(wrong: int) -> str:
 def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Line]:
     """Yield whether a Redis answers and keeps a queue, and which embedded server can be started."""
     embedded = embedded_line()
+    yield from _password_lines(url, password_file)
     try:
         store = open_store(url, password_file, lane, is_role=False)
         server = read_server(store)
@@ -104,6 +107,18 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
             yield from _persistence_lines(server.settings, is_synced=server.is_synced)
         yield from _live_lines(store)
     yield embedded
+
+
+def _password_lines(url: str, password_file: Path | None) -> Iterator[Line]:
+    """Yield where other processes or users can read the password."""
+    if has_secret(url):
+        text = "the password is in the environment, where the analyzer can read it from supervisord"
+        yield Line("Password", f"{text}: use PCAPDJ_REDIS_PASSWORD_FILE", Tone.ATTENTION)
+    if password_file:
+        with suppress(OSError):
+            if password_file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+                text = f"other users can read {quoted(str(password_file))}: chmod 600"
+                yield Line("Password", text, Tone.ATTENTION)
 
 
 def _persistence_lines(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[Line]:
@@ -146,13 +161,11 @@ def _absent(error: StoreUnavailable, *, is_named: bool, has_embedded: bool) -> t
     return "none at the default address; 'pcapdj run' and the service start the embedded one", Tone.PLAIN
 
 
-def disk_lines() -> Iterator[Line]:
+def disk_lines(redis_url: str) -> Iterator[Line]:
     """Yield the limits in bytes for the disks that the controller would watch here, from the environment."""
     try:
         force = os.environ.get("PCAPDJ_FORCE", "").lower() in _YES
-        redis_data = os.environ.get("PCAPDJ_REDIS_DATA") or own_redis_data(
-            os.environ.get("PCAPDJ_REDIS_URL", "")
-        )
+        redis_data = os.environ.get("PCAPDJ_REDIS_DATA") or own_redis_data(redis_url)
         defaults = (os.environ.get("PCAPDJ_LOGDIR") or _LOGDIR, redis_data)
         watches = watches_of(lines_of("PCAPDJ_WATCH")(), defaults, force=force)
         typed = {name: os.environ.get(variable_of(name), "") for name in DEFAULTS}

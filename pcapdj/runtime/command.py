@@ -105,6 +105,9 @@ def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -
     import typer
     from typer.main import get_command
 
+    from pcapdj.runtime.process import hide_from_user
+
+    hide_from_user()
     _open_missing_streams()
     try:
         code: int | None = get_command(app).main(

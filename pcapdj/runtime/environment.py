@@ -3,17 +3,26 @@
 An analyzer parses hostile bytes, and a reading process hangs in foreign file systems: neither needs to know
 where Redis is, how to log in there, or how to reach supervisord. What is not passed on cannot be read there.
 
+A variable with a password is also removed from this process, once it was read: /proc/PID/environ shows the
+memory that a process was started with, whatever `os.environ` has.
+
 PYTHONPATH is passed on without empty elements. `PYTHONPATH=$PYTHONPATH:/opt/lib` has one where the variable
 was not set before. Python takes it for the current folder, which may be a folder of captures from anywhere.
 """
 
+import ctypes
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 _OURS: Final = "PCAPDJ_"
 _PYTHON_PATH: Final = "PYTHONPATH"
 # They may have passwords (PCAPDJ_REDIS_URL, REDISCLI_AUTH), or the way to Redis or supervisord.
-_PRIVATE: Final = ("PCAPDJ_REDIS", "REDIS", "VALKEY", "SUPERVISOR_")
+_PRIVATE: Final = (
+    *("PCAPDJ_REDIS", "REDIS", "VALKEY", "SUPERVISOR_"),
+    *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "DBUS_SESSION_BUS_ADDRESS"),  # an analyzer could act as the user
+)
 
 
 def foreign_environment() -> dict[str, str]:
@@ -24,6 +33,22 @@ def foreign_environment() -> dict[str, str]:
 def own_environment() -> dict[str, str]:
     """Return the environment for a process of ours that needs no Redis: settings stay, the login does not."""
     return _without(_PRIVATE)
+
+
+def forget(name: str) -> None:
+    """Remove a variable from the environment, and overwrite its value where the process got it.
+
+    Source: proc_pid_environ(5); proc_pid_stat(5), env_start.
+    """
+    if os.environ.pop(name, None) is None:
+        return
+    with suppress(OSError, ValueError, IndexError):  # without /proc it is gone for new processes only
+        block, wanted = b"\0" + Path("/proc/self/environ").read_bytes(), b"\0" + os.fsencode(name) + b"="
+        place = block.index(wanted) + len(wanted) - 1
+        length = block.index(b"\0", place + 1) - place - 1
+        start = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[47])
+        if start:
+            ctypes.memset(start + place, 0, length)
 
 
 def _without(prefixes: tuple[str, ...]) -> dict[str, str]:

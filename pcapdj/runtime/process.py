@@ -16,6 +16,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child of a fork should load nothing
 
 
@@ -47,6 +49,23 @@ def die_with(parent: int, number: int) -> None:
 def death_signal_for_child(number: int = signal.SIGKILL) -> Callable[[], None]:
     """Return a `preexec_fn` for Popen: the child gets the signal when this process dies."""
     return partial(die_with, os.getpid(), number)
+
+
+def hide_from_user() -> None:
+    """Let only root look into this process: its memory, environment and descriptors, until it calls exec.
+
+    An analyzer of the same user could read the password there. It also means: no core dump, and no debugger
+    for this user, unless PCAPDJ_DEBUGGER is set.
+
+    Source: prctl(2) PR_SET_DUMPABLE; ptrace(2), "Ptrace access mode checking".
+    """
+    if not os.environ.get("PCAPDJ_DEBUGGER"):
+        _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def become_subreaper() -> None:
+    """Become the parent of the orphans among this process's descendants, see prctl(2)."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def set_title(title: str) -> None:

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import has_service
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
 from pcapdj.store.keys import IN_QUEUE, Keys
-from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, refuse_secret
+from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, URL_VARIABLE, has_secret, refuse_secret
 
 
 def _checked_url(context: typer.Context, parameter: typer.CallbackParam, url: str) -> str:
@@ -25,7 +26,7 @@ RedisUrl = Annotated[
     str,
     typer.Option(
         "--redis-url",
-        envvar="PCAPDJ_REDIS_URL",
+        envvar=URL_VARIABLE,
         help="redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379",
         show_default=False,
         callback=_checked_url,
@@ -51,7 +52,7 @@ Lane = Annotated[
 def open_store(
     url: str, password_file: Path | None, lane: str, *, in_queue: str = IN_QUEUE, is_role: bool = True
 ) -> Store:
-    """Return the store that the options name; nothing is sent yet.
+    """Return the store that the options name; nothing is sent yet. A password leaves the environment.
 
     Args:
         url: empty for the default (`default_url`).
@@ -63,8 +64,11 @@ def open_store(
     Raises:
         ConfigError: the URL, the lane or the password file is not valid.
     """
+    url = url or default_url(Path.cwd())
+    if has_secret(url):
+        forget(URL_VARIABLE)
     return Store(
-        url or default_url(Path.cwd()),
+        url,
         Keys(lane, in_queue),
         timeout_s=ROLE_TIMEOUT_S if is_role else COMMAND_TIMEOUT_S,
         password=_password(password_file) if password_file else None,
@@ -80,7 +84,7 @@ def default_url(folder: Path) -> str:
     Raises:
         ConfigError: the service in this folder is another user's.
     """
-    if url := os.environ.get("PCAPDJ_REDIS_URL"):
+    if url := os.environ.get(URL_VARIABLE):
         return url
     if has_service(folder):
         return f"unix://{(folder / SOCKET_IN_LAYOUT).absolute()}"

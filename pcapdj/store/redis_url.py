@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pcapdj.runtime.errors import ConfigError
 
+URL_VARIABLE: Final = "PCAPDJ_REDIS_URL"
 DEFAULT_URL: Final = "redis://127.0.0.1:6379/0"
 SOCKET_IN_LAYOUT: Final = Path("var/run/redis.sock")
 
@@ -87,16 +88,21 @@ def safe_url(url: str) -> str:
     return f"{scheme}://{_address(parts)}{path}{database}"
 
 
+def has_secret(url: str) -> bool:
+    """Report whether a URL has a password; one that `check_url` refuses has none here."""
+    parts = _split(url)
+    if parts is None:
+        return False
+    return parts.password is not None or bool(_SECRETS & {name for name, _ in parse_qsl(parts.query)})
+
+
 def refuse_secret(url: str, option: str) -> None:
     """Refuse a URL of a command line that has a password: other users see it in the list of processes.
 
     Raises:
         ConfigError: it has one; the message shows no part of it.
     """
-    parts = _split(url)
-    if parts is None:  # refused by `check_url`
-        return
-    if parts.password is not None or _SECRETS & {name for name, _ in parse_qsl(parts.query)}:
+    if has_secret(url):
         raise ConfigError(
             f"The Redis URL of {option} has a password: on a command line all users of this machine see it.",
             hint="Change the password, and give it in the file that PCAPDJ_REDIS_PASSWORD_FILE names, or the"

@@ -163,6 +163,28 @@ def test_a_password_in_a_wrong_place_of_a_command_line_is_not_shown(words: list[
     assert traces_in((done.stdout + done.stderr).encode()) == []
 
 
+def test_check_notes_where_a_password_can_be_read(tmp_path: Path) -> None:
+    """In the environment that supervisord keeps, and in a file that is open to others; neither shows it."""
+    file = tmp_path / "password"
+    file.write_text(f"{CANARY}\n")
+    file.chmod(0o640)
+    variables = {"PCAPDJ_REDIS_URL": f"redis://:{IN_URL}@127.0.0.1:1", "PATH": "/nowhere", "COLUMNS": "300"}
+
+    open_file = run(
+        "pcapdj", "check", "--redis-password-file", file, cwd=tmp_path, env=clean_environment(**variables)
+    )
+    file.chmod(0o600)
+    variables["PCAPDJ_REDIS_URL"] = "redis://127.0.0.1:1"
+    private = run(
+        "pcapdj", "check", "--redis-password-file", file, cwd=tmp_path, env=clean_environment(**variables)
+    )
+
+    assert "note: the password is in the environment" in open_file.stdout
+    assert f"note: other users can read '{file}'" in open_file.stdout
+    assert "Password" not in private.stdout
+    assert traces_in((open_file.stdout + open_file.stderr).encode()) == []
+
+
 def test_a_program_that_check_asks_for_its_version_gets_no_password(tmp_path: Path) -> None:
     """Nor do the analyzers; what is on PATH need not be what it is called."""
     program = tmp_path / "tcpdump"

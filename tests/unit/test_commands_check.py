@@ -179,7 +179,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., l
     def lines(**variables: object) -> list[Line]:
         for name, value in variables.items():
             monkeypatch.setenv(f"PCAPDJ_{name}", str(value))
-        return list(disk_lines())
+        return list(disk_lines(os.environ.get("PCAPDJ_REDIS_URL", "")))
 
     return lines
 
@@ -309,7 +309,7 @@ def test_a_forced_min_free_is_read_as_the_controller_reads_it(
     monkeypatch.setenv("PCAPDJ_MIN_FREE", "60%")
     monkeypatch.setenv("PCAPDJ_FORCE", value)
 
-    wrong = [line for line in disk_lines() if line.tone is Tone.BAD]
+    wrong = [line for line in disk_lines("") if line.tone is Tone.BAD]
 
     assert (not wrong) is is_accepted
 

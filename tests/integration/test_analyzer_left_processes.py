@@ -1,0 +1,156 @@
+"""What an analyzer leaves running ends with its stream, wherever it went, and is reported."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from support.launcher_rig import COPY, Rig, connected, is_running, rig_in, stop
+from support.waiting import wait_until
+
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
+
+# A daemon as daemon(7) describes it: a session of its own, and no parent but init.
+DAEMON: Final = """
+import os, signal, sys, time
+def daemon(work):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            work()
+            os._exit(0)
+        os._exit(0)
+    os.wait()
+def note(kind):
+    descriptor = os.open("pids", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(descriptor, b"%d\\n" % os.getpid())
+def sleep():
+    note("sleeps")
+    time.sleep(600)
+def ignore():
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    sleep()
+def stopped():
+    note("stops")
+    os.kill(os.getpid(), signal.SIGSTOP)
+def adopt():
+    import ctypes
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: orphans of its own come to it
+    daemon(sleep)
+    sleep()
+def renew():
+    note("renews")
+    while True:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+        note("renews")
+        time.sleep(0.02)
+"""
+READ: Final = "\nopen(sys.argv[1], 'rb').read()\n"
+CRASH: Final = "\nopen(sys.argv[1], 'rb')\n"
+WORKS: Final = ("sleep", "ignore", "stopped", "adopt", "renew")
+
+
+@pytest.fixture
+def rig(short_path: Path) -> Iterator[Rig]:
+    """Return a launcher's folder and processes; no daemon of a test is left."""
+    with rig_in(short_path) as rig:
+        yield rig
+        for pid in left_pids(rig):
+            if is_running(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def left_pids(rig: Rig) -> list[int]:
+    """Return the pids that the daemons have written."""
+    return sorted({int(line) for path in rig.logs.glob("*/pids") for line in path.read_text().split()})
+
+
+def open_and_end(rig: Rig, signals: Signals) -> None:
+    """Begin a stream, wait for the daemon, and end the stream."""
+    launcher = connected(rig, signals)
+    opened = launcher.open()
+    wait_until(lambda: left_pids(rig), "the daemon")
+    os.write(opened.write_end, bytes(24))
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+
+
+@pytest.mark.parametrize("work", WORKS)
+def test_a_daemon_of_the_analyzer_ends_with_the_stream(rig: Rig, signals: Signals, work: str) -> None:
+    """In a session of its own, with signals ignored, stopped, with orphans of its own, renewing itself."""
+    process = rig.start_python(f"{DAEMON}\ndaemon({work}){READ}")
+
+    open_and_end(rig, signals)
+
+    wait_until(lambda: "analyzer_left_processes" in rig.logged(), "the report")
+    wait_until(lambda: not any(map(is_running, left_pids(rig))), "all of them to be gone")
+    assert "running, killed at the end of its stream: python" in rig.logged()
+    assert process.poll() is None
+    assert stop(process) == 0
+
+
+@pytest.mark.parametrize("end", ["crash", "kill", "stop"])
+def test_a_daemon_ends_however_the_stream_does(rig: Rig, signals: Signals, end: str) -> None:
+    """After an exit in the middle of the stream, a kill of the analyzer, a stop of the launcher."""
+    process = rig.start_python(f"{DAEMON}\ndaemon(sleep){READ if end != 'crash' else CRASH}")
+    opened = connected(rig, signals).open()
+    wait_until(lambda: left_pids(rig), "the daemon")
+
+    if end == "kill":
+        os.kill(rig.analyzer_pid(), signal.SIGKILL)
+    if end == "stop":
+        rig.clients[0].close()
+        assert stop(process) == 0
+
+    wait_until(lambda: not any(map(is_running, left_pids(rig))), "the daemon to be gone")
+    os.close(opened.write_end)
+
+
+def test_what_was_left_is_in_the_status(rig: Rig, signals: Signals, store: Store) -> None:
+    """A person who looks at the lane learns that output may be incomplete, not only the log."""
+    variables = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
+    rig.start_python(f"{DAEMON}\ndaemon(sleep){READ}", environment=variables)
+
+    open_and_end(rig, signals)
+
+    wait_until(
+        lambda: b"(left 1 process running)" in (store.redis.hget(store.keys.consumer, "last_exit") or b""),
+        "the status",
+    )
+
+
+def test_orphans_that_end_during_the_stream_leave_no_zombies(rig: Rig, signals: Signals) -> None:
+    """The launcher reaps what the kernel gives it, and reports nothing."""
+    process = rig.start_python(f"{DAEMON}\nfor _ in range(20): daemon(lambda: note('ends')){READ}")
+    opened = connected(rig, signals).open()
+    wait_until(lambda: len(left_pids(rig)) == 20, "the orphans")
+
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    wait_until(lambda: children.read_text().split() == [str(rig.analyzer_pid())], "them to be reaped")
+
+    os.close(opened.write_end)
+    assert stop(process) == 0
+    assert "analyzer_left_processes" not in rig.logged()
+
+
+def test_an_analyzer_that_leaves_nothing_is_not_delayed(rig: Rig, signals: Signals) -> None:
+    """Nor reported: most analyzers are one process."""
+    process = rig.start_python(COPY)
+    launcher = connected(rig, signals)
+    opened = launcher.open()
+    os.write(opened.write_end, bytes(24))
+    os.close(opened.write_end)
+    began_s = time.monotonic()
+    launcher.end(opened.stream)
+
+    wait_until(lambda: not is_running(rig.analyzer_pid()), "its end")
+    assert stop(process) == 0
+    assert "analyzer_left_processes" not in rig.logged()
+    assert time.monotonic() - began_s < 20
