@@ -7,8 +7,8 @@ A file is queued if it begins like a capture and is not queued, current, or fed 
 modification time: a rotation that uses a name again makes a new file. Files that arrive together are queued
 together, in the order of their first packets or in natural order.
 
-Without `--watch` it is a command: exit 0; 1 if a file named by the user is not a supported capture (the
-others are queued); 69 if Redis was away for three seconds. Repeating it queues nothing twice.
+Without `--watch` it is a command: exit 0; 1 if a file named by the user, or a capture in a folder, cannot be
+fed (the others are queued); 69 if Redis was away for three seconds. Repeating it queues nothing twice.
 
 With `--watch` it is a role, and queues complete files only (`inbox.watcher`): closed by their writer or
 moved in, or unchanged for ten seconds, and never while a process on this machine has them open for writing.
@@ -45,7 +45,7 @@ from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
-from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, StoreUnavailable
+from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, NotACapture, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence, quoted
@@ -143,7 +143,7 @@ def import_once(
     for sentence in [*listing.notes, *refusal_sentences(listing.refused)]:
         typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
     typer.echo(summary(outcomes, len(listing.refused)))
-    return ExitCode.ERROR if any(refusal.is_named for refusal in listing.refused) else ExitCode.OK
+    return ExitCode.ERROR if any(refusal.is_fault for refusal in listing.refused) else ExitCode.OK
 
 
 class _Sleep:
@@ -254,7 +254,7 @@ class Importer:
                 inbox.postpone(name, state, now_s)
             except CaptureError as exc:
                 inbox.mark_handled(name, state)
-                refused.append(Refusal(name, str(exc), is_named=False))
+                refused.append(Refusal(name, str(exc), is_fault=not isinstance(exc, NotACapture)))
         for sentence in refusal_sentences(refused):
             events.warning("not_imported", sentence)
         return files

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 
 # A file without a write for this long is complete; the importer has the same rule.
@@ -31,6 +31,7 @@ _KINDS = {
     stat.S_IFSOCK: "is a socket",
     stat.S_IFLNK: "is a symbolic link",
 }
+_NOWHERE = {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}  # such as a link that leads nowhere
 _REASONS = {
     errno.ENOENT: "does not exist",
     errno.EACCES: "cannot be read by this user: permission denied",
@@ -148,7 +149,8 @@ def open_regular(name: bytes, *, root: bytes | None = None) -> int:
     try:
         fd = _open_checked(name) if root is None else _open_below(root, name)
     except OSError as exc:
-        raise CaptureError(_reason(exc)) from exc
+        error = NotACapture if exc.errno in _NOWHERE else CaptureError
+        raise error(_reason(exc)) from exc
     return fd
 
 
@@ -180,7 +182,7 @@ def _open_checked(name: bytes, *, folder_fd: int | None = None, follow: bool = T
 def _refuse_special(found: os.stat_result) -> None:
     kind = stat.S_IFMT(found.st_mode)
     if kind != stat.S_IFREG:
-        raise CaptureError(_KINDS.get(kind, "is not a regular file"))
+        raise NotACapture(_KINDS.get(kind, "is not a regular file"))
 
 
 def _open_below(root: bytes, name: bytes) -> int:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pcapdj.capture.pcap import CLASSIC_MAGICS
 from pcapdj.capture.unmarked import name_without_magic
+from pcapdj.runtime.errors import CaptureError, NotACapture
 
 # The first bytes that the rules below need (a tar archive has its magic at byte 257).
 IDENTIFY_BYTES = 512
@@ -37,12 +38,12 @@ class Format(NamedTuple):
     remedy: str = ""
 
     @property
-    def refusal(self) -> str:
+    def refusal(self) -> CaptureError:
         """Why a file of this format is not read, and the remedy."""
         if self.kind is Kind.UNKNOWN:
-            return "is not a supported capture format"
+            return NotACapture("is not a supported capture format")
         remedy = f": {self.remedy}" if self.remedy else ""
-        return f"is {self.name}, which is not a supported format{remedy}"
+        return CaptureError(f"is {self.name}, which is not a supported format{remedy}")
 
 
 _PCAPNG_SECTION = b"\x0a\x0d\x0d\x0a"

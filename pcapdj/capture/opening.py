@@ -165,7 +165,7 @@ def _reader_for(found: Format, source: Source, first: bytes) -> Reader:
         return PcapngReader(source)
     if found.kind is Kind.COMPRESSED:
         raise CaptureError(f"is compressed twice: {found.name} inside another compression")
-    raise CaptureError(found.refusal)
+    raise found.refusal
 
 
 def _classic_reader(source: Source, first: bytes) -> Reader:
@@ -173,6 +173,6 @@ def _classic_reader(source: Source, first: bytes) -> Reader:
     layout = parse_file_header(first)
     look = look_at_records(first, layout)
     if look.variant:
-        raise CaptureError(Format(Kind.UNSUPPORTED, look.variant, CONVERT_PCAP).refusal)
+        raise Format(Kind.UNSUPPORTED, look.variant, CONVERT_PCAP).refusal
     has_packets = len(first) > FILE_HEADER_BYTES
     return ClassicReader(source, layout, has_packets=has_packets, hint=look.hint)

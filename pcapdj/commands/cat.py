@@ -113,11 +113,11 @@ def _names(files: Sequence[str], order: str | None) -> list[bytes]:
     from pcapdj.inbox.order import Order
 
     listing = list_captures(names, recursive=False, order=Order(order) if order else None)
-    found = [each for each in listing.refused if not each.is_named]
-    named = [each.name for each in listing.refused if each.is_named]
-    for sentence in [*listing.notes, *refusal_sentences(found)]:
+    skipped = [each for each in listing.refused if not each.is_fault]
+    faults = [each.name for each in listing.refused if each.is_fault]
+    for sentence in [*listing.notes, *refusal_sentences(skipped)]:
         print(f"pcapdj cat: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - cat goes on
-    return [*(each.name for each in listing.files), *named]  # the last ones are reported as damaged
+    return [*(each.name for each in listing.files), *faults]  # the last ones are reported as damaged
 
 
 def _check_output(names: Sequence[bytes]) -> None:

@@ -7,7 +7,8 @@ circle).
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.reader import FileSource, first_bytes
 from pcapdj.inbox.order import Order, Times, given_order_note, in_order, name_order_note, natural_key
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
 
@@ -41,12 +42,12 @@ class Refusal:
     Args:
         name: its absolute path.
         reason: the rest of a sentence that begins with the name.
-        is_named: the user named this path; else it was found in a folder.
+        is_fault: the user named this path, or it is a capture; else it is skipped in its folder.
     """
 
     name: bytes
     reason: str
-    is_named: bool
+    is_fault: bool
 
 
 class _Group(NamedTuple):
@@ -85,13 +86,21 @@ def list_captures(
         try:
             files[name] = identify_capture(name)
         except CaptureError as exc:
-            refused.append(Refusal(name, str(exc), is_named=name in named))
+            is_fault = name in named or not isinstance(exc, NotACapture)
+            refused.append(Refusal(name, str(exc), is_fault=is_fault))
             continue
         if order is not Order.NAME:
             times[name] = _first_time_ns(name, None)
     groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]
     names, notes = _ordered(groups, order, times)
-    return Listing(tuple(files[name] for name in names), tuple(refused), notes)
+    return Listing(tuple(files[name] for name in names), tuple(refused), (*_repeated(paths), *notes))
+
+
+def _repeated(paths: Sequence[bytes]) -> Iterator[str]:
+    """Yield a sentence for each file that is named more than once."""
+    for name, count in Counter(map(os.path.abspath, paths)).items():
+        if count > 1 and not os.path.isdir(name):  # noqa: PTH112 - bytes
+            yield f"{quoted(name)} is named {count} times: it is fed once."
 
 
 def _ordered(
@@ -115,11 +124,11 @@ def _ordered(
 
 
 def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
-    """Return a sentence for each named file, for a few of the others, and how many more there are."""
-    named = [refusal for refusal in refused if refusal.is_named]
-    found = [refusal for refusal in refused if not refusal.is_named]
-    sentences = [f"{quoted(refusal.name)} {refusal.reason}." for refusal in named + found[:_MOST_NAMED]]
-    if (more := len(found) - _MOST_NAMED) > 0:
+    """Return a sentence for each fault, for a few of the others, and how many more there are."""
+    faults = [refusal for refusal in refused if refusal.is_fault]
+    skipped = [refusal for refusal in refused if not refusal.is_fault]
+    sentences = [f"{quoted(refusal.name)} {refusal.reason}." for refusal in faults + skipped[:_MOST_NAMED]]
+    if (more := len(skipped) - _MOST_NAMED) > 0:
         files = "1 more file was" if more == 1 else f"{more:,} more files were"
         sentences.append(f"{files} skipped: not supported captures.")
     return sentences
@@ -229,7 +238,7 @@ def _expand_folders(paths: Sequence[bytes], *, recursive: bool) -> tuple[list[_G
         for error in errors:
             folder = os.fsencode(error.filename) if error.filename else path
             reason = f"is a folder that cannot be read: {error.strerror}"
-            refused.append(Refusal(folder, reason, is_named=folder == path))
+            refused.append(Refusal(folder, reason, is_fault=True))
     return groups, refused
 
 
@@ -249,7 +258,7 @@ def _refuse_content(name: bytes, first: bytes, stops: Waits | None) -> None:
     if found.kind is Kind.COMPRESSED:
         identify_file(name, stops=stops)
     elif found.kind in {Kind.UNSUPPORTED, Kind.UNKNOWN}:
-        raise CaptureError(found.refusal)
+        raise found.refusal
 
 
 def _first_time_ns(name: bytes, stops: Waits | None) -> int | None:

@@ -20,7 +20,7 @@ from pcapdj.disk.limits import parse_limits
 from pcapdj.disk.measurements import check_reach
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import variable_of, watches_of
-from pcapdj.inbox.listing import CaptureFile, Listing
+from pcapdj.inbox.listing import CaptureFile, Listing, refusal_sentences
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted, to_text
@@ -36,9 +36,9 @@ class RunPlan:
 
     Args:
         files: what to feed, in order.
-        refused: files named by the user that cannot be fed.
+        refused: files that cannot be fed: named by the user, or captures of a folder.
         processed_before: how many files an earlier run delivered whole; they are not among `files`.
-        notes: what is unusual about their order, in sentences.
+        notes: what is unusual about their order, and what is skipped in folders, in sentences.
         analyzer: preset or command, for people.
         settings: environment variables of the roles.
         continued: the file that an earlier run was stopped in; None: in none of `files`.
@@ -74,7 +74,7 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
         files=files,
         refused=refused_results(listing),
         processed_before=len(listing.files) - len(files),
-        notes=listing.notes,
+        notes=[*listing.notes, *refusal_sentences([each for each in listing.refused if not each.is_fault])],
         analyzer=analyzer,
         settings={
             "PCAPDJ_RESTART_PAUSE": os.environ.get("PCAPDJ_RESTART_PAUSE") or _RESTART_PAUSE,
@@ -85,9 +85,9 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
 
 
 def refused_results(listing: Listing) -> list[FileResult]:
-    """Return the results of the files that the user named and that cannot be fed."""
-    named = [each for each in listing.refused if each.is_named]
-    return [FileResult(to_text(each.name), "failed", each.reason) for each in named]
+    """Return the results of the files that cannot be fed: named by the user, or captures of a folder."""
+    faults = [each for each in listing.refused if each.is_fault]
+    return [FileResult(to_text(each.name), "failed", each.reason) for each in faults]
 
 
 def plan_sentence(plan: RunPlan, logdir: Path) -> str:

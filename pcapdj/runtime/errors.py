@@ -100,6 +100,10 @@ class CaptureError(PcapdjError):
         return self.reason if self.offset is None else f"{self.reason} (at byte {self.offset})"
 
 
+class NotACapture(CaptureError):
+    """It is no capture of any known format, or no regular file; in a folder such a file is skipped."""
+
+
 class ReaderGone(PcapdjError):
     """The analyzer closed the pipe or died; the file in flight is fed to the next stream."""
 

@@ -151,6 +151,24 @@ def test_files_are_fed_in_the_order_given_and_folders_in_that_of_their_packets(h
     assert [file["packets"] for file in record["files"]] == [1, 3, 2]
 
 
+def test_what_a_folder_has_beside_captures_is_shown(home: Path) -> None:
+    """An empty file is a failed capture, as by its name: exit 1; what is no capture is skipped and named."""
+    (home / "d").mkdir()
+    capture(home / "d" / "a.pcap")
+    (home / "d" / "b.pcap").touch()
+    (home / "d" / "notes.txt").write_text("no capture")
+
+    code, stdout, stderr = run(home, "d", "--logdir", "o", *ROOM, *copying(home))
+
+    record = json.loads((home / "o" / "pcapdj.json").read_text())
+    verdicts = {Path(file["name"]).name: file["verdict"] for file in record["files"]}
+    assert code == 1
+    assert verdicts == {"a.pcap": "processed", "b.pcap": "failed"}
+    assert f"{home}/d/b.pcap: is empty: 0 bytes" in stderr
+    assert f"'{home}/d/notes.txt' is not a supported capture format." in stderr
+    assert "1 fed, 1 failed" in stdout
+
+
 def test_a_file_that_cannot_be_fed_is_named_and_the_others_are_fed(home: Path) -> None:
     """Exit 1; the reason on stderr and in the record."""
     good = capture(home / "a.pcap")

@@ -107,6 +107,23 @@ def test_thousands_of_names_are_queued_in_natural_order(store: Store, tmp_path: 
     assert second.stdout == "0 queued, 2500 already queued or fed, 0 not imported.\n"
 
 
+def test_an_empty_file_of_a_folder_is_refused_as_by_its_name(store: Store, tmp_path: Path) -> None:
+    """Exit 1; what is no capture is skipped, and no fault."""
+    (name,) = written(tmp_path, "a")
+    written(tmp_path, "b", content=b"")
+    written(tmp_path, "notes", content=b"text")
+
+    done = imported(store, str(tmp_path))
+    (tmp_path / "b").unlink()
+    again = imported(store, str(tmp_path))
+
+    assert queue_of(store) == [name]
+    assert (done.returncode, again.returncode) == (1, 0)
+    assert done.stdout == "1 queued, 0 already queued or fed, 2 not imported.\n"
+    assert f"'{tmp_path}/b' is empty: 0 bytes.\n" in done.stderr
+    assert f"'{tmp_path}/notes' is not a supported capture format.\n" in again.stderr
+
+
 def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
     store: Store, tmp_path: Path
 ) -> None:

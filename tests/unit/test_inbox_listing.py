@@ -155,14 +155,50 @@ def test_a_file_given_twice_is_listed_once(tmp_path: Path) -> None:
     assert found(name, os.fsencode(tmp_path / "d"), os.fsencode(tmp_path / "d/../d/x")) == [name]
 
 
-def test_refused_files_that_the_user_named_are_marked(tmp_path: Path) -> None:
+def test_refused_files_that_the_user_named_are_faults(tmp_path: Path) -> None:
     """A missing or unsupported file makes the exit code 1 only if the user named it."""
     named = written(tmp_path, "text", content=b"hello") + names_in(tmp_path, "missing")
     written(tmp_path, "d/other", content=b"hello")
 
     listing = list_captures([*named, os.fsencode(tmp_path / "d")], recursive=False)
 
-    assert [refusal.is_named for refusal in listing.refused] == [True, True, False]
+    assert [refusal.is_fault for refusal in listing.refused] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty: 0 bytes"),
+        (gzip.compress(b"", mtime=0), "is an empty gzip file"),
+        (gzip.compress(CAPTURE, mtime=0)[:12], "compressed data"),
+        (b"snoop\0\0\0" + bytes(16), "which is not a supported format"),
+    ],
+)
+def test_captures_of_a_folder_that_cannot_be_fed_are_faults(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
+    """Their packets will be missing; what is no capture at all is skipped."""
+    (name,) = written(tmp_path, "d/x", content=content)
+    written(tmp_path, "d/notes", "d/log.gz", content=b"text")
+    (tmp_path / "d/nowhere").symlink_to("gone")
+    os.mkfifo(tmp_path / "d/pipe")
+
+    listing = list_captures([os.fsencode(tmp_path / "d")], recursive=False)
+
+    [fault] = [each for each in listing.refused if each.is_fault]
+    assert fault.name == name
+    assert reason in fault.reason
+    assert len(listing.refused) == 5
+
+
+def test_a_file_that_is_named_more_than_once_is_shown(tmp_path: Path) -> None:
+    """It is fed once; two spellings are one name."""
+    first, second = written(tmp_path, "a", "b")
+
+    listing = list_captures([first, second, os.path.dirname(first) + b"/./a"], recursive=False)  # noqa: PTH120 - bytes
+
+    assert [each.name for each in listing.files] == [first, second]
+    assert listing.notes == (f"'{tmp_path}/a' is named 2 times: it is fed once.",)
 
 
 def test_names_may_have_any_bytes(tmp_path: Path) -> None:
@@ -237,7 +273,7 @@ def test_each_file_that_the_user_named_has_its_own_sentence(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_read_is_refused_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is listed as refused, and the other folders are read; the named one makes the exit code 1."""
+    """It is listed as a fault, since its captures are missing; the other folders are read."""
     (name,) = written(tmp_path, "d/x")
     deep = tmp_path / "e" / ("f" * 250)
     deep.mkdir(parents=True)
@@ -251,4 +287,4 @@ def test_a_folder_that_cannot_be_read_is_refused_with_the_reason(
     [refusal] = listing.refused
     assert [file.name for file in listing.files] == [name]
     assert refusal.reason == "is a folder that cannot be read: File name too long"
-    assert not refusal.is_named
+    assert refusal.is_fault

@@ -22,8 +22,8 @@ from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError, Unavailable
 
 VARIABLES = ("PCAPDJ_RESTART_PAUSE", "PCAPDJ_CONSUMER_COMMAND", "PCAPDJ_PRESET")
-NAMED = Refusal(b"/in/\xff.txt", "is no capture", is_named=True)
-FOUND = Refusal(b"/in/notes", "is no capture", is_named=False)
+NAMED = Refusal(b"/in/\xff.txt", "is no capture", is_fault=True)
+FOUND = Refusal(b"/in/notes", "is no capture", is_fault=False)
 
 
 STOPPED = FileResult(
