@@ -28,20 +28,21 @@ def pattern_of(text: ast.AST) -> str | None:
     return "".join(parts)
 
 
-def reasons() -> Iterator[tuple[str, str]]:
-    """Yield module and pattern of every reason that is passed to a CaptureError or a Damage."""
-    for path in READERS:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"CaptureError", "Damage"}:
-                pattern = pattern_of(node.args[0])
-                if pattern is not None:
-                    yield path.name, pattern
+def reasons_in(path: Path) -> Iterator[str]:
+    """Yield the pattern of every reason that a module passes to a CaptureError or a Damage."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"CaptureError", "Damage"}:
+            pattern = pattern_of(node.args[0])
+            if pattern is not None:
+                yield pattern
 
 
-@pytest.mark.parametrize(("module", "pattern"), sorted(set(reasons())))
-def test_every_reason_in_the_code_is_documented(module: str, pattern: str) -> None:
+def test_every_reason_in_the_code_is_documented() -> None:
     """An operator finds every message there."""
-    assert any(re.match(pattern, quoted) for quoted in QUOTED), f"{module}: {pattern}"
+    reasons = [(path.name, pattern) for path in READERS for pattern in reasons_in(path)]
+
+    assert len(reasons) > 30
+    assert [each for each in reasons if not any(re.match(each[1], quoted) for quoted in QUOTED)] == []
 
 
 @pytest.mark.parametrize(
