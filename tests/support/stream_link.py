@@ -58,9 +58,9 @@ class RecordingLink(AnalyzerLink):
         self.calls.append(("end", stream))
 
     def read(self) -> None:
-        """Read what is in the pipe."""
+        """Read what is in the pipe, unless the analyzer has left."""
         with suppress(BlockingIOError):
-            while part := os.read(self.reader, 1 << 16):
+            while self.reader >= 0 and (part := os.read(self.reader, 1 << 16)):
                 self.got += part
 
     def leave(self) -> None:
@@ -79,6 +79,5 @@ class ReadingInterrupts(Interrupts):
 
     def check(self) -> bool:
         """Let the analyzer read."""
-        if self._link.reader >= 0:
-            self._link.read()
+        self._link.read()
         return super().check()

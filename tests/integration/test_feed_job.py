@@ -1,0 +1,404 @@
+"""A queue entry from take to finish, with a real Redis and a link that records: `pcapdj.feed.job`."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.captures import file_header
+from support.dispatcher_rig import (
+    authorize,
+    current,
+    journal,
+    listed,
+    packets,
+    queue,
+    records,
+    stream_of,
+    written,
+)
+from support.logs import logged
+from support.stream_link import ReadingInterrupts, RecordingLink
+
+from pcapdj.capture.pcap import Place, StreamFormat, Totals
+from pcapdj.capture.reading_process import FileOpener
+from pcapdj.capture.stream_options import StreamOptions
+from pcapdj.feed.authorization import Authorization
+from pcapdj.feed.feeder import Feeder
+from pcapdj.feed.job import JobRunner
+from pcapdj.feed.poison import PoisonPolicy
+from pcapdj.feed.start_point import StartPoint
+from pcapdj.feed.streams import Streams
+from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
+from pcapdj.store.job_queue import JobQueue, QueueEntry
+from pcapdj.store.notifier import Notifier
+
+FIRST, SECOND = packets(100, 20), packets(200, 10)
+HOUR_NS = 3600 * 10**9
+
+
+class ActingInterrupts(ReadingInterrupts):
+    """Interrupts that do something before one of the checks from then on."""
+
+    def __init__(self, link: RecordingLink, signals: Signals) -> None:
+        super().__init__(link, signals)
+        self.statistics = self._statistics
+        self._left = 0
+        self._action: Callable[[], object] = lambda: None
+
+    def at_check(self, number: int, act: Callable[[], object]) -> None:
+        """Do this before the n-th check, counted from 1."""
+        self._left, self._action = number, act
+
+    def check(self) -> bool:
+        """Act if it is time, and check."""
+        self._left -= 1
+        if not self._left:
+            self._action()
+        return super().check()
+
+
+class Rig:
+    """A dispatcher's jobs, in this process; its analyzers read all."""
+
+    def __init__(self, store: Store, link: RecordingLink, signals: Signals) -> None:
+        self.store = store
+        self.link = link
+        self.interrupts = ActingInterrupts(link, signals)
+        self.statistics = self.interrupts.statistics
+        self.queue = JobQueue(store, "d")
+        self.queue.register()
+        self.streams = Streams(link, self.interrupts)
+        self._notifier = Notifier(store)
+        opener = FileOpener(self.interrupts)
+        self.runner = JobRunner(
+            queue=self.queue,
+            authorization=Authorization(self.queue, self._notifier, self.streams, self.interrupts),
+            link=link,
+            streams=self.streams,
+            feeder=Feeder(self.streams, StreamOptions("first", "fail"), opener),
+            opener=opener,
+            poison=PoisonPolicy(store, self.queue, self.interrupts, self.statistics),
+            interrupts=self.interrupts,
+            statistics=self.statistics,
+            root=None,
+            max_gap_ns=HOUR_NS,
+        )
+
+    def take(self, name: bytes = b"") -> QueueEntry:
+        """Queue and authorize a file if one is named, and take the entry that is due."""
+        if name:
+            queue(self.store, name)
+            authorize(self.store, name)
+        taken = self.queue.take()
+        assert isinstance(taken, QueueEntry)
+        return taken
+
+    def run(self, name: bytes = b"") -> None:
+        """Take the file and run its job."""
+        self.runner.run(self.take(name))
+        self.link.read()
+
+    def close(self) -> None:
+        """Close the stream."""
+        self.streams.lose()
+        self._notifier.close()
+
+
+@pytest.fixture
+def link() -> Iterator[RecordingLink]:
+    """Return the link; its reader is closed afterwards."""
+    link = RecordingLink()
+    yield link
+    if link.reader >= 0:
+        link.leave()
+
+
+@pytest.fixture
+def rig(store: Store, link: RecordingLink, signals: Signals) -> Iterator[Rig]:
+    """Return jobs of that link, in the test's lane."""
+    rig = Rig(store, link, signals)
+    yield rig
+    rig.close()
+
+
+def fed(store: Store, name: bytes) -> dict[str, Any]:
+    """Return what FED has of a file."""
+    return dict(json.loads(store.redis.hget(store.keys.fed, name) or b"{}"))
+
+
+def failures(store: Store) -> list[dict[str, Any]]:
+    """Return the entries of FAILED."""
+    return [json.loads(entry) for entry in listed(store, store.keys.failed)]
+
+
+def test_a_file_that_was_fed_whole_is_processed_with_its_numbers(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In PROCESSED, FED, the journal, the statistics and the log; the link forgets the file."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    size_bytes = os.stat(name).st_size  # noqa: PTH116 - bytes
+
+    rig.run(name)
+
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    assert listed(store, store.keys.processed) == [name]
+    assert (fed(store, name)["size_bytes"], fed(store, name)["result"]) == (size_bytes, "processed")
+    assert fed(store, name)["stream"] == "5ca1ab1e"
+    [entry] = journal(store)
+    wanted = {
+        "name": name, "verdict": b"processed", "stream": b"5ca1ab1e", "attempt": b"1", "reason": b"",
+        "packets": b"20", "stream_start": b"24", "stream_end": str(size_bytes).encode(), "step_ns": b"",
+        "earlier_streams": b"", "size_bytes": str(size_bytes).encode(),
+    }  # fmt: skip
+    assert {key: entry[key] for key in wanted} == wanted
+    assert (rig.statistics.files, rig.statistics.failed, rig.statistics.packets) == (1, 0, 20)
+    assert (rig.statistics.name, rig.statistics.total_bytes) == (b"", 0)
+    assert ("drop", "5ca1ab1e", "file") in rig.link.calls
+    assert current(store, "d") == {}
+    words = [line.split()[3] for line in logged(capsys, "file_finished").splitlines()]
+    assert words == ["next_file", "waiting_for_authorization", "authorized", "stream_opened", "file_finished"]
+
+
+def test_while_a_file_is_fed_its_progress_is_shown(rig: Rig, store: Store, tmp_path: Path) -> None:
+    """State, name, size and stream; CURRENT has what a successor needs."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    seen: dict[str, Any] = {}
+
+    def look() -> None:
+        seen.update(rig.statistics.published() | {"current": current(store, "d")})
+
+    rig.interrupts.at_check(3, look)
+    rig.run(name)
+
+    size_bytes = len(stream_of(FIRST))
+    assert (seen["state"], seen["name"], seen["total_bytes"]) == ("Feeding fifo buffer", name, size_bytes)
+    assert (seen["stream"], seen["waiting_for"]) == ("5ca1ab1e", "")
+    assert (seen["current"]["state"], seen["current"]["stream"]) == (b"feeding", b"5ca1ab1e")
+    assert seen["current"]["size_bytes"] == str(size_bytes).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "packets_fed"),
+    [
+        (b"hello", "is not a supported capture format", 0),
+        (stream_of(FIRST)[:-5], "file ends inside a record", 19),
+    ],
+)
+def test_a_file_that_cannot_be_fed_whole_fails_with_what_was_delivered(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    content: bytes, reason: str, packets_fed: int,
+) -> None:  # fmt: skip
+    """In FAILED, FED and the journal; only a file with packets was in a stream."""
+    name = written(tmp_path, "1.pcap", content)
+
+    rig.run(name)
+
+    [failure] = failures(store)
+    [entry] = journal(store)
+    assert (failure["name"], failure["packets"], failure["attempt"]) == (os.fsdecode(name), packets_fed, 1)
+    assert reason in failure["reason"]
+    assert (entry["verdict"], entry["packets"]) == (b"failed", str(packets_fed).encode())
+    assert reason.encode() in entry["reason"]
+    assert entry["stream"] == (b"5ca1ab1e" if packets_fed else b"")
+    assert (rig.statistics.files, rig.statistics.failed) == (0, 1)
+    assert f" dispatcher file_failed name={os.fsdecode(name)} packets={packets_fed}: " in logged(
+        capsys, "file_failed"
+    )
+
+
+def test_a_file_whose_analyzer_died_is_fed_again_from_its_first_packet(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Into the next stream, with another attempt and a death, which is the analyzer's."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+
+    def die() -> None:
+        rig.link.leave()
+        rig.link.got.clear()
+        authorize(store, name)
+
+    rig.interrupts.at_check(2, die)
+    entry = rig.take(name)
+    rig.runner.run(entry)
+    rig.link.read()
+
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    [journaled] = journal(store)
+    assert (journaled["attempt"], journaled["packets"]) == (b"2", b"20")
+    log = logged(capsys, "file_finished")
+    assert f"reader_gone name={os.fsdecode(name)} packets=0: " in log
+    assert "The file is requested again." in log
+    assert (
+        f"file_replayed name={os.fsdecode(name)} attempt=2:"
+        " Its stream broke off: it is fed again from its first packet."
+    ) in log
+
+
+@pytest.mark.parametrize(("outlives", "deaths"), [(True, 3), (False, 0)])
+def test_a_file_on_which_analyzers_die_is_at_fault_only_under_a_launcher(
+    rig: Rig, store: Store, tmp_path: Path, *, outlives: bool, deaths: int
+) -> None:
+    """By hand a reader that goes may be a person's Ctrl-C."""
+    rig.link.outlives_dispatcher = outlives
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    left = 3
+
+    def die() -> None:
+        nonlocal left
+        left -= 1
+        rig.link.leave()
+        rig.link.got.clear()
+        authorize(store, name)
+        if left:
+            rig.interrupts.at_check(2, die)
+
+    rig.interrupts.at_check(2, die)
+    rig.run(name)
+
+    if deaths:
+        assert (
+            failures(store)[0]["reason"]
+            == f"poison: the analyzer died {deaths} times while it read this file"
+        )
+    else:
+        assert listed(store, store.keys.processed) == [name]
+        assert journal(store)[0]["attempt"] == b"4"
+
+
+def test_an_entry_that_redis_has_lost_is_logged_and_not_fed(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A person removed the keys; nothing is finished."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    entry = rig.take(name)
+    store.redis.delete(store.keys.current("d"))
+
+    rig.runner.run(entry)
+
+    assert f"file_forgotten name={os.fsdecode(name)}: Redis does not have" in logged(capsys, "file_forgotten")
+    assert journal(store) == []
+    assert bytes(rig.link.got) == b""
+
+
+def test_a_file_that_is_lost_while_it_is_fed_is_logged(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its packets are in the stream all the same."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    rig.interrupts.at_check(3, lambda: store.redis.delete(store.keys.current("d")))
+
+    rig.run(name)
+
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    assert "file_forgotten" in logged(capsys, "file_finished")
+
+
+def test_a_jump_of_the_timestamps_is_logged_and_journaled(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the last packet of the file before; up to an hour is usual."""
+    later = packets(FIRST[-1].seconds + 3601, 5)
+    first = written(tmp_path, "1.pcap", stream_of(FIRST))
+    for name in (first, written(tmp_path, "2.pcap", stream_of(later))):
+        rig.run(name)
+
+    log = logged(capsys, "file_finished", 2)
+    assert log.count("timestamps_jump") == 1
+    assert f"before={os.fsdecode(first)}" in log
+    assert [bool(entry["jump"]) for entry in journal(store)] == [False, True]
+    assert rig.statistics.jumps == 1
+
+
+def test_times_after_2038_are_logged_once_for_each_stream(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each file has them in the journal."""
+    for number in range(2):
+        late = packets(2**31 + 100 * number, 5)
+        rig.run(written(tmp_path, f"{number}.pcap", file_header() + records(late)))
+
+    log = logged(capsys, "file_finished", 2)
+    assert log.count("after 2038") == 1
+    assert [entry["after_2038"] for entry in journal(store)] == [b"1", b"1"]
+    assert rig.statistics.after_2038_stream == "5ca1ab1e"
+
+
+def test_nonsense_in_the_place_of_a_start_point_begins_at_the_first_packet(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another program wrote it."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    rig.take(name)
+    store.redis.hset(store.keys.current("d"), "begin", "nonsense")
+
+    rig.run()
+
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    assert f"begin_invalid name={os.fsdecode(name)}: The file is fed from its first" in logged(
+        capsys, "begin_invalid"
+    )
+
+
+def test_a_file_of_a_stream_that_is_gone_is_another_attempt(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The dispatcher before died, and the stream with it: that was no analyzer's death."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    rig.take(name)
+    store.redis.hset(store.keys.current("d"), mapping={"state": "feeding", "stream": "dead0123"})
+
+    rig.run()
+
+    assert journal(store)[0]["attempt"] == b"2"
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    assert "next_file" in logged(capsys, "file_finished")
+
+
+def test_a_stop_by_hand_is_recorded_for_the_next_dispatcher(rig: Rig, store: Store, tmp_path: Path) -> None:
+    """CURRENT has where the next stream goes on, and which stream has the packets before."""
+    rig.link.outlives_dispatcher = False
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    rig.interrupts.at_check(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    with pytest.raises(Stopped):
+        rig.run(name)
+
+    rig.link.read()
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    begin = json.loads(current(store, "d")["begin"])
+    assert (begin["streams"], begin["offset"]) == (["5ca1ab1e"], len(stream_of(FIRST)))
+    assert begin["totals"]["packets"] == 20
+    assert (begin["identity"]["size_bytes"], len(begin["digest"])) == (len(stream_of(FIRST)), 64)
+
+
+def test_a_file_goes_on_behind_a_stream_that_ended_in_order(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No packet twice: the journal counts the file once, and names the stream before."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST, SECOND))
+    file = rig.runner.opener.open(name, root=None, refuse_written=False)
+    identity = file.identity()
+    file.close()
+    totals = Totals(20, 1200, 1200, 5, 7)
+    stream_format = StreamFormat(1, nanosecond=False)
+    start = StartPoint(Place(len(stream_of(FIRST))), totals, stream_format, identity, "", ("cafe0123",))
+    rig.take(name)
+    store.redis.hset(
+        store.keys.current("d"),
+        mapping={"state": "feeding", "stream": "cafe0123", "begin": start.as_json()},
+    )
+
+    rig.run()
+
+    assert bytes(rig.link.got) == stream_of(SECOND)
+    [entry] = journal(store)
+    assert (entry["packets"], entry["attempt"], entry["earlier_streams"]) == (b"30", b"1", b'["cafe0123"]')
+    assert fed(store, name)["earlier_streams"] == ["cafe0123"]
+    log = logged(capsys, "file_finished")
+    assert f"file_continues name={os.fsdecode(name)} packets=20 stream=cafe0123: " in log
