@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from support.logs import logged
 from support.pipes import new_statistics
+from support.stream_link import SilentNotifier
 
 from pcapdj.feed.analyzer_link import LauncherLink
 from pcapdj.feed.authorization import Authorization
@@ -17,7 +18,6 @@ from pcapdj.runtime.signals import HasFileno, Signals
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry
-from pcapdj.store.notifier import Notifier
 
 NAME = b"/in/1.pcap"
 
@@ -52,7 +52,7 @@ def entry(store: Store) -> QueueEntry:
 @pytest.fixture
 def authorization(store: Store, signals: Signals) -> Iterator[Authorization]:
     """Return what gets the dispatcher's authorizations."""
-    notifier, interrupts = Notifier(store), GrantingInterrupts(store, signals)
+    notifier, interrupts = SilentNotifier(), GrantingInterrupts(store, signals)
     streams = Streams(LauncherLink(Path("/nowhere"), interrupts), interrupts)
     yield Authorization(JobQueue(store, "d"), notifier, streams, interrupts)
     notifier.close()

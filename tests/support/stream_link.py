@@ -10,6 +10,7 @@ from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime.errors import LauncherGone
 from pcapdj.runtime.signals import Signals
+from pcapdj.store.notifier import Notifier
 from support.pipes import new_statistics
 
 
@@ -81,3 +82,14 @@ class ReadingInterrupts(Interrupts):
         """Let the analyzer read."""
         self._link.read()
         return super().check()
+
+
+class SilentNotifier(Notifier):
+    """A notifier that gets no message: it has no thread and no connection."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def close(self) -> None:
+        """Close its descriptor."""
+        os.close(self._event)
