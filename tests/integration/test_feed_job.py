@@ -351,9 +351,13 @@ def test_a_file_of_a_stream_that_is_gone_is_another_attempt(
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
     rig.take(name)
     store.redis.hset(store.keys.current("d"), mapping={"state": "feeding", "stream": "dead0123"})
+    seen: dict[str, bytes] = {}
+    rig.interrupts.at_check(2, lambda: seen.update(current(store, "d")))
 
     rig.run()
 
+    assert rig.link.calls[0] == ("torn",)
+    assert seen["deaths"] == b"0"
     assert journal(store)[0]["attempt"] == b"2"
     assert bytes(rig.link.got) == stream_of(FIRST)
     assert "next_file" in logged(capsys, "file_finished")
@@ -376,22 +380,24 @@ def test_a_stop_by_hand_is_recorded_for_the_next_dispatcher(rig: Rig, store: Sto
     assert (begin["identity"]["size_bytes"], len(begin["digest"])) == (len(stream_of(FIRST)), 64)
 
 
+def taken_behind(rig: Rig, name: bytes, offset: int) -> None:
+    """Take a file of which an earlier stream, which ended in order, has what is before this place."""
+    file = rig.runner.opener.open(name, root=None, refuse_written=False)
+    identity = file.identity()
+    file.close()
+    totals, stream_format = Totals(20, 1200, 1200, 5, 7), StreamFormat(1, nanosecond=False)
+    start = StartPoint(Place(offset), totals, stream_format, identity, "", ("cafe0123",))
+    rig.take(name)
+    fields: dict[Any, Any] = {"state": "feeding", "stream": "cafe0123", "begin": start.as_json()}
+    rig.store.redis.hset(rig.store.keys.current("d"), mapping=fields)
+
+
 def test_a_file_goes_on_behind_a_stream_that_ended_in_order(
     rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No packet twice: the journal counts the file once, and names the stream before."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST, SECOND))
-    file = rig.runner.opener.open(name, root=None, refuse_written=False)
-    identity = file.identity()
-    file.close()
-    totals = Totals(20, 1200, 1200, 5, 7)
-    stream_format = StreamFormat(1, nanosecond=False)
-    start = StartPoint(Place(len(stream_of(FIRST))), totals, stream_format, identity, "", ("cafe0123",))
-    rig.take(name)
-    store.redis.hset(
-        store.keys.current("d"),
-        mapping={"state": "feeding", "stream": "cafe0123", "begin": start.as_json()},
-    )
+    taken_behind(rig, name, len(stream_of(FIRST)))
 
     rig.run()
 
@@ -401,3 +407,29 @@ def test_a_file_goes_on_behind_a_stream_that_ended_in_order(
     assert fed(store, name)["earlier_streams"] == ["cafe0123"]
     log = logged(capsys, "file_finished")
     assert f"file_continues name={os.fsdecode(name)} packets=20 stream=cafe0123: " in log
+
+
+def test_a_file_of_which_an_earlier_stream_has_all_is_processed_with_that_stream(
+    rig: Rig, store: Store, tmp_path: Path
+) -> None:
+    """It was stopped behind its last packet."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    taken_behind(rig, name, len(stream_of(FIRST)))
+
+    rig.run()
+
+    assert fed(store, name)["stream"] == "cafe0123"
+    assert journal(store)[0]["packets"] == b"20"
+    assert rig.streams.open is None
+
+
+def test_a_file_that_changed_between_two_streams_fails(rig: Rig, store: Store, tmp_path: Path) -> None:
+    """The rest of another file would not fit."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    taken_behind(rig, name, len(stream_of(FIRST)))
+    written(tmp_path, "1.pcap", stream_of(FIRST, SECOND))
+
+    rig.run()
+
+    assert "changed while it was read" in failures(store)[0]["reason"]
+    assert rig.streams.open is None

@@ -30,6 +30,10 @@ class RecordingLink(AnalyzerLink):
         """Record it."""
         self.calls.append(("wait",))
 
+    def wait_for_torn_reader(self) -> None:
+        """Record it."""
+        self.calls.append(("torn",))
+
     def resumable_stream(self) -> ResumableStream | None:
         """Return what the test left."""
         return self.left
