@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from support.dispatcher_rig import (
 from support.logs import logged
 from support.stream_link import ReadingInterrupts, RecordingLink, SilentNotifier
 
+from pcapdj.capture.files import OpenFile, StillWritten
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.stream_options import StreamOptions
@@ -33,7 +35,7 @@ from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.start_point import StartPoint
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import Stopped
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import HasFileno, Signals, Waits
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry
 
@@ -49,10 +51,18 @@ class ActingInterrupts(ReadingInterrupts):
         self.statistics = self._statistics
         self._left = 0
         self._action: Callable[[], object] = lambda: None
+        self.on_wait: Callable[[], object] = lambda: None
 
     def at_check(self, number: int, act: Callable[[], object]) -> None:
         """Do this before the n-th check, counted from 1."""
         self._left, self._action = number, act
+
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
+        """Act before each wait."""
+        self.on_wait()
+        super().wait(timeout_s, *readable, stops=stops, waiting_for=waiting_for)
 
     def check(self) -> bool:
         """Act if it is time, and check."""
@@ -60,6 +70,25 @@ class ActingInterrupts(ReadingInterrupts):
         if not self._left:
             self._action()
         return super().check()
+
+
+class SettlingOpener(FileOpener):
+    """Opens files of which the first calls cannot know whether they are still written.
+
+    Attributes:
+        settles_in_s: for each of these calls, how long to wait.
+    """
+
+    def __init__(self, waits: Waits) -> None:
+        super().__init__(waits)
+        self.settles_in_s: list[float] = []
+
+    def open(self, name: bytes, *, root: bytes | None, refuse_written: bool) -> OpenFile:
+        """Open the file, if it has settled."""
+        assert refuse_written
+        if self.settles_in_s:
+            raise StillWritten(self.settles_in_s.pop())
+        return super().open(name, root=root, refuse_written=refuse_written)
 
 
 class Rig:
@@ -74,7 +103,8 @@ class Rig:
         self.queue.register()
         self.streams = Streams(link, self.interrupts)
         self._notifier = SilentNotifier()
-        opener = FileOpener(self.interrupts)
+        opener = SettlingOpener(self.interrupts)
+        self.opener = opener
         self.runner = JobRunner(
             queue=self.queue,
             authorization=Authorization(self.queue, self._notifier, self.streams, self.interrupts),
@@ -134,6 +164,23 @@ def fed(store: Store, name: bytes) -> dict[str, Any]:
 def failures(store: Store) -> list[dict[str, Any]]:
     """Return the entries of FAILED."""
     return [json.loads(entry) for entry in listed(store, store.keys.failed)]
+
+
+def test_a_file_is_requested_once_its_analyzer_is_there(rig: Rig, store: Store, tmp_path: Path) -> None:
+    """State and requests are shown while it waits for the authorization."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    queue(store, name)
+    seen: list[Any] = []
+
+    def grant() -> None:
+        seen.append((rig.statistics.state, rig.link.calls[0], listed(store, store.keys.next)))
+        authorize(store, name)
+
+    rig.interrupts.on_wait = grant
+    rig.run()
+
+    assert seen[0] == ("Waiting for authorization", ("wait",), [name])
+    assert listed(store, store.keys.processed) == [name]
 
 
 def test_a_file_that_was_fed_whole_is_processed_with_its_numbers(
@@ -382,7 +429,7 @@ def test_a_stop_by_hand_is_recorded_for_the_next_dispatcher(rig: Rig, store: Sto
 
 def taken_behind(rig: Rig, name: bytes, offset: int) -> None:
     """Take a file of which an earlier stream, which ended in order, has what is before this place."""
-    file = rig.runner.opener.open(name, root=None, refuse_written=False)
+    file = rig.runner.opener.open(name, root=None, refuse_written=True)
     identity = file.identity()
     file.close()
     totals, stream_format = Totals(20, 1200, 1200, 5, 7), StreamFormat(1, nanosecond=False)
@@ -433,3 +480,29 @@ def test_a_file_that_changed_between_two_streams_fails(rig: Rig, store: Store, t
 
     assert "changed while it was read" in failures(store)[0]["reason"]
     assert rig.streams.open is None
+
+
+def test_a_file_that_a_process_has_open_for_writing_fails(rig: Rig, store: Store, tmp_path: Path) -> None:
+    """Its last record may be half a record."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+
+    with open(name, "ab"):  # noqa: PTH123 - bytes
+        rig.run(name)
+
+    assert failures(store)[0]["reason"] == "is still being written"
+
+
+@pytest.mark.parametrize("waits", [1, 2])
+def test_a_file_that_may_still_be_written_is_waited_for_once(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], waits: int
+) -> None:
+    """Where the kernel cannot report its writers; one that is written again meanwhile fails."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    rig.opener.settles_in_s = [0.3] * waits
+    started_s = time.monotonic()
+
+    rig.run(name)
+
+    assert time.monotonic() - started_s >= 0.3
+    assert listed(store, store.keys.processed) == ([name] if waits == 1 else [])
+    assert "waiting: Waiting 0 s: the file may still be written." in logged(capsys, "waiting: ")
