@@ -14,7 +14,7 @@ Source: prctl(2), pidfd_open(2), proc_pid_stat(5).
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,8 @@ from pcapdj.runtime.process import become_subreaper
 from pcapdj.runtime.safe_text import printable
 
 _LIMIT_S: Final = 2.0  # for all of them to be gone; a process in an uninterruptible call may stay
-_POLL_S: Final = 0.01
+_POLL_S: Final = 0.001
+_EMPTY_LOOKS: Final = 3  # in a row: the list of children misses one that is just changing its parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,20 @@ class ProcessTree:
             group: of the analyzer, which is reaped.
         """
         left: dict[tuple[int, int], FoundProcess] = {}
-        deadline_s = time.monotonic() + _LIMIT_S
-        while _children() and (found := list(_descendants())):
-            for each in found:
-                if each.state != "Z" and each.group != group:
-                    left[each.pid, each.start] = each
-                _kill(each)
+        deadline_s, empty_looks = time.monotonic() + _LIMIT_S, 0
+        while empty_looks < _EMPTY_LOOKS and time.monotonic() < deadline_s:
+            # children first, without a look at all processes: one may fork and exit as fast as it can
+            found = [*filter(None, map(_find, _children()))]
+            _kill_all(found)
+            found += _descendants() if found else []
+            _kill_all(found)
+            left |= {
+                (each.pid, each.start): each for each in found if each.state != "Z" and each.group != group
+            }
             self.reap(spared=0)
-            if time.monotonic() > deadline_s:
-                break
-            time.sleep(_POLL_S)
+            empty_looks = 0 if found else empty_looks + 1
+            if found:
+                time.sleep(_POLL_S)
         return list(left.values())
 
 
@@ -112,12 +117,13 @@ def _find(pid: int) -> FoundProcess | None:
     return None
 
 
-def _kill(process: FoundProcess) -> None:
-    with suppress(OSError):
-        descriptor = os.pidfd_open(process.pid)
-        try:
-            now = _find(process.pid)
-            if now is not None and now.start == process.start:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        finally:
-            os.close(descriptor)
+def _kill_all(processes: Iterable[FoundProcess]) -> None:
+    for process in processes:
+        with suppress(OSError):
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                now = _find(process.pid)
+                if now is not None and now.start == process.start:
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            finally:
+                os.close(descriptor)
