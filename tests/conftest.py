@@ -52,14 +52,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put slow tests first, and scale every test's limit as waits are scaled.
 
     pytest-xdist gives each worker one part of the list, and then lets them take from another's end: each part
-    gets as many slow tests as the others.
+    gets as many slow tests as the others, and the quick tests of a file stay together.
     """
     places = {folder: place for place, folder in enumerate(SLOWEST_FIRST)}
     items.sort(
         key=lambda item: (not item.get_closest_marker("slow"), places.get(item.path.parent.name, len(places)))
     )
+    count = sum(item.path.parent.name in SLOWEST_FIRST[:-1] for item in items)
+    slow, quick = items[:count], items[count:]
     parts = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = [item for first in range(parts) for item in items[first::parts]]
+    ends = [len(quick) * part // parts for part in range(parts + 1)]
+    items[:] = [
+        item for part in range(parts) for item in slow[part::parts] + quick[ends[part] : ends[part + 1]]
+    ]
     for item in items if FACTOR != 1 else ():
         marker = item.get_closest_marker("timeout")
         limit_s = marker.args[0] if marker else float(config.getini("timeout"))
