@@ -134,7 +134,7 @@ def make_log_root(path: Path) -> None:
     Raises:
         CannotCreate: it cannot be made, or another user can replace files in it.
     """
-    make_folder(path, _LOG_ROOT_MODE)
+    make_folder(path, _LOG_ROOT_MODE, "name a folder of your own with --logdir")
 
 
 def new_log_folder(root: Path, stream: str, now_s: float) -> Path:

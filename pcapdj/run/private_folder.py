@@ -72,7 +72,7 @@ def _temporary_folder() -> Path:
         raise CannotCreate(
             "No folder for temporary files can be written to.", hint="Set TMPDIR to one that can."
         ) from exc
-    check_folder(folder)
+    check_folder(folder, remedy="set TMPDIR to a folder of your own")
     return folder
 
 

@@ -251,7 +251,7 @@ class RunRecord:
 
 
 def _make_folder(path: Path) -> None:
-    make_folder(path, _FOLDER_MODE)
+    make_folder(path, _FOLDER_MODE, "name a folder of your own with --logdir")
 
 
 def _append_lines(path: Path, lines: Iterable[str]) -> None:

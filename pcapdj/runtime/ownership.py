@@ -39,16 +39,17 @@ class Account(NamedTuple):
     gid: int
 
 
-def distrust(found: os.stat_result, uid: int) -> Distrust | None:
+def distrust(found: os.stat_result, uid: int, *, allows_sticky: bool = True) -> Distrust | None:
     """Return why this user should not trust it; None if there is no reason.
 
     Args:
         found: of lstat(2). Of a link only the owner counts: who may replace it is the folder's matter.
         uid: this user's.
+        allows_sticky: other users may put their files into a sticky folder: no name in it is taken for ours.
     """
     if found.st_uid not in (uid, ROOT):
         return Distrust.OTHER_OWNER
-    is_sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX)
+    is_sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX) and allows_sticky
     if stat.S_ISLNK(found.st_mode) or is_sticky:
         return None
     if found.st_mode & stat.S_IWOTH:

@@ -8,6 +8,7 @@ server may also belong to the user who could have put its socket there (`ownersh
 import os
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ PIPE_NAME = "stream.pcap"
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path of unix(7) less its NUL
 _LAYOUT = Path("var/run")  # beside a supervisord.conf
 _PRIVATE_MODE = 0o700
+_PARENT_MODE = 0o755
 _UCRED = struct.Struct("iII")  # struct ucred of unix(7) SO_PEERCRED: pid, uid, gid
 
 
@@ -51,19 +53,46 @@ def private_folder(path: Path) -> None:
     Raises:
         CannotCreate: it cannot be made, or as `trust.check_folder`.
     """
-    make_folder(path, _PRIVATE_MODE, allows_link=path != user_folder())
-
-
-def make_folder(path: Path, mode: int, *, allows_link: bool = True) -> None:
-    """Make the folder with this mode, if it is missing, and those above it; errors as `private_folder`."""
     check_links(path)
+    _make(path, _PRIVATE_MODE)
+    check_folder(path, allows_link=path != user_folder())
+
+
+def make_folder(path: Path, mode: int, remedy: str = "use a folder of your own") -> None:
+    """Make a folder that no other user can write to, if it is missing, and those above it.
+
+    Args:
+        path: of the folder.
+        mode: of a new one, less the umask.
+        remedy: what to do where it is refused.
+
+    Raises:
+        CannotCreate: it cannot be made, or as `trust.check_folder`; in a sticky folder, too, another user may
+            have put files in the place of ours.
+    """
+    check_links(path)
+    is_new = _make(path, mode)
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
-    except FileExistsError:  # no folder, or a link that leads nowhere: the check shows which
-        pass
+        check_folder(path, allows_sticky=False, remedy=remedy)
+    except CannotCreate:
+        if is_new:  # a file system without owners, as FAT has none
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _make(path: Path, mode: int) -> bool:
+    """Make a folder and those above it; report whether it was missing."""
+    try:
+        for each in reversed([above for above in path.parents if not above.exists()]):
+            with suppress(FileExistsError):
+                each.mkdir(_PARENT_MODE)
+        path.mkdir(mode)
+    except FileExistsError:
+        return False
     except OSError as exc:
         raise CannotCreate(f"The folder {quoted(str(path))} cannot be made: {exc.strerror}.") from exc
-    check_folder(path, allows_link=allows_link)
+    return True
 
 
 def check_socket_path(path: Path, hint: str = "Use a folder with a shorter path.") -> None:

@@ -20,6 +20,7 @@ from pcapdj.runtime.safe_text import quoted
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
 _SERVICE: Final = ("supervisord.conf", "var", "var/run")  # what the user of a service relies on
+_REMEDY: Final = "use a folder of your own"
 _KINDS: Final = (
     (stat.S_ISREG, "a file"),
     (stat.S_ISDIR, "a folder"),
@@ -30,24 +31,28 @@ _KINDS: Final = (
 _TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w"}
 
 
-def check_folder(path: Path, *, allows_link: bool = True) -> None:
+def check_folder(
+    path: Path, *, allows_link: bool = True, allows_sticky: bool = True, remedy: str = _REMEDY
+) -> None:
     """Refuse a folder in which another user could replace our files.
 
     Args:
         path: of a folder that is there.
         allows_link: follow a link of this user or of root.
+        allows_sticky: other users may put files into it, if they cannot replace ours.
+        remedy: what to do instead of using this folder.
 
     Raises:
         CannotCreate: it is not a folder, cannot be looked at, or another user can replace files in it.
     """
     try:
-        reason, found = _checked(path, allows_link=allows_link)
+        reason, found = _checked(path, allows_link=allows_link, allows_sticky=allows_sticky)
         if reason is None and not stat.S_ISDIR(found.st_mode):
             reason = Distrust.NO_FOLDER
     except OSError as exc:
         raise CannotCreate(f"The folder {quoted(str(path))} cannot be used: {exc.strerror}.") from exc
     if reason:
-        raise _refused(path, reason, found)
+        raise _refused(path, reason, found, remedy)
 
 
 def check_links(path: Path) -> None:
@@ -66,8 +71,8 @@ def check_links(path: Path) -> None:
 
 def check_open_folder(path: Path, found: os.stat_result) -> None:
     """Refuse a folder that is open already, by its status; `path` is for the message. Errors as above."""
-    if reason := _unless_group_is_trusted(distrust(found, os.geteuid()), found):
-        raise _refused(path, reason, found)
+    if reason := _unless_group_is_trusted(distrust(found, os.geteuid(), allows_sticky=False), found):
+        raise _refused(path, reason, found, _REMEDY)
 
 
 def has_service(here: Path) -> bool:
@@ -120,15 +125,17 @@ def present_at(path: Path) -> str:
     return ""
 
 
-def _checked(path: Path, *, allows_link: bool = True) -> tuple[Distrust | None, os.stat_result]:
+def _checked(
+    path: Path, *, allows_link: bool = True, allows_sticky: bool = True
+) -> tuple[Distrust | None, os.stat_result]:
     """Return why a path, and where a link leads, is not trusted, and the status that shows it."""
     found = path.lstat()
-    reason = distrust(found, os.geteuid())
+    reason = distrust(found, os.geteuid(), allows_sticky=allows_sticky)
     if stat.S_ISLNK(found.st_mode):
         if reason or not allows_link:
             return Distrust.LINK, found
         found = path.stat()
-        reason = distrust(found, os.geteuid())
+        reason = distrust(found, os.geteuid(), allows_sticky=allows_sticky)
     return _unless_group_is_trusted(reason, found), found
 
 
@@ -151,8 +158,9 @@ def _has_private_group(found: os.stat_result) -> bool:
     return is_private_group(found, members, accounts)
 
 
-def _refused(path: Path, reason: Distrust, found: os.stat_result) -> CannotCreate:
-    return CannotCreate(f"The folder {quoted(str(path))} {_words(reason, found)}.", hint=_hint(reason, path))
+def _refused(path: Path, reason: Distrust, found: os.stat_result, remedy: str) -> CannotCreate:
+    words = f"The folder {quoted(str(path))} {_words(reason, found)}."
+    return CannotCreate(words, hint=_hint(reason, path, remedy))
 
 
 def _words(reason: Distrust, found: os.stat_result) -> str:
@@ -163,18 +171,18 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
     return reason.value.format(owner=owner_of(found.st_uid), group=group)
 
 
-def _hint(reason: Distrust, path: Path) -> str:
+def _hint(reason: Distrust, path: Path, remedy: str) -> str:
     if reason not in _TAKE_AWAY:
-        return "Use a folder of your own."
-    remedy = f"Take that away with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
+        return f"{remedy[0].upper()}{remedy[1:]}."
+    command = f"Take that away with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
     if reason is Distrust.GROUP_WRITES:
-        return f"{remedy}, or trust the group's members with {VARIABLE}=1."
-    return f"{remedy}, or use another folder."
+        return f"{command}, or trust the group's members with {VARIABLE}=1."
+    return f"{command}, or {remedy}."
 
 
 def _service_hint(reason: Distrust, here: Path, path: Path) -> str:
     if reason in _TAKE_AWAY:
-        return _hint(reason, path)
+        return _hint(reason, path, _REMEDY)
     if os.geteuid() == ROOT:
         url = f"unix://{here.absolute()}/var/run/redis.sock"
         return f"Root uses a user's service if it names its Redis: --redis-url {shlex.quote(url)}."

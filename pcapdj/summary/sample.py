@@ -24,6 +24,8 @@ from pathlib import Path
 import dpkt
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.places import make_folder
+from pcapdj.runtime.whole_file import write_whole
 from pcapdj.summary.packets import ACK, FIN, SYN, TCP, UDP
 from pcapdj.summary.stream import CAPTURED_LIMIT_BYTES
 from pcapdj.summary.tcp import SEQUENCE_SPACE, TcpDirection
@@ -214,10 +216,10 @@ def write_sample(folder: Path, *, seed: int = 1) -> list[Path]:
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible content, no secret
     body = rng.randbytes(BODY_BYTES)
+    make_folder(folder, 0o755)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256(body).hexdigest()
-        (folder / EXPECTED_NAME).write_text(f"{digest}  {DOWNLOAD_NAME}\n", encoding="ascii")
+        write_whole(folder / EXPECTED_NAME, f"{digest}  {DOWNLOAD_NAME}\n".encode(), is_synced=False)
         return [_write(folder, number, frames) for number, frames in enumerate(_parts(body, rng))]
     except OSError as exc:
         raise CannotCreate(f"cannot write the sample into {str(folder)!r}: {exc.strerror}.") from exc
@@ -319,5 +321,5 @@ def _write(folder: Path, number: int, frames: list[bytes]) -> Path:
     for time_us, frame in zip(count(step=step_us), frames, strict=False):
         seconds, fraction_us = divmod(time_us, 1_000_000)
         records += [struct.pack("<IIII", start_s + seconds, fraction_us, len(frame), len(frame)), frame]
-    path.write_bytes(b"".join(records))
+    write_whole(path, b"".join(records), is_synced=False)
     return path

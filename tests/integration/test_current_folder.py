@@ -20,7 +20,7 @@ from pcapdj.analyzer.presets import PRESETS
 from pcapdj.cli import MODULES as COMMANDS
 from pcapdj.runtime.environment import foreign_environment, own_environment
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.interpreter import START_FILE, module_command
+from pcapdj.runtime.interpreter import module_command
 from pcapdj.service import configuration
 from pcapdj.store.client import Store
 
@@ -281,6 +281,21 @@ def test_a_checkout_that_is_not_installed_runs_from_its_top(
     assert canaries.found() == set()
 
 
+def test_the_command_of_a_checkout_runs_in_any_folder(
+    checkout: Path, here: Path, canaries: Canaries, short_path: Path
+) -> None:
+    """By the path of its start file, without being installed."""
+    canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
+    python, env = bare_python(short_path)
+    command = [python, "-P", str(checkout / "pcapdj" / "__main__.py"), "sample", "samples"]
+
+    done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
+    assert len(list(here.glob("samples/*.pcap"))) == 5
+    assert canaries.found() == set()
+
+
 @pytest.mark.parametrize(
     "module", ["pcapdj.store.syncing", "pcapdj.summary", "pcapdj.capture.reading_process"]
 )
@@ -303,16 +318,6 @@ def test_a_module_of_a_checkout_runs_wherever_a_role_works(
 
     assert "ModuleNotFoundError" not in done.stderr
     assert canaries.found() == set()
-
-
-def test_the_start_file_leaves_no_folder_in_the_path(tmp_path: Path) -> None:
-    """A module beside the package, at the top of a checkout, is not found by what pcapdj starts."""
-    as_file, as_module = (
-        subprocess.run([*start, "site"], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
-        for start in ([sys.executable, "-P", START_FILE], [sys.executable, "-P", "-m"])
-    )
-
-    assert as_file == as_module
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from pcapdj.service import CONF, PRIVATE_FOLDERS, write_layout
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import claim_data
 from pcapdj.store.keys import Keys
+from pcapdj.summary.sample import EXPECTED_NAME
 
 OTHER: Final = 65534
 NAME: Final = f"nobody (uid {OTHER})"
@@ -292,11 +293,59 @@ def test_what_pcapdj_makes_is_not_writable_for_others(short_path: Path) -> None:
     try:
         write_layout(short_path / "sensor", "text")
         make_log_root(short_path / "logs" / "root")
+        private_folder(short_path / "above" / "run")
     finally:
         os.umask(before)
 
-    made = [*(short_path / "sensor").rglob("*"), short_path / "sensor", short_path / "logs" / "root"]
-    assert [path.name for path in made if path.stat().st_mode & 0o022] == ["inbox"]
+    assert [path.name for path in short_path.rglob("*") if path.stat().st_mode & 0o022] == ["inbox"]
+
+
+def test_a_folder_of_all_users_takes_no_results(short_path: Path) -> None:
+    """In a sticky folder nobody replaces our files, but anybody can have put his in their place before."""
+    short_path.chmod(0o1777)
+
+    for refused in (write_layout, claim_data):
+        with pytest.raises(CannotCreate, match="is writable for all users"):
+            refused(short_path, "text")
+    with pytest.raises(CannotCreate, match=r"or name a folder of your own with --logdir\.$"):
+        make_log_root(short_path)
+
+    assert list(short_path.iterdir()) == []
+
+
+@needs_root
+def test_a_new_folder_on_a_file_system_without_owners_is_removed_again(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT gives each file to the user of its mount: another user, if root works on somebody's stick."""
+    mkdir = Path.mkdir
+
+    def mkdir_on_fat(path: Path, *arguments: Any, **options: Any) -> None:
+        mkdir(path, *arguments, **options)
+        give_away(path)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir_on_fat)
+
+    with pytest.raises(CannotCreate, match="belongs to another user, nobody"):
+        make_log_root(short_path / "results")
+
+    assert not (short_path / "results").exists()
+
+
+@needs_root
+def test_sample_writes_nothing_through_links(short_path: Path, precious: Path) -> None:
+    """A file of the sample's name is replaced."""
+    folder = short_path / "samples"
+    folder.mkdir(mode=0o755)
+    for name in (EXPECTED_NAME, f".{EXPECTED_NAME}", "sample-20240101-120000.pcap"):
+        (folder / name).symlink_to(precious / "file")
+        give_away(folder / name)
+
+    done = pcapdj("sample", folder, cwd=short_path)
+
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert is_untouched(precious)
+    assert not [path for path in folder.iterdir() if path.is_symlink()]
 
 
 @needs_root
@@ -333,7 +382,8 @@ def test_run_refuses_a_folder_for_temporary_files_in_which_all_users_can_replace
     done = pcapdj("run", "1.pcap", "--preset", "summary", cwd=short_path, TMPDIR=str(short_path / "open"))
 
     assert done.returncode == ExitCode.CANNOT_CREATE
-    assert "open' is writable for all users." in done.stderr
+    assert "open' is writable for all users. Take that away with chmod o-w" in done.stderr
+    assert done.stderr.endswith(", or set TMPDIR to a folder of your own.\n")
 
 
 @needs_root

@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_written_is_reported_in_one_sentence(tmp_path: P
     """Here a file has the folder's name."""
     (tmp_path / "file").touch()
 
-    with pytest.raises(CannotCreate, match="cannot write the sample"):
+    with pytest.raises(CannotCreate, match="file' is not a folder"):
         write_sample(tmp_path / "file")
 
 

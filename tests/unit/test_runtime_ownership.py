@@ -62,6 +62,14 @@ def test_what_another_user_may_replace_is_not_trusted(mode: int, uid: int) -> No
     assert (distrust(found, US) is None) == (uid != OTHER and not can_replace)
 
 
+@given(modes, users)
+def test_a_sticky_folder_is_only_trusted_where_that_is_enough(mode: int, uid: int) -> None:
+    """Else its write bits count as those of any folder."""
+    found = status(mode, uid=uid, gid=7)
+
+    assert (distrust(found, US, allows_sticky=False) is None) == (uid != OTHER and not mode & 0o022)
+
+
 @given(modes, users, st.integers(0, 0o777))
 def test_taking_rights_away_never_makes_it_less_trusted(mode: int, uid: int, taken: int) -> None:
     """`chmod` with fewer rights is always a remedy."""
