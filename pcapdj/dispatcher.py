@@ -38,6 +38,7 @@ from pcapdj.feed.job import JobRunner
 from pcapdj.feed.manual_link import ManualLink
 from pcapdj.feed.options import DispatcherSettings
 from pcapdj.feed.poison import PoisonPolicy
+from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.reporter import Reporter
 from pcapdj.feed.statistics import RUNNING, Statistics
 from pcapdj.feed.streams import Streams
@@ -75,14 +76,15 @@ class Dispatcher:
         self._settings = settings
         self._statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
         self._suspension = Suspension(settings.id, self._statistics)
-        self._interrupts = Interrupts(signals, self._suspension, self._statistics)
+        self._mark = ReadingMark(settings.pipe.with_name(f".{settings.pipe.name}.dispatcher.mark"))
+        self._interrupts = Interrupts(signals, self._suspension, self._statistics, self._mark)
         self._lane = RetryingStore(store, self._interrupts, events)
         self._queue = JobQueue(self._lane, settings.id, settings.take)
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
         self._streams = Streams(link, self._interrupts)
         opener = FileOpener(self._interrupts)
-        self._feeder = Feeder(self._streams, settings.streams, opener)
+        self._feeder = Feeder(self._streams, settings.streams, opener, self._mark)
         self._runner = JobRunner(
             queue=self._queue,
             authorization=Authorization(self._queue, self._notifier, self._streams, self._interrupts),
@@ -90,7 +92,8 @@ class Dispatcher:
             streams=self._streams,
             feeder=self._feeder,
             opener=opener,
-            poison=PoisonPolicy(self._lane, self._queue, self._interrupts, self._statistics),
+            poison=PoisonPolicy(self._lane, self._queue, self._interrupts, self._statistics, self._mark),
+            mark=self._mark,
             interrupts=self._interrupts,
             statistics=self._statistics,
             root=settings.root,
@@ -122,6 +125,7 @@ class Dispatcher:
             self._queue.unregister()
         finally:
             self._reporter.stop()
+            self._mark.close()
 
     def step(self) -> bool:
         """Run the job in flight or the next of the queue, or end the stream, or wait for one of them.

@@ -17,6 +17,7 @@ from pcapdj.capture.walk import record_end
 from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.note import BatchNote
 from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.start_point import StartPoint
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
@@ -141,7 +142,10 @@ class FilePass:
 class Feeder:
     """Begins the passes of capture files, one after another."""
 
-    def __init__(self, streams: Streams, options: StreamOptions, opener: FileOpener) -> None:
+    def __init__(
+        self, streams: Streams, options: StreamOptions, opener: FileOpener, mark: ReadingMark
+    ) -> None:
+        self._mark = mark
         self._streams = streams
         self._options = options
         self._opener = opener
@@ -208,7 +212,7 @@ class Feeder:
             return None
         stream_format = self._format_for(capture.native, file.token, start)
         left = self._streams.delivered(file.token)
-        pieces: Iterator[Piece] = capture.pieces(stream_format, left.after if left else start.place)
+        pieces = self._mark.marked(capture.pieces(stream_format, left.after if left else start.place))
         totals = left.totals if left else start.totals
         first_ts_ns = totals.first_ts_ns
         if not left:

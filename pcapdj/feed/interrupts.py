@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime.errors import Stopped
@@ -30,9 +31,17 @@ class Interrupts:
         signals: the stop signals and `SIGNALS`.
         suspension: who suspends feeding.
         statistics: printed by SIGUSR2; show what is waited for.
+        mark: cleared while it waits.
     """
 
-    def __init__(self, signals: Signals, suspension: Suspension, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        signals: Signals,
+        suspension: Suspension,
+        statistics: Statistics,
+        mark: ReadingMark | None = None,
+    ) -> None:
+        self._mark = mark or ReadingMark()
         self._signals = signals
         self._suspension = suspension
         self._statistics = statistics
@@ -76,7 +85,11 @@ class Interrupts:
         if waiting_for and self._reminder.is_due(waiting_for, time.monotonic()):
             events.info("waiting", waiting_for)
         try:
-            self._signals.wait(timeout_s, *readable, stops=stops)
+            if timeout_s > 0:
+                with self._mark.waiting():
+                    self._signals.wait(timeout_s, *readable, stops=stops)
+            else:
+                self._signals.wait(timeout_s, *readable, stops=stops)
         finally:
             self._act()
 

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
+from pcapdj.capture.files import OpenFile
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
 from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.timestamps import find_jump, gap_ns
@@ -14,6 +16,7 @@ from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_from
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feed.streams import Streams
@@ -78,6 +81,7 @@ class JobRunner:
     feeder: Feeder
     opener: FileOpener
     poison: PoisonPolicy
+    mark: ReadingMark
     interrupts: Interrupts
     statistics: Statistics
     root: bytes | None
@@ -100,6 +104,7 @@ class JobRunner:
         events.info("next_file", name=entry.name, attempt=job.entry.attempt)
         error: CaptureError | None = None
         try:
+            self._begin_reading(job)
             with self._open(job, is_resumed=is_resumed) as capture:
                 job.identity = capture.identity._asdict()
                 self.statistics.show_size(capture.identity.size_bytes)
@@ -112,7 +117,24 @@ class JobRunner:
             error = exc
         self._finish(job, error)
 
+    def _begin_reading(self, job: Job) -> None:
+        """Refuse a file that killed three dispatchers; with its identity, or the importer queues it again.
+
+        Raises:
+            CaptureError: it did.
+        """
+        try:
+            self.poison.begin(job.entry)
+        except CaptureError:
+            with suppress(CaptureError), closing(self._opened(job.entry.name)) as file:
+                job.identity = file.identity()._asdict()
+            raise
+
     def _open(self, job: Job, *, is_resumed: bool) -> Capture:
+        with self.mark.reading():
+            return self._open_file(job, is_resumed=is_resumed)
+
+    def _open_file(self, job: Job, *, is_resumed: bool) -> Capture:
         if is_resumed and (capture := self.feeder.unfinished_capture()):
             return capture
         try:
@@ -125,8 +147,10 @@ class JobRunner:
             return self._open_named(job.entry.name)
 
     def _open_named(self, name: bytes) -> Capture:
-        file = self.opener.open(name, root=self.root, refuse_written=True)
-        return capture_of(name, file, self.interrupts)
+        return capture_of(name, self._opened(name), self.interrupts)
+
+    def _opened(self, name: bytes) -> OpenFile:
+        return self.opener.open(name, root=self.root, refuse_written=True)
 
     def _feed_until_done(self, job: Job, capture: Capture) -> bool:
         """Feed the file into one stream after another; False if Redis does not have the entry any more."""

@@ -1,8 +1,11 @@
-"""Decides what is at fault when analyzers die: the file; from the third such file in a row on, the analyzer.
+"""Decides what is at fault when analyzers or dispatchers die: the file, or the analyzer.
 
 A file on which the analyzer died three times under a living launcher is poison and fails, so that the others
 go on. If that happens to three files in a row, the files are not the cause: then feeding is suspended as by
 an operator (`operator` in PCAPDJ_SUSPEND), and after `pcapdj resume` the third file is requested again.
+
+A file on which three dispatchers died while they opened, read or decoded it fails, too, if it gave no whole
+batch in between (`feed.reading_mark`). That never holds the lane: such a file needs no analyzer.
 """
 
 import time
@@ -10,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.reading_mark import ReadingMark, deaths_on
 from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.log import EventLog
@@ -19,7 +23,8 @@ from pcapdj.store.job_queue import JobQueue, QueueEntry
 
 POISON_DEATHS: Final = 3  # of analyzers on one file, before the file is at fault
 POISON_FILES: Final = 3  # in a row, before the analyzer is
-POISON: Final = "poison"  # how the reason of such a file begins
+POISON: Final = "poison:"  # how the reason of such a file begins
+POISON_DISPATCHER: Final = "poison(dispatcher):"  # of one that killed dispatchers
 
 _POLL_S: Final = 0.5
 
@@ -29,7 +34,15 @@ events = EventLog("dispatcher")
 class PoisonPolicy:
     """Counts poison files in a row, and holds the lane."""
 
-    def __init__(self, store: Store, queue: JobQueue, interrupts: Interrupts, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: JobQueue,
+        interrupts: Interrupts,
+        statistics: Statistics,
+        mark: ReadingMark,
+    ) -> None:
+        self._mark = mark
         self._store = store
         self._queue = queue
         self._interrupts = interrupts
@@ -39,6 +52,25 @@ class PoisonPolicy:
     def reset(self) -> None:
         """Begin the count again: a file went through, so the analyzer works."""
         self._in_a_row = 0
+
+    def begin(self, entry: QueueEntry) -> None:
+        """Begin to work on an entry: count the dispatchers that died while they read its file.
+
+        Raises:
+            CaptureError: there were three.
+        """
+        left = self._mark.left
+        deaths = deaths_on(left, entry.token, self._mark.boot)
+        self._mark.begin(entry.token, deaths)
+        if not left or not deaths:
+            return
+        fields = {"name": entry.name, "deaths": deaths, "most": POISON_DEATHS}
+        events.warning(
+            "dispatcher_died", f"A dispatcher died while it read this file, {left.cause}.", **fields
+        )
+        if deaths >= POISON_DEATHS:
+            died = f"{deaths} dispatchers died while they read this file, the last one"
+            raise CaptureError(f"{POISON_DISPATCHER} {died} {left.cause}")
 
     def entry_to_feed(self, entry: QueueEntry) -> QueueEntry:
         """Return the entry to feed; if the analyzer is at fault, wait until an operator resumes feeding.
@@ -55,7 +87,7 @@ class PoisonPolicy:
             self._in_a_row = operate.poison_in_a_row(self._store, POISON)
         if self._in_a_row + 1 < POISON_FILES:
             self._in_a_row += 1
-            raise CaptureError(f"{POISON}: the analyzer died {entry.deaths} times while it read this file")
+            raise CaptureError(f"{POISON} the analyzer died {entry.deaths} times while it read this file")
         self._queue.mark(deaths=0)
         self._hold(entry)
         return replace(entry, deaths=0)

@@ -1,9 +1,10 @@
-"""The fixture that most tests with several roles use; a module that needs more of it extends it."""
+"""Fixtures of several modules; a module that needs more of one extends it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.preloaded import failing_reads_in
 from support.roles_rig import Trio
 
 
@@ -18,3 +19,9 @@ def trio(short_path: Path, redis_socket: Path) -> Iterator[Trio]:
     trio.stop_all()
     trio.store.redis.flushall()
     trio.store.close()
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the library that makes reads fail."""
+    return failing_reads_in(tmp_path_factory.mktemp("library"))

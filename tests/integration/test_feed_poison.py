@@ -13,6 +13,7 @@ from support.waiting import scaled
 
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.poison import PoisonPolicy
+from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime.errors import CaptureError
@@ -86,7 +87,13 @@ def rig_of(store: Store, signals: Signals) -> Rig:
     queue, statistics = JobQueue(store, "main"), new_statistics()
     queue.register()
     interrupts = ResumingInterrupts(store, signals, statistics)
-    return Rig(store, queue, statistics, interrupts, PoisonPolicy(store, queue, interrupts, statistics))
+    return Rig(
+        store,
+        queue,
+        statistics,
+        interrupts,
+        PoisonPolicy(store, queue, interrupts, statistics, ReadingMark()),
+    )
 
 
 @pytest.mark.parametrize("deaths", [0, 1, 2])

@@ -10,33 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import forkserver
 from support.captures import Record, classic, enhanced, interface, record, section
 from support.dispatcher_rig import Dispatchers, dispatchers_in, listed, queue_authorized, stream_of
-from support.programs import require_program
+from support.preloaded import failing
 
 from pcapdj.store.client import Store
 
-SOURCE = Path(forkserver.__file__).with_name("failing_reads.c")
 PACKETS = [Record(n + 1, 0, n.to_bytes(4, "big") + os.urandom(746)) for n in range(1200)]
 BAD_AT = 700_416  # 171 pages
 BLOCK_BYTES = len(enhanced(0, bytes(750)))
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the library that makes reads fail."""
-    require_program("cc")
-    path = tmp_path_factory.mktemp("library") / "failing_reads.so"
-    flags = ["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
-    command = ["cc", *flags, "-o", str(path), str(SOURCE), "-ldl"]
-    subprocess.run(command, check=True)
-    return path
-
-
-def failing(library: Path, **variables: int) -> dict[str, str]:
-    """Return the environment of a process whose reads of `bad` fail."""
-    return {"LD_PRELOAD": str(library), "BAD_NAME": "/bad"} | {k: str(v) for k, v in variables.items()}
 
 
 def cat(path: Path, library: Path, **variables: int) -> tuple[bytes, str, int]:

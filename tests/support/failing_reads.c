@@ -2,14 +2,17 @@
  *
  * BAD_NAME: the end of the file's name. BAD_AT: the first byte that cannot be read; reads that reach it fail whole.
  * BAD_ERRNO: how they fail; 0: they return no bytes. BAD_SHORT: no read returns more than so many bytes.
- * BAD_STAT: fstat fails in the same way, once a read has failed. */
+ * BAD_STAT: fstat fails in the same way, once a read has failed. BAD_SIGNAL: the process gets this signal instead.
+ * BAD_MEMORY: the process has no more memory from then on than it has. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,6 +46,14 @@ ssize_t pread64(int fd, void *buffer, size_t size, off64_t offset)
         return real(fd, buffer, size, offset);
     if ((long long)size > most)
         size = (size_t)most;
+    if (offset + (long long)size > bad && number("BAD_SIGNAL", 0))
+        raise((int)number("BAD_SIGNAL", 0));
+    if (offset + (long long)size > bad && getenv("BAD_MEMORY")) {
+        struct rlimit none = {0, 0};
+
+        setrlimit(RLIMIT_AS, &none);
+        return real(fd, buffer, size, offset);
+    }
     if (offset + (long long)size > bad) {
         has_failed = 1;
         errno = (int)number("BAD_ERRNO", EIO);
