@@ -574,23 +574,49 @@ def test_a_second_run_in_the_same_folder_is_refused(home: Path, options: Sequenc
     assert len(list((home / "o").glob("2*/copy"))) == 1
 
 
-@pytest.mark.parametrize("streams", [">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>&1", "2>&1 | true"])
-def test_all_is_fed_when_the_screen_cannot_be_written(home: Path, streams: str) -> None:
-    """A stream that is closed, on a full disk, or without a reader ends nothing; the record has it."""
-    for number in range(3):
-        capture(home / f"{number}.pcap")
-    command = [sys.executable, "-m", "pcapdj", "run", "0.pcap", "1.pcap", "2.pcap", "--logdir", "o"]
-    words = shlex.join([*command, *ROOM, *copying(home)])
-    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
-    script = f"set -o pipefail; {words} {streams}"
-    ended = subprocess.run(["bash", "-c", script], cwd=home, env=env, check=False)
-
+def assert_all_is_fed(home: Path) -> None:
+    """Assert that the record has three files of ten packets, and that nothing else is left."""
     record = json.loads((home / "o" / "pcapdj.json").read_text())
-    assert ended.returncode == 0
     assert record["complete"]
     assert [each["packets"] for each in record["files"]] == [10, 10, 10]
     assert len(list((home / "o").rglob("copy"))) == 1
     assert not list((home / "tmp").iterdir())
+
+
+@pytest.fixture
+def three_files(home: Path) -> list[str]:
+    """Return the arguments of a run of three files."""
+    names = [capture(home / f"{number}.pcap").name for number in range(3)]
+    return ["run", *names, "--logdir", "o", *ROOM, *copying(home)]
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", "<&- >&- 2>&-"])
+def test_all_is_fed_when_the_screen_is_closed(home: Path, three_files: list[str], streams: str) -> None:
+    """The record has what the screen has not."""
+    words = shlex.join([sys.executable, "-m", "pcapdj", *three_files])
+    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
+    ended = subprocess.run(["bash", "-c", f"{words} {streams}"], cwd=home, env=env, check=False)
+
+    assert ended.returncode == 0
+    assert_all_is_fed(home)
+
+
+@pytest.mark.parametrize("screen", ["on a full disk", "without a reader"])
+def test_all_is_fed_when_the_screen_cannot_be_written(
+    home: Path, three_files: list[str], screen: str
+) -> None:
+    """It ends nothing; the record has what the screen has not."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
+    with open("/dev/full", "wb") as full, open(theirs, "wb") as unread:  # noqa: PTH123 - a descriptor
+        output = full if screen == "on a full disk" else unread
+        ended = forkserver.run(
+            "pcapdj", *three_files, cwd=home, env=env, stdout=output, stderr=output, forks=True
+        )
+
+    assert ended.returncode == 0
+    assert_all_is_fed(home)
 
 
 def test_a_real_terminal_that_closes_stops_it_in_order(home: Path) -> None:
@@ -619,10 +645,10 @@ def test_a_temporary_folder_that_sockets_do_not_fit_into_is_refused_first(home: 
     deep = home / ("long" * 25)
     deep.mkdir()
     (home / "link").symlink_to(deep)
-    command = [sys.executable, "-m", "pcapdj", "run", "a.pcap", "--logdir", "o", *ROOM, *copying(home)]
     for temporary in (deep, home / "link"):
         env = environment(TMPDIR=str(temporary), RIG=str(home))
-        ended = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True, check=False)
+        words = ["run", "a.pcap", "--logdir", "o", *ROOM, *copying(home)]
+        ended = forkserver.run("pcapdj", *words, cwd=home, env=env, forks=True)
 
         assert ended.returncode == 73
         assert "unix sockets take 107. Set TMPDIR to a folder with a shorter path." in ended.stderr
