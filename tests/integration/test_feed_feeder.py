@@ -20,6 +20,7 @@ from pcapdj.capture.stream_options import OnLinktype, StreamOptions
 from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.launcher_client import Entry
 from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import CaptureError, Stopped
@@ -40,7 +41,7 @@ class Feeding:
         self.interrupts = ReadingInterrupts(link, signals)
         self.streams = Streams(link, self.interrupts)
         self.opener = FileOpener(self.interrupts)
-        self.feeder = Feeder(self.streams, StreamOptions("first", on_linktype), self.opener)
+        self.feeder = Feeder(self.streams, StreamOptions("first", on_linktype), self.opener, ReadingMark())
 
     def open(self, name: bytes) -> Capture:
         """Open a capture file."""
@@ -282,7 +283,7 @@ def test_a_stop_by_hand_completes_the_batch_and_notes_its_end(
     feeding = Feeding(link, signals)
     interrupts = StoppingInterrupts(link, signals)
     feeding.streams = Streams(link, interrupts)
-    feeding.feeder = Feeder(feeding.streams, StreamOptions("first", "fail"), feeding.opener)
+    feeding.feeder = Feeder(feeding.streams, StreamOptions("first", "fail"), feeding.opener, ReadingMark())
     many = packets(100, 300)
     with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
         begun = feeding.begin("t", capture)

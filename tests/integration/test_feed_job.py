@@ -32,6 +32,7 @@ from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder
 from pcapdj.feed.job import JobRunner
 from pcapdj.feed.poison import PoisonPolicy
+from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.start_point import StartPoint
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import Stopped
@@ -103,16 +104,17 @@ class Rig:
         self.queue.register()
         self.streams = Streams(link, self.interrupts)
         self._notifier = SilentNotifier()
-        opener = SettlingOpener(self.interrupts)
+        opener, mark = SettlingOpener(self.interrupts), ReadingMark()
         self.opener = opener
         self.runner = JobRunner(
             queue=self.queue,
             authorization=Authorization(self.queue, self._notifier, self.streams, self.interrupts),
             link=link,
             streams=self.streams,
-            feeder=Feeder(self.streams, StreamOptions("first", "fail"), opener),
+            feeder=Feeder(self.streams, StreamOptions("first", "fail"), opener, mark),
             opener=opener,
-            poison=PoisonPolicy(store, self.queue, self.interrupts, self.statistics),
+            poison=PoisonPolicy(store, self.queue, self.interrupts, self.statistics, mark),
+            mark=mark,
             interrupts=self.interrupts,
             statistics=self.statistics,
             root=None,
