@@ -201,9 +201,8 @@ def dispatch(  # noqa: PLR0913 - an option each
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
     die_with_supervisord()
-    url = redis_url
-    if server or port:
-        url = f"redis://{server or '127.0.0.1'}:{port or 6379}/0"
+    url = options.url_of(server, port, redis_url)
+    if server:
         refuse_secret(url, "--server")
     settings = DispatcherSettings(
         pipe=pipe.absolute(),
