@@ -81,7 +81,7 @@ Root = Annotated[
 
 
 def url_of(server: str, port: int, url: str) -> str:
-    """Return the URL that the original's options name, each of which is enough; without them the other one."""
+    """Return the URL that the options of the original name, one of which is enough; else the given one."""
     return f"redis://{server or '127.0.0.1'}:{port or 6379}/0" if server or port else url
 
 
