@@ -24,11 +24,15 @@ def hit(block: str) -> None:
         note(os.environ.get(VARIABLE, "").rpartition(" ")[0], block)
 
 
+def path_of(test: str) -> Path:
+    """Return the file of a test's notes."""
+    return FOLDER / hashlib.sha1(os.fsencode(test), usedforsecurity=False).hexdigest()
+
+
 def note(test: str, line: str) -> None:
     """Append a line to the notes of a test; what runs without a test leaves none."""
     if test:
-        name = hashlib.sha1(os.fsencode(test), usedforsecurity=False).hexdigest()
-        with contextlib.suppress(OSError):  # a test's process may be another user, or have no descriptor left
-            fd = _open(FOLDER / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        with contextlib.suppress(OSError):  # a test's process may have no descriptor left
+            fd = _open(path_of(test), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             _write(fd, os.fsencode(f"{line}\n"))
             _close(fd)

@@ -109,6 +109,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 
     _hits.seen.clear()
     _hits.note(item.nodeid, json.dumps(item.nodeid))
+    _hits.path_of(item.nodeid).chmod(0o666)  # a test may become another user
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
@@ -126,13 +127,13 @@ def _record(files: Iterable[str], workers: int) -> dict[str, list[RecordedTest]]
             module = str(path.relative_to(copy / "pcapdj"))
             path.write_text(instrumented(module, path.read_text("utf-8")), "utf-8")
         shutil.copy(Path(__file__).with_name("hits.py"), copy / "pcapdj" / "_hits.py")
-        for shared in (Path(folder), hits, scratch):  # a test may become another user
+        for shared, mode in ((Path(folder), 0o711), (hits, 0o777), (scratch, 0o711)):
             shared.mkdir(exist_ok=True)
-            shared.chmod(0o777)
+            shared.chmod(mode)
         options = ("-p", "mutants.recording", "-q", "-n", str(workers), "--dist", "worksteal")
         subprocess.run(
             [sys.executable, "-m", "pytest", *options, *files],
-            cwd=copy, env=environment_in(copy, scratch), check=False, umask=0,
+            cwd=copy, env=environment_in(copy, scratch), check=False,
         )  # fmt: skip
         tests = defaultdict(list)
         for notes in hits.iterdir():

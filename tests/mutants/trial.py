@@ -161,7 +161,7 @@ def _first_failure(tests: Sequence[RecordedTest]) -> str:
     if not tests:
         return ""
     scratch, output = Path("../t").resolve(), Path("../output").resolve()
-    scratch.mkdir()
+    scratch.mkdir(mode=0o711)
     pid = os.fork()
     if pid == 0:
         _become_pytest(tests, scratch, output)
