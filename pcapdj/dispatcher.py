@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from pcapdj.capture.reading_process import FileOpener
+from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.feed import options
 from pcapdj.feed.analyzer_link import AnalyzerLink, LauncherLink
@@ -96,7 +97,7 @@ class Dispatcher:
             mark=self._mark,
             interrupts=self._interrupts,
             statistics=self._statistics,
-            root=settings.root,
+            roots=settings.roots,
             max_gap_ns=settings.max_gap_ns,
         )
         self._reporter = Reporter(
@@ -196,7 +197,7 @@ def dispatch(  # noqa: PLR0913 - an option each
     precision: options.Precision = "first",
     on_linktype: options.OnLinktype = "fail",
     idle_eof: options.IdleEof = "0",
-    root: options.Root = None,
+    root: Roots = None,
     max_gap: options.MaxGap = "1h",
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
@@ -212,7 +213,7 @@ def dispatch(  # noqa: PLR0913 - an option each
         take=take,
         streams=StreamOptions(precision, on_linktype),
         idle_eof_s=parse_duration(idle_eof, "--idle-eof"),
-        root=os.fsencode(root.absolute()) if root else None,
+        roots=absolute_roots(root),
         max_gap_ns=round(parse_duration(max_gap, "--max-gap") * 1e9),
     )
     store = open_store(url, redis_password_file, lane, in_queue=queue)

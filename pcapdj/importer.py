@@ -30,6 +30,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pcapdj.capture.files import StillWritten
+from pcapdj.capture.roots import Roots, absolute_roots, check_below
 from pcapdj.console.screen import progress_bar
 from pcapdj.inbox.listing import (
     CaptureFile,
@@ -101,6 +102,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     queue: Annotated[
         str, typer.Option("-q", "--queue", envvar="PCAPDJ_QUEUE", help="the queue's key")
     ] = IN_QUEUE,
+    root: Roots = None,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -119,14 +121,22 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     if watch:
         return run_role(
             "pcapdj import",
-            lambda: watch_folders(store, names, order or Order.TIME, recursive=recursive),
+            lambda: watch_folders(
+                store, names, order or Order.TIME, recursive=recursive, roots=absolute_roots(root)
+            ),
             names,
         )
-    return import_once(store, names, order, recursive=recursive, again=again)
+    return import_once(store, names, order, recursive=recursive, again=again, roots=absolute_roots(root))
 
 
-def import_once(
-    store: Store, paths: Sequence[bytes], order: Order | None, *, recursive: bool, again: bool
+def import_once(  # noqa: PLR0913 - the options
+    store: Store,
+    paths: Sequence[bytes],
+    order: Order | None,
+    *,
+    recursive: bool,
+    again: bool,
+    roots: Sequence[bytes] = (),
 ) -> ExitCode:
     """Queue the captures among the paths and print how many.
 
@@ -138,12 +148,26 @@ def import_once(
     retrying.ping()  # before thousands of files are read for nothing
     with progress_bar() as track:
         listing = list_captures(paths, recursive=recursive, order=order, track=track)
-    offered = {file.name: file.identity for file in listing.files}
+    files, outside = _inside(listing.files, roots)
+    refused = [*outside, *listing.refused]
+    offered = {file.name: file.identity for file in files}
     outcomes = Counter(enqueue_new(retrying, offered, again=again).values())
-    for sentence in [*listing.notes, *refusal_sentences(listing.refused)]:
+    for sentence in [*listing.notes, *refusal_sentences(refused)]:
         typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
-    typer.echo(summary(outcomes, len(listing.refused)))
-    return ExitCode.ERROR if any(refusal.is_fault for refusal in listing.refused) else ExitCode.OK
+    typer.echo(summary(outcomes, len(refused)))
+    return ExitCode.ERROR if any(refusal.is_fault for refusal in refused) else ExitCode.OK
+
+
+def _inside(files: Sequence[CaptureFile], roots: Sequence[bytes]) -> tuple[list[CaptureFile], list[Refusal]]:
+    """Return the files that the dispatcher may read, and the others with the reason."""
+    inside, outside = list[CaptureFile](), list[Refusal]()
+    for file in files:
+        try:
+            check_below(file.name, roots)
+            inside.append(file)
+        except CaptureError as exc:
+            outside.append(Refusal(file.name, str(exc), is_fault=True))
+    return inside, outside
 
 
 class _Sleep:
@@ -163,7 +187,14 @@ def summary(outcomes: Counter[Outcome], refused: int) -> str:
     )
 
 
-def watch_folders(store: Store, folders: Sequence[bytes], order: Order, *, recursive: bool) -> ExitCode:
+def watch_folders(
+    store: Store,
+    folders: Sequence[bytes],
+    order: Order,
+    *,
+    recursive: bool,
+    roots: Sequence[bytes] = (),
+) -> ExitCode:
     """Queue the files that arrive in the folders, until a stop signal.
 
     Raises:
@@ -173,7 +204,7 @@ def watch_folders(store: Store, folders: Sequence[bytes], order: Order, *, recur
         inboxes = [Inbox(folder, recursive=recursive) for folder in dict.fromkeys(folders)]
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
         try:
-            Importer(inboxes, RetryingStore(store, signals, events), signals, order).run()
+            Importer(inboxes, RetryingStore(store, signals, events), signals, order, roots).run()
         finally:
             for inbox in inboxes:
                 inbox.close()
@@ -189,13 +220,22 @@ class Importer:
         store: the lane; it waits while Redis is away.
         signals: a stop signal ends it.
         order: of the files that arrive together.
+        roots: files must lie below one of them; none: anywhere.
     """
 
-    def __init__(self, inboxes: Sequence[Inbox], store: Store, signals: Signals, order: Order) -> None:
+    def __init__(
+        self,
+        inboxes: Sequence[Inbox],
+        store: Store,
+        signals: Signals,
+        order: Order,
+        roots: Sequence[bytes] = (),
+    ) -> None:
         self._inboxes = {inbox: ProblemLog(inbox) for inbox in inboxes}
         self._store = store
         self._signals = signals
         self._order = order
+        self._roots = roots
 
     def run(self) -> None:
         """Step until a stop signal.
@@ -249,6 +289,7 @@ class Importer:
         for name, state in complete.items():
             self._signals.wait(0)
             try:
+                check_below(name, self._roots)
                 files.append(identify_capture(name, refuse_written=True, stops=self._signals))
             except StillWritten:
                 inbox.postpone(name, state, now_s)

@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -48,18 +48,21 @@ def shipped() -> str:
     raise CannotCreate(f"This installation of pcapdj has no {CONF}.", hint="Install it again.")
 
 
-def configuration(*, interpreter: Path | None, preset: str | None) -> str:
+def configuration(*, interpreter: Path | None, preset: str | None, roots: Sequence[Path] = ()) -> str:
     """Return the shipped configuration, adapted.
 
     Args:
         interpreter: the absolute path of the python that runs the roles; None: it is searched along PATH.
         preset: the analyzer's preset, written into the consumer's command; None: the environment has it.
+        roots: the folders below which captures must lie, for dispatcher and importer; none: anywhere.
     """
     sections = _SECTION.split(shipped())
     if interpreter is not None:
         sections = [_with_interpreter(part, interpreter) for part in sections]
     if preset is not None:
-        sections = [_with_preset(part, preset) for part in sections]
+        sections = [_with_options(part, ("consumer",), ["--preset", preset]) for part in sections]
+    words = [word for root in roots for word in ("--root", str(root.absolute()))]
+    sections = [_with_options(part, ("dispatcher", "importer"), words) for part in sections]
     return "".join(sections)
 
 
@@ -182,11 +185,12 @@ def _with_interpreter(section: str, interpreter: Path) -> str:
     return section.replace("%(here)s/.venv/bin", _expandable(str(interpreter.parent)))
 
 
-def _with_preset(section: str, preset: str) -> str:
-    if _program_of(section) != "consumer":
+def _with_options(section: str, programs: Collection[str], words: Sequence[str]) -> str:
+    """Return the section with these words at the end of its command, if it is of one of the programs."""
+    if not words or _program_of(section) not in programs:
         return section
-    option = f" --preset {_expandable(shlex.quote(preset))}"
-    return re.sub(r"(?m)^command=.*$", lambda match: match[0] + option, section, count=1)
+    options = _expandable(f" {shlex.join(words)}")
+    return re.sub(r"(?m)^command=.*$", lambda match: match[0] + options, section, count=1)
 
 
 def _expandable(text: str) -> str:

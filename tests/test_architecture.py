@@ -139,6 +139,7 @@ SMALL: Final[dict[str, str]] = {
     "commands/requeue.py": "a command is as long as what it does",
     "commands/init.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
+    "capture/roots.py": "one rule and one option of two roles",
     "runtime/environment.py": "one rule that four rooms need",
     "runtime/interpreter.py": "one command line that three rooms need",
 }

@@ -37,7 +37,7 @@ from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import has_secret, safe_url
-from pcapdj.store.server import read_server, risks
+from pcapdj.store.server import read_server, risks, sharing_risks
 
 # program -> the option that prints its version
 ANALYZERS: Final = {
@@ -105,6 +105,7 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
             yield Line("", "its settings cannot be read: make sure that appendonly is yes", Tone.ATTENTION)
         else:
             yield from _persistence_lines(server.settings, is_synced=server.is_synced)
+        yield from _sharing_lines(store)
         yield from _live_lines(store)
     yield embedded
 
@@ -129,6 +130,14 @@ def _persistence_lines(settings: Mapping[str, str], *, is_synced: bool) -> Itera
         shown = ", ".join(f"{name} {settings[name]}" for name in _PERSISTENCE if settings.get(name))
         synced = "; its companion process syncs every second" if is_synced else ""
         yield Line("", f"it keeps the queue: {printable(shown)}{synced}", Tone.GOOD)
+
+
+def _sharing_lines(store: Store) -> Iterator[Line]:
+    try:
+        for risk in sharing_risks(store, has_roots=bool(os.environ.get("PCAPDJ_ROOT"))):
+            yield Line("", risk, Tone.ATTENTION)
+    except PcapdjError as exc:
+        yield Line("", str(exc), Tone.BAD)
 
 
 def _live_lines(store: Store) -> Iterator[Line]:

@@ -11,7 +11,7 @@ from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word
-from pcapdj.service import CONF, configuration, write_layout
+from pcapdj.service import CONF, INBOX, configuration, write_layout
 
 app = new_app()
 
@@ -21,6 +21,10 @@ def init(
     folder: Annotated[Path, typer.Argument(help="created if missing; one for each sensor", metavar="DIR")],
     *,
     preset: PresetOrDefault = "",
+    root: Annotated[
+        list[Path] | None,
+        typer.Option("--root", help="feed only captures below this folder; may be given several times"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help=f"replace an existing {CONF}")] = False,
     trust_group: TrustGroup = False,  # noqa: ARG001 - it works by its callback
 ) -> None:
@@ -29,7 +33,9 @@ def init(
     if chosen not in PRESETS:
         raise ConfigError(f"Unknown preset {quoted(chosen)}.", hint=f"Known presets: {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)
-    write_layout(folder, configuration(interpreter=interpreter, preset=chosen), force=force)
+    roots = [folder / INBOX, *root] if root else []
+    text = configuration(interpreter=interpreter, preset=chosen, roots=roots)
+    write_layout(folder, text, force=force)
     for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_chosen=bool(preset)):
         typer.echo(line)
 

@@ -9,6 +9,7 @@ from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
 from pcapdj.capture.reading_process import FileOpener
+from pcapdj.capture.roots import root_of
 from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
@@ -70,7 +71,7 @@ class JobRunner:
     """Runs one job after another.
 
     Args:
-        root: files must lie below it; None: anywhere.
+        roots: files must lie below one of them; none: anywhere.
         max_gap_ns: a longer pause between two files is reported; 0: none is.
     """
 
@@ -84,7 +85,7 @@ class JobRunner:
     mark: ReadingMark
     interrupts: Interrupts
     statistics: Statistics
-    root: bytes | None
+    roots: tuple[bytes, ...]
     max_gap_ns: int
 
     def run(self, entry: QueueEntry) -> None:
@@ -150,7 +151,7 @@ class JobRunner:
         return capture_of(name, self._opened(name), self.interrupts)
 
     def _opened(self, name: bytes) -> OpenFile:
-        return self.opener.open(name, root=self.root, refuse_written=True)
+        return self.opener.open(name, root=root_of(name, self.roots), refuse_written=True)
 
     def _feed_until_done(self, job: Job, capture: Capture) -> bool:
         """Feed the file into one stream after another; False if Redis does not have the entry any more."""

@@ -75,9 +75,6 @@ MaxGap = Annotated[
         help="warn when a file starts this long after the previous one ended; 0 = never",
     ),
 ]
-Root = Annotated[
-    Path | None, typer.Option("--root", envvar="PCAPDJ_ROOT", help="refuse files outside this folder")
-]
 
 
 def url_of(server: str, port: int, url: str) -> str:
@@ -93,7 +90,7 @@ class DispatcherSettings:
         launcher: the launcher's socket; None: analyzers are started by hand.
         follow: keep waiting when the queue is empty.
         idle_eof_s: end the stream after this long without a file; 0: never.
-        root: files must lie below it; None: anywhere.
+        roots: files must lie below one of them; none: anywhere.
         max_gap_ns: warn when a file starts this long after the previous one ended; 0: never.
     """
 
@@ -104,5 +101,5 @@ class DispatcherSettings:
     take: Literal["head", "tail"]
     streams: StreamOptions
     idle_eof_s: float
-    root: bytes | None
+    roots: tuple[bytes, ...]
     max_gap_ns: int

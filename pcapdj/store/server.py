@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from pcapdj.runtime.errors import StoreDenied, StoreFailed
 from pcapdj.runtime.safe_text import to_text
@@ -71,6 +72,49 @@ def _persistence_risks(settings: Mapping[str, str], *, is_synced: bool) -> Itera
         yield "appendfsync is no: a power loss may lose the last half minute of names; use everysec"
     elif settings.get("appendfsync") == "always":
         yield "appendfsync is always: the server exits when its disk is full; everysec makes it wait instead"
+
+
+def sharing_risks(store: Store, *, has_roots: bool) -> Iterator[str]:
+    """Yield a sentence for each thing that other users of this Redis can do to the lane.
+
+    Args:
+        store: the lane.
+        has_roots: captures must lie below some folders.
+
+    Raises:
+        As `Store.call`.
+    """
+    if _is_private_socket(store.url):
+        return
+    if not has_roots:
+        yield (
+            "other programs may be able to write the queue, and no root is set: they choose which files of"
+            " this user are fed; set PCAPDJ_ROOT"
+        )
+    if _user(store) == b"default":
+        yield (
+            "its default user is used: whoever can connect as that user can change queue, limits and gate;"
+            " give each program a user of its own"
+        )
+
+
+def _is_private_socket(url: str) -> bool:
+    """Report whether only this user and root can connect: to a socket, connecting is writing."""
+    if not url.startswith("unix:"):
+        return False
+    path = Path(unquote(urlsplit(url).path))
+    try:
+        modes = (path.stat().st_mode & 0o022, path.parent.stat().st_mode & 0o011)
+    except OSError:  # its folder is closed to us: it has answered, so it is ours by other means
+        return True
+    return not all(modes)
+
+
+def _user(store: Store) -> bytes:
+    try:
+        return as_bytes(store.call(lambda client: client.acl_whoami()))
+    except (StoreDenied, StoreFailed):  # an ACL that forbids it is an ACL
+        return b""
 
 
 def _version(store: Store) -> str:

@@ -117,7 +117,7 @@ class Rig:
             mark=mark,
             interrupts=self.interrupts,
             statistics=self.statistics,
-            root=None,
+            roots=(),
             max_gap_ns=HOUR_NS,
         )
 

@@ -145,6 +145,39 @@ def test_files_outside_of_the_root_are_refused(trio: Trio) -> None:
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 3)]
 
 
+def test_several_roots_may_be_given(trio: Trio) -> None:
+    """By the option or the variable: what is below one of them is fed, and nothing else."""
+    other = trio.folder / "other"
+    other.mkdir()
+    moved = trio.capture("2.pcap", 2, 3).rename(other / "2.pcap")
+    beside = trio.capture("3.pcap", 3, 3).rename(trio.folder / "other.pcap")
+    trio.environment["PCAPDJ_ROOT"] = f"{trio.captures}{os.pathsep}{other}"
+    trio.queue(trio.capture("1.pcap", 1, 3), moved, beside, b"/etc/passwd")
+
+    trio.start_all()
+
+    trio.await_processed(2)
+    trio.wait_logged("dispatcher", "file_failed", times=2)
+    assert f"is outside of '{trio.captures}', '{other}'" in trio.logged("dispatcher")
+    assert sorted(place for stream in trio.streams() for place in places_in(stream)) == sorted(
+        places(1, 3) + places(2, 3)
+    )
+
+
+def test_without_roots_links_and_other_folders_are_fed(trio: Trio) -> None:
+    """As with the original: its scripts, `import /elsewhere` and links in the inbox go on working."""
+    elsewhere = trio.folder / "elsewhere"
+    elsewhere.mkdir()
+    moved = trio.capture("1.pcap", 1, 3).rename(elsewhere / "1.pcap")
+    link = trio.captures / "link.pcap"
+    link.symlink_to(trio.capture("2.pcap", 2, 3).rename(elsewhere / "2.pcap"))
+    trio.queue(moved, link)
+
+    trio.start_all()
+
+    trio.await_processed(2)
+
+
 def test_a_file_that_is_still_written_is_never_fed(trio: Trio) -> None:
     """It fails while its writer has it open; queued again afterwards it is fed whole."""
     path = trio.capture("1.pcap", 1, 20)

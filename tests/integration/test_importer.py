@@ -124,6 +124,23 @@ def test_an_empty_file_of_a_folder_is_refused_as_by_its_name(store: Store, tmp_p
     assert f"'{tmp_path}/notes' is not a supported capture format.\n" in again.stderr
 
 
+def test_what_lies_outside_of_the_roots_is_refused_at_once(store: Store, tmp_path: Path) -> None:
+    """By its name or behind a link; the person who imports sees it, and not only the dispatcher's log."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    good, bad = written(inside, "a")[0], written(outside, "b")[0]
+    (inside / "link").symlink_to(os.fsdecode(bad))
+
+    done = imported(store, good, bad, str(inside / "link"), "--root", str(inside))
+
+    assert queue_of(store) == [good]
+    assert done.returncode == 1
+    assert f"'{outside}/b' is outside of '{inside}'" in done.stderr
+    assert f"'{inside}/link'" in done.stderr
+    assert done.stdout == "1 queued, 0 already queued or fed, 2 not imported.\n"
+
+
 def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
     store: Store, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -110,6 +111,19 @@ def test_a_preset_goes_into_the_consumers_command_alone() -> None:
     ]
 
     assert chosen == ["consumer"]
+
+
+def test_roots_go_into_the_commands_of_dispatcher_and_importer() -> None:
+    """The words are those that were given, whatever characters they have; supervisord expands `%`."""
+    roots = [Path("/data/a b"), Path("/100%/c'd")]
+    text = configuration(interpreter=None, preset=None, roots=roots)
+
+    for name in programs(text):
+        words = shlex.split(parsed(text).get(f"program:{name}", "command").replace("%%", "%"))
+        expected = (
+            ["--root", "/data/a b", "--root", "/100%/c'd"] if name in ("dispatcher", "importer") else []
+        )
+        assert words[-4:] == expected or (not expected and "--root" not in words)
 
 
 def test_the_layout_has_folders_and_a_private_var(short_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""The folders below which captures must lie, for a lane whose queue other programs can write.
+
+Without roots any file that this user can read may be fed: the original's scripts, links in the inbox and
+`pcapdj import /elsewhere` need that. With roots no link is followed on the way below one of them.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcapdj.capture.files import open_regular
+from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.safe_text import quoted
+
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--root",
+        envvar="PCAPDJ_ROOT",
+        help="refuse files outside this folder; may be given several times (variable: DIR:DIR)",
+        show_default=False,
+    ),
+]
+
+
+def absolute_roots(roots: Sequence[Path] | None) -> tuple[bytes, ...]:
+    """Return the option's folders as absolute paths; links in these stay."""
+    return tuple(os.fsencode(root.absolute()) for root in roots or ())
+
+
+def root_of(name: bytes, roots: Sequence[bytes]) -> bytes | None:
+    """Return the root that a file has to be opened below; None: there are no roots.
+
+    Raises:
+        CaptureError: by its name the file lies below none of them.
+    """
+    if not roots:
+        return None
+    around = [root for root in roots if name.startswith(root.rstrip(b"/") + b"/")]
+    if not around:
+        raise CaptureError(f"is outside of {', '.join(map(quoted, roots))}")
+    return max(around, key=len)
+
+
+def check_below(name: bytes, roots: Sequence[bytes]) -> None:
+    """Refuse a file that the dispatcher would refuse: outside of the roots, or behind a link.
+
+    Raises:
+        CaptureError: the reason, without the name.
+    """
+    root = root_of(name, roots)
+    if root is not None:
+        os.close(open_regular(name, root=root))
