@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from support.holes import with_hole
+
 from faults.packets import RECORD, STREAM_HEADER, body_of, frame, pcapng, plain, records_in
 
 _NOISE: Final = random.Random(7).randbytes(5000)  # noqa: S311 - it has to be the same every time
@@ -148,6 +150,22 @@ def _sections(body: bytes) -> Iterator[Hostile]:
     )
 
 
+def _long(body: bytes) -> Iterator[Hostile]:
+    """Yield files that are short, and would make a reader work for hours, or fill its memory."""
+    packed, nothing = gzip.compress(plain(body), 1), gzip.compress(b"")
+    good = pcapng(body)
+    shb, idb = good[:28], good[28:48]
+    yield Hostile("gzip, then 8 TiB of nothing", lambda path: with_hole(path, packed), body)
+    yield Hostile("gzip of nothing, then 8 TiB of nothing", lambda path: with_hole(path, nothing))
+    yield Hostile("pcap, then 8 TiB of nothing", lambda path: with_hole(path, plain(body)), body)
+    yield Hostile("pcapng, then 8 TiB of nothing", lambda path: with_hole(path, good), body)
+    yield Hostile("70,000 empty gzip members", content(packed + nothing * 70_000), body)
+    blocks = gzip.compress(good + struct.pack("<III", 0x0BAD, 12, 12) * 300_000, 1)
+    yield Hostile("300,000 pcapng blocks without a packet", content(blocks), body)
+    kinds = b"".join(idb[:12] + struct.pack("<II", number + 1, 20) for number in range(70_000))
+    yield Hostile("70,000 different interfaces", content(gzip.compress(shb + kinds, 1)))
+
+
 def _places(folder: Path) -> Iterator[Hostile]:
     """Yield things that are no regular files."""
     nothing: Make = lambda _: None  # noqa: E731 - a name for what does nothing
@@ -208,4 +226,5 @@ def bad_inputs(folder: Path) -> list[Hostile]:
         folder: where names that are no plain numbers may be made.
     """
     body = body_of(99, 20, 120)
-    return [*_classic(body), *_packed(body), *_sections(body), *_places(folder), *_names(folder, body)]
+    files = [*_classic(body), *_packed(body), *_sections(body), *_long(body)]
+    return [*files, *_places(folder), *_names(folder, body)]
