@@ -721,7 +721,9 @@ def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:
         capture(home / f"{number}.pcap")
     disk = home / "o"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", disk], check=False
+    ).returncode:
         missing("only root may mount a small tmpfs")
     try:
         with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
