@@ -375,11 +375,11 @@ def read_ended_stream(socket_path: Path) -> EndedStream | None:
     try:
         descriptor = os.open(ended_stream_path(socket_path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            return decode_ended_stream(
-                file.read(MOST_BYTES) or b""
-            )  # None: a named pipe that is open elsewhere
+            is_ours = os.fstat(descriptor).st_uid in (os.geteuid(), 0)  # the socket may be in /tmp
+            content = file.read(MOST_BYTES) or b""  # None: a named pipe that is open elsewhere
     except OSError:  # usually there is none
         return None
+    return decode_ended_stream(content) if is_ours else None
 
 
 def encode_ended_stream(ended: EndedStream) -> bytes:

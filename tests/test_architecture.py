@@ -140,7 +140,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/init.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
     "capture/roots.py": "one rule and one option of two roles",
-    "runtime/environment.py": "one rule that four rooms need",
     "runtime/interpreter.py": "one command line that three rooms need",
 }
 

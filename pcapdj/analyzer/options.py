@@ -19,6 +19,7 @@ from pcapdj.analyzer.presets import (
     split_command,
 )
 from pcapdj.analyzer.session import Timeouts
+from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.places import default_folder
 from pcapdj.runtime.trust import declare_trust
@@ -120,7 +121,7 @@ class LauncherSettings:
 
 def default_preset() -> str:
     """Return the preset where none is chosen: Suricata if it is installed, else our summary."""
-    return DEFAULT_PRESET if shutil.which("suricata") else FALLBACK_PRESET
+    return DEFAULT_PRESET if shutil.which("suricata", path=program_path()) else FALLBACK_PRESET
 
 
 def path_or_default(given: Path | None, name: str) -> Path:

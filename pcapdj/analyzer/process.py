@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pcapdj.analyzer.presets import install_hint
 from pcapdj.analyzer.process_tree import FoundProcess, ProcessTree
+from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.runtime.safe_text import quoted, shell_word
@@ -140,8 +141,7 @@ def find_program(name: str, *, first: Path | None = None) -> str:
     Raises:
         Unavailable: it is not installed, or this user may not execute it; the hint shows what to do.
     """
-    path = os.environ.get("PATH", os.defpath)
-    folders = f"{first}{os.pathsep}{path}" if first else path
+    folders = f"{first}{os.pathsep}{program_path()}" if first else program_path()
     if found := shutil.which(name, path=folders):
         return str(Path(found).absolute())
     if present := shutil.which(name, mode=os.F_OK, path=folders):

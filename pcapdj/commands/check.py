@@ -26,7 +26,7 @@ from pcapdj.disk.measurements import Mount, mounts
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import own_redis_data, variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
-from pcapdj.runtime.environment import foreign_environment
+from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable, quoted
@@ -244,7 +244,7 @@ def version_in(output: str) -> str:
 
 def _version_of(program: str) -> str | None:
     """Return the program's version, empty if its output has none; None if it is not installed."""
-    path = shutil.which(program)
+    path = shutil.which(program, path=program_path())
     if path is None:
         return None
     try:

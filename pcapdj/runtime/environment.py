@@ -6,8 +6,8 @@ where Redis is, how to log in there, or how to reach supervisord. What is not pa
 A variable with a password is also removed from this process, once it was read: /proc/PID/environ shows the
 memory that a process was started with, whatever `os.environ` has.
 
-PYTHONPATH is passed on without empty elements. `PYTHONPATH=$PYTHONPATH:/opt/lib` has one where the variable
-was not set before. Python takes it for the current folder, which may be a folder of captures from anywhere.
+PYTHONPATH and PATH are used without their empty elements. `PYTHONPATH=$PYTHONPATH:/opt/lib` has one where the
+variable was not set before. It means the current folder, which may be a folder of captures from anywhere.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 _OURS: Final = "PCAPDJ_"
-_PYTHON_PATH: Final = "PYTHONPATH"
+_SEARCHED: Final = ("PYTHONPATH", "PATH")
 # They may have passwords (PCAPDJ_REDIS_URL, REDISCLI_AUTH), or the way to Redis or supervisord.
 _PRIVATE: Final = (
     *("PCAPDJ_REDIS", "REDIS", "VALKEY", "SUPERVISOR_"),
@@ -33,6 +33,11 @@ def foreign_environment() -> dict[str, str]:
 def own_environment() -> dict[str, str]:
     """Return the environment for a process of ours that needs no Redis: settings stay, the login does not."""
     return _without(_PRIVATE)
+
+
+def program_path() -> str:
+    """Return where programs are searched: the folders of PATH, or the system's if it is not set."""
+    return _without_current_folder(os.environ.get("PATH", os.defpath))
 
 
 def forget(name: str) -> None:
@@ -53,5 +58,11 @@ def forget(name: str) -> None:
 
 def _without(prefixes: tuple[str, ...]) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if not name.startswith(prefixes)}
-    elements = kept.pop(_PYTHON_PATH, "").split(os.pathsep)
-    return kept | ({_PYTHON_PATH: os.pathsep.join(filter(None, elements))} if any(elements) else {})
+    for name in _SEARCHED:
+        if path := _without_current_folder(kept.pop(name, "")):
+            kept[name] = path
+    return kept
+
+
+def _without_current_folder(path: str) -> str:
+    return os.pathsep.join(filter(None, path.split(os.pathsep)))

@@ -55,7 +55,9 @@ def private_folder(path: Path) -> None:
     """
     check_links(path)
     _make(path, _PRIVATE_MODE)
-    check_folder(path, allows_link=path != user_folder())
+    is_default = path == user_folder()
+    remedy = "set XDG_RUNTIME_DIR to a folder of your own" if is_default else "use a folder of your own"
+    check_folder(path, allows_link=not is_default, remedy=remedy)
 
 
 def make_folder(path: Path, mode: int, remedy: str = "use a folder of your own") -> None:

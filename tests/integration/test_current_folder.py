@@ -330,11 +330,30 @@ def test_a_module_of_a_checkout_runs_wherever_a_role_works(
         (":", None),
     ],
 )
-def test_only_empty_elements_of_pythonpath_are_left_out(
+def test_only_empty_elements_of_paths_are_left_out(
     path: str, kept: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything that the operator wrote stays, for the analyzer too."""
     monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("PATH", path)
 
-    assert own_environment().get("PYTHONPATH") == kept
-    assert foreign_environment().get("PYTHONPATH") == kept
+    for name in ("PYTHONPATH", "PATH"):
+        assert own_environment().get(name) == kept
+        assert foreign_environment().get(name) == kept
+
+
+def test_no_program_of_the_current_folder_is_started(here: Path, canaries: Canaries, store: Store) -> None:
+    """`PATH=$PATH:` is such a mistake, too: no analyzer and no Redis server of that folder is found."""
+    for name in ("suricata", "zeek", "tshark", "redis-server", "valkey-server"):
+        canaries.plant_program(here / name)
+    env = variables(store) | {"PATH": ":/nowhere"}
+
+    for command in (
+        ["check"],
+        ["run", CAPTURES, "--preset", "suricata", "--logdir", "r"],
+        ["init", "service"],
+    ):
+        subprocess.run([*SCRIPT, *command], cwd=here, env=env, capture_output=True, check=False)
+
+    assert canaries.found() == set()
+    assert "--preset summary" in (here / "service" / "supervisord.conf").read_text()

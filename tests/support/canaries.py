@@ -66,6 +66,11 @@ class Canaries:
         if not is_listed:
             self._settings.append(settings)
 
+    def plant_program(self, path: Path) -> None:
+        """Put an executable file there."""
+        path.write_text(f"#!/bin/sh\n: >{self._marks / path.name}\n")
+        path.chmod(0o755)
+
     def found(self) -> set[str]:
         """Return the names of the modules that were executed, and of the settings files that were read."""
         read = {path.name for path in self._settings if path.stat().st_atime > _LONG_AGO_S}

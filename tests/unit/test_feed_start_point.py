@@ -136,6 +136,17 @@ def test_something_else_in_the_place_of_the_launchers_file_is_none(tmp_path: Pat
         os.close(writer)
 
 
+def test_a_file_of_another_user_in_the_place_of_the_launchers_is_none(tmp_path: Path) -> None:
+    """The socket may be in a folder of all users, and the file would have packets left out."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    write_ended_stream(ended_stream_path(tmp_path / "s"), ENDED)
+
+    os.chown(ended_stream_path(tmp_path / "s"), 65534, 65534)
+
+    assert read_ended_stream(tmp_path / "s") is None
+
+
 def test_the_launcher_replaces_a_pipe_in_the_place_of_its_hidden_file(tmp_path: Path) -> None:
     """It does not wait for a reader there."""
     path = ended_stream_path(tmp_path / "s")
