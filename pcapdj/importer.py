@@ -42,6 +42,7 @@ from pcapdj.inbox.listing import (
 )
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.settle import FileState
+from pcapdj.inbox.suspects import Suspects, suspects_of
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.child_process import run_role
@@ -55,6 +56,7 @@ from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Outcome, enqueue_new
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import RetryingStore
 
 events = EventLog("importer")
@@ -202,10 +204,13 @@ def watch_folders(
     """
     with process_signals.handled() as signals:
         inboxes = [Inbox(folder, recursive=recursive) for folder in dict.fromkeys(folders)]
+        suspects = suspects_of(f"{safe_url(store.url)}\n{store.keys.in_queue}", list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
         try:
-            Importer(inboxes, RetryingStore(store, signals, events), signals, order, roots).run()
+            retrying = RetryingStore(store, signals, events)
+            Importer(inboxes, retrying, signals, order, roots, suspects).run()
         finally:
+            suspects.close()
             for inbox in inboxes:
                 inbox.close()
             events.info("importer_stops")
@@ -221,16 +226,19 @@ class Importer:
         signals: a stop signal ends it.
         order: of the files that arrive together.
         roots: files must lie below one of them; none: anywhere.
+        suspects: files that are not looked into.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the role consists of
         self,
         inboxes: Sequence[Inbox],
         store: Store,
         signals: Signals,
         order: Order,
         roots: Sequence[bytes] = (),
+        suspects: Suspects | None = None,
     ) -> None:
+        self._suspects = suspects or Suspects()
         self._inboxes = {inbox: ProblemLog(inbox) for inbox in inboxes}
         self._store = store
         self._signals = signals
@@ -266,7 +274,7 @@ class Importer:
                 problem_log.update(now_s)
                 complete = inbox.take_complete(now_s)
                 files = self._captures_among(inbox, complete, now_s)
-                files, note = sort_captures(files, self._order, stops=self._signals)
+                files, note = sort_captures(files, self._order, stops=self._signals, suspects=self._suspects)
                 if note:
                     events.warning("order_contradicted", note, folder=inbox.folder)
             queued += self._queue(inbox, files, complete, now_s)
@@ -290,7 +298,7 @@ class Importer:
             self._signals.wait(0)
             try:
                 check_below(name, self._roots)
-                files.append(identify_capture(name, refuse_written=True, stops=self._signals))
+                files.append(self._identified(name, state))
             except StillWritten:
                 inbox.postpone(name, state, now_s)
             except CaptureError as exc:
@@ -299,6 +307,15 @@ class Importer:
         for sentence in refusal_sentences(refused):
             events.warning("not_imported", sentence)
         return files
+
+    def _identified(self, name: bytes, state: FileState) -> CaptureFile:
+        """Return the capture file; a suspect is none that is looked into."""
+        if self._suspects.has(name, state):
+            sentence = "An earlier importer died while it looked into this file: it is queued without a look."
+            events.warning("suspect_queued", sentence, name=name)
+            return identify_capture(name, refuse_written=True, is_suspect=True)
+        with self._suspects.looking(name, state):
+            return identify_capture(name, refuse_written=True, stops=self._signals)
 
     def _queue(
         self, inbox: Inbox, files: Sequence[CaptureFile], complete: Mapping[bytes, FileState], now_s: float

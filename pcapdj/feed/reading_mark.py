@@ -6,7 +6,7 @@ set when a dispatcher starts, the one before died in such a look, and `deaths_on
 
 It is a small file beside the pipe, and survives a `kill -9` in the page cache. While the process waits, the
 byte is cleared, too: who kills a dispatcher that waits for a disk says nothing about the file. A byte is
-written twice for each batch, which takes about 2 us.
+written twice for each batch, which takes a few microseconds.
 
     0                    256    257                     512
     | token, boot, deaths | set? | exception that ended it | of a fatal signal: what `faulthandler` writes ..

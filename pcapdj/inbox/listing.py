@@ -17,6 +17,7 @@ from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.reader import FileSource, first_bytes
 from pcapdj.inbox.order import Order, Times, given_order_note, in_order, name_order_note, natural_key
+from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -135,24 +136,40 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
 
 
 def sort_captures(
-    files: Sequence[CaptureFile], order: Order, *, stops: Waits | None = None
+    files: Sequence[CaptureFile],
+    order: Order,
+    *,
+    stops: Waits | None = None,
+    suspects: Suspects | None = None,
 ) -> tuple[list[CaptureFile], str]:
     """Return the captures sorted by name, or by the time of their first packet; and what is unusual about it.
+
+    Suspects are not looked into: they count as captures without a packet.
 
     Raises:
         Stopped: `stops` saw a stop signal.
     """
     by_name = {file.name: file for file in files}
     is_timed = order is Order.TIME and len(files) > 1
-    times = {name: _first_time_ns(name, stops) for name in by_name} if is_timed else {}
+    known = suspects or Suspects()
+    times = {file.name: _time_unless_suspect(file, stops, known) for file in files} if is_timed else {}
     note = name_order_note(by_name, times)
     return [by_name[name] for name in in_order(by_name, order, times)], note
 
 
-def identify_capture(name: bytes, *, refuse_written: bool = False, stops: Waits | None = None) -> CaptureFile:
+def _time_unless_suspect(file: CaptureFile, stops: Waits | None, suspects: Suspects) -> int | None:
+    if suspects.has(file.name, file.identity):
+        return None
+    with suspects.looking(file.name, file.identity):
+        return _first_time_ns(file.name, stops)
+
+
+def identify_capture(
+    name: bytes, *, refuse_written: bool = False, stops: Waits | None = None, is_suspect: bool = False
+) -> CaptureFile:
     """Return the capture file of this name.
 
-    Only its beginning is read: the dispatcher finds and reports damage further on.
+    Only its beginning is read: the dispatcher finds and reports damage further on. Of a suspect nothing is.
 
     Raises:
         StillWritten: `refuse_written`, and a process has it open for writing.
@@ -164,10 +181,11 @@ def identify_capture(name: bytes, *, refuse_written: bool = False, stops: Waits 
         if refuse_written:
             _refuse_writer(file.descriptor)
         identity = file.identity()
-        first = first_bytes(FileSource(file, identity.size_bytes), IDENTIFY_BYTES)
+        first = b"" if is_suspect else first_bytes(FileSource(file, identity.size_bytes), IDENTIFY_BYTES)
     finally:
         file.close()
-    _refuse_content(name, first, stops)
+    if not is_suspect:
+        _refuse_content(name, first, stops)
     return CaptureFile(name, identity)
 
 
