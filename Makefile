@@ -28,7 +28,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz clean
+.PHONY: help demo install test lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -97,15 +97,32 @@ build/loops_fuzz: tests/fuzz/loops_fuzz.c pcapdj/capture/loops.c
 	@mkdir -p build
 	$(CC) -O1 -g -std=c11 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all -o $@ $<
 
+# The tools stay out of the other environment: none of them is needed to work on pcapdj.
+audit: $(VENV)-audit/.done  ## look for known vulnerabilities of what pcapdj installs (needs the index's vulnerability service)
+	@mkdir -p build
+	@$(VENV)-audit/bin/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt >build/audit.txt 2>&1; \
+		code=$$?; cat build/audit.txt; \
+		if grep -qE 'could not be audited|Connection|Max retries' build/audit.txt; then \
+			echo "Not audited: the index's vulnerability service does not answer for all of these packages."; code=1; \
+		fi; exit $$code
+
+sbom: $(VENV)-audit/.done  ## write build/sbom.json (CycloneDX) from the hashed requirements
+	@mkdir -p build
+	@$(VENV)-audit/bin/cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml \
+		--output-reproducible -o build/sbom.json
+	@echo "build/sbom.json has the packages of requirements/run.txt with their hashes."
+
 requirements:  ## pin the newest versions, with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-annotate --upgrade --extra embedded --group build pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 		--no-annotate --upgrade --extra embedded --group build --group dev pyproject.toml \
 		-c requirements/run.txt -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+		--no-annotate --upgrade --group audit -c requirements/run.txt -o requirements/audit.txt
 
 clean:  ## remove the virtual environment, caches and the demonstration
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-audit demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	rm -f pcapdj/capture/_loops.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -124,4 +141,9 @@ $(VENV)/.run: requirements/run.txt pyproject.toml hatch_build.py pcapdj/capture/
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@echo "Installing the development tools into $(VENV) .."
 	@$(install_hashed) requirements/dev.txt
+	@touch $@
+
+$(VENV)-audit/.done: requirements/audit.txt
+	@$(PYTHON) -m venv $(VENV)-audit
+	@$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
 	@touch $@
