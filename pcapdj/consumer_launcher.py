@@ -37,6 +37,7 @@ import typer
 
 from pcapdj.analyzer.launch import AnalyzerStarter, make_log_root
 from pcapdj.analyzer.options import (
+    AnalyzerUserName,
     CommandLine,
     FlushTimeout,
     LauncherSettings,
@@ -58,6 +59,7 @@ from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.server import LauncherServer
 from pcapdj.analyzer.session import AnalyzerSession, Exit, Stage, Timeouts, Verdict
 from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
+from pcapdj.analyzer.user import check_log_root, find_user
 from pcapdj.launcher_protocol import EndedStream, ended_stream_path
 from pcapdj.runtime import failpoints, log
 from pcapdj.runtime.command import new_app, run_app
@@ -90,6 +92,7 @@ def consume(  # noqa: PLR0913 - an option each
     socket: SocketPath = None,
     pipe: PipePath = None,
     logdir: LogRoot = Path("out"),
+    analyzer_user: AnalyzerUserName = "",
     flush_timeout: FlushTimeout = "120s",
     restart_pause: RestartPause = "1s",
     stall_timeout: StallTimeout = "0",
@@ -112,6 +115,7 @@ def consume(  # noqa: PLR0913 - an option each
             stall_s=parse_duration(stall_timeout, "--stall-timeout"),
             restart_pause_s=parse_duration(restart_pause, "--restart-pause"),
         ),
+        user=find_user(analyzer_user),
     )
     for name in overridden_variables(command or (), preset, preset_is_flag=preset_is_flag):
         sentence = "This variable is not used, because the command line names the analyzer."
@@ -140,11 +144,15 @@ def launch(settings: LauncherSettings, store: Store) -> None:
             Lock(settings.pipe.with_name(f".{settings.pipe.name}.launcher.lock"), "launcher").close
         )
         make_log_root(settings.log_root)
+        if settings.user is not None:
+            check_log_root(settings.user, settings.log_root)
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
         publisher = StatusPublisher(store)
         stack.callback(publisher.close)
         launcher = ConsumerLauncher(
-            AnalyzerStarter(settings.command, fifo, settings.log_root, settings.timeouts, ProcessTree()),
+            AnalyzerStarter(
+                settings.command, fifo, settings.log_root, settings.timeouts, ProcessTree(), settings.user
+            ),
             LauncherServer(settings.socket),
             LauncherStatus(publisher, str(settings.command), settings.log_root),
             signals,

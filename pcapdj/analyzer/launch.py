@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from pcapdj.analyzer.presets import (
 from pcapdj.analyzer.process import Analyzer, find_program
 from pcapdj.analyzer.process_tree import ProcessTree
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
+from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate
@@ -40,19 +41,21 @@ _LOG_FOLDER_MODE = 0o750  # a group may read the results
 class AnalyzerStarter:
     """Starts the same command for every stream."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what each start needs
         self,
         command: Command,
         fifo: Fifo,
         log_root: Path,
         timeouts: Timeouts,
         tree: ProcessTree | None = None,
+        user: AnalyzerUser | None = None,
     ) -> None:
         self.command = command
         self.fifo = fifo
         self.log_root = log_root
         self.timeouts = timeouts
         self._tree = tree
+        self._user = user
         self._version_of: tuple[str, int, int] | None = None  # path, inode and time of the program
         self._version = ""
 
@@ -79,8 +82,7 @@ class AnalyzerStarter:
         failpoints.reach("launcher.fifo")
         stream = secrets.token_hex(4)
         folder = new_log_folder(self.log_root, stream, time.time())
-        argv = [program, *self._argv({PIPE: str(self.fifo.path), LOGDIR: str(folder)})[1:]]
-        analyzer = Analyzer(argv, folder, foreign_environment(), self._tree)
+        analyzer = self._analyzer(program, folder)
         failpoints.reach("launcher.spawn")
         return AnalyzerSession(
             *(stream, self.fifo, analyzer),
@@ -89,6 +91,18 @@ class AnalyzerStarter:
             pauses_after_header=needs_pause(self.command, self._version_printed(program)),
             now_s=now_s,
         )
+
+    def _analyzer(self, program: str, folder: Path) -> Analyzer:
+        with ExitStack() as opened:
+            environment, pipe, inherited = foreign_environment(), str(self.fifo.path), list[int]()
+            if self._user is not None:
+                environment |= self._user.environment()
+                environment.pop("XDG_RUNTIME_DIR", None)
+                inherited.append(self.fifo.open_for_group(self._user.gid))
+                opened.callback(os.close, inherited[0])
+                pipe = f"/proc/self/fd/{inherited[0]}"  # the folder of the pipe is closed to the user
+            argv = [program, *self._argv({PIPE: pipe, LOGDIR: str(folder)})[1:]]
+            return Analyzer(*(argv, folder, environment, self._tree), user=self._user, inherited=inherited)
 
     def _version_printed(self, program: str) -> str:
         """Return what `suricata -V` prints, read once for each version that is installed; else nothing."""

@@ -19,6 +19,7 @@ from pcapdj.analyzer.presets import (
     split_command,
 )
 from pcapdj.analyzer.session import Timeouts
+from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.places import default_folder
@@ -78,6 +79,15 @@ TrustGroup = Annotated[
 LogRoot = Annotated[
     Path, typer.Option("--logdir", envvar="PCAPDJ_LOGDIR", help="each stream gets a folder in it")
 ]
+AnalyzerUserName = Annotated[
+    str,
+    typer.Option(
+        "--analyzer-user",
+        envvar="PCAPDJ_ANALYZER_USER",
+        help="run the analyzer as this user; only for root",
+        show_default=False,
+    ),
+]
 FlushTimeout = Annotated[
     str,
     typer.Option(
@@ -117,6 +127,7 @@ class LauncherSettings:
     pipe: Path
     log_root: Path
     timeouts: Timeouts
+    user: AnalyzerUser | None = None
 
 
 def default_preset() -> str:

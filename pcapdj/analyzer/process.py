@@ -19,6 +19,7 @@ from pathlib import Path
 
 from pcapdj.analyzer.presets import install_hint
 from pcapdj.analyzer.process_tree import FoundProcess, ProcessTree
+from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.process import death_signal_for_child
@@ -37,6 +38,8 @@ class Analyzer:
         folder: its working folder; its stdout and stderr go to `analyzer.log` there.
         environment: without anything that may hold a password.
         tree: all descendants of this process; None: only the analyzer's group is ended with it.
+        user: that the analyzer runs as, and that gets the folder; None: this process's.
+        inherited: descriptors that the analyzer gets, too.
 
     Attributes:
         log: the path of `analyzer.log`.
@@ -47,12 +50,15 @@ class Analyzer:
         CannotCreate: its log cannot be made.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a process gets
         self,
         argv: Sequence[str],
         folder: Path,
         environment: Mapping[str, str],
         tree: ProcessTree | None = None,
+        *,
+        user: AnalyzerUser | None = None,
+        inherited: Sequence[int] = (),
     ) -> None:
         self.argv = tuple(argv)
         self.program = Path(argv[0]).name
@@ -61,6 +67,8 @@ class Analyzer:
         self._tree = tree
         self._exit_status = ""
         log = _open_log(self.log)
+        if user is not None:  # the log is root's: the analyzer cannot exchange it before it is open
+            os.chown(folder, user.uid, user.gid, follow_symlinks=False)
         try:
             self._process = subprocess.Popen(
                 list(argv),
@@ -71,6 +79,8 @@ class Analyzer:
                 stderr=log,
                 process_group=0,
                 umask=_UMASK,
+                pass_fds=inherited,
+                **({} if user is None else user.popen_options()),
                 preexec_fn=_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
             )
         except (OSError, subprocess.SubprocessError) as exc:

@@ -24,6 +24,7 @@ from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import described, owner_of, present_at
 
 _MODE = 0o600
+_GROUP_MODE = 0o640
 
 
 def make(path: Path) -> None:
@@ -145,6 +146,23 @@ class Fifo:
         if descriptor is not None and not self._is_ours(os.fstat(descriptor)):
             os.close(descriptor)
             raise CannotCreate(f"The pipe {quoted(str(self.path))} was replaced while the analyzer started.")
+        return descriptor
+
+    def open_for_group(self, gid: int) -> int:
+        """Let a group read the pipe; return a descriptor that is no end of it, for a path in /proc/self/fd.
+
+        Raises:
+            CannotCreate: something else stands at the path now, or its mode cannot be changed.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            if not self._is_ours(os.fstat(descriptor)):
+                os.close(descriptor)
+                raise FileNotFoundError(errno.ENOENT, "it was replaced")
+            os.chown(f"/proc/self/fd/{descriptor}", -1, gid)
+            os.chmod(f"/proc/self/fd/{descriptor}", _GROUP_MODE)  # noqa: PTH101 - of a descriptor
+        except OSError as exc:
+            raise _cannot_make(self.path, exc) from exc
         return descriptor
 
     def remove(self) -> None:

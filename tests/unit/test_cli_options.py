@@ -89,6 +89,7 @@ OPTIONS: dict[str, Options] = {
         "--socket": ("PCAPDJ_LAUNCHER", None),
         "-b --pipe": ("PCAPDJ_PIPE", None),
         "--logdir": ("PCAPDJ_LOGDIR", "out"),
+        "--analyzer-user": ("PCAPDJ_ANALYZER_USER", ""),
         "--flush-timeout": ("PCAPDJ_FLUSH_TIMEOUT", "120s"),
         "--restart-pause": ("PCAPDJ_RESTART_PAUSE", "1s"),
         "--stall-timeout": ("PCAPDJ_STALL_TIMEOUT", "0"),

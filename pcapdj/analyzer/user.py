@@ -1,0 +1,108 @@
+"""Another user for the analyzer (`--analyzer-user`), where the launcher is root.
+
+An analyzer that was taken over then reaches what that user may reach, and neither Redis, supervisord, the
+roles nor the captures of the service's user. It gets the stream by a descriptor: the folder of the pipe stays
+closed to it. Its log folder belongs to it; the folder of all log folders must not, or it could put a link in
+place of the next one, which root follows.
+"""
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pcapdj.runtime.errors import CannotCreate, ConfigError
+from pcapdj.runtime.safe_text import quoted, shell_word
+
+_MAY_NOT_ENTER, _MAY_WRITE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzerUser:
+    """The user, with the groups that it has in the system's lists.
+
+    Args:
+        name: as the system has it.
+        uid, gid: its numbers.
+        groups: all of its groups.
+        home: its folder.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that name the user."""
+        return {"HOME": self.home, "USER": self.name, "LOGNAME": self.name}
+
+    def popen_options(self) -> dict[str, Any]:
+        """Return how subprocess.Popen makes a process of this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": self.groups}
+
+    def become(self) -> None:
+        """Let this process, which is root, be this user for good."""
+        os.setgroups(self.groups)
+        os.setgid(self.gid)
+        os.setuid(self.uid)
+
+
+def find_user(name: str) -> AnalyzerUser | None:
+    """Return the user of this name; None for an empty one.
+
+    Raises:
+        ConfigError: there is no such user, it is root, or this process is not root.
+    """
+    if not name:
+        return None
+    if os.geteuid() != 0:
+        raise ConfigError(
+            "Only root can run the analyzer as another user.", hint="Leave out --analyzer-user."
+        )
+    try:
+        found = pwd.getpwnam(name)
+    except KeyError as exc:
+        raise ConfigError(f"There is no user {quoted(name)}.") from exc
+    if found.pw_uid == 0:
+        raise ConfigError("--analyzer-user is root.", hint="Name a user of its own, or leave it out.")
+    groups = [each.gr_gid for each in grp.getgrall() if name in each.gr_mem]
+    return AnalyzerUser(name, found.pw_uid, found.pw_gid, (found.pw_gid, *groups), found.pw_dir)
+
+
+def check_log_root(user: AnalyzerUser, path: Path) -> None:
+    """Refuse a folder of log folders that the user cannot enter, or could change.
+
+    Raises:
+        CannotCreate: the message has the command that helps.
+    """
+    answer = _ask_as(user, path)
+    if answer & _MAY_WRITE:
+        raise CannotCreate(
+            f"The user {quoted(user.name)} can write to {quoted(str(path))}, and replace log folders in it.",
+            hint=f"Give it to root: chown root {shell_word(str(path))} && chmod 755 {shell_word(str(path))}",
+        )
+    if answer & _MAY_NOT_ENTER:
+        parts = (*reversed(path.parents), path)
+        closed = next((each for each in parts if _ask_as(user, each) & _MAY_NOT_ENTER), path)
+        raise CannotCreate(
+            f"The user {quoted(user.name)} cannot enter {quoted(str(closed))}, where its log folders are.",
+            hint=f"Allow it: chmod o+x {shell_word(str(closed))}, or choose another --logdir.",
+        )
+
+
+def _ask_as(user: AnalyzerUser, path: Path) -> int:
+    """Return what is wrong with the access of the user to a folder, as a set of bits."""
+    child = os.fork()
+    if not child:
+        code = 0xFF
+        try:
+            user.become()
+            may_not_enter = 0 if os.access(path, os.X_OK) else _MAY_NOT_ENTER
+            code = may_not_enter | (_MAY_WRITE if os.access(path, os.W_OK) else 0)
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

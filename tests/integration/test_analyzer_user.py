@@ -1,0 +1,100 @@
+"""With `--analyzer-user` the analyzer gets the stream and its folder, and reaches nothing of root."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from support.captures import classic
+from support.launcher_rig import Rig, connected, feed, rig_in, stop
+from support.roles_rig import numbered
+from support.waiting import wait_until
+
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.signals import Signals
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+
+NOBODY: Final = 65534
+# Who it is, what it can open, and the stream. A shell: the tests' interpreter may be closed to the user.
+PROBE: Final = """
+id -u > id; id -G >> id; echo "$HOME $USER" >> id
+for path in "$2"/run/launcher.sock "$2"/run/stream.pcap "$2"/secret "$2"/out/other /proc/$PPID/environ; do
+    cat "$path" > opened 2>/dev/null && echo "$path" >> reached
+done
+touch "$2"/out/planted 2>/dev/null && echo planted >> reached
+cat "$1" > copy
+"""
+
+
+@pytest.fixture
+def rig(short_path: Path) -> Iterator[Rig]:
+    """Return a launcher's folder, which others can enter, with files of root in it."""
+    with rig_in(short_path) as rig:
+        for folder in (short_path, *list(short_path.parents)[:-2]):
+            folder.chmod(folder.stat().st_mode | 0o011)
+        rig.logs.mkdir(mode=0o755)
+        for secret in (short_path / "secret", rig.logs / "other"):
+            secret.write_text("secret")
+            secret.chmod(0o600)
+        yield rig
+
+
+def test_the_analyzer_reads_the_stream_as_another_user(rig: Rig, signals: Signals) -> None:
+    """It has this user's groups and variables; root's files, sockets and processes stay closed to it."""
+    capture = rig.folder / "1.pcap"
+    capture.write_bytes(classic(numbered(1, 20, 100)))
+    words = ("/bin/sh", "-c", PROBE, "probe", "{pipe}", str(rig.folder))
+    process = rig.start(*words, options=("--analyzer-user", "nobody"))
+    launcher = connected(rig, signals)
+    opened = launcher.open()
+    feed(launcher, opened, capture)
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+
+    wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
+    assert stop(process) == 0
+    folder = rig.latest()
+    assert (folder / "copy").read_bytes() == capture.read_bytes()
+    uid, groups, variables = (folder / "id").read_text().splitlines()
+    assert (uid, "0" in groups.split(), variables.split()[1]) == (str(NOBODY), False, "nobody")
+    assert not (folder / "reached").exists()
+    assert folder.stat().st_uid == NOBODY
+    assert (folder / "analyzer.log").stat().st_uid == 0
+
+
+@pytest.mark.parametrize(
+    ("user", "mode", "owner", "code", "remedy"),
+    [
+        ("no-such-user", 0o755, 0, ExitCode.USAGE, "There is no user 'no-such-user'"),
+        ("root", 0o755, 0, ExitCode.USAGE, "is root"),
+        ("nobody", 0o700, 0, ExitCode.CANNOT_CREATE, "chmod o+x {logs}"),
+        ("nobody", 0o755, NOBODY, ExitCode.CANNOT_CREATE, "belongs to another user, nobody"),
+        ("nobody", 0o777, 0, ExitCode.CANNOT_CREATE, "chmod o-w {logs}"),
+    ],
+    ids=["unknown", "root", "closed", "owned", "open"],
+)
+def test_a_user_or_folder_that_does_not_fit_is_refused(
+    rig: Rig, user: str, mode: int, owner: int, code: ExitCode, remedy: str
+) -> None:
+    """Before anything is started, with the command that helps."""
+    rig.logs.chmod(mode)
+    os.chown(rig.logs, owner, owner)
+
+    process = rig.start("cat", "{pipe}", options=("--analyzer-user", user), wait=False)
+
+    assert process.wait() == code
+    assert remedy.format(logs=rig.logs) in rig.logged()
+
+
+def test_a_group_that_the_user_is_in_may_not_write_to_the_folder(rig: Rig) -> None:
+    """Also where that group is trusted: the user could put a link in place of the next log folder."""
+    rig.logs.chmod(0o775)
+    os.chown(rig.logs, 0, NOBODY)
+
+    options = ("--analyzer-user", "nobody", "--trust-group")
+    process = rig.start("cat", "{pipe}", options=options, wait=False)
+
+    assert process.wait() == ExitCode.CANNOT_CREATE
+    assert f"chmod 755 {rig.logs}" in rig.logged()
