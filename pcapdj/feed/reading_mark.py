@@ -94,12 +94,13 @@ class ReadingMark:
         self.boot: Final = boot_id()
         self._token = ""
         self._deaths = 0
-        self._is_set = False
+        self._is_set = self._notes_signals = False
         self.left: LeftMark | None = None
         if self._fd is not None:
             self.left = _left(os.pread(self._fd, _FILE_BYTES, 0))
             os.lseek(self._fd, _FATAL_AT, os.SEEK_SET)
-            if not faulthandler.is_enabled():
+            self._notes_signals = not faulthandler.is_enabled()  # else someone wants them elsewhere
+            if self._notes_signals:
                 faulthandler.enable(self._fd)
 
     def begin(self, token: str, deaths: int) -> None:
@@ -157,7 +158,8 @@ class ReadingMark:
     def close(self) -> None:
         """Close the file; the mark stays as it is."""
         if self._fd is not None:
-            faulthandler.disable()
+            if self._notes_signals:
+                faulthandler.disable()
             os.close(self._fd)
             self._fd = None
 

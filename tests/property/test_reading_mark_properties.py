@@ -66,16 +66,20 @@ def test_only_deaths_without_a_batch_between_them_add_up(
             assert not left.is_set
         elif step in ("die", "reboot"):
             expected += is_reading and step == "die"
+            mark.close()
             mark = restarted(path, "token", boot_id() if step == "die" else "another boot")
             pieces, is_reading = mark.marked(iter([PIECE] * 100)), False
             left = mark_left_in(path)
             assert left is not None
             assert left.deaths == expected
+    mark.close()
 
 
 def mark_left_in(path: Path) -> LeftMark | None:
     """Return what a dispatcher that starts now would find."""
-    return ReadingMark(path).left
+    mark = ReadingMark(path)
+    mark.close()
+    return mark.left
 
 
 def restarted(path: Path, token: str, boot: str) -> ReadingMark:
