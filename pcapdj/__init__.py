@@ -17,7 +17,8 @@ def _forget_current_folder() -> None:
         here = ("", getcwd())
     except OSError:  # it was removed: nothing can be imported from it
         return
-    if sys.argv[:1] in (["-m"], ["-c"]) and sys.path[:1] in ([here[0]], [here[1]]):
+    is_searched = sys.argv[:1] in (["-m"], ["-c"]) and not sys.flags.safe_path
+    if is_searched and sys.path[:1] in ([here[0]], [here[1]]):
         del sys.path[0]
     if b"" in (environ.get(b"PYTHONPATH") or b"/").split(b":"):  # also the current folder, by accident
         sys.path[:] = [each for each in sys.path if each not in here]

@@ -281,6 +281,29 @@ def test_a_checkout_that_is_not_installed_runs_from_its_top(
     assert canaries.found() == set()
 
 
+@pytest.mark.parametrize("options", [("-m",), ("-P", "-m")], ids=" ".join)
+def test_a_folder_that_pythonpath_names_is_searched_also_as_the_current_folder(
+    options: tuple[str, ...], checkout: Path, short_path: Path
+) -> None:
+    """The operator named it; only what Python adds by itself is removed."""
+    python, env = bare_python(short_path)
+    libraries = env["PYTHONPATH"]
+    env["PYTHONPATH"] = f"{libraries}:{checkout}"
+    for canary in checkout.glob("*.py"):
+        canary.unlink()
+
+    done = subprocess.run(
+        [python, *options, "pcapdj", "status", "--redis-url", "unix:///nowhere"],
+        cwd=libraries,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
+
+
 def test_the_command_of_a_checkout_runs_in_any_folder(
     checkout: Path, here: Path, canaries: Canaries, short_path: Path
 ) -> None:
