@@ -122,7 +122,7 @@ def test_check_marks_a_refused_password_as_wrong(locked_redis: Path, short_path:
     done = pcapdj("check", cwd=short_path, PATH=NO_ANALYZERS, PCAPDJ_REDIS_URL=url, COLUMNS="300")
 
     assert done.returncode == ExitCode.ERROR
-    assert "wrong: Redis at" in done.stdout
+    assert re.search("^Redis +wrong: Redis at", done.stdout, re.MULTILINE)
     assert done.stdout.endswith("1 problem is marked 'wrong'.\n")
     assert "wrong-guess" not in done.stdout
 
