@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.dispatcher_rig import dispatchers_in, listed, packets, queue_authorized, stream_of
 from support.preloaded import failing
 from support.roles_rig import Trio, places, places_in
 from support.waiting import wait_until
+
+from pcapdj.store.client import Store
 
 PACKETS = 3000
 
@@ -140,6 +143,26 @@ def test_a_batch_in_between_begins_the_count_again(trio: Trio, library: Path) ->
 
     trio.await_processed(1)
     assert failures(trio) == []
+
+
+def test_by_hand_deaths_are_counted_as_well(short_path: Path, store: Store, library: Path) -> None:
+    """Also before the first batch, when there is no stream, and no reader of the pipe."""
+    good = packets(1, 9)
+    with dispatchers_in(short_path, store) as rig:
+        names = queue_authorized(rig, {"bad": stream_of(good), "good": stream_of(good)})
+        place = ["-b", str(rig.pipe), "--redis-url", store.url, "--lane", store.keys.lane]
+        environment = failing(library, BAD_AT=0, BAD_SIGNAL=signal.SIGKILL)
+        for _ in range(3):
+            assert rig.run(*place, environment=environment, is_real=True).wait() == -signal.SIGKILL
+
+        process = rig.run(*place, environment=environment, is_real=True)
+        stream = rig.reader().read_to_end()
+
+        assert process.wait() == 0
+    assert stream == stream_of(good)
+    [failure] = map(json.loads, listed(store, store.keys.failed))
+    assert failure["reason"].startswith("poison(dispatcher): 3 dispatchers died")
+    assert listed(store, store.keys.processed) == names[1:]
 
 
 def test_the_mark_is_private_and_lies_beside_the_pipe(trio: Trio) -> None:
