@@ -162,7 +162,6 @@ CALLBACKS: Final[dict[str, str]] = {}
 FOREIGN_STATE: Final[dict[str, str]] = {
     "capture/compiled.py argtypes": "ctypes: how a function is declared",
     "capture/compiled.py restype": "ctypes: how a function is declared",
-    "feed/batches.py argtypes": "ctypes: how a function is declared",
     "console/screen.py title": "rich: how a table gets a title",
     "console/screen.py title_justify": "rich: how a table gets a title",
     "disk/options.py __signature__": "inspect: how typer learns a function's options",

@@ -1,15 +1,15 @@
 """Duplicates of the dispatcher's descriptors: header, two batches, their note, and the capture file.
 
-The position of an open file description stays when the process that moved it dies. After `kill -9` of a
-dispatcher the position of a batch's duplicate is exactly the number of its bytes that entered the pipe
-(splice(2) without an offset; measured: 200 of 200, where a journal written after each write was wrong in 135
-of 150). `feed/batches.py` has the order of things, `feed/note.py` what the note holds.
+What a pipe holds stays when the process that filled it dies, if another one has it open. After `kill -9` of
+a dispatcher a batch holds exactly what of it is not in the analyzer's pipe: splice(2) moves a page from one
+to the other while both are locked. (A journal written after each write was wrong in 135 of 150 kills.)
+`feed/batches.py` has the order of things, `feed/note.py` what the note holds.
 """
 
 import fcntl
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pcapdj.launcher_protocol import (
@@ -21,6 +21,7 @@ from pcapdj.launcher_protocol import (
     NotedBatch,
     noted_batch,
 )
+from pcapdj.runtime.fifo import unread_bytes
 
 
 class DescriptorStore:
@@ -39,11 +40,12 @@ class DescriptorStore:
         """Store the descriptor in place of an earlier one under this key; the store closes it later.
 
         Raises:
-            BadMessage: it is not a regular file open for reading; it is closed.
+            BadMessage: it is no regular file (a batch: no pipe) that is open for reading; it is closed.
         """
-        if not (_is_path(descriptor) and key == RECORDS_KEY) and not _is_readable_file(descriptor):
+        kind, is_kind = ("pipe", stat.S_ISFIFO) if key in BATCH_KEYS else ("regular file", stat.S_ISREG)
+        if not (_is_path(descriptor) and key == RECORDS_KEY) and not _is_readable(descriptor, is_kind):
             os.close(descriptor)
-            raise BadMessage("the descriptor is not a regular file open for reading")
+            raise BadMessage(f"the descriptor is not a {kind} open for reading")
         self.drop(key)
         self._puts += 1
         self._entries[key] = (descriptor, note)
@@ -77,7 +79,7 @@ class DescriptorStore:
         return (
             self._puts,
             self._page(),
-            *(os.lseek(fd, 0, os.SEEK_CUR) for fd in self.descriptors() if not _is_path(fd)),
+            *(_position(key, fd) for key, (fd, _) in self._entries.items() if not _is_path(fd)),
         )
 
     def close(self) -> None:
@@ -100,8 +102,13 @@ def _is_path(descriptor: int) -> bool:
     return bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_PATH)
 
 
-def _is_readable_file(descriptor: int) -> bool:
+def _position(key: str, descriptor: int) -> int:
+    """Return what changes when bytes are moved from the descriptor."""
+    return unread_bytes(descriptor) if key in BATCH_KEYS else os.lseek(descriptor, 0, os.SEEK_CUR)
+
+
+def _is_readable(descriptor: int, is_kind: Callable[[int], bool]) -> bool:
     """Report whether splice can read from it; a memfd is a regular file, one opened with O_PATH is not."""
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     readable = flags & os.O_ACCMODE in (os.O_RDONLY, os.O_RDWR) and not flags & os.O_PATH
-    return readable and stat.S_ISREG(os.fstat(descriptor).st_mode)
+    return readable and is_kind(os.fstat(descriptor).st_mode)

@@ -2,7 +2,7 @@
 
 The dispatcher stops anywhere, also in the middle of a record. Once it has no descriptor of the pipe any more:
 
-    1 rest       send what is left of the noted batch, from its descriptor's position
+    1 rest       send what is left in the noted batch
     2 read end   open one: it shows what the analyzer left unread
     3 close      the write end; the analyzer sees the end of its input, writes its results and exits
     4 look       it exited by itself with status 0, and nothing is unread
@@ -15,12 +15,11 @@ replay, and never to a loss. Without the look it would be a loss: an analyzer th
 
 import base64
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pcapdj.analyzer.descriptor_store import DescriptorStore
 from pcapdj.launcher_protocol import (
-    BATCH_KEYS,
     HEADER_KEY,
     RECORDS_KEY,
     EndedStream,
@@ -38,13 +37,14 @@ class OrderlyEnd:
     Args:
         stream: its id.
         noted: the batch that is being sent.
-        stored: has the batches; closed after `send_rest` has returned true.
+        batch: its descriptor; closed by the caller after `send_rest` has returned true.
+        notes: those that were stored with the descriptors, by key.
     """
 
-    def __init__(self, stream: str, noted: NotedBatch, stored: DescriptorStore) -> None:
-        self._batch: Final = stored.descriptor(BATCH_KEYS[noted.batch])
-        self._length_bytes: Final = noted.length_bytes
-        notes = dict(stored.notes())
+    def __init__(
+        self, stream: str, noted: NotedBatch, batch: int, notes: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self._batch: Final = batch
         self._ended: Final = EndedStream(
             stream=stream,
             token=noted.token,
@@ -61,7 +61,7 @@ class OrderlyEnd:
             BrokenPipeError: the analyzer closed the pipe.
         """
         try:
-            while left_bytes := self._length_bytes - os.lseek(self._batch, 0, os.SEEK_CUR):
+            while left_bytes := unread_bytes(self._batch):
                 os.splice(self._batch, write_end, left_bytes, flags=os.SPLICE_F_NONBLOCK)
         except BlockingIOError:
             return False

@@ -25,7 +25,7 @@ from pcapdj.analyzer.descriptor_store import DescriptorStore
 from pcapdj.analyzer.exit_cause import cause_in
 from pcapdj.analyzer.orderly_end import OrderlyEnd
 from pcapdj.analyzer.process import Analyzer
-from pcapdj.launcher_protocol import EndedStream
+from pcapdj.launcher_protocol import BATCH_KEYS, EndedStream
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo, is_reader_gone, unread_bytes
@@ -214,7 +214,8 @@ class AnalyzerSession:
         if self.stage is not Stage.READING or self._has_closed_pipe or noted is None:
             self.end(now_s)
         elif self._orderly_end is None:
-            self._orderly_end = OrderlyEnd(self.stream, noted, self.stored)
+            batch, notes = self.stored.descriptor(BATCH_KEYS[noted.batch]), dict(self.stored.notes())
+            self._orderly_end = OrderlyEnd(self.stream, noted, batch, notes)
             self._deadline_s = now_s + self._timeouts.flush_s
 
     def kill(self, why: str) -> None:

@@ -19,8 +19,8 @@ from pcapdj.runtime.errors import CaptureError
 if TYPE_CHECKING:  # `pcapdj cat` starts without it
     from pcapdj.runtime.signals import Waits
 
-# 65 pages: the longest record has 262,160 bytes, 16 more than 64 pages.
-PIECE_BYTES: Final = 266_240
+# What a pipe gets that the longest record, of 262,160 bytes, fits into: a power of two.
+PIECE_BYTES: Final = 1 << 19
 # Records of the usual size become no longer by conversion, so a window's records fit into a piece. It is no
 # multiple of a page: else two buffers of this size often lie so that a copy from one to the other takes ten
 # times as long (AMD Zen 3: where the target begins 1 to 63 bytes behind the source, modulo a page).

@@ -157,7 +157,7 @@ class LauncherClient:
         Args:
             stream: its id.
             key: `header`, `file` or `batch`; replaces an earlier entry under this key.
-            fd: a memory file, whose position splice moves; under `file` the capture, also with O_PATH.
+            fd: what splice takes from, a batch or a memory file; under `file` the capture, also with O_PATH.
             note: what the next dispatcher needs to continue; `get` returns it unchanged.
 
         Raises:

@@ -1,9 +1,8 @@
-"""Moves bytes from a memory file into the named pipe: all of them, interruptible.
+"""Moves bytes from a batch, or the header's memory file, into the named pipe: all of them, interruptible.
 
-`splice(2)` is called *without* an offset, so that the kernel keeps the position in the open file description:
-after `kill -9` the launcher's duplicate of the descriptor shows exactly how many bytes entered the pipe
-(measured: 200 of 200). Every wait polls the pipe and the process's signals; a blocking splice would not
-return on a stop signal (PEP 475).
+`splice(2)` is called *without* an offset, so that the kernel keeps what is left after a `kill -9` of this
+process: a batch, itself a pipe, has it, and the position of the memory file shows it. Every wait polls the
+pipe and the process's signals; a blocking splice would not return on a stop signal (PEP 475).
 """
 
 import fcntl

@@ -34,7 +34,7 @@ class Stream:
     Args:
         link: where its descriptors are stored.
         header: the memory file with its header.
-        batches: the memory files that its records are spliced from.
+        batches: the pipes that its records are spliced from.
         format: the note that was stored with the header.
         sent_bytes: with its header, up to the end of the last piece that was sent.
         previous: what the next file needs of the one fed before it; empty: there was none.

@@ -27,9 +27,7 @@ DISPATCHER_POINTS: Final = (
     "announce.after",  # the file is requested
     "authorize.after",  # the authorization is consumed
     "put.after",  # the launcher has a descriptor, no byte of it is spliced
-    "batch.hole",  # the pages of a batch's last use are gone
     "batch.write",  # a batch has its records
-    "batch.rewind",  # its position is at its start
     "batch.note",  # the note names it, no byte of it is spliced
     "splice.within",  # the kernel has moved bytes, no code of ours has run since
     "splice.between",  # a whole piece is in the pipe

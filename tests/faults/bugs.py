@@ -52,37 +52,6 @@ BUGS: Final = (
         (Change("store/client.py", "Retry(NoBackoff(), 0)", "Retry(NoBackoff(), 10)"),),
     ),
     Bug(
-        "splice with offset_src",
-        _POINTS,
-        (
-            Change(
-                "feed/pipe.py",
-                "os.splice(source, self.fd, left,",
-                "os.splice(source, self.fd, left, offset_src=os.lseek(source, 0, os.SEEK_CUR),",
-            ),
-            Change(
-                "feed/pipe.py",
-                '            failpoints.reach("splice.within")\n',
-                '            failpoints.reach("splice.within")\n'
-                "            os.lseek(source, moved, os.SEEK_CUR)\n",
-            ),
-        ),
-    ),
-    Bug(
-        "the launcher opens the batches anew instead of sharing their positions",
-        _KILLS.format("mid_record"),
-        (
-            Change(
-                "analyzer/descriptor_store.py",
-                "        self._entries[key] = (descriptor, note)\n",
-                "        position = os.lseek(descriptor, 0, os.SEEK_CUR)\n"
-                '        descriptor = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR)\n'
-                "        os.lseek(descriptor, position, os.SEEK_SET)\n"
-                "        self._entries[key] = (descriptor, note)\n",
-            ),
-        ),
-    ),
-    Bug(
         "the launcher holds the pipe O_RDWR",
         _KILLS.format("closes_the_pipe"),
         (Change("runtime/fifo.py", "os.O_WRONLY | os.O_NONBLOCK", "os.O_RDWR | os.O_NONBLOCK"),),
@@ -178,20 +147,43 @@ BUGS: Final = (
         ),
     ),
     Bug(
-        "a batch is noted before it is at its start",
+        "a batch is noted before it is filled",
         _POINTS,
         (
-            Change(
-                "feed/batches.py",
-                '        os.lseek(file, 0, os.SEEK_SET)\n        failpoints.reach("batch.rewind")\n',
-                "",
-            ),
+            Change("feed/batches.py", "        self._fill(pipe, self._batches[batch], data)\n", ""),
             Change(
                 "feed/batches.py",
                 '        failpoints.reach("batch.note")\n',
                 '        failpoints.reach("batch.note")\n'
-                "        os.lseek(file, 0, os.SEEK_SET)\n"
-                '        failpoints.reach("batch.rewind")\n',
+                "        self._fill(pipe, self._batches[batch], data)\n",
+            ),
+        ),
+    ),
+    Bug(
+        "what a dead dispatcher wrote into a batch and did not note stays there",
+        _POINTS,
+        (Change("feed/batches.py", "                _empty(batch)\n", "                pass\n"),),
+    ),
+    Bug(
+        "a batch refers to memory that is used again, instead of having a copy",
+        _RELAY,
+        (
+            Change(
+                "feed/batches.py",
+                "                rest = rest[os.write(batch, rest) :]\n",
+                "                rest = rest[_refer(batch, rest) :]\n",
+            ),
+            Change(
+                "feed/batches.py",
+                "def _empty(batch: int) -> None:\n",
+                "import ctypes\nimport mmap\n\n"
+                "_memory = mmap.mmap(-1, PIECE_BYTES)\n\n\n"
+                "def _refer(batch: int, data: memoryview) -> int:\n"
+                "    _memory[: len(data)] = data\n"
+                "    start = ctypes.addressof(ctypes.c_char.from_buffer(_memory))\n"
+                "    vector = (ctypes.c_size_t * 2)(start, len(data))\n"
+                "    return ctypes.CDLL(None).vmsplice(batch, vector, 1, 0)\n\n\n"
+                "def _empty(batch: int) -> None:\n",
             ),
         ),
     ),
@@ -204,8 +196,8 @@ BUGS: Final = (
                 "        os.pwrite(self._note, *encode_note(note))\n"
                 "        self.last = note\n"
                 '        failpoints.reach("batch.note")\n'
-                "        pipe.splice(file, len(data))\n",
-                "        pipe.splice(file, len(data))\n"
+                "        pipe.splice(self._batches[batch], len(data))\n",
+                "        pipe.splice(self._batches[batch], len(data))\n"
                 "        os.pwrite(self._note, *encode_note(note))\n"
                 "        self.last = note\n"
                 '        failpoints.reach("batch.note")\n',
@@ -231,11 +223,6 @@ BUGS: Final = (
         "there is one batch",
         _POINTS,
         (Change("feed/batches.py", "1 - last.batch) if last else (1, 0)", "0) if last else (1, 0)"),),
-    ),
-    Bug(
-        "a batch is filled again without a hole",
-        _RELAY,
-        (Change("feed/batches.py", "        punch_hole(file)\n", ""),),
     ),
     Bug(
         "an analyzer that exits with 0 is believed to have read everything",
@@ -270,7 +257,7 @@ BUGS: Final = (
         (
             Change(
                 "analyzer/orderly_end.py",
-                "left_bytes := self._length_bytes - os.lseek(self._batch, 0, os.SEEK_CUR)",
+                "left_bytes := unread_bytes(self._batch)",
                 "left_bytes := 0",
             ),
         ),

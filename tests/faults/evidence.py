@@ -1,5 +1,7 @@
 """What is left to look at after a scenario was killed: the analyzers' copies, Redis's lists, what is kept."""
 
+import ctypes
+import fcntl
 import json
 import os
 from contextlib import suppress
@@ -11,6 +13,8 @@ from faults.scenario import Scenario
 from pcapdj.feed.note import BatchNote, latest_note
 from pcapdj.runtime.safe_text import to_name
 
+_PIPE_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -18,32 +22,51 @@ class Sent:
 
     Args:
         note: about the batch that was sent last.
-        position: how much of it entered the pipe.
-        records: the batch.
+        rest: what of it is not in the pipe.
         has_file: a capture file is in flight.
     """
 
     note: BatchNote
-    position: int
-    records: bytes
+    rest: bytes
     has_file: bool
 
 
 def sent_of(scenario: Scenario) -> Sent | None:
     """Return what the launcher's descriptors show, from /proc; None if no batch was sent."""
     folder, kept = Path(f"/proc/{scenario.roles['consumer_launcher'].pid}/fd"), dict[str, Path]()
-    with suppress(OSError, KeyError):
-        for descriptor in folder.iterdir():
+    batches: list[Path] = []
+    with suppress(OSError, KeyError, IndexError):
+        for descriptor in sorted(folder.iterdir(), key=lambda each: int(each.name)):
             with suppress(OSError):
-                kept[str(descriptor.readlink()).removesuffix(" (deleted)")] = descriptor
+                target = str(descriptor.readlink()).removesuffix(" (deleted)")
+                kept[target] = descriptor
+                if target.startswith("pipe:") and _is_open_for_both(descriptor):
+                    batches.append(descriptor)  # they were received one after the other
         note = latest_note(kept["/memfd:pcapdj-note"].read_bytes())
         if note is None:
             return None
-        batch = kept[f"/memfd:pcapdj-batch-{note.batch}"]
-        position = int((folder.parent / "fdinfo" / batch.name).read_text().split()[1])
         has_file = any(target.startswith(str(scenario.captures)) for target in kept)
-        return Sent(note, position, batch.read_bytes()[: note.length_bytes], has_file)
+        return Sent(note, _content_of(batches[note.batch]), has_file)
     return None
+
+
+def _is_open_for_both(descriptor: Path) -> bool:
+    """Report whether a descriptor of another process is open for reading and writing."""
+    flags = (descriptor.parent.parent / "fdinfo" / descriptor.name).read_text().split()[3]
+    return int(flags, 8) & os.O_ACCMODE == os.O_RDWR
+
+
+def _content_of(pipe: Path) -> bytes:
+    """Return what is in a pipe, and leave it there."""
+    source = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    try:
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        copied = ctypes.CDLL(None).tee(source, writer, _PIPE_BYTES, os.SPLICE_F_NONBLOCK)
+        return os.read(reader, _PIPE_BYTES) if copied > 0 else b""
+    finally:
+        for descriptor in (source, reader, writer):
+            os.close(descriptor)
 
 
 def lists_of(scenario: Scenario) -> RedisLists:

@@ -62,7 +62,7 @@ def test_a_dispatcher_dies_at_each_point(scenario: Scenario) -> None:
     for point in DISPATCHER_POINTS:
         scenario.add_files(2, PACKETS, forms=FORMS)
         is_end = point == "done"
-        nth = 3 if point.startswith("batch.") else 1  # the third batch is the first memory file again
+        nth = 3 if point.startswith("batch.") else 1  # the third batch is the first pipe again
         child = scenario.start("dispatcher", "--drain" if is_end else "--follow", fault=f"{point}:{nth}:kill")
         await_death(child, point)
         figures = Figures()

@@ -79,7 +79,7 @@ class Watch:
     def _state(self) -> frozenset[object]:
         """Return what grows when files move: what is in the pipe, files that Redis has journalled."""
         sent = sent_of(self._scenario)
-        positions = {("sent", sent.note.token, sent.note.number, sent.position)} if sent else set[object]()
+        positions = {("sent", sent.note.token, sent.note.number, len(sent.rest))} if sent else set[object]()
         with suppress(redis.RedisError):
             return frozenset({*positions, self._scenario.store.redis.xlen(self._scenario.store.keys.journal)})
         return frozenset(positions)
@@ -89,12 +89,12 @@ class Watch:
         sent = sent_of(self._scenario)
         if sent and sent.has_file:
             self._figures.mid_file += 1
-            self._figures.mid_record += _tears(sent.records, sent.position)
+            self._figures.mid_record += not _is_whole(sent.rest)
 
 
-def _tears(records: bytes, position: int) -> bool:
-    """Report whether the position is inside a record."""
+def _is_whole(rest: bytes) -> bool:
+    """Report whether the rest of a batch begins with a record, and not in the middle of one."""
     at = 0
-    while at < position:
-        at += RECORD.size + RECORD.unpack_from(records, at)[2]
-    return at != position
+    while at + RECORD.size <= len(rest):
+        at += RECORD.size + RECORD.unpack_from(rest, at)[2]
+    return at == len(rest)

@@ -469,7 +469,7 @@ def test_a_message_with_too_many_descriptors_is_discarded(rig: Rig, signals: Sig
 
 
 def test_a_descriptor_of_a_device_is_refused(rig: Rig, signals: Signals) -> None:
-    """Regular files and memfds open for reading are stored, nothing else."""
+    """Regular files and memfds open for reading are stored, pipes as batches, nothing else."""
     rig.start_python(COPY)
     launcher = connected(rig, signals)
     opened = opened_by(launcher)

@@ -124,9 +124,9 @@ def trio(short_path: Path, store: Store) -> Iterator[Trio]:
         yield trio
 
 
-FIRST, SECOND, THIRD = packets(1, 9000, 200), packets(10_001, 9000, 200), packets(20_001, 9000, 200)
+FIRST, SECOND, THIRD = packets(1, 9000, 300), packets(10_001, 9000, 300), packets(20_001, 9000, 300)
 FRAME = bytes(12) + b"\x08\x00"  # in front of an IPv4 packet that was rewritten to Ethernet
-HALFWAY = 800_000  # of the 1.9 MB of a file: more than the pipe holds is still behind it
+HALFWAY = 800_000  # of the 2.8 MB of a file: more than pipe and batch hold is still behind it
 
 
 def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
@@ -292,7 +292,7 @@ def test_missing_memory_is_not_the_captures_fault(trio: Trio) -> None:
     trio.allow(EVERYTHING)
     wait_until(lambda: "started" in trio.logged(), "the dispatcher")
     _, hard = resource.prlimit(dispatcher.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(dispatcher.pid, resource.RLIMIT_FSIZE, (100_000, hard))
+    resource.prlimit(dispatcher.pid, resource.RLIMIT_FSIZE, (4000, hard))  # the note is a page
     [name] = queue_authorized(trio, {"1.pcap": stream_of(FIRST)})
     trio.wait_for("Waiting for memory for packets: File too large.")
     assert listed(trio.store, trio.store.keys.failed) == []

@@ -21,10 +21,12 @@ from pcapdj.feed.batches import Batches, memory_file, new_batches, wait_for_memo
 from pcapdj.feed.note import BatchNote
 from pcapdj.feed.pipe import Pipe
 from pcapdj.launcher_protocol import BATCH_KEYS
+from pcapdj.runtime.signals import HasFileno
 
 PAGE = 4096
+UNUSED_UID = 64_321
 STREAM = StreamFormat(1, nanosecond=False)
-PACKETS = [Record(n + 1, n, n.to_bytes(4, "big") * (20 + n % 60)) for n in range(2500)]
+PACKETS = [Record(n + 1, n, n.to_bytes(4, "big") * (20 + n % 60)) for n in range(5000)]
 RECORDS = classic(PACKETS)[24:]
 FORMS = {
     "plain": classic(PACKETS),
@@ -178,16 +180,52 @@ def test_pages_that_a_reader_passes_on_keep_their_bytes(captures: dict[str, byte
     os.close(keep_writer)
 
 
-def test_a_batch_is_sealed(captures: dict[str, bytes]) -> None:
-    """Its size cannot be changed: a splice never finds it shorter."""
+def test_a_batch_holds_a_whole_piece() -> None:
+    """The longest record fits: it must be in the batch before the note names it."""
+    batches = new_batches(NoWaits())
+    for key in BATCH_KEYS:
+        assert os.write(batches.descriptors[key], bytes(PIECE_BYTES)) == PIECE_BYTES
+    batches.close()
+
+
+def test_what_a_dead_dispatcher_did_not_note_is_dropped(captures: dict[str, bytes]) -> None:
+    """It had filled a batch: the note does not have it, so no byte of it may be sent."""
     with world_of(captures["plain"]) as world:
         for key in BATCH_KEYS:
-            file = world.batches.descriptors[key]
-            assert os.fstat(file).st_size == PIECE_BYTES
-            with pytest.raises(PermissionError):
-                os.ftruncate(file, 0)
-            with pytest.raises(PermissionError):
-                os.ftruncate(file, PIECE_BYTES + 1)
+            os.write(world.batches.descriptors[key], b"records that were not noted")
+        world.dispatch()
+
+        assert bytes(world.got) == RECORDS
+
+
+class NoMorePipes(NoWaits):
+    """Waits that end the process; with status 0 if the wait is for pipes."""
+
+    def wait(
+        self,
+        timeout_s: float,  # noqa: ARG002 - as in `Waits`
+        *readable: HasFileno | int,  # noqa: ARG002
+        stops: int = 1,  # noqa: ARG002
+        waiting_for: str = "",
+    ) -> None:
+        """End the process."""
+        os._exit("pipe-user-pages-soft" not in waiting_for)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's pipes have to reach their limit")
+def test_a_user_without_room_for_pipes_waits_for_it() -> None:
+    """The kernel limits the pipes of users without privileges; the wait names the settings."""
+    pid = os.fork()
+    if not pid:
+        with suppress(BaseException):
+            os.setresuid(UNUSED_UID, UNUSED_UID, UNUSED_UID)
+            with suppress(PermissionError):
+                while pipe := os.pipe():
+                    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 1 << 20)
+            new_batches(NoMorePipes())
+        os._exit(2)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_the_next_batch_is_never_the_noted_one(captures: dict[str, bytes]) -> None:

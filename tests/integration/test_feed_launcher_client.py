@@ -107,7 +107,7 @@ def test_a_second_stop_signal_ends_the_wait_for_a_reply(
     [
         b"nonsense",
         b"[]",
-        b'{"ok":true,"stream":"5ca1ab1e","version":2}',
+        b'{"ok":true,"stream":"5ca1ab1e","version":3}',
         b'{"ok":true,"entries":7}',
         b"x" * 70_000,
     ],
@@ -131,9 +131,9 @@ def test_unexpected_descriptors_are_closed(launcher: LauncherClient, listening: 
     assert launcher.connect()
     with listening.accept()[0] as connection, Path(os.devnull).open("rb") as null:
         before = len(open_descriptors())
-        socket.send_fds(connection, [b'{"ok":true,"version":2}'], [null.fileno()] * 3)
+        socket.send_fds(connection, [b'{"ok":true,"version":3}'], [null.fileno()] * 3)
         launcher.drop("5ca1ab1e", "file")
-        socket.send_fds(connection, [b'{"ok":true,"version":2}'], [null.fileno()] * 30)
+        socket.send_fds(connection, [b'{"ok":true,"version":3}'], [null.fileno()] * 30)
 
         with pytest.raises(LauncherGone):
             launcher.drop("5ca1ab1e", "file")
@@ -150,9 +150,9 @@ def test_a_launcher_of_another_version_is_named_as_what_to_restart(
     with listening.accept()[0] as connection:
         connection.send(reply)
 
-        with pytest.raises(LauncherGone, match="version 2, the launcher 1: restart the launcher"):
+        with pytest.raises(LauncherGone, match="version 3, the launcher 1: restart the launcher"):
             launcher.get()
-        assert json.loads(connection.recv(4096)) == {"word": "GET", "version": 2}
+        assert json.loads(connection.recv(4096)) == {"word": "GET", "version": 3}
 
 
 def test_a_launcher_that_dies_is_noticed_without_a_request(

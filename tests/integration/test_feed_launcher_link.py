@@ -12,7 +12,7 @@ from support.pipes import NoWaits
 from support.waiting import wait_until
 
 from pcapdj.feed.analyzer_link import LauncherLink
-from pcapdj.launcher_protocol import BATCH_KEYS
+from pcapdj.launcher_protocol import NOTE_KEY
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, ReaderGone
 from pcapdj.runtime.signals import Signals, Waits
 
@@ -121,8 +121,8 @@ def test_a_stream_without_a_header_is_opened_again(rig: Rig, make: Make, signals
     link = make(signals)
     assert link.resumable_stream() is None
     stream, write_end = link.open()
-    batch = memory_file()
-    link.put(stream, BATCH_KEYS[0], batch, {})
+    note = memory_file()
+    link.put(stream, NOTE_KEY, note, {})
     before = open_descriptors()
 
     assert link.resumable_stream() is None
@@ -130,7 +130,7 @@ def test_a_stream_without_a_header_is_opened_again(rig: Rig, make: Make, signals
 
     assert opened == stream
     assert open_descriptors() - before == {again}
-    for descriptor in (write_end, again, batch):
+    for descriptor in (write_end, again, note):
         os.close(descriptor)
 
 

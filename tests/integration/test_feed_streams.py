@@ -202,8 +202,10 @@ def left_by(link: RecordingLink, signals: Signals, sent_bytes: int, token: str) 
     link.read()
     link.calls.clear()
     link.got.clear()
-    sent = stream.batches.descriptors[BATCH_KEYS[0]] if token else stream.header
-    os.lseek(sent, sent_bytes, os.SEEK_SET)
+    if token:
+        os.write(stream.batches.descriptors[BATCH_KEYS[0]], RECORDS[sent_bytes:])
+    else:
+        os.lseek(stream.header, sent_bytes, os.SEEK_SET)
     header = Entry("header", {**FORMAT, "before": {"name": "a"}}, stream.header)
     file = Entry("file", {"token": "t", "name": "b"}, memory_file("file", 1, interrupts)) if token else None
     return ResumableStream("5ca1ab1e", link.write_end, header, stream.batches.descriptors, file)

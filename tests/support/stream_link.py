@@ -8,7 +8,9 @@ from typing import Any
 from pcapdj.feed.analyzer_link import AnalyzerLink, ResumableStream
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.suspension import Suspension
+from pcapdj.launcher_protocol import BATCH_KEYS
 from pcapdj.runtime.errors import LauncherGone
+from pcapdj.runtime.fifo import unread_bytes
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.notifier import Notifier
 from support.pipes import new_statistics
@@ -45,10 +47,11 @@ class RecordingLink(AnalyzerLink):
         return "5ca1ab1e", self.write_end
 
     def put(self, stream: str, key: str, fd: int, note: Mapping[str, Any]) -> None:
-        """Record it, with how much of the descriptor was sent."""
+        """Record it, with how much of the header was sent, or of a batch is there."""
         if not self.takes_entries:
             raise LauncherGone("It is gone.")
-        self.calls.append(("put", stream, key, os.lseek(fd, 0, os.SEEK_CUR), dict(note)))
+        moved_bytes = unread_bytes(fd) if key in BATCH_KEYS else os.lseek(fd, 0, os.SEEK_CUR)
+        self.calls.append(("put", stream, key, moved_bytes, dict(note)))
 
     def drop(self, stream: str, key: str) -> None:
         """Record it."""

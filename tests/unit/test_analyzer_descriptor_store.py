@@ -37,9 +37,9 @@ def test_an_entry_replaces_an_earlier_one_under_its_key(source: Path) -> None:
     assert not is_open(second)
 
 
-@pytest.mark.parametrize("key", ["header", "note", "batch-0", "batch-1"])
+@pytest.mark.parametrize("key", ["header", "note"])
 def test_a_memory_file_is_stored_and_has_no_records_yet(key: str) -> None:
-    """An analyzer that got its header alone has nothing to flush; batches come before the first file."""
+    """An analyzer that got its header alone has nothing to flush."""
     store = DescriptorStore()
 
     store.put(key, os.memfd_create(key), {})
@@ -47,6 +47,21 @@ def test_a_memory_file_is_stored_and_has_no_records_yet(key: str) -> None:
     assert not store.had_records
     assert store.notes() == ((key, {}),)
     store.close()
+
+
+def test_what_is_taken_from_a_batch_counts_as_movement() -> None:
+    """A batch is a pipe; it comes before the first file, and alone is nothing to flush."""
+    store, (reader, writer) = DescriptorStore(), os.pipe()
+    os.write(writer, b"records")
+    store.put("batch-0", reader, {})
+    before = store.positions()
+
+    os.read(reader, 1)
+
+    assert store.positions() != before
+    assert not store.had_records
+    store.close()
+    os.close(writer)
 
 
 def test_a_new_note_counts_as_movement() -> None:
@@ -77,7 +92,8 @@ def test_had_records_stays_true_without_entries(source: Path) -> None:
     ("key", "path", "flags"),
     [
         ("file", "source", os.O_WRONLY),
-        ("batch-0", "source", os.O_PATH),
+        ("note", "source", os.O_PATH),
+        ("batch-0", "source", os.O_RDONLY),
         ("file", ".", os.O_RDONLY),
         ("file", "/dev/zero", os.O_RDONLY),
     ],
@@ -85,7 +101,7 @@ def test_had_records_stays_true_without_entries(source: Path) -> None:
 def test_a_descriptor_that_splice_cannot_read_is_refused_and_closed(
     source: Path, key: str, path: str, flags: int
 ) -> None:
-    """A folder, a device, a file open for writing only; a batch that is open with O_PATH."""
+    """A folder, a device, a file open for writing only; a note open with O_PATH; a batch that is no pipe."""
     store = DescriptorStore()
     descriptor = os.open(source.parent / path, flags)
 
