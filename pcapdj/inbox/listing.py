@@ -128,7 +128,8 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
     """Return a sentence for each fault, for a few of the others, and how many more there are."""
     faults = [refusal for refusal in refused if refusal.is_fault]
     skipped = [refusal for refusal in refused if not refusal.is_fault]
-    sentences = [f"{quoted(refusal.name)} {refusal.reason}." for refusal in faults + skipped[:_MOST_NAMED]]
+    sentences = [f"{quoted(each.name)} {each.reason}." for each in faults]
+    sentences += [f"Skipped: {quoted(each.name)} {each.reason}." for each in skipped[:_MOST_NAMED]]
     if (more := len(skipped) - _MOST_NAMED) > 0:
         files = "1 more file was" if more == 1 else f"{more:,} more files were"
         sentences.append(f"{files} skipped: not supported captures.")

@@ -165,7 +165,7 @@ def test_what_a_folder_has_beside_captures_is_shown(home: Path) -> None:
     assert code == 1
     assert verdicts == {"a.pcap": "processed", "b.pcap": "failed"}
     assert f"{home}/d/b.pcap: is empty: 0 bytes" in stderr
-    assert f"'{home}/d/notes.txt' is not a supported capture format." in stderr
+    assert f"Skipped: '{home}/d/notes.txt' is not a supported capture format." in stderr
     assert "1 fed, 1 failed" in stdout
 
 

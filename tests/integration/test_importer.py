@@ -121,7 +121,7 @@ def test_an_empty_file_of_a_folder_is_refused_as_by_its_name(store: Store, tmp_p
     assert (done.returncode, again.returncode) == (1, 0)
     assert done.stdout == "1 queued, 0 already queued or fed, 2 not imported.\n"
     assert f"'{tmp_path}/b' is empty: 0 bytes.\n" in done.stderr
-    assert f"'{tmp_path}/notes' is not a supported capture format.\n" in again.stderr
+    assert f"Skipped: '{tmp_path}/notes' is not a supported capture format.\n" in again.stderr
 
 
 def test_what_lies_outside_of_the_roots_is_refused_at_once(store: Store, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_folders_may_hold_other_files_and_are_looked_into_on_demand(store: Store
     flat, deep = imported(store, str(tmp_path)), imported(store, str(tmp_path), "--recursive")
 
     assert (flat.returncode, deep.returncode) == (0, 0)
-    assert flat.stderr == f"pcapdj import: '{tmp_path}/notes' is not a supported capture format.\n"
+    assert flat.stderr == f"pcapdj import: Skipped: '{tmp_path}/notes' is not a supported capture format.\n"
     assert flat.stdout == "1 queued, 0 already queued or fed, 1 not imported.\n"
     assert deep.stdout == "1 queued, 1 already queued or fed, 1 not imported.\n"
     assert queue_of(store) == [top, below]
@@ -296,7 +296,7 @@ def test_a_watch_logs_its_folders_and_what_it_queues(store: Store, tmp_path: Pat
     assert [line.split(maxsplit=3)[3].strip() for line in log] == [
         "importer_starts folders=2 order=time recursive=False",
         f"inbox_watched folder={tmp_path}/in",
-        f"not_imported: '{tmp_path}/in/text' is not a supported capture format.",
+        f"not_imported: Skipped: '{tmp_path}/in/text' is not a supported capture format.",
         f"files_queued files=2 first={tmp_path}/in/a last={tmp_path}/in/b",
         f"inbox_problem: The inbox '{tmp_path}/gone' is missing, or is not a folder.",
         f"inbox_watched folder={tmp_path}/gone",

@@ -250,7 +250,7 @@ def test_five_refused_files_are_named_and_the_others_counted(tmp_path: Path, fil
 
     sentences = refusal_sentences(list_captures([os.fsencode(tmp_path)], recursive=False).refused)
 
-    named = [f"'{tmp_path}/text{number}' is not a supported capture format." for number in range(5)]
+    named = [f"Skipped: '{tmp_path}/text{number}' is not a supported capture format." for number in range(5)]
     assert sentences[:5] == named
     assert len(sentences) == min(files, 6)
     assert sentences[-1].endswith(last)
