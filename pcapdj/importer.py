@@ -309,7 +309,7 @@ class Importer:
         return files
 
     def _identified(self, name: bytes, state: FileState) -> CaptureFile:
-        """Return the capture file; a suspect is none that is looked into."""
+        """Return the capture file; a suspect is not looked into."""
         if self._suspects.has(name, state):
             sentence = "An earlier importer died while it looked into this file: it is queued without a look."
             events.warning("suspect_queued", sentence, name=name)

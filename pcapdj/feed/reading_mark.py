@@ -5,8 +5,8 @@ file and die, again and again. So a byte is set before each look into a file and
 set when a dispatcher starts, the one before died in such a look, and `deaths_on` counts that.
 
 It is a small file beside the pipe, and survives a `kill -9` in the page cache. While the process waits, the
-byte is cleared, too: who kills a dispatcher that waits for a disk says nothing about the file. A byte is
-written twice for each batch, which takes a few microseconds.
+byte is cleared, too: a kill during a wait for a disk is no sign of a bad file. A byte is written twice for
+each batch, which takes a few microseconds.
 
     0                    256    257                     512
     | token, boot, deaths | set? | exception that ended it | of a fatal signal: what `faulthandler` writes ..
@@ -140,7 +140,7 @@ class ReadingMark:
         self._set()
 
     def marked(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """Yield the pieces of a file, each read with the mark set; before the next is taken, it was sent."""
+        """Yield the pieces, each read with the mark set; once the next is taken, the last one was sent."""
         while True:
             with self.reading():
                 piece = next(pieces, None)
@@ -206,7 +206,7 @@ def _opened(path: Path) -> int | None:
 
 
 def _log_absence(path: Path, why: str) -> None:
-    sentence = f"A file that kills the dispatcher is not found out: there is no mark: {why}."
+    sentence = f"Deaths of dispatchers on a file are not counted: the file for it cannot be used: {why}."
     events.warning("no_reading_mark", sentence, path=path)
 
 
