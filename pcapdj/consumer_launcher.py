@@ -77,6 +77,8 @@ from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
 _TICK_S: Final = 1.0  # the heartbeat's
 _LEAVE_LIMIT_S: Final = 5.0  # for the dispatcher to disconnect: it looks every quarter of a second
+_KILL_LIMIT_S: Final = 1.0
+_KILL_POLL_S: Final = 0.01
 _SLOW_START_S: Final = 60.0  # Suricata with many rules takes that long; then a line a minute
 _OTHER_SIGNALS: Final = (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # none may end it
 
@@ -211,6 +213,9 @@ class ConsumerLauncher:
         """End the analyzer, remove pipe and socket."""
         if self._session is not None:
             self._session.kill("the launcher exits")
+            deadline_s = time.monotonic() + _KILL_LIMIT_S
+            while self._session.analyzer.exit_status() is None and time.monotonic() < deadline_s:
+                time.sleep(_KILL_POLL_S)  # with its end what it has left running ends
             self._session.close()
         self._starter.fifo.remove()
         self._server.close()

@@ -138,6 +138,7 @@ SMALL: Final[dict[str, str]] = {
     "commands/gate.py": "a command is as long as what it does",
     "commands/requeue.py": "a command is as long as what it does",
     "commands/init.py": "a command is as long as what it does",
+    "runtime/foreign_lines.py": "one rule that two rooms need",
     "runtime/backoff.py": "one rule that two rooms need",
     "capture/roots.py": "one rule and one option of two roles",
     "runtime/interpreter.py": "one command line that three rooms need",

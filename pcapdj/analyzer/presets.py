@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, shell_word
 
 PIPE: Final = "{pipe}"
 LOGDIR: Final = "{logdir}"
@@ -54,7 +54,7 @@ class Command:
 
     def __str__(self) -> str:
         return self.preset or " ".join(
-            word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in self.argv
+            word if _PLAIN.fullmatch(word) else shell_word(word) for word in self.argv
         )
 
 

@@ -31,6 +31,7 @@ from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.interpreter import module_command
 from pcapdj.runtime.mounts import mount_that_may_hang
+from pcapdj.runtime.process import hide_from_user
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
 
@@ -315,5 +316,6 @@ def _opened(arguments: Sequence[Any], descriptors: Sequence[int]) -> int:
 
 
 if __name__ == "__main__":
+    hide_from_user()  # what it reads goes into the stream
     with suppress(EOFError, OSError):
         _serve(socket.socket(fileno=0))

@@ -100,7 +100,7 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
     except PcapdjError as exc:
         yield Line("Redis", str(exc), Tone.BAD)
     else:
-        yield Line("Redis", f"{printable(server.version)} at {safe_url(store.url)}", Tone.GOOD)
+        yield Line("Redis", f"{printable(server.version)} at {printable(safe_url(store.url))}", Tone.GOOD)
         if server.settings is None:
             yield Line("", "its settings cannot be read: make sure that appendonly is yes", Tone.ATTENTION)
         else:

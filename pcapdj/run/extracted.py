@@ -7,6 +7,7 @@ from typing import Final
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.foreign_lines import foreign_lines
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.summary.results import read_objects
 
@@ -61,14 +62,9 @@ def read_expected(path: Path) -> dict[str, str]:
 
 def _suricata_objects(eve: Path) -> Iterator[ExtractedObject]:
     """Yield the stored files of EVE's fileinfo events; other events and incomplete lines are skipped."""
-    try:
-        lines = eve.open(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    with lines:
-        for line in lines:
-            if '"fileinfo"' in line and (stored := _stored_object(line)):
-                yield stored
+    for line in foreign_lines(eve):
+        if '"fileinfo"' in line and (stored := _stored_object(line)):
+            yield stored
 
 
 def _stored_object(line: str) -> ExtractedObject | None:

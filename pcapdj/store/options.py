@@ -65,7 +65,7 @@ def open_store(
         ConfigError: the URL, the lane or the password file is not valid.
     """
     url = url or default_url(Path.cwd())
-    if has_secret(url):
+    if has_secret(os.environ.get(URL_VARIABLE, "")):
         forget(URL_VARIABLE)
     return Store(
         url,

@@ -16,6 +16,7 @@ from typing import Any, Self, TextIO
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.foreign_lines import foreign_lines
 
 FLOWS_NAME = "flows.jsonl"
 OBJECTS_NAME = "objects.jsonl"
@@ -163,10 +164,6 @@ def _lines(values: Iterable[FlowSummary | HttpObject]) -> Iterator[str]:
 
 
 def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with path.open(encoding="ascii", errors="replace") as file:
-            for line in file:
-                with suppress(ValueError):
-                    yield decode_object(line)
-    except FileNotFoundError:
-        return
+    for line in foreign_lines(path):
+        with suppress(ValueError):
+            yield decode_object(line)

@@ -1,6 +1,7 @@
 """The objects of an analyzer's output, and the sums to compare them with: `pcapdj.run.extracted`."""
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,35 @@ def test_a_file_that_has_no_sums_is_refused(tmp_path: Path, text: str) -> None:
     assert str(refused.value) == (
         f"'{tmp_path}/sums' is not a sha256sum file: each line has 64 hexadecimal digits and a name."
     )
+
+
+@pytest.mark.parametrize("name", ["eve.json", "objects.jsonl"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "device"])
+def test_an_analyzer_that_replaces_its_output_harms_nobody(tmp_path: Path, name: str, kind: str) -> None:
+    """A named pipe would be waited for, a link followed to another file of this user."""
+    event = '{"fileinfo": {"filename": "/x", "size": 1, "sha256": "0", "state": "CLOSED", "stored": true}}'
+    other = tmp_path / "other"
+    other.write_text(event + "\n")
+    place = tmp_path / name
+    match kind:
+        case "pipe":
+            os.mkfifo(place)
+        case "link":
+            place.symlink_to(other)
+        case "folder":
+            place.mkdir()
+        case "device":
+            place.symlink_to("/dev/zero")
+
+    assert extracted_from(tmp_path) == []
+
+
+def test_a_line_without_an_end_is_left_out(tmp_path: Path) -> None:
+    """Its neighbours are read."""
+    event = '{"fileinfo": {"filename": "/x", "size": 1, "sha256": "0", "state": "CLOSED", "stored": true}}'
+    (tmp_path / "eve.json").write_text(f"{event}\n{'x' * 3_000_000}\n{event}\n")
+
+    assert len(extracted_from(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(

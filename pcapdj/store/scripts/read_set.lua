@@ -20,7 +20,11 @@ for index = 3, #ARGV do
         add(ARGV[index])
     end
 end
-for _, member in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+local members = redis.pcall('SRANDMEMBER', KEYS[1], most)
+if members.err then  -- an ACL may forbid it
+    members = redis.call('SMEMBERS', KEYS[1])
+end
+for _, member in ipairs(members) do
     add(member)
 end
 return answer
