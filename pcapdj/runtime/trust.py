@@ -159,7 +159,7 @@ def _has_private_group(found: os.stat_result) -> bool:
 
 
 def _refused(path: Path, reason: Distrust, found: os.stat_result, remedy: str) -> CannotCreate:
-    words = f"The folder {quoted(str(path))} {_words(reason, found)}."
+    words = f"The folder {quoted(str(path.absolute()))} {_words(reason, found)}."
     return CannotCreate(words, hint=_hint(reason, path, remedy))
 
 
