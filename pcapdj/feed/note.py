@@ -54,7 +54,7 @@ class BatchNote(NamedTuple):
     Args:
         number: 1 for a stream's first batch.
         token: of the queue entry whose packets are in it.
-        batch: 0 or 1, the memory file that has it.
+        batch: 0 or 1, the pipe that has it.
         length_bytes: of its records.
         stream_position: where in the stream its first byte is.
         after: where in the capture the next batch begins, with what was left out before that.

@@ -23,6 +23,7 @@ _LONGEST_POLL_S: Final = 0.01
 _WAIT_LIMIT_S: Final = 0.25  # a suspension is seen within this, even if the analyzer reads nothing
 _LONGEST_PAUSE_MS: Final = 16
 _CHECK_S: Final = 0.25  # a launcher that was asked to stop must not wait for the end of a large file
+_TOO_SHORT: Final = "a batch has fewer bytes than were written into it"
 _ASK_S: Final = 1.0  # when no byte was taken for this long, ask the launcher whether its analyzer lives
 
 
@@ -138,13 +139,15 @@ class Pipe:
             try:
                 moved = os.splice(source, self.fd, left, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
             except BlockingIOError:
+                if not unread_bytes(source):  # not the analyzer's pipe is full, but a batch is empty
+                    raise EOFError(_TOO_SHORT) from None
                 self._is_waiting = True
                 self._wait_for_room()
                 continue
             except BrokenPipeError as exc:
                 raise ReaderGone("The analyzer closed the pipe.") from exc
             if not moved:
-                raise EOFError("a memory file has fewer bytes than were written into it")
+                raise EOFError(_TOO_SHORT)
             failpoints.reach("splice.within")
             self.moved_bytes += moved
             self._taken_at_s, self._is_waiting = time.monotonic(), False

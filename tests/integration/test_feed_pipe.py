@@ -242,6 +242,21 @@ def test_a_source_that_ends_early_is_an_error_of_ours(
     os.close(source)
 
 
+def test_a_batch_that_is_empty_too_early_is_an_error_of_ours(
+    ends: Ends, make_pipe: Callable[..., Pipe]
+) -> None:
+    """The kernel answers as for a full pipe; waiting for room would never end."""
+    batch, writer = os.pipe2(os.O_NONBLOCK)
+    os.write(writer, b"x" * 100)
+
+    with pytest.raises(EOFError, match="a batch has fewer bytes"):
+        make_pipe().splice(batch, 101)
+
+    assert ends.read() == b"x" * 100
+    for each in (batch, writer):
+        os.close(each)
+
+
 def write_without_quota() -> int:
     """Use up the user's quota of pipe pages, and send a record through one pipe more; return its bytes."""
     if os.geteuid() == 0:
