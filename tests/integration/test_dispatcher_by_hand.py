@@ -248,7 +248,7 @@ def test_another_files_authorization_is_logged_and_left(rig: Dispatchers, tmp_pa
     dispatcher = rig.start()
     reader = rig.reader()
 
-    rig.wait_for("PCAPDJ_AUTH has '/never/asked\\nfor\\x1b[2J'")
+    rig.wait_for(r"PCAPDJ_AUTH has $'/never/asked\x0afor\x1b[2J'")
     rig.store.redis.set(rig.store.keys.auth, name)
 
     assert reader.read_to_end() == stream_of(SMALL)
