@@ -15,6 +15,7 @@ from pcapdj.store.bounded import read_set
 from pcapdj.store.client import Store
 
 events = EventLog("dispatcher")
+_SHOWN_CHARS = 4200  # one id is a path; a flood of members is cut
 
 
 class Suspension:
@@ -81,7 +82,7 @@ class Suspension:
 
     def _change(self, members: frozenset[bytes]) -> None:
         self.members = members
-        shown = ",".join(sorted(member.decode(errors="replace") for member in members))
+        shown = ",".join(sorted(member.decode(errors="replace") for member in members))[:_SHOWN_CHARS]
         before = self._statistics.suspended_by
         self._statistics.suspend(shown)
         if shown and shown != before:

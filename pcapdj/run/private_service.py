@@ -27,6 +27,7 @@ from pcapdj.run.service_process import (
     ServiceFolder,
     fork_service,
 )
+from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
 from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.safe_text import quoted
@@ -34,6 +35,7 @@ from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import URL_VARIABLE, has_secret
 
 _START_LIMIT_S: Final = 20.0
 _STOP_LIMIT_S: Final = 180.0  # longer than the service takes: an analyzer may flush for two minutes
@@ -91,6 +93,8 @@ def _started(path: Path, server: Path, settings: Mapping[str, str]) -> "PrivateS
     for name in (LOGS, REDIS_DATA):
         (path / name).mkdir(mode=0o700)
     url = f"unix://{str(path / REDIS_SOCKET).translate(_IN_URL)}"
+    if has_secret(os.environ.get(URL_VARIABLE, "")):
+        forget(URL_VARIABLE)  # the roles are forks: /proc would show it for each of them
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     own = {
         "PCAPDJ_REDIS_URL": url,

@@ -10,8 +10,10 @@ from typing import Final
 
 import pytest
 import typer
+from support.captures import classic
 from support.forkserver import clean_environment, start
 from support.redis_server import PrivateRedis, redis_at
+from support.roles_rig import numbered
 from support.waiting import wait_until
 
 from pcapdj.runtime.command import exit_code_of, new_app
@@ -140,3 +142,19 @@ def test_the_password_leaves_the_environment_once_it_is_read(
 
     assert b"PCAPDJ_WATCH=" in environ.read_bytes()
     process.kill()
+
+
+def test_a_private_service_does_not_show_the_password_of_another(short_path: Path) -> None:
+    """`run` uses no other Redis, but its roles are forks of a process that was started with the variable."""
+    capture = short_path / "1.pcap"
+    seen = short_path / "seen"
+    look = f"cat /proc/$PPID/environ > {seen}; cat $1 > /dev/null"
+    words = ["--min-free", "1", "--logdir", str(short_path / "out"), "--", "sh", "-c", look, "sh", "{pipe}"]
+    capture.write_bytes(classic(numbered(1, 3, 100)))
+    env = clean_environment(PCAPDJ_REDIS_URL=f"redis://:{PASSWORD}@127.0.0.1:1", PCAPDJ_DEBUGGER="1")
+
+    process = start("pcapdj", "run", capture, *words, env=env, cwd=short_path, is_real=True)
+
+    process.wait()
+    assert b"PCAPDJ_DEBUGGER=1" in seen.read_bytes()
+    assert PASSWORD.encode() not in seen.read_bytes()

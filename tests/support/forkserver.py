@@ -35,6 +35,8 @@ Finished = subprocess.CompletedProcess[Any]
 def clean_environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without settings of pcapdj, with this package and these variables."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PCAPDJ_")}
+    if os.geteuid() != 0:  # else only root could count a role's descriptors
+        clean["PCAPDJ_DEBUGGER"] = "1"
     return clean | {"PYTHONPATH": str(ROOT)} | variables
 
 
