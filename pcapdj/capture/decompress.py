@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pcapdj.runtime.signals import Waits
 
 # Bytes per step: many for speed; few where a file is damaged, to get all data up to the damage.
-LARGE_STEP_BYTES, STEP_BYTES = 1 << 18, 1 << 14
+LARGE_STEP_BYTES, STEP_BYTES = 1 << 20, 1 << 14
 # zstd and `xz -9` use up to 128 MiB without a special option.
 MAX_MEMORY_BYTES = 128 << 20
 _ZSTD_WINDOW_LOG = 27

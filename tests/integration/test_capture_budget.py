@@ -148,7 +148,7 @@ MANY: dict[str, tuple[Callable[[], bytes], int, str]] = {
         0,
         "is not a supported capture format",
     ),
-    "blocks": (lambda: zstd.compress(PCAPNG + skipped_blocks(0) * (MOST_BLOCKS + 30_000)), 2, BLOCKS),
+    "blocks": (lambda: zstd.compress(PCAPNG + skipped_blocks(0) * (MOST_BLOCKS + 60_000)), 2, BLOCKS),
     "interfaces": (lambda: zstd.compress((section() + interface() * 9) * 28_000), 0, BLOCKS),
     "sections": (lambda: zstd.compress(PCAPNG + section() * (MOST_BLOCKS + 30_000)), 2, BLOCKS),
     "a long block in an archive": (
