@@ -109,9 +109,9 @@ BUGS: Final = (
         "test_fault_points.py -k turned_away",
         (
             Change(
-                "runtime/process.py",
-                "            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
-                "            pass\n",
+                "runtime/lock.py",
+                "        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+                "        pass\n",
             ),
         ),
     ),
