@@ -1,5 +1,7 @@
 """How a dispatcher gets a file authorized, on a real Redis: `pcapdj.feed.authorization`."""
 
+import os
+import select
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -50,12 +52,19 @@ def entry(store: Store) -> QueueEntry:
 
 
 @pytest.fixture
-def authorization(store: Store, signals: Signals) -> Iterator[Authorization]:
-    """Return what gets the dispatcher's authorizations."""
-    notifier, interrupts = SilentNotifier(), GrantingInterrupts(store, signals)
-    streams = Streams(LauncherLink(Path("/nowhere"), interrupts), interrupts)
-    yield Authorization(JobQueue(store, "d"), notifier, streams, interrupts)
+def notifier() -> Iterator[SilentNotifier]:
+    """Return a notifier whose messages the test sends."""
+    notifier = SilentNotifier()
+    yield notifier
     notifier.close()
+
+
+@pytest.fixture
+def authorization(store: Store, signals: Signals, notifier: SilentNotifier) -> Authorization:
+    """Return what gets the dispatcher's authorizations."""
+    interrupts = GrantingInterrupts(store, signals)
+    streams = Streams(LauncherLink(Path("/nowhere"), interrupts), interrupts)
+    return Authorization(JobQueue(store, "d"), notifier, streams, interrupts)
 
 
 def requests(store: Store) -> list[bytes]:
@@ -109,3 +118,14 @@ def test_an_authorization_of_another_file_is_logged_once_a_minute(
     assert log.count("dispatcher other_authorization name=/in/1.pcap") == 2
     assert "PCAPDJ_AUTH has '/in/2.pcap'; this dispatcher waits for another file." in log
     assert store.redis.get(store.keys.auth) == b"/in/2.pcap"
+
+
+def test_a_message_ends_one_wait(
+    authorization: Authorization, notifier: SilentNotifier, entry: QueueEntry
+) -> None:
+    """Each look clears it before it reads the keys: what comes later ends the next wait."""
+    os.eventfd_write(notifier.fileno(), 1)
+
+    assert authorization.look(entry, 1000) is None
+
+    assert select.select([notifier], [], [], 0) == ([], [], [])
