@@ -24,6 +24,7 @@ from support.redis_server import redis_at
 from support.suricata import suricata
 from support.waiting import FACTOR, scaled
 
+from pcapdj.runtime import log
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
@@ -105,6 +106,13 @@ def _is_marked(process: psutil.Process, folder: str) -> bool:
         return process.pid != os.getpid() and process.environ().get(MARK) == folder
     except psutil.Error:  # gone meanwhile, or of another user
         return False
+
+
+@pytest.fixture(autouse=True)
+def log_lines_are_written_in_their_test() -> Iterator[None]:
+    """Wait for the thread that writes the log: what one test logs must not be read by the next."""
+    yield
+    log.flush()
 
 
 @pytest.fixture

@@ -436,7 +436,7 @@ def taken_behind(rig: Rig, name: bytes, offset: int) -> None:
     identity = file.identity()
     file.close()
     totals, stream_format = Totals(20, 1200, 1200, 5, 7), StreamFormat(1, nanosecond=False)
-    start = StartPoint(Place(offset), totals, stream_format, identity, "", ("cafe0123",))
+    start = StartPoint(Place(offset), totals, stream_format, identity, "", ("beef0123", "cafe0123"))
     rig.take(name)
     fields: dict[Any, Any] = {"state": "feeding", "stream": "cafe0123", "begin": start.as_json()}
     rig.store.redis.hset(rig.store.keys.current("d"), mapping=fields)
@@ -453,8 +453,12 @@ def test_a_file_goes_on_behind_a_stream_that_ended_in_order(
 
     assert bytes(rig.link.got) == stream_of(SECOND)
     [entry] = journal(store)
-    assert (entry["packets"], entry["attempt"], entry["earlier_streams"]) == (b"30", b"1", b'["cafe0123"]')
-    assert fed(store, name)["earlier_streams"] == ["cafe0123"]
+    assert (entry["packets"], entry["attempt"], entry["earlier_streams"]) == (
+        b"30",
+        b"1",
+        b'["beef0123", "cafe0123"]',
+    )
+    assert fed(store, name)["earlier_streams"] == ["beef0123", "cafe0123"]
     log = logged(capsys, "file_finished")
     assert f"file_continues name={os.fsdecode(name)} packets=20 stream=cafe0123: " in log
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pcapdj.runtime.log import flush
 from support.waiting import wait_until
 
 
@@ -11,6 +12,7 @@ def logged(capsys: pytest.CaptureFixture[str], words: str, times: int = 1) -> st
 
     def is_there() -> bool:
         nonlocal log
+        flush()
         log += capsys.readouterr().err
         return log.count(words) >= times
 
