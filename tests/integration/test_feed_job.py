@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from pcapdj.feed.start_point import StartPoint
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import HasFileno, Signals, Waits
+from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry
 
@@ -318,6 +320,19 @@ def test_a_file_on_which_analyzers_die_is_at_fault_only_under_a_launcher(
     else:
         assert listed(store, store.keys.processed) == [name]
         assert journal(store)[0]["attempt"] == b"4"
+
+
+def test_a_file_that_was_fed_shows_that_the_analyzer_works(rig: Rig, store: Store, tmp_path: Path) -> None:
+    """Only three files at fault in a row hold the lane."""
+    for number in range(5):
+        name = written(tmp_path, f"{number}.pcap", stream_of(FIRST))
+        entry = rig.take(name)
+        rig.runner.run(entry if number == 2 else replace(entry, deaths=3))
+        assert not operate.is_suspended(store)
+
+    assert [os.path.basename(each["name"]) for each in failures(store)] == [  # noqa: PTH119 - as in Redis
+        "0.pcap", "1.pcap", "3.pcap", "4.pcap",
+    ]  # fmt: skip
 
 
 def test_an_entry_that_redis_has_lost_is_logged_and_not_fed(

@@ -165,6 +165,30 @@ def test_a_launcher_that_dies_is_noticed_without_a_request(
     assert not launcher.is_alive()
 
 
+def test_an_analyzer_that_starts_quickly_is_not_shown_as_waited_for(
+    short_path: Path, listening: socket.socket
+) -> None:
+    """Only from the second second on."""
+    shown: list[str] = []
+
+    class FirstWait:
+        """A stop signal comes in the first wait."""
+
+        def wait(self, *_arguments: object, waiting_for: str = "", **_options: object) -> None:
+            """Record what is shown."""
+            shown.append(waiting_for)
+            raise Stopped("A stop signal arrived.")
+
+    launcher = LauncherClient(short_path / "s", FirstWait())
+    assert launcher.connect()
+
+    with pytest.raises(Stopped):
+        launcher.open()
+
+    assert shown == [""]
+    assert listening.fileno() >= 0
+
+
 def test_a_launcher_that_dies_with_a_request_unread_is_not_alive(
     short_path: Path, listening: socket.socket
 ) -> None:
