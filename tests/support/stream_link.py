@@ -78,12 +78,18 @@ class RecordingLink(AnalyzerLink):
 
 
 class ReadingInterrupts(Interrupts):
-    """Interrupts during each of whose checks the analyzer reads."""
+    """Interrupts during each of whose checks the analyzer reads; they record how long each sleep is."""
 
     def __init__(self, link: RecordingLink, signals: Signals) -> None:
         statistics = new_statistics()
         super().__init__(signals, Suspension("d", statistics), statistics)
         self._link = link
+        self.slept_s: list[float] = []
+
+    def sleep(self, duration_s: float, *, waiting_for: str = "") -> None:
+        """Record it, and sleep."""
+        self.slept_s.append(duration_s)
+        super().sleep(duration_s, waiting_for=waiting_for)
 
     def check(self) -> bool:
         """Let the analyzer read."""
