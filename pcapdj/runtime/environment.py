@@ -43,17 +43,18 @@ def program_path() -> str:
 def forget(name: str) -> None:
     """Remove a variable from the environment, and overwrite its value where the process got it.
 
-    Source: proc_pid_environ(5); proc_pid_stat(5), env_start.
+    Source: proc_pid_environ(5); proc_pid_stat(5), env_start and env_end.
     """
     if os.environ.pop(name, None) is None:
         return
     with suppress(OSError, ValueError, IndexError):  # without /proc it is gone for new processes only
-        block, wanted = b"\0" + Path("/proc/self/environ").read_bytes(), b"\0" + os.fsencode(name) + b"="
-        place = block.index(wanted) + len(wanted) - 1
-        length = block.index(b"\0", place + 1) - place - 1
-        start = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[47])
-        if start:
-            ctypes.memset(start + place, 0, length)
+        # not /proc/self/environ: it is closed to a process that only root may look into
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        start, end = int(fields[47]), int(fields[48])
+        if 0 < start < end:
+            block, wanted = b"\0" + ctypes.string_at(start, end - start), b"\0" + os.fsencode(name) + b"="
+            place = block.index(wanted) + len(wanted) - 1
+            ctypes.memset(start + place, 0, block.index(b"\0", place + 1) - place - 1)
 
 
 def _without(prefixes: tuple[str, ...]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from support.roles_rig import numbered
 from support.waiting import wait_until
 
 from pcapdj.runtime.command import exit_code_of, new_app
+from pcapdj.runtime.environment import forget
 
 NOBODY: Final = 65534
 PASSWORD: Final = "c4nary-in-a-cage"  # noqa: S105 - of a test
@@ -73,6 +74,17 @@ def with_debugger() -> None:
     command()
 
 
+def with_password() -> None:
+    """Forget a variable that the process was started with, in a process that only root may look into."""
+
+    def forget_it() -> None:
+        forget("HOME")
+        os.write(3, b"x")
+        signal.pause()
+
+    exit_code_of(new_app_that(forget_it), "pcapdj work", [])
+
+
 def readable(pid: int) -> set[str]:
     """Return what another process of the same user can read of a process."""
     reading, writing = os.pipe()
@@ -104,6 +116,16 @@ def test_no_process_of_the_same_user_can_look_into_a_command() -> None:
     """Not its environment, memory or descriptors: an analyzer runs as the same user."""
     with forked(command) as pid:
         assert readable(pid) == set()
+
+
+@needs_root
+def test_a_variable_leaves_the_memory_of_a_process_that_is_not_roots() -> None:
+    """The process cannot read its own environment in /proc any more; root still sees it there."""
+    home = f"HOME={os.environ['HOME']}".encode()
+    assert home in Path("/proc/self/environ").read_bytes()
+
+    with forked(with_password) as pid:
+        assert home not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
 @needs_root
