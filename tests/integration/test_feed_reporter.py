@@ -1,6 +1,7 @@
 """The thread that publishes a dispatcher's statistics and reads who suspends it, on a real Redis."""
 
 import select
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
 
 OWN = b"usr1:/run/pipe"
 
@@ -83,6 +85,19 @@ def test_the_last_report_is_there_when_the_reporter_has_stopped(store: Store) ->
         store.redis.delete(key)
 
     assert any(is_reported)
+
+
+def test_a_redis_that_hangs_delays_a_stop_by_the_time_for_the_last_report(short_path: Path) -> None:
+    """0.15 s: a dispatcher has a second in all."""
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(short_path / "s"))
+        mute.listen()
+        running = new_reporting(Store(f"unix://{short_path}/s", Keys()))
+        running.reporter.start()
+        with mute.accept()[0]:
+            started_s = time.monotonic()
+            running.reporter.stop()
+            assert 0.15 <= time.monotonic() - started_s < scaled(0.6)
 
 
 def test_a_suspension_makes_its_descriptor_readable(store: Store) -> None:

@@ -74,6 +74,7 @@ def test_the_journal_has_the_times_of_the_first_and_the_last_packet() -> None:
     assert [progress.journal()[name] for name in ("first_ts_ns", "last_ts_ns")] == ["", ""]
 
     progress.begin(24, None, "")
+    assert progress.has_begun
     progress.add(Totals(2, 120, 130, first_ts_ns=5, last_ts_ns=7), 152, 176, {})
     progress.add(Totals(1, 60, 60, first_ts_ns=8, last_ts_ns=8), 76, 252, {})
 
