@@ -20,7 +20,7 @@ from faults.watch import Watch
 from pcapdj.runtime.failpoints import CONTROLLER_POINTS, DISPATCHER_POINTS, IMPORTER_POINTS, LAUNCHER_POINTS
 
 FORMS = ("plain.pcap", "be.pcap", "ng.pcapng", "plain.pcap.gz")
-PACKETS = 1500  # two pieces of 1 MiB each
+PACKETS = 2800  # six batches of 512 KiB
 
 
 @pytest.fixture
