@@ -346,6 +346,7 @@ def test_an_entry_that_redis_has_lost_is_logged_and_not_fed(
     rig.runner.run(entry)
 
     assert f"file_forgotten name={os.fsdecode(name)}: Redis does not have" in logged(capsys, "file_forgotten")
+    assert (rig.statistics.files, rig.statistics.failed) == (0, 0)
     assert journal(store) == []
     assert bytes(rig.link.got) == b""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
+from support.logs import logged
 from support.pipes import new_statistics
 from support.waiting import scaled, wait_until
 
@@ -147,6 +149,25 @@ def test_ids_and_members_that_are_no_text_suspend_as_well(store: Store) -> None:
 
     assert suspension.is_active
     assert statistics.suspended_by == "gate,\ufffd"
+
+
+def test_who_suspends_is_logged_once_and_so_is_the_end(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A member that joins is another line; the same members are not."""
+    suspension = Suspension("/run/pipe", new_statistics())
+    for members in ({"gate"}, {"gate"}, {"gate", "operator"}, set(), set()):
+        store.redis.delete(store.keys.suspend)
+        if members:
+            store.redis.sadd(store.keys.suspend, *members)
+        suspension.adopt(store)
+
+    lines = logged(capsys, "resumed\n").splitlines()
+    assert [line.partition(" dispatcher ")[2] for line in lines] == [
+        "suspended by=gate: Nothing is fed until all of them have resumed.",
+        "suspended by=gate,operator: Nothing is fed until all of them have resumed.",
+        "resumed",
+    ]
 
 
 def test_a_suspension_holds_from_the_first_byte_after_a_restart(store: Store) -> None:
