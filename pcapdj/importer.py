@@ -42,7 +42,7 @@ from pcapdj.inbox.listing import (
 )
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.settle import FileState
-from pcapdj.inbox.suspects import Suspects, suspects_of
+from pcapdj.inbox.suspects import Suspects, forget_look, suspects_of
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.child_process import run_role
@@ -127,6 +127,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
                 store, names, order or Order.TIME, recursive=recursive, roots=absolute_roots(root)
             ),
             names,
+            after_hang=lambda: forget_look(_lane_of(store), names),
         )
     return import_once(store, names, order, recursive=recursive, again=again, roots=absolute_roots(root))
 
@@ -204,7 +205,7 @@ def watch_folders(
     """
     with process_signals.handled() as signals:
         inboxes = [Inbox(folder, recursive=recursive) for folder in dict.fromkeys(folders)]
-        suspects = suspects_of(f"{safe_url(store.url)}\n{store.keys.in_queue}", list(folders))
+        suspects = suspects_of(_lane_of(store), list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
         try:
             retrying = RetryingStore(store, signals, events)
@@ -215,6 +216,10 @@ def watch_folders(
                 inbox.close()
             events.info("importer_stops")
     return ExitCode.OK
+
+
+def _lane_of(store: Store) -> str:
+    return f"{safe_url(store.url)}\n{store.keys.in_queue}"
 
 
 class Importer:

@@ -92,13 +92,26 @@ class Suspects:
 
 def suspects_of(lane: str, folders: list[bytes]) -> Suspects:
     """Return the suspects of the importer of these folders into this lane."""
+    return Suspects(_path_of(lane, folders))
+
+
+def forget_look(lane: str, folders: list[bytes]) -> None:
+    """Forget the look that such an importer has noted: a hang ended it, and not the file."""
+    if (path := _path_of(lane, folders)) and (fd := _opened(path)) is not None:
+        with suppress(OSError):
+            os.pwrite(fd, b"0", _DIGEST_CHARS)
+        os.close(fd)
+
+
+def _path_of(lane: str, folders: list[bytes]) -> Path | None:
+    """Return the path of the file about them; None: this user can have none."""
     digest = sha256(b"\0".join([lane.encode("utf-8", "surrogateescape"), *folders])).hexdigest()
     folder = user_folder()
     try:
         private_folder(folder)
     except CannotCreate:
-        return Suspects()
-    return Suspects(folder / f"importer-{digest[:16]}.suspects")
+        return None
+    return folder / f"importer-{digest[:16]}.suspects"
 
 
 def _opened(path: Path) -> int | None:

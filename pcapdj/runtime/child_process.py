@@ -30,6 +30,7 @@ def run_role(
     work: Callable[[], int | None],
     watched: Iterable[bytes],
     others: Collection[signal.Signals] = (),
+    after_hang: Callable[[], None] | None = None,
 ) -> int | None:
     """Run a role's work, in a child process if a path that it watches is on a file system that may hang.
 
@@ -38,6 +39,7 @@ def run_role(
         work: all that the role does; it handles signals itself, and no thread has been started before.
         watched: the paths.
         others: signals that shall not end the role.
+        after_hang: called once a child is left behind, which says nothing about the file that it looked into.
 
     Returns:
         The exit code, if it is not 0.
@@ -53,9 +55,14 @@ def run_role(
         _run_child(prog, work, parent)
     os.close(has_child)
     try:
-        return _wait_for(child, ended, others)
+        if (code := _wait_for(child, ended, others)) is not None:
+            return code
     finally:
         os.close(ended)
+    os.kill(child, signal.SIGKILL)
+    if after_hang:
+        after_hang()
+    return ExitCode.OK
 
 
 def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoReturn:
@@ -63,8 +70,8 @@ def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoRetu
     end_process(run_command(prog, work))
 
 
-def _wait_for(child: int, ended: int, others: Collection[signal.Signals]) -> int:
-    """Return the child's exit code; end as it did, if a signal killed it."""
+def _wait_for(child: int, ended: int, others: Collection[signal.Signals]) -> int | None:
+    """Return the child's exit code, None if it hangs after a stop; end as it did, if a signal killed it."""
     with handled(others) as signals:
         try:
             while not select.select([ended], [], [], 0)[0]:
@@ -72,7 +79,7 @@ def _wait_for(child: int, ended: int, others: Collection[signal.Signals]) -> int
         except Stopped:
             os.kill(child, signal.SIGTERM)
             if not select.select([ended], [], [], _STOP_LIMIT_S)[0]:
-                return ExitCode.OK
+                return None
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
         os.kill(os.getpid(), -code)

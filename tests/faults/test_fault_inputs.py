@@ -101,15 +101,19 @@ def test_a_file_that_changes_while_its_packets_wait_in_the_pipe_leaves_the_strea
     scenario: Scenario,
 ) -> None:
     """The analyzer reads nothing meanwhile; what was checked is what it gets."""
+    scenario.roles["dispatcher"].kill()
+    dispatcher = scenario.start("dispatcher", fault="file.end:2:stop")
     (first,) = scenario.add_files(1, 3)
     wait_until(scenario.is_done, "the stream to be open")
     analyzer = scenario.analyzer_pid()
     assert analyzer is not None
     os.kill(analyzer, signal.SIGSTOP)
     file, after = scenario.add_files(2, 800)
-    wait_until(lambda: unread_bytes(scenario) >= len(file.body), "all of the file to be in the pipe")
+    wait_until(lambda: dispatcher.is_stopped, "all of the file to be read")
 
+    assert unread_bytes(scenario) >= len(file.body)
     change(file.path, is_regrown=True)
+    dispatcher.send_signal(signal.SIGCONT)
     os.kill(analyzer, signal.SIGCONT)
 
     check_change(scenario, file, after, is_processed=True, before=first.body)
