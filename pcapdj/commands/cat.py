@@ -113,10 +113,9 @@ def _names(files: Sequence[str], order: str | None) -> list[bytes]:
     from pcapdj.inbox.order import Order
 
     listing = list_captures(names, recursive=False, order=Order(order) if order else None)
-    skipped = [each for each in listing.refused if not each.is_fault]
-    faults = [each.name for each in listing.refused if each.is_fault]
-    for sentence in [*listing.notes, *refusal_sentences(skipped)]:
+    for sentence in [*listing.notes, *refusal_sentences(listing.skipped)]:
         print(f"pcapdj cat: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - cat goes on
+    faults = [each.name for each in listing.faults]
     return [*(each.name for each in listing.files), *faults]  # the last ones are reported as damaged
 
 

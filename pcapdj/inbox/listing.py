@@ -16,7 +16,14 @@ from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular,
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.reader import FileSource, first_bytes
-from pcapdj.inbox.order import Order, Times, given_order_note, in_order, name_order_note, natural_key
+from pcapdj.inbox.order import (
+    Order,
+    Times,
+    given_order_note,
+    in_natural_order,
+    in_order_of_time,
+    name_order_note,
+)
 from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
@@ -52,7 +59,7 @@ class Refusal:
 
 
 class _Group(NamedTuple):
-    """Files that stand next to each other: named ones, or those of one folder."""
+    """Files that stand next to each other: named ones, or those of a folder, in natural order."""
 
     names: list[bytes]
     is_folder: bool
@@ -65,6 +72,16 @@ class Listing:
     files: tuple[CaptureFile, ...]
     refused: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> list[Refusal]:
+        """The refused files that make a command fail."""
+        return [each for each in self.refused if each.is_fault]
+
+    @property
+    def skipped(self) -> list[Refusal]:
+        """The refused files of folders that are no captures."""
+        return [each for each in self.refused if not each.is_fault]
 
 
 def list_captures(
@@ -108,18 +125,18 @@ def _ordered(
     groups: Sequence[_Group], order: Order | None, times: Times
 ) -> tuple[list[bytes], tuple[str, ...]]:
     """Return the names in the order in which they are fed, and what is unusual about it."""
-    all_names = [name for group in groups for name in group.names]
     if order:
-        names, given = in_order(all_names, order, times), []
-        by_time = [names] if order is Order.TIME else []
-    else:
-        names = [
-            name
-            for group in groups
-            for name in (in_order(group.names, Order.TIME, times) if group.is_folder else group.names)
-        ]
-        given = [name for group in groups if not group.is_folder for name in group.names]
-        by_time = [group.names for group in groups if group.is_folder]
+        by_name = in_natural_order(name for group in groups for name in group.names)
+        if order is Order.NAME:
+            return by_name, ()
+        groups = [_Group(by_name, is_folder=True)]
+    names = [
+        name
+        for group in groups
+        for name in (in_order_of_time(group.names, times) if group.is_folder else group.names)
+    ]
+    given = [name for group in groups if not group.is_folder for name in group.names]
+    by_time = [group.names for group in groups if group.is_folder]
     notes = [given_order_note(given, times), *(name_order_note(each, times) for each in by_time)]
     return names, tuple(filter(None, notes))
 
@@ -150,12 +167,13 @@ def sort_captures(
     Raises:
         Stopped: `stops` saw a stop signal.
     """
-    by_name = {file.name: file for file in files}
-    is_timed = order is Order.TIME and len(files) > 1
+    of_name = {file.name: file for file in files}
+    by_name = in_natural_order(of_name)
+    if order is Order.NAME or len(files) == 1:
+        return [of_name[name] for name in by_name], ""
     known = suspects or Suspects()
-    times = {file.name: _time_unless_suspect(file, stops, known) for file in files} if is_timed else {}
-    note = name_order_note(by_name, times)
-    return [by_name[name] for name in in_order(by_name, order, times)], note
+    times = {file.name: _time_unless_suspect(file, stops, known) for file in files}
+    return [of_name[name] for name in in_order_of_time(by_name, times)], name_order_note(by_name, times)
 
 
 def _time_unless_suspect(file: CaptureFile, stops: Waits | None, suspects: Suspects) -> int | None:
@@ -251,7 +269,7 @@ def _expand_folders(paths: Sequence[bytes], *, recursive: bool) -> tuple[list[_G
                 seen.add(path)
             continue
         found, errors = list_folder(path, recursive=recursive)
-        names = [name for name in sorted(found, key=natural_key) if name not in seen]
+        names = [name for name in in_natural_order(found) if name not in seen]
         groups.append(_Group(names, is_folder=True))
         seen.update(found)
         for error in errors:

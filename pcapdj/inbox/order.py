@@ -24,6 +24,7 @@ from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.units import human_duration
 
 _DIGITS = re.compile(rb"([0-9]+)")
+_MOST_DIGITS = 30  # int() refuses thousands of them; what differs before these is no counter
 _COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
 
 Chunk = bytes | tuple[int, bytes]
@@ -51,17 +52,18 @@ class StepBack(NamedTuple):
     step_ns: int
 
 
-def in_order(names: Iterable[bytes], order: Order, times: Times) -> list[bytes]:
-    """Return the names in natural order, or in that of their first packets.
+def in_natural_order(names: Iterable[bytes]) -> list[bytes]:
+    """Return the names in natural order."""
+    return sorted(names, key=natural_key)
+
+
+def in_order_of_time(by_name: Iterable[bytes], times: Times) -> list[bytes]:
+    """Return the names in the order of their first packets.
 
     Args:
-        names: each once.
-        order: what they are sorted by.
-        times: of the first packets, nanoseconds since 1970. Files without one come last, in natural order.
+        by_name: in natural order, which decides between equal times.
+        times: of the first packets, nanoseconds since 1970. Files without one come last.
     """
-    by_name = sorted(names, key=natural_key)
-    if order is Order.NAME:
-        return by_name
     return sorted(by_name, key=lambda name: (times.get(name) is None, times.get(name) or 0))
 
 
@@ -76,9 +78,13 @@ def given_order_note(names: Sequence[bytes], times: Times) -> str:
     )
 
 
-def name_order_note(names: Iterable[bytes], times: Times) -> str:
-    """Return what to show about files that are fed by time; empty: no numbering contradicts that."""
-    by_name = sorted(names, key=natural_key)
+def name_order_note(by_name: Sequence[bytes], times: Times) -> str:
+    """Return what to show about files that are fed by time; empty: no numbering contradicts that.
+
+    Args:
+        by_name: in natural order.
+        times: of the first packets.
+    """
     step = _first_step_back(by_name, times)
     if not step or not _is_numbered_without_gap(by_name):
         return ""
@@ -116,9 +122,6 @@ def _is_next_number(before: bytes, after: bytes) -> bool:
 
 def _number(digits: bytes) -> int:
     return int(digits[-_MOST_DIGITS:])
-
-
-_MOST_DIGITS = 30  # int() refuses thousands of them; what differs before these is no counter
 
 
 def natural_key(name: bytes) -> tuple[PartKey, ...]:

@@ -74,7 +74,7 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
         files=files,
         refused=refused_results(listing),
         processed_before=len(listing.files) - len(files),
-        notes=[*listing.notes, *refusal_sentences([each for each in listing.refused if not each.is_fault])],
+        notes=[*listing.notes, *refusal_sentences(listing.skipped)],
         analyzer=analyzer,
         settings={
             "PCAPDJ_RESTART_PAUSE": os.environ.get("PCAPDJ_RESTART_PAUSE") or _RESTART_PAUSE,
@@ -86,8 +86,7 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
 
 def refused_results(listing: Listing) -> list[FileResult]:
     """Return the results of the files that cannot be fed: named by the user, or captures of a folder."""
-    faults = [each for each in listing.refused if each.is_fault]
-    return [FileResult(to_text(each.name), "failed", each.reason) for each in faults]
+    return [FileResult(to_text(each.name), "failed", each.reason) for each in listing.faults]
 
 
 def plan_sentence(plan: RunPlan, logdir: Path) -> str:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from pcapdj.inbox.order import Order, given_order_note, in_order, name_order_note, natural_key
+from pcapdj.inbox.order import (
+    given_order_note,
+    in_natural_order,
+    in_order_of_time,
+    name_order_note,
+    natural_key,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +44,10 @@ def test_times_decide_and_names_where_they_are_equal() -> None:
     """A file without a packet has no time: it comes last."""
     times = {b"b10": 5, b"b9": 5, b"a": 7, b"c": None}
 
-    assert in_order(times, Order.TIME, times) == [b"b9", b"b10", b"a", b"c"]
-    assert in_order(times, Order.NAME, times) == [b"a", b"b9", b"b10", b"c"]
+    by_name = in_natural_order(times)
+
+    assert in_order_of_time(by_name, times) == [b"b9", b"b10", b"a", b"c"]
+    assert by_name == [b"a", b"b9", b"b10", b"c"]
 
 
 @pytest.mark.parametrize(
