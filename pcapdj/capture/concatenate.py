@@ -14,13 +14,13 @@ from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.opening import Capture, open_capture
 from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
 from pcapdj.capture.stream_options import StreamOptions
+from pcapdj.capture.timestamps import DEFAULT_MAX_GAP_NS, find_jump, gap_ns
 from pcapdj.runtime.errors import CaptureError, ReaderGone
 
 Precision = Literal["us", "ns"] | None
 PRECISIONS: Final[Mapping[str, Precision]] = {"": None, "us": "us", "ns": "ns"}
 Report = Callable[[bytes, CaptureError | None, Totals, Sequence[Anomaly]], None]
 
-_MAX_GAP_NS = 3600 * 10**9  # the default of --max-gap
 _PIPE_BYTES = 1 << 20  # the most that an ordinary user may set
 
 
@@ -66,7 +66,8 @@ def concatenate(
         anomalies = [
             each for each in copy.anomalies if not (has_late_times and each.event == TIMES_AFTER_2038)
         ]
-        anomalies = [*_jump(last_ts_ns, copy.totals.first_ts_ns), *anomalies]
+        if jump := find_jump(gap_ns(last_ts_ns, copy.totals.first_ts_ns), DEFAULT_MAX_GAP_NS):
+            anomalies = [Anomaly("timestamps_jump", jump.description), *anomalies]
         last_ts_ns = last_ts_ns if copy.totals.last_ts_ns is None else copy.totals.last_ts_ns
         report(name, damage, copy.totals, anomalies)
         has_late_times |= copy.totals.has_times_after_2038
@@ -74,16 +75,6 @@ def concatenate(
     if stream is None and empty is not None:
         out.write(empty.header())
     return all_whole
-
-
-def _jump(last_ts_ns: int | None, first_ts_ns: int | None) -> list[Anomaly]:
-    """Return whether a file begins before the end of the previous one, or long after it."""
-    if last_ts_ns is None or first_ts_ns is None or 0 <= first_ts_ns - last_ts_ns <= _MAX_GAP_NS:
-        return []
-    from pcapdj.capture.timestamps import find_jump  # most files need nothing of it
-
-    jump = find_jump(first_ts_ns - last_ts_ns, _MAX_GAP_NS)
-    return [Anomaly("timestamps_jump", jump.description)] if jump else []
 
 
 class Output:

@@ -6,13 +6,12 @@ the clock was set back. A positive gap is a jump above a limit: a file may be mi
 time from the packets, so a jump makes them end flows too early or keep them too long.
 """
 
-from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from pcapdj.runtime.units import human_duration
+DEFAULT_MAX_GAP_NS: Final = 3600 * 10**9  # the 1h of --max-gap
 
 
-@dataclass(frozen=True, slots=True)
-class TimestampJump:
+class TimestampJump(NamedTuple):
     """A gap that is reported to the operator.
 
     Args:
@@ -34,6 +33,8 @@ class TimestampJump:
 
     @property
     def _distance(self) -> str:
+        from pcapdj.runtime.units import human_duration  # `pcapdj cat` starts without it
+
         return f"{human_duration(abs(self.gap_ns))} {'before' if self.gap_ns < 0 else 'after'}"
 
 
