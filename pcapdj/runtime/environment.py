@@ -13,9 +13,11 @@ variable was not set before. It means the current folder, which may be a folder 
 import ctypes
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
+from pcapdj.runtime.process import own_memory
+
+_ENVIRONMENT: Final = 50  # env_start of proc_pid_stat(5)
 _OURS: Final = "PCAPDJ_"
 _SEARCHED: Final = ("PYTHONPATH", "PATH")
 # They may have passwords (PCAPDJ_REDIS_URL, REDISCLI_AUTH), or the way to Redis or supervisord.
@@ -47,14 +49,14 @@ def forget(name: str) -> None:
     """
     if os.environ.pop(name, None) is None:
         return
-    with suppress(OSError, ValueError, IndexError):  # without /proc it is gone for new processes only
-        # not /proc/self/environ: it is closed to a process that only root may look into
-        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-        start, end = int(fields[47]), int(fields[48])
-        if 0 < start < end:
-            block, wanted = b"\0" + ctypes.string_at(start, end - start), b"\0" + os.fsencode(name) + b"="
-            place = block.index(wanted) + len(wanted) - 1
-            ctypes.memset(start + place, 0, block.index(b"\0", place + 1) - place - 1)
+    # not /proc/self/environ: it is closed to a process that only root may look into
+    if not (memory := own_memory(_ENVIRONMENT)):  # then it is gone for new processes only
+        return
+    start, end = memory
+    block, wanted = b"\0" + ctypes.string_at(start, end - start), b"\0" + os.fsencode(name) + b"="
+    with suppress(ValueError):  # it was set later
+        place = block.index(wanted) + len(wanted) - 1
+        ctypes.memset(start + place, 0, block.index(b"\0", place + 1) - place - 1)
 
 
 def _without(prefixes: tuple[str, ...]) -> dict[str, str]:

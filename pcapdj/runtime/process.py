@@ -18,6 +18,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_ARGUMENTS = 48  # arg_start of proc_pid_stat(5)
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child of a fork should load nothing
 
 
@@ -75,8 +76,23 @@ def set_title(title: str) -> None:
     """
     text = os.fsencode(title)
     _libc.prctl(_PR_SET_NAME, text, 0, 0, 0)
-    with suppress(OSError, ValueError, IndexError):  # without /proc it keeps the old one
+    if place := own_memory(_ARGUMENTS):
+        start, end = place
+        ctypes.memmove(start, text[: end - start - 1].ljust(end - start, b"\0"), end - start)
+
+
+def own_memory(field: int) -> tuple[int, int] | None:
+    """Return where this process got its command line or environment: from which address to which.
+
+    Args:
+        field: of proc_pid_stat(5), the one with the first address; the next has the other.
+
+    Returns:
+        None: there is no /proc, or it does not show that.
+    """
+    with suppress(OSError, ValueError, IndexError):
         fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
-        start, end = int(fields[45]), int(fields[46])
+        start, end = int(fields[field - 3]), int(fields[field - 2])
         if 0 < start < end:
-            ctypes.memmove(start, text[: end - start - 1].ljust(end - start, b"\0"), end - start)
+            return start, end
+    return None
