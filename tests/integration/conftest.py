@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.preloaded import failing_reads_in
 from support.roles_rig import Trio
+from support.stream_link import RecordingLink
 
 
 @pytest.fixture
@@ -19,6 +20,15 @@ def trio(short_path: Path, redis_socket: Path) -> Iterator[Trio]:
     trio.stop_all()
     trio.store.redis.flushall()
     trio.store.close()
+
+
+@pytest.fixture
+def link() -> Iterator[RecordingLink]:
+    """Return a link that records what a dispatcher asks of it; its reader is closed afterwards."""
+    link = RecordingLink()
+    yield link
+    if link.reader >= 0:
+        link.leave()
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ from typing import Final
 
 import pytest
 from support.captures import classic
-from support.launcher_rig import Rig, connected, feed, rig_in, stop
+from support.launcher_rig import Rig, feed_stream, rig_in, stop
 from support.roles_rig import numbered
-from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.signals import Signals
@@ -47,13 +46,8 @@ def test_the_analyzer_reads_the_stream_as_another_user(rig: Rig, signals: Signal
     capture.write_bytes(classic(numbered(1, 20, 100)))
     words = ("/bin/sh", "-c", PROBE, "probe", "{pipe}", str(rig.folder))
     process = rig.start(*words, options=("--analyzer-user", "nobody"))
-    launcher = connected(rig, signals)
-    opened = launcher.open()
-    feed(launcher, opened, capture)
-    os.close(opened.write_end)
-    launcher.end(opened.stream)
+    feed_stream(rig, signals, capture)
 
-    wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
     assert stop(process) == 0
     folder = rig.latest()
     assert (folder / "copy").read_bytes() == capture.read_bytes()

@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 from support import forkserver
-from support.launcher_rig import COPY, ActingWaits, Rig, connected, feed, is_running, rig_in, stop
+from support.launcher_rig import (
+    COPY,
+    ActingWaits,
+    Rig,
+    connected,
+    feed,
+    feed_stream,
+    is_running,
+    rig_in,
+    stop,
+)
 from support.waiting import wait_until
 
 from pcapdj.runtime.errors import ExitCode
@@ -358,13 +368,8 @@ def test_a_redis_that_hangs_delays_nothing(rig: Rig, signals: Signals, tmp_path:
         hung.bind(str(rig.folder / "hung"))
         hung.listen()  # accepts connections, and never replies
         process = rig.start_python(COPY, environment={"PCAPDJ_REDIS_URL": f"unix://{rig.folder}/hung"})
-        launcher = connected(rig, signals)
-        opened = launcher.open()
-        feed(launcher, opened, capture)
-        os.close(opened.write_end)
-        launcher.end(opened.stream)
+        feed_stream(rig, signals, capture)
 
-        wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
         assert stop(process) == 0
 
 

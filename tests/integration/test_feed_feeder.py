@@ -64,15 +64,6 @@ class Feeding:
 
 
 @pytest.fixture
-def link() -> Iterator[RecordingLink]:
-    """Return the link; its reader is closed afterwards."""
-    link = RecordingLink()
-    yield link
-    if link.reader >= 0:
-        link.leave()
-
-
-@pytest.fixture
 def feeding(link: RecordingLink, signals: Signals) -> Iterator[Feeding]:
     """Return a feeder of that link."""
     feeding = Feeding(link, signals)

@@ -144,15 +144,6 @@ class Rig:
 
 
 @pytest.fixture
-def link() -> Iterator[RecordingLink]:
-    """Return the link; its reader is closed afterwards."""
-    link = RecordingLink()
-    yield link
-    if link.reader >= 0:
-        link.leave()
-
-
-@pytest.fixture
 def rig(store: Store, link: RecordingLink, signals: Signals) -> Iterator[Rig]:
     """Return jobs of that link, in the test's lane."""
     rig = Rig(store, link, signals)

@@ -29,15 +29,6 @@ SENT = Totals(3, 60, 60, 5, 7)
 
 
 @pytest.fixture
-def link() -> Iterator[RecordingLink]:
-    """Return the link; its reader is closed afterwards."""
-    link = RecordingLink()
-    yield link
-    if link.reader >= 0:
-        link.leave()
-
-
-@pytest.fixture
 def interrupts(link: RecordingLink, signals: Signals) -> ReadingInterrupts:
     """Return interrupts during whose checks that link's analyzer reads."""
     return ReadingInterrupts(link, signals)

@@ -1,6 +1,5 @@
 """The documented sandbox: the analyzer reads the stream and writes its folder, and reaches nothing else."""
 
-import os
 import re
 import shlex
 import shutil
@@ -11,9 +10,8 @@ from typing import Final
 
 import pytest
 from support.captures import classic
-from support.launcher_rig import Rig, connected, feed, rig_in, stop
+from support.launcher_rig import Rig, feed_stream, rig_in, stop
 from support.roles_rig import numbered
-from support.waiting import wait_until
 
 from pcapdj.runtime.signals import Signals
 
@@ -59,13 +57,8 @@ def test_the_documented_sandbox_feeds_the_analyzer(rig: Rig, signals: Signals) -
     capture = rig.folder / "1.pcap"
     capture.write_bytes(classic(numbered(1, 20, 100)))
     process = rig.start(*documented(), *PROBE)
-    launcher = connected(rig, signals)
-    opened = launcher.open()
-    feed(launcher, opened, capture)
-    os.close(opened.write_end)
-    launcher.end(opened.stream)
+    feed_stream(rig, signals, capture)
 
-    wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
     assert stop(process) == 0
     assert (rig.latest() / "copy").read_bytes() == capture.read_bytes()
     assert len((rig.latest() / "processes").read_text().split()) <= 4
@@ -82,13 +75,8 @@ def test_suricata_works_with_exactly_the_documented_command(rig: Rig, signals: S
     capture = rig.folder / "1.pcap"
     capture.write_bytes(classic(numbered(1, 20, 100)))
     process = rig.start(environment={"PCAPDJ_CONSUMER_COMMAND": line[1]})
-    launcher = connected(rig, signals)
-    opened = launcher.open()
-    feed(launcher, opened, capture)
-    os.close(opened.write_end)
-    launcher.end(opened.stream)
+    feed_stream(rig, signals, capture)
 
-    wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
     assert stop(process) == 0
     assert "exit='exited 0'" in rig.logged()
     assert (rig.latest() / "eve.json").exists()

@@ -142,6 +142,16 @@ def feed(launcher: LauncherClient, opened: OpenStream, path: Path) -> None:
         os.close(source)
 
 
+def feed_stream(rig: Rig, waits: Waits, path: Path) -> None:
+    """Open a stream, feed it a whole file, end it, and wait until its analyzer has ended."""
+    launcher = connected(rig, waits)
+    opened = launcher.open()
+    feed(launcher, opened, path)
+    os.close(opened.write_end)
+    launcher.end(opened.stream)
+    wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
+
+
 def splice_all(source: int, write_end: int) -> None:
     """Splice until the source ends; fail if the pipe stays full."""
     poller = select.poll()
