@@ -1,7 +1,8 @@
 """The order in which capture files are fed, and where names and times contradict each other. Rules only.
 
-Captures of a folder are fed in the order of their first packets; where two begin at the same time, and by
-wish, in natural order, which is what people expect of rotated names, `cap2` before `cap10`:
+Captures of a folder are fed in the order of their first packets. Where two begin at the same time, and with
+`--order name`, the natural order of their names decides. It is what people expect of rotated names, `cap2`
+before `cap10`:
 
 - Folders are compared part by part, so the files of one folder stay together.
 - Runs of digits compare as numbers of any length, all other bytes as bytes, whatever their encoding.

@@ -30,7 +30,7 @@ SENT = Totals(3, 60, 60, 5, 7)
 
 @pytest.fixture
 def interrupts(link: RecordingLink, signals: Signals) -> ReadingInterrupts:
-    """Return interrupts during whose checks that link's analyzer reads."""
+    """Return interrupts; the link's analyzer reads at each of their checks."""
     return ReadingInterrupts(link, signals)
 
 
