@@ -75,6 +75,7 @@ RULES: Final = [
     "capture/walk",
     "capture/convert",
     "capture/linktypes",
+    "capture/identity",
     "capture/interfaces",
     "capture/packet_blocks",
     "capture/timestamps",
@@ -109,6 +110,7 @@ EFFECTS: Final = {
 
 # rule -> what it imports that has effects, and why it is a rule all the same
 RULES_WITH_EFFECTS: Final[dict[str, dict[str, str]]] = {
+    "capture/identity": {"capture/files": "the type of an identity"},
     "runtime/safe_text": {"os": "decodes names"},
     "runtime/backoff": {"random": "varies a pause"},
     "runtime/ownership": {"os": "the type of a status"},
