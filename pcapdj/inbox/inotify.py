@@ -1,34 +1,44 @@
 """What inotify reports about a folder: files closed by their writer or moved in, and files just created.
 
-Measured with watchdog 7.1: a file moved in from elsewhere is a `FileMovedEvent` without a source with full
-events, else it looks like one that was just created. Files of a folder that was moved in, or written before
-the folder was watched, are `created` without a `closed`. Source: inotify(7).
+inotify watches single folders, so each folder inside is watched, too. One that was made or moved in may have
+files before it is watched: it is listed, and what is there counts as created. One that was renamed below the
+watched folder keeps its watches, which get its new path, and its files count as moved in. Of one that was
+moved out the watches are removed.
+
+There is no thread: what the kernel has noted is read when the role looks. Trees are walked folder after
+folder, not one inside the other: thousands of levels end a program that recurses. Below `most_levels` a tree
+is not watched.
+
+Source: inotify(7).
 """
 
-import logging
+import ctypes
+import errno
 import os
-import threading
+import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers.inotify import InotifyObserver
+from pcapdj.runtime.signals import Waits, between
 
-_EVENTS: list[type[FileSystemEvent]] = [
-    FileClosedEvent,
-    FileMovedEvent,
-    FileCreatedEvent,
-    DirMovedEvent,
-    DirCreatedEvent,
-]
+_CLOSE_WRITE, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE_SELF = 0x8, 0x40, 0x80, 0x100, 0x400
+_UNMOUNT, _OVERFLOW, _IGNORED = 0x2000, 0x4000, 0x8000
+_ONLY_FOLDERS, _IS_FOLDER = 0x0100_0000, 0x4000_0000
+_WATCHED: Final = _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE_SELF | _ONLY_FOLDERS
+_HEADER: Final = struct.Struct("=iIII")  # struct inotify_event: watch, mask, cookie, length of the name
+_READ_BYTES: Final = 1 << 16
+_MOST_READ_BYTES: Final = 4 << 20  # at once: a busy neighbour shall not keep the role here
+_GONE: Final = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG}
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class _Event(NamedTuple):
+    watch: int
+    mask: int
+    cookie: int  # the same for both sides of a rename
+    name: bytes
 
 
 @dataclass(slots=True)
@@ -46,88 +56,142 @@ class FolderEvents:
     are_incomplete: bool = False
 
 
-class FolderListener(FileSystemEventHandler):
-    """Listens to a folder in threads of its own; its descriptor is readable when there are events.
+class FolderListener:
+    """Listens to a folder; its descriptor is readable when there are events.
 
     Args:
         folder: absolute; may be a link.
         recursive: include folders inside it, also those created later.
+        most_levels: of folders inside folders that are watched.
+        stops: a stop signal ends the walk through the folders.
 
     Raises:
         OSError: the folder is gone, or a limit of inotify or of descriptors is reached.
+        Stopped: `stops` saw a stop signal.
     """
 
-    def __init__(self, folder: bytes, *, recursive: bool) -> None:
+    def __init__(
+        self, folder: bytes, *, recursive: bool, most_levels: int, stops: Waits | None = None
+    ) -> None:
         self._folder = folder
-        self._real_folder = os.path.realpath(folder)  # watchdog does not follow a link
-        self._lock = threading.Lock()
-        self._events = FolderEvents()
-        self._overflow_handler = _OverflowHandler(self)
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._most_levels = most_levels if recursive else 0
+        self._stops = stops
+        self._paths: dict[int, bytes] = {}  # of each watch
+        self.is_listening = True  # False once the folder was removed, or a new one inside cannot be watched
+        self._fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
         try:
-            self._observer = InotifyObserver(generate_full_events=True)
-            self._observer.schedule(
-                self, os.fsdecode(self._real_folder), recursive=recursive, event_filter=_EVENTS
-            )
-            self._observer.start()
-        except OSError:
-            os.close(self._eventfd)
+            self._root = self._watch(folder)
+            self._watch_tree(folder)
+        except BaseException:
+            self.close()
             raise
-        logging.getLogger("watchdog").addHandler(self._overflow_handler)
 
     def fileno(self) -> int:
         """Return the descriptor."""
-        return self._eventfd
-
-    @property
-    def is_listening(self) -> bool:
-        """False once the folder was removed, even if a new one of its name has the same inode."""
-        return all(emitter.is_alive() for emitter in self._observer.emitters)
+        return self._fd
 
     def take_events(self) -> FolderEvents:
-        """Return the events since the last call."""
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._eventfd)
-        with self._lock:
-            events, self._events = self._events, FolderEvents()
-        return events
+        """Return the events since the last call.
+
+        Raises:
+            Stopped: `stops` saw a stop signal.
+        """
+        found = FolderEvents()
+        moved: dict[int, bytes] = {}  # folders that were moved away, by the cookie of the rename
+        try:
+            for event in between(self._events(), self._stops):
+                self._apply(event, found, moved)
+            for path in moved.values():
+                self._forget_tree(path)
+            if found.are_incomplete:
+                self._watch_tree(self._folder)
+        except OSError:  # a limit of inotify: the next listener reports it
+            self.is_listening = False
+        return found
 
     def close(self) -> None:
-        """Stop the threads and close the descriptor."""
-        logging.getLogger("watchdog").removeHandler(self._overflow_handler)
-        self._observer.stop()
-        self._observer.join(1.0)
-        if not self._observer.is_alive():  # if alive, its thread may still write to the descriptor
-            os.close(self._eventfd)
+        """Stop listening and close the descriptor."""
+        os.close(self._fd)
 
-    def dispatch(self, event: FileSystemEvent) -> None:
-        """Keep one event; called in watchdog's thread."""
-        with self._lock:
-            if isinstance(event, FileMovedEvent):
-                if event.dest_path:  # empty: it was moved out
-                    self._events.complete.add(self._as_given(event.dest_path))
-            elif isinstance(event, FileClosedEvent):
-                self._events.complete.add(self._as_given(event.src_path))
-            elif isinstance(event, FileCreatedEvent):
-                self._events.created.add(self._as_given(event.src_path))
-        os.eventfd_write(self._eventfd, 1)
+    def _events(self) -> Iterator[_Event]:
+        read_bytes = 0
+        with suppress(BlockingIOError):
+            while read_bytes < _MOST_READ_BYTES and (data := os.read(self._fd, _READ_BYTES)):
+                read_bytes += len(data)
+                at = 0
+                while at < len(data):
+                    watch, mask, cookie, length_bytes = _HEADER.unpack_from(data, at)
+                    at += _HEADER.size + length_bytes
+                    yield _Event(watch, mask, cookie, data[at - length_bytes : at].rstrip(b"\0"))
 
-    def mark_incomplete(self) -> None:
-        """Remember that events may be missing; called in watchdog's thread."""
-        with self._lock:
-            self._events.are_incomplete = True
-        os.eventfd_write(self._eventfd, 1)
+    def _apply(self, event: _Event, found: FolderEvents, moved: dict[int, bytes]) -> None:
+        found.are_incomplete |= bool(event.mask & _OVERFLOW)
+        if event.mask & (_IGNORED | _UNMOUNT | _DELETE_SELF):
+            self.is_listening &= event.watch != self._root
+        if event.mask & _IGNORED:
+            self._paths.pop(event.watch, None)
+        if not event.name or event.watch not in self._paths:
+            return
+        path = os.path.join(self._paths[event.watch], event.name)  # noqa: PTH118 - bytes
+        if event.mask & _IS_FOLDER:
+            if self._most_levels:
+                self._apply_to_folder(event, path, found, moved)
+        elif event.mask & (_CLOSE_WRITE | _MOVED_TO):
+            found.complete.add(path)
+        elif event.mask & _CREATE:
+            found.created.add(path)
 
-    def _as_given(self, path: bytes | str) -> bytes:
-        return self._folder + os.fsencode(path).removeprefix(self._real_folder)
+    def _apply_to_folder(
+        self, event: _Event, path: bytes, found: FolderEvents, moved: dict[int, bytes]
+    ) -> None:
+        if event.mask & _MOVED_FROM:
+            moved[event.cookie] = path
+        elif event.mask & _MOVED_TO:
+            was_inside = moved.pop(event.cookie, None) is not None
+            (found.complete if was_inside else found.created).update(self._watch_tree(path))
+        elif event.mask & _CREATE:
+            found.created.update(self._watch_tree(path))
+
+    def _watch_tree(self, top: bytes) -> list[bytes]:
+        """Watch a folder and those inside it; return the files in them."""
+        files: list[bytes] = []
+        waiting = [top]
+        while waiting:
+            folder = waiting.pop()
+            try:
+                if folder != self._folder:
+                    self._watch(folder)
+                with os.scandir(folder) as entries:  # where no descriptor is left for it, inotify is no help
+                    for entry in between(entries if self._most_levels else (), self._stops):
+                        if not entry.is_dir(follow_symlinks=False):
+                            files.append(entry.path)
+                        elif self._level_of(entry.path) <= self._most_levels:
+                            waiting.append(entry.path)
+            except OSError as exc:  # it has gone, or is closed to this user
+                if exc.errno not in _GONE:
+                    raise
+        return files
+
+    def _watch(self, folder: bytes) -> int:
+        watch = _checked(
+            _libc.inotify_add_watch(self._fd, ctypes.c_char_p(folder), ctypes.c_uint32(_WATCHED))
+        )
+        self._paths[watch] = folder
+        return watch
+
+    def _forget_tree(self, top: bytes) -> None:
+        for watch, path in list(self._paths.items()):
+            if path == top or path.startswith(top + b"/"):
+                del self._paths[watch]
+                _libc.inotify_rm_watch(self._fd, watch)  # fails where the folder was removed meanwhile
+
+    def _level_of(self, path: bytes) -> int:
+        return path.count(b"/") - self._folder.rstrip(b"/").count(b"/")
 
 
-class _OverflowHandler(logging.Handler):
-    """Handles the only sign that watchdog gives of an overflow of the kernel's queue: a log record."""
-
-    def __init__(self, listener: FolderListener) -> None:
-        super().__init__(logging.WARNING)
-        self._listener = listener
-
-    def emit(self, _record: logging.LogRecord) -> None:
-        self._listener.mark_incomplete()
+def _checked(result: int) -> int:
+    """Return the result of a system call; -1 is an error."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result

@@ -27,9 +27,9 @@ from pcapdj.inbox.order import (
 from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Waits
+from pcapdj.runtime.signals import Waits, between
 
-MOST_LEVELS = 200  # of folders inside folders: watchdog recurses, and Python's limit is a thousand
+MOST_LEVELS = 200  # of folders inside folders: who needs more of them has none of captures
 _MOST_NAMED = 5  # refused files of folders that are named in one message; the others are counted
 
 Track = Callable[[Sequence[bytes]], Iterable[bytes]]
@@ -209,7 +209,7 @@ def identify_capture(
 
 
 def list_folder(
-    folder: bytes, *, recursive: bool, with_hidden: bool = False
+    folder: bytes, *, recursive: bool, stops: Waits | None = None
 ) -> tuple[list[bytes], list[OSError]]:
     """Return the paths of the files in a folder that are not hidden, unsorted, and the errors met.
 
@@ -219,7 +219,10 @@ def list_folder(
     Args:
         folder: its path.
         recursive: include folders inside it that are not hidden, down to `MOST_LEVELS`.
-        with_hidden: include what is hidden.
+        stops: a stop signal ends it.
+
+    Raises:
+        Stopped: `stops` saw a stop signal.
     """
     names: list[bytes] = []
     errors: list[OSError] = []
@@ -230,17 +233,28 @@ def list_folder(
             errors.append(OSError(errno.ENAMETOOLONG, f"it is more than {MOST_LEVELS} levels deep", path))
             continue
         try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if is_hidden(entry.path) and not with_hidden:
-                        continue
-                    if not _is_folder(entry):
-                        names.append(entry.path)
-                    elif recursive and not entry.is_symlink():
-                        waiting.append((entry.path, level + 1))
+            files, folders = _entries_of(path, stops)
         except OSError as exc:
             errors.append(exc)
+            continue
+        names += files
+        waiting += [(inner, level + 1) for inner in folders if recursive]
     return names, errors
+
+
+def _entries_of(folder: bytes, stops: Waits | None) -> tuple[list[bytes], list[bytes]]:
+    """Return the files and the folders in a folder that are not hidden; not the links to folders."""
+    files: list[bytes] = []
+    folders: list[bytes] = []
+    with os.scandir(folder) as entries:
+        for entry in between(entries, stops):
+            if is_hidden(entry.path):
+                continue
+            if not _is_folder(entry):
+                files.append(entry.path)
+            elif not entry.is_symlink():
+                folders.append(entry.path)
+    return files, folders
 
 
 def _is_folder(entry: "os.DirEntry[bytes]") -> bool:

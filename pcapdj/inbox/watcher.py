@@ -7,13 +7,12 @@ Handled files are remembered by name, size and modification time, so a rescan of
 stat(2) for each file; memory is bounded by what the folder has.
 """
 
-import errno
 import os
 import stat
 import time
 
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
-from pcapdj.inbox.listing import is_hidden, list_folder
+from pcapdj.inbox.listing import MOST_LEVELS, is_hidden, list_folder
 from pcapdj.inbox.settle import (
     BATCH_LIMIT_S,
     ArrivalBatch,
@@ -23,6 +22,7 @@ from pcapdj.inbox.settle import (
     is_settled,
     updated,
 )
+from pcapdj.runtime.signals import Waits, between
 
 RESCAN_S = 60.0
 
@@ -33,12 +33,14 @@ class Inbox:
     Args:
         folder: its absolute path.
         recursive: include folders inside it.
+        stops: a stop signal ends a look into the folder, with `Stopped`.
     """
 
-    def __init__(self, folder: bytes, *, recursive: bool) -> None:
+    def __init__(self, folder: bytes, *, recursive: bool, stops: Waits | None = None) -> None:
         self.folder = folder
         self.problem = ""  # why arrivals may be missed: the rest of a sentence that begins with the folder
         self._recursive = recursive
+        self._stops = stops
         self._inode: tuple[int, int] | None = None  # device and inode of the folder that is watched
         self._listener: FolderListener | None = None
         self._rescan_at_s = 0.0
@@ -59,7 +61,11 @@ class Inbox:
         return self._batch.ends_s if self._batch else None
 
     def refresh(self, now_s: float) -> None:
-        """Check that the folder exists, read its events, and rescan it if that is due."""
+        """Check that the folder exists, read its events, and rescan it if that is due.
+
+        Raises:
+            Stopped: a stop signal arrived; so does `take_complete`.
+        """
         inode = _inode_of(self.folder)
         if inode != self._inode or (self._listener and not self._listener.is_listening):
             self.close()
@@ -76,7 +82,8 @@ class Inbox:
     def take_complete(self, now_s: float) -> dict[bytes, FileState]:
         """Return the complete files with their states; then call `mark_handled` or `postpone` for each."""
         settled = [name for name, waiting in self._waiting.items() if is_settled(waiting, now_s)]
-        found = {name: state for name in settled if (state := self._take_unchanged(name, now_s))}
+        unchanged = ((name, self._take_unchanged(name, now_s)) for name in between(settled, self._stops))
+        found = {name: state for name, state in unchanged if state}
         if self._batch and now_s >= self._batch.ends_s:
             found |= self._take_batch(self._batch, now_s)
         for name, state in found.items():
@@ -110,14 +117,15 @@ class Inbox:
         if now_s < batch.first_s + BATCH_LIMIT_S and self._has_unreported_files():
             self._batch = extend_batch(batch, now_s)
             return {}
-        found = {name: state for name in self._arrived if (state := _state_of(name))}
+        arrived = between(self._arrived, self._stops)
+        found = {name: state for name in arrived if (state := _state_of(name))}
         self._arrived, self._batch = set(), None
         return found
 
     def _has_unreported_files(self) -> bool:
-        names, _ = list_folder(self.folder, recursive=self._recursive)
+        names, _ = list_folder(self.folder, recursive=self._recursive, stops=self._stops)
         unreported = set(names).difference(self._arrived, self._waiting, self._handled)
-        return any(map(_state_of, unreported))  # a link to nowhere never arrives
+        return any(map(_state_of, between(unreported, self._stops)))  # a link to nowhere never arrives
 
     def _take_unchanged(self, name: bytes, now_s: float) -> FileState | None:
         """Remove a waiting file; return its state unless it changed (then it waits again) or is gone."""
@@ -131,34 +139,29 @@ class Inbox:
         self.problem = ""
         try:
             if self._listener is None:
-                self._refuse_depth()
-                self._listener = FolderListener(self.folder, recursive=self._recursive)
+                self._listener = FolderListener(
+                    self.folder, recursive=self._recursive, most_levels=MOST_LEVELS, stops=self._stops
+                )
         except OSError as exc:
             self.problem = f"is scanned once a minute only, because inotify is not available: {exc.strerror}"
-
-    def _refuse_depth(self) -> None:
-        """Raise if watchdog, which recurses, would end in this tree, and leave its descriptors open."""
-        _, errors = list_folder(self.folder, recursive=self._recursive, with_hidden=True)
-        if too_deep := [error for error in errors if error.errno == errno.ENAMETOOLONG]:
-            raise too_deep[0]
 
     def _read_events(self, events: FolderEvents, now_s: float) -> None:
         complete = {name for name in events.complete if not self._is_hidden(name)}
         if complete:
             self._arrived |= complete
             self._batch = extend_batch(self._batch, now_s)
-        for name in events.created - complete:
+        for name in between(events.created - complete, self._stops):
             if not self._is_hidden(name) and (state := _state_of(name)):
                 self._wait_for(name, state, now_s)
         if events.are_incomplete:
             self._rescan_at_s = now_s
 
     def _rescan(self, now_s: float) -> None:
-        names, errors = list_folder(self.folder, recursive=self._recursive)
+        names, errors = list_folder(self.folder, recursive=self._recursive, stops=self._stops)
         if errors:
             self.problem = f"cannot be read completely: {errors[-1].strerror}"
         present = set()
-        for name in names:
+        for name in between(names, self._stops):
             if state := _state_of(name):
                 present.add(name)
                 self._wait_for(name, state, now_s)

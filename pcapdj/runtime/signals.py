@@ -10,13 +10,16 @@ import select
 import signal
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Final, Protocol, TypeVar
 
 from pcapdj.runtime.errors import Stopped
 
+T = TypeVar("T")
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_ITEMS_AT_ONCE: Final = 1000  # a stat(2) of each takes some milliseconds
 
 
 class HasFileno(Protocol):
@@ -116,6 +119,20 @@ class Signals:
                 self._stop_count += 1
             else:
                 self._others[number] += 1
+
+
+def between(items: Iterable[T], stops: Waits | None) -> Iterator[T]:
+    """Yield the items; look for stop signals before the first one, and after each thousand of them.
+
+    Raises:
+        Stopped: `stops` saw a stop signal.
+    """
+    if stops:
+        stops.wait(0)
+    for number, item in enumerate(items, 1):
+        if stops and not number % _ITEMS_AT_ONCE:
+            stops.wait(0)
+        yield item
 
 
 @contextmanager

