@@ -28,12 +28,12 @@ from pcapdj.capture.reader import Piece
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.mounts import boot_id
 
 _FLAG_AT, _CAUSE_AT, _FATAL_AT, _FILE_BYTES = 256, 257, 512, 4096
 _SET, _CLEAR = b"1", b"0"
 _FATAL: Final = "Fatal Python error: "
 _TOKEN_CHARS: Final = 64  # of a token that another program made
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 events = EventLog("dispatcher")
 
@@ -179,14 +179,6 @@ class ReadingMark:
         if self._fd is not None:
             with suppress(OSError):
                 os.pwrite(self._fd, data, position)
-
-
-def boot_id() -> str:
-    """Return the id of this boot of the machine; empty: it cannot be read."""
-    try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
 
 
 def _opened(path: Path) -> int | None:

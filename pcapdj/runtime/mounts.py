@@ -1,8 +1,9 @@
-"""Which file systems may hang: a call about a file on them may never return, not even after SIGKILL.
+"""Which file system a path is on, and whether it may hang: a call about a file may never return.
 
-That is so where another machine or another process answers: NFS, CIFS, FUSE and the like. The answer is found
-without such a call: a path is followed from the root, part by part, as far as the file systems are local, and
-looked up in the list of mounts. statfs(2) would hang with the file system that it asks about.
+Not even SIGKILL ends a process in such a call. That is so where another machine or another process answers:
+NFS, CIFS, FUSE and the like. The answer is found without such a call: a path is followed from the root, part
+by part, as far as the file systems are local, and looked up in the list of mounts. statfs(2) would hang with
+the file system that it asks about.
 Source: proc_pid_mountinfo(5).
 """
 
@@ -10,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 # All others may hang, also those that are not invented yet.
 _LOCAL_TYPES: Final = frozenset(
@@ -20,18 +21,34 @@ _LOCAL_TYPES: Final = frozenset(
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _MOST_LINKS: Final = 40  # as the kernel
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
 
-def mount_that_may_hang(path: bytes) -> bytes | None:
-    """Return the mount point of the file system that a path leads to, if calls about it may hang; else None.
+class MountPoint(NamedTuple):
+    """Where a file system is mounted.
 
-    A path that leads to nothing is on no such file system, as far as it leads.
+    Args:
+        place: the mount point.
+        may_hang: calls about its files may never return.
     """
-    try:
-        mounts = mounted_types(_MOUNTINFO.read_bytes())
-    except OSError:
-        return None
+
+    place: bytes
+    may_hang: bool
+
+
+def mount_that_may_hang(path: bytes) -> bytes | None:
+    """Return the mount point of the file system of a path, if calls about it may hang; else None."""
+    mount = mount_of(path)
+    return mount.place if mount.may_hang else None
+
+
+def mount_of(path: bytes) -> MountPoint:
+    """Return the file system that a path leads to, without a call about one that may hang.
+
+    Where the path leads to nothing, or into a file system that may hang, it is followed no further.
+    """
+    mounts = present_mounts()
     place, links = b"/", 0
     parts = os.path.join(os.getcwdb(), path).split(b"/")  # noqa: PTH109, PTH118 - bytes
     while parts:
@@ -41,17 +58,35 @@ def mount_that_may_hang(path: bytes) -> bytes | None:
         elif part not in {b"", b"."}:
             place = os.path.join(place, part)  # noqa: PTH118 - bytes
         if mounts.get(place, _UNLISTED) not in _LOCAL_TYPES:
-            return place
+            return MountPoint(place, may_hang=True)
         try:
             target = os.readlink(place)  # noqa: PTH115 - bytes
         except (OSError, ValueError):  # it is no link, or the name has a NUL byte
             continue
         links += 1
         if links > _MOST_LINKS:
-            return None
+            break
         place = b"/" if target.startswith(b"/") else os.path.dirname(place)  # noqa: PTH120 - bytes
         parts[:0] = target.split(b"/")
-    return None
+    while place != b"/" and place not in mounts:
+        place = os.path.dirname(place)  # noqa: PTH120 - bytes
+    return MountPoint(place, may_hang=False)
+
+
+def present_mounts() -> Mapping[bytes, bytes]:
+    """Return the type of the file system at each mount point; empty: the list cannot be read."""
+    try:
+        return mounted_types(_MOUNTINFO.read_bytes())
+    except OSError:
+        return {}
+
+
+def boot_id() -> str:
+    """Return the id of this boot of the machine, since device numbers hold for one; empty: unknown."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def mounted_types(mountinfo: bytes) -> Mapping[bytes, bytes]:

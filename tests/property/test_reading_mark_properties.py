@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from pcapdj.capture.pcap import BEGINNING, Totals
 from pcapdj.capture.reader import Piece
-from pcapdj.feed.reading_mark import LeftMark, ReadingMark, boot_id, deaths_on
+from pcapdj.feed.reading_mark import LeftMark, ReadingMark, deaths_on
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.mounts import boot_id
 
 PIECE = Piece(b"", Totals(), BEGINNING, 0)
 MARKS = st.builds(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pcapdj.runtime import mounts
-from pcapdj.runtime.mounts import mount_that_may_hang, mounted_types
+from pcapdj.runtime.mounts import MountPoint, mount_of, mount_that_may_hang, mounted_types
 
 LINE = "36 25 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
 
@@ -104,3 +104,20 @@ def test_a_mount_point_may_have_what_other_lists_take_for_a_line_end(
 def test_a_name_with_a_nul_byte_leads_to_nothing() -> None:
     """The queue may have any name; opening it is refused with the reason."""
     assert mount_that_may_hang(b"/tmp/a\0b") is None
+
+
+def test_a_path_is_on_the_file_system_mounted_nearest_to_it(
+    tmp_path: Path, mounted: Callable[..., None]
+) -> None:
+    """Links and `..` lead out of one again; one that may hang is not looked into."""
+    mounted(near="ext4", far="nfs")
+    (tmp_path / "link").symlink_to("near/folder")
+    (tmp_path / "near").mkdir()
+
+    places = ["a.pcap", "near", "near/folder/a.pcap", "link/a.pcap", "near/../a.pcap", "far/a/b.pcap"]
+    found = [mount_of(os.fsencode(tmp_path / each)) for each in places]
+
+    near, far = (os.fsencode(tmp_path / each) for each in ("near", "far"))
+    root = MountPoint(b"/", may_hang=False)
+    inner = MountPoint(near, may_hang=False)
+    assert found == [root, inner, inner, inner, root, MountPoint(far, may_hang=True)]
