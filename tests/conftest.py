@@ -50,26 +50,38 @@ gc.disable()  # what is collected stays until the end: looking through it again 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put slow tests first, and scale every test's limit as waits are scaled.
+    """Put the slow tests first, and scale every test's limit as waits are scaled.
 
-    pytest-xdist gives each worker one part of the list, and then lets them take from another's end: each part
-    gets as many slow tests as the others, and the quick tests of a file stay together.
+    pytest-xdist gives each worker one part of the list, all of one length, and then lets them take from
+    another's end. The slow tests are dealt out one by one, the others by module, so that what the tests of a
+    module share is made once. Unit tests come last: they make the parts equally long.
     """
-    places = {folder: place for place, folder in enumerate(SLOWEST_FIRST)}
-    items.sort(
-        key=lambda item: (not item.get_closest_marker("slow"), places.get(item.path.parent.name, len(places)))
-    )
-    count = sum(item.path.parent.name in SLOWEST_FIRST[:-1] for item in items)
-    slow, quick = items[:count], items[count:]
-    parts = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    ends = [len(quick) * part // parts for part in range(parts + 1)]
-    items[:] = [
-        item for part in range(parts) for item in slow[part::parts] + quick[ends[part] : ends[part + 1]]
-    ]
+    slow, quick, modules = list[pytest.Item](), list[pytest.Item](), dict[Path, list[pytest.Item]]()
+    for item in sorted(items, key=_place):
+        if item.get_closest_marker("slow"):
+            slow.append(item)
+        elif item.path.parent.name == SLOWEST_FIRST[-1]:
+            quick.append(item)
+        else:
+            modules.setdefault(item.path, []).append(item)
+    parts, count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), len(items)
+    items.clear()
+    for part in range(parts):
+        items += slow[part::parts]
+        items += [item for path in list(modules)[part::parts] for item in modules[path]]
+        wanted = max(0, count * (part + 1) // parts - len(items))
+        items += quick[:wanted]
+        del quick[:wanted]
+    items += quick
     for item in items if FACTOR != 1 else ():
         marker = item.get_closest_marker("timeout")
         limit_s = marker.args[0] if marker else float(config.getini("timeout"))
         item.add_marker(pytest.mark.timeout(scaled(limit_s)), append=False)
+
+
+def _place(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return SLOWEST_FIRST.index(folder) if folder in SLOWEST_FIRST else len(SLOWEST_FIRST)
 
 
 def pytest_collection_finish() -> None:

@@ -1,5 +1,6 @@
 """The current folder is data: no interpreter of pcapdj executes a file there, or beside the captures."""
 
+import json
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support import forkserver, in_turn
 from support.canaries import BEFORE_OURS, MODULES, Canaries
 from support.captures import Record, classic
 from support.forkserver import ROOT, clean_environment
@@ -29,13 +31,14 @@ SAFE: Final = (sys.executable, "-P", "-m", "pcapdj")
 TYPED: Final = (sys.executable, "-m", "pcapdj")
 ROOM: Final = ("--min-free", "1MiB", "--resume-after", "0", "--suspend-free", "0", "--min-free-inodes", "0")
 CAPTURES: Final = "../captures"
-ENDING: Final[Mapping[str, Sequence[str]]] = {
-    "run": (f"{CAPTURES}/1.pcap", "--preset", "summary", "--logdir", "../results", *ROOM),
+RUN: Final = ("run", f"{CAPTURES}/1.pcap", "--preset", "summary", "--logdir", "../results", *ROOM)
+IN_TURN: Final[Mapping[str, Sequence[str]]] = {
+    "run": RUN[1:],
     "cat": (f"{CAPTURES}/1.pcap",),
     "sample": ("../samples",),
     "check": (),
     "init": ("../service", "--preset", "summary"),
-    "import": (CAPTURES,),
+    "import": ("--watch", CAPTURES),
     "status": (),
     "limits": (),
     "gate": ("hold",),
@@ -44,12 +47,9 @@ ENDING: Final[Mapping[str, Sequence[str]]] = {
     "finish": (),
     "failed": (),
     "requeue": (f"{CAPTURES}/1.pcap",),
-}
-ROLES: Final[Mapping[str, Sequence[str]]] = {
     "dispatch": ("-b", "../pipe", "--follow"),
     "control": (),
     "consume": ("--socket", "../l.sock", "-b", "../own/pipe", "--logdir", "../out", "--preset", "summary"),
-    "import": ("--watch", CAPTURES),
 }
 
 
@@ -75,28 +75,85 @@ def variables(store: Store, **others: str) -> dict[str, str]:
     return clean if "PYTHONPATH" in others else {name: clean[name] for name in clean if name != "PYTHONPATH"}
 
 
-def use(start: Sequence[str], name: str, here: Path, env: Mapping[str, str]) -> None:
-    """Run a command to its end in this folder, and start and stop it, if it is a role."""
-    if name in ENDING:
-        command = [*start, name, *ENDING[name]]
-        done = subprocess.run(command, cwd=here, env=env, capture_output=True, errors="replace", check=False)
-        assert done.returncode in (ExitCode.OK, ExitCode.ERROR), done.stderr
-        assert "Traceback" not in done.stderr
-    if name in ROLES:
-        start_and_stop([*start, name, *ROLES[name]], here, env)
+def succeed(command: Sequence[str], here: Path, env: Mapping[str, str]) -> None:
+    """Run a command to its end in this folder."""
+    done = subprocess.run(command, cwd=here, env=env, capture_output=True, errors="replace", check=False)
+    assert done.returncode in (ExitCode.OK, ExitCode.ERROR), done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def start_and_stop(command: Sequence[str], here: Path, env: Mapping[str, str]) -> None:
-    """Start a role; stop it when it works."""
+def run_in_turn(
+    python: Sequence[str], names: Sequence[str], here: Path, env: Mapping[str, str]
+) -> dict[str, int]:
+    """Run these commands in one interpreter, each role until it works; return their exit codes."""
+    codes = here.parent / "codes"
+    commands = [[name, *IN_TURN[name]] for name in names]
+    succeed([*python, str(codes), json.dumps(commands)], here, env)
+    return dict(zip(names, json.loads(codes.read_text()), strict=True))
+
+
+@pytest.mark.parametrize("start", [SCRIPT, SAFE], ids=["pcapdj", "python -P -m pcapdj"])
+def test_the_command_executes_nothing_in_the_current_folder(
+    start: Sequence[str], here: Path, canaries: Canaries, store: Store
+) -> None:
+    """No module of any name, no package `pcapdj`, no settings; nor does a process that it starts."""
+    canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
+
+    succeed([*start, *RUN], here, variables(store))
+
+    assert canaries.found() == set()
+
+
+def test_python_m_executes_nothing_once_the_package_is_loaded(
+    here: Path, canaries: Canaries, store: Store
+) -> None:
+    """What Python itself imports before is beyond us; all that pcapdj imports is not."""
+    canaries.plant(here)
+
+    succeed([*TYPED, *RUN], here, variables(store))
+
+    assert canaries.found() == set()
+
+
+@pytest.mark.parametrize("start", ["as the script", "as python -m"])
+def test_no_command_imports_anything_of_the_current_folder(
+    start: str, here: Path, canaries: Canaries, short_path: Path, store: Store
+) -> None:
+    """Whatever the command or role is, and the processes that it starts: the search path has no such folder.
+
+    One interpreter runs all of them, since each module is searched for once. Its search path begins as that
+    of the script, or with the current folder, as `python -m` and `python -c` have it.
+    """
+    if start == "as the script":
+        python = [sys.executable, str(shutil.copy(in_turn.__file__, short_path / "own"))]
+        canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
+    else:
+        python = [sys.executable, "-c", Path(in_turn.__file__).read_text()]
+        canaries.plant(here)
+
+    codes = run_in_turn(python, list(IN_TURN), here, variables(store))
+
+    assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | {"requeue": ExitCode.ERROR}
+    assert canaries.found() == set()
+
+
+def test_a_role_started_by_its_module_executes_nothing_in_the_current_folder(
+    here: Path, canaries: Canaries, store: Store
+) -> None:
+    """`python -m pcapdj.dispatcher` is what the original's users type."""
+    canaries.plant(here)
+    command = [sys.executable, "-m", "pcapdj.dispatcher", *IN_TURN["dispatch"]]
     log = here.parent / "role.log"
     with log.open("wb") as stream:
-        role = subprocess.Popen(command, cwd=here, env=env, stdout=stream, stderr=stream)
+        role = subprocess.Popen(command, cwd=here, env=variables(store), stdout=stream, stderr=stream)
     try:
         wait_until(lambda: handles_stops(role.pid) or role.poll() is not None, "the role to start")
     finally:
         role.send_signal(signal.SIGTERM)
         role.wait(scaled(LIMIT_S))
+
     assert role.returncode == ExitCode.OK, log.read_text()
+    assert canaries.found() == set()
 
 
 def handles_stops(pid: int) -> bool:
@@ -105,64 +162,17 @@ def handles_stops(pid: int) -> bool:
     return bool(int(line.split()[1], 16) & 1 << signal.SIGTERM - 1)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_command_executes_nothing_in_the_current_folder(
-    name: str, here: Path, canaries: Canaries, store: Store
-) -> None:
-    """No module of any name, no package `pcapdj`, no settings; whatever the command or role is."""
-    canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
-
-    use(SCRIPT, name, here, variables(store))
-
-    assert canaries.found() == set()
-
-
-def test_python_with_its_safe_path_is_as_good_as_the_command(
-    here: Path, canaries: Canaries, store: Store
-) -> None:
-    """`python -P -m pcapdj` is what the documents name."""
-    canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
-
-    use(SAFE, "run", here, variables(store))
-
-    assert canaries.found() == set()
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_python_m_executes_nothing_once_the_package_is_loaded(
-    name: str, here: Path, canaries: Canaries, store: Store
-) -> None:
-    """What Python itself imports before is beyond us; all that pcapdj imports is not."""
-    canaries.plant(here)
-
-    use(TYPED, name, here, variables(store))
-
-    assert canaries.found() == set()
-
-
-@pytest.mark.parametrize("module", ["dispatcher", "controller", "consumer_launcher", "importer"])
-def test_a_role_started_by_its_module_executes_nothing_in_the_current_folder(
-    module: str, here: Path, canaries: Canaries, store: Store
-) -> None:
-    """`python -m pcapdj.dispatcher` is what the original's users type."""
-    canaries.plant(here)
-    name = {"dispatcher": "dispatch", "controller": "control", "consumer_launcher": "consume"}
-    options = ROLES[name.get(module, "import")]
-
-    start_and_stop([sys.executable, "-m", f"pcapdj.{module}", *options], here, variables(store))
-
-    assert canaries.found() == set()
-
-
-@pytest.mark.parametrize("name", ["run", "status", "import"])
 def test_an_empty_element_of_pythonpath_is_not_the_current_folder(
-    name: str, here: Path, canaries: Canaries, store: Store
+    here: Path, canaries: Canaries, short_path: Path, store: Store
 ) -> None:
     """`PYTHONPATH=$PYTHONPATH:/opt/lib`, with nothing in the variable before, is a common mistake."""
     canaries.plant(here, set(MODULES) - {"sitecustomize", "usercustomize"})
+    python = [sys.executable, str(shutil.copy(in_turn.__file__, short_path / "own"))]
+    env = variables(store, PYTHONPATH=":/nowhere")
 
-    use(SCRIPT, name, here, variables(store, PYTHONPATH=":/nowhere"))
+    codes = run_in_turn(python, ["run", "status", "import"], here, env)
 
+    assert set(codes.values()) == {ExitCode.OK}
     assert canaries.found() == set()
 
 
@@ -170,13 +180,11 @@ def test_an_empty_element_of_pythonpath_is_not_the_current_folder(
 def test_run_executes_nothing_in_the_current_folder_with_any_preset(
     preset: str, here: Path, canaries: Canaries, store: Store
 ) -> None:
-    """Its roles, its Redis and the analyzer, which all start elsewhere."""
+    """Not even the analyzer, which starts elsewhere, as its Redis and its roles do."""
     canaries.plant(here)
     options = (CAPTURES, "--preset", preset, "--logdir", "results", *ROOM)
 
-    done = subprocess.run(
-        [*TYPED, "run", *options], cwd=here, env=variables(store), capture_output=True, text=True, check=False
-    )
+    done = forkserver.run("pcapdj", "run", *options, cwd=here, env=variables(store), forks=True)
 
     assert done.returncode in (ExitCode.OK, ExitCode.ERROR), done.stderr
     assert canaries.found() == set()
@@ -233,8 +241,8 @@ def test_pythonpath_of_the_operator_stays_in_force(here: Path, store: Store) -> 
 
 
 def test_every_command_is_tried() -> None:
-    """A new one gets its line in the tables above."""
-    assert {*ENDING, *ROLES} == set(COMMANDS)
+    """A new one gets its line in the table above."""
+    assert set(IN_TURN) == set(COMMANDS)
 
 
 def bare_python(folder: Path) -> tuple[str, dict[str, str]]:
@@ -376,7 +384,7 @@ def test_no_program_of_the_current_folder_is_started(here: Path, canaries: Canar
         ["run", CAPTURES, "--preset", "suricata", "--logdir", "r"],
         ["init", "service"],
     ):
-        subprocess.run([*SCRIPT, *command], cwd=here, env=env, capture_output=True, check=False)
+        forkserver.run("pcapdj", *command, cwd=here, env=env, forks=True)
 
     assert canaries.found() == set()
     assert "--preset summary" in (here / "service" / "supervisord.conf").read_text()

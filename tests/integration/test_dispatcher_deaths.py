@@ -36,7 +36,7 @@ def restart_until_all_is_done(trio: Trio, environment: dict[str, str]) -> list[i
     """Start dispatchers, one after the other, until the queue is done; return how they ended."""
     ends = list[int]()
     while not trio.store.redis.llen(trio.store.keys.processed):
-        trio.start("dispatcher", environment=environment, is_real=True)
+        trio.start("dispatcher", environment=environment)
         process = trio.processes["dispatcher"]
         wait_until(
             lambda: process.poll() is not None or trio.store.redis.llen(trio.store.keys.processed),  # noqa: B023
@@ -136,7 +136,7 @@ def test_a_batch_in_between_begins_the_count_again(trio: Trio, library: Path) ->
     size_bytes = path.stat().st_size
     for bad_at in (0, 0, size_bytes // 2, size_bytes // 2):
         environment = failing(library, BAD_AT=bad_at, BAD_SIGNAL=signal.SIGKILL)
-        trio.start("dispatcher", environment=environment, is_real=True)
+        trio.start("dispatcher", environment=environment)
         trio.processes["dispatcher"].wait()
 
     trio.start("dispatcher")
@@ -153,9 +153,9 @@ def test_by_hand_deaths_are_counted_as_well(short_path: Path, store: Store, libr
         place = ["-b", str(rig.pipe), "--redis-url", store.url, "--lane", store.keys.lane]
         environment = failing(library, BAD_AT=0, BAD_SIGNAL=signal.SIGKILL)
         for _ in range(3):
-            assert rig.run(*place, environment=environment, is_real=True).wait() == -signal.SIGKILL
+            assert rig.run(*place, environment=environment).wait() == -signal.SIGKILL
 
-        process = rig.run(*place, environment=environment, is_real=True)
+        process = rig.run(*place, environment=environment)
         stream = rig.reader().read_to_end()
 
         assert process.wait() == 0

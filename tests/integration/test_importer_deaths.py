@@ -28,9 +28,9 @@ def test_each_importer_dies_of_a_file_once(trio: Trio, library: Path, order: str
     options = ["--recursive", "--order", order]
 
     for _ in range(2):
-        trio.start("importer", *options, environment=environment, is_real=True)
+        trio.start("importer", *options, environment=environment)
         assert trio.processes["importer"].wait() == -signal.SIGSEGV
-    trio.start("importer", *options, environment=environment, is_real=True)
+    trio.start("importer", *options, environment=environment)
 
     queue = trio.store.keys.in_queue
     wait_until(lambda: trio.store.redis.llen(queue) == 3, "all files to be queued")

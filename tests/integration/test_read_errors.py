@@ -123,7 +123,7 @@ def test_a_dispatcher_feeds_the_packets_before_a_bad_page_and_the_next_file(
     whole = packets_before(BAD_AT, len(record(PACKETS[0])), 24)
     place = ["--redis-url", dispatchers.store.url, "--lane", dispatchers.store.keys.lane]
     environment = failing(library, BAD_AT=BAD_AT, BAD_ERRNO=errno.ENOTCONN, BAD_STAT=1)
-    process = dispatchers.run("-b", str(dispatchers.pipe), *place, environment=environment, is_real=True)
+    process = dispatchers.run("-b", str(dispatchers.pipe), *place, environment=environment)
 
     stream = dispatchers.reader().read_to_end()
 

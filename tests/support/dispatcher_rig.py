@@ -75,15 +75,11 @@ class Dispatchers:
         place = ["--redis-url", self.store.url, "--lane", self.store.keys.lane]
         return self.run("-b", str(self.pipe), *place, *options, environment=environment)
 
-    def run(
-        self, *options: str, environment: Mapping[str, str] | None = None, is_real: bool = False
-    ) -> Process:
+    def run(self, *options: str, environment: Mapping[str, str] | None = None) -> Process:
         """Run a dispatcher with these options and nothing else."""
         env = clean_environment(**(environment or {}))
         with self._log("stdout").open("ab") as stdout, self._log("stderr").open("ab") as stderr:
-            process = forkserver.start(
-                "pcapdj.dispatcher", *options, env=env, stdout=stdout, stderr=stderr, is_real=is_real
-            )
+            process = forkserver.start("pcapdj.dispatcher", *options, env=env, stdout=stdout, stderr=stderr)
         self._processes.append(process)
         return process
 

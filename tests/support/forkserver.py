@@ -168,12 +168,17 @@ class Process:
 
 
 class ForkServer:
-    """The process that forks; what it has started dies with it."""
+    """The process that forks; what it has started dies with it.
 
-    def __init__(self) -> None:
+    Args:
+        preload: a library that is loaded first, into it and so into what it starts; empty: none.
+    """
+
+    def __init__(self, preload: str = "") -> None:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._lock = threading.Lock()
         env = clean_environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
+        env |= {_PRELOAD: preload} if preload else {}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "support.forked"], stdin=theirs.fileno(), env=env
@@ -251,7 +256,7 @@ def start(
         if is_real or inherited:
             pid, reap = new_interpreter(request, streams, inherited)
         else:
-            pid, reap = server().fork(request, streams)
+            pid, reap = server(request.environment.get(_PRELOAD, "")).fork(request, streams)
     return Process(pid, reap, our_stdout, our_stderr)
 
 
@@ -265,22 +270,24 @@ def run(
         return subprocess.CompletedProcess((module, *arguments), process.wait(), stdout, stderr)
 
 
-@functools.cache
-def server() -> ForkServer:
-    """Return the fork server of this test process."""
-    return ForkServer()
+def server(preload: str = "") -> ForkServer:
+    """Return the fork server of this test process, or its other one that has loaded this library first."""
+    if preload not in _servers:
+        _servers[preload] = ForkServer(preload)
+    return _servers[preload]
 
 
 def close() -> list[int]:
-    """End the fork server; return the pids of processes that still ran, or whose end no test has seen."""
+    """End the fork servers; return the pids of processes that still ran, or whose end no test has seen."""
     left = sorted(process.pid for process in _running)
-    if server.cache_info().currsize:
-        server().close()
-        server.cache_clear()
+    while _servers:
+        _servers.popitem()[1].close()
     return left
 
 
+_PRELOAD: Final = "LD_PRELOAD"
 _running: Final[set[Process]] = set()
+_servers: Final[dict[str, ForkServer]] = {}
 
 
 def _umask() -> int:

@@ -71,7 +71,6 @@ class Trio:
         role: str,
         *options: str,
         environment: Mapping[str, str] | None = None,
-        is_real: bool = False,
     ) -> None:
         """Start a role; its log is `logged(role)`."""
         fixed = {
@@ -86,9 +85,7 @@ class Trio:
             arguments += [str(self.brake)]
         env = clean_environment(**(self.environment | dict(environment or {})))
         with self.log_of(role).open("ab") as log:
-            self.processes[role] = forkserver.start(
-                ROLES[role], *arguments, env=env, stdout=log, stderr=log, is_real=is_real
-            )
+            self.processes[role] = forkserver.start(ROLES[role], *arguments, env=env, stdout=log, stderr=log)
 
     def start_all(self) -> None:
         """Start the trio."""
