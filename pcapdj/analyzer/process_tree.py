@@ -14,8 +14,8 @@ Source: prctl(2), pidfd_open(2), proc_pid_stat(5).
 import os
 import signal
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -70,20 +70,33 @@ class ProcessTree:
         """
         left: dict[tuple[int, int], FoundProcess] = {}
         deadline_s, empty_looks = time.monotonic() + _LIMIT_S, 0
-        while empty_looks < _EMPTY_LOOKS and time.monotonic() < deadline_s:
-            # children first, without a look at all processes: one may fork and exit as fast as it can
-            found = [*filter(None, map(_find, _children()))]
-            _kill_all(found)
-            found += _descendants() if found else []
-            _kill_all(found)
-            left |= {
-                (each.pid, each.start): each for each in found if each.state != "Z" and each.group != group
-            }
-            self.reap(spared=0)
-            empty_looks = 0 if found else empty_looks + 1
-            if found:
-                time.sleep(_POLL_S)
+        with _reaped_by_kernel():
+            while empty_looks < _EMPTY_LOOKS and time.monotonic() < deadline_s:
+                # only children, without a look at all processes: some may fork and exit as fast as they can.
+                # What a killed child has started is a child then
+                killed = [*filter(None, map(_kill_child, _children()))]
+                left |= {(each.pid, each.start): each for each in killed if each.group != group}
+                empty_looks = 0 if killed else empty_looks + 1
+                if not killed:
+                    time.sleep(_POLL_S)
         return list(left.values())
+
+
+@contextmanager
+def _reaped_by_kernel() -> Iterator[None]:
+    """Let no child of this process stay as a zombie for the block.
+
+    Processes that fork and exit leave thousands of them in a second. The search through these takes longer
+    than the next one of them lives, and at last no process of the machine gets a number.
+    """
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # who ended before
+                pass
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _children() -> list[int]:
@@ -95,19 +108,6 @@ def _children() -> list[int]:
     return pids
 
 
-def _descendants() -> Iterator[FoundProcess]:
-    """Yield all descendants of this process, parents before their children."""
-    children: dict[int, list[FoundProcess]] = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and (found := _find(int(entry.name))):
-            children.setdefault(found.parent, []).append(found)
-    parents = [os.getpid()]
-    while parents:
-        for found in children.pop(parents.pop(), ()):
-            yield found
-            parents.append(found.pid)
-
-
 def _find(pid: int) -> FoundProcess | None:
     with suppress(OSError, ValueError):
         head, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")
@@ -117,13 +117,15 @@ def _find(pid: int) -> FoundProcess | None:
     return None
 
 
-def _kill_all(processes: Iterable[FoundProcess]) -> None:
-    for process in processes:
-        with suppress(OSError):
-            descriptor = os.pidfd_open(process.pid)
-            try:
-                now = _find(process.pid)
-                if now is not None and now.start == process.start:
-                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            finally:
-                os.close(descriptor)
+def _kill_child(pid: int) -> FoundProcess | None:
+    """Kill a child; return it, or None if it has ended."""
+    with suppress(OSError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            found = _find(pid)  # behind the descriptor: if that is a child, it is the one that is killed
+            if found is not None and found.parent == os.getpid() and found.state not in "ZX":
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                return found
+        finally:
+            os.close(descriptor)
+    return None

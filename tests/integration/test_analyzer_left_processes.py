@@ -51,6 +51,14 @@ def renew():
         os.setsid()
         note("renews")
         time.sleep(0.02)
+def chain():
+    note("chains")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    until_s = time.monotonic() + 10  # not for ever, whatever the test finds
+    while time.monotonic() < until_s:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
 """
 READ: Final = "\nopen(sys.argv[1], 'rb').read()\n"
 CRASH: Final = "\nopen(sys.argv[1], 'rb')\n"
@@ -93,6 +101,19 @@ def test_a_daemon_of_the_analyzer_ends_with_the_stream(rig: Rig, signals: Signal
     wait_until(lambda: not any(map(is_running, left_pids(rig))), "all of them to be gone")
     assert "running, killed at the end of its stream: python" in rig.logged()
     assert process.poll() is None
+    assert stop(process) == 0
+
+
+@pytest.mark.parametrize("chains", [1, 8])
+def test_chains_of_processes_end_with_the_stream(rig: Rig, signals: Signals, chains: int) -> None:
+    """Each process only forks and exits, several chains side by side; none is left, not even a zombie."""
+    process = rig.start_python(f"{DAEMON}\nfor _ in range({chains}): daemon(chain){READ}")
+
+    open_and_end(rig, signals)
+
+    wait_until(lambda: "analyzer_left_processes" in rig.logged() or "stream_ended" in rig.logged(), "the end")
+    assert Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text() == ""
+    assert "killed at the end of its stream: python" in rig.logged()
     assert stop(process) == 0
 
 
