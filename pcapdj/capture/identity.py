@@ -59,12 +59,15 @@ class FedCapture(NamedTuple):
         except (TypeError, KeyError):
             return None
         numbers = (*capture.identity, *(getattr(capture, each) for each in _COUNTS))
-        are_numbers = all(type(each) is int and each >= 0 for each in numbers)
+        are_numbers = all(type(each) is int and 0 <= each < _LIMIT for each in numbers)
         is_valid = type(capture.is_whole) is bool and isinstance(capture.name, str)
+        is_valid = is_valid and are_numbers and capture.crc32 < _LIMIT_OF_CRC32
         has_time = isinstance(capture.time_s, int | float) and capture.time_s >= 0
-        return capture if are_numbers and is_valid and has_time else None
+        return capture if is_valid and has_time else None
 
 
+_LIMIT: Final = 1 << 63
+_LIMIT_OF_CRC32: Final = 1 << 32
 _COUNTS: Final = ("length_bytes", "crc32", "section", "interfaces_end")
 
 

@@ -5,7 +5,7 @@ that cannot be fed.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.classic import ClassicReader
@@ -66,8 +66,13 @@ def capture_of(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Cap
     capture = None
     try:
         identity = file.identity()
-        format_name, reader = _identified(file, identity.size_bytes, stops)
-        capture = Capture(name, file, identity, format_name, reader)
+        contents = contents_of(file, identity.size_bytes, stops)
+        try:
+            reader = _reader_for(contents)
+        except BaseException:
+            contents.source.close()
+            raise
+        capture = Capture(name, file, identity, contents.format_name, reader)
     finally:
         if capture is None:
             file.close()
@@ -102,7 +107,7 @@ def _beginning(capture: Capture) -> Reader | None:
         found = identify(first)
         if found.kind is Kind.COMPRESSED:  # opening has decompressed a window of it already
             return None
-        return _reader_for(found, source, first)
+        return _reader_for(Contents(source, first, found, ""))
     except CaptureError:
         return None
 
@@ -116,34 +121,64 @@ def _first_time_ns(records: Capture | Reader) -> int | None:
         return None
 
 
-def _identified(file: OpenFile, size_bytes: int, stops: "Waits | None") -> tuple[str, Reader]:
-    """Return the name of the file's format, and its reader."""
+class Contents(NamedTuple):
+    """The bytes of an open capture file, decompressed, and its format.
+
+    Args:
+        source: of the bytes; the receiver closes it.
+        first: the first 64 KiB, or all of it.
+        format: of the decompressed capture.
+        compression: of the file; empty: it is not compressed.
+    """
+
+    source: Source
+    first: bytes
+    format: Format
+    compression: str
+
+    @property
+    def format_name(self) -> str:
+        """The name of the file's format."""
+        return f"{self.format.name}, {self.compression}" if self.compression else self.format.name
+
+
+def contents_of(file: OpenFile, size_bytes: int, stops: "Waits | None" = None) -> Contents:
+    """Return the bytes of a file, of which the beginning was read.
+
+    Args:
+        file: open; still closed by the caller.
+        size_bytes: of the file.
+        stops: a stop signal ends reading.
+
+    Raises:
+        CaptureError: it is empty, or its beginning cannot be read.
+        Stopped: a stop signal arrived.
+    """
     if not size_bytes:
         raise CaptureError("is empty: 0 bytes")
     source: Source = FileSource(file, size_bytes, stops)
     first = first_bytes(source, FIRST_RECORDS_BYTES)
     found = identify(first)
     if found.kind is not Kind.COMPRESSED:
-        return found.name, _reader_for(found, source, first)
+        return Contents(source, first, found, "")
     from pcapdj.capture.decompress import DecompressedSource
 
     source = DecompressedSource(file, size_bytes, found.name, stops)
     try:
-        return _identified_inside(found, source)
+        return _decompressed_contents(source, found.name)
     except BaseException:
         source.close()
         raise
 
 
-def _identified_inside(found: Format, source: Source) -> tuple[str, Reader]:
-    """Return the name of the format inside a compressed file, and its reader."""
+def _decompressed_contents(source: Source, compression: str) -> Contents:
     first = first_bytes(source, FIRST_RECORDS_BYTES)
     if not first:
-        raise CaptureError(f"is an empty {found.name} file")
+        raise CaptureError(f"is an empty {compression} file")
     inner = identify(first)
     if inner.kind is Kind.UNKNOWN and (fault := source.fault_at(None)):
         raise fault
-    return f"{inner.name}, {found.name}", _reader_for(inner, source, first)
+    return Contents(source, first, inner, compression)
 
 
 @cache
@@ -156,7 +191,8 @@ def _keep_freed_memory() -> None:
     bytes(_KEPT_BYTES)  # its zeros are the kernel's; those of a bytearray are written: 2048 pages, 8 ms
 
 
-def _reader_for(found: Format, source: Source, first: bytes) -> Reader:
+def _reader_for(contents: Contents) -> Reader:
+    source, first, found, _ = contents
     if found.kind is Kind.CLASSIC:
         return _classic_reader(source, first)
     if found.kind is Kind.PCAPNG:

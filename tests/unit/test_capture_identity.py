@@ -65,6 +65,12 @@ def test_records_come_back_from_json() -> None:
         assert kind.from_fields({**fields, "more": 1}) is None
 
 
+def test_numbers_that_no_capture_can_have_are_not_accepted() -> None:
+    """Other programs write into Redis; none of these would fit into a note."""
+    for name, wrong in (("length_bytes", 1 << 64), ("crc32", 1 << 32), ("section", 1 << 63)):
+        assert FedCapture.from_fields({**_FED.as_fields(), name: wrong}) is None
+
+
 def test_a_queued_file_is_recognized_when_it_grew_and_not_when_it_is_another() -> None:
     """Its first bytes decide."""
     assert _QUEUED.is_beginning_of(b"abcde")
