@@ -5,7 +5,8 @@ PCAPDJ_CONTROL (live limits, the operator's override), PCAPDJ_DISPATCHERS and wh
 
 Each round reads the requested files and the live fields, measures the disks if that is due
 (`disk.schedule`), decides (`disk.gate`), publishes the decision, and, if the gate is open, authorizes the
-requested files. A message on the channel begins a round at once.
+requested files. A message on the channel begins a round at once. Between two rounds, while a file is fed, the
+disks are measured as often as they may fill (`disk.fill_rate`), and a transition is published at once.
 
 Signals: TERM and INT end it within a second, whatever hangs. HUP, USR1 and USR2 do nothing.
 
@@ -69,7 +70,7 @@ class Controller:
         self._published = PublishedGate()
         self._published_s = -schedule.ROUND_S
         self._is_restored = False
-        self._is_occupied = False
+        self._is_occupied = self._is_busy = False
 
     def run(self, notifier: Notifier) -> None:
         """Run rounds until a stop signal; a message on the channel begins one at once.
@@ -81,7 +82,7 @@ class Controller:
         while True:
             notifier.clear()
             self._round()
-            self._signals.wait(schedule.pause_s(is_occupied=self._is_occupied), notifier)
+            self._watch_disks(notifier, schedule.pause_s(is_occupied=self._is_occupied))
 
     def step(self) -> int:
         """Run one round; return how many files were authorized.
@@ -91,7 +92,9 @@ class Controller:
             Stopped: a stop signal arrived.
         """
         if not self._is_restored:
-            self._published = parse_gate(self._grants.published())
+            fields = self._grants.published()
+            self._published = parse_gate(fields)
+            self._monitor.learn(fields.get("fill_rates", ""))
             self._is_restored = True
         pending = self._grants.look()
         self._control = pending.control
@@ -117,14 +120,36 @@ class Controller:
             with suppress(StoreFailed):
                 self._update_gate(Pending((), (), self._control, is_busy=True))
 
+    def _watch_disks(self, notifier: Notifier, pause_s: float) -> None:
+        """Wait for the next round; while a file is fed, measure the disks as often as they may fill."""
+        until_s = time.monotonic() + pause_s
+        while (left_s := until_s - time.monotonic()) > 0 and not notifier.has_message:
+            if not self._is_busy:
+                self._signals.wait(left_s, notifier)
+                continue
+            self._signals.wait(min(left_s, self._monitor.look_due_in_s()), notifier)
+            if self._monitor.look_due_in_s() <= 0:
+                self._monitor.measure(is_busy=True)
+                self._publish_transition()
+
+    def _publish_transition(self) -> None:
+        """Publish the gate if the last measurement changed its state; a round publishes all else."""
+        gate = self._monitor.next_gate(self._published.gate)
+        if self._monitor.decision(gate).state is not self._published.state:
+            with suppress(StoreFailed):  # the next round logs it
+                self._publish()
+        else:
+            self._published = replace(self._published, gate=gate)
+
     def _update_gate(self, pending: Pending) -> None:
         """Apply the live fields, measure if that is due, and publish the gate if that is due."""
+        self._is_busy = pending.is_busy
         if is_changed := self._monitor.apply(pending.control):
             log_live_limits(events, self._monitor, pending.control)
         if is_measured := schedule.is_measurement_due(
             self._monitor.age_s(), is_decisive=bool(pending.requested) or is_changed, is_busy=pending.is_busy
         ):
-            self._monitor.measure()
+            self._monitor.measure(is_busy=pending.is_busy)
         self._signals.wait(0)  # a stop signal may have arrived while a disk hung
         age_s = time.monotonic() - self._published_s
         if schedule.is_publication_due(age_s, is_changed=is_measured or is_changed):
@@ -139,6 +164,7 @@ class Controller:
         since_s = time.time() if is_transition else self._published.since_s or time.time()
         fields = {
             **gate_fields(decision, gate, self._monitor.measurements()),
+            "fill_rates": self._monitor.rates.as_json(),
             **self._monitor.live.gate_fields,
         }
         times = {"since_s": since_s, "heartbeat_s": time.time()}

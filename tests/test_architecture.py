@@ -87,6 +87,7 @@ RULES: Final = [
     "analyzer/restarts",
     "feed/note",
     "disk/limits",
+    "disk/fill_rate",
     "disk/gate",
     "console/status_lines",
     "disk/live_limits",

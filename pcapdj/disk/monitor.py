@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pcapdj.disk.fill_rate import FillRates
 from pcapdj.disk.gate import Decision, Gate, Measurement
 from pcapdj.disk.limits import Limits
 from pcapdj.disk.live_limits import LiveLimits
@@ -25,13 +26,27 @@ class DiskMonitor:
     def __init__(self, meter: DiskMeter, limits: LiveLimits) -> None:
         self._meter = meter
         self.live: Final = limits
+        self.rates = FillRates()
         self.measure()
         check_order(self.samples, limits.in_force)
 
-    def measure(self) -> None:
-        """Measure now; the meter never takes long."""
+    def measure(self, *, is_busy: bool = False) -> None:
+        """Measure now; the meter never takes long.
+
+        Args:
+            is_busy: a file is fed.
+        """
         self.samples = self._meter.measure()
         self._measured_s = time.monotonic()
+        self.rates = self.rates.after(self.measurements(), self._measured_s, is_busy=is_busy)
+
+    def learn(self, rates: str) -> None:
+        """Go on from the fill rates that a controller before this one published."""
+        self.rates = self.rates.with_learned(rates)
+
+    def look_due_in_s(self) -> float:
+        """Return in how many seconds the disks have to be measured again while a file is fed."""
+        return self.rates.next_look_s(self.measurements()) - self.age_s()
 
     def age_s(self) -> float:
         """Return how old the last measurement is."""

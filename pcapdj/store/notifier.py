@@ -9,6 +9,7 @@ Source: eventfd(2); redis.io "Redis Pub/Sub".
 """
 
 import os
+import select
 import threading
 from contextlib import suppress
 
@@ -36,6 +37,11 @@ class Notifier:
     def fileno(self) -> int:
         """Return the descriptor that is readable after a message, until `clear`."""
         return self._event
+
+    @property
+    def has_message(self) -> bool:
+        """Whether a message has arrived since the last `clear`."""
+        return bool(select.select([self._event], [], [], 0)[0])
 
     def clear(self) -> None:
         """Make the descriptor unreadable until the next message; call it before reading the keys."""

@@ -1,12 +1,13 @@
 """The controller's rounds against a real Redis and the real disk."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from support.logs import logged
+from support.programs import missing
 from support.waiting import scaled, wait_until
 
 from pcapdj.controller import Controller
@@ -446,29 +448,110 @@ def test_limits_out_of_order_on_the_disk_are_refused_at_the_start(make: Make, tm
     assert make(min_free=times_free(tmp_path, 0.1))
 
 
-def test_a_real_disk_that_fills_holds_then_suspends_then_recovers(
-    store: Store, make: Make, tmp_path: Path
-) -> None:
-    """A 4 MiB tmpfs, filled by a file and freed again."""
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder with a tmpfs of 4 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)]
     if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this user or container may not mount a tmpfs")
-    try:
-        controller = make(path=disk, min_free="25%")  # hold below 1024 KiB, suspend below 512, open from 1536
-        for filled_kib, state in (
-            (0, "open"),
-            (3300, "hold"),
-            (3700, "suspended"),
-            (3300, "suspended"),
-            (2700, "hold"),
-            (1000, "open"),
-        ):
-            (disk / "log").write_bytes(bytes(filled_kib << 10))
-            wait_until(partial(shows, controller, store, state, 4096 - filled_kib), f"the gate to be {state}")
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        missing("only root may mount a small tmpfs")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_real_disk_that_fills_holds_then_suspends_then_recovers(
+    store: Store, make: Make, small_disk: Path
+) -> None:
+    """A 4 MiB tmpfs, filled by a file and freed again."""
+    controller = make(path=small_disk, min_free="25%")  # hold below 1 MiB, suspend below 0.5, open from 1.5
+    for filled_kib, state in (
+        (0, "open"),
+        (3300, "hold"),
+        (3700, "suspended"),
+        (3300, "suspended"),
+        (2700, "hold"),
+        (1000, "open"),
+    ):
+        (small_disk / "log").write_bytes(bytes(filled_kib << 10))
+        wait_until(partial(shows, controller, store, state, 4096 - filled_kib), f"the gate to be {state}")
+
+
+def feeding(store: Store) -> None:
+    """Register a dispatcher that has a file."""
+    store.redis.sadd(store.keys.dispatchers, "one")
+    store.redis.hset(store.keys.current("one"), "name", "/1")
+
+
+def test_while_a_file_is_fed_a_disk_near_its_limit_is_measured_between_rounds(
+    store: Store, tmp_path: Path
+) -> None:
+    """More often than there are rounds; the 20th measurement ends the controller."""
+    feeding(store)
+    near = LiveLimits({**TINY, "min-free": times_free(tmp_path, 0.999), "suspend-free": "1"}, force=True)
+    grants, meter = CountingGrants(store), RecordingMeter([Watch(str(tmp_path))], last=20)
+    with handled() as signals, suppress(Stopped):
+        Controller(grants, DiskMonitor(meter, near), signals).run(Notifier(store))
+
+    assert len(meter.measured_s) >= 20
+    assert grants.rounds <= 10
+
+
+class PublishedStates(CountingGrants):
+    """Notes each published state with the round in which it was published."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.states: list[tuple[int, object]] = []
+
+    def publish(self, fields: Mapping[str, str | float], *, suspended: bool, message: str = "") -> None:
+        """Publish as the controller does."""
+        self.states.append((self.rounds, fields["state"]))
+        super().publish(fields, suspended=suspended, message=message)
+
+
+class FillingMeter(DiskMeter):
+    """Fills a disk before the third measurement; the fourth one ends the controller."""
+
+    measured = filled_in_round = 0
+
+    def __init__(self, disk: Path, grants: CountingGrants) -> None:
+        super().__init__([Watch(str(disk))])
+        self._disk, self._grants = disk, grants
+
+    def measure(self) -> Samples:
+        """Measure the disk as it is."""
+        self.measured += 1
+        if self.measured == 3:
+            (self._disk / "log").write_bytes(bytes(3900 << 10))
+            self.filled_in_round = self._grants.rounds
+        if self.measured == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().measure()
+
+
+def test_a_disk_that_fills_between_two_rounds_suspends_at_once(store: Store, small_disk: Path) -> None:
+    """The suspension is in Redis before the next round begins."""
+    feeding(store)
+    limits = LiveLimits({**TINY, "min-free": "25%"})
+    grants = PublishedStates(store)
+    meter = FillingMeter(small_disk, grants)
+    with handled() as signals, suppress(Stopped):
+        Controller(grants, DiskMonitor(meter, limits), signals).run(Notifier(store))
+
+    assert (meter.filled_in_round, "suspended") in grants.states
+    assert store.redis.smembers(store.keys.suspend) == {b"gate"}
+
+
+def test_a_restarted_controller_knows_the_largest_fill_rate(
+    store: Store, make: Make, small_disk: Path
+) -> None:
+    """It is among the fields of the gate."""
+    store.redis.hset(store.keys.gate, "fill_rates", '{"largest": {"bytes": 7000000}, "fed_s": 60}')
+
+    make(path=small_disk).step()
+
+    assert json.loads(gate(store)["fill_rates"])["largest"]["bytes"] == 7_000_000
 
 
 def shows(controller: Controller, store: Store, state: str, free_kib: int) -> bool:
