@@ -24,9 +24,11 @@ from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import CaptureError, Stopped
+from pcapdj.runtime.fifo import unread_bytes
 from pcapdj.runtime.signals import Signals
 
 FIRST, SECOND = packets(100, 20), packets(200, 10)
+PAGE_BYTES = 4096  # of memory, and of the smallest pipe
 
 
 class Feeding:
@@ -292,6 +294,53 @@ def test_a_stop_by_hand_completes_the_batch_and_notes_its_end(
         assert begun.stopped_at is begun.stream.batches.last
         assert bytes(link.got) == stream_of(many)
     feeding.streams.lose()
+
+
+class PageReader(RecordingLink):
+    """A link whose analyzer reads a page at a time.
+
+    Attributes:
+        pages: how many it still reads; None: it reads all.
+    """
+
+    pages: int | None = None
+
+    def read(self) -> None:
+        """Read a page."""
+        if self.pages is None:
+            super().read()
+        elif self.pages and unread_bytes(self.reader):
+            self.pages -= 1
+            self.got += os.read(self.reader, PAGE_BYTES)
+
+
+def test_a_stop_by_hand_completes_the_record_for_an_analyzer_that_reads_no_more_than_that(
+    signals: Signals, tmp_path: Path
+) -> None:
+    """Its stream ends with a whole record; the file is fed again into the next one."""
+    link = PageReader()
+    link.outlives_dispatcher = False
+    feeding = Feeding(link, signals)
+    interrupts = StoppingInterrupts(link, signals)
+    feeding.streams = Streams(link, interrupts)
+    feeding.feeder = Feeder(feeding.streams, StreamOptions("first", "fail"), feeding.opener, ReadingMark())
+    many = packets(100, 300)
+    with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
+        begun = feeding.begin("t", capture)
+        link.read()
+        fcntl.fcntl(link.write_end, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
+        interrupts.left, link.pages = 2, 1
+        with pytest.raises(Stopped):
+            list(begun.send())
+
+    assert begun.stopped_at is None
+    assert link.pages == 0
+    link.pages = None
+    link.read()
+    assert len(link.got) > 24 + PAGE_BYTES
+    assert bytes(link.got) == stream_of(many[: (len(link.got) - 24) // len(records(many[:1]))])
+    feeding.streams.lose()
+    os.close(link.reader)
 
 
 def test_a_file_is_done_once_its_last_byte_is_read(feeding: Feeding, tmp_path: Path) -> None:

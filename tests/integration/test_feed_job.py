@@ -26,15 +26,18 @@ from support.logs import logged
 from support.stream_link import ReadingInterrupts, RecordingLink, SilentNotifier
 
 from pcapdj.capture.files import OpenFile, StillWritten
+from pcapdj.capture.opening import capture_of
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder
 from pcapdj.feed.job import JobRunner
+from pcapdj.feed.launcher_client import Entry
 from pcapdj.feed.poison import PoisonPolicy
+from pcapdj.feed.progress import ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
-from pcapdj.feed.start_point import StartPoint
+from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import HasFileno, Signals, Waits
@@ -399,6 +402,29 @@ def test_nonsense_in_the_place_of_a_start_point_begins_at_the_first_packet(
     assert f"begin_invalid name={os.fsdecode(name)}: The file is fed from its first" in logged(
         capsys, "begin_invalid"
     )
+
+
+def test_what_a_stream_had_of_a_file_does_not_count_once_it_is_lost(
+    rig: Rig, store: Store, tmp_path: Path
+) -> None:
+    """Its analyzer dies while the next dispatcher waits for the authorization: the next stream gets all."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    entry = rig.take(name)
+    file = rig.runner.opener.open(name, root=None, refuse_written=True)
+    with capture_of(name, file, rig.interrupts) as capture:
+        begun = rig.runner.feeder.begin(ResumeNote(entry.token, name), capture, FIRST_PACKET)
+        assert begun is not None
+        next(begun.send())
+    [(*_, note)] = [call for call in rig.link.calls if call[:3:2] == ("put", "file")]
+    rig.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
+    rig.link.leave()
+    rig.link.got.clear()
+
+    rig.runner.run(entry)
+    rig.link.read()
+
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    assert journal(store)[0]["packets"] == b"20"
 
 
 def test_a_file_of_a_stream_that_is_gone_is_another_attempt(

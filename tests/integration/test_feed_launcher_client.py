@@ -6,14 +6,17 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from support.descriptors import break_descriptor, open_descriptors
 from support.launcher_rig import ActingWaits
 
 from pcapdj.feed.launcher_client import LauncherClient
-from pcapdj.runtime.errors import CannotCreate, LauncherGone, Stopped
+from pcapdj.runtime.errors import CannotCreate, ExitCode, LauncherGone, Stopped
 from pcapdj.runtime.signals import Signals
+
+NOBODY: Final = 65534
 
 
 @pytest.fixture
@@ -65,6 +68,24 @@ def test_a_path_that_is_too_long_is_refused_at_once(signals: Signals) -> None:
         LauncherClient(Path("/x" * 60), signals)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_launcher_of_another_user_is_refused(launcher: LauncherClient, listening: socket.socket) -> None:
+    """It is named, and its connection is closed."""
+    os.seteuid(NOBODY)
+    try:
+        listening.listen(1)  # the kernel takes the user from here
+    finally:
+        os.seteuid(0)
+    before = open_descriptors()
+
+    with pytest.raises(CannotCreate, match=rf"runs as another user \({NOBODY}\)\.") as refusal:
+        launcher.connect()
+
+    assert open_descriptors() == before
+    assert refusal.value.exit_code == ExitCode.CANNOT_CREATE
+    assert not launcher.is_alive()
+
+
 def test_a_second_connect_keeps_the_connection(launcher: LauncherClient, listening: socket.socket) -> None:
     """The launcher would turn a second one away."""
     assert launcher.connect()
@@ -99,6 +120,7 @@ def test_a_second_stop_signal_ends_the_wait_for_a_reply(
 
     with pytest.raises(Stopped):
         launcher.end("5ca1ab1e")
+    assert not launcher.is_alive()  # a late reply could be taken for the next one
     assert listening.fileno() >= 0
 
 

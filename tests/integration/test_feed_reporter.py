@@ -3,11 +3,12 @@
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.logs import logged
@@ -135,6 +136,51 @@ def test_a_toggle_before_redis_was_there_is_not_lost(store: Store) -> None:
 
     wait_until(lambda: suspenders(store) == {OWN}, "the member in Redis")
     running.reporter.stop()
+
+
+class TogglingStore(Store):
+    """A lane during whose next call SIGUSR1 arrives."""
+
+    suspension: Suspension | None = None
+
+    def call(self, command: Callable[[Any], Any]) -> Any:
+        """Call, and toggle before the answer is there."""
+        answer = super().call(command)
+        if self.suspension:
+            self.suspension.toggle()
+            self.suspension = None
+        return answer
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_toggle_during_a_look_is_not_undone_by_it(store: Store, *, is_written: bool) -> None:
+    """While the set is read, or while an earlier toggle is written; the next look writes it."""
+    suspension = Suspension("/run/pipe", new_statistics())
+    lane = TogglingStore(store.url, store.keys)
+    if is_written:
+        suspension.toggle()
+    lane.suspension = suspension
+    wanted = set() if is_written else {OWN}
+
+    suspension.sync(lane)
+    assert suspension.members == wanted
+    assert not select.select([suspension], [], [], 0)[0]
+
+    suspension.sync(lane)
+    assert suspenders(store) == wanted == suspension.members
+
+
+def test_a_look_that_finds_nothing_new_wakes_nothing(store: Store) -> None:
+    """A dispatcher that waits would wake four times a second."""
+    suspension = Suspension("/run/pipe", new_statistics())
+    store.redis.sadd(store.keys.suspend, "gate")
+    suspension.sync(store)
+    assert select.select([suspension], [], [], 0)[0]
+    assert suspension.is_active
+
+    suspension.sync(store)
+
+    assert not select.select([suspension], [], [], 0)[0]
 
 
 def test_ids_and_members_that_are_no_text_suspend_as_well(store: Store) -> None:

@@ -21,12 +21,14 @@ from support.dispatcher_rig import (
     stopped,
     stream_of,
 )
+from support.forkserver import run
 from support.fuse import FuseMount, fuse_in
 from support.roles_rig import Trio, numbered, places, places_in
 from support.waiting import scaled, wait_until
 
 from pcapdj.console.screen import Line
 from pcapdj.console.status_lines import snapshot_lines
+from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
 
 STOP_LIMIT_S = 1.0
@@ -255,6 +257,28 @@ def test_an_importer_ends_while_its_inbox_hangs(trio: Trio, mount: FuseMount) ->
     )
     ends_in_time(trio, "importer")
     assert "Traceback" not in trio.logged("importer")
+
+
+def test_a_refusal_of_a_controller_that_watches_such_a_disk_names_the_role(
+    store: Store, mount: FuseMount
+) -> None:
+    """Its work is done by a child process; exit code and sentence are those of one process."""
+    lane = ["--redis-url", store.url, "--lane", store.keys.lane]
+
+    done = run(
+        "pcapdj.controller",
+        *lane,
+        "--watch",
+        mount.folder,
+        "--min-free",
+        "1000000TiB",
+        "--resume-free",
+        "50%",
+    )
+
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith(f"pcapdj control: On '{mount.folder}' (")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

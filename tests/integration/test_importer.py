@@ -65,8 +65,9 @@ def watching(store: Store, *arguments: str | bytes) -> Iterator[Process]:
         try:
             yield process
             process.send_signal(signal.SIGTERM)
-            process.communicate()
+            _, log = process.communicate()
             assert process.returncode == 0
+            assert log.splitlines()[-1].endswith("importer importer_stops")
         finally:
             process.kill()
 
@@ -222,12 +223,15 @@ def test_a_fed_file_is_queued_again_only_if_it_changed_or_on_demand(store: Store
 
 
 def test_without_redis_one_import_ends_with_its_exit_code(tmp_path: Path) -> None:
-    """One sentence, no traceback, 69."""
+    """One sentence, no traceback, 69; no file is read for nothing."""
     (name,) = written(tmp_path, "x")
+    os.utime(name, (1, 2))
+
     done = run("pcapdj.importer", "--redis-url", f"unix://{tmp_path}/none", name)
 
     assert done.returncode == 69
     assert len(done.stderr.splitlines()) == 1
+    assert os.stat(name).st_atime == 1  # noqa: PTH116 - bytes
 
 
 @pytest.mark.parametrize("arguments", [[], ["--watch", "--again", "/x"], ["--order", "size", "/x"]])

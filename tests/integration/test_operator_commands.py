@@ -274,6 +274,7 @@ def test_invalid_limits_are_refused_before_they_are_written(run: Run, store: Sto
         (["min-free=8%"], "Unknown action 'min-free=8%'. Write show, set NAME=VALUE or unset NAME."),
         (["set", "min-free"], "'min-free' has no value. Write NAME=VALUE, as min-free=8%."),
         (["set", "minfree=8%"], f"Unknown limit 'minfree'. Known limits: {', '.join(DEFAULTS)}."),
+        (["unset", "minfree"], f"Unknown limit 'minfree'. Known limits: {', '.join(DEFAULTS)}, force."),
         (["unset"], f"No limit is named. Known limits: {', '.join(DEFAULTS)}, force."),
         (
             ["set", "min-free=98%"],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.descriptors import open_descriptors
+from support.logs import logged
 from support.pipes import NoWaits
 from support.waiting import wait_until
 
@@ -36,7 +37,9 @@ def test_a_pipe_without_its_folder_is_refused_with_the_reason(tmp_path: Path) ->
     assert stat.S_ISFIFO((tmp_path / "run" / "pipe").stat().st_mode)
 
 
-def test_a_pipe_that_others_may_read_is_used_as_it_is(tmp_path: Path) -> None:
+def test_a_pipe_that_others_may_read_is_used_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`mkfifo` makes it so, and the analyzer may be another user's; it is warned of."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "pipe").chmod(0o644)
@@ -44,6 +47,9 @@ def test_a_pipe_that_others_may_read_is_used_as_it_is(tmp_path: Path) -> None:
     make_pipe(tmp_path / "pipe")
 
     assert open_if_read(tmp_path / "pipe") is None
+    assert f"WARNING dispatcher pipe_not_private pipe={tmp_path}/pipe: Other users may read" in " ".join(
+        logged(capsys, "pipe_not_private").split()
+    )
 
 
 def test_a_pipe_that_everybody_may_write_to_is_refused(tmp_path: Path) -> None:
