@@ -73,7 +73,7 @@ TrustGroup = Annotated[
         "--trust-group",
         envvar="PCAPDJ_TRUST_GROUP",
         callback=declare_trust,
-        help="also use folders that members of their group can write to",
+        help="also use folders that members of their group, or owners of folders above, can write to",
     ),
 ]
 LogRoot = Annotated[

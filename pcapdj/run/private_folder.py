@@ -17,11 +17,12 @@ from typing import Final
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
 from pcapdj.runtime.lock import Lock
-from pcapdj.runtime.trust import check_folder
+from pcapdj.runtime.trust import check_folder, check_way
 
 _PREFIX: Final = "pcapdj-"
 _RANDOM: Final = "12345678"  # as many characters as mkdtemp adds
 _LOCK: Final = "run.lock"
+_REMEDY: Final = "set TMPDIR to a folder of your own"
 _DYING_LIMIT_S: Final = 10.0  # then the folder is left to the next run
 _POLL_S: Final = 0.02
 
@@ -72,7 +73,8 @@ def _temporary_folder() -> Path:
         raise CannotCreate(
             "No folder for temporary files can be written to.", hint="Set TMPDIR to one that can."
         ) from exc
-    check_folder(folder, remedy="set TMPDIR to a folder of your own")
+    check_way(folder, _REMEDY)
+    check_folder(folder, remedy=_REMEDY)
     return folder
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.ownership import may_serve
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.trust import check_folder, check_links, has_service
+from pcapdj.runtime.trust import check_folder, check_way, has_service
 
 SOCKET_NAME = "launcher.sock"
 PIPE_NAME = "stream.pcap"
@@ -53,10 +53,10 @@ def private_folder(path: Path) -> None:
     Raises:
         CannotCreate: it cannot be made, or as `trust.check_folder`.
     """
-    check_links(path)
-    _make(path, _PRIVATE_MODE)
     is_default = path == user_folder()
     remedy = "set XDG_RUNTIME_DIR to a folder of your own" if is_default else "use a folder of your own"
+    check_way(path, remedy)
+    _make(path, _PRIVATE_MODE)
     check_folder(path, allows_link=not is_default, remedy=remedy)
 
 
@@ -72,7 +72,7 @@ def make_folder(path: Path, mode: int, remedy: str = "use a folder of your own")
         CannotCreate: it cannot be made, or as `trust.check_folder`; in a sticky folder, too, another user may
             have put files in the place of ours.
     """
-    check_links(path)
+    check_way(path, remedy)
     is_new = _make(path, mode)
     try:
         check_folder(path, allows_sticky=False, remedy=remedy)

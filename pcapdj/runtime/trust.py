@@ -2,7 +2,8 @@
 
 `ownership` has the rule. Names are looked at with lstat(2), so that a link is judged by its own owner before
 it is followed. A folder's group is trusted if it has no other member than the owner, or if PCAPDJ_TRUST_GROUP
-is set, as `--trust-group` does: the processes that are started get it, too.
+is set, as `--trust-group` does: the processes that are started get it, too. Then the owners of folders above
+are trusted, too.
 """
 
 import grp
@@ -55,18 +56,21 @@ def check_folder(
         raise _refused(path, reason, found, remedy)
 
 
-def check_links(path: Path) -> None:
-    """Refuse a path that leads through a link of another user, who chose where it ends.
+def check_way(path: Path, remedy: str = _REMEDY) -> None:
+    """Refuse a path on which another user can put something in the place of ours.
+
+    He made a link on it, and chose where it ends; or he can write to a folder above, and so replace the next
+    one. What is missing, or out of reach, is not refused.
+
+    Args:
+        path: of a file or folder.
+        remedy: what to do instead of using it.
 
     Raises:
-        CannotCreate: it does.
+        CannotCreate: it is so.
     """
-    for each in (*reversed(path.absolute().parents), path):
-        with suppress(OSError):  # the rest is missing, or out of reach
-            found = each.lstat()
-            if stat.S_ISLNK(found.st_mode) and distrust(found, os.geteuid()):
-                words = _words(Distrust.LINK, found)
-                raise CannotCreate(f"{quoted(str(each))} {words}.", hint="Use a path without it.")
+    if found := _untrusted_on(path):
+        raise _refused_way(path, *found, remedy)
 
 
 def check_open_folder(path: Path, found: os.stat_result) -> None:
@@ -83,6 +87,10 @@ def has_service(here: Path) -> bool:
     """
     if not (here / _SERVICE[0]).is_file():
         return False
+    here = here.absolute()
+    if untrusted := _untrusted_on(here):
+        words, hint = _words_of_way(*untrusted), _way_hint(untrusted[0], untrusted[1], _REMEDY)
+        raise ConfigError(f"The service in {quoted(str(here))} is not used: {words}.", hint=hint)
     for path in (here, *(here / name for name in _SERVICE)):
         try:
             reason, found = _checked(path)
@@ -90,7 +98,7 @@ def has_service(here: Path) -> bool:
             continue
         if reason:
             subject = "its folder" if path == here else quoted(str(path.relative_to(here)))
-            service = f"The service in {quoted(str(here.absolute()))} is not used"
+            service = f"The service in {quoted(str(here))} is not used"
             raise ConfigError(
                 f"{service}: {subject} {_words(reason, found)}.", hint=_service_hint(reason, here, path)
             )
@@ -139,6 +147,21 @@ def _checked(
     return _unless_group_is_trusted(reason, found), found
 
 
+def _untrusted_on(path: Path) -> tuple[Path, Distrust, os.stat_result] | None:
+    """Return the first link or folder on the way to a path that is not trusted, and why."""
+    own, resolved = path.absolute(), path.resolve()
+    for each in dict.fromkeys([*reversed(own.parents), *reversed(resolved.parents), own]):
+        with suppress(OSError):  # the rest is missing, or out of reach
+            found = each.lstat()
+            if each == own and not stat.S_ISLNK(found.st_mode):  # `check_folder` is about it
+                continue
+            is_link = stat.S_ISLNK(found.st_mode)
+            owner = found.st_uid if _trusts_groups() and not is_link else os.geteuid()
+            if reason := _unless_group_is_trusted(distrust(found, owner), found):
+                return each, Distrust.LINK if is_link else reason, found
+    return None
+
+
 def _unless_group_is_trusted(reason: Distrust | None, found: os.stat_result) -> Distrust | None:
     if reason is Distrust.GROUP_WRITES and (_trusts_groups() or _has_private_group(found)):
         return None
@@ -156,6 +179,26 @@ def _has_private_group(found: os.stat_result) -> bool:
         members = None
     accounts = (Account(each.pw_name, each.pw_uid, each.pw_gid) for each in pwd.getpwall())
     return is_private_group(found, members, accounts)
+
+
+def _refused_way(
+    path: Path, above: Path, reason: Distrust, found: os.stat_result, remedy: str
+) -> CannotCreate:
+    if reason is Distrust.LINK:
+        return CannotCreate(f"{quoted(str(above))} {_words(reason, found)}.", hint="Use a path without it.")
+    words = f"{quoted(str(path.absolute()))} is not used: {_words_of_way(above, reason, found)}."
+    return CannotCreate(words, hint=_way_hint(above, reason, remedy))
+
+
+def _way_hint(above: Path, reason: Distrust, remedy: str) -> str:
+    hint = _hint(reason, above, remedy)
+    if reason is Distrust.OTHER_OWNER:
+        return f"{hint.rstrip('.')}, or trust the owners of folders above with {VARIABLE}=1."
+    return hint
+
+
+def _words_of_way(above: Path, reason: Distrust, found: os.stat_result) -> str:
+    return f"a folder above it, {quoted(str(above))}, {_words(reason, found)}"
 
 
 def _refused(path: Path, reason: Distrust, found: os.stat_result, remedy: str) -> CannotCreate:

@@ -6,7 +6,7 @@ The tests are root and give folders away. What root may not trust, no other user
 import os
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -285,6 +285,81 @@ def test_the_operator_may_trust_a_group(short_path: Path, monkeypatch: pytest.Mo
     short_path.chmod(0o777)
     with pytest.raises(ConfigError, match="writable for all users"):
         has_service(short_path)
+
+
+@pytest.fixture(params=["all", "group", "owner", "behind a link"])
+def unsafe(request: pytest.FixtureRequest, short_path: Path) -> Path:
+    """Return a folder of ours below one in which another user can put his own in its place."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder to another user or group")
+    short_path.chmod(0o755)
+    above = short_path / "open"
+    (above / "ours").mkdir(parents=True)
+    match request.param:
+        case "group":
+            share(above, 0o775)
+        case "owner":
+            give_away(above)
+        case _:
+            above.chmod(0o777)
+    if request.param != "behind a link":
+        return above / "ours"
+    (short_path / "link").symlink_to(above / "ours")
+    return short_path / "link"
+
+
+@pytest.mark.parametrize("use", [make_log_root, private_folder, lambda path: write_layout(path, "text")])
+def test_a_folder_that_another_user_can_replace_is_refused(unsafe: Path, use: Callable[[Path], None]) -> None:
+    """Also a new one in it: what was checked now may be his link a moment later."""
+    for place in (unsafe, unsafe / "new" / "one"):
+        with pytest.raises(
+            CannotCreate, match=r"is not used: a folder above it, '.*/open', .*(chmod|_GROUP=1)"
+        ):
+            use(place)
+
+    assert not list(unsafe.iterdir())
+
+
+def test_no_service_and_no_temporary_files_below_a_folder_that_others_can_write_to(
+    unsafe: Path, precious: Path
+) -> None:
+    """Nor the results of a run, named after its first file."""
+    (unsafe / CONF).write_text("[supervisord]\n")
+    with pytest.raises(ConfigError, match=r"is not used: a folder above it, '.*/open', "):
+        has_service(unsafe)
+    (unsafe / CONF).unlink()
+
+    (unsafe / "x").write_bytes(classic([Record()]))
+    done = pcapdj("run", "x", "--preset", "summary", cwd=unsafe)
+    elsewhere = pcapdj(
+        *("run", unsafe / "x", "--preset", "summary", "--logdir", precious / "out"),
+        cwd=precious,
+        TMPDIR=str(unsafe),
+    )
+
+    assert [done.returncode, elsewhere.returncode] == [ExitCode.CANNOT_CREATE] * 2
+    assert "a folder above it" in done.stderr
+    assert "a folder above it" in elsewhere.stderr
+    assert [path.name for path in unsafe.iterdir()] == ["x"]
+
+
+def test_folders_above_may_be_sticky_or_belong_to_those_who_are_trusted(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In /tmp another user can replace his own only; of a shared folder the operator decides."""
+    short_path.chmod(0o755)
+    for name, mode in (("sticky", 0o1777), ("shared", 0o775)):
+        (short_path / name).mkdir()
+        share(short_path / name, mode)
+    give_away(short_path / "shared")
+    make_log_root(short_path / "sticky" / "out")
+
+    monkeypatch.setenv(VARIABLE, "1")
+
+    make_log_root(short_path / "shared" / "out")
+    (short_path / "shared").chmod(0o777)
+    with pytest.raises(CannotCreate, match="is writable for all users"):
+        make_log_root(short_path / "shared" / "out")
 
 
 def test_what_pcapdj_makes_is_not_writable_for_others(short_path: Path) -> None:
