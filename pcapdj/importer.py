@@ -23,8 +23,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -41,16 +40,18 @@ from pcapdj.inbox.listing import (
     sort_captures,
 )
 from pcapdj.inbox.order import Order
+from pcapdj.inbox.problem_log import ProblemLog, log_refused
 from pcapdj.inbox.settle import FileState
+from pcapdj.inbox.skipped import SkipReason
 from pcapdj.inbox.suspects import Suspects, forget_look, suspects_of
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, NotACapture, StoreUnavailable
-from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.process import die_with_supervisord
-from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Outcome, enqueue_new
@@ -63,7 +64,6 @@ events = EventLog("importer")
 app = new_app()
 
 _POLL_S = 1.0  # how often a watched folder is checked: is it there, is it the same, has a file settled
-_SLOW_LOOK_S = 10.0  # a look into an inbox that lasts longer is logged
 _UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE)  # the file may be a newer one than what is or was fed
 
 
@@ -305,12 +305,12 @@ class Importer:
                 check_below(name, self._roots)
                 files.append(self._identified(name, state))
             except StillWritten:
-                inbox.postpone(name, state, now_s)
+                inbox.postpone(name, state, now_s, is_written=True)
             except CaptureError as exc:
-                inbox.mark_handled(name, state)
-                refused.append(Refusal(name, str(exc), is_fault=not isinstance(exc, NotACapture)))
-        for sentence in refusal_sentences(refused):
-            events.warning("not_imported", sentence)
+                is_fault = not isinstance(exc, NotACapture)
+                inbox.mark_handled(name, state, SkipReason.FAULTY if is_fault else SkipReason.NOT_A_CAPTURE)
+                refused.append(Refusal(name, str(exc), is_fault=is_fault))
+        log_refused(refused)
         return files
 
     def _identified(self, name: bytes, state: FileState) -> CaptureFile:
@@ -335,50 +335,6 @@ class Importer:
         if new:
             events.info("files_queued", files=len(new), first=new[0], last=new[-1])
         return len(new)
-
-
-class ProblemLog:
-    """Logs a folder's problem, at once and then once a minute, and that the folder is watched again.
-
-    All times are monotonic, in seconds.
-    """
-
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
-        self._reminder = Reminder()
-        self._logged: str | None = None
-        self._look_began_s: float | None = None
-
-    @contextmanager
-    def look(self) -> Iterator[None]:
-        """Note when the calls in the block, which may not return, began."""
-        self._look_began_s = time.monotonic()
-        try:
-            yield
-        finally:
-            self._look_began_s = None
-
-    def log_slow_look(self, now_s: float) -> None:
-        """Log a look that lasts; from another thread than all else."""
-        began_s = self._look_began_s
-        if began_s is None or now_s - began_s < _SLOW_LOOK_S or not self._reminder.is_due(began_s, now_s):
-            return
-        self._logged = "is slow"
-        sentence = (
-            f"A look into the inbox {quoted(self._inbox.folder)} has lasted {now_s - began_s:.0f} s:"
-            " its file system is slow, or does not answer. What arrives there is queued afterwards."
-        )
-        events.warning("inbox_problem", sentence)
-
-    def update(self, now_s: float) -> None:
-        """Log what changed since the last call."""
-        problem = self._inbox.problem
-        if problem and self._reminder.is_due(problem, now_s):
-            events.warning("inbox_problem", f"The inbox {quoted(self._inbox.folder)} {problem}.")
-        elif not problem and self._logged != "":
-            self._reminder.reset()
-            events.info("inbox_watched", folder=self._inbox.folder)
-        self._logged = problem
 
 
 def main() -> NoReturn:

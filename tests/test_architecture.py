@@ -82,6 +82,7 @@ RULES: Final = [
     "capture/stream_options",
     "inbox/order",
     "inbox/settle",
+    "inbox/skipped",
     "analyzer/presets",
     "analyzer/exit_cause",
     "analyzer/restarts",

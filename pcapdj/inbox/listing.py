@@ -5,10 +5,9 @@ tools hide a file while they write it. Links to files are followed, links to fol
 circle).
 """
 
-import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular,
 from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
 from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
 from pcapdj.capture.reader import FileSource, first_bytes
+from pcapdj.inbox.folder import list_folder
 from pcapdj.inbox.order import (
     Order,
     Times,
@@ -24,12 +24,12 @@ from pcapdj.inbox.order import (
     in_order_of_time,
     name_order_note,
 )
+from pcapdj.inbox.skipped import SkipReason
 from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Waits, between
+from pcapdj.runtime.signals import Waits
 
-MOST_LEVELS = 200  # of folders inside folders: who needs more of them has none of captures
 _MOST_NAMED = 5  # refused files of folders that are named in one message; the others are counted
 
 Track = Callable[[Sequence[bytes]], Iterable[bytes]]
@@ -96,7 +96,7 @@ def list_captures(
             are in the order of their first packets.
         track: yields the names one by one while their files are read, for a progress bar.
     """
-    groups, refused = _expand_folders(paths, recursive=recursive)
+    groups, refused, skipped = _expand_folders(paths, recursive=recursive)
     named = set(map(os.path.abspath, paths))
     files: dict[bytes, CaptureFile] = {}
     times: dict[bytes, int | None] = {}
@@ -111,7 +111,8 @@ def list_captures(
             times[name] = _first_time_ns(name, None)
     groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]
     names, notes = _ordered(groups, order, times)
-    return Listing(tuple(files[name] for name in names), tuple(refused), (*_repeated(paths), *notes))
+    captures = tuple(files[name] for name in names)
+    return Listing(captures, tuple(refused), (*_repeated(paths), *skipped, *notes))
 
 
 def _repeated(paths: Sequence[bytes]) -> Iterator[str]:
@@ -148,8 +149,7 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
     sentences = [f"{quoted(each.name)} {each.reason}." for each in faults]
     sentences += [f"Skipped: {quoted(each.name)} {each.reason}." for each in skipped[:_MOST_NAMED]]
     if (more := len(skipped) - _MOST_NAMED) > 0:
-        files = "1 more file was" if more == 1 else f"{more:,} more files were"
-        sentences.append(f"{files} skipped: not supported captures.")
+        sentences.append(f"{more:,} more {'was' if more == 1 else 'were'} skipped.")
     return sentences
 
 
@@ -208,71 +208,13 @@ def identify_capture(
     return CaptureFile(name, identity)
 
 
-def list_folder(
-    folder: bytes, *, recursive: bool, stops: Waits | None = None
-) -> tuple[list[bytes], list[OSError]]:
-    """Return the paths of the files in a folder that are not hidden, unsorted, and the errors met.
-
-    A folder that is too deep is an error, and what is below it is not listed. Folders are looked into one
-    after another, not inside one another: a program that recurses ends in a tree of a thousand folders.
-
-    Args:
-        folder: its path.
-        recursive: include folders inside it that are not hidden, down to `MOST_LEVELS`.
-        stops: a stop signal ends it.
-
-    Raises:
-        Stopped: `stops` saw a stop signal.
-    """
-    names: list[bytes] = []
-    errors: list[OSError] = []
-    waiting = [(folder, 0)]
-    while waiting:
-        path, level = waiting.pop()
-        if level > MOST_LEVELS:
-            errors.append(OSError(errno.ENAMETOOLONG, f"it is more than {MOST_LEVELS} levels deep", path))
-            continue
-        try:
-            files, folders = _entries_of(path, stops)
-        except OSError as exc:
-            errors.append(exc)
-            continue
-        names += files
-        waiting += [(inner, level + 1) for inner in folders if recursive]
-    return names, errors
-
-
-def _entries_of(folder: bytes, stops: Waits | None) -> tuple[list[bytes], list[bytes]]:
-    """Return the files and the folders in a folder that are not hidden; not the links to folders."""
-    files: list[bytes] = []
-    folders: list[bytes] = []
-    with os.scandir(folder) as entries:
-        for entry in between(entries, stops):
-            if is_hidden(entry.path):
-                continue
-            if not _is_folder(entry):
-                files.append(entry.path)
-            elif not entry.is_symlink():
-                folders.append(entry.path)
-    return files, folders
-
-
-def _is_folder(entry: "os.DirEntry[bytes]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads nowhere: opening it shows why
-        return False
-
-
-def is_hidden(name: bytes) -> bool:
-    """Report whether the last part of a path begins with a dot."""
-    return os.path.basename(name).startswith(b".")  # noqa: PTH119 - bytes
-
-
-def _expand_folders(paths: Sequence[bytes], *, recursive: bool) -> tuple[list[_Group], list[Refusal]]:
-    """Return the absolute names of the files, each once, and the unreadable folders."""
+def _expand_folders(
+    paths: Sequence[bytes], *, recursive: bool
+) -> tuple[list[_Group], list[Refusal], list[str]]:
+    """Return the absolute names of the files, each once, what cannot be read, and what is skipped."""
     groups: list[_Group] = []
     refused: list[Refusal] = []
+    notes: list[str] = []
     seen: set[bytes] = set()
     for path in map(os.path.abspath, paths):
         if not os.path.isdir(path):  # noqa: PTH112 - bytes
@@ -282,15 +224,34 @@ def _expand_folders(paths: Sequence[bytes], *, recursive: bool) -> tuple[list[_G
                 groups[-1].names.append(path)
                 seen.add(path)
             continue
-        found, errors = list_folder(path, recursive=recursive)
-        names = [name for name in in_natural_order(found) if name not in seen]
+        found = list_folder(path, recursive=recursive)
+        names = [name for name in in_natural_order(found.names) if name not in seen]
         groups.append(_Group(names, is_folder=True))
-        seen.update(found)
-        for error in errors:
+        seen.update(found.names)
+        refused += _refused_entries(found.skipped)
+        notes += _skipped_note(path, found.skipped)
+        for error in found.errors:
             folder = os.fsencode(error.filename) if error.filename else path
             reason = f"is a folder that cannot be read: {error.strerror}"
             refused.append(Refusal(folder, reason, is_fault=True))
-    return groups, refused
+    return groups, refused, notes
+
+
+def _refused_entries(skipped: Mapping[bytes, SkipReason]) -> Iterator[Refusal]:
+    """Yield those entries of a folder that may have been meant as captures."""
+    for name, reason in skipped.items():
+        if reason in {SkipReason.LINK_TO_NOTHING, SkipReason.SPECIAL}:
+            yield Refusal(name, reason.sentence, is_fault=False)
+
+
+def _skipped_note(folder: bytes, skipped: Mapping[bytes, SkipReason]) -> Iterator[str]:
+    """Yield a sentence about folders and hidden names in a folder, if it has some."""
+    reasons = Counter(skipped.values())
+    folders, hidden = reasons[SkipReason.FOLDER] + reasons[SkipReason.FOLDER_LINK], reasons[SkipReason.HIDDEN]
+    counts = [(folders, "folder"), (hidden, "hidden name")]
+    words = [f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]
+    if words:
+        yield f"{quoted(folder)} has {' and '.join(words)} inside, skipped."
 
 
 def _refuse_writer(fd: int) -> None:

@@ -28,10 +28,17 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class WaitingFile:
-    """A file that is not complete yet: its state, and since when it has been in that state."""
+    """A file that is not complete yet.
+
+    Args:
+        state: as it was at the last look.
+        since_s: since when it has been in that state.
+        is_written: it changed between two looks, or a process has it open for writing.
+    """
 
     state: FileState
     since_s: float
+    is_written: bool = False
 
 
 def updated(before: WaitingFile | None, state: FileState, now_s: float, *, age_s: float = 0.0) -> WaitingFile:
@@ -45,7 +52,8 @@ def updated(before: WaitingFile | None, state: FileState, now_s: float, *, age_s
     """
     if before is not None and before.state == state:
         return before
-    return WaitingFile(state, now_s - max(0.0, age_s if before is None else 0.0))
+    is_written = before is not None
+    return WaitingFile(state, now_s - (0.0 if is_written else max(0.0, age_s)), is_written=is_written)
 
 
 def is_settled(waiting: WaitingFile, now_s: float) -> bool:

@@ -5,14 +5,18 @@ rescan (at first, every minute, after lost events) found it and it then stayed t
 was given before and postponed. The folder may be missing, vanish and come back, as a mounted one does.
 Handled files are remembered by name, size and modification time, so a rescan of a full folder costs one
 stat(2) for each file; memory is bounded by what the folder has.
+
+An unmounted folder is not an empty one: while its file system is away, or a part of it cannot be read,
+nothing is forgotten.
 """
 
 import os
 import stat
 import time
+from typing import NamedTuple
 
+from pcapdj.inbox.folder import MOST_LEVELS, is_hidden, list_folder
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
-from pcapdj.inbox.listing import MOST_LEVELS, is_hidden, list_folder
 from pcapdj.inbox.settle import (
     BATCH_LIMIT_S,
     ArrivalBatch,
@@ -22,9 +26,26 @@ from pcapdj.inbox.settle import (
     is_settled,
     updated,
 )
+from pcapdj.inbox.skipped import Skipped, SkipReason
+from pcapdj.runtime.mounts import mount_of
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits, between
 
 RESCAN_S = 60.0
+
+
+class InboxCounts(NamedTuple):
+    """How many files of an inbox are not queued yet, or never will be.
+
+    Args:
+        waiting: they arrived, and are about to be queued.
+        written: a process has them open for writing, or they changed a moment ago.
+        skipped: by the label of the reason.
+    """
+
+    waiting: int
+    written: int
+    skipped: dict[str, int]
 
 
 class Inbox:
@@ -39,8 +60,10 @@ class Inbox:
     def __init__(self, folder: bytes, *, recursive: bool, stops: Waits | None = None) -> None:
         self.folder = folder
         self.problem = ""  # why arrivals may be missed: the rest of a sentence that begins with the folder
+        self.skipped = Skipped()
         self._recursive = recursive
         self._stops = stops
+        self._mount = b""  # where its file system is mounted
         self._inode: tuple[int, int] | None = None  # device and inode of the folder that is watched
         self._listener: FolderListener | None = None
         self._rescan_at_s = 0.0
@@ -67,11 +90,14 @@ class Inbox:
             Stopped: a stop signal arrived; so does `take_complete`.
         """
         inode = _inode_of(self.folder)
+        if inode and self._is_unmounted(inode):
+            inode = None
+        elif inode is None:
+            self.problem = "is missing, or is not a folder"
         if inode != self._inode or (self._listener and not self._listener.is_listening):
             self.close()
             self._inode = inode
         if inode is None:
-            self.problem = "is missing, or is not a folder"
             return
         if self._listener:
             self._read_events(self._listener.take_events(), now_s)
@@ -81,6 +107,8 @@ class Inbox:
 
     def take_complete(self, now_s: float) -> dict[bytes, FileState]:
         """Return the complete files with their states; then call `mark_handled` or `postpone` for each."""
+        if self._inode is None:
+            return {}
         settled = [name for name, waiting in self._waiting.items() if is_settled(waiting, now_s)]
         unchanged = ((name, self._take_unchanged(name, now_s)) for name in between(settled, self._stops))
         found = {name: state for name, state in unchanged if state}
@@ -89,16 +117,32 @@ class Inbox:
         for name, state in found.items():
             self._waiting.pop(name, None)
             if not state.size_bytes:  # closed without content; it is given once it has some
-                self.mark_handled(name, state)
+                self.mark_handled(name, state, SkipReason.EMPTY)
         return {name: state for name, state in found.items() if state.size_bytes}
 
-    def mark_handled(self, name: bytes, state: FileState) -> None:
-        """Do not give the file again while it has this state."""
-        self._handled[name] = state
+    def mark_handled(self, name: bytes, state: FileState, skipped: SkipReason | None = None) -> None:
+        """Do not give the file again while it has this state.
 
-    def postpone(self, name: bytes, state: FileState, now_s: float) -> None:
+        Args:
+            name: of the file.
+            state: that it has.
+            skipped: why it is not queued, if it is not.
+        """
+        self._handled[name] = state
+        if skipped:
+            self.skipped.add(name, skipped)
+        else:
+            self.skipped.remove(name)
+
+    def postpone(self, name: bytes, state: FileState, now_s: float, *, is_written: bool = False) -> None:
         """Give the file again when it has kept this state for the settling time from now on."""
-        self._waiting[name] = WaitingFile(state, now_s)
+        self._waiting[name] = WaitingFile(state, now_s, is_written=is_written)
+
+    def counts(self) -> InboxCounts:
+        """Return how many files are not queued."""
+        written = sum(1 for waiting in self._waiting.values() if waiting.is_written)
+        waiting = len(self._arrived | self._waiting.keys()) - written
+        return InboxCounts(waiting, written, self.skipped.counts())
 
     def close(self) -> None:
         """Stop listening, and forget what arrived."""
@@ -123,9 +167,11 @@ class Inbox:
         return found
 
     def _has_unreported_files(self) -> bool:
-        names, _ = list_folder(self.folder, recursive=self._recursive, stops=self._stops)
+        names = list_folder(self.folder, recursive=self._recursive, stops=self._stops).names
         unreported = set(names).difference(self._arrived, self._waiting, self._handled)
-        return any(map(_state_of, between(unreported, self._stops)))  # a link to nowhere never arrives
+        return any(
+            (state := _state_of(name)) and state.size_bytes for name in between(unreported, self._stops)
+        )
 
     def _take_unchanged(self, name: bytes, now_s: float) -> FileState | None:
         """Remove a waiting file; return its state unless it changed (then it waits again) or is gone."""
@@ -157,18 +203,37 @@ class Inbox:
             self._rescan_at_s = now_s
 
     def _rescan(self, now_s: float) -> None:
-        names, errors = list_folder(self.folder, recursive=self._recursive, stops=self._stops)
-        if errors:
-            self.problem = f"cannot be read completely: {errors[-1].strerror}"
-        present = set()
-        for name in between(names, self._stops):
-            if state := _state_of(name):
+        found = list_folder(self.folder, recursive=self._recursive, stops=self._stops)
+        if found.errors:
+            self.problem = f"cannot be read completely: {found.errors[-1].strerror}"
+        present = set[bytes]()
+        for name in between(found.names, self._stops):
+            if (state := _state_of(name)) and state.size_bytes:
                 present.add(name)
                 self._wait_for(name, state, now_s)
+            elif state:
+                found.skipped[name] = SkipReason.EMPTY
+        self.skipped.update(found.skipped, present)
+        unread = tuple(os.path.join(os.fsencode(each.filename), b"") for each in found.errors)  # noqa: PTH118 - bytes
         for remembered in (self._handled, self._waiting):
             for name in remembered.keys() - present:
-                del remembered[name]
+                if not name.startswith(unread):
+                    del remembered[name]
         self._rescan_at_s, self._is_first_look = now_s + RESCAN_S, False
+
+    def _is_unmounted(self, inode: tuple[int, int]) -> bool:
+        """Report whether the folder of this device and inode is only that on which the inbox is mounted."""
+        if self._inode and self._inode[0] == inode[0]:
+            return False
+        mount = mount_of(self.folder).place
+        if self._mount != mount and self._mount.startswith(os.path.join(mount, b"")):  # noqa: PTH118 - bytes
+            self.problem = (
+                f"is not mounted: nothing is mounted at {quoted(self._mount)} any more."
+                " If that is meant, restart the importer"
+            )
+            return True
+        self._mount = mount
+        return False
 
     def _wait_for(self, name: bytes, state: FileState, now_s: float) -> None:
         if self._handled.get(name) == state or name in self._arrived:

@@ -169,7 +169,10 @@ def test_folders_may_hold_other_files_and_are_looked_into_on_demand(store: Store
     flat, deep = imported(store, str(tmp_path)), imported(store, str(tmp_path), "--recursive")
 
     assert (flat.returncode, deep.returncode) == (0, 0)
-    assert flat.stderr == f"pcapdj import: Skipped: '{tmp_path}/notes' is not a supported capture format.\n"
+    assert flat.stderr == (
+        f"pcapdj import: '{tmp_path}' has 1 folder inside, skipped.\n"
+        f"pcapdj import: Skipped: '{tmp_path}/notes' is not a supported capture format.\n"
+    )
     assert flat.stdout == "1 queued, 0 already queued or fed, 1 not imported.\n"
     assert deep.stdout == "1 queued, 1 already queued or fed, 1 not imported.\n"
     assert queue_of(store) == [top, below]

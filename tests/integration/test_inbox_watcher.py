@@ -12,6 +12,7 @@ import pytest
 from support.captures import Record, classic
 from support.descriptors import open_descriptors
 from support.folders import deep_tree
+from support.mounts import memory_mount
 from support.waiting import wait_until
 
 from pcapdj.inbox.settle import BATCH_LIMIT_S, QUIET_S, SETTLED_S, FileState
@@ -418,3 +419,120 @@ def test_an_inbox_that_is_a_link_is_watched_under_its_own_name(tmp_path: Path) -
 
     watched.wait_for("x")
     watched.inbox.close()
+
+
+def test_what_an_inbox_skips_is_counted_by_reason(watched: Watched) -> None:
+    """Beside them a capture is given, and a file that somebody still writes waits."""
+    folder = watched.folder
+    (folder / "sub").mkdir()
+    (folder / "loop").symlink_to(folder)
+    (folder / "dangling").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    (folder / ".hidden").write_bytes(CAPTURE)
+    (folder / "empty").touch()
+    (folder / "x").write_bytes(CAPTURE)
+    watched.wait_for("x")
+
+    watched.look(RESCAN_S)
+
+    assert watched.inbox.counts() == (
+        0,
+        0,
+        {
+            "folder without --recursive": 1,
+            "link to a folder": 1,
+            "link to nothing": 1,
+            "not a regular file": 1,
+            "hidden": 1,
+            "empty": 1,
+        },
+    )
+
+
+def test_files_that_wait_and_files_that_are_written_are_counted(watched: Watched) -> None:
+    """A file that changed between two looks is still written."""
+    for name in ("linked", "growing"):
+        (watched.folder / f".{name}").write_bytes(CAPTURE)
+        (watched.folder / name).hardlink_to(watched.folder / f".{name}")
+    watched.look(RESCAN_S + 1)
+    before = watched.inbox.counts()
+    (watched.folder / "growing").write_bytes(CAPTURE * 2)
+    watched.inbox.close()
+    watched.look(RESCAN_S + 1)
+
+    assert (before.waiting, before.written) == (2, 0)
+    assert (watched.inbox.counts().waiting, watched.inbox.counts().written) == (0, 1)
+
+
+def test_an_empty_file_does_not_keep_a_batch_open(watched: Watched) -> None:
+    """Nothing will arrive from it."""
+    (watched.folder / "empty").touch()
+    watched.look()
+    watched.look(RESCAN_S)
+    (watched.folder / "x").write_bytes(CAPTURE)
+    wait_until(lambda: watched.look(0) or watched.inbox.batch_ends_s, "the event")
+
+    assert watched.look(QUIET_S + 0.01) == {"x"}
+
+
+def test_an_unmounted_inbox_is_not_an_empty_one(tmp_path: Path) -> None:
+    """Its files are remembered, and what is put into the mount point meanwhile is not taken for its own."""
+    with memory_mount(tmp_path) as mount:
+        watched = Watched(mount.folder)
+        (mount.folder / "x").write_bytes(CAPTURE)
+        os.utime(mount.folder / "x", (1, 1))
+        assert watched.look() == {"x"}
+        mount.unmount()
+        (mount.folder / "stray").write_bytes(CAPTURE)
+        os.utime(mount.folder / "stray", (1, 1))
+        away = [watched.look(RESCAN_S + 1), watched.look(LATER_S)]
+        problem = watched.inbox.problem
+        (mount.folder / "stray").unlink()
+        mount.mount()
+        (mount.folder / "y").write_bytes(CAPTURE)
+        os.utime(mount.folder / "y", (1, 1))
+        back = watched.look()
+        watched.inbox.close()
+
+    assert away == [set(), set()]
+    assert problem.startswith(f"is not mounted: nothing is mounted at '{mount.folder}' any more")
+    assert back == {"y"}
+    assert watched.inbox.problem == ""
+
+
+def test_an_inbox_below_a_mount_point_waits_for_the_mount(tmp_path: Path) -> None:
+    """Also if a folder of its name is below the mount point."""
+    with memory_mount(tmp_path) as mount:
+        (mount.folder / "in").mkdir()
+        (mount.folder / "in/x").write_bytes(CAPTURE)
+        os.utime(mount.folder / "in/x", (1, 1))
+        watched = Watched(mount.folder / "in")
+        assert watched.look() == {"x"}
+        mount.unmount()
+        watched.look()
+        missing = watched.inbox.problem
+        (mount.folder / "in").mkdir()
+        watched.look()
+        unmounted = watched.inbox.problem
+        mount.mount()
+        back = watched.look()
+        watched.inbox.close()
+
+    assert "missing" in missing
+    assert "is not mounted" in unmounted
+    assert back == set(), "x is remembered"
+
+
+def test_a_new_mount_over_an_inbox_is_taken(tmp_path: Path) -> None:
+    """Another disk was mounted there on purpose; nothing says that the old one comes back."""
+    with memory_mount(tmp_path) as mount:
+        mount.unmount()
+        watched = Watched(mount.folder)
+        watched.look()
+        mount.mount()
+        (mount.folder / "x").write_bytes(CAPTURE)
+        os.utime(mount.folder / "x", (1, 1))
+        found = watched.look()
+        watched.inbox.close()
+
+    assert found == {"x"}

@@ -9,7 +9,8 @@ from support.captures import Record, classic, section
 from support.folders import deep_tree
 
 from pcapdj.capture.files import StillWritten
-from pcapdj.inbox.listing import MOST_LEVELS, identify_capture, list_captures, refusal_sentences
+from pcapdj.inbox.folder import MOST_LEVELS
+from pcapdj.inbox.listing import identify_capture, list_captures, refusal_sentences
 from pcapdj.inbox.order import Order
 
 CAPTURE = classic([Record()])
@@ -240,8 +241,8 @@ def test_a_file_that_is_open_for_writing_can_be_refused(tmp_path: Path) -> None:
     ("files", "last"),
     [
         (5, "is not a supported capture format."),
-        (6, "1 more file was skipped: not supported captures."),
-        (1030, "1,025 more files were skipped: not supported captures."),
+        (6, "1 more was skipped."),
+        (1030, "1,025 more were skipped."),
     ],
 )
 def test_five_refused_files_are_named_and_the_others_counted(tmp_path: Path, files: int, last: str) -> None:

@@ -1,0 +1,59 @@
+"""A file system in memory that a test mounts and unmounts, as root."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from support.programs import missing
+
+_MNT_DETACH, _MS_BIND = 2, 4096
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class MemoryMount:
+    """A tmpfs; what is in it stays while it is not mounted at its folder.
+
+    Args:
+        folder: the mount point.
+        elsewhere: where it is mounted all the time.
+    """
+
+    def __init__(self, folder: Path, elsewhere: Path) -> None:
+        self.folder = folder
+        self.elsewhere = elsewhere
+        if _libc.mount(b"tmpfs", os.fsencode(elsewhere), b"tmpfs", 0, b"size=16m"):
+            missing(f"a tmpfs cannot be mounted: {os.strerror(ctypes.get_errno())}")
+        self.mount()
+
+    def mount(self) -> None:
+        """Mount it at its folder."""
+        assert not _libc.mount(os.fsencode(self.elsewhere), os.fsencode(self.folder), None, _MS_BIND, None)
+
+    def unmount(self) -> None:
+        """Unmount it there."""
+        _libc.umount2(os.fsencode(self.folder), _MNT_DETACH)
+
+    def close(self) -> None:
+        """Unmount it everywhere."""
+        self.unmount()
+        _libc.umount2(os.fsencode(self.elsewhere), _MNT_DETACH)
+
+
+@contextmanager
+def memory_mount(folder: Path) -> Iterator[MemoryMount]:
+    """Return a mount below a folder; skip where only root could."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    mounted, elsewhere = folder / "mounted", folder / "elsewhere"
+    mounted.mkdir()
+    elsewhere.mkdir()
+    mount = MemoryMount(mounted, elsewhere)
+    try:
+        yield mount
+    finally:
+        mount.close()
