@@ -38,6 +38,7 @@ from pcapdj.feed.interrupts import SIGNALS, Interrupts
 from pcapdj.feed.job import JobRunner
 from pcapdj.feed.manual_link import ManualLink
 from pcapdj.feed.options import DispatcherSettings
+from pcapdj.feed.output_room import OutputRoom
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.reporter import Reporter
@@ -83,7 +84,8 @@ class Dispatcher:
         self._queue = JobQueue(self._lane, settings.id, settings.take)
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
-        self._streams = Streams(link, self._interrupts)
+        self._room = OutputRoom(self._lane, self._notifier, self._interrupts)
+        self._streams = Streams(link, self._interrupts, self._room)
         opener = FileOpener(self._interrupts)
         self._feeder = Feeder(self._streams, settings.streams, opener, self._mark)
         self._runner = JobRunner(
@@ -162,7 +164,7 @@ class Dispatcher:
 
     def _wait_for_files(self) -> None:
         idle_s = time.monotonic() - self._idle_since_s
-        if 0 < self._settings.idle_eof_s <= idle_s:
+        if 0 < self._settings.idle_eof_s <= idle_s and not self._room.shortage():
             self._streams.end()
         self._streams.lose_if_broken()
         self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for="Waiting for files in the queue.")

@@ -14,6 +14,7 @@ from pcapdj.feed.analyzer_link import AnalyzerLink, Note, ResumableStream
 from pcapdj.feed.batches import Batches, memory_file, new_batches
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.note import BatchNote
+from pcapdj.feed.output_room import OutputRoom
 from pcapdj.feed.pipe import Pipe
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.log import EventLog
@@ -69,14 +70,19 @@ class Stream:
 
 
 class Streams:
-    """The stream that is open now, if any, and how it came and goes."""
+    """The stream that is open now, if any, and how it came and goes.
 
-    def __init__(self, link: AnalyzerLink, interrupts: Interrupts) -> None:
+    Args:
+        room: a stream ends while the output disk has room; None: at once.
+    """
+
+    def __init__(self, link: AnalyzerLink, interrupts: Interrupts, room: OutputRoom | None = None) -> None:
         self.open: Stream | None = None
         # the capture file that an earlier dispatcher was sending in this stream
         self.unfinished: Entry | None = None
         self._link = link
         self._interrupts = interrupts
+        self._room = room
 
     def resume(self) -> None:
         """Take over the stream that an earlier dispatcher left open, and complete its header or batch.
@@ -171,12 +177,22 @@ class Streams:
             self._link.drop(stream.id, "file")
 
     def end(self) -> None:
-        """End the stream: the analyzer sees the end of its input and writes out what it has."""
+        """End the stream: the analyzer sees the end of its input and writes out what it has.
+
+        Raises:
+            Stopped: a stop signal arrived during the wait for room.
+        """
+        self._wait_for_room()
         if self.open is None:
             return
         events.info("stream_ended", stream=self.open.id, stream_bytes=self.open.sent_bytes)
         self._link.remember_readers()
         self.lose()
+
+    def _wait_for_room(self) -> None:
+        while self.open and self._room and (shortage := self._room.shortage()):
+            self._room.wait(shortage)
+            self.lose_if_broken()
 
     def lose(self) -> None:
         """Close the open stream, also if its analyzer still runs: it must never be fed again."""

@@ -24,6 +24,7 @@ from support.dispatcher_rig import (
     listed,
     packets,
     queue,
+    queue_authorized,
     records,
     stopped,
     stream_of,
@@ -33,6 +34,7 @@ from support.programs import require_program
 from support.redis_server import private_redis
 from support.waiting import wait_until
 
+from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 
@@ -642,6 +644,52 @@ def test_an_idle_stream_ends_by_itself_with_idle_eof(rig: Dispatchers, tmp_path:
     assert rig.reader().read_to_end() == stream_of(SMALL)
     assert dispatcher.poll() is None
     assert stopped(dispatcher)[0] == 0
+
+
+def gate(store: Store, state: str, heartbeat_s: float) -> None:
+    """Publish the gate as a controller does."""
+    fields: dict[Any, Any] = {"state": state, "reason": "'/out' has 1 MiB free.", "heartbeat_s": heartbeat_s}
+    store.redis.hset(store.keys.gate, mapping=fields)
+    store.notify("gate")
+
+
+@pytest.mark.parametrize("end", ["drained", "requested", "idle"])
+def test_a_stream_ends_while_the_output_disk_has_room(rig: Dispatchers, end: str) -> None:
+    """What the analyzer writes at the end of its input cannot be held: the gate has to be open."""
+    gate(rig.store, "hold", time.time() + 4)
+    queue_authorized(rig, {"1.pcap": stream_of(SMALL)})
+    options = {"drained": [], "requested": ["--follow"], "idle": ["--follow", "--idle-eof", "1ms"]}[end]
+    dispatcher = rig.start(*options)
+    reader = rig.reader()
+    reader.read(len(stream_of(SMALL)))
+    if end == "requested":
+        operate.finish(rig.store, "now")
+    waiting = "Waiting for files" if end == "idle" else "before the stream ends: '/out' has 1 MiB free."
+    rig.wait_for(waiting)
+    assert "stream_ended" not in rig.logged()
+
+    gate(rig.store, "open", time.time())
+
+    assert reader.read_to_end() == stream_of(SMALL)
+    if end != "drained":
+        assert stopped(dispatcher)[0] == 0
+    assert dispatcher.wait() == 0
+
+
+@pytest.mark.parametrize("how", ["stopped", "no controller"])
+def test_a_stop_and_a_dead_controller_do_not_wait_for_room(rig: Dispatchers, how: str) -> None:
+    """A stop signal ends the wait within a second, and a stale gate is none."""
+    gate(rig.store, "suspended", time.time() + (4 if how == "stopped" else -60))
+    queue_authorized(rig, {"1.pcap": stream_of(SMALL)})
+    dispatcher = rig.start()
+    reader = rig.reader()
+    reader.read(len(stream_of(SMALL)))
+
+    if how == "stopped":
+        rig.wait_for("before the stream ends")
+        assert stopped(dispatcher)[0] == 0
+    assert reader.read_to_end() == stream_of(SMALL)
+    assert dispatcher.wait() == 0
 
 
 def test_a_stream_is_idle_since_its_last_file(rig: Dispatchers, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Whether the output disk has room for what an analyzer writes when its stream ends.
+
+Suricata keeps the flows that are still open in memory, and writes them all at the end of its input: tens of
+megabytes that no suspension can hold (measured: 45,000 flow records were lost on a disk with 24 MiB free). So
+a stream ends only while the controller's gate is open. A controller that is not running is not waited for:
+the dispatcher works without one, too.
+"""
+
+import time
+from typing import Final
+
+from pcapdj.feed.interrupts import Interrupts
+from pcapdj.runtime.safe_text import printable_sentence, to_text
+from pcapdj.store.bounded import read_hash
+from pcapdj.store.client import Store
+from pcapdj.store.notifier import Notifier
+from pcapdj.store.snapshot import STALE_AFTER_S
+
+_POLL_S: Final = 0.5
+_REASON_LIMIT_BYTES: Final = 1000
+
+
+class OutputRoom:
+    """The controller's gate as the end of a stream sees it.
+
+    Args:
+        store: the lane.
+        notifier: has a message when the gate has changed.
+    """
+
+    def __init__(self, store: Store, notifier: Notifier, interrupts: Interrupts) -> None:
+        self._store = store
+        self._notifier = notifier
+        self._interrupts = interrupts
+
+    def shortage(self) -> str:
+        """Return why the gate is not open; empty: it is, or no controller runs.
+
+        Raises:
+            Stopped: a stop signal arrived while Redis was away.
+        """
+        names = ("state", "reason", "heartbeat_s")
+        fields = read_hash(self._store, self._store.keys.gate, names, longest_bytes=_REASON_LIMIT_BYTES)
+        is_closed = fields.get(b"state") in {b"hold", b"suspended"}
+        if not is_closed or not _is_recent(fields.get(b"heartbeat_s", b"")):
+            return ""
+        return printable_sentence(to_text(fields.get(b"reason", b""))) or "The gate is closed."
+
+    def wait(self, shortage: str) -> None:
+        """Wait until the gate may have changed, and show why.
+
+        Raises:
+            Stopped: a stop signal arrived: then the stream ends with what room there is.
+        """
+        sentence = f"Waiting for the gate to open before the stream ends: {shortage}"
+        self._interrupts.wait(_POLL_S, self._notifier, waiting_for=sentence)
+        self._notifier.clear()
+
+
+def _is_recent(heartbeat_s: bytes) -> bool:
+    try:
+        return abs(time.time() - float(heartbeat_s)) <= STALE_AFTER_S
+    except ValueError:
+        return False
