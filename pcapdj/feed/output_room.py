@@ -9,8 +9,8 @@ the dispatcher works without one, too.
 import time
 from typing import Final
 
-from pcapdj.feed.interrupts import Interrupts
 from pcapdj.runtime.safe_text import printable_sentence, to_text
+from pcapdj.runtime.signals import Waits
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.notifier import Notifier
@@ -28,10 +28,10 @@ class OutputRoom:
         notifier: has a message when the gate has changed.
     """
 
-    def __init__(self, store: Store, notifier: Notifier, interrupts: Interrupts) -> None:
+    def __init__(self, store: Store, notifier: Notifier, waits: Waits) -> None:
         self._store = store
         self._notifier = notifier
-        self._interrupts = interrupts
+        self._waits = waits
 
     def shortage(self) -> str:
         """Return why the gate is not open; empty: it is, or no controller runs.
@@ -53,7 +53,7 @@ class OutputRoom:
             Stopped: a stop signal arrived: then the stream ends with what room there is.
         """
         sentence = f"Waiting for the gate to open before the stream ends: {shortage}"
-        self._interrupts.wait(_POLL_S, self._notifier, waiting_for=sentence)
+        self._waits.wait(_POLL_S, self._notifier, waiting_for=sentence)
         self._notifier.clear()
 
 
