@@ -143,7 +143,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/init.py": "a command is as long as what it does",
     "runtime/foreign_lines.py": "one rule that two rooms need",
     "runtime/backoff.py": "one rule that two rooms need",
-    "capture/checksum.py": "one number that two modules need",
     "capture/roots.py": "one rule and one option of two roles",
     "runtime/interpreter.py": "one command line that three rooms need",
 }

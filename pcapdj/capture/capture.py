@@ -2,27 +2,43 @@
 
 from collections.abc import Generator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.pcap import BEGINNING, Place, StreamFormat
 from pcapdj.capture.reader import Piece, Reader, size_change
 from pcapdj.runtime.errors import CaptureError
 
+if TYPE_CHECKING:  # `pcapdj cat` starts without it
+    from pcapdj.capture.checksum import ChecksummedSource
+
 _DIGESTED_BYTES = 1 << 16
 
 
 class Capture:
-    """An open capture file; close it, or use it as a context manager."""
+    """An open capture file; close it, or use it as a context manager.
 
-    def __init__(
-        self, name: bytes, file: OpenFile, identity: Identity, format_name: str, reader: Reader
+    Attributes:
+        first: its first 64 KiB, decompressed, or all of it.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a capture consists of
+        self,
+        name: bytes,
+        file: OpenFile,
+        identity: Identity,
+        format_name: str,
+        first: bytes,
+        reader: Reader,
+        checksums: "ChecksummedSource | None" = None,
     ) -> None:
         self.name = name
         self.file = file
         self.identity = identity
         self.format_name = format_name
+        self.first = first
         self._reader = reader
+        self._checksums = checksums
         self.rewrites = False
 
     def __enter__(self) -> Self:
@@ -63,6 +79,11 @@ class Capture:
         """The file's snaplen in bytes; None where each interface has its own."""
         return self._reader.snaplen
 
+    @property
+    def place(self) -> Place:
+        """How far the latest `pieces` came: behind the last good record or block, at the end at best."""
+        return self._with_checksum(self._reader.place)
+
     def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Generator[Piece, None, None]:
         """Yield all good records from a place on, in order, as pieces.
 
@@ -73,14 +94,20 @@ class Capture:
         if self.native is None:
             return
         self.rewrites = stream.rewrites
+        if self._checksums:
+            self._checksums.begin(start)
         try:
-            yield from self._reader.pieces(stream, start)
+            for piece in self._reader.pieces(stream, start):
+                yield piece._replace(after=self._with_checksum(piece.after))
         except CaptureError as damage:
             if damage.offset is None:  # no damage of its content: it cannot be read, or does not fit
                 raise
             raise self.change_since_opened() or damage from None
         if change := self.change_since_opened():
             raise change
+
+    def _with_checksum(self, place: Place) -> Place:
+        return place._replace(crc32=self._checksums.crc32_at(place.offset)) if self._checksums else place
 
     def digest(self) -> str:
         """Return a digest of the file's first 64 KiB on disk; empty: they cannot be read."""

@@ -10,7 +10,7 @@ from pcapdj.capture.pcap import BEGINNING, FILE_HEADER_BYTES, Layout, Place, Str
 from pcapdj.capture.reader import REWRITE_WINDOW_BYTES, WINDOW_BYTES, Piece, Source, Window
 from pcapdj.capture.stream_options import accepts, linktype_mismatch
 from pcapdj.capture.walk import ConvertedRecords, cut_off, record_bytes, walk
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, CutOff
 
 
 class ClassicReader:
@@ -31,6 +31,7 @@ class ClassicReader:
         self.native: StreamFormat | None = layout.native
         self.skipped: dict[int, int] = {}
         self.snaplen: int | None = layout.snaplen
+        self.place = BEGINNING
 
     def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Iterator[Piece]:
         """Yield the records from a place on, window by window."""
@@ -39,13 +40,14 @@ class ClassicReader:
         if self.has_packets and not accepts(stream, self._layout.linktype):
             raise CaptureError(linktype_mismatch(self._layout.linktype, stream.linktype))
         offset = start.offset or FILE_HEADER_BYTES
+        self.place = Place(offset, skipped=start.skipped)
         while True:
             window, found = self._next_records(offset, stream)
             offset += found.end
             self._source.budget.renew()
+            self.place = Place(offset, skipped=dict(self.skipped))
             if found.totals.packets:
-                after = Place(offset, skipped=dict(self.skipped))
-                yield Piece(found.data, found.totals, after, window.source_end)
+                yield Piece(found.data, found.totals, self.place, window.source_end)
             if found.stop is not None:
                 raise CaptureError(found.stop.reason + self._hint, offset=offset)
             if not found.end:
@@ -84,4 +86,4 @@ class ClassicReader:
         if fault := self._source.fault_at(offset):
             raise fault
         if rest:
-            raise CaptureError(cut_off(rest, self._layout) + self._hint, offset=offset)
+            raise CutOff(cut_off(rest, self._layout) + self._hint, offset=offset)

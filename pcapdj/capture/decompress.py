@@ -27,7 +27,7 @@ from pcapdj.capture.budget import Budget
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.prefetch import prefetched
 from pcapdj.capture.reader import WINDOW_BYTES, FileBytes, Window
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, CutOff
 
 if TYPE_CHECKING:
     from pcapdj.runtime.signals import Waits
@@ -44,6 +44,7 @@ MAX_BYTES = 1 << 40
 # A member gets these first: with all input, a row of short members would be copied once for each of them.
 _FIRST_BYTES = 1 << 12
 _MEMBERS_AT_ONCE = 1000  # without data, before the reader looks for stop signals
+_CUT_OFF = "compressed data is cut off"
 _PADDING = re.compile(rb"\0*")
 
 
@@ -178,7 +179,7 @@ class Decompressor:
     def end(self) -> None:
         """End the file: inside a member that is a fault."""
         if self._member is not None and self.fault is None:
-            self.fault = "compressed data is cut off"
+            self.fault = _CUT_OFF
 
     def _step(self, member: MemberDecompressor, compressed: bytes) -> bytes:
         """Return some decompressed bytes, or none with `fault` set."""
@@ -258,7 +259,8 @@ class DecompressedSource:
         if self._overspent is None and self._file.fault is not None:
             return self._file.fault
         reason = self._overspent or self._fault
-        return CaptureError(reason, offset=offset) if reason else None
+        error = CutOff if reason == _CUT_OFF else CaptureError
+        return error(reason, offset=offset) if reason else None
 
     def close(self) -> None:
         """Stop decompressing; the thread does not use the file any more when this returns."""
@@ -277,6 +279,10 @@ class DecompressedSource:
         data = b"".join(self._parts(offset, offset + size_bytes))
         is_last = self._is_finished and offset + len(data) >= self._end and self.fault_at(None) is None
         return Window(data, is_last, self._source_end)
+
+    def skipped_bytes(self, offset: int, size_bytes: int) -> bytes:
+        """Return up to `size_bytes` from `offset` on; they have to be decompressed in any case."""
+        return self.window(offset, size_bytes).data
 
     def _parts(self, start: int, end: int) -> Iterator[memoryview]:
         position = self._start

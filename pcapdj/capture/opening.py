@@ -56,8 +56,16 @@ def open_capture(
     return capture_of(name, OpenFile(open_file(name, root=root, refuse_written=refuse_written)), stops)
 
 
-def capture_of(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Capture:
+def capture_of(
+    name: bytes, file: OpenFile, stops: "Waits | None" = None, *, has_checksums: bool = False
+) -> Capture:
     """Identify an open file; it is closed with the capture, and after an error.
+
+    Args:
+        name: of the file.
+        file: open.
+        stops: a stop signal ends opening and reading.
+        has_checksums: the checksum of its bytes is computed, for `Place.crc32`.
 
     Raises:
         CaptureError, Stopped: as `open_capture`.
@@ -66,13 +74,19 @@ def capture_of(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Cap
     capture = None
     try:
         identity = file.identity()
-        contents = contents_of(file, identity.size_bytes, stops)
+        contents, checksums = contents_of(file, identity.size_bytes, stops), None
+        if has_checksums:
+            from pcapdj.capture.checksum import ChecksummedSource
+
+            checksums = ChecksummedSource(contents.source)
+            contents = contents._replace(source=checksums)
         try:
             reader = _reader_for(contents)
         except BaseException:
             contents.source.close()
             raise
-        capture = Capture(name, file, identity, contents.format_name, reader)
+        of_file = (name, file, identity, contents.format_name, contents.first)
+        capture = Capture(*of_file, reader, checksums)
     finally:
         if capture is None:
             file.close()

@@ -226,12 +226,14 @@ class Place(NamedTuple):
         section: offset of the pcapng section header in force.
         interfaces_end: where that section's last interface block before this place ends.
         skipped: number of packets that were left out, by link type.
+        crc32: of all bytes before it; None: unknown.
     """
 
     offset: int = 0
     section: int = 0
     interfaces_end: int = 0
     skipped: Mapping[int, int] = {}
+    crc32: int | None = None
 
 
 BEGINNING: Final = Place()

@@ -179,6 +179,11 @@ class BlockWalk:
         return self._stream is None and bool(self.skipped)
 
     @property
+    def is_inside_block(self) -> bool:
+        """Report whether the latest window ends inside a skipped block, which the next one goes on with."""
+        return self._owed_trailer is not None
+
+    @property
     def native(self) -> StreamFormat | None:
         """The link type of most packets skipped and the finest resolution; None without an interface.
 

@@ -11,7 +11,7 @@ from pcapdj.capture.pcapng import BlockWalk, Section
 from pcapdj.capture.reader import REWRITE_WINDOW_BYTES, WINDOW_BYTES, Piece, Source, Window
 from pcapdj.capture.stream_options import accepts, linktype_mismatch
 from pcapdj.capture.walk import ConvertedRecords
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, CutOff
 
 _LOOK_BYTES = 1 << 20  # of the file decide link type and resolution of a stream that it begins
 
@@ -28,6 +28,7 @@ class PcapngReader:
         first = self._first_window()
         self.native, self.has_packets = first.native, first.is_done
         self.snaplen: int | None = None
+        self.place = BEGINNING
 
     @property
     def skipped(self) -> dict[int, int]:
@@ -37,6 +38,7 @@ class PcapngReader:
     def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Iterator[Piece]:
         """Yield the packets from a place on that the stream accepts, window by window."""
         self._source.budget.begin(start.offset)
+        self.place = start
         section = self._section_at(start) if start.offset else None
         self._walk = walk = BlockWalk(stream, section=section, skipped=start.skipped)
         has_any = bool(start.offset)
@@ -82,10 +84,11 @@ class PcapngReader:
             window, found = self._next_records(walk, offset, size_bytes)
             offset += found.end
             self._count(walk, offset)
-            if found.totals.packets:
+            if not walk.is_inside_block:
                 section = walk.section
-                after = Place(offset, section.start, section.interfaces_end, dict(walk.skipped))
-                yield Piece(found.data, found.totals, after, window.source_end)
+                self.place = Place(offset, section.start, section.interfaces_end, dict(walk.skipped))
+            if found.totals.packets:
+                yield Piece(found.data, found.totals, self.place, window.source_end)
             if found.stop is not None:
                 raise CaptureError(found.stop.reason, offset=offset)
             if not found.end or walk.is_done:
@@ -118,4 +121,4 @@ class PcapngReader:
         if fault := self._source.fault_at(offset):
             raise fault
         if reason := walk.cut_off(rest):
-            raise CaptureError(reason, offset=offset)
+            raise CutOff(reason, offset=offset)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from pcapdj.capture.budget import Budget
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.pcap import BEGINNING, Bytes, Place, StreamFormat, Totals
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, CutOff
 
 if TYPE_CHECKING:  # `pcapdj cat` starts without it
     from pcapdj.runtime.signals import Waits
@@ -45,16 +45,20 @@ class Window(NamedTuple):
 
 
 class Source(Protocol):
-    """The bytes of an open capture file, decompressed.
+    """The bytes of an open capture file, decompressed."""
 
-    Attributes:
-        budget: what is read is counted in it; the reader renews it for each window with a packet.
-    """
-
-    budget: Budget
+    @property
+    def budget(self) -> Budget:
+        """What is read is counted in it; the reader renews it for each window with a packet."""
 
     def window(self, offset: int, size_bytes: int = WINDOW_BYTES) -> Window:
         """Return the bytes from `offset` on; it grows with each call, or starts at 0 again."""
+
+    def skipped_bytes(self, offset: int, size_bytes: int) -> bytes:
+        """Return bytes that a reader jumps over, in front of the next window; fewer at a fault.
+
+        They are not counted in the budget if jumping over them costs nothing.
+        """
 
     def fault_at(self, offset: int | None) -> CaptureError | None:
         """Return why the latest window ends too early; None if the capture ends there.
@@ -137,7 +141,8 @@ def size_change(before_bytes: int, now_bytes: int) -> CaptureError | None:
     """Return the error of a file whose size changed while it was read."""
     if before_bytes == now_bytes:
         return None
-    return CaptureError(f"changed while it was read: {before_bytes} bytes became {now_bytes}")
+    error = CutOff if now_bytes > before_bytes else CaptureError
+    return error(f"changed while it was read: {before_bytes} bytes became {now_bytes}")
 
 
 class FileSource:
@@ -165,6 +170,12 @@ class FileSource:
             raise CaptureError(fault, offset=offset)
         end = offset + len(data)
         return Window(data, self._file.is_end(end), end)
+
+    def skipped_bytes(self, offset: int, size_bytes: int) -> bytes:
+        """Return up to `size_bytes` from `offset` on."""
+        if self._stops:
+            self._stops.wait(0)
+        return self._file.read(offset, size_bytes)
 
     def fault_at(self, offset: int | None) -> CaptureError | None:  # noqa: ARG002 - names its own place
         """Return why the file cannot be read any further."""
@@ -220,6 +231,10 @@ class Reader(Protocol):
     @property
     def snaplen(self) -> int | None:
         """The file's snaplen in bytes; None where each interface has its own."""
+
+    @property
+    def place(self) -> Place:
+        """How far the latest `pieces` came: behind the last good record or block."""
 
     def pieces(self, stream: StreamFormat, start: Place = BEGINNING) -> Iterator[Piece]:
         """Yield the records from a place on that the stream accepts.

@@ -164,7 +164,7 @@ class Feeder:
         if change := change_since(Identity(*left.note["identity"]), file):
             file.close()
             raise change
-        return capture_of(name, file, self._opener.waits)
+        return capture_of(name, file, self._opener.waits, has_checksums=True)
 
     def delivered(self, token: str, start: StartPoint) -> FileProgress:
         """Return how far an earlier dispatcher came with this entry's file; at least to the start point."""

@@ -148,7 +148,7 @@ class JobRunner:
             return self._open_named(job.entry.name)
 
     def _open_named(self, name: bytes) -> Capture:
-        return capture_of(name, self._opened(name), self.interrupts)
+        return capture_of(name, self._opened(name), self.interrupts, has_checksums=True)
 
     def _opened(self, name: bytes) -> OpenFile:
         return self.opener.open(name, root=root_of(name, self.roots), refuse_written=True)

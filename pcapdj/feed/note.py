@@ -16,7 +16,8 @@ two valid ones the one with the higher number counts.
             stream position: of the batch's first byte; the next three: `Place` behind its last one
 
             282
-            | link type (4), packets left out (8) | .. one for each of `kinds`
+            | link type (4), packets left out (8) | .. one for each of `kinds` | CRC32 of the capture (4) |
+            CRC32: of the capture's bytes up to the offset; missing if it is not known
 
     totals  0         8           16        24           40          56           64             80
             | packets | cap bytes | lengths | first time | last time | steps back | largest step | ..
@@ -44,8 +45,9 @@ from pcapdj.launcher_protocol import (
 _PLACE: Final = struct.Struct("<QQQQ")
 _TOTALS: Final = struct.Struct("<QQQ16s16sQ16sQQ?")
 _KIND: Final = struct.Struct("<IQ")
+_CRC32: Final = struct.Struct("<I")
 _FIXED_BYTES: Final = NOTE_HEAD.size + _PLACE.size + 2 * _TOTALS.size
-_MOST_KINDS: Final = (RECORD_BYTES - _FIXED_BYTES) // _KIND.size
+_MOST_KINDS: Final = (RECORD_BYTES - _FIXED_BYTES - _CRC32.size) // _KIND.size
 
 
 class BatchNote(NamedTuple):
@@ -86,6 +88,7 @@ def encode_note(note: BatchNote) -> tuple[bytes, int]:
             _packed_totals(note.totals_before),
             _packed_totals(note.totals),
             *(_KIND.pack(linktype, packets) for linktype, packets in kinds),
+            b"" if after.crc32 is None else _CRC32.pack(after.crc32),
         )
     )
     size_bytes = NOTE_HEAD.size - CHECKSUM_BYTES + len(content)
@@ -136,7 +139,9 @@ def _decoded(found: NotedBatch) -> BatchNote:
     before, totals = (_totals_at(record, position + i * _TOTALS.size) for i in range(2))
     position += 2 * _TOTALS.size
     skipped = dict(_KIND.unpack_from(record, position + i * _KIND.size) for i in range(kinds))
-    after = Place(offset, section, interfaces_end, skipped)
+    checksum = record[position + kinds * _KIND.size :]
+    crc32 = _CRC32.unpack(checksum)[0] if len(checksum) == _CRC32.size else None
+    after = Place(offset, section, interfaces_end, skipped, crc32)
     number, token, batch, length_bytes, _ = found
     return BatchNote(number, token, batch, length_bytes, stream_position, after, before, totals)
 

@@ -125,4 +125,5 @@ def _check_numbers(point: StartPoint) -> None:
 
 def _place_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     skipped = {int(linktype): packets for linktype, packets in fields["skipped"].items()}
-    return {name: fields[name] for name in Place._fields} | {"skipped": skipped}
+    names = [name for name in Place._fields if name in fields or name != "crc32"]  # older ones have none
+    return {name: fields[name] for name in names} | {"skipped": skipped}

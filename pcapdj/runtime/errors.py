@@ -100,6 +100,10 @@ class CaptureError(PcapdjError):
         return self.reason if self.offset is None else f"{self.reason} (at byte {self.offset})"
 
 
+class CutOff(CaptureError):
+    """The capture ends inside a record, or grew while it was read: it may go on behind its last record."""
+
+
 class NotACapture(CaptureError):
     """It is no capture of any known format, or no regular file; in a folder such a file is skipped."""
 

@@ -16,7 +16,8 @@ steps_ns = st.integers(0, 2**96)
 all_totals = st.just(Totals()) | st.builds(
     Totals, st.integers(1, 2**64 - 1), u64, u64, times_ns, times_ns, u64, steps_ns, u64, u64, st.booleans()
 )
-places = st.builds(Place, u64, u64, u64, st.dictionaries(st.integers(0, 2**16 - 1), u64, max_size=9))
+crc32s = st.none() | st.integers(0, 2**32 - 1)
+places = st.builds(Place, u64, u64, u64, st.dictionaries(st.integers(0, 2**16 - 1), u64, max_size=9), crc32s)
 notes = st.builds(
     BatchNote,
     number=st.integers(1, 2**64 - 2),
@@ -107,6 +108,15 @@ def test_a_record_alone_is_read_as_it_was_written(note: BatchNote) -> None:
     assert note.stream_end == note.stream_position + note.length_bytes
 
 
+@given(notes)
+def test_the_checksum_of_the_capture_is_the_end_of_a_record(note: BatchNote) -> None:
+    """A record of a dispatcher that does not compute it is the same without it, so each reads the other's."""
+    without, _ = encode_note(note._replace(after=note.after._replace(crc32=None)))
+    with_one, _ = encode_note(note._replace(after=note.after._replace(crc32=7)))
+
+    assert with_one[NOTE_HEAD.size :] == without[NOTE_HEAD.size :] + (7).to_bytes(4, "little")
+
+
 def test_a_valid_record_that_is_too_short_is_none() -> None:
     """The launcher checks the head alone; another program may have written it."""
     head = NOTE_HEAD.pack(0, NOTE_HEAD.size - CHECKSUM_BYTES, 0, 1, b"t", 0, 7)[CHECKSUM_BYTES:]
@@ -119,9 +129,8 @@ def test_a_record_has_as_many_link_types_as_fit() -> None:
     """Twelve bytes each, in half of the page."""
     lengths = []
     for kinds in range(200):
-        note = BatchNote(
-            1, "t", 0, 1, 24, Place(24, skipped=dict.fromkeys(range(kinds), 2)), Totals(), Totals()
-        )
+        place = Place(24, skipped=dict.fromkeys(range(kinds), 2), crc32=7)
+        note = BatchNote(1, "t", 0, 1, 24, place, Totals(), Totals())
         record, _ = encode_note(note)
         lengths += [len(record)] if decode_record(record) == note else []
 

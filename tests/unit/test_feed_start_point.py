@@ -25,7 +25,9 @@ from pcapdj.launcher_protocol import (
 )
 
 counts = st.integers(0, 2**64 - 1)
-places = st.builds(Place, counts, counts, counts, st.dictionaries(st.integers(0, 2**31), counts, max_size=3))
+skipped = st.dictionaries(st.integers(0, 2**31), counts, max_size=3)
+crc32s = st.none() | st.integers(0, 2**32 - 1)
+places = st.builds(Place, counts, counts, counts, skipped, crc32s)
 totals = st.builds(Totals, *[counts] * 9, st.booleans())
 points = st.builds(
     StartPoint,
@@ -54,6 +56,17 @@ def test_redis_keeps_all_of_it(point: StartPoint) -> None:
     assert start_point_from(point.as_json()) == point
 
 
+def test_a_place_without_a_checksum_stays_valid() -> None:
+    """A dispatcher of an older version wrote it: the file goes on there, and is not kept as known."""
+    point = start_point_after(ENDED)
+    assert point is not None
+    fields = json.loads(point.as_json())
+    del fields["crc32"]
+
+    assert start_point_from(json.dumps(fields)) == point
+    assert point.place.crc32 is None
+
+
 @pytest.mark.parametrize("text", ["nonsense", "{}", "[]", "7", '{"skipped":3}', "[" * 100_000])
 def test_what_is_not_valid_is_none(text: str) -> None:
     """Another program may have written it; without any text a file begins at its first packet."""
@@ -68,6 +81,8 @@ def test_what_is_not_valid_is_none(text: str) -> None:
         ("", "offset", -1),
         ("", "offset", 1.5),
         ("", "section", 2**64),
+        ("", "crc32", 2**32),
+        ("", "crc32", "x"),
         ("", "skipped", {"113": "x"}),
         ("totals", "packets", None),
         ("totals", "first_ts_ns", "x"),
