@@ -163,8 +163,7 @@ class Controller:
         is_transition = decision.state is not self._published.state
         since_s = time.time() if is_transition else self._published.since_s or time.time()
         fields = {
-            **gate_fields(decision, gate, self._monitor.measurements()),
-            "fill_rates": self._monitor.rates.as_json(),
+            **gate_fields(decision, gate, self._monitor.measurements(), self._monitor.rates),
             **self._monitor.live.gate_fields,
         }
         times = {"since_s": since_s, "heartbeat_s": time.time()}

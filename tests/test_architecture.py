@@ -90,6 +90,7 @@ RULES: Final = [
     "disk/limits",
     "disk/fill_rate",
     "disk/gate",
+    "console/disk_lines",
     "console/status_lines",
     "disk/live_limits",
     "disk/measurements",

@@ -1,4 +1,4 @@
-"""`pcapdj limits`: the disk limits, changed while the controller runs.
+"""`pcapdj limits`: the disk limits, changed while the controller runs, and the disks that they are about.
 
 A limit that is set here (PCAPDJ_CONTROL) takes precedence over the controller's option until it is unset. A
 value that is invalid with any options is refused before it is written. Whether it fits the options and disks
@@ -13,9 +13,10 @@ from typing import Annotated, Final
 
 import typer
 
+from pcapdj.console.disk_lines import disk_lines
 from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults, unknown_limit
 from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, live_limits_json
-from pcapdj.disk.published_gate import limits_in_force
+from pcapdj.disk.published_gate import limits_in_force, published_disks
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable, quoted
@@ -62,7 +63,11 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
         _check_names(words, LIMIT_FIELDS)
         _change(store, {}, [*words, FORCE_FIELD] if _MIN_FREE in words else words)
     gate = Grants(store).published()
-    _show(read_control(store), limits_in_force(gate) if _is_alive(gate) else {})
+    if not _is_alive(gate):
+        gate = {}
+    for line in disk_lines(published_disks(gate)):
+        typer.echo(line)
+    _show(read_control(store), limits_in_force(gate))
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:

@@ -28,6 +28,7 @@ LONGEST_LOOK_S: Final = 1.0  # a full disk suspends within 1.5 s: this, and half
 LEARNING_S: Final = 60.0  # of feeding, until the largest rate seen counts alone
 ASSUMED_RATES: Final[Mapping[str, float]] = {"bytes": 500e6, "inodes": 100e3}  # per second
 _SHORTEST_STEP_S: Final = 0.01  # a rate over less time says nothing
+_SHOWN_OVER_S: Final = 5.0
 _SHARE: Final = 0.25  # of the time to the limit
 
 Point = tuple[float, int]
@@ -41,13 +42,13 @@ class FillRates:
         largest: the largest rate by unit, per second.
         fed_s: how long disks were measured while files were fed; it stops to count at `LEARNING_S`.
         last: label to the time and the free amount of the last measurement.
-        current: label to the rate between the last two measurements, per second; negative: it empties.
+        since: label to those of two earlier measurements, the older one 5 to 10 s ago.
     """
 
     largest: Mapping[str, float] = field(default_factory=dict)
     fed_s: float = 0.0
     last: Mapping[str, Point] = field(default_factory=dict)
-    current: Mapping[str, float] = field(default_factory=dict)
+    since: Mapping[str, tuple[Point, Point]] = field(default_factory=dict)
 
     def after(self, measurements: Sequence[Measurement], now_s: float, *, is_busy: bool) -> "FillRates":
         """Return what is known after one more round of measurements.
@@ -57,21 +58,32 @@ class FillRates:
             now_s: when they were taken, of a clock that never steps.
             is_busy: a file is fed.
         """
-        largest, last, current, step_s = dict(self.largest), dict[str, Point](), dict[str, float](), 0.0
+        largest, last, since, step_s = dict(self.largest), dict[str, Point](), dict(self.since), 0.0
         for each in measurements:
-            if each.free is None or not each.path:
+            if each.free is None:
                 continue
-            before_s, before = self.last.get(each.label, (now_s, each.free))
-            if now_s - before_s < _SHORTEST_STEP_S:
-                last[each.label] = (before_s, before)
-                current[each.label] = self.current.get(each.label, 0.0)
+            now = (now_s, each.free)
+            before = self.last.get(each.label, now)
+            older, newer = self.since.get(each.label, (now, now))
+            since[each.label] = (newer, now) if now_s - newer[0] >= _SHOWN_OVER_S else (older, newer)
+            if now_s - before[0] < _SHORTEST_STEP_S:
+                last[each.label] = before
                 continue
-            step_s = max(step_s, now_s - before_s)
-            current[each.label] = rate = (before - each.free) / (now_s - before_s)
-            last[each.label] = (now_s, each.free)
-            largest[each.unit] = max(largest.get(each.unit, 0.0), rate)
+            step_s = max(step_s, now_s - before[0])
+            last[each.label] = now
+            if each.path:
+                largest[each.unit] = max(largest.get(each.unit, 0.0), _rate(before, now))
         fed_s = min(LEARNING_S, self.fed_s + (step_s if is_busy else 0.0))
-        return FillRates(largest, fed_s, last, current)
+        return FillRates(largest, fed_s, last, since)
+
+    def shown(self, label: str) -> float:
+        """Return how fast a resource fills, in its unit per second, over the last five to ten seconds.
+
+        Negative: it empties. 0 as long as nothing is known.
+        """
+        if label not in self.since or label not in self.last:
+            return 0.0
+        return _rate(self.since[label][0], self.last[label])
 
     def as_json(self) -> str:
         """Return what the next controller needs, as PCAPDJ_GATE has it."""
@@ -98,13 +110,21 @@ class FillRates:
 
     def next_look_s(self, measurements: Sequence[Measurement]) -> float:
         """Return how long after these measurements the next ones are due while a file is fed."""
-        times_s = [_SHARE * left / self._rate(each.unit) for each in measurements if (left := _left(each))]
+        times_s = [
+            _SHARE * left / self._expected(each.unit) for each in measurements if (left := _left(each))
+        ]
         return max(SHORTEST_LOOK_S, min([LONGEST_LOOK_S, *times_s]))
 
-    def _rate(self, unit: str) -> float:
+    def _expected(self, unit: str) -> float:
         """Return the rate to expect, in units per second; never 0."""
         largest = self.largest.get(unit, 0.0)
         return max(largest, 1.0 if self.fed_s >= LEARNING_S else ASSUMED_RATES[unit])
+
+
+def _rate(before: Point, after: Point) -> float:
+    """Return how fast a resource filled between two measurements, per second; 0 within too short a time."""
+    step_s = after[0] - before[0]
+    return (before[1] - after[1]) / step_s if step_s >= _SHORTEST_STEP_S else 0.0
 
 
 def _left(measurement: Measurement) -> int:

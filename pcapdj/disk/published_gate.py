@@ -7,11 +7,15 @@ of the resources that were measured below min-free and have not reached resume-f
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from pcapdj.disk.fill_rate import FillRates
 from pcapdj.disk.gate import Decision, Gate, Measurement, ResourceState, State
-from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.foreign_json import decode_json, decode_object
 
+_NUMBERS: Final = ("total", "suspend_below", "hold_below", "open_from", "fills_per_s")
+_TEXTS: Final = ("name", "unit", "state", "failure")
+_LARGEST: Final = 1 << 63  # of a size
 _STATES = {each.word: each for each in State}
 
 
@@ -30,7 +34,9 @@ class PublishedGate:
     gate: Gate = field(default_factory=Gate)
 
 
-def gate_fields(decision: Decision, gate: Gate, measurements: Sequence[Measurement]) -> dict[str, str | int]:
+def gate_fields(
+    decision: Decision, gate: Gate, measurements: Sequence[Measurement], rates: FillRates
+) -> dict[str, str | int]:
     """Return the fields of PCAPDJ_GATE about the disks; those of time and limits are the caller's.
 
     `free_bytes` and `needed_bytes` are always bytes: where inodes decide, they are the space of the same
@@ -45,7 +51,46 @@ def gate_fields(decision: Decision, gate: Gate, measurements: Sequence[Measureme
         "free_bytes": free,
         "needed_bytes": needed,
         "short": json.dumps({label: state.word for label, state in gate.short_resources().items()}),
+        "fill_rates": rates.as_json(),
+        "disks": json.dumps([_disk(each, gate, rates.shown(each.label)) for each in measurements]),
     }
+
+
+def _disk(measurement: Measurement, gate: Gate, rate: float) -> dict[str, object]:
+    """Return one measured resource as JSON has it, for screens; all numbers in its unit."""
+    thresholds = measurement.thresholds
+    return {
+        "name": measurement.label,
+        "unit": measurement.unit,
+        "free": measurement.free,
+        "total": measurement.total,
+        "suspend_below": thresholds.suspend,
+        "hold_below": thresholds.minimum,
+        "open_from": thresholds.resume,
+        "state": gate.resources[measurement.label].state.word,
+        "fills_per_s": round(rate),
+        "failure": measurement.failure,
+    }
+
+
+def published_disks(fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the measured resources of PCAPDJ_GATE, each with the fields that `_disk` writes.
+
+    What another program wrote there in another form is left out.
+    """
+    try:
+        found = decode_json(fields.get("disks"))
+    except ValueError:
+        return []
+    disks = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return [each for each in disks if _is_disk(each)]
+
+
+def _is_disk(fields: Mapping[str, Any]) -> bool:
+    numbers = [fields.get(name) for name in _NUMBERS]
+    numbers += [] if fields.get("free") is None else [fields["free"]]
+    are_numbers = all(type(each) is int and abs(each) < _LARGEST for each in numbers)
+    return are_numbers and all(isinstance(fields.get(name), str) for name in _TEXTS)
 
 
 def parse_gate(fields: Mapping[str, str]) -> PublishedGate:

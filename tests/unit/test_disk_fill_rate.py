@@ -116,13 +116,19 @@ def test_measurements_that_follow_at_once_make_no_rate() -> None:
     assert rates.largest == {"bytes": 4096.0}
 
 
-def test_a_disk_that_empties_has_a_negative_rate() -> None:
-    """It is shown, and is not among the largest."""
-    rates = FillRates().after([measured(40 * _MIB)], 0.0, is_busy=True)
-    rates = rates.after([measured(41 * _MIB)], 1.0, is_busy=True)
+def test_the_shown_rate_is_that_of_the_last_seconds() -> None:
+    """Over five to ten seconds; a disk that empties has a negative one, and that is not among the largest."""
+    rates = FillRates()
+    assert rates.shown("/out") == 0.0
+    for now_s in range(61):
+        rates = rates.after([measured(40 * _MIB - now_s * 1000)], now_s, is_busy=True)
+        if now_s:
+            assert rates.shown("/out") == 1000.0
+    for now_s in range(61, 80):
+        rates = rates.after([measured(40 * _MIB + now_s * 1000)], now_s, is_busy=True)
 
-    assert rates.current == {"/out": -_MIB}
-    assert rates.largest == {"bytes": 0.0}
+    assert rates.shown("/out") == -1000.0
+    assert rates.largest == {"bytes": 1000.0}
 
 
 def test_the_next_controller_goes_on_from_what_was_published() -> None:

@@ -1,10 +1,13 @@
 """PCAPDJ_GATE and back: `pcapdj.disk.published_gate`."""
 
+import json
+
 import pytest
 
+from pcapdj.disk.fill_rate import FillRates
 from pcapdj.disk.gate import Gate, Measurement, ResourceState, State
 from pcapdj.disk.limits import Thresholds
-from pcapdj.disk.published_gate import gate_fields, parse_gate
+from pcapdj.disk.published_gate import gate_fields, parse_gate, published_disks
 
 THRESHOLDS = Thresholds(suspend=50, minimum=100, resume=150)
 
@@ -19,7 +22,10 @@ def measurements(free: int, inodes: int = 10_000) -> list[Measurement]:
 
 def fields(gate: Gate, found: list[Measurement]) -> dict[str, str]:
     """Return what Redis would give back."""
-    return {name: str(value) for name, value in gate_fields(gate.decision(found), gate, found).items()}
+    return {
+        name: str(value)
+        for name, value in gate_fields(gate.decision(found), gate, found, FillRates()).items()
+    }
 
 
 def test_a_closed_gate_survives_a_restart() -> None:
@@ -85,3 +91,42 @@ def test_a_gate_without_a_watch_publishes_no_bytes() -> None:
 
     names = ("state", "path", "free_bytes", "needed_bytes")
     assert [shown[name] for name in names] == ["open", "", "0", "0"]
+
+
+def test_the_measured_resources_are_published_with_their_limits_and_states() -> None:
+    """For screens; what could not be measured has a reason instead of a number."""
+    found = [*measurements(90), Measurement("/gone", "'/gone'", None, THRESHOLDS, failure="is not there")]
+    gate = Gate().after(found, 0, 30)
+
+    space, inodes, gone = published_disks(fields(gate, found))
+
+    assert space == {
+        "name": "/out",
+        "unit": "bytes",
+        "free": 90,
+        "total": 0,
+        "suspend_below": 50,
+        "hold_below": 100,
+        "open_from": 150,
+        "state": "hold",
+        "fills_per_s": 0,
+        "failure": "",
+    }
+    assert (inodes["unit"], inodes["state"]) == ("inodes", "open")
+    assert (gone["free"], gone["failure"], gone["state"]) == (None, "is not there", "suspended")
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[1]", '[{"name": "/out"}]', "[[]]", "null"])
+def test_published_resources_of_another_form_are_left_out(text: str) -> None:
+    """Another program may have written them."""
+    assert published_disks({"disks": text}) == []
+    assert published_disks({}) == []
+
+
+@pytest.mark.parametrize("wrong", [None, "1", 1 << 63, 1.5, True, []])
+def test_a_published_number_of_another_form_leaves_its_resource_out(wrong: object) -> None:
+    """A size that cannot be one is not shown; only what is free may be unknown."""
+    found = measurements(90)
+    (good, other) = json.loads(fields(Gate().after(found, 0, 30), found)["disks"])
+
+    assert published_disks({"disks": json.dumps([{**good, "total": wrong}, other])}) == [other]

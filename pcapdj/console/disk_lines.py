@@ -1,0 +1,89 @@
+"""The watched disks: how full they are, where the limits are, and when they are reached. Rules only.
+
+    /data/out  open, 37.2 GiB of 69.7 GiB free
+      [#####################.........O....H..S]     O: open from, H: hold below, S: suspended below
+      open from 10.5 GiB free, hold below 7.0 GiB, suspended below 3.5 GiB
+      fills by 12.3 MiB/s: hold in 41 min, suspended in 47 min
+
+The bar is the whole disk: `#` is in use. Inodes and memory look the same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from pcapdj.runtime.safe_text import printable
+from pcapdj.runtime.units import human_size, rough_duration
+
+_BAR_WIDTH: Final = 60  # a terminal has 80 columns
+_SLOWEST: Final = 86_400 * 30  # seconds: a limit that is further away is not near
+
+Fields = Mapping[str, Any]
+
+
+def disk_lines(disks: Sequence[Fields]) -> list[str]:
+    """Return the lines about the measured resources.
+
+    Args:
+        disks: as `disk.published_gate.published_disks` returns them.
+    """
+    return [line for disk in disks for line in _lines_of(disk)]
+
+
+def _lines_of(disk: Fields) -> Iterator[str]:
+    name, state = printable(disk["name"]), printable(disk["state"])
+    if disk["free"] is None:
+        yield f"{name}  {state}: it {printable(disk['failure'])}, which counts as full"
+        return
+    of_total = f" of {_amount(disk, disk['total'])}" if disk["total"] > 0 else ""
+    yield f"{name}  {state}, {_amount(disk, disk['free'])}{of_total} free"
+    if disk["total"] > 0:
+        yield f"  {usage_bar(disk)}"
+    suspends = disk["suspend_below"]
+    limits = [
+        f"open from {_amount(disk, disk['open_from'])} free",
+        f"hold below {_amount(disk, disk['hold_below'])}",
+    ]
+    limits.append(f"suspended below {_amount(disk, suspends)}" if suspends else "never suspended")
+    yield f"  {', '.join(limits)}" if disk["hold_below"] else "  without limits"
+    yield from _outlook(disk)
+
+
+def usage_bar(disk: Fields) -> str:
+    """Return the whole disk as a bar with its limits: O open from, H hold below, S suspended below.
+
+    Args:
+        disk: with a total above 0.
+    """
+    bar = list(f"{'#' * _place(disk, disk['free']):.<{_BAR_WIDTH}}")
+    for mark, limit in (("O", "open_from"), ("H", "hold_below"), ("S", "suspend_below")):
+        if disk[limit]:
+            bar[min(_BAR_WIDTH - 1, _place(disk, disk[limit]))] = mark
+    return f"[{''.join(bar)}]"
+
+
+def _place(disk: Fields, free: int) -> int:
+    """Return how many characters of the bar are in use with so much free."""
+    share = 1 - max(0, min(free, disk["total"])) / disk["total"]
+    return int(share * _BAR_WIDTH)
+
+
+def _outlook(disk: Fields) -> Iterator[str]:
+    """Yield which limits are reached when, if the disk goes on as in the last seconds."""
+    free, rate = disk["free"], disk["fills_per_s"]
+    if rate > 0:
+        steps = [("hold", disk["hold_below"]), ("suspended", disk["suspend_below"])]
+        times = [(word, (free - limit) / rate) for word, limit in steps if limit and free >= limit]
+        word, speed = "fills", rate
+    elif rate < 0 and disk["state"] != "open":
+        steps = [("hold", disk["hold_below"]), ("open", disk["open_from"])]
+        times = [(word, (limit - free) / -rate) for word, limit in steps if free < limit]
+        word, speed = "empties", -rate
+    else:
+        return
+    near = [f"{state} in {rough_duration(left_s)}" for state, left_s in times if left_s <= _SLOWEST]
+    if near:
+        yield f"  {word} by {_amount(disk, speed)}/s: {', '.join(near)}"
+
+
+def _amount(disk: Fields, number: int) -> str:
+    return human_size(number) if disk["unit"] == "bytes" else f"{number:,} {printable(disk['unit'])}"

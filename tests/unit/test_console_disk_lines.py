@@ -1,0 +1,100 @@
+"""The watched disks as `pcapdj limits` shows them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcapdj.console.disk_lines import disk_lines, usage_bar
+
+_GIB = 1 << 30
+_DISK: dict[str, Any] = {
+    "name": "/data/out",
+    "unit": "bytes",
+    "free": 37 * _GIB,
+    "total": 70 * _GIB,
+    "suspend_below": 3 * _GIB,
+    "hold_below": 7 * _GIB,
+    "open_from": 10 * _GIB,
+    "state": "open",
+    "fills_per_s": 0,
+    "failure": "",
+}
+
+
+def shown(**changes: object) -> str:
+    """Return the lines of a disk with these fields."""
+    return "\n".join(disk_lines([{**_DISK, **changes}]))
+
+
+def test_a_disk_is_shown_with_its_space_its_limits_and_when_they_are_reached() -> None:
+    """It fits into 80 columns."""
+    lines = shown(fills_per_s=10 << 20)
+
+    assert lines == (
+        "/data/out  open, 37.0 GiB of 70.0 GiB free\n"
+        "  [############################.......................O..H..S..]\n"
+        "  open from 10.0 GiB free, hold below 7.0 GiB, suspended below 3.0 GiB\n"
+        "  fills by 10.0 MiB/s: hold in 51 min, suspended in 58 min"
+    )
+    assert max(map(len, lines.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, None),
+        ({"fills_per_s": 1}, None),
+        (
+            {"state": "hold", "free": 5 * _GIB, "fills_per_s": 1 << 20},
+            "fills by 1.0 MiB/s: suspended in 34 min",
+        ),
+        (
+            {"state": "suspended", "free": 2 * _GIB, "fills_per_s": -(1 << 20)},
+            "empties by 1.0 MiB/s: hold in 85 min, open in 2 h",
+        ),
+        (
+            {"state": "hold", "free": 8 * _GIB, "fills_per_s": -(1 << 20)},
+            "empties by 1.0 MiB/s: open in 34 min",
+        ),
+        ({"fills_per_s": -(1 << 20)}, None),
+    ],
+    ids=["steady", "months", "holding", "suspended, empties", "holding, empties", "open, empties"],
+)
+def test_the_outlook_has_the_next_limits_only(changes: dict[str, object], expected: str | None) -> None:
+    """Those that the disk moves to, within a month."""
+    last = shown(**changes).splitlines()[-1]
+
+    assert last.strip() == expected if expected else "suspended below" in last
+
+
+def test_what_cannot_be_measured_is_shown_with_its_reason() -> None:
+    """Without numbers."""
+    assert shown(free=None, state="suspended", failure="is not mounted any more") == (
+        "/data/out  suspended: it is not mounted any more, which counts as full"
+    )
+
+
+def test_inodes_and_a_disk_without_limits_are_shown() -> None:
+    """Inodes are numbers; where nothing suspends or holds, that is written."""
+    inodes = shown(unit="inodes", name="/out (inodes)", free=900, total=1000, suspend_below=0, hold_below=50)
+    assert "900 inodes of 1,000 inodes free" in inodes
+    assert inodes.endswith("hold below 50 inodes, never suspended")
+    assert "  without limits" in shown(hold_below=0, suspend_below=0, open_from=0)
+    assert "[" not in shown(total=0)
+
+
+def test_names_are_shown_escaped() -> None:
+    """Another program may have written them."""
+    assert "\x1b" not in shown(name="/a\x1b[2J", state="\x1b", unit="\x1b", failure="\x1b")
+    assert "\x1b" not in shown(free=None, failure="\x1b")
+
+
+@given(st.integers(-(1 << 62), 1 << 62), st.integers(1, 1 << 62), st.integers(0, 1 << 62))
+def test_the_bar_has_its_width_whatever_the_numbers(free: int, total: int, limit: int) -> None:
+    """Limits may be above the size of the disk."""
+    bar = usage_bar({**_DISK, "free": free, "total": total, "hold_below": limit})
+
+    assert len(bar) == 62
+    assert set(bar) <= set("[#.OHS]")
