@@ -34,8 +34,8 @@ from pcapdj.console.screen import progress_bar
 from pcapdj.inbox.listing import (
     CaptureFile,
     Refusal,
-    identify_capture,
     list_captures,
+    look_at_capture,
     refusal_sentences,
     sort_captures,
 )
@@ -279,7 +279,7 @@ class Importer:
                 problem_log.update(now_s)
                 complete = inbox.take_complete(now_s)
                 files = self._captures_among(inbox, complete, now_s)
-                files, note = sort_captures(files, self._order, stops=self._signals, suspects=self._suspects)
+                files, note = sort_captures(files, self._order)
                 if note:
                     events.warning("order_contradicted", note, folder=inbox.folder)
             queued += self._queue(inbox, files, complete, now_s)
@@ -318,9 +318,9 @@ class Importer:
         if self._suspects.has(name, state):
             sentence = "An earlier importer died while it looked into this file: it is queued without a look."
             events.warning("suspect_queued", sentence, name=name)
-            return identify_capture(name, refuse_written=True, is_suspect=True)
+            return look_at_capture(name, refuse_written=True, is_suspect=True)
         with self._suspects.looking(name, state):
-            return identify_capture(name, refuse_written=True, stops=self._signals)
+            return look_at_capture(name, refuse_written=True, stops=self._signals)
 
     def _queue(
         self, inbox: Inbox, files: Sequence[CaptureFile], complete: Mapping[bytes, FileState], now_s: float

@@ -126,7 +126,13 @@ def kept_under(first: bytes, length_bytes: int) -> str:
 
 def looked_up_under(first: bytes) -> list[str]:
     """Return the digests under which fed captures that begin like this may be kept, the longest first."""
-    return [_digest_of(first, level) for level in reversed(LEVELS_BYTES) if level <= len(first)]
+    hasher, digests, start = sha256(), list[str](), 0
+    for level in LEVELS_BYTES:
+        if level <= len(first):
+            hasher.update(memoryview(first)[start:level])
+            digests.insert(0, f"{level}:{hasher.hexdigest()[:_DIGEST_CHARS]}")
+            start = level
+    return digests
 
 
 def _digest_of(first: bytes, length_bytes: int) -> str:

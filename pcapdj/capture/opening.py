@@ -25,7 +25,6 @@ __all__ = [
     "Piece",
     "StillWritten",
     "first_packet_time_ns",
-    "identify_file",
     "open_capture",
 ]
 
@@ -91,17 +90,6 @@ def capture_of(
         if capture is None:
             file.close()
     return capture
-
-
-def identify_file(name: bytes, *, stops: "Waits | None" = None) -> str:
-    """Return the name of a capture's format, having read a few KiB of it.
-
-    Raises:
-        CaptureError: it cannot be opened, or its format is not supported.
-        Stopped: a stop signal arrived.
-    """
-    with open_capture(name, refuse_written=False, stops=stops) as capture:
-        return capture.format_name
 
 
 def first_packet_time_ns(capture: Capture) -> int | None:

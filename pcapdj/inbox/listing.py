@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
-from pcapdj.capture.formats import IDENTIFY_BYTES, Kind, identify
-from pcapdj.capture.opening import first_packet_time_ns, identify_file, open_capture
-from pcapdj.capture.reader import FileSource, first_bytes
+from pcapdj.capture.identity import FIRST_BYTES, digest_of, looked_up_under
 from pcapdj.inbox.folder import list_folder
 from pcapdj.inbox.order import (
     Order,
@@ -25,7 +24,6 @@ from pcapdj.inbox.order import (
     name_order_note,
 )
 from pcapdj.inbox.skipped import SkipReason
-from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -37,10 +35,23 @@ Track = Callable[[Sequence[bytes]], Iterable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class CaptureFile:
-    """A file that begins like a capture, and the identity that it had then."""
+    """A file that begins like a capture.
+
+    Args:
+        name: its absolute path.
+        identity: that it had when it was looked at.
+        first_time_ns: when its first packet is, since 1970; None: it has no good one.
+        first_bytes: how many bytes of the decompressed capture `digest` is about; 0: it was not looked into.
+        digest: of them.
+        digests: under which it may be known, as of `capture.identity.looked_up_under`.
+    """
 
     name: bytes
     identity: Identity
+    first_time_ns: int | None = None
+    first_bytes: int = 0
+    digest: str = ""
+    digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +110,13 @@ def list_captures(
     groups, refused, skipped = _expand_folders(paths, recursive=recursive)
     named = set(map(os.path.abspath, paths))
     files: dict[bytes, CaptureFile] = {}
-    times: dict[bytes, int | None] = {}
     for name in track([name for group in groups for name in group.names]):
         try:
-            files[name] = identify_capture(name)
+            files[name] = look_at_capture(name)
         except CaptureError as exc:
             is_fault = name in named or not isinstance(exc, NotACapture)
             refused.append(Refusal(name, str(exc), is_fault=is_fault))
-            continue
-        if order is not Order.NAME:
-            times[name] = _first_time_ns(name, None)
+    times = {} if order is Order.NAME else {name: file.first_time_ns for name, file in files.items()}
     groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]
     names, notes = _ordered(groups, order, times)
     captures = tuple(files[name] for name in names)
@@ -153,37 +161,17 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
     return sentences
 
 
-def sort_captures(
-    files: Sequence[CaptureFile],
-    order: Order,
-    *,
-    stops: Waits | None = None,
-    suspects: Suspects | None = None,
-) -> tuple[list[CaptureFile], str]:
-    """Return the captures sorted by name, or by the time of their first packet; and what is unusual about it.
-
-    Suspects are not looked into: they count as captures without a packet.
-
-    Raises:
-        Stopped: `stops` saw a stop signal.
-    """
+def sort_captures(files: Sequence[CaptureFile], order: Order) -> tuple[list[CaptureFile], str]:
+    """Return the captures sorted by name, or by the time of their first packet, and what is unusual."""
     of_name = {file.name: file for file in files}
     by_name = in_natural_order(of_name)
     if order is Order.NAME or len(files) == 1:
         return [of_name[name] for name in by_name], ""
-    known = suspects or Suspects()
-    times = {file.name: _time_unless_suspect(file, stops, known) for file in files}
+    times = {file.name: file.first_time_ns for file in files}
     return [of_name[name] for name in in_order_of_time(by_name, times)], name_order_note(by_name, times)
 
 
-def _time_unless_suspect(file: CaptureFile, stops: Waits | None, suspects: Suspects) -> int | None:
-    if suspects.has(file.name, file.identity):
-        return None
-    with suspects.looking(file.name, file.identity):
-        return _first_time_ns(file.name, stops)
-
-
-def identify_capture(
+def look_at_capture(
     name: bytes, *, refuse_written: bool = False, stops: Waits | None = None, is_suspect: bool = False
 ) -> CaptureFile:
     """Return the capture file of this name.
@@ -199,13 +187,15 @@ def identify_capture(
     try:
         if refuse_written:
             _refuse_writer(file.descriptor)
-        identity = file.identity()
-        first = b"" if is_suspect else first_bytes(FileSource(file, identity.size_bytes), IDENTIFY_BYTES)
+        if is_suspect:
+            return CaptureFile(name, file.identity())
+        identity, first, time_ns = look_at(name, file, stops)
     finally:
         file.close()
-    if not is_suspect:
-        _refuse_content(name, first, stops)
-    return CaptureFile(name, identity)
+    digests = tuple(looked_up_under(first))
+    is_digested = len(first) == FIRST_BYTES
+    digest = digests[0].rpartition(":")[2] if is_digested else digest_of(first)
+    return CaptureFile(name, identity, time_ns, len(first), digest, digests)
 
 
 def _expand_folders(
@@ -261,21 +251,3 @@ def _refuse_writer(fd: int) -> None:
     except StillWritten as exc:
         if exc.settles_in_s is None:
             raise
-
-
-def _refuse_content(name: bytes, first: bytes, stops: Waits | None) -> None:
-    found = identify(first)
-    if not first:
-        raise CaptureError("is empty: 0 bytes")
-    if found.kind is Kind.COMPRESSED:
-        identify_file(name, stops=stops)
-    elif found.kind in {Kind.UNSUPPORTED, Kind.UNKNOWN}:
-        raise found.refusal
-
-
-def _first_time_ns(name: bytes, stops: Waits | None) -> int | None:
-    try:
-        with open_capture(name, refuse_written=False, stops=stops) as capture:
-            return first_packet_time_ns(capture)
-    except CaptureError:
-        return None

@@ -7,18 +7,20 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pcapdj.console.screen import Line, outlived, show
 from pcapdj.console.status_lines import anomaly_rows, jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED
-from pcapdj.run.plan import RunPlan
 from pcapdj.run.record import RECORD, FileResult, RunRecord
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.safe_text import printable, printable_sentence
 from pcapdj.runtime.units import human_size
+
+if TYPE_CHECKING:
+    from pcapdj.run.plan import RunPlan
 
 _SUMS: Final = ("wrapped_times", "steps_back", "beyond_snaplen")
 _MOST_OBJECTS: Final = 10  # shown; the others are counted
@@ -68,7 +70,7 @@ class Summary:
 
 
 def summarize(
-    plan: RunPlan, record: RunRecord, progress: RunProgress, expected: Mapping[str, str], elapsed_s: float
+    plan: "RunPlan", record: RunRecord, progress: RunProgress, expected: Mapping[str, str], elapsed_s: float
 ) -> Summary:
     """Return the summary of a run that has ended."""
     fed = [each for each in progress.results if each.is_processed]
@@ -197,7 +199,9 @@ def exit_code_of(summary: Summary, progress: RunProgress, abort: AbortReason | N
     return ExitCode.OK if is_good else ExitCode.ERROR
 
 
-def end_fields(plan: RunPlan, record: RunRecord, progress: RunProgress, code: ExitCode) -> dict[str, object]:
+def end_fields(
+    plan: "RunPlan", record: RunRecord, progress: RunProgress, code: ExitCode
+) -> dict[str, object]:
     """Return the fields that pcapdj.json has of a run that has ended."""
     folders = [str(path.relative_to(record.logdir)) for path in stream_folders(record)]
     return {

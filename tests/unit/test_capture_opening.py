@@ -31,7 +31,7 @@ from support.descriptors import open_descriptors
 from pcapdj.capture import opening
 from pcapdj.capture.anomalies import Anomaly, anomalies_of
 from pcapdj.capture.decompress import STEP_BYTES
-from pcapdj.capture.opening import StillWritten, first_packet_time_ns, identify_file, open_capture
+from pcapdj.capture.opening import StillWritten, first_packet_time_ns, open_capture
 from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.capture.reader import PIECE_BYTES, Piece
 from pcapdj.runtime.errors import CaptureError, Stopped
@@ -79,7 +79,8 @@ def refused(name: bytes) -> str:
 )
 def test_a_capture_is_identified_by_its_content(write: Write, content: bytes, name: str) -> None:
     """Also inside a compressed file."""
-    assert identify_file(write(content)) == name
+    with open_capture(write(content)) as capture:
+        assert capture.format_name == name
 
 
 @pytest.mark.parametrize(

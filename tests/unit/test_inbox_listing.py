@@ -10,7 +10,7 @@ from support.folders import deep_tree
 
 from pcapdj.capture.files import StillWritten
 from pcapdj.inbox.folder import MOST_LEVELS
-from pcapdj.inbox.listing import identify_capture, list_captures, refusal_sentences
+from pcapdj.inbox.listing import list_captures, look_at_capture, refusal_sentences
 from pcapdj.inbox.order import Order
 
 CAPTURE = classic([Record()])
@@ -233,8 +233,8 @@ def test_a_file_that_is_open_for_writing_can_be_refused(tmp_path: Path) -> None:
     os.utime(name, (1, 1))
 
     with (tmp_path / "x").open("ab"), pytest.raises(StillWritten):
-        identify_capture(name, refuse_written=True)
-    assert identify_capture(name, refuse_written=True).name == name
+        look_at_capture(name, refuse_written=True)
+    assert look_at_capture(name, refuse_written=True).name == name
 
 
 @pytest.mark.parametrize(

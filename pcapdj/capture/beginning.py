@@ -1,0 +1,78 @@
+"""What the beginning of a capture file shows: that it is one, its first bytes, and when its first packet is.
+
+A file is opened once; of a classic pcap 64 KiB are read, at most. Only the beginning is judged: who feeds the
+file finds damage further on.
+"""
+
+from contextlib import closing
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcapdj.capture.files import Identity, OpenFile
+from pcapdj.capture.formats import Kind
+from pcapdj.capture.opening import capture_of, contents_of, first_packet_time_ns
+from pcapdj.capture.pcap import FILE_HEADER_BYTES, parse_file_header
+from pcapdj.capture.walk import record_bytes, walk
+from pcapdj.runtime.errors import CaptureError
+
+if TYPE_CHECKING:
+    from pcapdj.runtime.signals import Waits
+
+
+class Beginning(NamedTuple):
+    """What the beginning of a capture file shows.
+
+    Args:
+        identity: of the file when it was opened.
+        first: the first 64 KiB of the decompressed capture; all of a shorter one.
+        first_time_ns: when its first packet is, since 1970; None: it has no good one.
+    """
+
+    identity: Identity
+    first: bytes
+    first_time_ns: int | None
+
+
+def look_at(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Beginning:
+    """Return what the beginning of an open file shows.
+
+    Args:
+        name: of the file.
+        file: closed by the caller, or here.
+        stops: a stop signal ends reading.
+
+    Raises:
+        CaptureError: it cannot be read, or is not a supported capture.
+        Stopped: a stop signal arrived.
+    """
+    identity = file.identity()
+    contents = contents_of(file, identity.size_bytes, stops)
+    with closing(contents.source):
+        if not contents.compression and contents.format.kind in {Kind.UNSUPPORTED, Kind.UNKNOWN}:
+            raise contents.format.refusal
+        time_ns = _first_record_time_ns(contents.first) if contents.format.kind is Kind.CLASSIC else None
+    if time_ns is None:
+        time_ns = _time_by_reader(name, file, stops, is_compressed=bool(contents.compression))
+    return Beginning(identity, contents.first, time_ns)
+
+
+def _first_record_time_ns(first: bytes) -> int | None:
+    """Return when the first record of a classic pcap is; None: a reader has to find out."""
+    try:
+        layout = parse_file_header(first)
+    except CaptureError:
+        return None
+    records = memoryview(first)[FILE_HEADER_BYTES:]
+    length_bytes = record_bytes(records, layout)
+    if not layout.is_plain or not 0 < length_bytes <= len(records):
+        return None
+    return walk(bytes(records[:length_bytes]), layout, is_last=True).totals.first_ts_ns
+
+
+def _time_by_reader(name: bytes, file: OpenFile, stops: "Waits | None", *, is_compressed: bool) -> int | None:
+    try:
+        with capture_of(name, file, stops) as capture:
+            return first_packet_time_ns(capture)
+    except CaptureError:
+        if is_compressed:
+            raise
+        return None
