@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -11,10 +12,11 @@ from typing import Final
 import pytest
 from support.descriptors import break_descriptor, open_descriptors
 from support.launcher_rig import ActingWaits
+from support.waiting import scaled
 
 from pcapdj.feed.launcher_client import LauncherClient
 from pcapdj.runtime.errors import CannotCreate, ExitCode, LauncherGone, Stopped
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.signals import HasFileno, Signals
 
 NOBODY: Final = 65534
 
@@ -208,6 +210,33 @@ def test_an_analyzer_that_starts_quickly_is_not_shown_as_waited_for(
         launcher.open()
 
     assert shown == [""]
+    assert listening.fileno() >= 0
+
+
+def test_an_analyzer_that_starts_for_more_than_a_second_is_shown_as_waited_for(
+    short_path: Path, listening: socket.socket, signals: Signals
+) -> None:
+    """Suricata with many rules starts for a minute."""
+    begun_s = time.monotonic()
+
+    class Showing:
+        """Waits until something is shown."""
+
+        def wait(
+            self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+        ) -> None:
+            """Wait, unless something is shown."""
+            if waiting_for:
+                raise Stopped(f"{waiting_for} {time.monotonic() - begun_s}")
+            signals.wait(timeout_s, *readable, stops=stops)
+
+    launcher = LauncherClient(short_path / "s", Showing())
+    assert launcher.connect()
+
+    with pytest.raises(Stopped, match=r"Waiting for the analyzer to open the pipe\.") as shown:
+        launcher.open()
+
+    assert 1.0 < float(str(shown.value).split()[-1]) < scaled(1.9)
     assert listening.fileno() >= 0
 
 

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 from support.forkserver import DEVNULL, start
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.commands import limits
 from pcapdj.runtime.command import exit_code_of
@@ -92,6 +93,18 @@ def test_a_limit_that_fits_the_controllers_options_is_taken(run: Run, store: Sto
 
     assert store.redis.hget(store.keys.gate, "refused") == b""
     assert store.redis.hget(store.keys.gate, "live") == b'{"resume-free": "8%"}'
+
+
+@pytest.mark.usefixtures("_controller")
+def test_the_command_waits_for_the_answer_no_longer_than_it_takes(run: Run) -> None:
+    """The controller answers within milliseconds. The median of three counts."""
+    times_s = []
+    for number in range(3):
+        begun_s = time.monotonic()
+        assert run("set", f"resume-after={number}s") == (ExitCode.OK, "")
+        times_s.append(time.monotonic() - begun_s)
+
+    assert median(times_s) < scaled(1.0)
 
 
 @pytest.mark.usefixtures("_controller")

@@ -181,6 +181,8 @@ def test_check_notes_where_a_password_can_be_read(tmp_path: Path) -> None:
 
     assert "note: the password is in the environment" in open_file.stdout
     assert f"note: other users can read '{file}'" in open_file.stdout
+    labels = [line.split()[0] for line in open_file.stdout.splitlines() if "password" in line]
+    assert labels == ["Password", "Password"]
     assert "Password" not in private.stdout
     assert traces_in((open_file.stdout + open_file.stderr).encode()) == []
 

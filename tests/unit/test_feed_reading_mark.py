@@ -1,0 +1,109 @@
+"""The file of the reading mark: what is refused in its place, and what a fatal signal writes into it."""
+
+import faulthandler
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.descriptors import open_descriptors
+from support.logs import logged
+
+from pcapdj.feed.reading_mark import LeftMark, ReadingMark
+from pcapdj.runtime.mounts import boot_id
+
+
+def make_link(path: Path) -> None:
+    """Make a link to a file of this user."""
+    target = path.with_name("target")
+    target.touch()
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (make_link, "Too many levels of symbolic links"),
+        (os.mkfifo, "it is not a file of this user"),
+        (os.mkdir, "Is a directory"),
+        (lambda path: path.parent.rmdir(), "No such file or directory"),
+    ],
+)
+def test_what_is_no_file_of_ours_is_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[[Path], object], why: str
+) -> None:
+    """It is logged, and the dispatcher works without; nothing waits for a pipe's other end."""
+    path = tmp_path / "run" / "mark"
+    path.parent.mkdir()
+    make(path)
+    before = open_descriptors()
+
+    mark = ReadingMark(path)
+    mark.begin("token", 0)
+    with mark.reading(), mark.waiting():
+        assert open_descriptors() == before
+    mark.close()
+
+    assert mark.left is None
+    assert (
+        f"WARNING dispatcher no_reading_mark path={path}: Deaths of dispatchers on a file are not counted:"
+        f" the file for it cannot be used: {why}."
+    ) in " ".join(logged(capsys, "no_reading_mark").split())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
+def test_a_file_of_another_user_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its owner could count deaths that never were."""
+    path = tmp_path / "mark"
+    path.touch()
+    os.chown(path, 65534, 65534)
+    before = open_descriptors()
+
+    ReadingMark(path).begin("token", 0)
+
+    assert open_descriptors() == before
+    assert path.read_bytes() == b""
+    assert "it is not a file of this user" in logged(capsys, "no_reading_mark")
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """Whatever the umask is."""
+    before = os.umask(0)
+    try:
+        ReadingMark(tmp_path / "mark").close()
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "mark").stat().st_mode & 0o777 == 0o600
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Do it in a fork of this process where no fatal signal is noted yet; return its exit status."""
+    pid = os.fork()
+    if not pid:
+        faulthandler.disable()
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_fatal_signal_is_noted_until_the_mark_is_closed(tmp_path: Path, *, is_closed: bool) -> None:
+    """After that, another file may have the descriptor."""
+
+    def die() -> None:
+        mark = ReadingMark(tmp_path / "mark")
+        mark.begin("token", 2)
+        if is_closed:
+            mark.close()
+            os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT, 0o600)
+        os.abort()
+
+    status = in_child(die)
+
+    assert status == -6
+    left = ReadingMark(tmp_path / "mark")
+    left.close()
+    fatal = "" if is_closed else "Aborted"
+    assert left.left == LeftMark("token", boot_id(), 2, is_set=False, exception="", fatal=fatal)
+    assert not is_closed or (tmp_path / "other").read_bytes() == b""
