@@ -65,8 +65,8 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     gate = Grants(store).published()
     if not _is_alive(gate):
         gate = {}
-    for line in disk_lines(published_disks(gate)):
-        typer.echo(line)
+    if lines := disk_lines(published_disks(gate)):
+        typer.echo("\n".join([*lines, ""]))
     _show(read_control(store), limits_in_force(gate))
 
 

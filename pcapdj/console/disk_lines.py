@@ -34,8 +34,7 @@ def _lines_of(disk: Fields) -> Iterator[str]:
     if disk["free"] is None:
         yield f"{name}  {state}: it {printable(disk['failure'])}, which counts as full"
         return
-    of_total = f" of {_amount(disk, disk['total'])}" if disk["total"] > 0 else ""
-    yield f"{name}  {state}, {_amount(disk, disk['free'])}{of_total} free"
+    yield f"{name}  {state}, {_free_of_total(disk)} free"
     if disk["total"] > 0:
         yield f"  {usage_bar(disk)}"
     suspends = disk["suspend_below"]
@@ -83,6 +82,13 @@ def _outlook(disk: Fields) -> Iterator[str]:
     near = [f"{state} in {rough_duration(left_s)}" for state, left_s in times if left_s <= _SLOWEST]
     if near:
         yield f"  {word} by {_amount(disk, speed)}/s: {', '.join(near)}"
+
+
+def _free_of_total(disk: Fields) -> str:
+    free, total = disk["free"], disk["total"]
+    if total <= 0:
+        return _amount(disk, free)
+    return f"{human_size(free) if disk['unit'] == 'bytes' else f'{free:,}'} of {_amount(disk, total)}"
 
 
 def _amount(disk: Fields, number: int) -> str:

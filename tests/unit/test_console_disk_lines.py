@@ -79,7 +79,7 @@ def test_what_cannot_be_measured_is_shown_with_its_reason() -> None:
 def test_inodes_and_a_disk_without_limits_are_shown() -> None:
     """Inodes are numbers; where nothing suspends or holds, that is written."""
     inodes = shown(unit="inodes", name="/out (inodes)", free=900, total=1000, suspend_below=0, hold_below=50)
-    assert "900 inodes of 1,000 inodes free" in inodes
+    assert "900 of 1,000 inodes free" in inodes
     assert inodes.endswith("hold below 50 inodes, never suspended")
     assert "  without limits" in shown(hold_below=0, suspend_below=0, open_from=0)
     assert "[" not in shown(total=0)
