@@ -16,7 +16,8 @@ LIVE_VALUE_LIMIT_BYTES: Final = 1000  # of PCAPDJ_CONTROL; longer ones are refus
 ENTRY_LIMIT_BYTES: Final = (1 << 20) + 1  # of a list; JSON of a failure is not valid beyond 1 MiB
 _BUDGET_BYTES: Final = 4 << 20  # of one answer
 _MOST_FIELDS: Final = 200
-_SET_LIMITS: Final = (str(8 << 10), "100")  # bytes of a member, members
+_MEMBER_LIMIT_BYTES: Final = 8 << 10
+_MOST_MEMBERS: Final = 100
 _PAGE: Final = 1000  # entries of a list in one call
 
 Hash = dict[bytes, bytes]
@@ -50,20 +51,23 @@ def hash_of(parts: Sequence[bytes]) -> Hash:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def read_set(store: "Store", key: str, first: Sequence[bytes | str] = ()) -> list[bytes]:
-    """Return at most 100 members of a set, each cut to 8 KiB.
+def read_set(
+    store: "Store", key: str, first: Sequence[bytes | str] = (), *, most: int = _MOST_MEMBERS
+) -> list[bytes]:
+    """Return members of a set, each cut to 8 KiB.
 
     Args:
         store: the lane.
         key: the set.
         first: these are among them if they are in the set.
+        most: members.
     """
-    return cast("list[bytes]", store.run("read_set", [key], [*_SET_LIMITS, *first]))
+    return cast("list[bytes]", store.run("read_set", [key], [*_set_limits(most), *first]))
 
 
 def add_read_set(store: "Store", batch: Any, key: str) -> None:
     """Add `read_set` to a pipeline."""
-    store.script("read_set")(keys=[key], args=_SET_LIMITS, client=batch)
+    store.script("read_set")(keys=[key], args=_set_limits(_MOST_MEMBERS), client=batch)
 
 
 def read_entries(store: "Store", key: str, start: int, stop: int) -> list[bytes]:
@@ -78,6 +82,10 @@ def read_list(store: "Store", key: str) -> Iterator[list[bytes]]:
     while entries := read_entries(store, key, place, place + _PAGE - 1):
         yield entries
         place += len(entries)
+
+
+def _set_limits(most: int) -> list[bytes | str]:
+    return [str(_MEMBER_LIMIT_BYTES), str(most)]
 
 
 def _hash_limits(longest_bytes: int) -> list[bytes | str]:

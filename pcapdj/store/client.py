@@ -5,6 +5,7 @@ it); replies stay bytes (decoding fails on a name that is not UTF-8 *after* the 
 blocks longer than its timeout.
 """
 
+import re
 import socket
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -23,6 +24,7 @@ from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
+_USES = re.compile(r"^-- Uses (\w+)\.lua\n", re.MULTILINE)  # a part of several scripts stands there
 _MOST_IDS = 20  # of dispatchers whose keys are looked at for one of another type
 COMMAND_TIMEOUT_S = 3.0  # how long an operator's command waits before it reports that Redis does not answer
 
@@ -115,7 +117,7 @@ class Store:
     def script(self, name: str) -> "redis.commands.core.Script":
         """Return one of the Lua scripts, to add it to a pipeline."""
         if name not in self._scripts:
-            text = (files("pcapdj.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
+            text = _USES.sub(lambda uses: _script_text(uses[1]), _script_text(name))
             self._scripts[name] = self.redis.register_script(text)
         return self._scripts[name]
 
@@ -160,6 +162,10 @@ class Store:
             for key, form in found.items()
             if form not in ("none", *wanted[key])
         )
+
+
+def _script_text(name: str) -> str:
+    return (files("pcapdj.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _connected(url: str, timeout_s: float, password: str | None) -> _Client:

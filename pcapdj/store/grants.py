@@ -14,9 +14,9 @@ from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
+from pcapdj.store.registration import registered, run_with_currents
 
 REQUESTS_LIMIT: Final = 100  # names per look; a flood of announcements is answered in portions
-_DISPATCHERS_LIMIT = 100  # of those who may be feeding; one that has a file is enough
 SUSPENDER: Final = "gate"  # our member of PCAPDJ_SUSPEND; that of others is never touched
 
 Form = Literal["string", "set"]
@@ -63,10 +63,9 @@ class Grants:
     def look(self) -> Pending:
         """Return the requested files and the operator's live fields."""
         keys = self._keys
-        limits = [str(each) for each in (REQUESTS_LIMIT, NAME_LIMIT_BYTES, _DISPATCHERS_LIMIT)]
-        names, invalid_bytes, is_feeding = self._store.run(
-            "requests", [keys.next, keys.dispatchers], [keys.current_prefix, *limits]
-        )
+        currents = map(keys.current, registered(self._store))
+        limits = [str(each) for each in (REQUESTS_LIMIT, NAME_LIMIT_BYTES)]
+        names, invalid_bytes, is_feeding = self._store.run("requests", [keys.next, *currents], limits)
         is_busy = bool(names or invalid_bytes or is_feeding)
         return Pending(tuple(names), tuple(invalid_bytes), self.control(), is_busy)
 
@@ -75,7 +74,7 @@ class Grants:
         keys = self._keys
         places = [keys.next, keys.auth, keys.dispatchers, keys.channel]
         failpoints.reach("grant.before")
-        granted = Granted(self._store.run("grant", places, [name, self._form, keys.current_prefix]))
+        granted = Granted(run_with_currents(self._store, "grant", places, [name, self._form]))
         failpoints.reach("grant.after")
         return granted
 

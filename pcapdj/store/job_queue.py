@@ -13,9 +13,22 @@ from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 
-JOURNAL_CAP = 100_000  # entries: some 30 MB in Redis, months of hourly rotations
 _COUNT_DIGITS: Final = 10  # pcapdj never writes a longer number
+_OF_CAPTURE: Final = ("length_bytes", "crc32")  # by which two captures of one digest are the same
 Fields = dict[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLimits:
+    """How much of the journal is kept; the older entries are removed.
+
+    Args:
+        entries: 100,000 need some 60 MB in Redis: months of hourly rotations.
+        age_s: of an entry at most.
+    """
+
+    entries: int = 100_000
+    age_s: float = 400 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class QueueEntry:
         token: different for each take, also of the same name.
         stream: the stream it is fed into; empty before.
         begin: where each pass begins, as JSON of `feed.start_point`; empty: at the first packet.
+        queued: its line in QUEUED, JSON of the file that was queued; empty: a foreign program pushed it.
     """
 
     name: bytes
@@ -39,6 +53,7 @@ class QueueEntry:
     token: str
     stream: str
     begin: str = ""
+    queued: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,10 @@ class Result:
         verdict: `processed` or `failed`.
         journal: the numbers of the pass.
         earlier_streams: that have the file's first packets.
+        capture: what CAPTURES gets: the digest that it is kept under (empty: FED alone gets it), and the
+            fields of the fed capture, as JSON has them; None: it does not become known.
+        is_lost: the entry is about a capture that is not there any more: FED stays as it is, and the entry
+            stays in FAILED when another file of this name is queued or fed.
     """
 
     entry: bytes
@@ -65,6 +84,20 @@ class Result:
     identity: Fields = field(default_factory=dict)
     journal: Fields = field(default_factory=dict)
     earlier_streams: Sequence[str] = ()
+    capture: tuple[str, Mapping[str, Any]] | None = None
+    is_lost: bool = False
+
+    def fed(self, stream: str) -> str:
+        """Return the JSON that FED gets for the file, fed into this stream last; empty: none."""
+        if self.is_lost:
+            return ""
+        fields: dict[str, Any] = {**self.identity, "result": self.verdict, "stream": stream}
+        if self.earlier_streams:
+            fields["earlier_streams"] = list(self.earlier_streams)
+        if self.capture:
+            digest, capture = self.capture
+            fields |= {name: capture[name] for name in _OF_CAPTURE} | {"first": digest}
+        return json.dumps(fields | {"time_s": round(time.time(), 3)})
 
 
 class Answer(Enum):
@@ -81,14 +114,22 @@ class JobQueue:
     Args:
         dispatcher_id: whose CURRENT hash it is.
         end: the end of the queue that files are taken from.
+        journal: how much of the journal is kept.
     """
 
-    def __init__(self, store: Store, dispatcher_id: str, end: Literal["head", "tail"] = "head") -> None:
+    def __init__(
+        self,
+        store: Store,
+        dispatcher_id: str,
+        end: Literal["head", "tail"] = "head",
+        journal: JournalLimits = JournalLimits(),
+    ) -> None:
         self._store = store
         self._keys: Final = store.keys
         self._id: Final = dispatcher_id
         self._current: Final = store.keys.current(dispatcher_id)
         self._end = end
+        self._journal = journal
         self._next_token = secrets.token_hex(8)
 
     def register(self) -> None:
@@ -107,6 +148,7 @@ class JobQueue:
         """
         keys = [self._keys.in_queue, self._current, self._keys.finish, self._keys.state]
         keys += [self._keys.dispatchers, self._keys.finished]
+        keys += [self._keys.queued, self._keys.failed, self._keys.failed_names]
         failpoints.reach("take.before")
         answer, *rest = self._store.run("take", keys, [self._end, self._next_token, ended, self._id])
         if answer == b"empty":
@@ -164,14 +206,19 @@ class JobQueue:
         """Move the entry to PROCESSED or FAILED with its result; False if CURRENT has not this entry."""
         keys = self._keys
         goal = keys.processed if result.verdict == "processed" else keys.failed
-        fields = {**result.identity, "result": result.verdict, "stream": entry.stream}
-        earlier = {"earlier_streams": list(result.earlier_streams)} if result.earlier_streams else {}
-        fed = json.dumps(fields | earlier)
         about = {"name": entry.name, "verdict": result.verdict, "stream": entry.stream}
         journal = {**about, **result.identity, **result.journal}
         pairs = [as_bytes(part) for pair in journal.items() for part in pair]
-        arguments: list[bytes | str] = [entry.token, result.entry, fed, str(JOURNAL_CAP), *pairs]
+        oldest_ms = int((time.time() - self._journal.age_s) * 1000)
+        arguments: list[bytes | str] = [
+            *(entry.token, result.entry, result.fed(entry.stream)),
+            *(str(self._journal.entries), str(max(0, oldest_ms))),
+            "lost" if result.is_lost else result.verdict,
+            *_captures_arguments(result),
+            *pairs,
+        ]
         places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.channel]
+        places += [keys.failed, keys.failed_names, keys.captures, keys.stats(self._id)]
         return bool(self._store.run("finish", places, arguments))
 
     def declare_done(self) -> None:
@@ -179,9 +226,13 @@ class JobQueue:
         self._store.call(lambda client: client.set(self._keys.state, "DONE"))
 
 
-def failure_entry(name: bytes, error: CaptureError, packets: int, attempt: int) -> bytes:
-    """Return the JSON for PCAPDJ_FAILED."""
+def failure_entry(
+    name: bytes, error: CaptureError, packets: int, attempt: int, *, is_lost: bool = False
+) -> bytes:
+    """Return the JSON for PCAPDJ_FAILED; `is_lost` as in `Result`."""
     entry: dict[str, Any] = {"name": to_text(name), "reason": error.reason, "packets": packets}
+    if is_lost:
+        entry["lost"] = True
     if error.offset is not None:
         entry["offset"] = error.offset
     return json.dumps({**entry, "attempt": attempt, "time_s": round(time.time(), 3)}).encode()
@@ -202,7 +253,18 @@ def entry_of(fields: Mapping[bytes, bytes]) -> QueueEntry:
         token=to_text(fields[b"token"]),
         stream=to_text(fields.get(b"stream", b"")),
         begin=to_text(fields.get(b"begin", b"")),
+        queued=to_text(fields.get(b"queued", b"")),
     )
+
+
+def _captures_arguments(result: Result) -> list[str]:
+    """Return digest, line and the part of the line by which an older one is about the same capture."""
+    if result.capture is None:
+        return ["", "", ""]
+    digest, fields = result.capture
+    line = json.dumps({**{name: fields[name] for name in _OF_CAPTURE}, **fields}, separators=(",", ":"))
+    same = json.dumps({name: fields[name] for name in _OF_CAPTURE}, separators=(",", ":"))
+    return [digest, line, same.strip("{}") + ","]
 
 
 def _count(text: bytes | None, default: int) -> int:

@@ -48,13 +48,21 @@ class Keys:
         """List: files to feed, taken from the head."""
         return self.prefix + self.in_queue_name
 
+    @property
+    def queued(self) -> str:
+        """Hash: name to a line for each of its occurrences in the queue; each queue has its own."""
+        of_queue = "" if self.in_queue_name == IN_QUEUE else f":{self.in_queue_name}"
+        return f"{self.prefix}PCAPDJ_QUEUED{of_queue}"
+
     next = _Key("PCAPDJ_NEXT")  # list: the files that dispatchers request authorizations for
     auth = _Key("PCAPDJ_AUTH")  # string or set: the authorized file
     processed = _Key("PCAPDJ_PROCESSED")  # list: files fed whole and drained from the pipe
     state = _Key("PCAPDJ_STATE")  # string: DONE when a drained queue ended a dispatcher's work
     current_prefix = _Key("PCAPDJ_CURRENT:")  # the name of a CURRENT hash without the dispatcher's id
     failed = _Key("PCAPDJ_FAILED")  # list of JSON: files that could not be fed whole, and why
+    failed_names = _Key("PCAPDJ_FAILED_NAMES")  # hash: name to its entry in `failed`
     fed = _Key("PCAPDJ_FED")  # hash: path to JSON about the file that was fed under it
+    captures = _Key("PCAPDJ_CAPTURES")  # hash: digest to the fed captures that begin so
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
     dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
     suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends feeding
@@ -63,6 +71,8 @@ class Keys:
     gate = _Key("PCAPDJ_GATE")  # hash: the gate's decision and the numbers behind it
     control = _Key("PCAPDJ_CONTROL")  # hash: live limits and the gate's manual override
     consumer = _Key("PCAPDJ_CONSUMER")  # hash: the launcher's analyzer and its stream
+    skip = _Key("PCAPDJ_SKIP")  # hash: dispatcher's id, or `*`, to the token or name that it is to skip
+    importer = _Key("PCAPDJ_IMPORTER")  # hash: what the watching importer does and has left
     channel = _Key("PCAPDJ_BELL")  # a message for each change that others wait for; a lost one costs latency
 
     def current(self, dispatcher_id: str) -> str:
@@ -76,11 +86,12 @@ class Keys:
     def types(self, dispatcher_ids: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """Return the Redis types that each key may have, of the lane and of these dispatchers."""
         lists = (self.in_queue, self.next, self.processed, self.failed)
-        hashes = (self.fed, self.gate, self.control, self.consumer)
+        files = (self.queued, self.failed_names, self.fed, self.captures)
+        states = (self.gate, self.control, self.consumer, self.skip, self.importer)
         theirs = (name for each in dispatcher_ids for name in (self.current(each), self.stats(each)))
         return {
             **dict.fromkeys(lists, ("list",)),
-            **dict.fromkeys((*hashes, *theirs), ("hash",)),
+            **dict.fromkeys((*files, *states, *theirs), ("hash",)),
             **dict.fromkeys((self.dispatchers, self.suspend, self.finished), ("set",)),
             **dict.fromkeys((self.state, self.finish), ("string",)),
             self.auth: ("string", "set"),

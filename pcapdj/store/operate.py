@@ -11,6 +11,7 @@ from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash, read_list, read_set
 from pcapdj.store.client import Store
+from pcapdj.store.enqueue import AGAIN
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.snapshot import Failure, all_failures
 
@@ -103,8 +104,9 @@ def processed_in(store: Store, stream: str) -> list[bytes]:
 
 
 def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:
-    keys = [source, store.keys.in_queue, store.keys.channel]
-    return bool(store.run("requeue", keys, [entry, name]))
+    keys = store.keys
+    places = [source, keys.in_queue, keys.queued, keys.failed, keys.failed_names, keys.fed, keys.channel]
+    return bool(store.run("requeue", places, [entry, name, AGAIN]))
 
 
 def _streams_of(note: bytes | None) -> list[object]:

@@ -93,7 +93,7 @@ def _forbidden(where: str, why: str, keys: Keys, command: CommandWords, script: 
         missing, rules = _forbidden_in_script(why, keys, script.splitlines()[int(line[1]) - 1 :][:1])
     else:
         sign, kind = ("&", "channel") if "channel" in why else ("~", "key")
-        names = [printable(each) for each in _keys_of(command)]
+        names = list(dict.fromkeys(_shown(each, keys) for each in _keys_of(command)))
         missing = f"{f'the {kind}' if len(names) == 1 else 'one of the keys'} {', '.join(names)}"
         rules = [sign + name for name in names]
     if not rules:
@@ -108,10 +108,13 @@ def _forbidden_in_script(why: str, keys: Keys, line: Sequence[str]) -> tuple[str
     """Return what a line of a Lua script does that is forbidden, and the rules that allow it."""
     if "channel" in why:
         return f"the channel {keys.channel}", [f"&{keys.channel}"]
-    if "key" in why:  # all other keys are declared, and are checked before the script runs
-        return f"the keys {keys.current_prefix}*", [f"~{keys.current_prefix}*"]
     commands = [each.lower() for each in _CALL.findall("".join(line))]
     return f"the command {' or '.join(commands)}", [f"+{each}" for each in commands]
+
+
+def _shown(key: str, keys: Keys) -> str:
+    """Return a key as rules name it: one rule is for the CURRENT hashes of all dispatchers."""
+    return printable(f"{keys.current_prefix}*" if key.startswith(keys.current_prefix) else key)
 
 
 def _keys_of(command: CommandWords) -> list[str]:

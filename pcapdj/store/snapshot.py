@@ -30,6 +30,7 @@ _INTEGERS: Final = frozenset({
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
+_INTERNAL: Final = ("token", "finished", "queued")
 _SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s"})
 
 Snapshot = dict[str, Any]
@@ -122,9 +123,9 @@ def _failure(entry: bytes) -> Failure:
 
 
 def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:
-    """Return a hash with its numbers as numbers, without the token: it is of use to the scripts only."""
+    """Return a hash with its numbers as numbers, without the fields that are of use to our processes only."""
     named = {to_text(name): to_text(value) for name, value in fields.items()}
-    return {name: _value(name, text) for name, text in named.items() if name != "token"}
+    return {name: _value(name, text) for name, text in named.items() if name not in _INTERNAL}
 
 
 def _value(name: str, text: str) -> str | int | float:

@@ -192,7 +192,7 @@ def test_files_may_be_ordered_by_time_and_go_into_another_queue(
     done = run("pcapdj.importer", *at(store), *options, str(tmp_path), env=clean_environment(**variables))
 
     assert done.returncode == 0
-    [queue] = list(store.redis.scan_iter(match="*OTHER"))
+    [queue] = list(store.redis.scan_iter(match="*OTHER", _type="list"))
     assert store.redis.lrange(queue, 0, -1) == [early, late]
 
 

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Outcome, enqueue_new, was_fed
+from pcapdj.store.enqueue import Outcome, enqueue_new, fed_files, last_lines, was_fed
+from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.retrying import RetryingStore
@@ -116,23 +117,118 @@ def test_a_lost_reply_queues_nothing_twice(
 
         def wait(self, _timeout_s: float) -> None:
             """Let a dispatcher take the file, or feed it."""
+            jobs = JobQueue(store, "/pipe")
             if change != "nothing":
-                make_current(store, store.redis.lpop(store.keys.in_queue))  # type: ignore[arg-type]  # a name
-            if change == "fed":
-                store.redis.delete(store.keys.current("/pipe"))
-                feed(store, b"/new", Version())
+                entry = jobs.take()
+                assert isinstance(entry, QueueEntry)
+                jobs.register()
+                if change == "fed":
+                    jobs.finish(entry, Result(entry.name, "processed"))
 
     with losing_a_reply(redis_socket, short_path / "proxy.sock", to=(b"/new", keys.in_queue.encode())):
         behind = RetryingStore(Store(f"unix://{short_path / 'proxy.sock'}", keys), ChangeWhileWaiting(), None)
-        behind.run(
-            "enqueue", [keys.in_queue, keys.dispatchers, keys.fed, keys.channel], [keys.current_prefix, "1"]
-        )
+        enqueue_new(behind, {b"/first": Version()})  # Redis has the scripts from now on
+        store.redis.delete(keys.in_queue, keys.queued)
         outcomes = enqueue_new(behind, {b"/new": Version()})
         behind.close()
 
     expected = {"nothing": Outcome.QUEUED, "taken": Outcome.CURRENT, "fed": Outcome.FED_MEANWHILE}
     assert outcomes == {b"/new": expected[change]}
     assert queue_of(store) == ([b"/new"] if change == "nothing" else [])
+
+
+def take(store: Store, end: Literal["head", "tail"] = "head") -> QueueEntry:
+    """Take the next file; fail if there is none."""
+    entry = JobQueue(store, "/pipe", end).take()
+    assert isinstance(entry, QueueEntry)
+    return entry
+
+
+def test_what_was_queued_travels_with_the_name_into_current(store: Store) -> None:
+    """The dispatcher compares it with the file; a name that a foreign program pushed has nothing."""
+    enqueue_new(store, {b"/in/1": Version()}, lines={b"/in/1": '{"digest":"ab"}'})
+    store.redis.rpush(store.keys.in_queue, b"/in/2")
+
+    first = take(store)
+    JobQueue(store, "/pipe").finish(first, Result(first.name, "processed"))
+
+    assert (first.queued, take(store).queued) == ('{"digest":"ab"}', "")
+    assert last_lines(store, [b"/in/1", b"/in/2"]) == {}
+
+
+@pytest.mark.parametrize(("end", "order"), [("head", ["one", "two"]), ("tail", ["two", "one"])])
+def test_a_name_is_queued_again_behind_the_line_that_the_caller_has_seen(
+    store: Store, end: Literal["head", "tail"], order: list[str]
+) -> None:
+    """A ring of files that wrapped: each occurrence has its own line, in the queue's order."""
+    files = {b"/ring": Version()}
+    enqueue_new(store, files, lines={b"/ring": "one"})
+    seen = last_lines(store, [b"/ring", b"/other"])
+
+    outcomes = [
+        enqueue_new(store, files, lines={b"/ring": "two"}, behind={b"/ring": seen[b"/ring"].seq})[b"/ring"]
+        for _ in range(2)
+    ]
+
+    assert {name: line.text for name, line in seen.items()} == {b"/ring": "one"}
+    assert outcomes == [Outcome.NEW, Outcome.QUEUED]
+    entries = []
+    for _ in order:
+        entries.append(take(store, end))
+        JobQueue(store, "/pipe").finish(entries[-1], Result(b"{}", "failed"))
+    assert [entry.queued for entry in entries] == order
+
+
+def test_a_name_is_queued_a_thousand_times_at_most(store: Store) -> None:
+    """The caller offers it later."""
+    lines = "\n".join(f"{number} " for number in range(1, 1001))
+    store.redis.rpush(store.keys.in_queue, *([b"/ring"] * 1000))
+    store.redis.hset(store.keys.queued, mapping=dict[Any, Any]({"/ring": lines, "": "1000 1000 0"}))
+
+    assert enqueue_new(store, {b"/ring": Version()}, behind={b"/ring": "1000"}) == {
+        b"/ring": Outcome.TOO_MANY
+    }
+
+
+@pytest.mark.parametrize("push", ["lpush", "rpush"])
+def test_a_name_that_a_foreign_program_pushed_is_not_queued_again(store: Store, push: str) -> None:
+    """Whatever stands before or behind it, also in a queue of an older version, which has no lines."""
+    enqueue_new(store, {b"/own %d" % number: Version() for number in range(3000)})
+    getattr(store.redis, push)(store.keys.in_queue, *(b"/foreign %d" % number for number in range(1500)))
+
+    outcomes = enqueue_new(store, dict.fromkeys([b"/foreign 0", b"/foreign 1499", b"/own 5"], Version()))
+
+    assert set(outcomes.values()) == {Outcome.QUEUED}
+    assert len(queue_of(store)) == 4500
+
+
+def test_names_that_are_twice_in_the_queue_cost_one_look(store: Store) -> None:
+    """What the comparison has left is remembered: the next call does not compare again."""
+    store.redis.rpush(store.keys.in_queue, b"/twice", b"/twice", b"")
+    enqueue_new(store, {b"/new": Version()})
+
+    assert store.redis.hget(store.keys.queued, "") == b"2 2 2"
+    assert enqueue_new(store, {b"/twice": Version()}) == {b"/twice": Outcome.QUEUED}
+
+
+def test_each_queue_has_its_own_lines(store: Store) -> None:
+    """`-q` gives an importer another queue of the lane."""
+    other = Store(store.url, Keys(store.keys.lane, "OTHER"))
+    enqueue_new(store, {b"/in/1": Version()})
+
+    assert enqueue_new(other, {b"/in/1": Version()}) == {b"/in/1": Outcome.NEW}
+    assert other.keys.queued == store.keys.queued + ":OTHER"
+    other.close()
+
+
+def test_what_fed_has_is_returned_by_name(store: Store) -> None:
+    """Invalid entries are left out."""
+    feed(store, b"/fed", Version())
+    store.redis.hset(store.keys.fed, "/invalid", "[")
+
+    assert {
+        name: fields["result"] for name, fields in fed_files(store, [b"/fed", b"/invalid", b"/"]).items()
+    } == {b"/fed": "failed"}
 
 
 @pytest.mark.parametrize(

@@ -83,14 +83,14 @@ CASES: list[tuple[str, tuple[str, ...], Callable[[Store], Any], str, str]] = [
         "keys of script",
         ("resetkeys", "~{north}:PCAPDJ_IN_QUEUE"),
         take,
-        "one of the keys {north}:PCAPDJ_IN_QUEUE, {north}:PCAPDJ_CURRENT:d1,",
+        "one of the keys {north}:PCAPDJ_IN_QUEUE, {north}:PCAPDJ_CURRENT:*,",
         "~{north}:PCAPDJ_FINISH ~{north}:PCAPDJ_STATE ~{north}:PCAPDJ_DISPATCHERS ~{north}:PCAPDJ_FINISHED",
     ),
     (
-        "key in script",
+        "keys of dispatchers",
         ("resetkeys", *(f"~{{north}}:PCAPDJ_{name}" for name in ("IN_QUEUE", "DISPATCHERS", "FED", "BELL"))),
         enqueue,
-        "the keys {north}:PCAPDJ_CURRENT:*",
+        "{north}:PCAPDJ_CURRENT:*.",
         "~{north}:PCAPDJ_CURRENT:*",
     ),
     (

@@ -106,8 +106,8 @@ def documented(key: str) -> set[str]:
 @pytest.mark.parametrize(
     ("key", "fields"),
     [
-        ("PCAPDJ_CURRENT:<id>", {*CURRENT, "token"}),
-        ("PCAPDJ_STATS:<id>", {*STATS}),
+        ("PCAPDJ_CURRENT:<id>", {*CURRENT, "token", "queued"}),
+        ("PCAPDJ_STATS:<id>", {*STATS, "finished"}),
         ("PCAPDJ_GATE", {*GATE}),
         ("PCAPDJ_CONSUMER", {*CONSUMER}),
     ],

@@ -6,11 +6,38 @@
 --      4 STATE        string  DONE after the queue was drained; removed when a file is taken
 --      5 DISPATCHERS  set     the ids of the lane's dispatchers
 --      6 FINISHED     set     those of them that have ended their stream for the request in FINISH
+--      7 QUEUED       hash    name -> a line for each of its occurrences in IN_QUEUE: the taken one's is removed
+--      8 FAILED       list    the entry of the file taken is removed
+--      9 FAILED_NAMES hash    name -> its entry
 -- ARGV 1 head | tail  the end of the queue to take from
 --      2 token        of this take: distinguishes two takes of the same name
 --      3 ended        the value of FINISH for which the stream has ended; empty for none
 --      4 id           of this dispatcher
 -- Returns {taken, field, value, ..} of CURRENT | {finish, value} | {empty}
+-- Uses queued_lines.lua
+-- Uses forget_failure.lua
+
+local function take_line(hash, name)
+    local lines = redis.call('HGET', hash, name)
+    if not lines then
+        return ''
+    end
+    local counts = read_counts(hash)
+    local rest, line
+    if ARGV[1] == 'tail' then
+        rest, line = string.match(lines, '^(.*)\n([^\n]*)$')
+    else
+        line, rest = string.match(lines, '^([^\n]*)\n(.*)$')
+    end
+    if rest then
+        redis.call('HSET', hash, name, rest)
+    else
+        redis.call('HDEL', hash, name)
+    end
+    counts.sum, counts.seq = counts.sum - 1, counts.seq + 1
+    write_counts(hash, counts)
+    return string.match(line or lines, '^%d+ (.*)$') or ''
+end
 
 if redis.call('HEXISTS', KEYS[2], 'name') == 0 then
     redis.call('DEL', KEYS[2])  -- fields without a name: written after a FLUSHALL
@@ -32,26 +59,38 @@ if redis.call('HEXISTS', KEYS[2], 'name') == 0 then
     if finish == 'now' or (finish == 'empty' and redis.call('LLEN', KEYS[1]) == 0) then
         return {'finish', finish}
     end
+    -- Each of these fails where its key has another type: before anything is taken.
+    redis.call('HLEN', KEYS[7])
+    redis.call('LLEN', KEYS[8])
+    redis.call('HLEN', KEYS[9])
     -- The pop comes first: when memory is full Redis allows it, and then the writes after it.
     local name = redis.call(ARGV[1] == 'tail' and 'RPOP' or 'LPOP', KEYS[1])
     if not name then
         return {'empty'}
     end
-    if #name > 8192 then
-        name = string.sub(name, 1, 8192)  -- longer than any path: opening it fails, and CURRENT stays small
+    local line = ''
+    if #name > LONGEST_NAME then
+        name = string.sub(name, 1, LONGEST_NAME)  -- opening it fails, and CURRENT stays small
+    elseif name ~= '' then
+        line = take_line(KEYS[7], name)
     end
     redis.call('HSET', KEYS[2], 'name', name, 'state', 'asked', 'attempt', '1', 'deaths', '0', 'token', ARGV[2])
+    if line ~= '' then
+        redis.call('HSET', KEYS[2], 'queued', line)
+    end
     redis.call('DEL', KEYS[4])
+    forget_failure(KEYS[8], KEYS[9], name)
 elseif redis.call('HEXISTS', KEYS[2], 'token') == 0 then
     redis.call('HSET', KEYS[2], 'state', 'asked', 'token', ARGV[2])  -- a name that another program put there
 end
 -- Only our fields. One that is longer than any value of ours is from another program, and is cut here, once.
-local names = {'name', 'state', 'attempt', 'deaths', 'token', 'stream', 'begin'}
+local names = {'name', 'state', 'attempt', 'deaths', 'token', 'stream', 'begin', 'queued'}
+local is_long = {begin = true, queued = true}
 local answer, values = {'taken'}, redis.call('HMGET', KEYS[2], unpack(names))
 for index, value in ipairs(values) do
     if value then
-        if #value > 65536 or (#value > 8192 and names[index] ~= 'begin') then
-            value = names[index] == 'begin' and '' or string.sub(value, 1, 8192)
+        if #value > 65536 or (#value > 8192 and not is_long[names[index]]) then
+            value = is_long[names[index]] and '' or string.sub(value, 1, 8192)
             redis.call('HSET', KEYS[2], names[index], value)
         end
         answer[#answer + 1] = names[index]

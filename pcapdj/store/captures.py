@@ -1,0 +1,69 @@
+"""The captures that were fed, as Redis keeps them: by the digest of their beginning.
+
+FINISH writes them, one line of JSON for each, the newest last, at most sixteen of a digest. Importer and
+dispatcher read them to find out whether a file is one of them. Any program may have written a line:
+`capture.identity` checks it.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.store.bounded import read_hash
+from pcapdj.store.client import Store
+
+_LONGEST_BYTES: Final = 64 << 10  # of the lines of a digest
+_ENOUGH_BYTES: Final = 2 << 20  # what is behind more than this may be missing in an answer
+_CHUNK: Final = 2000  # digests in one call
+
+CaptureFields = dict[str, Any]
+
+
+def candidates(store: Store, digests: Iterable[str]) -> list[CaptureFields]:
+    """Return the fed captures that are kept under these digests: those of the first digest first.
+
+    Args:
+        store: the lane.
+        digests: as of `capture.identity.looked_up_under`.
+
+    Raises:
+        As `Store.call`.
+    """
+    return candidates_of_each(store, [list(digests)])[0]
+
+
+def candidates_of_each(store: Store, files: Sequence[Sequence[str]]) -> list[list[CaptureFields]]:
+    """Return `candidates` of many files: for each of them, with as few calls as possible.
+
+    Args:
+        store: the lane.
+        files: the digests of each.
+
+    Raises:
+        As `Store.call`.
+    """
+    wanted = list(dict.fromkeys(digest for digests in files for digest in digests))
+    found = dict[str, list[CaptureFields]]()
+    for start in range(0, len(wanted), _CHUNK):
+        found |= _read(store, wanted[start : start + _CHUNK])
+    return [[fields for digest in digests for fields in found.get(digest, ())] for digests in files]
+
+
+def _read(store: Store, digests: Sequence[str]) -> dict[str, list[CaptureFields]]:
+    """Read some digests; those of a long answer again in halves, since its end may be missing."""
+    values = read_hash(store, store.keys.captures, digests, longest_bytes=_LONGEST_BYTES)
+    if sum(map(len, values.values())) > _ENOUGH_BYTES and len(digests) > 1:
+        middle = len(digests) // 2
+        return _read(store, digests[:middle]) | _read(store, digests[middle:])
+    return {digest.decode(): _fields_of(value) for digest, value in values.items()}
+
+
+def _fields_of(value: bytes) -> list[CaptureFields]:
+    """Return the valid lines of a value."""
+    found = []
+    for line in value.split(b"\n"):
+        try:
+            found.append(decode_object(line, most_bytes=_LONGEST_BYTES))
+        except ValueError:
+            continue
+    return found
