@@ -144,7 +144,6 @@ SMALL: Final[dict[str, str]] = {
     "store/registration.py": "grows soon",
     "commands/requeue.py": "a command is as long as what it does",
     "commands/init.py": "a command is as long as what it does",
-    "runtime/foreign_lines.py": "one rule that two rooms need",
     "runtime/backoff.py": "one rule that two rooms need",
     "capture/roots.py": "one rule and one option of two roles",
     "runtime/interpreter.py": "one command line that three rooms need",
@@ -454,6 +453,25 @@ def test_json_of_other_programs_is_decoded_in_one_place() -> None:
     }
 
     assert found | imported == {"runtime/foreign_json.py"}
+
+
+def test_whole_files_are_read_where_their_size_is_known() -> None:
+    """All others are read by `foreign_files`: what another user left there may be a pipe, or endless."""
+    readers = {"read_text", "read_bytes", "readlines", "copytree", "copyfileobj"}
+    of_the_kernel = {
+        *("runtime/lock.py", "runtime/mounts.py", "runtime/process.py", "commands/check.py"),
+        *("analyzer/process.py", "analyzer/process_tree.py"),
+    }
+    of_the_package = {"service.py", "store/client.py"}
+
+    found = {
+        str(module)
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in readers
+    }
+
+    assert found == of_the_kernel | of_the_package
 
 
 def test_the_longest_chain_of_imports_is_short() -> None:

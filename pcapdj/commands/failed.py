@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +10,8 @@ import typer
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
-from pcapdj.store.operate import requeue_failure
+from pcapdj.store.client import Store
+from pcapdj.store.operate import requeue_failures
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.snapshot import Failure, all_failures
 
@@ -29,27 +30,29 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
 ) -> None:
     """List the files that failed, with the reason and how much was delivered."""
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    chosen = _chosen(list(all_failures(store)), names or [])
+    wanted = _wanted(store, names or [])
     if retry:
-        moved = sum(requeue_failure(store, failure) for failure in chosen)
-        typer.echo(f"{moved} of {len(chosen)} queued again.")
-        if left := len(chosen) - moved:
-            raise PcapdjError(f"{left} of {len(chosen)} failed files could not be queued again.")
+        moved, chosen = requeue_failures(store, wanted)
+        typer.echo(f"{moved} of {chosen} queued again.")
+        if left := chosen - moved:
+            raise PcapdjError(f"{left} of {chosen} failed files could not be queued again.")
         return
-    for failure in chosen:
-        fields = failure.fields or {"reason": failure.reason}
-        typer.echo(json.dumps(fields) if as_json else _sentence(failure))
+    for failure in all_failures(store):
+        if wanted is None or failure.name in wanted:
+            fields = failure.fields or {"reason": failure.reason}
+            typer.echo(json.dumps(fields) if as_json else _sentence(failure))
 
 
-def _chosen(failures: Sequence[Failure], names: Sequence[str]) -> list[Failure]:
-    """Return the failures of these files, without names all; a name that did not fail is an error."""
+def _wanted(store: Store, names: Sequence[str]) -> Collection[bytes] | None:
+    """Return the names under which these files may have failed, None for all; an unknown one is an error."""
+    if not names:
+        return None
     wanted = {to_name(os.path.abspath(name)): name for name in names}  # noqa: PTH100 - links stay, as at import
     wanted |= {to_name(name): name for name in names}
-    chosen = [failure for failure in failures if not names or failure.name in wanted]
-    found = {wanted[failure.name] for failure in chosen if failure.name in wanted}
+    found = {wanted[failure.name] for failure in all_failures(store) if failure.name in wanted}
     if missing := [name for name in names if name not in found]:
         raise PcapdjError(f"Not among the failed files: {', '.join(quoted(name) for name in missing)}.")
-    return chosen
+    return wanted.keys()
 
 
 def _sentence(failure: Failure) -> str:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.foreign_files import foreign_lines, foreign_text
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.foreign_lines import foreign_lines
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.summary.results import read_objects
 
 _SHA256_DIGITS: Final = 64
+_MOST_SUMS_BYTES: Final = 64 << 20  # about half a million objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,10 @@ def read_expected(path: Path) -> dict[str, str]:
         ConfigError: it cannot be read, or a line has another format.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = foreign_text(path, _MOST_SUMS_BYTES).splitlines()
     except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{quoted(str(path))} cannot be read: {exc}.") from exc
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise ConfigError(f"{quoted(str(path))} cannot be read: {reason}.") from exc
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
     if any(len(pair) < 2 or len(pair[0]) != _SHA256_DIGITS for pair in pairs):  # noqa: PLR2004 - a pair
         raise ConfigError(

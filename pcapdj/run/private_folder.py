@@ -6,7 +6,7 @@ folder. Only folders of this user that contain this lock file are removed: `pcap
 """
 
 import os
-import shutil
+import secrets
 import stat
 import tempfile
 import time
@@ -25,6 +25,7 @@ _LOCK: Final = "run.lock"
 _REMEDY: Final = "set TMPDIR to a folder of your own"
 _DYING_LIMIT_S: Final = 10.0  # then the folder is left to the next run
 _POLL_S: Final = 0.02
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def private_folder_name() -> Path:
@@ -53,7 +54,7 @@ def private_folder() -> Iterator[Path]:
         lock = Lock(folder / f".{_LOCK}", "run")
         (folder / f".{_LOCK}").rename(folder / _LOCK)  # under this name it is never seen without its holder
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_tree(folder)
         raise
     try:
         yield folder
@@ -97,6 +98,43 @@ def _remove_unless_used(folder: Path) -> bool:
         return False
     except CannotCreate:  # a lock that cannot be opened is not one of ours
         return True
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove_tree(folder)
     lock.close()
+    return True
+
+
+def _remove_tree(top: Path) -> None:
+    """Remove a folder as far as possible.
+
+    A folder inside is emptied by moving the folders in it to the top: the analyzer may have made thousands,
+    one inside the other, which end a program that recurses, and make paths that are too long.
+    """
+    try:
+        opened = os.open(top, _FOLDER_FLAGS)
+    except OSError:
+        return
+    try:
+        while sum(_remove_entry(opened, name) for name in os.listdir(opened)):  # noqa: PTH208 - by descriptor
+            pass
+    finally:
+        os.close(opened)
+    with suppress(OSError):
+        top.rmdir()
+
+
+def _remove_entry(top: int, name: str) -> bool:
+    """Remove a file or link; move what is in a folder to the top, and remove it; report if that worked."""
+    try:
+        if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=top)
+            return True
+        folder = os.open(name, _FOLDER_FLAGS, dir_fd=top)
+        try:
+            for inner in os.listdir(folder):  # noqa: PTH208 - by descriptor
+                os.rename(inner, secrets.token_hex(16), src_dir_fd=folder, dst_dir_fd=top)
+        finally:
+            os.close(folder)
+        os.rmdir(name, dir_fd=top)
+    except OSError:
+        return False
     return True

@@ -8,7 +8,6 @@ next run removes the folder.
 
 import os
 import select
-import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from pcapdj.run.private_folder import private_folder, private_folder_name
 from pcapdj.run.service_process import (
     ALL_ROLES,
     LAUNCHER_SOCKET,
+    LOG_NAMES,
     LOGS,
     PIPE,
     REDIS_DATA,
@@ -29,6 +29,7 @@ from pcapdj.run.service_process import (
 )
 from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
+from pcapdj.runtime.foreign_files import foreign_lines, open_foreign
 from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
@@ -41,6 +42,8 @@ _START_LIMIT_S: Final = 20.0
 _STOP_LIMIT_S: Final = 180.0  # longer than the service takes: an analyzer may flush for two minutes
 _REDIS_LIMIT_S: Final = 15.0  # longer than the service gives it
 _POLL_S: Final = 0.005
+_COPY_BYTES: Final = 1 << 20
+_COPY_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
 # The private service has its own Redis and lane, and the files, their order and their one stream are those of
 # the command line, whatever this process's environment has for a service.
@@ -174,8 +177,10 @@ class PrivateService:
 
     def last_log_line(self, role: str) -> str:
         """Return the last line of a role's log; empty if there is none."""
-        lines = _lines_of(self._folder / LOGS / f"{role}.log")
-        return lines[-1] if lines else ""
+        line = ""
+        for each in foreign_lines(self._folder / LOGS / f"{role}.log"):
+            line = each.rstrip() or line
+        return line
 
     def keep_logs(self, folder: Path) -> None:
         """Copy the roles' logs into the folder.
@@ -183,10 +188,17 @@ class PrivateService:
         Raises:
             CannotCreate: not all of them could be copied.
         """
-        try:
-            shutil.copytree(self._folder / LOGS, folder, dirs_exist_ok=True)
-        except OSError as exc:
-            raise CannotCreate(f"The logs cannot be copied to {quoted(str(folder))}.") from exc
+        failures = list[OSError]()
+        for name in LOG_NAMES:
+            try:
+                folder.mkdir(exist_ok=True)
+                _copy(self._folder / LOGS / f"{name}.log", folder / f"{name}.log")
+            except FileNotFoundError:  # it was not started
+                continue
+            except OSError as exc:
+                failures.append(exc)
+        if failures:
+            raise CannotCreate(f"The logs cannot be copied to {quoted(str(folder))}.") from failures[0]
 
     def stop_roles(self, signals: Signals) -> None:
         """Stop the roles in order; the analyzer flushes its output first, until a second stop signal.
@@ -244,8 +256,10 @@ class PrivateService:
                     self._given_up.append(name)
 
 
-def _lines_of(path: Path) -> list[str]:
-    try:
-        return [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return []
+def _copy(path: Path, copy: Path) -> None:
+    """Copy as much of a log as it has now: an analyzer can write to it, or put anything in its place."""
+    with open_foreign(path) as log, os.fdopen(os.open(copy, _COPY_FLAGS, 0o666), "wb") as file:
+        left_bytes = os.fstat(log.fileno()).st_size
+        while part := log.read(min(_COPY_BYTES, left_bytes)):
+            left_bytes -= len(part)
+            file.write(part)

@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 from pcapdj import __version__
 from pcapdj.runtime.errors import AlreadyRunning, ConfigError
+from pcapdj.runtime.foreign_files import foreign_text, lines_of, open_foreign
 from pcapdj.runtime.foreign_json import decode_json, decode_object
 from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
 from pcapdj.runtime.places import make_folder
@@ -185,6 +186,8 @@ class RunRecord:
         self._whole = 0  # results in pcapdj.json
         self._newer = 1  # results since then; not 0: the first save writes it
         self._next_whole_s = self._next_try_s = 0.0
+        if logdir.exists():
+            _make_folder(logdir)  # of another user it is refused before anything in it is read
         if self._path.exists() or self._newer_path.exists() or resume:
             self.results = _read_results(self._path, self._newer_path, resume=resume)
         _make_folder(logdir)
@@ -302,7 +305,7 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
     try:
         if path.exists():
             results += map(
-                _from_json, decode_object(path.read_text(encoding="utf-8"), most_bytes=_MOST_BYTES)["files"]
+                _from_json, decode_object(foreign_text(path, _MOST_BYTES), most_bytes=_MOST_BYTES)["files"]
             )
     except OSError as exc:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {exc.strerror}.") from exc
@@ -312,14 +315,15 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
         ) from exc
     try:
         if newer_path.exists():
-            results += _whole_lines(newer_path.read_text(encoding="utf-8", errors="replace"))
+            with open_foreign(newer_path) as file:
+                results += _whole_lines(lines_of(file))
     except OSError as exc:
         raise ConfigError(f"{quoted(str(newer_path))} cannot be read: {exc.strerror}.") from exc
     return {result.name: result for result in results}
 
 
-def _whole_lines(text: str) -> Iterator[FileResult]:
+def _whole_lines(lines: Iterable[str]) -> Iterator[FileResult]:
     """Yield the result of each line that is whole."""
-    for line in text.splitlines():
+    for line in lines:
         with suppress(ValueError, KeyError, TypeError, AttributeError):
             yield _from_json(decode_object(line))

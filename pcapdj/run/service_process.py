@@ -71,6 +71,7 @@ _ROLES: Final[Mapping[str, tuple[str, str, Sequence[str]]]] = {
     ),
 }
 _REDIS: Final = "redis"
+LOG_NAMES: Final = ("service", _REDIS, *_ROLES)  # of the files in `LOGS`, without their ending
 _SOCKETS: Final = {_REDIS: REDIS_SOCKET, "consumer": LAUNCHER_SOCKET}  # what the next one needs
 _STOP_ORDER: Final = ((("controller", "dispatcher"), _STOP_LIMIT_S), (("consumer",), _FLUSH_LIMIT_S))
 

@@ -76,10 +76,15 @@ def read_entries(store: "Store", key: str, start: int, stop: int) -> list[bytes]
     return cast("list[bytes]", store.run("read_list", [key], arguments))
 
 
+def read_page(store: "Store", key: str, place: int, most: int) -> list[bytes]:
+    """Return entries from a place of a list on: at most so many, and not more than one call should read."""
+    return read_entries(store, key, place, place + min(most, _PAGE) - 1)
+
+
 def read_list(store: "Store", key: str) -> Iterator[list[bytes]]:
     """Yield a list in parts; what is added or removed meanwhile may be missing, or come twice."""
     place = 0
-    while entries := read_entries(store, key, place, place + _PAGE - 1):
+    while entries := read_page(store, key, place, _PAGE):
         yield entries
         place += len(entries)
 

@@ -18,6 +18,7 @@ from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
+from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
 from pcapdj.runtime.process import die_with_supervisord
@@ -26,6 +27,7 @@ from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.syncing import lock_data, start_beside
 
 _WRITTEN_BY = "written-by"
+_MOST_NOTE_BYTES = 1000
 _FORKED_AT = (7, 2)  # the last Redis whose data Valkey reads
 
 app = new_app()
@@ -100,15 +102,16 @@ def claim_data(data: Path, version: str) -> None:
     note = data / _WRITTEN_BY
     make_folder(data, 0o700)
     try:
-        before = note.read_text(encoding="utf-8", errors="replace").strip() if note.exists() else version
+        before = foreign_text(note, _MOST_NOTE_BYTES).strip() if note.exists() else version
         if not _reads(version, before):
             raise ConfigError(
                 f"The data in {quoted(str(data))} was written by {before}; {version} cannot read it.",
                 hint=f"Install {before.split()[0]} again, or move the folder away to start empty.",
             )
         write_whole(note, f"{version}\n".encode())
-    except OSError as exc:
-        raise CannotCreate(f"The folder {quoted(str(data))} cannot be used: {exc.strerror}.") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else f"{_WRITTEN_BY} is not UTF-8"
+        raise CannotCreate(f"The folder {quoted(str(data))} cannot be used: {reason}.") from exc
 
 
 def _reads(version: str, written_by: str) -> bool:

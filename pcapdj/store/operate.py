@@ -13,7 +13,7 @@ from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash, read_list, r
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import AGAIN
 from pcapdj.store.job_queue import as_bytes
-from pcapdj.store.snapshot import Failure, all_failures
+from pcapdj.store.snapshot import Failure, all_failures, failures_from
 
 OPERATOR: Final = "operator"  # the operator's member of PCAPDJ_SUSPEND
 _LAST_FILES: Final = 10
@@ -82,6 +82,28 @@ def requeue_failure(store: Store, failure: Failure) -> bool:
     if failure.name is None:
         return False
     return _requeue(store, store.keys.failed, failure.entry, failure.name)
+
+
+def requeue_failures(store: Store, names: Collection[bytes] | None) -> tuple[int, int]:
+    """Move failed files to the queue's end, in the order in which they failed.
+
+    The list may be longer than what fits into memory; what fails meanwhile is left there.
+
+    Args:
+        store: the lane.
+        names: of these files; None: all.
+
+    Returns:
+        How many were moved, and how many should have been.
+    """
+    moved = chosen = place = 0
+    left = store.call(lambda client: client.llen(store.keys.failed))
+    while left > 0 and (failures := failures_from(store, place, left)):
+        left -= len(failures)
+        wanted = [each for each in failures if names is None or each.name in names]
+        gone = sum([requeue_failure(store, each) for each in wanted])
+        moved, chosen, place = moved + gone, chosen + len(wanted), place + len(failures) - gone
+    return moved, chosen
 
 
 def requeue(store: Store, name: bytes) -> bool:

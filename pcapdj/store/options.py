@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -13,6 +13,8 @@ from pcapdj.runtime.trust import has_service
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
 from pcapdj.store.keys import IN_QUEUE, Keys
 from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, URL_VARIABLE, has_secret, refuse_secret
+
+_MOST_PASSWORD_BYTES: Final = 4096
 
 
 def _checked_url(context: typer.Context, parameter: typer.CallbackParam, url: str) -> str:
@@ -91,13 +93,19 @@ def default_url(folder: Path) -> str:
     return DEFAULT_URL
 
 
+def _first_kilobytes(path: Path) -> str:
+    """Return the beginning of a file, which may be a pipe of the shell's: `<(command)`."""
+    with path.open("rb") as file:
+        return file.read(_MOST_PASSWORD_BYTES).decode("utf-8")
+
+
 def _password(path: Path) -> str:
     if "/" not in str(path) and not path.exists():  # it may be the password itself
         raise ConfigError(
             "The password file does not exist.", hint="Name a file that has the password in its first line."
         )
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = _first_kilobytes(path).splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise ConfigError(f"The password file {quoted(str(path))} cannot be read: {reason}.") from exc

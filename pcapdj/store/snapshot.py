@@ -17,6 +17,7 @@ from pcapdj.store.bounded import (
     hash_of,
     read_entries,
     read_list,
+    read_page,
     read_set,
 )
 from pcapdj.store.client import Store
@@ -88,6 +89,15 @@ def newest_failures(store: Store, most: int) -> list[Failure]:
         As `Store.call`.
     """
     return [_failure(entry) for entry in read_entries(store, store.keys.failed, -most, -1)]
+
+
+def failures_from(store: Store, place: int, most: int) -> list[Failure]:
+    """Return failed files from a place of the list on, oldest first: at most so many, and a thousand.
+
+    Raises:
+        As `Store.call`.
+    """
+    return [_failure(entry) for entry in read_page(store, store.keys.failed, place, most)]
 
 
 def all_failures(store: Store) -> Iterator[Failure]:

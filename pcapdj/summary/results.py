@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.foreign_files import foreign_lines
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.foreign_lines import foreign_lines
 
 FLOWS_NAME = "flows.jsonl"
 OBJECTS_NAME = "objects.jsonl"

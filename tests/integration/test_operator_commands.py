@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -402,6 +403,35 @@ def test_failed_retry_of_a_name_leaves_the_others(run: Run, store: Store) -> Non
 
     assert queued(store) == [b"/in/2.pcap"]
     assert store.redis.llen(store.keys.failed) == 1
+
+
+@pytest.mark.parametrize("words", [("--json",), ("--retry",), ("--retry", "/in/0.pcap")])
+def test_failed_keeps_no_long_list_in_memory(run: Run, store: Store, words: tuple[str, ...]) -> None:
+    """It is read in parts of four MiB."""
+    for number in range(30):
+        entry = {"name": f"/in/{number}.pcap", "reason": "x" * 900_000}
+        store.redis.rpush(store.keys.failed, json.dumps(entry))
+    tracemalloc.start()
+    code, _, err = run(failed.app, *words)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert code == ExitCode.OK, err
+    assert peak_bytes < 20 << 20
+
+
+def test_a_long_list_of_failed_files_is_queued_again_in_its_order(run: Run, store: Store) -> None:
+    """Also with entries in between that have no name, and stay."""
+    for number in range(2500):
+        store.redis.rpush(store.keys.failed, json.dumps({"name": f"/in/{number}"}))
+        if number % 2:
+            store.redis.rpush(store.keys.failed, b"no json %d" % number)
+
+    code, out, _ = run(failed.app, "--retry")
+
+    assert (code, out) == (ExitCode.ERROR, "2500 of 3750 queued again.\n")
+    assert store.redis.lrange(store.keys.in_queue, 0, -1) == [b"/in/%d" % number for number in range(2500)]
+    assert store.redis.llen(store.keys.failed) == 1250
 
 
 def test_failed_of_an_unknown_name_is_an_error(run: Run) -> None:

@@ -4,16 +4,21 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from support.descriptors import open_descriptors
+from support.folders import deep_tree
 
 from pcapdj.run.private_folder import private_folder
-from pcapdj.run.private_service import check_private_service
+from pcapdj.run.private_service import PrivateService, check_private_service
+from pcapdj.run.service_process import LOGS
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.lock import Lock
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
+from pcapdj.store.redis_url import DEFAULT_URL
 
 
 @pytest.fixture
@@ -41,6 +46,47 @@ def test_it_is_private_and_gone_at_the_end(temporary: Path) -> None:
         raise ZeroDivisionError
 
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_folder_with_thousands_of_levels_is_removed(*, is_own: bool, temporary: Path) -> None:
+    """The run's own, or one of a killed run. An analyzer may make them; what its links lead to stays."""
+    (temporary / "kept").mkdir()
+    (temporary / "kept/x").touch()
+    old = None if is_own else killed(temporary, "pcapdj-0")
+    with ExitStack() as trees:
+        if old:
+            trees.enter_context(deep_tree(old / "deep", 3000, every=1000, is_removed=True))
+            (old / "link").symlink_to(temporary / "kept")
+        with private_folder() as folder:
+            if is_own:
+                trees.enter_context(deep_tree(folder / "deep", 3000, every=1000, is_removed=True))
+                (folder / "deep/link").symlink_to(temporary / "kept")
+
+        assert list(temporary.iterdir()) == [temporary / "kept"]
+    assert list((temporary / "kept").iterdir()) == [temporary / "kept/x"]
+
+
+def test_the_logs_of_a_failed_run_are_copied_whatever_an_analyzer_put_in_their_place(
+    temporary: Path, tmp_path: Path
+) -> None:
+    """Only regular files with the names of the roles' logs; not what a link leads to, nor other files."""
+    (temporary / "secret").write_text("secret")
+    logs = temporary / LOGS
+    logs.mkdir()
+    (logs / "dispatcher.log").write_text("why\n\n")
+    os.mkfifo(logs / "redis.log")
+    (logs / "consumer.log").symlink_to(temporary / "secret")
+    with deep_tree(logs / "deep", 3000):
+        service = PrivateService(temporary, Store(DEFAULT_URL, Keys()), -1, -1)
+
+        with pytest.raises(CannotCreate, match="cannot be copied"):
+            service.keep_logs(tmp_path / "logs")
+
+        assert service.last_log_line("dispatcher") == "why"
+        assert [service.last_log_line(name) for name in ("redis", "consumer")] == ["", ""]
+    copied = {path.name: path.read_text() for path in (tmp_path / "logs").iterdir()}
+    assert copied == {"dispatcher.log": "why\n\n"}
 
 
 def test_folders_of_killed_runs_are_removed(temporary: Path) -> None:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 @contextmanager
 def deep_tree(
-    root: Path, levels: int, *, name: bytes = b"d", every: int = 0, content: bytes = b""
+    root: Path,
+    levels: int,
+    *,
+    name: bytes = b"d",
+    every: int = 0,
+    content: bytes = b"",
+    is_removed: bool = False,
 ) -> Iterator[None]:
     """Make folders inside folders for the block.
 
@@ -19,6 +25,7 @@ def deep_tree(
         name: of each.
         every: in each folder whose level is a multiple of this is a file `x`; 0: there is none.
         content: of the files.
+        is_removed: the block removes it.
     """
     root.mkdir()
     folder = os.open(root, os.O_RDONLY)
@@ -35,4 +42,5 @@ def deep_tree(
     try:
         yield
     finally:  # shutil.rmtree recurses
-        subprocess.run(["rm", "-r", root], check=True)
+        if not is_removed:
+            subprocess.run(["rm", "-r", root], check=True)

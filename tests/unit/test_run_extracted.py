@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.holes import with_hole
 
 from pcapdj.run.extracted import ExtractedObject, extracted_from, read_expected
 from pcapdj.runtime.errors import ConfigError
@@ -87,6 +88,21 @@ def test_sums_that_cannot_be_read_are_refused_with_the_reason(
 
     with pytest.raises(ConfigError, match=rf"sums' cannot be read: .*{reason}"):
         read_expected(tmp_path / "sums")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "hole"])
+def test_sums_that_are_no_file_or_have_no_end_are_refused(kind: str, tmp_path: Path) -> None:
+    """They lie beside the captures, which may come from anywhere."""
+    sums = tmp_path / "sums"
+    if kind == "pipe":
+        os.mkfifo(sums)
+    elif kind == "device":
+        sums.symlink_to("/dev/zero")
+    else:
+        with_hole(sums, f"{DIGEST}  x\n".encode())
+
+    with pytest.raises(ConfigError, match=r"sums' cannot be read: it (is not a regular file|has more than)"):
+        read_expected(sums)
 
 
 def test_a_folder_without_known_output_has_no_objects(tmp_path: Path) -> None:

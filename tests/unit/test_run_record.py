@@ -1,15 +1,18 @@
 """What `pcapdj.json` keeps of a run, what the next run reads from it, and what if it cannot be written."""
 
 import json
+import os
 import resource
+import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from support.holes import HOLE_BYTES, with_hole
 
 from pcapdj.run.record import NEWER, RECORD, FileResult, RunRecord, only_run_in, result_from_journal
-from pcapdj.runtime.errors import AlreadyRunning, ConfigError
+from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ConfigError
 
 ENTRY = {
     b"name": b"/in/\xff.pcap",
@@ -297,3 +300,41 @@ def test_a_folder_of_an_earlier_run_is_not_created(tmp_path: Path) -> None:
     """A mistyped name makes nothing; what is missing there is the record's to report."""
     with only_run_in(tmp_path / "o", resume=True):
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [RECORD, NEWER])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_a_record_that_is_no_file_is_refused(name: str, kind: str, tmp_path: Path) -> None:
+    """It may be in a folder of captures from anywhere, and an open of a pipe would wait for ever."""
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    elif kind == "folder":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+
+    with pytest.raises(ConfigError, match=rf"{name}' cannot be read: "):
+        RunRecord(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(("name", "hole_bytes"), [(RECORD, HOLE_BYTES), (NEWER, 256 << 20)])
+def test_a_record_with_a_hole_takes_no_memory(name: str, hole_bytes: int, tmp_path: Path) -> None:
+    """The newer results are read line by line, and one without an end is left out."""
+    with_hole(tmp_path / name, b"{}\n", hole_bytes)
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match="it has more than") if name == RECORD else nullcontext():
+        assert RunRecord(tmp_path, resume=True).results == {}
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 16 << 20
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_the_record_of_another_user_is_not_read(tmp_path: Path) -> None:
+    """Its folder is looked at first."""
+    (tmp_path / RECORD).write_text("half")
+    os.chown(tmp_path, 65534, 65534)
+
+    with pytest.raises(CannotCreate, match="belongs to another user"):
+        RunRecord(tmp_path, resume=True)

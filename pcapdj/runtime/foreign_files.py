@@ -1,0 +1,63 @@
+"""Reads files that another program or user may have replaced by anything.
+
+They are an analyzer's output, and what lies in a folder of captures: the record of an earlier run, sums. An
+open of a named pipe would wait for ever, a link may lead to another file of this user, and a hole of
+gigabytes, or a line without an end, would fill the memory.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+MOST_LINE_BYTES: Final = 1 << 20
+_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def open_foreign(path: Path, *, follows_link: bool = False) -> BinaryIO:
+    """Open a file for reading.
+
+    Args:
+        path: of the file.
+        follows_link: where the user may have made it.
+
+    Raises:
+        OSError: it cannot be opened, or is not a regular file.
+    """
+    descriptor = os.open(path, _FLAGS if follows_link else _FLAGS | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def foreign_text(path: Path, most_bytes: int) -> str:
+    """Return a file's text; a link is followed.
+
+    Raises:
+        OSError: as `open_foreign`, or it is longer.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with open_foreign(path, follows_link=True) as file:
+        if os.fstat(file.fileno()).st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"it has more than {most_bytes} bytes")
+        return file.read(most_bytes).decode("utf-8")
+
+
+def foreign_lines(path: Path) -> Iterator[str]:
+    """Yield the lines, without the ones that `lines_of` leaves out; a file that cannot be opened has none."""
+    with suppress(OSError), open_foreign(path) as file:
+        yield from lines_of(file)
+
+
+def lines_of(file: BinaryIO) -> Iterator[str]:
+    """Yield the lines of an open file; longer ones than 1 MiB are left out."""
+    while line := file.readline(MOST_LINE_BYTES):
+        if line.endswith(b"\n") or len(line) < MOST_LINE_BYTES:
+            yield line.decode("utf-8", "replace")
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(MOST_LINE_BYTES)
