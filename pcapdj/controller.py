@@ -26,23 +26,32 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Final, NoReturn
 
 import typer
 
+from pcapdj.console.disk_lines import disk_lines
 from pcapdj.disk import options, schedule
 from pcapdj.disk.gate import State
 from pcapdj.disk.gate_report import check_lines, log_limits, log_live_limits, log_transition
 from pcapdj.disk.live_limits import LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
-from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate
+from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate, published_disks
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.errors import ExitCode, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import (
+    ConfigError,
+    ExitCode,
+    PcapdjError,
+    StoreDenied,
+    StoreFailed,
+    StoreUnavailable,
+    Unavailable,
+)
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence
@@ -51,6 +60,7 @@ from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.retrying import FAILURE_EVENTS, RetryingStore
+from pcapdj.store.snapshot import is_recent
 
 HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -200,7 +210,14 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
         ),
     ] = "string",
     check: Annotated[
-        bool, typer.Option("--check", help="print disks, limits and decision; exit 0 if open, else 3")
+        bool,
+        typer.Option(
+            "--check", help="print what the running controller decides; exit 0 if open, else 3; 69: none runs"
+        ),
+    ] = False,
+    as_started: Annotated[
+        bool,
+        typer.Option("--as-started", help="with --check: what one with these options would decide"),
     ] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
@@ -208,12 +225,17 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 ) -> None:
     """Authorize files while the disks have room; suspend feeding when they fill."""
     die_with_supervisord()
+    if as_started and not check:
+        raise ConfigError("--as-started belongs to --check.")
+    if check and not as_started:
+        store = open_store(redis_url, redis_password_file, lane, is_role=False)
+        raise typer.Exit(_check_running(Grants(store).published()))
     live = LiveLimits(limits, force=force)
     defaults = (logdir, redis_data or options.own_redis_data(redis_url))
     watches = options.watches_of(watch, defaults, force=force)
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
-        raise typer.Exit(_check(DiskMonitor(DiskMeter(watches), live), Grants(store)))
+        raise typer.Exit(_check_as_started(DiskMonitor(DiskMeter(watches), live), Grants(store)))
 
     def work() -> None:
         with handled(HARMLESS) as signals:
@@ -226,7 +248,28 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
         raise typer.Exit(code)
 
 
-def _check(monitor: DiskMonitor, grants: Grants) -> ExitCode:
+def _check_running(fields: Mapping[str, str]) -> ExitCode:
+    """Print what the running controller has published.
+
+    Raises:
+        Unavailable: none runs.
+    """
+    published = parse_gate(fields)
+    if published.state is None or not is_recent(fields.get("heartbeat_s")):
+        raise Unavailable(
+            "No controller is running.",
+            hint="'pcapdj control --check --as-started' shows what one with these options would decide.",
+        )
+    lines = [
+        *disk_lines(published_disks(fields)),
+        f"gate: {published.state.word}: {fields.get('reason', '')}",
+    ]
+    _print(lines, fields.get("refused", ""))
+    return ExitCode.OK if published.state is State.OPEN else ExitCode.HOLD
+
+
+def _check_as_started(monitor: DiskMonitor, grants: Grants) -> ExitCode:
+    """Measure the disks and print what a controller with this monitor would decide."""
     published = PublishedGate()
     try:
         published = parse_gate(grants.published())
@@ -234,12 +277,13 @@ def _check(monitor: DiskMonitor, grants: Grants) -> ExitCode:
     except PcapdjError as exc:
         typer.echo(f"{exc} Live limits and the last published gate are left out.")
     decision = monitor.decision(monitor.next_gate(published.gate))
-    lines = check_lines(monitor.samples, monitor.limits, decision)
-    if monitor.live.refused:
-        lines.append(f"refused: {monitor.live.refused}")
-    for line in lines:
-        typer.echo(printable_sentence(line))
+    _print(check_lines(monitor.samples, monitor.limits, decision), monitor.live.refused)
     return ExitCode.OK if decision.state is State.OPEN else ExitCode.HOLD
+
+
+def _print(lines: Sequence[str], refused: str) -> None:
+    for line in [*lines, *([f"refused: {refused}"] if refused else [])]:
+        typer.echo(printable_sentence(line))
 
 
 def main() -> NoReturn:

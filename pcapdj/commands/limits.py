@@ -6,7 +6,6 @@ of the controller, only the controller can decide: the command waits for the ans
 undoes the change if that is a refusal.
 """
 
-import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Final
@@ -24,7 +23,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
 from pcapdj.store.operate import change_control, read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.snapshot import STALE_AFTER_S
+from pcapdj.store.snapshot import is_recent
 
 _MIN_FREE: Final = "min-free"  # the limit that --force is about
 _ANSWER_S: Final = 2.0  # the controller answers a message within milliseconds, and looks every second anyway
@@ -63,7 +62,7 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
         _check_names(words, LIMIT_FIELDS)
         _change(store, {}, [*words, FORCE_FIELD] if _MIN_FREE in words else words)
     gate = Grants(store).published()
-    if not _is_alive(gate):
+    if not is_recent(gate.get("heartbeat_s")):
         gate = {}
     if lines := disk_lines(published_disks(gate)):
         typer.echo("\n".join([*lines, ""]))
@@ -118,7 +117,7 @@ def _await_refusal(store: Store) -> str | None:
     deadline_s = time.monotonic() + _ANSWER_S
     while time.monotonic() < deadline_s:
         gate = grants.published()
-        if not _is_alive(gate):
+        if not is_recent(gate.get("heartbeat_s")):
             sentence = "No controller is running; the next one applies this if it fits its options."
             typer.echo(sentence, err=True)
             return None
@@ -127,14 +126,6 @@ def _await_refusal(store: Store) -> str | None:
         time.sleep(_LOOK_S)
     typer.echo("The controller has not answered yet: see 'pcapdj status'.", err=True)
     return None
-
-
-def _is_alive(gate: Mapping[str, str]) -> bool:
-    """Report whether the controller that published these fields still does."""
-    try:
-        return abs(time.time() - float(gate.get("heartbeat_s", math.inf))) < STALE_AFTER_S
-    except ValueError:
-        return False
 
 
 def _show(control: Mapping[str, str], in_force: Mapping[str, str]) -> None:

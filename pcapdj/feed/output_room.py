@@ -6,7 +6,6 @@ a stream ends only while the controller's gate is open. A controller that is not
 the dispatcher works without one, too.
 """
 
-import time
 from typing import Final
 
 from pcapdj.runtime.safe_text import printable_sentence, to_text
@@ -14,7 +13,7 @@ from pcapdj.runtime.signals import Waits
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.notifier import Notifier
-from pcapdj.store.snapshot import STALE_AFTER_S
+from pcapdj.store.snapshot import is_recent
 
 _POLL_S: Final = 0.5
 _REASON_LIMIT_BYTES: Final = 1000
@@ -42,7 +41,7 @@ class OutputRoom:
         names = ("state", "reason", "heartbeat_s")
         fields = read_hash(self._store, self._store.keys.gate, names, longest_bytes=_REASON_LIMIT_BYTES)
         is_closed = fields.get(b"state") in {b"hold", b"suspended"}
-        if not is_closed or not _is_recent(fields.get(b"heartbeat_s", b"")):
+        if not is_closed or not is_recent(fields.get(b"heartbeat_s")):
             return ""
         return printable_sentence(to_text(fields.get(b"reason", b""))) or "The gate is closed."
 
@@ -55,10 +54,3 @@ class OutputRoom:
         sentence = f"Waiting for the gate to open before the stream ends: {shortage}"
         self._waits.wait(_POLL_S, self._notifier, waiting_for=sentence)
         self._notifier.clear()
-
-
-def _is_recent(heartbeat_s: bytes) -> bool:
-    try:
-        return abs(time.time() - float(heartbeat_s)) <= STALE_AFTER_S
-    except ValueError:
-        return False

@@ -14,7 +14,7 @@ class ExitCode(IntEnum):
     OK = 0
     ERROR = 1  # a file was not fed whole, or an error in pcapdj itself (then with a traceback)
     USAGE = 2  # unknown option, invalid size, thresholds out of order
-    HOLD = 3  # `control --check`: the gate would hold
+    HOLD = 3  # `control --check`: the gate holds
     UNAVAILABLE = 69  # Redis does not answer, or the analyzer is missing
     CANNOT_CREATE = 73  # the pipe, a socket or a folder cannot be made, or another user can replace it
     BUSY = 75  # another process already has this role

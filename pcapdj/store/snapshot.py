@@ -5,6 +5,7 @@ text: `status` has to work when a role has died or another program wrote the key
 """
 
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -80,6 +81,18 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "consumer": _aged(consumer, now_s) if consumer else None,
         "suspended": sorted(map(to_text, suspended)),
     }
+
+
+def is_recent(heartbeat_s: str | bytes | None) -> bool:
+    """Report whether the role that published this heartbeat still runs.
+
+    Args:
+        heartbeat_s: seconds since the epoch, as Redis has it; None without one.
+    """
+    try:
+        return abs(time.time() - float(heartbeat_s or "nan")) <= STALE_AFTER_S
+    except ValueError:
+        return False
 
 
 def newest_failures(store: Store, most: int) -> list[Failure]:

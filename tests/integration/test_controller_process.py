@@ -28,8 +28,8 @@ def at(store: Store) -> list[str]:
 
 
 def check(*arguments: str, **variables: str) -> Finished:
-    """Run `--check` and return how it ended."""
-    return run(*COMMAND, "--check", *arguments, env=clean_environment(**variables))
+    """Run `--check --as-started` and return how it ended."""
+    return run(*COMMAND, "--check", "--as-started", *arguments, env=clean_environment(**variables))
 
 
 def more_than_free(tmp_path: Path) -> str:
@@ -163,10 +163,12 @@ def test_the_data_folder_of_a_services_own_redis_is_watched(store: Store, tmp_pa
     """Where there is a supervisord.conf, unless the Redis is another one."""
     options = ["--min-free", "1", "--logdir", str(tmp_path)]
     variables = clean_environment()
-    without_layout = run(*COMMAND, "--check", *options, env=variables, cwd=tmp_path)
+    without_layout = run(*COMMAND, "--check", "--as-started", *options, env=variables, cwd=tmp_path)
     (tmp_path / "supervisord.conf").touch()
-    with_layout = run(*COMMAND, "--check", *options, env=variables, cwd=tmp_path)
-    with_other_redis = run(*COMMAND, "--check", *options, *at(store), env=variables, cwd=tmp_path)
+    with_layout = run(*COMMAND, "--check", "--as-started", *options, env=variables, cwd=tmp_path)
+    with_other_redis = run(
+        *COMMAND, "--check", "--as-started", *options, *at(store), env=variables, cwd=tmp_path
+    )
 
     shown = ["'var/redis'" in each.stdout for each in (without_layout, with_layout, with_other_redis)]
     assert shown == [False, True, False]
@@ -238,6 +240,41 @@ def test_it_goes_on_when_redis_is_back(start: Start, short_path: Path) -> None:
             assert f"name={name}" in stderr_until(process, "file_authorized")
 
     assert ended(process) == 0
+
+
+def test_check_asks_the_running_controller(store: Store, start: Start, tmp_path: Path) -> None:
+    """Whatever options the caller has: 0 open, 3 hold, with the disks as it has measured them."""
+    process = start(*at(store))
+    stderr_until(process, "gate_open")
+    mine = [*COMMAND, "--check", *at(store), "--min-free", more_than_free(tmp_path), "--watch", "/nowhere"]
+
+    is_open = run(*mine)
+    change_control(store, {"gate": "hold", "min-free": "98%"})
+    stderr_until(process, "gate_hold")
+    holds = run(*mine)
+
+    assert (is_open.returncode, holds.returncode) == (0, 3)
+    assert is_open.stdout.startswith(f"{tmp_path}  open, ")
+    assert "\ngate: open: " in is_open.stdout
+    assert "gate: hold: An operator holds it.\nrefused: min-free: '98%'" in holds.stdout
+    assert ended(process) == 0
+
+
+@pytest.mark.parametrize("heartbeat", ["", "1", "soon"])
+def test_check_reports_that_no_controller_runs(store: Store, heartbeat: str) -> None:
+    """Exit 69, as without Redis: what is not measured is not open."""
+    if heartbeat:
+        store.redis.hset(store.keys.gate, mapping={"state": "open", "heartbeat_s": heartbeat})
+
+    done = run(*COMMAND, "--check", *at(store))
+    without_redis = run(*COMMAND, "--check", "--redis-url", "unix:///nowhere/redis.sock")
+
+    assert (done.returncode, without_redis.returncode) == (69, 69)
+    assert done.stderr == (
+        "pcapdj control: No controller is running. 'pcapdj control --check --as-started' shows what one with"
+        " these options would decide.\n"
+    )
+    assert done.stdout == without_redis.stdout == ""
 
 
 def test_check_has_the_decision_in_its_exit_code(store: Store, tmp_path: Path) -> None:
@@ -315,6 +352,7 @@ def test_the_log_folder_is_watched_by_default(store: Store, tmp_path: Path) -> N
         (["--min-free", "10%", "--resume-free", "5%"], "resume-free"),
         (["--watch", "/out=60%"], "'/out'"),
         (["--auth-type", "list"], "list"),
+        (["--as-started"], "--check"),
         (["--reclaim-everything"], "--reclaim-everything"),
     ],
 )

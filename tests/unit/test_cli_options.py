@@ -84,6 +84,7 @@ OPTIONS: dict[str, Options] = {
         "--redis-data": ("PCAPDJ_REDIS_DATA", ""),
         "--auth-type": ("PCAPDJ_AUTH_TYPE", "string"),
         "--check": (None, False),
+        "--as-started": (None, False),
     },
     "consume": REDIS | PRESET | TRUST | {
         "--socket": ("PCAPDJ_LAUNCHER", None),
