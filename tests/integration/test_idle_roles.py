@@ -46,16 +46,17 @@ def test_roles_that_wait_for_files_for_the_gate_or_for_the_analyzer_are_idle(tri
     trio.store.notify("nothing")
     assert busy_roles(trio) == {}
 
+    trio.queue(trio.capture("a.pcap", 1, 20))
+    trio.await_processed(1)  # its stream stays open, and its pipe is empty
     trio.store.redis.hset(trio.store.keys.control, "gate", "hold")
     trio.store.notify("limits")
     trio.wait_logged("controller", "gate_hold")
     trio.brake.touch()
-    trio.queue(trio.capture("a.pcap", 1, 5000))
-    trio.wait_logged("dispatcher", "waiting_for_authorization")
+    trio.queue(trio.capture("b.pcap", 2, 5000))
+    trio.wait_logged("dispatcher", "waiting_for_authorization", times=2)
     assert busy_roles(trio) == {}
 
     trio.store.redis.delete(trio.store.keys.control)
     trio.store.notify("limits")
-    trio.wait_logged("dispatcher", "stream_opened")
     wait_until(lambda: is_full(trio.pipe), "a full pipe")
     assert busy_roles(trio) == {}
