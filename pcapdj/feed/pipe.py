@@ -137,7 +137,7 @@ class Pipe:
     def _splice_once(self, source: int, left: int) -> int:
         while True:
             try:
-                moved = os.splice(source, self.fd, left, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
+                moved = os.splice(source, self.fd, left, flags=os.SPLICE_F_NONBLOCK)
             except BlockingIOError:
                 if not unread_bytes(source):  # not the analyzer's pipe is full, but a batch is empty
                     raise EOFError(_TOO_SHORT) from None
