@@ -82,6 +82,7 @@ RULES: Final = [
     "capture/anomalies",
     "capture/stream_options",
     "inbox/order",
+    "inbox/overlaps",
     "inbox/settle",
     "inbox/skipped",
     "analyzer/presets",

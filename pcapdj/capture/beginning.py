@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.formats import Kind
+from pcapdj.capture.identity import FIRST_BYTES
 from pcapdj.capture.opening import capture_of, contents_of, first_packet_time_ns
 from pcapdj.capture.pcap import FILE_HEADER_BYTES, parse_file_header
 from pcapdj.capture.walk import record_bytes, walk
@@ -25,11 +26,13 @@ class Beginning(NamedTuple):
         identity: of the file when it was opened.
         first: the first 64 KiB of the decompressed capture; all of a shorter one.
         first_time_ns: when its first packet is, since 1970; None: it has no good one.
+        last_time_ns: when its last packet is; None: unknown, because it is longer, or no plain pcap.
     """
 
     identity: Identity
     first: bytes
     first_time_ns: int | None
+    last_time_ns: int | None
 
 
 def look_at(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Beginning:
@@ -49,23 +52,26 @@ def look_at(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Beginn
     with closing(contents.source):
         if not contents.compression and contents.format.kind in {Kind.UNSUPPORTED, Kind.UNKNOWN}:
             raise contents.format.refusal
-        time_ns = _first_record_time_ns(contents.first) if contents.format.kind is Kind.CLASSIC else None
+        is_classic = contents.format.kind is Kind.CLASSIC
+        time_ns, last_time_ns = _times_of(contents.first) if is_classic else (None, None)
     if time_ns is None:
         time_ns = _time_by_reader(name, file, stops, is_compressed=bool(contents.compression))
-    return Beginning(identity, contents.first, time_ns)
+    return Beginning(identity, contents.first, time_ns, last_time_ns)
 
 
-def _first_record_time_ns(first: bytes) -> int | None:
-    """Return when the first record of a classic pcap is; None: a reader has to find out."""
+def _times_of(first: bytes) -> tuple[int | None, int | None]:
+    """Return when first and last record of a classic pcap are; None: they are not known by its beginning."""
     try:
         layout = parse_file_header(first)
     except CaptureError:
-        return None
+        return None, None
     records = memoryview(first)[FILE_HEADER_BYTES:]
     length_bytes = record_bytes(records, layout)
     if not layout.is_plain or not 0 < length_bytes <= len(records):
-        return None
-    return walk(bytes(records[:length_bytes]), layout, is_last=True).totals.first_ts_ns
+        return None, None
+    is_whole = len(first) < FIRST_BYTES
+    totals = walk(bytes(records if is_whole else records[:length_bytes]), layout, is_last=True).totals
+    return totals.first_ts_ns, totals.last_ts_ns if is_whole else None
 
 
 def _time_by_reader(name: bytes, file: OpenFile, stops: "Waits | None", *, is_compressed: bool) -> int | None:

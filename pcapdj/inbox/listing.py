@@ -7,13 +7,14 @@ circle).
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.identity import FIRST_BYTES, digest_of, looked_up_under
+from pcapdj.capture.last_packet import last_packet_time_ns
 from pcapdj.inbox.folder import list_folder
 from pcapdj.inbox.order import (
     Order,
@@ -23,6 +24,7 @@ from pcapdj.inbox.order import (
     in_order_of_time,
     name_order_note,
 )
+from pcapdj.inbox.overlaps import Overlap, Span, closest_pairs, longest_overlap
 from pcapdj.inbox.skipped import SkipReason
 from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
@@ -41,6 +43,7 @@ class CaptureFile:
         name: its absolute path.
         identity: that it had when it was looked at.
         first_time_ns: when its first packet is, since 1970; None: it has no good one.
+        last_time_ns: when its last packet is; None: unknown.
         first_bytes: how many bytes of the decompressed capture `digest` is about; 0: it was not looked into.
         digest: of them.
         digests: under which it may be known, as of `capture.identity.looked_up_under`.
@@ -49,6 +52,7 @@ class CaptureFile:
     name: bytes
     identity: Identity
     first_time_ns: int | None = None
+    last_time_ns: int | None = None
     first_bytes: int = 0
     digest: str = ""
     digests: tuple[str, ...] = ()
@@ -78,11 +82,19 @@ class _Group(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The captures, in order, the refused files, and what is unusual about the order, in sentences."""
+    """The captures of some paths.
+
+    Args:
+        files: in the order in which they are fed.
+        refused: the files that are not fed.
+        notes: what is unusual, in sentences.
+        overlap: two files that overlap in time; None: none do.
+    """
 
     files: tuple[CaptureFile, ...]
     refused: tuple[Refusal, ...]
     notes: tuple[str, ...] = ()
+    overlap: Overlap | None = None
 
     @property
     def faults(self) -> list[Refusal]:
@@ -120,7 +132,9 @@ def list_captures(
     groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]
     names, notes = _ordered(groups, order, times)
     captures = tuple(files[name] for name in names)
-    return Listing(captures, tuple(refused), (*_repeated(paths), *skipped, *notes))
+    overlap = find_overlap(captures)
+    notes += (overlap.sentence,) if overlap else ()
+    return Listing(captures, tuple(refused), (*_repeated(paths), *skipped, *notes), overlap)
 
 
 def _repeated(paths: Sequence[bytes]) -> Iterator[str]:
@@ -189,13 +203,47 @@ def look_at_capture(
             _refuse_writer(file.descriptor)
         if is_suspect:
             return CaptureFile(name, file.identity())
-        identity, first, time_ns = look_at(name, file, stops)
+        identity, first, first_time_ns, last_time_ns = look_at(name, file, stops)
     finally:
         file.close()
     digests = tuple(looked_up_under(first))
     is_digested = len(first) == FIRST_BYTES
     digest = digests[0].rpartition(":")[2] if is_digested else digest_of(first)
-    return CaptureFile(name, identity, time_ns, len(first), digest, digests)
+    return CaptureFile(name, identity, first_time_ns, last_time_ns, len(first), digest, digests)
+
+
+def find_overlap(files: Sequence[CaptureFile], new: Collection[bytes] | None = None) -> Overlap | None:
+    """Return two captures that overlap in time, of all pairs the one that does most; None: none do.
+
+    Of a few that are next to each other the end is read.
+
+    Args:
+        files: that go into one lane.
+        new: at least one file of the pair is among these; None: any.
+    """
+    spans = [
+        Span(each.name, each.first_time_ns, each.last_time_ns)
+        for each in files
+        if each.first_time_ns is not None
+    ]
+    pairs = [
+        (_with_end(one), other)
+        for one, other in closest_pairs(spans)
+        if new is None or one.name in new or other.name in new
+    ]
+    return longest_overlap(spans, pairs)
+
+
+def _with_end(span: Span) -> Span:
+    if span.last_ns is not None:
+        return span
+    try:
+        file = OpenFile(open_regular(span.name))
+    except CaptureError:
+        return span
+    last_ns = last_packet_time_ns(file, span.first_ns)
+    file.close()
+    return span._replace(last_ns=last_ns)
 
 
 def _expand_folders(

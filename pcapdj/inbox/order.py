@@ -26,7 +26,7 @@ from pcapdj.runtime.units import human_duration
 
 _DIGITS = re.compile(rb"([0-9]+)")
 _MOST_DIGITS = 30  # int() refuses thousands of them; what differs before these is no counter
-_COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
+COMPRESSIONS = (b".gz", b".bz2", b".xz", b".zst")
 
 Chunk = bytes | tuple[int, bytes]
 PartKey = tuple[tuple[Chunk, ...], tuple[Chunk, ...], bytes]
@@ -132,7 +132,7 @@ def natural_key(name: bytes) -> tuple[PartKey, ...]:
 
 @lru_cache(maxsize=1024)  # the folders of ten thousand names are the same few
 def _part_key(part: bytes) -> PartKey:
-    compression = next((each for each in _COMPRESSIONS if part.endswith(each)), b"")
+    compression = next((each for each in COMPRESSIONS if part.endswith(each)), b"")
     name = part.removesuffix(compression)
     stem, dot, extension = name.rpartition(b".")
     return _chunks(stem if dot else name), _chunks(extension if dot else b""), part

@@ -21,9 +21,11 @@ from pcapdj.disk.measurements import check_reach
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import variable_of, watches_of
 from pcapdj.inbox.listing import CaptureFile, Listing, refusal_sentences
+from pcapdj.inbox.overlaps import Overlap
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted, to_text
+from pcapdj.runtime.units import human_duration
 
 _MOST_FOLDERS: Final = 1000
 _RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
@@ -42,6 +44,7 @@ class RunPlan:
         analyzer: preset or command, for people.
         settings: environment variables of the roles.
         continued: the file that an earlier run was stopped in; None: in none of `files`.
+        overlap: two files that overlap in time; None: none do.
     """
 
     files: Sequence[CaptureFile]
@@ -51,6 +54,7 @@ class RunPlan:
     analyzer: str
     settings: Mapping[str, str]
     continued: FileResult | None = None
+    overlap: Overlap | None = None
 
     @property
     def total_bytes(self) -> int:
@@ -74,6 +78,7 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
         files=files,
         refused=refused_results(listing),
         processed_before=len(listing.files) - len(files),
+        overlap=listing.overlap,
         notes=[*listing.notes, *refusal_sentences(listing.skipped)],
         analyzer=analyzer,
         settings={
@@ -100,6 +105,8 @@ def plan_sentence(plan: RunPlan, logdir: Path) -> str:
     skipped = f", {before:,} fed by an earlier run" if before else ""
     if each := plan.continued:
         skipped += f", {quoted(each.name)} from packet {each.packets + 1:,} on"
+    if plan.overlap:
+        skipped += f", overlapping in time by {human_duration(plan.overlap.duration_ns)}"
     return f"{count} into {plan.analyzer}{skipped}; {output}"
 
 

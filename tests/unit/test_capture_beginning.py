@@ -4,6 +4,7 @@ import gzip
 import os
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,17 +133,17 @@ sys.addaudithook(note_opened)
 
 @pytest.mark.parametrize("kind", ["classic", "pcapng", "compressed"])
 def test_a_listing_opens_each_file_once(tmp_path: Path, kind: str) -> None:
-    """For its format, its order and its identity."""
+    """For its format, its order and its identity; of a few next to each other the end is read, too."""
     global is_counted  # noqa: PLW0603 - an audit hook cannot be removed
-    content = CAPTURES[kind]
-    for number in range(3):
-        (tmp_path / str(number)).write_bytes(content)
+    names = [os.fsencode(tmp_path / str(number)) for number in range(20)]
+    for name in names:
+        Path(os.fsdecode(name)).write_bytes(CAPTURES[kind])
+    opened.clear()
 
     is_counted = True
     list_captures([os.fsencode(tmp_path)], recursive=False)
     is_counted = False
 
-    assert sorted(path for path in opened if isinstance(path, bytes)) == [
-        os.fsencode(tmp_path / str(number)) for number in range(3)
-    ]
-    opened.clear()
+    counts = Counter(path for path in opened if isinstance(path, bytes))
+    assert counts.keys() == set(names)
+    assert counts.total() <= len(names) + 8

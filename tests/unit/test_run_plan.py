@@ -9,6 +9,7 @@ import pytest
 
 from pcapdj.capture.files import Identity
 from pcapdj.inbox.listing import CaptureFile, Listing, Refusal
+from pcapdj.inbox.overlaps import Overlap
 from pcapdj.run.plan import (
     RunPlan,
     choose_analyzer,
@@ -116,6 +117,10 @@ def test_only_refused_files_that_the_user_named_are_results() -> None:
         (
             replace(plan(files=1), continued=STOPPED),
             "1 file into zeek, '/in/2' from packet 1,001 on; output in '/o'.",
+        ),
+        (
+            replace(plan(files=2), overlap=Overlap(b"/in/1", b"/in/2", 90_000_000_000)),
+            "2 files into zeek, overlapping in time by 1 min 30 s; output in '/o'.",
         ),
         (plan(before=1), "The file was fed by an earlier run, nothing to feed; output in '/o'."),
         (plan(before=1000), "All 1,000 files were fed by an earlier run, nothing to feed; output in '/o'."),

@@ -1,0 +1,62 @@
+"""Finds the time of a capture's last packet without reading it whole.
+
+A classic pcap has no index, and no mark where a record begins. But a row of records that begins anywhere in
+the last 64 KiB, has possible lengths and times, and ends exactly at the end of the file is no chance.
+"""
+
+import struct
+from typing import Final
+
+from pcapdj.capture.files import OpenFile
+from pcapdj.capture.formats import Kind, identify
+from pcapdj.capture.pcap import (
+    FILE_HEADER_BYTES,
+    MAX_CAPTURED_BYTES,
+    RECORD_HEADER_BYTES,
+    parse_file_header,
+)
+from pcapdj.runtime.errors import CaptureError
+
+_TAIL_BYTES: Final = 1 << 16
+_LEAST_RECORDS: Final = 2
+_LONGEST_CAPTURE_NS: Final = 366 * 86_400 * 1_000_000_000
+
+
+def last_packet_time_ns(file: OpenFile, first_time_ns: int) -> int | None:
+    """Return when the last packet of a capture is, since 1970.
+
+    Args:
+        file: open; still closed by the caller.
+        first_time_ns: when its first packet is.
+
+    Returns:
+        None: it is no plain pcap, is cut off, or ends with a record that is too long.
+    """
+    try:
+        first, size_bytes = file.read(FILE_HEADER_BYTES, 0), file.identity().size_bytes
+        if identify(first).kind is not Kind.CLASSIC:
+            return None
+        layout = parse_file_header(first)
+        begin = max(FILE_HEADER_BYTES, size_bytes - _TAIL_BYTES)
+        tail = file.read(size_bytes - begin, begin)
+    except (OSError, CaptureError):
+        return None
+    if not layout.is_plain:
+        return None
+    header, second_ns = struct.Struct(layout.byte_order + "IIII"), 1_000_000_000
+
+    def end_of_row(position: int) -> int | None:
+        """Return the last time of a row of records that begins here; None: there is none."""
+        records, time_ns = 0, None
+        while position + RECORD_HEADER_BYTES <= len(tail):
+            seconds, fraction, captured, length = header.unpack_from(tail, position)
+            time_ns = seconds * second_ns + fraction * layout.fraction_ns
+            is_possible = fraction * layout.fraction_ns < second_ns
+            is_possible &= captured <= length and captured <= MAX_CAPTURED_BYTES
+            if not is_possible or abs(time_ns - first_time_ns) > _LONGEST_CAPTURE_NS:
+                return None
+            position, records = position + RECORD_HEADER_BYTES + captured, records + 1
+        return time_ns if position == len(tail) and records >= _LEAST_RECORDS else None
+
+    rows = map(end_of_row, range(len(tail)))
+    return next((time_ns for time_ns in rows if time_ns is not None), None)
