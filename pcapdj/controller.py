@@ -37,7 +37,7 @@ from pcapdj.console.disk_lines import disk_lines
 from pcapdj.disk import options, schedule
 from pcapdj.disk.gate import State
 from pcapdj.disk.gate_report import check_lines, log_limits, log_live_limits, log_transition
-from pcapdj.disk.live_limits import LiveLimits
+from pcapdj.disk.live_limits import ACCEPT_FIELD, LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate, published_disks
@@ -104,7 +104,7 @@ class Controller:
         if not self._is_restored:
             fields = self._grants.published()
             self._published = parse_gate(fields)
-            self._monitor.learn(fields.get("fill_rates", ""))
+            self._monitor.restore(fields)
             self._is_restored = True
         pending = self._grants.look()
         self._control = pending.control
@@ -156,6 +156,12 @@ class Controller:
         self._is_busy = pending.is_busy
         if is_changed := self._monitor.apply(pending.control):
             log_live_limits(events, self._monitor, pending.control)
+        if self._monitor.accept(pending.control.get(ACCEPT_FIELD, "")):
+            events.info(
+                "disks_accepted", "The watched paths belong on the file systems that they are on now."
+            )
+            self._monitor.measure(is_busy=pending.is_busy)
+            is_changed = True
         if is_measured := schedule.is_measurement_due(
             self._monitor.age_s(), is_decisive=bool(pending.requested) or is_changed, is_busy=pending.is_busy
         ):
@@ -175,6 +181,7 @@ class Controller:
         fields = {
             **gate_fields(decision, gate, self._monitor.measurements(), self._monitor.rates),
             **self._monitor.live.gate_fields,
+            **self._monitor.disks.as_fields(),
         }
         times = {"since_s": since_s, "heartbeat_s": time.time()}
         message = f"gate {decision.state.word}" if is_transition else ""

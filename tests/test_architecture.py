@@ -96,6 +96,7 @@ RULES: Final = [
     "console/status_lines",
     "disk/live_limits",
     "disk/measurements",
+    "disk/same_disk",
     "disk/published_gate",
     "disk/schedule",
     "feed/progress",

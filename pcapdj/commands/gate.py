@@ -1,11 +1,12 @@
 """`pcapdj gate`: override the disk gate, or leave it to the disks again."""
 
+import time
 from typing import Annotated, Final
 
 import typer
 
 from pcapdj.disk.gate import Override
-from pcapdj.disk.live_limits import OVERRIDE_FIELD
+from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable, quoted
@@ -19,6 +20,7 @@ _RESULTS: Final[dict[str, str]] = {
     ),
     Override.AUTO: "The gate follows the disks.",
 }
+_ACCEPT: Final = "accept"
 
 app = new_app()
 
@@ -27,19 +29,26 @@ app = new_app()
 def gate(
     override: Annotated[
         str | None,
-        typer.Argument(help="without it: show the current setting", metavar="open|hold|auto"),
+        typer.Argument(help="without it: show the current setting", metavar="open|hold|auto|accept"),
     ] = None,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
-    """Hold the gate open or closed, or leave it to the disks (auto)."""
-    if override is not None and override not in _RESULTS:
-        hint = "Write open, hold (which closes it) or auto."
+    """Hold the gate open or closed, or leave it to the disks (auto).
+
+    After a disk was exchanged, `accept` takes the file systems as they are now.
+    """
+    if override is not None and override not in {*_RESULTS, _ACCEPT}:
+        hint = "Write open, hold (which closes it), auto or accept."
         raise ConfigError(f"Unknown gate setting {quoted(override[:80])}.", hint=hint)
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if override is None:
         typer.echo(printable(operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)))
+        return
+    if override == _ACCEPT:
+        operate.change_control(store, {ACCEPT_FIELD: f"{time.time():.6f}"})
+        typer.echo("The watched paths belong on the file systems that they are on now.")
         return
     operate.change_control(store, {OVERRIDE_FIELD: override})
     typer.echo(_RESULTS[override])

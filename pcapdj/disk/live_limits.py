@@ -23,7 +23,8 @@ FORCE_FIELD: Final = "force"
 FORCED: Final = "yes"
 KEPT: Final = "The limits stay as they were."  # ends every sentence that refuses live limits
 LIMIT_FIELDS: Final = (*DEFAULTS, FORCE_FIELD)
-_NO_LIMITS: Final = (OVERRIDE_FIELD, FORCE_FIELD)
+ACCEPT_FIELD: Final = "accept"  # when an operator accepted the file systems as they are: another time each
+_NO_LIMITS: Final = (OVERRIDE_FIELD, FORCE_FIELD, ACCEPT_FIELD)
 
 
 def is_forced(control: Mapping[str, str]) -> bool:

@@ -2,11 +2,30 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from pcapdj.disk.gate import Measurement, exact_amount
 from pcapdj.disk.limits import Limits, Thresholds, Watch
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
+
+
+class FileSystem(NamedTuple):
+    """The file system that a path is on.
+
+    Args:
+        device: st_dev.
+        boot: the id of the machine's boot; empty: unknown.
+        uuid: of the disk; empty: it has none.
+        source: what is mounted: `/dev/sdb1`, `server:/export`.
+        mount: where.
+    """
+
+    device: int
+    boot: str
+    uuid: str
+    source: str
+    mount: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +36,7 @@ class Sample:
         device: st_dev; paths on one device share their measurement.
         free_bytes: what this user may still write (f_bavail).
         total_inodes: 0 where the filesystem has no fixed number of them (btrfs).
+        file_system: that the path is on; None: a parent was measured in its place.
     """
 
     device: int
@@ -24,6 +44,7 @@ class Sample:
     total_bytes: int
     free_inodes: int
     total_inodes: int
+    file_system: FileSystem | None = None
 
 
 @dataclass(frozen=True, slots=True)

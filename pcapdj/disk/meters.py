@@ -5,9 +5,8 @@ daemon thread of its own; a path that does not answer in time counts as full unt
 f_bavail, as psutil.disk_usage has it too; statvfs is called directly because it also has the inodes.
 
 A path that is not there counts as full. The exception is a default path, as the analyzer's log folder, which
-the first analyzer makes: until it first exists, its nearest existing parent is measured. A watched mount
-point that is no longer one (it was unmounted, and the folder below it appears) and a filesystem that turned
-read-only count as full as well.
+the first analyzer makes: until it first exists, its nearest existing parent is measured. A filesystem that
+turned read-only counts as full as well. With each sample comes which filesystem it is (`disk.same_disk`).
 """
 
 import os
@@ -15,20 +14,23 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from pcapdj.disk.limits import Watch
-from pcapdj.disk.measurements import FailedMeasurement, Memory, Sample, Samples
+from pcapdj.disk.measurements import FailedMeasurement, FileSystem, Memory, Sample, Samples
+from pcapdj.runtime.mounts import boot_id, mount_of, mounted_source
 
 LONGEST_WAIT_S: Final = 0.7  # with one Redis call after it, a role still stops within a second
+_UUIDS: Final = Path("/dev/disk/by-uuid")
 _BLOCK_BYTES: Final = 512  # where a filesystem reports no fragment size
 
 
 class WatchedPath:
-    """A watched path: measures its filesystem, and remembers whether it existed and was a mount point.
+    """A watched path: measures its filesystem, and remembers whether it existed, and which one it was.
 
     Args:
         watch: the path; `or_parent` allows its parent until it exists.
@@ -37,7 +39,7 @@ class WatchedPath:
     def __init__(self, watch: Watch) -> None:
         self._path = Path(watch.path).absolute()
         self._or_parent = watch.or_parent
-        self._was_mount = False
+        self._file_system: FileSystem | None = None
 
     def measure(self) -> Sample | FailedMeasurement:
         """Measure the path's filesystem now; hangs while that filesystem does."""
@@ -59,12 +61,35 @@ class WatchedPath:
 
     def _sample_at(self, path: Path) -> Sample | FailedMeasurement:
         device = path.stat().st_dev
-        if path == self._path:
-            is_mount = os.path.ismount(path)
-            if self._was_mount and not is_mount:
-                return FailedMeasurement("is not mounted any more")
-            self._was_mount = is_mount
-        return sample_of(os.statvfs(path), device)
+        sample = sample_of(os.statvfs(path), device)
+        if path != self._path or isinstance(sample, FailedMeasurement):
+            return sample
+        if self._file_system is None or self._file_system.device != device:
+            self._file_system = file_system_of(path, device)
+        return replace(sample, file_system=self._file_system)
+
+
+def file_system_of(path: Path, device: int) -> FileSystem:
+    """Return which file system a path is on.
+
+    Args:
+        path: absolute.
+        device: its st_dev.
+    """
+    place = mount_of(os.fsencode(path)).place
+    source = os.fsdecode(mounted_source(place))
+    return FileSystem(device, boot_id(), _uuid_of(source), source, os.fsdecode(place))
+
+
+def _uuid_of(source: str) -> str:
+    """Return the UUID of a block device; empty: it is none, or has none."""
+    try:
+        return next(
+            (link.name for link in _UUIDS.iterdir() if os.path.samefile(link, source)),  # noqa: PTH121 - text
+            "",
+        )
+    except OSError:
+        return ""
 
 
 def sample_of(found: os.statvfs_result, device: int) -> Sample | FailedMeasurement:

@@ -10,6 +10,7 @@ from pcapdj.disk.limits import Limits
 from pcapdj.disk.live_limits import LiveLimits
 from pcapdj.disk.measurements import check_order, measurements_of
 from pcapdj.disk.meters import DiskMeter
+from pcapdj.disk.same_disk import SameDisks, same_disks_of
 
 
 class DiskMonitor:
@@ -27,6 +28,7 @@ class DiskMonitor:
         self._meter = meter
         self.live: Final = limits
         self.rates = FillRates()
+        self.disks = SameDisks({})
         self.measure()
         check_order(self.samples, limits.in_force)
 
@@ -36,13 +38,20 @@ class DiskMonitor:
         Args:
             is_busy: a file is fed.
         """
-        self.samples = self._meter.measure()
+        self._measured = self._meter.measure()
+        self.samples, self.disks = self.disks.judge(self._measured)
         self._measured_s = time.monotonic()
         self.rates = self.rates.after(self.measurements(), self._measured_s, is_busy=is_busy)
 
-    def learn(self, rates: str) -> None:
-        """Go on from the fill rates that a controller before this one published."""
-        self.rates = self.rates.with_learned(rates)
+    def restore(self, fields: Mapping[str, str]) -> None:
+        """Go on from the fill rates and disks in PCAPDJ_GATE; they count for the last measurement, too."""
+        self.rates = self.rates.with_learned(fields.get("fill_rates", ""))
+        self.samples, self.disks = same_disks_of(fields).judge(self._measured)
+
+    def accept(self, accepted: str) -> bool:
+        """Take the file systems as they are if the operator accepts them anew; report whether that is so."""
+        before, self.disks = self.disks, self.disks.accepting(accepted)
+        return before is not self.disks
 
     def look_due_in_s(self) -> float:
         """Return in how many seconds the disks have to be measured again while a file is fed."""

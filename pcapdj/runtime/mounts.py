@@ -81,6 +81,14 @@ def present_mounts() -> Mapping[bytes, bytes]:
         return {}
 
 
+def mounted_source(place: bytes) -> bytes:
+    """Return what is mounted at a mount point, such as `/dev/sdb1` or `server:/export`; empty: unknown."""
+    try:
+        return _described(_MOUNTINFO.read_bytes()).get(place, (b"", b""))[1]
+    except OSError:
+        return b""
+
+
 def boot_id() -> str:
     """Return the id of this boot of the machine, since device numbers hold for one; empty: unknown."""
     try:
@@ -91,9 +99,18 @@ def boot_id() -> str:
 
 def mounted_types(mountinfo: bytes) -> Mapping[bytes, bytes]:
     """Return the type of the file system at each mount point; of several at one, the one on top."""
+    return {place: kind for place, (kind, _) in _described(mountinfo).items()}
+
+
+def _described(mountinfo: bytes) -> Mapping[bytes, tuple[bytes, bytes]]:
+    """Return type and source of the file system at each mount point."""
     found = {}
     for line in filter(None, mountinfo.split(b"\n")):  # not splitlines: a name may have a carriage return
         fields, _, behind = line.partition(b" - ")
-        place = _ESCAPED.sub(lambda octal: bytes([int(octal[1], 8)]), fields.split(b" ")[4])
-        found[place] = behind.split(b" ")[0]
+        kind, source, *_ = [*behind.split(b" "), b"", b""]
+        found[_unescaped(fields.split(b" ")[4])] = (kind, _unescaped(source))
     return found
+
+
+def _unescaped(text: bytes) -> bytes:
+    return _ESCAPED.sub(lambda octal: bytes([int(octal[1], 8)]), text)

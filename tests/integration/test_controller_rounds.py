@@ -497,6 +497,40 @@ def test_while_a_file_is_fed_a_disk_near_its_limit_is_measured_between_rounds(
     assert grants.rounds <= 10
 
 
+def test_the_folder_below_an_unmounted_disk_counts_as_full(
+    store: Store, make: Make, small_disk: Path
+) -> None:
+    """Also for the next controller, until the operator accepts it."""
+    out = small_disk / "out"
+    out.mkdir()
+    controller = make(path=out)
+    controller.step()
+    assert gate(store)["state"] == "open"
+
+    subprocess.run(["umount", "--lazy", str(small_disk)], check=True)
+    out.mkdir()
+    try:
+        wait_until(lambda: measured_state(controller, store) == "suspended", "the disk to be missed")
+        reason = gate(store)["reason"]
+        assert f"is not on the file system mounted at '{small_disk}' any more" in reason
+        assert "pcapdj gate accept" in reason
+
+        successor = make(path=out)
+        assert measured_state(successor, store) == "suspended"
+        store.redis.hset(store.keys.control, "accept", "1")
+        assert measured_state(successor, store) == "open"
+        assert measured_state(make(path=out), store) == "open"
+    finally:
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
+
+
+def measured_state(controller: Controller, store: Store) -> str:
+    """Run a round with a request, so that it measures; return the gate's state."""
+    store.redis.rpush(store.keys.next, "/1")
+    controller.step()
+    return gate(store)["state"]
+
+
 class PublishedStates(CountingGrants):
     """Notes each published state with the round in which it was published."""
 

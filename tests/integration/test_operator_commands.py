@@ -194,6 +194,18 @@ def test_finish_writes_when_the_stream_ends(
     assert store.redis.get(store.keys.finish) == value
 
 
+def test_accepting_the_disks_is_written_anew_each_time(run: Run, store: Store) -> None:
+    """And leaves the override alone."""
+    accepted = []
+    for _ in range(2):
+        result = "The watched paths belong on the file systems that they are on now.\n"
+        assert run(gate.app, "accept") == (ExitCode.OK, result, "")
+        accepted.append(store.redis.hget(store.keys.control, "accept"))
+
+    assert accepted[0] != accepted[1]
+    assert not store.redis.hexists(store.keys.control, "gate")
+
+
 @pytest.mark.parametrize(
     ("word", "result"),
     [
