@@ -44,6 +44,7 @@ _REDIS_LIMIT_S: Final = 15.0  # longer than the service gives it
 _POLL_S: Final = 0.005
 _COPY_BYTES: Final = 1 << 20
 _COPY_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_REPEAT_S: Final = 0.1
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
 # The private service has its own Redis and lane, and the files, their order and their one stream are those of
 # the command line, whatever this process's environment has for a service.
@@ -208,15 +209,17 @@ class PrivateService:
         if not self.is_alive or self._have_roles_ended:
             return
         deadline_s = time.monotonic() + _STOP_LIMIT_S
+        stops = min(1, signals.stop_count)  # what came after the first one is passed on, also if it is here
         self._signal(signal.SIGTERM)
         while self.is_alive and not self._have_roles_ended:
-            left_s = deadline_s - time.monotonic()
+            left_s, count = deadline_s - time.monotonic(), max(stops, signals.stop_count)
             if left_s <= 0:
                 self._signal(signal.SIGKILL)
-            try:
-                signals.wait(max(left_s, _POLL_S), self._reports, stops=signals.stop_count + 1)
-            except Stopped:
-                self._signal(signal.SIGTERM)
+            elif count > stops:
+                self._signal(signal.SIGTERM)  # repeatedly: of two that arrive together the process gets one
+            wait_s = max(left_s, _POLL_S) if count == stops else _REPEAT_S
+            with suppress(Stopped):
+                signals.wait(wait_s, self._reports, stops=count + 1)
 
     def stop(self, signals: Signals) -> None:
         """Stop everything."""

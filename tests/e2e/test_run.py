@@ -542,6 +542,19 @@ def test_a_second_ctrl_c_does_not_wait_for_the_analyzer(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
+def test_a_second_stop_that_arrives_with_the_first_does_not_wait_for_the_analyzer_either(home: Path) -> None:
+    """Ctrl-C and SIGTERM together: neither is lost, however late the command comes to read them."""
+    with braked(home) as process:
+        process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: process.is_stopped, "the command to stop")
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            process.send_signal(number)
+        process.communicate()
+
+    assert process.wait() == 130
+    wait_until(lambda: not processes_about(home), "every process to be gone")
+
+
 @contextmanager
 def braked(home: Path) -> Iterator[Process]:
     """Start a run whose analyzer has read a part of its only file, and reads on after `release`."""
