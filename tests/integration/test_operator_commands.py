@@ -235,7 +235,10 @@ def test_an_unknown_override_is_refused_with_the_known_ones(run: Run, store: Sto
     code, out, err = run(gate.app, "close")
 
     assert (code, out) == (ExitCode.USAGE, "")
-    assert err == "pcapdj test: Unknown gate setting 'close'. Write open, hold (which closes it) or auto.\n"
+    assert (
+        err
+        == "pcapdj test: Unknown gate setting 'close'. Write open, hold (which closes it), auto or accept.\n"
+    )
     assert not store.redis.exists(store.keys.control)
 
 

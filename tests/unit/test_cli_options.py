@@ -104,7 +104,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "init": [("DIR", True, None)],
     "import": [("PATH", False, [])],
     "limits": [("show|set|unset", False, "show"), ("NAME[=VALUE]", False, None)],
-    "gate": [("open|hold|auto", False, None)],
+    "gate": [("open|hold|auto|accept", False, None)],
     "failed": [("NAME", False, None)],
     "requeue": [("NAME", False, None)],
     "consume": [("-- COMMAND..", False, None)],
