@@ -26,7 +26,7 @@ from pcapdj.launcher_protocol import (
 )
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.places import check_socket_path, peer_of
+from pcapdj.runtime.places import peer_of
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import present_at
 
@@ -48,11 +48,10 @@ class LauncherServer:
         owes_reply: a request has been received and not replied to; only OPEN takes long.
 
     Raises:
-        CannotCreate: the path is too long, or something that is not a socket is there.
+        CannotCreate: it cannot be made, or something that is not a socket is there.
     """
 
     def __init__(self, path: Path) -> None:
-        check_socket_path(path)
         self.path = path
         self._listening: socket.socket | None = _listen(path)
         self._client: socket.socket | None = None

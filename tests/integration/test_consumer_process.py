@@ -174,6 +174,7 @@ def test_a_socket_path_that_is_too_long_is_refused(rig: Rig) -> None:
 
     assert process.wait() == ExitCode.CANNOT_CREATE
     assert "107" in rig.logged()
+    assert list(rig.folder.iterdir()) == [rig.stderr]
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ def test_a_socket_path_that_is_too_long_is_refused(short_path: Path) -> None:
     assert done.returncode == 73
     assert "107" in done.stderr
     assert "Traceback" not in done.stderr
+    assert list(short_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
