@@ -4,6 +4,7 @@ import errno
 import fcntl
 import gzip
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.captures import Record, classic, enhanced, interface, section
+from support.descriptors import open_descriptors
+from support.launcher_rig import ActingWaits
 from support.pipes import LivingPeer, NoWaits, ScriptedInterrupts
 
 from pcapdj.capture.opening import open_capture
@@ -259,6 +262,28 @@ def test_missing_memory_is_waited_for(number: int) -> None:
     wait_for_memory(OSError(number, os.strerror(number)), waits)
 
     assert waits.shown == [f"Waiting for memory for packets: {os.strerror(number)}."]
+
+
+def test_a_memory_file_without_memory_is_made_once_there_is_some(
+    request: pytest.FixtureRequest,
+) -> None:
+    """The limit of a file's size stands for a full machine. Nothing stays open of what could not be made."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
+    before = open_descriptors()
+    opened: list[set[int]] = []
+
+    def end_shortage() -> None:
+        opened.append(open_descriptors() - before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 22, hard))
+    file = memory_file("header", (1 << 22) + 1, ActingWaits(NoWaits(), end_shortage))
+
+    assert opened == [set()]
+    assert open_descriptors() - before == {file}
+    assert os.fstat(file).st_size == (1 << 22) + 1
+    os.close(file)
 
 
 def test_another_error_is_not_waited_for() -> None:
