@@ -112,9 +112,8 @@ class Controller:
             reason = "The requested name is not a valid file name."
             events.warning("invalid_name", reason, length_bytes=length_bytes)
         self._update_gate(pending)
-        if self._published.state is not State.OPEN:
-            return 0
-        results = [self._authorize(name) for name in pending.requested]
+        requested = pending.requested if self._published.state is State.OPEN else ()
+        results = [self._authorize(name) for name in requested]
         self._is_occupied = Granted.OCCUPIED in results
         return results.count(Granted.YES)
 

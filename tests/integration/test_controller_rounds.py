@@ -76,6 +76,23 @@ class CountingGrants(Grants):
         return super().look()
 
 
+class HoldingGrants(Grants):
+    """Holds the gate from the third round on, and records when each round begins; the fifth is the last."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.begun_s: list[float] = []
+
+    def look(self) -> Pending:
+        """Read as each round does."""
+        self.begun_s.append(time.monotonic())
+        if len(self.begun_s) == 3:
+            set_live(self._store, gate="hold")
+        elif len(self.begun_s) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().look()
+
+
 class ChangingGrants(Grants):
     """Makes NEXT a key of another type before its first and its third round; the fourth one is the last."""
 
@@ -148,6 +165,28 @@ def test_a_grant_waits_while_another_file_stands_in_auth(store: Store, make: Mak
     store.redis.delete(store.keys.auth)
 
     assert controller.step() == 1
+
+
+def test_only_an_open_gate_looks_four_times_a_second_for_a_grant_that_waits(
+    store: Store, tmp_path: Path
+) -> None:
+    """While it is held, each second. The first message, and the one about the gate, begin one round more."""
+    store.redis.sadd(store.keys.dispatchers, "a")
+    store.redis.hset(store.keys.current("a"), mapping={"name": "/1", "state": "asked"})
+    store.redis.set(store.keys.auth, "/1")
+    store.redis.rpush(store.keys.next, "/2")
+    grants = HoldingGrants(store)
+
+    with handled() as signals, suppress(Stopped):
+        monitor = DiskMonitor(DiskMeter([Watch(str(tmp_path))]), LiveLimits(TINY))
+        controller = Controller(grants, monitor, signals)
+        controller.step()  # which opens the gate
+        grants.begun_s.clear()
+        controller.run(Notifier(store))
+
+    pauses_s = [after_s - before_s for before_s, after_s in pairwise(grants.begun_s)]
+    assert 0.2 < max(pauses_s[:2]) < scaled(0.9)
+    assert max(pauses_s[2:]) > 0.9
 
 
 def test_a_name_that_is_not_requested_is_not_granted(store: Store) -> None:

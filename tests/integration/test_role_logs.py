@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.forkserver import run
 from support.roles_rig import Trio, trio_in
+
+from pcapdj.runtime.errors import ExitCode
 
 COPYING = f"{sys.executable} RIG/copying.py"
 OUT = "RIG/out/TIME-STREAM"
@@ -104,3 +107,20 @@ def test_a_second_stop_signal_kills_the_analyzer(short_path: Path, stops: int) -
     assert stopping == ["INFO consumer stopping", "INFO consumer stopping at_once=True"][:stops]
     assert ended.startswith("INFO" if stops == 1 else "WARNING")
     assert ("killed" in ended) == (stops == 2)
+
+
+@pytest.mark.parametrize(
+    ("role", "command"),
+    [
+        ("dispatcher", "pcapdj dispatch"),
+        ("consumer_launcher", "pcapdj consume"),
+        ("controller", "pcapdj control"),
+        ("importer", "pcapdj import"),
+    ],
+)
+def test_a_role_that_is_refused_names_its_command(role: str, command: str) -> None:
+    """However it was started: the same stands in the log of a service."""
+    done = run(f"pcapdj.{role}", "--no-such-option")
+
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr == f"{command}: No such option: --no-such-option. See '{command} --help'.\n"
