@@ -89,6 +89,7 @@ RULES: Final = [
     "analyzer/exit_cause",
     "analyzer/restarts",
     "feed/note",
+    "disk/limit_changes",
     "disk/limits",
     "disk/fill_rate",
     "disk/gate",

@@ -8,11 +8,13 @@ undoes the change if that is a refusal.
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
 
 from pcapdj.console.disk_lines import disk_lines
+from pcapdj.disk.limit_changes import change_lines
 from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults, unknown_limit
 from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, live_limits_json
 from pcapdj.disk.published_gate import limits_in_force, published_disks
@@ -45,6 +47,9 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     force: Annotated[
         bool, typer.Option("--force", help="accept a min-free of 50 % or more: that much is kept *free*")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show what would change on the disks, and change nothing")
+    ] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -55,8 +60,16 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
         raise ConfigError(f"Unknown action {quoted(action[:80])}.", hint=hint)
     words = values or []
     changes = assignments(words) if action == "set" else {}
+    if dry_run and action != "set":
+        raise ConfigError("--dry-run belongs to 'limits set'.")
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if action == "set":
+        _check_texts(store, changes, force=force)
+        if dry_run:
+            typer.echo("\n".join(_preview(store, changes)) or "Nothing would change.")
+            return
+        with suppress(ConfigError):  # the controller refuses it, with its reason
+            typer.echo("\n".join([*_preview(store, changes), ""]))
         _set(store, changes, force=force)
     elif action == "unset":
         _check_names(words, LIMIT_FIELDS)
@@ -91,12 +104,33 @@ def _check_names(names: Collection[str], known: Collection[str]) -> None:
             raise unknown_limit(name, known)
 
 
-def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
+def _check_texts(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
+    """Refuse limits that are invalid with any options.
+
+    Raises:
+        ConfigError: they are.
+    """
     control = read_control(store)
     live = {name: text for name, text in control.items() if name in DEFAULTS}
-    loses_force = not force and _MIN_FREE in changes  # a force is only for the min-free that it came with
-    is_allowed = force or (is_forced(control) and not loses_force)
+    is_allowed = force or (is_forced(control) and _MIN_FREE not in changes)
     check_without_defaults({**live, **changes}, force=is_allowed)
+
+
+def _preview(store: Store, changes: Mapping[str, str]) -> list[str]:
+    """Return lines about what the change means on the disks of the running controller.
+
+    Raises:
+        ConfigError: no controller runs, or the limits would be out of order on one of its disks.
+    """
+    gate = Grants(store).published()
+    if not is_recent(gate.get("heartbeat_s")):
+        raise ConfigError("No controller is running: what this means on its disks is not known.")
+    in_force = limits_in_force(gate)
+    return change_lines(published_disks(gate), in_force, {**in_force, **changes})
+
+
+def _set(store: Store, changes: Mapping[str, str], *, force: bool) -> None:
+    loses_force = not force and _MIN_FREE in changes  # a force is only for the min-free that it came with
     forced = {FORCE_FIELD: FORCED} if force else {}
     _change(store, {**changes, **forced}, [FORCE_FIELD] if loses_force else [])
 

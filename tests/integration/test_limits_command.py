@@ -1,5 +1,6 @@
 """`pcapdj limits` and a running controller: what the controller refuses, the command refuses."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +148,41 @@ def test_a_force_that_is_needed_is_not_taken_away(run: Run, store: Store) -> Non
     assert store.redis.hget(store.keys.control, "force") == b"yes"
 
     assert run("unset", "force", "min-free")[0] == ExitCode.OK
+    assert not store.redis.exists(store.keys.control)
+
+
+@pytest.mark.usefixtures("_controller")
+def test_a_change_is_shown_before_it_is_made(
+    run: Run, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On each disk, with what the gate would do; --dry-run stops there."""
+    lane = ["--redis-url", store.url, "--lane", store.keys.lane]
+    words = [*lane, "set", "min-free=40%", "--dry-run"]
+
+    assert exit_code_of(limits.app, "pcapdj limits", words) == ExitCode.OK
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "min-free  5% -> 40%"
+    assert re.fullmatch(
+        rf"{tmp_path}  hold below (\S+ \S+) -> \S+ \S+, open from .* -> .*, suspended below .* -> .*", second
+    )
+    assert not store.redis.exists(store.keys.control)
+
+    assert run("set", "min-free=5%", "--dry-run") == (ExitCode.OK, "")
+    assert run("set", "resume-free=4%", "--dry-run") == (
+        ExitCode.USAGE,
+        "pcapdj limits: min-free (5%) must be below resume-free (4%).\n",
+    )
+    assert run("show", "--dry-run")[0] == ExitCode.USAGE
+    assert exit_code_of(limits.app, "pcapdj limits", [*lane, "set", "min-free=6%"]) == ExitCode.OK
+    assert capsys.readouterr().out.startswith("min-free  5% -> 6%\n")
+
+
+def test_without_a_controller_a_change_cannot_be_shown(run: Run, store: Store) -> None:
+    """Which disks it is about is not known."""
+    code, sentence = run("set", "min-free=6%", "--dry-run")
+
+    assert code == ExitCode.USAGE
+    assert sentence.startswith("pcapdj limits: No controller is running: ")
     assert not store.redis.exists(store.keys.control)
 
 

@@ -59,7 +59,7 @@ OPTIONS: dict[str, Options] = {
         "--root": ("PCAPDJ_ROOT", None),
     },
     "status": REDIS | {"--watch": (None, False), "--json": (None, False)},
-    "limits": REDIS | {"--force": (None, False)},
+    "limits": REDIS | {"--force": (None, False), "--dry-run": (None, False)},
     "gate": REDIS,
     "suspend": REDIS,
     "resume": REDIS,
