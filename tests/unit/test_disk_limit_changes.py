@@ -32,8 +32,10 @@ def test_each_disk_is_shown_with_its_old_and_new_limits() -> None:
     """Derived limits change, too; a disk that is not concerned is left out."""
     assert lines(_DISK, _INODES, min_free="8%") == [
         "min-free  10% -> 8%",
-        "/out  hold below 10.0 GiB -> 8.0 GiB, open from 15.0 GiB -> 12.0 GiB,"
-        " suspended below 5.0 GiB -> 4.0 GiB",
+        (
+            "/out  hold below 10.0 GiB -> 8.0 GiB, open from 15.0 GiB -> 12.0 GiB,"
+            " suspended below 5.0 GiB -> 4.0 GiB"
+        ),
     ]
 
 
