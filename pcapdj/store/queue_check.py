@@ -14,6 +14,8 @@ from pcapdj.store.client import Store
 from pcapdj.store.queue_comparison import PART_NAMES, QueueWalk, vanished
 
 _EVERY_S: Final = 60.0
+_PAUSE: Final = 9  # times as long as the comparison took, if that is longer: it takes a tenth of the time
+_SCAN_NAMES: Final = 200  # in one call; they come with their lines inside Redis
 _BUDGET_BYTES: Final = 4 << 20  # of the names of one answer
 _FIRST_NAMES: Final = 3  # that a log line has
 
@@ -55,7 +57,7 @@ class QueueCheck:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._slices: Iterator[None] | None = None
-        self._next_s = 0.0
+        self._begin_s = self._next_s = 0.0
 
     def step(self, now_s: float) -> bool:
         """Do the next slice of a comparison, if one is due; report whether it has more to do.
@@ -69,11 +71,12 @@ class QueueCheck:
         if self._slices is None:
             if now_s < self._next_s and not _index(self._store, 0, 0).change:
                 return False
-            self._slices = _compare(self._store)
+            self._slices, self._begin_s = _compare(self._store), now_s
         try:
             next(self._slices)
         except StopIteration:
-            self._slices, self._next_s = None, now_s + _EVERY_S
+            self._slices = None
+            self._next_s = now_s + max(_EVERY_S, _PAUSE * (now_s - self._begin_s))
             return False
         except BaseException:
             self._slices = None
@@ -111,7 +114,7 @@ def _compare(store: Store) -> Iterator[None]:
         yield
     removed, cursor = [], b"0"
     while walk.is_complete:
-        cursor, *parts = store.run("scan_lines", [store.keys.queued], [cursor, str(PART_NAMES)])
+        cursor, *parts = store.run("scan_lines", [store.keys.queued], [cursor, str(_SCAN_NAMES)])
         lines = zip(parts[::2], map(int, parts[1::2]), strict=True)
         yield
         if gone := vanished(walk, lines, first.last_seq):

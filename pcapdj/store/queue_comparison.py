@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-PART_NAMES: Final = 1000  # in one call: some milliseconds of Redis's time
+PART_NAMES: Final = 500  # in one call: some milliseconds of Redis's time
 _OVERLAP: Final = 64  # names that may be removed at the tail between two parts
 _MOST_RESTARTS: Final = 3
 _BITS_PER_NAME: Final = 16  # with two bits set for each: 1.4 % of other names are in the filter

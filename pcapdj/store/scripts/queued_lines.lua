@@ -23,7 +23,8 @@ local function add_line(hash, counts, name, lines, text)
 end
 
 local function last_seq(lines)
-    return string.match(lines, '^.*\n(%d+) ') or string.match(lines, '^(%d+) ') or '0'
+    local has_more = string.find(lines, '\n', 1, true)
+    return string.match(lines, has_more and '^.*\n(%d+) ' or '^(%d+) ') or '0'
 end
 
 local function count_lines(lines)
