@@ -328,8 +328,8 @@ def test_a_stop_by_hand_completes_the_record_for_an_analyzer_that_reads_no_more_
     with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
         begun = feeding.begin("t", capture)
         link.read()
-        fcntl.fcntl(link.write_end, fcntl.F_SETPIPE_SZ, PAGE_BYTES)
-        interrupts.left, link.pages = 2, 1
+        fcntl.fcntl(link.write_end, fcntl.F_SETPIPE_SZ, 4 * PAGE_BYTES)
+        interrupts.left, link.pages = 2, 2
         with pytest.raises(Stopped):
             list(begun.send())
 
@@ -337,7 +337,7 @@ def test_a_stop_by_hand_completes_the_record_for_an_analyzer_that_reads_no_more_
     assert link.pages == 0
     link.pages = None
     link.read()
-    assert len(link.got) > 24 + PAGE_BYTES
+    assert len(link.got) > 24 + 4 * PAGE_BYTES
     assert bytes(link.got) == stream_of(many[: (len(link.got) - 24) // len(records(many[:1]))])
     feeding.streams.lose()
     os.close(link.reader)

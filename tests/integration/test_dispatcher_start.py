@@ -1,0 +1,46 @@
+"""What a dispatcher does before its first file, in this process, with a real Redis."""
+
+from pathlib import Path
+
+import pytest
+from support.logs import logged
+
+from pcapdj.capture.stream_options import StreamOptions
+from pcapdj.dispatcher import Dispatcher
+from pcapdj.feed.interrupts import SIGNALS
+from pcapdj.feed.options import DispatcherSettings
+from pcapdj.runtime.signals import handled
+from pcapdj.store.client import ROLE_TIMEOUT_S, Store
+
+
+class UnreportedLane(Store):
+    """A lane that the reporter of a dispatcher does not reach."""
+
+    def another(self, *, timeout_s: float = ROLE_TIMEOUT_S) -> Store:
+        """Return a client with another time-out, else one of a Redis that is not there."""
+        if timeout_s != ROLE_TIMEOUT_S:
+            return super().another(timeout_s=timeout_s)
+        return Store("unix:///nowhere", self.keys, timeout_s=timeout_s)
+
+
+def test_a_suspension_is_read_before_the_first_file_is_taken(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The thread that reads it later comes too late for the first bytes."""
+    store.redis.sadd(store.keys.suspend, "operator")
+    settings = DispatcherSettings(
+        pipe=tmp_path / "pipe",
+        id="d",
+        launcher=None,
+        follow=False,
+        take="head",
+        streams=StreamOptions("first", "fail"),
+        idle_eof_s=0,
+        roots=(),
+        max_gap_ns=0,
+    )
+
+    with handled(SIGNALS) as signals:
+        Dispatcher(settings, UnreportedLane(store.url, store.keys), signals).run()
+
+    assert " dispatcher suspended by=operator: " in logged(capsys, " dispatcher done ")
