@@ -206,8 +206,14 @@ def test_a_file_that_was_fed_whole_is_processed_with_its_numbers(
     assert (rig.statistics.name, rig.statistics.total_bytes) == (b"", 0)
     assert ("drop", "5ca1ab1e", "file") in rig.link.calls
     assert current(store, "d") == {}
-    words = [line.split()[3] for line in logged(capsys, "file_finished").splitlines()]
-    assert words == ["next_file", "waiting_for_authorization", "authorized", "stream_opened", "file_finished"]
+    log = [line.partition(" dispatcher ")[2] for line in logged(capsys, "file_finished").splitlines()]
+    assert log == [
+        f"next_file name={os.fsdecode(name)} attempt=1",
+        f"waiting_for_authorization name={os.fsdecode(name)}",
+        f"authorized name={os.fsdecode(name)}",
+        "stream_opened stream=5ca1ab1e linktype=1 nanosecond=False",
+        f"file_finished name={os.fsdecode(name)} packets=20",
+    ]
 
 
 def test_while_a_file_is_fed_its_progress_is_shown(rig: Rig, store: Store, tmp_path: Path) -> None:
