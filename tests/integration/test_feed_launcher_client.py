@@ -165,6 +165,21 @@ def test_unexpected_descriptors_are_closed(launcher: LauncherClient, listening: 
         assert len(open_descriptors()) == before - 1  # the connection's own
 
 
+def test_what_a_launcher_sent_before_it_died_is_dropped(
+    launcher: LauncherClient, listening: socket.socket
+) -> None:
+    """An answer that was not asked for; its descriptors are closed."""
+    assert launcher.connect()
+    with listening.accept()[0] as connection, Path(os.devnull).open("rb") as null:
+        socket.send_fds(connection, [b'{"ok":true,"version":3}'], [null.fileno()] * 3)
+    before = len(open_descriptors())
+
+    with pytest.raises(LauncherGone, match=r"is gone \(Broken pipe\)"):
+        launcher.drop("5ca1ab1e", "file")
+
+    assert len(open_descriptors()) == before - 1  # the connection's own
+
+
 @pytest.mark.parametrize("reply", [b'{"ok":true}', b'{"ok":false,"error":"other version","version":1}'])
 def test_a_launcher_of_another_version_is_named_as_what_to_restart(
     launcher: LauncherClient, listening: socket.socket, reply: bytes

@@ -9,7 +9,7 @@ import pytest
 from support.descriptors import open_descriptors
 from support.logs import logged
 
-from pcapdj.feed.reading_mark import LeftMark, ReadingMark
+from pcapdj.feed.reading_mark import LeftMark, ReadingMark, deaths_on
 from pcapdj.runtime.mounts import boot_id
 
 
@@ -64,6 +64,22 @@ def test_a_file_of_another_user_is_not_used(tmp_path: Path, capsys: pytest.Captu
     assert open_descriptors() == before
     assert path.read_bytes() == b""
     assert "it is not a file of this user" in logged(capsys, "no_reading_mark")
+
+
+def test_what_was_left_counts_for_the_first_file_only(tmp_path: Path) -> None:
+    """A later one may be the same entry again, and nothing died of it since."""
+    died = ReadingMark(tmp_path / "mark")
+    died.begin("token", 1)
+    with pytest.raises(MemoryError), died.reading():
+        raise MemoryError
+    died.close()
+
+    mark = ReadingMark(tmp_path / "mark")
+    assert deaths_on(mark.left, "token", boot_id()) == 2
+    mark.begin("token", 2)
+
+    assert mark.left is None
+    mark.close()
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
