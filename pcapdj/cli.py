@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "gate": ("pcapdj.commands.gate", "hold or open the disk gate by hand"),
         "suspend": ("pcapdj.commands.suspend", "pause feeding, in the middle of a file"),
         "resume": ("pcapdj.commands.resume", "continue feeding after `suspend`"),
+        "skip": ("pcapdj.commands.skip", "give up a file whose storage is away"),
         "finish": ("pcapdj.commands.finish", "end the stream, so that the analyzer completes its output"),
         "failed": (
             "pcapdj.commands.failed",

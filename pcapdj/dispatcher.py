@@ -42,7 +42,9 @@ from pcapdj.feed.output_room import OutputRoom
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.reporter import Reporter
+from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.statistics import RUNNING, Statistics
+from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime import failpoints
@@ -86,20 +88,28 @@ class Dispatcher:
         link = _link(settings, self._interrupts)
         self._room = OutputRoom(self._lane, self._notifier, self._interrupts)
         self._streams = Streams(link, self._interrupts, self._room)
-        opener = FileOpener(self._interrupts)
-        self._feeder = Feeder(self._streams, settings.streams, opener, self._mark)
+        opener, skips = FileOpener(self._interrupts), SkipRequests(settings.id)
+        storage = CaptureStorage(
+            store,
+            opener,
+            settings.roots,
+            skips,
+            self._interrupts,
+            self._statistics,
+            settings.storage_timeout_s,
+        )
+        self._feeder = Feeder(self._streams, settings.streams, opener, self._mark, storage)
         self._runner = JobRunner(
             queue=self._queue,
             authorization=Authorization(self._queue, self._notifier, self._streams, self._interrupts),
             link=link,
             streams=self._streams,
             feeder=self._feeder,
-            opener=opener,
             poison=PoisonPolicy(self._lane, self._queue, self._interrupts, self._statistics, self._mark),
             mark=self._mark,
+            storage=storage,
             interrupts=self._interrupts,
             statistics=self._statistics,
-            roots=settings.roots,
             max_gap_ns=settings.max_gap_ns,
         )
         self._reporter = Reporter(
@@ -108,6 +118,7 @@ class Dispatcher:
             statistics=self._statistics,
             streams=self._streams,
             suspension=self._suspension,
+            skips=skips,
         )
         self._ended_request = ""
         self._idle_since_s = time.monotonic()
@@ -201,6 +212,7 @@ def dispatch(  # noqa: PLR0913 - an option each
     idle_eof: options.IdleEof = "0",
     root: Roots = None,
     max_gap: options.MaxGap = "1h",
+    storage_timeout: options.StorageTimeout = "10m",
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
     die_with_supervisord()
@@ -217,6 +229,7 @@ def dispatch(  # noqa: PLR0913 - an option each
         idle_eof_s=parse_duration(idle_eof, "--idle-eof"),
         roots=absolute_roots(root),
         max_gap_ns=round(parse_duration(max_gap, "--max-gap") * 1e9),
+        storage_timeout_s=parse_duration(storage_timeout, "--storage-timeout"),
     )
     store = open_store(url, redis_password_file, lane, in_queue=queue)
     work(settings, store)

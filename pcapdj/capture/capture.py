@@ -1,6 +1,7 @@
 """An open capture file: its format, its records as pieces of a stream, and whether it changed since."""
 
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -40,6 +41,7 @@ class Capture:
         self._reader = reader
         self._checksums = checksums
         self.rewrites = False
+        self._digest = ""
 
     def __enter__(self) -> Self:
         return self
@@ -110,13 +112,19 @@ class Capture:
         return place._replace(crc32=self._checksums.crc32_at(place.offset)) if self._checksums else place
 
     def digest(self) -> str:
-        """Return a digest of the file's first 64 KiB on disk; empty: they cannot be read."""
+        """Return a digest of the file's first 64 KiB on disk, read once; empty: they cannot be read."""
         from hashlib import sha256  # `pcapdj cat` starts without it
 
-        try:
-            return sha256(self.file.read(_DIGESTED_BYTES, 0)).hexdigest()
-        except OSError:
-            return ""
+        if not self._digest:
+            with suppress(OSError):
+                self._digest = sha256(self.file.read(_DIGESTED_BYTES, 0)).hexdigest()
+        return self._digest
+
+    def replace_by(self, other: "Capture") -> None:
+        """Use the open file of another capture, which is the same one, from now on; that one is used up."""
+        self.close()
+        self.file, self.identity = other.file, other.identity
+        self._reader = other._reader  # noqa: SLF001 - of the same class
 
     def change_since_opened(self) -> CaptureError | None:
         """Return the error if the file changed since it was opened; None if it did not."""
@@ -130,5 +138,22 @@ def change_since(before: Identity, file: OpenFile) -> CaptureError | None:
     except CaptureError as gone:
         return gone
     if now == before:
+        return None
+    return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")
+
+
+def content_change(before: Identity, digest: str, capture: Capture) -> CaptureError | None:
+    """Return the error if a capture that was opened again is another one; None: it is the same.
+
+    Its file system may have been mounted again, so device and inode may have other numbers.
+
+    Args:
+        before: the identity that it had.
+        digest: of its beginning then; empty: unknown.
+        capture: as it is now.
+    """
+    now = capture.identity
+    is_same = (now.size_bytes, now.mtime_ns) == (before.size_bytes, before.mtime_ns)
+    if is_same and (not digest or digest == capture.digest()):
         return None
     return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")

@@ -104,7 +104,7 @@ class OpenFile:
         try:
             found = self.status()
         except OSError as exc:
-            raise CaptureError(f"cannot be read: {exc.strerror}") from exc
+            raise CaptureError(f"cannot be read: {exc.strerror}", error_number=exc.errno or 0) from exc
         return Identity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ def open_regular(name: bytes, *, root: bytes | None = None) -> int:
         fd = _open_checked(name) if root is None else _open_below(root, name)
     except OSError as exc:
         error = NotACapture if exc.errno in _NOWHERE else CaptureError
-        raise error(_reason(exc)) from exc
+        raise error(_reason(exc), error_number=exc.errno or 0) from exc
     return fd
 
 

@@ -117,7 +117,7 @@ class FileBytes:
                 part = self._file.read(min(rest_of_page, offset + length_bytes - position), position)
             except OSError as exc:
                 self._end = position
-                self.fault = CaptureError(f"cannot be read at byte {position}: {exc.strerror}")
+                self.fault = _read_error(position, exc)
                 break
             if not part:
                 break
@@ -130,11 +130,16 @@ class FileBytes:
         try:
             size_bytes = self._file.status().st_size
         except OSError as exc:
-            self.fault = CaptureError(f"cannot be read at byte {offset}: {exc.strerror}")
+            self.fault = _read_error(offset, exc)
             return
         self.fault = size_change(self._size_bytes, size_bytes) or CaptureError(
             f"cannot be read at byte {offset}: its file system returns no bytes there"
         )
+
+
+def _read_error(position: int, error: OSError) -> CaptureError:
+    reason = f"cannot be read at byte {position}: {error.strerror}"
+    return CaptureError(reason, error_number=error.errno or 0)
 
 
 def size_change(before_bytes: int, now_bytes: int) -> CaptureError | None:

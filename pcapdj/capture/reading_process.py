@@ -26,7 +26,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pcapdj.capture.files import OpenFile, open_file, open_regular
+from pcapdj.capture.folder_state import folder_state
 from pcapdj.capture.reader import WINDOW_BYTES
+from pcapdj.capture.storage import FolderState
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.interpreter import module_command
@@ -81,6 +83,26 @@ class FileOpener:
             return OpenFile(open_regular(b"/proc/self/fd/%d" % descriptor))
         return RemoteFile(self, mount_that_may_hang(name) or name, ("open",), (descriptor,))
 
+    def folder_state(self, name: bytes, mount: bytes) -> FolderState:
+        """Look at the place of a file that cannot be opened.
+
+        Args:
+            name: the file's path.
+            mount: the recorded mount point of its file system; empty: none is recorded.
+
+        Raises:
+            Stopped: a stop signal arrived during the wait.
+        """
+        slow = mount_that_may_hang(name) or (mount_that_may_hang(mount) if mount else None)
+        if slow is None:
+            return folder_state(name, mount)
+        while True:
+            process = self.take_process()
+            with suppress(EOFError):  # it was killed
+                found: FolderState = process.ask(("folder", name, mount), slow)
+                self.give_back(process)
+                return found
+
     def take_process(self) -> "ReadingProcess":
         """Return a process that has no file open."""
         process, self._idle = self._idle, None
@@ -117,7 +139,7 @@ class RemoteFile(OpenFile):
         try:
             super().__init__(self._asked(request, descriptors))
         except OSError as exc:
-            raise CaptureError(f"cannot be opened: {exc.strerror}") from exc
+            raise CaptureError(f"cannot be opened: {exc.strerror}", error_number=exc.errno or 0) from exc
         except CaptureError:
             opener.give_back(self._process)
             raise
@@ -296,7 +318,9 @@ def _serve(connection: socket.socket) -> None:
         error: Exception | None = None
         opened = list[int]()
         try:
-            if what == "open":
+            if what == "folder":
+                answer = folder_state(*arguments)
+            elif what == "open":
                 file = _opened(arguments, descriptors)
                 opened = [os.open(b"/proc/self/fd/%d" % file, os.O_PATH | os.O_CLOEXEC)]
             else:

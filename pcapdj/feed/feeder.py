@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, Final
 
-from pcapdj.capture.capture import change_since
+from pcapdj.capture.capture import change_since, content_change
+from pcapdj.capture.folder_state import file_system_of
 from pcapdj.capture.opening import Capture, Identity, Piece, capture_of
-from pcapdj.capture.pcap import Bytes, StreamFormat, Totals
+from pcapdj.capture.pcap import Bytes, Place, StreamFormat, Totals
 from pcapdj.capture.reading_process import FileOpener
+from pcapdj.capture.storage import is_gone
 from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with_rewriting
 from pcapdj.capture.walk import record_end
 from pcapdj.feed.analyzer_link import Note
@@ -19,6 +21,7 @@ from pcapdj.feed.note import BatchNote
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.start_point import StartPoint
+from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError, Stopped
@@ -56,6 +59,7 @@ class FilePass:
         self.damage: CaptureError | None = None  # everything good before it was delivered
         self.stopped_at: BatchNote | None = None  # after `Stopped`: all up to its end was read
         self._sending: Bytes = b""  # the records of the noted batch
+        self._identity = capture.identity
         self._totals = delivered
         self._streams = streams
         self._capture = capture
@@ -81,8 +85,7 @@ class FilePass:
             ReaderGone, LauncherGone: the stream is lost; the file has to be fed again into the next.
             Stopped: a stop signal arrived.
         """
-        # Its name may be gone when the next dispatcher needs it.
-        self.stream.put("file", self._capture.fd, self._note)
+        self._store_file()
         try:
             yield from self._send_pieces()
             failpoints.reach("file.end")
@@ -91,6 +94,12 @@ class FilePass:
             self._stop()
             raise
         failpoints.reach("drain.after")
+
+    def _store_file(self) -> None:
+        """Store the open file: its name may be gone when the next dispatcher needs it."""
+        self._identity = self._capture.identity
+        self._note = {**self._note, "identity": list(self._identity)}
+        self.stream.put("file", self._capture.fd, self._note)
 
     def _send_pieces(self) -> Iterator[Piece]:
         try:
@@ -102,6 +111,8 @@ class FilePass:
             self.damage = exc
 
     def _send_piece(self, piece: Piece) -> None:
+        if self._capture.identity is not self._identity:  # its storage was away, and it was opened again
+            self._store_file()
         stream, before = self.stream, self._totals
         self._totals += piece.totals
         note = BatchNote(
@@ -143,9 +154,15 @@ class Feeder:
     """Begins the passes of capture files, one after another."""
 
     def __init__(
-        self, streams: Streams, options: StreamOptions, opener: FileOpener, mark: ReadingMark
+        self,
+        streams: Streams,
+        options: StreamOptions,
+        opener: FileOpener,
+        mark: ReadingMark,
+        storage: CaptureStorage,
     ) -> None:
         self._mark = mark
+        self._storage = storage
         self._streams = streams
         self._options = options
         self._opener = opener
@@ -153,18 +170,25 @@ class Feeder:
     def unfinished_capture(self) -> Capture | None:
         """Return the capture that was being fed, from its stored descriptor: its name may be gone by now.
 
+        If the descriptor's storage is gone, the file is opened by its name.
+
         Raises:
             CaptureError: it changed since it was opened first, or as `open_capture`.
         """
         left = self._streams.unfinished
         if left is None:
             return None
-        name = to_name(left.note["name"])
-        file = self._opener.open_again(left.fd, name)
-        if change := change_since(Identity(*left.note["identity"]), file):
-            file.close()
-            raise change
-        return capture_of(name, file, self._opener.waits, has_checksums=True)
+        name, before = to_name(left.note["name"]), Identity(*left.note["identity"])
+        try:
+            file = self._opener.open_again(left.fd, name)
+            if change := change_since(before, file):
+                file.close()
+                raise change
+            return capture_of(name, file, self._opener.waits, has_checksums=True)
+        except CaptureError as exc:
+            if not is_gone(exc.error_number):
+                raise
+        return self._opened_again(name, before, str(left.note["digest"]))
 
     def delivered(self, token: str, start: StartPoint) -> FileProgress:
         """Return how far an earlier dispatcher came with this entry's file; at least to the start point."""
@@ -212,7 +236,9 @@ class Feeder:
             return None
         stream_format = self._format_for(capture.native, file.token, start)
         left = self._streams.delivered(file.token)
-        pieces = self._mark.marked(capture.pieces(stream_format, left.after if left else start.place))
+        place = left.after if left else start.place
+        capture.digest()  # read while it can be
+        pieces = self._mark.marked(self._pieces(capture, stream_format, place))
         totals = left.totals if left else start.totals
         first_ts_ns = totals.first_ts_ns
         if not left:
@@ -224,6 +250,54 @@ class Feeder:
         stream = self._streams.ensure(stream_format.header(), fields)
         note = self._note_of(file, capture, stream, start, rewrites=stream_format.rewrites)
         return FilePass(self._streams, stream, capture, pieces, note, totals, first_ts_ns)
+
+    def _pieces(self, capture: Capture, stream: StreamFormat, place: Place) -> Iterator[Piece]:
+        """Yield the pieces from a place on; when the storage was away, go on at the record where it was."""
+        while True:
+            try:
+                for piece in capture.pieces(stream, place):
+                    place = piece.after
+                    yield piece
+            except CaptureError as exc:
+                if not is_gone(exc.error_number):
+                    raise
+                self._wait_for(capture, exc)
+            else:
+                return
+
+    def _wait_for(self, capture: Capture, error: CaptureError) -> None:
+        """Wait until the capture can be opened again, and replace it.
+
+        Raises:
+            CaptureError: it cannot, or changed meanwhile.
+            ReaderGone, LauncherGone: the stream is lost.
+            Stopped: a stop signal arrived.
+        """
+        while True:
+            self._streams.check_alive()
+            self._storage.wait(error)
+            try:
+                found = self._opened_again(capture.name, capture.identity, capture.digest())
+            except CaptureError as exc:
+                error = exc
+            else:
+                break
+        capture.replace_by(found)
+        self._storage.end(file_system_of(capture.name, capture.identity.dev))
+
+    def _opened_again(self, name: bytes, before: Identity, digest: str) -> Capture:
+        """Open a file by its name whose storage was away.
+
+        Raises:
+            CaptureError: it has another size, time or beginning; or as `open_capture`.
+        """
+        found = capture_of(
+            name, self._storage.open(refuse_written=False), self._opener.waits, has_checksums=True
+        )
+        if change := content_change(before, digest, found):
+            found.close()
+            raise change
+        return found
 
     def remember(self, file: ResumeNote, last_ts_ns: int | None) -> None:
         """Store what the next file needs of this one; without a packet the previous one stays.

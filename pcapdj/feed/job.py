@@ -6,10 +6,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
-from pcapdj.capture.files import OpenFile
+from pcapdj.capture.folder_state import file_system_of
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
-from pcapdj.capture.reading_process import FileOpener
-from pcapdj.capture.roots import root_of
 from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
@@ -20,6 +18,7 @@ from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_from
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
+from pcapdj.feed.storage import CaptureStorage, line_about, recorded_in
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone
@@ -71,7 +70,6 @@ class JobRunner:
     """Runs one job after another.
 
     Args:
-        roots: files must lie below one of them; none: anywhere.
         max_gap_ns: a longer pause between two files is reported; 0: none is.
     """
 
@@ -80,12 +78,11 @@ class JobRunner:
     link: AnalyzerLink
     streams: Streams
     feeder: Feeder
-    opener: FileOpener
     poison: PoisonPolicy
     mark: ReadingMark
+    storage: CaptureStorage
     interrupts: Interrupts
     statistics: Statistics
-    roots: tuple[bytes, ...]
     max_gap_ns: int
 
     def run(self, entry: QueueEntry) -> None:
@@ -102,6 +99,7 @@ class JobRunner:
             self.link.wait_for_torn_reader()
             self._begin_pass(job, died=False)
         self.statistics.begin_file(entry.name)
+        self.storage.begin(entry, recorded_in(entry.queued))
         events.info("next_file", name=entry.name, attempt=job.entry.attempt)
         error: CaptureError | None = None
         try:
@@ -127,13 +125,26 @@ class JobRunner:
         try:
             self.poison.begin(job.entry)
         except CaptureError:
-            with suppress(CaptureError), closing(self._opened(job.entry.name)) as file:
+            with suppress(CaptureError), closing(self.storage.open()) as file:
                 job.identity = file.identity()._asdict()
             raise
 
     def _open(self, job: Job, *, is_resumed: bool) -> Capture:
-        with self.mark.reading():
-            return self._open_file(job, is_resumed=is_resumed)
+        """Open the file; while its storage is away, wait for that."""
+        while True:
+            try:
+                with self.mark.reading():
+                    capture = self._open_file(job, is_resumed=is_resumed)
+            except CaptureError as exc:
+                self.storage.wait(exc)
+                self.streams.lose_if_broken()
+            else:
+                break
+        place = file_system_of(job.entry.name, capture.identity.dev)
+        self.storage.end(place)
+        if not recorded_in(job.entry.queued):  # for the next dispatcher, if the storage goes away
+            self.queue.mark(queued=line_about(capture.identity, place))
+        return capture
 
     def _open_file(self, job: Job, *, is_resumed: bool) -> Capture:
         if is_resumed and (capture := self.feeder.unfinished_capture()):
@@ -148,10 +159,7 @@ class JobRunner:
             return self._open_named(job.entry.name)
 
     def _open_named(self, name: bytes) -> Capture:
-        return capture_of(name, self._opened(name), self.interrupts, has_checksums=True)
-
-    def _opened(self, name: bytes) -> OpenFile:
-        return self.opener.open(name, root=root_of(name, self.roots), refuse_written=True)
+        return capture_of(name, self.storage.open(), self.interrupts, has_checksums=True)
 
     def _feed_until_done(self, job: Job, capture: Capture) -> bool:
         """Feed the file into one stream after another; False if Redis does not have the entry any more."""
@@ -191,6 +199,7 @@ class JobRunner:
                 if feed.damage:
                     raise feed.damage
         finally:
+            job.identity = capture.identity._asdict()  # another device, if its storage was away meanwhile
             job.anomalies = anomalies_of(job.progress.totals, capture)
             job.progress.end(capture.skipped, "; ".join(each.sentence for each in job.anomalies))
 

@@ -77,6 +77,18 @@ MaxGap = Annotated[
 ]
 
 
+StorageTimeout = Annotated[
+    str,
+    typer.Option(
+        "--storage-timeout",
+        envvar="PCAPDJ_STORAGE_TIMEOUT",
+        metavar="TIME",
+        help="fail a file whose folder has been gone for this long; 0 = keep waiting. A file system that is"
+        " gone is waited for in any case",
+    ),
+]
+
+
 def url_of(server: str, port: int, url: str) -> str:
     """Return the URL that the options of the original name, one of which is enough; else the given one."""
     return f"redis://{server or '127.0.0.1'}:{port or 6379}/0" if server or port else url
@@ -92,6 +104,7 @@ class DispatcherSettings:
         idle_eof_s: end the stream after this long without a file; 0: never.
         roots: files must lie below one of them; none: anywhere.
         max_gap_ns: warn when a file starts this long after the previous one ended; 0: never.
+        storage_timeout_s: fail a file whose folder has been gone for this long; 0: never.
     """
 
     pipe: Path
@@ -103,3 +116,4 @@ class DispatcherSettings:
     idle_eof_s: float
     roots: tuple[bytes, ...]
     max_gap_ns: int
+    storage_timeout_s: float

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
+from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
@@ -22,7 +23,7 @@ _STOP_LIMIT_S: Final = 0.15  # for the last report; a hung Redis must not delay 
 class Reporter:
     """Publishes PCAPDJ_STATS:<id> once a second and reads PCAPDJ_SUSPEND five times a second."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a collaborator each
         self,
         store: Store,
         dispatcher_id: str,
@@ -30,12 +31,14 @@ class Reporter:
         statistics: Statistics,
         streams: Streams,
         suspension: Suspension,
+        skips: SkipRequests,
     ) -> None:
         self._store = store.another()
         self._key: Final = store.keys.stats(dispatcher_id)
         self._statistics = statistics
         self._streams = streams
         self._suspension = suspension
+        self._skips = skips
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
 
@@ -53,6 +56,7 @@ class Reporter:
         while not self._stop.is_set():
             with suppress(PcapdjError):
                 self._suspension.sync(self._store)
+                self._skips.sync(self._store)
                 if time.monotonic() >= next_report_s:
                     self._report()
                     next_report_s = time.monotonic() + _REPORT_S

@@ -32,6 +32,9 @@ class Statistics:
         started_s: seconds since the epoch.
         pid, pipe: who it is.
         waiting_for: what it waits for, as a sentence; empty while it works.
+        storage, storage_since_s: the mount point or folder whose return it waits for, and since when, in
+            seconds since the epoch; empty: it does not.
+        storage_queued: how many of the queue's first 10,000 names wait for it, too.
         at_fault: why the lane is held, where it is not the file but the analyzer; else empty.
         jumps: files whose first packet's time jumps, seen from the previous file.
         last_jump, last_jump_name: how the last of them does, and which it is.
@@ -48,6 +51,9 @@ class Statistics:
     pipe: str
     state: str = RUNNING
     waiting_for: str = ""
+    storage: bytes = b""
+    storage_since_s: float = 0.0
+    storage_queued: int = 0
     suspended_by: str = ""
     suspensions: int = 0
     files: int = 0
@@ -86,6 +92,10 @@ class Statistics:
     def wait_for(self, sentence: str) -> None:
         """Set what is waited for; empty: nothing."""
         self.waiting_for = sentence
+
+    def wait_for_storage(self, place: bytes, since_s: float, queued: int) -> None:
+        """Set whose return is waited for, since when, and how many queued names wait, too; empty: nothing."""
+        self.storage, self.storage_since_s, self.storage_queued = place, since_s, queued
 
     def hold(self, reason: str) -> None:
         """Set why the lane is held; empty: it is not."""

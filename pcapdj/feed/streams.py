@@ -215,6 +215,15 @@ class Streams:
             events.warning("stream_lost", f"{exc} The stream ended between two files.", stream=stream)
             self.lose()
 
+    def check_alive(self) -> None:
+        """Check whether the open stream, if there is one, has launcher and analyzer.
+
+        Raises:
+            LauncherGone, ReaderGone: it has not.
+        """
+        if self.open:
+            self.open.pipe.check_alive()
+
     def _opened(self, header: bytes, note: dict[str, Any]) -> Stream:
         stream_id, write_end = self._link.open()
         pipe = Pipe(write_end, self._interrupts, self._link, stream_id)

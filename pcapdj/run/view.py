@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 from pcapdj.console.screen import OutlivedStream, outlived
 from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
 from pcapdj.run.record import FileResult
-from pcapdj.runtime.safe_text import printable, printable_sentence
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size
 
 if TYPE_CHECKING:
@@ -176,6 +176,9 @@ def wait_reason(snapshot: Mapping[str, Any]) -> WaitReason | None:
     others = [member for member in members if member not in own_members]
     if others:
         return WaitReason("suspended", f"suspended by {suspenders_text(others, snapshot)}")
+    dispatcher: Mapping[str, Any] = next(iter(snapshot.get("dispatchers") or ()), {})
+    if storage := dispatcher.get("storage"):
+        return WaitReason("waiting for storage", f"{quoted(str(storage))} is away; waiting for it")
     if gate.get("state") not in (None, "open"):
         return WaitReason("the gate holds", _with_reason("the gate holds", gate))
     if is_failing:

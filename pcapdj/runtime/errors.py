@@ -89,12 +89,14 @@ class CaptureError(PcapdjError):
     Args:
         reason: a short sentence without the file's name.
         offset: byte in the (uncompressed) file where reading stopped; None if it never began.
+        error_number: the errno of the call that failed; 0: none did.
     """
 
-    def __init__(self, reason: str, *, offset: int | None = None) -> None:
+    def __init__(self, reason: str, *, offset: int | None = None, error_number: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
         self.offset = offset
+        self.error_number = error_number
 
     def __str__(self) -> str:
         return self.reason if self.offset is None else f"{self.reason} (at byte {self.offset})"

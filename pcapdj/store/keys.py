@@ -71,7 +71,7 @@ class Keys:
     gate = _Key("PCAPDJ_GATE")  # hash: the gate's decision and the numbers behind it
     control = _Key("PCAPDJ_CONTROL")  # hash: live limits and the gate's manual override
     consumer = _Key("PCAPDJ_CONSUMER")  # hash: the launcher's analyzer and its stream
-    skip = _Key("PCAPDJ_SKIP")  # hash: dispatcher's id, or `*`, to the token or name that it is to skip
+    skip = _Key("PCAPDJ_SKIP")  # hash: dispatcher's id to the token of the entry that it is to give up
     importer = _Key("PCAPDJ_IMPORTER")  # hash: what the watching importer does and has left
     channel = _Key("PCAPDJ_BELL")  # a message for each change that others wait for; a lost one costs latency
 

@@ -125,6 +125,11 @@ def processed_in(store: Store, stream: str) -> list[bytes]:
     return found
 
 
+def request_skip(store: Store, dispatcher_id: str, token: bytes) -> None:
+    """Request that a dispatcher gives up the file that it has taken with this token."""
+    store.call(lambda client: client.hset(store.keys.skip, dispatcher_id, token))
+
+
 def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:
     keys = store.keys
     places = [source, keys.in_queue, keys.queued, keys.failed, keys.failed_names, keys.fed, keys.channel]

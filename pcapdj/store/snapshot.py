@@ -25,15 +25,16 @@ from pcapdj.store.client import Store
 
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
 REASON_LIMIT_CHARS: Final = 4000  # ours have some hundred at most
+_COUNTED_PAGES: Final = 10  # of a thousand names
 _VALUE_LIMIT_BYTES: Final = 16 << 10
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
-    *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
+    *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen", "storage_queued"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
 _INTERNAL: Final = ("token", "finished", "queued")
-_SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s"})
+_SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s", "storage_since_s"})
 
 Snapshot = dict[str, Any]
 
@@ -121,6 +122,20 @@ def all_failures(store: Store) -> Iterator[Failure]:
     """
     for entries in read_list(store, store.keys.failed):
         yield from map(_failure, entries)
+
+
+def queued_below(store: Store, folder: bytes) -> tuple[int, bool]:
+    """Return how many of the queue's first 10,000 names are below a folder, and whether it has no more.
+
+    Raises:
+        As `Store.call`.
+    """
+    found, prefix = 0, folder.rstrip(b"/") + b"/"
+    for page, names in enumerate(read_list(store, store.keys.in_queue)):
+        if page == _COUNTED_PAGES:
+            return found, False
+        found += sum(name.startswith(prefix) for name in names)
+    return found, True
 
 
 def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:

@@ -11,7 +11,7 @@ from support.captures import Record, file_header
 from support.descriptors import open_descriptors
 from support.dispatcher_rig import packets, records, stream_of, written
 from support.logs import logged
-from support.stream_link import ReadingInterrupts, RecordingLink
+from support.stream_link import ReadingInterrupts, RecordingLink, storage_of
 
 from pcapdj.capture.opening import Capture, capture_of
 from pcapdj.capture.pcap import BEGINNING, Place, StreamFormat, Totals
@@ -26,6 +26,8 @@ from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.fifo import unread_bytes
 from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
+from pcapdj.store.keys import Keys
 
 FIRST, SECOND = packets(100, 20), packets(200, 10)
 PAGE_BYTES = 4096  # of memory, and of the smallest pipe
@@ -43,7 +45,14 @@ class Feeding:
         self.interrupts = ReadingInterrupts(link, signals)
         self.streams = Streams(link, self.interrupts)
         self.opener = FileOpener(self.interrupts)
-        self.feeder = Feeder(self.streams, StreamOptions("first", on_linktype), self.opener, ReadingMark())
+        self.feeder = self.new_feeder(on_linktype)
+
+    def new_feeder(self, on_linktype: OnLinktype = "fail") -> Feeder:
+        """Return a feeder of the streams."""
+        store = Store("unix:///nowhere", Keys())
+        storage = storage_of(store, self.opener, self.interrupts)
+        options = StreamOptions("first", on_linktype)
+        return Feeder(self.streams, options, self.opener, ReadingMark(), storage)
 
     def open(self, name: bytes) -> Capture:
         """Open a capture file."""
@@ -276,7 +285,7 @@ def test_a_stop_by_hand_completes_the_batch_and_notes_its_end(
     feeding = Feeding(link, signals)
     interrupts = StoppingInterrupts(link, signals)
     feeding.streams = Streams(link, interrupts)
-    feeding.feeder = Feeder(feeding.streams, StreamOptions("first", "fail"), feeding.opener, ReadingMark())
+    feeding.feeder = feeding.new_feeder()
     many = packets(100, 300)
     with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
         begun = feeding.begin("t", capture)
@@ -323,7 +332,7 @@ def test_a_stop_by_hand_completes_the_record_for_an_analyzer_that_reads_no_more_
     feeding = Feeding(link, signals)
     interrupts = StoppingInterrupts(link, signals)
     feeding.streams = Streams(link, interrupts)
-    feeding.feeder = Feeder(feeding.streams, StreamOptions("first", "fail"), feeding.opener, ReadingMark())
+    feeding.feeder = feeding.new_feeder()
     many = packets(100, 300)
     with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
         begun = feeding.begin("t", capture)

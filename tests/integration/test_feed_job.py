@@ -23,7 +23,7 @@ from support.dispatcher_rig import (
     written,
 )
 from support.logs import logged
-from support.stream_link import ReadingInterrupts, RecordingLink, SilentNotifier
+from support.stream_link import ReadingInterrupts, RecordingLink, SilentNotifier, storage_of
 
 from pcapdj.capture.files import OpenFile, StillWritten
 from pcapdj.capture.opening import capture_of
@@ -111,18 +111,18 @@ class Rig:
         self._notifier = SilentNotifier()
         opener, mark = SettlingOpener(self.interrupts), ReadingMark()
         self.opener = opener
+        storage = storage_of(store, opener, self.interrupts)
         self.runner = JobRunner(
             queue=self.queue,
             authorization=Authorization(self.queue, self._notifier, self.streams, self.interrupts),
             link=link,
             streams=self.streams,
-            feeder=Feeder(self.streams, StreamOptions("first", "fail"), opener, mark),
-            opener=opener,
+            feeder=Feeder(self.streams, StreamOptions("first", "fail"), opener, mark, storage),
             poison=PoisonPolicy(store, self.queue, self.interrupts, self.statistics, mark),
             mark=mark,
+            storage=storage,
             interrupts=self.interrupts,
             statistics=self.statistics,
-            roots=(),
             max_gap_ns=HOUR_NS,
         )
 
@@ -416,7 +416,7 @@ def test_what_a_stream_had_of_a_file_does_not_count_once_it_is_lost(
     """Its analyzer dies while the next dispatcher waits for the authorization: the next stream gets all."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
     entry = rig.take(name)
-    file = rig.runner.opener.open(name, root=None, refuse_written=True)
+    file = rig.opener.open(name, root=None, refuse_written=True)
     with capture_of(name, file, rig.interrupts) as capture:
         begun = rig.runner.feeder.begin(ResumeNote(entry.token, name), capture, FIRST_PACKET)
         assert begun is not None
@@ -471,7 +471,7 @@ def test_a_stop_by_hand_is_recorded_for_the_next_dispatcher(rig: Rig, store: Sto
 
 def taken_behind(rig: Rig, name: bytes, offset: int) -> None:
     """Take a file of which an earlier stream, which ended in order, has what is before this place."""
-    file = rig.runner.opener.open(name, root=None, refuse_written=True)
+    file = rig.opener.open(name, root=None, refuse_written=True)
     identity = file.identity()
     file.close()
     totals, stream_format = Totals(20, 1200, 1200, 5, 7), StreamFormat(1, nanosecond=False)

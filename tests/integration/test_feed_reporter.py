@@ -18,6 +18,7 @@ from support.waiting import scaled, wait_until
 from pcapdj.feed.analyzer_link import LauncherLink
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.reporter import Reporter
+from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
@@ -43,7 +44,10 @@ def new_reporting(store: Store) -> Reporting:
     with handled() as signals:
         interrupts = Interrupts(signals, suspension, statistics)  # nothing waits here
     streams = Streams(LauncherLink(Path("/nowhere"), interrupts), interrupts)
-    reporter = Reporter(store, "/run/pipe", statistics=statistics, streams=streams, suspension=suspension)
+    skips = SkipRequests("/run/pipe")
+    reporter = Reporter(
+        store, "/run/pipe", statistics=statistics, streams=streams, suspension=suspension, skips=skips
+    )
     return Reporting(reporter, suspension)
 
 

@@ -122,7 +122,7 @@ def test_a_dispatcher_feeds_the_packets_before_a_bad_page_and_the_next_file(
     names = queue_authorized(dispatchers, {"bad": classic(PACKETS), "good": classic(PACKETS[:9])})
     whole = packets_before(BAD_AT, len(record(PACKETS[0])), 24)
     place = ["--redis-url", dispatchers.store.url, "--lane", dispatchers.store.keys.lane]
-    environment = failing(library, BAD_AT=BAD_AT, BAD_ERRNO=errno.ENOTCONN, BAD_STAT=1)
+    environment = failing(library, BAD_AT=BAD_AT, BAD_ERRNO=errno.EIO)
     process = dispatchers.run("-b", str(dispatchers.pipe), *place, environment=environment)
 
     stream = dispatchers.reader().read_to_end()
@@ -131,6 +131,6 @@ def test_a_dispatcher_feeds_the_packets_before_a_bad_page_and_the_next_file(
     assert stream == stream_of(PACKETS[:whole], PACKETS[:9])
     [failure] = map(json.loads, listed(dispatchers.store, dispatchers.store.keys.failed))
     assert failure["packets"] == whole
-    assert failure["reason"] == f"cannot be read at byte {BAD_AT}: {os.strerror(errno.ENOTCONN)}"
+    assert failure["reason"] == f"cannot be read at byte {BAD_AT}: {os.strerror(errno.EIO)}"
     assert listed(dispatchers.store, dispatchers.store.keys.processed) == names[1:]
     assert "Traceback" not in dispatchers.logged()

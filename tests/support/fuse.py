@@ -37,16 +37,20 @@ class FuseMount:
     def __init__(self, source: Path, folder: Path) -> None:
         self.source = source
         self.folder = folder
+        self._process = self._mounted()
+
+    def _mounted(self) -> "subprocess.Popen[bytes]":
+        """Mount it, and return its process."""
         device = os.open(DEVICE, os.O_RDWR)
         options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
-        failed = _libc.mount(b"pcapdj-test", os.fsencode(folder), TYPE, _MS_NOSUID | _MS_NODEV, options)
+        failed = _libc.mount(b"pcapdj-test", os.fsencode(self.folder), TYPE, _MS_NOSUID | _MS_NODEV, options)
         if failed:
             os.close(device)
             missing(f"a FUSE file system cannot be mounted: {os.strerror(ctypes.get_errno())}")
-        self._process = subprocess.Popen(
-            [sys.executable, str(SERVER), str(device), str(source)], pass_fds=[device]
-        )
+        command = [sys.executable, str(SERVER), str(device), str(self.source)]
+        process = subprocess.Popen(command, pass_fds=[device])
         os.close(device)
+        return process
 
     def hang(self, *, everything: bool = False) -> None:
         """Answer no READ from now on, or no request at all."""
@@ -66,6 +70,12 @@ class FuseMount:
         """Kill its process: every call about a file fails at once."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
+
+    def mount_again(self) -> None:
+        """After `kill`, mount it again."""
+        _libc.umount2(os.fsencode(self.folder), _MNT_DETACH)
+        self.go_on()
+        self._process = self._mounted()
 
     def close(self) -> None:
         """Kill its process and unmount."""

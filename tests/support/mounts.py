@@ -38,6 +38,10 @@ class MemoryMount:
         """Unmount it there."""
         _libc.umount2(os.fsencode(self.folder), _MNT_DETACH)
 
+    def mount_another(self) -> None:
+        """Mount an empty one at its folder."""
+        assert not _libc.mount(b"tmpfs", os.fsencode(self.folder), b"tmpfs", 0, b"size=16m")
+
     def close(self) -> None:
         """Unmount it everywhere."""
         self.unmount()

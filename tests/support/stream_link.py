@@ -5,15 +5,25 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from pcapdj.capture.reading_process import FileOpener
 from pcapdj.feed.analyzer_link import AnalyzerLink, ResumableStream
 from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.skips import SkipRequests
+from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.suspension import Suspension
 from pcapdj.launcher_protocol import BATCH_KEYS
 from pcapdj.runtime.errors import LauncherGone
 from pcapdj.runtime.fifo import unread_bytes
 from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
 from pcapdj.store.notifier import Notifier
 from support.pipes import new_statistics
+
+
+def storage_of(store: Store, opener: FileOpener, interrupts: Interrupts) -> CaptureStorage:
+    """Return what opens the files of a dispatcher without roots."""
+    skips, statistics = SkipRequests("d"), new_statistics()
+    return CaptureStorage(store, opener, (), skips, interrupts, statistics, timeout_s=600)
 
 
 class RecordingLink(AnalyzerLink):

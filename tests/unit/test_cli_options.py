@@ -66,6 +66,7 @@ OPTIONS: dict[str, Options] = {
     "finish": REDIS | {"--now": (None, False)},
     "failed": REDIS | {"--retry": (None, False), "--json": (None, False)},
     "requeue": REDIS | {"--stream": (None, "")},
+    "skip": REDIS,
     "dispatch": REDIS | STREAMS | {
         "-b --pipe": ("PCAPDJ_PIPE", None),
         "-s --server": (None, ""),
@@ -76,6 +77,7 @@ OPTIONS: dict[str, Options] = {
         "--follow": ("PCAPDJ_FOLLOW", False),
         "--take": ("PCAPDJ_TAKE", "head"),
         "--idle-eof": ("PCAPDJ_IDLE_EOF", "0"),
+        "--storage-timeout": ("PCAPDJ_STORAGE_TIMEOUT", "10m"),
         "--root": ("PCAPDJ_ROOT", None),
     },
     "control": REDIS | LIMITS | {
@@ -105,6 +107,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "import": [("PATH", False, [])],
     "limits": [("show|set|unset", False, "show"), ("NAME[=VALUE]", False, None)],
     "gate": [("open|hold|auto|accept", False, None)],
+    "skip": [("NAME", False, None)],
     "failed": [("NAME", False, None)],
     "requeue": [("NAME", False, None)],
     "consume": [("-- COMMAND..", False, None)],
@@ -149,6 +152,7 @@ def test_options_show_what_their_values_are() -> None:
     times = (
         "--resume-after",
         "--max-gap",
+        "--storage-timeout",
         "--idle-eof",
         "--flush-timeout",
         "--restart-pause",
@@ -165,7 +169,7 @@ def test_options_show_what_their_values_are() -> None:
 @pytest.mark.parametrize(
     ("role", "options", "time"),
     [
-        *(("dispatch", ["-b", "p"], time) for time in ("--idle-eof", "--max-gap")),
+        *(("dispatch", ["-b", "p"], time) for time in ("--idle-eof", "--max-gap", "--storage-timeout")),
         *(
             ("consume", ["--preset", "summary"], time)
             for time in ("--flush-timeout", "--restart-pause", "--stall-timeout")

@@ -25,6 +25,10 @@ def held(free: str) -> dict[str, Any]:
         ({}, None),
         ({"gate": {"state": "open"}, "consumer": {"state": "reading"}}, None),
         ({"suspended": ["gate", "operator"]}, WaitReason("suspended", "suspended by operator")),
+        (
+            {"dispatchers": [{"storage": "/mnt/a"}], "gate": {"state": "hold"}},
+            WaitReason("waiting for storage", "'/mnt/a' is away; waiting for it"),
+        ),
         ({"gate": {"state": "hold"}}, WaitReason("the gate holds", "the gate holds")),
         ({"consumer": {"state": "starting"}}, WaitReason("the analyzer is starting")),
         (

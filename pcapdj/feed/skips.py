@@ -1,0 +1,55 @@
+"""Whether the operator wants the file in flight to be skipped: PCAPDJ_SKIP, dispatcher id -> token.
+
+The token is that of the queue entry, so a request never meets another file. The reporter's thread looks
+(`sync`) for as long as the main thread watches, and removes the request once it was seen.
+"""
+
+import os
+from contextlib import suppress
+from typing import Final
+
+from pcapdj.store.bounded import read_hash
+from pcapdj.store.client import Store
+
+
+class SkipRequests:
+    """The requests to one dispatcher.
+
+    Args:
+        dispatcher_id: the hash's field.
+    """
+
+    def __init__(self, dispatcher_id: str) -> None:
+        self._id: Final = dispatcher_id
+        self._watched = ""  # token of the entry that may be skipped now
+        self._seen = ""  # the last one that is to be skipped
+        self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable after a request, until `is_requested` is called."""
+        return self._event
+
+    def watch(self, token: str) -> None:
+        """Look for requests to skip this queue entry's file from now on; empty: for none."""
+        self._watched = token
+
+    def is_requested(self, token: str) -> bool:
+        """Report whether this queue entry's file is to be skipped."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._event)
+        return bool(token) and token == self._seen
+
+    def sync(self, store: Store) -> None:
+        """Look for a request, and remove it.
+
+        Raises:
+            As `Store.call`.
+        """
+        if not (token := self._watched):
+            return
+        key = store.keys.skip
+        if token.encode() not in read_hash(store, key, [self._id]).values():
+            return
+        self._seen = token
+        os.eventfd_write(self._event, 1)
+        store.call(lambda client: client.hdel(key, self._id))
