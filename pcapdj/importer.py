@@ -1,10 +1,10 @@
 """The importer: puts capture files into the queue, each once; with `--watch`, also those that arrive later.
 
-It owns nothing but its memory of the folders it watches. It reads PCAPDJ_CURRENT:<id> and PCAPDJ_FED and
-writes PCAPDJ_IN_QUEUE. Names are queued as absolute paths; links in them stay.
+It owns nothing but its memory of the folders it watches. Names are queued as absolute paths; links in them
+stay.
 
-A file is queued if it begins like a capture and is not queued, current, or fed already with the same size and
-modification time: a rotation that uses a name again makes a new file. Files that arrive together are queued
+A file is queued if it begins like a capture and is not queued, current, or fed already, under whatever name
+(`inbox.queueing`); a rotation that uses a name again makes a new file. Files that arrive together are queued
 together, in the order of their first packets or in natural order.
 
 Without `--watch` it is a command: exit 0; 1 if a file named by the user, or a capture in a folder, cannot be
@@ -23,7 +23,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -34,6 +34,7 @@ from pcapdj.console.screen import progress_bar
 from pcapdj.inbox.listing import (
     CaptureFile,
     Refusal,
+    below_roots,
     list_captures,
     look_at_capture,
     refusal_sentences,
@@ -41,10 +42,11 @@ from pcapdj.inbox.listing import (
 )
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.problem_log import ProblemLog, log_refused
+from pcapdj.inbox.queueing import outcomes_by_name, queue_captures, report_sentences, wait_for_dispatchers
 from pcapdj.inbox.settle import FileState
 from pcapdj.inbox.skipped import SkipReason
 from pcapdj.inbox.suspects import Suspects, forget_look, suspects_of
-from pcapdj.inbox.watcher import Inbox
+from pcapdj.inbox.watcher import Inbox, states_of
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
@@ -54,7 +56,7 @@ from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
-from pcapdj.store.enqueue import Outcome, enqueue_new
+from pcapdj.store.enqueue import Outcome
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import safe_url
@@ -64,7 +66,8 @@ events = EventLog("importer")
 app = new_app()
 
 _POLL_S = 1.0  # how often a watched folder is checked: is it there, is it the same, has a file settled
-_UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE)  # the file may be a newer one than what is or was fed
+# The file may be a newer one than what is or was fed; or there are too many of it for now.
+_UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE, Outcome.TOO_MANY)
 
 
 @app.command()
@@ -148,29 +151,22 @@ def import_once(  # noqa: PLR0913 - the options
         As `Store.call`: other errors of Redis, at once.
     """
     retrying = RetryingStore(store, _Sleep(), None, retried=(StoreUnavailable,), limit_s=COMMAND_TIMEOUT_S)
-    retrying.ping()  # before thousands of files are read for nothing
+    wait_for_dispatchers(retrying, _Sleep())  # and for Redis, before thousands of files are read for nothing
+    outcomes = dict[bytes, Outcome]()
+
+    def leave_out(names: Sequence[bytes]) -> Collection[bytes]:
+        outcomes.update({} if again else outcomes_by_name(retrying, states_of(names)))
+        return outcomes.keys()
+
     with progress_bar() as track:
-        listing = list_captures(paths, recursive=recursive, order=order, track=track)
-    files, outside = _inside(listing.files, roots)
+        listing = list_captures(paths, recursive=recursive, order=order, track=track, leave_out=leave_out)
+    files, outside = below_roots(listing.files, roots)
     refused = [*outside, *listing.refused]
-    offered = {file.name: file.identity for file in files}
-    outcomes = Counter(enqueue_new(retrying, offered, again=again).values())
-    for sentence in [*listing.notes, *refusal_sentences(refused)]:
+    report = queue_captures(retrying, files, again=again)
+    for sentence in [*listing.notes, *refusal_sentences(refused), *report_sentences(report)]:
         typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
-    typer.echo(summary(outcomes, len(refused)))
+    typer.echo(summary(Counter((outcomes | report.outcomes).values()), len(refused)))
     return ExitCode.ERROR if any(refusal.is_fault for refusal in refused) else ExitCode.OK
-
-
-def _inside(files: Sequence[CaptureFile], roots: Sequence[bytes]) -> tuple[list[CaptureFile], list[Refusal]]:
-    """Return the files that the dispatcher may read, and the others with the reason."""
-    inside, outside = list[CaptureFile](), list[Refusal]()
-    for file in files:
-        try:
-            check_below(file.name, roots)
-            inside.append(file)
-        except CaptureError as exc:
-            outside.append(Refusal(file.name, str(exc), is_fault=True))
-    return inside, outside
 
 
 class _Sleep:
@@ -249,6 +245,7 @@ class Importer:
         self._signals = signals
         self._order = order
         self._roots = roots
+        self._is_first = True  # no file was queued yet
 
     def run(self) -> None:
         """Step until a stop signal.
@@ -272,18 +269,24 @@ class Importer:
         Raises:
             Stopped: a stop signal arrived meanwhile.
         """
-        queued = 0
-        for inbox, problem_log in self._inboxes.items():
-            with problem_log.look():
-                inbox.refresh(now_s)
-                problem_log.update(now_s)
-                complete = inbox.take_complete(now_s)
-                files = self._captures_among(inbox, complete, now_s)
-                files, note = sort_captures(files, self._order)
-                if note:
-                    events.warning("order_contradicted", note, folder=inbox.folder)
-            queued += self._queue(inbox, files, complete, now_s)
-        return queued
+        return sum(self._step(*each, now_s) for each in self._inboxes.items())
+
+    def _step(self, inbox: Inbox, problem_log: ProblemLog, now_s: float) -> int:
+        with problem_log.look():
+            inbox.refresh(now_s)
+            problem_log.update(now_s)
+            complete = inbox.take_complete(now_s)
+        if complete and self._is_first:
+            wait_for_dispatchers(self._store, self._signals)
+            self._is_first = False
+        for name in outcomes_by_name(self._store, complete):
+            inbox.mark_handled(name, complete.pop(name))
+        with problem_log.look():
+            files = self._captures_among(inbox, complete, now_s)
+        files, note = sort_captures(files, self._order)
+        if note:
+            events.warning("order_contradicted", note, folder=inbox.folder)
+        return self._queue(inbox, files, complete, now_s)
 
     def _log_slow_looks(self, has_ended: threading.Event) -> None:
         while not has_ended.wait(_POLL_S):
@@ -325,13 +328,15 @@ class Importer:
     def _queue(
         self, inbox: Inbox, files: Sequence[CaptureFile], complete: Mapping[bytes, FileState], now_s: float
     ) -> int:
-        outcomes = enqueue_new(self._store, {file.name: file.identity for file in files})
-        for name, outcome in outcomes.items():
+        report = queue_captures(self._store, files, stops=self._signals, suspects=self._suspects)
+        for name, outcome in report.outcomes.items():
             if outcome in _UNDECIDED:
                 inbox.postpone(name, complete[name], now_s)
             else:
                 inbox.mark_handled(name, complete[name])
-        new = [name for name, outcome in outcomes.items() if outcome is Outcome.NEW]
+        for sentence in report_sentences(report):
+            events.info("capture_known", sentence)
+        new = [name for name, outcome in report.outcomes.items() if outcome is Outcome.NEW]
         if new:
             events.info("files_queued", files=len(new), first=new[0], last=new[-1])
         return len(new)

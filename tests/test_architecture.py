@@ -36,7 +36,7 @@ IMPORTS: Final[dict[str, set[str]]] = {
     "feed": {"capture", "store", "launcher_protocol"},
     "analyzer": {"store", "launcher_protocol"},
     "disk": set(),
-    "inbox": {"capture"},
+    "inbox": {"capture", "store"},
     "capture": set(),
     "store": set(),
     "console": set(),

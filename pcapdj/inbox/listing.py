@@ -15,6 +15,7 @@ from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.identity import FIRST_BYTES, digest_of, looked_up_under
 from pcapdj.capture.last_packet import last_packet_time_ns
+from pcapdj.capture.roots import check_below
 from pcapdj.inbox.folder import list_folder
 from pcapdj.inbox.order import (
     Order,
@@ -108,7 +109,12 @@ class Listing:
 
 
 def list_captures(
-    paths: Sequence[bytes], *, recursive: bool, order: Order | None = None, track: Track = iter
+    paths: Sequence[bytes],
+    *,
+    recursive: bool,
+    order: Order | None = None,
+    track: Track = iter,
+    leave_out: Callable[[Sequence[bytes]], Collection[bytes]] = lambda _: (),
 ) -> Listing:
     """Return the captures among the paths, each file once.
 
@@ -118,11 +124,14 @@ def list_captures(
         order: of all files together. None: the paths stay in the order given, and the files of each folder
             are in the order of their first packets.
         track: yields the names one by one while their files are read, for a progress bar.
+        leave_out: gets all names, and returns those whose files are not looked into.
     """
     groups, refused, skipped = _expand_folders(paths, recursive=recursive)
     named = set(map(os.path.abspath, paths))
     files: dict[bytes, CaptureFile] = {}
-    for name in track([name for group in groups for name in group.names]):
+    names = [name for group in groups for name in group.names]
+    left_out = set(leave_out(names))
+    for name in track([name for name in names if name not in left_out]):
         try:
             files[name] = look_at_capture(name)
         except CaptureError as exc:
@@ -210,6 +219,20 @@ def look_at_capture(
     is_digested = len(first) == FIRST_BYTES
     digest = digests[0].rpartition(":")[2] if is_digested else digest_of(first)
     return CaptureFile(name, identity, first_time_ns, last_time_ns, len(first), digest, digests)
+
+
+def below_roots(
+    files: Sequence[CaptureFile], roots: Sequence[bytes]
+) -> tuple[list[CaptureFile], list[Refusal]]:
+    """Return the files that the dispatcher may read, and the others with the reason."""
+    inside, outside = list[CaptureFile](), list[Refusal]()
+    for file in files:
+        try:
+            check_below(file.name, roots)
+            inside.append(file)
+        except CaptureError as exc:
+            outside.append(Refusal(file.name, str(exc), is_fault=True))
+    return inside, outside
 
 
 def find_overlap(files: Sequence[CaptureFile], new: Collection[bytes] | None = None) -> Overlap | None:

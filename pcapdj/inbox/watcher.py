@@ -13,6 +13,7 @@ nothing is forgotten.
 import os
 import stat
 import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pcapdj.inbox.folder import MOST_LEVELS, is_hidden, list_folder
@@ -251,6 +252,11 @@ def _inode_of(folder: bytes) -> tuple[int, int] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+
+
+def states_of(names: Iterable[bytes]) -> dict[bytes, FileState]:
+    """Return the states of the files that can be seen."""
+    return {name: state for name in names if (state := _state_of(name))}
 
 
 def _state_of(name: bytes) -> FileState | None:

@@ -22,6 +22,7 @@ from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype, Precision
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.order import Order
+from pcapdj.inbox.queueing import queue_captures, report_sentences
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
 from pcapdj.run.interrupted import continue_file
@@ -43,7 +44,6 @@ from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
-from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.operate import finish
 
 _MOST_REFUSED = 10  # shown; pcapdj.json has all
@@ -197,12 +197,13 @@ def _follow(
 
 
 def _queue_files(plan: RunPlan, service: PrivateService) -> None:
-    files = {each.name: each.identity for each in plan.files}
+    files = plan.files
     if each := plan.continued:
         name = to_name(each.name)
-        del files[name]
+        files = [file for file in files if file.name != name]
         continue_file(service.store, service.dispatcher_id, name, each.begin)
-    enqueue_new(service.store, files)
+    for sentence in report_sentences(queue_captures(service.store, files)):
+        _print_line(sentence)
     finish(service.store, "empty")
 
 

@@ -1,0 +1,278 @@
+"""Queues captures, each once: what was fed already, under whatever name, is not queued again.
+
+For each file, and only as far as it takes:
+
+    FED has its name, size and time            fed before: it is not opened
+    QUEUED has its name, size and time         in the queue: it is not opened
+    no fed capture begins like it              queued
+    a fed capture begins like it               it is read: what is not proven is not skipped
+        it is that capture, and no more        known: FED gets its name, so that it is not read again
+        it has more behind that capture        queued: the dispatcher feeds the rest
+        it is another one, or shorter          queued: it is fed whole
+    its name is in the queue
+        for this file, or its beginning        in the queue
+        for another file, which is gone now    queued once more, in its own place
+
+Beside a queued name stands which file it was (`capture.identity.QueuedFile`); the dispatcher looks again.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pcapdj.capture.files import OpenFile, open_regular
+from pcapdj.capture.identity import FedCapture, QueuedFile
+from pcapdj.capture.known import Grew, Known, Shorter, find_known, first_bytes_of, unchanged
+from pcapdj.inbox.listing import CaptureFile
+from pcapdj.inbox.suspects import Suspects
+from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.mounts import boot_id, mount_of
+from pcapdj.runtime.safe_text import quoted, to_name, to_text
+from pcapdj.runtime.signals import Waits
+from pcapdj.store.captures import candidates_of_each
+from pcapdj.store.client import Store
+from pcapdj.store.enqueue import FileVersion, Outcome, enqueue_new, fed_files, last_lines
+from pcapdj.store.registration import registered
+from pcapdj.store.retrying import Pause
+
+_CHUNK: Final = 1000  # files whose digests are looked up at once
+_MOST_NAMED: Final = 5  # files of one kind that are named; the others are counted
+_LOOK_S, _LOOKS = 0.25, 6  # for dispatchers: 1.5 s
+
+
+@dataclass(slots=True)
+class QueueReport:
+    """What became of some files.
+
+    Args:
+        outcomes: of each name.
+        known: the fed capture that a file is, though it has another name or time.
+        shorter: the fed capture that a queued file begins like, but has fewer bytes than.
+    """
+
+    outcomes: dict[bytes, Outcome] = field(default_factory=dict)
+    known: dict[bytes, FedCapture] = field(default_factory=dict)
+    shorter: dict[bytes, FedCapture] = field(default_factory=dict)
+
+
+def outcomes_by_name(store: Store, files: Mapping[bytes, FileVersion]) -> dict[bytes, Outcome]:
+    """Return FED or QUEUED for each file that has name, size and time of one that was fed, or is queued.
+
+    Raises:
+        As `Store.call`.
+    """
+    fed = fed_files(store, list(files))
+    found = {name: Outcome.FED for name, fields in fed.items() if _is_version(fields, files[name])}
+    for name, line in last_lines(store, files.keys() - found.keys()).items():
+        if (queued := _queued_file(line.text)) and _is_version(queued.identity._asdict(), files[name]):
+            found[name] = Outcome.QUEUED
+    return found
+
+
+def queue_captures(
+    store: Store,
+    files: Sequence[CaptureFile],
+    *,
+    again: bool = False,
+    stops: Waits | None = None,
+    suspects: Suspects | None = None,
+) -> QueueReport:
+    """Queue the captures that are neither queued, current nor known, in their order.
+
+    Args:
+        store: the lane; a `RetryingStore` waits while Redis is away.
+        files: that begin like captures.
+        again: queue what was fed before, too.
+        stops: a stop signal ends the reading of files.
+        suspects: files that are not looked into; each look is noted there.
+
+    Raises:
+        Stopped: a stop signal arrived.
+        As `Store.call`.
+    """
+    report, lines = QueueReport(), _Lines(again=again)
+    for start in range(0, len(files), _CHUNK):
+        chunk = list(files[start : start + _CHUNK])
+        if not again:
+            _find_known(store, chunk, report, stops, suspects or Suspects())
+        new = {file.name: file for file in chunk if file.name not in report.known}
+        report.outcomes |= _enqueue(store, new, lines, again=again)
+        if not again and (behind := _overwritten(store, new, report.outcomes)):
+            others = {name: new[name] for name in behind}
+            report.outcomes |= _enqueue(store, others, lines, behind=behind)
+        report.outcomes |= {file.name: Outcome.FED for file in chunk if file.name in report.known}
+    return report
+
+
+def report_sentences(report: QueueReport) -> list[str]:
+    """Return a sentence for a few of the known and the shorter files, and how many more there are."""
+    known = [
+        f"{quoted(name)} was fed{_as_name(name, capture)} at {_time(capture)}, and is not queued."
+        for name, capture in report.known.items()
+    ]
+    shorter = [
+        f"{quoted(name)} begins as {quoted(capture.name)}, which was fed, and is shorter: it is fed whole."
+        for name, capture in report.shorter.items()
+    ]
+    sentences = list[str]()
+    for each, what in ((known, "that were fed before"), (shorter, "that are shorter than fed captures")):
+        sentences += each[:_MOST_NAMED]
+        if (more := len(each) - _MOST_NAMED) > 0:
+            sentences.append(f"And {more:,} more {what}.")
+    return sentences
+
+
+def wait_for_dispatchers(store: Store, pause: Pause) -> None:
+    """Wait a moment where no dispatcher is registered in a lane that was used: their keys may have been lost.
+
+    Each registers again within a second; until then the file that it feeds cannot be seen.
+
+    Raises:
+        Stopped: a stop signal arrived.
+        As `Store.call`.
+    """
+    for _ in range(_LOOKS):
+        if registered(store) or not _was_used(store):
+            return
+        pause.wait(_LOOK_S)
+
+
+def _was_used(store: Store) -> bool:
+    keys = (store.keys.fed, store.keys.queued)
+    return any(store.call(lambda client, key=key: client.hlen(key)) for key in keys)  # type: ignore[misc]
+
+
+def _as_name(name: bytes, capture: FedCapture) -> str:
+    return "" if to_name(capture.name) == name else f" as {quoted(capture.name)}"
+
+
+def _time(capture: FedCapture) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(capture.time_s))
+
+
+def _enqueue(
+    store: Store,
+    files: Mapping[bytes, CaptureFile],
+    lines: "_Lines",
+    *,
+    again: bool = False,
+    behind: Mapping[bytes, str] | None = None,
+) -> dict[bytes, Outcome]:
+    versions = {name: file.identity for name, file in files.items()}
+    texts = {name: lines.of(file) for name, file in files.items()}
+    return enqueue_new(store, versions, again=again, lines=texts, behind=behind)
+
+
+def _find_known(
+    store: Store,
+    files: Sequence[CaptureFile],
+    report: QueueReport,
+    stops: Waits | None,
+    suspects: Suspects,
+) -> None:
+    """Add to the report which of the files are, or begin like, captures that were fed."""
+    fed = fed_files(store, [file.name for file in files])
+    unknown = [file for file in files if not _is_version(fed.get(file.name, {}), file.identity)]
+    names = dict[bytes, str]()
+    for file, found in zip(
+        unknown, candidates_of_each(store, [file.digests for file in unknown]), strict=True
+    ):
+        captures = [capture for fields in found if (capture := FedCapture.from_fields(fields))]
+        match _judged(file, captures, stops, suspects):
+            case Known(capture):
+                report.known[file.name] = capture
+                names[file.name] = _fed_entry(file, capture, fed.get(file.name, {}))
+            case Shorter(capture):
+                report.shorter[file.name] = capture
+    if names:
+        store.call(lambda client: client.hset(store.keys.fed, mapping=dict[Any, Any](names)))
+
+
+def _judged(
+    file: CaptureFile, captures: Sequence[FedCapture], stops: Waits | None, suspects: Suspects
+) -> Known | Grew | Shorter | None:
+    if not captures or suspects.has(file.name, file.identity):
+        return None
+    if found := unchanged(file.identity, captures):
+        return found
+    try:
+        opened = OpenFile(open_regular(file.name))
+    except CaptureError:  # it is gone: the dispatcher says so
+        return None
+    try:
+        with suspects.looking(file.name, file.identity):
+            return find_known(opened, captures, stops)
+    finally:
+        opened.close()
+
+
+def _fed_entry(file: CaptureFile, capture: FedCapture, before: Mapping[str, Any]) -> str:
+    """Return what FED gets for a name whose file is known; its stream stays, if it is the same capture."""
+    same = {"crc32": capture.crc32, "length_bytes": capture.length_bytes}
+    is_same = all(before.get(name) == value for name, value in same.items())
+    fields = dict(before) if is_same else {"result": "processed", "known_as": capture.name, **same}
+    return json.dumps({**fields, **file.identity._asdict(), "time_s": capture.time_s})
+
+
+def _overwritten(
+    store: Store, files: Mapping[bytes, CaptureFile], outcomes: Mapping[bytes, Outcome]
+) -> dict[bytes, str]:
+    """Return the names that are queued for other files than they have now, with the number of their line."""
+    queued = [name for name in files if outcomes[name] is Outcome.QUEUED]
+    lines = last_lines(store, queued).items()
+    return {name: line.seq for name, line in lines if _is_another(files[name], _queued_file(line.text))}
+
+
+def _is_another(file: CaptureFile, queued: QueuedFile | None) -> bool:
+    """Report whether the queued file is neither this one nor its beginning."""
+    if queued is None or not queued.first_bytes or queued.identity[1:] == file.identity[1:]:
+        return False
+    if queued.first_bytes >= file.first_bytes:
+        return (queued.first_bytes, queued.digest) != (file.first_bytes, file.digest)
+    try:
+        opened = OpenFile(open_regular(file.name))
+    except CaptureError:
+        return False
+    try:
+        return not queued.is_beginning_of(first_bytes_of(opened))
+    except CaptureError:
+        return False
+    finally:
+        opened.close()
+
+
+def _queued_file(text: str) -> QueuedFile | None:
+    """Return the file of a line in QUEUED; None: it is about none, or is fed whole whatever it is."""
+    try:
+        return QueuedFile.from_fields(decode_object(text))
+    except ValueError:
+        return None
+
+
+def _is_version(fields: Mapping[str, Any], version: FileVersion) -> bool:
+    return (fields.get("size_bytes"), fields.get("mtime_ns")) == (version.size_bytes, version.mtime_ns)
+
+
+class _Lines:
+    """Makes the lines of QUEUED; where a file system is mounted is looked up once for each folder.
+
+    Args:
+        again: the files are fed whole, whatever is known of them.
+    """
+
+    def __init__(self, *, again: bool) -> None:
+        self._fields = {"again": True} if again else {}
+        self._boot = boot_id()
+        self._mounts: dict[bytes, str] = {}
+
+    def of(self, file: CaptureFile) -> str:
+        """Return the line of a file."""
+        folder = os.path.dirname(file.name)  # noqa: PTH120 - bytes
+        if folder not in self._mounts:
+            self._mounts[folder] = to_text(mount_of(folder).place)
+        queued = QueuedFile(file.identity, file.first_bytes, file.digest, self._mounts[folder], self._boot)
+        return json.dumps({**queued.as_fields(), **self._fields}, separators=(",", ":"))
