@@ -515,14 +515,20 @@ def test_after_a_stop_that_the_analyzer_did_not_follow_the_file_is_fed_again(
 
 
 def test_a_torn_stream_is_never_continued(rig: Dispatchers, big: bytes) -> None:
-    """After a kill it waits for the old reader to go, then asks again and replays from the first packet."""
+    """After a kill it waits for the old reader to go, then asks again and replays from the first packet.
+
+    One that is killed during that wait leaves it to the next one.
+    """
     killed_one = rig.start()
     old = rig.reader()
     old.read(100_000)
     killed_one.kill()
 
-    dispatcher = rig.start()
+    waiting_one = rig.start()
     rig.wait_for(f"waiting until its reader (pid {os.getpid()}) is gone")
+    waiting_one.kill()
+    dispatcher = rig.start()
+    rig.wait_for(f"waiting until its reader (pid {os.getpid()}) is gone", times=2)
     torn = old.read_to_end()
     assert torn == stream_of(BIG)[: len(torn)]
     assert len(torn) < len(stream_of(BIG))
