@@ -38,6 +38,7 @@ def test_a_suspension_is_read_before_the_first_file_is_taken(
         idle_eof_s=0,
         roots=(),
         max_gap_ns=0,
+        storage_timeout_s=0,
     )
 
     with handled(SIGNALS) as signals:

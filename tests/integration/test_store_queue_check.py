@@ -50,7 +50,7 @@ def test_names_that_vanished_lose_their_lines_and_are_logged(
     names = [b"/in/%04d" % number for number in range(1800)]
     queue(store, *names)
     for name in names[100:110]:
-        store.redis.lrem(store.keys.in_queue, 1, name)
+        store.redis.lrem(store.keys.in_queue, 1, name.decode())
 
     run_check(QueueCheck(store), 0.0)
     run_check(QueueCheck(store), 0.0)  # what the first filter had by chance
@@ -68,7 +68,7 @@ def test_a_queue_that_was_emptied_can_be_filled_again(store: Store, command: str
     names = [b"/in/%d" % number for number in range(20)]
     queue(store, *names)
     words = {"DEL": (), "LTRIM": ("15", "-1")}[command]
-    store.redis.execute_command(command, store.keys.in_queue, *words)  # type: ignore[no-untyped-call]  # redis-py
+    store.redis.execute_command(command, store.keys.in_queue, *words)
 
     outcomes = enqueue_new(store, dict.fromkeys(names, Version()))
 
