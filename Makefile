@@ -90,8 +90,9 @@ bench: $(VENV)/.dev  ## measure against mergecap, dpkt and Suricata; QUICK=1 for
 loops: $(VENV)/.run  ## build the compiled loops over records again, after a change of pcapdj/capture/loops.c
 	$(BIN)/python hatch_build.py
 
-fuzz: build/loops_fuzz  ## fuzz the compiled loops under sanitizers for SECONDS (60); SEED chooses the windows
+fuzz: build/loops_fuzz $(VENV)/.dev  ## fuzz the loops under sanitizers, then what captures cost, each for SECONDS (60); SEED repeats
 	build/loops_fuzz $(SECONDS) $(or $(SEED),$(shell date +%s))
+	PYTHONPATH=.:tests $(BIN)/python -m fuzz $(SECONDS) $(or $(SEED),$(shell date +%s))
 
 build/loops_fuzz: tests/fuzz/loops_fuzz.c pcapdj/capture/loops.c
 	@mkdir -p build

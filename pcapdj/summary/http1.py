@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from pcapdj.summary.http_message import (
+    BEGINNING_BYTES,
     HEAD_END,
     HEAD_LIMIT_BYTES,
     Body,
@@ -81,13 +82,14 @@ class _Direction:
 
     mode: Mode = Mode.MESSAGE
     head: bytes = b""  # still incomplete
+    has_first_line: bool = False  # of that head
     body: Body | None = None  # where it ends
     response: ResponseBody | None = None  # None for the body of a request
 
     def reset(self) -> None:
         if self.mode is not Mode.OPAQUE:
             self.mode = Mode.SEEKING
-        self.head, self.body, self.response = b"", None, None
+        self.head, self.has_first_line, self.body, self.response = b"", False, None, None
 
 
 class Conversation:
@@ -162,23 +164,32 @@ class Conversation:
 
     def _head(self, side: int, direction: _Direction, data: bytes, time_ns: int) -> bytes | None:
         """Read bytes of a head; return those after its end, None if it is incomplete."""
-        held = direction.head + data if direction.head else data.lstrip(b"\r\n")
+        known = len(direction.head)  # these bytes were looked at: a head may come in thousands of pieces
+        held = direction.head + data if known else data.lstrip(b"\r\n")
         if not held:
             return None
-        end = HEAD_END.search(held)
-        if end is None and may_begin_message(held) and len(held) <= HEAD_LIMIT_BYTES:
+        end = HEAD_END.search(held, max(0, known - 3))
+        if end is None and len(held) <= HEAD_LIMIT_BYTES and self._may_continue(direction, held, known):
             direction.head = held
             return None
         if end is None or not begins_message(held):
             direction.reset()
             return None
-        direction.head = b""
+        direction.head, direction.has_first_line = b"", False
         head = parse_head(held[: end.start()])
         if head.is_response:
             self._response(side, direction, head, time_ns)
         else:
             self._request(direction, head)
         return held[end.end() :]
+
+    @staticmethod
+    def _may_continue(direction: _Direction, held: bytes, known: int) -> bool:
+        """Report whether these bytes can be the beginning of a message."""
+        if not direction.has_first_line and held.find(b"\n", known) < 0:
+            return may_begin_message(held[:BEGINNING_BYTES])
+        direction.has_first_line = direction.has_first_line or begins_message(held)
+        return direction.has_first_line
 
     def _request(self, direction: _Direction, head: Head) -> None:
         framing = request_framing(head)

@@ -19,6 +19,7 @@ MAX_LENGTH_DIGITS = 18  # of a Content-Length; longer bodies do not exist
 HEAD_END = re.compile(rb"\r?\n\r?\n")
 _FIRST_LINE = re.compile(rb"HTTP/1\.\d \d{3}[ \r\n]|[A-Z][A-Z-]{0,19} [^\s]{1,16000} HTTP/1\.\d\r?\n")
 _BEGINNING = re.compile(rb"[A-Z][A-Z-]{0,19}(?:[ /]|\Z)")
+BEGINNING_BYTES = 22  # of a first line that has no end yet: more of them change nothing
 _FOLDED = re.compile(r"\r?\n[ \t]+")
 LINE_LIMIT_BYTES = 4096  # of a chunk-size line with extensions, or of one trailer field
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\Z")
@@ -95,12 +96,12 @@ def may_begin_message(data: bytes) -> bool:
 def parse_head(data: bytes) -> Head:
     """Return the head in these bytes; `begins_message` must be true for them."""
     first, _, rest = data.decode("latin-1").partition("\n")
-    fields: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for line in _FOLDED.sub(" ", rest).split("\n"):
         name, colon, value = line.partition(":")
         if colon:
-            key = name.strip().lower()
-            fields[key] = f"{fields[key]}, {value.strip()}" if key in fields else value.strip()
+            values.setdefault(name.strip().lower(), []).append(value.strip())
+    fields = {name: ", ".join(each) for name, each in values.items()}
     return Head(words=tuple(first.rstrip("\r").split(" ", 2)), fields=fields)
 
 

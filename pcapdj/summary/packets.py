@@ -21,6 +21,8 @@ FRAGMENT_BITS = 0x3FFF  # more-fragments flag and fragment offset, RFC 791
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10  # RFC 9293, "Control bits"
 TCP, UDP = 6, 17  # IANA protocol numbers
 FRAME_LIMIT_BYTES = 70_000  # one IP packet and its link headers; limits the walk over IPv6 extension headers
+EXTENSION_HEADERS_LIMIT = 16  # RFC 8200: each of six kinds once, one of them twice
+_IPV6_BYTES = 40
 LINKTYPES_RAW = (12, 14, 101, 228, 229)  # raw IP: BSD's two numbers, LINKTYPE_RAW, _IPV4, _IPV6
 
 _ip_and_tcp = struct.Struct(">xxHxxHxB2x4s4sHHIxxxxBB").unpack_from
@@ -50,6 +52,26 @@ class _IPv4(dpkt.ip.IP):  # type: ignore[misc]  # dpkt publishes no types
 
 class _IPv6(dpkt.ip6.IP6):  # type: ignore[misc]  # dpkt publishes no types
     _protosw = _IPv4._protosw  # noqa: SLF001  # the same restriction
+
+    def unpack(self, buf: bytes) -> None:
+        if _extension_headers(buf) > EXTENSION_HEADERS_LIMIT:
+            raise UndecodableError(f"more than {EXTENSION_HEADERS_LIMIT} IPv6 extension headers")
+        super().unpack(buf)
+
+
+def _extension_headers(packet: bytes) -> int:
+    """Count them up to the limit: dpkt copies the rest of the packet for each of them.
+
+    Source: RFC 8200, "IPv6 Extension Headers"; RFC 4302 for the length of an authentication header.
+    """
+    count, kind, at = 0, packet[6], _IPV6_BYTES
+    while kind in dpkt.ip6.EXT_HDRS and count <= EXTENSION_HEADERS_LIMIT and at + 1 < len(packet):
+        length = packet[at + 1]
+        step = {dpkt.ip.IP_PROTO_FRAGMENT: 8, dpkt.ip.IP_PROTO_AH: 4 * (length + 2)}.get(
+            kind, 8 * (length + 1)
+        )
+        count, kind, at = count + 1, packet[at], at + step
+    return count
 
 
 _NETWORK = {dpkt.ethernet.ETH_TYPE_IP: _IPv4, dpkt.ethernet.ETH_TYPE_IP6: _IPv6}

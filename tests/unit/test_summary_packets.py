@@ -123,3 +123,20 @@ def test_the_fast_decoder_gives_the_same_as_dpkt() -> None:
     frame = tcp_frame(to_server=True, seq=5, payload=b"abc")
 
     assert decode(1, frame) == decode_with_dpkt(1, frame)
+
+
+@pytest.mark.parametrize("kind", [0, 43, 44, 60])
+@pytest.mark.parametrize(("count", "is_decoded"), [(16, True), (17, False), (8000, False)])
+def test_a_packet_with_many_extension_headers_is_not_decoded(
+    *, kind: int, count: int, is_decoded: bool
+) -> None:
+    """Dpkt copies the rest of the packet for each of them: 8,000 take as long as 3,000 packets."""
+    headers = bytes([kind, 0, 0, 0, 0, 0, 0, 0]) * (count - 1) + bytes([6, 0, 0, 0, 0, 0, 0, 0])
+    payload = headers + bytes(tcp_segment(1, 80, 7, ACK, b"x"))
+    packet = V6[:4] + struct.pack(">HB", len(payload) & 0xFFFF, kind) + V6[7:40] + payload
+
+    if is_decoded:
+        assert decode(101, packet) is not None
+        return
+    with pytest.raises(UndecodableError, match="more than 16 IPv6 extension headers"):
+        decode(101, packet)
