@@ -3,8 +3,9 @@
 Owns: the pipe's write end, PCAPDJ_CURRENT:<id>, PCAPDJ_STATS:<id>, and the moves IN_QUEUE -> CURRENT ->
 PROCESSED or FAILED. Reads PCAPDJ_AUTH, PCAPDJ_SUSPEND, PCAPDJ_FINISH; writes PCAPDJ_NEXT, FED, JOURNAL.
 
-A file's way: take it, open and identify it (what cannot be read fails without a request), wait for launcher
-or reader, announce, wait for the authorization, feed, wait until the pipe is drained, finish.
+A file's way: take it, open and identify it (what cannot be read fails without a request), find out whether
+its capture was fed already (then it is processed without a packet), wait for launcher or reader, announce,
+wait for the authorization, feed, wait until the pipe is drained, finish.
 
 Signals: TERM and INT stop within a second, at a record's end or, with a launcher, anywhere, since the next
 dispatcher goes on mid-record. USR1 suspends and resumes. USR2 prints the [STATS] lines on stdout.
@@ -36,6 +37,7 @@ from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder
 from pcapdj.feed.interrupts import SIGNALS, Interrupts
 from pcapdj.feed.job import JobRunner
+from pcapdj.feed.known_captures import KnownCaptures
 from pcapdj.feed.manual_link import ManualLink
 from pcapdj.feed.options import DispatcherSettings
 from pcapdj.feed.output_room import OutputRoom
@@ -105,6 +107,7 @@ class Dispatcher:
             link=link,
             streams=self._streams,
             feeder=self._feeder,
+            known_captures=KnownCaptures(self._lane, storage, self._interrupts),
             poison=PoisonPolicy(self._lane, self._queue, self._interrupts, self._statistics, self._mark),
             mark=self._mark,
             storage=storage,

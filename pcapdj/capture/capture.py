@@ -124,7 +124,7 @@ class Capture:
         """Use the open file of another capture, which is the same one, from now on; that one is used up."""
         self.close()
         self.file, self.identity = other.file, other.identity
-        self._reader = other._reader  # noqa: SLF001 - of the same class
+        self._reader, self._checksums = other._reader, other._checksums  # noqa: SLF001 - of the same class
 
     def change_since_opened(self) -> CaptureError | None:
         """Return the error if the file changed since it was opened; None if it did not."""

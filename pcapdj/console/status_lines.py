@@ -222,7 +222,8 @@ def _work_lines(statistics: Fields) -> Iterator[Line]:
         suspensions = f", {_several(statistics, 'suspensions')}" if statistics.get("suspensions") else ""
         captured = human_size(_number(statistics, "cap_lengths"))
         files, packets = _several(statistics, "files"), _several(statistics, "packets")
-        yield Line("", f"{files}, {packets}, {captured} captured{suspensions}")
+        known = f", {_count(statistics, 'known')} known already" if statistics.get("known") else ""
+        yield Line("", f"{files}{known}, {packets}, {captured} captured{suspensions}")
     if (jumps := statistics.get("jumps")) and isinstance(jumps, int):
         last_name, last_jump = (str(statistics.get(each, "")) for each in ("last_jump_name", "last_jump"))
         yield Line("", f"timestamps: {jumps_text(jumps, last_name, last_jump)}", Tone.ATTENTION)

@@ -328,7 +328,7 @@ class Feeder:
         if note := self._stored_note(file.token):
             return note
         of_file = {"identity": list(capture.identity), "digest": capture.digest(), "rewrites": rewrites}
-        earlier = {"earlier_streams": list(start.streams)}
+        earlier = {"earlier_streams": list(start.streams), "begin_bytes": start.begin_bytes}
         return file.note(stream.sent_bytes, stream.previous, **of_file, **earlier)
 
 

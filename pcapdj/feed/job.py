@@ -1,18 +1,22 @@
 """One queue entry from take to finish: open the file, get it authorized, feed it, write down the result."""
 
 import json
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.folder_state import file_system_of
+from pcapdj.capture.identity import FedCapture
+from pcapdj.capture.known import Known, Shorter
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
 from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.known_captures import Found, KnownCaptures, fed_capture, start_behind
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
@@ -21,8 +25,9 @@ from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feed.storage import CaptureStorage, line_about, recorded_in
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.errors import CaptureError, LauncherGone, ReaderGone
+from pcapdj.runtime.errors import CaptureError, LauncherGone, Overwritten, ReaderGone
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.job_queue import Fields, JobQueue, QueueEntry, Result, failure_entry
 
 events = EventLog("dispatcher")
@@ -39,6 +44,8 @@ class Job:
         stream: of the last pass; empty before.
         identity: of the file; empty until it is open.
         anomalies: of the file, in the last pass.
+        found: the capture fed before that its file is, begins with, or begins like.
+        fed: its capture, and the digest that it becomes known under; None: it does not.
     """
 
     entry: QueueEntry
@@ -47,6 +54,8 @@ class Job:
     stream: str
     identity: Fields = field(default_factory=dict)
     anomalies: Sequence[Anomaly] = ()
+    found: Found = None
+    fed: tuple[str, FedCapture] | None = None
 
     @property
     def note(self) -> ResumeNote:
@@ -59,10 +68,25 @@ class Job:
         earlier = self.start.streams
         journal = self.progress.journal() | {"attempt": attempt, "reason": str(error or "")}
         journal["earlier_streams"] = json.dumps(earlier) if earlier else ""
+        journal |= self._about_capture()
+        capture = self.fed and (self.fed[0], self.fed[1].as_fields())
         if error is None:
-            return Result(name, "processed", self.identity, journal, earlier)
-        entry = failure_entry(name, error, packets, attempt)
-        return Result(entry, "failed", self.identity, journal, earlier)
+            return Result(name, "processed", self.identity, journal, earlier, capture)
+        is_lost = isinstance(error, Overwritten)
+        entry = failure_entry(name, error, packets, attempt, is_lost=is_lost)
+        identity = {} if is_lost else self.identity  # that of the file which has its name now
+        return Result(entry, "failed", identity, journal, earlier, capture, is_lost)
+
+    def _about_capture(self) -> Fields:
+        """Return the journal's fields about which capture it is."""
+        fields: Fields = {"begin_bytes": self.start.begin_bytes or ""}
+        if self.fed:
+            fields |= {"crc32": self.fed[1].crc32, "length_bytes": self.fed[1].length_bytes}
+        if isinstance(self.found, Known | Shorter):
+            earlier = self.found.capture
+            field_name = "known_as" if isinstance(self.found, Known) else "begins_as"
+            fields |= {field_name: earlier.name, "known_since_s": f"{earlier.time_s:.3f}"}
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,7 @@ class JobRunner:
     link: AnalyzerLink
     streams: Streams
     feeder: Feeder
+    known_captures: KnownCaptures
     poison: PoisonPolicy
     mark: ReadingMark
     storage: CaptureStorage
@@ -107,13 +132,15 @@ class JobRunner:
             with self._open(job, is_resumed=is_resumed) as capture:
                 job.identity = capture.identity._asdict()
                 self.statistics.show_size(capture.identity.size_bytes)
-                if not is_resumed and (change := job.start.change(capture)):
-                    raise change
-                if not self._feed_until_done(job, capture):
+                if not is_resumed:
+                    self._look(job, capture)
+                is_known = isinstance(job.found, Known)
+                if not is_known and not self._feed_until_done(job, capture):
                     _log_forgotten(job)
                     return
         except CaptureError as exc:
-            error = exc
+            was_begun = job.identity or is_resumed or job.start.streams
+            error = exc if was_begun else self.known_captures.cause_of(job.entry, exc)
         self._finish(job, error)
 
     def _begin_reading(self, job: Job) -> None:
@@ -161,6 +188,26 @@ class JobRunner:
     def _open_named(self, name: bytes) -> Capture:
         return capture_of(name, self.storage.open(), self.interrupts, has_checksums=True)
 
+    def _look(self, job: Job, capture: Capture) -> None:
+        """Find out whether the file was fed already, and set where its passes begin.
+
+        Raises:
+            CaptureError: it is not the file that was queued, or not the one that was fed in part.
+        """
+        if job.start.streams:
+            if change := job.start.change(capture):
+                raise change
+            return
+        with self.mark.reading():
+            job.found = self.known_captures.find(job.entry, capture)
+            job.start = start_behind(job.found, capture)
+        begin = "" if job.start is FIRST_PACKET else job.start.as_json()
+        if begin != job.entry.begin:
+            self.queue.mark(begin=begin)
+            job.entry = replace(job.entry, begin=begin)
+        if isinstance(job.found, Known):
+            job.fed = ("", job.found.capture)
+
     def _feed_until_done(self, job: Job, capture: Capture) -> bool:
         """Feed the file into one stream after another; False if Redis does not have the entry any more."""
         while True:
@@ -196,8 +243,10 @@ class JobRunner:
                 finally:
                     self._note_stop(job, feed, capture)
                 self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
-                if feed.damage:
-                    raise feed.damage
+            damage = feed.damage if feed else None
+            job.fed = fed_capture(to_text(job.entry.name), capture, job.start, damage, time.time())
+            if damage:
+                raise damage
         finally:
             job.identity = capture.identity._asdict()  # another device, if its storage was away meanwhile
             job.anomalies = anomalies_of(job.progress.totals, capture)
@@ -208,7 +257,7 @@ class JobRunner:
         if note := feed.stopped_at:
             streams = (*job.start.streams, feed.stream.id)
             of_file = (feed.stream_format, capture.identity, feed.digest)
-            start = StartPoint(note.after, note.totals, *of_file, streams)
+            start = StartPoint(note.after, note.totals, *of_file, streams, job.start.begin_bytes)
             self.queue.mark(begin=start.as_json())
 
     def _begin(self, job: Job, feed: FilePass) -> None:
@@ -259,7 +308,8 @@ class JobRunner:
             events.info("file_continues", sentence, name=entry.name, packets=packets, stream=stream)
         else:
             entry, packets = again, job.start.totals.packets
-            place = f"packet {packets + 1:,} on" if packets else "its first packet"
+            first = f"byte {job.start.begin_bytes:,} on" if job.start.begin_bytes else "its first packet"
+            place = f"packet {packets + 1:,} on" if packets else first
             sentence = f"Its stream broke off: it is fed again from {place}."
             events.warning("file_replayed", sentence, name=entry.name, attempt=entry.attempt)
         job.entry = replace(entry, stream="")
@@ -286,12 +336,14 @@ class JobRunner:
         for each in job.anomalies:
             if each.event != TIMES_AFTER_2038 or self.statistics.after_2038_stream != job.stream:
                 events.warning(each.event, each.sentence, name=entry.name)
-        self.statistics.finish_file(is_processed=error is None)
+        is_known = isinstance(job.found, Known)
+        self.statistics.finish_file(is_processed=error is None, is_known=is_known)
         if error:
             events.warning("file_failed", str(error), name=entry.name, packets=packets)
             return
-        events.info("file_finished", name=entry.name, packets=packets)
-        self.poison.reset()
+        if not is_known:
+            events.info("file_finished", name=entry.name, packets=packets)
+            self.poison.reset()
 
 
 def _start_of(entry: QueueEntry) -> StartPoint:

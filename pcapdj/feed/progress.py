@@ -31,7 +31,7 @@ class ResumeNote:
             previous: `as_previous` of the file before; empty: there is none.
             of_file: `identity` and `digest` of the file when it was opened; `rewrites`: its packets are
                 rewritten to Ethernet where possible, and its pieces depend on that; `earlier_streams`, which
-                have its first packets.
+                have its first packets; `begin_bytes`, as in `StartPoint`.
         """
         return {
             "token": self.token,

@@ -1,8 +1,9 @@
 """Where the passes of a file begin: at its first packet, or behind what earlier streams have of it.
 
-PCAPDJ_CURRENT has it as JSON in `begin`. It changes only when a stream ended in order in the middle of the
-file (`launcher_protocol.EndedStream`): its analyzer has read and kept everything before that place. Any other
-end of a stream leaves it, so that the next stream begins where this one began.
+PCAPDJ_CURRENT has it as JSON in `begin`. For a file that was fed before it grew, that is the first record
+behind what was fed (`feed.known_captures`). Later it changes only when a stream ended in order in the middle
+of the file (`launcher_protocol.EndedStream`): its analyzer has read and kept everything before that place.
+Any other end of a stream leaves it, so that the next stream begins where this one began.
 
 A stream that begins in the middle of a file keeps the format of the one before: a format chosen anew there
 could leave out other packets. The file has to be the same as before: the rest of another one would not fit.
@@ -30,11 +31,12 @@ class StartPoint(NamedTuple):
 
     Args:
         place: of the first record that is not sent yet.
-        totals: of the file's records in earlier streams.
+        totals: of the entry's records in earlier streams.
         stream_format: of the last of them; None: the file has not been in a stream.
         identity: of the file then.
         digest: of the file's beginning then; empty: unknown.
         streams: the ids of these streams.
+        begin_bytes: where the entry's records begin, for a file that was fed before it grew; else 0.
     """
 
     place: Place = Place()
@@ -43,6 +45,7 @@ class StartPoint(NamedTuple):
     identity: Identity | None = None
     digest: str = ""
     streams: Sequence[str] = ()
+    begin_bytes: int = 0
 
     def change(self, capture: Capture) -> CaptureError | None:
         """Return the error if the file is not the one that earlier streams have the beginning of.
@@ -71,6 +74,7 @@ class StartPoint(NamedTuple):
             "identity": self.identity and self.identity._asdict(),
             "digest": self.digest,
             "streams": list(self.streams),
+            "begin_bytes": self.begin_bytes,
         }
 
 
@@ -86,10 +90,11 @@ def start_point_from(text: str) -> StartPoint | None:
         point = StartPoint(
             place=Place(**_place_fields(fields)),
             totals=Totals(**fields["totals"]),
-            stream_format=StreamFormat(**fields["stream_format"]),
+            stream_format=fields["stream_format"] and StreamFormat(**fields["stream_format"]),
             identity=Identity(**fields["identity"]),
             digest=str(fields["digest"]),
             streams=tuple(map(str, fields["streams"])),
+            begin_bytes=fields.get("begin_bytes", 0),
         )
         _check_numbers(point)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error):
@@ -111,6 +116,7 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
             identity=Identity(*file["identity"]),
             digest=str(file["digest"]),
             streams=(*file["earlier_streams"], ended.stream)[-_MOST_STREAMS:],
+            begin_bytes=file.get("begin_bytes", 0),
         )
     except (TypeError, KeyError):
         return None
@@ -118,7 +124,9 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
 
 def _check_numbers(point: StartPoint) -> None:
     """Raise one of many errors if a note or the stream's header cannot have these numbers."""
-    encode_note(BatchNote(1, "", 0, 0, 0, point.place, point.totals, point.totals))
+    begin = Place(point.begin_bytes)
+    for place in (begin, point.place):
+        encode_note(BatchNote(1, "", 0, 0, 0, place, point.totals, point.totals))
     if point.stream_format:
         point.stream_format.header()
 

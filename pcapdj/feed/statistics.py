@@ -43,6 +43,7 @@ class Statistics:
         steps_back, largest_step_back_ns: packets earlier than the one before them, inside files.
         after_2038_stream: the last stream with times that libpcap reads as negative.
         last_anomaly, last_anomaly_name: the last of these in words, and its file.
+        known: files that were not fed, since their capture was fed before.
         progress: of the file in flight.
     """
 
@@ -78,6 +79,7 @@ class Statistics:
     after_2038_stream: str = ""
     last_anomaly: str = ""
     last_anomaly_name: bytes = b""
+    known: int = 0
     progress: FileProgress = field(default_factory=FileProgress)
 
     @property
@@ -122,12 +124,13 @@ class Statistics:
         """Show the stream that the file in flight enters."""
         self.stream = stream
 
-    def finish_file(self, *, is_processed: bool) -> None:
+    def finish_file(self, *, is_processed: bool, is_known: bool = False) -> None:
         """Add the file in flight to the totals."""
         counted = self.counted()
         for name in _OF_FILES:
             setattr(self, name, getattr(counted, name))
-        self.files += is_processed
+        self.files += is_processed and not is_known
+        self.known += is_known
         self.failed += not is_processed
         self.begin_file(b"")
 

@@ -40,7 +40,7 @@ def interrupted_file(store: Store, dispatcher_id: str, launcher_socket: Path) ->
     entry, ended = entry_of(fields), read_ended_stream(launcher_socket)
     is_in_order = ended is not None and (ended.stream, ended.token) == (entry.stream, entry.token)
     start = start_point_after(ended) if ended and is_in_order else start_point_from(entry.begin)
-    if start is None or start.identity is None:
+    if start is None or start.identity is None or not start.streams:
         return None
     totals, identity, streams = start.totals, start.identity, list(start.streams)
     numbers = {

@@ -57,10 +57,15 @@ _NUMBER_FIELDS: Final = (
     "largest_step_back_ns",
     "beyond_snaplen",
     "after_2038",
+    "begin_bytes",
+    "crc32",
+    "length_bytes",
 )
-_OTHER_FIELDS: Final = ("jump", "left_out", "earlier_streams", "begin")  # only where a file has them
+_TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as")
+_TEXTS_OF_JOURNAL: Final = ("reason", "stream", *_TEXTS_OF_SOME)
+_OTHER_FIELDS: Final = (*_TEXTS_OF_SOME, "left_out", "earlier_streams", "begin")  # only where a file has them
 _TYPES: Final[Mapping[str, type]] = {
-    **dict.fromkeys((*_TEXT_FIELDS, "jump"), str),
+    **dict.fromkeys((*_TEXT_FIELDS, *_TEXTS_OF_SOME), str),
     **dict.fromkeys(_NUMBER_FIELDS, int),
     "left_out": dict,
     "earlier_streams": list,
@@ -83,6 +88,8 @@ class FileResult:
         left_out: packets that are not in the stream, by link type as text.
         earlier_streams: that have the file's first packets.
         begin: where a stopped file goes on, as PCAPDJ_CURRENT has it.
+        known_as: the name under which its capture was fed before; it was not fed again.
+        begins_as: the name of a longer capture that was fed, and begins like this one.
     """
 
     name: str
@@ -94,6 +101,8 @@ class FileResult:
     left_out: Mapping[str, int] = field(default_factory=dict)
     earlier_streams: Sequence[str] = ()
     begin: Mapping[str, Any] = field(default_factory=dict)
+    known_as: str = ""
+    begins_as: str = ""
 
     @property
     def packets(self) -> int:
@@ -115,10 +124,16 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     """Return the result that an entry of the journal describes."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
     numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
-    reason, stream, jump = (texts.get(name, "") for name in ("reason", "stream", "jump"))
-    left_out = _decoded(texts.get("left_out"), dict)
-    earlier = _decoded(texts.get("earlier_streams"), list)
-    return FileResult(texts["name"], texts["verdict"], reason, stream, numbers, jump, left_out, earlier)
+    reason, stream, jump, known_as, begins_as = (texts.get(name, "") for name in _TEXTS_OF_JOURNAL)
+    return FileResult(
+        *(texts["name"], texts["verdict"], reason, stream),
+        numbers=numbers,
+        left_out=_decoded(texts.get("left_out"), dict),
+        earlier_streams=_decoded(texts.get("earlier_streams"), list),
+        jump=jump,
+        known_as=known_as,
+        begins_as=begins_as,
+    )
 
 
 def _decoded(text: str | None, kind: type[T]) -> T:

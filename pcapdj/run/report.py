@@ -16,7 +16,7 @@ from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED
 from pcapdj.run.record import RECORD, FileResult, RunRecord
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.safe_text import printable, printable_sentence
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SUMS: Final = ("wrapped_times", "steps_back", "beyond_snaplen")
 _MOST_OBJECTS: Final = 10  # shown; the others are counted
+_MOST_KNOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Summary:
         jumps: the sentence about timestamps that jump between files; empty: none do.
         anomalies: label and text of each kind of anomaly inside files.
         has_losses: packets were left out, or times wrapped.
+        known: names of files that were not fed again, and of the files fed that are the same captures.
         write_error: why the complete pcapdj.json could not be written; empty: it was.
     """
 
@@ -60,6 +62,7 @@ class Summary:
     jumps: str = ""
     anomalies: Sequence[tuple[str, str]] = ()
     has_losses: bool = False
+    known: Sequence[tuple[str, str]] = ()
     write_error: str = ""
 
     @property
@@ -73,7 +76,7 @@ def summarize(
     plan: "RunPlan", record: RunRecord, progress: RunProgress, expected: Mapping[str, str], elapsed_s: float
 ) -> Summary:
     """Return the summary of a run that has ended."""
-    fed = [each for each in progress.results if each.is_processed]
+    fed = [each for each in progress.results if each.is_processed and not each.known_as]
     failed = [each for each in record.results.values() if not each.is_processed and each.verdict != STOPPED]
     sent = [*progress.results, *([progress.interrupted] if progress.interrupted else ())]
     earlier = plan.continued
@@ -96,6 +99,7 @@ def summarize(
         jumps=jumps_text(len(jumping), jumping[-1].name, jumping[-1].jump) if jumping else "",
         anomalies=list(anomaly_rows(counts)),
         has_losses=bool(counts["left_out"] or counts["wrapped_times"]),
+        known=[(each.name, each.known_as) for each in progress.results if each.known_as],
     )
 
 
@@ -121,10 +125,16 @@ def print_summary(summary: Summary) -> None:
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the table's lines: label and value."""
     rate = human_size(summary.fed_bytes / summary.elapsed_s) if summary.elapsed_s > 0 else "0 B"
-    numbers = ((summary.failed, "failed"), (summary.fed_before, "fed before"), (summary.not_fed, "not fed"))
+    numbers = (
+        (summary.failed, "failed"),
+        (summary.fed_before, "fed before"),
+        (len(summary.known), "known already"),
+        (summary.not_fed, "not fed"),
+    )
     others = "".join(f", {number:,} {label}" for number, label in numbers if number)
     lines = [
         ("files", f"{summary.fed:,} fed{others}"),
+        *_known_rows(summary),
         ("packets", f"{summary.packets:,}"),
         *([("timestamps", summary.jumps)] if summary.jumps else []),
         *summary.anomalies,
@@ -137,6 +147,16 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
     lines += _object_rows(summary)
     return lines + [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
+
+
+def _known_rows(summary: Summary) -> list[tuple[str, str]]:
+    rows = [
+        ("known", f"{quoted(name)} is the same capture as {quoted(fed)}")
+        for name, fed in summary.known[:_MOST_KNOWN]
+    ]
+    if more := len(summary.known) - len(rows):
+        rows.append(("known", f".. and {more:,} more"))
+    return rows
 
 
 def _object_rows(summary: Summary) -> list[tuple[str, str]]:

@@ -205,4 +205,10 @@ def _result_line(result: FileResult) -> str:
     left_out = sum(result.left_out.values())
     others = f", {left_out:,} left out because of their link type" if left_out else ""
     text = f"failed: {reason}" if reason else f"{result.packets:,} packets"
+    if result.known_as:
+        text = f"not fed again: it is the same capture as {quoted(result.known_as)}"
+    if begin_bytes := result.numbers.get("begin_bytes"):
+        text += f", which follow the {human_size(begin_bytes)} that were fed before"
+    if result.begins_as:
+        text += f"; it begins as {quoted(result.begins_as)}, which was fed, and is shorter"
     return f"{printable(result.name)}: {text}{others}"

@@ -106,6 +106,10 @@ class CutOff(CaptureError):
     """The capture ends inside a record, or grew while it was read: it may go on behind its last record."""
 
 
+class Overwritten(CaptureError):
+    """Another file has the name now: the capture that was queued under it is lost."""
+
+
 class NotACapture(CaptureError):
     """It is no capture of any known format, or no regular file; in a folder such a file is skipped."""
 

@@ -22,6 +22,7 @@ _SPANS_NS = (
     (1, "ns"),
 )
 _ROUGH_SPANS_S = ((86400, "d"), (3600, "h"), (60, "min"))
+_LATEST_S = 4e9  # of a time that another program may have written
 _CENTURY_S = 100 * 366 * 86400.0  # poll(2) and friends take no infinity
 
 
@@ -125,6 +126,13 @@ def steps_back_text(steps: int, largest_ns: int) -> str:
         if steps == 1
         else f"{steps:,} steps back in time, the largest {span} s"
     )
+
+
+def utc_text(time_s: float) -> str:
+    """Return a time, in seconds since the epoch, such as "2026-11-26T17:40:00Z"."""
+    from datetime import UTC, datetime  # `pcapdj cat` starts without it
+
+    return datetime.fromtimestamp(min(time_s, _LATEST_S), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rough_duration(seconds: float) -> str:

@@ -30,7 +30,8 @@ _VALUE_LIMIT_BYTES: Final = 16 << 10
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
-    *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen", "storage_queued"),
+    *("known", "storage_queued"),
+    *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
 _INTERNAL: Final = ("token", "finished", "queued")

@@ -103,6 +103,7 @@ def test_a_file_is_stored_with_its_note_and_sent_whole(feeding: Feeding, tmp_pat
         "before": {},
         "rewrites": False,
         "earlier_streams": [],
+        "begin_bytes": 0,
     }
     assert (begun.start_bytes, begun.previous, begun.damage, begun.stopped_at) == (24, {}, None, None)
     assert begun.first_ts_ns == FIRST[0].seconds * 10**9 + FIRST[0].fraction * 1000

@@ -33,6 +33,7 @@ from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder
 from pcapdj.feed.job import JobRunner
+from pcapdj.feed.known_captures import KnownCaptures
 from pcapdj.feed.launcher_client import Entry
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import ResumeNote
@@ -118,6 +119,7 @@ class Rig:
             link=link,
             streams=self.streams,
             feeder=Feeder(self.streams, StreamOptions("first", "fail"), opener, mark, storage),
+            known_captures=KnownCaptures(store, storage, self.interrupts),
             poison=PoisonPolicy(store, self.queue, self.interrupts, self.statistics, mark),
             mark=mark,
             storage=storage,

@@ -48,6 +48,7 @@ STATS: Final = {
     "at_fault": "",
     "jumps": 1,
     "last_jump": "begins 12 s before the end of the previous file",
+    "known": 2,
     "left_out": 2,
     "wrapped_times": 3,
     "steps_back": 4,

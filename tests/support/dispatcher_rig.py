@@ -1,17 +1,22 @@
 """A real dispatcher as a process, and a reader that reads as much as a test wants."""
 
+import json
 import os
 import select
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from pcapdj.capture.files import Identity, OpenFile, open_regular
+from pcapdj.capture.identity import QueuedFile, digest_of
+from pcapdj.capture.known import first_bytes_of
 from pcapdj.store.client import Store
+from pcapdj.store.enqueue import enqueue_new, last_lines
 from support import forkserver
 from support.captures import Record, classic, record
 from support.forkserver import Process, clean_environment
@@ -157,6 +162,18 @@ def records(capture: Sequence[Record]) -> bytes:
 def queue(store: Store, *names: bytes) -> None:
     """Queue the names."""
     store.redis.rpush(store.keys.in_queue, *names)
+
+
+def queue_as_imported(store: Store, *names: bytes, again: bool = False) -> None:
+    """Queue the names with which files they are, as importer and `run` do; also those that are queued."""
+    files, lines = dict[bytes, Identity](), dict[bytes, str]()
+    for name in names:
+        with closing(OpenFile(open_regular(name))) as file:
+            files[name], first = file.identity(), first_bytes_of(file)
+        queued = QueuedFile(files[name], len(first), digest_of(first), "/", "boot").as_fields()
+        lines[name] = json.dumps(queued | ({"again": True} if again else {}), separators=(",", ":"))
+    behind = {name: line.seq for name, line in last_lines(store, names).items()}
+    enqueue_new(store, files, again=True, lines=lines, behind=behind)
 
 
 def authorize(store: Store, *names: bytes) -> None:

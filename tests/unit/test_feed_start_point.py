@@ -33,10 +33,11 @@ points = st.builds(
     StartPoint,
     places,
     totals,
-    st.builds(StreamFormat, st.integers(0, 300), st.booleans(), st.booleans()),
+    st.none() | st.builds(StreamFormat, st.integers(0, 300), st.booleans(), st.booleans()),
     st.builds(Identity, counts, counts, counts, counts),
     st.text("0123456789abcdef", max_size=64),
     st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=3).map(tuple),
+    counts,
 )
 SENT = Totals(3, 60, 60, 5, 7)
 ENDED = EndedStream(
@@ -83,6 +84,8 @@ def test_what_is_not_valid_is_none(text: str) -> None:
         ("", "section", 2**64),
         ("", "crc32", 2**32),
         ("", "crc32", "x"),
+        ("", "begin_bytes", -1),
+        ("", "begin_bytes", None),
         ("", "skipped", {"113": "x"}),
         ("totals", "packets", None),
         ("totals", "first_ts_ns", "x"),

@@ -144,5 +144,5 @@ def test_what_is_published_are_the_fields_of_the_documented_key() -> None:
         *("files", "failed", "packets", "cap_lengths", "lengths", "name", "done_bytes", "total_bytes"),
         *("stream", "stream_bytes", "jumps", "last_jump", "last_jump_name"),
         *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
-        *("after_2038_stream", "last_anomaly", "last_anomaly_name"),
+        *("after_2038_stream", "last_anomaly", "last_anomaly_name", "known"),
     }

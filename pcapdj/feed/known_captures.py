@@ -1,0 +1,158 @@
+"""Before a file is requested: is it the file that was queued, and was its capture fed already?
+
+Importer and `run` queue a name together with which file it is. Names that other programs push, or that a
+person queues again, come without, and are fed whole.
+
+    what the name has now                             then
+    another file than the queued one                  FAILED: the capture that was queued is lost
+    a capture that was fed whole                      PROCESSED, without a packet
+    a capture that was fed, and more behind it        only what is behind it is fed
+    anything else                                     it is fed whole
+
+What was fed stands in CAPTURES; `capture.known` proves it.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from pcapdj.capture.capture import Capture
+from pcapdj.capture.files import Identity
+from pcapdj.capture.identity import FedCapture, QueuedFile, kept_under, looked_up_under
+from pcapdj.capture.known import Grew, Known, Shorter, find_known, first_bytes_of
+from pcapdj.capture.pcap import Place
+from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
+from pcapdj.feed.storage import CaptureStorage
+from pcapdj.runtime.errors import CaptureError, CutOff, Overwritten
+from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.signals import Waits
+from pcapdj.runtime.units import utc_text
+from pcapdj.store.captures import candidates
+from pcapdj.store.client import Store
+from pcapdj.store.job_queue import QueueEntry
+
+events = EventLog("dispatcher")
+
+Found = Known | Grew | Shorter | None
+_OVERWRITTEN: Final = "overwritten before it was fed"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCaptures:
+    """The captures of a lane that were fed.
+
+    Args:
+        storage: opens files.
+        waits: a stop signal ends each comparison.
+    """
+
+    store: Store
+    storage: CaptureStorage
+    waits: Waits
+
+    def find(self, entry: QueueEntry, capture: Capture) -> Found:
+        """Return which capture that was fed the open file is, or begins with.
+
+        Raises:
+            Overwritten: it is another file than the queued one.
+            Stopped: a stop signal arrived.
+        """
+        queued = queued_file(entry)
+        if queued is None:
+            return None
+        if not _is_same(queued, capture.identity) and not queued.is_beginning_of(capture.first):
+            raise Overwritten(_OVERWRITTEN)
+        if not capture.has_packets:
+            return None
+        kept = candidates(self.store, looked_up_under(capture.first))
+        fed = [each for fields in kept if (each := FedCapture.from_fields(fields))]
+        found = find_known(capture.file, fed, self.waits)
+        _log(entry, found)
+        return found
+
+    def cause_of(self, entry: QueueEntry, error: CaptureError) -> CaptureError:
+        """Return why an entry fails whose file cannot be opened: another file may have its name by now.
+
+        Args:
+            entry: whose file the storage has.
+            error: of opening it, such as of a file that is empty, or still written.
+
+        Raises:
+            Stopped: a stop signal arrived.
+        """
+        queued = queued_file(entry)
+        if queued is None:
+            return error
+        try:
+            file = self.storage.open(refuse_written=False)
+        except CaptureError:
+            return error
+        with closing(file):
+            try:
+                if _is_same(queued, file.identity()):
+                    return error
+                first = first_bytes_of(file, self.waits)
+            except CaptureError:
+                first = b""
+        return error if queued.is_beginning_of(first) else Overwritten(_OVERWRITTEN)
+
+
+def queued_file(entry: QueueEntry) -> QueuedFile | None:
+    """Return which file was queued; None: nothing is known of it, or it is to be fed in any case."""
+    try:
+        fields = decode_object(entry.queued)
+    except ValueError:
+        return None
+    return None if fields.get("again") else QueuedFile.from_fields(fields)
+
+
+def start_behind(found: Found, capture: Capture) -> StartPoint:
+    """Return where the passes of a file begin: behind what was fed of it before it grew."""
+    if not isinstance(found, Grew):
+        return FIRST_PACKET
+    fed = found.capture
+    place = Place(fed.length_bytes, fed.section, fed.interfaces_end, crc32=fed.crc32)
+    digest, begin_bytes = capture.digest(), fed.length_bytes
+    return StartPoint(place, identity=capture.identity, digest=digest, begin_bytes=begin_bytes)
+
+
+def fed_capture(
+    name: str, capture: Capture, start: StartPoint, damage: CaptureError | None, now_s: float
+) -> tuple[str, FedCapture] | None:
+    """Return a capture that was fed, and the digest that it is kept under; None: it does not become known.
+
+    Args:
+        name: of the file.
+        capture: of which all pieces that it has were delivered.
+        start: where its passes began.
+        damage: why it was not read to its end; None: it was.
+        now_s: seconds since the epoch.
+    """
+    place = capture.place
+    is_new = damage is None or (isinstance(damage, CutOff) and place.offset > start.place.offset)
+    if not capture.has_packets or place.crc32 is None or not is_new:
+        return None
+    of_place = place.offset, place.crc32, damage is None, place.section, place.interfaces_end
+    digest = kept_under(capture.first, place.offset)
+    return digest, FedCapture(name, *of_place, capture.identity, now_s)
+
+
+def _is_same(queued: QueuedFile, now: Identity) -> bool:
+    """Report whether it is the queued file, unchanged; its device may have another number by now."""
+    return queued.identity[1:] == now[1:]
+
+
+def _log(entry: QueueEntry, found: Found) -> None:
+    if found is None:
+        return
+    earlier, length = found.capture, found.capture.length_bytes
+    fields = {"name": entry.name, "fed_as": earlier.name, "fed_bytes": length}
+    fed = f"{quoted(earlier.name)}, which was fed at {utc_text(earlier.time_s)}"
+    if isinstance(found, Known):
+        events.info("capture_known", f"It is the same capture as {fed}: it is not fed again.", **fields)
+    elif isinstance(found, Grew):
+        events.info("capture_grew", f"It begins with {fed}: only what follows is fed.", **fields)
+    else:
+        events.warning("capture_shorter", f"It begins as {fed}, and is shorter: it is fed whole.", **fields)
