@@ -80,6 +80,22 @@ def test_statistics_are_published_with_a_heartbeat(store: Store) -> None:
     assert abs(float(fields[b"heartbeat_s"]) - time.time()) < 60
 
 
+def test_statistics_are_published_once_a_second(store: Store) -> None:
+    """Five looks at who suspends come between two reports."""
+    key, beats = store.keys.stats("/run/pipe"), set[bytes | str]()
+
+    def has_second() -> bool:
+        if beat := store.redis.hget(key, "heartbeat_s"):
+            beats.add(beat)
+        return len(beats) == 2
+
+    with reporting(store):
+        wait_until(has_second, "the second report")
+
+    first_s, second_s = sorted(map(float, beats))
+    assert second_s - first_s > 0.9
+
+
 def test_the_last_report_is_there_when_the_reporter_has_stopped(store: Store) -> None:
     """The process ends right after that. Once of five times is enough: a busy machine is not waited for."""
     key, is_reported = store.keys.stats("/run/pipe"), []
