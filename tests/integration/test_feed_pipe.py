@@ -365,3 +365,32 @@ def test_a_suspension_is_not_the_analyzers_time(ends: Ends, tmp_path: Path) -> N
     assert stalled_s[0] < 0.9
     pipe.close()
     os.close(source)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_while_a_pipe_drains_it_shows_for_how_long_nothing_was_read(
+    ends: Ends, make_pipe: Callable[..., Pipe], tmp_path: Path, *, reads: bool
+) -> None:
+    """An analyzer that reads a byte now and then is slow, and has not stalled."""
+    source = source_of(tmp_path, bytes(80))
+    stalled_s: list[float] = []
+
+    def look() -> None:
+        if pipe.unread_bytes():
+            stalled_s.append(pipe.stalled_s())
+            if reads:
+                os.read(ends.reader, 1)
+            elif len(stalled_s) == 50:
+                ends.read()
+
+    pipe = make_pipe(look)
+    pipe.splice(source, 30)
+    ends.read()
+    pipe.splice(source, 50)
+    begun_s = time.monotonic()
+    pipe.drain()
+    lasted_s = time.monotonic() - begun_s
+
+    assert (stalled_s[-1] < lasted_s / 2) == reads
+    assert pipe.stalled_s() == 0
+    os.close(source)
