@@ -3,7 +3,9 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,7 +122,9 @@ def test_the_third_poison_file_in_a_row_is_fed_again_after_the_operator_resumed(
     assert rig.interrupts.shown == [(FAULT, FAULT)] * 3
     assert set(rig.interrupts.waits_s) == {0.5}
     assert rig.statistics.at_fault == ""
-    [held_s] = re.findall(r" dispatcher lane_resumed .* held_s=(\d+)", logged(capsys, "lane_resumed"))
+    log = logged(capsys, "lane_resumed")
+    assert f"ERROR   dispatcher analyzer_at_fault name=/in/a.pcap: {FAULT}\n" in log
+    [held_s] = re.findall(r"INFO    dispatcher lane_resumed name=/in/a\.pcap held_s=(\d+)\n", log)
     assert int(held_s) < scaled(20)
     rig.queue.finish(again, Result(b"/in/a.pcap", "processed"))
     for _ in range(2):
@@ -149,3 +153,29 @@ def test_a_restarted_dispatcher_goes_on_counting_from_the_journal(rig: Rig, sign
     assert len(restarted.interrupts.waits_s) == 3
     assert time.monotonic() - started_s < 20
     assert not operate.is_suspended(rig.store)
+
+
+@pytest.mark.parametrize("deaths", [1, 2, 3])
+def test_each_death_of_a_dispatcher_on_a_file_is_logged(
+    rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str], deaths: int
+) -> None:
+    """With its cause and both numbers; after the third one the file fails."""
+    entry = rig.take(0)
+    died = ReadingMark(tmp_path / "mark")
+    died.begin(entry.token, deaths - 1)
+    with pytest.raises(MemoryError), died.reading():
+        raise MemoryError
+    died.close()
+    mark = ReadingMark(tmp_path / "mark")
+    policy = PoisonPolicy(rig.store, rig.queue, rig.interrupts, rig.statistics, mark)
+
+    died_of = "died while they read this file, the last one by the error MemoryError"
+    reason = rf"poison\(dispatcher\): 3 dispatchers {died_of}"
+    with pytest.raises(CaptureError, match=f"^{reason}$") if deaths == 3 else nullcontext():
+        policy.begin(entry)
+
+    assert (
+        f"WARNING dispatcher dispatcher_died name=/in/a.pcap deaths={deaths} most=3:"
+        " A dispatcher died while it read this file, by the error MemoryError.\n"
+    ) in logged(capsys, "dispatcher_died")
+    mark.close()
