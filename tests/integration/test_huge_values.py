@@ -22,8 +22,8 @@ from pcapdj.store.job_queue import JobQueue, QueueEntry
 from pcapdj.store.keys import Keys
 from pcapdj.store.snapshot import all_failures, newest_failures, read_snapshot
 
-HUGE: Final = b"\x1b[31m" * (1 << 20)  # 5 MiB
-MOST_SENT_BYTES: Final = (4 << 20) + 100_000  # by Redis, for one call
+HUGE: Final = b"\x1b[31m" * (1 << 19)  # 2.5 MiB
+MOST_SENT_BYTES: Final = (2 << 20) + 100_000  # by Redis, for one call
 KEYS: Final = Keys()
 SAVED: Final = 1  # a database
 DISPATCHER: Final = "/run/pipe"

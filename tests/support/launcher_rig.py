@@ -63,7 +63,7 @@ class Rig:
     ) -> Process:
         """Run the launcher with Python code as its analyzer; argv[1] is the pipe, argv[2] the log folder."""
         return self.start(
-            *(sys.executable, "-c", code, "{pipe}", "{logdir}"), options=options, environment=environment
+            *(sys.executable, "-ISc", code, "{pipe}", "{logdir}"), options=options, environment=environment
         )
 
     def logged(self) -> str:

@@ -81,7 +81,7 @@ class Trio:
         }
         arguments = [*fixed[role], *options]
         if role == "consumer" and "--" not in options and "--preset" not in options:
-            arguments += ["--", sys.executable, str(self.folder / "copying.py"), "{pipe}", "{logdir}"]
+            arguments += ["--", sys.executable, "-IS", str(self.folder / "copying.py"), "{pipe}", "{logdir}"]
             arguments += [str(self.brake)]
         env = clean_environment(**(self.environment | dict(environment or {})))
         with self.log_of(role).open("ab") as log:
