@@ -1,29 +1,18 @@
 """Each role as supervisord.conf starts it, in an interpreter of its own: control signals do not end it."""
 
-import json
 import shlex
 import signal
 import subprocess
-import sys
 from configparser import RawConfigParser
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from support.forkserver import ROOT
 from support.service_rig import environment
-from support.waiting import LIMIT_S, is_met, scaled, wait_until
+from support.waiting import is_met, wait_until
 
 from pcapdj.store.client import Store
 
-# starts commands, prints their pids, and stays
-PARENT = """
-import json, subprocess, sys
-started = [subprocess.Popen(command) for command in json.loads(sys.argv[1])]
-print(json.dumps([each.pid for each in started]), flush=True)
-sys.stdin.read()
-"""
 FIRST_EVENT = {
     "consumer": "started",
     "dispatcher": "started",
@@ -82,38 +71,3 @@ def test_control_signals_during_the_start_end_no_role(program: str, short_path: 
             assert process.wait() == 0
         finally:
             process.kill()
-
-
-def test_roles_end_when_supervisord_is_killed(short_path: Path, store: Store) -> None:
-    """Else the next supervisord would start them twice."""
-    env = environment(
-        SUPERVISOR_ENABLED="1",
-        PCAPDJ_REDIS_URL=store.url,
-        PCAPDJ_LANE=store.keys.lane,
-        PCAPDJ_CONSUMER_COMMAND="cat {pipe}",
-    )
-    commands = json.dumps([command_of(program) for program in FIRST_EVENT])
-    log = service_folder(short_path) / "log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-c", PARENT, commands],
-            cwd=short_path, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output,
-        ) as parent,
-    ):  # fmt: skip
-        roles = [psutil.Process(pid) for pid in json.loads(parent.stdout.readline())]  # type: ignore[union-attr]  # a pipe
-        try:
-            wait_until(
-                lambda: all(
-                    f" {program} {event}" in log.read_text() for program, event in FIRST_EVENT.items()
-                ),
-                "all roles to begin",
-            )
-            parent.kill()
-            _, running = psutil.wait_procs(roles, scaled(LIMIT_S))
-        finally:
-            for role in roles:
-                with suppress(psutil.NoSuchProcess):
-                    role.kill()
-
-    assert running == []

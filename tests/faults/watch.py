@@ -13,7 +13,8 @@ from faults.packets import RECORD
 from faults.scenario import HANG_S, Scenario
 
 _WAIT_S = 0.002
-_LOOK_S = 0.01  # a look costs as much as what it looks at
+_LOOK_S = 0.01
+_PAUSES_PER_LOOK = 3  # a look costs as much as what it looks at, and takes its CPU
 _BLIND_S = 1.0  # no look for this long, as while streams are checked: what was before does not count
 
 
@@ -61,13 +62,14 @@ class Watch:
 
     def until(self, condition: Callable[[], object]) -> bool:
         """Look until the condition holds; False after a hang."""
-        hangs = self._figures.hangs
+        hangs, begun_s = self._figures.hangs, time.thread_time()
         while not condition():
             if time.monotonic() - self._looked_s >= _LOOK_S:
                 self.look()
             if self._figures.hangs > hangs:
                 return False
-            time.sleep(_WAIT_S)
+            time.sleep(max(_WAIT_S, _PAUSES_PER_LOOK * (time.thread_time() - begun_s)))
+            begun_s = time.thread_time()
         return True
 
     def until_moved(self) -> bool:

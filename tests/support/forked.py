@@ -130,11 +130,13 @@ def _code_of(end: SystemExit) -> int:
 
 def _import_all() -> None:
     """Import every module of pcapdj, and what these import when they are first used."""
+    import supervisor.supervisorctl
     import supervisor.supervisord
 
     import pcapdj
 
     assert supervisor.supervisord
+    assert supervisor.supervisorctl
     for each in pkgutil.walk_packages(pcapdj.__path__, "pcapdj."):
         if each.name != "pcapdj.capture._loops":  # a shared library that ctypes loads, not a module
             importlib.import_module(each.name)

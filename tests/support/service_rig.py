@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from http.client import HTTPException
@@ -110,8 +109,8 @@ class Service:
 
     def control(self, *arguments: str) -> str:
         """Run supervisorctl and return what it prints."""
-        argv = [str(PROGRAMS / "supervisorctl"), "-c", "supervisord.conf", *arguments]
-        return subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, check=False).stdout
+        words = ("-c", "supervisord.conf", *arguments)
+        return str(forkserver.run("supervisor.supervisorctl", *words, cwd=self.folder).stdout)
 
     def pcapdj(self, *arguments: str) -> str:
         """Run a command of ours in the folder and return what it prints; it has to succeed."""
