@@ -58,6 +58,7 @@ from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
+from pcapdj.store.failures import index_failures
 from pcapdj.store.job_queue import EndStream, JobQueue, QueueEntry
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
@@ -136,6 +137,8 @@ class Dispatcher:
         self._suspension.adopt(self._lane)
         self._reporter.start()
         try:
+            for _ in index_failures(self._lane):
+                self._interrupts.wait(0)
             self._streams.resume()
             while not self.step():
                 pass

@@ -2,18 +2,25 @@
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import typer
 
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 from pcapdj.store.client import Store
-from pcapdj.store.operate import requeue_failures
+from pcapdj.store.failures import (
+    Failure,
+    all_failures,
+    failures_of,
+    forget_lost,
+    index_failures,
+    requeue_all_failures,
+    requeue_failures,
+)
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.snapshot import Failure, all_failures
 
 app = new_app()
 
@@ -23,36 +30,71 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
     names: Annotated[list[str] | None, typer.Argument(help="only these files", metavar="NAME")] = None,
     *,
     retry: Annotated[bool, typer.Option("--retry", help="queue the files again")] = False,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="remove the entries about captures that were overwritten before they were fed"
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the entries as JSON lines")] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
     """List the files that failed, with the reason and how much was delivered."""
+    if retry and forget:
+        raise ConfigError("--retry and --forget exclude each other.")
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    wanted = _wanted(store, names or [])
+    for _ in index_failures(store):
+        pass
     if retry:
-        moved, chosen = requeue_failures(store, wanted)
-        typer.echo(f"{moved} of {chosen} queued again.")
-        if left := chosen - moved:
-            raise PcapdjError(f"{left} of {chosen} failed files could not be queued again.")
-        return
-    for failure in all_failures(store):
-        if wanted is None or failure.name in wanted:
+        _retry(store, names or [])
+    elif forget:
+        _forget(store, names or [])
+    else:
+        for failure in _chosen(all_failures(store), names or []):
             fields = failure.fields or {"reason": failure.reason}
             typer.echo(json.dumps(fields) if as_json else _sentence(failure))
 
 
-def _wanted(store: Store, names: Sequence[str]) -> Collection[bytes] | None:
-    """Return the names under which these files may have failed, None for all; an unknown one is an error."""
-    if not names:
-        return None
-    wanted = {to_name(os.path.abspath(name)): name for name in names}  # noqa: PTH100 - links stay, as at import
-    wanted |= {to_name(name): name for name in names}
-    found = {wanted[failure.name] for failure in all_failures(store) if failure.name in wanted}
+def _retry(store: Store, names: Sequence[str]) -> None:
+    """Queue all failed files, or these, again; an unknown name is an error before anything is queued."""
+    if names:
+        chosen = list(_chosen(failures_of(store, [*_wanted(names)]), names))
+        moved, count = requeue_failures(store, chosen), len(chosen)
+    else:
+        moved, count = requeue_all_failures(store)
+    typer.echo(f"{moved} of {count} queued again.")
+    if left := count - moved:
+        raise PcapdjError(f"{left} of {count} failed files could not be queued again.")
+
+
+def _forget(store: Store, names: Sequence[str]) -> None:
+    removed = forget_lost(store, [*_wanted(names)] or None)
+    typer.echo(f"{removed} {'entry' if removed == 1 else 'entries'} about lost captures removed.")
+    if names and not removed:
+        shown = ", ".join(quoted(name) for name in names)
+        raise PcapdjError(
+            f"No entry is about a lost capture of {shown}.", hint="Queue a failed file with --retry."
+        )
+
+
+def _chosen(failures: Iterable[Failure], names: Sequence[str]) -> Iterator[Failure]:
+    """Yield the failures of these files, without names all; an unknown name is an error at the end."""
+    wanted, found = _wanted(names), set[str]()
+    for failure in failures:
+        if not names or failure.name in wanted:
+            found.add(wanted.get(failure.name or b"", ""))
+            yield failure
     if missing := [name for name in names if name not in found]:
         raise PcapdjError(f"Not among the failed files: {', '.join(quoted(name) for name in missing)}.")
-    return wanted.keys()
+
+
+def _wanted(names: Sequence[str]) -> dict[bytes, str]:
+    """Return the names under which these files may have failed, and how each was typed."""
+    typed = {to_name(name): name for name in names}
+    absolute = {os.path.abspath(name): text for name, text in typed.items()}  # noqa: PTH100 - as at import
+    return typed | {name: text for name, text in absolute.items() if name not in typed}
 
 
 def _sentence(failure: Failure) -> str:

@@ -12,8 +12,9 @@ from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
+from pcapdj.store.failures import newest_failures
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.snapshot import Snapshot, newest_failures, read_snapshot
+from pcapdj.store.snapshot import Snapshot, read_snapshot
 
 _LAST_FAILURES = 3
 _EVERY_S = 1.0

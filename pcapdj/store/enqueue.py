@@ -14,10 +14,10 @@ from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
+from pcapdj.store.keys import AGAIN
 from pcapdj.store.queue_check import compare_now
 from pcapdj.store.registration import run_with_currents
 
-AGAIN: Final = '{"again":true}'  # the line of a file that is fed whole, whatever is known of it
 MOST_LINES: Final = 1000  # of one name
 _CHUNK: int = 400  # names in one script: some milliseconds of Redis's time
 _LINE_LIMIT_BYTES: Final = 64 << 10

@@ -11,9 +11,8 @@ from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash, read_list, read_set
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import AGAIN
+from pcapdj.store.failures import failures_of, requeue_entries, requeue_failures
 from pcapdj.store.job_queue import as_bytes
-from pcapdj.store.snapshot import Failure, all_failures, failures_from
 
 OPERATOR: Final = "operator"  # the operator's member of PCAPDJ_SUSPEND
 _LAST_FILES: Final = 10
@@ -77,40 +76,11 @@ def finish(store: Store, when: Literal["now", "empty"]) -> None:
     store.notify("finish")
 
 
-def requeue_failure(store: Store, failure: Failure) -> bool:
-    """Move a failed file to the queue's end; False if the entry is gone or has no name."""
-    if failure.name is None:
-        return False
-    return _requeue(store, store.keys.failed, failure.entry, failure.name)
-
-
-def requeue_failures(store: Store, names: Collection[bytes] | None) -> tuple[int, int]:
-    """Move failed files to the queue's end, in the order in which they failed.
-
-    The list may be longer than what fits into memory; what fails meanwhile is left there.
-
-    Args:
-        store: the lane.
-        names: of these files; None: all.
-
-    Returns:
-        How many were moved, and how many should have been.
-    """
-    moved = chosen = place = 0
-    left = store.call(lambda client: client.llen(store.keys.failed))
-    while left > 0 and (failures := failures_from(store, place, left)):
-        left -= len(failures)
-        wanted = [each for each in failures if names is None or each.name in names]
-        gone = sum([requeue_failure(store, each) for each in wanted])
-        moved, chosen, place = moved + gone, chosen + len(wanted), place + len(failures) - gone
-    return moved, chosen
-
-
 def requeue(store: Store, name: bytes) -> bool:
     """Move a processed or failed file to the queue's end; False if it is in neither list."""
-    if _requeue(store, store.keys.processed, name, name):
-        return True
-    return any(requeue_failure(store, each) for each in all_failures(store) if each.name == name)
+    if failures := failures_of(store, [name]):
+        return requeue_failures(store, failures) == 1
+    return requeue_entries(store, store.keys.processed, [(name, name)]) == [True]
 
 
 def processed_in(store: Store, stream: str) -> list[bytes]:
@@ -128,12 +98,6 @@ def processed_in(store: Store, stream: str) -> list[bytes]:
 def request_skip(store: Store, dispatcher_id: str, token: bytes) -> None:
     """Request that a dispatcher gives up the file that it has taken with this token."""
     store.call(lambda client: client.hset(store.keys.skip, dispatcher_id, token))
-
-
-def _requeue(store: Store, source: str, entry: bytes, name: bytes) -> bool:
-    keys = store.keys
-    places = [source, keys.in_queue, keys.queued, keys.failed, keys.failed_names, keys.fed, keys.channel]
-    return bool(store.run("requeue", places, [entry, name, AGAIN]))
 
 
 def _streams_of(note: bytes | None) -> list[object]:

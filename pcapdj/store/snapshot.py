@@ -6,25 +6,19 @@ text: `status` has to work when a role has died or another program wrote the key
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
-from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.safe_text import to_name, to_text
+from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import (
     add_read_hashes,
     add_read_set,
     hash_of,
-    read_entries,
     read_list,
-    read_page,
     read_set,
 )
 from pcapdj.store.client import Store
 
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
-REASON_LIMIT_CHARS: Final = 4000  # ours have some hundred at most
 _COUNTED_PAGES: Final = 10  # of a thousand names
 _VALUE_LIMIT_BYTES: Final = 16 << 10
 _INTEGERS: Final = frozenset({
@@ -38,23 +32,6 @@ _INTERNAL: Final = ("token", "finished", "queued")
 _SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s", "storage_since_s"})
 
 Snapshot = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One entry of PCAPDJ_FAILED.
-
-    Args:
-        entry: the bytes in the list.
-        name: the file's; None if the entry cannot be read.
-        reason: a sentence.
-        fields: all of the entry; empty if it cannot be read.
-    """
-
-    entry: bytes
-    name: bytes | None
-    reason: str
-    fields: dict[str, Any]
 
 
 def read_snapshot(store: Store, now_s: float) -> Snapshot:
@@ -97,34 +74,6 @@ def is_recent(heartbeat_s: str | bytes | None) -> bool:
         return False
 
 
-def newest_failures(store: Store, most: int) -> list[Failure]:
-    """Return the newest failed files, at most so many, oldest first.
-
-    Raises:
-        As `Store.call`.
-    """
-    return [_failure(entry) for entry in read_entries(store, store.keys.failed, -most, -1)]
-
-
-def failures_from(store: Store, place: int, most: int) -> list[Failure]:
-    """Return failed files from a place of the list on, oldest first: at most so many, and a thousand.
-
-    Raises:
-        As `Store.call`.
-    """
-    return [_failure(entry) for entry in read_page(store, store.keys.failed, place, most)]
-
-
-def all_failures(store: Store) -> Iterator[Failure]:
-    """Yield the failed files, oldest first.
-
-    Raises:
-        As `Store.call`.
-    """
-    for entries in read_list(store, store.keys.failed):
-        yield from map(_failure, entries)
-
-
 def queued_below(store: Store, folder: bytes) -> tuple[int, bool]:
     """Return how many of the queue's first 10,000 names are below a folder, and whether it has no more.
 
@@ -150,15 +99,6 @@ def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[by
         add_read_hashes(store, batch, hashes, _VALUE_LIMIT_BYTES)
         *lengths, members, answers = store.call(lambda _: batch.execute())
     return [*lengths, members], [hash_of(parts) for parts in answers]
-
-
-def _failure(entry: bytes) -> Failure:
-    try:
-        fields = decode_object(entry)
-        fields["reason"] = str(fields.get("reason", ""))[:REASON_LIMIT_CHARS]
-        return Failure(entry, to_name(fields["name"]), fields["reason"], fields)
-    except (ValueError, TypeError, KeyError):
-        return Failure(entry, None, f"not a valid entry: {to_text(entry)[:200]}", {})
 
 
 def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:

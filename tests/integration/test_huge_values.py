@@ -17,10 +17,11 @@ from pcapdj.runtime.errors import ExitCode
 from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, enqueue_new
+from pcapdj.store.failures import all_failures, newest_failures, requeue_failures
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry
 from pcapdj.store.keys import Keys
-from pcapdj.store.snapshot import all_failures, newest_failures, read_snapshot
+from pcapdj.store.snapshot import read_snapshot
 
 HUGE: Final = b"\x1b[31m" * (1 << 19)  # 2.5 MiB
 MOST_SENT_BYTES: Final = (2 << 20) + 100_000  # by Redis, for one call
@@ -140,7 +141,7 @@ def test_a_file_with_an_endless_reason_can_be_listed_and_queued_again(huge: Priv
     failure = next(each for each in all_failures(store) if each.name == b"/in/1.pcap")
 
     assert len(failure.reason) == len(failure.fields["reason"]) == 4000
-    assert operate.requeue_failure(store, failure)
+    assert requeue_failures(store, [failure])
     assert huge.client.lrange(KEYS.in_queue, 0, -1) == [b"/in/1.pcap"]
 
 

@@ -469,6 +469,23 @@ def test_retry_reports_entries_that_it_cannot_read(run: Run, store: Store) -> No
     assert store.redis.llen(store.keys.failed) == 1
 
 
+def test_failed_forget_removes_entries_about_lost_captures(run: Run, store: Store) -> None:
+    """The others are kept; a file without such an entry is an error, and so is --forget with --retry."""
+    failed_file(store, b"/in/1.pcap")
+    store.redis.rpush(store.keys.failed, json.dumps({"name": "/in/1.pcap", "reason": "gone", "lost": True}))
+
+    refused = run(failed.app, "--forget", "/in/2.pcap")
+    assert refused[0] == ExitCode.ERROR
+    assert "No entry is about a lost capture of '/in/2.pcap'." in refused[2]
+    assert run(failed.app, "--forget", "--retry")[0] == ExitCode.USAGE
+    assert run(failed.app, "--forget", "/in/1.pcap")[:2] == (
+        ExitCode.OK,
+        "1 entry about lost captures removed.\n",
+    )
+    assert "it is damaged" in run(failed.app)[1]
+    assert store.redis.llen(store.keys.failed) == 1
+
+
 def test_requeue_takes_from_processed_and_from_failed(run: Run, store: Store) -> None:
     """Each name leaves its list for the queue's end."""
     processed(store, HOSTILE)

@@ -12,9 +12,9 @@ from pcapdj.runtime.errors import CaptureError
 from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import enqueue_new
+from pcapdj.store.failures import all_failures, requeue_failures
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result, failure_entry
-from pcapdj.store.snapshot import all_failures
 
 NAME = b"/in/1.pcap"
 
@@ -123,8 +123,8 @@ def test_a_retried_failure_is_published_once(store: Store) -> None:
     JobQueue(store, "d1").finish(entry, failed(entry))
     (failure,) = all_failures(store)
 
-    assert messages(store, lambda: operate.requeue_failure(store, failure)) == [b"queued"]
-    assert messages(store, lambda: operate.requeue_failure(store, failure)) == []
+    assert messages(store, lambda: requeue_failures(store, [failure])) == [b"queued"]
+    assert messages(store, lambda: requeue_failures(store, [failure])) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any, Final
 import pytest
 
 from pcapdj.store.client import Store
-from pcapdj.store.snapshot import Failure, all_failures, newest_failures, read_snapshot
+from pcapdj.store.failures import Failure, all_failures, newest_failures
+from pcapdj.store.snapshot import read_snapshot
 
 KEYS_DOC: Final = Path(__file__).parents[2] / "docs" / "redis-keys.md"
 NOW_S: Final = 1_700_000_010.0

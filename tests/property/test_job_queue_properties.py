@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.store.client import Store
+from pcapdj.store.failures import all_failures, requeue_failures
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import (
     Answer,
@@ -26,8 +27,7 @@ from pcapdj.store.job_queue import (
     Result,
     failure_entry,
 )
-from pcapdj.store.operate import requeue, requeue_failure
-from pcapdj.store.snapshot import all_failures
+from pcapdj.store.operate import requeue
 
 NAMES = st.sampled_from([b"/in/1.pcap", b"/in/2.pcap", b"/in/\xff\n'"])
 IDS = st.sampled_from(["a", "b"])
@@ -139,8 +139,8 @@ class Lane(RuleBasedStateMachine):
     def retry_failures(self) -> None:
         """The operator feeds all failed files again."""
         for failure in all_failures(self.store):
-            assert requeue_failure(self.store, failure)
-            assert not requeue_failure(self.store, failure)
+            assert requeue_failures(self.store, [failure])
+            assert not requeue_failures(self.store, [failure])
 
     @rule(each=IDS, request=st.sampled_from(["now", "empty"]))
     def end_stream(self, each: str, request: str) -> None:

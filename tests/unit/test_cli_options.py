@@ -64,7 +64,8 @@ OPTIONS: dict[str, Options] = {
     "suspend": REDIS,
     "resume": REDIS,
     "finish": REDIS | {"--now": (None, False)},
-    "failed": REDIS | {"--retry": (None, False), "--json": (None, False)},
+    "failed": REDIS | {"--retry": (None, False),
+        "--forget": (None, False), "--json": (None, False)},
     "requeue": REDIS | {"--stream": (None, "")},
     "skip": REDIS,
     "dispatch": REDIS | STREAMS | {
