@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from support import forkserver
 from support.captures import classic
 from support.dispatcher_rig import (
+    journal,
     listed,
 )
 from support.fuse import FuseMount, fuse_in
@@ -275,6 +277,8 @@ def test_a_file_system_that_dies_in_mid_file_costs_only_time(
     assert last == whole({1: PACKETS, 3: 20})
     assert len(streams) == (2 if death == "analyzer" else 1)
     assert failures(remote.store) == []
+    content = (mount.source / "1.pcap").read_bytes()
+    assert int(journal(remote.store)[0]["crc32"]) == zlib.crc32(content)  # so it is known from now on
     assert "Traceback" not in remote.logged("dispatcher")
 
 
@@ -290,6 +294,7 @@ def test_a_compressed_capture_goes_on_at_its_record(trio: Trio, mount: FuseMount
 
     trio.await_processed(1)
     assert trio.streams() == [classic(content)]
+    assert int(journal(trio.store)[0]["crc32"]) == zlib.crc32(classic(content))
 
 
 @pytest.mark.parametrize("change", ["size", "time", "beginning"])
