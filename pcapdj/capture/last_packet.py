@@ -4,6 +4,7 @@ A classic pcap has no index, and no mark where a record begins. But a row of rec
 the last 64 KiB, has possible lengths and times, and ends exactly at the end of the file is no chance.
 """
 
+import re
 import struct
 from typing import Final
 
@@ -13,6 +14,7 @@ from pcapdj.capture.pcap import (
     FILE_HEADER_BYTES,
     MAX_CAPTURED_BYTES,
     RECORD_HEADER_BYTES,
+    Layout,
     parse_file_header,
 )
 from pcapdj.runtime.errors import CaptureError
@@ -20,6 +22,7 @@ from pcapdj.runtime.errors import CaptureError
 _TAIL_BYTES: Final = 1 << 16
 _LEAST_RECORDS: Final = 2
 _LONGEST_CAPTURE_NS: Final = 366 * 86_400 * 1_000_000_000
+_MOST_STEPS: Final = 2  # of the highest byte of a time in seconds, in a year
 
 
 def last_packet_time_ns(file: OpenFile, first_time_ns: int) -> int | None:
@@ -58,5 +61,15 @@ def last_packet_time_ns(file: OpenFile, first_time_ns: int) -> int | None:
             position, records = position + RECORD_HEADER_BYTES + captured, records + 1
         return time_ns if position == len(tail) and records >= _LEAST_RECORDS else None
 
-    rows = map(end_of_row, range(len(tail)))
+    headers = _possible_header(layout, first_time_ns // second_ns).finditer(tail)
+    rows = (end_of_row(found.start()) for found in headers)
     return next((time_ns for time_ns in rows if time_ns is not None), None)
+
+
+def _possible_header(layout: Layout, seconds: int) -> re.Pattern[bytes]:
+    """Return the pattern of a record header of about that time, with fewer than 2^24 captured bytes."""
+    highest = bytes(each for each in range(256) if abs(each - (seconds >> 24)) <= _MOST_STEPS)
+    numbers = [b"...[" + re.escape(highest) + b"]", b"....", rb"...\x00"]
+    if layout.big_endian:
+        numbers = [b"[" + re.escape(highest) + b"]...", b"....", rb"\x00..."]
+    return re.compile(b"(?s)(?=" + b"".join(numbers) + b")")

@@ -47,7 +47,7 @@ class CaptureFile:
         last_time_ns: when its last packet is; None: unknown.
         first_bytes: how many bytes of the decompressed capture `digest` is about; 0: it was not looked into.
         digest: of them.
-        digests: under which it may be known, as of `capture.identity.looked_up_under`.
+        looked_up: digests of `capture.identity.looked_up_under`, separated by blanks: there are many files.
     """
 
     name: bytes
@@ -56,7 +56,7 @@ class CaptureFile:
     last_time_ns: int | None = None
     first_bytes: int = 0
     digest: str = ""
-    digests: tuple[str, ...] = ()
+    looked_up: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +215,10 @@ def look_at_capture(
         identity, first, first_time_ns, last_time_ns = look_at(name, file, stops)
     finally:
         file.close()
-    digests = tuple(looked_up_under(first))
+    digests = looked_up_under(first)
     is_digested = len(first) == FIRST_BYTES
     digest = digests[0].rpartition(":")[2] if is_digested else digest_of(first)
-    return CaptureFile(name, identity, first_time_ns, last_time_ns, len(first), digest, digests)
+    return CaptureFile(name, identity, first_time_ns, last_time_ns, len(first), digest, " ".join(digests))
 
 
 def below_roots(

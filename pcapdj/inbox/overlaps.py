@@ -14,6 +14,7 @@ no gaps, so a file ends where the next one of its series begins.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from statistics import median_low
@@ -84,8 +85,9 @@ def longest_overlap(spans: Sequence[Span], pairs: Iterable[tuple[Span, Span]]) -
         spans: of all captures that are fed.
         pairs: of neighbours among them.
     """
-    steps = [_step_ns(pair) for pair in pairwise(sorted(spans, key=lambda span: span.first_ns))]
-    found = [Overlap(one.name, other.name, _end_ns(one, spans) - other.first_ns) for one, other in pairs]
+    by_time = sorted(spans, key=lambda span: span.first_ns)
+    steps = [_step_ns(pair) for pair in pairwise(by_time)]
+    found = [Overlap(one.name, other.name, _end_ns(one, by_time) - other.first_ns) for one, other in pairs]
     longest = max(found, key=lambda overlap: overlap.duration_ns, default=None)
     return longest if longest and longest.duration_ns > median_low(steps) / 2 else None
 
@@ -94,10 +96,10 @@ def _step_ns(pair: tuple[Span, Span]) -> int:
     return pair[1].first_ns - pair[0].first_ns
 
 
-def _end_ns(span: Span, spans: Iterable[Span]) -> int:
+def _end_ns(span: Span, by_time: Sequence[Span]) -> int:
     """Return when a capture ends, as far as that is known or can be presumed."""
     if span.last_ns is not None:
         return span.last_ns
     series = series_of(span.name)
-    followers = (each for each in spans if each.first_ns > span.first_ns and series_of(each.name) == series)
-    return min((each.first_ns for each in followers), default=span.first_ns)
+    later = by_time[bisect_right(by_time, span.first_ns, key=lambda each: each.first_ns) :]
+    return next((each.first_ns for each in later if series_of(each.name) == series), span.first_ns)

@@ -175,21 +175,24 @@ def _find_known(
     suspects: Suspects,
 ) -> None:
     """Add to the report which of the files are, or begin like, captures that were fed."""
-    fed = fed_files(store, [file.name for file in files])
-    unknown = [file for file in files if not _is_version(fed.get(file.name, {}), file.identity)]
-    names = dict[bytes, str]()
-    for file, found in zip(
-        unknown, candidates_of_each(store, [file.digests for file in unknown]), strict=True
-    ):
+    known = dict[bytes, FedCapture]()
+    digests = [file.looked_up.split() for file in files]
+    for file, found in zip(files, candidates_of_each(store, digests), strict=True):
         captures = [capture for fields in found if (capture := FedCapture.from_fields(fields))]
         match _judged(file, captures, stops, suspects):
             case Known(capture):
-                report.known[file.name] = capture
-                names[file.name] = _fed_entry(file, capture, fed.get(file.name, {}))
+                known[file.name] = capture
             case Shorter(capture):
                 report.shorter[file.name] = capture
-    if names:
-        store.call(lambda client: client.hset(store.keys.fed, mapping=dict[Any, Any](names)))
+    if known:
+        fed = fed_files(store, list(known))
+        entries = {
+            file.name: _fed_entry(file, known[file.name], fed.get(file.name, {}))
+            for file in files
+            if file.name in known
+        }
+        store.call(lambda client: client.hset(store.keys.fed, mapping=dict[Any, Any](entries)))
+        report.known |= known
 
 
 def _judged(
