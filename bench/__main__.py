@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench import page
 from bench.captures import build_in_process
+from bench.identity import checks_ms
 from bench.runs import CHECKOUT
 from bench.service import measure_service
 from bench.streaming import measure_all, peaks
@@ -31,6 +32,7 @@ def main() -> None:
             page.streaming_table(results),
             page.peak_table(memory),
             page.service_table(service),
+            page.identity_table(checks_ms(folder / "imix.pcap")),
         ]
     )
     print(f"\n{text}")

@@ -20,6 +20,7 @@ _NAMES: Final = {
     "cat": "cat",
     "zstd": "zstd -dc into mergecap",
 }
+_CHECK_LIMIT_MS = 1.0
 _GAP_LIMIT_MS, _IMPORT_LIMIT_S, _READ_AGAIN_LIMIT_MB = 5.0, 2.0, 4.0
 _CAT_LIMIT, _RUN_LIMIT, _DISPATCHER_LIMIT = 1.05, 1.08, 1.5
 _WAYS: Final = {
@@ -111,6 +112,15 @@ def service_table(service: Service) -> str:
         [f"read again after a kill of the dispatcher, {service.read_bytes / 1e6:.0f} MB", f"{again} MB"]
     )
     return table(["what", "measured"], rows)
+
+
+def identity_table(times_ms: Sequence[float]) -> str:
+    """Return the table of the comparisons with what was fed, before an authorization."""
+    median = beside_limit(statistics.median(times_ms), _CHECK_LIMIT_MS)
+    rows = [
+        ["a file is compared with what was fed", f"{median} ms; 95 % within {_percentile(times_ms):.2f} ms"]
+    ]
+    return table(["before an authorization, if nothing changed", "measured"], rows)
 
 
 def _analyzer_rows(service: Service) -> Iterator[list[str]]:

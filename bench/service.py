@@ -228,29 +228,25 @@ def _dispatcher_below(pid: int, missing: psutil.Process | None = None) -> psutil
 
 def import_s(captures: Path) -> float:
     """Return how long `pcapdj import` takes for a folder of captures, into an empty Redis of its own."""
-    with scratch() as folder:
-        socket = folder / "redis.sock"
-        server = [shutil.which("redis-server") or "redis-server", "--port", "0", "--unixsocket", str(socket)]
-        with subprocess.Popen(
-            [*server, "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
-        ) as redis:
-            while not socket.exists() and redis.poll() is None:
-                time.sleep(_POLL_S)
-            try:
-                command = [
-                    sys.executable,
-                    "-m",
-                    "pcapdj",
-                    "import",
-                    "--redis-url",
-                    f"unix://{socket}",
-                    str(captures),
-                ]
-                started_s = time.monotonic()
-                subprocess.run(command, check=True, env=environment(), capture_output=True)
-                return time.monotonic() - started_s
-            finally:
-                redis.terminate()
+    with scratch() as folder, redis_in(folder) as url:
+        command = [sys.executable, "-m", "pcapdj", "import", "--redis-url", url, str(captures)]
+        started_s = time.monotonic()
+        subprocess.run(command, check=True, env=environment(), capture_output=True)
+        return time.monotonic() - started_s
+
+
+@contextmanager
+def redis_in(folder: Path) -> Iterator[str]:
+    """Yield the URL of an empty Redis, which ends with the block."""
+    socket = folder / "redis.sock"
+    server = [shutil.which("redis-server") or "redis-server", "--port", "0", "--unixsocket", str(socket)]
+    with subprocess.Popen([*server, "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL) as redis:
+        while not socket.exists() and redis.poll() is None:
+            time.sleep(_POLL_S)
+        try:
+            yield f"unix://{socket}"
+        finally:
+            redis.terminate()
 
 
 @contextmanager
