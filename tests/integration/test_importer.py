@@ -75,9 +75,11 @@ def watching(store: Store, *arguments: str | bytes) -> Iterator[Process]:
 class Stepped:
     """The role that watches a folder, in this process; the test moves its clock."""
 
-    def __init__(self, store: Store, folder: Path, signals: process_signals.Signals) -> None:
+    def __init__(
+        self, store: Store, folder: Path, signals: process_signals.Signals, order: Order = Order.NAME
+    ) -> None:
         self.inbox = Inbox(os.fsencode(folder), recursive=False)
-        self.importer = Importer([self.inbox], store, signals, Order.NAME)
+        self.importer = Importer([self.inbox], store, signals, order)
         self.now_s = 1000.0
 
     def step(self, after_s: float = 0.01) -> int:
@@ -423,6 +425,22 @@ def test_files_that_are_not_captures_are_skipped(
     stepped.step(RESCAN_S)
     stepped.step(LATER_S)
     assert logged(capsys, "/other.pcap").count("not_imported") == 2
+
+
+def test_names_that_the_times_contradict_are_logged_for_a_watched_folder(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files are queued by time; their numbers have no gap, so one of the two orders is wrong."""
+    names = written(tmp_path, "2.pcap", content=classic([Record(5)]))
+    names += written(tmp_path, "1.pcap", content=classic([Record(9)]))
+    with process_signals.handled() as signals:
+        role = Stepped(store, tmp_path, signals, Order.TIME)
+        wait_until(lambda: role.step(LATER_S) == 2, "both to be queued")
+        role.inbox.close()
+
+    assert queue_of(store) == names
+    log = logged(capsys, "files_queued")
+    assert f"WARNING importer order_contradicted folder={tmp_path}: " in log
 
 
 def test_a_file_that_a_person_took_from_the_queue_stays_out(
