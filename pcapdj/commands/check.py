@@ -8,7 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -70,10 +70,21 @@ def check(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, la
         *disk_lines(redis_url),
         *software_lines(),
     ]
+    lines = list(_without_repeated(lines))
     wrong = sum(line.tone is Tone.BAD for line in lines)
     show("What this machine has", [_marked(line) for line in lines])
     typer.echo(_verdict(wrong))
     return ExitCode.ERROR if wrong else ExitCode.OK
+
+
+def _without_repeated(lines: Iterable[Line]) -> Iterator[Line]:
+    """Yield the lines without those that repeat what is wrong: Redis and disks may be of one bad service."""
+    wrong = set[str]()
+    for line in lines:
+        if line.tone is not Tone.BAD or line.text not in wrong:
+            yield line
+        if line.tone is Tone.BAD:
+            wrong.add(line.text)
 
 
 def _marked(line: Line) -> Line:

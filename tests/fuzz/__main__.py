@@ -33,7 +33,7 @@ from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.analysis import Analysis
 from pcapdj.summary.results import Ended
 
-SMALL_BYTES, TIMES_LARGER = 1 << 16, 8
+SMALL_BYTES, TIMES_LARGER = 1 << 15, 8
 # The dearest input that is no fault has packets of a few bytes, each of them an undecodable one: 0.6 us for
 # each byte on an idle machine of 2020. CPU time does not depend on other processes by more than twice.
 MOST_US_PER_BYTE: Final = 4.0 * float(os.environ.get("PCAPDJ_TEST_PATIENCE", "1"))
@@ -100,12 +100,14 @@ def try_capture(made: Input, folder: Path, rng: random.Random) -> float:
 
 def try_stream(made: Input) -> float:
     """Give a stream to the summary; return the CPU time for each byte, in us."""
-    return cost_of(made, _analyzed)[0]
+    return cost_of(made, _analyzed, 2 * SMALL_BYTES)[0]
 
 
-def cost_of(made: Input, use: Callable[[bytes], Cost]) -> tuple[float, object]:
+def cost_of(
+    made: Input, use: Callable[[bytes], Cost], small_bytes: int = SMALL_BYTES
+) -> tuple[float, object]:
     """Use the input in both sizes; return the CPU time for each byte of the larger one, and its result."""
-    parts = made.parts_for(SMALL_BYTES)
+    parts = made.parts_for(small_bytes)
     small, large = (_least(made, count, use) for count in (parts, parts * TIMES_LARGER))
     (small_s, small_bytes, _), (large_s, large_bytes, result) = small, large
     us_per_byte = max(0.0, large_s - _FREE_S) / large_bytes * 1e6

@@ -214,6 +214,15 @@ def test_check_shows_that_the_service_here_is_another_users(their_service: Path)
 
 
 @needs_root
+def test_check_shows_once_what_is_wrong(their_service: Path) -> None:
+    """Redis and disks of the service here are refused for the same reason."""
+    done = pcapdj("check", cwd=their_service)
+
+    assert done.returncode == ExitCode.ERROR
+    assert done.stdout.count("is not used: its folder belongs to another user") == 1
+
+
+@needs_root
 def test_root_uses_a_users_service_that_it_names(their_service: Path) -> None:
     """By the URL of its Redis; the peer is the owner of the socket's folder."""
     done = pcapdj("status", "--redis-url", f"unix://{their_service}/var/run/redis.sock", cwd=their_service)
