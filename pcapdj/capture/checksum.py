@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from pcapdj.capture.budget import Budget
 from pcapdj.capture.pcap import Place
 from pcapdj.capture.reader import WINDOW_BYTES, Source, Window
+from pcapdj.capture.storage import is_gone
 from pcapdj.runtime.errors import CaptureError
 
 try:
@@ -139,7 +140,7 @@ def read_up_to(source: Source, lengths_bytes: Collection[int]) -> ReadBytes:
         lengths_bytes: at which the checksum is noted.
 
     Raises:
-        CaptureError: the file gives too little data for its size.
+        CaptureError: the file gives too little data for its size, or its storage is gone.
         Stopped: a stop signal arrived.
     """
     source.budget.begin(max(lengths_bytes))
@@ -148,9 +149,15 @@ def read_up_to(source: Source, lengths_bytes: Collection[int]) -> ReadBytes:
         while position < length:
             data = source.window(position, min(WINDOW_BYTES, length - position)).data
             if not data:
-                return ReadBytes(crc32s, position, is_damaged=source.fault_at(position) is not None)
+                return _read_bytes(crc32s, position, source.fault_at(position))
             checksum, position = crc32(data, checksum), position + len(data)
             source.budget.renew()
         crc32s[length] = checksum
     position += len(source.window(position, 1).data)
-    return ReadBytes(crc32s, position, is_damaged=source.fault_at(position) is not None)
+    return _read_bytes(crc32s, position, source.fault_at(position))
+
+
+def _read_bytes(crc32s: dict[int, int], length_bytes: int, fault: CaptureError | None) -> ReadBytes:
+    if fault and is_gone(fault.error_number):
+        raise fault
+    return ReadBytes(crc32s, length_bytes, is_damaged=fault is not None)

@@ -71,13 +71,15 @@ class OpenFile:
     Attributes:
         descriptor: of the file; -1 after `close`.
         is_local: a call about it never hangs.
+        mount: where its file system is mounted; empty: that was not looked up.
     """
 
     is_local = True
     descriptor = -1
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, mount: bytes = b"") -> None:
         self.descriptor = descriptor
+        self.mount = mount
 
     def read(self, length_bytes: int, offset: int) -> bytes:
         """Return bytes of the file, as pread(2).

@@ -7,23 +7,13 @@ import os
 from itertools import islice
 from typing import Final
 
-from pcapdj.capture.storage import FileMount, FolderState
-from pcapdj.runtime.mounts import boot_id, mount_of, present_mounts
+from pcapdj.capture.storage import FolderState
+from pcapdj.runtime.mounts import boot_id, present_mounts
 
 _MOST_FILES: Final = 5  # of the folder that are read to see whether its disk works
 _MOST_ENTRIES: Final = 1000  # that are looked at to find these
 _READ_BYTES: Final = 4096
 _ROOT: Final = b"/"
-
-
-def file_system_of(name: bytes, device: int) -> FileMount:
-    """Return the file system of a file that is open now.
-
-    Args:
-        name: its path.
-        device: its st_dev.
-    """
-    return FileMount(mount_of(name).place, device, boot_id())
 
 
 def folder_state(name: bytes, mount: bytes) -> FolderState:

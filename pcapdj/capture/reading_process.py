@@ -32,7 +32,7 @@ from pcapdj.capture.storage import FolderState
 from pcapdj.runtime.environment import own_environment
 from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.interpreter import module_command
-from pcapdj.runtime.mounts import mount_that_may_hang
+from pcapdj.runtime.mounts import mount_of, mount_that_may_hang
 from pcapdj.runtime.process import hide_from_user
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -64,10 +64,10 @@ class FileOpener:
             StillWritten, CaptureError: as `open_file`.
             Stopped: a stop signal arrived during the wait.
         """
-        mount = mount_that_may_hang(name)
-        if mount is None:
-            return OpenFile(open_file(name, root=root, refuse_written=refuse_written))
-        return RemoteFile(self, mount, ("open", name, root, refuse_written))
+        mount = mount_of(name)
+        if not mount.may_hang:
+            return OpenFile(open_file(name, root=root, refuse_written=refuse_written), mount.place)
+        return RemoteFile(self, mount.place, ("open", name, root, refuse_written))
 
     def open_again(self, descriptor: int, name: bytes) -> OpenFile:
         """Open the file of a stored descriptor, which the caller still closes.
@@ -134,10 +134,10 @@ class RemoteFile(OpenFile):
         self, opener: FileOpener, mount: bytes, request: Sequence[object], descriptors: Sequence[int] = ()
     ) -> None:
         self._opener = opener
-        self._mount = mount
+        self.mount = mount
         self._process = opener.take_process()
         try:
-            super().__init__(self._asked(request, descriptors))
+            super().__init__(self._asked(request, descriptors), mount)
         except OSError as exc:
             raise CaptureError(f"cannot be opened: {exc.strerror}", error_number=exc.errno or 0) from exc
         except CaptureError:
@@ -166,7 +166,7 @@ class RemoteFile(OpenFile):
         super().close()
         with suppress(EOFError, OSError, Stopped):
             if not self._process.has_ended:
-                self._process.ask(("close",), self._mount, limit_s=_CLOSE_LIMIT_S)
+                self._process.ask(("close",), self.mount, limit_s=_CLOSE_LIMIT_S)
         if not self._process.has_ended:
             self._opener.give_back(self._process)
 
@@ -177,8 +177,8 @@ class RemoteFile(OpenFile):
                 if self._process.has_ended:
                     self._process = self._opener.take_process()
                     if self.descriptor >= 0:
-                        os.close(self._process.ask(("open",), self._mount, (self.descriptor,)))
-                return self._process.ask(request, self._mount, descriptors)
+                        os.close(self._process.ask(("open",), self.mount, (self.descriptor,)))
+                return self._process.ask(request, self.mount, descriptors)
             except EOFError:
                 continue
         raise OSError(0, _GONE)

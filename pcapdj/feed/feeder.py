@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Any, Final
 
 from pcapdj.capture.capture import change_since, content_change
-from pcapdj.capture.folder_state import file_system_of
 from pcapdj.capture.opening import Capture, Identity, Piece, capture_of
 from pcapdj.capture.pcap import Bytes, Place, StreamFormat, Totals
 from pcapdj.capture.reading_process import FileOpener
@@ -283,7 +282,7 @@ class Feeder:
             else:
                 break
         capture.replace_by(found)
-        self._storage.end(file_system_of(capture.name, capture.identity.dev))
+        self._storage.end(capture)
 
     def _opened_again(self, name: bytes, before: Identity, digest: str) -> Capture:
         """Open a file by its name whose storage was away.

@@ -7,7 +7,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
-from pcapdj.capture.folder_state import file_system_of
 from pcapdj.capture.identity import FedCapture
 from pcapdj.capture.known import Known, Shorter
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
@@ -130,10 +129,7 @@ class JobRunner:
         try:
             self._begin_reading(job)
             with self._open(job, is_resumed=is_resumed) as capture:
-                job.identity = capture.identity._asdict()
                 self.statistics.show_size(capture.identity.size_bytes)
-                if not is_resumed:
-                    self._look(job, capture)
                 is_known = isinstance(job.found, Known)
                 if not is_known and not self._feed_until_done(job, capture):
                     _log_forgotten(job)
@@ -157,20 +153,30 @@ class JobRunner:
             raise
 
     def _open(self, job: Job, *, is_resumed: bool) -> Capture:
-        """Open the file; while its storage is away, wait for that."""
+        """Open the file, and look whether it is known; while its storage is away, wait for that."""
         while True:
             try:
-                with self.mark.reading():
-                    capture = self._open_file(job, is_resumed=is_resumed)
+                capture = self._opened(job, is_resumed=is_resumed)
             except CaptureError as exc:
                 self.storage.wait(exc)
                 self.streams.lose_if_broken()
             else:
                 break
-        place = file_system_of(job.entry.name, capture.identity.dev)
-        self.storage.end(place)
-        if not recorded_in(job.entry.queued):  # for the next dispatcher, if the storage goes away
+        place = self.storage.end(capture)
+        if place and not recorded_in(job.entry.queued):  # for the next dispatcher, if the storage goes away
             self.queue.mark(queued=line_about(capture.identity, place))
+        return capture
+
+    def _opened(self, job: Job, *, is_resumed: bool) -> Capture:
+        with self.mark.reading():
+            capture = self._open_file(job, is_resumed=is_resumed)
+        try:
+            job.identity = capture.identity._asdict()
+            if not is_resumed:
+                self._look(job, capture)
+        except BaseException:
+            capture.close()
+            raise
         return capture
 
     def _open_file(self, job: Job, *, is_resumed: bool) -> Capture:

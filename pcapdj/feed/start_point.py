@@ -50,12 +50,14 @@ class StartPoint(NamedTuple):
     def change(self, capture: Capture) -> CaptureError | None:
         """Return the error if the file is not the one that earlier streams have the beginning of.
 
-        A file system may have another device number after a restart of the machine.
+        A file system may have another device number after a restart of the machine, or once it is mounted
+        again; then its inodes may have other numbers, too, and the beginning decides.
         """
         before, now = self.identity, capture.identity
         if before is None:
             return None
-        is_same = now._replace(dev=before.dev) == before
+        is_elsewhere = now.dev != before.dev and bool(self.digest)
+        is_same = now._replace(dev=before.dev, ino=before.ino if is_elsewhere else now.ino) == before
         if is_same and (not self.digest or self.digest == capture.digest()):
             return None
         return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")

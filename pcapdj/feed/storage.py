@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from pcapdj.capture.capture import Capture
 from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.identity import QueuedFile
 from pcapdj.capture.reading_process import FileOpener
@@ -23,7 +24,7 @@ from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.errors import CaptureError, PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.runtime.mounts import mount_of
+from pcapdj.runtime.mounts import boot_id, mount_of
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import rough_duration
 from pcapdj.store.client import Store
@@ -85,17 +86,15 @@ class CaptureStorage:
         self._name, self._token, self._recorded = entry.name, entry.token, recorded
         self._clear()
 
-    def end(self, recorded: FileMount) -> None:
-        """End the wait, if there was one: the file is open.
-
-        Args:
-            recorded: where it is.
-        """
-        self._recorded = recorded
+    def end(self, capture: Capture) -> FileMount | None:
+        """End the wait, if there was one: the file is open. Return where it is; None: unknown."""
+        if capture.file.mount:
+            self._recorded = FileMount(capture.file.mount, capture.identity.dev, boot_id())
         if self._fault:
             waited_s = round(time.monotonic() - self._begun_s)
             events.info("storage_back", "The file can be opened again.", name=self._name, waited_s=waited_s)
         self._clear()
+        return self._recorded
 
     def open(self, *, refuse_written: bool = True) -> OpenFile:
         """Open the file by its name.
@@ -177,8 +176,12 @@ class CaptureStorage:
         elif fault is Fault.FOLDER_GONE:
             self._reason = "the folder is gone"
         self._count.reset()
-        sentence = f"The file is not at fault: {self._reason}."
-        events.warning("storage_gone", sentence, name=self._name, place=self._place)
+        if fault is Fault.BAD_BLOCK:
+            sentence = f"It {error}; it is opened {_TRIES} times before it fails."
+            events.info("opening_failed", sentence, name=self._name)
+        else:
+            sentence = f"The file is not at fault: {self._reason}."
+            events.warning("storage_gone", sentence, name=self._name, place=self._place)
 
     def _count_queued(self) -> None:
         """Once a minute, count the queued names that wait for the same place."""

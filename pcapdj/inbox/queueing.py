@@ -209,6 +209,8 @@ def _judged(
     try:
         with suspects.looking(file.name, file.identity):
             return find_known(opened, captures, stops)
+    except CaptureError:  # its storage is gone: the dispatcher looks once it is back
+        return None
     finally:
         opened.close()
 

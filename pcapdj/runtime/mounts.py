@@ -10,6 +10,7 @@ Source: proc_pid_mountinfo(5).
 import os
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -89,6 +90,7 @@ def mounted_source(place: bytes) -> bytes:
         return b""
 
 
+@cache
 def boot_id() -> str:
     """Return the id of this boot of the machine, since device numbers hold for one; empty: unknown."""
     try:

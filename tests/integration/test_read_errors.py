@@ -115,6 +115,40 @@ def dispatchers(short_path: Path, store: Store) -> Iterator[Dispatchers]:
         yield rig
 
 
+def test_a_file_that_cannot_be_opened_because_of_its_disk_is_tried_three_times(
+    dispatchers: Dispatchers, library: Path
+) -> None:
+    """Other files of the folder can be read: the disk is there, and the next file is fed."""
+    names = queue_authorized(dispatchers, {"bad": classic(PACKETS), "good": classic(PACKETS[:9])})
+    place = ["--redis-url", dispatchers.store.url, "--lane", dispatchers.store.keys.lane]
+    environment = failing(library, BAD_AT=0, BAD_ERRNO=errno.EIO)
+    process = dispatchers.run("-b", str(dispatchers.pipe), *place, environment=environment)
+
+    stream = dispatchers.reader().read_to_end()
+
+    assert process.wait() == 0
+    assert stream == stream_of(PACKETS[:9])
+    [failure] = map(json.loads, listed(dispatchers.store, dispatchers.store.keys.failed))
+    assert failure["reason"] == f"cannot be read at byte 0: {os.strerror(errno.EIO)}"
+    assert listed(dispatchers.store, dispatchers.store.keys.processed) == names[1:]
+    assert dispatchers.logged().count("opening_failed") == 1
+    assert "storage_gone" not in dispatchers.logged()
+
+
+def test_a_disk_of_which_no_file_can_be_read_is_waited_for(dispatchers: Dispatchers, library: Path) -> None:
+    """It is failing as a whole; its files are not."""
+    (dispatchers.folder / "disk").mkdir()
+    queue_authorized(dispatchers, {f"disk/{n}.bad": classic(PACKETS[:9]) for n in (1, 2)})
+    place = ["--redis-url", dispatchers.store.url, "--lane", dispatchers.store.keys.lane]
+    environment = failing(library, BAD_AT=0, BAD_ERRNO=errno.EIO) | {"BAD_NAME": ".bad"}
+    process = dispatchers.run("-b", str(dispatchers.pipe), *place, environment=environment)
+
+    dispatchers.wait_for("storage_gone")
+    process.kill()
+
+    assert listed(dispatchers.store, dispatchers.store.keys.failed) == []
+
+
 def test_a_dispatcher_feeds_the_packets_before_a_bad_page_and_the_next_file(
     dispatchers: Dispatchers, library: Path
 ) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -13,10 +14,17 @@ from typing import Any
 
 import pytest
 from support import forkserver
-from support.captures import classic
+from support.captures import Record, classic
 from support.dispatcher_rig import (
     journal,
+    Dispatchers,
+    Reader,
+    authorize,
+    dispatchers_in,
     listed,
+    packets,
+    queue,
+    stream_of,
 )
 from support.fuse import FuseMount, fuse_in
 from support.mounts import MemoryMount, memory_mount
@@ -339,3 +347,68 @@ def test_skip_ends_the_wait_and_counts_what_arrived(remote: Trio, mount: FuseMou
     again = forkserver.run("pcapdj", "skip", "--redis-url", url)
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == "pcapdj skip: No dispatcher waits for storage.\n"
+
+
+def feed_by_hand_until_it_dies(rig: Dispatchers, mount: FuseMount, capture: list[Record]) -> Reader:
+    """Feed a pushed capture without a launcher, and kill its file system in the middle of it."""
+    path = mount.source / "1.pcap"
+    path.write_bytes(stream_of(capture))
+    os.utime(path, OLD)
+    name = os.fsencode(mount.folder / "1.pcap")
+    queue(rig.store, name)
+    authorize(rig.store, name)
+    rig.start()
+    reader = rig.reader()
+    reader.read(30_000)
+    mount.hang()
+    wait_until(lambda: reader.read(len(reader.stream) + 1) and mount.has_hung, "a read to hang")
+    mount.kill()
+    wait_until(lambda: reader.read(0) and "storage_gone" in rig.logged(), "the dispatcher to wait")
+    return reader
+
+
+def test_by_hand_a_file_system_that_dies_in_mid_file_costs_only_time(
+    short_path: Path, store: Store, mount: FuseMount
+) -> None:
+    """The analyzer's stream has a pause."""
+    capture = packets(1, 20_000, 200)  # more than the pipe and two windows
+    with dispatchers_in(short_path, store) as rig:
+        reader = feed_by_hand_until_it_dies(rig, mount, capture)
+        mount.mount_again()
+
+        assert reader.read_to_end() == stream_of(capture)
+        wait_until(lambda: listed(store, store.keys.processed), "the file to be processed")
+        assert failures(store) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_by_hand_the_next_dispatcher_waits_too(
+    short_path: Path, store: Store, mount: FuseMount, number: int
+) -> None:
+    """Stopped in time, the file goes on in the next stream; after a kill it is fed from its start."""
+    capture = packets(1, 20_000, 200)
+    with dispatchers_in(short_path, store) as rig:
+        reader = feed_by_hand_until_it_dies(rig, mount, capture)
+        begun_s = time.monotonic()
+        rig.processes[-1].send_signal(number)
+        first = reader.read_to_end()
+        rig.processes[-1].wait()
+        assert time.monotonic() - begun_s < scaled(STOP_LIMIT_S)
+        reader.close()
+
+        rig.start()
+        rig.wait_for("storage_gone", times=2)
+        mount.mount_again()
+        wait_until(
+            lambda: "Waiting for an analyzer" in rig.logged().splitlines()[-1], "the pipe to be wanted"
+        )
+        second = rig.reader()
+        wait_until(lambda: store.redis.llen(store.keys.next), "the file to be requested again")
+        authorize(store, *listed(store, store.keys.next))
+        rest = second.read_to_end()
+
+        if number == signal.SIGKILL:
+            assert rest == stream_of(capture)
+        else:
+            assert first + rest[24:] == stream_of(capture)
+        assert failures(store) == []

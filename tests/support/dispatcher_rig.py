@@ -72,7 +72,7 @@ class Dispatchers:
         self.folder = folder
         self.store = store
         self.pipe = folder / "pipe"
-        self._processes: list[Process] = []
+        self.processes: list[Process] = []
         self._readers: list[Reader] = []
 
     def start(self, *options: str, environment: Mapping[str, str] | None = None) -> Process:
@@ -85,7 +85,7 @@ class Dispatchers:
         env = clean_environment(**(environment or {}))
         with self._log("stdout").open("ab") as stdout, self._log("stderr").open("ab") as stderr:
             process = forkserver.start("pcapdj.dispatcher", *options, env=env, stdout=stdout, stderr=stderr)
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     def reader(self) -> Reader:
@@ -109,7 +109,7 @@ class Dispatchers:
         """Kill what still runs, close what is still open."""
         for reader in self._readers:
             reader.close()
-        for process in self._processes:
+        for process in self.processes:
             process.kill()
 
     def _log(self, name: str) -> Path:

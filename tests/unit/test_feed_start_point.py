@@ -194,9 +194,11 @@ def test_a_launchers_file_without_a_field_is_none(field: str) -> None:
     assert start_point_after(EndedStream(ENDED.stream, ENDED.token, ENDED.record, header, file)) is None
 
 
-@pytest.mark.parametrize("change", ["none", "device", "grown", "touched", "a byte", "copied"])
+@pytest.mark.parametrize(
+    "change", ["none", "device", "mounted again", "grown", "touched", "a byte", "copied"]
+)
 def test_the_file_has_to_be_the_same(tmp_path: Path, change: str) -> None:
-    """Its device number aside, which a restart of the machine may change."""
+    """Its device number aside; with another one, its inode aside, too."""
     path = tmp_path / "1.pcap"
     path.write_bytes(content := classic(packets(1, 5)))
     os.utime(path, (1_600_000_000, 1_600_000_000))
@@ -204,6 +206,8 @@ def test_the_file_has_to_be_the_same(tmp_path: Path, change: str) -> None:
         before = StartPoint(identity=capture.identity, digest=capture.digest())
     if change == "device":
         before = before._replace(identity=Identity(99, *capture.identity[1:]))
+    if change == "mounted again":
+        before = before._replace(identity=capture.identity._replace(dev=99, ino=99))
     if change == "grown":
         path.write_bytes(content + b"x")
     if change == "a byte":
@@ -218,5 +222,5 @@ def test_the_file_has_to_be_the_same(tmp_path: Path, change: str) -> None:
     with open_capture(os.fsencode(path)) as capture:
         found = before.change(capture)
 
-    assert (found is None) == (change in {"none", "device"})
+    assert (found is None) == (change in {"none", "device", "mounted again"})
     assert found is None or found.reason.startswith("changed while it was read")
