@@ -20,6 +20,7 @@ from pcapdj.capture.checksum import ReadBytes, read_up_to
 from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.identity import FedCapture
 from pcapdj.capture.opening import contents_of
+from pcapdj.capture.storage import is_gone
 from pcapdj.runtime.errors import CaptureError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def find_known(
         stops: a stop signal ends reading.
 
     Raises:
+        CaptureError: its storage is gone.
         Stopped: a stop signal arrived.
     """
     if not candidates:
@@ -88,7 +90,9 @@ def find_known(
     try:
         identity = file.identity()
         return unchanged(identity, candidates) or judge(candidates, _read(file, identity, candidates, stops))
-    except CaptureError:
+    except CaptureError as exc:
+        if is_gone(exc.error_number):  # once it is back, the file may be known
+            raise
         return None
 
 

@@ -16,11 +16,11 @@ import pytest
 from support import forkserver
 from support.captures import Record, classic
 from support.dispatcher_rig import (
-    journal,
     Dispatchers,
     Reader,
     authorize,
     dispatchers_in,
+    journal,
     listed,
     packets,
     queue,
