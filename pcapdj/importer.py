@@ -20,7 +20,6 @@ While a call about a folder's file system does not return, nothing but a thread 
 """
 
 import os
-import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -31,34 +30,36 @@ import typer
 from pcapdj.capture.files import StillWritten
 from pcapdj.capture.roots import Roots, absolute_roots, check_below
 from pcapdj.console.screen import progress_bar
-from pcapdj.inbox.listing import (
-    CaptureFile,
-    Refusal,
-    below_roots,
-    list_captures,
-    look_at_capture,
-    refusal_sentences,
-    sort_captures,
-)
+from pcapdj.inbox.listing import CaptureFile, below_roots, list_captures, look_at_capture, sort_captures
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.problem_log import ProblemLog, log_refused
+from pcapdj.inbox.published import Publisher
 from pcapdj.inbox.queueing import outcomes_by_name, queue_captures, report_sentences, wait_for_dispatchers
+from pcapdj.inbox.recent_captures import RecentCaptures
 from pcapdj.inbox.settle import FileState
-from pcapdj.inbox.skipped import SkipReason
+from pcapdj.inbox.skipped import Refusal, SkipReason, refusal_sentences
 from pcapdj.inbox.suspects import Suspects, forget_look, suspects_of
 from pcapdj.inbox.watcher import Inbox, states_of
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
-from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, NotACapture, StoreUnavailable
+from pcapdj.runtime.errors import (
+    CaptureError,
+    ConfigError,
+    ExitCode,
+    NotACapture,
+    PcapdjError,
+    StoreUnavailable,
+)
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.process import die_with_supervisord
-from pcapdj.runtime.safe_text import printable_sentence
+from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Outcome
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.queue_check import QueueCheck
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import RetryingStore
 
@@ -241,6 +242,10 @@ class Importer:
     ) -> None:
         self._suspects = suspects or Suspects()
         self._inboxes = {inbox: ProblemLog(inbox) for inbox in inboxes}
+        self._publisher = Publisher(store, list(self._inboxes.values()))
+        self._queue_check = QueueCheck(store.another())
+        self._recent = RecentCaptures()
+        self._known = 0  # captures that were not queued because they were fed before
         self._store = store
         self._signals = signals
         self._order = order
@@ -253,15 +258,16 @@ class Importer:
         Raises:
             Stopped: a stop signal arrived.
         """
-        has_ended = threading.Event()
-        threading.Thread(target=self._log_slow_looks, args=[has_ended], name="looks", daemon=True).start()
+        self._publisher.start()
         try:
             while True:
                 self.step(time.monotonic())
+                has_more = self._compare_queue()
                 descriptors = [each for inbox in self._inboxes for each in inbox.descriptors]
-                self._signals.wait(self._pause_s(time.monotonic()), *descriptors)
+                pause_s = 0.0 if has_more else self._pause_s(time.monotonic())
+                self._signals.wait(pause_s, *descriptors)
         finally:
-            has_ended.set()
+            self._publisher.stop()
 
     def step(self, now_s: float) -> int:
         """Queue the files that are complete; return how many.
@@ -269,7 +275,10 @@ class Importer:
         Raises:
             Stopped: a stop signal arrived meanwhile.
         """
-        return sum(self._step(*each, now_s) for each in self._inboxes.items())
+        queued = sum(self._step(*each, now_s) for each in self._inboxes.items())
+        counts = [inbox.counts() for inbox in self._inboxes]
+        self._publisher.count(counts, self._known, self._recent.overlaps)
+        return queued
 
     def _step(self, inbox: Inbox, problem_log: ProblemLog, now_s: float) -> int:
         with problem_log.look():
@@ -288,10 +297,12 @@ class Importer:
             events.warning("order_contradicted", note, folder=inbox.folder)
         return self._queue(inbox, files, complete, now_s)
 
-    def _log_slow_looks(self, has_ended: threading.Event) -> None:
-        while not has_ended.wait(_POLL_S):
-            for problem_log in self._inboxes.values():
-                problem_log.log_slow_look(time.monotonic())
+    def _compare_queue(self) -> bool:
+        """Do a part of the comparison of queue and lines; report whether there is more to do now."""
+        try:
+            return self._queue_check.step(time.monotonic())
+        except PcapdjError:  # what is wrong with Redis is logged when a file is queued
+            return False
 
     def _pause_s(self, now_s: float) -> float:
         ends = [inbox.batch_ends_s for inbox in self._inboxes]
@@ -336,9 +347,13 @@ class Importer:
                 inbox.mark_handled(name, complete[name])
         for sentence in report_sentences(report):
             events.info("capture_known", sentence)
-        new = [name for name, outcome in report.outcomes.items() if outcome is Outcome.NEW]
+        self._known += len(report.known)
+        new = [file for file in files if report.outcomes[file.name] is Outcome.NEW]
         if new:
-            events.info("files_queued", files=len(new), first=new[0], last=new[-1])
+            events.info("files_queued", files=len(new), first=new[0].name, last=new[-1].name)
+            self._publisher.note(f"{len(new):,} queued, the last one {quoted(new[-1].name)}")
+        if sentence := self._recent.add([file.span for file in new if file.span]):
+            events.warning("captures_overlap", sentence)
         return len(new)
 
 

@@ -109,8 +109,9 @@ def _names(files: Sequence[str], order: str | None) -> list[bytes]:
     names = [to_name(file) for file in files]
     if order is None and not any(map(os.path.isdir, names)):
         return names
-    from pcapdj.inbox.listing import list_captures, refusal_sentences
+    from pcapdj.inbox.listing import list_captures
     from pcapdj.inbox.order import Order
+    from pcapdj.inbox.skipped import refusal_sentences
 
     listing = list_captures(names, recursive=False, order=Order(order) if order else None)
     for sentence in [*listing.notes, *refusal_sentences(listing.skipped)]:

@@ -37,6 +37,7 @@ def snapshot_lines(
     """
     return [
         Line("Files", _counts(snapshot)),
+        *_inbox_lines(snapshot.get("importer")),
         *_gate_lines(snapshot.get("gate"), now_s),
         *_suspension_lines(snapshot),
         *_analyzer_lines(snapshot.get("consumer"), str(snapshot.get("lane") or "")),
@@ -120,6 +121,30 @@ def _counts(snapshot: Fields) -> str:
         f"{_count(snapshot, 'queued')} queued, {current} current,"
         f" {_count(snapshot, 'processed')} processed, {_count(snapshot, 'failed')} failed"
     )
+
+
+def _inbox_lines(importer: Fields | None) -> Iterator[Line]:
+    if not importer:
+        return
+    if importer.get("state") == "stopped":
+        yield Line("Inbox", "the importer was stopped", Tone.ATTENTION)
+        return
+    skipped, overlaps = importer.get("skipped"), importer.get("overlaps")
+    skipped = skipped if isinstance(skipped, Mapping) else {}
+    reasons = ", ".join(f"{_count(skipped, reason)} {printable(str(reason))}" for reason in skipped)
+    counts = [
+        f"{_count(importer, 'waiting')} waiting",
+        *([f"{_count(importer, 'written')} still written"] if importer.get("written") else []),
+        *([f"{_count(importer, 'known')} known already"] if importer.get("known") else []),
+        *([f"{sum(_number(skipped, reason) for reason in skipped):,} skipped: {reasons}"] if skipped else []),
+    ]
+    yield Line("Inbox", ", ".join(counts))
+    if importer.get("stale"):
+        yield Line("", f"the importer is {_silence(importer)}", Tone.BAD)
+    if importer.get("problem"):
+        yield Line("", printable_sentence(str(importer["problem"])), Tone.BAD)
+    for overlap in overlaps if isinstance(overlaps, list) else ():
+        yield Line("", printable_sentence(str(overlap)), Tone.ATTENTION)
 
 
 def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.identity import FIRST_BYTES, digest_of, looked_up_under
-from pcapdj.capture.last_packet import last_packet_time_ns
 from pcapdj.capture.roots import check_below
 from pcapdj.inbox.folder import list_folder
 from pcapdj.inbox.order import (
@@ -25,13 +24,12 @@ from pcapdj.inbox.order import (
     in_order_of_time,
     name_order_note,
 )
-from pcapdj.inbox.overlaps import Overlap, Span, closest_pairs, longest_overlap
-from pcapdj.inbox.skipped import SkipReason
+from pcapdj.inbox.overlaps import Overlap, Span
+from pcapdj.inbox.recent_captures import find_overlap
+from pcapdj.inbox.skipped import Refusal, SkipReason
 from pcapdj.runtime.errors import CaptureError, NotACapture
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
-
-_MOST_NAMED = 5  # refused files of folders that are named in one message; the others are counted
 
 Track = Callable[[Sequence[bytes]], Iterable[bytes]]
 
@@ -58,20 +56,12 @@ class CaptureFile:
     digest: str = ""
     looked_up: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A file that is not a supported capture, or a folder that cannot be read.
-
-    Args:
-        name: its absolute path.
-        reason: the rest of a sentence that begins with the name.
-        is_fault: the user named this path, or it is a capture; else it is skipped in its folder.
-    """
-
-    name: bytes
-    reason: str
-    is_fault: bool
+    @property
+    def span(self) -> Span | None:
+        """When its packets are; None: it has no good one."""
+        if self.first_time_ns is None:
+            return None
+        return Span(self.name, self.first_time_ns, self.last_time_ns)
 
 
 class _Group(NamedTuple):
@@ -141,7 +131,7 @@ def list_captures(
     groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]
     names, notes = _ordered(groups, order, times)
     captures = tuple(files[name] for name in names)
-    overlap = find_overlap(captures)
+    overlap = find_overlap([file.span for file in captures if file.span])
     notes += (overlap.sentence,) if overlap else ()
     return Listing(captures, tuple(refused), (*_repeated(paths), *skipped, *notes), overlap)
 
@@ -171,17 +161,6 @@ def _ordered(
     by_time = [group.names for group in groups if group.is_folder]
     notes = [given_order_note(given, times), *(name_order_note(each, times) for each in by_time)]
     return names, tuple(filter(None, notes))
-
-
-def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
-    """Return a sentence for each fault, for a few of the others, and how many more there are."""
-    faults = [refusal for refusal in refused if refusal.is_fault]
-    skipped = [refusal for refusal in refused if not refusal.is_fault]
-    sentences = [f"{quoted(each.name)} {each.reason}." for each in faults]
-    sentences += [f"Skipped: {quoted(each.name)} {each.reason}." for each in skipped[:_MOST_NAMED]]
-    if (more := len(skipped) - _MOST_NAMED) > 0:
-        sentences.append(f"{more:,} more {'was' if more == 1 else 'were'} skipped.")
-    return sentences
 
 
 def sort_captures(files: Sequence[CaptureFile], order: Order) -> tuple[list[CaptureFile], str]:
@@ -233,40 +212,6 @@ def below_roots(
         except CaptureError as exc:
             outside.append(Refusal(file.name, str(exc), is_fault=True))
     return inside, outside
-
-
-def find_overlap(files: Sequence[CaptureFile], new: Collection[bytes] | None = None) -> Overlap | None:
-    """Return two captures that overlap in time, of all pairs the one that does most; None: none do.
-
-    Of a few that are next to each other the end is read.
-
-    Args:
-        files: that go into one lane.
-        new: at least one file of the pair is among these; None: any.
-    """
-    spans = [
-        Span(each.name, each.first_time_ns, each.last_time_ns)
-        for each in files
-        if each.first_time_ns is not None
-    ]
-    pairs = [
-        (_with_end(one), other)
-        for one, other in closest_pairs(spans)
-        if new is None or one.name in new or other.name in new
-    ]
-    return longest_overlap(spans, pairs)
-
-
-def _with_end(span: Span) -> Span:
-    if span.last_ns is not None:
-        return span
-    try:
-        file = OpenFile(open_regular(span.name))
-    except CaptureError:
-        return span
-    last_ns = last_packet_time_ns(file, span.first_ns)
-    file.close()
-    return span._replace(last_ns=last_ns)
 
 
 def _expand_folders(

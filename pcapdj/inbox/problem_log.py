@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pcapdj.inbox.listing import Refusal, refusal_sentences
+from pcapdj.inbox.skipped import Refusal, refusal_sentences
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
@@ -22,6 +22,7 @@ class ProblemLog:
     """
 
     def __init__(self, inbox: Inbox) -> None:
+        self.folder: Final = inbox.folder
         self._inbox = inbox
         self._reminder = Reminder()
         self._logged: str | None = None

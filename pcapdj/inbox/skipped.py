@@ -1,13 +1,16 @@
-"""What an inbox skips: which names, why, and when each is logged. Rules only.
+"""Which names are not queued, why, and what is shown about them. Rules only.
 
-A name is logged once. Hidden and empty files may still be written: they are logged when a later look at the
-folder finds them again.
+What a watched inbox skips is logged once. Hidden and empty files may still be written: they are logged when a
+later look at the folder finds them again.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from pcapdj.runtime.safe_text import quoted
 
 
 class SkipReason(Enum):
@@ -27,8 +30,35 @@ class SkipReason(Enum):
         self.sentence = sentence
 
 
+_MOST_NAMED: Final = 5  # refused files of folders that are named in one message; the others are counted
 _MAY_BE_WRITTEN: Final = {SkipReason.HIDDEN, SkipReason.EMPTY}
 _LOGGED_BY_OTHERS: Final = {SkipReason.NOT_A_CAPTURE, SkipReason.FAULTY}  # with what was found in the file
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A file that is not a supported capture, or a folder that cannot be read.
+
+    Args:
+        name: its absolute path.
+        reason: the rest of a sentence that begins with the name.
+        is_fault: the user named this path, or it is a capture; else it is skipped in its folder.
+    """
+
+    name: bytes
+    reason: str
+    is_fault: bool
+
+
+def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
+    """Return a sentence for each fault, for a few of the others, and how many more there are."""
+    faults = [refusal for refusal in refused if refusal.is_fault]
+    skipped = [refusal for refusal in refused if not refusal.is_fault]
+    sentences = [f"{quoted(each.name)} {each.reason}." for each in faults]
+    sentences += [f"Skipped: {quoted(each.name)} {each.reason}." for each in skipped[:_MOST_NAMED]]
+    if (more := len(skipped) - _MOST_NAMED) > 0:
+        sentences.append(f"{more:,} more {'was' if more == 1 else 'were'} skipped.")
+    return sentences
 
 
 class Skipped:

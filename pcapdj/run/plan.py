@@ -20,8 +20,9 @@ from pcapdj.disk.limits import parse_limits
 from pcapdj.disk.measurements import check_reach
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import variable_of, watches_of
-from pcapdj.inbox.listing import CaptureFile, Listing, refusal_sentences
+from pcapdj.inbox.listing import CaptureFile, Listing
 from pcapdj.inbox.overlaps import Overlap
+from pcapdj.inbox.skipped import refusal_sentences
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted, to_text

@@ -8,6 +8,7 @@ import math
 import time
 from typing import Any, Final
 
+from pcapdj.runtime.foreign_json import decode_json
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import (
     add_read_hashes,
@@ -24,12 +25,13 @@ _VALUE_LIMIT_BYTES: Final = 16 << 10
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
-    *("known", "storage_queued"),
+    *("known", "storage_queued", "waiting", "written"),
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
 _INTERNAL: Final = ("token", "finished", "queued")
-_SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s", "storage_since_s"})
+_SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s", "storage_since_s", "last_event_s"})
+_JSON: Final[dict[str, type]] = {"folders": list, "skipped": dict, "overlaps": list}
 
 Snapshot = dict[str, Any]
 
@@ -46,7 +48,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
     """
     ids = sorted(map(to_text, read_set(store, store.keys.dispatchers)))
     (queued, processed, failed, suspended), hashes = _read_at_once(store, ids)
-    gate, consumer, *of_ids = [_typed(fields) for fields in hashes]
+    gate, consumer, importer, *of_ids = [_typed(fields) for fields in hashes]
     taken = zip(ids, of_ids[: len(ids)], strict=True)
     statistics = zip(ids, of_ids[len(ids) :], strict=True)
     return {
@@ -58,6 +60,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "gate": _aged(gate, now_s) if gate else None,
         "dispatchers": [{"id": each, **_aged(fields, now_s)} for each, fields in statistics],
         "consumer": _aged(consumer, now_s) if consumer else None,
+        "importer": _aged(_decoded(importer), now_s) if importer else None,
         "suspended": sorted(map(to_text, suspended)),
     }
 
@@ -91,7 +94,7 @@ def queued_below(store: Store, folder: bytes) -> tuple[int, bool]:
 def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:
     """Return three lengths and the suspending members, then the hashes, all of one instant."""
     keys = store.keys
-    hashes = [keys.gate, keys.consumer, *map(keys.current, ids), *map(keys.stats, ids)]
+    hashes = [keys.gate, keys.consumer, keys.importer, *map(keys.current, ids), *map(keys.stats, ids)]
     with store.redis.pipeline(transaction=True) as batch:
         for key in (keys.in_queue, keys.processed, keys.failed):
             batch.llen(key)
@@ -116,6 +119,19 @@ def _value(name: str, text: str) -> str | int | float:
     except ValueError:  # half written, or written by another program: it stays text
         pass
     return text
+
+
+def _decoded(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with JSON as what it is; empty, where it is not what belongs there."""
+    found = dict(fields)
+    for name, kind in _JSON.items():
+        if name in found:
+            try:
+                value = decode_json(found[name])
+            except ValueError:
+                value = None
+            found[name] = value if isinstance(value, kind) else kind()
+    return found
 
 
 def _aged(fields: dict[str, Any], now_s: float) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pcapdj.inbox.settle import SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.store.client import Store
+from pcapdj.store.snapshot import read_snapshot
 
 CAPTURE = classic([Record()])
 LATER_S = SETTLED_S + 0.1
@@ -454,3 +455,71 @@ def test_a_file_that_a_person_took_from_the_queue_stays_out(
     assert [stepped.step(after_s) for after_s in (RESCAN_S, LATER_S, RESCAN_S, LATER_S)] == [0] * 4
     written(tmp_path, "x", content=CAPTURE * 2)
     assert sum(stepped.step(after_s) for after_s in (RESCAN_S, LATER_S, LATER_S)) == 1
+
+
+def test_status_has_what_the_inbox_skips_and_what_is_written(store: Store, tmp_path: Path) -> None:
+    """Published within a second, and once more at the end."""
+    inbox = tmp_path / "in"
+    inbox.mkdir()
+    (inbox / "sub").mkdir()
+    (inbox / "dangling").symlink_to("nowhere")
+    for name in written(inbox, "x") + written(inbox, "text", content=b"hello"):
+        os.utime(name, (1, 1))
+
+    def published() -> dict[str, Any]:
+        return read_snapshot(store, time.time())["importer"] or {}
+
+    with watching(store, str(inbox)), (inbox / "open").open("wb") as file:
+        file.write(CAPTURE)
+        file.flush()
+        expected = {"folder without --recursive": 1, "link to nothing": 1, "not a capture": 1}
+        wait_until(lambda: published().get("skipped") == expected, "the skipped names to be published")
+        wait_until(lambda: published().get("written") == 1, "the written file to be published")
+        (inbox / "copy").write_bytes(CAPTURE)
+        wait_until(lambda: "/copy" in str(published().get("last_event")), "the copy to be queued")
+        watched = published()
+
+    assert watched["folders"] == [str(inbox)]
+    assert (watched["state"], watched["problem"], watched["stale"]) == ("watching", "", False)
+    assert published()["state"] == "stopped"
+
+
+def test_a_problem_of_an_inbox_is_published(store: Store, tmp_path: Path) -> None:
+    """As the sentence of the log."""
+    with watching(store, str(tmp_path / "none")):
+        wait_until(
+            lambda: (
+                (read_snapshot(store, time.time())["importer"] or {}).get("problem")
+                == f"The inbox '{tmp_path}/none' is missing, or is not a folder."
+            ),
+            "the problem to be published",
+        )
+
+
+def test_what_is_skipped_is_logged_once(
+    stepped: Stepped, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What may still be written when it stays."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    for _ in range(4):
+        stepped.step(RESCAN_S)
+
+    log = logged(capsys, "is empty: 0 bytes")
+    assert log.count(f"not_imported: Skipped: '{tmp_path}/pipe' is not a regular file.") == 1
+    assert log.count(f"not_imported: Skipped: '{tmp_path}/empty' is empty: 0 bytes.") == 1
+
+
+def test_two_taps_in_one_lane_are_logged_and_published_once(
+    stepped: Stepped, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whenever their files arrive; the files of one tap are not."""
+    arrivals = [(tap, minute) for minute in range(3) for tap in ("in", "out")]
+    for tap, minute in arrivals:
+        packets = [Record(1000 + 60 * minute + second) for second in range(60)]
+        written(tmp_path, f"{tap}{minute}", content=classic(packets))
+        wait_until(lambda: stepped.step() == 1, "the file to be queued")
+
+    log = logged(capsys, "captures_overlap")
+    assert log.count("captures_overlap") == 1
+    assert f"'{tmp_path}/in0' and '{tmp_path}/out0' overlap by 59 s" in log

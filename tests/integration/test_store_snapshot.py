@@ -90,6 +90,22 @@ CONSUMER: Final = {
     "heartbeat_s": 1_700_000_010.0,
 }
 
+IMPORTER: Final = {
+    "state": "watching",
+    "pid": 4711,
+    "heartbeat_s": 1_700_000_010.0,
+    "folders": ["/in"],
+    "waiting": 3,
+    "written": 2,
+    "skipped": {"hidden": 1, "empty": 3},
+    "known": 5,
+    "overlaps": ["'/in/a' and '/in/b' overlap by 59 s"],
+    "problem": "",
+    "last_event": "3 queued, the last one '/in/c'",
+    "last_event_s": 1_700_000_009.5,
+}
+IN_JSON: Final = ("folders", "skipped", "overlaps")
+
 
 def write(store: Store, key: str, fields: dict[str, Any]) -> None:
     """Write a hash as the roles do: every value as text."""
@@ -112,6 +128,7 @@ def documented(key: str) -> set[str]:
         ("PCAPDJ_STATS:<id>", {*STATS, "finished"}),
         ("PCAPDJ_GATE", {*GATE}),
         ("PCAPDJ_CONSUMER", {*CONSUMER}),
+        ("PCAPDJ_IMPORTER", {*IMPORTER}),
     ],
 )
 def test_this_test_has_every_documented_field(key: str, fields: set[str]) -> None:
@@ -128,6 +145,7 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
     write(store, keys.stats("d2"), {**STATS, "heartbeat_s": 1_699_999_999.0})
     write(store, keys.gate, GATE)
     write(store, keys.consumer, CONSUMER)
+    write(store, keys.importer, {**IMPORTER, **{name: json.dumps(IMPORTER[name]) for name in IN_JSON}})
     store.redis.rpush(keys.in_queue, "/in/2.pcap", "/in/3.pcap", "/in/4.pcap")
     store.redis.rpush(keys.processed, "/in/0.pcap", "/in/00.pcap")
     store.redis.rpush(keys.failed, "{}")
@@ -147,6 +165,7 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
             {"id": "d2", **STATS, "heartbeat_s": 1_699_999_999.0, "heartbeat_age_s": 11.0, "stale": True},
         ],
         "consumer": {**CONSUMER, "heartbeat_age_s": 0.0, "stale": False},
+        "importer": {**IMPORTER, "heartbeat_age_s": 0.0, "stale": False},
         "suspended": ["gate", "operator"],
     }
     assert snapshot == expected
@@ -171,8 +190,19 @@ def test_the_snapshot_of_an_empty_lane_has_every_key(store: Store) -> None:
         "gate": None,
         "dispatchers": [],
         "consumer": None,
+        "importer": None,
         "suspended": [],
     }
+
+
+@pytest.mark.parametrize("text", ["", "x", "[", "7", "null", "{}", "[]"])
+def test_json_of_the_importer_that_another_program_wrote_is_empty(store: Store, text: str) -> None:
+    """What is of another type, or no JSON."""
+    write(store, store.keys.importer, {**IMPORTER, **dict.fromkeys(IN_JSON, text)})
+
+    importer = read_snapshot(store, NOW_S)["importer"]
+
+    assert [importer[name] for name in IN_JSON] == [[], {}, []]
 
 
 @pytest.mark.parametrize(

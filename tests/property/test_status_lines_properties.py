@@ -24,6 +24,7 @@ FIELDS = [
     *("since_s", "heartbeat_s", "heartbeat_age_s", "total_bytes", "done_bytes", "attempt", "restarts"),
     *("stream", "pid", "command", "logdir", "last_exit", "waiting_for"),
     *("jumps", "last_jump", "last_jump_name"),
+    *("waiting", "written", "known", "skipped", "overlaps", "problem"),
 ]
 HASHES = st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=8)
 SNAPSHOTS = st.fixed_dictionaries(
@@ -32,6 +33,7 @@ SNAPSHOTS = st.fixed_dictionaries(
         "queued": VALUES,
         "gate": st.one_of(st.none(), HASHES),
         "consumer": st.one_of(st.none(), HASHES),
+        "importer": st.one_of(st.none(), HASHES),
         "current": st.lists(HASHES, max_size=2),
         "dispatchers": st.lists(HASHES, max_size=2),
         "suspended": st.lists(VALUES, max_size=2),

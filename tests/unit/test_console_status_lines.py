@@ -23,6 +23,7 @@ EMPTY = {
     "gate": None,
     "dispatchers": [],
     "consumer": None,
+    "importer": None,
     "suspended": [],
 }
 
@@ -485,3 +486,33 @@ def test_jumps_are_counted_with_the_last_one() -> None:
 def test_the_text_of_a_jump_cannot_act_on_the_terminal() -> None:
     """Neither the name nor the sentence from Redis."""
     assert jumps_text(2, "/in/\x1b[2J\udcff\n", "begins\x1b[2J").isprintable()
+
+
+def test_an_inbox_shows_what_waits_and_what_is_left() -> None:
+    """Each number has its meaning, each skipped name its reason; what is zero is not shown."""
+    importer = {
+        "state": "watching", "waiting": 1200, "written": 2, "known": 5, "skipped": {"hidden": 1, "empty": 3},
+        "overlaps": ["'/in/a' and '/in/b' overlap by 59 s."], "problem": "The inbox '/in' is missing.",
+        "stale": True, "heartbeat_age_s": 70.0,
+    }  # fmt: skip
+
+    lines = snapshot_lines(EMPTY | {"importer": importer}, [], now_s=0)
+    quiet = snapshot_lines(EMPTY | {"importer": {"state": "watching", "waiting": 0}}, [], now_s=0)
+
+    at = lines.index(line(lines, "Inbox"))
+    assert lines[at : at + 4] == [
+        Line("Inbox", "1,200 waiting, 2 still written, 5 known already, 4 skipped: 1 hidden, 3 empty"),
+        Line("", "the importer is silent for 70 s", Tone.BAD),
+        Line("", "The inbox '/in' is missing.", Tone.BAD),
+        Line("", "'/in/a' and '/in/b' overlap by 59 s.", Tone.ATTENTION),
+    ]
+    assert line(quiet, "Inbox").text == "0 waiting"
+
+
+def test_an_importer_that_was_stopped_is_shown_as_stopped() -> None:
+    """Nothing arrives any more."""
+    lines = snapshot_lines(
+        EMPTY | {"importer": {"state": "stopped", "waiting": 3, "stale": True}}, [], now_s=0
+    )
+
+    assert line(lines, "Inbox") == Line("Inbox", "the importer was stopped", Tone.ATTENTION)

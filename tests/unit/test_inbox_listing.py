@@ -10,8 +10,9 @@ from support.folders import deep_tree
 
 from pcapdj.capture.files import StillWritten
 from pcapdj.inbox.folder import MOST_LEVELS
-from pcapdj.inbox.listing import list_captures, look_at_capture, refusal_sentences
+from pcapdj.inbox.listing import list_captures, look_at_capture
 from pcapdj.inbox.order import Order
+from pcapdj.inbox.skipped import refusal_sentences
 
 CAPTURE = classic([Record()])
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pcapdj.capture.files import Identity
-from pcapdj.inbox.listing import CaptureFile, Listing, Refusal
+from pcapdj.inbox.listing import CaptureFile, Listing
 from pcapdj.inbox.overlaps import Overlap
+from pcapdj.inbox.skipped import Refusal
 from pcapdj.run.plan import (
     RunPlan,
     choose_analyzer,

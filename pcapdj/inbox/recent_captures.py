@@ -1,0 +1,68 @@
+"""The captures that went into a lane lately, and which of them overlap in time.
+
+Of each pair of series (two taps) one overlap is shown, and then no other.
+"""
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from pcapdj.capture.files import OpenFile, open_regular
+from pcapdj.capture.last_packet import last_packet_time_ns
+from pcapdj.inbox.overlaps import Overlap, Span, closest_pairs, longest_overlap
+from pcapdj.runtime.errors import CaptureError
+
+_MOST_FILES: Final = 1000
+_MOST_SHOWN: Final = 5
+
+
+class RecentCaptures:
+    """The captures that an importer queued last.
+
+    Attributes:
+        overlaps: the last overlaps, in sentences.
+    """
+
+    def __init__(self) -> None:
+        self.overlaps: deque[str] = deque(maxlen=_MOST_SHOWN)
+        self._spans: deque[Span] = deque(maxlen=_MOST_FILES)
+        self._shown = set[frozenset[bytes]]()
+
+    def add(self, spans: Sequence[Span]) -> str:
+        """Add queued captures; return what to show, if one overlaps as none of its series did before."""
+        self._spans.extend(spans)
+        overlap = find_overlap(self._spans, {span.name for span in spans})
+        if overlap is None or overlap.series in self._shown:
+            return ""
+        self._shown.add(overlap.series)
+        self.overlaps.append(overlap.sentence)
+        return overlap.sentence
+
+
+def find_overlap(spans: Sequence[Span], new: Collection[bytes] | None = None) -> Overlap | None:
+    """Return two captures that overlap in time, of all pairs the one that does most; None: none do.
+
+    Of a few that are next to each other the end is read.
+
+    Args:
+        spans: of captures that go into one lane.
+        new: at least one file of the pair is among these; None: any.
+    """
+    pairs = [
+        (_with_end(one), other)
+        for one, other in closest_pairs(spans)
+        if new is None or one.name in new or other.name in new
+    ]
+    return longest_overlap(spans, pairs)
+
+
+def _with_end(span: Span) -> Span:
+    if span.last_ns is not None:
+        return span
+    try:
+        file = OpenFile(open_regular(span.name))
+    except CaptureError:
+        return span
+    last_ns = last_packet_time_ns(file, span.first_ns)
+    file.close()
+    return span._replace(last_ns=last_ns)
