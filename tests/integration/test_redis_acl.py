@@ -111,9 +111,10 @@ def test_no_user_of_a_role_has_other_rights(rigs: Rigs, user: str, command: tupl
 
 
 def test_an_importer_cannot_authorize(rigs: Rigs) -> None:
-    """Its user may queue files, but neither authorize them nor write what was fed."""
+    """Its user may queue files and note that one is known, but neither authorize nor make a capture known."""
     server, _ = rigs
-    commands = ("SET", "PCAPDJ_AUTH", "x"), ("HSET", "PCAPDJ_FED", "a", "b"), ("DEL", "PCAPDJ_IN_QUEUE")
+    forged = ("HSET", "PCAPDJ_CAPTURES", "a", "b")
+    commands = ("SET", "PCAPDJ_AUTH", "x"), forged, ("DEL", "PCAPDJ_IN_QUEUE")
     client = redis.Redis(
         unix_socket_path=str(server.socket), username="importer", password=password("importer")
     )

@@ -59,6 +59,9 @@ STATS: Final = {
     "last_anomaly": "2 packets skipped",
     "last_anomaly_name": "/in/0.pcap",
     "last_jump_name": "/in/0.pcap",
+    "storage": "/mnt",
+    "storage_since_s": 1_700_000_001.5,
+    "storage_queued": 7,
 }
 GATE: Final = {
     "state": "hold",
@@ -72,6 +75,10 @@ GATE: Final = {
     "live": "{}",
     "limits": '{"min-free":"5%"}',
     "short": "[]",
+    "disks": "[]",
+    "file_systems": "{}",
+    "accepted": "",
+    "fill_rates": "{}",
 }
 CONSUMER: Final = {
     "state": "reading",
