@@ -53,8 +53,11 @@ ENDED = EndedStream(
 
 @given(points)
 def test_redis_keeps_all_of_it(point: StartPoint) -> None:
-    """As text, which a person can read."""
-    assert start_point_from(point.as_json()) == point
+    """As text, which a person can read, without a blank."""
+    text = point.as_json()
+
+    assert start_point_from(text) == point
+    assert len(text.split()) == 1
 
 
 def test_a_place_without_a_checksum_stays_valid() -> None:
