@@ -240,13 +240,32 @@ def test_without_redis_one_import_ends_with_its_exit_code(tmp_path: Path) -> Non
     assert os.stat(name).st_atime == 1  # noqa: PTH116 - bytes
 
 
-@pytest.mark.parametrize("arguments", [[], ["--watch", "--again", "/x"], ["--order", "size", "/x"]])
-def test_an_invalid_command_line_ends_with_2(store: Store, arguments: list[str]) -> None:
-    """Nothing to import, a folder fed again at each restart, an unknown order."""
+@pytest.mark.parametrize(
+    ("arguments", "refusal"),
+    [
+        ([], "Nothing to import. Name files or folders, or set PCAPDJ_INBOX."),
+        (
+            ["--watch", "--again", "/x"],
+            (
+                "--again and --watch exclude each other: each restart would feed the whole folder again."
+                " Use --again without --watch, or 'pcapdj requeue'."
+            ),
+        ),
+        (
+            ["--order", "size", "/x"],
+            (
+                "Invalid value for '--order' (env var: 'PCAPDJ_ORDER'): 'size' is not one of 'name', 'time'."
+                " See 'pcapdj import --help'."
+            ),
+        ),
+    ],
+)
+def test_an_invalid_command_line_ends_with_2(store: Store, arguments: list[str], refusal: str) -> None:
+    """Nothing to import, a folder fed again at each restart, an unknown order; with what to write instead."""
     done = imported(store, *arguments)
 
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == f"pcapdj import: {refusal}\n"
 
 
 def test_watched_files_are_queued_when_they_are_complete(store: Store, tmp_path: Path) -> None:
