@@ -123,6 +123,7 @@ class Dispatcher:
             streams=self._streams,
             suspension=self._suspension,
             skips=skips,
+            registration=self._queue.registration,
         )
         self._ended_request = ""
         self._idle_since_s = time.monotonic()

@@ -146,7 +146,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/finish.py": "a command is as long as what it does",
     "commands/resume.py": "a command is as long as what it does",
     "commands/gate.py": "a command is as long as what it does",
-    "store/registration.py": "grows soon",
     "commands/skip.py": "a command is as long as what it does",
     "commands/requeue.py": "a command is as long as what it does",
     "commands/init.py": "a command is as long as what it does",

@@ -257,10 +257,21 @@ def _work_lines(statistics: Fields) -> Iterator[Line]:
     if anomaly := str(statistics.get("last_anomaly") or ""):
         name = quoted(str(statistics.get("last_anomaly_name", "")).rpartition("/")[2])
         yield Line("", f"last: {name} {printable_sentence(anomaly)}", Tone.ATTENTION)
+    yield from _loss_lines(statistics)
     if statistics.get("waiting_for"):
         yield Line("", printable_sentence(str(statistics["waiting_for"])), Tone.ATTENTION)
     if (stalled_s := _number(statistics, "stalled_s")) >= _STALLED_SHOWN_S:
         yield Line("", f"the analyzer has read nothing for {rough_duration(stalled_s)}", Tone.BAD)
+
+
+def _loss_lines(statistics: Fields) -> Iterator[Line]:
+    """Yield what Redis has lost: by a restart without its data, an eviction, a failover, another program."""
+    if restored := int(_number(statistics, "restored")):
+        times = "once" if restored == 1 else f"{restored:,} times"
+        yield Line("", f"Redis lost its registration {times}; it was restored", Tone.ATTENTION)
+    if lost := int(_number(statistics, "lost_names")):
+        names = "1 name" if lost == 1 else f"{lost:,} names"
+        yield Line("", f"Redis lost {names} of the queue: import the files again", Tone.BAD)
 
 
 def _file_lines(current: Fields, statistics: Fields, rate: float | None) -> Iterator[Line]:

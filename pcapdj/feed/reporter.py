@@ -1,6 +1,7 @@
 """The one thread of a dispatcher that uses Redis while a file is fed: statistics out, suspension in.
 
-A slow or absent Redis delays this thread and nothing else; the main thread logs what is wrong with Redis.
+With each report it keeps the dispatcher registered, and notices what Redis has lost. A slow or absent Redis
+delays this thread and nothing else; the main thread logs what is wrong with Redis.
 """
 
 import threading
@@ -13,7 +14,11 @@ from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.log import EventLog
 from pcapdj.store.client import Store
+from pcapdj.store.registration import Registration
+
+events = EventLog("dispatcher")
 
 _POLL_S: Final = 0.2  # a suspension has to be seen within 0.5 s
 _REPORT_S: Final = 1.0  # `status` shows the age of the last report
@@ -32,6 +37,7 @@ class Reporter:
         streams: Streams,
         suspension: Suspension,
         skips: SkipRequests,
+        registration: Registration,
     ) -> None:
         self._store = store.another()
         self._key: Final = store.keys.stats(dispatcher_id)
@@ -39,6 +45,7 @@ class Reporter:
         self._streams = streams
         self._suspension = suspension
         self._skips = skips
+        self._registration = registration
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
 
@@ -58,11 +65,27 @@ class Reporter:
                 self._suspension.sync(self._store)
                 self._skips.sync(self._store)
                 if time.monotonic() >= next_report_s:
-                    self._report()
                     next_report_s = time.monotonic() + _REPORT_S
+                    self._report()
+                    self._registration.keep(self._store)
+                    self._note_losses()
             self._stop.wait(_POLL_S)
         with suppress(PcapdjError):
             self._report()
+
+    def _note_losses(self) -> None:
+        """Log and show what Redis has lost of this dispatcher and of the queue."""
+        restored, lost = self._registration.restored, self._registration.lost_names
+        if restored > self._statistics.restored:
+            sentence = "Redis had lost that this dispatcher works, or the file that it feeds."
+            events.warning("registration_restored", sentence, times=restored)
+        if lost > self._statistics.lost_names:
+            names = lost - self._statistics.lost_names
+            sentence = (
+                "Redis has lost the queue: import the files again. It may have restarted without its data."
+            )
+            events.error("queue_lost", sentence, names=names)
+        self._statistics.show_losses(restored, lost, time.time())
 
     def _report(self) -> None:
         fields = dict[Any, Any](self._statistics.published())

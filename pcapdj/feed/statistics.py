@@ -44,6 +44,8 @@ class Statistics:
         after_2038_stream: the last stream with times that libpcap reads as negative.
         last_anomaly, last_anomaly_name: the last of these in words, and its file.
         known: files that were not fed, since their capture was fed before.
+        restored: how often Redis had lost that it works, or its file.
+        lost_names, lost_s: how many names Redis has lost of the queue, and when that was noticed last.
         progress: of the file in flight.
     """
 
@@ -80,6 +82,9 @@ class Statistics:
     last_anomaly: str = ""
     last_anomaly_name: bytes = b""
     known: int = 0
+    restored: int = 0
+    lost_names: int = 0
+    lost_s: float = 0.0
     progress: FileProgress = field(default_factory=FileProgress)
 
     @property
@@ -107,6 +112,11 @@ class Statistics:
         """Set who suspends feeding; empty: feeding goes on."""
         self.suspensions += bool(by and not self.suspended_by)
         self.suspended_by = by
+
+    def show_losses(self, restored: int, lost_names: int, now_s: float) -> None:
+        """Set how often Redis had lost the registration, and how many names of the queue."""
+        self.lost_s = now_s if lost_names > self.lost_names else self.lost_s
+        self.restored, self.lost_names = restored, lost_names
 
     def begin_file(self, name: bytes) -> None:
         """Show the file in flight."""

@@ -12,7 +12,10 @@ from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
+from pcapdj.store.registration import Registration
 
+_NOT_TAKEN: Final = -1  # AUTHORIZE's answer
+_FINISHED: Final = 2  # RESTORE's answer: by a call whose reply was lost
 _COUNT_DIGITS: Final = 10  # pcapdj never writes a longer number
 _OF_CAPTURE: Final = ("length_bytes", "crc32")  # by which two captures of one digest are the same
 Fields = dict[str, str | int]
@@ -131,14 +134,15 @@ class JobQueue:
         self._end = end
         self._journal = journal
         self._next_token = secrets.token_hex(8)
+        self.registration: Final = Registration(store.keys, dispatcher_id)
 
     def register(self) -> None:
         """Register this dispatcher in the lane."""
-        self._store.call(lambda client: client.sadd(self._keys.dispatchers, self._id))
+        self.registration.register(self._store)
 
     def unregister(self) -> None:
         """Remove this dispatcher from the lane: nothing is in flight."""
-        self._store.call(lambda client: client.srem(self._keys.dispatchers, self._id))
+        self.registration.unregister(self._store)
 
     def take(self, ended: str = "") -> QueueEntry | EndStream | None:
         """Return the entry taken before, else the next of the queue, or `EndStream`; None: nothing to do.
@@ -149,6 +153,7 @@ class JobQueue:
         keys = [self._keys.in_queue, self._current, self._keys.finish, self._keys.state]
         keys += [self._keys.dispatchers, self._keys.finished]
         keys += [self._keys.queued, self._keys.failed, self._keys.failed_names]
+        self.registration.take({})
         failpoints.reach("take.before")
         answer, *rest = self._store.run("take", keys, [self._end, self._next_token, ended, self._id])
         if answer == b"empty":
@@ -157,7 +162,9 @@ class JobQueue:
             return EndStream(rest[0].decode())
         failpoints.reach("take.after")
         self._next_token = secrets.token_hex(8)
-        return entry_of(dict(zip(rest[::2], rest[1::2], strict=True)))
+        fields = dict(zip(rest[::2], rest[1::2], strict=True))
+        self.registration.take({name.decode(): value for name, value in fields.items()})
+        return entry_of(fields)
 
     def announce(self, entry: QueueEntry) -> bool:
         """Request the file's authorization, unless it is requested already; report whether it was added."""
@@ -170,13 +177,17 @@ class JobQueue:
         """Consume the file's authorization if it is there; the second value is another name in AUTH."""
         keys = [self._current, self._keys.auth, self._keys.next, self._keys.channel]
         code, *held = self._store.run("authorize", keys, [entry.token])
+        if code == _NOT_TAKEN and self._restore(entry):
+            code, *held = self._store.run("authorize", keys, [entry.token])
         answer = {1: Answer.GRANTED, 0: Answer.NOT_YET, -1: Answer.NOT_OURS}[code]
         if answer is Answer.GRANTED:
+            self._remember(state="authorized")
             failpoints.reach("authorize.after")
         return answer, held[0] if held else None
 
     def mark(self, **fields: str | int) -> None:
         """Write absolute values into CURRENT: state, attempt, deaths, stream, begin, identity."""
+        self._remember(**fields)
         self._store.call(lambda client: client.hset(self._current, mapping=dict[Any, Any](fields)))
 
     def begin_pass(self, entry: QueueEntry, ended_stream: str, begin: str) -> bool:
@@ -199,7 +210,11 @@ class JobQueue:
         ]
         failpoints.reach("continue.before")
         is_continued = bool(self._store.run("begin_pass", [self._current], arguments))
+        if not is_continued and self._restore(entry):
+            is_continued = bool(self._store.run("begin_pass", [self._current], arguments))
         failpoints.reach("continue.after")
+        pass_fields = {"begin": begin} if is_continued else {"attempt": entry.attempt, "deaths": entry.deaths}
+        self._remember(state="asked", stream="", **pass_fields)
         return is_continued
 
     def finish(self, entry: QueueEntry, result: Result) -> bool:
@@ -219,7 +234,19 @@ class JobQueue:
         ]
         places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.channel]
         places += [keys.failed, keys.failed_names, keys.captures, keys.stats(self._id)]
-        return bool(self._store.run("finish", places, arguments))
+        with self.registration.lock:
+            is_finished = bool(self._store.run("finish", places, arguments))
+            if not is_finished and (was_lost := self._restore(entry)):
+                is_finished = was_lost == _FINISHED or bool(self._store.run("finish", places, arguments))
+            if self.registration.has_taken(entry.token):
+                self.registration.take({})
+        return is_finished
+
+    def _restore(self, entry: QueueEntry) -> int:
+        return self.registration.restore(self._store) if self.registration.has_taken(entry.token) else 0
+
+    def _remember(self, **fields: str | int) -> None:
+        self.registration.mark({name: as_bytes(value) for name, value in fields.items()})
 
     def declare_done(self) -> None:
         """Publish that the queue is drained."""

@@ -1,19 +1,123 @@
-"""The dispatchers of a lane, for scripts that look at what each of them has in hand.
+"""The dispatchers of a lane: how each stays registered, and how scripts look at what each has taken.
 
-All keys of a script have to be known before it runs. So the caller reads the ids first, and the script checks
-that they are still those: if a dispatcher came or went in between, the caller does both again.
+A dispatcher is registered for as long as it lives. Redis may lose its keys: by a restart without persistence,
+an eviction, a replica that became the master, a DEL. With each heartbeat the dispatcher writes them again:
+else an importer would queue the file that is fed, and its end would be written down nowhere.
+
+All keys of a script have to be known before it runs. So a caller that needs the CURRENT hashes of all reads
+their ids first, and the script checks that they are still those: if a dispatcher came or went in between, the
+caller does both again.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pcapdj.runtime.errors import StoreFailed
 from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES, to_text
 from pcapdj.store.bounded import read_set
 from pcapdj.store.client import Reply, Store
+from pcapdj.store.keys import Keys
 
 _MOST_IDS: Final = 1000
+_MISSING: Final = 1  # RESTORE's answer: the file was
+_COUNTS: Final = 3  # of QUEUED: lines, highest number, surplus
+_DIGITS: Final = 16
 _CALLS: Final = 20  # dispatchers come and go a few times a day
+
+
+class Registration:
+    """What Redis has to have of a living dispatcher: its id, and the file that it has taken.
+
+    For the main thread, which takes files, and the reporter's, which calls `keep`.
+
+    Args:
+        keys: of the lane.
+        dispatcher_id: whose they are.
+    """
+
+    def __init__(self, keys: Keys, dispatcher_id: str) -> None:
+        self.restored = 0  # how often something was missing
+        self.lost_names = 0  # how many names the queue had that Redis has lost
+        self.lock: Final = threading.RLock()  # held while the file is finished: nobody restores it meanwhile
+        self._keys: Final = keys
+        self._id: Final = dispatcher_id
+        self._is_registered = False
+        self._taken: dict[str, bytes] = {}
+        self._counts: tuple[int, int] = (0, 0)
+
+    def register(self, store: Store) -> None:
+        """Add the id to the lane's dispatchers."""
+        with self.lock:
+            store.call(lambda client: client.sadd(self._keys.dispatchers, self._id))
+            self._is_registered = True
+
+    def unregister(self, store: Store) -> None:
+        """Remove the id for good: nothing is taken."""
+        with self.lock:
+            self._is_registered = False
+            store.call(lambda client: client.srem(self._keys.dispatchers, self._id))
+
+    def has_taken(self, token: str) -> bool:
+        """Report whether the taken file has this token."""
+        return self._taken.get("token") == token.encode("utf-8", "surrogateescape")
+
+    def take(self, fields: Mapping[str, bytes]) -> None:
+        """Remember the file that was taken; no fields: none is."""
+        self._taken = dict(fields)
+
+    def mark(self, fields: Mapping[str, bytes]) -> None:
+        """Remember what its CURRENT has from now on."""
+        if self._taken:
+            self._taken = {**self._taken, **fields}
+
+    def keep(self, store: Store) -> None:
+        """Write what is missing, unless the main thread is finishing the file.
+
+        Raises:
+            As `Store.call`.
+        """
+        if self.lock.acquire(blocking=False):
+            try:
+                self.restore(store)
+            finally:
+                self.lock.release()
+
+    def restore(self, store: Store) -> int:
+        """Write what is missing, if the dispatcher is registered.
+
+        Returns:
+            1 if the file was, 2 if it was finished before, else 0.
+
+        Raises:
+            As `Store.call`.
+        """
+        if not self._is_registered:
+            return 0
+        keys, taken = self._keys, self._taken
+        places = [keys.dispatchers, keys.current(self._id), keys.stats(self._id), keys.in_queue, keys.queued]
+        pairs = [part for name, value in taken.items() for part in (name, value)]
+        with self.lock:
+            was_missing, answer, length, counts = store.run(
+                "restore", places, [self._id, taken.get("token", b""), *pairs]
+            )
+            self.restored += bool(was_missing) or answer == _MISSING
+            self.lost_names += self._lost_names(length, counts)
+        return int(answer)
+
+    def _lost_names(self, length: int, counts: bytes) -> int:
+        """Return how many names the queue has lost: its counts began again, and there are fewer names."""
+        lines, seq = counts_of(counts)
+        lines_before, seq_before = self._counts
+        self._counts = lines, seq
+        return max(0, lines_before - length) if seq < seq_before else 0
+
+
+def counts_of(text: bytes) -> tuple[int, int]:
+    """Return how many lines QUEUED has, and its highest number, from the field with the empty name."""
+    words = text.split()
+    is_valid = len(words) == _COUNTS and all(each.isdigit() and len(each) < _DIGITS for each in words[:2])
+    return (int(words[0]), int(words[1])) if is_valid else (0, 0)
 
 
 def registered(store: Store) -> list[str]:

@@ -25,12 +25,14 @@ _VALUE_LIMIT_BYTES: Final = 16 << 10
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
-    *("known", "storage_queued", "waiting", "written"),
+    *("known", "storage_queued", "waiting", "written", "restored", "lost_names"),
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
 _INTERNAL: Final = ("token", "finished", "queued")
-_SECONDS: Final = frozenset({"started_s", "heartbeat_s", "since_s", "storage_since_s", "last_event_s"})
+_SECONDS: Final = frozenset(
+    {"started_s", "heartbeat_s", "since_s", "storage_since_s", "last_event_s", "lost_s"}
+)
 _JSON: Final[dict[str, type]] = {"folders": list, "skipped": dict, "overlaps": list}
 
 Snapshot = dict[str, Any]

@@ -340,10 +340,10 @@ def test_a_file_that_was_fed_shows_that_the_analyzer_works(rig: Rig, store: Stor
 def test_an_entry_that_redis_has_lost_is_logged_and_not_fed(
     rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A person removed the keys; nothing is finished."""
+    """Another program put its own in the place; nothing is finished."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
     entry = rig.take(name)
-    store.redis.delete(store.keys.current("d"))
+    store.redis.hset(store.keys.current("d"), "token", "another")
 
     rig.runner.run(entry)
 
@@ -358,7 +358,7 @@ def test_a_file_that_is_lost_while_it_is_fed_is_logged(
 ) -> None:
     """Its packets are in the stream all the same."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
-    rig.interrupts.at_check(3, lambda: store.redis.delete(store.keys.current("d")))
+    rig.interrupts.at_check(3, lambda: store.redis.hset(store.keys.current("d"), "token", "another"))
 
     rig.run(name)
 

@@ -22,8 +22,11 @@ from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
+from pcapdj.runtime import log
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
+from pcapdj.store.enqueue import Outcome, enqueue_new
+from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 from pcapdj.store.keys import Keys
 
 OWN = b"usr1:/run/pipe"
@@ -35,6 +38,8 @@ class Reporting:
 
     reporter: Reporter
     suspension: Suspension
+    jobs: JobQueue
+    statistics: Statistics
 
 
 def new_reporting(store: Store) -> Reporting:
@@ -44,11 +49,17 @@ def new_reporting(store: Store) -> Reporting:
     with handled() as signals:
         interrupts = Interrupts(signals, suspension, statistics)  # nothing waits here
     streams = Streams(LauncherLink(Path("/nowhere"), interrupts), interrupts)
-    skips = SkipRequests("/run/pipe")
+    jobs = JobQueue(store, "/run/pipe")
     reporter = Reporter(
-        store, "/run/pipe", statistics=statistics, streams=streams, suspension=suspension, skips=skips
+        store,
+        "/run/pipe",
+        statistics=statistics,
+        streams=streams,
+        suspension=suspension,
+        skips=SkipRequests("/run/pipe"),
+        registration=jobs.registration,
     )
-    return Reporting(reporter, suspension)
+    return Reporting(reporter, suspension, jobs, statistics)
 
 
 @contextmanager
@@ -263,3 +274,125 @@ def test_a_suspension_is_seen_within_half_a_second(store: Store) -> None:
 def is_state(suspension: Suspension, is_active: bool) -> bool:  # noqa: FBT001 - it is the value
     """Report whether this is seen."""
     return suspension.is_active == is_active
+
+
+@pytest.fixture
+def registered(store: Store) -> Iterator[Reporting]:
+    """Return a reporter at work for a registered dispatcher that has taken a file and marked it."""
+    running = new_reporting(store)
+    enqueue_new(store, {b"/in/1": Version(), b"/in/2": Version()}, lines={b"/in/1": "{}"})
+    running.jobs.register()
+    running.reporter.start()
+    entry = running.jobs.take()
+    assert isinstance(entry, QueueEntry)
+    running.jobs.mark(state="feeding", stream="s1")
+    yield running
+    running.reporter.stop()
+
+
+class Version:
+    """A file's version."""
+
+    size_bytes = mtime_ns = 1
+
+
+def has_reported_since(store: Store, beat: object) -> bool:
+    """Report whether there is another heartbeat than this one."""
+    return store.redis.hget(store.keys.stats("/run/pipe"), "heartbeat_s") != beat
+
+
+def await_reports(store: Store, count: int) -> None:
+    """Wait until the reporter has reported again, so often."""
+    for _ in range(count):
+        beat = store.redis.hget(store.keys.stats("/run/pipe"), "heartbeat_s")
+        wait_until(partial(has_reported_since, store, beat), "a report")
+
+
+def test_a_queue_that_a_person_removed_is_not_lost(store: Store, registered: Reporting) -> None:
+    """Its counts go on; the importer's comparison logs that its names have vanished."""
+    await_reports(store, 2)
+    store.redis.delete(store.keys.in_queue)
+
+    await_reports(store, 2)
+
+    assert registered.statistics.lost_names == 0
+
+
+LOSSES: dict[str, Callable[[Store], object]] = {
+    "everything, as by a restart": lambda store: store.redis.delete(
+        *store.redis.keys(f"{store.keys.prefix}*")
+    ),
+    "the registration": lambda store: store.redis.delete(store.keys.dispatchers),
+    "one member": lambda store: store.redis.srem(store.keys.dispatchers, "/run/pipe"),
+    "the file": lambda store: store.redis.delete(store.keys.current("/run/pipe")),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_redis_loses_of_a_dispatcher_is_restored_and_logged(
+    store: Store, registered: Reporting, loss: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Within a second or so, as it was; the importer finds the file current."""
+    before = store.redis.hgetall(store.keys.current("/run/pipe"))
+
+    LOSSES[loss](store)
+
+    wait_until(lambda: registered.statistics.restored, "the registration to be restored")
+    assert store.redis.hgetall(store.keys.current("/run/pipe")) == before
+    assert enqueue_new(store, {b"/in/1": Version()}) == {b"/in/1": Outcome.CURRENT}
+    log.flush()
+    assert "WARNING dispatcher registration_restored times=1" in capfd.readouterr().err
+
+
+def test_the_loss_of_the_queue_is_an_error_with_the_number_of_its_names(
+    store: Store, registered: Reporting, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its counts begin again, and `status` shows it."""
+    assert registered.statistics.lost_names == 0
+    key = store.keys.stats("/run/pipe")
+    await_reports(store, 2)
+    store.redis.delete(store.keys.in_queue, store.keys.queued)
+
+    wait_until(lambda: store.redis.hget(key, "lost_names") == b"1", "the loss to be published")
+    log.flush()
+    assert "ERROR   dispatcher queue_lost names=1" in capfd.readouterr().err
+
+
+def test_a_current_that_another_program_wrote_is_left_alone(store: Store, registered: Reporting) -> None:
+    """The dispatcher logs that its file was taken away; it does not fight for the key."""
+    key = store.keys.current("/run/pipe")
+    store.redis.delete(key)
+    store.redis.hset(key, mapping={"name": "/in/other", "token": "x"})
+    store.redis.delete(store.keys.dispatchers)
+
+    wait_until(lambda: registered.statistics.restored, "the registration to be restored")
+
+    assert store.redis.hget(key, "name") == b"/in/other"
+
+
+def test_an_unregistered_dispatcher_is_not_registered_again(store: Store, registered: Reporting) -> None:
+    """Neither by a report that was under way, nor by the last one."""
+    entry = registered.jobs.take()
+    assert isinstance(entry, QueueEntry)
+    registered.jobs.finish(entry, Result(entry.name, "processed"))
+    registered.jobs.unregister()
+    await_reports(store, 2)
+    registered.reporter.stop()
+
+    assert not store.redis.exists(store.keys.dispatchers)
+    assert not store.redis.exists(store.keys.current("/run/pipe"))
+
+
+def test_a_finished_file_is_not_restored(store: Store) -> None:
+    """Its FINISH was executed, and the reply was lost: the second call reports that it is finished."""
+    jobs = JobQueue(store, "/run/pipe")
+    jobs.register()
+    enqueue_new(store, {b"/in/1": Version()})
+    entry = jobs.take()
+    assert isinstance(entry, QueueEntry)
+    jobs.finish(entry, Result(entry.name, "processed"))
+    jobs.registration.take({"name": entry.name, "token": entry.token.encode()})  # as before the reply
+
+    assert jobs.finish(entry, Result(entry.name, "processed"))
+    assert store.redis.lrange(store.keys.processed, 0, -1) == [b"/in/1"]
+    assert not store.redis.exists(store.keys.current("/run/pipe"))

@@ -62,6 +62,9 @@ STATS: Final = {
     "storage": "/mnt",
     "storage_since_s": 1_700_000_001.5,
     "storage_queued": 7,
+    "restored": 1,
+    "lost_names": 2,
+    "lost_s": 1_700_000_003.0,
 }
 GATE: Final = {
     "state": "hold",

@@ -516,3 +516,30 @@ def test_an_importer_that_was_stopped_is_shown_as_stopped() -> None:
     )
 
     assert line(lines, "Inbox") == Line("Inbox", "the importer was stopped", Tone.ATTENTION)
+
+
+@pytest.mark.parametrize(
+    ("restored", "lost_names", "expected"),
+    [
+        (1, 0, ["Redis lost its registration once; it was restored"]),
+        (
+            2,
+            1200,
+            [
+                "Redis lost its registration 2 times; it was restored",
+                "Redis lost 1,200 names of the queue: import the files again",
+            ],
+        ),
+        (0, 1, ["Redis lost 1 name of the queue: import the files again"]),
+        (0, 0, []),
+    ],
+)
+def test_what_redis_has_lost_is_shown(restored: int, lost_names: int, expected: list[str]) -> None:
+    """Not only logged: the loss of the queue needs a person."""
+    dispatcher = {"id": "/run/pipe", "state": "Running", "restored": restored, "lost_names": lost_names}
+
+    lines = snapshot_lines({**EMPTY, "dispatchers": [dispatcher]}, [], now_s=0)
+
+    found = [each for each in lines if "Redis lost" in each.text]
+    assert [each.text for each in found] == expected
+    assert {each.tone for each in found if "queue" in each.text} <= {Tone.BAD}
