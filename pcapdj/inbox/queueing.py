@@ -9,8 +9,8 @@ For each file, and only as far as it takes:
         it is that capture, and no more        known: FED gets its name, so that it is not read again
         it has more behind that capture        queued: the dispatcher feeds the rest
         it is another one, or shorter          queued: it is fed whole
-    its name is in the queue
-        for this file, or its beginning        in the queue
+    its name is in the queue, or taken
+        for this file, or its beginning        in the queue, or offered again once the other one is fed
         for another file, which is gone now    queued once more, in its own place
 
 Beside a queued name stands which file it was (`capture.identity.QueuedFile`); the dispatcher looks again.
@@ -35,7 +35,14 @@ from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.signals import Waits
 from pcapdj.store.captures import candidates_of_each
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import FileVersion, Outcome, enqueue_new, fed_files, last_lines
+from pcapdj.store.enqueue import (
+    FileVersion,
+    Outcome,
+    current_lines,
+    enqueue_new,
+    fed_files,
+    last_lines,
+)
 from pcapdj.store.registration import registered
 from pcapdj.store.retrying import Pause
 
@@ -102,7 +109,7 @@ def queue_captures(
         new = {file.name: file for file in chunk if file.name not in report.known}
         report.outcomes |= _enqueue(store, new, lines, again=again)
         if not again and (behind := _overwritten(store, new, report.outcomes)):
-            others = {name: new[name] for name in behind}
+            others = {name: file for name, file in new.items() if name in behind}
             report.outcomes |= _enqueue(store, others, lines, behind=behind)
         report.outcomes |= {file.name: Outcome.FED for file in chunk if file.name in report.known}
     return report
@@ -226,10 +233,17 @@ def _fed_entry(file: CaptureFile, capture: FedCapture, before: Mapping[str, Any]
 def _overwritten(
     store: Store, files: Mapping[bytes, CaptureFile], outcomes: Mapping[bytes, Outcome]
 ) -> dict[bytes, str]:
-    """Return the names that are queued for other files than they have now, with the number of their line."""
+    """Return the names that are queued or taken for other files than they have now.
+
+    With each comes what the present file goes behind, for `enqueue_new`.
+    """
     queued = [name for name in files if outcomes[name] is Outcome.QUEUED]
-    lines = last_lines(store, queued).items()
-    return {name: line.seq for name, line in lines if _is_another(files[name], _queued_file(line.text))}
+    lines = last_lines(store, queued)
+    if taken := [name for name in files if outcomes[name] is Outcome.CURRENT]:
+        lines |= {name: line for name, line in current_lines(store).items() if name in taken}
+    return {
+        name: line.seq for name, line in lines.items() if _is_another(files[name], _queued_file(line.text))
+    }
 
 
 def _is_another(file: CaptureFile, queued: QueuedFile | None) -> bool:

@@ -16,7 +16,7 @@ from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.keys import AGAIN
 from pcapdj.store.queue_check import compare_now
-from pcapdj.store.registration import run_with_currents
+from pcapdj.store.registration import registered, run_with_currents
 
 MOST_LINES: Final = 1000  # of one name
 _CHUNK: int = 400  # names in one script: some milliseconds of Redis's time
@@ -39,10 +39,10 @@ class FileVersion(Protocol):
 
 
 class QueuedLine(NamedTuple):
-    """The last occurrence of a name in the queue.
+    """The last occurrence of a name in the queue, or the one that a dispatcher has taken.
 
     Args:
-        seq: a number that no other line has.
+        seq: a text that no other occurrence has.
         text: JSON about the file that was queued; empty: a foreign program pushed the name.
     """
 
@@ -78,7 +78,7 @@ def enqueue_new(
         again: queue files that were fed before, too.
         lines: name to its line in QUEUED, JSON without a line break; missing: empty, or with `again` `AGAIN`.
         behind: names that are queued a second time because another file has them now, to the `seq` of their
-            last line (`last_lines`): if that has changed, the outcome is QUEUED.
+            last line (`last_lines`, `current_lines`): if that has changed, the outcome is QUEUED or CURRENT.
 
     Returns:
         An outcome for each name.
@@ -118,6 +118,22 @@ def last_lines(store: Store, names: Iterable[bytes]) -> dict[bytes, QueuedLine]:
             if line is not None:
                 seq, _, text = to_text(line).partition(" ")
                 found[name] = QueuedLine(seq, text)
+    return found
+
+
+def current_lines(store: Store) -> dict[bytes, QueuedLine]:
+    """Return the files that dispatchers have taken, with the lines that stood beside them in the queue.
+
+    Raises:
+        As `Store.call`.
+    """
+    found = dict[bytes, QueuedLine]()
+    for dispatcher in registered(store):
+        fields = read_hash(store, store.keys.current(dispatcher), ["name", "token", "queued"])
+        if fields.keys() >= {b"name", b"token"}:
+            found[fields[b"name"]] = QueuedLine(
+                to_text(fields[b"token"]), to_text(fields.get(b"queued", b""))
+            )
     return found
 
 

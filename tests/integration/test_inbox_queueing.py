@@ -259,6 +259,26 @@ def test_files_of_a_ring_that_wrapped_are_queued_in_their_own_place(store: Store
     assert queued(store) == [*names, *names[:2]]
 
 
+def test_a_file_that_was_overwritten_after_it_was_taken_keeps_its_place(store: Store, tmp_path: Path) -> None:
+    """The dispatcher has the old r0 in hand while the gate holds: the new one comes before the new r1."""
+    queue = JobQueue(store, "main")
+    queue.register()
+    names = [written(tmp_path / f"r{number}", classic(packets(1000 * number, 20))) for number in range(2)]
+    offered(store, *names)
+    assert queue.take()
+    taken_alone = offered(store, *names)
+    for number in range(2):
+        (tmp_path / f"r{number}").unlink()
+        written(tmp_path / f"r{number}", classic(packets(1000 * number + 3000, 20)))
+
+    first, second = offered(store, *names), offered(store, *names)
+
+    assert taken_alone.outcomes[names[0]] is Outcome.CURRENT
+    assert set(first.outcomes.values()) == {Outcome.NEW}
+    assert set(second.outcomes.values()) == {Outcome.QUEUED}
+    assert queued(store) == [names[1], *names]
+
+
 def test_a_queued_file_that_only_grew_is_queued_once(store: Store, tmp_path: Path) -> None:
     """It is fed whole when its turn comes; also if it was shorter than 64 KiB."""
     for name, before, after in (("a", 3, 5), ("b", 200, 210), ("c", 3, 300)):

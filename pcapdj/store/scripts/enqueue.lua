@@ -11,8 +11,9 @@
 -- ARGV 1 ids in DISPATCHERS, and these ids (see current_names.lua); then
 --      1 fed limit     bytes of a value of FED that the caller reads
 --      2 most          lines of a name
---      3 ..            for each file its name, the value of FED and the last SEQ in QUEUED by which the caller
---                      decided ('' for none), and its line
+--      3 ..            for each file its name, the value of FED and what it is queued behind, by which the
+--                      caller decided ('' for none), and its line. Behind another file of its name: the last
+--                      SEQ in QUEUED, or the token of a CURRENT where QUEUED has no line of the name
 -- Returns false: call again with the dispatchers of now | {}: compare queue and lines first | for each
 -- file: 1 queued | 0 in the queue already | -1 current | -2 fed meanwhile | -4 too often in the queue
 -- | -5 call again: the call would have taken too long
@@ -40,7 +41,7 @@ for index = FIRST_CURRENT, #KEYS do
     local size = redis.pcall('HSTRLEN', KEYS[index], 'name')  -- an ACL may forbid it
     local name = (type(size) ~= 'number' or size <= LONGEST_NAME) and redis.call('HGET', KEYS[index], 'name')
     if name then
-        current[name] = true
+        current[name] = redis.call('HGET', KEYS[index], 'token') or true
     end
 end
 
@@ -58,11 +59,11 @@ end
 
 local answers, searches = {}, math.max(1, math.floor(SEARCHED / math.max(failures, 1)))
 
-local function answer(name, seen_fed, seen_seq, text)
+local function answer(name, seen_fed, behind, text)
     local lines = redis.call('HGET', KEYS[2], name)
-    if lines and last_seq(lines) ~= seen_seq then
+    if lines and last_seq(lines) ~= behind then
         return 0
-    elseif current[name] then
+    elseif not lines and current[name] and current[name] ~= behind then
         return -1
     elseif fed(name) ~= seen_fed then
         return -2
