@@ -15,7 +15,7 @@ from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.known_captures import Found, KnownCaptures, fed_capture, start_behind
+from pcapdj.feed.known_captures import Found, KnownCaptures, anomalies_of_found, fed_capture, start_behind
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
@@ -80,7 +80,9 @@ class Job:
         """Return the journal's fields about which capture it is."""
         fields: Fields = {"begin_bytes": self.start.begin_bytes or ""}
         if self.fed:
-            fields |= {"crc32": self.fed[1].crc32, "length_bytes": self.fed[1].length_bytes}
+            digest, fed = self.fed
+            fields |= {"crc32": fed.crc32, "length_bytes": fed.length_bytes, "first": digest}
+            fields |= {"section": fed.section, "interfaces_end": fed.interfaces_end}
         if isinstance(self.found, Known | Shorter):
             earlier = self.found.capture
             field_name = "known_as" if isinstance(self.found, Known) else "begins_as"
@@ -255,7 +257,7 @@ class JobRunner:
                 raise damage
         finally:
             job.identity = capture.identity._asdict()  # another device, if its storage was away meanwhile
-            job.anomalies = anomalies_of(job.progress.totals, capture)
+            job.anomalies = [*anomalies_of(job.progress.totals, capture), *anomalies_of_found(job.found)]
             job.progress.end(capture.skipped, "; ".join(each.sentence for each in job.anomalies))
 
     def _note_stop(self, job: Job, feed: FilePass, capture: Capture) -> None:

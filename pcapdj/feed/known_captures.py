@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import FedCapture, QueuedFile, kept_under, looked_up_under
@@ -139,20 +140,27 @@ def fed_capture(
     return digest, FedCapture(name, *of_place, capture.identity, now_s)
 
 
+def anomalies_of_found(found: Found) -> list[Anomaly]:
+    """Return what is unusual about a file by what was found of its capture."""
+    if not isinstance(found, Shorter):
+        return []
+    sentence = f"begins as {quoted(found.capture.name)}, which was fed, and is shorter: it is fed whole"
+    return [Anomaly("capture_shorter", sentence)]
+
+
 def _is_same(queued: QueuedFile, now: Identity) -> bool:
     """Report whether it is the queued file, unchanged; its device may have another number by now."""
     return queued.identity[1:] == now[1:]
 
 
 def _log(entry: QueueEntry, found: Found) -> None:
-    if found is None:
+    """Log a capture that is known, or grew; a shorter one is an anomaly."""
+    if not isinstance(found, Known | Grew):
         return
     earlier, length = found.capture, found.capture.length_bytes
     fields = {"name": entry.name, "fed_as": earlier.name, "fed_bytes": length}
     fed = f"{quoted(earlier.name)}, which was fed at {utc_text(earlier.time_s)}"
     if isinstance(found, Known):
         events.info("capture_known", f"It is the same capture as {fed}: it is not fed again.", **fields)
-    elif isinstance(found, Grew):
-        events.info("capture_grew", f"It begins with {fed}: only what follows is fed.", **fields)
     else:
-        events.warning("capture_shorter", f"It begins as {fed}, and is shorter: it is fed whole.", **fields)
+        events.info("capture_grew", f"It begins with {fed}: only what follows is fed.", **fields)

@@ -22,7 +22,7 @@ from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype, Precision
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.order import Order
-from pcapdj.inbox.queueing import queue_captures, report_sentences
+from pcapdj.inbox.queueing import queue_captures
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
 from pcapdj.run.interrupted import continue_file
@@ -30,13 +30,14 @@ from pcapdj.run.plan import (
     RunPlan,
     choose_analyzer,
     disk_settings,
+    known_result,
     new_logdir,
     plan_run,
     plan_sentence,
     refused_results,
 )
 from pcapdj.run.private_service import PrivateService, check_private_service, private_service
-from pcapdj.run.record import FileResult, RunRecord, only_run_in
+from pcapdj.run.record import FileResult, RunRecord, fed_captures_of, only_run_in
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.command import new_app
@@ -44,6 +45,7 @@ from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
+from pcapdj.store.captures import write_captures
 from pcapdj.store.operate import finish
 
 _MOST_REFUSED = 10  # shown; pcapdj.json has all
@@ -183,9 +185,10 @@ def _follow(
     if abort:
         _print_line(abort.sentence)
         return RunProgress(), abort
-    _queue_files(plan, service)
+    known = _queue_files(plan, record, service)
     with progress_view(plan.total_bytes, len(plan.files)) as view:
         monitor = RunMonitor(service, record, view)
+        monitor.add(known)
         abort = monitor.watch(signals)
     if abort:
         _print_line(abort.sentence)
@@ -196,15 +199,18 @@ def _follow(
     return monitor.progress, abort
 
 
-def _queue_files(plan: RunPlan, service: PrivateService) -> None:
+def _queue_files(plan: RunPlan, record: RunRecord, service: PrivateService) -> list[FileResult]:
+    """Queue the files; return the results of those whose captures an earlier run has fed."""
     files = plan.files
+    write_captures(service.store, fed_captures_of(record.results.values()))
     if each := plan.continued:
         name = to_name(each.name)
         files = [file for file in files if file.name != name]
         continue_file(service.store, service.dispatcher_id, name, each.begin)
-    for sentence in report_sentences(queue_captures(service.store, files)):
-        _print_line(sentence)
+    report = queue_captures(service.store, files)
     finish(service.store, "empty")
+    known = [file for file in files if file.name in report.known]
+    return [known_result(file, report.known[file.name]) for file in known]
 
 
 def _report(  # noqa: PLR0913 - everything that the end of a run shows

@@ -5,7 +5,7 @@ of the last stream has ended. It is aborted when waiting cannot bring that about
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +106,17 @@ class RunMonitor:
             except Stopped:
                 return STOPPED_BY_USER
 
+    def add(self, results: Sequence[FileResult]) -> None:
+        """Add the results of files that are finished."""
+        for result in results:
+            self._done_bytes += result.size_bytes
+            self._finished_names.add(result.name)
+            self._view.show_result(result)
+            if result.stream and result.stream not in (*self.progress.streams, *result.earlier_streams):
+                self.progress.streams.append(result.stream)
+        self.progress.results += results
+        self._record.add(results)
+
     def update(self) -> None:
         """Read what the roles published since the last update, and save the record.
 
@@ -149,16 +160,8 @@ class RunMonitor:
         if not entries:
             return
         self._journal_position = b"(" + entries[-1][0]
-        results = [result_from_journal(entry) for _, entry in entries]
-        for result in results:
-            self._done_bytes += result.size_bytes
-            self._finished_names.add(result.name)
-            self._view.show_result(result)
-            if result.stream and result.stream not in (*self.progress.streams, *result.earlier_streams):
-                self.progress.streams.append(result.stream)
-        self.progress.results += results
+        self.add([result_from_journal(entry) for _, entry in entries])
         self.progress.restarts_before = int(self.progress.analyzer.get("restarts") or 0)
-        self._record.add(results)
 
     def _save_record(self) -> None:
         self._record.save()

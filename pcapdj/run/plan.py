@@ -16,6 +16,7 @@ from typing import Final
 from pcapdj.analyzer.options import default_preset
 from pcapdj.analyzer.presets import PYTHON, Command, own_command, preset_command, split_command, substituted
 from pcapdj.analyzer.process import find_program
+from pcapdj.capture.identity import FedCapture
 from pcapdj.disk.limits import parse_limits
 from pcapdj.disk.measurements import check_reach
 from pcapdj.disk.meters import DiskMeter
@@ -93,6 +94,12 @@ def plan_run(listing: Listing, record: RunRecord, analyzer: str, settings: Mappi
 def refused_results(listing: Listing) -> list[FileResult]:
     """Return the results of the files that cannot be fed: named by the user, or captures of a folder."""
     return [FileResult(to_text(each.name), "failed", each.reason) for each in listing.faults]
+
+
+def known_result(file: CaptureFile, capture: FedCapture) -> FileResult:
+    """Return the result of a file whose capture an earlier run has fed under another name or time."""
+    numbers = {"size_bytes": file.identity.size_bytes, "mtime_ns": file.identity.mtime_ns}
+    return FileResult(to_text(file.name), "processed", numbers=numbers, known_as=capture.name)
 
 
 def plan_sentence(plan: RunPlan, logdir: Path) -> str:

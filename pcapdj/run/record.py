@@ -19,11 +19,12 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj import __version__
+from pcapdj.capture.identity import FedCapture
 from pcapdj.runtime.errors import AlreadyRunning, ConfigError
 from pcapdj.runtime.foreign_files import foreign_text, lines_of, open_foreign
 from pcapdj.runtime.foreign_json import decode_json, decode_object
@@ -60,8 +61,10 @@ _NUMBER_FIELDS: Final = (
     "begin_bytes",
     "crc32",
     "length_bytes",
+    "section",
+    "interfaces_end",
 )
-_TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as")
+_TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as", "first")
 _TEXTS_OF_JOURNAL: Final = ("reason", "stream", *_TEXTS_OF_SOME)
 _OTHER_FIELDS: Final = (*_TEXTS_OF_SOME, "left_out", "earlier_streams", "begin")  # only where a file has them
 _TYPES: Final[Mapping[str, type]] = {
@@ -71,6 +74,7 @@ _TYPES: Final[Mapping[str, type]] = {
     "earlier_streams": list,
     "begin": dict,
 }
+_OF_CAPTURE: Final = ("length_bytes", "crc32", "section", "interfaces_end")
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 
 
@@ -90,6 +94,7 @@ class FileResult:
         begin: where a stopped file goes on, as PCAPDJ_CURRENT has it.
         known_as: the name under which its capture was fed before; it was not fed again.
         begins_as: the name of a longer capture that was fed, and begins like this one.
+        first: the digest that its capture is kept under, if it was fed.
     """
 
     name: str
@@ -103,6 +108,7 @@ class FileResult:
     begin: Mapping[str, Any] = field(default_factory=dict)
     known_as: str = ""
     begins_as: str = ""
+    first: str = ""
 
     @property
     def packets(self) -> int:
@@ -124,7 +130,7 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     """Return the result that an entry of the journal describes."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
     numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
-    reason, stream, jump, known_as, begins_as = (texts.get(name, "") for name in _TEXTS_OF_JOURNAL)
+    reason, stream, jump, known_as, begins_as, first = (texts.get(name, "") for name in _TEXTS_OF_JOURNAL)
     return FileResult(
         *(texts["name"], texts["verdict"], reason, stream),
         numbers=numbers,
@@ -133,7 +139,19 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
         jump=jump,
         known_as=known_as,
         begins_as=begins_as,
+        first=first,
     )
+
+
+def fed_captures_of(results: Iterable[FileResult]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the captures that were fed, and the digest that each is kept under, as Redis had them."""
+    for each in results:
+        if each.first:
+            of_capture = {name: each.numbers.get(name) for name in _OF_CAPTURE}
+            identity = [0, 0, each.size_bytes, each.numbers.get("mtime_ns")]  # of any inode
+            fields = {"name": each.name, "is_whole": each.is_processed, "identity": identity, "time_s": 0}
+            if capture := FedCapture.from_fields(fields | of_capture):
+                yield each.first, capture.as_fields()
 
 
 def _decoded(text: str | None, kind: type[T]) -> T:
@@ -216,10 +234,21 @@ class RunRecord:
 
     def add(self, results: Iterable[FileResult]) -> None:
         """Add results to the record in memory; `save` writes them."""
-        new = {result.name: result for result in results}
+        new = {result.name: self._with_earlier(result) for result in results}
         self._unwritten += new.values()
         self._newer += len(new)
         self.results |= new
+
+    def _with_earlier(self, result: FileResult) -> FileResult:
+        """Return the result of a file, with that of an earlier run if it is about the same capture."""
+        earlier = self.results.get(result.name)
+        if earlier and result.known_as == result.name:  # only its time changed
+            version = {name: result.numbers[name] for name in ("size_bytes", "mtime_ns")}
+            return replace(earlier, numbers={**earlier.numbers, **version})
+        if earlier and result.numbers.get("begin_bytes"):
+            streams = (*earlier.earlier_streams, earlier.stream, *result.earlier_streams)
+            return replace(result, earlier_streams=[stream for stream in streams if stream])
+        return result
 
     def save(self) -> None:
         """Write what was added since the last save; `write_error` has why it failed."""

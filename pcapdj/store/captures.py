@@ -5,6 +5,8 @@ dispatcher read them to find out whether a file is one of them. Any program may 
 `capture.identity` checks it.
 """
 
+import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -12,6 +14,7 @@ from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
+MOST_CAPTURES: Final = 16  # of one digest, as in FINISH
 _LONGEST_BYTES: Final = 64 << 10  # of the lines of a digest
 _ENOUGH_BYTES: Final = 2 << 20  # what is behind more than this may be missing in an answer
 _CHUNK: Final = 2000  # digests in one call
@@ -47,6 +50,21 @@ def candidates_of_each(store: Store, files: Sequence[Sequence[str]]) -> list[lis
     for start in range(0, len(wanted), _CHUNK):
         found |= _read(store, wanted[start : start + _CHUNK])
     return [[fields for digest in digests for fields in found.get(digest, ())] for digests in files]
+
+
+def write_captures(store: Store, captures: Iterable[tuple[str, CaptureFields]]) -> None:
+    """Write captures that were fed into an empty lane, each under its digest, the oldest first.
+
+    Raises:
+        As `Store.call`.
+    """
+    lines = defaultdict[str, list[str]](list)
+    for digest, fields in captures:
+        lines[digest].append(json.dumps(fields, separators=(",", ":")))
+    values = {digest: "\n".join(each[-MOST_CAPTURES:]) for digest, each in lines.items()}
+    for start in range(0, len(values), _CHUNK):
+        part = dict[Any, Any](list(values.items())[start : start + _CHUNK])
+        store.call(lambda client, part=part: client.hset(store.keys.captures, mapping=part))  # type: ignore[misc]
 
 
 def _read(store: Store, digests: Sequence[str]) -> dict[str, list[CaptureFields]]:

@@ -60,9 +60,9 @@ def run(home: Path, *arguments: str | Path, is_real: bool = False, **variables: 
 
 
 def capture(path: Path, packets: int = 10, size_bytes: int = 100, *, seconds: int = 0) -> Path:
-    """Write a small capture, a packet a second."""
-    times = range(seconds, seconds + packets)
-    path.write_bytes(classic([Record(seconds=number, data=b"x" * size_bytes) for number in times]))
+    """Write a small capture, a packet a second; its packets have its name, so no two files are the same."""
+    times, data = range(seconds, seconds + packets), path.name.encode().ljust(size_bytes, b"x")
+    path.write_bytes(classic([Record(seconds=number, data=data) for number in times]))
     return path
 
 

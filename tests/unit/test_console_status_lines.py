@@ -179,15 +179,15 @@ def test_a_dispatcher_without_trouble_has_no_words_about_it() -> None:
     snapshot = EMPTY | {
         "current": [{"dispatcher": "main", "name": "/in/a.pcap", "state": "feeding", "attempt": 1}],
         "dispatchers": [
-            {"id": "main", "state": "Feeding fifo buffer", "files": 2, "packets": 30, "cap_lengths": 400,
-             "suspensions": 0, "jumps": 0, "name": "/in/b.pcap", "done_bytes": 0, "total_bytes": 9,
-             "stalled_s": 59.9},
+            {"id": "main", "state": "Feeding fifo buffer", "files": 2, "known": 7, "packets": 30,
+             "cap_lengths": 400, "suspensions": 0, "jumps": 0, "name": "/in/b.pcap", "done_bytes": 0,
+             "total_bytes": 9, "stalled_s": 59.9},
         ],
     }  # fmt: skip
 
     assert snapshot_lines(snapshot, [], now_s=0)[3:] == [
         Line("Dispatcher", "main: Feeding fifo buffer"),
-        Line("", "2 files, 30 packets, 400 B captured"),
+        Line("", "2 files, 7 known already, 30 packets, 400 B captured"),
         Line("", "'/in/a.pcap' (feeding)"),
     ]
 

@@ -6,12 +6,23 @@ import resource
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.holes import HOLE_BYTES, with_hole
 
-from pcapdj.run.record import NEWER, RECORD, FileResult, RunRecord, only_run_in, result_from_journal
+from pcapdj.capture.files import Identity
+from pcapdj.capture.identity import FedCapture
+from pcapdj.run.record import (
+    NEWER,
+    RECORD,
+    FileResult,
+    RunRecord,
+    fed_captures_of,
+    only_run_in,
+    result_from_journal,
+)
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, ConfigError
 
 ENTRY = {
@@ -59,6 +70,52 @@ def largest_file(size_bytes: int) -> Iterator[None]:
 def test_a_journal_entry_becomes_a_result_with_the_numbers_that_it_has() -> None:
     """A step may be negative; an empty field is left out."""
     assert result_from_journal(ENTRY) == RESULT
+
+
+def test_the_captures_of_a_record_are_those_that_were_fed() -> None:
+    """Whole, or cut off at their end; not those that were known, and none with numbers that are not valid."""
+    numbers = {
+        "size_bytes": 9,
+        "mtime_ns": 5,
+        "length_bytes": 8,
+        "crc32": 7,
+        "section": 0,
+        "interfaces_end": 0,
+    }
+    whole = FileResult("/a", "processed", numbers=numbers, first="40:ab")
+    cut_off = replace(whole, name="/b", verdict="failed")
+    known = replace(whole, name="/c", first="", known_as="/a")
+    invalid = replace(whole, name="/d", numbers={**numbers, "crc32": 1 << 32})
+
+    found = list(fed_captures_of([whole, cut_off, known, invalid, PLAIN]))
+
+    assert [(digest, each["name"], each["is_whole"]) for digest, each in found] == [
+        ("40:ab", "/a", True),
+        ("40:ab", "/b", False),
+    ]
+    assert FedCapture.from_fields(found[0][1]) == FedCapture(
+        *("/a", 8, 7, True, 0, 0), Identity(0, 0, 9, 5), 0
+    )
+
+
+def test_the_result_of_a_file_that_grew_has_the_streams_of_its_beginning(tmp_path: Path) -> None:
+    """Their folders belong to the run's output."""
+    record = RunRecord(tmp_path, resume=False)
+    first = FileResult("/a", "processed", stream="s1", earlier_streams=["s0"])
+    record.add([first])
+    record.add([FileResult("/a", "processed", stream="s2", numbers={"begin_bytes": 9})])
+
+    assert record.results["/a"].earlier_streams == ["s0", "s1"]
+
+
+def test_a_file_whose_time_alone_changed_keeps_its_result(tmp_path: Path) -> None:
+    """The next run finds it by its new time."""
+    record = RunRecord(tmp_path, resume=False)
+    record.add([replace(RESULT, name="/a")])
+    record.add([FileResult("/a", "processed", numbers={"size_bytes": 9, "mtime_ns": 6}, known_as="/a")])
+
+    assert record.results["/a"].packets == RESULT.packets
+    assert record.was_processed("/a", 9, 6)
 
 
 def test_a_resumed_run_reads_what_the_earlier_one_wrote(tmp_path: Path) -> None:

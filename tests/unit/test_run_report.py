@@ -77,6 +77,17 @@ def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
     ]
 
 
+def test_ten_known_captures_are_shown_and_the_others_counted() -> None:
+    """Each with the name under which it was fed; they are not counted as fed."""
+    rows = summary_rows(replace(SUMMARY, known=[(f"/{number}", "/fed") for number in range(12)]))
+
+    assert rows[0] == ("files", "2 fed, 12 known already")
+    assert rows[1:12] == [
+        *[("known", f"'/{number}' is the same capture as '/fed'") for number in range(10)],
+        ("known", ".. and 2 more"),
+    ]
+
+
 def test_ten_objects_are_shown_and_the_others_counted() -> None:
     """An analyzer may extract thousands. A single expected digest is shown below each one."""
     objects = [ExtractedObject(f"o{number}", 1, f"{number:02}", is_whole=True) for number in range(12)]
