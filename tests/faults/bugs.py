@@ -284,6 +284,27 @@ BUGS: Final = (
         ),
     ),
     Bug(
+        "a capture is known by its name only",
+        "test_fault_rearranged.py",
+        (
+            Change(
+                "feed/known_captures.py", "found = find_known(capture.file, fed, self.waits)", "found = None"
+            ),
+            Change("inbox/queueing.py", "    if not captures or suspects", "    if captures or suspects"),
+        ),
+    ),
+    Bug(
+        "a file on a disk that is not mounted is missing",
+        "../integration/test_storage_gone.py -k unmounted",
+        (
+            Change(
+                "capture/storage.py",
+                "if is_gone(error_number) or (recorded and not is_mounted(recorded, found)):",
+                "if is_gone(error_number):",
+            ),
+        ),
+    ),
+    Bug(
         "FINISH without a look at CURRENT",
         _REPLIES,
         (

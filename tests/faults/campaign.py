@@ -20,7 +20,7 @@ from typing import Final
 from support.forkserver import ROOT
 from support.loops import Form
 
-from faults import edge_cases, real_suricata, report, stops, storms
+from faults import edge_cases, real_suricata, rearranged, report, stops, storms
 from faults.figures import Figures
 from faults.hostile import bad_inputs
 from faults.kills import Schedule
@@ -127,6 +127,7 @@ PARTS: Final = {
     "stops, suricata": Part(20, _stops_suricata, "suricata"),
     "everything": Part(50, _schedule(Schedule.everything)),
     "launchers, named points": Part(100, _schedule(edge_cases.launchers)),
+    "inboxes, rearranged": Part(300, rearranged.run),
     "importers": Part(40, _schedule(edge_cases.importers, COPY)),
     "drained queues": Part(20, _schedule(edge_cases.drained)),
     "mutants": Part(2000, _inputs()),

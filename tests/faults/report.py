@@ -93,6 +93,8 @@ def _findings(figures: Figures) -> Iterator[str]:
     yield f"| stops at any moment; .. of these with a kill on the way | {all_stops}; {with_kill} |"
     yield f"| .. after which the next stream went on in the middle of a file | {recorded} |"
     yield f"| damaged, strange and mutated inputs | {figures.counts['hostile inputs']} |"
+    changes = sum(count for name, count in figures.counts.items() if name.startswith("inbox: "))
+    yield f"| changes of an inbox and its files, with kills between | {changes} |"
     yield f"| packets that arrived | {figures.packets:,} in {figures.streams} streams |"
     yield f"| packets lost within a stream | {figures.lost} |"
     yield f"| packets doubled within a stream | {figures.doubled} |"
