@@ -126,6 +126,27 @@ def test_a_second_stop_signal_ends_the_wait_for_a_reply(
     assert listening.fileno() >= 0
 
 
+def test_a_first_stop_signal_lets_a_reply_arrive(
+    short_path: Path, listening: socket.socket, signals: Signals
+) -> None:
+    """What was asked for is done, and the stream is left in order."""
+
+    def answer() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        connection.send(b'{"ok":true,"version":3}')
+
+    launcher = LauncherClient(short_path / "s", ActingWaits(signals, answer))
+    assert launcher.connect()
+    connection = listening.accept()[0]
+
+    launcher.end("5ca1ab1e")
+
+    assert signals.stop_count == 1
+    assert launcher.is_alive()
+    launcher.close()
+    connection.close()
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -231,8 +252,9 @@ def test_an_analyzer_that_starts_quickly_is_not_shown_as_waited_for(
 def test_an_analyzer_that_starts_for_more_than_a_second_is_shown_as_waited_for(
     short_path: Path, listening: socket.socket, signals: Signals
 ) -> None:
-    """Suricata with many rules starts for a minute."""
+    """Suricata with many rules starts for a minute; meanwhile it is looked at four times a second."""
     begun_s = time.monotonic()
+    waits_s: list[float] = []
 
     class Showing:
         """Waits until something is shown."""
@@ -243,6 +265,7 @@ def test_an_analyzer_that_starts_for_more_than_a_second_is_shown_as_waited_for(
             """Wait, unless something is shown."""
             if waiting_for:
                 raise Stopped(f"{waiting_for} {time.monotonic() - begun_s}")
+            waits_s.append(timeout_s)
             signals.wait(timeout_s, *readable, stops=stops)
 
     launcher = LauncherClient(short_path / "s", Showing())
@@ -252,6 +275,7 @@ def test_an_analyzer_that_starts_for_more_than_a_second_is_shown_as_waited_for(
         launcher.open()
 
     assert 1.0 < float(str(shown.value).split()[-1]) < scaled(1.9)
+    assert len(waits_s) <= 5
     assert listening.fileno() >= 0
 
 
