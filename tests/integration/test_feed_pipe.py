@@ -290,20 +290,22 @@ def test_a_pipe_that_cannot_be_enlarged_works_with_its_size() -> None:
 
 
 class Peer(LivingPeer):
-    """An analyzer whose launcher a test lets die."""
+    """An analyzer that dies when its launcher is asked for the second time, or whose launcher dies."""
 
     def __init__(self) -> None:
         self.lives = True
-        self.has_stream = True
+        self.looks = self.questions = 0
 
     def is_alive(self) -> bool:
         """Report whether the launcher lives."""
+        self.looks += 1
         return self.lives
 
     def has(self, stream: str) -> bool:
         """Report whether the stream's analyzer lives."""
         assert stream == "5ca1ab1e"
-        return self.has_stream
+        self.questions += 1
+        return self.questions == 1
 
 
 class SuspendedInterrupts(ScriptedInterrupts):
@@ -326,22 +328,25 @@ def test_a_launcher_that_dies_is_noticed_during_a_suspension(ends: Ends, tmp_pat
     with pytest.raises(LauncherGone):
         pipe.splice(source, 100)
 
-    assert time.monotonic() - started_s < scaled(5)
+    lasted_s = time.monotonic() - started_s
+    assert lasted_s < scaled(5)
+    assert peer.looks < 2 + 4 * lasted_s
     assert ends.read() == b""
     pipe.close()
     os.close(source)
 
 
 def test_an_analyzer_that_dies_behind_another_reader_is_noticed(ends: Ends, tmp_path: Path) -> None:
-    """No EPIPE comes then: after a second without a byte taken the launcher is asked."""
+    """No EPIPE comes then: each second without a byte taken the launcher is asked."""
     peer, source = Peer(), source_of(tmp_path, bytes(3 * CAPACITY_BYTES))
     pipe = Pipe(ends.writer, ScriptedInterrupts(), peer, "5ca1ab1e")
-    peer.has_stream = False
+    started_s = time.monotonic()
 
     with pytest.raises(ReaderGone, match="another process"):
         pipe.splice(source, 3 * CAPACITY_BYTES)
 
-    assert pipe.stalled_s() >= 1
+    assert pipe.stalled_s() >= 2
+    assert peer.looks < 2 + 4 * (time.monotonic() - started_s)
     pipe.close()
     os.close(source)
 
