@@ -18,7 +18,6 @@ Beside a queued name stands which file it was (`capture.identity.QueuedFile`); t
 
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -33,6 +32,7 @@ from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.mounts import boot_id, mount_of
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.signals import Waits
+from pcapdj.runtime.units import utc_text
 from pcapdj.store.captures import candidates_of_each
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import (
@@ -118,7 +118,7 @@ def queue_captures(
 def report_sentences(report: QueueReport) -> list[str]:
     """Return a sentence for a few of the known and the shorter files, and how many more there are."""
     known = [
-        f"{quoted(name)} was fed{_as_name(name, capture)} at {_time(capture)}, and is not queued."
+        f"{quoted(name)} was fed{_as_name(name, capture)} at {utc_text(capture.time_s)}, and is not queued."
         for name, capture in report.known.items()
     ]
     shorter = [
@@ -155,10 +155,6 @@ def _was_used(store: Store) -> bool:
 
 def _as_name(name: bytes, capture: FedCapture) -> str:
     return "" if to_name(capture.name) == name else f" as {quoted(capture.name)}"
-
-
-def _time(capture: FedCapture) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(capture.time_s))
 
 
 def _enqueue(
