@@ -3,16 +3,14 @@
 The request names the queue entry, not the file: a dispatcher that goes on meanwhile keeps its file.
 """
 
-import os
 import time
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, to_name
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
@@ -20,8 +18,7 @@ from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.snapshot import read_snapshot
 
 Name = Annotated[
-    Path | None,
-    typer.Argument(metavar="NAME", help="only this file, as `status` names it", show_default=False),
+    str, typer.Argument(metavar="NAME", help="only this file, as `status` names it", show_default=False)
 ]
 _TAKEN: Final = ("name", "token")
 
@@ -30,11 +27,11 @@ app = new_app()
 
 @app.command()
 def skip(
-    name: Name = None, redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = ""
+    name: Name = "", redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = ""
 ) -> None:
     """Give up a file that a dispatcher waits for because its storage is away; it fails."""
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    wanted = os.fsencode(name) if name else None
+    wanted = to_name(name) if name else None
     found = {each: file for each, file in _waited_for(store).items() if wanted in (None, file[0])}
     if not found:
         what = quoted(wanted) if wanted else "storage"

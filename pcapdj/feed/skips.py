@@ -1,7 +1,7 @@
 """Whether the operator wants the file in flight to be skipped: PCAPDJ_SKIP, dispatcher id -> token.
 
 The token is that of the queue entry, so a request never meets another file. The reporter's thread looks
-(`sync`) for as long as the main thread watches, and removes the request once it was seen.
+(`sync`) for as long as the main thread watches, and removes each request that it sees.
 """
 
 import os
@@ -48,8 +48,8 @@ class SkipRequests:
         if not (token := self._watched):
             return
         key = store.keys.skip
-        if token.encode() not in read_hash(store, key, [self._id]).values():
-            return
-        self._seen = token
-        os.eventfd_write(self._event, 1)
-        store.call(lambda client: client.hdel(key, self._id))
+        if requests := list(read_hash(store, key, [self._id]).values()):
+            if token.encode() in requests:  # else it came too late for an earlier file
+                self._seen = token
+                os.eventfd_write(self._event, 1)
+            store.call(lambda client: client.hdel(key, self._id))

@@ -68,7 +68,7 @@ class RearrangedInbox:
     def __init__(self, scenario: Scenario, rng: random.Random, *, can_mount: bool) -> None:
         self.scenario = scenario
         self._rng = rng
-        self._disk = MemoryMount(*_folders(scenario)) if can_mount else None
+        self._disk = MemoryMount(*_folders(scenario), size="512m") if can_mount else None
         self.folder = (self._disk.folder if self._disk else scenario.captures) / "inbox"
         self._away = self.folder.with_name("away")
         self.folder.mkdir()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any
 import pytest
 import typer
 
-from pcapdj.commands import failed, finish, gate, limits, requeue, resume, status, suspend
+from pcapdj.commands import failed, finish, gate, limits, requeue, resume, skip, status, suspend
 from pcapdj.disk.limits import DEFAULTS
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
-from pcapdj.runtime.safe_text import to_text
+from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 
@@ -94,6 +95,44 @@ def test_status_counts_and_names_what_is_current(run: Run, store: Store) -> None
     assert current["name"].encode("utf-8", "surrogateescape") == HOSTILE
     assert (current["state"], current["attempt"]) == ("asked", 1)
     assert "token" not in current
+
+
+def waiting_for_storage(store: Store, name: bytes, storage: str, heartbeat_s: float) -> str:
+    """Let a dispatcher take a file and wait for its storage; return the token."""
+    _, taken = take(store, name)
+    fields = {"storage": storage, "heartbeat_s": heartbeat_s}
+    store.redis.hset(store.keys.stats("main"), mapping=dict[Any, Any](fields))
+    return taken.token
+
+
+@pytest.mark.parametrize("names", [[], [to_text(HOSTILE)]], ids=["any", "by name"])
+def test_skip_requests_it_for_the_entry_that_is_waited_for(run: Run, store: Store, names: list[str]) -> None:
+    """By its token, so that no other file is skipped if that one can be read meanwhile."""
+    token = waiting_for_storage(store, HOSTILE, "/mnt/a", time.time())
+
+    code, out, err = run(skip.app, *names)
+
+    assert (code, out, err) == (0, f"{quoted(HOSTILE)} is skipped; `pcapdj failed` lists it.\n", "")
+    assert store.redis.hgetall(store.keys.skip) == {b"main": token.encode()}
+
+
+@pytest.mark.parametrize(
+    ("storage", "age_s", "names", "what"),
+    [
+        ("", 0, [], "storage"),
+        ("/mnt/a", 60, [], "storage"),
+        ("/mnt/a", 0, ["/in/2.pcap"], "'/in/2.pcap'"),
+    ],
+    ids=["no wait", "a dead dispatcher", "another file"],
+)
+def test_skip_is_refused_where_nothing_is_waited_for(
+    run: Run, store: Store, storage: str, age_s: float, names: list[str], what: str
+) -> None:
+    """In one sentence; nothing is requested."""
+    waiting_for_storage(store, b"/in/1.pcap", storage, time.time() - age_s)
+
+    assert run(skip.app, *names) == (1, "", f"pcapdj test: No dispatcher waits for {what}.\n")
+    assert not store.redis.exists(store.keys.skip)
 
 
 def test_status_marks_an_old_heartbeat_stale(run: Run, store: Store) -> None:

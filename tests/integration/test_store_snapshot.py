@@ -9,7 +9,7 @@ import pytest
 
 from pcapdj.store.client import Store
 from pcapdj.store.failures import Failure, all_failures, newest_failures
-from pcapdj.store.snapshot import read_snapshot
+from pcapdj.store.snapshot import queued_below, read_snapshot
 
 KEYS_DOC: Final = Path(__file__).parents[2] / "docs" / "redis-keys.md"
 NOW_S: Final = 1_700_000_010.0
@@ -259,3 +259,15 @@ def test_failures_are_read_whole(store: Store) -> None:
     assert invalid == Failure(b"not JSON \xff", None, "not a valid entry: not JSON \udcff", {})
     assert valid == Failure(raw, b"/in/\xff", "is cut off", entry)
     assert newest_failures(store, 1) == [valid]
+
+
+def test_queued_names_below_a_folder_are_counted_among_the_first_ten_thousand(store: Store) -> None:
+    """What the queue has behind them costs nothing, and is not counted."""
+    names = [f"/mnt/{'a' if number % 2 else 'ab'}/{number}.pcap" for number in range(10_000)]
+    store.redis.rpush(store.keys.in_queue, *names)
+
+    assert queued_below(store, b"/mnt/a") == queued_below(store, b"/mnt/a/") == (5000, True)
+    assert queued_below(store, b"/") == (10_000, True)
+
+    store.redis.rpush(store.keys.in_queue, "/mnt/a/last.pcap")
+    assert queued_below(store, b"/mnt/a") == (5000, False)

@@ -21,12 +21,13 @@ class MemoryMount:
     Args:
         folder: the mount point.
         elsewhere: where it is mounted all the time.
+        size: how much fits into it, as mount(8) has it.
     """
 
-    def __init__(self, folder: Path, elsewhere: Path) -> None:
+    def __init__(self, folder: Path, elsewhere: Path, size: str = "16m") -> None:
         self.folder = folder
         self.elsewhere = elsewhere
-        if _libc.mount(b"tmpfs", os.fsencode(elsewhere), b"tmpfs", 0, b"size=16m"):
+        if _libc.mount(b"tmpfs", os.fsencode(elsewhere), b"tmpfs", 0, f"size={size}".encode()):
             missing(f"a tmpfs cannot be mounted: {os.strerror(ctypes.get_errno())}")
         self.mount()
 

@@ -108,7 +108,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "import": [("PATH", False, [])],
     "limits": [("show|set|unset", False, "show"), ("NAME[=VALUE]", False, None)],
     "gate": [("open|hold|auto|accept", False, None)],
-    "skip": [("NAME", False, None)],
+    "skip": [("NAME", False, "")],
     "failed": [("NAME", False, None)],
     "requeue": [("NAME", False, None)],
     "consume": [("-- COMMAND..", False, None)],
