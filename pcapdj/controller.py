@@ -35,9 +35,9 @@ import typer
 
 from pcapdj.console.disk_lines import disk_lines
 from pcapdj.disk import options, schedule
-from pcapdj.disk.gate import State
+from pcapdj.disk.gate import Override, State
 from pcapdj.disk.gate_report import check_lines, log_limits, log_live_limits, log_transition
-from pcapdj.disk.live_limits import ACCEPT_FIELD, LiveLimits
+from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD, LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate, published_disks
@@ -60,6 +60,7 @@ from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.retrying import FAILURE_EVENTS, RetryingStore
+from pcapdj.store.server import warn_of_losses
 from pcapdj.store.snapshot import is_recent
 
 HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -80,6 +81,7 @@ class Controller:
         self._published = PublishedGate()
         self._published_s = -schedule.ROUND_S
         self._is_restored = False
+        self._lost = ""
         self._is_occupied = self._is_busy = False
 
     def run(self, notifier: Notifier) -> None:
@@ -105,8 +107,10 @@ class Controller:
             fields = self._grants.published()
             self._published = parse_gate(fields)
             self._monitor.restore(fields)
+            self._lost = fields.get("lost", "")
             self._is_restored = True
         pending = self._grants.look()
+        self._note_lost_hold(pending.control)
         self._control = pending.control
         for length_bytes in pending.invalid_bytes:
             reason = "The requested name is not a valid file name."
@@ -116,6 +120,14 @@ class Controller:
         results = [self._authorize(name) for name in requested]
         self._is_occupied = Granted.OCCUPIED in results
         return results.count(Granted.YES)
+
+    def _note_lost_hold(self, control: Mapping[str, str]) -> None:
+        """Log and show that Redis has lost the operator's hold: our commands never remove the field."""
+        if OVERRIDE_FIELD in control:
+            self._lost = ""
+        elif self._control.get(OVERRIDE_FIELD) == Override.HOLD:
+            self._lost = "Redis has lost the operator's hold: 'pcapdj gate hold' sets it again."
+            events.error("hold_lost", self._lost)
 
     def _round(self) -> None:
         """Run one round. If Redis refuses a command, log it and keep checking the disks."""
@@ -180,6 +192,7 @@ class Controller:
         fields = {
             **gate_fields(decision, gate, self._monitor.measurements(), self._monitor.rates),
             **self._monitor.live.gate_fields,
+            "lost": self._lost,
             **self._monitor.disks.as_fields(),
         }
         times = {"since_s": since_s, "heartbeat_s": time.time()}
@@ -245,6 +258,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 
     def work() -> None:
         with handled(HARMLESS) as signals:
+            warn_of_losses(store, events)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
             monitor = DiskMonitor(DiskMeter(watches), live)
             Controller(Grants(retrying, auth_type), monitor, signals).run(Notifier(store))

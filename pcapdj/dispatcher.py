@@ -65,6 +65,7 @@ from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import refuse_secret, safe_url
 from pcapdj.store.retrying import RetryingStore
+from pcapdj.store.server import warn_of_losses
 
 IDLE_POLL_S: Final = 0.5  # for producers that send no message
 
@@ -252,6 +253,7 @@ def work(settings: DispatcherSettings, store: Store) -> None:
     """
     with handled(SIGNALS) as signals, exclusive(settings.pipe, settings.id, store):
         events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
+        warn_of_losses(store, events)
         Dispatcher(settings, store, signals).run()
 
 

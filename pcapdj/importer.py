@@ -62,6 +62,7 @@ from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.queue_check import QueueCheck
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import RetryingStore
+from pcapdj.store.server import warn_of_losses
 
 events = EventLog("importer")
 app = new_app()
@@ -204,6 +205,7 @@ def watch_folders(
         inboxes = [Inbox(folder, recursive=recursive, stops=signals) for folder in dict.fromkeys(folders)]
         suspects = suspects_of(_lane_of(store), list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)
+        warn_of_losses(store, events)
         try:
             retrying = RetryingStore(store, signals, events)
             Importer(inboxes, retrying, signals, order, roots, suspects).run()

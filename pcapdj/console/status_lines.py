@@ -157,6 +157,8 @@ def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
     yield Line("Gate", without_exact_bytes(f"{printable(state)}{since}{_reason(gate)}"), tone)
     if "free_bytes" in gate and not gate.get("reason"):  # a reason has the numbers
         yield Line("", _free_space(gate))
+    if gate.get("lost"):
+        yield Line("", printable_sentence(str(gate["lost"])), Tone.BAD)
     if gate.get("refused"):
         yield Line("", f"refused: {printable_sentence(str(gate['refused']))}", Tone.ATTENTION)
     if gate.get("stale"):

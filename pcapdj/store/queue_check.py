@@ -58,6 +58,13 @@ class QueueCheck:
         self._store = store
         self._slices: Iterator[None] | None = None
         self._begin_s = self._next_s = 0.0
+        self._seen: QueuePart | None = None
+        self._lost_names = 0
+
+    def take_lost_names(self) -> int:
+        """Return how many names the queue had that Redis has lost since the last call."""
+        lost, self._lost_names = self._lost_names, 0
+        return lost
 
     def step(self, now_s: float) -> bool:
         """Do the next slice of a comparison, if one is due; report whether it has more to do.
@@ -69,7 +76,12 @@ class QueueCheck:
             As `Store.call`.
         """
         if self._slices is None:
-            if now_s < self._next_s and not _index(self._store, 0, 0).change:
+            seen, self._seen = self._seen, _index(self._store, 0, 0)
+            if seen and self._seen.last_seq < seen.last_seq and self._seen.length < seen.lines:
+                self._lost_names += seen.lines - self._seen.length
+                sentence = "Redis has lost the queue, as by a restart without its data."
+                _events.error("queue_lost", sentence, names=seen.lines - self._seen.length)
+            if now_s < self._next_s and not self._seen.change:
                 return False
             self._slices, self._begin_s = _compare(self._store), now_s
         try:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from pcapdj.runtime.errors import StoreDenied, StoreFailed
+from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
@@ -56,19 +57,34 @@ def risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str]:
         settings: of CONFIG GET, by name; missing ones are not checked.
         is_synced: a companion process brings the server's file to the disk every second.
     """
-    yield from _persistence_risks(settings, is_synced=is_synced)
-    policy = settings.get("maxmemory-policy", "noeviction")
-    if policy.startswith("allkeys"):
-        yield f"maxmemory-policy is {policy}: it may evict the queue when memory is full; use noeviction"
+    yield from _loss_risks(settings)
+    if settings.get("appendonly", "yes") == "yes":
+        yield from _disk_risks(settings, is_synced=is_synced)
 
 
-def _persistence_risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str]:
+def warn_of_losses(store: Store, events: EventLog) -> None:
+    """Log the settings by which this Redis can lose the queue; nothing where they cannot be read."""
+    try:
+        settings = _settings(store) or {}
+    except StoreUnavailable:  # the role waits for it, and logs that
+        return
+    for risk in _loss_risks(settings):
+        events.warning("redis_may_lose_queue", f"{risk}.")
+
+
+def _loss_risks(settings: Mapping[str, str]) -> Iterator[str]:
     if settings.get("appendonly", "yes") != "yes":
         if settings.get("save"):
             yield "appendonly is no: a crash loses all names since the last snapshot; use appendonly yes"
         else:
             yield "appendonly is no and save is empty: a restart loses the queue; use appendonly yes"
-    elif settings.get("appendfsync") == "no" and not is_synced:
+    policy = settings.get("maxmemory-policy", "noeviction")
+    if policy.startswith("allkeys"):
+        yield f"maxmemory-policy is {policy}: it may evict the queue when memory is full; use noeviction"
+
+
+def _disk_risks(settings: Mapping[str, str], *, is_synced: bool) -> Iterator[str]:
+    if settings.get("appendfsync") == "no" and not is_synced:
         yield "appendfsync is no: a power loss may lose the last half minute of names; use everysec"
     elif settings.get("appendfsync") == "always":
         yield "appendfsync is always: the server exits when its disk is full; everysec makes it wait instead"

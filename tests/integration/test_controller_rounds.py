@@ -25,6 +25,7 @@ from pcapdj.disk.live_limits import LiveLimits
 from pcapdj.disk.measurements import Samples
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
+from pcapdj.runtime import log
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Stopped
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
@@ -381,6 +382,32 @@ def test_a_watched_folder_that_vanishes_suspends(store: Store, make: Make, tmp_p
     store.redis.rpush(store.keys.next, "/1")
     wait_until(lambda: controller.step() == 1, "a grant, on a measurement that is new")
     assert gate(store)["state"] == "open"
+
+
+def test_a_hold_that_redis_has_lost_is_an_error_and_shown(
+    make: Make, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also by the next controller, until an operator sets the gate again. `gate auto` is no loss."""
+    set_live(store, gate="auto")
+    first = make()
+    first.step()
+    set_live(store, gate="hold")
+    first.step()
+    assert gate(store)["lost"] == ""
+    store.redis.delete(store.keys.control)
+
+    first.step()
+
+    sentence = "Redis has lost the operator's hold: 'pcapdj gate hold' sets it again."
+    assert gate(store)["lost"] == sentence
+    log.flush()
+    assert f"ERROR   controller hold_lost: {sentence}" in capfd.readouterr().err
+    second = make()
+    second.step()
+    assert gate(store)["lost"] == sentence
+    set_live(store, gate="auto")
+    second.step()
+    assert gate(store)["lost"] == ""
 
 
 @pytest.mark.parametrize("key", ["next", "control", "dispatchers", "gate", "suspend"])

@@ -18,11 +18,14 @@ from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.statistics import Statistics
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
+from pcapdj.runtime import log
+from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, enqueue_new
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 from pcapdj.store.keys import Keys
+from pcapdj.store.server import warn_of_losses
 
 ID = "/run/pipe"
 
@@ -140,3 +143,41 @@ def test_a_dispatcher_stays_registered_with_its_file(
     assert list(outcomes.values()) == [Outcome.CURRENT, Outcome.NEW, Outcome.NEW]
     assert working.jobs.finish(working.entry, Result(working.entry.name, "processed"))
     assert working.store.redis.lrange(working.store.keys.processed, 0, -1) == [b"/in/0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), ["appendonly is no and save is empty"]),
+        (("--appendonly", "yes", "--maxmemory-policy", "allkeys-lru"), ["maxmemory-policy is allkeys-lru"]),
+        (("--appendonly", "yes"), []),
+    ],
+)
+def test_a_role_warns_at_its_start_of_settings_that_can_lose_the_queue(
+    short_path: Path, capfd: pytest.CaptureFixture[str], options: tuple[str, ...], expected: list[str]
+) -> None:
+    """Where it may read them."""
+    with redis_at(short_path / "s", *options) as server:
+        store = Store(server.url, Keys())
+        warn_of_losses(store, EventLog("role"))
+        store.close()
+
+    log.flush()
+    lines = [line for line in capfd.readouterr().err.splitlines() if "redis_may_lose_queue" in line]
+    assert len(lines) == len(expected)
+    assert all(words in line for words, line in zip(expected, lines, strict=True))
+
+
+def test_a_role_does_not_warn_of_settings_that_it_may_not_read(
+    short_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A strict ACL is no fault, and a Redis that is away is waited for later."""
+    with redis_at(short_path / "s") as server:
+        server.client.execute_command("ACL", "SETUSER", "default", "-config")  # type: ignore[no-untyped-call]  # redis-py
+        store = Store(server.url, Keys())
+        warn_of_losses(store, EventLog("role"))
+    warn_of_losses(store, EventLog("role"))
+    store.close()
+
+    log.flush()
+    assert "redis_may_lose_queue" not in capfd.readouterr().err

@@ -156,3 +156,19 @@ def test_no_call_looks_at_many_names(store: Store) -> None:
     run_check(QueueCheck(store), time.monotonic())
 
     assert run_check(QueueCheck(store), time.monotonic()) > 10
+
+
+def test_a_queue_that_redis_has_lost_is_an_error(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    """The importer has remembered its counts; it looks at its folders again."""
+    queue(store, b"/in/1", b"/in/2", b"/in/3")
+    check = QueueCheck(store)
+    run_check(check, 0.0)
+    assert check.take_lost_names() == 0
+    store.redis.delete(store.keys.in_queue, store.keys.queued)
+    store.redis.rpush(store.keys.in_queue, b"/in/1")
+
+    run_check(check, 1.0)
+
+    assert (check.take_lost_names(), check.take_lost_names()) == (2, 0)
+    log.flush()
+    assert "ERROR   queue queue_lost names=2" in capfd.readouterr().err

@@ -75,6 +75,7 @@ GATE: Final = {
     "since_s": 1_700_000_000.5,
     "heartbeat_s": 1_700_000_004.0,
     "refused": "",
+    "lost": "",
     "live": "{}",
     "limits": '{"min-free":"5%"}',
     "short": "[]",
