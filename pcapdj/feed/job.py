@@ -130,16 +130,22 @@ class JobRunner:
         error: CaptureError | None = None
         try:
             self._begin_reading(job)
-            with self._open(job, is_resumed=is_resumed) as capture:
-                self.statistics.show_size(capture.identity.size_bytes)
-                is_known = isinstance(job.found, Known)
-                if not is_known and not self._feed_until_done(job, capture):
-                    _log_forgotten(job)
-                    return
+            is_done = None
+            while is_done is None:
+                is_done = self._open_and_feed(job, is_resumed=is_resumed)
+            if not is_done:
+                _log_forgotten(job)
+                return
         except CaptureError as exc:
-            was_begun = job.identity or is_resumed or job.start.streams
+            was_begun = job.progress.has_begun or job.entry.attempt > 1 or job.start.streams
             error = exc if was_begun else self.known_captures.cause_of(job.entry, exc)
         self._finish(job, error)
+
+    def _open_and_feed(self, job: Job, *, is_resumed: bool) -> bool | None:
+        """Open the file and feed it, unless it is known; the result is that of `_feed_until_done`."""
+        with self._open(job, is_resumed=is_resumed) as capture:
+            self.statistics.show_size(capture.identity.size_bytes)
+            return isinstance(job.found, Known) or self._feed_until_done(job, capture)
 
     def _begin_reading(self, job: Job) -> None:
         """Refuse a file that killed three dispatchers; with its identity, or the importer queues it again.
@@ -216,19 +222,36 @@ class JobRunner:
         if isinstance(job.found, Known):
             job.fed = ("", job.found.capture)
 
-    def _feed_until_done(self, job: Job, capture: Capture) -> bool:
-        """Feed the file into one stream after another; False if Redis does not have the entry any more."""
+    def _feed_until_done(self, job: Job, capture: Capture) -> bool | None:
+        """Feed the file into one stream after another.
+
+        Returns:
+            False if Redis does not have the entry any more; None if the file changed before its first pass.
+        """
         while True:
             try:
                 job.entry = self.poison.entry_to_feed(job.entry)
                 self.feeder.prepare_stream(job.entry.token, capture)
                 if not self._get_authorization(job):
                     return False
+                if self._has_changed(job, capture):
+                    return None
                 self._feed(job, capture)
             except (ReaderGone, LauncherGone) as exc:
                 self._replay(job, exc)
             else:
                 return True
+
+    def _has_changed(self, job: Job, capture: Capture) -> bool:
+        """Report whether the file has changed since it was opened; the authorization may have taken days.
+
+        Raises:
+            CaptureError: it has, and earlier streams have its beginning.
+        """
+        change = capture.change_since_opened()
+        if change and job.start.streams:
+            raise change
+        return bool(change) and job.entry.attempt == 1 and not job.progress.has_begun
 
     def _get_authorization(self, job: Job) -> bool:
         self.streams.wait_for_peer()

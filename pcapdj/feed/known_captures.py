@@ -1,7 +1,8 @@
 """Before a file is requested: is it the file that was queued, and was its capture fed already?
 
 Importer and `run` queue a name together with which file it is. Names that other programs push, or that a
-person queues again, come without, and are fed whole.
+person queues again, come without, and are fed whole. A file that changes until it is authorized, which may take
+days, is looked at once more.
 
     what the name has now                             then
     another file than the queued one                  FAILED: the capture that was queued is lost

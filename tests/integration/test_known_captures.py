@@ -289,6 +289,41 @@ def test_a_capture_whose_name_another_one_is_written_under_is_lost(trio: Trio) -
     assert reasons == {"lost.pcap": "overwritten before it was fed", "grows.pcap": "is still being written"}
 
 
+@pytest.mark.parametrize("now", ["other", "empty", "grown"])
+def test_a_file_is_compared_again_once_it_is_authorized(trio: Trio, now: str) -> None:
+    """The dispatcher had it open while the gate held: it was overwritten in place, or has grown."""
+    for role in ("consumer", "dispatcher"):
+        trio.start(role)
+    path = put(trio, "a.pcap", classic_of(1, 20))
+    offer(trio, path)
+    trio.wait_logged("dispatcher", "waiting_for_authorization")
+    contents = {"other": classic_of(2, 20), "empty": b"", "grown": classic_of(1, 30)}
+    put(trio, "a.pcap", contents[now], time_s=60)
+    trio.start("controller")
+    finished(trio, 1)
+
+    if now == "grown":
+        assert (arrived(trio), failures(trio)) == (places(1, 30), [])
+        return
+    assert [(each["reason"], each["lost"]) for each in failures(trio)] == [
+        ("overwritten before it was fed", True)
+    ]
+    assert arrived(trio) == []
+
+
+def test_a_pushed_name_is_fed_as_it_is_once_it_is_authorized(trio: Trio) -> None:
+    """Nothing is known of what another program pushed."""
+    for role in ("consumer", "dispatcher"):
+        trio.start(role)
+    path = put(trio, "a.pcap", classic_of(1, 20))
+    trio.queue(path)
+    trio.wait_logged("dispatcher", "waiting_for_authorization")
+    put(trio, "a.pcap", classic_of(2, 20), time_s=60)
+    trio.start("controller")
+    finished(trio, 1)
+    assert arrived(trio) == places(2, 20)
+
+
 def test_a_file_that_only_grew_while_it_was_queued_is_fed_whole(trio: Trio) -> None:
     """It is the file that was queued."""
     path = put(trio, "a.pcap", classic_of(1, 20))
