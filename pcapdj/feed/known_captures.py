@@ -1,8 +1,8 @@
 """Before a file is requested: is it the file that was queued, and was its capture fed already?
 
 Importer and `run` queue a name together with which file it is. Names that other programs push, or that a
-person queues again, come without, and are fed whole. A file that changes until it is authorized, which may take
-days, is looked at once more.
+person queues again, come without, and are fed whole. A file that changes until it is authorized, which may
+take days, is looked at once more.
 
     what the name has now                             then
     another file than the queued one                  FAILED: the capture that was queued is lost
@@ -13,6 +13,7 @@ days, is looked at once more.
 What was fed stands in CAPTURES; `capture.known` proves it.
 """
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -29,8 +30,8 @@ from pcapdj.runtime.errors import CaptureError, CutOff, Overwritten
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.signals import Waits
-from pcapdj.runtime.units import utc_text
+from pcapdj.runtime.signals import HasFileno, Waits
+from pcapdj.runtime.units import human_size, utc_text
 from pcapdj.store.captures import candidates
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import QueueEntry
@@ -39,6 +40,7 @@ events = EventLog("dispatcher")
 
 Found = Known | Grew | Shorter | None
 _OVERWRITTEN: Final = "overwritten before it was fed"
+_SLOW_S: Final = 2.0  # a comparison that takes longer is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class KnownCaptures:
             return None
         kept = candidates(self.store, looked_up_under(capture.first))
         fed = [each for fields in kept if (each := FedCapture.from_fields(fields))]
-        found = find_known(capture.file, fed, self.waits)
+        found = find_known(capture.file, fed, _Comparing(self.waits, capture.identity.size_bytes))
         _log(entry, found)
         return found
 
@@ -99,6 +101,23 @@ class KnownCaptures:
             except CaptureError:
                 first = b""
         return error if queued.is_beginning_of(first) else Overwritten(_OVERWRITTEN)
+
+
+class _Comparing:
+    """Waits that show a comparison that takes long."""
+
+    def __init__(self, waits: Waits, size_bytes: int) -> None:
+        self._waits = waits
+        self._sentence = f"Comparing {human_size(size_bytes)} with captures that were fed and begin alike."
+        self._shown_from_s = time.monotonic() + _SLOW_S
+
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
+        """Wait, and show why, as `Waits`."""
+        is_slow = time.monotonic() >= self._shown_from_s
+        sentence = waiting_for or (self._sentence if is_slow else "")
+        self._waits.wait(timeout_s, *readable, stops=stops, waiting_for=sentence)
 
 
 def queued_file(entry: QueueEntry) -> QueuedFile | None:

@@ -15,8 +15,13 @@ from support.dispatcher_rig import journal, queue_as_imported
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
 
-from pcapdj.capture.identity import FIRST_BYTES, kept_under
-from pcapdj.store.captures import candidates
+from pcapdj.capture.files import Identity, OpenFile
+from pcapdj.capture.identity import FIRST_BYTES, FedCapture, QueuedFile, digest_of, kept_under
+from pcapdj.capture.known import Known
+from pcapdj.capture.opening import capture_of
+from pcapdj.feed.known_captures import KnownCaptures
+from pcapdj.store.captures import candidates, write_captures
+from pcapdj.store.job_queue import QueueEntry
 
 OLD = (1_600_000_000, 1_600_000_000)
 BIG = 4000  # packets of 900 bytes: pipe and batch hold less than half of them
@@ -425,3 +430,27 @@ def test_a_file_that_is_known_needs_no_analyzer_and_no_authorization(trio: Trio)
         trio.kill(role)
     entry = feed(trio, put(trio, "b.pcap", classic_of(1, 20)))
     assert (entry["known_as"], entry["stream"]) == (os.fsencode(path), b"")
+
+
+def test_a_long_comparison_is_shown(trio: Trio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is fed meanwhile, and `status` has the reason."""
+    shown = list[str]()
+
+    class Showing:
+        def wait(self, timeout_s: float, *readable: object, stops: int = 1, waiting_for: str = "") -> None:
+            del timeout_s, readable, stops
+            shown.append(waiting_for)
+
+    monkeypatch.setattr("pcapdj.feed.known_captures._SLOW_S", 0.0)
+    content = classic_of(1, 100)
+    path = put(trio, "a.pcap", content)
+    fed = FedCapture("/fed", len(content), zlib.crc32(content), True, 0, 0, Identity(1, 2, 3, 4), 1.0)
+    key = kept_under(content[:FIRST_BYTES], len(content))
+    write_captures(trio.store, [(key, fed.as_fields())])
+    queued = QueuedFile(Identity(0, 0, 0, 0), 0, digest_of(b""), "/", "boot")
+    entry = QueueEntry(os.fsencode(path), "asked", 1, 0, "token", "", "", json.dumps(queued.as_fields()))
+    file = OpenFile(os.open(path, os.O_RDONLY))
+    known = KnownCaptures(trio.store, None, Showing())  # type: ignore[arg-type]  # nothing is opened
+    with capture_of(os.fsencode(path), file) as capture:
+        assert isinstance(known.find(entry, capture), Known)
+    assert set(shown) == {"Comparing 89.5 KiB with captures that were fed and begin alike."}
