@@ -111,8 +111,11 @@ class Inbox:
         if self._inode is None:
             return {}
         settled = [name for name, waiting in self._waiting.items() if is_settled(waiting, now_s)]
-        unchanged = ((name, self._take_unchanged(name, now_s)) for name in between(settled, self._stops))
-        found = {name: state for name, state in unchanged if state}
+        if self._rescan_at_s == now_s + RESCAN_S:  # it has just looked at each
+            found = {name: self._waiting.pop(name).state for name in settled}
+        else:
+            unchanged = ((name, self._take_unchanged(name, now_s)) for name in between(settled, self._stops))
+            found = {name: state for name, state in unchanged if state}
         if self._batch and now_s >= self._batch.ends_s:
             found |= self._take_batch(self._batch, now_s)
         for name, state in found.items():

@@ -33,7 +33,9 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
         value = json.loads(text)
     except RecursionError:
         raise ValueError(_too_deep()) from None
-    _refuse_depth(value)
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if data.count(b"[") + data.count(b"{") >= MOST_LEVELS:  # with fewer it is not too deep
+        _refuse_depth(value)
     return value
 
 

@@ -17,12 +17,15 @@ from support.logs import logged
 from support.redis_server import redis_at
 from support.waiting import scaled, wait_until
 
+from pcapdj.capture.files import Identity
+from pcapdj.capture.identity import QueuedFile
 from pcapdj.importer import Importer
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.settle import SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.store.client import Store
+from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.snapshot import read_snapshot
 
 CAPTURE = classic([Record()])
@@ -542,3 +545,23 @@ def test_two_taps_in_one_lane_are_logged_and_published_once(
     log = logged(capsys, "captures_overlap")
     assert log.count("captures_overlap") == 1
     assert f"'{tmp_path}/in0' and '{tmp_path}/out0' overlap by 59 s" in log
+
+
+@pytest.mark.parametrize("where", ["fed", "queued"])
+def test_a_file_that_was_fed_or_is_queued_is_not_opened(
+    stepped: Stepped, store: Store, tmp_path: Path, where: str
+) -> None:
+    """Name, size and time decide: an inbox of 100,000 such files is looked through in seconds."""
+    (name,) = written(tmp_path, "x", content=b"not a capture at all")
+    if where == "fed":
+        feed(store, name)
+    else:
+        status = os.stat(name)  # noqa: PTH116 - bytes
+        identity = Identity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        line = json.dumps(QueuedFile(identity, 20, "", "", "").as_fields())
+        enqueue_new(store, {name: identity}, lines={name: line})
+
+    stepped.step(RESCAN_S)
+    stepped.step(LATER_S)
+
+    assert stepped.inbox.counts() == (0, 0, {}), "it would be skipped: it is no capture"
