@@ -302,9 +302,13 @@ class Importer:
     def _compare_queue(self) -> bool:
         """Do a part of the comparison of queue and lines; report whether there is more to do now."""
         try:
-            return self._queue_check.step(time.monotonic())
+            has_more = self._queue_check.step(time.monotonic())
         except PcapdjError:  # what is wrong with Redis is logged when a file is queued
             return False
+        if self._queue_check.take_lost_names():
+            for inbox in self._inboxes:
+                inbox.forget_handled()
+        return has_more
 
     def _pause_s(self, now_s: float) -> float:
         ends = [inbox.batch_ends_s for inbox in self._inboxes]

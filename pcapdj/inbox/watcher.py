@@ -148,6 +148,11 @@ class Inbox:
         waiting = len(self._arrived | self._waiting.keys()) - written
         return InboxCounts(waiting, written, self.skipped.counts())
 
+    def forget_handled(self) -> None:
+        """Give all files again, as if they were seen for the first time."""
+        self._handled.clear()
+        self._rescan_at_s, self._is_first_look = 0.0, True
+
     def close(self) -> None:
         """Stop listening, and forget what arrived."""
         if self._listener:

@@ -565,3 +565,19 @@ def test_a_file_that_was_fed_or_is_queued_is_not_opened(
     stepped.step(LATER_S)
 
     assert stepped.inbox.counts() == (0, 0, {}), "it would be skipped: it is no capture"
+
+
+def test_files_are_queued_again_after_redis_lost_the_queue(store: Store, tmp_path: Path) -> None:
+    """As by a restart without its data; what was fed is known as long as Redis knows it."""
+    (tmp_path / "in").mkdir()
+    fed, queued = written(tmp_path / "in", "fed", "queued")
+    for name in (fed, queued):
+        os.utime(name, (1, 1))
+    feed(store, fed)
+
+    with watching(store, str(tmp_path / "in")) as process:
+        assert any("files_queued" in line for line in process.stderr)
+        wait_until(lambda: store.redis.hget(store.keys.importer, "waiting") == b"0", "a comparison")
+        store.redis.delete(store.keys.in_queue, store.keys.queued)
+        assert any("queue_lost" in line for line in process.stderr)
+        wait_until(lambda: queue_of(store) == [queued], "the file to be queued again")
