@@ -6,6 +6,9 @@ packets before it are delivered, and the reason has the number. The limits are n
 every machine comes to the same verdict. Each packet renews the budget, also one that the stream does not
 accept: it is counted, so it must be read.
 
+Blocks that are no packets are also counted over all packets: an archive of 5 KB may have millions of them,
+with a packet in between now and then. It may have as many more than twice the limit as it has bytes.
+
 A file that ends within its budget without a packet is an empty capture, and no fault.
 """
 
@@ -28,11 +31,13 @@ class Budget:
 
     def __init__(self) -> None:
         self.known_bytes = 0
+        self._all_blocks = 0
         self.renew()
 
     def begin(self, known_bytes: int) -> None:
         """Begin a pass through the file: all data before this offset is known, and costs nothing."""
         self.known_bytes = known_bytes
+        self._all_blocks = 0
         self.renew()
 
     def renew(self) -> None:
@@ -62,4 +67,21 @@ class Budget:
             return f"has more than {MOST_MEMBERS} compressed members without a packet"
         if self._blocks > MOST_BLOCKS:
             return f"has more than {MOST_BLOCKS} blocks without a packet"
+        return None
+
+    def spend_blocks(self, blocks: int, read_bytes: int, *, has_packet: bool) -> str | None:
+        """Count the blocks of a window that are no packets; return why the file is given up, if it is.
+
+        Args:
+            blocks: of the window.
+            read_bytes: of the file on disk, so far.
+            has_packet: the window has a packet, which renews the budget.
+        """
+        self._all_blocks += blocks
+        if has_packet:
+            self.renew()
+        elif fault := self.spend(blocks=blocks):
+            return fault
+        if self._all_blocks > 2 * MOST_BLOCKS + read_bytes:
+            return f"has more than {2 * MOST_BLOCKS} blocks that are no packets, and fewer bytes"
         return None

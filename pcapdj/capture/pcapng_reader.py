@@ -70,27 +70,28 @@ class PcapngReader:
         walk, offset = BlockWalk(), place.section
         while offset < place.interfaces_end:
             size_bytes = min(WINDOW_BYTES, place.interfaces_end - offset)
-            _, found = self._next_records(walk, offset, size_bytes)
+            window, found = self._next_records(walk, offset, size_bytes)
             if found.stop or not found.end:
                 raise self._source.fault_at(offset) or CaptureError(
                     "changed while it was read", offset=offset
                 )
             offset += found.end
-            self._count(walk, offset)
+            if spent := self._spent(walk, window.source_end):
+                raise CaptureError(spent, offset=offset)
         return walk.section
 
     def _read(self, walk: BlockWalk, offset: int, size_bytes: int) -> Iterator[Piece]:
         while True:
             window, found = self._next_records(walk, offset, size_bytes)
             offset += found.end
-            self._count(walk, offset)
+            spent = self._spent(walk, window.source_end)
             if not walk.is_inside_block:
                 section = walk.section
                 self.place = Place(offset, section.start, section.interfaces_end, dict(walk.skipped))
             if found.totals.packets:
                 yield Piece(found.data, found.totals, self.place, window.source_end)
-            if found.stop is not None:
-                raise CaptureError(found.stop.reason, offset=offset)
+            if reason := found.stop.reason if found.stop else spent:
+                raise CaptureError(reason, offset=offset)
             if not found.end or walk.is_done:
                 self._check_end(walk, window.data[found.end :], offset)
                 return
@@ -104,16 +105,10 @@ class PcapngReader:
             found = walk.records(window.data, offset)
         return window, found
 
-    def _count(self, walk: BlockWalk, offset: int) -> None:
-        """Count the latest window in the budget.
-
-        Raises:
-            CaptureError: it is spent.
-        """
-        if walk.has_packet:
-            self._source.budget.renew()
-        elif fault := self._source.budget.spend(blocks=walk.other_blocks):
-            raise CaptureError(fault, offset=offset)
+    def _spent(self, walk: BlockWalk, read_bytes: int) -> str | None:
+        """Count the latest window in the budget; return why the file is given up behind it, if it is."""
+        budget = self._source.budget
+        return budget.spend_blocks(walk.other_blocks, read_bytes, has_packet=walk.has_packet)
 
     def _check_end(self, walk: BlockWalk, rest: bytes, offset: int) -> None:
         if walk.is_done:

@@ -231,6 +231,27 @@ def test_each_packet_renews_the_budget(tmp_path: Path) -> None:
     assert (found, fault) == (as_read(PACKETS), "")
 
 
+@pytest.mark.parametrize(
+    "other", [interface(), section() + interface(), struct.pack("<III", OTHER, 12, 12)], ids=["i", "s", "o"]
+)
+def test_an_archive_has_not_more_blocks_than_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: bytes
+) -> None:
+    """A packet now and then does not help: 5 KB could cost half a minute. A plain file may have any."""
+    monkeypatch.setattr(budget, "MOST_BLOCKS", FEW_BLOCKS)
+    content = PCAPNG + (other * (FEW_BLOCKS * 2 // 3) + interface() + enhanced(1)) * 6
+    archive, plain = tmp_path / "archive", tmp_path / "plain"
+    archive.write_bytes(zstd.compress(content))
+    plain.write_bytes(content)
+
+    found, fault = read_all(archive)
+
+    assert len(found) in range(3, 7)
+    assert fault == f"has more than {2 * FEW_BLOCKS} blocks that are no packets, and fewer bytes"
+    found, fault = read_all(plain)
+    assert (len(found), fault) == (8, "")
+
+
 @pytest.mark.parametrize("is_pcapng", [False, True])
 def test_what_gave_packets_before_costs_nothing_when_it_is_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_pcapng: bool
