@@ -51,7 +51,7 @@ from pcapdj.runtime.errors import (
     PcapdjError,
     StoreUnavailable,
 )
-from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.runtime.signals import Signals
@@ -247,6 +247,7 @@ class Importer:
         self._publisher = Publisher(store, list(self._inboxes.values()))
         self._queue_check = QueueCheck(store.another())
         self._recent = RecentCaptures()
+        self._reminder = Reminder()
         self._known = 0  # captures that were not queued because they were fed before
         self._store = store
         self._signals = signals
@@ -354,6 +355,10 @@ class Importer:
         for sentence in report_sentences(report):
             events.info("capture_known", sentence)
         self._known += len(report.known)
+        too_many = [name for name, outcome in report.outcomes.items() if outcome is Outcome.TOO_MANY]
+        if too_many and self._reminder.is_due("too many", now_s):
+            sentence = "The queue has a name as often as it can have one: its file is offered again later."
+            events.warning("queued_too_often", sentence, files=len(too_many), first=too_many[0])
         new = [file for file in files if report.outcomes[file.name] is Outcome.NEW]
         if new:
             events.info("files_queued", files=len(new), first=new[0].name, last=new[-1].name)

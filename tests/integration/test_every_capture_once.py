@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.captures import classic
+from support.mounts import memory_mount
 from support.roles_rig import Trio, numbered, places, places_in
 from support.waiting import wait_until
 
@@ -147,3 +148,32 @@ def test_an_importer_never_queues_what_is_fed_now(trio: Trio, *, is_suspended: b
 
     assert fed(trio) == [*places(0, 20), *places(1, 20)]
     assert processed(trio) == [path.name, marker.name]
+
+
+def test_an_inbox_that_is_unmounted_and_comes_back_is_not_fed_again(trio: Trio) -> None:
+    """`status` shows that it is away; what is put into the mount point meanwhile is not its own."""
+    place = trio.folder / "disk"
+    place.mkdir()
+    with memory_mount(place) as mount:
+        for number in range(3):
+            trio.capture(str(number), number, 20).rename(trio.captures / f".{number}")
+            (mount.folder / str(number)).write_bytes((trio.captures / f".{number}").read_bytes())
+            old(mount.folder / str(number))
+        trio.start("importer", str(mount.folder))
+        trio.start_all()
+        trio.await_processed(3)
+
+        mount.unmount()
+        (mount.folder / "stray").write_bytes(classic(numbered(7, 20)))
+        wait_until(
+            lambda: "is not mounted" in str((trio.snapshot()["importer"] or {}).get("problem")), "the problem"
+        )
+        (mount.folder / "stray").unlink()
+        mount.mount()
+        wait_until(lambda: (trio.snapshot()["importer"] or {}).get("problem") == "", "the inbox to be back")
+        (mount.folder / "new").write_bytes(classic(numbered(8, 20)))
+        trio.await_processed(4)
+
+    assert fed(trio) == [place for number in (0, 1, 2, 8) for place in places(number, 20)]
+    assert processed(trio) == ["0", "1", "2", "new"]
+    assert failures(trio) == []

@@ -25,7 +25,7 @@ from pcapdj.inbox.settle import SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import enqueue_new
+from pcapdj.store.enqueue import MOST_LINES, enqueue_new
 from pcapdj.store.snapshot import read_snapshot
 
 CAPTURE = classic([Record()])
@@ -581,3 +581,26 @@ def test_files_are_queued_again_after_redis_lost_the_queue(store: Store, tmp_pat
         store.redis.delete(store.keys.in_queue, store.keys.queued)
         assert any("queue_lost" in line for line in process.stderr)
         wait_until(lambda: queue_of(store) == [queued], "the file to be queued again")
+
+
+def test_a_name_that_is_queued_too_often_is_logged_and_offered_again(
+    stepped: Stepped, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once a minute, however often it is tried."""
+    name = os.fsencode(tmp_path / "x")
+    identity = Identity(1, 2, 3, 4)
+    line = json.dumps(QueuedFile(identity, 40, "another file", "", "").as_fields())
+    store.redis.rpush(store.keys.in_queue, *[name] * MOST_LINES)
+    enqueue_new(store, {b"/other": identity})
+    lines = [f"{number} {line}" for number in range(1, MOST_LINES + 1)]
+    store.redis.hset(store.keys.queued, mapping=dict[Any, Any]({name: "\n".join(lines)}))
+
+    written(tmp_path, "x")
+    wait_until(lambda: stepped.step() == 0 and not stepped.inbox.batch_ends_s, "the file to be offered")
+    stepped.step(LATER_S)
+    waiting = stepped.inbox.counts().waiting
+    store.redis.delete(store.keys.in_queue, store.keys.queued)
+
+    assert stepped.step(LATER_S) == 1
+    assert waiting == 1
+    assert logged(capsys, "queued_too_often").count("queued_too_often") == 1

@@ -12,7 +12,13 @@ from support.feeding import DISPATCHER, feed_all, feed_next, identity_of, take
 
 from pcapdj.capture.identity import QueuedFile
 from pcapdj.inbox.listing import list_captures
-from pcapdj.inbox.queueing import QueueReport, outcomes_by_name, queue_captures, report_sentences
+from pcapdj.inbox.queueing import (
+    QueueReport,
+    outcomes_by_name,
+    queue_captures,
+    report_sentences,
+    wait_for_dispatchers,
+)
 from pcapdj.inbox.watcher import states_of
 from pcapdj.runtime.mounts import boot_id
 from pcapdj.runtime.safe_text import to_text
@@ -350,3 +356,50 @@ def test_files_that_are_queued_or_were_fed_need_not_be_opened(store: Store, tmp_
     found = outcomes_by_name(store, states_of([fed, waiting, new, changed]))
 
     assert found == {fed: Outcome.FED, waiting: Outcome.QUEUED}
+
+
+class Pauses:
+    """Waits by counting; after some of them it does something."""
+
+    def __init__(self, store: Store, register_after: int) -> None:
+        self.count = 0
+        self._store = store
+        self._register_after = register_after
+
+    def wait(self, timeout_s: float) -> None:
+        """Count."""
+        assert timeout_s > 0
+        self.count += 1
+        if self.count == self._register_after:
+            JobQueue(self._store, DISPATCHER).register()
+
+
+@pytest.mark.parametrize(
+    ("is_used", "register_after", "pauses"),
+    [(False, 99, 0), (True, 99, 6), (True, 2, 2)],
+    ids=["unused lane", "nobody works", "registers again"],
+)
+def test_an_importer_waits_a_moment_for_dispatchers_to_register_again(
+    store: Store, tmp_path: Path, *, is_used: bool, register_after: int, pauses: int
+) -> None:
+    """Only in a lane that was used, for a second and a half at most."""
+    if is_used:
+        offered(store, written(tmp_path / "x"))
+        take(store)
+    store.redis.delete(store.keys.dispatchers)
+    waits = Pauses(store, register_after)
+
+    wait_for_dispatchers(store, waits)
+
+    assert waits.count == pauses
+
+
+def test_where_a_dispatcher_is_registered_nothing_is_waited_for(store: Store, tmp_path: Path) -> None:
+    """As always."""
+    offered(store, written(tmp_path / "x"))
+    take(store)
+    waits = Pauses(store, 99)
+
+    wait_for_dispatchers(store, waits)
+
+    assert waits.count == 0
