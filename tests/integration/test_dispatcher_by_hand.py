@@ -39,7 +39,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 
 HEADER = 24
-BIG = packets(1, 20_000, 200)  # 4 MB: more than any pipe holds
+BIG = packets(1, 4000, 1000)  # 4 MB: more than any pipe holds
 SMALL = packets(50_000, 5)
 
 IMPORTER = """

@@ -29,7 +29,7 @@ from support.waiting import scaled, wait_until
 from pcapdj.store.client import Store
 
 HEADER_BYTES: Final = 24
-BIG: Final = stream_of(packets(1, 20_000, 200))  # 4 MB: more than a pipe holds
+BIG: Final = stream_of(packets(1, 4000, 1000))  # 4 MB: more than a pipe holds
 
 
 @pytest.fixture

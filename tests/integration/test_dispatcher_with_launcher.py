@@ -124,7 +124,7 @@ def trio(short_path: Path, store: Store) -> Iterator[Trio]:
         yield trio
 
 
-FIRST, SECOND, THIRD = packets(1, 9000, 300), packets(10_001, 9000, 300), packets(20_001, 9000, 300)
+FIRST, SECOND, THIRD = packets(1, 3000, 900), packets(10_001, 3000, 900), packets(20_001, 3000, 900)
 FRAME = bytes(12) + b"\x08\x00"  # in front of an IPv4 packet that was rewritten to Ethernet
 HALFWAY = 800_000  # of the 2.8 MB of a file: more than pipe and batch hold is still behind it
 
@@ -158,7 +158,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     assert trio.copies() == [whole]
     assert listed(trio.store, trio.store.keys.processed) == names
     assert [int(entry["attempt"]) for entry in journal(trio.store)] == [1, 1, 1]
-    assert [int(entry["packets"]) for entry in journal(trio.store)] == [9000, 9000, 9000]
+    assert [int(entry["packets"]) for entry in journal(trio.store)] == [3000, 3000, 3000]
     ranges = [(int(entry["stream_start"]), int(entry["stream_end"])) for entry in journal(trio.store)]
     ends = [len(stream_of(FIRST)), len(stream_of(FIRST, SECOND)), len(whole)]
     assert ranges == list(zip([HEADER, *ends], ends, strict=False))
@@ -269,7 +269,7 @@ def test_a_file_truncated_in_mid_feed_leaves_whole_records(trio: Trio, *, is_kil
 
 def test_a_successor_does_not_read_a_plain_file_from_its_start(trio: Trio) -> None:
     """It goes on at the noted place; what a window and the look at the beginning read is far below 4 MB."""
-    long = packets(1, 20_000, 1000)
+    long = packets(1, 4000, 5000)
     [name] = queue_authorized(trio, {"1.pcap": stream_of(long)})
     dispatcher = trio.dispatch()
     sent_bytes = 14_000_000
