@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +168,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
 @pytest.mark.parametrize("then", ["fail", "new-stream"])
 def test_rewritten_packets_survive_every_death_too(trio: Trio, then: str) -> None:
     """Once each, whatever link types are to be from now on: a file that has begun goes on as it began."""
-    raw = [replace(each, data=bytes([0x45 if each.seconds % 9 else 0x50]) + each.data) for each in FIRST]
+    raw = [each._replace(data=bytes([0x45 if each.seconds % 9 else 0x50]) + each.data) for each in FIRST]
     mixed = section() + interface() + interface(101)
     mixed += b"".join(enhanced(each.seconds * 10**6, each.data, at % 2) for at, each in enumerate(raw))
     names = [written(trio.folder, "raw", classic(raw, linktype=101)), written(trio.folder, "mixed", mixed)]

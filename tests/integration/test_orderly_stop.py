@@ -7,7 +7,6 @@ import shlex
 import signal
 import socket
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +142,7 @@ def test_each_packet_is_in_exactly_one_of_two_streams(
 
 def test_the_next_stream_has_the_format_of_the_ended_one(trio: Trio) -> None:
     """Another choice for the packets of other link types counts for the next file."""
-    raw = [replace(each, data=b"\x45" + each.data) for each in numbered(1, PACKETS)]
+    raw = [each._replace(data=b"\x45" + each.data) for each in numbered(1, PACKETS)]
     trio.start("consumer")
     trio.start("dispatcher", "--on-linktype", "ethernet")
     trio.start("controller")
@@ -159,7 +158,7 @@ def test_the_next_stream_has_the_format_of_the_ended_one(trio: Trio) -> None:
     trio.await_processed(1)
 
     first, second = trio.streams()
-    frames = [replace(each, data=bytes(12) + b"\x08\x00" + each.data) for each in raw]
+    frames = [each._replace(data=bytes(12) + b"\x08\x00" + each.data) for each in raw]
     assert first[:HEADER_BYTES] == second[:HEADER_BYTES] == classic([])
     assert records_of(first[HEADER_BYTES:]) + records_of(second[HEADER_BYTES:]) == as_read(frames)
 

@@ -8,7 +8,6 @@ import signal
 import time
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +291,7 @@ def test_a_file_system_that_dies_in_mid_file_costs_only_time(
 
 def test_a_compressed_capture_goes_on_at_its_record(trio: Trio, mount: FuseMount) -> None:
     """It is decompressed again up to there."""
-    content = [replace(each, data=os.urandom(900)) for each in numbered(1, PACKETS)]
+    content = [each._replace(data=os.urandom(900)) for each in numbered(1, PACKETS)]
     path = mount.source / "1.pcap.gz"
     path.write_bytes(gzip.compress(classic(content), 1))
     os.utime(path, OLD)

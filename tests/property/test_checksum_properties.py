@@ -49,7 +49,7 @@ STREAMS = [
     StreamFormat(RAW_IP, nanosecond=False),
 ]
 
-packets = st.builds(Record, st.integers(1, 2**31), st.integers(0, 999), st.binary(max_size=2000))
+packets = st.builds(Record, st.integers(1, 2**31), st.integers(0, 999), st.binary(max_size=2000), st.none())
 classics = st.builds(
     lambda header, records, order: header(order) + b"".join(record(each, order) for each in records),
     st.sampled_from([MICRO, NANO]).map(lambda magic: lambda order: file_header(magic, order)),

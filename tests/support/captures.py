@@ -2,8 +2,8 @@
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final, NamedTuple
 
 from pcapdj.capture.capture import Capture
 from pcapdj.capture.pcap import StreamFormat, Totals
@@ -14,8 +14,10 @@ MICRO, NANO, MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 ETHERNET, RAW_IP = 1, 101
 
 
-@dataclass(frozen=True)
-class Record:
+_HEAD: Final = {order: struct.Struct(f"{order}IIII") for order in "<>"}
+
+
+class Record(NamedTuple):
     """A packet as it stands in a classic capture; `length` None: as much as was captured."""
 
     seconds: int = 1
@@ -45,15 +47,18 @@ def record(packet: Record, order: str = "<", *, extra: bytes = b"", swapped: boo
     """Return a classic record; `extra` follows its header, `swapped` exchanges the lengths."""
     lengths = (len(packet.data), packet.wire_bytes)
     first, second = lengths[::-1] if swapped else lengths
-    return struct.pack(order + "IIII", packet.seconds, packet.fraction, first, second) + extra + packet.data
+    return _HEAD[order].pack(packet.seconds, packet.fraction, first, second) + extra + packet.data
 
 
 def classic(
     packets: Iterable[Record], magic: int = MICRO, order: str = "<", linktype: int = ETHERNET
 ) -> bytes:
     """Return a whole classic capture."""
-    body = b"".join(record(packet, order) for packet in packets)
-    return file_header(magic, order, linktype=linktype) + body
+    pack, parts = _HEAD[order].pack, [file_header(magic, order, linktype=linktype)]
+    for seconds, fraction, data, length in packets:  # `record`, in half the time: some have thousands
+        captured = len(data)
+        parts += (pack(seconds, fraction, captured, captured if length is None else length), data)
+    return b"".join(parts)
 
 
 def block(kind: int, body: bytes, order: str = "<") -> bytes:
@@ -121,11 +126,11 @@ def cooked_2(
 
 def records_of(stream: bytes | bytearray | memoryview) -> list[Record]:
     """Take whole little-endian records apart; anything torn is an error of the test."""
-    found, position = [], 0
-    while position < len(stream):
-        seconds, fraction, captured, length = struct.unpack_from("<IIII", stream, position)
+    found, position, size, unpack = [], 0, len(stream), _HEAD["<"].unpack_from
+    while position < size:
+        seconds, fraction, captured, length = unpack(stream, position)
         position += 16 + captured
-        assert position <= len(stream), "torn record"
+        assert position <= size, "torn record"
         found.append(Record(seconds, fraction, bytes(stream[position - captured : position]), length))
     return found
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -186,7 +186,7 @@ class ForkServer:
 
     def fork(self, request: Request, streams: Sequence[int]) -> tuple[int, Callable[[], int]]:
         """Fork a child with these standard streams; return its pid, and what reaps it."""
-        pid = self._ask(asdict(request), streams)
+        pid = self._ask(vars(request), streams)
         return pid, functools.partial(self._ask, {"reap": pid}, ())
 
     def close(self) -> None:

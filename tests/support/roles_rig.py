@@ -6,6 +6,7 @@ import struct
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,7 +114,7 @@ class Trio:
     def capture(self, name: str, number: int, packets: int = 50, size: int = 900) -> Path:
         """Write a capture whose packets contain their file and place; old enough to count as complete."""
         path = self.captures / name
-        path.write_bytes(classic(numbered(number, packets, size)))
+        path.write_bytes(_content(number, packets, size))
         os.utime(path, (1_600_000_000, 1_600_000_000))
         return path
 
@@ -166,7 +167,18 @@ class Trio:
 
 def numbered(file: int, packets: int, size: int = 900) -> list[Record]:
     """Return packets that contain their file and place; a file's time is behind that of the one before."""
-    return [Record(file, n % 1000, struct.pack("<II", file, n) + b"x" * (size - 8)) for n in range(packets)]
+    return list(_numbered(file, packets, size))
+
+
+@lru_cache(maxsize=8)
+def _numbered(file: int, packets: int, size: int) -> list[Record]:
+    rest = b"x" * (size - 8)
+    return [Record(file, n % 1000, struct.pack("<II", file, n) + rest) for n in range(packets)]
+
+
+@lru_cache(maxsize=8)
+def _content(file: int, packets: int, size: int) -> bytes:
+    return classic(_numbered(file, packets, size))
 
 
 def places_in(stream: bytes) -> list[tuple[int, int]]:
