@@ -59,7 +59,7 @@ from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.failures import index_failures
-from pcapdj.store.job_queue import EndStream, JobQueue, QueueEntry
+from pcapdj.store.job_queue import JOURNAL, EndStream, JobQueue, JournalLimits, QueueEntry
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -87,7 +87,7 @@ class Dispatcher:
         self._mark = ReadingMark(settings.pipe.with_name(f".{settings.pipe.name}.dispatcher.mark"))
         self._interrupts = Interrupts(signals, self._suspension, self._statistics, self._mark)
         self._lane = RetryingStore(store, self._interrupts, events)
-        self._queue = JobQueue(self._lane, settings.id, settings.take)
+        self._queue = JobQueue(self._lane, settings.id, settings.take, settings.journal)
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
         self._room = OutputRoom(self._lane, self._notifier, self._interrupts)
@@ -221,6 +221,8 @@ def dispatch(  # noqa: PLR0913 - an option each
     root: Roots = None,
     max_gap: options.MaxGap = "1h",
     storage_timeout: options.StorageTimeout = "10m",
+    journal_entries: options.JournalEntries = JOURNAL.entries,
+    journal_days: options.JournalDays = JOURNAL.days,
 ) -> None:
     """Feed the queue's capture files into the pipe, one authorization at a time."""
     die_with_supervisord()
@@ -238,6 +240,7 @@ def dispatch(  # noqa: PLR0913 - an option each
         roots=absolute_roots(root),
         max_gap_ns=round(parse_duration(max_gap, "--max-gap") * 1e9),
         storage_timeout_s=parse_duration(storage_timeout, "--storage-timeout"),
+        journal=JournalLimits(journal_entries, journal_days),
     )
     store = open_store(url, redis_password_file, lane, in_queue=queue)
     work(settings, store)

@@ -58,9 +58,10 @@ from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Outcome
 from pcapdj.store.keys import IN_QUEUE
-from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.options import CapturesDays, FedDays, Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.queue_check import QueueCheck
 from pcapdj.store.redis_url import safe_url
+from pcapdj.store.retention import DAY_S, Retention
 from pcapdj.store.retrying import RetryingStore
 from pcapdj.store.server import warn_of_losses
 
@@ -110,6 +111,8 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
         str, typer.Option("-q", "--queue", envvar="PCAPDJ_QUEUE", help="the queue's key")
     ] = IN_QUEUE,
     root: Roots = None,
+    fed_days: FedDays = 30,
+    captures_days: CapturesDays = 365,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -129,7 +132,12 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
         return run_role(
             "pcapdj import",
             lambda: watch_folders(
-                store, names, order or Order.TIME, recursive=recursive, roots=absolute_roots(root)
+                store,
+                names,
+                order or Order.TIME,
+                recursive=recursive,
+                roots=absolute_roots(root),
+                retention=Retention(store.another(), fed_days * DAY_S, captures_days * DAY_S),
             ),
             names,
             after_hang=lambda: forget_look(_lane_of(store), names),
@@ -188,13 +196,14 @@ def summary(outcomes: Counter[Outcome], refused: int) -> str:
     )
 
 
-def watch_folders(
+def watch_folders(  # noqa: PLR0913 - the options
     store: Store,
     folders: Sequence[bytes],
     order: Order,
     *,
     recursive: bool,
-    roots: Sequence[bytes] = (),
+    roots: Sequence[bytes],
+    retention: Retention,
 ) -> ExitCode:
     """Queue the files that arrive in the folders, until a stop signal.
 
@@ -208,7 +217,7 @@ def watch_folders(
         warn_of_losses(store, events)
         try:
             retrying = RetryingStore(store, signals, events)
-            Importer(inboxes, retrying, signals, order, roots, suspects).run()
+            Importer(inboxes, retrying, signals, order, roots, suspects, retention).run()
         finally:
             suspects.close()
             for inbox in inboxes:
@@ -231,6 +240,7 @@ class Importer:
         order: of the files that arrive together.
         roots: files must lie below one of them; none: anywhere.
         suspects: files that are not looked into.
+        retention: removes what Redis has of files that are gone.
     """
 
     def __init__(  # noqa: PLR0913 - what the role consists of
@@ -241,11 +251,13 @@ class Importer:
         order: Order,
         roots: Sequence[bytes] = (),
         suspects: Suspects | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._suspects = suspects or Suspects()
         self._inboxes = {inbox: ProblemLog(inbox) for inbox in inboxes}
         self._publisher = Publisher(store, list(self._inboxes.values()))
         self._queue_check = QueueCheck(store.another())
+        self._retention = retention or Retention(store.another())
         self._recent = RecentCaptures()
         self._reminder = Reminder()
         self._known = 0  # captures that were not queued because they were fed before
@@ -265,7 +277,7 @@ class Importer:
         try:
             while True:
                 self.step(time.monotonic())
-                has_more = self._compare_queue()
+                has_more = self._tidy_redis()
                 descriptors = [each for inbox in self._inboxes for each in inbox.descriptors]
                 pause_s = 0.0 if has_more else self._pause_s(time.monotonic())
                 self._signals.wait(pause_s, *descriptors)
@@ -300,16 +312,24 @@ class Importer:
             events.warning("order_contradicted", note, folder=inbox.folder)
         return self._queue(inbox, files, complete, now_s)
 
-    def _compare_queue(self) -> bool:
-        """Do a part of the comparison of queue and lines; report whether there is more to do now."""
+    def _tidy_redis(self) -> bool:
+        """Compare a part of queue and lines, or remove old records; report whether there is more to do."""
+        now_s = time.monotonic()
         try:
-            has_more = self._queue_check.step(time.monotonic())
+            has_more = self._queue_check.step(now_s) or self._retention.step(now_s)
+            if lost := self._queue_check.take_lost_names():
+                self._requeue_lost(lost)
         except PcapdjError:  # what is wrong with Redis is logged when a file is queued
             return False
-        if self._queue_check.take_lost_names():
+        return has_more
+
+    def _requeue_lost(self, names: int) -> None:
+        """Queue again what Redis has lost of the queue; if it has lost FED, too, a person decides."""
+        self._publisher.lose(names)
+        fed = self._store.keys.fed
+        if self._store.call(lambda client: client.hlen(fed)):
             for inbox in self._inboxes:
                 inbox.forget_handled()
-        return has_more
 
     def _pause_s(self, now_s: float) -> float:
         ends = [inbox.batch_ends_s for inbox in self._inboxes]

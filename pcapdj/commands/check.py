@@ -37,7 +37,7 @@ from pcapdj.store.embedded import find_server, version_of
 from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import has_secret, safe_url
-from pcapdj.store.server import read_server, risks, sharing_risks
+from pcapdj.store.server import journal_size, read_server, risks, sharing_risks
 
 # program -> the option that prints its version
 ANALYZERS: Final = {
@@ -118,6 +118,7 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
             yield from _persistence_lines(server.settings, is_synced=server.is_synced)
         yield from _sharing_lines(store)
         yield from _live_lines(store)
+        yield from _journal_lines(store)
     yield embedded
 
 
@@ -160,6 +161,17 @@ def _live_lines(store: Store) -> Iterator[Line]:
         return
     if live := ", ".join(f"{name}={printable(text)}" for name, text in control.items()):
         yield Line("", f"live values override the limits below: {live}", Tone.ATTENTION)
+
+
+def _journal_lines(store: Store) -> Iterator[Line]:
+    try:
+        entries, memory_bytes = journal_size(store)
+    except PcapdjError as exc:
+        yield Line("", str(exc), Tone.BAD)
+        return
+    if entries:
+        memory = "" if memory_bytes is None else f" in {human_size(memory_bytes)} of its memory"
+        yield Line("", f"the journal has {entries:,} {'entry' if entries == 1 else 'entries'}{memory}")
 
 
 def embedded_line() -> Line:

@@ -139,6 +139,7 @@ def _inbox_lines(importer: Fields | None) -> Iterator[Line]:
         *([f"{sum(_number(skipped, reason) for reason in skipped):,} skipped: {reasons}"] if skipped else []),
     ]
     yield Line("Inbox", ", ".join(counts))
+    yield from _loss_lines(importer)
     if importer.get("stale"):
         yield Line("", f"the importer is {_silence(importer)}", Tone.BAD)
     if importer.get("problem"):

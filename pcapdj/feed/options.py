@@ -8,6 +8,7 @@ import typer
 
 from pcapdj.capture import stream_options
 from pcapdj.capture.stream_options import StreamOptions
+from pcapdj.store.job_queue import JOURNAL, JournalLimits
 
 Pipe = Annotated[Path, typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to feed")]
 Server = Annotated[str, typer.Option("-s", "--server", help="Redis's host", show_default=False)]
@@ -89,6 +90,26 @@ StorageTimeout = Annotated[
 ]
 
 
+JournalEntries = Annotated[
+    int,
+    typer.Option(
+        "--journal-entries",
+        envvar="PCAPDJ_JOURNAL_ENTRIES",
+        min=1,
+        help="how many entries the journal keeps, about; 'pcapdj check' shows the memory they take",
+    ),
+]
+JournalDays = Annotated[
+    int,
+    typer.Option(
+        "--journal-days",
+        envvar="PCAPDJ_JOURNAL_DAYS",
+        min=1,
+        help="remove entries of the journal after so many days",
+    ),
+]
+
+
 def url_of(server: str, port: int, url: str) -> str:
     """Return the URL that the options of the original name, one of which is enough; else the given one."""
     return f"redis://{server or '127.0.0.1'}:{port or 6379}/0" if server or port else url
@@ -105,6 +126,7 @@ class DispatcherSettings:
         roots: files must lie below one of them; none: anywhere.
         max_gap_ns: warn when a file starts this long after the previous one ended; 0: never.
         storage_timeout_s: fail a file whose folder has been gone for this long; 0: never.
+        journal: how much of the journal is kept.
     """
 
     pipe: Path
@@ -117,3 +139,4 @@ class DispatcherSettings:
     roots: tuple[bytes, ...]
     max_gap_ns: int
     storage_timeout_s: float
+    journal: JournalLimits = JOURNAL

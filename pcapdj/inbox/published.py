@@ -36,6 +36,7 @@ class Publisher:
         self._problem_logs = problem_logs
         self._counts: Mapping[str, str | int] = {}
         self._event: Mapping[str, str | int] = {}
+        self._lost_names = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
@@ -69,6 +70,10 @@ class Publisher:
         """Publish that something happened."""
         self._event = {"last_event": event, "last_event_s": f"{time.time():.3f}"}
 
+    def lose(self, names: int) -> None:
+        """Publish that Redis has lost so many names of the queue."""
+        self._lost_names += names
+
     def _work(self) -> None:
         while not self._stop.wait(_REPORT_S):
             for problem_log in self._problem_logs:
@@ -83,6 +88,7 @@ class Publisher:
             "heartbeat_s": f"{time.time():.3f}",
             "folders": json.dumps([to_text(each.folder) for each in self._problem_logs]),
             "problem": " ".join(each.problem for each in self._problem_logs if each.problem),
+            "lost_names": self._lost_names,
             **self._counts,
             **self._event,
         }

@@ -16,6 +16,7 @@ from pcapdj.store.registration import Registration
 
 _NOT_TAKEN: Final = -1  # AUTHORIZE's answer
 _FINISHED: Final = 2  # RESTORE's answer: by a call whose reply was lost
+_DAY_S: Final = 86_400
 _COUNT_DIGITS: Final = 10  # pcapdj never writes a longer number
 _OF_CAPTURE: Final = ("length_bytes", "crc32")  # by which two captures of one digest are the same
 Fields = dict[str, str | int]
@@ -26,12 +27,15 @@ class JournalLimits:
     """How much of the journal is kept; the older entries are removed.
 
     Args:
-        entries: 100,000 need some 60 MB in Redis: months of hourly rotations.
-        age_s: of an entry at most.
+        entries: about; 100,000 need some 40 MB in Redis: months of hourly rotations.
+        days: an entry's age.
     """
 
     entries: int = 100_000
-    age_s: float = 400 * 86_400.0
+    days: int = 400
+
+
+JOURNAL: Final = JournalLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class JobQueue:
         store: Store,
         dispatcher_id: str,
         end: Literal["head", "tail"] = "head",
-        journal: JournalLimits = JournalLimits(),
+        journal: JournalLimits = JOURNAL,
     ) -> None:
         self._store = store
         self._keys: Final = store.keys
@@ -224,7 +228,7 @@ class JobQueue:
         about = {"name": entry.name, "verdict": result.verdict, "stream": entry.stream}
         journal = {**about, **result.identity, **result.journal}
         pairs = [as_bytes(part) for pair in journal.items() for part in pair]
-        oldest_ms = int((time.time() - self._journal.age_s) * 1000)
+        oldest_ms = int((time.time() - self._journal.days * _DAY_S) * 1000)
         arguments: list[bytes | str] = [
             *(entry.token, result.entry, result.fed(entry.stream)),
             *(str(self._journal.entries), str(max(0, oldest_ms))),

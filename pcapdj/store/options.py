@@ -51,6 +51,26 @@ Lane = Annotated[
 ]
 
 
+FedDays = Annotated[
+    int,
+    typer.Option(
+        "--fed-days",
+        envvar="PCAPDJ_FED_DAYS",
+        min=0,
+        help="with --watch: forget so many days after it was fed a file that is gone; 0 = never",
+    ),
+]
+CapturesDays = Annotated[
+    int,
+    typer.Option(
+        "--captures-days",
+        envvar="PCAPDJ_CAPTURES_DAYS",
+        min=0,
+        help="with --watch: forget after so many days what a capture is known by; 0 = never",
+    ),
+]
+
+
 def open_store(
     url: str, password_file: Path | None, lane: str, *, in_queue: str = IN_QUEUE, is_role: bool = True
 ) -> Store:

@@ -114,6 +114,21 @@ def sharing_risks(store: Store, *, has_roots: bool) -> Iterator[str]:
         )
 
 
+def journal_size(store: Store) -> tuple[int, int | None]:
+    """Return how many entries the journal has, and the memory that they take in bytes; None: not shown.
+
+    Raises:
+        As `Store.call`.
+    """
+    key = store.keys.journal
+    entries = store.call(lambda client: client.xlen(key))
+    try:
+        memory = store.call(lambda client: client.memory_usage(key))
+    except (StoreDenied, StoreFailed):  # an ACL may forbid it
+        memory = None
+    return int(entries), int(memory) if memory else None
+
+
 def _is_private_socket(url: str) -> bool:
     """Report whether only this user and root can connect: to a socket, connecting is writing."""
     if not url.startswith("unix:"):

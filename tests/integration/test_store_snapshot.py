@@ -110,6 +110,7 @@ IMPORTER: Final = {
     "written": 2,
     "skipped": {"hidden": 1, "empty": 3},
     "known": 5,
+    "lost_names": 4,
     "overlaps": ["'/in/a' and '/in/b' overlap by 59 s"],
     "problem": "",
     "last_event": "3 queued, the last one '/in/c'",

@@ -57,6 +57,8 @@ OPTIONS: dict[str, Options] = {
         "--again": (None, False),
         "-q --queue": ("PCAPDJ_QUEUE", "PCAPDJ_IN_QUEUE"),
         "--root": ("PCAPDJ_ROOT", None),
+        "--fed-days": ("PCAPDJ_FED_DAYS", 30),
+        "--captures-days": ("PCAPDJ_CAPTURES_DAYS", 365),
     },
     "status": REDIS | {"--watch": (None, False), "--json": (None, False)},
     "limits": REDIS | {"--force": (None, False), "--dry-run": (None, False)},
@@ -79,6 +81,8 @@ OPTIONS: dict[str, Options] = {
         "--take": ("PCAPDJ_TAKE", "head"),
         "--idle-eof": ("PCAPDJ_IDLE_EOF", "0"),
         "--storage-timeout": ("PCAPDJ_STORAGE_TIMEOUT", "10m"),
+        "--journal-entries": ("PCAPDJ_JOURNAL_ENTRIES", 100_000),
+        "--journal-days": ("PCAPDJ_JOURNAL_DAYS", 400),
         "--root": ("PCAPDJ_ROOT", None),
     },
     "control": REDIS | LIMITS | {
@@ -202,7 +206,7 @@ def test_arguments_have_the_promised_names(command: str) -> None:
 @pytest.mark.parametrize("command", OPTIONS)
 def test_a_default_that_means_nothing_is_not_shown(command: str) -> None:
     """The port 0, say: the help of the option names what is used then."""
-    numbers = [each for each in parameters(command) if type(default(each)) is int]
+    numbers = [each for each in parameters(command) if type(default(each)) is int and not default(each)]
 
     assert [each.name for each in numbers if each.show_default] == []
 

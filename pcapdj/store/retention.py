@@ -1,0 +1,140 @@
+"""How long Redis keeps what is known of files that were fed. FED and CAPTURES would grow for ever.
+
+A record in FED is removed when its file is gone and it is older than 30 days: a rotation that uses the name
+again makes a new file. Gone is a file only if its folder is there, on the file system that it had: storage
+that is away has lost nothing. The captures in CAPTURES are kept for a year, also without a file: a copy may
+come back. Once a day each hash is walked in slices. The journal is trimmed by FINISH.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.store.client import Store
+
+DAY_S: Final = 86_400.0
+_EVERY_S: Final = DAY_S
+_SLICE: Final = 100  # fields in one call
+_LONGEST_BYTES: Final = 80 << 10  # of a field and its value: what is longer is not ours, and stays
+
+
+class Retention:
+    """Removes what is older than it needs to be, a slice at a time.
+
+    Args:
+        store: the lane.
+        fed_s: for how long FED keeps the record of a file that is gone; 0: for ever.
+        captures_s: for how long CAPTURES keeps a capture; 0: for ever.
+    """
+
+    def __init__(self, store: Store, fed_s: float = 30 * DAY_S, captures_s: float = 365 * DAY_S) -> None:
+        self._store = store
+        self._fed_s = fed_s
+        self._captures_s = captures_s
+        self._slices: Iterator[None] | None = None
+        self._next_s = 0.0
+
+    def step(self, now_s: float) -> bool:
+        """Do the next slice, if one is due; report whether there is more to do.
+
+        Args:
+            now_s: monotonic.
+
+        Raises:
+            As `Store.call`.
+        """
+        if self._slices is None:
+            if now_s < self._next_s:
+                return False
+            self._slices, self._next_s = self._work(time.time()), now_s + _EVERY_S
+        try:
+            next(self._slices)
+        except StopIteration:
+            self._slices = None
+            return False
+        except BaseException:
+            self._slices, self._next_s = None, now_s
+            raise
+        return True
+
+    def _work(self, now_s: float) -> Iterator[None]:
+        keys = self._store.keys
+        for records in self._scan(keys.fed) if self._fed_s else ():
+            self._forget(
+                keys.fed,
+                {
+                    name: value
+                    for name, value in records.items()
+                    if _is_outdated(name, value, now_s - self._fed_s)
+                },
+            )
+            yield
+        for captures in self._scan(keys.captures) if self._captures_s else ():
+            before_s = now_s - self._captures_s
+            self._forget(
+                keys.captures,
+                {digest: value for digest, value in captures.items() if _newest_s(value) < before_s},
+            )
+            yield
+
+    def _scan(self, key: str) -> Iterator[dict[bytes, bytes]]:
+        cursor, limits = b"0", [str(_SLICE), str(_LONGEST_BYTES)]
+        while True:
+            cursor, *parts = self._store.run("scan_hash", [key], [cursor, *limits])
+            yield dict(zip(parts[::2], parts[1::2], strict=True))
+            if cursor == b"0":
+                return
+
+    def _forget(self, key: str, outdated: Mapping[bytes, bytes]) -> None:
+        if outdated:
+            self._store.run("forget_fields", [key], [part for pair in outdated.items() for part in pair])
+
+
+class _Record(NamedTuple):
+    """What counts of an entry of FED."""
+
+    time_s: float
+    device: int
+
+    @classmethod
+    def of(cls, value: bytes) -> "_Record | None":
+        """Return it; None: the entry is not valid. One of an older version has the file's time only."""
+        try:
+            fields = decode_object(value)
+            time_s = float(fields["time_s"] if "time_s" in fields else fields["mtime_ns"] / 1e9)
+            return cls(time_s, int(fields["dev"]))
+        except (ValueError, TypeError, KeyError, OverflowError):
+            return None
+
+
+def _is_outdated(name: bytes, value: bytes, before_s: float) -> bool:
+    """Report whether the record is older than this time and its file is gone, and nothing else is."""
+    record = _Record.of(value)
+    if record is None or record.time_s >= before_s:
+        return False
+    try:
+        folder = os.stat(os.path.dirname(name) or b"/")  # noqa: PTH116, PTH120 - bytes
+    except (OSError, ValueError):
+        return False
+    try:
+        os.lstat(name)
+    except FileNotFoundError:
+        return folder.st_dev == record.device
+    except (OSError, ValueError):
+        pass
+    return False
+
+
+def _newest_s(value: bytes) -> float:
+    """Return when the newest of these captures was fed; of lines that are not valid, long ago."""
+    return max(map(_time_of, value.split(b"\n")))
+
+
+def _time_of(line: bytes) -> float:
+    try:
+        fields: dict[str, Any] = decode_object(line)
+        return float(fields["time_s"])
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return 0.0
