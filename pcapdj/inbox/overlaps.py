@@ -15,7 +15,7 @@ no gaps, so a file ends where the next one of its series begins.
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from statistics import median_low
 from typing import Final, NamedTuple
@@ -72,9 +72,18 @@ def series_of(name: bytes) -> bytes:
     return folder + slash + _DIGITS.sub(b"#", base)
 
 
-def closest_pairs(spans: Iterable[Span]) -> list[tuple[Span, Span]]:
-    """Return the neighbours in the order of time with the smallest steps, at most eight pairs."""
-    pairs = pairwise(sorted(spans, key=lambda span: span.first_ns))
+def closest_pairs(spans: Iterable[Span], new: Collection[bytes] | None = None) -> list[tuple[Span, Span]]:
+    """Return the neighbours in the order of time with the smallest steps, at most eight pairs.
+
+    Args:
+        spans: of captures that go into one lane.
+        new: at least one file of each pair is among these; None: any.
+    """
+    pairs = [
+        (one, other)
+        for one, other in pairwise(sorted(spans, key=lambda span: span.first_ns))
+        if new is None or one.name in new or other.name in new
+    ]
     return sorted(pairs, key=_step_ns)[:_MOST_PAIRS]
 
 

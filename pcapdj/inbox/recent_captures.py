@@ -48,11 +48,7 @@ def find_overlap(spans: Sequence[Span], new: Collection[bytes] | None = None) ->
         spans: of captures that go into one lane.
         new: at least one file of the pair is among these; None: any.
     """
-    pairs = [
-        (_with_end(one), other)
-        for one, other in closest_pairs(spans)
-        if new is None or one.name in new or other.name in new
-    ]
+    pairs = [(_with_end(one), other) for one, other in closest_pairs(spans, new)]
     return longest_overlap(spans, pairs)
 
 

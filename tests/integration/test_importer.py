@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from support.captures import Record, classic
 from support.descriptors import open_descriptors
+from support.feeding import feed_next
 from support.forkserver import PIPE, Finished, Process, clean_environment, run, start
 from support.logs import logged
 from support.redis_server import redis_at
@@ -229,6 +230,26 @@ def test_a_fed_file_is_queued_again_only_if_it_changed_or_on_demand(store: Store
     store.redis.delete(store.keys.in_queue)
     written(tmp_path, "x", content=CAPTURE * 2)
     assert "1 queued" in imported(store, name).stdout
+
+
+def test_an_import_prints_under_which_name_a_capture_was_fed(store: Store, tmp_path: Path) -> None:
+    """And when; --again feeds it."""
+    (first,) = written(tmp_path, "first")
+    imported(store, first)
+    feed_next(store, time_s=1_700_000_000)
+    (other,) = written(tmp_path, "other")
+
+    known, again = imported(store, other), imported(store, other, "--again")
+
+    assert known.stderr == (
+        f"pcapdj import: '{tmp_path}/other' was fed as '{tmp_path}/first' at 2023-11-14T22:13:20Z,"
+        " and is not queued.\n"
+    )
+    assert known.stdout == (
+        "0 queued, 1 already queued or fed (1 fed before: --again feeds them again), 0 not imported.\n"
+    )
+    assert (known.returncode, again.returncode) == (0, 0)
+    assert queue_of(store) == [other]
 
 
 def test_without_redis_one_import_ends_with_its_exit_code(tmp_path: Path) -> None:

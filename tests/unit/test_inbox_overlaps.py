@@ -62,6 +62,20 @@ def test_without_the_ends_the_names_of_a_series_show_them() -> None:
     assert overlap_of(*single) is None
 
 
+def test_a_third_tap_is_found_beside_two_that_are_closer() -> None:
+    """Among the files that are new, whatever those before them do."""
+    spans = [
+        *minutes("in", count=20),
+        *minutes("out", after_s=1, count=20),
+        *minutes("other", after_s=620, count=1),
+    ]
+
+    found = longest_overlap(spans, closest_pairs(spans, {b"/in/other-0.pcap"}))
+
+    assert found
+    assert b"/in/other-#.pcap" in found.series
+
+
 def test_a_series_is_what_names_have_in_common_beside_their_numbers() -> None:
     """And beside a compression."""
     names = (b"/d1/cap-0001_20240101.pcap", b"/d1/cap-2_3.pcap.gz", b"/d2/cap-1_1.pcap", b"/d1/tap-1_1.pcap")
