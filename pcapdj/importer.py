@@ -41,7 +41,7 @@ from pcapdj.inbox.skipped import Refusal, SkipReason, refusal_sentences
 from pcapdj.inbox.suspects import Suspects, forget_look, suspects_of
 from pcapdj.inbox.watcher import Inbox, states_of
 from pcapdj.runtime import signals as process_signals
-from pcapdj.runtime.child_process import run_role
+from pcapdj.runtime.child_process import run_reader, run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import (
     CaptureError,
@@ -142,7 +142,12 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
             names,
             after_hang=lambda: forget_look(_lane_of(store), names),
         )
-    return import_once(store, names, order, recursive=recursive, again=again, roots=absolute_roots(root))
+    roots = absolute_roots(root)
+    return run_reader(
+        "pcapdj import",
+        lambda: import_once(store, names, order, recursive=recursive, again=again, roots=roots),
+        names,
+    )
 
 
 def import_once(  # noqa: PLR0913 - the options

@@ -14,9 +14,11 @@ from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
+from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 
 _STDOUT: Final = 1
+_MOST_PATHS: Final = 100  # that are looked at each; of more only their folders
 _PRECISION: Final = "PCAPDJ_PRECISION"
 _ON_LINKTYPE: Final = "PCAPDJ_ON_LINKTYPE"
 _FAIL, _ETHERNET, _NEW_STREAM = "fail", "ethernet", "new-stream"
@@ -55,13 +57,23 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.OK
     precision = PRECISIONS[_chosen(options, "--precision", ("us", "ns")) or _precision_of_environment()]
     rewrites = _rewrites(options.get("--on-linktype", os.environ.get(_ON_LINKTYPE) or _FAIL))
-    names = _names(files, _chosen(options, "--order", ("name", "time")))
-    _check_output(names)
-    try:
-        all_whole = concatenate(names, _STDOUT, precision=precision, report=_report, rewrites=rewrites)
-    except OSError as exc:
-        raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
-    return ExitCode.OK if all_whole else ExitCode.ERROR
+    order = _chosen(options, "--order", ("name", "time"))
+    paths = [to_name(file) for file in files]
+
+    def write() -> ExitCode:
+        names = _names(paths, order)
+        _check_output(names)
+        try:
+            all_whole = concatenate(names, _STDOUT, precision=precision, report=_report, rewrites=rewrites)
+        except OSError as exc:
+            raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
+        return ExitCode.OK if all_whole else ExitCode.ERROR
+
+    if not any(map(mount_that_may_hang, {*paths[:_MOST_PATHS], *map(os.path.dirname, paths)})):
+        return write()
+    from pcapdj.runtime.child_process import run_reader
+
+    return run_reader("pcapdj cat", write, paths) or ExitCode.OK
 
 
 def _options_and_files(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -104,9 +116,8 @@ def _rewrites(on_linktype: str) -> bool:
     return on_linktype == _ETHERNET
 
 
-def _names(files: Sequence[str], order: str | None) -> list[bytes]:
+def _names(names: list[bytes], order: str | None) -> list[bytes]:
     """Return the files in the order in which they are written; of folders, the captures in them."""
-    names = [to_name(file) for file in files]
     if order is None and not any(map(os.path.isdir, names)):
         return names
     from pcapdj.inbox.listing import list_captures

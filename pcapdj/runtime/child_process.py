@@ -12,17 +12,18 @@ Roles that watch local file systems only are one process. Which it is, is decide
 import os
 import select
 import signal
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, NoReturn
 
 from pcapdj.runtime.command import end_process, run_command
-from pcapdj.runtime.errors import ExitCode, Stopped
+from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.process import die_with
 from pcapdj.runtime.signals import handled
 
 _STOP_LIMIT_S: Final = 0.8
 _LONGEST_WAIT_S: Final = 60.0
+_MOST_PATHS: Final = 100
 
 
 def run_role(
@@ -63,6 +64,20 @@ def run_role(
     if after_hang:
         after_hang()
     return ExitCode.OK
+
+
+def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]) -> int | None:
+    """Run the work of a command that reads these paths; a stop signal ends it, also while a call hangs.
+
+    Raises:
+        PcapdjError: it was stopped while a call did hang.
+    """
+    places = {*paths[:_MOST_PATHS], *map(os.path.dirname, paths)}  # of thousands the folders are enough
+    return run_role(prog, work, places, after_hang=_report_hang)
+
+
+def _report_hang() -> NoReturn:
+    raise PcapdjError("It was stopped while a file system did not answer.")
 
 
 def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoReturn:

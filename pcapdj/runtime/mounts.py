@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Final, NamedTuple
 
 # All others may hang, also those that are not invented yet.
@@ -21,8 +20,8 @@ _LOCAL_TYPES: Final = frozenset(
 )
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _MOST_LINKS: Final = 40  # as the kernel
-_MOUNTINFO: Final = Path("/proc/self/mountinfo")
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_MOUNTINFO: Final = "/proc/self/mountinfo"
+_BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
 _ESCAPED: Final = re.compile(rb"\\([0-7]{3})")
 
 
@@ -77,7 +76,7 @@ def mount_of(path: bytes) -> MountPoint:
 def present_mounts() -> Mapping[bytes, bytes]:
     """Return the type of the file system at each mount point; empty: the list cannot be read."""
     try:
-        return mounted_types(_MOUNTINFO.read_bytes())
+        return mounted_types(_read(_MOUNTINFO))
     except OSError:
         return {}
 
@@ -85,7 +84,7 @@ def present_mounts() -> Mapping[bytes, bytes]:
 def mounted_source(place: bytes) -> bytes:
     """Return what is mounted at a mount point, such as `/dev/sdb1` or `server:/export`; empty: unknown."""
     try:
-        return _described(_MOUNTINFO.read_bytes()).get(place, (b"", b""))[1]
+        return _described(_read(_MOUNTINFO)).get(place, (b"", b""))[1]
     except OSError:
         return b""
 
@@ -94,7 +93,7 @@ def mounted_source(place: bytes) -> bytes:
 def boot_id() -> str:
     """Return the id of this boot of the machine, since device numbers hold for one; empty: unknown."""
     try:
-        return _BOOT_ID.read_text(encoding="ascii").strip()
+        return _read(_BOOT_ID).decode("ascii").strip()
     except OSError:
         return ""
 
@@ -116,3 +115,8 @@ def _described(mountinfo: bytes) -> Mapping[bytes, tuple[bytes, bytes]]:
 
 def _unescaped(text: bytes) -> bytes:
     return _ESCAPED.sub(lambda octal: bytes([int(octal[1], 8)]), text)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 - `pcapdj cat` starts without pathlib
+        return file.read()

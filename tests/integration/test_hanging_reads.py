@@ -4,7 +4,7 @@ import gzip
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from support.dispatcher_rig import (
     stopped,
     stream_of,
 )
-from support.forkserver import run
+from support.forkserver import PIPE, run, start
 from support.fuse import FuseMount, fuse_in
 from support.roles_rig import Trio, numbered, places, places_in
 from support.waiting import scaled, wait_until
@@ -214,6 +214,43 @@ def test_a_dispatcher_by_hand_ends_during_a_read_that_hangs(
         assert second.read_to_end() == stream_of(capture)
         wait_until(lambda: listed(store, store.keys.processed) == [name], "the file to be processed")
         assert [entry["packets"] for entry in journal(store)] == [b"4000"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("words", [("import",), ("import", "-r"), ("cat",), ("cat", "--order", "time")])
+def test_a_command_ends_while_its_files_hang(
+    trio: Trio, mount: FuseMount, words: Sequence[str], number: signal.Signals
+) -> None:
+    """It leaves behind the process that hangs, and reports that."""
+    mount.hang(everything=True)
+    path = mount.folder if "-r" in words else mount.folder / "1.pcap"
+    variables = {"PCAPDJ_REDIS_URL": trio.store.url, "PCAPDJ_LANE": trio.store.keys.lane}
+    environment = {**os.environ, **variables}
+    with start("pcapdj", *words, path, stdout=PIPE, stderr=PIPE, env=environment) as process:
+        wait_until(lambda: mount.has_hung, "a call to hang")
+        begun_s = time.monotonic()
+
+        process.send_signal(number)
+
+        assert process.wait() == ExitCode.ERROR
+        assert time.monotonic() - begun_s < scaled(STOP_LIMIT_S)
+        mount.go_on()
+        assert b"It was stopped while a file system did not answer." in process.communicate()[1]
+
+
+@pytest.mark.parametrize("words", [("import",), ("cat",)])
+def test_a_command_reads_files_of_a_file_system_that_may_hang(
+    trio: Trio, mount: FuseMount, words: Sequence[str], tmp_path: Path
+) -> None:
+    """With the exit code, the output and the messages that it has elsewhere."""
+    good, bad = mount.folder / "1.pcap", mount.folder / "none.pcap"
+    variables = {"PCAPDJ_REDIS_URL": trio.store.url, "PCAPDJ_LANE": "another:"}
+
+    done = run("pcapdj", *words, good, bad, env={**os.environ, **variables}, cwd=tmp_path, text=False)
+
+    assert done.returncode == ExitCode.ERROR
+    assert b"none.pcap' does not exist" in done.stderr or b"none.pcap': does not exist" in done.stderr
+    assert b"1 queued" in done.stdout if words == ("import",) else len(done.stdout) > 24
 
 
 def test_an_importer_ends_while_its_inbox_hangs(trio: Trio, mount: FuseMount) -> None:

@@ -21,7 +21,7 @@ def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         lines += [LINE.format(place=tmp_path / name, kind=kind) for name, kind in kinds.items()]
         (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n", newline="")
 
-    monkeypatch.setattr(mounts, "_MOUNTINFO", tmp_path / "mountinfo")
+    monkeypatch.setattr(mounts, "_MOUNTINFO", str(tmp_path / "mountinfo"))
     return listed
 
 
@@ -78,7 +78,7 @@ def test_a_relative_path_begins_in_the_working_folder(
 
 def test_without_a_list_of_mounts_everything_counts_as_local(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container without /proc."""
-    monkeypatch.setattr(mounts, "_MOUNTINFO", Path("/nowhere"))
+    monkeypatch.setattr(mounts, "_MOUNTINFO", "/nowhere")
 
     assert found("/a.pcap") is None
 
