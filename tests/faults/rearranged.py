@@ -9,8 +9,7 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +22,12 @@ from faults.evidence import streams_of
 from faults.figures import Figures
 from faults.packets import STREAM_HEADER, body_of, gzipped, plain
 from faults.scenario import SLOW_COPY, Scenario
+from pcapdj.store import operate
 
 _SETTLE_LIMIT_S: Final = 60.0
+_NOTICED_LIMIT_S: Final = 2.0  # reached where nothing is to be noticed
+_NEW_SHARE: Final = 0.5  # of the absences begin with another dispatcher
+_BACK_SHARE: Final = 0.3  # of the actions that find the inbox away bring it back
 _OLD_S: Final = 1_600_000_000  # files are complete at once: they have not been written to for long
 _SIZE_BYTES: Final = 1000
 _MOST_PACKETS: Final = 4000
@@ -36,9 +39,12 @@ _REASONS: Final = (
     "is still being written",
 )
 
+_OFTEN: Final = (*["create"] * 4, *["await_queued"] * 3)
+_ROUND_ACTIONS: Final = 40
 ACTIONS: Final = (
     *("create", "rename", "link", "touch", "compress", "append", "overwrite", "remove", "restore"),
-    *("move_away", "unmount", "bring_back", "kill_importer", "kill_dispatcher", "await_all_fed"),
+    *("move_away", "unmount", "bring_back", "kill_importer", "kill_dispatcher"),
+    *("await_queued", "await_all_fed", "suspend", "hold", "go_on"),
 )
 
 
@@ -54,6 +60,10 @@ class Content:
         """Return the file's bytes."""
         body = body_of(self.number, self.packets, _SIZE_BYTES)
         return gzipped(body) if self.is_compressed else plain(body)
+
+
+class NothingToDo(Exception):
+    """There is no file, or no inbox, for this action."""
 
 
 class RearrangedInbox:
@@ -92,89 +102,102 @@ class RearrangedInbox:
         if self._disk:
             self._disk.close()
 
-    # What happens to files; each of these does nothing where there is no file for it
+    # What happens to files
 
     def create(self) -> None:
         """Put a new capture into the inbox."""
-        with self._there():
-            number = max(self._longest, default=0) + 1
-            self._put(self._new_name(number), Content(number, self._rng.randint(1, _MOST_PACKETS)))
+        self._require_inbox()
+        number = max(self._longest, default=0) + 1
+        self._put(self._new_name(number), Content(number, self._rng.randint(1, _MOST_PACKETS)))
 
     def rename(self) -> None:
         """Give a capture another name."""
-        with self._there(), self._chosen() as (name, content):
-            fresh = self._new_name(content.number)
-            (self.folder / name).rename(self.folder / fresh)
-            self._note(fresh, self.files.pop(name))
+        self._require_inbox()
+        name, content = self._chosen()
+        fresh = self._new_name(content.number)
+        (self.folder / name).rename(self.folder / fresh)
+        self._note(fresh, self.files.pop(name))
 
     def link(self) -> None:
         """Give a capture a second name."""
-        with self._there(), self._chosen() as (name, content):
-            fresh = self._new_name(content.number)
-            (self.folder / fresh).hardlink_to(self.folder / name)
-            self._note(fresh, content)
+        self._require_inbox()
+        name, content = self._chosen()
+        fresh = self._new_name(content.number)
+        (self.folder / fresh).hardlink_to(self.folder / name)
+        self._note(fresh, content)
 
     def touch(self) -> None:
         """Change a capture's time."""
-        with self._there(), self._chosen() as (name, _):
-            os.utime(self.folder / name, self._next_time())
+        self._require_inbox()
+        name, _ = self._chosen()
+        os.utime(self.folder / name, self._next_time())
 
     def compress(self) -> None:
         """Replace a capture by its compressed form, as gzip does."""
-        with self._there(), self._chosen() as (name, content):
-            if not content.is_compressed:
-                self._put(f"{name}.gz", Content(content.number, content.packets, is_compressed=True))
-                (self.folder / name).unlink()
-                del self.files[name]
+        self._require_inbox()
+        name, content = self._chosen()
+        if not content.is_compressed:
+            self._put(f"{name}.gz", Content(content.number, content.packets, is_compressed=True))
+            (self.folder / name).unlink()
+            del self.files[name]
 
     def append(self) -> None:
-        """Let a capture grow in place; its other names grow, too."""
-        with self._there(), self._chosen() as (name, content):
-            if content.is_compressed or content.packets < self._longest[content.number]:
-                return
-            grown = Content(content.number, content.packets + self._rng.randint(1, 50))
-            with (self.folder / name).open("ab", buffering=0) as file:
-                file.write(grown.data()[len(content.data()) :])
-                os.utime(file.fileno(), self._next_time())
-            inode = (self.folder / name).stat().st_ino
-            for each in [each for each in self.files if (self.folder / each).stat().st_ino == inode]:
-                self._note(each, grown)
+        """Let a capture grow in place, with its other names.
+
+        Only where it has no other copy: that would be a shorter cut from then on, which is fed whole.
+        """
+        self._require_inbox()
+        name, content = self._chosen()
+        names = [each for each, other in self.files.items() if other.number == content.number]
+        if content.is_compressed or len({(self.folder / each).stat().st_ino for each in names}) > 1:
+            return
+        grown = Content(content.number, content.packets + self._rng.randint(1, 50))
+        with (self.folder / name).open("ab", buffering=0) as file:
+            file.write(grown.data()[len(content.data()) :])
+            os.utime(file.fileno(), self._next_time())
+        for each in names:
+            self._note(each, grown)
 
     def overwrite(self) -> None:
         """Put a new capture in the place of another one, as a ring of files does."""
-        with self._there(), self._chosen() as (name, content):
-            self._destroy(name, content)
-            number = max(self._longest) + 1
-            self._put(name, Content(number, self._rng.randint(1, _MOST_PACKETS), content.is_compressed))
+        self._require_inbox()
+        name, content = self._chosen()
+        self._destroy(name, content)
+        number = max(self._longest) + 1
+        self._put(name, Content(number, self._rng.randint(1, _MOST_PACKETS), content.is_compressed))
 
     def remove(self) -> None:
         """Remove a capture."""
-        with self._there(), self._chosen() as (name, content):
-            self._destroy(name, content)
-            (self.folder / name).unlink()
-            self._removed.append(content)
+        self._require_inbox()
+        name, content = self._chosen()
+        self._destroy(name, content)
+        (self.folder / name).unlink()
+        self._removed.append(content)
 
     def restore(self) -> None:
         """Bring a removed capture back, under another name."""
-        with self._there():
-            if self._removed:
-                content = self._removed.pop(self._rng.randrange(len(self._removed)))
-                self._put(self._new_name(content.number), content)
+        self._require_inbox()
+        if self._removed:
+            content = self._removed.pop(self._rng.randrange(len(self._removed)))
+            whole = Content(content.number, self._longest[content.number], content.is_compressed)
+            self._put(self._new_name(content.number), whole)
 
     # What happens around them
 
     def move_away(self) -> None:
         """Move the inbox away; nothing happens to its files until it is back."""
-        with self._there():
-            self.folder.rename(self._away)
-            self._state = "moved"
+        self._require_inbox()
+        self.folder.rename(self._away)
+        self._state = "moved"
+        self._await_outage()
 
     def unmount(self) -> None:
         """Unmount the inbox's file system."""
-        with self._there():
-            if self._disk:
-                self._disk.unmount()
-                self._state = "unmounted"
+        self._require_inbox()
+        if self._disk:
+            self._disk.unmount()
+            self._state = "unmounted"
+            self._await_outage()
 
     def bring_back(self) -> None:
         """Bring the inbox back, if it is away."""
@@ -183,6 +206,24 @@ class RearrangedInbox:
         elif self._state == "unmounted" and self._disk:
             self._disk.mount()
         self._state = "there"
+
+    def suspend(self) -> None:
+        """Suspend feeding, so that the next actions meet a file that is being fed."""
+        operate.suspend(self.scenario.store)
+
+    def hold(self) -> None:
+        """Hold the gate, so that the next actions meet queued files."""
+        operate.change_control(self.scenario.store, {"gate": "hold"})
+
+    def go_on(self) -> None:
+        """End both."""
+        operate.change_control(self.scenario.store, {}, ["gate"])
+        operate.resume(self.scenario.store)
+
+    def await_queued(self) -> None:
+        """Wait a moment until every file of the inbox is at least queued."""
+        if self._state == "there":
+            is_met(lambda: all(map(self._is_noticed, self.files)), _NOTICED_LIMIT_S)
 
     def kill_importer(self) -> None:
         """Kill the importer, and start another one."""
@@ -200,13 +241,15 @@ class RearrangedInbox:
         By another importer: this one looks only once a minute for files that were only touched.
         """
         self.bring_back()
+        self.go_on()
         self.kill_importer()
         if not is_met(self._is_settled, _SETTLE_LIMIT_S):
             raise AssertionError(f"not all is fed after a minute: {self._unsettled()}")
 
     def act(self, name: str) -> None:
         """Do one of `ACTIONS`."""
-        getattr(self, name)()
+        with suppress(NothingToDo):
+            getattr(self, name)()
 
     # What must be true
 
@@ -284,23 +327,45 @@ class RearrangedInbox:
         fed = json.loads(entry or "{}")
         return (fed.get("size_bytes"), fed.get("mtime_ns")) == (found.st_size, found.st_mtime_ns)
 
+    def _is_noticed(self, name: str) -> bool:
+        """Report whether a file is queued, current or handled."""
+        keys, client, path = self.scenario.store.keys, self.scenario.store.redis, str(self.folder / name)
+        is_current = client.hget(keys.current(str(self.scenario.pipe)), "name") == path.encode()
+        return bool(client.hexists(keys.queued, path)) or is_current or self._is_handled(name)
+
+    def _await_outage(self) -> None:
+        """Give the dispatcher a moment to meet the inbox's absence, if it has a file of it.
+
+        One that is new has to open its file by name.
+        """
+        if self._rng.random() < _NEW_SHARE:
+            self.kill_dispatcher()
+        key = self.scenario.store.keys.stats(str(self.scenario.pipe))
+        is_met(lambda: self.scenario.store.redis.hget(key, "storage"), _NOTICED_LIMIT_S)
+
     # How it is done
 
-    @contextmanager
-    def _there(self) -> Iterator[None]:
-        """Do the block only while the inbox is there."""
-        with suppress(_Nothing):
-            if self._state != "there":
-                self.bring_back()
-            yield
+    def _require_inbox(self) -> None:
+        """Do nothing while the inbox is away; sometimes bring it back.
 
-    @contextmanager
-    def _chosen(self) -> Iterator[tuple[str, Content]]:
-        """Yield a file of the inbox."""
+        Raises:
+            NothingToDo: it stays away.
+        """
+        if self._state != "there" and self._rng.random() < _BACK_SHARE:
+            self.bring_back()
+        if self._state != "there":
+            raise NothingToDo
+
+    def _chosen(self) -> tuple[str, Content]:
+        """Return a file of the inbox.
+
+        Raises:
+            NothingToDo: it has none.
+        """
         if not self.files:
-            raise _Nothing
+            raise NothingToDo
         name = self._rng.choice(sorted(self.files))
-        yield name, self.files[name]
+        return name, self.files[name]
 
     def _put(self, name: str, content: Content) -> None:
         """Write a file elsewhere, and move it into the inbox."""
@@ -317,11 +382,7 @@ class RearrangedInbox:
 
     def _destroy(self, name: str, content: Content) -> None:
         """Forget a file; if the importer has not queued it, nobody has ever known of it."""
-        keys, client = self.scenario.store.keys, self.scenario.store.redis
-        path = str(self.folder / name)
-        is_queued = client.hexists(keys.queued, path)
-        is_current = client.hget(keys.current(str(self.scenario.pipe)), "name") == path.encode()
-        if not is_queued and not is_current and not self._is_handled(name):
+        if not self._is_noticed(name):
             self._unseen.add(content.number)
         del self.files[name]
 
@@ -332,10 +393,6 @@ class RearrangedInbox:
     def _next_time(self) -> tuple[int, int]:
         self._clock += 1
         return _OLD_S + self._clock, _OLD_S + self._clock
-
-
-class _Nothing(Exception):
-    """There is no file for this action."""
 
 
 def _folders(scenario: Scenario) -> tuple[Path, Path]:
@@ -350,15 +407,15 @@ def _base(name: bytes) -> str:
 
 
 def run(figures: Figures, seed: str, count: int) -> None:
-    """Let so many things happen, in rounds of thirty; after each round all packets are counted."""
+    """Let so many things happen, in rounds; after each round all packets are counted."""
     rng = random.Random(seed)  # noqa: S311 - a schedule that can be repeated
     while count > 0:
         scenario = Scenario(SLOW_COPY)
         inbox = RearrangedInbox(scenario, rng, can_mount=os.geteuid() == 0)
         done = list[str]()
         try:
-            for _ in range(min(count, 30)):
-                name = rng.choice(("create", *ACTIONS))
+            for _ in range(min(count, _ROUND_ACTIONS)):
+                name = rng.choice((*_OFTEN, *ACTIONS))
                 inbox.act(name)
                 done.append(name)
                 figures.counts[f"inbox: {name}"] += 1
@@ -376,4 +433,4 @@ def run(figures: Figures, seed: str, count: int) -> None:
             scenario.close()
         for sentence in found:
             figures.violated(f"{sentence}; after {', '.join(done)}")
-        count -= 30
+        count -= _ROUND_ACTIONS

@@ -26,7 +26,7 @@ class InboxLife(RuleBasedStateMachine):
         self.scenario = Scenario(SLOW_COPY)
         self.inbox = RearrangedInbox(self.scenario, rng, can_mount=os.geteuid() == 0)
         for _ in range(2):
-            self.inbox.create()
+            self.inbox.act("create")
 
     @rule(action=st.sampled_from(ACTIONS))
     def act(self, action: str) -> None:
