@@ -15,6 +15,8 @@ from pcapdj.store.client import Store
 from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
+from pcapdj.store.queue_check import compare_now
+from pcapdj.store.registration import Registration
 
 TIMEOUT_S = 0.08
 SPARE_ATTEMPTS = 20  # a machine with much to do may miss so short a timeout
@@ -86,6 +88,28 @@ def fed(store: Store) -> QueueEntry:
     return mine
 
 
+def lost(store: Store) -> QueueEntry:
+    """Take it; then Redis loses the dispatcher's keys."""
+    mine = taken(store)
+    store.redis.delete(store.keys.current("d"))
+    store.redis.srem(store.keys.dispatchers, "d")
+    return mine
+
+
+def kept(store: Store, mine: QueueEntry) -> None:
+    """Write the dispatcher's keys again."""
+    registration = Registration(store.keys, "d")
+    registration.take({"name": mine.name, "token": mine.token.encode()})
+    registration.register(store)
+    registration.restore(store)
+
+
+def compare(store: Store) -> None:
+    """Compare the queue with its lines, of which one has vanished."""
+    store.redis.lrem(store.keys.in_queue, 1, "/in/3")
+    compare_now(store)
+
+
 def begin_pass(store: Store, mine: QueueEntry | None, ended_stream: str) -> bool:
     """Prepare it for its second attempt, or for the rest of the first."""
     again = replace(mine or never(), attempt=2, deaths=1)
@@ -103,6 +127,10 @@ SCRIPTS = {
     ),
     "begin_pass behind a stream": Script(fed, lambda store, mine: begin_pass(store, mine, "s")),
     "begin_pass again": Script(fed, lambda store, mine: begin_pass(store, mine, "other")),
+    "restore": Script(lost, lambda store, mine: kept(store, mine or never())),
+    "compare": Script(
+        lambda store: enqueue_new(store, {b"/in/3": Version()}), lambda store, _: compare(store)
+    ),
     "enqueue": Script(lambda _: None, lambda store, _: enqueue_new(store, {b"/in/3": Version()})),
 }
 

@@ -1,6 +1,8 @@
 """The ACL of docs/operations.md on a real Redis: sufficient for each role, and not more than it needs."""
 
+import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +17,26 @@ from support.roles_rig import (
     trio_in,
 )
 
+from pcapdj.store.captures import candidates
+from pcapdj.store.client import Store
+from pcapdj.store.enqueue import enqueue_new, last_lines
+from pcapdj.store.failures import index_failures
+from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
+from pcapdj.store.keys import Keys
+from pcapdj.store.queue_check import QueueCheck
+from pcapdj.store.retention import Retention
+
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
 USERS: Final = {"dispatcher": "dispatcher", "consumer": "dispatcher", "controller": "controller"}
 USERS_OF: Final = USERS | {"importer": "importer"}
+
+
+class Version:
+    """A file's version."""
+
+    size_bytes = mtime_ns = 1
+
+
 Rigs = tuple[PrivateRedis, Trio]
 
 
@@ -82,6 +101,61 @@ def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
     assert len(trio.alive()) == 4
     warnings = [line for role in USERS_OF for line in trio.logged(role).splitlines() if "WARNING" in line]
     assert all(" timestamps_jump " in line for line in warnings)  # the first file once more, after the second
+
+
+def store_of(server: PrivateRedis, user: str) -> Store:
+    """Return a store of this user."""
+    return Store(f"unix://{user}:{password(user)}@{server.socket}", Keys())
+
+
+def test_the_importers_user_may_compare_queue_and_lines_and_remove_old_records(
+    rigs: Rigs, short_path: Path
+) -> None:
+    """What happens once a day or after a foreign change needs no other rights."""
+    server, _ = rigs
+    with closing(store_of(server, "importer")) as store:
+        failed = json.dumps({"name": "/in/1", "reason": "x", "time_s": 5})
+        server.client.rpush("PCAPDJ_FAILED", failed)
+        server.client.hset("PCAPDJ_FAILED_NAMES", "/in/1", failed)
+        enqueue_new(store, {b"/in/1": Version(), b"/in/2": Version()}, lines={b"/in/1": "{}"})
+        assert not server.client.exists("PCAPDJ_FAILED")
+        server.client.lrem("PCAPDJ_IN_QUEUE", 1, "/in/1")
+        server.client.rpush("PCAPDJ_IN_QUEUE", "/foreign")
+        check = QueueCheck(store)
+        while check.step(0.0):
+            pass
+        assert set(last_lines(store, [b"/in/1", b"/in/2", b"/foreign"])) == {b"/in/2", b"/foreign"}
+
+        old = json.dumps({"time_s": 1, "dev": short_path.stat().st_dev})
+        server.client.hset("PCAPDJ_FED", str(short_path / "gone"), old)
+        server.client.hset("PCAPDJ_CAPTURES", "40:aa", old)
+        retention = Retention(store)
+        while retention.step(0.0):
+            pass
+        assert not server.client.exists("PCAPDJ_FED", "PCAPDJ_CAPTURES")
+        assert candidates(store, ["40:aa"]) == []
+
+
+def test_the_dispatchers_user_may_restore_its_registration_and_note_failures(rigs: Rigs) -> None:
+    """What happens after a loss, and once after an upgrade, needs no other rights."""
+    server, _ = rigs
+    with closing(store_of(server, "dispatcher")) as store:
+        server.client.rpush("PCAPDJ_FAILED", json.dumps({"name": "/in/9", "reason": "x"}))
+        server.client.rpush("PCAPDJ_IN_QUEUE", "/in/1")
+        jobs = JobQueue(store, "/pipe")
+        jobs.register()
+        entry = jobs.take()
+        assert isinstance(entry, QueueEntry)
+        server.client.delete("PCAPDJ_DISPATCHERS", "PCAPDJ_CURRENT:/pipe")
+
+        jobs.registration.keep(store)
+        for _ in index_failures(store):
+            pass
+
+        assert server.client.hget("PCAPDJ_CURRENT:/pipe", "name") == b"/in/1"
+        assert server.client.hexists("PCAPDJ_FAILED_NAMES", "/in/9")
+        entries = {"name": "/in/1", "length_bytes": 1, "crc32": 2}
+        assert jobs.finish(entry, Result(entry.name, "processed", capture=("40:aa", entries)))
 
 
 @pytest.mark.parametrize("user", ["dispatcher", "controller", "importer"])
