@@ -454,3 +454,34 @@ def test_a_long_comparison_is_shown(trio: Trio, monkeypatch: pytest.MonkeyPatch)
     with capture_of(os.fsencode(path), file) as capture:
         assert isinstance(known.find(entry, capture), Known)
     assert set(shown) == {"Comparing 89.5 KiB with captures that were fed and begin alike."}
+
+
+def test_what_other_programs_write_about_fed_captures_is_not_believed(service: Trio) -> None:
+    """Not lines that are no valid record, nor a record whose checksum is not that of the file's bytes."""
+    content = classic_of(1, 100)
+    key = kept_under(content[:FIRST_BYTES], len(content))
+    good = FedCapture("/fed", len(content), zlib.crc32(content), True, 0, 0, Identity(1, 2, 3, 4), 1.0)
+    wrong = good._replace(crc32=1).as_fields()
+    lines = [b"no JSON", b"[" * 5000, b"{}", b"7", json.dumps(wrong).encode()]
+    for name, value in (("length_bytes", 1 << 70), ("time_s", float("nan")), ("name", None), ("identity", 5)):
+        lines.append(json.dumps(good.as_fields() | {name: value}).encode())
+    service.store.redis.hset(service.store.keys.captures, key, b"\n".join(lines))
+
+    entry = feed(service, put(service, "a.pcap", content))
+
+    assert (entry["packets"], entry.get("known_as")) == (b"100", None)
+    assert arrived(service) == places(1, 100)
+
+
+def test_a_place_that_another_program_wrote_ends_in_a_failure(service: Trio) -> None:
+    """The checksum is right, and the section is none: the file fails, and the next one is fed."""
+    content = pcapng(1, 40)
+    begun = content[: content.index(numbered(1, 40)[30].data) - 28]
+    key = kept_under(begun, len(begun))
+    forged = FedCapture("/fed", len(begun), zlib.crc32(begun), True, 44, 200, Identity(1, 2, 3, 4), 1.0)
+    write_captures(service.store, [(key, forged.as_fields())])
+
+    entry = feed(service, put(service, "a.pcapng", content))
+
+    assert (entry["verdict"], entry["packets"]) == (b"failed", b"0")
+    assert feed(service, put(service, "b.pcap", classic_of(2, 5)))["packets"] == b"5"
