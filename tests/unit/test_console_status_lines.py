@@ -315,6 +315,8 @@ def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
         ("x; touch PWNED", "", ": pcapdj requeue --stream 'x; touch PWNED'"),
         ("$(touch PWNED)'\n", "", ": pcapdj requeue --stream $'$(touch PWNED)\\'\\x0a'"),
         ("ab12", "a;b", ": pcapdj requeue --lane 'a;b' --stream ab12"),
+        ("x" * 64, "", f": pcapdj requeue --stream {'x' * 64}"),
+        ("x" * 65, "", "x broke off"),
         ("x" * 2_000_000, "", "… broke off"),
     ],
 )
