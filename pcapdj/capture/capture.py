@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.pcap import BEGINNING, Place, StreamFormat
 from pcapdj.capture.reader import Piece, Reader, size_change
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.errors import CaptureError, CutOff
 
 if TYPE_CHECKING:  # `pcapdj cat` starts without it
     from pcapdj.capture.checksum import ChecksummedSource
@@ -139,7 +139,8 @@ def change_since(before: Identity, file: OpenFile) -> CaptureError | None:
         return gone
     if now == before:
         return None
-    return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")
+    # What was read of it is proven by its checksum: if that is still there, the file goes on behind it.
+    return size_change(before.size_bytes, now.size_bytes) or CutOff("changed while it was read")
 
 
 def content_change(before: Identity, digest: str, capture: Capture) -> CaptureError | None:
@@ -156,4 +157,5 @@ def content_change(before: Identity, digest: str, capture: Capture) -> CaptureEr
     is_same = (now.size_bytes, now.mtime_ns) == (before.size_bytes, before.mtime_ns)
     if is_same and (not digest or digest == capture.digest()):
         return None
-    return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")
+    # What was read of it is proven by its checksum: if that is still there, the file goes on behind it.
+    return size_change(before.size_bytes, now.size_bytes) or CutOff("changed while it was read")

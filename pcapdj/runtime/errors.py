@@ -103,7 +103,7 @@ class CaptureError(PcapdjError):
 
 
 class CutOff(CaptureError):
-    """The capture ends inside a record, or grew while it was read: it may go on behind its last record."""
+    """The capture ends inside a record, or grew or was touched while it was read: it may go on from there."""
 
 
 class Overwritten(CaptureError):

@@ -177,3 +177,21 @@ def test_an_inbox_that_is_unmounted_and_comes_back_is_not_fed_again(trio: Trio) 
     assert fed(trio) == [place for number in (0, 1, 2, 8) for place in places(number, 20)]
     assert processed(trio) == ["0", "1", "2", "new"]
     assert failures(trio) == []
+
+
+def test_a_capture_that_is_touched_while_it_is_read_goes_on_where_it_was(trio: Trio) -> None:
+    """It fails, since it changed; what was read of it is proven to be there still, and is not fed again."""
+    trio.brake.touch()
+    path = trio.capture("x", 0, 3000)
+    trio.start("importer")
+    trio.start_all()
+    trio.await_copied(20_000)
+
+    old(path)
+    trio.brake.unlink()
+    wait_until(lambda: trio.snapshot()["failed"], "the capture to fail")
+    importer_restarts(trio)
+    trio.await_processed(1)
+
+    assert fed(trio) == places(0, 3000)
+    assert failures(trio) == []
