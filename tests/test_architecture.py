@@ -425,6 +425,7 @@ def foreign_attribute(node: ast.Attribute, own: set[str]) -> str:
     return "summary" if is_summary else node.attr
 
 
+@cache
 def attributes_of(module: Path) -> set[str]:
     """Return the names of all attributes of the module's classes."""
     found: set[str] = set()

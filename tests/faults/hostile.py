@@ -150,15 +150,21 @@ def _sections(body: bytes) -> Iterator[Hostile]:
     )
 
 
-def _long(body: bytes) -> Iterator[Hostile]:
-    """Yield files that are short, and would make a reader work for hours, or fill its memory."""
+def _with_holes(body: bytes) -> Iterator[Hostile]:
+    """Yield files that are short, and would make a reader work for hours."""
     packed, nothing = gzip.compress(plain(body), 1), gzip.compress(b"")
     good = pcapng(body)
-    shb, idb = good[:28], good[28:48]
     yield Hostile("gzip, then 8 TiB of nothing", lambda path: with_hole(path, packed), body)
     yield Hostile("gzip of nothing, then 8 TiB of nothing", lambda path: with_hole(path, nothing))
     yield Hostile("pcap, then 8 TiB of nothing", lambda path: with_hole(path, plain(body)), body)
     yield Hostile("pcapng, then 8 TiB of nothing", lambda path: with_hole(path, good), body)
+
+
+def _of_many_parts(body: bytes) -> Iterator[Hostile]:
+    """Yield files with more parts than are counted, which takes a reader a second each."""
+    packed, nothing = gzip.compress(plain(body), 1), gzip.compress(b"")
+    good = pcapng(body)
+    shb, idb = good[:28], good[28:48]
     yield Hostile("70,000 empty gzip members", content(packed + nothing * 70_000), body)
     blocks = gzip.compress(good + struct.pack("<III", 0x0BAD, 12, 12) * 300_000, 1)
     yield Hostile("300,000 pcapng blocks without a packet", content(blocks), body)
@@ -219,12 +225,14 @@ def _named(path: bytes, data: bytes) -> Make:
     return make
 
 
-def bad_inputs(folder: Path) -> list[Hostile]:
+def bad_inputs(folder: Path, *, with_many_parts: bool = True) -> list[Hostile]:
     """Return all of them; there are more than 60.
 
     Args:
         folder: where names that are no plain numbers may be made.
+        with_many_parts: whether the slow ones are among them.
     """
     body = body_of(99, 20, 120)
-    files = [*_classic(body), *_packed(body), *_sections(body), *_long(body)]
+    files = [*_classic(body), *_packed(body), *_sections(body), *_with_holes(body)]
+    files += _of_many_parts(body) if with_many_parts else ()
     return [*files, *_places(folder), *_names(folder, body)]

@@ -1,5 +1,6 @@
 """The operator's commands against a real Redis: what they write, what they print, how they end."""
 
+import itertools
 import json
 import os
 import time
@@ -476,10 +477,9 @@ def test_failed_keeps_no_long_list_in_memory(run: Run, store: Store, words: tupl
 
 def test_a_long_list_of_failed_files_is_queued_again_in_its_order(run: Run, store: Store) -> None:
     """Also with entries in between that have no name, and stay."""
-    for number in range(2500):
-        store.redis.rpush(store.keys.failed, json.dumps({"name": f"/in/{number}"}))
-        if number % 2:
-            store.redis.rpush(store.keys.failed, b"no json %d" % number)
+    named = [json.dumps({"name": f"/in/{number}"}) for number in range(2500)]
+    entries = [(entry, f"no json {number}") if number % 2 else (entry,) for number, entry in enumerate(named)]
+    store.redis.rpush(store.keys.failed, *itertools.chain.from_iterable(entries))
 
     code, out, _ = run(failed.app, "--retry")
 
