@@ -23,6 +23,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Annotated, NoReturn
 
 import typer
@@ -142,12 +143,8 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
             names,
             after_hang=lambda: forget_look(_lane_of(store), names),
         )
-    roots = absolute_roots(root)
-    return run_reader(
-        "pcapdj import",
-        lambda: import_once(store, names, order, recursive=recursive, again=again, roots=roots),
-        names,
-    )
+    work = partial(import_once, recursive=recursive, again=again, roots=absolute_roots(root))
+    return run_reader("pcapdj import", partial(work, store, names, order), names)
 
 
 def import_once(  # noqa: PLR0913 - the options
