@@ -107,7 +107,7 @@ def _started(path: Path, server: Path, settings: Mapping[str, str]) -> "PrivateS
     }
     reports, theirs = os.pipe()
     try:
-        pid = fork_service(ServiceFolder(path, server, {**inherited, **settings, **own}), theirs)
+        pid = fork_service(ServiceFolder(path, server, {**inherited, **settings, **own}), reports, theirs)
     finally:
         os.close(theirs)
     return PrivateService(path, Store(url, Keys()), pid, reports)

@@ -91,14 +91,15 @@ class ServiceFolder:
     environment: Mapping[str, str]
 
 
-def fork_service(folder: ServiceFolder, reports: int) -> int:
+def fork_service(folder: ServiceFolder, reader: int, reports: int) -> int:
     """Fork the process; return its pid.
 
     Threads of the caller are missing in it: none of them may hold a lock now.
 
     Args:
         folder: of the service.
-        reports: the writing end of a pipe; the caller closes its own.
+        reader: the reading end of a pipe, which stays with the caller.
+        reports: the writing end; the caller closes its own.
     """
     for module, *_ in _ROLES.values():
         import_module(module)
@@ -107,6 +108,7 @@ def fork_service(folder: ServiceFolder, reports: int) -> int:
     if pid := _fork():
         return pid
     try:
+        os.close(reader)  # open here, it would hide that the command is gone
         os.setsid()  # the command handles Ctrl-C
         _become_child(folder, "service", parent)
         set_title("pcapdj service")
