@@ -10,6 +10,7 @@ from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.identity import FedCapture
 from pcapdj.capture.known import Known, Shorter
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
+from pcapdj.capture.storage import is_gone
 from pcapdj.capture.timestamps import find_jump, gap_ns
 from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
@@ -180,6 +181,7 @@ class JobRunner:
             capture = self._open_file(job, is_resumed=is_resumed)
         try:
             job.identity = capture.identity._asdict()
+            capture.digest()  # read now: it is compared if the storage goes away
             if not is_resumed:
                 self._look(job, capture)
         except BaseException:
@@ -249,6 +251,8 @@ class JobRunner:
             CaptureError: it has, and earlier streams have its beginning.
         """
         change = capture.change_since_opened()
+        if change and is_gone(change.error_number):
+            return False  # the pass waits for its storage, and compares it then
         if change and job.start.streams:
             raise change
         return bool(change) and job.entry.attempt == 1 and not job.progress.has_begun

@@ -134,7 +134,8 @@ class CaptureStorage:
         if fault is Fault.FOLDER_GONE and 0 < self._timeout_s <= time.monotonic() - self._begun_s:
             raise CaptureError("its folder was removed") from error
         self._skips.watch(self._token)
-        self._count_queued()
+        if fault is not Fault.BAD_BLOCK:
+            self._count_queued()
         self._interrupts.wait(_POLL_S, self._skips, waiting_for=self._sentence())
         if self._skips.is_requested(self._token):
             raise CaptureError("skipped by the operator") from error

@@ -289,6 +289,31 @@ def test_a_file_system_that_dies_in_mid_file_costs_only_time(
     assert "Traceback" not in remote.logged("dispatcher")
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_storage_that_goes_away_before_the_authorization_is_waited_for(
+    remote: Trio, mount: FuseMount, *, is_changed: bool
+) -> None:
+    """The file is compared when it is back: of another one nothing is fed, only what was read before."""
+    remote.start("consumer")
+    remote.start("dispatcher")
+    remote.wait_logged("dispatcher", "waiting_for_authorization")
+    mount.kill()
+    remote.start("controller")
+    waiting(remote)
+    if is_changed:
+        path = mount.source / "1.pcap"
+        path.write_bytes(classic(numbered(9, PACKETS)))
+        os.utime(path, OLD)
+    mount.mount_again()
+
+    remote.await_processed(1 if is_changed else 2)
+    [stream] = [places_in(stream) for stream in remote.streams()]
+    count = len(stream) - 20
+    assert stream == whole({1: count, 3: 20})
+    assert [each["packets"] for each in failures(remote.store)] == ([count] if is_changed else [])
+    assert is_changed or count == PACKETS
+
+
 def test_a_compressed_capture_goes_on_at_its_record(trio: Trio, mount: FuseMount) -> None:
     """It is decompressed again up to there."""
     content = [each._replace(data=os.urandom(900)) for each in numbered(1, PACKETS)]
