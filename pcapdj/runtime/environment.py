@@ -6,8 +6,9 @@ where Redis is, how to log in there, or how to reach supervisord. What is not pa
 A variable with a password is also removed from this process, once it was read: /proc/PID/environ shows the
 memory that a process was started with, whatever `os.environ` has.
 
-PYTHONPATH and PATH are used without their empty elements. `PYTHONPATH=$PYTHONPATH:/opt/lib` has one where the
-variable was not set before. It means the current folder, which may be a folder of captures from anywhere.
+PYTHONPATH, PATH and LD_LIBRARY_PATH are used without their empty elements. `PYTHONPATH=$PYTHONPATH:/opt/lib`
+has one where the variable was not set before. It means the current folder, which may be a folder of captures
+from anywhere.
 """
 
 import ctypes
@@ -19,7 +20,7 @@ from pcapdj.runtime.process import own_memory
 
 _ENVIRONMENT: Final = 50  # env_start of proc_pid_stat(5)
 _OURS: Final = "PCAPDJ_"
-_SEARCHED: Final = ("PYTHONPATH", "PATH")
+_SEARCHED: Final = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
 # They may have passwords (PCAPDJ_REDIS_URL, REDISCLI_AUTH), or the way to Redis or supervisord.
 _PRIVATE: Final = (
     *("PCAPDJ_REDIS", "REDIS", "VALKEY", "SUPERVISOR_"),

@@ -365,10 +365,11 @@ def test_only_empty_elements_of_paths_are_left_out(
     path: str, kept: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything that the operator wrote stays, for the analyzer too."""
-    monkeypatch.setenv("PYTHONPATH", path)
-    monkeypatch.setenv("PATH", path)
+    names = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
+    for name in names:
+        monkeypatch.setenv(name, path)
 
-    for name in ("PYTHONPATH", "PATH"):
+    for name in names:
         assert own_environment().get(name) == kept
         assert foreign_environment().get(name) == kept
 
