@@ -5,12 +5,13 @@ import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from rich.console import Console
 from support.forkserver import clean_environment
 
-from pcapdj.console.screen import Line, OutlivedStream, Tone, progress_bar, show
+from pcapdj.console.screen import Line, OutlivedStream, Tone, keep_showing, progress_bar, show
 
 LINES = [Line("Gate", "open"), Line("", "20.0 GiB free"), Line("Analyzer", "[b]failing[/b]", Tone.BAD)]
 
@@ -87,6 +88,28 @@ def test_on_a_terminal_a_title_is_bold(capsys: pytest.CaptureFixture[str]) -> No
 
     assert "\x1b[1mWhat" in title
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_reader_behind_a_pipe_sees_each_screen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an empty line below it; a pipe is written to in large blocks otherwise."""
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    seen: list[bytes] = []
+
+    def read_lines() -> list[Line]:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        with suppress(BlockingIOError):
+            seen.append(os.read(reader, 1 << 16))
+        seen.extend([b""] * (not seen))
+        return LINES[:1]
+
+    with open(writer, "w") as pipe:  # noqa: PTH123 - a descriptor
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(KeyboardInterrupt):
+            keep_showing("", read_lines, every_s=0)
+    os.close(reader)
+
+    assert seen == [b"", b"Gate  open\n\n"]
 
 
 def test_the_progress_bar_is_gone_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
