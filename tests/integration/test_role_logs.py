@@ -11,7 +11,7 @@ from support.roles_rig import Trio, trio_in
 
 from pcapdj.runtime.errors import ExitCode
 
-COPYING = f"{sys.executable} RIG/copying.py"
+COPYING = f"{sys.executable} -IS RIG/copying.py"
 OUT = "RIG/out/TIME-STREAM"
 LOGS = {
     "dispatcher": [
