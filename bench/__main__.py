@@ -8,6 +8,7 @@ from pathlib import Path
 from bench import page
 from bench.captures import build_in_process
 from bench.identity import checks_ms
+from bench.queue import measure_long_queue
 from bench.runs import CHECKOUT
 from bench.service import measure_service
 from bench.streaming import measure_all, peaks
@@ -33,6 +34,7 @@ def main() -> None:
             page.peak_table(memory),
             page.service_table(service),
             page.identity_table(checks_ms(folder / "imix.pcap")),
+            page.queue_table(measure_long_queue()),
         ]
     )
     print(f"\n{text}")

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from bench.queue import LongQueue
 from bench.service import CAT, DIRECTORY, PLAIN, RUN, Analysis, Service
 from bench.streaming import OTHER_PROGRAMS, PEAK_LIMIT_BYTES, Measured, Peak, targets_of
 
@@ -21,6 +22,9 @@ _NAMES: Final = {
     "zstd": "zstd -dc into mergecap",
 }
 _CHECK_LIMIT_MS = 1.0
+_LONG_IMPORT_LIMIT_S: Final = 5.0
+_STATUS_LIMIT_S: Final = 1.0
+_SCRIPT_LIMIT_MS: Final = 20.0
 _GAP_LIMIT_MS, _IMPORT_LIMIT_S, _READ_AGAIN_LIMIT_MB = 5.0, 2.0, 4.0
 _CAT_LIMIT, _RUN_LIMIT, _DISPATCHER_LIMIT = 1.05, 1.08, 1.5
 _WAYS: Final = {
@@ -121,6 +125,18 @@ def identity_table(times_ms: Sequence[float]) -> str:
         ["a file is compared with what was fed", f"{median} ms; 95 % within {_percentile(times_ms):.2f} ms"]
     ]
     return table(["before an authorization, if nothing changed", "measured"], rows)
+
+
+def queue_table(queue: LongQueue) -> str:
+    """Return the table of a lane with a million queued names."""
+    limits = (
+        ("3,000 more are queued", queue.import_s, _LONG_IMPORT_LIMIT_S, "s"),
+        ("the lane's snapshot for `status`", queue.status_s, _STATUS_LIMIT_S, "s"),
+        ("the longest command in Redis", queue.slowest_ms, _SCRIPT_LIMIT_MS, "ms"),
+    )
+    rows = [[what, f"{beside_limit(value, limit)} {unit}"] for what, value, limit, unit in limits]
+    rows.append(["comparison of the queue with its lines, in slices", f"{queue.comparison_s:.1f} s"])
+    return table(["with a million queued names", "measured"], rows)
 
 
 def _analyzer_rows(service: Service) -> Iterator[list[str]]:

@@ -133,6 +133,9 @@ class Store:
         """Publish that something changed in this lane; roles that wait for a change look at once."""
         self.call(lambda client: client.publish(self.keys.channel, message))
 
+    def check_stop(self) -> None:
+        """Let a stop signal end what takes many calls; a plain store waits for none."""
+
     def close(self) -> None:
         """Close the connection."""
         self.redis.close()

@@ -19,7 +19,7 @@ from pcapdj.store.queue_check import compare_now
 from pcapdj.store.registration import registered, run_with_currents
 
 MOST_LINES: Final = 1000  # of one name
-_CHUNK: int = 400  # names in one script: some milliseconds of Redis's time
+_CHUNK: int = 200  # names in one script: a few milliseconds of Redis's time
 _LINE_LIMIT_BYTES: Final = 64 << 10
 
 

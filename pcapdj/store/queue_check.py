@@ -103,15 +103,17 @@ def compare_now(store: Store) -> None:
     on, until all have a line.
 
     Raises:
+        Stopped: a stop signal arrived; the next call begins again.
         As `Store.call`.
     """
     part, place = _index(store, 0, PART_NAMES - 1), 0
     while part.change > 0 and place < part.length:
         part = _index(store, -(place + PART_NAMES), -(place + 1))
         place += max(1, len(part.names))
+        store.check_stop()
     if part.change < 0:
         for _ in _compare(store):
-            pass
+            store.check_stop()
     else:
         store.run("end_check", [store.keys.in_queue, store.keys.queued], [])
 

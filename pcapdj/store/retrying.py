@@ -87,6 +87,14 @@ class RetryingStore(Store):
                 return answer
             self._waits.wait(pause_s)
 
+    def check_stop(self) -> None:
+        """Let a stop signal end what takes many calls.
+
+        Raises:
+            Stopped: one has arrived.
+        """
+        self._waits.wait(0)
+
     def _log_failure(self, error: PcapdjError) -> None:
         if self._log and self._reminder.is_due(type(error), time.monotonic()):
             self._log.warning(FAILURE_EVENTS[type(error)], f"{error} Waiting for it.")

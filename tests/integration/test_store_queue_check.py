@@ -1,16 +1,18 @@
 """The comparison of the queue with its lines on a real Redis: other programs change the list alone."""
 
 import time
+from contextlib import closing
 from typing import cast
 
 import pytest
 
 from pcapdj.runtime import log
-from pcapdj.runtime.errors import KeyUnusable
+from pcapdj.runtime.errors import KeyUnusable, Stopped
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, enqueue_new, last_lines
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 from pcapdj.store.queue_check import QueueCheck, compare_now
+from pcapdj.store.retrying import RetryingStore
 
 
 class Version:
@@ -172,3 +174,23 @@ def test_a_queue_that_redis_has_lost_is_an_error(store: Store, capfd: pytest.Cap
     assert (check.take_lost_names(), check.take_lost_names()) == (2, 0)
     log.flush()
     assert "ERROR   queue queue_lost names=2" in capfd.readouterr().err
+
+
+def test_a_stop_signal_ends_a_long_comparison(store: Store) -> None:
+    """A million foreign names take seconds; the importer has to stop within one."""
+
+    class StopSignal:
+        """A stop signal that has arrived."""
+
+        def wait(self, _timeout_s: float) -> None:
+            """End the wait."""
+            raise Stopped("A stop signal arrived.")
+
+    store.redis.rpush(store.keys.in_queue, *(b"/in/%d" % number for number in range(3000)))
+    with closing(RetryingStore(store, StopSignal(), None)) as retrying, pytest.raises(Stopped):
+        enqueue_new(retrying, {b"/new": Version()})
+
+    assert enqueue_new(store, {b"/new": Version(), b"/in/5": Version()}) == {
+        b"/new": Outcome.NEW,
+        b"/in/5": Outcome.QUEUED,
+    }
