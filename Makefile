@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 PROCESSORS := $(shell nproc)
-WORKERS ?= $(shell expr 2 \* $(PROCESSORS))
+WORKERS ?= $(shell expr 6 + $(PROCESSORS))
 HOURS ?= 2
 COUNT ?= 150
 SECONDS ?= 60
@@ -45,7 +45,7 @@ demo: $(VENV)/.run  ## feed five captures that cut one download; the download is
 
 install: $(VENV)/.dev  ## the virtual environment, with everything for development
 
-# Most tests wait for processes half of their time, hence two workers for each processor.
+# Most tests wait for processes or times most of their time: six workers more than processors overlap the waits.
 # Without its bytecode every worker and every process that a test starts would compile all modules again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev lint types  ## all tests that this machine can run; the others are listed as skipped

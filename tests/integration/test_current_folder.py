@@ -47,6 +47,7 @@ IN_TURN: Final[Mapping[str, Sequence[str]]] = {
     "finish": (),
     "failed": (),
     "requeue": (f"{CAPTURES}/1.pcap",),
+    "skip": (f"{CAPTURES}/1.pcap",),
     "dispatch": ("-b", "../pipe", "--follow"),
     "control": (),
     "consume": ("--socket", "../l.sock", "-b", "../own/pipe", "--logdir", "../out", "--preset", "summary"),
@@ -96,10 +97,10 @@ def run_in_turn(
 def test_the_command_executes_nothing_in_the_current_folder(
     start: Sequence[str], here: Path, canaries: Canaries, store: Store
 ) -> None:
-    """No module of any name, no package `pcapdj`, no settings; nor does a process that it starts."""
+    """No module of any name, no package `pcapdj`, no settings."""
     canaries.plant(here, (*MODULES, *BEFORE_OURS), package=True)
 
-    succeed([*start, *RUN], here, variables(store))
+    succeed([*start, "status"], here, variables(store))
 
     assert canaries.found() == set()
 
@@ -133,7 +134,7 @@ def test_no_command_imports_anything_of_the_current_folder(
 
     codes = run_in_turn(python, list(IN_TURN), here, variables(store))
 
-    assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | {"requeue": ExitCode.ERROR}
+    assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | dict.fromkeys(("requeue", "skip"), ExitCode.ERROR)
     assert canaries.found() == set()
 
 
