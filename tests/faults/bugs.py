@@ -34,6 +34,12 @@ _CHANGES: Final = "test_fault_inputs.py -k changes"
 _STOPS: Final = "../integration/test_orderly_stop.py -k '{}'"
 _RELAY: Final = "test_fault_inputs.py -k passes_pages_on"
 
+_KNOWN: Final = "../integration/test_known_captures.py -k '{}'"
+_FINISH: Final = """\
+        with self.registration.lock:
+            is_finished = bool(self._store.run("finish", places, arguments))
+"""
+
 BUGS: Final = (
     Bug(
         "LPOP instead of TAKE's look at CURRENT",
@@ -77,14 +83,15 @@ BUGS: Final = (
         (
             Change(
                 "store/job_queue.py",
-                '        return bool(self._store.run("finish", places, arguments))\n',
+                _FINISH,
                 "        def move(client: Any) -> bool:\n"
                 "            with client.pipeline(transaction=True) as batch:\n"
                 "                batch.delete(places[0]).rpush(goal, result.entry)\n"
-                "                batch.hset(keys.fed, taken.name, fed).xadd(keys.journal, journal)\n"
+                "                batch.hset(keys.fed, entry.name, result.fed(entry.stream))\n"
+                "                batch.xadd(keys.journal, journal)\n"
                 "                batch.execute()\n"
                 "            return True\n\n"
-                "        return self._store.call(move)\n",
+                f"        return self._store.call(move)\n{_FINISH}",
             ),
         ),
     ),
@@ -287,11 +294,29 @@ BUGS: Final = (
         "a capture is known by its name only",
         "test_fault_rearranged.py",
         (
-            Change(
-                "feed/known_captures.py", "found = find_known(capture.file, fed, self.waits)", "found = None"
-            ),
+            Change("feed/known_captures.py", "if not capture.has_packets:", "if capture.has_packets:"),
             Change("inbox/queueing.py", "    if not captures or suspects", "    if captures or suspects"),
         ),
+    ),
+    Bug(
+        "a capture is known by its beginning",
+        _KNOWN.format("not_believed"),
+        (Change("capture/known.py", "if read.crc32s.get(each.length_bytes) == each.crc32]", "]"),),
+    ),
+    Bug(
+        "a file that is known is only looked at when it is queued",
+        _KNOWN.format("once_it_is_authorized"),
+        (Change("feed/job.py", "if self._has_changed(job, capture):", "if False:"),),
+    ),
+    Bug(
+        "where a file that grew begins is kept by the dispatcher instead of CURRENT",
+        _KNOWN.format("survives_crashes"),
+        (Change("feed/job.py", "            self.queue.mark(begin=begin)\n", ""),),
+    ),
+    Bug(
+        "the checksum of a file begins anew with each dispatcher",
+        _KNOWN.format("take_over"),
+        (Change("capture/checksum.py", "place.crc32 if place.offset else 0", "0"),),
     ),
     Bug(
         "a file on a disk that is not mounted is missing",
