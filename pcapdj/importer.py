@@ -35,7 +35,13 @@ from pcapdj.inbox.listing import CaptureFile, below_roots, list_captures, look_a
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.problem_log import ProblemLog, log_refused
 from pcapdj.inbox.published import Publisher
-from pcapdj.inbox.queueing import outcomes_by_name, queue_captures, report_sentences, wait_for_dispatchers
+from pcapdj.inbox.queueing import (
+    outcomes_by_name,
+    queue_captures,
+    report_sentences,
+    summary,
+    wait_for_dispatchers,
+)
 from pcapdj.inbox.recent_captures import RecentCaptures
 from pcapdj.inbox.settle import FileState
 from pcapdj.inbox.skipped import Refusal, SkipReason, refusal_sentences
@@ -186,16 +192,6 @@ class _Sleep:
 
     def wait(self, timeout_s: float) -> None:
         time.sleep(timeout_s)
-
-
-def summary(outcomes: Counter[Outcome], refused: int) -> str:
-    """Return how many files were queued, were not, and could not be imported, as a sentence."""
-    queued = outcomes[Outcome.NEW]
-    fed = outcomes[Outcome.FED] + outcomes[Outcome.FED_MEANWHILE]
-    hint = f" ({fed} fed before: --again feeds them again)" if fed else ""
-    return (
-        f"{queued} queued, {outcomes.total() - queued} already queued or fed{hint}, {refused} not imported."
-    )
 
 
 def watch_folders(  # noqa: PLR0913 - the options

@@ -18,6 +18,7 @@ Beside a queued name stands which file it was (`capture.identity.QueuedFile`); t
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -131,6 +132,16 @@ def report_sentences(report: QueueReport) -> list[str]:
         if (more := len(each) - _MOST_NAMED) > 0:
             sentences.append(f"And {more:,} more {what}.")
     return sentences
+
+
+def summary(outcomes: Counter[Outcome], refused: int) -> str:
+    """Return how many files were queued, were not, and could not be imported, as a sentence."""
+    queued = outcomes[Outcome.NEW]
+    fed = outcomes[Outcome.FED] + outcomes[Outcome.FED_MEANWHILE]
+    hint = f" ({fed} fed before: --again feeds them again)" if fed else ""
+    return (
+        f"{queued} queued, {outcomes.total() - queued} already queued or fed{hint}, {refused} not imported."
+    )
 
 
 def wait_for_dispatchers(store: Store, pause: Pause) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support.logs import logged
 
-from pcapdj.importer import summary
 from pcapdj.inbox.problem_log import ProblemLog
+from pcapdj.inbox.queueing import summary
 from pcapdj.inbox.watcher import Inbox
 from pcapdj.store.enqueue import Outcome
 
