@@ -4,13 +4,15 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from support.launcher_rig import is_running
 from support.logs import logged
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.analyzer.launch import AnalyzerStarter
 from pcapdj.analyzer.presets import own_command
@@ -29,8 +31,8 @@ Make = Callable[..., ConsumerLauncher]
 
 
 @pytest.fixture
-def make(short_path: Path, store: Store) -> Iterator[Make]:
-    """Return a maker of the launcher of a command; two stop signals end it afterwards."""
+def make_open(short_path: Path, store: Store) -> Iterator[Make]:
+    """Return a maker of the launcher of a command; the test closes it."""
     with handled((signal.SIGCHLD, signal.SIGHUP)) as signals, ExitStack() as stack:
 
         def launcher(*command: str) -> ConsumerLauncher:
@@ -40,7 +42,18 @@ def make(short_path: Path, store: Store) -> Iterator[Make]:
                 own_command(command), Fifo(short_path / "p"), short_path / "out", Timeouts(120.0)
             )
             status = LauncherStatus(publisher, str(starter.command), starter.log_root)
-            made = ConsumerLauncher(starter, LauncherServer(short_path / "s"), status, signals)
+            return ConsumerLauncher(starter, LauncherServer(short_path / "s"), status, signals)
+
+        yield launcher
+
+
+@pytest.fixture
+def make(make_open: Make) -> Iterator[Make]:
+    """Return a maker of the launcher of a command; two stop signals end it afterwards."""
+    with ExitStack() as stack:
+
+        def launcher(*command: str) -> ConsumerLauncher:
+            made = make_open(*command)
             stack.callback(made.close)
             stack.callback(wait_until, lambda: made.step(2000), "the analyzer to exit")
             return made
@@ -116,6 +129,22 @@ def test_a_stop_waits_five_seconds_for_the_dispatcher_to_leave(
 
     assert f"pid={os.getpid()}" in logged(capsys, "dispatcher_stays")
     wait_until(lambda: launcher.step(1006), "the analyzer to exit")
+
+
+def test_a_launcher_that_is_closed_waits_for_its_analyzer_no_longer_than_it_takes(
+    make_open: Make, client: socket.socket, short_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is killed; what it has left running ends with it. No socket and no pipe stay."""
+    launcher = make_open(*python(NEVER_OPEN))
+    request_stream(launcher, client, short_path)
+    analyzer = int(logged(capsys, "analyzer_started").split("pid=")[1].split()[0])
+    begun_s = time.monotonic()
+
+    launcher.close()
+
+    assert time.monotonic() - begun_s < scaled(0.9)
+    assert not is_running(analyzer)
+    assert [path.name for path in short_path.iterdir()] == ["out"]
 
 
 def test_a_missing_program_is_looked_for_every_minute(
