@@ -188,6 +188,8 @@ def test_a_batch_holds_a_whole_piece() -> None:
     batches = new_batches(NoWaits())
     for key in BATCH_KEYS:
         assert os.write(batches.descriptors[key], bytes(PIECE_BYTES)) == PIECE_BYTES
+        with pytest.raises(BlockingIOError):  # it is no place to wait in
+            os.write(batches.descriptors[key], b"x")
     batches.close()
 
 

@@ -139,14 +139,17 @@ def test_what_is_waited_for_is_shown_until_bytes_are_fed(
     assert log.count("dispatcher waiting: Waiting for an analyzer.") == 1
 
 
-def test_a_sleep_takes_its_whole_time_whatever_signals_arrive(interrupts: Interrupts) -> None:
-    """And no longer: a file that settles is not opened earlier because of a SIGUSR2."""
+def test_a_sleep_takes_its_whole_time_whatever_signals_arrive(
+    interrupts: Interrupts, statistics: Statistics
+) -> None:
+    """And no longer: a file that settles is not opened earlier because of a SIGUSR2. It shows no wait."""
     started_s = time.monotonic()
     threading.Timer(0.05, send, [signal.SIGUSR2]).start()
 
     interrupts.sleep(0.3)
 
     assert 0.3 <= time.monotonic() - started_s < scaled(1.25)
+    assert statistics.waiting_for == ""
 
 
 def test_a_storm_of_sigusr2_is_printed_one_at_a_time(
