@@ -625,3 +625,24 @@ def test_a_name_that_is_queued_too_often_is_logged_and_offered_again(
     assert stepped.step(LATER_S) == 1
     assert waiting == 1
     assert logged(capsys, "queued_too_often").count("queued_too_often") == 1
+
+
+def test_a_thousand_files_that_are_renamed_newest_first_are_queued_in_their_order(
+    store: Store, tmp_path: Path
+) -> None:
+    """They arrive as one batch, however busy the machine is."""
+    inbox, outside = tmp_path / "in", tmp_path / "out"
+    inbox.mkdir()
+    outside.mkdir()
+    names = [
+        written(outside, f"c{number}", content=classic([Record(1000 + number)]))[0] for number in range(1000)
+    ]
+
+    with watching(store, str(inbox)) as process:
+        assert any("inbox_watched" in line for line in process.stderr)
+        for name in reversed(names):
+            path = Path(os.fsdecode(name))
+            path.rename(inbox / path.name)
+        wait_until(lambda: len(queue_of(store)) == len(names), "all to be queued")
+
+    assert queue_of(store) == [os.fsencode(inbox / f"c{number}") for number in range(1000)]
