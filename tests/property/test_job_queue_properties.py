@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.store.client import Store
+from pcapdj.store.enqueue import Outcome, enqueue_new
 from pcapdj.store.failures import all_failures, requeue_failures
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import (
@@ -31,6 +32,12 @@ from pcapdj.store.operate import requeue
 
 NAMES = st.sampled_from([b"/in/1.pcap", b"/in/2.pcap", b"/in/\xff\n'"])
 IDS = st.sampled_from(["a", "b"])
+
+
+class Version:
+    """A file's version."""
+
+    size_bytes = mtime_ns = 1
 
 
 class Lane(RuleBasedStateMachine):
@@ -50,6 +57,7 @@ class Lane(RuleBasedStateMachine):
         self.grants = Grants(self.store, form)
         self.accepted: Counter[bytes] = Counter()
         self.authorized: Counter[str] = Counter()
+        self.failed: set[bytes] = set()  # each with one entry
         for queue in self.queues.values():
             queue.register()
 
@@ -67,6 +75,7 @@ class Lane(RuleBasedStateMachine):
         if isinstance(answer, QueueEntry):
             assert each not in self.known or self.known[each].token == answer.token
             self.known[each] = answer
+            self.failed.discard(answer.name)
         else:
             assert each not in self.known
 
@@ -112,6 +121,10 @@ class Lane(RuleBasedStateMachine):
         entry = failure_entry(taken.name, CaptureError("is cut off"), 1, taken.attempt)
         result = Result(taken.name, "processed") if is_whole else Result(entry, "failed")
         assert self.queues[each].finish(taken, result)
+        self.failed.discard(taken.name)
+        if not is_whole:
+            self.failed.add(taken.name)
+            self.accepted[taken.name] -= 1
         del self.known[each]
         self.past.append((each, taken, result))
 
@@ -132,15 +145,32 @@ class Lane(RuleBasedStateMachine):
 
     @rule(name=NAMES)
     def requeue(self, name: bytes) -> None:
-        """The operator feeds a file again."""
-        requeue(self.store, name)
+        """The operator feeds a file again: the one that failed, else the one that was processed."""
+        was_moved = requeue(self.store, name)
+        if name in self.failed:
+            assert was_moved
+            self.failed.discard(name)
+            self.accepted[name] += 1
+
+    @rule(name=NAMES)
+    def import_file(self, name: bytes) -> None:
+        """The importer queues a file, unless it is queued or current; a repeated call adds nothing."""
+        places = Counter(self._names())
+        outcomes = [enqueue_new(self.store, {name: Version()}, again=True)[name] for _ in range(2)]
+        assert outcomes[1] is not Outcome.NEW
+        if outcomes[0] is Outcome.NEW:
+            self.accepted[name] += 1
+            self.failed.discard(name)
+            assert Counter(self._names())[name] == places[name] + 1
 
     @rule()
     def retry_failures(self) -> None:
         """The operator feeds all failed files again."""
-        for failure in all_failures(self.store):
+        for failure in list(all_failures(self.store)):
             assert requeue_failures(self.store, [failure])
             assert not requeue_failures(self.store, [failure])
+            self.accepted[failure.name or b""] += 1
+        self.failed.clear()
 
     @rule(each=IDS, request=st.sampled_from(["now", "empty"]))
     def end_stream(self, each: str, request: str) -> None:
@@ -153,21 +183,39 @@ class Lane(RuleBasedStateMachine):
             answer = self.queues[each].take(answer.request)
         if isinstance(answer, QueueEntry):
             self.known[each] = answer
+            self.failed.discard(answer.name)
         else:
             assert answer is None
         self.store.redis.delete(self.store.keys.finish)
 
     @invariant()
     def each_name_is_in_exactly_one_place(self) -> None:
-        """Promise G3, counted: a name queued twice is in two places, or twice in one."""
+        """Promise G3, counted: a name queued twice is in two places, or twice in one.
+
+        FAILED has one entry of a name, which leaves it when the name is queued, taken or fed again.
+        """
         if hasattr(self, "accepted"):
             assert Counter(self._names()) == +self.accepted
+            assert sorted(each.name or b"" for each in all_failures(self.store)) == sorted(self.failed)
+            noted = set(self.store.redis.hkeys(self.store.keys.failed_names))
+            assert noted == self.failed
+
+    @invariant()
+    def no_name_has_more_lines_than_places_in_the_queue(self) -> None:
+        """Foreign names have none until they are compared; the counts are right at any time."""
+        if hasattr(self, "accepted"):
+            keys = self.store.keys
+            lines: Any = self.store.redis.hgetall(keys.queued)
+            counts = lines.pop(b"", b"0 0 0")
+            queued = Counter(self.store.redis.lrange(keys.in_queue, 0, -1))
+            found = Counter({name: len(value.split(b"\n")) for name, value in lines.items()})
+            assert found <= queued
+            assert found.total() == int(counts.split()[0])
 
     def _names(self) -> Iterator[bytes]:
         keys = self.store.keys
         for key in (keys.in_queue, keys.processed):
             yield from self.store.redis.lrange(key, 0, -1)  # type: ignore[misc]  # sync
-        yield from (failure.name or b"" for failure in all_failures(self.store))
         currents = (self.store.redis.hget(keys.current(each), "name") for each in "ab")
         yield from (name for name in currents if name)  # type: ignore[misc]  # sync
 
