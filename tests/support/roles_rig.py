@@ -61,7 +61,7 @@ class Trio:
         self.processes: dict[str, Process] = {}
         self.environment: dict[str, str] = {"PCAPDJ_REDIS_URL": url, "PCAPDJ_WATCH": f"{folder}=1"}
         self.environment |= {"PCAPDJ_RESUME_AFTER": "0", "PCAPDJ_SUSPEND_FREE": "0"}
-        self.environment |= {"PCAPDJ_MIN_FREE_INODES": "0"}
+        self.environment |= {"PCAPDJ_MIN_FREE_INODES": "0", "PCAPDJ_RESTART_PAUSE": "100ms"}
         self.store = Store(url, Keys())
         self.run.mkdir(mode=0o700)
         self.captures.mkdir()
