@@ -18,11 +18,16 @@
 -- Uses forget_failure.lua
 
 local function take_line(hash, name)
-    local lines = redis.call('HGET', hash, name)
+    local counts = read_counts(hash)
+    local lines = name ~= '' and #name <= LONGEST_NAME and redis.call('HGET', hash, name)
     if not lines then
+        local is_compared = redis.call('LLEN', KEYS[1]) + 1 - counts.sum <= counts.surplus
+        if is_compared and counts.surplus > 0 then
+            counts.surplus = counts.surplus - 1  -- it was one of those that have no line of their own
+            write_counts(hash, counts)
+        end
         return ''
     end
-    local counts = read_counts(hash)
     local rest, line
     if ARGV[1] == 'tail' then
         rest, line = string.match(lines, '^(.*)\n([^\n]*)$')
@@ -68,12 +73,8 @@ if redis.call('HEXISTS', KEYS[2], 'name') == 0 then
     if not name then
         return {'empty'}
     end
-    local line = ''
-    if #name > LONGEST_NAME then
-        name = string.sub(name, 1, LONGEST_NAME)  -- opening it fails, and CURRENT stays small
-    elseif name ~= '' then
-        line = take_line(KEYS[7], name)
-    end
+    local line = take_line(KEYS[7], name)
+    name = string.sub(name, 1, LONGEST_NAME)  -- opening a longer one fails, and CURRENT stays small
     redis.call('HSET', KEYS[2], 'name', name, 'state', 'asked', 'attempt', '1', 'deaths', '0', 'token', ARGV[2])
     if line ~= '' then
         redis.call('HSET', KEYS[2], 'queued', line)
