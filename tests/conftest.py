@@ -146,7 +146,9 @@ def redis_socket() -> Iterator[Path]:
     """Run a private redis-server on a unix socket for the session; each test uses a lane of its own."""
     with (
         tempfile.TemporaryDirectory(prefix="pcapdj-redis-") as folder,
-        redis_at(Path(folder) / "redis.sock", "--appendonly", "yes", "--appendfsync", "no") as server,
+        redis_at(
+            Path(folder) / "redis.sock", *("--appendonly", "yes", "--appendfsync", "no"), dies_with_us=True
+        ) as server,
     ):
         yield server.socket
         assert server.client.keys() == [], "keys that a test left behind"

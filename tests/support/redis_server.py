@@ -11,6 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
@@ -31,10 +32,12 @@ class PrivateRedis:
     Args:
         socket: where it listens; its folder takes its data.
         options: those of every start.
+        dies_with_us: it is killed when the thread that starts it ends, as by a Ctrl-C of a whole session.
     """
 
-    def __init__(self, socket: Path, *options: str) -> None:
+    def __init__(self, socket: Path, *options: str, dies_with_us: bool = False) -> None:
         self.socket = socket
+        self._prepare = death_signal_for_child(signal.SIGKILL) if dies_with_us else None
         self._options = options
         self.url = f"unix://{socket}"
         # Its own retries wait seconds for a server that needs milliseconds to start.
@@ -44,7 +47,7 @@ class PrivateRedis:
     def start(self, *options: str, wait: bool = True) -> None:
         """Start it, and wait until it answers."""
         command = redis_command(self.socket, *self._options, *options)
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=self._prepare)  # noqa: PLW1509 - one system call
         if wait:
             wait_until(self.answers, "redis-server to answer")
 
@@ -80,9 +83,9 @@ class PrivateRedis:
 
 
 @contextmanager
-def redis_at(socket: Path, *options: str) -> Iterator[PrivateRedis]:
+def redis_at(socket: Path, *options: str, dies_with_us: bool = False) -> Iterator[PrivateRedis]:
     """Return a redis-server on this socket that answers; it ends with the block."""
-    server = PrivateRedis(socket, *options)
+    server = PrivateRedis(socket, *options, dies_with_us=dies_with_us)
     try:
         server.start()
         yield server
