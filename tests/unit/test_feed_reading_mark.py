@@ -9,6 +9,8 @@ import pytest
 from support.descriptors import open_descriptors
 from support.logs import logged
 
+from pcapdj.capture.pcap import BEGINNING, Totals
+from pcapdj.capture.reader import Piece
 from pcapdj.feed.reading_mark import LeftMark, ReadingMark, deaths_on
 from pcapdj.runtime.mounts import boot_id
 
@@ -80,6 +82,21 @@ def test_what_was_left_counts_for_the_first_file_only(tmp_path: Path) -> None:
 
     assert mark.left is None
     mark.close()
+
+
+def test_a_batch_that_was_sent_ends_the_count(tmp_path: Path) -> None:
+    """The file gave packets since: the deaths before are forgotten."""
+    mark = ReadingMark(tmp_path / "mark")
+    mark.begin("token", 2)
+    pieces = mark.marked(iter([Piece(b"", Totals(), BEGINNING, 0)] * 2))
+    next(pieces)
+    next(pieces)  # the first one is sent now
+    mark.close()
+
+    left = ReadingMark(tmp_path / "mark")
+    left.close()
+
+    assert left.left == LeftMark("token", boot_id(), 0, is_set=False, exception="", fatal="")
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
