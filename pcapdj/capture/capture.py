@@ -115,9 +115,10 @@ class Capture:
         """Return a digest of the file's first 64 KiB on disk, read once; empty: they cannot be read."""
         from hashlib import sha256  # `pcapdj cat` starts without it
 
+        length_bytes = min(_DIGESTED_BYTES, self.identity.size_bytes)  # it may have grown since
         if not self._digest:
             with suppress(OSError):
-                self._digest = sha256(self.file.read(_DIGESTED_BYTES, 0)).hexdigest()
+                self._digest = sha256(self.file.read(length_bytes, 0)).hexdigest()
         return self._digest
 
     def replace_by(self, other: "Capture") -> None:

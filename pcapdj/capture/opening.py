@@ -56,7 +56,12 @@ def open_capture(
 
 
 def capture_of(
-    name: bytes, file: OpenFile, stops: "Waits | None" = None, *, has_checksums: bool = False
+    name: bytes,
+    file: OpenFile,
+    stops: "Waits | None" = None,
+    *,
+    has_checksums: bool = False,
+    identity: Identity | None = None,
 ) -> Capture:
     """Identify an open file; it is closed with the capture, and after an error.
 
@@ -65,6 +70,7 @@ def capture_of(
         file: open.
         stops: a stop signal ends opening and reading.
         has_checksums: the checksum of its bytes is computed, for `Place.crc32`.
+        identity: that it had when it was opened first; None: it is opened for the first time.
 
     Raises:
         CaptureError, Stopped: as `open_capture`.
@@ -72,7 +78,7 @@ def capture_of(
     _keep_freed_memory()
     capture = None
     try:
-        identity = file.identity()
+        identity = identity or file.identity()
         contents, checksums = contents_of(file, identity.size_bytes, stops), None
         if has_checksums:
             from pcapdj.capture.checksum import ChecksummedSource

@@ -23,7 +23,7 @@ from pcapdj.feed.start_point import StartPoint
 from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.errors import CaptureError, Stopped
+from pcapdj.runtime.errors import CaptureError, CutOff, Stopped
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import to_name
 
@@ -169,10 +169,12 @@ class Feeder:
     def unfinished_capture(self) -> Capture | None:
         """Return the capture that was being fed, from its stored descriptor: its name may be gone by now.
 
-        If the descriptor's storage is gone, the file is opened by its name.
+        If the descriptor's storage is gone, the file is opened by its name. A file that has grown or was
+        touched is read up to its former end, as it would have been without a death in between; the pass ends
+        with that change.
 
         Raises:
-            CaptureError: it changed since it was opened first, or as `open_capture`.
+            CaptureError: it became shorter since it was opened first, or as `open_capture`.
         """
         left = self._streams.unfinished
         if left is None:
@@ -180,10 +182,11 @@ class Feeder:
         name, before = to_name(left.note["name"]), Identity(*left.note["identity"])
         try:
             file = self._opener.open_again(left.fd, name)
-            if change := change_since(before, file):
+            change = change_since(before, file)
+            if change and not isinstance(change, CutOff):
                 file.close()
                 raise change
-            return capture_of(name, file, self._opener.waits, has_checksums=True)
+            return capture_of(name, file, self._opener.waits, has_checksums=True, identity=before)
         except CaptureError as exc:
             if not is_gone(exc.error_number):
                 raise

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
@@ -16,11 +16,18 @@ from pcapdj.feed.analyzer_link import AnalyzerLink
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.known_captures import Found, KnownCaptures, anomalies_of_found, fed_capture, start_behind
+from pcapdj.feed.known_captures import (
+    Found,
+    KnownCaptures,
+    anomalies_of_found,
+    fed_before,
+    fed_capture,
+    start_behind,
+)
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
-from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_from
+from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_or_first
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feed.storage import CaptureStorage, line_about, recorded_in
 from pcapdj.feed.streams import Streams
@@ -118,7 +125,7 @@ class JobRunner:
         Raises:
             Stopped: a stop signal arrived; the next dispatcher goes on with this entry.
         """
-        start = _start_of(entry)
+        start = start_point_or_first(entry.begin, entry.name)
         progress = self.feeder.delivered(entry.token, start)
         job = Job(entry, start, progress, entry.stream if progress.has_begun else "".join(start.streams[-1:]))
         is_resumed = self.streams.unfinished_token() == entry.token
@@ -171,22 +178,21 @@ class JobRunner:
                 self.streams.lose_if_broken()
             else:
                 break
-        place = self.storage.end(capture)
-        if place and not recorded_in(job.entry.queued):  # for the next dispatcher, if the storage goes away
+        if (place := self.storage.end(capture)) and not recorded_in(job.entry.queued):
+            # for the next dispatcher, if the storage goes away
             self.queue.mark(queued=line_about(capture.identity, place))
         return capture
 
     def _opened(self, job: Job, *, is_resumed: bool) -> Capture:
         with self.mark.reading():
             capture = self._open_file(job, is_resumed=is_resumed)
-        try:
+        with ExitStack() as undone:
+            undone.callback(capture.close)
             job.identity = capture.identity._asdict()
             capture.digest()  # read now: it is compared if the storage goes away
             if not is_resumed:
                 self._look(job, capture)
-        except BaseException:
-            capture.close()
-            raise
+            undone.pop_all()
         return capture
 
     def _open_file(self, job: Job, *, is_resumed: bool) -> Capture:
@@ -212,6 +218,7 @@ class JobRunner:
         """
         if job.start.streams:
             if change := job.start.change(capture):
+                _keep_fed_part(job, capture)
                 raise change
             return
         with self.mark.reading():
@@ -254,6 +261,7 @@ class JobRunner:
         if change and is_gone(change.error_number):
             return False  # the pass waits for its storage, and compares it then
         if change and job.start.streams:
+            _keep_fed_part(job, capture)
             raise change
         return bool(change) and job.entry.attempt == 1 and not job.progress.has_begun
 
@@ -381,12 +389,11 @@ class JobRunner:
             self.poison.reset()
 
 
-def _start_of(entry: QueueEntry) -> StartPoint:
-    """Return where the entry's passes begin; if Redis has nonsense there, at the first packet."""
-    if start := start_point_from(entry.begin):
-        return start
-    events.warning("begin_invalid", "The file is fed from its first packet.", name=entry.name)
-    return FIRST_PACKET
+def _keep_fed_part(job: Job, capture: Capture) -> None:
+    """Make known what earlier streams have of a file that changed since: if it grew, only its rest is fed."""
+    job.fed = fed_before(to_text(job.entry.name), capture, job.start, time.time())
+    if job.fed:  # the importer queues the file that is there now
+        job.identity = job.fed[1].identity._asdict()
 
 
 def _log_forgotten(job: Job) -> None:

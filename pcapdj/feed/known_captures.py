@@ -168,6 +168,15 @@ def anomalies_of_found(found: Found) -> list[Anomaly]:
     return [Anomaly("capture_shorter", sentence)]
 
 
+def fed_before(name: str, capture: Capture, start: StartPoint, now_s: float) -> tuple[str, FedCapture] | None:
+    """Return what earlier streams have of a file that changed since; as `fed_capture`."""
+    place = start.place
+    if place.crc32 is None or start.identity is None:
+        return None
+    of_place = place.offset, place.crc32, False, place.section, place.interfaces_end
+    return kept_under(capture.first, place.offset), FedCapture(name, *of_place, start.identity, now_s)
+
+
 def _is_same(queued: QueuedFile, now: Identity) -> bool:
     """Report whether it is the queued file, unchanged; its device may have another number by now."""
     return queued.identity[1:] == now[1:]

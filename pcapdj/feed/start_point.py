@@ -22,7 +22,9 @@ from pcapdj.feed.note import BatchNote, decode_record, encode_note
 from pcapdj.launcher_protocol import EndedStream
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.log import EventLog
 
+events = EventLog("dispatcher")
 _MOST_STREAMS: Final = 100  # the newest: they have to fit into a message of the launcher
 
 
@@ -102,6 +104,14 @@ def start_point_from(text: str) -> StartPoint | None:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error):
         return None
     return point
+
+
+def start_point_or_first(text: str, name: bytes) -> StartPoint:
+    """Return the start point of a queue entry's file; if another program wrote it, its first packet."""
+    if start := start_point_from(text):
+        return start
+    events.warning("begin_invalid", "The file is fed from its first packet.", name=name)
+    return FIRST_PACKET
 
 
 def start_point_after(ended: EndedStream) -> StartPoint | None:

@@ -245,13 +245,13 @@ def test_a_successor_goes_on_with_the_stored_file_behind_the_noted_batch(
     assert begun.stream.batches.last.totals.packets == 30
 
 
-def test_a_stored_file_that_changed_is_refused(feeding: Feeding, tmp_path: Path) -> None:
-    """Its rest would not fit; nothing stays open of it."""
+def test_a_stored_file_that_became_shorter_is_refused(feeding: Feeding, tmp_path: Path) -> None:
+    """It cannot be read to its former end; nothing stays open of it."""
     assert feeding.feeder.unfinished_capture() is None
-    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+    name = written(tmp_path, "1.pcap", stream_of(FIRST, SECOND))
     with feeding.open(name) as capture:
         identity = list(capture.identity)
-    written(tmp_path, "1.pcap", stream_of(FIRST, SECOND))
+    written(tmp_path, "1.pcap", stream_of(FIRST))
     note = {"token": "t", "name": os.fsdecode(name), "identity": identity}
     feeding.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
     before = open_descriptors()

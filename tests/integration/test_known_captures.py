@@ -188,14 +188,22 @@ def test_a_file_that_was_cut_off_goes_on_when_it_is_complete(
     assert not failures(service)
 
 
-def test_a_file_that_grows_while_it_is_read_goes_on_behind_what_was_read(trio: Trio) -> None:
-    """It fails with the packets that it had; the rest is fed when it is queued again."""
+@pytest.mark.parametrize("death", ["", "dispatcher"])
+def test_a_file_that_grows_while_it_is_read_goes_on_behind_what_was_read(trio: Trio, death: str) -> None:
+    """It fails with the packets that it had; the rest is fed when it is queued again.
+
+    Also if it grew while no dispatcher ran.
+    """
     trio.brake.touch()
     trio.start_all()
     path = put(trio, "a.pcap", classic_of(1, BIG))
     offer(trio, path)
     trio.await_copied(30_000)
+    if death:
+        trio.kill(death)
     put(trio, "a.pcap", classic_of(1, BIG + 100), time_s=5)
+    if death:
+        trio.start(death)
     trio.brake.unlink()
     assert finished(trio, 1)["packets"] == str(BIG).encode()
     assert "changed while it was read" in failures(trio)[0]["reason"]
@@ -364,6 +372,30 @@ def test_the_rest_of_a_file_that_grew_survives_crashes(trio: Trio, who: str) -> 
         assert arrived(trio) == places(1, 50 + BIG)
     content = classic_of(1, 50 + BIG)
     assert (int(entry["crc32"]), int(entry["begin_bytes"])) == (zlib.crc32(content), first_bytes)
+
+
+def test_a_file_that_grows_after_an_orderly_stop_goes_on_behind_what_was_fed(trio: Trio) -> None:
+    """It fails with the packets that the first stream has; the others are fed when it is queued again."""
+    trio.brake.touch()
+    trio.start_all()
+    path = put(trio, "a.pcap", classic_of(1, BIG))
+    offer(trio, path)
+    trio.await_copied(30_000)
+    trio.brake.unlink()
+    for role in ("dispatcher", "consumer"):
+        trio.kill(role, signal.SIGTERM)
+    put(trio, "a.pcap", classic_of(1, BIG + 100), time_s=5)
+    for role in ("consumer", "dispatcher"):
+        trio.start(role)
+    count = int(finished(trio, 1)["packets"])
+    assert 0 < count < BIG
+    assert "changed while it was read" in failures(trio)[0]["reason"]
+    assert fed(trio, path)["size_bytes"] == len(classic_of(1, BIG))
+
+    assert int(feed(trio, path)["packets"]) == BIG + 100 - count
+
+    assert arrived(trio) == places(1, BIG + 100)
+    assert not failures(trio)
 
 
 def test_an_orderly_stop_in_the_rest_of_a_file_doubles_nothing(trio: Trio) -> None:
