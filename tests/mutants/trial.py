@@ -93,8 +93,10 @@ def tried(trial: Trial) -> tuple[str, float]:
     for group in _groups(trial.tests):
         while not noticed_by:
             _write(path, trial.mutant.applied_to(original))
-            noticed_by = _first_failure([test for test in group if test.name not in _left_out])
-            _write(path, original)
+            try:
+                noticed_by = _first_failure([test for test in group if test.name not in _left_out])
+            finally:  # else the next mutants of this worker are tried on top of this one
+                _write(path, original)
             culprit = next((test for test in group if test.name == noticed_by), None)
             if noticed_by == _TIME_OUT and _first_failure(group) == _TIME_OUT:  # the machine is busy
                 noticed_by = ""
