@@ -49,7 +49,7 @@ def test_an_evenly_filling_disk_is_seen_at_its_limit(
     rate: float, free: int, limit: int, *, knows: bool
 ) -> None:
     """Up to the largest rate seen, or 500 MB/s before: not later than what it writes in the shortest look."""
-    free = min(free, int(limit + 1000 * rate))  # what comes before is looks once a second
+    free = min(max(free, limit), int(limit + 1000 * rate))  # what comes before is looks once a second
 
     late = first_look_below(limit, rate, learned(rate) if knows else FillRates(), free)
 
