@@ -19,7 +19,7 @@ from pcapdj.runtime.command import end_process, run_command
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.process import die_with
-from pcapdj.runtime.signals import handled
+from pcapdj.runtime.signals import STOP_SIGNALS, handled
 
 _STOP_LIMIT_S: Final = 0.8
 _LONGEST_WAIT_S: Final = 60.0
@@ -50,13 +50,15 @@ def run_role(
     parent = os.getpid()
     ended, has_child = os.pipe()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the exit code would be lost
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until both processes handle them
     child = os.fork()
     if not child:
         os.close(ended)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _run_child(prog, work, parent)
     os.close(has_child)
     try:
-        if (code := _wait_for(child, ended, others)) is not None:
+        if (code := _wait_for(child, ended, others, before)) is not None:
             return code
     finally:
         os.close(ended)
@@ -85,9 +87,12 @@ def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoRetu
     end_process(run_command(prog, work))
 
 
-def _wait_for(child: int, ended: int, others: Collection[signal.Signals]) -> int | None:
+def _wait_for(
+    child: int, ended: int, others: Collection[signal.Signals], mask: Collection[int]
+) -> int | None:
     """Return the child's exit code, None if it hangs after a stop; end as it did, if a signal killed it."""
     with handled(others) as signals:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             while not select.select([ended], [], [], 0)[0]:
                 signals.wait(_LONGEST_WAIT_S, ended)

@@ -245,7 +245,7 @@ def test_a_shorter_cut_of_a_fed_capture_is_fed_whole_and_reported(service: Trio)
     entry = feed(service, put(service, "short.pcap", classic_of(1, 100)))
     assert (entry["packets"], entry["begins_as"]) == (b"100", os.fsencode(long))
     assert arrived(service) == places(1, 200) + places(1, 100)
-    assert "capture_shorter" in service.logged("dispatcher")
+    wait_until(lambda: "capture_shorter" in service.logged("dispatcher"), "it to be logged")
 
 
 def test_captures_without_packets_are_never_compared(service: Trio) -> None:

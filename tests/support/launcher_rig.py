@@ -17,6 +17,12 @@ from support.waiting import wait_until
 COPY = "import sys, shutil; shutil.copyfileobj(open(sys.argv[1], 'rb', 0), open('copy', 'wb', 0), 65536)"
 
 
+def is_listening(path: Path) -> bool:
+    """Report whether a unix socket accepts connections; it is there before. Source: proc_net_unix(5)."""
+    lines = Path("/proc/net/unix").read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(line.endswith(f" {path}") and line.split()[3] == "00010000" for line in lines)
+
+
 class Rig:
     """A launcher in a folder of its own; `start` runs it, `stop_all` leaves no process behind.
 
@@ -55,7 +61,9 @@ class Rig:
             )
         self.processes.append(process)
         if wait:
-            wait_until(lambda: self.socket.exists() or process.poll() is not None, "the launcher to listen")
+            wait_until(
+                lambda: is_listening(self.socket) or process.poll() is not None, "the launcher to listen"
+            )
         return process
 
     def start_python(
