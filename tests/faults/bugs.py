@@ -292,7 +292,7 @@ BUGS: Final = (
     ),
     Bug(
         "a capture is known by its name only",
-        "test_fault_rearranged.py",
+        "../integration/test_every_capture_once.py",
         (
             Change("feed/known_captures.py", "if not capture.has_packets:", "if capture.has_packets:"),
             Change("inbox/queueing.py", "    if not captures or suspects", "    if captures or suspects"),
