@@ -15,16 +15,26 @@ from pcapdj.summary.analysis import Analysis
 SEGMENTS: Final = 8000  # half of the longest head, in segments of one byte
 
 
+MOST_TIMES: Final = 5  # before the repair it was seven; a busy machine makes two of one
+TRIES: Final = 5
+
+
 def summary_cost_s(payload: bytes) -> float:
-    """Return the CPU time that a connection takes that comes in segments of one byte, the least of three."""
+    """Return the CPU time that a connection takes that comes in segments of one byte."""
     frames = [tcp_frame(to_server=True, seq=at, payload=payload[at : at + 1]) for at in range(len(payload))]
     data = header() + b"".join(map(record, frames))
-    costs_s = []
-    for _ in range(3):
-        began_s = time.process_time()
-        Analysis().feed(data)
-        costs_s.append(time.process_time() - began_s)
-    return min(costs_s)
+    began_s = time.process_time()
+    Analysis().feed(data)
+    return time.process_time() - began_s
+
+
+def times_as_much_as_other_bytes(payload: bytes) -> float:
+    """Return how many times the CPU time of other bytes a payload takes: the least of some tries in turn."""
+    other = b"\x00" * len(payload)
+    ratios = list[float]()
+    while len(ratios) < TRIES and (not ratios or min(ratios) >= MOST_TIMES):
+        ratios.append(summary_cost_s(payload) / summary_cost_s(other))
+    return min(ratios)
 
 
 @pytest.mark.parametrize(
@@ -32,17 +42,16 @@ def summary_cost_s(payload: bytes) -> float:
 )
 def test_a_head_in_segments_of_one_byte_costs_as_much_as_other_bytes(first: bytes) -> None:
     """What was looked at once is not searched again with each byte; before, it cost seven times as much."""
-    other_s = summary_cost_s(b"\x00" * SEGMENTS)
+    payload = first + b"a" * (SEGMENTS - len(first))
 
-    assert summary_cost_s(first + b"a" * (SEGMENTS - len(first))) < 3 * other_s
+    assert times_as_much_as_other_bytes(payload) < MOST_TIMES
 
 
 def test_a_head_of_many_lines_costs_as_much_as_one_of_a_long_line() -> None:
     """Neither the first line is looked at again, nor the end of the head searched in all of it."""
     first = b"GET /x HTTP/1.1\r\n"
-    lines = first + b"a:b\r\n" * ((SEGMENTS - len(first)) // 5)
 
-    assert summary_cost_s(lines) < 3 * summary_cost_s(b"\x00" * len(lines))
+    assert times_as_much_as_other_bytes(first + b"a:b\r\n" * ((SEGMENTS - len(first)) // 5)) < MOST_TIMES
 
 
 def test_a_cost_that_grows_faster_than_the_input_is_a_finding() -> None:
