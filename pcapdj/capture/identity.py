@@ -6,11 +6,13 @@ capture, so a compressed copy is the same capture.
 
 A file that has grown since it was fed has another length, so its beginning is digested at several lengths.
 A fed capture is kept under the digest of the longest of them that it has; a file is looked up under all
-that it has.
+that it has. Short pcapng captures of one interface all begin with the same blocks, so one that is shorter
+than 64 KiB is kept under the digest of all its bytes, too: its copies are found among any number of others.
 
     bytes   0      40     256    1 KiB  4 KiB  16 KiB 64 KiB
             |------|                                           a file header and an empty record
             |-------------------------|                         a fed capture of 5,000 bytes: under this
+            |---------------------------|                       and under this
             |------|------|-----|------|------|------|          a file of 1 MB: looked up under all six
 """
 
@@ -114,24 +116,27 @@ def digest_of(first: bytes) -> str:
 
 
 def kept_under(first: bytes, length_bytes: int) -> str:
-    """Return the digest that a fed capture is kept under; empty: it is too short for a packet.
+    """Return the digests that a fed capture is kept under, separated by a blank.
+
+    Empty: it is too short for a packet.
 
     Args:
         first: its first `FIRST_BYTES`, or all of it.
         length_bytes: that were fed.
     """
     levels = [level for level in LEVELS_BYTES if level <= min(length_bytes, len(first))]
-    return _digest_of(first, levels[-1]) if levels else ""
+    lengths = {*levels[-1:], length_bytes} if levels and length_bytes <= len(first) else levels[-1:]
+    return " ".join(_digest_of(first, length) for length in sorted(lengths))
 
 
 def looked_up_under(first: bytes) -> list[str]:
     """Return the digests under which fed captures that begin like this may be kept, the longest first."""
     hasher, digests, start = sha256(), list[str](), 0
-    for level in LEVELS_BYTES:
-        if level <= len(first):
-            hasher.update(memoryview(first)[start:level])
-            digests.insert(0, f"{level}:{hasher.hexdigest()[:_DIGEST_CHARS]}")
-            start = level
+    lengths = {*LEVELS_BYTES, max(len(first), LEVELS_BYTES[0])}
+    for length in sorted(each for each in lengths if each <= len(first)):
+        hasher.update(memoryview(first)[start:length])
+        digests.insert(0, f"{length}:{hasher.hexdigest()[:_DIGEST_CHARS]}")
+        start = length
     return digests
 
 

@@ -52,7 +52,7 @@ class Job:
         identity: of the file; empty until it is open.
         anomalies: of the file, in the last pass.
         found: the capture fed before that its file is, begins with, or begins like.
-        fed: its capture, and the digest that it becomes known under; None: it does not.
+        fed: its capture, and the digests that it becomes known under; None: it does not.
     """
 
     entry: QueueEntry
@@ -88,8 +88,8 @@ class Job:
         """Return the journal's fields about which capture it is."""
         fields: Fields = {"begin_bytes": self.start.begin_bytes or ""}
         if self.fed:
-            digest, fed = self.fed
-            fields |= {"crc32": fed.crc32, "length_bytes": fed.length_bytes, "first": digest}
+            digests, fed = self.fed
+            fields |= {"crc32": fed.crc32, "length_bytes": fed.length_bytes, "first": digests}
             fields |= {"section": fed.section, "interfaces_end": fed.interfaces_end}
         if isinstance(self.found, Known | Shorter):
             earlier = self.found.capture

@@ -142,7 +142,7 @@ def start_behind(found: Found, capture: Capture) -> StartPoint:
 def fed_capture(
     name: str, capture: Capture, start: StartPoint, damage: CaptureError | None, now_s: float
 ) -> tuple[str, FedCapture] | None:
-    """Return a capture that was fed, and the digest that it is kept under; None: it does not become known.
+    """Return a capture that was fed, and the digests that it is kept under; None: it does not become known.
 
     Args:
         name: of the file.
@@ -156,8 +156,8 @@ def fed_capture(
     if not capture.has_packets or place.crc32 is None or not is_new:
         return None
     of_place = place.offset, place.crc32, damage is None, place.section, place.interfaces_end
-    digest = kept_under(capture.first, place.offset)
-    return digest, FedCapture(name, *of_place, capture.identity, now_s)
+    digests = kept_under(capture.first, place.offset)
+    return digests, FedCapture(name, *of_place, capture.identity, now_s)
 
 
 def anomalies_of_found(found: Found) -> list[Anomaly]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
-from pcapdj.capture.identity import FIRST_BYTES, digest_of, looked_up_under
+from pcapdj.capture.identity import digest_of, looked_up_under
 from pcapdj.capture.roots import check_below
 from pcapdj.inbox.folder import list_folder
 from pcapdj.inbox.order import (
@@ -195,8 +195,7 @@ def look_at_capture(
     finally:
         file.close()
     digests = looked_up_under(first)
-    is_digested = len(first) == FIRST_BYTES
-    digest = digests[0].rpartition(":")[2] if is_digested else digest_of(first)
+    digest = digests[0].rpartition(":")[2] if digests else digest_of(first)
     return CaptureFile(name, identity, first_time_ns, last_time_ns, len(first), digest, " ".join(digests))
 
 

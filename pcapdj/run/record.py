@@ -94,7 +94,7 @@ class FileResult:
         begin: where a stopped file goes on, as PCAPDJ_CURRENT has it.
         known_as: the name under which its capture was fed before; it was not fed again.
         begins_as: the name of a longer capture that was fed, and begins like this one.
-        first: the digest that its capture is kept under, if it was fed.
+        first: the digests that its capture is kept under, if it was fed.
     """
 
     name: str
@@ -144,7 +144,7 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
 
 
 def fed_captures_of(results: Iterable[FileResult]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the captures that were fed, and the digest that each is kept under, as Redis had them."""
+    """Yield the captures that were fed, and the digests that each is kept under, as Redis had them."""
     for each in results:
         if each.first:
             of_capture = {name: each.numbers.get(name) for name in _OF_CAPTURE}

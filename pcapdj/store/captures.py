@@ -53,14 +53,15 @@ def candidates_of_each(store: Store, files: Sequence[Sequence[str]]) -> list[lis
 
 
 def write_captures(store: Store, captures: Iterable[tuple[str, CaptureFields]]) -> None:
-    """Write captures that were fed into an empty lane, each under its digest, the oldest first.
+    """Write captures that were fed into an empty lane, each under its digests, the oldest first.
 
     Raises:
         As `Store.call`.
     """
     lines = defaultdict[str, list[str]](list)
-    for digest, fields in captures:
-        lines[digest].append(json.dumps(fields, separators=(",", ":")))
+    for digests, fields in captures:
+        for digest in digests.split():
+            lines[digest].append(json.dumps(fields, separators=(",", ":")))
     values = {digest: "\n".join(each[-MOST_CAPTURES:]) for digest, each in lines.items()}
     for start in range(0, len(values), _CHUNK):
         part = dict[Any, Any](list(values.items())[start : start + _CHUNK])

@@ -80,7 +80,7 @@ class Result:
         verdict: `processed` or `failed`.
         journal: the numbers of the pass.
         earlier_streams: that have the file's first packets.
-        capture: what CAPTURES gets: the digest that it is kept under (empty: FED alone gets it), and the
+        capture: what CAPTURES gets: the digests that it is kept under (empty: FED alone gets it), and the
             fields of the fed capture, as JSON has them; None: it does not become known.
         is_lost: the entry is about a capture that is not there any more: FED stays as it is, and the entry
             stays in FAILED when another file of this name is queued or fed.
@@ -289,7 +289,7 @@ def entry_of(fields: Mapping[bytes, bytes]) -> QueueEntry:
 
 
 def _captures_arguments(result: Result) -> list[str]:
-    """Return digest, line and the part of the line by which an older one is about the same capture."""
+    """Return digests, line and the part of the line by which an older one is about the same capture."""
     if result.capture is None:
         return ["", "", ""]
     digest, fields = result.capture

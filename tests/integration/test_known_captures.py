@@ -136,6 +136,16 @@ def test_renamed_linked_grown_and_compressed_captures_arrive_once(service: Trio)
     assert service.statistics()["files"] == 6
 
 
+def test_short_captures_that_all_begin_alike_are_each_known(service: Trio) -> None:
+    """The first 40 bytes of short pcapng captures are the same blocks; their copies arrive in any order."""
+    contents = [section() + interface() + enhanced(0, numbered(n, 1, 8)[0].data) for n in range(40)]
+    feed(service, *[put(service, f"{n}.pcapng", each) for n, each in enumerate(contents)])
+    feed(service, *[put(service, f"{n}.pcapng.gz", gzip.compress(contents[n])) for n in range(40)])
+    known = [entry.get("known_as") for entry in journal(service.store)[40:]]
+    assert known == [os.fsencode(service.captures / f"{n}.pcapng") for n in range(40)]
+    assert arrived(service) == [place for n in range(40) for place in places(n, 1)]
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_of_a_file_that_grew_only_the_rest_is_fed(
@@ -495,6 +505,7 @@ def test_what_other_programs_write_about_fed_captures_is_not_believed(service: T
     good = FedCapture("/fed", len(content), zlib.crc32(content), True, 0, 0, Identity(1, 2, 3, 4), 1.0)
     wrong = good._replace(crc32=1).as_fields()
     lines = [b"no JSON", b"[" * 5000, b"{}", b"7", json.dumps(wrong).encode()]
+    lines.append(json.dumps(good.as_fields() | {"name": "\ud800"}).encode())
     for name, value in (("length_bytes", 1 << 70), ("time_s", float("nan")), ("name", None), ("identity", 5)):
         lines.append(json.dumps(good.as_fields() | {name: value}).encode())
     service.store.redis.hset(service.store.keys.captures, key, b"\n".join(lines))

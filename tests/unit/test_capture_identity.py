@@ -28,8 +28,16 @@ def test_a_capture_that_grew_is_looked_up_under_what_it_was_kept_under(
 ) -> None:
     """However long it was when it was fed, and however much was added."""
     fed_bytes = data.draw(st.integers(LEVELS_BYTES[0], len(content)))
-    kept = kept_under(content[:fed_bytes][:FIRST_BYTES], fed_bytes)
-    assert kept in looked_up_under(content[:FIRST_BYTES])
+    kept = kept_under(content[:fed_bytes][:FIRST_BYTES], fed_bytes).split()
+    assert kept[0] in looked_up_under(content[:FIRST_BYTES])
+
+
+@given(st.binary(min_size=LEVELS_BYTES[0], max_size=FIRST_BYTES))
+def test_a_copy_is_looked_up_first_under_all_that_was_fed(content: bytes) -> None:
+    """Up to 64 KiB this digest is about each byte; what was fed begins with many others alike."""
+    kept = kept_under(content, len(content)).split()
+    assert set(kept) <= set(looked_up_under(content))
+    assert kept[-1] == looked_up_under(content)[0] == f"{len(content)}:{digest_of(content)}"
 
 
 @given(st.integers(0, FIRST_BYTES - 1))

@@ -50,7 +50,8 @@ class Memory:
         """Keep a capture that was fed up to a length; by default all of it."""
         fed = content[: len(content) if length is None else length]
         capture = FedCapture(name, len(fed), zlib.crc32(fed), whole, 0, 0, _ELSEWHERE, 1.0)
-        self._kept.setdefault(kept_under(fed[:FIRST_BYTES], len(fed)), []).append(capture)
+        for key in kept_under(fed[:FIRST_BYTES], len(fed)).split():
+            self._kept.setdefault(key, []).append(capture)
 
     def trim(self) -> None:
         """Forget all of it, as after a year."""

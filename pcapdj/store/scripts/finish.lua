@@ -16,7 +16,7 @@
 --      4 cap          how many journal entries to keep, about
 --      5 oldest       id of the oldest journal entry to keep, about
 --      6 kind         processed | failed | lost: an entry of FAILED that stays while the file lives on
---      7 digest       for CAPTURES; empty: nothing is written there
+--      7 digests      for CAPTURES, separated by a blank; empty: nothing is written there
 --      8 capture      its line
 --      9 same         the part of a line by which it is about the same capture: such an older line is removed
 --     10 ..           fields and values of the journal entry
@@ -69,8 +69,8 @@ end
 if ARGV[3] ~= '' then
     redis.call('HSET', KEYS[4], current[2], ARGV[3])
 end
-if ARGV[7] ~= '' then
-    write_capture(KEYS[9], ARGV[7], ARGV[8], ARGV[9])
+for digest in string.gmatch(ARGV[7], '[^ ]+') do
+    write_capture(KEYS[9], digest, ARGV[8], ARGV[9])
 end
 redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 10))
 redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[5])
