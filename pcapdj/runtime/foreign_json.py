@@ -9,10 +9,12 @@ may raise it later, where it is encoded again.
 """
 
 import json
+import re
 from typing import Any, Final
 
 MOST_BYTES: Final = 1 << 20  # what is longer is no value of ours
 MOST_LEVELS: Final = 32  # ours have four
+_NOT_PLAIN: Final = re.compile(rb"[^\x01-\x7f]|\\u[dD]")  # what every text with half a surrogate pair has
 
 
 def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> Any:
@@ -23,7 +25,8 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
         most_bytes: of the text, in bytes or characters.
 
     Raises:
-        ValueError: it is not valid, too long, or too deep.
+        ValueError: it is not valid, too long, or too deep, or has a text that is not Unicode. A byte of a
+            name that is not UTF-8 is valid, as `safe_text.to_text` returns it.
     """
     if text is None:
         raise ValueError("there is no JSON text")
@@ -36,6 +39,8 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
     data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     if data.count(b"[") + data.count(b"{") >= MOST_LEVELS:  # with fewer it is not too deep
         _refuse_depth(value)
+    if _NOT_PLAIN.search(data):  # half a surrogate pair cannot be shown, logged, or be in a name
+        json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return value
 
 

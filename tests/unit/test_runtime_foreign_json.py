@@ -39,6 +39,21 @@ def test_what_is_no_json_is_not_valid(text: str | bytes | None) -> None:
         decode_json(text)
 
 
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"\\uDFFF": 1}', '["a", "\ud800"]', b'"\xed\xa0\x80"'])
+@pytest.mark.parametrize("encoding", ["", "utf-16-le"])
+def test_half_a_surrogate_pair_is_not_valid(text: str | bytes, encoding: str) -> None:
+    """It cannot be encoded again, so whoever shows, logs or opens it would fail."""
+    wide = text.encode(encoding, "surrogatepass") if encoding and isinstance(text, str) else text
+    with pytest.raises(ValueError):  # noqa: PT011 - any message
+        decode_json(wide)
+
+
+def test_other_texts_that_are_not_ascii_are_valid() -> None:
+    """A whole pair, and a byte of a file name that is not UTF-8."""
+    for text in ("\U0001f600", "ä", "\udcff", "\x00"):
+        assert decode_json(json.dumps(text)) == decode_json(json.dumps(text, ensure_ascii=False)) == text
+
+
 def test_a_caller_sets_another_size() -> None:
     """A file with a million results is longer than a value in Redis."""
     text = '"' + "a" * MOST_BYTES + '"'
