@@ -16,11 +16,13 @@ than 64 KiB is kept under the digest of all its bytes, too: its copies are found
             |------|------|-----|------|------|------|          a file of 1 MB: looked up under all six
 """
 
+import json
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, Self
 
 from pcapdj.capture.files import Identity
+from pcapdj.runtime.foreign_json import decode_object
 
 LEVELS_BYTES: Final = (40, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10)
 FIRST_BYTES: Final = LEVELS_BYTES[-1]  # of a capture that are digested at most
@@ -93,6 +95,31 @@ class QueuedFile(NamedTuple):
     def as_fields(self) -> dict[str, Any]:
         """Return it as JSON has it."""
         return {**self._asdict(), "identity": list(self.identity)}
+
+    def as_line(self, *, again: bool = False) -> str:
+        """Return it as it stands beside the queue, and then in CURRENT.
+
+        Args:
+            again: it is fed whole, whatever is known of it.
+        """
+        fields = {**self.as_fields(), **({"again": True} if again else {})}
+        return json.dumps(fields, separators=(",", ":"))
+
+    @classmethod
+    def from_line(cls, line: str, *, or_again: bool = False) -> Self | None:
+        """Return the file of a line; None: it is about none, or about one that is fed whole in any case.
+
+        Args:
+            line: any text, as other programs may have written it.
+            or_again: return a file that is fed whole, too.
+        """
+        try:
+            fields = decode_object(line)
+        except ValueError:
+            return None
+        if or_again:
+            fields.pop("again", None)
+        return cls.from_fields(fields)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self | None:

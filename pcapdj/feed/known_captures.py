@@ -27,7 +27,6 @@ from pcapdj.capture.pcap import Place
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.storage import CaptureStorage
 from pcapdj.runtime.errors import CaptureError, CutOff, Overwritten
-from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import HasFileno, Waits
@@ -63,7 +62,7 @@ class KnownCaptures:
             Overwritten: it is another file than the queued one.
             Stopped: a stop signal arrived.
         """
-        queued = queued_file(entry)
+        queued = QueuedFile.from_line(entry.queued)
         if queued is None:
             return None
         if not _is_same(queued, capture.identity) and not queued.is_beginning_of(capture.first):
@@ -86,7 +85,7 @@ class KnownCaptures:
         Raises:
             Stopped: a stop signal arrived.
         """
-        queued = queued_file(entry)
+        queued = QueuedFile.from_line(entry.queued)
         if queued is None:
             return error
         try:
@@ -118,15 +117,6 @@ class _Comparing:
         is_slow = time.monotonic() >= self._shown_from_s
         sentence = waiting_for or (self._sentence if is_slow else "")
         self._waits.wait(timeout_s, *readable, stops=stops, waiting_for=sentence)
-
-
-def queued_file(entry: QueueEntry) -> QueuedFile | None:
-    """Return which file was queued; None: nothing is known of it, or it is to be fed in any case."""
-    try:
-        fields = decode_object(entry.queued)
-    except ValueError:
-        return None
-    return None if fields.get("again") else QueuedFile.from_fields(fields)
 
 
 def start_behind(found: Found, capture: Capture) -> StartPoint:

@@ -6,7 +6,6 @@ log, with the number of queued names that wait for it, too. The wait ends when t
 """
 
 import errno
-import json
 import os
 import time
 from contextlib import suppress
@@ -22,7 +21,6 @@ from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.errors import CaptureError, PcapdjError
-from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.mounts import boot_id, mount_of
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
@@ -212,19 +210,13 @@ class CaptureStorage:
 
 def recorded_in(queued: str) -> FileMount | None:
     """Return where a queued file was, as it stands in PCAPDJ_CURRENT; None: that is not recorded."""
-    try:
-        fields = decode_object(queued)
-    except ValueError:
-        return None
-    fields.pop("again", None)
-    file = QueuedFile.from_fields(fields)
+    file = QueuedFile.from_line(queued, or_again=True)
     return FileMount(to_name(file.mount), file.identity.dev, file.boot) if file else None
 
 
 def line_about(identity: Identity, place: FileMount) -> str:
     """Return what PCAPDJ_CURRENT gets about a file that somebody pushed: it is fed whole in any case."""
-    file = QueuedFile(identity, 0, "", to_text(place.mount), place.boot)
-    return json.dumps({"again": True, **file.as_fields()}, separators=(",", ":"))
+    return QueuedFile(identity, 0, "", to_text(place.mount), place.boot).as_line(again=True)
 
 
 def others_text(names: int, *, is_complete: bool) -> str:

@@ -29,7 +29,6 @@ from pcapdj.capture.known import Grew, Known, Shorter, find_known, first_bytes_o
 from pcapdj.inbox.listing import CaptureFile
 from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError
-from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.mounts import boot_id, mount_of
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.signals import Waits
@@ -76,7 +75,9 @@ def outcomes_by_name(store: Store, files: Mapping[bytes, FileVersion]) -> dict[b
     fed = fed_files(store, list(files))
     found = {name: Outcome.FED for name, fields in fed.items() if _is_version(fields, files[name])}
     for name, line in last_lines(store, files.keys() - found.keys()).items():
-        if (queued := _queued_file(line.text)) and _is_version(queued.identity._asdict(), files[name]):
+        if (queued := QueuedFile.from_line(line.text)) and _is_version(
+            queued.identity._asdict(), files[name]
+        ):
             found[name] = Outcome.QUEUED
     return found
 
@@ -249,7 +250,9 @@ def _overwritten(
     if taken := [name for name in files if outcomes[name] is Outcome.CURRENT]:
         lines |= {name: line for name, line in current_lines(store).items() if name in taken}
     return {
-        name: line.seq for name, line in lines.items() if _is_another(files[name], _queued_file(line.text))
+        name: line.seq
+        for name, line in lines.items()
+        if _is_another(files[name], QueuedFile.from_line(line.text))
     }
 
 
@@ -271,14 +274,6 @@ def _is_another(file: CaptureFile, queued: QueuedFile | None) -> bool:
         opened.close()
 
 
-def _queued_file(text: str) -> QueuedFile | None:
-    """Return the file of a line in QUEUED; None: it is about none, or is fed whole whatever it is."""
-    try:
-        return QueuedFile.from_fields(decode_object(text))
-    except ValueError:
-        return None
-
-
 def _is_version(fields: Mapping[str, Any], version: FileVersion) -> bool:
     return (fields.get("size_bytes"), fields.get("mtime_ns")) == (version.size_bytes, version.mtime_ns)
 
@@ -291,7 +286,7 @@ class _Lines:
     """
 
     def __init__(self, *, again: bool) -> None:
-        self._fields = {"again": True} if again else {}
+        self._again = again
         self._boot = boot_id()
         self._mounts: dict[bytes, str] = {}
 
@@ -301,4 +296,4 @@ class _Lines:
         if folder not in self._mounts:
             self._mounts[folder] = to_text(mount_of(folder).place)
         queued = QueuedFile(file.identity, file.first_bytes, file.digest, self._mounts[folder], self._boot)
-        return json.dumps({**queued.as_fields(), **self._fields}, separators=(",", ":"))
+        return queued.as_line(again=self._again)
