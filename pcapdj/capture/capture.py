@@ -138,10 +138,7 @@ def change_since(before: Identity, file: OpenFile) -> CaptureError | None:
         now = file.identity()
     except CaptureError as gone:
         return gone
-    if now == before:
-        return None
-    # What was read of it is proven by its checksum: if that is still there, the file goes on behind it.
-    return size_change(before.size_bytes, now.size_bytes) or CutOff("changed while it was read")
+    return None if now == before else _change(before, now)
 
 
 def content_change(before: Identity, digest: str, capture: Capture) -> CaptureError | None:
@@ -158,5 +155,12 @@ def content_change(before: Identity, digest: str, capture: Capture) -> CaptureEr
     is_same = (now.size_bytes, now.mtime_ns) == (before.size_bytes, before.mtime_ns)
     if is_same and (not digest or digest == capture.digest()):
         return None
-    # What was read of it is proven by its checksum: if that is still there, the file goes on behind it.
+    return _change(before, now)
+
+
+def _change(before: Identity, now: Identity) -> CaptureError:
+    """Return the error of a file that changed while it was read.
+
+    What was read of it is proven by its checksum: if that is still there, the file goes on behind it.
+    """
     return size_change(before.size_bytes, now.size_bytes) or CutOff("changed while it was read")
