@@ -14,11 +14,10 @@ from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
-from pcapdj.runtime.mounts import mount_that_may_hang
+from pcapdj.runtime.mounts import any_may_hang, files_and_folders
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 
 _STDOUT: Final = 1
-_MOST_PATHS: Final = 100  # that are looked at each; of more only their folders
 _PRECISION: Final = "PCAPDJ_PRECISION"
 _ON_LINKTYPE: Final = "PCAPDJ_ON_LINKTYPE"
 _FAIL, _ETHERNET, _NEW_STREAM = "fail", "ethernet", "new-stream"
@@ -69,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
             raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
         return ExitCode.OK if all_whole else ExitCode.ERROR
 
-    if not any(map(mount_that_may_hang, {*paths[:_MOST_PATHS], *map(os.path.dirname, paths)})):
+    if not any_may_hang(files_and_folders(paths)):
         return write()
     from pcapdj.runtime.child_process import run_reader
 

@@ -17,13 +17,12 @@ from typing import Final, NoReturn
 
 from pcapdj.runtime.command import end_process, run_command
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
-from pcapdj.runtime.mounts import mount_that_may_hang
+from pcapdj.runtime.mounts import any_may_hang, files_and_folders
 from pcapdj.runtime.process import die_with
 from pcapdj.runtime.signals import STOP_SIGNALS, handled
 
 _STOP_LIMIT_S: Final = 0.8
 _LONGEST_WAIT_S: Final = 60.0
-_MOST_PATHS: Final = 100
 
 
 def run_role(
@@ -45,7 +44,7 @@ def run_role(
     Returns:
         The exit code, if it is not 0.
     """
-    if not any(map(mount_that_may_hang, watched)):
+    if not any_may_hang(watched):
         return work()
     parent = os.getpid()
     ended, has_child = os.pipe()
@@ -74,8 +73,7 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
     Raises:
         PcapdjError: it was stopped while a call did hang.
     """
-    places = {*paths[:_MOST_PATHS], *map(os.path.dirname, paths)}  # of thousands the folders are enough
-    return run_role(prog, work, places, after_hang=_report_hang)
+    return run_role(prog, work, files_and_folders(paths), after_hang=_report_hang)
 
 
 def _report_hang() -> NoReturn:

@@ -9,7 +9,7 @@ Source: proc_pid_mountinfo(5).
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -19,6 +19,7 @@ _LOCAL_TYPES: Final = frozenset(
     b" nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs zfs".split()
 )
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
+_MOST_FILES: Final = 100  # that are looked at themselves
 _MOST_LINKS: Final = 40  # as the kernel
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
@@ -43,12 +44,27 @@ def mount_that_may_hang(path: bytes) -> bytes | None:
     return mount.place if mount.may_hang else None
 
 
-def mount_of(path: bytes) -> MountPoint:
+def any_may_hang(paths: Iterable[bytes]) -> bool:
+    """Report whether a call about one of these paths may hang; the mounts are read once."""
+    mounts = present_mounts()
+    return any(mount_of(path, mounts).may_hang for path in paths)
+
+
+def files_and_folders(files: Sequence[bytes]) -> set[bytes]:
+    """Return the paths to look at for many files: of thousands their folders are enough."""
+    return {*files[:_MOST_FILES], *map(os.path.dirname, files)}
+
+
+def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountPoint:
     """Return the file system that a path leads to, without a call about one that may hang.
 
     Where the path leads to nothing, or into a file system that may hang, it is followed no further.
+
+    Args:
+        path: absolute or relative.
+        mounts: `present_mounts`, for who asks about many paths; None: they are read.
     """
-    mounts = present_mounts()
+    mounts = present_mounts() if mounts is None else mounts
     place, links = b"/", 0
     parts = os.path.join(os.getcwdb(), path).split(b"/")  # noqa: PTH109, PTH118 - bytes
     while parts:
