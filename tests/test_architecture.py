@@ -140,6 +140,7 @@ SMALL: Final[dict[str, str]] = {
     "__init__.py": "the version",
     "__main__.py": "python -m pcapdj",
     "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
+    "store/stepwise.py": "how the two long works on keys are done between others",
     "feed/output_room.py": "what the end of a stream waits for, and nothing else does",
     "commands/suspend.py": "a command is as long as what it does",
     "commands/sample.py": "a command is as long as what it does",

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.client import Store
-from pcapdj.store.queue_comparison import PART_NAMES, QueueWalk, vanished
+from pcapdj.store.queue_comparison import PART_NAMES, QueueCounts, QueueWalk, lost_names, vanished
+from pcapdj.store.stepwise import StepwiseWork
 
 _EVERY_S: Final = 60.0
 _PAUSE: Final = 9  # times as long as the comparison took, if that is longer: it takes a tenth of the time
@@ -42,6 +43,11 @@ class QueuePart(NamedTuple):
     names: list[bytes]
 
     @property
+    def counts(self) -> QueueCounts:
+        """What shows a loss of the queue."""
+        return QueueCounts(self.lines, self.last_seq)
+
+    @property
     def change(self) -> int:
         """How many more names without a line there are than after the last comparison; negative: fewer."""
         return self.length - self.lines - self.surplus
@@ -56,7 +62,7 @@ class QueueCheck:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._slices: Iterator[None] | None = None
+        self._work_now = StepwiseWork()
         self._begin_s = self._next_s = 0.0
         self._seen: QueuePart | None = None
         self._lost_names = 0
@@ -75,25 +81,20 @@ class QueueCheck:
         Raises:
             As `Store.call`.
         """
-        if self._slices is None:
+        if not self._work_now.has_begun:
             seen, self._seen = self._seen, _index(self._store, 0, 0)
-            if seen and self._seen.last_seq < seen.last_seq and self._seen.length < seen.lines:
-                self._lost_names += seen.lines - self._seen.length
+            if seen and (lost := lost_names(seen.counts, self._seen.counts, self._seen.length)):
+                self._lost_names += lost
                 sentence = "Redis has lost the queue, as by a restart without its data."
-                _events.error("queue_lost", sentence, names=seen.lines - self._seen.length)
+                _events.error("queue_lost", sentence, names=lost)
             if now_s < self._next_s and not self._seen.change:
                 return False
-            self._slices, self._begin_s = _compare(self._store), now_s
-        try:
-            next(self._slices)
-        except StopIteration:
-            self._slices = None
+            self._work_now.begin(_compare(self._store))
+            self._begin_s = now_s
+        has_more = self._work_now.step()
+        if not has_more:
             self._next_s = now_s + max(_EVERY_S, _PAUSE * (now_s - self._begin_s))
-            return False
-        except BaseException:
-            self._slices = None
-            raise
-        return True
+        return has_more
 
 
 def compare_now(store: Store) -> None:

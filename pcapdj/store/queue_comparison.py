@@ -10,7 +10,7 @@ The filter has some names that are not in the queue. A later comparison, whose f
 
 import secrets
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 PART_NAMES: Final = 500  # in one call: some milliseconds of Redis's time
 _OVERLAP: Final = 64  # names that may be removed at the tail between two parts
@@ -89,6 +89,29 @@ class QueueWalk:
         self._place, self._last = 0, None
         self._restarts += 1
         self.is_over = self._restarts > _MOST_RESTARTS
+
+
+class QueueCounts(NamedTuple):
+    """What tells whether Redis still has the queue that it had: all of it begins anew after a loss.
+
+    Args:
+        lines: beside the queue.
+        last_seq: the highest number of a line; it only grows.
+    """
+
+    lines: int
+    last_seq: int
+
+
+def lost_names(before: QueueCounts, now: QueueCounts, length: int) -> int:
+    """Return how many names the queue has lost with Redis's data, at least; 0: none.
+
+    Args:
+        before: at the last look.
+        now: at this one.
+        length: of the queue now.
+    """
+    return max(0, before.lines - length) if now.last_seq < before.last_seq else 0
 
 
 def vanished(walk: QueueWalk, lines: Iterable[tuple[bytes, int]], begin_seq: int) -> list[tuple[bytes, int]]:

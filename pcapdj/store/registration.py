@@ -18,6 +18,7 @@ from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES, to_text
 from pcapdj.store.bounded import read_set
 from pcapdj.store.client import Reply, Store
 from pcapdj.store.keys import Keys
+from pcapdj.store.queue_comparison import QueueCounts, lost_names
 
 _MOST_IDS: Final = 1000
 _MISSING: Final = 1  # RESTORE's answer: the file was
@@ -44,7 +45,7 @@ class Registration:
         self._id: Final = dispatcher_id
         self._is_registered = False
         self._taken: dict[str, bytes] = {}
-        self._counts: tuple[int, int] = (0, 0)
+        self._counts = QueueCounts(0, 0)
 
     def register(self, store: Store) -> None:
         """Add the id to the lane's dispatchers."""
@@ -102,22 +103,16 @@ class Registration:
                 "restore", places, [self._id, taken.get("token", b""), *pairs]
             )
             self.restored += bool(was_missing) or answer == _MISSING
-            self.lost_names += self._lost_names(length, counts)
+            before, self._counts = self._counts, counts_of(counts)
+            self.lost_names += lost_names(before, self._counts, length)
         return int(answer)
 
-    def _lost_names(self, length: int, counts: bytes) -> int:
-        """Return how many names the queue has lost: its counts began again, and there are fewer names."""
-        lines, seq = counts_of(counts)
-        lines_before, seq_before = self._counts
-        self._counts = lines, seq
-        return max(0, lines_before - length) if seq < seq_before else 0
 
-
-def counts_of(text: bytes) -> tuple[int, int]:
-    """Return how many lines QUEUED has, and its highest number, from the field with the empty name."""
+def counts_of(text: bytes) -> QueueCounts:
+    """Return the counts in the field of QUEUED with the empty name."""
     words = text.split()
     is_valid = len(words) == _COUNTS and all(each.isdigit() and len(each) < _DIGITS for each in words[:2])
-    return (int(words[0]), int(words[1])) if is_valid else (0, 0)
+    return QueueCounts(int(words[0]), int(words[1])) if is_valid else QueueCounts(0, 0)
 
 
 def registered(store: Store) -> list[str]:

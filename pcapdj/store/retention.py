@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.store.client import Store
+from pcapdj.store.stepwise import StepwiseWork
 
 DAY_S: Final = 86_400.0
 _EVERY_S: Final = DAY_S
@@ -33,7 +34,7 @@ class Retention:
         self._store = store
         self._fed_s = fed_s
         self._captures_s = captures_s
-        self._slices: Iterator[None] | None = None
+        self._work_now = StepwiseWork()
         self._next_s = 0.0
 
     def step(self, now_s: float) -> bool:
@@ -45,19 +46,14 @@ class Retention:
         Raises:
             As `Store.call`.
         """
-        if self._slices is None:
+        if not self._work_now.has_begun:
             if now_s < self._next_s:
                 return False
-            self._slices, self._next_s = self._work(time.time()), now_s + _EVERY_S
-        try:
-            next(self._slices)
-        except StopIteration:
-            self._slices = None
-            return False
-        except BaseException:
-            self._slices, self._next_s = None, now_s
-            raise
-        return True
+            self._work_now.begin(self._work(time.time()))
+        has_more = self._work_now.step()
+        if not has_more:
+            self._next_s = now_s + _EVERY_S
+        return has_more
 
     def _work(self, now_s: float) -> Iterator[None]:
         keys = self._store.keys
