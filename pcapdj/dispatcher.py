@@ -183,7 +183,8 @@ class Dispatcher:
 
     def _wait_for_files(self) -> None:
         idle_s = time.monotonic() - self._idle_since_s
-        if 0 < self._settings.idle_eof_s <= idle_s and not self._room.shortage():
+        is_idle = self._streams.open and 0 < self._settings.idle_eof_s <= idle_s
+        if is_idle and not self._room.shortage():
             self._streams.end()
         self._streams.lose_if_broken()
         self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for="Waiting for files in the queue.")
