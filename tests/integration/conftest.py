@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.fuse import FuseMount, fuse_in
 from support.preloaded import failing_reads_in
 from support.roles_rig import Trio
 from support.stream_link import RecordingLink
@@ -35,3 +36,11 @@ def link() -> Iterator[RecordingLink]:
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the library that makes reads fail."""
     return failing_reads_in(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def mount(short_path: Path) -> Iterator[FuseMount]:
+    """Return a FUSE file system."""
+    (short_path / "fuse").mkdir()
+    with fuse_in(short_path / "fuse") as mount:
+        yield mount

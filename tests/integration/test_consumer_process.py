@@ -19,6 +19,7 @@ from support.launcher_rig import (
     connected,
     feed,
     feed_stream,
+    is_listening,
     is_running,
     rig_in,
     stop,
@@ -225,15 +226,10 @@ def test_every_option_may_be_a_variable(rig: Rig, signals: Signals, tmp_path: Pa
             "pcapdj.consumer_launcher", env=forkserver.clean_environment(**variables), stderr=stderr
         )
     rig.processes.append(process)
-    wait_until(rig.socket.exists, "the launcher to listen")
-    launcher = connected(rig, signals)
+    wait_until(lambda: is_listening(rig.socket), "the launcher to listen")
 
-    opened = launcher.open()
-    feed(launcher, opened, capture)
-    os.close(opened.write_end)
-    launcher.end(opened.stream)
+    feed_stream(rig, signals, capture)
 
-    wait_until(lambda: "stream_ended" in rig.logged(), "the analyzer to be stopped")
     assert "pause_s=0.07: " in rig.logged()
     assert "had not exited 0.2 s after the end of its input" in rig.logged()
     assert rig.pipe.is_fifo()

@@ -38,11 +38,18 @@ class Feeding:
 
     Args:
         on_linktype: as the option.
+        interrupts: of the dispatcher; None: the analyzer reads at each wait.
     """
 
-    def __init__(self, link: RecordingLink, signals: Signals, on_linktype: OnLinktype = "fail") -> None:
+    def __init__(
+        self,
+        link: RecordingLink,
+        signals: Signals,
+        on_linktype: OnLinktype = "fail",
+        interrupts: ReadingInterrupts | None = None,
+    ) -> None:
         self.link = link
-        self.interrupts = ReadingInterrupts(link, signals)
+        self.interrupts = interrupts or ReadingInterrupts(link, signals)
         self.streams = Streams(link, self.interrupts)
         self.opener = FileOpener(self.interrupts)
         self.feeder = self.new_feeder(on_linktype)
@@ -283,10 +290,8 @@ def test_a_stop_by_hand_completes_the_batch_and_notes_its_end(
 ) -> None:
     """If the analyzer reads on within half a second; the stream of a launcher is left as it is."""
     link.outlives_dispatcher = outlives
-    feeding = Feeding(link, signals)
     interrupts = StoppingInterrupts(link, signals)
-    feeding.streams = Streams(link, interrupts)
-    feeding.feeder = feeding.new_feeder()
+    feeding = Feeding(link, signals, interrupts=interrupts)
     many = packets(100, 300)
     with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
         begun = feeding.begin("t", capture)
@@ -330,10 +335,8 @@ def test_a_stop_by_hand_completes_the_record_for_an_analyzer_that_reads_no_more_
     """Its stream ends with a whole record; the file is fed again into the next one."""
     link = PageReader()
     link.outlives_dispatcher = False
-    feeding = Feeding(link, signals)
     interrupts = StoppingInterrupts(link, signals)
-    feeding.streams = Streams(link, interrupts)
-    feeding.feeder = feeding.new_feeder()
+    feeding = Feeding(link, signals, interrupts=interrupts)
     many = packets(100, 300)
     with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
         begun = feeding.begin("t", capture)

@@ -4,7 +4,7 @@ import gzip
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from support.dispatcher_rig import (
     stream_of,
 )
 from support.forkserver import PIPE, run, start
-from support.fuse import FuseMount, fuse_in
+from support.fuse import FuseMount
 from support.roles_rig import Trio, numbered, places, places_in
 from support.waiting import scaled, wait_until
 
@@ -33,14 +33,6 @@ from pcapdj.store.client import Store
 STOP_LIMIT_S = 1.0
 PACKETS = 4000
 OLD = (1_600_000_000, 1_600_000_000)
-
-
-@pytest.fixture
-def mount(short_path: Path) -> Iterator[FuseMount]:
-    """Return a FUSE file system."""
-    (short_path / "fuse").mkdir()
-    with fuse_in(short_path / "fuse") as mount:
-        yield mount
 
 
 @pytest.fixture

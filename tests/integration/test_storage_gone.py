@@ -25,7 +25,7 @@ from support.dispatcher_rig import (
     queue,
     stream_of,
 )
-from support.fuse import FuseMount, fuse_in
+from support.fuse import FuseMount
 from support.mounts import MemoryMount, memory_mount
 from support.roles_rig import Trio, numbered, places, places_in
 from support.waiting import scaled, wait_until
@@ -48,14 +48,6 @@ def disk(short_path: Path) -> Iterator[MemoryMount]:
     (short_path / "mounts").mkdir()
     with memory_mount(short_path / "mounts") as disk:
         yield disk
-
-
-@pytest.fixture
-def mount(short_path: Path) -> Iterator[FuseMount]:
-    """Return a FUSE file system."""
-    (short_path / "fuse").mkdir()
-    with fuse_in(short_path / "fuse") as mount:
-        yield mount
 
 
 def put(folder: Path, number: int, count: int = 50) -> Path:

@@ -8,12 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from support.launcher_rig import ActingWaits, Rig, connected, feed, is_running, rig_in
+from support.launcher_rig import ActingWaits, Rig, connected, feed, feed_stream, is_running, rig_in
 from support.programs import require_program
 from support.sample import sample_in
 from support.waiting import wait_until
 
-from pcapdj.feed.launcher_client import OpenStream
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.interpreter import module_command
 from pcapdj.runtime.signals import Signals
@@ -38,17 +37,6 @@ def stream(tmp_path: Path) -> Path:
     return whole
 
 
-def fed_whole(rig: Rig, signals: Signals, stream: Path) -> OpenStream:
-    """Feed the stream to a new analyzer and wait for its end."""
-    launcher = connected(rig, signals)
-    opened = launcher.open()
-    feed(launcher, opened, stream)
-    os.close(opened.write_end)
-    launcher.end(opened.stream)
-    wait_until(lambda: "stream_ended" in rig.logged(), "the analyzer to end")
-    return opened
-
-
 @pytest.mark.usefixtures("suricata")
 def test_suricata_extract_stores_a_3_mb_download_whole(
     rig: Rig, signals: Signals, stream: Path, tmp_path: Path
@@ -56,7 +44,7 @@ def test_suricata_extract_stores_a_3_mb_download_whole(
     """Stock limits would cut it at 100 kB; the shipped configuration has none, and the sha256 is right."""
     rig.start(options=("--preset", "suricata-extract"))
 
-    fed_whole(rig, signals, stream)
+    feed_stream(rig, signals, stream)
 
     expected = (tmp_path / "sample/expected.sha256").read_text().split()[0]
     stored = rig.latest() / "filestore" / expected[:2] / expected
@@ -138,7 +126,7 @@ def test_tcpdump_copies_the_stream(rig: Rig, signals: Signals, stream: Path) -> 
     require_program("tcpdump")
     rig.start(options=("--preset", "tcpdump"))
 
-    fed_whole(rig, signals, stream)
+    feed_stream(rig, signals, stream)
 
     assert (rig.latest() / "stream.pcap").read_bytes() == stream.read_bytes()
 
@@ -148,7 +136,7 @@ def test_tshark_counts_the_streams_protocols(rig: Rig, signals: Signals, stream:
     require_program("tshark")
     rig.start(options=("--preset", "tshark"))
 
-    fed_whole(rig, signals, stream)
+    feed_stream(rig, signals, stream)
 
     assert "Protocol Hierarchy Statistics" in (rig.latest() / "analyzer.log").read_text()
 
@@ -157,7 +145,7 @@ def test_summary_runs_wherever_pcapdj_does(rig: Rig, signals: Signals, stream: P
     """It starts in its log folder and still finds pcapdj, installed or not; the log has name and argv."""
     rig.start(options=("--preset", "summary"))
 
-    fed_whole(rig, signals, stream)
+    feed_stream(rig, signals, stream)
 
     argv = module_command("pcapdj.summary", str(rig.pipe), str(rig.latest()))
     assert "command=summary" in rig.logged()

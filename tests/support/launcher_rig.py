@@ -150,14 +150,15 @@ def feed(launcher: LauncherClient, opened: OpenStream, path: Path) -> None:
         os.close(source)
 
 
-def feed_stream(rig: Rig, waits: Waits, path: Path) -> None:
-    """Open a stream, feed it a whole file, end it, and wait until its analyzer has ended."""
+def feed_stream(rig: Rig, waits: Waits, path: Path) -> OpenStream:
+    """Open a stream, feed it a whole file, end it, and wait until its analyzer has ended; return it."""
     launcher = connected(rig, waits)
     opened = launcher.open()
     feed(launcher, opened, path)
     os.close(opened.write_end)
     launcher.end(opened.stream)
     wait_until(lambda: "stream_ended" in rig.logged(), "the stream to end")
+    return opened
 
 
 def splice_all(source: int, write_end: int) -> None:
