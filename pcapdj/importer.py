@@ -375,7 +375,7 @@ class Importer:
         self._known += len(report.known)
         too_many = [name for name, outcome in report.outcomes.items() if outcome is Outcome.TOO_MANY]
         if too_many and self._reminder.is_due("too many", now_s):
-            sentence = "The queue has a name as often as it can have one: its file is offered again later."
+            sentence = "Names are in the queue 1,000 times already. Their files are offered again every 10 s."
             events.warning("queued_too_often", sentence, files=len(too_many), first=too_many[0])
         new = [file for file in files if report.outcomes[file.name] is Outcome.NEW]
         if new:

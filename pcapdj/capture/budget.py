@@ -83,5 +83,5 @@ class Budget:
         elif fault := self.spend(blocks=blocks):
             return fault
         if self._all_blocks > 2 * MOST_BLOCKS + read_bytes:
-            return f"has more than {2 * MOST_BLOCKS} blocks that are no packets, and fewer bytes"
+            return f"has more than {2 * MOST_BLOCKS} blocks that are no packets, and fewer bytes than blocks"
         return None

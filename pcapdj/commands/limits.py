@@ -124,7 +124,7 @@ def _preview(store: Store, changes: Mapping[str, str]) -> list[str]:
     """
     gate = Grants(store).published()
     if not is_recent(gate.get("heartbeat_s")):
-        raise ConfigError("No controller is running: what this means on its disks is not known.")
+        raise ConfigError("No controller is running: its disks are needed for a preview.")
     in_force = limits_in_force(gate)
     return change_lines(published_disks(gate), in_force, {**in_force, **changes})
 

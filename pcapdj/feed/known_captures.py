@@ -154,7 +154,7 @@ def anomalies_of_found(found: Found) -> list[Anomaly]:
     """Return what is unusual about a file by what was found of its capture."""
     if not isinstance(found, Shorter):
         return []
-    sentence = f"begins as {quoted(found.capture.name)}, which was fed, and is shorter: it is fed whole"
+    sentence = f"begins like {quoted(found.capture.name)}, which was fed, and is shorter: it is fed whole"
     return [Anomaly("capture_shorter", sentence)]
 
 

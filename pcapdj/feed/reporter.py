@@ -77,7 +77,7 @@ class Reporter:
         """Log and show what Redis has lost of this dispatcher and of the queue."""
         restored, lost = self._registration.restored, self._registration.lost_names
         if restored > self._statistics.restored:
-            sentence = "Redis had lost that this dispatcher works, or the file that it feeds."
+            sentence = "Redis had lost this dispatcher or its current file. It is written again."
             events.warning("registration_restored", sentence, times=restored)
         if lost > self._statistics.lost_names:
             names = lost - self._statistics.lost_names

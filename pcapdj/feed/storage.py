@@ -171,7 +171,7 @@ class CaptureStorage:
         if fault is Fault.STORAGE_GONE:
             self._place = self._recorded.mount if self._recorded else mount_of(self._name).place
             if error.error_number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENODEV):
-                self._reason = "it is not mounted"
+                self._reason = "its file system is not mounted there"
         elif fault is Fault.FOLDER_GONE:
             self._reason = "the folder is gone"
         self._count.reset()
@@ -179,7 +179,7 @@ class CaptureStorage:
             sentence = f"It {error}; it is opened {_TRIES} times before it fails."
             events.info("opening_failed", sentence, name=self._name)
         else:
-            sentence = f"The file is not at fault: {self._reason}."
+            sentence = f"The file is not at fault: {self._reason}. Waiting; 'pcapdj skip' gives it up."
             events.warning("storage_gone", sentence, name=self._name, place=self._place)
 
     def _count_queued(self) -> None:

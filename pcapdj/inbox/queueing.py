@@ -124,7 +124,7 @@ def report_sentences(report: QueueReport) -> list[str]:
         for name, capture in report.known.items()
     ]
     shorter = [
-        f"{quoted(name)} begins as {quoted(capture.name)}, which was fed, and is shorter: it is fed whole."
+        f"{quoted(name)} begins like {quoted(capture.name)}, which was fed, and is shorter: it is fed whole."
         for name, capture in report.shorter.items()
     ]
     sentences = list[str]()

@@ -210,5 +210,5 @@ def _result_line(result: FileResult) -> str:
     if begin_bytes := result.numbers.get("begin_bytes"):
         text += f", which follow the {human_size(begin_bytes)} that were fed before"
     if result.begins_as:
-        text += f"; it begins as {quoted(result.begins_as)}, which was fed, and is shorter"
+        text += f"; it begins like {quoted(result.begins_as)}, which was fed, and is shorter"
     return f"{printable(result.name)}: {text}{others}"

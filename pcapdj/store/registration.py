@@ -145,7 +145,7 @@ def run_with_currents(
         answer = store.run(script, places, [str(count), *ids, *arguments])
         if answer is not None:
             return answer
-    raise StoreFailed(f"The dispatchers in {store.keys.dispatchers} change with every look.")
+    raise StoreFailed(f"The dispatchers in {store.keys.dispatchers} changed during each of {_CALLS} calls.")
 
 
 def _registered(store: Store) -> tuple[list[str], int]:

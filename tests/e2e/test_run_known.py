@@ -89,7 +89,7 @@ def test_a_shorter_cut_is_named_too(home: Path) -> None:
     code, _, stderr = run(home, long, short)
 
     assert (code, streams(home)) == (0, [places(1, 200) + places(1, 100)])
-    assert f"{short}: 100 packets; it begins as '{long}', which was fed, and is shorter\n" in stderr
+    assert f"{short}: 100 packets; it begins like '{long}', which was fed, and is shorter\n" in stderr
 
 
 def test_a_lost_capture_is_a_failure(home: Path) -> None:

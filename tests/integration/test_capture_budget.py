@@ -247,7 +247,7 @@ def test_an_archive_has_not_more_blocks_than_bytes(
     found, fault = read_all(archive)
 
     assert len(found) in range(3, 7)
-    assert fault == f"has more than {2 * FEW_BLOCKS} blocks that are no packets, and fewer bytes"
+    assert fault == f"has more than {2 * FEW_BLOCKS} blocks that are no packets, and fewer bytes than blocks"
     found, fault = read_all(plain)
     assert (len(found), fault) == (8, "")
 
