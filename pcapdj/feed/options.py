@@ -105,7 +105,7 @@ JournalDays = Annotated[
         "--journal-days",
         envvar="PCAPDJ_JOURNAL_DAYS",
         min=1,
-        help="remove entries of the journal after so many days",
+        help="remove entries of the journal after this many days",
     ),
 ]
 

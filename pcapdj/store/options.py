@@ -57,7 +57,7 @@ FedDays = Annotated[
         "--fed-days",
         envvar="PCAPDJ_FED_DAYS",
         min=0,
-        help="with --watch: forget so many days after it was fed a file that is gone; 0 = never",
+        help="with --watch: forget a fed file that is gone after this many days; 0 = never",
     ),
 ]
 CapturesDays = Annotated[
@@ -66,7 +66,7 @@ CapturesDays = Annotated[
         "--captures-days",
         envvar="PCAPDJ_CAPTURES_DAYS",
         min=0,
-        help="with --watch: forget after so many days what a capture is known by; 0 = never",
+        help="with --watch: forget a fed capture after this many days; 0 = never",
     ),
 ]
 
