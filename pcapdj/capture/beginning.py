@@ -1,7 +1,7 @@
-"""What the beginning of a capture file shows: that it is one, its first bytes, and when its first packet is.
+"""What the beginning of a file shows: that it is a capture, its first bytes, the time of its first packet.
 
-A file is opened once; of a classic pcap 64 KiB are read, at most. Only the beginning is judged: who feeds the
-file finds damage further on.
+A file is opened once; of a classic pcap 64 KiB are read, at most. Only the beginning is checked: damage
+further on is found when the file is fed.
 """
 
 from contextlib import closing
@@ -25,8 +25,8 @@ class Beginning(NamedTuple):
     Args:
         identity: of the file when it was opened.
         first: the first 64 KiB of the decompressed capture; all of a shorter one.
-        first_time_ns: when its first packet is, since 1970; None: it has no good one.
-        last_time_ns: when its last packet is; None: unknown, because it is longer, or no plain pcap.
+        first_time_ns: of its first packet, since 1970; None: it has no valid packet.
+        last_time_ns: of its last packet; None: unknown, because the file is longer, or not a plain pcap.
     """
 
     identity: Identity
@@ -60,7 +60,7 @@ def look_at(name: bytes, file: OpenFile, stops: "Waits | None" = None) -> Beginn
 
 
 def _times_of(first: bytes) -> tuple[int | None, int | None]:
-    """Return when first and last record of a classic pcap are; None: they are not known by its beginning."""
+    """Return the times of a classic pcap's first and last record; None: its beginning does not show them."""
     try:
         layout = parse_file_header(first)
     except CaptureError:

@@ -8,8 +8,8 @@ compared at each:
     fed B   |----------------------|   does not agree: another capture, which only begins like this one
     file    |--------------------|
 
-A file that cannot be read, or not decompressed, up to such a length is not proven to be anything, and is fed
-whole.
+A file that cannot be read, or not decompressed, up to such a length is not proven to be a fed capture, and is
+fed whole.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,7 +47,7 @@ class Grew(NamedTuple):
 class Shorter(NamedTuple):
     """The file begins like this capture, which was fed, and is shorter; it is to be fed whole.
 
-    That it begins like it is suspected only: by the digest of the capture's beginning.
+    That is only suspected, by the digest of the capture's beginning.
     """
 
     capture: FedCapture
@@ -131,7 +131,7 @@ def _read(
     contents = contents_of(file, identity.size_bytes, stops)
     with closing(contents.source):
         lengths = {each.length_bytes for each in candidates}
-        if not contents.compression:  # its length is known: one that it does not have is not read for
+        if not contents.compression:  # its length is known: greater lengths are not compared
             lengths = {length for length in lengths if length <= identity.size_bytes}
         if not lengths:
             return _NO_BYTES._replace(length_bytes=identity.size_bytes)

@@ -1,7 +1,8 @@
 """Finds the time of a capture's last packet without reading it whole.
 
-A classic pcap has no index, and no mark where a record begins. But a row of records that begins anywhere in
-the last 64 KiB, has possible lengths and times, and ends exactly at the end of the file is no chance.
+A classic pcap has no index, and no mark where a record begins. So a row of records is looked for in the last
+64 KiB: one that has possible lengths and times, and ends exactly at the end of the file, is not there by
+chance.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 While a file is fed the next look comes after a quarter of the time in which a disk could reach its next
 limit, at the largest rate seen so far. A disk that fills evenly at that rate or a lower one is therefore seen
-before its limit: each look leaves three quarters of the way, until a look every 20 ms is all that is left.
+before its limit: each look leaves three quarters of the way, until looks are 20 ms apart, the shortest time.
 
     free  |  .                     looks at a constant rate
           |     .
@@ -10,8 +10,8 @@ before its limit: each look leaves three quarters of the way, until a look every
           |          . ..
     limit +--------------......----------------> time
 
-The first minute of feeding shows little of what an analyzer can write, so until then a rate of 500 MB/s is
-assumed, and of inodes what creating empty files reached in memory.
+The first minute of feeding shows little of what an analyzer can write. Until then 500 MB/s are assumed, and
+100,000 inodes a second, as measured with empty files in memory.
 """
 
 import json
@@ -27,7 +27,7 @@ SHORTEST_LOOK_S: Final = 0.02
 LONGEST_LOOK_S: Final = 1.0  # a full disk suspends within 1.5 s: this, and half a second for the dispatcher
 LEARNING_S: Final = 60.0  # of feeding, until the largest rate seen counts alone
 ASSUMED_RATES: Final[Mapping[str, float]] = {"bytes": 500e6, "inodes": 100e3}  # per second
-_SHORTEST_STEP_S: Final = 0.01  # a rate over less time says nothing
+_SHORTEST_STEP_S: Final = 0.01  # over less time a rate is too inexact
 _SHOWN_OVER_S: Final = 5.0
 _SHARE: Final = 0.25  # of the time to the limit
 

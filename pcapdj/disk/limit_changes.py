@@ -26,7 +26,7 @@ def change_lines(disks: Sequence[Fields], in_force: Mapping[str, str], after: Ma
         after: those that would be in force.
 
     Raises:
-        ConfigError: the limits would be out of order, on a disk or on any.
+        ConfigError: the limits would be out of order, by themselves or on one of these disks.
     """
     names = [name for name in DEFAULTS if in_force.get(name, "") != after.get(name, "")]
     width = max([len(name) for name in names] or [0])

@@ -1,6 +1,6 @@
 """Whether the operator wants the file in flight to be skipped: PCAPDJ_SKIP, dispatcher id -> token.
 
-The token is that of the queue entry, so a request never meets another file. The reporter's thread looks
+The token is that of the queue entry, so a request never skips another file. The reporter's thread looks
 (`sync`) for as long as the main thread watches, and removes each request that it sees.
 """
 

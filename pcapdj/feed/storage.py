@@ -39,7 +39,7 @@ class CaptureStorage:
     """The storage of one dispatcher's files; it has one file at a time.
 
     Args:
-        store: the lane; it is only asked how many queued names wait, too.
+        store: the lane; read only for the number of queued names that wait, too.
         opener: opens files.
         roots: files must lie below one of them; none: anywhere.
         skips: an operator's requests.
@@ -215,7 +215,7 @@ def recorded_in(queued: str) -> FileMount | None:
 
 
 def line_about(identity: Identity, place: FileMount) -> str:
-    """Return what PCAPDJ_CURRENT gets about a file that somebody pushed: it is fed whole in any case."""
+    """Return what PCAPDJ_CURRENT gets about a file that another program pushed: it is fed whole anyway."""
     return QueuedFile(identity, 0, "", to_text(place.mount), place.boot).as_line(again=True)
 
 

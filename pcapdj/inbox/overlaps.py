@@ -8,9 +8,9 @@ than half of the usual step from one file to the next:
     two taps         |-- in 1 ---||-- in 2 ---|                 step 10 s and 50 s, overlap 50 s and 10 s
                        |-- out 1 --||-- out 2 --|
 
-What is compared are the neighbours with the smallest steps: if any overlap, these do. When a file ends is
-known of few without reading them whole. Of the others it is presumed: a series of names (`in 1`, `in 2`) has
-no gaps, so a file ends where the next one of its series begins.
+The neighbours with the smallest steps are compared: if any files overlap, these do. For few files the end is
+known without reading them whole. For the others it is presumed: a series of names (`in 1`, `in 2`) has no
+gaps, so a file ends where the next one of its series begins.
 """
 
 import re
@@ -29,7 +29,7 @@ _DIGITS: Final = re.compile(rb"[0-9]+")
 
 
 class Span(NamedTuple):
-    """When the packets of a capture are.
+    """The time from the first to the last packet of a capture.
 
     Args:
         name: of the file.
@@ -56,7 +56,7 @@ class Overlap(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What to show to a person who feeds both."""
+        """The sentence for a person who feeds both."""
         return (
             f"{quoted(self.before)} and {quoted(self.after)} overlap by {human_duration(self.duration_ns)}:"
             " the analyzer gets the packets of one after those of the other. Feed two taps in two lanes,"

@@ -1,7 +1,7 @@
-"""PCAPDJ_IMPORTER: what the watching importer does, what it has left in its folders, and what is unusual.
+"""PCAPDJ_IMPORTER: what the watching importer does, how many names it skips, and what is unusual.
 
 It is written once a second by a thread of its own, so that `status` also shows an importer whose look into a
-folder does not return. What the main thread has counted last is written.
+folder does not return. It writes the latest numbers of the main thread.
 """
 
 import json
@@ -24,7 +24,7 @@ _STOP_LIMIT_S: Final = 0.15  # for the last report; a hung Redis must not delay 
 
 
 class Publisher:
-    """Publishes the importer's state, and logs looks into folders that last.
+    """Publishes the importer's state, and logs looks into folders that take long.
 
     Args:
         store: the lane; a client of its own is made of it.
@@ -71,7 +71,7 @@ class Publisher:
         self._event = {"last_event": event, "last_event_s": f"{time.time():.3f}"}
 
     def lose(self, names: int) -> None:
-        """Publish that Redis has lost so many names of the queue."""
+        """Publish that Redis has lost this many more names of the queue."""
         self._lost_names += names
 
     def _work(self) -> None:

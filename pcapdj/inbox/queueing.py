@@ -1,6 +1,6 @@
 """Queues captures, each once: what was fed already, under whatever name, is not queued again.
 
-For each file, and only as far as it takes:
+For each file, until one of these lines decides:
 
     FED has its name, size and time            fed before: it is not opened
     QUEUED has its name, size and time         in the queue: it is not opened
@@ -219,7 +219,7 @@ def _judged(
         return found
     try:
         opened = OpenFile(open_regular(file.name))
-    except CaptureError:  # it is gone: the dispatcher says so
+    except CaptureError:  # it is gone: the dispatcher reports it
         return None
     try:
         with suspects.looking(file.name, file.identity):

@@ -1,6 +1,6 @@
 """The captures that went into a lane lately, and which of them overlap in time.
 
-Of each pair of series (two taps) one overlap is shown, and then no other.
+For each pair of series (two taps) only the first overlap is shown.
 """
 
 from collections import deque
@@ -29,7 +29,7 @@ class RecentCaptures:
         self._shown = set[frozenset[bytes]]()
 
     def add(self, spans: Sequence[Span]) -> str:
-        """Add queued captures; return what to show, if one overlaps as none of its series did before."""
+        """Add queued captures; return a sentence about the first overlap of two series, else nothing."""
         self._spans.extend(spans)
         overlap = find_overlap(self._spans, {span.name for span in spans})
         if overlap is None or overlap.series in self._shown:
@@ -40,9 +40,9 @@ class RecentCaptures:
 
 
 def find_overlap(spans: Sequence[Span], new: Collection[bytes] | None = None) -> Overlap | None:
-    """Return two captures that overlap in time, of all pairs the one that does most; None: none do.
+    """Return the two captures that overlap most in time; None: no two overlap.
 
-    Of a few that are next to each other the end is read.
+    For a few neighbours the time of the last packet is read from the file.
 
     Args:
         spans: of captures that go into one lane.

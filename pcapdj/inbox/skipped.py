@@ -81,7 +81,7 @@ class Skipped:
             self._logged.discard(name)
 
     def remove(self, name: bytes) -> None:
-        """Skip a name no longer."""
+        """Stop skipping a name."""
         self._reasons.pop(name, None)
 
     def update(self, found: Mapping[bytes, SkipReason], present: Iterable[bytes]) -> None:
@@ -89,7 +89,7 @@ class Skipped:
 
         Args:
             found: what it skips.
-            present: all other names; of those that are skipped already it is as before.
+            present: all other names; those that are skipped because of their content stay skipped.
         """
         self._found_again = {name for name, reason in found.items() if self._reasons.get(name) is reason}
         others = {name: reason for name in present if (reason := self._reasons.get(name))}

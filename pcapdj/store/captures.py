@@ -16,7 +16,7 @@ from pcapdj.store.client import Store
 
 MOST_CAPTURES: Final = 16  # of one digest, as in FINISH
 _LONGEST_BYTES: Final = 64 << 10  # of the lines of a digest
-_ENOUGH_BYTES: Final = 2 << 20  # what is behind more than this may be missing in an answer
+_ENOUGH_BYTES: Final = 2 << 20  # an answer may lack the values behind this many bytes
 _CHUNK: Final = 2000  # digests in one call
 
 CaptureFields = dict[str, Any]

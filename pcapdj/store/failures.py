@@ -2,8 +2,8 @@
 
 FAILED is a list, for people and foreign programs; FAILED_NAMES finds an entry by its name. An entry about a
 *lost* capture, whose file has been overwritten, is in the list only: nothing can be fed again. The list may
-be longer than what fits into memory, and is read in pages. To remove an entry Redis compares all before it,
-or behind it: what is done to many of them begins at the head.
+be longer than what fits into memory, and is read in pages. To remove an entry, Redis compares all from one
+end of the list up to it. So commands that remove many begin at the head.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -44,7 +44,7 @@ class Failure:
 
 
 def newest_failures(store: Store, most: int) -> list[Failure]:
-    """Return the newest failed files, at most so many, oldest first.
+    """Return the newest failed files, at most `most`, oldest first.
 
     Raises:
         As `Store.call`; so do all functions here.

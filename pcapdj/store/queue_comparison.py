@@ -1,9 +1,10 @@
 """What a comparison of the queue with its lines decides, from the parts that it is given. Rules only.
 
-First the queue is walked, from its tail to its head: dispatchers take names from the head meanwhile, which
-moves nothing of what is still to come. (Names that are removed at the tail move it: hence each part overlaps
-with the one before.) Of the names a filter is kept, two megabytes for a million. Then the lines are walked: a
-name that is not in the filter, and had its last line when the walk began, is not in the queue any more.
+First the queue is walked, from its tail to its head. Dispatchers take names from the head meanwhile; the
+places of the other names, counted from the tail, stay the same. (Names that are removed at the tail change
+them, so each part overlaps with the one before.) A filter keeps the names, in two megabytes for a million.
+Then the lines are walked: a name that is not in the filter, and had its last line when the walk began, is not
+in the queue any more.
 
 The filter has some names that are not in the queue. A later comparison, whose filter has others, finds them.
 """

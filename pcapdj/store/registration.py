@@ -2,7 +2,7 @@
 
 A dispatcher is registered for as long as it lives. Redis may lose its keys: by a restart without persistence,
 an eviction, a replica that became the master, a DEL. With each heartbeat the dispatcher writes them again:
-else an importer would queue the file that is fed, and its end would be written down nowhere.
+else an importer would queue the file that is fed, and its result would be written nowhere.
 
 All keys of a script have to be known before it runs. So a caller that needs the CURRENT hashes of all reads
 their ids first, and the script checks that they are still those: if a dispatcher came or went in between, the
@@ -21,7 +21,7 @@ from pcapdj.store.keys import Keys
 from pcapdj.store.queue_comparison import QueueCounts, lost_names
 
 _MOST_IDS: Final = 1000
-_MISSING: Final = 1  # RESTORE's answer: the file was
+_MISSING: Final = 1  # RESTORE's answer: the file was missing
 _COUNTS: Final = 3  # of QUEUED: lines, highest number, surplus
 _DIGITS: Final = 16
 _CALLS: Final = 20  # dispatchers come and go a few times a day
@@ -40,7 +40,7 @@ class Registration:
     def __init__(self, keys: Keys, dispatcher_id: str) -> None:
         self.restored = 0  # how often something was missing
         self.lost_names = 0  # how many names the queue had that Redis has lost
-        self.lock: Final = threading.RLock()  # held while the file is finished: nobody restores it meanwhile
+        self.lock: Final = threading.RLock()  # held while the file is finished: no restore meanwhile
         self._keys: Final = keys
         self._id: Final = dispatcher_id
         self._is_registered = False
@@ -64,7 +64,7 @@ class Registration:
         return self._taken.get("token") == token.encode("utf-8", "surrogateescape")
 
     def take(self, fields: Mapping[str, bytes]) -> None:
-        """Remember the file that was taken; no fields: none is."""
+        """Remember the file that was taken; without fields: no file is taken."""
         self._taken = dict(fields)
 
     def mark(self, fields: Mapping[str, bytes]) -> None:
@@ -88,7 +88,7 @@ class Registration:
         """Write what is missing, if the dispatcher is registered.
 
         Returns:
-            1 if the file was, 2 if it was finished before, else 0.
+            1 if the file was missing, 2 if it was finished before, else 0.
 
         Raises:
             As `Store.call`.

@@ -1,9 +1,9 @@
 """How long Redis keeps what is known of files that were fed. FED and CAPTURES would grow for ever.
 
 A record in FED is removed when its file is gone and it is older than 30 days: a rotation that uses the name
-again makes a new file. Gone is a file only if its folder is there, on the file system that it had: storage
-that is away has lost nothing. The captures in CAPTURES are kept for a year, also without a file: a copy may
-come back. Once a day each hash is walked in slices. The journal is trimmed by FINISH.
+again makes a new file. A file is gone only if its folder is there, on the file system that it had: storage
+that is away may come back with the file. The captures in CAPTURES are kept for a year, also without a file: a
+copy may arrive. Once a day each hash is walked in slices. The journal is trimmed by FINISH.
 """
 
 import os
@@ -106,7 +106,7 @@ class _Record(NamedTuple):
 
 
 def _is_outdated(name: bytes, value: bytes, before_s: float) -> bool:
-    """Report whether the record is older than this time and its file is gone, and nothing else is."""
+    """Report whether the record is older than this time and its file is gone, but not its folder."""
     record = _Record.of(value)
     if record is None or record.time_s >= before_s:
         return False
