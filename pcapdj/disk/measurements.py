@@ -36,7 +36,8 @@ class Sample:
         device: st_dev; paths on one device share their measurement.
         free_bytes: what this user may still write (f_bavail).
         total_inodes: 0 where the filesystem has no fixed number of them (btrfs).
-        file_system: that the path is on; None: a parent was measured in its place.
+        file_system: that the path is on, or the parent that was measured; None: unknown.
+        is_parent: a parent was measured in place of the path, which is not there.
     """
 
     device: int
@@ -45,6 +46,7 @@ class Sample:
     free_inodes: int
     total_inodes: int
     file_system: FileSystem | None = None
+    is_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class WatchedPath:
     def __init__(self, watch: Watch) -> None:
         self._path = Path(watch.path).absolute()
         self._or_parent = watch.or_parent
-        self._file_system: FileSystem | None = None
+        self._measured: tuple[Path, int] | None = None  # the path or its parent, and the device
+        self._file_system: FileSystem | None = None  # that of `_measured`
 
     def measure(self) -> Sample | FailedMeasurement:
         """Measure the path's filesystem now; hangs while that filesystem does."""
@@ -62,11 +63,11 @@ class WatchedPath:
     def _sample_at(self, path: Path) -> Sample | FailedMeasurement:
         device = path.stat().st_dev
         sample = sample_of(os.statvfs(path), device)
-        if path != self._path or isinstance(sample, FailedMeasurement):
+        if isinstance(sample, FailedMeasurement):
             return sample
-        if self._file_system is None or self._file_system.device != device:
-            self._file_system = file_system_of(path, device)
-        return replace(sample, file_system=self._file_system)
+        if self._measured != (path, device):
+            self._measured, self._file_system = (path, device), file_system_of(path, device)
+        return replace(sample, file_system=self._file_system, is_parent=path != self._path)
 
 
 def file_system_of(path: Path, device: int) -> FileSystem:

@@ -2,7 +2,8 @@
 
 If a disk is unmounted, the folder below its mount point appears, on another disk that may have much room. The
 gate would stay open, and the analyzer would fill that one. So another file system counts as full until an
-operator accepts it (`pcapdj gate accept`).
+operator accepts it (`pcapdj gate accept`). So does the parent of a folder that was there for an earlier
+controller: the folder went with its disk.
 
 Within one boot of the machine the same device number is the same disk. Another number may be the same disk,
 too: after a reboot, or when NFS is mounted again. Then the UUID decides, else what is mounted, else, after a
@@ -40,11 +41,11 @@ class SameDisks:
         for watch, sample in samples.paths:
             found = sample
             if isinstance(sample, Sample) and sample.file_system:
-                before = known.setdefault(watch.path, sample.file_system)
-                if is_same(before, sample.file_system):
-                    known[watch.path] = sample.file_system
-                else:
+                before = known.get(watch.path, sample.file_system)
+                if not is_same(before, sample.file_system):
                     found = _another(before, sample.file_system)
+                elif not sample.is_parent:  # the path may be made on another one
+                    known[watch.path] = sample.file_system
             paths.append((watch, found))
         return replace(samples, paths=tuple(paths)), replace(self, known=known)
 

@@ -41,10 +41,14 @@ def make(store: Store, tmp_path: Path) -> Iterator[Make]:
     """Return a maker of controllers that watch the test's folder, with limits that any disk meets."""
     with handled() as signals:
 
-        def controller(*, path: Path = tmp_path, form: Form = "string", **typed: str) -> Controller:
+        def controller(
+            *, path: Path = tmp_path, or_parent: bool = False, form: Form = "string", **typed: str
+        ) -> Controller:
             limits = LiveLimits({**TINY, **{name.replace("_", "-"): text for name, text in typed.items()}})
             return Controller(
-                Grants(store, form), DiskMonitor(DiskMeter([Watch(str(path))]), limits), signals
+                Grants(store, form),
+                DiskMonitor(DiskMeter([Watch(str(path), or_parent=or_parent)]), limits),
+                signals,
             )
 
         yield controller
@@ -586,6 +590,27 @@ def test_the_folder_below_an_unmounted_disk_counts_as_full(
         store.redis.hset(store.keys.control, "accept", "1")
         assert measured_state(successor, store) == "open"
         assert measured_state(make(path=out), store) == "open"
+    finally:
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
+
+
+def test_a_controller_that_starts_while_the_disk_is_unmounted_does_not_measure_its_parent(
+    store: Store, make: Make, small_disk: Path
+) -> None:
+    """The folder of the output went with the disk; an operator who removed it is not held up."""
+    out = small_disk / "out"
+    out.mkdir()
+    assert measured_state(make(path=out, or_parent=True), store) == "open"
+    out.rmdir()
+    assert measured_state(make(path=out, or_parent=True), store) == "open"
+
+    subprocess.run(["umount", str(small_disk)], check=True)
+    try:
+        controller = make(path=out, or_parent=True)
+        assert measured_state(controller, store) == "suspended"
+        assert f"is not on the file system mounted at '{small_disk}' any more" in gate(store)["reason"]
+        store.redis.hset(store.keys.control, "accept", "1")
+        assert measured_state(controller, store) == "open"
     finally:
         subprocess.run(["mount", "-t", "tmpfs", "none", str(small_disk)], check=True)
 

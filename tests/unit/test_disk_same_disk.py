@@ -14,9 +14,9 @@ _NFS = FileSystem(device=60, boot="b1", uuid="", source="server:/export", mount=
 _MEMORY = FileSystem(device=40, boot="b1", uuid="", source="tmpfs", mount="/data")
 
 
-def measured(file_system: FileSystem | None, path: str = "/data/out") -> Samples:
-    """Return one sample of a path on this file system."""
-    sample = Sample(file_system.device if file_system else 1, 5, 10, 0, 0, file_system)
+def measured(file_system: FileSystem, path: str = "/data/out", *, is_parent: bool = False) -> Samples:
+    """Return one sample of a path, or of its parent, on this file system."""
+    sample = Sample(file_system.device, 5, 10, 0, 0, file_system, is_parent=is_parent)
     return Samples(((Watch(path), sample),), Memory(1, 2))
 
 
@@ -71,11 +71,24 @@ def test_another_file_system_counts_as_full_until_it_is_accepted() -> None:
 
 def test_a_parent_that_is_measured_in_place_of_a_path_decides_nothing() -> None:
     """The path does not exist yet: the disk on which it is made is the first one."""
-    _, disks = SameDisks({}).judge(measured(None))
+    _, disks = SameDisks({}).judge(measured(_ROOT, is_parent=True))
 
     samples, _ = disks.judge(measured(_DISK))
 
     assert samples.failures == []
+
+
+def test_the_parent_of_a_folder_that_went_with_its_disk_counts_as_full() -> None:
+    """A controller that is restarted meanwhile finds no folder; one that was removed from its disk may be."""
+    _, disks = SameDisks({}).judge(measured(_DISK))
+    after = same_disks_of(disks.as_fields())
+
+    unmounted, after = after.judge(measured(_ROOT, is_parent=True))
+    assert "is not on the file system mounted at '/data' any more" in unmounted.failures[0][1].reason
+    removed, after = after.judge(measured(_DISK, is_parent=True))
+    assert removed.failures == []
+    accepted, _ = after.accepting("1").judge(measured(_ROOT, is_parent=True))
+    assert accepted.failures == []
 
 
 def test_the_next_controller_goes_on_from_what_was_published() -> None:
