@@ -85,7 +85,10 @@ class QueueCheck:
             seen, self._seen = self._seen, _index(self._store, 0, 0)
             if seen and (lost := lost_names(seen.counts, self._seen.counts, self._seen.length)):
                 self._lost_names += lost
-                sentence = "Redis has lost the queue: it may have restarted empty. The inbox is queued again."
+                sentence = (
+                    "Redis has lost the queue: it may have restarted without its data."
+                    " If it still has PCAPDJ_FED, the inbox is queued again; else import it again."
+                )
                 _events.error("queue_lost", sentence, names=lost)
             if now_s < self._next_s and not self._seen.change:
                 return False
