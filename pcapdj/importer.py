@@ -78,6 +78,7 @@ app = new_app()
 _POLL_S = 1.0  # how often a watched folder is checked: is it there, is it the same, has a file settled
 # The file may be a newer one than what is or was fed; or there are too many of it for now.
 _UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE, Outcome.TOO_MANY)
+_SLOW_QUEUEING = "files are compared with fed captures that begin alike, or Redis does not answer"
 
 
 @app.command()
@@ -308,7 +309,8 @@ class Importer:
         files, note = sort_captures(files, self._order)
         if note:
             events.warning("order_contradicted", note, folder=inbox.folder)
-        return self._queue(inbox, files, complete, now_s)
+        with problem_log.look(_SLOW_QUEUEING):
+            return self._queue(inbox, files, complete, now_s)
 
     def _tidy_redis(self) -> bool:
         """Compare a part of queue and lines, or remove old records; report whether there is more to do."""

@@ -10,7 +10,7 @@ from pcapdj.inbox.watcher import Inbox
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
 
-SLOW_LOOK_S: Final = 10.0  # a look into an inbox that lasts longer is logged
+SLOW_LOOK_S: Final = 10.0  # work on an inbox that lasts longer is logged
 
 events = EventLog("importer")
 
@@ -27,12 +27,16 @@ class ProblemLog:
         self._reminder = Reminder()
         self._logged: str | None = None
         self._look_began_s: float | None = None
-        self._slow_look = ""
+        self._cause, self._slow_look = "", ""
 
     @contextmanager
-    def look(self) -> Iterator[None]:
-        """Note when the calls in the block, which may not return, began."""
-        self._look_began_s = time.monotonic()
+    def look(self, cause: str = "its file system is slow, or does not answer") -> Iterator[None]:
+        """Note when the calls in the block, which may not return, began.
+
+        Args:
+            cause: why they may last.
+        """
+        self._cause, self._look_began_s = cause, time.monotonic()
         try:
             yield
         finally:
@@ -51,7 +55,7 @@ class ProblemLog:
             return
         self._slow_look = (
             f"A look into the inbox {quoted(self._inbox.folder)} has lasted {now_s - began_s:.0f} s:"
-            " its file system is slow, or does not answer. What arrives there is queued afterwards."
+            f" {self._cause}. What arrives there is queued afterwards."
         )
         if self._reminder.is_due(began_s, now_s):
             self._logged = "is slow"

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,15 +17,19 @@ from support.feeding import feed_next
 from support.forkserver import PIPE, Finished, Process, clean_environment, run, start
 from support.logs import logged
 from support.redis_server import redis_at
-from support.waiting import scaled, wait_until
+from support.waiting import is_met, scaled, wait_until
 
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import QueuedFile
 from pcapdj.importer import Importer
+from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.order import Order
+from pcapdj.inbox.queueing import queue_captures
 from pcapdj.inbox.settle import SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
+from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.signals import HasFileno
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import MOST_LINES, enqueue_new
 from pcapdj.store.snapshot import read_snapshot
@@ -100,6 +105,55 @@ def stepped(store: Store, tmp_path: Path) -> Iterator[Stepped]:
         role = Stepped(store, tmp_path, signals)
         role.step()
         yield role
+        role.inbox.close()
+
+
+class WaitingForProblems(process_signals.Signals):
+    """Lets each read of a file last until the importer has published its problem anew.
+
+    They stop it once a problem has this cause, or this file has been compared.
+    """
+
+    def __init__(self, wakeup: socket.socket, store: Store, name: bytes, cause: str) -> None:
+        super().__init__(wakeup)
+        self._store, self._name, self._cause = store, name, cause
+        self.problem = ""
+
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
+        """Wait as usual between the looks, and in a look for the next report."""
+        super().wait(timeout_s, *readable, stops=stops, waiting_for=waiting_for)
+        if not readable:
+            before = self.problem
+            is_met(lambda: self._published() not in {"", before}, scaled(2))
+            self.problem = self._published()
+            if self._cause in self.problem:
+                raise Stopped("It was published.")
+        elif self._store.redis.hexists(self._store.keys.fed, os.fsdecode(self._name)):
+            raise Stopped("The file was compared.")
+
+    def _published(self) -> str:
+        return (self._store.redis.hget(self._store.keys.importer, "problem") or b"").decode()  # type: ignore[union-attr]
+
+
+def test_a_long_comparison_is_shown_while_it_lasts(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fed capture that was copied is read whole, which takes minutes if it is large."""
+    [fed] = written(tmp_path, "fed.pcap")
+    queue_captures(store, list_captures([fed], recursive=False).files)
+    feed_next(store)
+    [copy] = written(tmp_path, "copy.pcap")
+    os.utime(copy, (5, 5))
+    monkeypatch.setattr("pcapdj.inbox.problem_log.SLOW_LOOK_S", 0.0)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        signals = WaitingForProblems(reader, store, copy, "files are compared with fed captures")
+        role = Stepped(store, tmp_path, signals)
+        with pytest.raises(Stopped, match="It was published"):
+            role.importer.run()
         role.inbox.close()
 
 
