@@ -28,7 +28,7 @@ from pcapdj.inbox.settle import (
     updated,
 )
 from pcapdj.inbox.skipped import Skipped, SkipReason
-from pcapdj.runtime.mounts import mount_of
+from pcapdj.runtime.mounts import mount_of, present_mounts
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits, between
 
@@ -234,8 +234,10 @@ class Inbox:
         """Report whether the folder of this device and inode is only that on which the inbox is mounted."""
         if self._inode and self._inode[0] == inode[0]:
             return False
-        mount = mount_of(self.folder).place
-        if self._mount != mount and self._mount.startswith(os.path.join(mount, b"")):  # noqa: PTH118 - bytes
+        mounts = present_mounts()
+        mount = mount_of(self.folder, mounts).place
+        is_above = self._mount != mount and self._mount.startswith(os.path.join(mount, b""))  # noqa: PTH118 - bytes
+        if is_above and mount_of(self._mount, mounts).place != self._mount:  # else a link was changed
             self.problem = (
                 f"is not mounted: nothing is mounted at {quoted(self._mount)} any more."
                 " If that is meant, restart the importer"

@@ -500,6 +500,26 @@ def test_an_unmounted_inbox_is_not_an_empty_one(tmp_path: Path) -> None:
     assert watched.inbox.problem == ""
 
 
+def test_a_link_that_leads_to_another_disk_is_another_inbox(tmp_path: Path) -> None:
+    """The disk that it led to before is still mounted."""
+    link, plain = tmp_path / "inbox", tmp_path / "plain"
+    plain.mkdir()
+    with memory_mount(tmp_path) as mount:
+        link.symlink_to(mount.folder)
+        watched = Watched(link)
+        assert watched.look() == set()
+        for name in ("other", "kept"):
+            (plain / name).write_bytes(CAPTURE)
+            os.utime(plain / name, (1, 1))
+        link.unlink()
+        link.symlink_to(plain)
+
+        found = watched.look()
+
+        assert (found, watched.inbox.problem) == ({"kept", "other"}, "")
+        watched.inbox.close()
+
+
 def test_an_inbox_below_a_mount_point_waits_for_the_mount(tmp_path: Path) -> None:
     """Also if a folder of its name is below the mount point."""
     with memory_mount(tmp_path) as mount:
