@@ -71,7 +71,7 @@ class ChecksummedSource:
             offset: where one of the latest two windows begins, or not smaller than in any call before.
         """
         if offset < self._end:
-            return self._starts.get(offset)
+            return self._starts.get(offset) if offset else 0  # nothing is before the beginning
         self._add_window(offset)
         while self._crc32 is not None and self._end < offset:
             self._add_gap(min(WINDOW_BYTES, offset - self._end))

@@ -186,3 +186,10 @@ def test_a_hole_that_a_reader_jumps_over_is_not_read_for_the_checksum(tmp_path: 
         assert [each.totals.packets for each in pieces] == [1, 1]
         assert capture.place.offset == path.stat().st_size
         assert capture.place.crc32 is None
+
+
+def test_a_capture_whose_first_packets_do_not_fit_keeps_the_checksum_of_its_beginning(tmp_path: Path) -> None:
+    """It was read as a header alone; then packets of a link type came that the stream does not accept."""
+    header = file_header(0xA1B2C3D4, "<")
+    stream = StreamFormat(RAW_IP, nanosecond=False, rewrites=False)
+    assert_goes_on(tmp_path / "capture", header + bytes(16), header, stream)
