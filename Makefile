@@ -28,7 +28,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom clean
+.PHONY: help demo install test test-long lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -47,9 +47,12 @@ install: $(VENV)/.dev  ## the virtual environment, with everything for developme
 
 # Most tests wait for processes or times most of their time: six workers more than processors overlap the waits.
 # Without its bytecode every worker and every process that a test starts would compile all modules again.
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(VENV)/.dev lint types  ## all tests that this machine can run; the others are listed as skipped
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test test-long: export PYTHONDONTWRITEBYTECODE =
+test: $(VENV)/.dev lint types  ## each promise and rule once; tests that this machine cannot run are listed as skipped
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long"
+
+test-long: $(VENV)/.dev  ## the tests marked long: a part of the fault campaign, and others with much volume
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long
 
 unit: $(VENV)/.dev  ## the quick tests only
 	$(BIN)/python -m pytest tests/unit tests/property tests/test_architecture.py

@@ -66,6 +66,7 @@ def test_more_than_sixty_bad_inputs_disturb_nothing(scenario: Scenario) -> None:
     assert figures.violations == []
 
 
+@pytest.mark.long
 def test_sixty_mutants_disturb_nothing() -> None:
     """A real tcpdump reads whatever is left of them, to the last byte."""
     require_program("tcpdump")

@@ -42,6 +42,7 @@ def kill(
     return figures
 
 
+@pytest.mark.long
 def test_dispatchers_are_killed_mid_record_and_the_analyzer_never_notices() -> None:
     """Ten deaths; every packet once, in order, in one stream for each round."""
     figures = kill(Schedule.dispatchers, 10)
@@ -51,6 +52,7 @@ def test_dispatchers_are_killed_mid_record_and_the_analyzer_never_notices() -> N
     assert figures.mid_record >= 2
 
 
+@pytest.mark.long
 def test_stops_at_any_moment_lose_and_double_nothing() -> None:
     """Three, in any order, with a kill in one of them; only a kill has a file fed again."""
     scenario, figures = Scenario(SLOW_COPY), Figures()
@@ -64,6 +66,7 @@ def test_stops_at_any_moment_lose_and_double_nothing() -> None:
     assert figures.counts["stops with a recorded place"] >= 1
 
 
+@pytest.mark.long
 def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
     """Even while somebody else holds the old pipe open."""
     assert kill(lambda schedule, times: schedule.analyzers(times, packets=6000), 3).violations == []
@@ -93,9 +96,9 @@ def test_what_is_processed_was_read_by_the_analyzer() -> None:
 @pytest.mark.parametrize(
     ("method", "times"),
     [
-        (Schedule.redises, 3),
-        (Schedule.launchers, 2),
-        (Schedule.controllers, 3),
+        pytest.param(Schedule.redises, 3, marks=pytest.mark.long),
+        pytest.param(Schedule.launchers, 2, marks=pytest.mark.long),
+        pytest.param(Schedule.controllers, 3, marks=pytest.mark.long),
         (Schedule.everything, 2),
     ],
 )
@@ -116,6 +119,7 @@ def test_redis_is_killed_in_storms_of_names_and_loses_none() -> None:
     assert figures.violations == []
 
 
+@pytest.mark.long
 def test_a_fast_analyzer_changes_nothing() -> None:
     """Nothing depends on how fast the pipe is read."""
     assert kill(Schedule.dispatchers, 3, COPY).violations == []

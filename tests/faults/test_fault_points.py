@@ -75,6 +75,7 @@ def test_a_dispatcher_dies_at_each_point(scenario: Scenario) -> None:
     assert set(authorizations(scenario).values()) == {1}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["raise", "stop"])
 def test_a_dispatcher_fails_otherwise_at_each_point(scenario: Scenario, action: str) -> None:

@@ -4,6 +4,7 @@ import os
 import random
 from typing import Final
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -46,6 +47,7 @@ class InboxLife(RuleBasedStateMachine):
             self.scenario.close()
 
 
+@pytest.mark.long
 def test_every_packet_of_every_complete_file_arrives_once_or_the_journal_has_the_reason() -> None:
     """The inbox goes away and comes back; importers and dispatchers are killed.
 

@@ -39,6 +39,7 @@ class Trial:
         dispatcher = psutil.Process(self._scenario.roles["dispatcher"].pid)
         before_bytes = dispatcher.memory_info().rss
         expected = dict(self._queued(inputs))
+        files = _states(self._scenario.captures)
         Watch(self._scenario, self._figures).until(self._scenario.is_done)
         if self._scenario.roles["dispatcher"].poll() is not None:
             self._figures.violated("the dispatcher died")
@@ -48,6 +49,8 @@ class Trial:
             self._figures.violated(f"the dispatcher grew by {grown_bytes >> 20} MiB")
         if not self._scenario.end_stream():
             self._figures.hung("the stream did not end")
+        if _states(self._scenario.captures) != files:
+            self._figures.violated("a capture was changed")
         self._check(expected)
         self._figures.counts["hostile inputs"] += len(inputs)
 
@@ -100,6 +103,14 @@ class Trial:
             if line and (not line.isprintable() or not _LINE.match(line)):
                 self._figures.violated(f"the {role}'s log has a line that is none of its own: {line[:200]!r}")
                 return
+
+
+def _states(folder: Path) -> dict[Path, tuple[int, int, int, int]]:
+    """Return what each file in the folder is: who writes to, renames or links one changes its ctime."""
+    found = {path: path.lstat() for path in folder.rglob("*")}
+    return {
+        path: (each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for path, each in found.items()
+    }
 
 
 def _with_whole_name(fields: Any, expected: dict[bytes, Hostile | Numbered]) -> Any:
