@@ -11,6 +11,7 @@ without it in 0.04 s.
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
@@ -40,9 +41,27 @@ def new_app() -> "typer.Typer":
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LinesOf:
+    """The default of a list option: the lines of its variable, without the empty ones."""
+
+    variable: str
+
+    def __call__(self) -> list[str]:
+        """Return the lines as the environment has them now."""
+        return [line for line in os.environ.get(self.variable, "").splitlines() if line.strip()]
+
+
 def lines_of(variable: str) -> Callable[[], list[str]]:
-    """Return a default factory for a list option: the variable's lines without the empty ones."""
-    return lambda: [line for line in os.environ.get(variable, "").splitlines() if line.strip()]
+    """Return a default factory for a list option."""
+    return LinesOf(variable)
+
+
+def variable_of_parameter(parameter: Any) -> str:
+    """Return the environment variable of an option or argument, as typer has it; empty: it has none."""
+    if isinstance(parameter.default, LinesOf):
+        return parameter.default.variable
+    return str(parameter.envvar or "")
 
 
 def run_app(app: "typer.Typer", prog: str, arguments: Sequence[str] | None = None) -> NoReturn:
