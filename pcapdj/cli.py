@@ -24,6 +24,9 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
     "Run the service": {
         "init": ("pcapdj.commands.init", "create a folder for the service, ready for supervisord"),
+        "up": ("pcapdj.commands.up", "start the service of this folder, or roles of it"),
+        "down": ("pcapdj.commands.down", "end the service, or stop roles of it"),
+        "restart": ("pcapdj.commands.restart", "stop and start roles, so that changed settings count"),
         "import": ("pcapdj.importer", "queue capture files; with --watch, also those that arrive later"),
         "status": ("pcapdj.commands.status", "show queue, current file, gate, dispatchers and analyzer"),
         "limits": ("pcapdj.commands.limits", "show or change the disk limits while it runs"),

@@ -52,7 +52,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "isal": {"capture"},
     "backports": {"capture"},
     "psutil": {"disk"},
-    "supervisor": set(),
+    "supervisor": {"commands"},
     "subprocess": {"analyzer", "store", "commands"},
     "rich": {"console", "summary", "run"},
 }
@@ -147,6 +147,9 @@ SMALL: Final[dict[str, str]] = {
     "commands/finish.py": "a command is as long as what it does",
     "commands/resume.py": "a command is as long as what it does",
     "commands/gate.py": "a command is as long as what it does",
+    "commands/up.py": "a command is as long as what it does",
+    "commands/down.py": "a command is as long as what it does",
+    "commands/restart.py": "a command is as long as what it does",
     "commands/skip.py": "a command is as long as what it does",
     "commands/requeue.py": "a command is as long as what it does",
     "commands/init.py": "a command is as long as what it does",

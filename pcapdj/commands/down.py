@@ -1,0 +1,31 @@
+"""`pcapdj down`: end the service of this folder, or stop roles of it."""
+
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from pcapdj.commands.supervised import Supervisord, shown, unless_running
+from pcapdj.commands.up import Roles
+from pcapdj.runtime.command import new_app
+
+STOP_S: Final = 180.0  # supervisord waits 150 s for the analyzer, and then kills the launcher
+
+app = new_app()
+
+
+@app.command()
+def down(roles: Roles = None) -> None:
+    """End the service of this folder, in order: the analyzer writes its results first. ROLE: stop only that.
+
+    What is queued stays queued. 'pcapdj up' goes on where it was stopped.
+    """
+    supervisord = Supervisord(Path())
+    unless_running(supervisord)
+    if roles:
+        supervisord.stop(roles)
+        shown(supervisord.settled(roles, STOP_S))
+        return
+    typer.echo("The service ends; the analyzer writes its results first, which may take two minutes.")
+    supervisord.end()
+    typer.echo("The service has ended.")

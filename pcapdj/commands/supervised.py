@@ -1,0 +1,229 @@
+"""The service of this folder, through its own supervisord: started, seen, stopped, restarted.
+
+supervisord answers XML-RPC on the socket that its configuration names. `pcapdj up`, `down` and `restart` use
+it, since pipx and uv put `pcapdj` on PATH, and neither supervisord nor supervisorctl.
+
+Source: supervisor's documentation, "XML-RPC API Documentation" and "Process States".
+"""
+
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from xmlrpc.client import Fault, ServerProxy
+
+from supervisor.xmlrpc import Faults, SupervisorTransport
+
+from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
+from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.trust import has_service
+from pcapdj.service import CONF
+
+_SOCKET: Final = "var/run/supervisor.sock"
+_LOG: Final = "var/log/supervisord.log"
+_ANSWER_S: Final = 10.0  # supervisord answers between two things that it does, each well below a second
+_START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 .. s: then it was four times
+_LOOK_S: Final = 0.1
+_LAST_LINE_BYTES: Final = 400
+_UNSETTLED: Final = ("STARTING", "BACKOFF", "STOPPING", "UNKNOWN")
+
+
+class Program(NamedTuple):
+    """What supervisord shows of one program.
+
+    Args:
+        name: in supervisord.conf, such as `dispatcher`.
+        state: in supervisord's word, such as RUNNING.
+        pid: 0: it does not run.
+        exit_status: of its last end.
+        why: what went wrong when it was started; empty: nothing.
+        log: the path of its log.
+        last_line: of the log, if it does not run; that is mostly the reason.
+    """
+
+    name: str
+    state: str
+    pid: int
+    exit_status: int
+    why: str
+    log: str
+    last_line: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it stays in this state by itself."""
+        return self.state not in _UNSETTLED
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs, or has nothing to do: the embedded Redis where another one is named."""
+        return self.state == "RUNNING" or (self.state == "EXITED" and self.exit_status == 0)
+
+    @property
+    def lines(self) -> list[str]:
+        """Name, state, and the pid, or why it does not run, where its log is, and how that ends."""
+        if self.state == "RUNNING":
+            rest = f"pid {self.pid}"
+        elif self.is_well:
+            rest = "nothing to do"
+        else:
+            status = f"exit code {self.exit_status}" if self.state == "EXITED" else self.why
+            rest = f"{status + '; ' if status else ''}see {self.log}"
+        lines = [f"{self.name:<12}{self.state.lower():<10}{rest}"]
+        return [*lines, f"{'':<12}{self.last_line}"] if self.last_line else lines
+
+
+class Supervisord:
+    """The supervisord of the service in this folder.
+
+    Raises:
+        ConfigError: no service is here, or another user's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not has_service(folder):
+            raise ConfigError(
+                f"{quoted(str(folder.absolute()))} has no {CONF}.",
+                hint="Change to the service's folder, or make one with 'pcapdj init DIR'.",
+            )
+        self._folder = folder.absolute()
+        socket.setdefaulttimeout(_ANSWER_S)  # supervisor's transport has no time-out of its own
+
+    def pid(self) -> int:
+        """Return its pid; 0: it does not run."""
+        with suppress(FileNotFoundError, ConnectionRefusedError):
+            return int(self._asked("getPID"))
+        return 0
+
+    def programs(self, names: Collection[str] = ()) -> list[Program]:
+        """Return these programs, all without names, in the order of their start.
+
+        Raises:
+            ConfigError: no program has one of the names.
+        """
+        priorities = {each["name"]: each["process_prio"] for each in self._asked("getAllConfigInfo")}
+        found = {
+            each["name"]: Program(
+                *(each["name"], each["statename"], each["pid"], each["exitstatus"], each["spawnerr"]),
+                os.path.relpath(each["stdout_logfile"], self._folder),
+            )
+            for each in sorted(self._asked("getAllProcessInfo"), key=lambda each: priorities[each["name"]])
+        }
+        for name in names:
+            if name not in found:
+                nearest = get_close_matches(name, found, n=1, cutoff=0.5)
+                hint = f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(found)}."
+                raise ConfigError(f"No role is called {quoted(name)}.", hint=hint)
+        return [each for name, each in found.items() if not names or name in names]
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that starts it; `-n`: in the foreground."""
+        return [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self._folder / CONF)]
+
+    def begin(self) -> None:
+        """Start it with all of its programs.
+
+        Raises:
+            PcapdjError: it did not start; the message has what it printed.
+        """
+        ran = subprocess.run(self.command, cwd=self._folder, capture_output=True, text=True, check=False)
+        until_s = time.monotonic() + _ANSWER_S
+        while not ran.returncode and not self.pid() and time.monotonic() < until_s:
+            time.sleep(_LOOK_S)
+        if ran.returncode or not self.pid():
+            printed = [each for each in (ran.stderr or ran.stdout).splitlines() if "For help" not in each]
+            raise PcapdjError(f"supervisord does not start: {' '.join(printed) or f'see {_LOG}'}.")
+
+    def start(self, names: Collection[str]) -> None:
+        """Start these programs; one that runs is left alone."""
+        for each in self.programs(names):
+            if not each.is_well:
+                self._ask_for(each.name, "startProcess", Faults.ALREADY_STARTED)
+
+    def stop(self, names: Collection[str]) -> None:
+        """Stop these programs, the last one first; one that does not run is left alone."""
+        for each in reversed(self.programs(names)):
+            self._ask_for(each.name, "stopProcess", Faults.NOT_RUNNING)
+
+    def settled(self, names: Collection[str] = (), limit_s: float = _START_S) -> list[Program]:
+        """Return these programs once each runs, or has ended for good; after the limit as they are."""
+        until_s = time.monotonic() + limit_s
+        while True:
+            found = self.programs(names)
+            if all(each.is_settled for each in found) or time.monotonic() > until_s:
+                return [each if each.is_well else self._with_last_line(each) for each in found]
+            time.sleep(_LOOK_S)
+
+    def _with_last_line(self, program: Program) -> Program:
+        if program.state == "STOPPED":
+            return program
+        text = self._asked("tailProcessStdoutLog", program.name, 0, _LAST_LINE_BYTES)[0]
+        return program._replace(last_line=next(iter(text.splitlines()[-1:]), ""))
+
+    def end(self) -> None:
+        """End it with all of its programs, and wait until it has ended; Ctrl-C ends only the waiting."""
+        with suppress(ProcessLookupError):
+            process = os.pidfd_open(self.pid())
+            try:
+                self._asked("shutdown")
+                select.select([process], [], [])
+            finally:
+                os.close(process)
+
+    def changed_programs(self) -> Sequence[str]:
+        """Return the programs whose lines in supervisord.conf have changed since it started."""
+        try:
+            added, changed, removed = self._asked("reloadConfig")[0]
+        except Fault as exc:
+            raise PcapdjError(f"{CONF} cannot be read: {exc.faultString}.") from exc
+        return [*added, *changed, *removed]
+
+    def _ask_for(self, name: str, method: str, accepted: int) -> None:
+        try:
+            self._asked(method, name, False)  # it is not to wait for the result
+        except Fault as exc:
+            if exc.faultCode not in (accepted, Faults.SPAWN_ERROR):  # its state has the reason
+                raise PcapdjError(f"supervisord refuses to change {name}: {exc.faultString}.") from exc
+
+    def _asked(self, method: str, *arguments: Any) -> Any:
+        """Return supervisord's answer.
+
+        Raises:
+            FileNotFoundError, ConnectionRefusedError: it does not run.
+            Unavailable: it does not answer.
+            Fault: it refuses.
+        """
+        transport = SupervisorTransport(serverurl=f"unix://{self._folder / _SOCKET}")
+        try:
+            with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+                return getattr(proxy.supervisor, method)(*arguments)
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise
+        except (OSError, HTTPException) as exc:
+            raise Unavailable(f"supervisord does not answer: {exc}.", hint=f"See {_LOG}.") from exc
+
+
+def unless_running(supervisord: Supervisord) -> None:
+    """Raise an error if this supervisord does not run.
+
+    Raises:
+        Unavailable: it does not.
+    """
+    if not supervisord.pid():
+        raise Unavailable("The service of this folder does not run.", hint="'pcapdj up' starts it.")
+
+
+def shown(programs: Sequence[Program]) -> bool:
+    """Print a line for each program; report whether all are well."""
+    for line in (line for each in programs for line in each.lines):
+        print(printable_sentence(line))  # noqa: T201 - the answer
+    return all(each.is_well for each in programs)
