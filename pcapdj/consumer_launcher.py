@@ -5,8 +5,8 @@ dispatcher requests it (OPEN) and ends when the dispatcher ends it (END), when t
 this process.
 
 The launcher owns its socket and the pipe with their locks, the log folders, and the analyzer's process group.
-It reads no Redis key and writes one, PCAPDJ_CONSUMER, from a thread (`analyzer.status`): it works without
-Redis.
+It reads no Redis key and writes two from threads, PCAPDJ_CONSUMER (`analyzer.status`) and PCAPDJ_EVENTS: it
+works without Redis.
 
     idle      no stream                              OPEN -> starting
     starting  the analyzer has not opened the pipe   opened -> reading, exit -> failing
@@ -73,6 +73,7 @@ from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
+from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
 _TICK_S: Final = 1.0  # the heartbeat's
@@ -140,6 +141,7 @@ def launch(settings: LauncherSettings, store: Store) -> None:
     check_socket_path(settings.socket)
     private_folder(settings.socket.parent)
     with ExitStack() as stack:
+        stack.enter_context(recorded_log(store))
         stack.callback(Lock(settings.socket.with_name(f".{settings.socket.name}.lock"), "launcher").close)
         fifo = Fifo(settings.pipe)
         stack.callback(

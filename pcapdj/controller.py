@@ -56,6 +56,7 @@ from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.signals import Signals, handled
+from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -257,7 +258,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
         raise typer.Exit(_check_as_started(DiskMonitor(DiskMeter(watches), live), Grants(store)))
 
     def work() -> None:
-        with handled(HARMLESS) as signals:
+        with handled(HARMLESS) as signals, recorded_log(store):
             warn_of_losses(store, events)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
             monitor = DiskMonitor(DiskMeter(watches), live)

@@ -58,6 +58,7 @@ from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
+from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.failures import index_failures
 from pcapdj.store.job_queue import JOURNAL, EndStream, JobQueue, JournalLimits, QueueEntry
 from pcapdj.store.keys import IN_QUEUE
@@ -255,7 +256,7 @@ def work(settings: DispatcherSettings, store: Store) -> None:
         CannotCreate: the pipe or its lock cannot be made.
         Stopped: a stop signal arrived.
     """
-    with handled(SIGNALS) as signals, exclusive(settings.pipe, settings.id, store):
+    with handled(SIGNALS) as signals, recorded_log(store), exclusive(settings.pipe, settings.id, store):
         events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
         warn_of_losses(store, events)
         Dispatcher(settings, store, signals).run()

@@ -64,6 +64,7 @@ from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Outcome
+from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.options import CapturesDays, FedDays, Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.queue_check import QueueCheck
@@ -209,7 +210,7 @@ def watch_folders(  # noqa: PLR0913 - the options
     Raises:
         Stopped: a stop signal arrived.
     """
-    with process_signals.handled() as signals:
+    with process_signals.handled() as signals, recorded_log(store):
         inboxes = [Inbox(folder, recursive=recursive, stops=signals) for folder in dict.fromkeys(folders)]
         suspects = suspects_of(_lane_of(store), list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)

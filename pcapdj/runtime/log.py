@@ -14,6 +14,9 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from pcapdj.runtime.safe_text import printable, printable_sentence
 
@@ -71,16 +74,51 @@ class _Writer:
         return f"({dropped} log lines were dropped: stderr was not read)\n" if dropped else ""
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """What a line is made of.
+
+    Args:
+        time_s: seconds since the epoch.
+        level: INFO, WARNING or ERROR.
+        role: which logs it.
+        event: its name.
+        sentence: for people; may be empty.
+        fields: as given; None: left out.
+    """
+
+    time_s: float
+    level: str
+    role: str
+    event: str
+    sentence: str
+    fields: Mapping[str, object]
+
+
+class Recorder(Protocol):
+    """Gets each entry besides the log; must not wait."""
+
+    def put(self, entry: LogEntry, /) -> None:
+        """Take an entry."""
+
+
 _writer = _Writer()
+_recorder: Recorder | None = None
 
 
-def _renew_writer() -> None:
-    """Start with an empty queue after a fork: the thread, which may hold its locks, is in the parent."""
-    global _writer  # noqa: PLW0603
-    _writer = _Writer()
+def record_with(recorder: Recorder | None) -> None:
+    """Give this recorder what this process logs from now on; None: give it to none."""
+    global _recorder  # noqa: PLW0603
+    _recorder = recorder
 
 
-os.register_at_fork(after_in_child=_renew_writer)
+def _forget_threads() -> None:
+    """Start with an empty queue after a fork: the threads, which may hold locks, are in the parent."""
+    global _writer, _recorder
+    _writer, _recorder = _Writer(), None
+
+
+os.register_at_fork(after_in_child=_forget_threads)
 
 
 class EventLog:
@@ -106,7 +144,10 @@ class EventLog:
         self._put("ERROR", event, sentence, fields)
 
     def _put(self, level: str, event: str, sentence: str, fields: dict[str, object]) -> None:
-        _writer.put(format_line(time.time(), f"{level:<7} {self._role} {event}", sentence, fields))
+        now_s = time.time()
+        _writer.put(format_line(now_s, f"{level:<7} {self._role} {event}", sentence, fields))
+        if _recorder:
+            _recorder.put(LogEntry(now_s, level, self._role, event, sentence, fields))
 
 
 def format_line(now_s: float, head: str, sentence: str, fields: dict[str, object]) -> str:

@@ -6,6 +6,7 @@ ours has written. Our own values are far below these limits: a path has up to 40
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -21,6 +22,24 @@ _MOST_MEMBERS: Final = 100
 _PAGE: Final = 1000  # entries of a list in one call
 
 Hash = dict[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """An entry of a stream.
+
+    Args:
+        id: Redis's time in milliseconds, and a number.
+        fields: by name.
+    """
+
+    id: str
+    fields: Hash
+
+    @property
+    def time_s(self) -> float:
+        """When Redis got it, in seconds since the epoch."""
+        return int(self.id.partition("-")[0]) / 1000
 
 
 def read_hash(
@@ -87,6 +106,24 @@ def read_list(store: "Store", key: str) -> Iterator[list[bytes]]:
     while entries := read_page(store, key, place, _PAGE):
         yield entries
         place += len(entries)
+
+
+def read_stream(
+    store: "Store", key: str, first: str, *, most: int, is_newest_first: bool = False
+) -> list[StreamEntry]:
+    """Return entries of a stream from one on; those with much in them are fewer than `most`, at least one.
+
+    Args:
+        store: the lane.
+        key: the stream.
+        first: the id of the first one; `(ID`: the one behind it; `-`, and with the newest first `+`: all.
+        most: entries.
+        is_newest_first: go back in time.
+    """
+    order = "newest" if is_newest_first else "oldest"
+    limits = (VALUE_LIMIT_BYTES, _BUDGET_BYTES, most)
+    answer = store.run("read_stream", [key], [*map(str, limits), first, order])
+    return [StreamEntry(entry_id.decode(), hash_of(parts)) for entry_id, parts in answer]
 
 
 def _set_limits(most: int) -> list[bytes | str]:

@@ -65,6 +65,7 @@ class Keys:
     fed = _Key("PCAPDJ_FED")  # hash: path to JSON about the file that was fed under it
     captures = _Key("PCAPDJ_CAPTURES")  # hash: digest to the fed captures that begin so
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
+    events = _Key("PCAPDJ_EVENTS")  # stream: what happened in the lane, by all roles
     dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
     suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends feeding
     finish = _Key("PCAPDJ_FINISH")  # string: `now` or `empty`, when the operator wants the streams to end
@@ -96,5 +97,5 @@ class Keys:
             **dict.fromkeys((self.dispatchers, self.suspend, self.finished), ("set",)),
             **dict.fromkeys((self.state, self.finish), ("string",)),
             self.auth: ("string", "set"),
-            self.journal: ("stream",),
+            **dict.fromkeys((self.journal, self.events), ("stream",)),
         }

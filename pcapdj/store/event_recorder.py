@@ -1,0 +1,138 @@
+"""Records what a role logs as events of its lane, in a thread: nothing that matters is in a log file only.
+
+Every warning and error is recorded, and those lines of level INFO that are a part of the lane's story. What
+the journal has about each file is not recorded twice. Lines wait while Redis is away, and are written with
+the time at which they were logged; beyond a thousand the newest are dropped, and their number is recorded.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pcapdj.runtime import log
+from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
+from pcapdj.runtime.log import EventLog, LogEntry
+from pcapdj.runtime.safe_text import to_text
+from pcapdj.store.client import Store
+from pcapdj.store.events import Event, add_event
+
+# the events of the log that have another kind than their name
+KINDS: Final = {
+    **dict.fromkeys(("gate_open", "gate_hold", "gate_suspended"), "gate"),
+    **dict.fromkeys(("analyzer_crashed", "analyzer_unstarted", "analyzer_unavailable"), "analyzer_failing"),
+    "analyzer_at_fault": "lane_held",
+}
+# of level INFO: the others are about one file, which the journal has, or of use to who reads that log
+_RECORDED: Final = frozenset({
+    *("gate_open", "disks_accepted", "live_values_in_force", "suspended", "resumed", "lane_resumed"),
+    *("started", "stopping", "done", "importer_starts", "importer_stops", "inbox_watched", "files_queued"),
+    *("analyzer_started", "stream_opened", "stream_resumed", "stream_ended", "linktype_changes"),
+    *("storage_back", "redis_back", "authorized", "file_continues"),
+})  # fmt: skip
+# warnings whose facts the journal has, and the one about events that cannot be written
+_NOT_RECORDED: Final = frozenset({
+    *("timestamps_jump", "packets_skipped", "snaplen_wrong", "times_wrapped", "times_step_back"),
+    *("times_after_2038", "file_failed", "events_not_recorded"),
+})  # fmt: skip
+_MOST_WAITING: Final = 1000
+_PAUSE_S: Final = 1.0  # until Redis is tried again
+_REFUSED_PAUSE_S: Final = 60.0  # where it refuses
+_END_S: Final = 0.3  # at the end: how long to wait until the last ones are written
+
+_events: Final = EventLog("events")
+
+
+class EventRecorder:
+    """Writes entries of the log into PCAPDJ_EVENTS, in a thread that the first one starts.
+
+    Args:
+        store: the lane; the recorder opens a client of its own.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: queue.Queue[Event] = queue.Queue(_MOST_WAITING)
+        self._dropped = 0
+        self._thread: threading.Thread | None = None
+        self._is_ending = threading.Event()
+        self._is_over = False
+
+    def put(self, entry: LogEntry) -> None:
+        """Take an entry; never wait."""
+        if not is_recorded(entry):
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_events, name="events", daemon=True)
+            self._thread.start()
+        try:
+            self._waiting.put_nowait(event_of_log(entry))
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Wait until what was logged is written, for at most 0.3 s."""
+        self._is_ending.set()
+        deadline_s = time.monotonic() + _END_S
+        while self._waiting.unfinished_tasks and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+        self._is_over = True
+
+    def _write_events(self) -> None:
+        store = self._store.another()
+        while not self._is_over:
+            event = self._waiting.get()
+            while (pause_s := _write(store, event)) and not self._is_ending.wait(pause_s):
+                pass
+            if dropped := self._dropped:
+                self._dropped = 0
+                _write(store, Event("events_dropped", f"{dropped:,} events were dropped.", "", time.time()))
+            self._waiting.task_done()
+
+
+def _write(store: Store, event: Event) -> float:
+    """Write an event; return after how many seconds to try again, 0 if it is written."""
+    try:
+        add_event(store, event)
+    except StoreUnavailable:
+        return _PAUSE_S
+    except PcapdjError as exc:
+        _events.warning("events_not_recorded", f"{exc} Only this log has what is logged.")
+        return _REFUSED_PAUSE_S
+    return 0.0
+
+
+@contextmanager
+def recorded_log(store: Store) -> Iterator[None]:
+    """Record what this process logs within the block."""
+    recorder = EventRecorder(store)
+    log.record_with(recorder)
+    try:
+        yield
+    finally:
+        log.record_with(None)
+        recorder.close()
+
+
+def is_recorded(entry: LogEntry) -> bool:
+    """Report whether a line of the log becomes an event."""
+    if entry.level == "INFO":
+        return entry.event in _RECORDED
+    return entry.event not in _NOT_RECORDED
+
+
+def event_of_log(entry: LogEntry) -> Event:
+    """Return the event for a line of the log."""
+    fields = {name: _text(value) for name, value in entry.fields.items() if value is not None}
+    kind = KINDS.get(entry.event, entry.event)
+    known = {} if kind == entry.event else {"event": entry.event}
+    level = {} if entry.level == "INFO" else {"level": entry.level}
+    return Event(kind, entry.sentence, entry.role, entry.time_s, {**known, **level, **fields})
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return to_text(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
