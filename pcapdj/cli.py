@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "restart": ("pcapdj.commands.restart", "stop and start roles, so that changed settings count"),
         "import": ("pcapdj.importer", "queue capture files; with --watch, also those that arrive later"),
         "status": ("pcapdj.commands.status", "show queue, current file, gate, dispatchers and analyzer"),
+        "events": ("pcapdj.commands.events", "show what happened in the lane, or to one file"),
         "limits": ("pcapdj.commands.limits", "show or change the disk limits while it runs"),
         "gate": ("pcapdj.commands.gate", "hold or open the disk gate by hand"),
         "suspend": ("pcapdj.commands.suspend", "pause feeding, in the middle of a file"),

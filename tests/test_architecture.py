@@ -95,6 +95,7 @@ RULES: Final = [
     "disk/fill_rate",
     "disk/gate",
     "console/disk_lines",
+    "console/event_lines",
     "console/status_lines",
     "disk/live_limits",
     "disk/measurements",

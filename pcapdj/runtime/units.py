@@ -92,6 +92,26 @@ def parse_duration(text: str, what: str = "duration") -> float:
     return seconds
 
 
+def parse_time(text: str, now_s: float, what: str = "time") -> float:
+    """Return seconds since the epoch of `2h` (before now), `2026-11-26`, `2026-11-26 17:40`, `..T17:40:00Z`.
+
+    Without a time zone it is local time.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    from datetime import datetime  # `pcapdj cat` starts without it
+
+    if _DURATION.fullmatch(text.strip()):
+        return max(0.0, now_s - parse_duration(text, what))
+    try:
+        return max(0.0, datetime.fromisoformat(text.strip()).timestamp())
+    except (ValueError, OverflowError, OSError):
+        raise ConfigError(
+            f"{what}: {text!r} is not a time.", hint="Write how long ago (2h, 3d), or 2026-11-26T17:40:00Z."
+        ) from None
+
+
 def human_size(size_bytes: float) -> str:
     """Return the size as `1.5 GiB`; below 1 KiB as whole bytes."""
     size, unit = float(size_bytes), "B"

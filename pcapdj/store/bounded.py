@@ -20,6 +20,7 @@ _MOST_FIELDS: Final = 200
 _MEMBER_LIMIT_BYTES: Final = 8 << 10
 _MOST_MEMBERS: Final = 100
 _PAGE: Final = 1000  # entries of a list in one call
+_STREAM_PAGE: Final = 300  # entries of a stream in one call
 
 Hash = dict[bytes, bytes]
 
@@ -109,21 +110,30 @@ def read_list(store: "Store", key: str) -> Iterator[list[bytes]]:
 
 
 def read_stream(
-    store: "Store", key: str, first: str, *, most: int, is_newest_first: bool = False
-) -> list[StreamEntry]:
-    """Return entries of a stream from one on; those with much in them are fewer than `most`, at least one.
+    store: "Store",
+    key: str,
+    first: str = "-",
+    *,
+    is_newest_first: bool = False,
+    only: tuple[str, bytes] | None = None,
+) -> Iterator[StreamEntry]:
+    """Yield the entries of a stream, a page in each call; what is added meanwhile comes, too.
 
     Args:
         store: the lane.
         key: the stream.
         first: the id of the first one; `(ID`: the one behind it; `-`, and with the newest first `+`: all.
-        most: entries.
         is_newest_first: go back in time.
+        only: a field and its value, which the others do not have.
     """
     order = "newest" if is_newest_first else "oldest"
-    limits = (VALUE_LIMIT_BYTES, _BUDGET_BYTES, most)
-    answer = store.run("read_stream", [key], [*map(str, limits), first, order])
-    return [StreamEntry(entry_id.decode(), hash_of(parts)) for entry_id, parts in answer]
+    limits = [str(each) for each in (VALUE_LIMIT_BYTES, _BUDGET_BYTES, _STREAM_PAGE)]
+    while True:
+        last, *entries = store.run("read_stream", [key], [*limits, first, order, *(only or ())])
+        if not last:
+            return
+        yield from (StreamEntry(entry_id.decode(), hash_of(parts)) for entry_id, parts in entries)
+        first = f"({last.decode()}"
 
 
 def _set_limits(most: int) -> list[bytes | str]:

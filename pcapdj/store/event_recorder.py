@@ -120,16 +120,21 @@ def is_recorded(entry: LogEntry) -> bool:
     """Report whether a line of the log becomes an event."""
     if entry.level == "INFO":
         return entry.event in _RECORDED
-    return entry.event not in _NOT_RECORDED
+    return entry.event not in _NOT_RECORDED or _is_poison(entry)
 
 
 def event_of_log(entry: LogEntry) -> Event:
     """Return the event for a line of the log."""
     fields = {name: _text(value) for name, value in entry.fields.items() if value is not None}
-    kind = KINDS.get(entry.event, entry.event)
+    kind = "poison" if _is_poison(entry) else KINDS.get(entry.event, entry.event)
     known = {} if kind == entry.event else {"event": entry.event}
     level = {} if entry.level == "INFO" else {"level": entry.level}
     return Event(kind, entry.sentence, entry.role, entry.time_s, {**known, **level, **fields})
+
+
+def _is_poison(entry: LogEntry) -> bool:
+    """Report whether a file failed since analyzers or dispatchers died on it."""
+    return entry.event == "file_failed" and entry.sentence.startswith("poison")
 
 
 def _text(value: object) -> str:

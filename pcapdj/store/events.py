@@ -25,7 +25,6 @@ _MOST_FIELDS: Final = 20
 _VALUE_LIMIT_CHARS: Final = 4095  # a name's
 _SENTENCE_LIMIT_CHARS: Final = 2000
 _OWN: Final = ("time_s", "kind", "role", "sentence")
-_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +78,19 @@ def add_event(store: Store, event: Event) -> None:
         Store.call(store, lambda _: batch.execute())
 
 
-def events_after(store: Store, after: str) -> Iterator[Event]:
-    """Yield the events behind an id, the oldest first; an empty one: all.
+def read_events(store: Store, first: str = "-", name: bytes | None = None) -> Iterator[Event]:
+    """Yield the events from one on, the oldest first.
+
+    Args:
+        store: the lane.
+        first: as in `bounded.read_stream`.
+        name: only those about this file.
 
     Raises:
         As `Store.call`.
     """
-    first = f"({after}" if after else "-"
-    while entries := read_stream(store, store.keys.events, first, most=_PAGE):
-        yield from map(event_of, entries)
-        first = f"({entries[-1].id}"
-
-
-def last_event_id(store: Store) -> str:
-    """Return the id of the newest event; empty: there is none.
-
-    Raises:
-        As `Store.call`.
-    """
-    entries = read_stream(store, store.keys.events, "+", most=1, is_newest_first=True)
-    return entries[0].id if entries else ""
+    only = None if name is None else ("name", name)
+    yield from map(event_of, read_stream(store, store.keys.events, first, only=only))
 
 
 def event_of(entry: StreamEntry) -> Event:

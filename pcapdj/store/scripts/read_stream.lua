@@ -3,10 +3,12 @@
 -- KEYS 1 stream
 -- ARGV 1 longest      bytes of a field or value; in place of a longer value stands "(NUMBER bytes)"
 --      2 budget       bytes of all entries; those behind it are left out, but for the first
---      3 most         entries
+--      3 most         entries that are looked at
 --      4 first        id of the first entry, `-` or `(ID`; with `newest` the last one, `+` or `(ID`
 --      5 order        oldest | newest: which comes first
--- Returns {id, {field, value, ..}} for each entry; entries that are left out are in none of them
+--      6 field        only entries with this field ..
+--      7 value        .. and this value; without the two: all
+-- Returns id of the last entry looked at (empty: there is none), then {id, {field, value, ..}} for each entry
 
 local longest, left = tonumber(ARGV[1]), tonumber(ARGV[2])
 local entries
@@ -16,23 +18,43 @@ else
     entries = redis.call('XRANGE', KEYS[1], ARGV[4], '+', 'COUNT', ARGV[3])
 end
 
-local answer = {}
-for number, entry in ipairs(entries) do
-    local pairs_sent = {}
-    for index = 1, #entry[2], 2 do
-        local field, value = entry[2][index], entry[2][index + 1]
+local function is_wanted(parts)
+    if not ARGV[6] then
+        return true
+    end
+    for index = 1, #parts, 2 do
+        if parts[index] == ARGV[6] then
+            return parts[index + 1] == ARGV[7]
+        end
+    end
+    return false
+end
+
+local function shortened(parts)
+    local sent = {}
+    for index = 1, #parts, 2 do
+        local field, value = parts[index], parts[index + 1]
         if #field <= longest then
             if #value > longest then
                 value = '(' .. #value .. ' bytes)'
             end
             left = left - #field - #value
-            pairs_sent[#pairs_sent + 1] = field
-            pairs_sent[#pairs_sent + 1] = value
+            sent[#sent + 1] = field
+            sent[#sent + 1] = value
         end
     end
-    if left < 0 and number > 1 then
-        break
+    return sent
+end
+
+local answer = {''}
+for _, entry in ipairs(entries) do
+    if is_wanted(entry[2]) then
+        local sent = shortened(entry[2])
+        if left < 0 and #answer > 1 then
+            break
+        end
+        answer[#answer + 1] = {entry[1], sent}
     end
-    answer[number] = {entry[1], pairs_sent}
+    answer[1] = entry[1]
 end
 return answer

@@ -1,0 +1,91 @@
+"""`pcapdj events`: what happened in a lane: one story of all roles, the commands, and each file."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import typer
+
+from pcapdj.console.event_lines import event_line, event_object
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.errors import StoreUnavailable
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, to_name
+from pcapdj.runtime.units import parse_time, utc_text
+from pcapdj.store.client import Store
+from pcapdj.store.events import Event
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.story import FileNow, Story, file_now
+
+_EVERY_S: Final = 0.5
+_DAY_S: Final = 86_400.0
+
+app = new_app()
+
+
+@app.command()
+def events(  # noqa: PLR0913 - typer makes options of arguments
+    *,
+    since: Annotated[
+        str, typer.Option("--since", help="how long ago (2h, 3d), or a time; default: a day, with --file all")
+    ] = "",
+    file: Annotated[str, typer.Option("--file", help="only this file, and where it is now")] = "",
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="only these: gate, analyzer_failing, ..")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until Ctrl-C")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print each event as a line of JSON")] = False,
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+) -> None:
+    """Show what happened: gate, analyzer, storage, Redis, commands, and what became of each file."""
+    since_s = (
+        parse_time(since or ("0" if file else "1d"), time.time(), "--since") if since or not file else 0.0
+    )
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    name = _name_of(store, file) if file else None
+    story = Story(store, since_s, name)
+    if name is not None and not as_json:
+        for line in _now_lines(file_now(store, name), name):
+            typer.echo(line)
+    try:
+        for event in _followed(story) if follow else story.read():
+            if not kind or event.kind in kind or event.fields.get("event") in kind:
+                typer.echo(json.dumps(event_object(event)) if as_json else event_line(event))
+    except KeyboardInterrupt:  # the documented way to end --follow
+        return
+
+
+def _followed(story: Story) -> Iterator[Event]:
+    """Yield what happened, and what happens; a Redis that does not answer is waited for."""
+    yield from story.read()
+    while True:
+        time.sleep(_EVERY_S)
+        try:
+            yield from story.read()
+        except StoreUnavailable:
+            continue
+
+
+def _name_of(store: Store, text: str) -> bytes:
+    """Return the name under which the file is in Redis: as typed, or its absolute path."""
+    typed = to_name(text)
+    absolute = os.path.abspath(typed)  # noqa: PTH100 - of bytes
+    if absolute == typed or file_now(store, typed) != FileNow(0, "", "", {}):
+        return typed
+    return absolute
+
+
+def _now_lines(now: FileNow, name: bytes) -> Iterator[str]:
+    """Yield where the file is."""
+    yield f"File: {quoted(name)}"
+    places = [f"queued {now.queued} times" if now.queued > 1 else "queued"] if now.queued else []
+    places += [f"current of dispatcher {quoted(now.current)}"] if now.current else []
+    places += [f"failed: {printable_sentence(now.failed)}"] if now.failed else []
+    yield f"Now:  {'; '.join(places) if places else 'neither queued, current nor failed'}"
+    if result := now.fed.get("result"):
+        time_s, stream = now.fed.get("time_s"), str(now.fed.get("stream", ""))
+        when = f" at {utc_text(time_s)}" if isinstance(time_s, int | float) and time_s >= 0 else ""
+        yield f"Fed:  {printable(str(result))}{when}, stream {quoted(stream)}"

@@ -1,0 +1,116 @@
+"""`pcapdj events`: one story of all roles, the commands, and one file's life."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.forkserver import PIPE, clean_environment, run, start
+from support.roles_rig import Trio
+
+from pcapdj.commands import events
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.store.client import Store
+from pcapdj.store.events import Event, add_event, record_event
+
+Printed = Callable[..., list[str]]
+
+
+@pytest.fixture
+def printed(store: Store, capsys: pytest.CaptureFixture[str]) -> Printed:
+    """Return a runner of the command in the test's lane: the lines that it prints."""
+
+    def lines_of(*arguments: str) -> list[str]:
+        lane = ["--redis-url", store.url, "--lane", store.keys.lane]
+        assert exit_code_of(events.app, "pcapdj events", [*lane, *arguments]) == ExitCode.OK
+        return capsys.readouterr().out.splitlines()
+
+    return lines_of
+
+
+def as_objects(lines: list[str]) -> list[dict[str, Any]]:
+    """Return lines of JSON as objects."""
+    return [json.loads(line) for line in lines]
+
+
+def test_the_roles_tell_one_story_and_a_file_its_life(trio: Trio) -> None:
+    """Two files, one of them torn: who started, what the gate decided, what was fed, and the failure."""
+    whole, torn = trio.capture("1.pcap", 1, 10), trio.capture("2.pcap", 2, 10)
+    os.truncate(torn, torn.stat().st_size - 100)
+    trio.start_all()
+    trio.queue(whole, torn)
+    trio.wait_logged("dispatcher", "file_failed")
+    trio.kill("controller", signal.SIGTERM)
+    environment = clean_environment(PCAPDJ_REDIS_URL=trio.environment["PCAPDJ_REDIS_URL"])
+
+    story = as_objects(run("pcapdj", "events", "--json", env=environment).stdout.splitlines())
+    life = run("pcapdj", "events", "--file", os.path.relpath(torn), env=environment).stdout.splitlines()
+
+    found = [(each["role"], each["kind"]) for each in story]
+    assert {role for role, kind in found if kind == "started"} == {"consumer", "dispatcher"}
+    assert {("controller", "gate"), ("consumer", "analyzer_started")} <= set(found)
+    by_dispatcher = ["authorized", "stream_opened", "file_processed", "authorized", "file_failed"]
+    assert [kind for role, kind in found if role == "dispatcher"][1:] == by_dispatcher
+    assert life[0] == f"File: '{torn}'"
+    assert life[1].startswith("Now:  failed: ")
+    assert life[2].startswith("Fed:  failed at 20")
+    assert "authorized" in life[3]
+    assert "(9 packets delivered) name=" in life[4]
+    assert len(life) == 5
+
+
+def test_without_a_time_the_last_day_is_shown(store: Store, printed: Printed) -> None:
+    """`--since` goes back further; a kind chooses."""
+    now_s = time.time()
+    old_id = f"{int((now_s - 90_000) * 1000)}-0"
+    store.redis.xadd(store.keys.events, {"kind": "old", "time_s": now_s - 90_000}, id=old_id)
+    record_event(store, "new", "", role="x")
+
+    assert [line.split()[-1] for line in printed()] == ["new"]
+    assert [line.split()[-1] for line in printed("--since", "2d")] == ["old", "new"]
+    assert [line.split()[-1] for line in printed("--since", "2d", "--kind", "old")] == ["old"]
+
+
+def test_followed_events_are_printed_once_each(store: Store) -> None:
+    """What is recorded meanwhile comes within a second; Ctrl-C ends it."""
+    record_event(store, "first", "", role="x")
+    words = ["events", "--follow", "--redis-url", store.url, "--lane", store.keys.lane]
+    with start("pcapdj", *words, env=clean_environment(), stdout=PIPE) as process:
+        assert b"first" in process.stdout.readline()
+        add_event(store, Event("second", "", "x", time.time()))
+        store.redis.xadd(store.keys.journal, {"name": "/in/1", "verdict": "processed"})
+        lines = process.stdout.readline() + process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+
+    assert lines.count(b"second") == 1
+    assert lines.count(b"file_processed") == 1
+
+
+def test_a_wrong_time_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what to write instead."""
+    assert exit_code_of(events.app, "pcapdj events", ["--since", "yesterday"]) == ExitCode.USAGE
+    assert "2026-11-26T17:40:00Z" in capsys.readouterr().err
+
+
+def test_where_a_file_is(store: Store, printed: Printed) -> None:
+    """Queued twice, and not fed."""
+    store.redis.hset(store.keys.queued, "/in/1", "1 \n2 ")
+
+    assert printed("--file", "/in/1") == ["File: '/in/1'", "Now:  queued 2 times"]
+    assert printed("--file", "/in/2")[1] == "Now:  neither queued, current nor failed"
+
+
+def test_a_long_story_begins_at_once(store: Store, printed: Printed) -> None:
+    """It is read page by page, also where most entries are about other files."""
+    batch = store.redis.pipeline()
+    for number in range(3000):
+        batch.xadd(store.keys.journal, {"name": f"/in/{number}", "verdict": "processed"})
+    batch.execute()
+
+    assert len(printed()) == 3000
+    assert len(printed("--file", "/in/2999")) == 3
