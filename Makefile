@@ -28,7 +28,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test test-long lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom clean
+.PHONY: help demo install test test-long lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom share clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -115,6 +115,13 @@ sbom: $(VENV)-audit/.done  ## write build/sbom.json (CycloneDX) from the hashed 
 	@$(VENV)-audit/bin/cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml \
 		--output-reproducible -o build/sbom.json
 	@echo "build/sbom.json has the packages of requirements/run.txt with their hashes."
+
+share: $(VENV)/.run  ## write the completion scripts and the manual page from the commands
+	@mkdir -p share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d share/man/man1
+	$(BIN)/pcapdj completion bash >share/bash-completion/completions/pcapdj
+	$(BIN)/pcapdj completion zsh >share/zsh/site-functions/_pcapdj
+	$(BIN)/pcapdj completion fish >share/fish/vendor_completions.d/pcapdj.fish
+	$(BIN)/python -m pcapdj.commands.manual_page >share/man/man1/pcapdj.1
 
 requirements:  ## pin the newest versions, with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "cat": ("pcapdj.commands.cat", "write the files as one capture to stdout"),
         "sample": ("pcapdj.commands.sample", "write sample captures to try pcapdj with"),
         "check": ("pcapdj.commands.check", "show what this machine has, and what is wrong"),
+        "completion": ("pcapdj.commands.completion", "write the completion script for bash, zsh or fish"),
     },
     "Run the service": {
         "init": ("pcapdj.commands.init", "create a folder for the service, ready for supervisord"),
@@ -58,7 +59,7 @@ def help_text() -> str:
     lines += ["Feeds rotated capture files, one authorization at a time, as one stream into an analyzer."]
     for group, commands in COMMANDS.items():
         lines += ["", f"{group}:"]
-        lines += [f"  {name:<10}{summary}" for name, (_, summary) in commands.items()]
+        lines += [f"  {name:<12}{summary}" for name, (_, summary) in commands.items()]
     lines += ["", "'pcapdj help SUBCOMMAND' shows its options, 'pcapdj --version' the version."]
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ _ON_LINKTYPE: Final = "PCAPDJ_ON_LINKTYPE"
 _FAIL, _ETHERNET, _NEW_STREAM = "fail", "ethernet", "new-stream"
 _HELP_FLAGS: Final = {"-h", "--help"}
 _SEE_HELP: Final = "See 'pcapdj cat --help'."
-_HELP: Final = f"""\
+HELP: Final = f"""\
 usage: pcapdj cat [-h] [--order {{name,time}}] [--precision {{us,ns}}]
                   [--on-linktype {{fail,ethernet}}] FILE [FILE ...]
 
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     options, files = _options_and_files(arguments)
     if _HELP_FLAGS & options.keys():
-        print(_HELP)  # noqa: T201 - the answer
+        print(HELP)  # noqa: T201 - the answer
         return ExitCode.OK
     precision = PRECISIONS[_chosen(options, "--precision", ("us", "ns")) or _precision_of_environment()]
     rewrites = _rewrites(options.get("--on-linktype", os.environ.get(_ON_LINKTYPE) or _FAIL))

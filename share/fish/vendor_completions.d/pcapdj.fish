@@ -1,0 +1,171 @@
+# fish completion of pcapdj, written by 'pcapdj completion fish'
+complete -c pcapdj -n __fish_use_subcommand -f -a run -d 'feed files into an analyzer, show progress and a summary'
+complete -c pcapdj -n __fish_use_subcommand -f -a cat -d 'write the files as one capture to stdout'
+complete -c pcapdj -n __fish_use_subcommand -f -a sample -d 'write sample captures to try pcapdj with'
+complete -c pcapdj -n __fish_use_subcommand -f -a check -d 'show what this machine has, and what is wrong'
+complete -c pcapdj -n __fish_use_subcommand -f -a completion -d 'write the completion script for bash, zsh or fish'
+complete -c pcapdj -n __fish_use_subcommand -f -a init -d 'create a folder for the service, ready for supervisord'
+complete -c pcapdj -n __fish_use_subcommand -f -a up -d 'start the service of this folder, or roles of it'
+complete -c pcapdj -n __fish_use_subcommand -f -a down -d 'end the service, or stop roles of it'
+complete -c pcapdj -n __fish_use_subcommand -f -a restart -d 'stop and start roles, so that changed settings count'
+complete -c pcapdj -n __fish_use_subcommand -f -a import -d 'queue capture files; with --watch, also those that arrive later'
+complete -c pcapdj -n __fish_use_subcommand -f -a status -d 'show queue, current file, gate, dispatchers and analyzer'
+complete -c pcapdj -n __fish_use_subcommand -f -a limits -d 'show or change the disk limits while it runs'
+complete -c pcapdj -n __fish_use_subcommand -f -a gate -d 'hold or open the disk gate by hand'
+complete -c pcapdj -n __fish_use_subcommand -f -a suspend -d 'pause feeding, in the middle of a file'
+complete -c pcapdj -n __fish_use_subcommand -f -a resume -d 'continue feeding after `suspend`'
+complete -c pcapdj -n __fish_use_subcommand -f -a skip -d 'give up a file whose storage is away'
+complete -c pcapdj -n __fish_use_subcommand -f -a finish -d 'end the stream, so that the analyzer completes its output'
+complete -c pcapdj -n __fish_use_subcommand -f -a failed -d 'list the files that failed, and why; --retry queues them again'
+complete -c pcapdj -n __fish_use_subcommand -f -a requeue -d 'queue processed or failed files again'
+complete -c pcapdj -n __fish_use_subcommand -f -a dispatch -d 'stream authorized files into the pipe'
+complete -c pcapdj -n __fish_use_subcommand -f -a control -d 'authorize files while the disks have room'
+complete -c pcapdj -n __fish_use_subcommand -f -a consume -d 'start the analyzer and keep its stream alive'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l preset -d 'the analyzer; default: suricata-extract where Suricata is installed, else summary' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l logdir -d 'folder for the output; default: a new folder named after the first file' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l resume -d 'continue the run in --logdir: skip the files it fed'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l recursive -d 'include folders inside folders'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l order -d 'sort all files by the time of their first packets, or by the natural order of their names; default: only the files of each folder, by time' -x -a 'name time'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l expect -d 'a sha256sum file of objects that must be extracted whole' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l watch -d 'watch the disk of this path; repeatable, or one path per line in PCAPDJ_WATCH [default: --logdir, and the folder for temporary files]' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l min-free -d 'authorize no new file below this much *free* space, such as 20GiB or 10%; 0 = off [default: 10%]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l resume-free -d 'authorize again when this much is free [default: 1.5 x min-free]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l resume-after -d 'wait until that much was free for this long [default: 30s]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l suspend-free -d 'pause the running file below this much free space; 0 = off [default: 0.5 x min-free]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l min-free-inodes -d 'like --min-free, but for inodes; 0 = off [default: 5%]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l min-available-memory -d 'like --min-free, but for available memory [default: off]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l force -d 'accept a min-free of 50 % or more'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l max-gap -d 'warn when a file starts this long after the previous one ended; 0 = never' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l on-linktype -d 'a file of another link type than the stream’s: fail it, begin a new stream, or rewrite raw IP, loopback and Linux cooked packets to Ethernet' -x -a 'fail new-stream ethernet'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l precision -d 'the streams’ timestamp precision' -x -a 'first us ns'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l trust-group -d 'also use folders that members of their group, or owners of folders above, can write to'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from cat' -s h -l help -d 'show this help message and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l order -d 'sort all files by their names, or by the time of their first packets; default: only the files of each folder, by time' -x -a 'name time'
+complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l precision -d 'timestamp precision; default: that of the first file' -x -a 'us ns'
+complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l on-linktype -d 'a file of another link type than the first one: skip it, or rewrite its raw IP, loopback and Linux cooked packets to Ethernet; default: fail' -x -a 'fail ethernet'
+complete -c pcapdj -n '__fish_seen_subcommand_from sample' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from check' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from check' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from check' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from check' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from completion' -f -a 'bash zsh fish'
+complete -c pcapdj -n '__fish_seen_subcommand_from completion' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from init' -l preset -d 'the analyzer; default: suricata-extract where Suricata is installed, else summary' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from init' -l root -d 'feed only captures below this folder; may be given several times' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from init' -l force -d 'replace an existing supervisord.conf'
+complete -c pcapdj -n '__fish_seen_subcommand_from init' -l trust-group -d 'also use folders that members of their group, or owners of folders above, can write to'
+complete -c pcapdj -n '__fish_seen_subcommand_from init' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from up' -l foreground -d 'stay in the foreground, as systemd and containers need it'
+complete -c pcapdj -n '__fish_seen_subcommand_from up' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from down' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from restart' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l watch -d 'keep running, and queue files that arrive in the folders'
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l order -d 'sort all files by the time of their first packets, or by the natural order of their names; default: only the files of each folder, by time' -x -a 'name time'
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l recursive -s r -d 'include folders inside folders'
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l again -d 'also queue files that were fed before'
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -s q -l queue -d 'the queue’s key' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l fed-days -d 'with --watch: forget a fed file that is gone after this many days; 0 = never' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l captures-days -d 'with --watch: forget a fed capture after this many days; 0 = never' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from status' -l watch -d 'show it again every second until Ctrl-C'
+complete -c pcapdj -n '__fish_seen_subcommand_from status' -l json -d 'print one JSON object instead'
+complete -c pcapdj -n '__fish_seen_subcommand_from status' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from status' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from status' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from status' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from limits' -f -a 'show set unset'
+complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l force -d 'accept a min-free of 50 % or more: that much is kept *free*'
+complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l dry-run -d 'show what would change on the disks, and change nothing'
+complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from limits' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from gate' -f -a 'open hold auto accept'
+complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from gate' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from suspend' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from suspend' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from suspend' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from suspend' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from resume' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from skip' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from skip' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from skip' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from skip' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l now -d 'end it after the current file, even if more files are queued'
+complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from finish' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l retry -d 'queue the files again'
+complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l forget -d 'remove the entries about captures that were overwritten before they were fed'
+complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l json -d 'print the entries as JSON lines'
+complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from failed' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l stream -d 'all processed files of this stream, for example after its analyzer died' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -s b -l pipe -d 'the named pipe to feed' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -s s -l server -d 'Redis’s host' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -s p -l port -d 'Redis’s port' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -s q -l queue -d 'the queue’s key' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l launcher -d 'the launcher’s socket; without it the analyzer is started by hand' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l id -d 'this dispatcher’s name in Redis; default: the pipe’s path' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l follow -l drain -d 'keep waiting, or exit, when the queue is empty'
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l take -d 'the end of the queue to take from; tail: for producers that use LPUSH' -x -a 'head tail'
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l precision -d 'the streams’ timestamp precision' -x -a 'first us ns'
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l on-linktype -d 'a file of another link type than the stream’s: fail it, begin a new stream, or rewrite raw IP, loopback and Linux cooked packets to Ethernet' -x -a 'fail new-stream ethernet'
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l idle-eof -d 'end the stream after this long without a file; 0 = never' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l max-gap -d 'warn when a file starts this long after the previous one ended; 0 = never' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l storage-timeout -d 'fail a file whose folder has been gone for this long; 0 = keep waiting. A file system that is gone is waited for in any case' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l journal-entries -d 'how many entries the journal keeps, about; ’pcapdj check’ shows the memory they take' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l journal-days -d 'remove entries of the journal after this many days' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l watch -d 'watch the disk of this path; repeatable, or one path per line in PCAPDJ_WATCH [default: --logdir and --redis-data]' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l logdir -d 'the analyzer’s log folder' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l redis-data -d 'the embedded Redis’s data folder [default: var/redis beside a supervisord.conf, without a URL]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l min-free -d 'authorize no new file below this much *free* space, such as 20GiB or 10%; 0 = off [default: 10%]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l resume-free -d 'authorize again when this much is free [default: 1.5 x min-free]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l resume-after -d 'wait until that much was free for this long [default: 30s]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l suspend-free -d 'pause the running file below this much free space; 0 = off [default: 0.5 x min-free]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l min-free-inodes -d 'like --min-free, but for inodes; 0 = off [default: 5%]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l min-available-memory -d 'like --min-free, but for available memory [default: off]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l force -d 'accept a min-free of 50 % or more'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l auth-type -d 'type of the authorization key; several dispatchers of one lane need set' -x -a 'string set'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l check -d 'print what the running controller decides; exit 0 if open, else 3; 69: none runs'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l as-started -d 'with --check: what one with these options would decide'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l preset -d 'the analyzer: suricata, suricata-extract, zeek, tshark, tcpdump, tcpflow, summary; default suricata-extract' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l socket -d 'the socket that the dispatcher connects to' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -s b -l pipe -d 'the named pipe to make' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l logdir -d 'each stream gets a folder in it' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l analyzer-user -d 'run the analyzer as this user; only for root' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l flush-timeout -d 'how long an analyzer may run after the end of its input' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l restart-pause -d 'wait this long before restarting an analyzer that died; doubled after each failure, up to 60 times this and 60 s' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l stall-timeout -d 'restart an analyzer that has read nothing for this long; 0 = never' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l trust-group -d 'also use folders that members of their group, or owners of folders above, can write to'
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -s h -l help -d 'show the help and exit'
