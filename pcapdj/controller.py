@@ -53,6 +53,7 @@ from pcapdj.runtime.errors import (
     Unavailable,
 )
 from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.signals import Signals, handled
@@ -265,7 +266,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             Controller(Grants(retrying, auth_type), monitor, signals).run(Notifier(store))
 
     watched = [os.fsencode(each.path) for each in watches]
-    if code := run_role("pcapdj control", work, watched, HARMLESS):
+    if code := run_role("pcapdj control", work, may_hang=any_may_hang(watched), others=HARMLESS):
         raise typer.Exit(code)
 
 

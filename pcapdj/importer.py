@@ -148,7 +148,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
                 roots=absolute_roots(root),
                 retention=Retention(store.another(), fed_days * DAY_S, captures_days * DAY_S),
             ),
-            names,
+            may_hang=True,  # links that arrive later may lead anywhere
             after_hang=lambda: forget_look(_lane_of(store), names),
         )
     work = partial(import_once, recursive=recursive, again=again, roots=absolute_roots(root))

@@ -14,7 +14,7 @@ from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
-from pcapdj.runtime.mounts import any_may_hang, files_and_folders
+from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 
 _STDOUT: Final = 1
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
             raise PcapdjError(f"The output cannot be written: {exc.strerror}.") from exc
         return ExitCode.OK if all_whole else ExitCode.ERROR
 
-    if not any_may_hang(files_and_folders(paths)):
+    if not reading_may_hang(paths):
         return write()
     from pcapdj.runtime.child_process import run_reader
 

@@ -20,7 +20,7 @@ from pcapdj.analyzer.options import PresetOrDefault, TrustGroup
 from pcapdj.console.screen import outlived, progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype, Precision
-from pcapdj.inbox.listing import list_captures
+from pcapdj.inbox.listing import Listing, list_captures
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.queueing import queue_captures
 from pcapdj.run.extracted import read_expected
@@ -40,14 +40,17 @@ from pcapdj.run.private_service import PrivateService, check_private_service, pr
 from pcapdj.run.record import FileResult, RunRecord, fed_captures_of, only_run_in
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
+from pcapdj.runtime.child_process import result_of
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
+from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.captures import write_captures
 from pcapdj.store.operate import finish
 
+_STOPS = (*STOP_SIGNALS, signal.SIGHUP)  # SIGHUP: the terminal was closed
 _MOST_REFUSED = 10  # shown; pcapdj.json has all
 
 
@@ -113,11 +116,9 @@ def run(  # noqa: PLR0913 - an option each
     Files are fed in the order given, those of a folder in the order of their packets.
     """
     started_s = time.monotonic()
-    expected = read_expected(expect) if expect else {}
     analyzer, selection = choose_analyzer(context.obj, preset)
-    with progress_bar() as track:
-        paths = [os.fsencode(file) for file in files]
-        listing = list_captures(paths, recursive=recursive, order=order, track=track)
+    paths = [os.fsencode(file) for file in files]
+    expected, listing = _look_at_files(paths, expect, recursive=recursive, order=order)
     parse_duration(max_gap, "--max-gap")  # refused here, not by a role in its log
     refused = refused_results(listing)
     if refused and not listing.files and not logdir:  # a run that feeds nothing leaves no new folder
@@ -143,12 +144,30 @@ def run(  # noqa: PLR0913 - an option each
         raise typer.Exit(_report(plan, record, progress, abort, expected, time.monotonic() - started_s))
 
 
+def _look_at_files(
+    paths: Sequence[bytes], expect: Path | None, *, recursive: bool, order: Order | None
+) -> tuple[Mapping[str, str], Listing]:
+    """Return the sums of the expected objects, and the captures among the paths."""
+
+    def look() -> tuple[Mapping[str, str], Listing]:
+        expected = read_expected(expect) if expect else {}
+        with progress_bar() as track:
+            return expected, list_captures(paths, recursive=recursive, order=order, track=track)
+
+    if not reading_may_hang([*paths, os.fsencode(expect or "")]):
+        return look()
+    with handled(stops=_STOPS) as signals:
+        try:
+            return result_of(look, signals)
+        except Stopped as exc:
+            raise typer.Exit(ExitCode.INTERRUPTED) from exc
+
+
 def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReason | None]:
     """Feed the plan's files with a private service; return the progress, and why it was aborted if it was."""
     if not plan.files:
         return RunProgress(), None
-    stops = (*STOP_SIGNALS, signal.SIGHUP)  # SIGHUP: the terminal was closed
-    with handled(stops=stops) as signals, private_service(plan.settings, signals) as service:
+    with handled(stops=_STOPS) as signals, private_service(plan.settings, signals) as service:
         progress, abort = _follow(plan, record, service, signals)
         if abort:
             try:
@@ -178,6 +197,7 @@ def _follow(
     abort: AbortReason | None = None
     try:
         service.wait_for_redis(signals)
+        known = _queue_files(plan, record, service, signals)
     except Stopped:
         abort = STOPPED_BY_USER
     except Unavailable as exc:
@@ -185,7 +205,6 @@ def _follow(
     if abort:
         _print_line(abort.sentence)
         return RunProgress(), abort
-    known = _queue_files(plan, record, service)
     with progress_view(plan.total_bytes, len(plan.files)) as view:
         monitor = RunMonitor(service, record, view)
         monitor.add(known)
@@ -199,15 +218,25 @@ def _follow(
     return monitor.progress, abort
 
 
-def _queue_files(plan: RunPlan, record: RunRecord, service: PrivateService) -> list[FileResult]:
-    """Queue the files; return the results of those whose captures an earlier run has fed."""
+def _queue_files(
+    plan: RunPlan, record: RunRecord, service: PrivateService, signals: Signals
+) -> list[FileResult]:
+    """Queue the files; return the results of those whose captures an earlier run has fed.
+
+    Raises:
+        Stopped: a stop signal arrived.
+    """
     files = plan.files
     write_captures(service.store, fed_captures_of(record.results.values()))
     if each := plan.continued:
         name = to_name(each.name)
         files = [file for file in files if file.name != name]
         continue_file(service.store, service.dispatcher_id, name, each.begin)
-    report = queue_captures(service.store, files)
+    if reading_may_hang([file.name for file in files]):
+        store = service.store.another()
+        report = result_of(lambda: queue_captures(store, files), signals)
+    else:
+        report = queue_captures(service.store, files, stops=signals)
     finish(service.store, "empty")
     known = [file for file in files if file.name in report.known]
     return [known_result(file, report.known[file.name]) for file in known]

@@ -1,63 +1,74 @@
-"""Runs a role in a child process where it watches file systems that may hang, so that the role ends in time.
+"""Does work in a child process where file systems may hang, so that who waits for it ends in time.
 
 While a call about such a file system does not return, nothing ends the process that made it, also if only one
-of its threads did. So the role's own process makes none: it waits for signals and for the child, and after a
-stop signal it waits 0.8 s for the child's orderly end. A child that is left behind gets SIGKILL: when its
-call returns, it does nothing more. Only for roles that another one may follow at any instant: a child that
-hangs keeps what it has open.
+of its threads did. So a role's or command's own process makes none: it waits for signals and for the child,
+and after a stop signal it waits 0.8 s for the child's orderly end. A child that is left behind gets SIGKILL:
+when its call returns, it does nothing more. Only for roles that another one may follow at any instant: a
+child that hangs keeps what it has open.
 
-Roles that watch local file systems only are one process. Which it is, is decided at the start.
+A role that measures local file systems only is one process; so is a command that reads local files only, and
+no folder. Which it is, is decided at the start.
 """
 
+import gc
 import os
+import pickle
 import select
 import signal
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final, NoReturn
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NoReturn, TypeVar
 
 from pcapdj.runtime.command import end_process, run_command
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
-from pcapdj.runtime.mounts import any_may_hang, files_and_folders
+from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.process import die_with
-from pcapdj.runtime.signals import STOP_SIGNALS, handled
+from pcapdj.runtime.signals import STOP_SIGNALS, Waits, handled
 
-_STOP_LIMIT_S: Final = 0.8
+T = TypeVar("T")
+
+_ROLE_STOP_LIMIT_S: Final = 0.8
+_READER_STOP_LIMIT_S: Final = 0.3  # the signal ends it, unless a call hangs
 _LONGEST_WAIT_S: Final = 60.0
+_PART_BYTES: Final = 1 << 20
+_STDERR: Final = 2
+_HANG: Final = "It was stopped while a file system did not answer."
 
 
-def run_role(
+def run_role(  # noqa: PLR0913 - a way of a process to end each
     prog: str,
     work: Callable[[], int | None],
-    watched: Iterable[bytes],
+    *,
+    may_hang: bool,
     others: Collection[signal.Signals] = (),
     after_hang: Callable[[], None] | None = None,
+    stop_limit_s: float = _ROLE_STOP_LIMIT_S,
 ) -> int | None:
-    """Run a role's work, in a child process if a path that it watches is on a file system that may hang.
+    """Run a role's work, in a child process if its calls about file systems may hang.
 
     Args:
         prog: as users call the role.
         work: all that the role does; it handles signals itself, and no thread has been started before.
-        watched: the paths.
+        may_hang: whether they may.
         others: signals that shall not end the role.
         after_hang: called once a child is left behind, which says nothing about the file that it looked into.
+        stop_limit_s: how long the child has for its orderly end.
 
     Returns:
         The exit code, if it is not 0.
     """
-    if not any_may_hang(watched):
+    if not may_hang:
         return work()
     parent = os.getpid()
     ended, has_child = os.pipe()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the exit code would be lost
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until both processes handle them
-    child = os.fork()
+    child, before = _forked()
     if not child:
         os.close(ended)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _run_child(prog, work, parent)
     os.close(has_child)
     try:
-        if (code := _wait_for(child, ended, others, before)) is not None:
+        if (code := _wait_for(child, ended, others, before, stop_limit_s)) is not None:
             return code
     finally:
         os.close(ended)
@@ -73,11 +84,115 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
     Raises:
         PcapdjError: it was stopped while a call did hang.
     """
-    return run_role(prog, work, files_and_folders(paths), after_hang=_report_hang)
+    return run_role(
+        prog,
+        work,
+        may_hang=reading_may_hang(paths),
+        after_hang=_report_hang,
+        stop_limit_s=_READER_STOP_LIMIT_S,
+    )
+
+
+def result_of(work: Callable[[], T], waits: Waits) -> T:
+    """Return what the work returns; a child process does it, and leaves nothing here but the result.
+
+    The child has no descriptor but the standard streams: what else this process has open, such as locks, is
+    free as soon as this process ends. It shows its progress on a terminal only.
+
+    Args:
+        work: its result, and the `PcapdjError` that it may raise, are sent here.
+        waits: where this process waits for it.
+
+    Raises:
+        Stopped: a stop signal arrived; the child has ended.
+        PcapdjError: it arrived while a call did hang, or what the work raised.
+    """
+    parent = os.getpid()
+    result, theirs = os.pipe()
+    os.set_blocking(result, False)
+    child, before = _forked()
+    if not child:
+        _send_result(work, theirs, parent)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    os.close(theirs)
+    try:
+        data = _received(result, waits)
+    except Stopped as exc:
+        os.kill(child, signal.SIGKILL)
+        if not select.select([result], [], [], _READER_STOP_LIMIT_S)[0]:
+            raise PcapdjError(_HANG) from exc
+        raise
+    finally:
+        os.close(result)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise PcapdjError(f"The process that looks at the files was killed (signal {-code}).")
+    # The child is ours, and no other process has the pipe.
+    returned, error = pickle.loads(data)  # noqa: S301
+    if error:
+        raise error
+    found: T = returned
+    return found
+
+
+def _received(result: int, waits: Waits) -> bytes:
+    """Return all that comes through a pipe."""
+    data = bytearray()
+    while True:
+        try:
+            part = os.read(result, _PART_BYTES)
+        except BlockingIOError:
+            waits.wait(_LONGEST_WAIT_S, result)
+            continue
+        if not part:
+            return bytes(data)
+        data += part
+
+
+def _send_result(work: Callable[[], object], result: int, parent: int) -> NoReturn:
+    """Do the work and send its result, in a child."""
+    code = 1
+    try:
+        die_with(parent, signal.SIGKILL)
+        _become_reader(result)
+        answer: tuple[object, Exception | None] = (None, None)
+        try:
+            answer = (work(), None)
+        except PcapdjError as exc:
+            answer = (None, exc)
+        except Exception as exc:  # noqa: BLE001 - it ends the parent, as without a child
+            exc.add_note(traceback.format_exc())
+            answer = (None, exc)
+        with open(result, "wb") as file:
+            pickle.dump(answer, file)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _become_reader(kept: int) -> None:
+    """Keep nothing of the parent that the system knows: signal handlers, descriptors, output."""
+    signal.set_wakeup_fd(-1)
+    for stop in STOP_SIGNALS:
+        signal.signal(stop, signal.SIG_IGN)  # the parent decides
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    gc.freeze()  # no object of the parent closes a descriptor's number that is used again
+    os.closerange(_STDERR + 1, kept)
+    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in range(_STDERR if os.isatty(_STDERR) else _STDERR + 1):
+        os.dup2(null, number)  # a child that hangs must not keep our output open
+
+
+def _forked() -> tuple[int, Collection[int]]:
+    """Fork; return as `os.fork`, and the signals to be blocked once both processes handle theirs."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the exit code would be lost
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    return os.fork(), before
 
 
 def _report_hang() -> NoReturn:
-    raise PcapdjError("It was stopped while a file system did not answer.")
+    raise PcapdjError(_HANG)
 
 
 def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoReturn:
@@ -86,7 +201,11 @@ def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoRetu
 
 
 def _wait_for(
-    child: int, ended: int, others: Collection[signal.Signals], mask: Collection[int]
+    child: int,
+    ended: int,
+    others: Collection[signal.Signals],
+    mask: Collection[int],
+    stop_limit_s: float,
 ) -> int | None:
     """Return the child's exit code, None if it hangs after a stop; end as it did, if a signal killed it."""
     with handled(others) as signals:
@@ -96,7 +215,7 @@ def _wait_for(
                 signals.wait(_LONGEST_WAIT_S, ended)
         except Stopped:
             os.kill(child, signal.SIGTERM)
-            if not select.select([ended], [], [], _STOP_LIMIT_S)[0]:
+            if not select.select([ended], [], [], stop_limit_s)[0]:
                 return None
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:

@@ -19,7 +19,6 @@ _LOCAL_TYPES: Final = frozenset(
     b" nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs zfs".split()
 )
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
-_MOST_FILES: Final = 100  # that are looked at themselves
 _MOST_LINKS: Final = 40  # as the kernel
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
@@ -45,14 +44,28 @@ def mount_that_may_hang(path: bytes) -> bytes | None:
 
 
 def any_may_hang(paths: Iterable[bytes]) -> bool:
-    """Report whether a call about one of these paths may hang; the mounts are read once."""
+    """Report whether a call about one of these paths may hang; mounts and folders are looked at once."""
     mounts = present_mounts()
-    return any(mount_of(path, mounts).may_hang for path in paths)
+    mount_names = set(map(os.path.basename, mounts))
+    folders = dict[bytes, bool]()
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = mount_of(folder, mounts).may_hang
+        if folders[folder]:
+            return True
+        leads_elsewhere = name in {b"", b"..", *mount_names} or os.path.islink(path)  # noqa: PTH114 - bytes
+        if leads_elsewhere and mount_of(path, mounts).may_hang:
+            return True
+    return False
 
 
-def files_and_folders(files: Sequence[bytes]) -> set[bytes]:
-    """Return the paths to look at for many files: of thousands their folders are enough."""
-    return {*files[:_MOST_FILES], *map(os.path.dirname, files)}
+def reading_may_hang(paths: Sequence[bytes]) -> bool:
+    """Report whether to read these files and folders may hang.
+
+    A link or a mount point inside a folder may lead to any file system, now or later: so a folder always may.
+    """
+    return any_may_hang(paths) or any(map(os.path.isdir, paths))
 
 
 def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountPoint:

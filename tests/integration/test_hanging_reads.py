@@ -22,7 +22,7 @@ from support.dispatcher_rig import (
 )
 from support.forkserver import PIPE, run, start
 from support.fuse import FuseMount
-from support.roles_rig import Trio, numbered, places, places_in
+from support.roles_rig import Trio, children_of, numbered, places, places_in
 from support.waiting import scaled, wait_until
 
 from pcapdj.console.screen import Line
@@ -31,6 +31,7 @@ from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
 
 STOP_LIMIT_S = 1.0
+COMMANDS = [("import",), ("cat",), ("cat", "--order", "time"), ("run", "--preset", "summary")]
 PACKETS = 4000
 OLD = (1_600_000_000, 1_600_000_000)
 
@@ -151,11 +152,6 @@ def test_a_compressed_capture_that_hangs_does_not_delay_the_end(trio: Trio, moun
     assert trio.streams() == [classic(content)]
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the pids of a process's children."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_the_reading_process_has_nothing_of_the_dispatcher(trio: Trio) -> None:
     """Not the pipe, the launcher's socket, a lock, nor its output; it ends with the dispatcher."""
     trio.brake.touch()
@@ -208,17 +204,27 @@ def test_a_dispatcher_by_hand_ends_during_a_read_that_hangs(
         assert [entry["packets"] for entry in journal(store)] == [b"4000"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("words", [("import",), ("import", "-r"), ("cat",), ("cat", "--order", "time")])
+@pytest.mark.parametrize(
+    ("place", "number"),
+    [("file", signal.SIGINT), ("folder", signal.SIGTERM), ("link in a folder", signal.SIGTERM)],
+)
+@pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_ends_while_its_files_hang(
-    trio: Trio, mount: FuseMount, words: Sequence[str], number: signal.Signals
+    *,
+    trio: Trio,
+    mount: FuseMount,
+    words: Sequence[str],
+    number: signal.Signals,
+    place: str,
+    tmp_path: Path,
 ) -> None:
-    """It leaves behind the process that hangs, and reports that."""
+    """It leaves behind the process that hangs, and reports that; a stat that hangs is like a read."""
+    (tmp_path / "a link").symlink_to(mount.folder / "1.pcap")
     mount.hang(everything=True)
-    path = mount.folder if "-r" in words else mount.folder / "1.pcap"
+    path = {"file": mount.folder / "1.pcap", "folder": mount.folder}.get(place, tmp_path)
     variables = {"PCAPDJ_REDIS_URL": trio.store.url, "PCAPDJ_LANE": trio.store.keys.lane}
     environment = {**os.environ, **variables}
-    with start("pcapdj", *words, path, stdout=PIPE, stderr=PIPE, env=environment) as process:
+    with start("pcapdj", *words, path, stdout=PIPE, stderr=PIPE, env=environment, cwd=tmp_path) as process:
         wait_until(lambda: mount.has_hung, "a call to hang")
         begun_s = time.monotonic()
 
@@ -228,6 +234,7 @@ def test_a_command_ends_while_its_files_hang(
         assert time.monotonic() - begun_s < scaled(STOP_LIMIT_S)
         mount.go_on()
         assert b"It was stopped while a file system did not answer." in process.communicate()[1]
+    assert sorted(tmp_path.glob("*-pcapdj*")) == []
 
 
 @pytest.mark.parametrize("words", [("import",), ("cat",)])
@@ -309,3 +316,28 @@ def test_a_controller_ends_while_a_watched_disk_hangs(trio: Trio, mount: FuseMou
     [working] = children_of(trio.processes["controller"].pid)
     trio.kill("controller")
     wait_until(lambda: not Path(f"/proc/{working}").exists(), "the child to end")
+
+
+def test_a_run_ends_while_the_file_that_it_feeds_hangs(
+    mount: FuseMount, tmp_path: Path, short_path: Path
+) -> None:
+    """With the exit code of a stop; once the file system answers, --resume feeds what is left."""
+    put(mount, "1.pcap", classic(numbered(1, 4 * PACKETS)))
+    environment = {**os.environ, "TMPDIR": str(short_path)}
+    paths = [str(tmp_path / "out"), str(mount.folder / "1.pcap")]
+    words = ["run", "--preset", "summary", "--logdir", *paths]
+    mount.hang(behind_bytes=1 << 20)
+    with start("pcapdj", *words, stdout=PIPE, stderr=PIPE, env=environment) as process:
+        wait_until(lambda: mount.has_hung, "a read to hang")
+        begun_s = time.monotonic()
+
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait() == ExitCode.INTERRUPTED
+        assert time.monotonic() - begun_s < scaled(4 * STOP_LIMIT_S)  # the analyzer completes its output
+    mount.go_on()
+
+    done = run("pcapdj", *words, "--resume", env=environment)
+
+    assert done.returncode == 0, done.stderr
+    assert f"{4 * PACKETS:,} packets" in done.stdout + done.stderr

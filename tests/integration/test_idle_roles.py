@@ -21,7 +21,7 @@ def trio(short_path: Path) -> Iterator[Trio]:
 
 def shares(trio: Trio) -> dict[str, float]:
     """Return how much of a CPU each role uses during two heartbeats of the dispatcher."""
-    processes = {role: psutil.Process(each.pid) for role, each in trio.processes.items()}
+    processes = {role: psutil.Process(trio.working_pid(role)) for role in trio.processes}
     before = {role: process.cpu_times() for role, process in processes.items()}
     begun_s = beats_s = trio.statistics()["heartbeat_s"]
     for _ in range(2):

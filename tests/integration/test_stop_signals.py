@@ -138,7 +138,7 @@ def test_a_file_that_gives_no_packet_does_not_delay_the_end(
         trio.queue(capture)
     trio.start(role)
     trio.wait_logged(role, "next_file" if role == "dispatcher" else "inbox_watched")
-    wait_until(lambda: bytes_read(trio.processes[role].pid) > 4 << 20, "some of it to be read")
+    wait_until(lambda: bytes_read(trio.working_pid(role)) > 4 << 20, "some of it to be read")
 
     assert stopped(trio, role) == 0
     log = trio.logged(role)

@@ -52,9 +52,9 @@ class FuseMount:
         os.close(device)
         return process
 
-    def hang(self, *, everything: bool = False) -> None:
-        """Answer no READ from now on, or no request at all."""
-        (self.source / ("hang-all" if everything else "hang")).touch()
+    def hang(self, *, everything: bool = False, behind_bytes: int = 0) -> None:
+        """Answer no READ behind this place of a file from now on, or no request at all."""
+        (self.source / ("hang-all" if everything else "hang")).write_text(str(behind_bytes))
 
     def go_on(self) -> None:
         """Answer everything again, also what waits."""

@@ -1,8 +1,8 @@
 """The process behind the mount of `fuse`: it reads the kernel's requests from a descriptor, and answers them.
 
 `python fuse_server.py DESCRIPTOR FOLDER` passes the folder's regular files on, read only. While a file `hang`
-is in the folder, no READ is answered, with a file `hang-all` nothing at all. The file `hung` is there while a
-request waits.
+is in the folder, no READ behind the place that it names is answered, with a file `hang-all` nothing at all.
+The file `hung` is there while a request waits.
 Source: linux/fuse.h, version 7.31.
 """
 
@@ -27,6 +27,7 @@ _FIXED_ANSWERS: Final = {
     **dict.fromkeys((14, 27), bytes(16)),  # OPEN, OPENDIR: no handle, no flags
     **dict.fromkeys((18, 25, 29), b""),  # RELEASE, FLUSH, RELEASEDIR
 }
+_RANGE: Final = struct.Struct("<8xQI")  # of READ: offset, length
 _REQUEST_BYTES: Final = 1 << 18
 
 
@@ -48,7 +49,7 @@ class Server:
             _, opcode, unique, node, *_ = _IN.unpack_from(request)
             if opcode in _UNANSWERED:
                 continue
-            self._wait_while_hanging(opcode)
+            self._wait_while_hanging(opcode, request[_IN.size :])
             try:
                 error, answer = 0, self._answer(opcode, node, request[_IN.size :])
             except OSError as exc:
@@ -58,14 +59,22 @@ class Server:
             except OSError:
                 continue  # its caller was killed
 
-    def _wait_while_hanging(self, opcode: int) -> None:
+    def _wait_while_hanging(self, opcode: int, body: bytes) -> None:
         hung = self._source / "hung"
-        while opcode != _INIT and (
-            (self._source / "hang-all").exists() or (opcode == _READ and (self._source / "hang").exists())
-        ):
+        while self._hangs(opcode, body):
             hung.touch()
             time.sleep(0.005)
         hung.unlink(missing_ok=True)
+
+    def _hangs(self, opcode: int, body: bytes) -> bool:
+        if opcode == _INIT:
+            return False
+        if (self._source / "hang-all").exists():
+            return True
+        hang = self._source / "hang"
+        return (
+            opcode == _READ and hang.exists() and sum(_RANGE.unpack_from(body)) > int(hang.read_text() or 0)
+        )
 
     def _answer(self, opcode: int, node: int, body: bytes) -> bytes:
         if opcode in _FIXED_ANSWERS:
@@ -76,7 +85,7 @@ class Server:
             case 3:  # GETATTR
                 answer = bytes(16) + self._attributes(node)
             case 15:  # READ
-                answer = self._data(node, *struct.unpack_from("<8xQI", body))
+                answer = self._data(node, *_RANGE.unpack_from(body))
             case 28:  # READDIR
                 answer = self._listing(*struct.unpack_from("<8xQ", body))
             case _:

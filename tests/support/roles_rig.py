@@ -111,6 +111,11 @@ class Trio:
         process.send_signal(number)
         return process.wait()
 
+    def working_pid(self, role: str) -> int:
+        """Return the pid of the process that does a role's work: its child where its calls may hang."""
+        pid = self.processes[role].pid
+        return next(iter(children_of(pid)), pid) if role == "importer" else pid
+
     def capture(self, name: str, number: int, packets: int = 50, size: int = 900) -> Path:
         """Write a capture whose packets contain their file and place; old enough to count as complete."""
         path = self.captures / name
@@ -163,6 +168,11 @@ class Trio:
         for process in self.processes.values():
             process.kill()
         self.store.close()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a process's children."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def numbered(file: int, packets: int, size: int = 900) -> list[Record]:

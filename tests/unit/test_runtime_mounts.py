@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from pcapdj.runtime import mounts
-from pcapdj.runtime.mounts import MountPoint, mount_of, mount_that_may_hang, mounted_types
+from pcapdj.runtime.mounts import (
+    MountPoint,
+    any_may_hang,
+    mount_of,
+    mount_that_may_hang,
+    mounted_types,
+    reading_may_hang,
+)
 
 LINE = "36 25 98:0 / {place} rw,noatime shared:1 master:2 - {kind} source rw"
 
@@ -121,3 +128,25 @@ def test_a_path_is_on_the_file_system_mounted_nearest_to_it(
     root = MountPoint(b"/", may_hang=False)
     inner = MountPoint(near, may_hang=False)
     assert found == [root, inner, inner, inner, root, MountPoint(far, may_hang=True)]
+
+
+@pytest.mark.parametrize("place", ["link", "far", "folder/through/inner", "folder/..", "far/a.pcap"])
+def test_one_of_many_files_may_hang(tmp_path: Path, mounted: Callable[..., None], place: str) -> None:
+    """Wherever it is among thousands of one folder; links, mount points and `..` are followed."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "through").symlink_to("../real")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("far/a.pcap")
+    mounted(**{"far": "nfs", "real/inner": "nfs"} | ({".": "nfs"} if ".." in place else {}))
+    names = [os.fsencode(tmp_path / f"{number}.pcap") for number in range(1000)]
+
+    assert ".." in place or not any_may_hang(names)
+    assert any_may_hang([*names, os.fsencode(tmp_path / place)])
+
+
+def test_a_folder_may_always_hang(tmp_path: Path, mounted: Callable[..., None]) -> None:
+    """It may have a link or a mount point; local files do not."""
+    mounted()
+
+    assert reading_may_hang([os.fsencode(tmp_path)])
+    assert not reading_may_hang([os.fsencode(tmp_path / "a.pcap"), b"a\0b"])

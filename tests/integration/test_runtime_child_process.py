@@ -1,0 +1,76 @@
+"""Work that a child process does: its result, its errors, and its end by a stop signal."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from support.descriptors import open_descriptors
+from support.waiting import wait_until
+
+from pcapdj.runtime.child_process import result_of
+from pcapdj.runtime.errors import ConfigError, PcapdjError, Stopped
+from pcapdj.runtime.signals import handled
+
+
+def test_a_result_of_any_size_arrives_and_leaves_nothing() -> None:
+    """More than a pipe takes; no descriptor is left."""
+    before = open_descriptors()
+    with handled() as signals:
+        assert result_of(lambda: [b"x" * 1000] * 5000, signals) == [b"x" * 1000] * 5000
+    assert open_descriptors() == before
+
+
+def test_an_error_arrives_with_its_hint_or_its_traceback() -> None:
+    """One made for people as it is; any other one shows where it happened."""
+
+    def refuse() -> NoReturn:
+        raise ConfigError("It is wrong.", hint="Mend it.")
+
+    def fail() -> int:
+        return 1 // 0
+
+    with handled() as signals:
+        with pytest.raises(ConfigError, match=r"It is wrong\. Mend it\."):
+            result_of(refuse, signals)
+        with pytest.raises(ZeroDivisionError) as raised:
+            result_of(fail, signals)
+    assert "in fail" in raised.value.__notes__[0]
+
+
+def test_a_child_that_is_killed_is_reported_with_its_signal() -> None:
+    """The kernel may choose it when memory is short."""
+    with handled() as signals, pytest.raises(PcapdjError, match=r"was killed \(signal 9\)"):
+        result_of(lambda: os.kill(os.getpid(), signal.SIGKILL), signals)
+
+
+def test_a_stop_signal_ends_the_child(tmp_path: Path) -> None:
+    """Whatever it does; nothing of it is left."""
+    pid = tmp_path / "pid"
+
+    def work() -> None:
+        pid.write_text(f"{os.getpid()}\n")
+        time.sleep(100)
+
+    def stop() -> None:
+        wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the child")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=stop)
+    with handled() as signals:
+        thread.start()
+        with pytest.raises(Stopped):
+            result_of(work, signals)
+    thread.join()
+    assert os.WTERMSIG(os.waitpid(int(pid.read_text()), 0)[1]) == signal.SIGKILL
+
+
+def test_a_child_has_no_descriptor_of_its_parent(tmp_path: Path) -> None:
+    """One that hangs must not keep a lock, nor the other end of a pipe that somebody reads."""
+    with (tmp_path / "lock").open("w"), handled() as signals:
+        opened = result_of(lambda: [str(each.resolve()) for each in Path("/proc/self/fd").iterdir()], signals)
+    assert str(tmp_path / "lock") not in opened
+    assert len([each for each in opened if "pipe:" in each]) <= 1
