@@ -9,6 +9,7 @@ may raise it later, where it is encoded again.
 """
 
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
     if len(text) > most_bytes:
         raise ValueError(f"a JSON text of {len(text)} bytes, more than {most_bytes}")
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
     except RecursionError:
         raise ValueError(_too_deep()) from None
     data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
@@ -54,6 +55,15 @@ def decode_object(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> 
     if not isinstance(value, dict):
         raise ValueError("the JSON text is not an object")  # noqa: TRY004 - as every text that is not valid
     return value
+
+
+def _refuse_number(text: str) -> float:
+    """Raise: NaN and Infinity are not JSON, and no program could read what we print of them."""
+    raise ValueError(f"{text[:20]!r} in a JSON text")
+
+
+def _finite(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _refuse_number(text)
 
 
 def _refuse_depth(value: object) -> None:

@@ -1,7 +1,8 @@
 """A lane as it is now: one consistent snapshot of its keys, in the form that `status --json` prints.
 
 It only reads. A field that is missing is left out, and one that is not a number where a number belongs stays
-text: `status` has to work when a role has died or another program wrote the keys.
+text: `status` has to work when a role has died or another program wrote the keys. What is JSON in Redis is
+decoded, so that there is no JSON inside JSON.
 """
 
 import math
@@ -33,7 +34,12 @@ _INTERNAL: Final = ("token", "finished", "queued")
 _SECONDS: Final = frozenset(
     {"started_s", "heartbeat_s", "since_s", "storage_since_s", "last_event_s", "lost_s"}
 )
-_JSON: Final[dict[str, type]] = {"folders": list, "skipped": dict, "overlaps": list}
+# fields that are JSON in Redis, and its type; what is not of that type is empty
+_JSON: Final[dict[str, type]] = {
+    **dict.fromkeys(("folders", "overlaps", "disks"), list),
+    **dict.fromkeys(("skipped", "begin", "live", "limits", "short", "fill_rates", "file_systems"), dict),
+    **dict.fromkeys(("reserve", "between", "reclaim"), dict),
+}
 
 Snapshot = dict[str, Any]
 
@@ -62,7 +68,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "gate": _aged(gate, now_s) if gate else None,
         "dispatchers": [{"id": each, **_aged(fields, now_s)} for each, fields in statistics],
         "consumer": _aged(consumer, now_s) if consumer else None,
-        "importer": _aged(_decoded(importer), now_s) if importer else None,
+        "importer": _aged(importer, now_s) if importer else None,
         "suspended": sorted(map(to_text, suspended)),
     }
 
@@ -107,12 +113,14 @@ def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[by
 
 
 def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:
-    """Return a hash with its numbers as numbers, without the fields that are of use to our processes only."""
+    """Return a hash with numbers and JSON decoded, without the fields that only our processes use."""
     named = {to_text(name): to_text(value) for name, value in fields.items()}
     return {name: _value(name, text) for name, text in named.items() if name not in _INTERNAL}
 
 
-def _value(name: str, text: str) -> str | int | float:
+def _value(name: str, text: str) -> Any:
+    if name in _JSON:
+        return _decoded(text, _JSON[name])
     try:
         if name in _INTEGERS:
             return int(text)
@@ -123,17 +131,13 @@ def _value(name: str, text: str) -> str | int | float:
     return text
 
 
-def _decoded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields with JSON as what it is; empty, where it is not what belongs there."""
-    found = dict(fields)
-    for name, kind in _JSON.items():
-        if name in found:
-            try:
-                value = decode_json(found[name])
-            except ValueError:
-                value = None
-            found[name] = value if isinstance(value, kind) else kind()
-    return found
+def _decoded(text: str, kind: type) -> Any:
+    """Return the value of a JSON text; empty, where it is not what belongs there."""
+    try:
+        value = decode_json(text)
+    except ValueError:
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 def _aged(fields: dict[str, Any], now_s: float) -> dict[str, Any]:

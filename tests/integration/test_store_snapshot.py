@@ -24,7 +24,7 @@ CURRENT: Final = {
     "mtime_ns": 1_700_000_000_123_456_789,
     "dev": 64_769,
     "ino": 123_456,
-    "begin": '{"packets":3}',
+    "begin": {"packets": 3},
 }
 STATS: Final = {
     "pid": 4711,
@@ -76,13 +76,13 @@ GATE: Final = {
     "heartbeat_s": 1_700_000_004.0,
     "refused": "",
     "lost": "",
-    "live": "{}",
-    "limits": '{"min-free":"5%"}',
-    "short": "[]",
-    "disks": "[]",
-    "file_systems": "{}",
+    "live": {"min-free": "5%"},
+    "limits": {"min-free": "5%"},
+    "short": {"/out": "hold"},
+    "disks": [{"name": "/out", "free": 1 << 30}],
+    "file_systems": {"/out": {"device": 5}},
     "accepted": "",
-    "fill_rates": "{}",
+    "fill_rates": {"largest": {"bytes": 7}, "fed_s": 1.5},
 }
 CONSUMER: Final = {
     "state": "reading",
@@ -116,12 +116,17 @@ IMPORTER: Final = {
     "last_event": "3 queued, the last one '/in/c'",
     "last_event_s": 1_700_000_009.5,
 }
-IN_JSON: Final = ("folders", "skipped", "overlaps")
+OF_IMPORTER: Final = ("folders", "skipped", "overlaps")
+OF_GATE: Final = ("live", "limits", "short", "disks", "file_systems", "fill_rates")
 
 
 def write(store: Store, key: str, fields: dict[str, Any]) -> None:
-    """Write a hash as the roles do: every value as text."""
-    store.redis.hset(key, mapping={name: str(value) for name, value in fields.items()})
+    """Write a hash as the roles do: every value as text, structures as JSON."""
+    texts = {
+        name: json.dumps(each) if isinstance(each, dict | list) else str(each)
+        for name, each in fields.items()
+    }
+    store.redis.hset(key, mapping=dict[Any, Any](texts))
 
 
 def documented(key: str) -> set[str]:
@@ -149,7 +154,7 @@ def test_this_test_has_every_documented_field(key: str, fields: set[str]) -> Non
 
 
 def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
-    """Counts and sizes are integers, times are floats, everything else is text; the token is left out."""
+    """Counts and sizes are integers, times are floats, JSON is decoded; the token is left out."""
     keys = store.keys
     store.redis.sadd(keys.dispatchers, "d1", "d2")
     write(store, keys.current("d1"), {**CURRENT, "token": "secret"})
@@ -157,7 +162,7 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
     write(store, keys.stats("d2"), {**STATS, "heartbeat_s": 1_699_999_999.0})
     write(store, keys.gate, GATE)
     write(store, keys.consumer, CONSUMER)
-    write(store, keys.importer, {**IMPORTER, **{name: json.dumps(IMPORTER[name]) for name in IN_JSON}})
+    write(store, keys.importer, IMPORTER)
     store.redis.rpush(keys.in_queue, "/in/2.pcap", "/in/3.pcap", "/in/4.pcap")
     store.redis.rpush(keys.processed, "/in/0.pcap", "/in/00.pcap")
     store.redis.rpush(keys.failed, "{}")
@@ -207,14 +212,26 @@ def test_the_snapshot_of_an_empty_lane_has_every_key(store: Store) -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "x", "[", "7", "null", "{}", "[]"])
-def test_json_of_the_importer_that_another_program_wrote_is_empty(store: Store, text: str) -> None:
-    """What is of another type, or no JSON."""
-    write(store, store.keys.importer, {**IMPORTER, **dict.fromkeys(IN_JSON, text)})
+@pytest.mark.parametrize("text", ["", "x", "[", "7", "null", "[" * 100_000, '"\\ud800"'])
+def test_json_that_another_program_wrote_is_empty(store: Store, text: str) -> None:
+    """What is of another type, or no JSON, or too deep."""
+    write(store, store.keys.importer, {**IMPORTER, **dict.fromkeys(OF_IMPORTER, text)})
+    write(store, store.keys.gate, {**GATE, **dict.fromkeys(OF_GATE, text)})
+
+    snapshot = read_snapshot(store, NOW_S)
+
+    assert [snapshot["importer"][name] for name in OF_IMPORTER] == [[], {}, []]
+    assert [snapshot["gate"][name] for name in OF_GATE] == [{}, {}, {}, [], {}, {}]
+
+
+@pytest.mark.parametrize("text", ["{}", "[]"])
+def test_json_of_another_form_is_empty(store: Store, text: str) -> None:
+    """A list where an object belongs, and an object in place of a list."""
+    write(store, store.keys.importer, {**IMPORTER, **dict.fromkeys(OF_IMPORTER, text)})
 
     importer = read_snapshot(store, NOW_S)["importer"]
 
-    assert [importer[name] for name in IN_JSON] == [[], {}, []]
+    assert [importer[name] for name in OF_IMPORTER] == [[], {}, []]
 
 
 @pytest.mark.parametrize(

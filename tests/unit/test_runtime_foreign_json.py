@@ -30,8 +30,14 @@ def test_as_deep_as_allowed_is_valid(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", b"", "{", b"\xff", "nothing", "9" * 5000, '"' + "a" * MOST_BYTES + '"'],
-    ids=["absent", "empty text", "empty", "cut", "no text", "no JSON", "a long number", "a long text"],
+    [
+        *(None, "", b"", "{", b"\xff", "nothing", "9" * 5000, '"' + "a" * MOST_BYTES + '"'),
+        *("NaN", "[-Infinity]", "1e999"),
+    ],
+    ids=[
+        *("absent", "empty text", "empty", "cut", "no text", "no JSON", "a long number", "a long text"),
+        *("NaN", "infinity", "beyond a float"),
+    ],
 )
 def test_what_is_no_json_is_not_valid(text: str | bytes | None) -> None:
     """The caller has one error to catch."""
