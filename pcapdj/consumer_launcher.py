@@ -5,14 +5,17 @@ dispatcher requests it (OPEN) and ends when the dispatcher ends it (END), when t
 this process.
 
 The launcher owns its socket and the pipe with their locks, the log folders, and the analyzer's process group.
-It reads no Redis key and writes two from threads, PCAPDJ_CONSUMER (`analyzer.status`) and PCAPDJ_EVENTS: it
-works without Redis.
+It writes two Redis keys from threads, PCAPDJ_CONSUMER (`analyzer.status`) and PCAPDJ_EVENTS, and reads one in
+another, PCAPDJ_SUSPEND (`analyzer.gate_suspension`): it works without Redis.
 
     idle      no stream                              OPEN -> starting
     starting  the analyzer has not opened the pipe   opened -> reading, exit -> failing
     reading   the dispatcher may feed                END -> flushing, exit or a closed pipe -> failing
     flushing  the analyzer writes its results        exit -> idle
     failing   the last start or stream went wrong    OPEN, after 1, 2, 4 .. 60 s -> starting
+
+While the controller suspends feeding, an analyzer that reads or flushes is paused: it writes nothing, and no
+time-out counts. A stop does not wait for the disk: the analyzer goes on.
 
 OPEN is answered by the step from starting to reading. One that comes while flushing or failing waits. An
 analyzer that is not installed is looked for every minute.
@@ -35,6 +38,7 @@ from typing import Final, NoReturn
 
 import typer
 
+from pcapdj.analyzer.gate_suspension import GateSuspension
 from pcapdj.analyzer.launch import AnalyzerStarter, make_log_root
 from pcapdj.analyzer.options import (
     AnalyzerUserName,
@@ -153,6 +157,8 @@ def launch(settings: LauncherSettings, store: Store) -> None:
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
         publisher = StatusPublisher(store)
         stack.callback(publisher.close)
+        suspension = GateSuspension(store.another())
+        stack.callback(suspension.close)
         launcher = ConsumerLauncher(
             AnalyzerStarter(
                 settings.command, fifo, settings.log_root, settings.timeouts, ProcessTree(), settings.user
@@ -160,6 +166,7 @@ def launch(settings: LauncherSettings, store: Store) -> None:
             LauncherServer(settings.socket),
             LauncherStatus(publisher, str(settings.command), settings.log_root),
             signals,
+            suspension,
         )
         stack.callback(launcher.close)
         events.info("started", pid=os.getpid(), socket=settings.socket, command=settings.command)
@@ -174,6 +181,7 @@ class ConsumerLauncher:
     Args:
         status: what other processes see of the launcher; publishing must not block.
         signals: of this process, SIGCHLD and SIGHUP among them.
+        suspension: when to pause the analyzer.
     """
 
     def __init__(
@@ -182,12 +190,14 @@ class ConsumerLauncher:
         server: LauncherServer,
         status: LauncherStatus,
         signals: Signals,
+        suspension: GateSuspension,
     ) -> None:
         self._starter = starter
         self._server = server
         self._requests = RequestHandler(server)
         self._status = status
         self._signals = signals
+        self._suspension = suspension
         self._restarts = RestartPolicy(starter.timeouts.restart_pause_s)
         self._session: AnalyzerSession | None = None
         self._stops = 0
@@ -203,6 +213,7 @@ class ConsumerLauncher:
     def step(self, now_s: float) -> bool:
         """Do what is due and publish the status; report whether the launcher is done."""
         self._handle_signals(now_s)
+        self._pause_or_resume(now_s)
         self._wait_for_dispatcher(now_s)
         self._advance_session(now_s)
         if not self._stops:
@@ -226,7 +237,8 @@ class ConsumerLauncher:
         now_s = time.monotonic()
         timeout_s = min(_TICK_S, self._restarts.wait_s(now_s) or _TICK_S)
         poller = select.poll()
-        for descriptor in (self._signals.fileno(), *self._server.descriptors()):
+        own = (self._signals.fileno(), self._suspension.fileno())
+        for descriptor in (*own, *self._server.descriptors()):
             poller.register(descriptor, select.POLLIN)
         if self._session is not None:
             timeout_s = min(_TICK_S, self._session.timeout_s(now_s))
@@ -248,6 +260,17 @@ class ConsumerLauncher:
         if self._session is not None and stops > 1:
             self._session.end(now_s)
             self._session.kill("a second stop signal came")
+
+    def _pause_or_resume(self, now_s: float) -> None:
+        """Pause the analyzer while the gate suspends feeding; a stop does not wait for the disk."""
+        session, is_suspended = self._session, self._suspension.is_active and not self._stops
+        if session is None:
+            return
+        if is_suspended and session.pause(now_s):
+            sentence = "The gate suspends feeding: the analyzer is paused until there is room."
+            events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)
+        elif not is_suspended and session.resume(now_s):
+            events.info("analyzer_resumed", stream=session.stream, pid=session.analyzer.pid)
 
     def _wait_for_dispatcher(self, now_s: float) -> None:
         """At a stop, end the stream once no dispatcher can send anything any more."""

@@ -84,7 +84,8 @@ class Controller:
         self._published_s = -schedule.ROUND_S
         self._is_restored = False
         self._lost = ""
-        self._is_occupied = self._is_busy = False
+        self._is_occupied = False
+        self._busy_until_s = 0.0
 
     def run(self, notifier: Notifier) -> None:
         """Run rounds until a stop signal; a message on the channel begins one at once.
@@ -97,6 +98,8 @@ class Controller:
             notifier.clear()
             self._round()
             self._watch_disks(notifier, schedule.pause_s(is_occupied=self._is_occupied))
+            if notifier.has_message:  # perhaps an analyzer that begins to write its results
+                self._stay_busy()
 
     def step(self) -> int:
         """Run one round; return how many files were authorized.
@@ -152,8 +155,21 @@ class Controller:
                 continue
             self._signals.wait(min(left_s, self._monitor.look_due_in_s()), notifier)
             if self._monitor.look_due_in_s() <= 0:
-                self._monitor.measure(is_busy=True)
+                self._measure()
                 self._publish_transition()
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether an analyzer may be writing."""
+        return time.monotonic() < self._busy_until_s
+
+    def _stay_busy(self) -> None:
+        self._busy_until_s = time.monotonic() + schedule.AFTERMATH_S
+
+    def _measure(self) -> None:
+        self._monitor.measure(is_busy=self._is_busy)
+        if self._monitor.is_filling:
+            self._stay_busy()
 
     def _publish_transition(self) -> None:
         """Publish the gate if the last measurement changed its state; a round publishes all else."""
@@ -166,19 +182,20 @@ class Controller:
 
     def _update_gate(self, pending: Pending) -> None:
         """Apply the live fields, measure if that is due, and publish the gate if that is due."""
-        self._is_busy = pending.is_busy
+        if pending.is_busy:
+            self._stay_busy()
         if is_changed := self._monitor.apply(pending.control):
             log_live_limits(events, self._monitor, pending.control)
         if self._monitor.accept(pending.control.get(ACCEPT_FIELD, "")):
             events.info(
                 "disks_accepted", "The watched paths belong on the file systems that they are on now."
             )
-            self._monitor.measure(is_busy=pending.is_busy)
+            self._measure()
             is_changed = True
         if is_measured := schedule.is_measurement_due(
-            self._monitor.age_s(), is_decisive=bool(pending.requested) or is_changed, is_busy=pending.is_busy
+            self._monitor.age_s(), is_decisive=bool(pending.requested) or is_changed, is_busy=self._is_busy
         ):
-            self._monitor.measure(is_busy=pending.is_busy)
+            self._measure()
         self._signals.wait(0)  # a stop signal may have arrived while a disk hung
         age_s = time.monotonic() - self._published_s
         if schedule.is_publication_due(age_s, is_changed=is_measured or is_changed):

@@ -125,6 +125,19 @@ class Analyzer:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    def pause(self) -> None:
+        """Stop the process and everything it started; they do not notice it, and write nothing."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        self.signal_group(number)
+        if self._tree is not None:
+            self._tree.signal(number, spared_group=self.pid)
+
     def output(self) -> list[str]:
         """Return the lines that it printed; of a long output the first and the last 4 KiB."""
         with suppress(OSError):

@@ -62,6 +62,13 @@ class ProcessTree:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
 
+    def signal(self, number: int, *, spared_group: int) -> None:
+        """Send a signal to all descendants, those of this group aside, which was signalled before."""
+        pids = _children()
+        for pid in pids:  # it grows meanwhile
+            pids += _children(pid)
+            _signal_process(pid, number, spared_group)
+
     def end(self, group: int) -> list[FoundProcess]:
         """Kill all descendants; return those that did not belong to the group, which was killed before.
 
@@ -99,13 +106,26 @@ def _reaped_by_kernel() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
-def _children() -> list[int]:
-    """Return the children of this process; an orphan is given to any of its threads."""
+def _children(pid: int | str = "self") -> list[int]:
+    """Return the children of a process, this one by default; an orphan is given to any of its threads."""
     pids: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            pids += map(int, (task / "children").read_text().split())
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                pids += map(int, (task / "children").read_text().split())
     return pids
+
+
+def _signal_process(pid: int, number: int, spared_group: int) -> None:
+    """Signal a descendant, unless it has ended, or belongs to the group."""
+    with suppress(OSError):
+        descriptor = os.pidfd_open(pid)
+        try:
+            found = _find(pid)
+            if found is not None and found.group != spared_group and found.state not in "ZX":
+                signal.pidfd_send_signal(descriptor, number)
+        finally:
+            os.close(descriptor)
 
 
 def _find(pid: int) -> FoundProcess | None:

@@ -9,6 +9,8 @@ record that it could not read. So is an analyzer that closes the pipe and does n
 end), and one that reads nothing for the stall timeout. A stream without records is ended by KILL, since
 Suricata would wait on it for ever; that is not a crash. `analyzer.orderly_end` has the end of a stream in the
 middle of a file.
+
+While the gate suspends feeding the analyzer is paused (`analyzer.gate_suspension`). Then no timeout counts.
 """
 
 import math
@@ -130,6 +132,7 @@ class AnalyzerSession:
         stored: the descriptors that the dispatcher splices from.
         write_end: of the pipe; None unless reading.
         since_s: when the stage began.
+        paused_s: since when the analyzer is paused; None: it is not.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a stream
@@ -151,6 +154,7 @@ class AnalyzerSession:
         self.stage = Stage.STARTING
         self.write_end: int | None = None
         self.since_s = now_s
+        self.paused_s: float | None = None
         self._fifo = fifo
         self._timeouts = timeouts
         self._stall_timer = StallTimer()
@@ -169,6 +173,8 @@ class AnalyzerSession:
         """Return in how many seconds to call `advance`, unless a signal or POLLERR comes first."""
         if self.stage is Stage.STARTING:
             return _FIRST_POLL_S if now_s - self.since_s < _FIRST_POLLS_FOR_S else _LATER_POLL_S
+        if self.paused_s is not None:
+            return math.inf
         if self._is_sending_rest:
             return _REST_POLL_S
         if self._waits_for_group:
@@ -188,6 +194,8 @@ class AnalyzerSession:
         """
         if status := self.analyzer.exit_status(waits_for_group=self._waits_for_group):
             return self._with_left_processes(self._exit(status, now_s))
+        if self.paused_s is not None:
+            return None
         if self.stage is Stage.STARTING and not self._stop_reason and self._open_write_end(now_s):
             return Stage.READING
         self._check_pipe(now_s)
@@ -204,7 +212,7 @@ class AnalyzerSession:
         can_flush = self.stage is Stage.READING and self.stored.had_records and not self._has_closed_pipe
         self._close_pipe(now_s)
         if can_flush:
-            self._deadline_s = now_s + self._timeouts.flush_s
+            self._deadline_s = self._awake_s(now_s) + self._timeouts.flush_s
         else:
             self.kill("it had closed the pipe" if self._has_closed_pipe else "it had nothing to read")
 
@@ -216,7 +224,29 @@ class AnalyzerSession:
         elif self._orderly_end is None:
             batch, notes = self.stored.descriptor(BATCH_KEYS[noted.batch]), dict(self.stored.notes())
             self._orderly_end = OrderlyEnd(self.stream, noted, batch, notes)
-            self._deadline_s = now_s + self._timeouts.flush_s
+            self._deadline_s = self._awake_s(now_s) + self._timeouts.flush_s
+
+    def pause(self, now_s: float) -> bool:
+        """Pause the analyzer, unless it is paused, starts, or is to end at once; report whether."""
+        if self.paused_s is not None or self.stage is Stage.STARTING or self._stop_reason:
+            return False
+        self.paused_s = now_s
+        self.analyzer.pause()
+        return True
+
+    def resume(self, now_s: float) -> bool:
+        """Let a paused analyzer go on, and no time-out count the pause; report whether it was paused."""
+        if self.paused_s is None:
+            return False
+        self._deadline_s += now_s - self.paused_s
+        self._stall_timer = StallTimer()
+        self.paused_s = None
+        self.analyzer.resume()
+        return True
+
+    def _awake_s(self, now_s: float) -> float:
+        """Return the time without the pause that lasts."""
+        return now_s if self.paused_s is None else self.paused_s
 
     def kill(self, why: str) -> None:
         """End the analyzer and all its processes now.

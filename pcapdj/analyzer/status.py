@@ -106,6 +106,7 @@ class LauncherStatus:
         self._exits: dict[str, str] = {}
         self._state = ""
         self._since_s = 0.0
+        self._paused = ""
 
     def record_exit(self, session: AnalyzerSession, ended: Exit) -> None:
         """Record how a stream ended."""
@@ -124,6 +125,8 @@ class LauncherStatus:
         if state != self._state:
             self._state, self._since_s = state, time.time()
         self._folder = session.folder if session else self._folder
+        is_paused = session is not None and session.paused_s is not None
+        self._paused = (self._paused or f"{time.time():.3f}") if is_paused else ""
         self._publisher.publish(
             {
                 "state": state,
@@ -133,6 +136,7 @@ class LauncherStatus:
                 "restarts": str(restarts.restarts),
                 "reason": restarts.reason,
                 "since_s": f"{self._since_s:.3f}",
+                "paused_s": self._paused,
                 **self._fixed,
                 **self._last_exit,
                 "last_exits": "\n".join(f"{stream} {status}" for stream, status in self._exits.items()),

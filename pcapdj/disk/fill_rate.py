@@ -27,6 +27,7 @@ SHORTEST_LOOK_S: Final = 0.02
 LONGEST_LOOK_S: Final = 1.0  # a full disk suspends within 1.5 s: this, and half a second for the dispatcher
 LEARNING_S: Final = 60.0  # of feeding, until the largest rate seen counts alone
 ASSUMED_RATES: Final[Mapping[str, float]] = {"bytes": 500e6, "inodes": 100e3}  # per second
+FILLING_BYTES_PER_S: Final = 1e6  # a disk that fills at this rate is written to: it is measured as if fed
 _SHORTEST_STEP_S: Final = 0.01  # over less time a rate is too inexact
 _SHOWN_OVER_S: Final = 5.0
 _SHARE: Final = 0.25  # of the time to the limit
@@ -75,6 +76,15 @@ class FillRates:
                 largest[each.unit] = max(largest.get(each.unit, 0.0), _rate(before, now))
         fed_s = min(LEARNING_S, self.fed_s + (step_s if is_busy else 0.0))
         return FillRates(largest, fed_s, last, since)
+
+    def is_filling(self, before: "FillRates") -> bool:
+        """Report whether a disk fills, without a file too: an analyzer writes long after its last input.
+
+        Args:
+            before: what was known before the last round of measurements.
+        """
+        rates = (_rate(before.last[label], now) for label, now in self.last.items() if label in before.last)
+        return any(rate >= FILLING_BYTES_PER_S for rate in rates)
 
     def shown(self, label: str) -> float:
         """Return how fast a resource fills, in its unit per second, over the last five to ten seconds.

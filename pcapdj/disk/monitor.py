@@ -20,6 +20,9 @@ class DiskMonitor:
         meter: takes the samples.
         limits: the options and the live limits.
 
+    Attributes:
+        is_filling: a disk was being written to between the last two measurements.
+
     Raises:
         ConfigError: the limits are out of order on a filesystem that is there.
     """
@@ -41,7 +44,9 @@ class DiskMonitor:
         self._measured = self._meter.measure()
         self.samples, self.disks = self.disks.judge(self._measured)
         self._measured_s = time.monotonic()
-        self.rates = self.rates.after(self.measurements(), self._measured_s, is_busy=is_busy)
+        before = self.rates
+        self.rates = before.after(self.measurements(), self._measured_s, is_busy=is_busy)
+        self.is_filling = self.rates.is_filling(before)
 
     def restore(self, fields: Mapping[str, str]) -> None:
         """Go on from the fill rates and disks in PCAPDJ_GATE; they count for the last measurement, too."""

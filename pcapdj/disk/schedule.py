@@ -1,8 +1,9 @@
 """When the controller measures the disks, publishes the gate, and begins its next round. Rules only.
 
     round      on a message, else every second; four times a second while AUTH is occupied
-    measure    every second while a file is requested or fed, else every five seconds; a grant or a changed
-               limit needs a measurement of the last quarter second
+    measure    every second while a file is requested or fed or a disk fills, and for five seconds after that
+               and after each message; else every five seconds; a grant or a changed limit needs a measurement
+               of the last quarter second
     publish    after each measurement and each change, else every second as a heartbeat
 
 All ages are seconds on a clock that never steps.
@@ -15,6 +16,7 @@ OCCUPIED_S: Final = 0.25  # our dispatchers send a message when they consume an 
 BUSY_S: Final = 1.0  # a full disk suspends within 1.5 s: this, and half a second for the dispatcher
 IDLE_S: Final = 5.0
 FRESH_S: Final = 0.25  # how old a measurement may be for a grant
+AFTERMATH_S: Final = 5.0  # an analyzer may begin to write so long after its last input; as while it is fed
 _SLACK_S: Final = 0.02  # a timer may fire this much early without skipping a period
 
 
