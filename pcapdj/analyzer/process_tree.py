@@ -80,11 +80,12 @@ class ProcessTree:
         with _reaped_by_kernel():
             while empty_looks < _EMPTY_LOOKS and time.monotonic() < deadline_s:
                 # only children, without a look at all processes: some may fork and exit as fast as they can.
-                # What a killed child has started is a child then
-                killed = [*filter(None, map(_kill_child, _children()))]
+                # What a child has started is a child itself once that one was killed, or has ended
+                children = _children()
+                killed = [*filter(None, map(_kill_child, children))]
                 left |= {(each.pid, each.start): each for each in killed if each.group != group}
-                empty_looks = 0 if killed else empty_looks + 1
-                if not killed:
+                empty_looks = 0 if children else empty_looks + 1
+                if not children:
                     time.sleep(_POLL_S)
         return list(left.values())
 

@@ -35,6 +35,7 @@ def queue(service: Service, number: int) -> None:
     made.rename(service.folder / "inbox" / made.name)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_after_supervisord_is_killed_another_one_has_one_copy_of_each(service: Service) -> None:
     """Its children die with it, so that none is left to compete with the new ones; nothing is lost.

@@ -72,6 +72,7 @@ def test_no_byte_of_a_killed_analyzers_pipe_reaches_the_next_one() -> None:
     assert kill(lambda schedule, times: schedule.analyzers(times, packets=6000), 3).violations == []
 
 
+@pytest.mark.long
 def test_an_analyzer_that_closes_the_pipe_and_does_not_exit_is_replaced() -> None:
     """No process dies, but none reads: the launcher notices it, since it does not hold the pipe O_RDWR."""
     scenario, figures = Scenario((sys.executable, "-ISc", _CLOSER, "{pipe}")), Figures()
@@ -107,6 +108,7 @@ def test_nothing_is_lost_or_doubled(method: Callable[[Schedule, int], None], tim
     assert kill(method, times).violations == []
 
 
+@pytest.mark.long
 def test_redis_is_killed_in_storms_of_names_and_loses_none() -> None:
     """It is killed when it owes its file what it has acknowledged; it never does."""
     scenario, figures = Scenario(), Figures()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support.cases import some_long
 from support.launcher_rig import COPY, Rig, connected, is_running, rig_in, stop
 from support.waiting import wait_until
 
@@ -104,7 +105,7 @@ def test_a_daemon_of_the_analyzer_ends_with_the_stream(rig: Rig, signals: Signal
     assert stop(process) == 0
 
 
-@pytest.mark.parametrize("chains", [1, 8])
+@pytest.mark.parametrize("chains", some_long([1, 8], quick=(1,)))
 def test_chains_of_processes_end_with_the_stream(rig: Rig, signals: Signals, chains: int) -> None:
     """Each process only forks and exits, several chains side by side; none is left, not even a zombie."""
     process = rig.start_python(f"{DAEMON}\nfor _ in range({chains}): daemon(chain){READ}")

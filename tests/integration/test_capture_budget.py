@@ -232,7 +232,12 @@ def test_each_packet_renews_the_budget(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [interface(), section() + interface(), struct.pack("<III", OTHER, 12, 12)], ids=["i", "s", "o"]
+    "other",
+    [
+        pytest.param(interface(), id="i", marks=pytest.mark.long),
+        pytest.param(section() + interface(), id="s", marks=pytest.mark.long),
+        pytest.param(struct.pack("<III", OTHER, 12, 12), id="o"),
+    ],
 )
 def test_an_archive_has_not_more_blocks_than_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: bytes

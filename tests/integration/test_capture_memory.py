@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 from support.captures import Record, block, classic, enhanced, file_header, interface, option, record, section
+from support.cases import some_long
 from support.forkserver import ROOT, clean_environment
 
 from pcapdj.capture.budget import MOST_MEMBERS
@@ -117,7 +118,7 @@ ARCHIVES: Final[dict[str, tuple[Callable[[], bytes], str, int]]] = {
 }
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", some_long(PLAIN, quick=("sections", "options", "the longest block")))
 def test_a_capture_takes_64_mib_at_most(tmp_path: Path, name: str) -> None:
     """Whatever it describes, counts or repeats."""
     make, ended, most_bytes = PLAIN[name]
@@ -130,7 +131,7 @@ def test_a_capture_takes_64_mib_at_most(tmp_path: Path, name: str) -> None:
     assert memory_bytes < most_bytes
 
 
-@pytest.mark.parametrize("name", ARCHIVES)
+@pytest.mark.parametrize("name", some_long(ARCHIVES, quick=("long window",)))
 def test_an_archive_takes_128_mib_more_at_most(tmp_path: Path, name: str) -> None:
     """That is what the longest window of zstd and `xz -9` takes; without a window it is not taken."""
     make, ended, most_bytes = ARCHIVES[name]

@@ -111,12 +111,12 @@ def test_python_m_executes_nothing_once_the_package_is_loaded(
     """What Python itself imports before is beyond us; all that pcapdj imports is not."""
     canaries.plant(here)
 
-    succeed([*TYPED, *RUN], here, variables(store))
+    succeed([*TYPED, "status"], here, variables(store))
 
     assert canaries.found() == set()
 
 
-@pytest.mark.parametrize("start", ["as the script", "as python -m"])
+@pytest.mark.parametrize("start", [pytest.param("as the script", marks=pytest.mark.long), "as python -m"])
 def test_no_command_imports_anything_of_the_current_folder(
     start: str, here: Path, canaries: Canaries, short_path: Path, store: Store
 ) -> None:
@@ -171,13 +171,19 @@ def test_an_empty_element_of_pythonpath_is_not_the_current_folder(
     python = [sys.executable, str(shutil.copy(in_turn.__file__, short_path / "own"))]
     env = variables(store, PYTHONPATH=":/nowhere")
 
-    codes = run_in_turn(python, ["run", "status", "import"], here, env)
+    codes = run_in_turn(python, ["status", "import"], here, env)
 
     assert set(codes.values()) == {ExitCode.OK}
     assert canaries.found() == set()
 
 
-@pytest.mark.parametrize("preset", [name for name in PRESETS if shutil.which(PRESETS[name][0])] + ["summary"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        pytest.param(name, marks=() if name in ("summary", "suricata-extract") else pytest.mark.long)
+        for name in [*filter(lambda name: shutil.which(PRESETS[name][0]), PRESETS), "summary"]
+    ],
+)
 def test_run_executes_nothing_in_the_current_folder_with_any_preset(
     preset: str, here: Path, canaries: Canaries, store: Store
 ) -> None:
@@ -191,7 +197,10 @@ def test_run_executes_nothing_in_the_current_folder_with_any_preset(
     assert canaries.found() == set()
 
 
-@pytest.mark.parametrize("is_old", [False, True], ids=["of today", "of an older init"])
+@pytest.mark.parametrize(
+    "is_old",
+    [pytest.param(False, id="of today", marks=pytest.mark.long), pytest.param(True, id="of an older init")],
+)
 def test_a_service_executes_nothing_in_its_folder(
     is_old: bool,  # noqa: FBT001 - a parameter of the test
     canaries: Canaries,
@@ -261,7 +270,8 @@ def bare_python(folder: Path) -> tuple[str, dict[str, str]]:
 def checkout(canaries: Canaries, short_path: Path) -> Path:
     """Return a checkout that is not installed; a canary for each library lies at its top."""
     root = short_path / "checkout"
-    shutil.copytree(ROOT / "pcapdj", root / "pcapdj", ignore=shutil.ignore_patterns("__pycache__"))
+    root.mkdir()
+    (root / "pcapdj").symlink_to(ROOT / "pcapdj")  # a copy would be compiled anew by each process
     shutil.copy(ROOT / "supervisord.conf", root)
     canaries.plant(root)
     return root

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.captures import RAW_IP, Record, as_read, classic, file_header, record, records_of
+from support.cases import some_long
 from support.dispatcher_rig import (
     Dispatchers,
     authorize,
@@ -102,7 +103,7 @@ def inbox_in(folder: Path) -> Path:
     return inbox
 
 
-@pytest.mark.parametrize("command", ["set", "sadd"])
+@pytest.mark.parametrize("command", some_long(["set", "sadd"], quick=("set",)))
 def test_the_originals_own_scripts_drive_it_unchanged(short_path: Path, command: str) -> None:
     """Its import and its controller, an analyzer by hand: what libpcap reads from the files, in order."""
     inbox = inbox_in(short_path)

@@ -50,10 +50,18 @@ def restart_until_all_is_done(trio: Trio, environment: dict[str, str]) -> list[i
 @pytest.mark.parametrize(
     ("at", "fault", "end", "cause"),
     [
-        ("its opening", {"BAD_SIGNAL": signal.SIGKILL}, -signal.SIGKILL, "without a trace, as by SIGKILL"),
+        pytest.param(
+            *("its opening", {"BAD_SIGNAL": signal.SIGKILL}, -signal.SIGKILL),
+            "without a trace, as by SIGKILL",
+            marks=pytest.mark.long,
+        ),
         ("its opening", {"BAD_MEMORY": 1}, 1, "by the error MemoryError"),
         ("its middle", {"BAD_SIGNAL": signal.SIGSEGV}, -signal.SIGSEGV, "by a fatal signal: Segmentation"),
-        ("its middle", {"BAD_SIGNAL": signal.SIGABRT}, -signal.SIGABRT, "by a fatal signal: Aborted"),
+        pytest.param(
+            *("its middle", {"BAD_SIGNAL": signal.SIGABRT}, -signal.SIGABRT),
+            "by a fatal signal: Aborted",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_file_that_kills_three_dispatchers_fails_and_the_next_one_is_fed(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.captures import Record, as_read, classic, enhanced, interface, records_of, section
+from support.cases import some_long
 from support.dispatcher_rig import (
     Dispatchers,
     authorize,
@@ -165,7 +166,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("then", ["fail", "new-stream"])
+@pytest.mark.parametrize("then", some_long(["fail", "new-stream"], quick=("new-stream",)))
 def test_rewritten_packets_survive_every_death_too(trio: Trio, then: str) -> None:
     """Once each, whatever link types are to be from now on: a file that has begun goes on as it began."""
     raw = [each._replace(data=bytes([0x45 if each.seconds % 9 else 0x50]) + each.data) for each in FIRST]
@@ -218,7 +219,7 @@ def test_a_stop_in_mid_file_is_continued_by_the_next(trio: Trio) -> None:
     assert trio.copies() == [stream_of(FIRST)]
 
 
-@pytest.mark.parametrize("is_packed", [False, True])
+@pytest.mark.parametrize("is_packed", some_long([False, True], quick=(True,)))
 def test_a_file_removed_between_two_dispatchers_is_still_finished(trio: Trio, *, is_packed: bool) -> None:
     """The launcher holds it open; what stands at its name now is another file."""
     content = gzip.compress(stream_of(FIRST), 1) if is_packed else stream_of(FIRST)
@@ -239,7 +240,7 @@ def test_a_file_removed_between_two_dispatchers_is_still_finished(trio: Trio, *,
     assert listed(trio.store, trio.store.keys.processed) == [name]
 
 
-@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("is_killed", some_long([False, True], quick=(True,)))
 def test_a_file_truncated_in_mid_feed_leaves_whole_records(trio: Trio, *, is_killed: bool) -> None:
     """It fails with a reason and the exact count, the next file follows in the same stream."""
     names = [written(trio.folder, f"{n}.pcap", stream_of(each)) for n, each in enumerate((FIRST, SECOND))]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.captures import Record, classic
+from support.cases import some_long
 from support.descriptors import open_descriptors
 from support.folders import deep_tree
 from support.mounts import memory_mount
@@ -332,7 +333,9 @@ def test_folders_inside_are_watched_if_recursive(tmp_path: Path) -> None:
     watched.inbox.close()
 
 
-@pytest.mark.parametrize("how", ["from before", "made while watching", "moved in", "hidden"])
+@pytest.mark.parametrize(
+    "how", some_long(["from before", "made while watching", "moved in", "hidden"], quick=("moved in",))
+)
 def test_a_tree_that_is_too_deep_is_watched_down_to_a_limit(how: str, tmp_path: Path) -> None:
     """It ends nothing, and is reported; what is above the limit, and beside the tree, is found at once."""
     inbox, deep = tmp_path / "inbox", tmp_path / "inbox" / (".m" if how == "hidden" else "m")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.captures import RAW_IP, classic, enhanced, interface, records_of, section
+from support.cases import some_long
 from support.dispatcher_rig import journal, queue_as_imported
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
@@ -146,7 +147,7 @@ def test_short_captures_that_all_begin_alike_are_each_known(service: Trio) -> No
     assert arrived(service) == [place for n in range(40) for place in places(n, 1)]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", some_long(FORMS, quick=("classic", "pcapng")))
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_of_a_file_that_grew_only_the_rest_is_fed(
     service: Trio, form: str, pack: Callable[[bytes], bytes]
@@ -177,7 +178,7 @@ def test_the_rest_of_a_file_goes_into_the_next_stream_if_its_own_is_over(service
     assert [places_in(stream) for stream in streams(service)] == [places(1, 30), places(1, 40)[30:]]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", some_long(FORMS, quick=("nanoseconds",)))
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_a_file_that_was_cut_off_goes_on_when_it_is_complete(
     service: Trio, form: str, pack: Callable[[bytes], bytes]
@@ -432,8 +433,8 @@ def test_an_orderly_stop_in_the_rest_of_a_file_doubles_nothing(trio: Trio) -> No
     assert int(entry["begin_bytes"]) == len(classic_of(1, 50))
 
 
-@pytest.mark.parametrize("loops", ["python", "compiled"])
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("loops", some_long(["python", "compiled"], quick=("compiled",)))
+@pytest.mark.parametrize("form", some_long(FORMS, quick=("pcapng",)))
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_a_take_over_in_mid_file_gives_the_same_checksum(
     trio: Trio, form: str, pack: Callable[[bytes], bytes], loops: str

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from support.cases import some_long
 
 from pcapdj.commands import failed, finish, gate, limits, requeue, resume, skip, status, suspend
 from pcapdj.disk.limits import DEFAULTS
@@ -461,7 +462,10 @@ def test_failed_retry_of_a_name_leaves_the_others(run: Run, store: Store) -> Non
     assert store.redis.llen(store.keys.failed) == 1
 
 
-@pytest.mark.parametrize("words", [("--json",), ("--retry",), ("--retry", "/in/0.pcap")])
+@pytest.mark.parametrize(
+    "words",
+    some_long([("--json",), ("--retry",), ("--retry", "/in/0.pcap")], quick=[("--retry", "/in/0.pcap")]),
+)
 def test_failed_keeps_no_long_list_in_memory(run: Run, store: Store, words: tuple[str, ...]) -> None:
     """It is read in parts of four MiB."""
     for number in range(30):

@@ -200,6 +200,7 @@ def test_a_file_may_be_stopped_again_and_again(trio: Trio) -> None:
     assert [len(part) > 10 for part in parts] == [True] * len(parts)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_launcher_that_is_killed_at_each_step_of_a_stop_loses_nothing(trio: Trio) -> None:
     """The file is fed again from its start; once the place is written, it goes on there."""

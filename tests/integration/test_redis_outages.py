@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
+from support.cases import some_long
 from support.redis_server import PrivateRedis
 from support.roles_rig import Trio, places, places_in, trio_in
 from support.waiting import wait_until
@@ -130,7 +131,7 @@ def rigs(short_path: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
         yield rigs
 
 
-@pytest.mark.parametrize("kind", OUTAGES)
+@pytest.mark.parametrize("kind", some_long(OUTAGES, quick=("refused", "OOM", "READONLY", "NOAUTH", "hangs")))
 def test_an_outage_ends_no_role_and_the_running_file_is_finished(
     rigs: tuple[PrivateRedis, Trio], kind: str
 ) -> None:
@@ -170,7 +171,7 @@ KEYS = [
 ]
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", some_long(KEYS, quick=("journal", "finish")))
 def test_a_key_of_another_type_is_named_and_the_roles_wait(rigs: tuple[PrivateRedis, Trio], key: str) -> None:
     """No role exits; one logs which key it is; when the key is removed the work goes on."""
     server, trio = rigs

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from support import forkserver
 from support.captures import Record, classic
+from support.cases import some_long
 from support.dispatcher_rig import (
     Dispatchers,
     Reader,
@@ -256,7 +257,7 @@ def die_in_mid_file(trio: Trio, mount: FuseMount) -> None:
     waiting(trio)
 
 
-@pytest.mark.parametrize("death", ["", "dispatcher", "analyzer"])
+@pytest.mark.parametrize("death", some_long(["", "dispatcher", "analyzer"], quick=("dispatcher",)))
 def test_a_file_system_that_dies_in_mid_file_costs_only_time(
     remote: Trio, mount: FuseMount, death: str
 ) -> None:
@@ -321,7 +322,7 @@ def test_a_compressed_capture_goes_on_at_its_record(trio: Trio, mount: FuseMount
     assert int(journal(trio.store)[0]["crc32"]) == zlib.crc32(classic(content))
 
 
-@pytest.mark.parametrize("change", ["size", "time", "beginning"])
+@pytest.mark.parametrize("change", some_long(["size", "time", "beginning"], quick=("beginning",)))
 def test_a_capture_that_changed_meanwhile_fails_with_the_exact_count(
     remote: Trio, mount: FuseMount, change: str
 ) -> None:
@@ -397,7 +398,7 @@ def test_by_hand_a_file_system_that_dies_in_mid_file_costs_only_time(
         assert failures(store) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", some_long([signal.SIGTERM, signal.SIGKILL], quick=(signal.SIGKILL,)))
 def test_by_hand_the_next_dispatcher_waits_too(
     short_path: Path, store: Store, mount: FuseMount, number: int
 ) -> None:

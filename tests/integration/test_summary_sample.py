@@ -152,6 +152,7 @@ def test_tshark_finds_no_wrong_checksum_and_no_malformed_packet(merged: Path) ->
     assert run(require_program("tshark"), "-n", "-r", str(merged), *checks, "-Y", fault) == ""
 
 
+@pytest.mark.long
 def test_suricata_extracts_the_download_only_from_the_stream(
     sample: list[Path], merged: Path, expected: str, tmp_path: Path
 ) -> None:

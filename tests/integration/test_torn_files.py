@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.cases import some_long
 from support.redis_server import PrivateRedis
 from support.roles_rig import (
     HEADER_BYTES,
@@ -50,7 +51,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("how", CHANGES)
+@pytest.mark.parametrize("how", some_long(CHANGES, quick=("cut in what was sent", "overwritten")))
 def test_a_file_that_changed_meanwhile_leaves_whole_records(rigs: Rigs, how: str) -> None:
     """The next dispatcher completes the record, or gives the stream up; the next file is fed whole."""
     _, trio = rigs
@@ -102,7 +103,7 @@ def test_a_flushall_under_a_running_dispatcher_ends_with_the_file(short_path: Pa
         assert trio.kill("dispatcher", signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("regrows", [False, True])
+@pytest.mark.parametrize("regrows", some_long([False, True], quick=(True,)))
 def test_a_capture_cut_under_a_running_dispatcher_costs_only_itself(
     short_path: Path, *, regrows: bool
 ) -> None:

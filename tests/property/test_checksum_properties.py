@@ -153,6 +153,7 @@ def test_a_compressed_capture_has_the_checksum_of_what_is_in_it(
         assert Reading(path, content, stream, place).end == found.end
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not CORPUS, reason=f"no capture corpus at {SHARED}")
 def test_public_captures_have_the_checksum_of_their_bytes(tmp_path: Path) -> None:
     """In every format, whole, and where they are cut."""

@@ -10,12 +10,13 @@ from typing import Final
 
 import pytest
 
+from support.cases import some_long
 from support.programs import missing, require_program
 
 VARIABLE: Final = "PCAPDJ_TEST_SURICATA8"
 
 
-@pytest.fixture(params=["on PATH", "Suricata 8"])
+@pytest.fixture(params=some_long(["on PATH", "Suricata 8"], quick=("on PATH",)))
 def suricata(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:

@@ -121,6 +121,7 @@ def test_a_mutant_replaces_exactly_the_text_that_it_names(module: str) -> None:
         assert mutant.weight > 0
 
 
+@pytest.mark.long
 def test_nearly_all_mutants_are_python() -> None:
     """The others are not drawn, so they must be rare."""
     text = (ROOT / "pcapdj" / "feed" / "job.py").read_text("utf-8")
