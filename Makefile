@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 PROCESSORS := $(shell nproc)
-WORKERS ?= $(shell expr 6 + $(PROCESSORS))
+WORKERS ?= $(shell expr 3 + $(PROCESSORS))
 HOURS ?= 2
 COUNT ?= 150
 SECONDS ?= 60
@@ -45,7 +45,7 @@ demo: $(VENV)/.run  ## feed five captures that cut one download; the download is
 
 install: $(VENV)/.dev  ## the virtual environment, with everything for development
 
-# Most tests wait for processes or times most of their time: six workers more than processors overlap the waits.
+# Many tests wait for processes or times: three workers more than processors overlap the waits. Each costs 4 s.
 # Without its bytecode every worker and every process that a test starts would compile all modules again.
 test test-long: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev lint types  ## each promise and rule once; tests that this machine cannot run are listed as skipped

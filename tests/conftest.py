@@ -1,7 +1,7 @@
 """The fixtures that tests of every kind use, and settings of the whole run; what is neither is in `support`.
 
 Hypothesis has one profile. It has no deadline, since a busy machine is no fault of ours. Each property tries
-30 examples, or as many as PCAPDJ_TEST_EXAMPLES names: the same ones each time in CI, so that a commit is
+15 examples, or as many as PCAPDJ_TEST_EXAMPLES names: the same ones each time in CI, so that a commit is
 judged by what it changes; everywhere else new ones, which finds more. Slow tests come first in each worker's
 part, so that none is left with one at the end.
 """
@@ -36,7 +36,7 @@ SLOWEST_FIRST = ("e2e", "faults", "integration", "property", "unit")
 
 settings.register_profile(
     "pcapdj",
-    max_examples=int(os.environ.get("PCAPDJ_TEST_EXAMPLES", "30")),
+    max_examples=int(os.environ.get("PCAPDJ_TEST_EXAMPLES", "15")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     derandomize="CI" in os.environ,

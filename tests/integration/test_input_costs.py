@@ -1,57 +1,62 @@
-"""What an input costs for each of its bytes: the measurement of `make fuzz`, and inputs that it has found."""
+"""What an input costs for each of its bytes: how often each is looked at, and the oracle of `make fuzz`."""
 
 import random
-import time
+import re
 from typing import Final
 
 import pytest
 from fuzz.__main__ import Cost, Finding, cost_of
 from fuzz.inputs import Input, one_byte_segments
 from support.captures import interface, section, simple
-from support.frames import header, record, tcp_frame
 
-from pcapdj.summary.analysis import Analysis
+from pcapdj.summary import http1
+from pcapdj.summary.http_message import BEGINNING_BYTES, HEAD_END, begins_message, may_begin_message
 
 SEGMENTS: Final = 8000  # half of the longest head, in segments of one byte
+MOST_LOOKS: Final = BEGINNING_BYTES + 10  # at each byte; thousands if each new one had all searched again
 
 
-MOST_TIMES: Final = 5  # before the repair it was seven; a busy machine makes two of one
-TRIES: Final = 5
+class CountedLooks:
+    """The searches of a head, and how many bytes were given to them."""
 
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looked_at_bytes = 0
+        monkeypatch.setattr(http1, "HEAD_END", self)
+        monkeypatch.setattr(http1, "begins_message", lambda data: begins_message(self._counted(data)))
+        monkeypatch.setattr(http1, "may_begin_message", lambda data: may_begin_message(self._counted(data)))
 
-def summary_cost_s(payload: bytes) -> float:
-    """Return the CPU time that a connection takes that comes in segments of one byte."""
-    frames = [tcp_frame(to_server=True, seq=at, payload=payload[at : at + 1]) for at in range(len(payload))]
-    data = header() + b"".join(map(record, frames))
-    began_s = time.process_time()
-    Analysis().feed(data)
-    return time.process_time() - began_s
+    def search(self, data: bytes, start: int) -> re.Match[bytes] | None:
+        """Look for the end of a head, from this place on."""
+        self._counted(data[start:])
+        return HEAD_END.search(data, start)
 
-
-def times_as_much_as_other_bytes(payload: bytes) -> float:
-    """Return how many times the CPU time of other bytes a payload takes: the least of some tries in turn."""
-    other = b"\x00" * len(payload)
-    ratios = list[float]()
-    while len(ratios) < TRIES and (not ratios or min(ratios) >= MOST_TIMES):
-        ratios.append(summary_cost_s(payload) / summary_cost_s(other))
-    return min(ratios)
+    def _counted(self, data: bytes) -> bytes:
+        self.looked_at_bytes += len(data)
+        return data
 
 
 @pytest.mark.parametrize(
-    "first", [b"GET /", b"GET /x HTTP/1.1\r\na: ", b"HTTP/1.1 200 OK\r\na: "], ids=["line", "field", "answer"]
+    ("first", "line"),
+    [
+        (b"GET /", b"a"),
+        (b"GET /x HTTP/1.1\r\na: ", b"a"),
+        (b"HTTP/1.1 200 OK\r\na: ", b"a"),
+        (b"GET /x HTTP/1.1\r\n", b"a:b\r\n"),
+    ],
+    ids=["line", "field", "answer", "lines"],
 )
-def test_a_head_in_segments_of_one_byte_costs_as_much_as_other_bytes(first: bytes) -> None:
-    """What was looked at once is not searched again with each byte; before, it cost seven times as much."""
-    payload = first + b"a" * (SEGMENTS - len(first))
+def test_a_head_that_comes_byte_by_byte_is_not_searched_again_with_each_byte(
+    monkeypatch: pytest.MonkeyPatch, first: bytes, line: bytes
+) -> None:
+    """Neither the first line, nor the end of the head; 8000 bytes cost as much as as many other bytes."""
+    looks, conversation = CountedLooks(monkeypatch), http1.Conversation()
+    payload = first + line * ((SEGMENTS - len(first)) // len(line))
 
-    assert times_as_much_as_other_bytes(payload) < MOST_TIMES
+    for at in range(len(payload)):
+        conversation.data(0, payload[at : at + 1], 0)
 
-
-def test_a_head_of_many_lines_costs_as_much_as_one_of_a_long_line() -> None:
-    """Neither the first line is looked at again, nor the end of the head searched in all of it."""
-    first = b"GET /x HTTP/1.1\r\n"
-
-    assert times_as_much_as_other_bytes(first + b"a:b\r\n" * ((SEGMENTS - len(first)) // 5)) < MOST_TIMES
+    assert conversation.held_bytes == len(payload)
+    assert looks.looked_at_bytes < MOST_LOOKS * len(payload)
 
 
 def test_a_cost_that_grows_faster_than_the_input_is_a_finding() -> None:
