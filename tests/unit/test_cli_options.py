@@ -48,6 +48,10 @@ OPTIONS: dict[str, Options] = {
         "--watch": (None, []),
     },
     "sample": {},
+    "completion": {},
+    "up": {"--foreground": (None, False)},
+    "down": {},
+    "restart": {},
     "check": REDIS,
     "init": PRESET | TRUST | {"--root": (None, None), "--force": (None, False)},
     "import": REDIS | {
@@ -70,6 +74,13 @@ OPTIONS: dict[str, Options] = {
         "--forget": (None, False), "--json": (None, False)},
     "requeue": REDIS | {"--stream": (None, "")},
     "skip": REDIS,
+    "events": REDIS | {
+        "--since": (None, ""),
+        "--file": (None, ""),
+        "--kind": (None, None),
+        "--follow -f": (None, False),
+        "--json": (None, False),
+    },
     "dispatch": REDIS | STREAMS | {
         "-b --pipe": ("PCAPDJ_PIPE", None),
         "-s --server": (None, ""),
@@ -108,6 +119,10 @@ OPTIONS: dict[str, Options] = {
 ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "run": [("FILES", True, None)],
     "sample": [("DIR", True, None)],
+    "completion": [("bash|zsh|fish", True, None)],
+    "up": [("ROLE..", False, None)],
+    "down": [("ROLE..", False, None)],
+    "restart": [("ROLE..", False, None)],
     "init": [("DIR", True, None)],
     "import": [("PATH", False, [])],
     "limits": [("show|set|unset", False, "show"), ("NAME[=VALUE]", False, None)],
