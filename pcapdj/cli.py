@@ -50,6 +50,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
 }
 
+# `run`, `cat`, `sample` and `init` work on no service: none of its settings may choose what they run. And
+# supervisord must not have the settings in its environment: roles read them each time they are started.
+WITHOUT_SETTINGS: Final = frozenset({"run", "cat", "sample", "completion", "init", "up", "down", "restart"})
+
 MODULES: Final = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
 
 
@@ -122,5 +126,5 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     module, prog = import_module(MODULES[name]), f"pcapdj {name}"
     gc.enable()
     if hasattr(module, "app"):
-        return exit_code_of(module.app, prog, arguments)
+        return exit_code_of(module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
     return run_command(prog, lambda: module.run(arguments))

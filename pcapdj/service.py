@@ -1,8 +1,8 @@
-"""The service's layout: one folder with supervisord.conf, inbox, out and var.
+"""The service's layout: one folder with supervisord.conf, pcapdj.env, inbox, out and var.
 
 There is one supervisord.conf, at the top of a checkout and inside the wheel. `pcapdj init` changes its
-interpreter and preset and nothing else; its comments stay, so that the operator reads the same file
-everywhere. Nothing is started here.
+interpreter, adds roots and nothing else; its comments stay, so that the operator reads the same file
+everywhere. What the operator chooses stands in pcapdj.env (`runtime.settings_file`). Nothing is started here.
 """
 
 import os
@@ -17,6 +17,7 @@ from typing import Final
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES, make_folder
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.runtime.trust import check_folder, check_open_folder
 from pcapdj.runtime.whole_file import write_whole_in
 
@@ -48,19 +49,16 @@ def shipped() -> str:
     raise CannotCreate(f"This installation of pcapdj has no {CONF}.", hint="Install it again.")
 
 
-def configuration(*, interpreter: Path | None, preset: str | None, roots: Sequence[Path] = ()) -> str:
+def configuration(*, interpreter: Path | None, roots: Sequence[Path] = ()) -> str:
     """Return the shipped configuration, adapted.
 
     Args:
         interpreter: the absolute path of the python that runs the roles; None: it is searched along PATH.
-        preset: the analyzer's preset, written into the consumer's command; None: the environment has it.
         roots: the folders below which captures must lie, for dispatcher and importer; none: anywhere.
     """
     sections = _SECTION.split(shipped())
     if interpreter is not None:
         sections = [_with_interpreter(part, interpreter) for part in sections]
-    if preset is not None:
-        sections = [_with_options(part, ("consumer",), ["--preset", preset]) for part in sections]
     words = [word for root in roots for word in ("--root", str(root.absolute()))]
     sections = [_with_options(part, ("dispatcher", "importer"), words) for part in sections]
     return "".join(sections)
@@ -110,7 +108,7 @@ def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
             yield f"{quoted(name)} cannot be written by this user"
 
 
-def write_layout(folder: Path, text: str, *, force: bool = False) -> None:
+def write_layout(folder: Path, text: str, settings: str = "", *, force: bool = False) -> bool:
     """Create the service's folders, and write the configuration last.
 
     Everything is made in the folder that was checked, whatever its path leads to by then, and nothing is
@@ -119,7 +117,11 @@ def write_layout(folder: Path, text: str, *, force: bool = False) -> None:
     Args:
         folder: created if missing; files in it stay.
         text: of `configuration`.
+        settings: the text of the settings file; one that is there already stays.
         force: replace an existing supervisord.conf.
+
+    Returns:
+        Whether the settings were written.
 
     Raises:
         CannotCreate: there is one already, `check_path` refuses the path, something cannot be created, or
@@ -138,12 +140,24 @@ def write_layout(folder: Path, text: str, *, force: bool = False) -> None:
             raise CannotCreate(f"{quoted(str(conf))} exists already.", hint="Use --force to replace it.")
         for name in (*OPEN_FOLDERS, *PRIVATE_FOLDERS):
             _make_part(folder, opened, name)
+        is_new = not _is_there(SETTINGS, opened)
+        if is_new:
+            write_whole_in(opened, SETTINGS, settings.encode(), mode=_CONF_MODE, is_synced=False)
         content = text.encode("utf-8", "surrogateescape")
         write_whole_in(opened, CONF, content, mode=_CONF_MODE, is_synced=False)
     except OSError as exc:
         raise _cannot_create(folder / os.fsdecode(exc.filename or ""), exc) from exc
     finally:
         os.close(opened)
+    return is_new
+
+
+def _is_there(name: str, opened: int) -> bool:
+    try:
+        os.lstat(name, dir_fd=opened)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _make_part(folder: Path, opened: int, name: str) -> None:

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from pcapdj.analyzer.options import PresetOrDefault, TrustGroup, default_preset
+from pcapdj.analyzer.options import PRESET_VARIABLE, PresetOrDefault, TrustGroup, default_preset
 from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
+from pcapdj.commands.settings import settings_text
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word
+from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.service import CONF, INBOX, configuration, write_layout
 
 app = new_app()
@@ -28,15 +30,19 @@ def init(
     force: Annotated[bool, typer.Option("--force", help=f"replace an existing {CONF}")] = False,
     trust_group: TrustGroup = False,  # noqa: ARG001 - it works by its callback
 ) -> None:
-    """Create DIR with supervisord.conf, inbox (for captures), out (results), var (sockets, logs, queue)."""
+    """Create DIR with supervisord.conf, pcapdj.env (settings), inbox (for captures), out (results), var."""
     chosen = preset or default_preset()
     if chosen not in PRESETS:
         raise ConfigError(f"Unknown preset {quoted(chosen)}.", hint=f"Known presets: {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)
     roots = [folder / INBOX, *root] if root else []
-    text = configuration(interpreter=interpreter, preset=chosen, roots=roots)
-    write_layout(folder, text, force=force)
-    for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_chosen=bool(preset)):
+    text = configuration(interpreter=interpreter, roots=roots)
+    is_chosen = bool(preset)
+    if not write_layout(folder, text, settings_text({PRESET_VARIABLE: chosen}), force=force):
+        change = f": set {PRESET_VARIABLE}={chosen} in it to change the analyzer" if is_chosen else ""
+        typer.echo(f"The {SETTINGS} that was there is kept{change}.")
+        chosen = ""
+    for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_chosen=is_chosen):
         typer.echo(line)
 
 
@@ -47,8 +53,9 @@ def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -
         for name in ("supervisord", "supervisorctl", "pcapdj")
     )
     why = "" if is_chosen or preset != FALLBACK_PRESET else ", because Suricata is not installed"
+    analyzer = f"; its analyzer is the preset {preset}{why}" if preset else ""
     lines = [
-        f"The service in {quoted(str(folder))} is ready; its analyzer is the preset {preset}{why}. Next:",
+        f"The service in {quoted(str(folder))} is ready{analyzer}. {SETTINGS} has all settings. Next:",
         f"  cd {shell_word(str(folder))}",
         f"  {supervisord} -c {CONF}",
         f"  {supervisorctl} -c {CONF} status",

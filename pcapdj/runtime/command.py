@@ -1,20 +1,21 @@
 """How every command starts and ends: options from flag, environment or default; an exit code and a sentence.
 
 A role or command is a `typer.Typer` app with one command. Options are read from the flag, then the
-environment, then the default. An option that is a list takes one value per line from its variable
-(`lines_of`), since paths may hold blanks and colons.
+environment, then the service's settings file (`settings_file`), then the default. An option that is a list
+takes one value per line from its variable (`lines_of`), since paths may hold blanks and colons.
 
-typer is imported inside the functions that need it: importing it takes 0.12 s, and `pcapdj cat` starts
-without it in 0.04 s.
+typer and the settings file are imported inside the functions that need them: importing typer takes 0.12 s,
+and `pcapdj cat` starts without it in 0.04 s.
 """
 
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
-from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
+from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _REFUSALS: Final = {
     "greater_than_equal": "is below {ge}",
     "less_than_equal": "is above {le}",
 }
+_HELP_OPTIONS: Final = ("-h", "--help")
 
 
 def new_app() -> "typer.Typer":
@@ -37,7 +39,7 @@ def new_app() -> "typer.Typer":
     import typer
 
     return typer.Typer(
-        add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}
+        add_completion=False, rich_markup_mode=None, context_settings={"help_option_names": [*_HELP_OPTIONS]}
     )
 
 
@@ -64,9 +66,9 @@ def variable_of_parameter(parameter: Any) -> str:
     return str(parameter.envvar or "")
 
 
-def run_app(app: "typer.Typer", prog: str, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the app's command with the process's arguments and exit with its code."""
-    end_process(exit_code_of(app, prog, arguments))
+def run_app(app: "typer.Typer", prog: str) -> NoReturn:
+    """Run a role with the process's arguments and the settings of the current folder; exit with its code."""
+    end_process(exit_code_of(app, prog, has_settings=True))
 
 
 def end_process(code: int) -> NoReturn:
@@ -83,9 +85,19 @@ def end_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def exit_code_of(app: "typer.Typer", prog: str, arguments: Sequence[str] | None = None) -> int:
-    """Run the app's command; print one sentence on stderr if it fails; return the exit code."""
-    return run_command(prog, lambda: _run_typer(app, prog, arguments))
+def exit_code_of(
+    app: "typer.Typer", prog: str, arguments: Sequence[str] | None = None, *, has_settings: bool = False
+) -> int:
+    """Run the app's command; print one sentence on stderr if it fails; return the exit code.
+
+    Args:
+        app: has one command.
+        prog: as users call it.
+        arguments: None: those of the process.
+        has_settings: it works on the service of the current folder, and reads its settings file.
+    """
+    run = _run_with_settings if has_settings else _run_typer
+    return run_command(prog, lambda: run(app, prog, arguments))
 
 
 def run_command(prog: str, command: Callable[[], int | None]) -> int:
@@ -120,6 +132,21 @@ def print_error(prog: str, sentence: str) -> None:
     print(f"{prog}: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - it is the answer
 
 
+def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -> int | None:
+    """Run the app with the settings of the current folder; an error about one of them names its line."""
+    from pcapdj.runtime.settings_file import read_settings
+
+    if any(each in _HELP_OPTIONS for each in (sys.argv[1:] if arguments is None else arguments)):
+        return _run_typer(app, prog, arguments)
+    settings = read_settings(Path()).apply()
+    if settings.refusal:
+        print_error(prog, settings.refusal)
+    try:
+        return _run_typer(app, prog, arguments)
+    except ConfigError as exc:
+        raise ConfigError(str(exc), hint=settings.lines_about(str(exc))) from exc
+
+
 def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -> int | None:
     import typer
     from typer.main import get_command
@@ -128,14 +155,12 @@ def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -
 
     hide_from_user()
     _open_missing_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code: int | None = get_command(app).main(
-            None if arguments is None else list(arguments), prog_name=prog, standalone_mode=False
-        )
+        code: int | None = get_command(app).main(words, prog_name=prog, standalone_mode=False)
     except typer.TyperException as exc:
-        hint = _hint_for_dash(sys.argv[1:] if arguments is None else arguments) or f"See '{prog} --help'."
-        print_error(prog, f"{without_urls(_refusal(exc))}. {hint}")
-        return int(exc.exit_code)
+        hint = _hint_for_dash(words) or f"See '{prog} --help'."
+        raise ConfigError(f"{without_urls(_refusal(exc))}.", hint=hint) from exc
     except typer.Abort:
         return ExitCode.INTERRUPTED
     return code

@@ -22,6 +22,7 @@ from pcapdj.runtime.safe_text import quoted
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
 _SERVICE: Final = ("supervisord.conf", "var", "var/run")  # what the user of a service relies on
 _REMEDY: Final = "use a folder of your own"
+_OWN_FILE: Final = "replace it by a file of your own"
 _KINDS: Final = (
     (stat.S_ISREG, "a file"),
     (stat.S_ISDIR, "a folder"),
@@ -103,6 +104,29 @@ def has_service(here: Path) -> bool:
                 f"{service}: {subject} {_words(reason, found)}.", hint=_service_hint(reason, here, path)
             )
     return True
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that another user can write to or replace, also by a link on the way to it.
+
+    Args:
+        path: of a file that is there.
+
+    Raises:
+        ConfigError: it is so, or it is not a regular file.
+    """
+    if untrusted := _untrusted_on(path):
+        words, hint = _words_of_way(*untrusted), _way_hint(untrusted[0], untrusted[1], _OWN_FILE)
+        raise ConfigError(f"{quoted(path.name)} is not used: {words}.", hint=hint)
+    try:
+        reason, found = _checked(path)
+    except OSError as exc:
+        raise ConfigError(f"{quoted(path.name)} cannot be read: {exc.strerror}.") from exc
+    if reason is None and not stat.S_ISREG(found.st_mode):
+        reason = Distrust.NO_FILE
+    if reason:
+        hint = _hint(reason, path, _OWN_FILE)
+        raise ConfigError(f"{quoted(path.name)} {_words(reason, found)}.", hint=hint)
 
 
 def declare_trust(is_given: bool) -> bool:  # noqa: FBT001 - as an option's callback gets it

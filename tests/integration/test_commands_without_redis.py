@@ -15,6 +15,7 @@ from support.forkserver import PIPE, Finished, clean_environment, run, server, s
 from support.redis_server import redis_at
 
 from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.service import CONF, write_layout
 from pcapdj.store.client import COMMAND_TIMEOUT_S
 from pcapdj.store.embedded import find_server, version_of
@@ -224,7 +225,8 @@ def test_init_prints_the_next_commands(short_path: Path) -> None:
     conf = (short_path / "sensor 1" / CONF).read_text()
     assert done.returncode == ExitCode.OK
     assert done.stdout == (
-        f"The service in '{short_path}/sensor 1' is ready; its analyzer is the preset summary. Next:\n"
+        f"The service in '{short_path}/sensor 1' is ready; its analyzer is the preset summary."
+        " pcapdj.env has all settings. Next:\n"
         f"  cd '{short_path}/sensor 1'\n"
         f"  {programs}/supervisord -c supervisord.conf\n"
         f"  {programs}/supervisorctl -c supervisord.conf status\n"
@@ -232,7 +234,7 @@ def test_init_prints_the_next_commands(short_path: Path) -> None:
         f"  {programs}/pcapdj status --watch\n"
     )
     assert f"{sys.executable} -P -m pcapdj.consumer_launcher" in conf
-    assert "--preset summary" in conf
+    assert "\nPCAPDJ_PRESET=summary\n" in (short_path / "sensor 1" / SETTINGS).read_text()
 
 
 def test_init_chooses_summary_where_suricata_is_missing(short_path: Path) -> None:
@@ -240,7 +242,7 @@ def test_init_chooses_summary_where_suricata_is_missing(short_path: Path) -> Non
     done = pcapdj("init", "sensor", cwd=short_path, PATH=NO_ANALYZERS)
 
     assert done.returncode == ExitCode.OK
-    assert "its analyzer is the preset summary, because Suricata is not installed. Next:\n" in done.stdout
+    assert "its analyzer is the preset summary, because Suricata is not installed. " in done.stdout
 
 
 @pytest.mark.parametrize(

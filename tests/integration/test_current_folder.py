@@ -209,7 +209,7 @@ def test_a_service_executes_nothing_in_its_folder(
     """All five programs work in the folder of the layout; an older `pcapdj init` wrote them without -P."""
     (short_path / "service").mkdir()
     service = Service(short_path / "service")
-    text = configuration(interpreter=Path(sys.executable), preset=None)
+    text = configuration(interpreter=Path(sys.executable))
     assert text.count(" -P -m pcapdj.") == 5
     (service.folder / "supervisord.conf").write_text(text.replace(" -P -m ", " -m ") if is_old else text)
     names = MODULES if is_old else (*MODULES, *BEFORE_OURS)

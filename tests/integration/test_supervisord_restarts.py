@@ -22,7 +22,7 @@ Info = Callable[[str], dict[str, Any]]
 def service(short_path: Path, store: Store) -> Iterator[Info]:
     """Run the service on the tests' Redis with a limit that makes no sense; yield its process info."""
     folder = short_path / "sensor one"
-    write_layout(folder, configuration(interpreter=Path(sys.executable), preset="summary"))
+    write_layout(folder, configuration(interpreter=Path(sys.executable)), "PCAPDJ_PRESET=summary\n")
     variables = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
     variables["PCAPDJ_MIN_FREE"] = "98%"
     options = ("-n", "-c", str(folder / CONF))

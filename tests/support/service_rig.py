@@ -84,17 +84,23 @@ class Service:
         for part in ("inbox", "out", "var/run", "var/log"):
             (folder / part).mkdir(parents=True)
 
-    def start(self, *, is_real: bool = False, **settings: str) -> None:
+    @property
+    def analyzer(self) -> str:
+        """The command line of the analyzer that copies its stream."""
+        analyzer = self.folder / "copying.py"
+        analyzer.write_text(COPYING)
+        return f"{sys.executable} {analyzer} {{pipe}} {{logdir}}"
+
+    def start(self, *, is_real: bool = False, has_analyzer: bool = True, **settings: str) -> None:
         """Start supervisord; wait until all five programs run, Redis answers and a dispatcher is registered.
 
         Args:
             is_real: as users do; else supervisord and its programs are forks.
+            has_analyzer: the environment has the analyzer that copies its stream; else the folder chooses it.
             settings: environment variables.
         """
-        analyzer = self.folder / "copying.py"
-        analyzer.write_text(COPYING)
-        command = f"{sys.executable} {analyzer} {{pipe}} {{logdir}}"
-        variables = environment(RIG=str(self.folder), PCAPDJ_CONSUMER_COMMAND=command, **settings)
+        command = {"PCAPDJ_CONSUMER_COMMAND": self.analyzer} if has_analyzer else {}
+        variables = environment(RIG=str(self.folder), **command, **settings)
         self._supervisord = forkserver.start(
             "supervisor.supervisord",
             *("-n", "-c", "supervisord.conf"),

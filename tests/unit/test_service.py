@@ -10,6 +10,7 @@ import pytest
 from support.programs import missing
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.service import CONF, check_path, configuration, longest_socket_bytes, shipped, write_layout
 
 ROLES = ["consumer", "dispatcher", "controller", "importer"]
@@ -27,9 +28,9 @@ def programs(text: str) -> list[str]:
     return [name.partition(":")[2] for name in parsed(text).sections() if name.startswith("program:")]
 
 
-def adapted(interpreter: Path | None = None, preset: str | None = None) -> str:
+def adapted(interpreter: Path | None = None) -> str:
     """Return an adapted configuration."""
-    return configuration(interpreter=interpreter, preset=preset)
+    return configuration(interpreter=interpreter)
 
 
 def test_the_shipped_file_runs_redis_first_and_the_importer_last() -> None:
@@ -77,6 +78,16 @@ def test_the_shipped_commands_fix_only_the_layout() -> None:
     assert options - {"--ignore-signal=USR1", "--ignore-signal=USR2"} == allowed
 
 
+def test_nothing_but_path_goes_through_supervisords_environment() -> None:
+    """It cuts `8%` to `8`; and what [supervisord] has would be another text at the next reread."""
+    conf = parsed(shipped())
+
+    environments = {conf.get(section, "environment", fallback="") for section in conf.sections()}
+
+    assert environments == {"", 'PATH="%(here)s/.venv/bin:%(ENV_PATH)s"'}
+    assert not conf.has_option("supervisord", "environment")
+
+
 def test_the_consumer_may_flush_before_supervisord_kills_it() -> None:
     """The analyzer has 120 s to end; supervisord waits longer than that."""
     assert parsed(shipped()).getint("program:consumer", "stopwaitsecs") == 150
@@ -89,7 +100,7 @@ def test_an_interpreter_is_used_instead_of_the_first_on_path() -> None:
     conf = parsed(text)
     for name in programs(text):
         assert " '/opt/my py/bin/python3' -P -m pcapdj." in conf.get(f"program:{name}", "command")
-    assert conf.get("supervisord", "environment") == 'PATH="/opt/my py/bin:%(ENV_PATH)s"'
+        assert conf.get(f"program:{name}", "environment") == 'PATH="/opt/my py/bin:%(ENV_PATH)s"'
 
 
 def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
@@ -102,21 +113,10 @@ def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
     assert command % {} == command.replace("%%", "%")
 
 
-def test_a_preset_goes_into_the_consumers_command_alone() -> None:
-    """The other roles do not use it."""
-    text = adapted(preset="zeek")
-
-    chosen = [
-        name for name in programs(text) if "--preset zeek" in parsed(text).get(f"program:{name}", "command")
-    ]
-
-    assert chosen == ["consumer"]
-
-
 def test_roots_go_into_the_commands_of_dispatcher_and_importer() -> None:
     """The words are those that were given, whatever characters they have; supervisord expands `%`."""
     roots = [Path("/data/a b"), Path("/100%/c'd")]
-    text = configuration(interpreter=None, preset=None, roots=roots)
+    text = configuration(interpreter=None, roots=roots)
 
     for name in programs(text):
         words = shlex.split(parsed(text).get(f"program:{name}", "command").replace("%%", "%"))
@@ -151,14 +151,16 @@ def test_an_existing_configuration_is_not_replaced(short_path: Path) -> None:
     assert (short_path / CONF).read_text() == "mine"
 
 
-def test_force_replaces_it_and_keeps_the_captures(short_path: Path) -> None:
-    """`--force` replaces the configuration; the files in the inbox stay."""
-    write_layout(short_path, "old")
+def test_force_replaces_it_and_keeps_captures_and_settings(short_path: Path) -> None:
+    """`--force` replaces the configuration; the files in the inbox and the operator's settings stay."""
+    is_new = write_layout(short_path, "old", "mine")
     (short_path / "inbox" / "1.pcap").write_text("capture")
 
-    write_layout(short_path, "new", force=True)
+    is_new_again = write_layout(short_path, "new", "theirs", force=True)
 
+    assert (is_new, is_new_again) == (True, False)
     assert (short_path / CONF).read_text() == "new"
+    assert (short_path / SETTINGS).read_text() == "mine"
     assert (short_path / "inbox" / "1.pcap").read_text() == "capture"
 
 

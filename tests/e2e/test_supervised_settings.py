@@ -1,0 +1,122 @@
+"""pcapdj.env and a real supervisord: a restart takes what the file has, and a reread changes nothing."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+from support import forkserver
+from support.captures import Record, classic
+from support.service_rig import PROGRAMS, Service, environment, programs_in
+from support.waiting import wait_until
+
+from pcapdj.runtime.assignments import assignment_line
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.settings_file import NAME
+
+pytestmark = pytest.mark.timeout(150)
+
+
+@pytest.fixture
+def service(short_path: Path) -> Iterator[Service]:
+    """Return a service that is laid out and not started; stopped afterwards, whatever happened."""
+    rig = Service(short_path)
+    yield rig
+    rig.stop()
+
+
+def made_by_init(service: Service) -> None:
+    """Replace the layout of a checkout by that of `pcapdj init`."""
+    words = ("init", str(service.folder), "--preset", "summary", "--force")
+    forkserver.run("pcapdj", *words, cwd=service.folder, env=environment()).check_returncode()
+
+
+def set_in_file(service: Service, **settings: str) -> None:
+    """Write these settings into the service's file."""
+    (service.folder / NAME).write_text("\n".join(assignment_line(*each) for each in settings.items()))
+
+
+def pids_of(service: Service) -> dict[str, int]:
+    """Return the pid of each program."""
+    return {name: int(each["pid"]) for name, each in programs_in(service.folder).items()}
+
+
+@pytest.mark.parametrize("is_made", [False, True], ids=["as shipped", "of init"])
+def test_an_untouched_layout_has_no_updates(is_made: bool, service: Service) -> None:  # noqa: FBT001 - parameter
+    """Neither `reread` nor `update` restarts the analyzer of a service in which nothing was changed."""
+    if is_made:
+        made_by_init(service)
+    service.start()
+    before = pids_of(service)
+
+    rereads = [service.control("reread") for _ in range(2)]
+    update = service.control("update")
+
+    assert rereads == ["No config updates to processes\n"] * 2
+    assert update == ""
+    assert pids_of(service) == before
+
+
+def test_a_restart_takes_what_the_file_has_then(service: Service) -> None:
+    """The analyzer, and a limit with a per cent sign."""
+    made_by_init(service)
+    set_in_file(service, PCAPDJ_PRESET="summary", PCAPDJ_MIN_FREE="8%")
+    service.start(has_analyzer=False)
+
+    first = (service.log_of("consumer"), service.pcapdj("limits"))
+    set_in_file(
+        service,
+        PCAPDJ_PRESET="summary",
+        PCAPDJ_CONSUMER_COMMAND=service.analyzer,
+        PCAPDJ_MIN_FREE="7%",
+        PCAPDJ_RESUME_AFTER="0",
+    )
+    service.control("restart", "consumer")
+    service.control("restart", "controller")
+    written = service.folder / "1.pcap"
+    written.write_bytes(classic([Record()]))
+    shutil.move(written, service.folder / "inbox" / "1.pcap")
+    service.await_processed(1)
+
+    assert "copying.py" not in first[0]
+    assert "8%" in first[1]
+    assert "copying.py" in service.log_of("consumer")
+    assert "7%" in service.pcapdj("limits")
+    assert service.end_stream() == classic([Record()])
+
+
+def test_a_wrong_line_keeps_a_role_down_and_is_in_its_log(service: Service) -> None:
+    """The role that is restarted ends with the file's line; the others go on as they were."""
+    service.start()
+    set_in_file(service, PCAPDJ_MIN_FREE="8%", PCAPDJ_RESUME_FREE="5%")
+
+    service.control("restart", "controller")
+    wait_until(lambda: "resume-free" in service.log_of("controller"), "the controller to end")
+
+    assert "PCAPDJ_RESUME_FREE is set in line 2 of pcapdj.env." in service.log_of("controller")
+    assert service.pid_of("dispatcher")
+
+
+def test_commands_that_work_on_no_service_never_read_the_file(short_path: Path) -> None:
+    """A stick with a layout must not choose the program that `run` starts, or fail `cat`."""
+    marker = short_path / "executed"
+    (short_path / "supervisord.conf").touch()
+    (short_path / NAME).write_text(f"PCAPDJ_CONSUMER_COMMAND=touch {marker} {{pipe}}\nNONSENSE=1\n")
+    (short_path / "1.pcap").write_bytes(classic([Record()]))
+    limits = ("--min-free", "1", "--suspend-free", "0", "--min-free-inodes", "0", "--resume-after", "0")
+
+    ran = forkserver.run(
+        "pcapdj", "run", "1.pcap", "--logdir", "results", *limits, cwd=short_path, env=environment()
+    )
+    written = subprocess.run(
+        [PROGRAMS / "pcapdj", "cat", "1.pcap"], cwd=short_path, env=environment(), stdout=PIPE, check=False
+    )
+    status = forkserver.run("pcapdj", "status", cwd=short_path, env=environment())
+
+    assert ran.returncode == ExitCode.OK, ran.stderr
+    assert not marker.exists()
+    assert written.stdout == classic([Record()])
+    assert status.returncode == ExitCode.USAGE
+    assert "pcapdj.env, line 2: Unknown setting 'NONSENSE'" in status.stderr
