@@ -28,7 +28,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test test-long lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom share clean
+.PHONY: help demo install test test-long lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom share release clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -122,6 +122,9 @@ share: $(VENV)/.run  ## write the completion scripts and the manual page from th
 	$(BIN)/pcapdj completion zsh >share/zsh/site-functions/_pcapdj
 	$(BIN)/pcapdj completion fish >share/fish/vendor_completions.d/pcapdj.fish
 	$(BIN)/python -m pcapdj.commands.manual_page >share/man/man1/pcapdj.1
+
+release: $(VENV)/.dev  ## VERSION=0.2.0: date the changes, build and check wheel and sdist, SBOM, commit and tag here
+	$(BIN)/python release.py "$(VERSION)"
 
 requirements:  ## pin the newest versions, with hashes (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

@@ -32,7 +32,9 @@ app = new_app()
 
 
 @app.command()
-def completion(shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="for which shell")]) -> None:
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="for which shell")],
+) -> None:
     """Write a completion script to stdout.
 
     Into ~/.local/share/bash-completion/completions/pcapdj, a folder of zsh's fpath as _pcapdj, or
