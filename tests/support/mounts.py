@@ -50,14 +50,14 @@ class MemoryMount:
 
 
 @contextmanager
-def memory_mount(folder: Path) -> Iterator[MemoryMount]:
-    """Return a mount below a folder; skip where only root could."""
+def memory_mount(folder: Path, size: str = "16m") -> Iterator[MemoryMount]:
+    """Return a mount of this size below a folder; skip where only root could."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system")
     mounted, elsewhere = folder / "mounted", folder / "elsewhere"
     mounted.mkdir()
     elsewhere.mkdir()
-    mount = MemoryMount(mounted, elsewhere)
+    mount = MemoryMount(mounted, elsewhere, size)
     try:
         yield mount
     finally:
