@@ -97,6 +97,7 @@ RULES: Final = [
     "disk/gate",
     "console/disk_lines",
     "console/event_lines",
+    "console/monitor_rules",
     "console/status_lines",
     "disk/live_limits",
     "disk/measurements",

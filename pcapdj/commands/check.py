@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -59,8 +59,36 @@ app = new_app()
 
 
 @app.command()
-def check(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> int:
+def check(
+    *,
+    monitor: Annotated[
+        bool,
+        typer.Option(
+            "--monitor",
+            help="print one line about the running lane, as monitoring plugins do; exit 0 (OK), 1 (WARNING),"
+            " 2 (CRITICAL), 3 (UNKNOWN)",
+        ),
+    ] = False,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expect",
+            help="with --monitor: a role that should run (dispatcher, controller, consumer, importer);"
+            " default: those of supervisord.conf, else those that have reported",
+            metavar="ROLE",
+        ),
+    ] = None,
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+) -> int:
     """Show what this machine has and what is wrong; exit 0 if pcapdj can work here, else 1."""
+    if monitor:
+        from pcapdj.commands.monitor import print_judgement
+
+        return print_judgement(redis_url, redis_password_file, lane, expect or ())
+    if expect:
+        raise ConfigError("--expect belongs to --monitor.")
     lines = [
         *redis_lines(redis_url, redis_password_file, lane),
         *analyzer_lines(),

@@ -23,6 +23,7 @@ from pcapdj.store.client import Store
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
 _COUNTED_PAGES: Final = 10  # of a thousand names
 _VALUE_LIMIT_BYTES: Final = 16 << 10
+_STATE_LIMIT_BYTES: Final = 100
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
@@ -55,8 +56,8 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         As `Store.call`.
     """
     ids = sorted(map(to_text, read_set(store, store.keys.dispatchers)))
-    (queued, processed, failed, suspended), hashes = _read_at_once(store, ids)
-    gate, consumer, importer, *of_ids = [_typed(fields) for fields in hashes]
+    (queued, processed, failed, state, suspended), hashes = _read_at_once(store, ids)
+    gate, consumer, importer, control, *of_ids = [_typed(fields) for fields in hashes]
     taken = zip(ids, of_ids[: len(ids)], strict=True)
     statistics = zip(ids, of_ids[len(ids) :], strict=True)
     return {
@@ -70,6 +71,8 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "consumer": _aged(consumer, now_s) if consumer else None,
         "importer": _aged(importer, now_s) if importer else None,
         "suspended": sorted(map(to_text, suspended)),
+        "control": control,
+        "state": to_text(state),
     }
 
 
@@ -100,16 +103,24 @@ def queued_below(store: Store, folder: bytes) -> tuple[int, bool]:
 
 
 def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:
-    """Return three lengths and the suspending members, then the hashes, all of one instant."""
+    """Return three lengths, STATE and the suspending members, then the hashes, all of one instant."""
     keys = store.keys
-    hashes = [keys.gate, keys.consumer, keys.importer, *map(keys.current, ids), *map(keys.stats, ids)]
+    hashes = [
+        keys.gate,
+        keys.consumer,
+        keys.importer,
+        keys.control,
+        *map(keys.current, ids),
+        *map(keys.stats, ids),
+    ]
     with store.redis.pipeline(transaction=True) as batch:
         for key in (keys.in_queue, keys.processed, keys.failed):
             batch.llen(key)
+        batch.getrange(keys.state, 0, _STATE_LIMIT_BYTES)
         add_read_set(store, batch, keys.suspend)
         add_read_hashes(store, batch, hashes, _VALUE_LIMIT_BYTES)
-        *lengths, members, answers = store.call(lambda _: batch.execute())
-    return [*lengths, members], [hash_of(parts) for parts in answers]
+        *values, answers = store.call(lambda _: batch.execute())
+    return values, [hash_of(parts) for parts in answers]
 
 
 def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:

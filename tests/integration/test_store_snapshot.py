@@ -167,6 +167,8 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
     store.redis.rpush(keys.processed, "/in/0.pcap", "/in/00.pcap")
     store.redis.rpush(keys.failed, "{}")
     store.redis.sadd(keys.suspend, "operator", "gate")
+    write(store, keys.control, {"gate": "hold", "min-free": "5%"})
+    store.redis.set(keys.state, "DONE")
 
     snapshot = read_snapshot(store, NOW_S)
 
@@ -184,6 +186,8 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
         "consumer": {**CONSUMER, "heartbeat_age_s": 0.0, "stale": False},
         "importer": {**IMPORTER, "heartbeat_age_s": 0.0, "stale": False},
         "suspended": ["gate", "operator"],
+        "control": {"gate": "hold", "min-free": "5%"},
+        "state": "DONE",
     }
     assert snapshot == expected
     assert types_of(snapshot) == types_of(expected)
@@ -209,6 +213,8 @@ def test_the_snapshot_of_an_empty_lane_has_every_key(store: Store) -> None:
         "consumer": None,
         "importer": None,
         "suspended": [],
+        "control": {},
+        "state": "",
     }
 
 

@@ -10,6 +10,7 @@ complete -c pcapdj -n __fish_use_subcommand -f -a down -d 'end the service, or s
 complete -c pcapdj -n __fish_use_subcommand -f -a restart -d 'stop and start roles, so that changed settings count'
 complete -c pcapdj -n __fish_use_subcommand -f -a import -d 'queue capture files; with --watch, also those that arrive later'
 complete -c pcapdj -n __fish_use_subcommand -f -a status -d 'show queue, current file, gate, dispatchers and analyzer'
+complete -c pcapdj -n __fish_use_subcommand -f -a events -d 'show what happened in the lane, or to one file'
 complete -c pcapdj -n __fish_use_subcommand -f -a limits -d 'show or change the disk limits while it runs'
 complete -c pcapdj -n __fish_use_subcommand -f -a gate -d 'hold or open the disk gate by hand'
 complete -c pcapdj -n __fish_use_subcommand -f -a suspend -d 'pause feeding, in the middle of a file'
@@ -45,6 +46,8 @@ complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l order -d 'sort all fi
 complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l precision -d 'timestamp precision; default: that of the first file' -x -a 'us ns'
 complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l on-linktype -d 'a file of another link type than the first one: skip it, or rewrite its raw IP, loopback and Linux cooked packets to Ethernet; default: fail' -x -a 'fail ethernet'
 complete -c pcapdj -n '__fish_seen_subcommand_from sample' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from check' -l monitor -d 'print one line about the running lane, as monitoring plugins do; exit 0 (OK), 1 (WARNING), 2 (CRITICAL), 3 (UNKNOWN)'
+complete -c pcapdj -n '__fish_seen_subcommand_from check' -l expect -d 'with --monitor: a role that should run (dispatcher, controller, consumer, importer); default: those of supervisord.conf, else those that have reported' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from check' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from check' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from check' -l lane -d 'a prefix for all keys: one lane per sensor' -x
@@ -78,6 +81,15 @@ complete -c pcapdj -n '__fish_seen_subcommand_from status' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l since -d 'how long ago (2h, 3d), or a time; default: a day, with --file all' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l file -d 'only this file, and where it is now' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l kind -d 'only these: gate, analyzer_failing, ..' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l follow -s f -d 'go on until Ctrl-C'
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l json -d 'print each event as a line of JSON'
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from limits' -f -a 'show set unset'
 complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l force -d 'accept a min-free of 50 % or more: that much is kept *free*'
 complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l dry-run -d 'show what would change on the disks, and change nothing'

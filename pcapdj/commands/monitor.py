@@ -1,0 +1,91 @@
+"""`pcapdj check --monitor`: one line and an exit code, as monitoring plugins have them.
+
+Which roles should run is in the supervisord.conf beside the Redis that is asked; without one, each role that
+has reported once should, and dispatcher and controller in any case.
+"""
+
+import configparser
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import typer
+
+from pcapdj.console.monitor_rules import (
+    ROLES,
+    Finding,
+    Level,
+    expected_without_layout,
+    findings_of,
+    monitor_line,
+)
+from pcapdj.runtime.errors import ConfigError, KeyUnusable, PcapdjError, StoreUnavailable
+from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.service import CONF
+from pcapdj.store.client import Store
+from pcapdj.store.options import open_store
+from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
+from pcapdj.store.snapshot import read_snapshot
+
+_MOST_BYTES: Final = 1 << 20
+
+
+def print_judgement(url: str, password_file: Path | None, lane: str, expected: Sequence[str]) -> Level:
+    """Print the plugin's line; return the level, which is the exit code.
+
+    Args:
+        url: of Redis, as the other options.
+        password_file: with Redis's password.
+        lane: the lane.
+        expected: the roles that should run; empty: see above.
+    """
+    try:
+        line, level = _judged(open_store(url, password_file, lane, is_role=False), expected)
+    except PcapdjError as exc:
+        line, level = monitor_line([Finding(Level.UNKNOWN, str(exc))], {})
+    typer.echo(line)
+    return level
+
+
+def _judged(store: Store, expected: Sequence[str]) -> tuple[str, Level]:
+    if unknown := set(expected) - set(ROLES):
+        raise ConfigError(
+            f"--expect: {', '.join(sorted(unknown))} is no role.", hint=f"Roles: {', '.join(ROLES)}."
+        )
+    layout = _layout_of(store.url)
+    try:
+        snapshot = read_snapshot(store, time.time())
+    except StoreUnavailable as exc:
+        return monitor_line([Finding(Level.CRITICAL if layout else Level.UNKNOWN, str(exc))], {})
+    except KeyUnusable as exc:
+        return monitor_line([Finding(Level.CRITICAL, str(exc))], {})
+    roles: Collection[str] = expected or (_roles_in(layout) if layout else expected_without_layout(snapshot))
+    return monitor_line(findings_of(snapshot, roles, time.time()), snapshot)
+
+
+def _layout_of(url: str) -> Path | None:
+    """Return the supervisord.conf of the service whose own Redis has this URL; None: it is no such Redis."""
+    parts = urlsplit(url)
+    path, end = unquote(parts.path), f"/{SOCKET_IN_LAYOUT}"
+    if parts.scheme != "unix" or not path.endswith(end):
+        return None
+    conf = Path(path.removesuffix(end) or "/") / CONF
+    return conf if conf.is_file() else None
+
+
+def _roles_in(conf: Path) -> set[str]:
+    """Return the roles that supervisord starts by itself here; all, if the file cannot be read."""
+    parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
+    try:
+        parser.read_string(foreign_text(conf, _MOST_BYTES))
+    except (OSError, ValueError, configparser.Error):
+        return set(ROLES)
+    sections = {role: f"program:{role}" for role in ROLES}
+    return {
+        role
+        for role, section in sections.items()
+        if parser.has_section(section)
+        and parser.get(section, "autostart", fallback="true").lower() != "false"
+    }

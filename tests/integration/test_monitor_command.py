@@ -1,0 +1,107 @@
+"""`check --monitor` about real roles: whichever is killed or stopped, it shows that within ten seconds."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.redis_server import PrivateRedis
+from support.roles_rig import ROLES, Trio
+from support.waiting import scaled, wait_until
+
+from pcapdj.commands import check
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.service import CONF, shipped
+
+SHOWN = {
+    "controller": "controller silent",
+    "consumer": "launcher silent",
+    "importer": "importer silent",
+    "dispatcher": "dispatcher stream.pcap silent",
+}
+Monitor = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def monitor(capsys: pytest.CaptureFixture[str]) -> Monitor:
+    """Return a runner of the plugin: exit code and line."""
+
+    def run(url: str, *options: str) -> tuple[int, str]:
+        code = exit_code_of(check.app, "pcapdj check", ["--monitor", "--redis-url", url, *options])
+        (line,) = capsys.readouterr().out.splitlines()
+        return code, line
+
+    return run
+
+
+@pytest.mark.slow
+def test_each_role_that_is_stopped_or_killed_is_critical_within_ten_seconds(
+    trio: Trio, monitor: Monitor
+) -> None:
+    """SIGSTOP leaves a process that exists and does nothing; both are shown, each role by its name."""
+    url = trio.environment["PCAPDJ_REDIS_URL"]
+    for role in ROLES:
+        trio.start(role)
+    expected = [word for role in ROLES for word in ("--expect", role)]
+    wait_until(lambda: monitor(url, *expected)[0] == 0, "all roles to report")
+
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        working = [trio.working_pid(role) for role in ROLES]
+        for pid in working:
+            os.kill(pid, number)
+        began_s = time.monotonic()
+        wait_until(
+            lambda: all(words in monitor(url)[1] for words in SHOWN.values()), "each role to be missed"
+        )
+        assert time.monotonic() - began_s < scaled(10)
+        assert monitor(url)[0] == 2
+        if number == signal.SIGSTOP:
+            for pid in working:
+                os.kill(pid, signal.SIGCONT)
+            wait_until(lambda: monitor(url)[0] == 0, "all roles to report again")
+
+
+def test_without_redis_it_is_critical_in_a_layout_that_has_its_own(
+    short_path: Path, monitor: Monitor
+) -> None:
+    """Elsewhere that is unknown: the Redis of others may be down for reasons of theirs."""
+    code, line = monitor(f"unix://{short_path}/var/run/redis.sock")
+    assert (code, line[:17]) == (3, "PCAPDJ UNKNOWN - ")
+
+    (short_path / CONF).write_text(shipped())
+    code, line = monitor(f"unix://{short_path}/var/run/redis.sock?db=0")
+    assert (code, line[:18]) == (2, "PCAPDJ CRITICAL - ")
+    assert "does not answer" in line
+
+
+def test_a_layout_names_the_roles_that_should_run(short_path: Path, monitor: Monitor) -> None:
+    """Also before one of them has reported; one that supervisord does not start by itself is not missed."""
+    (short_path / "var" / "run").mkdir(parents=True, mode=0o700)
+    (short_path / CONF).write_text(shipped())
+    server = PrivateRedis(short_path / "var" / "run" / "redis.sock")
+    server.start()
+    try:
+        _, line = monitor(server.url)
+        assert [
+            line.count(f"{role} has not reported") for role in ("controller", "launcher", "importer")
+        ] == [1] * 3
+        assert "no dispatcher is registered" in line
+
+        conf = shipped().replace("[program:importer]", "[program:importer]\nautostart=false ; by hand")
+        (short_path / CONF).write_text(conf)
+        assert "importer" not in monitor(server.url)[1]
+        assert "controller" not in monitor(server.url, "--expect", "importer")[1]
+    finally:
+        server.stop()
+
+
+def test_what_cannot_be_judged_is_unknown(trio: Trio, monitor: Monitor) -> None:
+    """A wrong option, or a password that Redis refuses; a key of another type stops every role."""
+    url = trio.environment["PCAPDJ_REDIS_URL"]
+
+    assert monitor(url, "--expect", "analyzer")[0] == 3
+    assert monitor("http://x")[0] == 3
+    trio.store.redis.set(trio.store.keys.gate, "x")
+    assert monitor(url)[0] == 2
