@@ -50,7 +50,7 @@ from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import MOST_BYTES, decode_object
 
 MESSAGE_LIMIT_BYTES = 64 * 1024  # a name of 4095 bytes that is not UTF-8 takes 24 KiB as JSON
-PROTOCOL_VERSION = 3  # 2 had memory files as batches; 1 had no version, no note and one batch
+PROTOCOL_VERSION = 4  # 3 did not count packets; 2 had memory files as batches; 1 had no version, no note
 HEADER_KEY = "header"
 NOTE_KEY = "note"
 BATCH_KEYS = ("batch-0", "batch-1")

@@ -5,6 +5,7 @@ a pass means for queue and statistics is the job's: a `FilePass` yields each pie
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ from pcapdj.capture.stream_options import StreamOptions, linktype_mismatch, with
 from pcapdj.capture.walk import record_end
 from pcapdj.feed.analyzer_link import Note
 from pcapdj.feed.note import BatchNote
-from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.feed.progress import FileProgress, ResumeNote, packets_before
 from pcapdj.feed.reading_mark import ReadingMark
-from pcapdj.feed.start_point import StartPoint
+from pcapdj.feed.start_point import StartPoint, start_point_behind
 from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.streams import Stream, Streams
 from pcapdj.runtime import failpoints
@@ -54,6 +55,7 @@ class FilePass:
         self.stream: Final = stream
         self.start_bytes: Final[int] = note["stream_start"]
         self.previous: Final[Note] = note["before"]
+        self.first_packet: Final = packets_before(note["before"]) + 1
         self.first_ts_ns: Final = first_ts_ns
         self.damage: CaptureError | None = None  # everything good before it was delivered
         self.stopped_at: BatchNote | None = None  # after `Stopped`: all up to its end was read
@@ -74,6 +76,18 @@ class FilePass:
     def stream_format(self) -> StreamFormat:
         """The format of the stream, with what is rewritten of this file."""
         return _format_of(self.stream)._replace(rewrites=self._note["rewrites"])
+
+    def start_behind(self, start: StartPoint) -> StartPoint | None:
+        """Return where the file goes on after a stop that left whole records; None: there was none.
+
+        Args:
+            start: where the pass began.
+        """
+        if self.stopped_at is None:
+            return None
+        identity, digest = self._capture.identity, self.digest
+        of_pass = start._replace(stream_format=self.stream_format, identity=identity, digest=digest)
+        return start_point_behind(of_pass, self.stopped_at, self.stream.id, self.first_packet)
 
     def send(self) -> Iterator[Piece]:
         """Send what is good, yield each piece that is in the pipe, and wait until all of it is read.
@@ -195,14 +209,21 @@ class Feeder:
     def delivered(self, token: str, start: StartPoint) -> FileProgress:
         """Return how far an earlier dispatcher came with this entry's file; at least to the start point."""
         left, unfinished = self._streams.delivered(token), self._streams.unfinished
+        earlier = FileProgress(
+            start.totals,
+            earlier_packets=start.totals.packets,
+            earlier_parts=start.parts,
+            left_out=start.place.skipped,
+        )
         if left is None or unfinished is None:
-            return FileProgress(start.totals, left_out=start.place.skipped)
-        start_bytes = unfinished.note["stream_start"]
-        return FileProgress(
-            left.totals,
+            return earlier
+        return replace(
+            earlier,
+            totals=left.totals,
             has_begun=True,
-            start_bytes=start_bytes,
+            start_bytes=unfinished.note["stream_start"],
             end_bytes=left.stream_end,
+            first_packet=packets_before(unfinished.note["before"]) + 1,
             left_out=left.after.skipped,
         )
 
@@ -301,14 +322,14 @@ class Feeder:
             raise change
         return found
 
-    def remember(self, file: ResumeNote, last_ts_ns: int | None) -> None:
+    def remember(self, file: ResumeNote, progress: FileProgress) -> None:
         """Store what the next file needs of this one; without a packet the previous one stays.
 
         Raises:
             Stopped: a stop signal arrived.
         """
-        if last_ts_ns is not None:
-            self._streams.remember(file.as_previous(last_ts_ns))
+        if progress.has_begun and progress.totals.last_ts_ns is not None:
+            self._streams.remember(file.as_previous(progress.totals.last_ts_ns, progress.stream_packets))
 
     def _format_for(self, native: StreamFormat, token: str, start: StartPoint) -> StreamFormat:
         """Return the open stream's format, or the next one's; it decides which pieces the file gives."""
@@ -331,6 +352,7 @@ class Feeder:
             return note
         of_file = {"identity": list(capture.identity), "digest": capture.digest(), "rewrites": rewrites}
         earlier = {"earlier_streams": list(start.streams), "begin_bytes": start.begin_bytes}
+        earlier |= {"earlier_parts": list(start.parts), "earlier_packets": start.totals.packets}
         return file.note(stream.sent_bytes, stream.previous, **of_file, **earlier)
 
 

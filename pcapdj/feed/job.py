@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
 from pcapdj.capture.identity import FedCapture
-from pcapdj.capture.known import Known, Shorter
+from pcapdj.capture.known import Known
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
 from pcapdj.capture.storage import is_gone
 from pcapdj.capture.timestamps import find_jump, gap_ns
@@ -19,6 +19,7 @@ from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.known_captures import (
     Found,
     KnownCaptures,
+    about_capture,
     anomalies_of_found,
     fed_before,
     fed_capture,
@@ -27,7 +28,12 @@ from pcapdj.feed.known_captures import (
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import FileProgress, ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
-from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_or_first
+from pcapdj.feed.start_point import (
+    FIRST_PACKET,
+    StartPoint,
+    start_point_after,
+    start_point_or_first,
+)
 from pcapdj.feed.statistics import FEEDING, WAITING, Statistics
 from pcapdj.feed.storage import CaptureStorage, line_about, recorded_in
 from pcapdj.feed.streams import Streams
@@ -75,7 +81,7 @@ class Job:
         earlier = self.start.streams
         journal = self.progress.journal() | {"attempt": attempt, "reason": str(error or "")}
         journal["earlier_streams"] = json.dumps(earlier) if earlier else ""
-        journal |= self._about_capture()
+        journal |= {"begin_bytes": self.start.begin_bytes or "", **about_capture(self.found, self.fed)}
         capture = self.fed and (self.fed[0], self.fed[1].as_fields())
         if error is None:
             return Result(name, "processed", self.identity, journal, earlier, capture)
@@ -83,19 +89,6 @@ class Job:
         entry = failure_entry(name, error, packets, attempt, is_lost=is_lost)
         identity = {} if is_lost else self.identity  # that of the file which has its name now
         return Result(entry, "failed", identity, journal, earlier, capture, is_lost)
-
-    def _about_capture(self) -> Fields:
-        """Return the journal's fields about which capture it is."""
-        fields: Fields = {"begin_bytes": self.start.begin_bytes or ""}
-        if self.fed:
-            digests, fed = self.fed
-            fields |= {"crc32": fed.crc32, "length_bytes": fed.length_bytes, "first": digests}
-            fields |= {"section": fed.section, "interfaces_end": fed.interfaces_end}
-        if isinstance(self.found, Known | Shorter):
-            earlier = self.found.capture
-            field_name = "known_as" if isinstance(self.found, Known) else "begins_as"
-            fields |= {field_name: earlier.name, "known_since_s": f"{earlier.time_s:.3f}"}
-        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +268,7 @@ class JobRunner:
 
     def _feed(self, job: Job, capture: Capture) -> None:
         self.statistics.show(FEEDING)
+        begun_s = time.monotonic()
         job.progress = self.feeder.delivered(job.entry.token, job.start)
         self.statistics.begin_pass(job.progress)
         try:
@@ -284,8 +278,7 @@ class JobRunner:
                     for piece in feed.send():
                         job.progress.add(piece.totals, len(piece.data), piece.source_end, piece.after.skipped)
                 finally:
-                    self._note_stop(job, feed, capture)
-                self.feeder.remember(job.note, job.progress.totals.last_ts_ns)
+                    self._note_stop(job, feed)
             damage = feed.damage if feed else None
             job.fed = fed_capture(to_text(job.entry.name), capture, job.start, damage, time.time())
             if damage:
@@ -293,14 +286,12 @@ class JobRunner:
         finally:
             job.identity = capture.identity._asdict()  # another device, if its storage was away meanwhile
             job.anomalies = [*anomalies_of(job.progress.totals, capture), *anomalies_of_found(job.found)]
-            job.progress.end(capture.skipped, "; ".join(each.sentence for each in job.anomalies))
+            anomaly = "; ".join(each.sentence for each in job.anomalies)
+            job.progress.end(capture.skipped, anomaly, time.monotonic() - begun_s)
 
-    def _note_stop(self, job: Job, feed: FilePass, capture: Capture) -> None:
+    def _note_stop(self, job: Job, feed: FilePass) -> None:
         """By hand, record in Redis where a stopped pass ended in order: the next stream goes on there."""
-        if note := feed.stopped_at:
-            streams = (*job.start.streams, feed.stream.id)
-            of_file = (feed.stream_format, capture.identity, feed.digest)
-            start = StartPoint(note.after, note.totals, *of_file, streams, job.start.begin_bytes)
+        if start := feed.start_behind(job.start):
             self.queue.mark(begin=start.as_json())
 
     def _begin(self, job: Job, feed: FilePass) -> None:
@@ -313,8 +304,10 @@ class JobRunner:
             )
         job.stream = feed.stream.id
         self.statistics.begin_stream(job.stream)
-        self.queue.mark(**{**job.identity, "state": "feeding", "stream": job.stream})
-        job.progress.begin(feed.start_bytes, step_ns, jump.description if jump else "")
+        place: Fields = {"stream": job.stream, "first_packet": feed.first_packet}
+        self.queue.mark(**{**job.identity, **place, "state": "feeding"})
+        place_in_stream = (feed.start_bytes, feed.first_packet, feed.stream_format)
+        job.progress.begin(*place_in_stream, step_ns, jump.description if jump else "")
 
     def _replay(self, job: Job, loss: ReaderGone | LauncherGone) -> None:
         packets = job.progress.totals.packets
@@ -372,6 +365,7 @@ class JobRunner:
         """Write down the result; only then may the launcher forget the file."""
         packets = job.progress.totals.packets
         entry = replace(job.entry, stream=job.stream if packets else "")
+        self.feeder.remember(job.note, job.progress)
         if not self.queue.finish(entry, job.result(error)):
             _log_forgotten(job)
         failpoints.reach("finish.after")
@@ -382,10 +376,12 @@ class JobRunner:
         is_known = isinstance(job.found, Known)
         self.statistics.finish_file(is_processed=error is None, is_known=is_known)
         if error:
-            events.warning("file_failed", str(error), name=entry.name, packets=packets)
+            events.warning(
+                "file_failed", str(error), name=entry.name, **job.progress.log_fields(entry.stream)
+            )
             return
         if not is_known:
-            events.info("file_finished", name=entry.name, packets=packets)
+            events.info("file_finished", name=entry.name, **job.progress.log_fields(entry.stream))
             self.poison.reset()
 
 

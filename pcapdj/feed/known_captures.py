@@ -33,7 +33,7 @@ from pcapdj.runtime.signals import HasFileno, Waits
 from pcapdj.runtime.units import human_size, utc_text
 from pcapdj.store.captures import candidates
 from pcapdj.store.client import Store
-from pcapdj.store.job_queue import QueueEntry
+from pcapdj.store.job_queue import Fields, QueueEntry
 
 events = EventLog("dispatcher")
 
@@ -183,3 +183,21 @@ def _log(entry: QueueEntry, found: Found) -> None:
         events.info("capture_known", f"It is the same capture as {fed}: it is not fed again.", **fields)
     else:
         events.info("capture_grew", f"It begins with {fed}: only what follows is fed.", **fields)
+
+
+def about_capture(found: Found, fed: tuple[str, FedCapture] | None) -> Fields:
+    """Return the journal's fields about which capture a file is.
+
+    Args:
+        found: the capture fed before that it is, begins with, or begins like.
+        fed: the digests that its own capture becomes known under, and that capture; None: it does not.
+    """
+    fields: Fields = {}
+    if fed:
+        digests, capture = fed
+        fields |= {"crc32": capture.crc32, "length_bytes": capture.length_bytes, "first": digests}
+        fields |= {"section": capture.section, "interfaces_end": capture.interfaces_end}
+    if isinstance(found, Known | Shorter):
+        field_name = "known_as" if isinstance(found, Known) else "begins_as"
+        fields |= {field_name: found.capture.name, "known_since_s": f"{found.capture.time_s:.3f}"}
+    return fields

@@ -19,6 +19,7 @@ from pcapdj.capture.files import Identity
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.capture.reader import size_change
 from pcapdj.feed.note import BatchNote, decode_record, encode_note
+from pcapdj.feed.progress import packets_before
 from pcapdj.launcher_protocol import EndedStream
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.foreign_json import decode_object
@@ -39,6 +40,8 @@ class StartPoint(NamedTuple):
         digest: of the file's beginning then; empty: unknown.
         streams: the ids of these streams.
         begin_bytes: where the entry's records begin, for a file that was fed before it grew; else 0.
+        parts: for each of `streams` the number of the file's first packet there, from 1, and how many packets
+            of the file it has.
     """
 
     place: Place = Place()
@@ -48,6 +51,7 @@ class StartPoint(NamedTuple):
     digest: str = ""
     streams: Sequence[str] = ()
     begin_bytes: int = 0
+    parts: Sequence[tuple[int, int]] = ()
 
     def change(self, capture: Capture) -> CaptureError | None:
         """Return the error if the file is not the one that earlier streams have the beginning of.
@@ -79,6 +83,7 @@ class StartPoint(NamedTuple):
             "digest": self.digest,
             "streams": list(self.streams),
             "begin_bytes": self.begin_bytes,
+            "parts": list(self.parts),
         }
 
 
@@ -99,6 +104,7 @@ def start_point_from(text: str) -> StartPoint | None:
             digest=str(fields["digest"]),
             streams=tuple(map(str, fields["streams"])),
             begin_bytes=fields.get("begin_bytes", 0),
+            parts=parts_of(fields.get("parts", ())),
         )
         _check_numbers(point)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error):
@@ -114,6 +120,24 @@ def start_point_or_first(text: str, name: bytes) -> StartPoint:
     return FIRST_PACKET
 
 
+def start_point_behind(start: StartPoint, note: BatchNote, stream: str, first_packet: int) -> StartPoint:
+    """Return where a file goes on behind the last batch of a stream.
+
+    Args:
+        start: where its pass in this stream began; with format, identity and digest of that pass.
+        note: of the batch.
+        stream: its id.
+        first_packet: the number of the file's first packet in it.
+    """
+    part = (first_packet, note.totals.packets - start.totals.packets)
+    return start._replace(
+        place=note.after,
+        totals=note.totals,
+        streams=(*start.streams, stream),
+        parts=(*start.parts, part),
+    )
+
+
 def start_point_after(ended: EndedStream) -> StartPoint | None:
     """Return where a file goes on behind a stream; None: the launcher's file about it is not valid."""
     note = decode_record(ended.record_bytes)
@@ -121,6 +145,7 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
         return None
     header, file = ended.header, ended.file
     try:
+        part = (packets_before(file["before"]) + 1, note.totals.packets - file["earlier_packets"])
         return StartPoint(
             place=note.after,
             totals=note.totals,
@@ -129,9 +154,19 @@ def start_point_after(ended: EndedStream) -> StartPoint | None:
             digest=str(file["digest"]),
             streams=(*file["earlier_streams"], ended.stream)[-_MOST_STREAMS:],
             begin_bytes=file.get("begin_bytes", 0),
+            parts=(*parts_of(file["earlier_parts"]), part)[-_MOST_STREAMS:],
         )
-    except (TypeError, KeyError):
+    except (TypeError, ValueError, KeyError):
         return None
+
+
+def parts_of(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    """Return pairs of JSON, each a first packet and a number of packets.
+
+    Raises:
+        ValueError, TypeError: they are not.
+    """
+    return tuple((int(first), int(packets)) for first, packets in pairs)
 
 
 def _check_numbers(point: StartPoint) -> None:

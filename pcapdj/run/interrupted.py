@@ -51,8 +51,14 @@ def interrupted_file(store: Store, dispatcher_id: str, launcher_socket: Path) ->
         "lengths": totals.lengths_bytes,
     }
     stream = streams.pop()
-    begin = start.as_fields()
-    return FileResult(to_text(entry.name), STOPPED, "", stream, numbers, earlier_streams=streams, begin=begin)
+    *parts, (first_packet, _) = start.parts or [(0, 0)]
+    numbers |= {"first_packet": first_packet} if first_packet else {}
+    return FileResult(
+        *(to_text(entry.name), STOPPED, "", stream, numbers),
+        earlier_streams=streams,
+        earlier_parts=parts,
+        begin=start.as_fields(),
+    )
 
 
 def continue_file(store: Store, dispatcher_id: str, name: bytes, begin: Mapping[str, Any]) -> None:

@@ -52,6 +52,13 @@ _NUMBER_FIELDS: Final = (
     "lengths",
     "stream_start",
     "stream_end",
+    "first_packet",
+    "linktype",
+    "rewrites",
+    "first_ts_ns",
+    "last_ts_ns",
+    "dev",
+    "ino",
     "step_ns",
     "wrapped_times",
     "steps_back",
@@ -66,12 +73,16 @@ _NUMBER_FIELDS: Final = (
 )
 _TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as", "first")
 _TEXTS_OF_JOURNAL: Final = ("reason", "stream", *_TEXTS_OF_SOME)
-_OTHER_FIELDS: Final = (*_TEXTS_OF_SOME, "left_out", "earlier_streams", "begin")  # only where a file has them
+_OTHER_FIELDS: Final = (  # only where a file has them
+    *_TEXTS_OF_SOME,
+    *("left_out", "earlier_streams", "earlier_parts", "begin"),
+)
 _TYPES: Final[Mapping[str, type]] = {
     **dict.fromkeys((*_TEXT_FIELDS, *_TEXTS_OF_SOME), str),
     **dict.fromkeys(_NUMBER_FIELDS, int),
     "left_out": dict,
     "earlier_streams": list,
+    "earlier_parts": list,
     "begin": dict,
 }
 _OF_CAPTURE: Final = ("length_bytes", "crc32", "section", "interfaces_end")
@@ -91,6 +102,7 @@ class FileResult:
         jump: how its timestamps jump relative to the previous file; empty: they do not.
         left_out: packets that are not in the stream, by link type as text.
         earlier_streams: that have the file's first packets.
+        earlier_parts: for each of them the number of the file's first packet there, and how many it has.
         begin: where a stopped file goes on, as PCAPDJ_CURRENT has it.
         known_as: the name under which its capture was fed before; it was not fed again.
         begins_as: the name of a longer capture that was fed, and begins like this one.
@@ -105,6 +117,7 @@ class FileResult:
     jump: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
     earlier_streams: Sequence[str] = ()
+    earlier_parts: Sequence[Sequence[int]] = ()
     begin: Mapping[str, Any] = field(default_factory=dict)
     known_as: str = ""
     begins_as: str = ""
@@ -136,6 +149,7 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
         numbers=numbers,
         left_out=_decoded(texts.get("left_out"), dict),
         earlier_streams=_decoded(texts.get("earlier_streams"), list),
+        earlier_parts=_decoded(texts.get("earlier_parts"), list),
         jump=jump,
         known_as=known_as,
         begins_as=begins_as,

@@ -155,6 +155,14 @@ def utc_text(time_s: float) -> str:
     return datetime.fromtimestamp(min(time_s, _LATEST_S), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def utc_text_ns(time_ns: int) -> str:
+    """Return a time, in ns since the epoch, to the microsecond: "2026-11-26T17:40:00.000001Z"."""
+    seconds, rest_ns = divmod(time_ns, 10**9)
+    if not 0 <= seconds <= _LATEST_S:
+        return f"{seconds}.{rest_ns // 1000:06d} s"
+    return f"{utc_text(seconds)[:-1]}.{rest_ns // 1000:06d}Z"
+
+
 def rough_duration(seconds: float) -> str:
     """Return a span in the largest unit that it holds at least twice: `12 s`, `5 min`, `2 h`, `3 d`."""
     for unit_s, unit in _ROUGH_SPANS_S:

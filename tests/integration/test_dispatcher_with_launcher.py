@@ -162,6 +162,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     ranges = [(int(entry["stream_start"]), int(entry["stream_end"])) for entry in journal(trio.store)]
     ends = [len(stream_of(FIRST)), len(stream_of(FIRST, SECOND)), len(whole)]
     assert ranges == list(zip([HEADER, *ends], ends, strict=False))
+    assert [int(entry["first_packet"]) for entry in journal(trio.store)] == [1, 3001, 6001]
     assert trio.logged().count("stream_resumed") == 6
 
 
@@ -323,6 +324,7 @@ def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Tr
     size = len(whole) - HEADER
     starts = [int(entry["stream_start"]) for entry in journal(trio.store)]
     assert starts == [HEADER, HEADER + size // 3, HEADER + 2 * size // 3]
+    assert [int(entry["first_packet"]) for entry in journal(trio.store)] == [1, 51, 101]
 
 
 def test_a_dispatcher_that_died_before_the_first_byte_needs_no_other_grant(trio: Trio) -> None:

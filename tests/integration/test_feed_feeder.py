@@ -110,6 +110,8 @@ def test_a_file_is_stored_with_its_note_and_sent_whole(feeding: Feeding, tmp_pat
         "before": {},
         "rewrites": False,
         "earlier_streams": [],
+        "earlier_parts": [],
+        "earlier_packets": 0,
         "begin_bytes": 0,
     }
     assert (begun.start_bytes, begun.previous, begun.damage, begun.stopped_at) == (24, {}, None, None)
@@ -136,12 +138,15 @@ def test_the_next_file_knows_the_one_before_and_goes_behind_it(feeding: Feeding,
     first = written(tmp_path, "1.pcap", stream_of(FIRST))
     second = written(tmp_path, "2.pcap", stream_of(SECOND))
     feeding.feed("t", first)
-    feeding.feeder.remember(ResumeNote("t", first), 7)
-    feeding.feeder.remember(ResumeNote("e", b"/empty"), None)
+    fed = FileProgress(Totals(20, last_ts_ns=7), has_begun=True, first_packet=1)
+    feeding.feeder.remember(ResumeNote("t", first), fed)
+    feeding.feeder.remember(ResumeNote("e", b"/empty"), FileProgress())
+    feeding.feeder.remember(ResumeNote("e", b"/in an earlier stream"), FileProgress(Totals(9, last_ts_ns=9)))
 
     begun = feeding.feed("u", second)
 
-    assert begun.previous == {"name": os.fsdecode(first), "last_ts_ns": 7}
+    assert begun.previous == {"name": os.fsdecode(first), "last_ts_ns": 7, "packets": 20}
+    assert begun.first_packet == 21
     assert begun.start_bytes == len(stream_of(FIRST))
     assert bytes(feeding.link.got) == stream_of(FIRST, SECOND)
 
@@ -235,7 +240,7 @@ def test_a_successor_goes_on_with_the_stored_file_behind_the_noted_batch(
 
     assert feeding.feeder.delivered("u", FIRST_PACKET) == FileProgress()
     assert feeding.feeder.delivered("t", FIRST_PACKET) == FileProgress(
-        Totals(20, 1200, 1200, 5, 7), has_begun=True, start_bytes=24, end_bytes=end
+        Totals(20, 1200, 1200, 5, 7), has_begun=True, start_bytes=24, end_bytes=end, first_packet=1
     )
     resumed = feeding.feeder.unfinished_capture()
     assert resumed is not None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -201,20 +202,23 @@ def test_a_file_that_was_fed_whole_is_processed_with_its_numbers(
     wanted = {
         "name": name, "verdict": b"processed", "stream": b"5ca1ab1e", "attempt": b"1", "reason": b"",
         "packets": b"20", "stream_start": b"24", "stream_end": str(size_bytes).encode(), "step_ns": b"",
-        "earlier_streams": b"", "size_bytes": str(size_bytes).encode(),
+        "earlier_streams": b"", "size_bytes": str(size_bytes).encode(), "first_packet": b"1",
+        "earlier_parts": b"",
     }  # fmt: skip
     assert {key: entry[key] for key in wanted} == wanted
     assert (rig.statistics.files, rig.statistics.failed, rig.statistics.packets) == (1, 0, 20)
     assert (rig.statistics.name, rig.statistics.total_bytes) == (b"", 0)
     assert ("drop", "5ca1ab1e", "file") in rig.link.calls
     assert current(store, "d") == {}
-    log = [line.partition(" dispatcher ")[2] for line in logged(capsys, "file_finished").splitlines()]
+    times = "first=1970-01-01T00:01:40.000100Z last=1970-01-01T00:01:59.000119Z"
+    lines = re.sub(r"seconds=[0-9.]+", "seconds=S", logged(capsys, "file_finished")).splitlines()
+    log = [line.partition(" dispatcher ")[2] for line in lines]
     assert log == [
         f"next_file name={os.fsdecode(name)} attempt=1",
         f"waiting_for_authorization name={os.fsdecode(name)}",
         f"authorized name={os.fsdecode(name)}",
         "stream_opened stream=5ca1ab1e linktype=1 nanosecond=False",
-        f"file_finished name={os.fsdecode(name)} packets=20",
+        f"file_finished name={os.fsdecode(name)} packets=20 bytes=1200 seconds=S stream=5ca1ab1e {times}",
     ]
 
 
@@ -260,9 +264,8 @@ def test_a_file_that_cannot_be_fed_whole_fails_with_what_was_delivered(
     assert reason.encode() in entry["reason"]
     assert entry["stream"] == (b"5ca1ab1e" if packets_fed else b"")
     assert (rig.statistics.files, rig.statistics.failed) == (0, 1)
-    assert f" dispatcher file_failed name={os.fsdecode(name)} packets={packets_fed}: " in logged(
-        capsys, "file_failed"
-    )
+    failed = f" dispatcher file_failed name={os.fsdecode(name)} packets={packets_fed}"
+    assert failed + (" bytes=" if packets_fed else ": ") in logged(capsys, "file_failed")
 
 
 def test_a_file_whose_analyzer_died_is_fed_again_from_its_first_packet(

@@ -16,7 +16,7 @@ from support.dispatcher_rig import journal
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
 
-from pcapdj.launcher_protocol import ended_stream_path
+from pcapdj.launcher_protocol import PROTOCOL_VERSION, ended_stream_path
 from pcapdj.runtime.failpoints import CONTINUE_POINTS, STOP_POINTS
 
 PACKETS = 4000  # of 900 bytes: pipe and batch hold less than half of a file
@@ -136,6 +136,10 @@ def test_each_packet_is_in_exactly_one_of_two_streams(
     ids = sorted(trio.out.glob("2*"), key=lambda path: path.stat().st_ctime_ns)
     assert json.loads(second["earlier_streams"]) == [ids[0].name[-8:]]
     assert second["stream"].decode() == ids[1].name[-8:]
+    in_first = len(before) - PACKETS
+    assert json.loads(second["earlier_parts"]) == [[PACKETS + 1, in_first]]
+    firsts = [second["first_packet"], third["first_packet"]]
+    assert firsts == [b"1", b"%d" % (PACKETS - in_first + 1)]
     assert trio.logged("controller").count(" file_authorized ") == 4
     assert not ended_stream_path(trio.socket).with_name(f".{trio.socket.name}.ended").exists()
 
@@ -180,6 +184,7 @@ def test_a_file_that_was_read_to_its_end_needs_no_other_stream(trio: Trio) -> No
     assert places_in(stream) == places(1, FEW)
     assert (entry["verdict"], entry["packets"], entry["attempt"]) == (b"processed", b"%d" % FEW, b"1")
     assert json.loads(entry["earlier_streams"]) == [entry["stream"].decode()]
+    assert (entry["first_packet"], json.loads(entry["earlier_parts"])) == (b"", [[1, FEW]])
 
 
 def test_a_file_may_be_stopped_again_and_again(trio: Trio) -> None:
@@ -381,7 +386,7 @@ def test_a_dispatcher_of_another_version_ends_the_stream_in_order(trio: Trio) ->
     trio.start("dispatcher")
     trio.await_processed(1)
 
-    assert (reply["ok"], reply["error"], reply["version"]) == (False, "other version", 3)
+    assert (reply["ok"], reply["error"], reply["version"]) == (False, "other version", PROTOCOL_VERSION)
     assert "protocol version 99" in trio.logged("consumer")
     before, after = whole_places(trio)
     assert before + after == places(1, PACKETS)

@@ -4,18 +4,20 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from pcapdj.capture.pcap import OTHER_LINKTYPES, Totals
-from pcapdj.feed.progress import FileProgress, ResumeNote
+from pcapdj.capture.pcap import OTHER_LINKTYPES, StreamFormat, Totals
+from pcapdj.feed.progress import FileProgress, ResumeNote, packets_before
 from pcapdj.launcher_protocol import KEYS, LauncherReply, decode_reply, encode_reply
 from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 
+FORMAT = StreamFormat(1, nanosecond=False, rewrites=True)
 LONGEST = b"\xff" * NAME_LIMIT_BYTES
 
 
 def test_the_longest_names_fit_into_one_message() -> None:
     """The next dispatcher gets the notes of header and file at once, each with the previous file."""
-    before = ResumeNote("t" * 16, LONGEST).as_previous(1 << 63)
-    of_file = {"identity": [1 << 63] * 4, "digest": "d" * 64, "rewrites": True}
+    before = ResumeNote("t" * 16, LONGEST).as_previous(1 << 63, 1 << 63)
+    of_file: dict[str, Any] = {"identity": [1 << 63] * 4, "digest": "d" * 64, "rewrites": True}
+    of_file |= {"earlier_parts": [[1 << 63, 1 << 63]] * 100, "earlier_packets": 1 << 63}
     note = ResumeNote("u" * 16, LONGEST).note(1 << 62, before, **of_file, earlier_streams=["s" * 8] * 100)
     header: dict[str, Any] = {"linktype": 1, "nanosecond": True, "before": before}
     notes = [header, note, {}, {}, {}]
@@ -50,9 +52,24 @@ def test_a_file_that_has_not_begun_is_all_zero() -> None:
 
 
 def test_the_previous_file_is_stored_with_its_last_time_and_its_name() -> None:
-    """Of a very long path the end."""
-    assert ResumeNote("t", b"/in/1.pcap").as_previous(7) == {"name": "/in/1.pcap", "last_ts_ns": 7}
-    assert ResumeNote("t", b"/in/" + b"x" * 300).as_previous(7)["name"] == "x" * 255
+    """Of a very long path the end; and how many packets the stream has up to it."""
+    previous = ResumeNote("t", b"/in/1.pcap").as_previous(7, 20)
+
+    assert previous == {"name": "/in/1.pcap", "last_ts_ns": 7, "packets": 20}
+    assert ResumeNote("t", b"/in/" + b"x" * 300).as_previous(7, 20)["name"] == "x" * 255
+    assert (packets_before(previous), packets_before({})) == (20, 0)
+
+
+def test_the_packets_of_a_stream_are_counted_without_those_of_earlier_streams() -> None:
+    """Of a file that an orderly stop has cut, the journal has where its first packets are, as JSON."""
+    progress = FileProgress(Totals(5), earlier_packets=5, earlier_parts=[(11, 5)])
+    progress.begin(24, 1, FORMAT, None, "")
+    progress.add(Totals(3), 152, 176, {})
+
+    entry = progress.journal()
+
+    assert (entry["packets"], entry["first_packet"], entry["earlier_parts"]) == (8, 1, "[[11, 5]]")
+    assert progress.stream_packets == 3
 
 
 def test_the_journal_has_the_step_of_every_file_and_the_description_of_a_jump() -> None:
@@ -73,7 +90,7 @@ def test_the_journal_has_the_times_of_the_first_and_the_last_packet() -> None:
     progress = FileProgress()
     assert [progress.journal()[name] for name in ("first_ts_ns", "last_ts_ns")] == ["", ""]
 
-    progress.begin(24, None, "")
+    progress.begin(24, 101, FORMAT, None, "")
     assert progress.has_begun
     progress.add(Totals(2, 120, 130, first_ts_ns=5, last_ts_ns=7), 152, 176, {})
     progress.add(Totals(1, 60, 60, first_ts_ns=8, last_ts_ns=8), 76, 252, {})
@@ -86,6 +103,11 @@ def test_the_journal_has_the_times_of_the_first_and_the_last_packet() -> None:
         "last_ts_ns": 8,
         "stream_start": 24,
         "stream_end": 252,
+        "first_packet": 101,
+        "earlier_parts": "",
+        "linktype": 1,
+        "rewrites": 1,
+        "fed_s": "0.000",
         "step_ns": "",
         "jump": "",
         "left_out": "",

@@ -38,6 +38,7 @@ points = st.builds(
     st.text("0123456789abcdef", max_size=64),
     st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=3).map(tuple),
     counts,
+    st.lists(st.tuples(counts, counts), max_size=3).map(tuple),
 )
 SENT = Totals(3, 60, 60, 5, 7)
 ENDED = EndedStream(
@@ -47,7 +48,15 @@ ENDED = EndedStream(
         encode_note(BatchNote(7, "t", 1, 50, 24, Place(90, skipped={113: 2}), Totals(), SENT))[0]
     ).decode(),
     header={"linktype": 1, "nanosecond": True},
-    file={"identity": [1, 2, 3, 4], "digest": "d", "rewrites": False, "earlier_streams": ["cafe0123"]},
+    file={
+        "identity": [1, 2, 3, 4],
+        "digest": "d",
+        "rewrites": False,
+        "earlier_streams": ["cafe0123"],
+        "before": {"packets": 40},
+        "earlier_parts": [[11, 1]],
+        "earlier_packets": 1,
+    },
 )
 
 
@@ -89,6 +98,8 @@ def test_what_is_not_valid_is_none(text: str) -> None:
         ("", "crc32", "x"),
         ("", "begin_bytes", -1),
         ("", "begin_bytes", None),
+        ("", "parts", [[1]]),
+        ("", "parts", ["ab"]),
         ("", "skipped", {"113": "x"}),
         ("totals", "packets", None),
         ("totals", "first_ts_ns", "x"),
@@ -118,6 +129,7 @@ def test_a_file_goes_on_where_the_noted_batch_ends() -> None:
         Identity(1, 2, 3, 4),
         "d",
         ("cafe0123", "feed0123"),
+        parts=((11, 1), (41, 2)),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pcapdj.capture.pcap import Totals
+from pcapdj.capture.pcap import StreamFormat, Totals
 from pcapdj.feed.progress import FileProgress
 from pcapdj.feed.statistics import WAITING, Statistics
 
@@ -46,7 +46,7 @@ def test_the_lines_are_those_of_the_original() -> None:
 def in_flight(jump: str = "") -> FileProgress:
     """Return the progress of a file with one packet in the stream."""
     progress = FileProgress()
-    progress.begin(1000, None, jump)
+    progress.begin(1000, 1, StreamFormat(1, nanosecond=False), None, jump)
     progress.add(Totals(1, 2, 3), 18, 500, {})
     return progress
 

@@ -35,6 +35,7 @@ ENTRY = {
     b"jump": b"begins 5 ns before the end of the previous file",
     b"left_out": b'{"101": 2}',
     b"earlier_streams": b'["s0"]',
+    b"earlier_parts": b"[[1, 2]]",
 }
 RESULT = FileResult(
     "/in/\udcff.pcap",
@@ -44,6 +45,7 @@ RESULT = FileResult(
     jump="begins 5 ns before the end of the previous file",
     left_out={"101": 2},
     earlier_streams=["s0"],
+    earlier_parts=[[1, 2]],
 )
 STOPPED = FileResult(
     "/in/2.pcap",
