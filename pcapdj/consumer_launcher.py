@@ -41,6 +41,7 @@ import typer
 from pcapdj.analyzer.gate_suspension import GateSuspension
 from pcapdj.analyzer.launch import AnalyzerStarter, make_log_root
 from pcapdj.analyzer.options import (
+    COMMAND_VARIABLE,
     AnalyzerUserName,
     CommandLine,
     FlushTimeout,
@@ -74,11 +75,13 @@ from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.redis_url import safe_url
 
 _TICK_S: Final = 1.0  # the heartbeat's
 _LEAVE_LIMIT_S: Final = 5.0  # for the dispatcher to disconnect: it looks every quarter of a second
@@ -127,7 +130,10 @@ def consume(  # noqa: PLR0913 - an option each
     for name in overridden_variables(command or (), preset, preset_is_flag=preset_is_flag):
         sentence = "This variable is not used, because the command line names the analyzer."
         events.warning("variable_overridden", sentence, variable=name, command=settings.command)
-    launch(settings, open_store(redis_url, redis_password_file, lane))
+    store = open_store(redis_url, redis_password_file, lane)
+    launch(
+        settings, store, record_of("consumer", context, (COMMAND_VARIABLE,), redis_url=safe_url(store.url))
+    )
 
 
 def main() -> NoReturn:
@@ -135,8 +141,8 @@ def main() -> NoReturn:
     run_app(app, "pcapdj consume")
 
 
-def launch(settings: LauncherSettings, store: Store) -> None:
-    """Serve dispatchers on this socket until stopped.
+def launch(settings: LauncherSettings, store: Store, record: SettingsRecord) -> None:
+    """Serve dispatchers on this socket until stopped; the record of the settings is for other processes.
 
     Raises:
         AlreadyRunning: another launcher has this socket or this pipe.
@@ -154,6 +160,7 @@ def launch(settings: LauncherSettings, store: Store) -> None:
         make_log_root(settings.log_root)
         if settings.user is not None:
             check_log_root(settings.user, settings.log_root)
+        record.write()
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
         publisher = StatusPublisher(store)
         stack.callback(publisher.close)

@@ -56,11 +56,13 @@ from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence
+from pcapdj.runtime.settings_record import record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import FAILURE_EVENTS, RetryingStore
 from pcapdj.store.server import warn_of_losses
 from pcapdj.store.snapshot import is_recent
@@ -233,6 +235,7 @@ class Controller:
 @app.command()
 @options.with_limits
 def control(  # noqa: PLR0913 - typer makes options of arguments
+    context: typer.Context,
     *,
     watch: options.Watches,
     logdir: options.LogDir = "out",
@@ -274,6 +277,8 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
         raise typer.Exit(_check_as_started(DiskMonitor(DiskMeter(watches), live), Grants(store)))
+
+    record_of("controller", context, redis_url=safe_url(store.url)).write()
 
     def work() -> None:
         with handled(HARMLESS) as signals, recorded_log(store):

@@ -28,6 +28,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NoReturn
 
+import typer
+
 from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.capture.stream_options import StreamOptions
@@ -55,6 +57,7 @@ from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.process import die_with_supervisord
+from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
@@ -206,6 +209,7 @@ def _link(settings: DispatcherSettings, interrupts: Interrupts) -> AnalyzerLink:
 
 @app.command()
 def dispatch(  # noqa: PLR0913 - an option each
+    context: typer.Context,
     pipe: options.Pipe,
     server: options.Server = "",
     port: options.Port = 0,
@@ -245,11 +249,16 @@ def dispatch(  # noqa: PLR0913 - an option each
         journal=JournalLimits(journal_entries, journal_days),
     )
     store = open_store(url, redis_password_file, lane, in_queue=queue)
-    work(settings, store)
+    work(settings, store, record_of("dispatcher", context, ("PCAPDJ_LOOPS",), redis_url=safe_url(store.url)))
 
 
-def work(settings: DispatcherSettings, store: Store) -> None:
+def work(settings: DispatcherSettings, store: Store, record: SettingsRecord) -> None:
     """Run this dispatcher until it is done or stopped.
+
+    Args:
+        settings: of this dispatcher.
+        store: the lane.
+        record: of its settings, for other processes.
 
     Raises:
         AlreadyRunning: another dispatcher has this pipe or id.
@@ -258,6 +267,7 @@ def work(settings: DispatcherSettings, store: Store) -> None:
     """
     with handled(SIGNALS) as signals, recorded_log(store), exclusive(settings.pipe, settings.id, store):
         events.info("started", pid=os.getpid(), redis=safe_url(store.url), pipe=settings.pipe)
+        record.write()
         warn_of_losses(store, events)
         Dispatcher(settings, store, signals).run()
 

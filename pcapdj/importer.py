@@ -14,9 +14,7 @@ With `--watch` it is a role, and queues complete files only (`inbox.watcher`): c
 moved in, or unchanged for ten seconds, and never while a process on this machine has them open for writing.
 It waits for a missing folder and for Redis. Hidden names are skipped: they are still being written. TERM and
 INT stop it within a second. A crash leaves nothing to repair: the next start reads the folders and Redis
-again.
-
-While a call about a folder's file system does not return, nothing but a thread of the role can log that.
+again. While a call about a folder's file system does not return, only a thread of the role can log that.
 """
 
 import os
@@ -47,7 +45,6 @@ from pcapdj.inbox.settle import FileState
 from pcapdj.inbox.skipped import Refusal, SkipReason, refusal_sentences
 from pcapdj.inbox.suspects import Suspects, forget_look, suspects_of
 from pcapdj.inbox.watcher import Inbox, states_of
-from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.child_process import run_reader, run_role
 from pcapdj.runtime.command import lines_of, new_app, run_app
 from pcapdj.runtime.errors import (
@@ -61,7 +58,8 @@ from pcapdj.runtime.errors import (
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence, quoted
-from pcapdj.runtime.signals import Signals
+from pcapdj.runtime.settings_record import record_of
+from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.enqueue import Outcome
 from pcapdj.store.event_recorder import recorded_log
@@ -84,6 +82,7 @@ _SLOW_QUEUEING = "files are compared with fed captures that begin alike, or Redi
 
 @app.command()
 def import_files(  # noqa: PLR0913 - typer makes options of arguments
+    context: typer.Context,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -138,6 +137,7 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
     names = [os.path.abspath(os.fsencode(path)) for path in paths]  # noqa: PTH100 - bytes
     store = open_store(redis_url, redis_password_file, lane, in_queue=queue, is_role=watch)
     if watch:
+        record_of("importer", context, redis_url=safe_url(store.url)).write()
         return run_role(
             "pcapdj import",
             lambda: watch_folders(
@@ -210,7 +210,7 @@ def watch_folders(  # noqa: PLR0913 - the options
     Raises:
         Stopped: a stop signal arrived.
     """
-    with process_signals.handled() as signals, recorded_log(store):
+    with handled() as signals, recorded_log(store):
         inboxes = [Inbox(folder, recursive=recursive, stops=signals) for folder in dict.fromkeys(folders)]
         suspects = suspects_of(_lane_of(store), list(folders))
         events.info("importer_starts", folders=len(inboxes), order=order.value, recursive=recursive)

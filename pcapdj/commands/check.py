@@ -59,8 +59,12 @@ app = new_app()
 
 
 @app.command()
-def check(
+def check(  # noqa: PLR0913 - an option each
+    context: typer.Context,
     *,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="show each setting of the service, and where it comes from")
+    ] = False,
     monitor: Annotated[
         bool,
         typer.Option(
@@ -89,6 +93,11 @@ def check(
         return print_judgement(redis_url, redis_password_file, lane, expect or ())
     if expect:
         raise ConfigError("--expect belongs to --monitor.")
+    if settings:
+        from pcapdj.commands.settings_in_force import show_settings
+
+        show_settings(context, redis_url, redis_password_file, lane)
+        return ExitCode.OK
     lines = [
         *redis_lines(redis_url, redis_password_file, lane),
         *analyzer_lines(),

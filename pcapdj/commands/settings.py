@@ -55,6 +55,7 @@ class Setting:
         roles: that read it.
         default: as it is typed; empty: none, or `meaning` has it.
         meaning: one or two phrases.
+        default_words: the default in words, where it depends on others; empty: it is `default`.
         is_list: it takes one value per line.
         is_fixed: a command line in supervisord.conf gives the option.
     """
@@ -64,12 +65,13 @@ class Setting:
     roles: tuple[str, ...]
     default: str
     meaning: str
+    default_words: str = ""
     is_list: bool = False
     is_fixed: bool = False
 
 
 # Variables without an option.
-_WITHOUT_OPTION: Final = (
+WITHOUT_OPTION: Final = (
     Setting(
         COMMAND_VARIABLE,
         (),
@@ -91,7 +93,7 @@ def service_settings() -> list[Setting]:
     """Return the settings of all roles, those of one role together; the analyzer comes first."""
     found: dict[str, Setting] = {}
     for role in ROLES:
-        for each in [*settings_of(role), *(each for each in _WITHOUT_OPTION if role in each.roles)]:
+        for each in [*settings_of(role), *(each for each in WITHOUT_OPTION if role in each.roles)]:
             before = found.get(each.variable)
             found[each.variable] = (
                 replace(
@@ -113,9 +115,10 @@ def settings_of(role: str) -> Iterator[Setting]:
         if variable := variable_of_parameter(parameter):
             flags = tuple(each for each in parameter.opts if each.startswith("-"))
             default, meaning = _default_and_meaning(parameter)
+            words = found[1] if (found := _DEFAULT_IN_HELP.search(meaning)) else ""
             is_fixed = bool(fixed & set(flags)) or (not flags and "inbox" in fixed)
             is_list = isinstance(parameter.default, LinesOf)
-            yield Setting(variable, flags, (role,), default, meaning, is_list, is_fixed)
+            yield Setting(variable, flags, (role,), default, meaning, words, is_list, is_fixed)
 
 
 def settings_text(chosen: Mapping[str, str]) -> str:

@@ -142,12 +142,15 @@ def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] |
     if settings.refusal:
         print_error(prog, settings.refusal)
     try:
-        return _run_typer(app, prog, arguments)
+        return _run_typer(app, prog, arguments, settings)
     except ConfigError as exc:
         raise ConfigError(str(exc), hint=settings.lines_about(str(exc))) from exc
 
 
-def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -> int | None:
+def _run_typer(
+    app: "typer.Typer", prog: str, arguments: Sequence[str] | None, settings: object = None
+) -> int | None:
+    """Run the app; `settings` becomes the `obj` of its context."""
     import typer
     from typer.main import get_command
 
@@ -157,7 +160,7 @@ def _run_typer(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -
     _open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code: int | None = get_command(app).main(words, prog_name=prog, standalone_mode=False)
+        code: int | None = get_command(app).main(words, prog_name=prog, standalone_mode=False, obj=settings)
     except typer.TyperException as exc:
         hint = _hint_for_dash(words) or f"See '{prog} --help'."
         raise ConfigError(f"{without_urls(_refusal(exc))}.", hint=hint) from exc

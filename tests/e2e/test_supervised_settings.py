@@ -43,6 +43,15 @@ def pids_of(service: Service) -> dict[str, int]:
     return {name: int(each["pid"]) for name, each in programs_in(service.folder).items()}
 
 
+def in_force(service: Service, role: str) -> dict[str, str]:
+    """Return what `check --settings` shows of a role: value and source of each setting, and that it runs."""
+    lines = service.pcapdj("check", "--settings").splitlines()
+    begin = next(number for number, line in enumerate(lines) if line.startswith(role))
+    end = next((n for n, line in enumerate(lines) if n > begin and not line.startswith(" ")), len(lines))
+    found = (line.split(maxsplit=1) for line in lines[begin:end])
+    return {name: " ".join(text.split()) for name, text in found}
+
+
 @pytest.mark.parametrize("is_made", [False, True], ids=["as shipped", "of init"])
 def test_an_untouched_layout_has_no_updates(is_made: bool, service: Service) -> None:  # noqa: FBT001 - parameter
     """Neither `reread` nor `update` restarts the analyzer of a service in which nothing was changed."""
@@ -66,6 +75,7 @@ def test_a_restart_takes_what_the_file_has_then(service: Service) -> None:
     service.start(has_analyzer=False)
 
     first = (service.log_of("consumer"), service.pcapdj("limits"))
+    service.pcapdj("limits", "set", "resume-after=1s")
     set_in_file(
         service,
         PCAPDJ_PRESET="summary",
@@ -73,13 +83,27 @@ def test_a_restart_takes_what_the_file_has_then(service: Service) -> None:
         PCAPDJ_MIN_FREE="7%",
         PCAPDJ_RESUME_AFTER="0",
     )
+    changed = in_force(service, "controller")
     service.control("restart", "consumer")
     service.control("restart", "controller")
+    wait_until(lambda: "7%" in in_force(service, "controller")["min-free"], "the controller to start")
     written = service.folder / "1.pcap"
     written.write_bytes(classic([Record()]))
     shutil.move(written, service.folder / "inbox" / "1.pcap")
     service.await_processed(1)
 
+    assert (
+        changed["min-free"]
+        == "8% pcapdj.env:2; pcapdj.env:3 has 7% now: 'pcapdj restart controller' takes it"
+    )
+    assert changed["resume-after"].startswith(
+        "1s live (Redis), instead of 30s (default); pcapdj.env:4 has 0 now"
+    )
+    assert in_force(service, "controller")["min-free"] == "7% pcapdj.env:3"
+    assert in_force(service, "consumer")["preset"].endswith(
+        "not used, PCAPDJ_CONSUMER_COMMAND has the analyzer"
+    )
+    assert in_force(service, "importer")["paths"] == "inbox flag"
     assert "copying.py" not in first[0]
     assert "8%" in first[1]
     assert "copying.py" in service.log_of("consumer")

@@ -52,7 +52,7 @@ OPTIONS: dict[str, Options] = {
     "up": {"--foreground": (None, False)},
     "down": {},
     "restart": {},
-    "check": REDIS,
+    "check": REDIS | {"--settings": (None, False)},
     "init": PRESET | TRUST | {"--root": (None, None), "--force": (None, False)},
     "import": REDIS | {
         "--watch": ("PCAPDJ_IMPORT_WATCH", False),
