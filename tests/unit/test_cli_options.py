@@ -52,7 +52,7 @@ OPTIONS: dict[str, Options] = {
     "up": {"--foreground": (None, False)},
     "down": {},
     "restart": {},
-    "check": REDIS | {"--settings": (None, False)},
+    "check": REDIS | {"--settings": (None, False), "--monitor": (None, False), "--expect": (None, None)},
     "init": PRESET | TRUST | {"--root": (None, None), "--force": (None, False)},
     "import": REDIS | {
         "--watch": ("PCAPDJ_IMPORT_WATCH", False),
@@ -180,6 +180,7 @@ def test_options_show_what_their_values_are() -> None:
     )
     assert shown == {
         "--watch": "PATH[=MIN_FREE]",
+        "--expect": "ROLE",
         "--min-free-inodes": "NUMBER|PCT",
         **dict.fromkeys(sizes, "SIZE|PCT"),
         **dict.fromkeys(times, "TIME"),
