@@ -6,6 +6,7 @@ Python.
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,15 @@ def build_loops() -> str:
     return ""
 
 
+def _platform() -> str:
+    """Return where the library works, in the words of PEP 600: with this machine's glibc or a later one."""
+    name, version = platform.libc_ver()
+    own = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    if name != "glibc" or not own.startswith("linux_"):
+        return own
+    return own.replace("linux_", f"manylinux_{version.replace('.', '_')}_", 1)
+
+
 class LoopsHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's builder configuration is not used
     """Puts the library into a wheel, or beside its source for an editable install."""
 
@@ -76,8 +86,7 @@ class LoopsHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling's bu
             return
         if version != "editable":
             build_data["pure_python"] = False
-            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-            build_data["tag"] = f"py3-none-{platform}"
+            build_data["tag"] = f"py3-none-{_platform()}"
             build_data["artifacts"].append("pcapdj/capture/_loops.so")
 
 

@@ -136,7 +136,7 @@ def _check_installed(wheel: Path, version: str, scratch: Path) -> None:
     _run(*pip, "--require-hashes", "-r", ROOT / "requirements/run.txt")
     _run(*pip, "--no-deps", wheel)
     shown = _run(programs / "pcapdj", "--version", folder=scratch)
-    if shown.strip() != f"pcapdj {version}, compiled":
+    if shown.strip() != f"pcapdj {version}, compiled loops":
         sys.exit(f"release: The installed command shows {shown.strip()!r}.")
     _run(programs / "pcapdj", "sample", "captures", folder=scratch)
     expected = ("--expect", "captures/expected.sha256", "--logdir", "output")
