@@ -58,7 +58,6 @@ from pcapdj.analyzer.options import (
     path_or_default,
 )
 from pcapdj.analyzer.orderly_end import write_ended_stream
-from pcapdj.analyzer.process_tree import ProcessTree
 from pcapdj.analyzer.requests import RequestHandler
 from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.server import LauncherServer
@@ -74,6 +73,7 @@ from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
 from pcapdj.runtime.process import die_with_supervisord
+from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled

@@ -27,7 +27,7 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from typing import Annotated, Final, NoReturn
 
@@ -35,12 +35,15 @@ import typer
 
 from pcapdj.console.disk_lines import disk_lines
 from pcapdj.disk import options, schedule
+from pcapdj.disk.between_process import BetweenProcess
+from pcapdj.disk.between_runner import BetweenRunner
 from pcapdj.disk.gate import Override, State
 from pcapdj.disk.gate_report import check_lines, log_limits, log_live_limits, log_transition
 from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD, LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate, published_disks
+from pcapdj.disk.requested_files import RequestedFiles
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import (
@@ -76,10 +79,18 @@ app = new_app()
 class Controller:
     """Authorizes the requested files while the gate is open; a stop signal ends any wait."""
 
-    def __init__(self, grants: Grants, monitor: DiskMonitor, signals: Signals) -> None:
+    def __init__(
+        self,
+        grants: Grants,
+        monitor: DiskMonitor,
+        signals: Signals,
+        between: BetweenRunner | None = None,
+    ) -> None:
         self._grants = grants
         self._monitor = monitor
         self._signals = signals
+        self._between = between
+        self._files = RequestedFiles(grants, monitor, between)
         self._reminder = Reminder()
         self._control: Mapping[str, str] = {}
         self._published = PublishedGate()
@@ -122,9 +133,11 @@ class Controller:
         for length_bytes in pending.invalid_bytes:
             reason = "The requested name is not a valid file name."
             events.warning("invalid_name", reason, length_bytes=length_bytes)
+        self._files.look(pending)
         self._update_gate(pending)
-        requested = pending.requested if self._published.state is State.OPEN else ()
-        results = [self._authorize(name) for name in requested]
+        self._files.run_command(self._published.state or State.HOLD)
+        is_open = self._published.state is State.OPEN
+        results = [self._authorize(name) for name in (self._files.authorizable() if is_open else ())]
         self._is_occupied = Granted.OCCUPIED in results
         return results.count(Granted.YES)
 
@@ -151,11 +164,12 @@ class Controller:
     def _watch_disks(self, notifier: Notifier, pause_s: float) -> None:
         """Wait for the next round; while a file is fed, measure the disks as often as they may fill."""
         until_s = time.monotonic() + pause_s
-        while (left_s := until_s - time.monotonic()) > 0 and not notifier.has_message:
+        wakers: list[Notifier | BetweenRunner] = [notifier, *([self._between] if self._between else [])]
+        while (left_s := until_s - time.monotonic()) > 0 and not any(each.has_message for each in wakers):
             if not self._is_busy:
-                self._signals.wait(left_s, notifier)
+                self._signals.wait(left_s, *wakers)
                 continue
-            self._signals.wait(min(left_s, self._monitor.look_due_in_s()), notifier)
+            self._signals.wait(min(left_s, self._monitor.look_due_in_s()), *wakers)
             if self._monitor.look_due_in_s() <= 0:
                 self._measure()
                 self._publish_transition()
@@ -176,7 +190,7 @@ class Controller:
     def _publish_transition(self) -> None:
         """Publish the gate if the last measurement changed its state; a round publishes all else."""
         gate = self._monitor.next_gate(self._published.gate)
-        if self._monitor.decision(gate).state is not self._published.state:
+        if self._published.is_left_by(self._files.decide(gate)):
             with suppress(StoreFailed):  # the next round logs it
                 self._publish()
         else:
@@ -207,20 +221,22 @@ class Controller:
         """Publish the gate after the last measurement; a transition is logged and notified."""
         gate = self._monitor.next_gate(self._published.gate)
         self._published = replace(self._published, gate=gate)  # counts even if Redis refuses the fields
-        decision = self._monitor.decision(gate)
-        is_transition = decision.state is not self._published.state
+        decision = self._files.decide(gate)
+        is_transition = self._published.is_left_by(decision)
         since_s = time.time() if is_transition else self._published.since_s or time.time()
         fields = {
             **gate_fields(decision, gate, self._monitor.measurements(), self._monitor.rates),
             **self._monitor.live.gate_fields,
             "lost": self._lost,
             **self._monitor.disks.as_fields(),
+            **self._files.judged().as_fields(time.monotonic()),
+            "output_bytes": self._monitor.growth.total_bytes,
         }
         times = {"since_s": since_s, "heartbeat_s": time.time()}
         message = f"gate {decision.state.word}" if is_transition else ""
         suspended = decision.state is State.SUSPENDED
         self._grants.publish({**fields, **times}, suspended=suspended, message=message)
-        self._published = PublishedGate(decision.state, since_s, gate)
+        self._published = PublishedGate(decision.state, since_s, gate, decision.cause)
         self._published_s = time.monotonic()
         if is_transition:
             log_transition(events, decision, fields)
@@ -242,6 +258,8 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     redis_data: options.RedisData = "",
     limits: Mapping[str, str],
     force: options.Force = False,
+    between: options.Between = "",
+    between_timeout: options.BetweenTimeout = "5m",
     auth_type: Annotated[
         Form,
         typer.Option(
@@ -274,20 +292,28 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     live = LiveLimits(limits, force=force)
     defaults = (logdir, redis_data or options.own_redis_data(redis_url))
     watches = options.watches_of(watch, defaults, force=force)
+    command = options.between_command(between, between_timeout)
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
-        raise typer.Exit(_check_as_started(DiskMonitor(DiskMeter(watches), live), Grants(store)))
+        raise typer.Exit(
+            _check_as_started(DiskMonitor(DiskMeter(watches, logdir=logdir), live), Grants(store))
+        )
 
     record_of("controller", context, redis_url=safe_url(store.url)).write()
 
     def work() -> None:
-        with handled(HARMLESS) as signals, recorded_log(store):
+        with ExitStack() as undone:
+            runner = None
+            if command:  # its process is forked before there are threads
+                runner = undone.enter_context(closing(BetweenRunner(BetweenProcess(command))))
+            signals = undone.enter_context(handled(HARMLESS))
+            undone.enter_context(recorded_log(store))
             warn_of_losses(store, events)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
-            monitor = DiskMonitor(DiskMeter(watches), live)
-            Controller(Grants(retrying, auth_type), monitor, signals).run(Notifier(store))
+            monitor = DiskMonitor(DiskMeter(watches, logdir=logdir), live)
+            Controller(Grants(retrying, auth_type), monitor, signals, runner).run(Notifier(store))
 
-    watched = [os.fsencode(each.path) for each in watches]
+    watched = [os.fsencode(path) for path in (*(each.path for each in watches), logdir) if path]
     if code := run_role("pcapdj control", work, may_hang=any_may_hang(watched), others=HARMLESS):
         raise typer.Exit(code)
 

@@ -22,7 +22,6 @@ from pcapdj.analyzer.presets import (
     substituted,
 )
 from pcapdj.analyzer.process import Analyzer, find_program
-from pcapdj.analyzer.process_tree import ProcessTree
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
 from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime import failpoints
@@ -31,6 +30,7 @@ from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.interpreter import START_FILE
 from pcapdj.runtime.places import make_folder
+from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted
 
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s

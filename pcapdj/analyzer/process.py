@@ -8,21 +8,20 @@ processes it started.
 
 import errno
 import os
-import resource
 import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from pcapdj.analyzer.presets import install_hint
-from pcapdj.analyzer.process_tree import FoundProcess, ProcessTree
 from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
-from pcapdj.runtime.process import death_signal_for_child
+from pcapdj.runtime.process import foreign_child_setup
+from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
 
 LOG_NAME = "analyzer.log"
@@ -81,7 +80,7 @@ class Analyzer:
                 umask=_UMASK,
                 pass_fds=inherited,
                 **({} if user is None else user.popen_options()),
-                preexec_fn=_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
+                preexec_fn=foreign_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
             )
         except (OSError, subprocess.SubprocessError) as exc:
             raise Unavailable(f"The analyzer {quoted(argv[0])} does not start: {_cause_of(exc)}.") from exc
@@ -212,24 +211,3 @@ def _beginning_and_end(path: Path) -> bytes:
         return beginning + end
     finally:
         os.close(descriptor)
-
-
-def _child_setup() -> Callable[[], None]:
-    """Return what the child does between fork and exec.
-
-    A core dump would be a copy of captured traffic. Ignored signals stay ignored after exec, and
-    supervisord.conf starts roles with some ignored; the analyzer may use them, to rotate its logs for
-    example.
-    """
-    ask_for_death_signal = death_signal_for_child(signal.SIGKILL)
-    settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-
-    def set_up() -> None:
-        ask_for_death_signal()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        for number in settable:
-            with suppress(OSError):
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-    return set_up

@@ -21,6 +21,7 @@ class Capture:
 
     Attributes:
         first: its first 64 KiB, decompressed, or all of it.
+        compression: of the file; empty: it is not compressed.
     """
 
     def __init__(  # noqa: PLR0913 - what a capture consists of
@@ -32,12 +33,14 @@ class Capture:
         first: bytes,
         reader: Reader,
         checksums: "ChecksummedSource | None" = None,
+        compression: str = "",
     ) -> None:
         self.name = name
         self.file = file
         self.identity = identity
         self.format_name = format_name
         self.first = first
+        self.compression = compression
         self._reader = reader
         self._checksums = checksums
         self.rewrites = False

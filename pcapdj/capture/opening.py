@@ -91,7 +91,7 @@ def capture_of(
             contents.source.close()
             raise
         of_file = (name, file, identity, contents.format_name, contents.first)
-        capture = Capture(*of_file, reader, checksums)
+        capture = Capture(*of_file, reader, checksums, contents.compression)
     finally:
         if capture is None:
             file.close()

@@ -54,6 +54,15 @@ class Override(StrEnum):
     HOLD = "hold"
 
 
+class Cause(StrEnum):
+    """Who or what has decided about the gate, as it is written in Redis."""
+
+    RESOURCES = "resources"
+    OPERATOR = "operator"
+    RESERVE = "reserve"
+    BETWEEN = "between"
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """How much of one resource is free, and its limits.
@@ -151,14 +160,16 @@ class Decision:
         state: open, hold or suspended.
         reason: one sentence with the number and the threshold.
         measurement: of the resource that decides: the most closed one, else the one nearest to its limit;
-            None if nothing is watched.
+            None if nothing is watched, or no resource decides.
         needed: what has to be free for the next better state; when open, below which it holds. In its unit.
+        cause: who or what decides.
     """
 
     state: State
     reason: str
     measurement: Measurement | None = None
     needed: int = 0
+    cause: Cause = Cause.RESOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +239,24 @@ def _tightness(measurement: Measurement) -> float:
 
 def _overridden(decision: Decision, override: Override) -> Decision:
     if override is Override.OPEN:
-        return Decision(State.OPEN, "An operator opened it.", decision.measurement, decision.needed)
+        return Decision(State.OPEN, _opened_reason(decision), cause=Cause.OPERATOR)
     if override is Override.HOLD and decision.state is not State.SUSPENDED:
-        return Decision(State.HOLD, "An operator holds it.", decision.measurement, decision.needed)
+        return Decision(State.HOLD, "An operator holds it.", cause=Cause.OPERATOR)
     return decision
+
+
+def _opened_reason(decision: Decision) -> str:
+    """Return why the gate is open, and the shortage that it is opened in spite of."""
+    measured, opened = decision.measurement, "An operator opened it"
+    if measured is None or _has_minimum(measured):
+        return f"{opened}."
+    if measured.free is None:
+        return f"{opened}, although {measured.subject} {measured.failure}."
+    free, minimum = (
+        exact_amount(each, measured.unit) for each in (measured.free, measured.thresholds.minimum)
+    )
+    subject = "the memory" if not measured.path else measured.subject
+    return f"{opened}, although {subject} has {free} free, below {minimum}."
 
 
 def _reason(measurement: Measurement, resource: ResourceState, needed: int, resume_after_s: float) -> str:

@@ -30,7 +30,8 @@ def check_lines(samples: Samples, limits: Limits, decision: Decision) -> list[st
 def log_transition(events: EventLog, decision: Decision, fields: Mapping[str, object]) -> None:
     """Log the gate's new state, with the number and the threshold."""
     log = events.info if decision.state is State.OPEN else events.warning
-    numbers: dict[str, object] = {name: fields[name] for name in ("path", "free_bytes", "needed_bytes")}
+    names = ("path", "free_bytes", "needed_bytes") if decision.measurement else ()
+    numbers: dict[str, object] = {name: fields[name] for name in names}
     log(f"gate_{decision.state.word}", decision.reason, **numbers)
 
 

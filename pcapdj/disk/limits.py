@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pcapdj.disk.output_ratio import ReserveFactor, parse_reserve
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duration
@@ -24,6 +25,7 @@ DEFAULTS: Final[Mapping[str, str]] = {
     "suspend-free": "",
     "min-free-inodes": "5%",
     "min-available-memory": "off",
+    "reserve": "off",
 }
 DERIVED: Final[Mapping[str, str]] = {"resume-free": "1.5 x min-free", "suspend-free": "0.5 x min-free"}
 _OFF = Amount(size_bytes=0)
@@ -73,6 +75,7 @@ class Limits:
     suspend_free: Amount | None
     min_free_inodes: Amount
     min_available_memory: Amount
+    reserve: ReserveFactor
 
     @property
     def suspends(self) -> bool:
@@ -177,6 +180,7 @@ def _typed(texts: Mapping[str, str], *, force: bool) -> Limits:
         suspend_free=_amount(typed["suspend-free"], "suspend-free") if typed["suspend-free"] else None,
         min_free_inodes=_amount(typed["min-free-inodes"], "min-free-inodes"),
         min_available_memory=_amount(typed["min-available-memory"], "min-available-memory"),
+        reserve=parse_reserve(_short(typed["reserve"], "reserve")),
     )
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pcapdj.disk.gate import Measurement, exact_amount
 from pcapdj.disk.limits import Limits, Thresholds, Watch
+from pcapdj.disk.reserve import OutputDisk
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
 
@@ -66,10 +67,15 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """One round of samples: of each watched path, in order, and of the memory."""
+    """One round of samples: of each watched path, in order, of the memory, and of the log folder.
+
+    Args:
+        output: of the analyzer's log folder, watched or not; None: unknown.
+    """
 
     paths: tuple[tuple[Watch, Sample | FailedMeasurement], ...]
     memory: Memory
+    output: Sample | FailedMeasurement | None = None
 
     @property
     def failures(self) -> list[tuple[Watch, FailedMeasurement]]:
@@ -109,6 +115,23 @@ def mounts(samples: Samples) -> list[Mount]:
         if isinstance(sample, Sample):
             groups.setdefault((sample.device, sample.total_bytes), []).append((watch, sample))
     return [Mount(tuple(watch for watch, _ in group), group[0][1]) for group in groups.values()]
+
+
+def output_disk(samples: Samples, limits: Limits, logdir: str) -> OutputDisk | None:
+    """Return the disk of the log folder with its min-free; None: it cannot be measured."""
+    sample = samples.output
+    if not isinstance(sample, Sample):
+        return None
+    of_disk = (sample.device, sample.total_bytes)
+    watched = next(
+        (each for each in mounts(samples) if (each.sample.device, each.sample.total_bytes) == of_disk), None
+    )
+    mount = watched or Mount((Watch(logdir),), sample)
+    try:
+        minimum = mount.thresholds(limits).minimum
+    except ConfigError:
+        return None
+    return OutputDisk(logdir, sample.free_bytes, minimum, sample.total_bytes)
 
 
 def check_order(samples: Samples, limits: Limits) -> None:

@@ -161,19 +161,27 @@ class DiskMeter:
     Args:
         watches: in the order in which they are shown.
         longest_wait_s: how long a round waits for paths that do not answer.
+        logdir: the analyzer's log folder, which is measured, too; empty: none.
     """
 
-    def __init__(self, watches: Sequence[Watch], longest_wait_s: float = LONGEST_WAIT_S) -> None:
+    def __init__(
+        self, watches: Sequence[Watch], longest_wait_s: float = LONGEST_WAIT_S, *, logdir: str = ""
+    ) -> None:
         self._longest_wait_s = longest_wait_s
+        self.logdir: Final = logdir
         self._meters = [(watch, PathMeter(WatchedPath(watch), watch.path)) for watch in watches]
+        is_watched = not logdir or logdir in {watch.path for watch in watches}
+        self._output = None if is_watched else PathMeter(WatchedPath(Watch(logdir, or_parent=True)), logdir)
 
     def measure(self) -> Samples:
         """Return one round of samples, within the longest wait."""
-        for _, meter in self._meters:
+        for meter in (*(meter for _, meter in self._meters), *([self._output] if self._output else [])):
             meter.begin()
         until_s = time.monotonic() + self._longest_wait_s
         paths = tuple((watch, meter.sample(until_s)) for watch, meter in self._meters)
-        return Samples(paths, available_memory())
+        of_logdir = (sample for watch, sample in paths if watch.path == self.logdir)
+        output = self._output.sample(until_s) if self._output else next(of_logdir, None)
+        return Samples(paths, available_memory(), output)
 
 
 def available_memory() -> Memory:

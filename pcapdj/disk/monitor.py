@@ -8,8 +8,10 @@ from pcapdj.disk.fill_rate import FillRates
 from pcapdj.disk.gate import Decision, Gate, Measurement
 from pcapdj.disk.limits import Limits
 from pcapdj.disk.live_limits import LiveLimits
-from pcapdj.disk.measurements import check_order, measurements_of
+from pcapdj.disk.measurements import Sample, check_order, measurements_of, output_disk
 from pcapdj.disk.meters import DiskMeter
+from pcapdj.disk.output_ratio import OutputGrowth, OutputRatios
+from pcapdj.disk.reserve import Reserve
 from pcapdj.disk.same_disk import SameDisks, same_disks_of
 
 
@@ -32,6 +34,7 @@ class DiskMonitor:
         self.live: Final = limits
         self.rates = FillRates()
         self.disks = SameDisks({})
+        self.growth = OutputGrowth()
         self.measure()
         check_order(self.samples, limits.in_force)
 
@@ -47,10 +50,13 @@ class DiskMonitor:
         before = self.rates
         self.rates = before.after(self.measurements(), self._measured_s, is_busy=is_busy)
         self.is_filling = self.rates.is_filling(before)
+        if isinstance(output := self._measured.output, Sample):
+            self.growth = self.growth.after(output.device, output.free_bytes, is_counted=is_busy)
 
     def restore(self, fields: Mapping[str, str]) -> None:
         """Go on from the fill rates and disks in PCAPDJ_GATE; they count for the last measurement, too."""
         self.rates = self.rates.with_learned(fields.get("fill_rates", ""))
+        self.growth = self.growth.with_published(fields.get("output_bytes", ""))
         self.samples, self.disks = same_disks_of(fields).judge(self._measured)
 
     def accept(self, accepted: str) -> bool:
@@ -78,6 +84,15 @@ class DiskMonitor:
     def measurements(self) -> Sequence[Measurement]:
         """Return the last measurement of each resource with the limits in force."""
         return measurements_of(self.samples, self.limits)
+
+    def reserve(self, ratios: OutputRatios) -> Reserve:
+        """Return what is reserved for the next file, after the last measurement.
+
+        Args:
+            ratios: what was learned of the lane's output.
+        """
+        disk = output_disk(self.samples, self.limits, self._meter.logdir)
+        return Reserve(self.limits.reserve, ratios, disk)
 
     def next_gate(self, gate: Gate) -> Gate:
         """Return the gate after the last measurement."""

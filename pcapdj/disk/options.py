@@ -1,6 +1,9 @@
 """The disk options of `control` and `run`, as typer types, and the limits and watches that they stand for."""
 
 import inspect
+import os
+import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -8,9 +11,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from pcapdj.disk.between_process import BetweenCommand
 from pcapdj.disk.limits import Watch, parse_watch
 from pcapdj.runtime.command import lines_of
+from pcapdj.runtime.environment import foreign_environment, program_path
+from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import has_service
+from pcapdj.runtime.units import parse_duration
 
 
 def variable_of(name: str) -> str:
@@ -47,7 +55,25 @@ RedisData = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", envvar="PCAPDJ_FORCE", help="accept a min-free of 50 % or more")
 ]
-
+Between = Annotated[
+    str,
+    typer.Option(
+        "--between",
+        envvar="PCAPDJ_BETWEEN",
+        metavar="CMD",
+        help="run this command before each file; the gate holds while it fails [default: none]",
+        show_default=False,
+    ),
+]
+BetweenTimeout = Annotated[
+    str,
+    typer.Option(
+        "--between-timeout",
+        envvar="PCAPDJ_BETWEEN_TIMEOUT",
+        metavar="TIME",
+        help="kill the command of --between after this long",
+    ),
+]
 
 # limit -> metavar and help of its option
 _LIMITS: Final = {
@@ -63,6 +89,10 @@ _LIMITS: Final = {
     ),
     "min-free-inodes": ("NUMBER|PCT", "like --min-free, but for inodes; 0 = off [default: 5%]"),
     "min-available-memory": ("SIZE|PCT", "like --min-free, but for available memory [default: off]"),
+    "reserve": (
+        "FACTOR|auto",
+        "authorize only a file whose output, FACTOR times its size, fits above min-free [default: off]",
+    ),
 }
 
 
@@ -95,6 +125,38 @@ def with_limits(command: Callable[..., None]) -> Callable[..., None]:
         parameters += limit_options.values() if each.name == "limits" else [each]
     with_texts.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it
     return with_texts
+
+
+def between_command(text: str, timeout: str) -> BetweenCommand | None:
+    """Return the command of --between; None: there is none.
+
+    Args:
+        text: as typed; it is split into an argv as a shell does, and never given to one.
+        timeout: as typed.
+
+    Raises:
+        ConfigError: it is no command, its program is not installed, or the time is not one.
+    """
+    timeout_s = parse_duration(timeout, "between-timeout")
+    try:
+        argv = shlex.split(text)
+    except ValueError as exc:
+        raise ConfigError(f"between: {quoted(text)} is no command: {exc}.") from None
+    if not argv:
+        return None
+    if not timeout_s:
+        raise ConfigError(
+            "between-timeout: 0 would kill the command at once.", hint="Write a time such as 5m."
+        )
+    folders = program_path()
+    if not (program := shutil.which(argv[0], path=folders)):
+        is_there = shutil.which(argv[0], mode=os.F_OK, path=folders)
+        what = "may not be executed by this user" if is_there else "is not there"
+        raise ConfigError(
+            f"between: the program {quoted(argv[0])} {what}.", hint="Write the path of a program."
+        )
+    variables = foreign_environment()
+    return BetweenCommand([str(Path(program).absolute()), *argv[1:]], timeout_s, variables)
 
 
 def own_redis_data(redis_url: str) -> str:

@@ -27,11 +27,17 @@ class PublishedGate:
         state: None if there is none, or an unknown one.
         since_s: since when it has that state, in seconds since the epoch; 0 if unknown.
         gate: the states of the resources.
+        cause: who or what decided; empty if unknown.
     """
 
     state: State | None = None
     since_s: float = 0.0
     gate: Gate = field(default_factory=Gate)
+    cause: str = ""
+
+    def is_left_by(self, decision: Decision) -> bool:
+        """Report whether the decision is another one: another state, or for another cause."""
+        return decision.state is not self.state or (bool(self.cause) and decision.cause != self.cause)
 
 
 def gate_fields(
@@ -46,6 +52,7 @@ def gate_fields(
     free, needed = _bytes_of(decision, measurements)
     return {
         "state": decision.state.word,
+        "cause": decision.cause.value,
         "reason": decision.reason,
         "path": decisive.path if decisive else "",
         "free_bytes": free,
@@ -109,7 +116,7 @@ def parse_gate(fields: Mapping[str, str]) -> PublishedGate:
         gate = Gate({path: _short(state)})
     else:
         gate = Gate(default=_short(state))
-    return PublishedGate(state, _number(fields.get("since_s", "")), gate)
+    return PublishedGate(state, _number(fields.get("since_s", "")), gate, fields.get("cause", ""))
 
 
 def limits_in_force(fields: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ in PCAPDJ_AUTH and logged.
 """
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 from pcapdj.feed.interrupts import Interrupts
@@ -38,19 +39,25 @@ class Authorization:
         self._announcement = Reminder(_REANNOUNCE_S)
         self._reminder = Reminder()
 
-    def wait(self, entry: QueueEntry) -> bool:
+    def wait(self, entry: QueueEntry, about: Mapping[str, str | int] | None = None) -> bool:
         """Announce the file and wait until it is authorized; False if Redis does not have the entry any more.
+
+        Args:
+            entry: of the file.
+            about: what the controller needs of the file, see `JobQueue.announce`.
 
         Raises:
             Stopped: a stop signal arrived.
         """
         self._announcement.reset()
-        while (is_granted := self.look(entry, time.monotonic())) is None:
+        while (is_granted := self.look(entry, time.monotonic(), about)) is None:
             self._interrupts.wait(_POLL_S, self._notifier)
             self._streams.lose_if_broken()
         return is_granted
 
-    def look(self, entry: QueueEntry, now_s: float) -> bool | None:
+    def look(
+        self, entry: QueueEntry, now_s: float, about: Mapping[str, str | int] | None = None
+    ) -> bool | None:
         """Consume the file's authorization if it is there; else announce the file, if that is due.
 
         Returns:
@@ -61,7 +68,7 @@ class Authorization:
         if answer is not Answer.NOT_YET:
             return answer is Answer.GRANTED
         if self._announcement.is_due(entry.token, now_s):
-            self._queue.announce(entry)
+            self._queue.announce(entry, about)
         if other_name is not None and self._reminder.is_due(other_name, now_s):
             sentence = f"PCAPDJ_AUTH has {quoted(other_name)}; this dispatcher waits for another file."
             events.warning("other_authorization", sentence, name=entry.name)

@@ -234,7 +234,7 @@ class JobRunner:
             try:
                 job.entry = self.poison.entry_to_feed(job.entry)
                 self.feeder.prepare_stream(job.entry.token, capture)
-                if not self._get_authorization(job):
+                if not self._get_authorization(job, capture):
                     return False
                 if self._has_changed(job, capture):
                     return None
@@ -258,11 +258,11 @@ class JobRunner:
             raise change
         return bool(change) and job.entry.attempt == 1 and not job.progress.has_begun
 
-    def _get_authorization(self, job: Job) -> bool:
+    def _get_authorization(self, job: Job, capture: Capture) -> bool:
         self.streams.wait_for_peer()
         self.statistics.show(WAITING)
         events.info("waiting_for_authorization", name=job.entry.name)
-        if is_granted := self.authorization.wait(job.entry):
+        if is_granted := self.authorization.wait(job.entry, job.start.request_fields(capture)):
             events.info("authorized", name=job.entry.name)
         return is_granted
 

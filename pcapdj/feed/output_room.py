@@ -38,10 +38,11 @@ class OutputRoom:
         Raises:
             Stopped: a stop signal arrived while Redis was away.
         """
-        names = ("state", "reason", "heartbeat_s")
+        names = ("state", "reason", "heartbeat_s", "cause")
         fields = read_hash(self._store, self._store.keys.gate, names, longest_bytes=_REASON_LIMIT_BYTES)
         is_closed = fields.get(b"state") in {b"hold", b"suspended"}
-        if not is_closed or not is_recent(fields.get(b"heartbeat_s")):
+        is_about_next_file = fields.get(b"cause") in {b"reserve", b"between"}
+        if not is_closed or is_about_next_file or not is_recent(fields.get(b"heartbeat_s")):
             return ""
         return printable_sentence(to_text(fields.get(b"reason", b""))) or "The gate is closed."
 

@@ -68,6 +68,13 @@ class StartPoint(NamedTuple):
             return None
         return size_change(before.size_bytes, now.size_bytes) or CaptureError("changed while it was read")
 
+    def request_fields(self, capture: Capture) -> dict[str, str | int]:
+        """Return what the controller needs of a file that goes on here: how much of it, its compression."""
+        # how much of a compressed file is behind this place is not known: all of it counts
+        fed_bytes = 0 if capture.compression else self.place.offset
+        left_bytes = max(0, capture.identity.size_bytes - fed_bytes)
+        return {"input_bytes": left_bytes, "compression": capture.compression}
+
     def as_json(self) -> str:
         """Return it as PCAPDJ_CURRENT has it."""
         return json.dumps(self.as_fields(), separators=(",", ":"))

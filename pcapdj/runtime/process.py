@@ -8,6 +8,7 @@ processes from the main thread.
 
 import ctypes
 import os
+import resource
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,6 +51,26 @@ def die_with(parent: int, number: int) -> None:
 def death_signal_for_child(number: int = signal.SIGKILL) -> Callable[[], None]:
     """Return a `preexec_fn` for Popen: the child gets the signal when this process dies."""
     return partial(die_with, os.getpid(), number)
+
+
+def foreign_child_setup() -> Callable[[], None]:
+    """Return a `preexec_fn` for Popen, for a program of others: clean, and ended with this process.
+
+    A core dump would be a copy of captured traffic. Ignored signals stay ignored after exec, and
+    supervisord.conf starts roles with some ignored; an analyzer may use them, to rotate its logs for example.
+    """
+    ask_for_death_signal = death_signal_for_child(signal.SIGKILL)
+    settable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
+    def set_up() -> None:
+        ask_for_death_signal()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for number in settable:
+            with suppress(OSError):
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+    return set_up
 
 
 def hide_from_user() -> None:

@@ -32,6 +32,7 @@ NAME: Final = "pcapdj.env"
 # Every variable that may stand in the file; a test compares it with the options of the roles.
 KNOWN: Final = frozenset(
     {
+        *("PCAPDJ_BETWEEN", "PCAPDJ_BETWEEN_TIMEOUT", "PCAPDJ_RESERVE"),
         *("PCAPDJ_ANALYZER_USER", "PCAPDJ_AUTH_TYPE", "PCAPDJ_CAPTURES_DAYS", "PCAPDJ_CONSUMER_COMMAND"),
         *("PCAPDJ_FED_DAYS", "PCAPDJ_FLUSH_TIMEOUT", "PCAPDJ_FOLLOW", "PCAPDJ_FORCE", "PCAPDJ_ID"),
         *("PCAPDJ_IDLE_EOF", "PCAPDJ_IMPORT_WATCH", "PCAPDJ_INBOX", "PCAPDJ_JOURNAL_DAYS"),

@@ -4,10 +4,10 @@ Everything written here is an absolute value or an idempotent script, so that it
 reply, and a second controller does no harm.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
@@ -17,6 +17,10 @@ from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.registration import registered, run_with_currents
 
 REQUESTS_LIMIT: Final = 100  # names per look; a flood of announcements is answered in portions
+_MOST_FINISHED: Final = 500  # journal entries that one look reads
+_CURRENT_FIELDS: Final = ("name", "state", "input_bytes", "compression")
+_SIZE_DIGITS: Final = 18
+_STREAM_LIMIT_CHARS: Final = 100
 SUSPENDER: Final = "gate"  # our member of PCAPDJ_SUSPEND; that of others is never touched
 
 Form = Literal["string", "set"]
@@ -31,6 +35,21 @@ class Granted(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class CurrentFile:
+    """A file that a dispatcher has, as its CURRENT shows it.
+
+    Args:
+        state: asked, authorized or feeding; empty where another program wrote the key.
+        input_bytes: that are still to be read of it, as it is on the disk; None: unknown.
+    """
+
+    name: bytes
+    state: str = ""
+    input_bytes: int | None = None
+    is_compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """What the controller reads in each round.
 
@@ -40,12 +59,14 @@ class Pending:
             may be; they are removed.
         control: the live fields as typed.
         is_busy: a file is requested, or a dispatcher has one.
+        current: the files that dispatchers have.
     """
 
     requested: tuple[bytes, ...]
     invalid_bytes: tuple[int, ...]
     control: Mapping[str, str]
     is_busy: bool
+    current: tuple[CurrentFile, ...] = ()
 
 
 class Grants:
@@ -65,9 +86,11 @@ class Grants:
         keys = self._keys
         currents = map(keys.current, registered(self._store))
         limits = [str(each) for each in (REQUESTS_LIMIT, NAME_LIMIT_BYTES)]
-        names, invalid_bytes, is_feeding = self._store.run("requests", [keys.next, *currents], limits)
-        is_busy = bool(names or invalid_bytes or is_feeding)
-        return Pending(tuple(names), tuple(invalid_bytes), self.control(), is_busy)
+        arguments = [*limits, *_CURRENT_FIELDS]
+        names, invalid_bytes, files = self._store.run("requests", [keys.next, *currents], arguments)
+        is_busy = bool(names or invalid_bytes or files)
+        current = tuple(map(_current_file, files))
+        return Pending(tuple(names), tuple(invalid_bytes), self.control(), is_busy, current)
 
     def grant(self, name: bytes) -> Granted:
         """Authorize a requested file; the script wakes its dispatcher."""
@@ -77,6 +100,29 @@ class Grants:
         granted = Granted(run_with_currents(self._store, "grant", places, [name, self._form]))
         failpoints.reach("grant.after")
         return granted
+
+    def finished_after(self, entry_id: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Return id and fields of the newest journal entries, oldest first.
+
+        Args:
+            entry_id: of the last one that was read; empty: none was.
+        """
+        lowest = b"(" + entry_id if entry_id else b"-"
+        found = self._store.call(
+            lambda client: client.xrevrange(self._keys.journal, min=lowest, count=_MOST_FINISHED)
+        )
+        return list(reversed(cast("list[tuple[bytes, dict[bytes, bytes]]]", found)))
+
+    @property
+    def lane(self) -> str:
+        """The lane's name; empty: the default one."""
+        return self._keys.lane
+
+    def stream(self) -> str:
+        """Return the id of the stream that the analyzer reads; empty: none."""
+        # by no script: the documented user of the controller may only read this key
+        stream: Any = self._store.call(lambda client: client.hget(self._keys.consumer, "stream"))
+        return _text(stream or b"")[:_STREAM_LIMIT_CHARS]
 
     def control(self) -> Mapping[str, str]:
         """Return the operator's live fields alone."""
@@ -108,6 +154,17 @@ class Grants:
             if message:
                 batch.publish(self._keys.channel, message)
             batch.execute()
+
+
+def _current_file(parts: Sequence[bytes]) -> CurrentFile:
+    fields = dict(zip(parts[::2], parts[1::2], strict=True))
+    size = fields.get(b"input_bytes", b"")
+    return CurrentFile(
+        name=fields.get(b"name", b""),
+        state=_text(fields.get(b"state", b"")),
+        input_bytes=int(size) if size.isdigit() and len(size) <= _SIZE_DIGITS else None,
+        is_compressed=bool(fields.get(b"compression")),
+    )
 
 
 def _text(value: bytes) -> str:

@@ -170,10 +170,18 @@ class JobQueue:
         self.registration.take({name.decode(): value for name, value in fields.items()})
         return entry_of(fields)
 
-    def announce(self, entry: QueueEntry) -> bool:
-        """Request the file's authorization, unless it is requested already; report whether it was added."""
+    def announce(self, entry: QueueEntry, about: Mapping[str, str | int] | None = None) -> bool:
+        """Request the file's authorization, unless it is requested already; report whether it was added.
+
+        Args:
+            entry: that was taken.
+            about: what CURRENT gets for the controller: input_bytes, compression.
+        """
         keys = [self._current, self._keys.next, self._keys.channel]
-        was_added = bool(self._store.run("announce", keys, [entry.token]))
+        pairs = [as_bytes(part) for pair in (about or {}).items() for part in pair]
+        was_added = bool(self._store.run("announce", keys, [entry.token, *pairs]))
+        if was_added and about:
+            self._remember(**about)
         failpoints.reach("announce.after")
         return was_added
 
@@ -237,7 +245,7 @@ class JobQueue:
             *pairs,
         ]
         places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.channel]
-        places += [keys.failed, keys.failed_names, keys.captures, keys.stats(self._id)]
+        places += [keys.failed, keys.failed_names, keys.captures, keys.stats(self._id), keys.gate]
         with self.registration.lock:
             is_finished = bool(self._store.run("finish", places, arguments))
             if not is_finished and (was_lost := self._restore(entry)):

@@ -89,7 +89,8 @@ def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
     paths = [trio.capture("1.pcap", 1, 10), trio.capture("2.pcap", 2, 10)]
     close_default(server)
     for role in USERS_OF:
-        trio.start(role, environment=url_of(server, role))
+        next_files = {"PCAPDJ_RESERVE": "auto", "PCAPDJ_BETWEEN": "true"}
+        trio.start(role, environment=next_files | url_of(server, role))
     trio.await_processed(2)
 
     operator = clean_environment(PCAPDJ_REDIS_URL=f"unix://operator:{password('operator')}@{server.socket}")

@@ -27,6 +27,7 @@ LIMITS: Options = {
     "--suspend-free": ("PCAPDJ_SUSPEND_FREE", ""),
     "--min-free-inodes": ("PCAPDJ_MIN_FREE_INODES", ""),
     "--min-available-memory": ("PCAPDJ_MIN_AVAILABLE_MEMORY", ""),
+    "--reserve": ("PCAPDJ_RESERVE", ""),
     "--force": ("PCAPDJ_FORCE", False),
 }
 TRUST: Options = {"--trust-group": ("PCAPDJ_TRUST_GROUP", False)}
@@ -100,6 +101,8 @@ OPTIONS: dict[str, Options] = {
         "--watch": (None, []),
         "--logdir": ("PCAPDJ_LOGDIR", "out"),
         "--redis-data": ("PCAPDJ_REDIS_DATA", ""),
+        "--between": ("PCAPDJ_BETWEEN", ""),
+        "--between-timeout": ("PCAPDJ_BETWEEN_TIMEOUT", "5m"),
         "--auth-type": ("PCAPDJ_AUTH_TYPE", "string"),
         "--check": (None, False),
         "--as-started": (None, False),
@@ -177,11 +180,14 @@ def test_options_show_what_their_values_are() -> None:
         "--flush-timeout",
         "--restart-pause",
         "--stall-timeout",
+        "--between-timeout",
     )
     assert shown == {
         "--watch": "PATH[=MIN_FREE]",
         "--expect": "ROLE",
         "--min-free-inodes": "NUMBER|PCT",
+        "--reserve": "FACTOR|auto",
+        "--between": "CMD",
         **dict.fromkeys(sizes, "SIZE|PCT"),
         **dict.fromkeys(times, "TIME"),
     }

@@ -9,7 +9,8 @@
 --      7 FAILED       list     an older entry of the file is removed
 --      8 FAILED_NAMES hash     name -> its entry
 --      9 CAPTURES     hash     digest -> a line of JSON for each fed capture that begins so, the newest last
---     10 STATS:id     hash     gets the token
+--     10 STATS:id     hash     gets the token, and how much output there is so far
+--     11 GATE         hash     how much output there is so far, as the controller has measured it
 -- ARGV 1 token        of this take
 --      2 entry        for the list
 --      3 fed          JSON for FED
@@ -43,7 +44,19 @@ local function write_capture(hash, digest, capture, same)
     redis.call('HSET', hash, digest, table.concat(lines, '\n'))
 end
 
-local current = redis.call('HMGET', KEYS[1], 'token', 'name')
+-- Returns by how much the log folder's disk filled since this dispatcher finished a file before; empty: unknown.
+local function new_output(stats, gate)
+    local now = redis.pcall('HGET', gate, 'output_bytes')
+    local before = redis.call('HGET', stats, 'output_bytes')
+    if type(now) ~= 'string' or not tonumber(now) then
+        return ''
+    end
+    redis.call('HSET', stats, 'output_bytes', now)
+    local grown = tonumber(now) - (tonumber(before or '') or math.huge)
+    return grown >= 0 and string.format('%.0f', grown) or ''
+end
+
+local current = redis.call('HMGET', KEYS[1], 'token', 'name', 'compression')
 if current[1] ~= ARGV[1] then
     return 0
 end
@@ -72,7 +85,11 @@ end
 for digest in string.gmatch(ARGV[7], '[^ ]+') do
     write_capture(KEYS[9], digest, ARGV[8], ARGV[9])
 end
-redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 10))
+local output, compression = new_output(KEYS[10], KEYS[11]), current[3] or ''
+redis.call(
+    'XADD', KEYS[5], 'MAXLEN', '~', ARGV[4], '*',
+    'output_bytes', output, 'compression', compression, unpack(ARGV, 10)
+)
 redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[5])
 redis.call('HSET', KEYS[10], 'finished', ARGV[1])
 redis.call('PUBLISH', KEYS[6], 'finished')

@@ -1,0 +1,77 @@
+"""Starts the command of --between when it is due, and logs its output and how it ended."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from pcapdj.disk.between import BetweenRuns, RunState
+from pcapdj.disk.between_process import MOST_LINES, BetweenProcess
+from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.safe_text import printable_sentence
+
+events = EventLog("controller")
+
+
+class BetweenRunner:
+    """The command, and how its runs ended.
+
+    Args:
+        process: runs it.
+    """
+
+    def __init__(self, process: BetweenProcess) -> None:
+        self._process = process
+        self._began_s = 0.0
+        self.runs = BetweenRuns()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when a run has printed something or ended."""
+        return self._process.fileno()
+
+    @property
+    def has_message(self) -> bool:
+        """Report whether a run has printed something or ended."""
+        return self._process.has_message
+
+    def look(self, requested: Sequence[bytes]) -> None:
+        """Log what a run has printed and how it ended.
+
+        Args:
+            requested: names of the files that wait for their authorization.
+
+        Raises:
+            PcapdjError: the process that runs the command is gone.
+        """
+        for message in self._process.read():
+            if "line" in message:
+                events.info("between_output", printable_sentence(message["line"]))
+            else:
+                self._end(message)
+        self.runs = self.runs.after_look(requested)
+
+    def start(self, name: bytes, variables: Mapping[str, str]) -> None:
+        """Start the command for this file; none runs."""
+        events.info("between_started", name=name)
+        self._began_s = time.monotonic()
+        self.runs = self.runs.begun(name, time.time())
+        self._process.start(variables)
+
+    def close(self) -> None:
+        """End a command that runs, with all that it started."""
+        self._process.close()
+
+    def _end(self, message: Mapping[str, object]) -> None:
+        last_line = printable_sentence(str(message.get("last_line", "")))
+        now_s = time.monotonic()
+        self.runs = self.runs.ended(str(message["exit"]), last_line, now_s, time.time())
+        name, seconds = self.runs.name, now_s - self._began_s
+        lines = message.get("lines", 0)
+        if isinstance(lines, int) and lines > MOST_LINES:
+            events.info("between_output", f"{lines - MOST_LINES:,} more lines are not logged.")
+        left = message.get("left")
+        if isinstance(left, list) and left:
+            sentence = f"The command of --between left these running, which are killed: {', '.join(left)}."
+            events.warning("between_left_processes", sentence, name=name)
+        if self.runs.state is RunState.FAILED:
+            events.warning("between_failed", self.runs.failure_sentence(), name=name, seconds=seconds)
+        else:
+            events.info("between_ended", name=name, seconds=seconds)
