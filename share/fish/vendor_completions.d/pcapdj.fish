@@ -35,6 +35,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from run' -l resume-after -d 'wait
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l suspend-free -d 'pause the running file below this much free space; 0 = off [default: 0.5 x min-free]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l min-free-inodes -d 'like --min-free, but for inodes; 0 = off [default: 5%]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l min-available-memory -d 'like --min-free, but for available memory [default: off]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l reserve -d 'authorize only a file whose output, FACTOR times its size, fits above min-free [default: off]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l force -d 'accept a min-free of 50 % or more'
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l max-gap -d 'warn when a file starts this long after the previous one ended; 0 = never' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l on-linktype -d 'a file of another link type than the stream’s: fail it, begin a new stream, or rewrite raw IP, loopback and Linux cooked packets to Ethernet' -x -a 'fail new-stream ethernet'
@@ -46,6 +47,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l order -d 'sort all fi
 complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l precision -d 'timestamp precision; default: that of the first file' -x -a 'us ns'
 complete -c pcapdj -n '__fish_seen_subcommand_from cat' -l on-linktype -d 'a file of another link type than the first one: skip it, or rewrite its raw IP, loopback and Linux cooked packets to Ethernet; default: fail' -x -a 'fail ethernet'
 complete -c pcapdj -n '__fish_seen_subcommand_from sample' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from check' -l settings -d 'show each setting of the service, and where it comes from'
 complete -c pcapdj -n '__fish_seen_subcommand_from check' -l monitor -d 'print one line about the running lane, as monitoring plugins do; exit 0 (OK), 1 (WARNING), 2 (CRITICAL), 3 (UNKNOWN)'
 complete -c pcapdj -n '__fish_seen_subcommand_from check' -l expect -d 'with --monitor: a role that should run (dispatcher, controller, consumer, importer); default: those of supervisord.conf, else those that have reported' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from check' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
@@ -160,7 +162,10 @@ complete -c pcapdj -n '__fish_seen_subcommand_from control' -l resume-after -d '
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l suspend-free -d 'pause the running file below this much free space; 0 = off [default: 0.5 x min-free]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l min-free-inodes -d 'like --min-free, but for inodes; 0 = off [default: 5%]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l min-available-memory -d 'like --min-free, but for available memory [default: off]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reserve -d 'authorize only a file whose output, FACTOR times its size, fits above min-free [default: off]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l force -d 'accept a min-free of 50 % or more'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between -d 'run this command before each file; the gate holds while it fails [default: none]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between-timeout -d 'kill the command of --between after this long' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l auth-type -d 'type of the authorization key; several dispatchers of one lane need set' -x -a 'string set'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l check -d 'print what the running controller decides; exit 0 if open, else 3; 69: none runs'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l as-started -d 'with --check: what one with these options would decide'
