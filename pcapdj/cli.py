@@ -41,6 +41,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "pcapdj.commands.failed",
             "list the files that failed, and why; --retry queues them again",
         ),
+        "whence": ("pcapdj.commands.whence", "find the capture and packet of an alert; cut its session out"),
         "requeue": ("pcapdj.commands.requeue", "queue processed or failed files again"),
     },
     "The roles, one process each": {

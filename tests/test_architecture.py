@@ -29,7 +29,7 @@ ROOM_OF_ROLE: Final = {
     "importer": "inbox",
 }
 SHARED: Final = {"capture", "store", "console", "runtime", "summary"}
-ABOVE: Final = {"commands", "run", "cli", "__main__"}  # these may import whatever they need
+ABOVE: Final = {"commands", "run", "trace", "cli", "__main__"}  # these may import whatever they need
 
 # What a room may import beside itself and `runtime`.
 IMPORTS: Final[dict[str, set[str]]] = {
@@ -53,7 +53,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "backports": {"capture"},
     "psutil": {"disk"},
     "supervisor": {"commands"},
-    "subprocess": {"analyzer", "disk", "store", "commands"},
+    "subprocess": {"analyzer", "disk", "store", "commands", "trace"},
     "rich": {"console", "summary", "run"},
 }
 
@@ -116,6 +116,8 @@ RULES: Final = [
     "summary/tcp",
     "summary/http1",
     "summary/http_message",
+    "trace/events",
+    "trace/filters",
 ]
 EFFECTS: Final = {
     *("fcntl", "logging", "mmap", "os", "random", "select", "shutil", "signal", "socket", "subprocess"),
@@ -266,6 +268,7 @@ def test_every_folder_is_a_room_of_the_plan() -> None:
     assert {part_of(module) for module in IN_ROOMS} == set(ROOM_OF_ROLE.values()) | SHARED | {
         "commands",
         "run",
+        "trace",
     }
 
 

@@ -348,6 +348,15 @@ def _from_json(fields: Mapping[str, Any]) -> FileResult:
     )
 
 
+def results_in(logdir: Path) -> Iterable[FileResult]:
+    """Return the results of the run that wrote to this folder, in the order of its record.
+
+    Raises:
+        ConfigError: it has no record, or one that cannot be read.
+    """
+    return _read_results(logdir / RECORD, logdir / NEWER, resume=True).values()
+
+
 def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, FileResult]:
     if not resume:
         raise ConfigError(

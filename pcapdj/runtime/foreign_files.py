@@ -7,6 +7,7 @@ gigabytes, or a line without an end, would fill the memory.
 
 import errno
 import os
+import select
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 MOST_LINE_BYTES: Final = 1 << 20
+_READ_BYTES: Final = 1 << 16
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -51,6 +53,32 @@ def foreign_lines(path: Path) -> Iterator[str]:
     """Yield the lines, without the ones that `lines_of` leaves out; a file that cannot be opened has none."""
     with suppress(OSError), open_foreign(path) as file:
         yield from lines_of(file)
+
+
+def lines_as_they_come(file: BinaryIO, pause_s: float = 0.3) -> Iterator[str]:
+    """Yield the lines as `lines_of` does; where nothing comes for a moment, an empty text.
+
+    Args:
+        file: a regular file or a pipe, from which nothing was read yet.
+        pause_s: the moment, in seconds.
+    """
+    rest, is_too_long, is_paused = b"", False, True
+    while True:
+        if not is_paused and not select.select([file], [], [], pause_s)[0]:
+            is_paused = True
+            yield ""
+        data = os.read(file.fileno(), _READ_BYTES)
+        if not data:
+            break
+        *whole, rest = (rest + data).split(b"\n")
+        for number, line in enumerate(whole):
+            if not (number == 0 and is_too_long) and len(line) < MOST_LINE_BYTES:
+                yield line.decode("utf-8", "replace") + "\n"
+        is_too_long = (is_too_long and not whole) or len(rest) > MOST_LINE_BYTES
+        rest = b"" if is_too_long else rest
+        is_paused = False
+    if rest and len(rest) < MOST_LINE_BYTES:
+        yield rest.decode("utf-8", "replace")
 
 
 def lines_of(file: BinaryIO) -> Iterator[str]:

@@ -50,6 +50,20 @@ OPTIONS: dict[str, Options] = {
     },
     "sample": {},
     "completion": {},
+    "whence": REDIS | {
+        "--log": (None, None),
+        "--stream": (None, ""),
+        "--sid": (None, None),
+        "--flow-id": (None, None),
+        "--all": (None, False),
+        "--at": (None, ""),
+        "--until": (None, ""),
+        "--host": (None, None),
+        "--port": (None, None),
+        "--protocol": (None, ""),
+        "--write -w": (None, ""),
+        "--json": (None, False),
+    },
     "up": {"--foreground": (None, False)},
     "down": {},
     "restart": {},
@@ -132,6 +146,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "gate": [("open|hold|auto|accept", False, None)],
     "skip": [("NAME", False, "")],
     "failed": [("NAME", False, None)],
+    "whence": [("EVENTS", False, "")],
     "requeue": [("NAME", False, None)],
     "consume": [("-- COMMAND..", False, None)],
 }
@@ -173,6 +188,7 @@ def test_options_show_what_their_values_are() -> None:
 
     sizes = ("--min-free", "--resume-free", "--suspend-free", "--min-available-memory")
     times = (
+        *("--at", "--until"),
         "--resume-after",
         "--max-gap",
         "--storage-timeout",
@@ -188,6 +204,7 @@ def test_options_show_what_their_values_are() -> None:
         "--min-free-inodes": "NUMBER|PCT",
         "--reserve": "FACTOR|auto",
         "--between": "CMD",
+        **dict.fromkeys(("--write", "-w"), "FILE"),
         **dict.fromkeys(sizes, "SIZE|PCT"),
         **dict.fromkeys(times, "TIME"),
     }

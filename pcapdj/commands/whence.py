@@ -1,0 +1,258 @@
+"""`pcapdj whence`: from what an analyzer reported, or from a time, to the capture file and the packet.
+
+The events come from stdin, from a file, or from the log folder of an analyzer (`--log`); or the options are
+the question (`--at`). The journal of the lane has which file has which packets of a stream; where `--log`
+belongs to a run, its record has that. The rules are in `pcapdj.trace`.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from pcapdj.console.slow_work import slow_work
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.foreign_files import lines_as_they_come, open_foreign
+from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.store.journal import Conditions
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.trace.answers import as_object, cut_as_object, lines_about, lines_of_cut
+from pcapdj.trace.events import AnalyzerEvent, Rule, ZeekHead, addresses_of, event_of, time_of
+from pcapdj.trace.flows import eve_lines, join_flows
+from pcapdj.trace.locate import Location, Locator
+from pcapdj.trace.presence import Presences
+from pcapdj.trace.sessions import cut_sessions
+from pcapdj.trace.sources import JournalSource, LaneJournal, RunJournal, run_folder
+
+_BATCH: Final = 500  # events that are looked for in one pass over the journal
+_MOST_HOSTS: Final = 2
+_MOST_CUT: Final = 10_000  # events whose sessions are cut out
+
+app = new_app()
+
+
+@app.command()
+def whence(  # noqa: PLR0913 - an option each
+    events: Annotated[
+        str,
+        typer.Argument(
+            metavar="EVENTS",
+            help="lines of Suricata's EVE or Zeek's conn.log; default: with --log the EVE there, else stdin",
+            show_default=False,
+        ),
+    ] = "",
+    *,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="the analyzer's log folder: it names the stream, and has the flow records"),
+    ] = None,
+    stream: Annotated[str, typer.Option(help="the id of the events' stream", show_default=False)] = "",
+    sid: Annotated[int | None, typer.Option(help="only alerts of this signature")] = None,
+    flow_id: Annotated[int | None, typer.Option(help="only events of this flow")] = None,
+    all_events: Annotated[bool, typer.Option("--all", help="with --log: not the alerts only")] = False,
+    at: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="instead of events: a time, as 2026-11-24T10:30:00Z", show_default=False
+        ),
+    ] = "",
+    until: Annotated[
+        str, typer.Option(metavar="TIME", help="with --at: the end of a time range", show_default=False)
+    ] = "",
+    host: Annotated[list[str] | None, typer.Option(help="with --at: an IP address; also two")] = None,
+    port: Annotated[list[int] | None, typer.Option(help="with --at: the port of each host")] = None,
+    protocol: Annotated[str, typer.Option(help="with --at: tcp, udp, icmp ..", show_default=False)] = "",
+    write: Annotated[
+        str,
+        typer.Option(
+            "--write", "-w", metavar="FILE", help="cut the sessions out into a new file", show_default=False
+        ),
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON lines")] = False,
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+) -> None:
+    """Find the capture file and the packet that an alert, a flow or a time is about; cut its session out."""
+    if at and (events or sid or flow_id or all_events):
+        raise ConfigError("--at is a question of its own: it takes no events.")
+    if not at and (until or host or port or protocol):
+        raise ConfigError("--until, --host, --port and --protocol belong to --at.")
+    folder = _log_folder(log)
+    is_alert = folder is not None and not events and not all_events
+    if at:
+        batches = iter([[_question(at, until, host or [], port or [], protocol)]])
+    else:
+        read = _batches(eve_lines(folder)) if folder and not events else _read(events)
+        batches = (
+            [each for each in some if _is_wanted(each, sid, flow_id, is_alert=is_alert)] for some in read
+        )
+    run = run_folder(folder) if folder else None
+    store = None if run else open_store(redis_url, redis_password_file, lane, is_role=False)
+    source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
+    answer = _Answer(Presences(store), as_json=as_json, out=write)
+    for batch in [_few([*chain.from_iterable(batches)])] if write else batches:
+        named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
+        joined = join_flows(named, eve_lines(folder) if folder else ())
+        answer.add(_located(source, joined, has_sessions=bool(write)))
+    answer.end()
+
+
+def _log_folder(log: Path | None) -> Path | None:
+    if log and not log.is_dir():
+        raise ConfigError(f"{quoted(str(log))} is not a folder.")
+    return log.resolve() if log else None
+
+
+def stream_of(folder: Path | None) -> str:
+    """Return the id of the stream whose analyzer wrote to this folder; empty: its name has none."""
+    begun, _, stream = folder.name.rpartition("-") if folder else ("", "", "")
+    return stream if begun.endswith("Z") and stream.isalnum() else ""
+
+
+def _question(
+    at: str, until: str, hosts: Sequence[str], ports: Sequence[int], protocol: str
+) -> AnalyzerEvent:
+    """Return what the options ask.
+
+    Raises:
+        ConfigError: a time or an address is not valid.
+    """
+    start_ns, end_ns = time_of(at), time_of(until or at)
+    for text, time_ns in ((at, start_ns), (until, end_ns)):
+        if time_ns is None:
+            raise ConfigError(f"{quoted(text)} is not a time.", hint="Write it as 2026-11-24T10:30:00Z.")
+    addresses = addresses_of(tuple(hosts), tuple(ports), protocol) if hosts else None
+    if len(hosts) > _MOST_HOSTS or (hosts and addresses is None) or (ports and len(ports) != len(hosts)):
+        raise ConfigError("--host takes one or two IP addresses of one version, and --port a port of each.")
+    rule = Rule.TIME_AND_ADDRESSES if addresses else Rule.TIME
+    return AnalyzerEvent("time", rule, start_ns=start_ns, end_ns=end_ns, addresses=addresses)
+
+
+def _read(name: str) -> Iterator[list[AnalyzerEvent]]:
+    """Yield the events of a file or of stdin; of a pipe also before its end, when nothing comes for a moment.
+
+    Raises:
+        ConfigError: the file cannot be opened, or stdin is a terminal.
+    """
+    if name and name != "-":
+        try:
+            with open_foreign(Path(name), follows_link=True) as file:
+                yield from _batches(lines_as_they_come(file))
+        except OSError as exc:
+            raise ConfigError(f"{quoted(name)} cannot be read: {exc.strerror}.") from exc
+        return
+    if sys.stdin.isatty():
+        hint = "Pipe lines of EVE into it, or use --log FOLDER or --at TIME."
+        raise ConfigError("There are no events: stdin is a terminal.", hint=hint)
+    yield from _batches(lines_as_they_come(sys.stdin.buffer))
+
+
+def _batches(lines: Iterator[str]) -> Iterator[list[AnalyzerEvent]]:
+    """Yield events, many at once; an empty line among them stands for a pause."""
+    head, batch = ZeekHead(), list[AnalyzerEvent]()
+    for line in lines:
+        if event := event_of(line, head):
+            batch.append(event)
+        if len(batch) == _BATCH or (batch and not line):
+            yield batch
+            batch = []
+    yield batch
+
+
+def _is_wanted(event: AnalyzerEvent, sid: int | None, flow_id: int | None, *, is_alert: bool) -> bool:
+    if is_alert and sid is None and flow_id is None:
+        return event.sid is not None
+    return sid in (None, event.sid) and flow_id in (None, event.flow_id)
+
+
+def _few(events: list[AnalyzerEvent]) -> list[AnalyzerEvent]:
+    if len(events) > _MOST_CUT:
+        raise PcapdjError(
+            f"More than {_MOST_CUT:,} events: their sessions are not cut out at once.",
+            hint="Choose some with --sid or --flow-id.",
+        )
+    return events
+
+
+def _located(source: JournalSource, events: Sequence[AnalyzerEvent], *, has_sessions: bool) -> list[Location]:
+    """Return what the journal has about the events."""
+    if not events:
+        return []
+    locator = Locator(events, has_sessions=has_sessions)
+    with slow_work("journal entries to look at", source.length()) as track:
+        for part in source.parts(_conditions(locator)):
+            locator.add(part.files)
+            track(part.looked_at)
+            if locator.is_complete:
+                break
+    return locator.locations
+
+
+def _conditions(locator: Locator) -> Conditions:
+    """Return which files can add something: those of the stream, where it is known, else of the time."""
+    if locator.stream and locator.has_numbers:
+        return Conditions(stream=locator.stream)
+    since_ns, until_ns = locator.times_ns or (None, None)
+    return Conditions(stream=locator.stream, since_ns=since_ns, until_ns=until_ns)
+
+
+class _Answer:
+    """Prints what was found; stdout is for a capture if that is written there.
+
+    Args:
+        presences: looks at the files.
+        as_json: for programs.
+        out: the capture that is written; empty: none.
+    """
+
+    def __init__(self, presences: Presences, *, as_json: bool, out: str) -> None:
+        self._presences = presences
+        self._as_json = as_json
+        self._out = out
+        self._events = self._missing = 0
+        self._is_whole = True
+
+    def add(self, locations: Sequence[Location]) -> None:
+        """Print what was found of each event; cut the sessions out, if that is wanted."""
+        for location in locations:
+            self._events += 1
+            self._missing += bool(location.problem())
+            if self._as_json:
+                self._print(json.dumps(as_object(location, self._presences)))
+            else:
+                for line in lines_about(location, self._presences):
+                    self._print(line)
+        if self._out and locations:
+            self._cut(locations)
+
+    def _cut(self, locations: Sequence[Location]) -> None:
+        report = cut_sessions(locations, self._presences, self._out)
+        self._is_whole = not report.left_out
+        if self._as_json:
+            self._print(json.dumps(cut_as_object(report, self._out)))
+        else:
+            for line in lines_of_cut(report, self._out):
+                self._print(line)
+
+    def end(self) -> None:
+        """End with an error if something is missing.
+
+        Raises:
+            PcapdjError: it is.
+        """
+        if not self._events:
+            raise PcapdjError("There are no events to look for.")
+        if self._missing:
+            raise PcapdjError(f"{self._missing:,} of {self._events:,} were not found.")
+        if not self._is_whole:
+            raise PcapdjError("Some captures are not there any more: their packets are missing.")
+
+    def _print(self, line: str) -> None:
+        typer.echo(line if self._as_json else printable_sentence(line), err=self._out == "-")

@@ -1,0 +1,67 @@
+"""A line on stderr about work that takes longer than a moment: how much of it is done.
+
+A terminal shows it in place and clears it; elsewhere one line names what is being done, so that a command is
+not silent for seconds. stdout is the answer's alone.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pcapdj.console.screen import outlived
+
+_AFTER_S: Final = 0.3
+_EVERY_S: Final = 0.2
+_CLEAR: Final = "\r\x1b[K"
+
+
+class SlowWork:
+    """Counts what is done, and shows it once it takes long.
+
+    Args:
+        what: things that are counted, as `journal entries to look at`.
+        total: how many there are, about.
+    """
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._next_s = time.monotonic() + _AFTER_S
+        self._is_terminal = sys.stderr.isatty()
+        self._is_shown = False
+
+    def add(self, count: int) -> None:
+        """Count more of them."""
+        self._done += count
+        if time.monotonic() >= self._next_s:
+            self._show()
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._is_shown and self._is_terminal:
+            self._write(_CLEAR)
+
+    def _show(self) -> None:
+        if self._is_terminal:
+            self._next_s = time.monotonic() + _EVERY_S
+            self._write(f"{_CLEAR}{self._done:,} of {self._total:,} {self._what}")
+        elif not self._is_shown:
+            self._write(f"{self._total:,} {self._what} ..\n")
+        self._is_shown = True
+
+    def _write(self, text: str) -> None:
+        with outlived(sys.stderr):
+            sys.stderr.write(text)
+
+
+@contextmanager
+def slow_work(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that counts what is done; the arguments are those of `SlowWork`."""
+    work = SlowWork(what, total)
+    try:
+        yield work.add
+    finally:
+        work.end()

@@ -1,0 +1,207 @@
+"""Where events are: each event's capture files, and in them its packet, found in one pass over the journal.
+
+An event with a packet number is in the file whose part of the stream has that number. One without is in the
+files that may have packets at the time of its session. Where the stream is unknown, the number counts in each
+stream, and the time of the packet decides. Nothing here opens a file.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pcapdj.store.journal import FedFile, Part
+from pcapdj.trace.events import AnalyzerEvent, Rule
+
+FRAGMENTS_NS: Final = 60 * 10**9  # how long Suricata waits for the fragments of a packet, by default
+_SPARE_NS: Final = 1000  # an analyzer's times have microseconds
+_MOST_FILES: Final = 10_000  # of one event
+
+
+@dataclass(frozen=True, slots=True)
+class PacketPlace:
+    """A packet's place.
+
+    Args:
+        file: its file.
+        stream: the stream that has it.
+        stream_packet: its number there, from 1.
+        packet: its number among the packets of the file that were fed, from 1.
+    """
+
+    file: FedFile
+    stream: str
+    stream_packet: int
+    packet: int
+
+
+@dataclass(slots=True)
+class Location:
+    """What was found of one event.
+
+    Args:
+        event: what was looked for.
+        places: of its packet; more than one: the streams cannot be told apart.
+        files: that may have packets of its session, in the order in which they were fed.
+        stream_end: the last packet number that a finished file of its stream has; 0: there is none.
+    """
+
+    event: AnalyzerEvent
+    places: list[PacketPlace] = field(default_factory=list)
+    files: list[FedFile] = field(default_factory=list)
+    stream_end: int = 0
+
+    @property
+    def place(self) -> PacketPlace | None:
+        """The place of the packet; None: it was not found, or is not certain."""
+        return self.places[0] if len(self.places) == 1 else None
+
+    @property
+    def stream(self) -> str:
+        """The stream of the event; empty: it is unknown."""
+        return self.event.stream or (self.place.stream if self.place else "")
+
+    def session_files(self) -> list[FedFile]:
+        """Return the files that may have packets of the session: of its stream only, where that is known."""
+        return [file for file in self.files if not self.stream or file.is_in(self.stream)]
+
+    def problem(self) -> str:
+        """Return why neither packet nor files were found, as a sentence; empty: they were."""
+        event = self.event
+        if event.packet is not None:
+            return self._problem_of_number(event.packet)
+        if event.rule is Rule.NONE or event.start_ns is None:
+            return (
+                "It has no packet of its own, and no flow: its timestamp alone may be wrong by hours."
+                if event.flow_id is None
+                else "No line with its flow_id has the times of its flow: use --log FOLDER."
+            )
+        return "" if self.session_files() else "No file of the journal has packets of that time."
+
+    def _problem_of_number(self, number: int) -> str:
+        if self.place:
+            return ""
+        if self.places:
+            streams = ", ".join(place.stream for place in self.places)
+            return f"Packet {number:,} fits several streams: name one of {streams} with --stream."
+        if self.stream_end:
+            return (
+                f"Its stream has {self.stream_end:,} packets in finished files, and no packet {number:,}:"
+                " the stream broke off in the next file, which was fed again into another stream."
+            )
+        return f"No file of the journal has packet {number:,} of its stream at that time."
+
+
+class Locator:
+    """Finds the places of some events while it is given all files of the journal.
+
+    Args:
+        events: what is looked for.
+        has_sessions: the files of the sessions of events with a packet are wanted, too.
+    """
+
+    def __init__(self, events: Sequence[AnalyzerEvent], *, has_sessions: bool) -> None:
+        self.locations: Final = [Location(event) for event in events]
+        numbered = [each for each in self.locations if each.event.packet is not None]
+        self._numbered = sorted(numbered, key=lambda each: each.event.packet or 0)
+        self._numbers = [each.event.packet or 0 for each in self._numbered]
+        timed = [
+            each
+            for each in self.locations
+            if each.event.start_ns is not None and (has_sessions or not each.event.has_packet)
+        ]
+        self._timed = sorted(timed, key=lambda each: _begin_ns(each.event))
+        self._begins = [_begin_ns(each.event) for each in self._timed]
+        self._latest = _running_maximum([_end_ns(each.event) for each in self._timed])
+
+    @property
+    def is_complete(self) -> bool:
+        """Report whether no other file can add anything: each event has its packet, in a known stream."""
+        return not self._timed and all(each.event.stream and each.places for each in self._numbered)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Report whether an event has the number of its packet."""
+        return bool(self._numbered)
+
+    @property
+    def times_ns(self) -> tuple[int, int] | None:
+        """The times that all files have which can add something; None: they may have any."""
+        limits = [
+            (begin, end)
+            for each in self.locations
+            for begin, end in [_limits(each.event)]
+            if begin is not None and end is not None
+        ]
+        if len(limits) < len(self.locations) or not limits:
+            return None
+        return min(begin for begin, _ in limits), max(end for _, end in limits)
+
+    @property
+    def stream(self) -> str:
+        """The one stream that all events are about; empty: there are several, or it is unknown."""
+        streams = {each.event.stream for each in self.locations}
+        return streams.pop() if len(streams) == 1 else ""
+
+    def add(self, files: Iterable[FedFile]) -> None:
+        """Look at the next files."""
+        for file in files:
+            before = 0
+            for part in file.all_parts:
+                self._add_part(file, part, before)
+                before += part[2]
+            if span := file.span_ns:
+                self._add_times(file, *span)
+
+    def _add_part(self, file: FedFile, part: Part, before: int) -> None:
+        stream, first, packets = part
+        for place in range(bisect_left(self._numbers, first), bisect_left(self._numbers, first + packets)):
+            location, number = self._numbered[place], self._numbers[place]
+            if _fits(location.event, stream, file):
+                found = PacketPlace(file, stream, number, before + number - first + 1)
+                location.places = [each for each in location.places if each.stream != stream] + [found]
+        for location in self._numbered[bisect_left(self._numbers, first + packets) :]:
+            if location.event.stream == stream:
+                location.stream_end = max(location.stream_end, first + packets - 1)
+
+    def _add_times(self, file: FedFile, earliest_ns: int, latest_ns: int) -> None:
+        place = bisect_right(self._begins, latest_ns + _SPARE_NS) - 1
+        while place >= 0 and self._latest[place] >= earliest_ns - _SPARE_NS:
+            location = self._timed[place]
+            is_in_time = _end_ns(location.event) >= earliest_ns - _SPARE_NS
+            if is_in_time and _is_of_stream(location.event, file) and len(location.files) < _MOST_FILES:
+                location.files.append(file)
+            place -= 1
+
+
+def _fits(event: AnalyzerEvent, stream: str, file: FedFile) -> bool:
+    """Report whether the packet of an event may be in this file of that stream."""
+    if event.stream:
+        return event.stream == stream
+    return event.time_ns is None or file.has_time(event.time_ns - _SPARE_NS, event.time_ns + _SPARE_NS)
+
+
+def _is_of_stream(event: AnalyzerEvent, file: FedFile) -> bool:
+    return not event.stream or file.is_in(event.stream)
+
+
+def _limits(event: AnalyzerEvent) -> tuple[int | None, int | None]:
+    times = [each for each in (event.time_ns, event.start_ns, event.end_ns) if each is not None]
+    return (min(times) - FRAGMENTS_NS, max(times) + _SPARE_NS) if times else (None, None)
+
+
+def _begin_ns(event: AnalyzerEvent) -> int:
+    """Return when the first packet of a session may be, its fragments included."""
+    return (event.start_ns or 0) - FRAGMENTS_NS
+
+
+def _end_ns(event: AnalyzerEvent) -> int:
+    return max(each or 0 for each in (event.start_ns, event.end_ns, event.time_ns))
+
+
+def _running_maximum(values: Sequence[int]) -> list[int]:
+    found, highest = [], 0
+    for value in values:
+        highest = max(highest, value)
+        found.append(highest)
+    return found

@@ -1,0 +1,109 @@
+"""Whether the file of a journal's entry is still what was fed, and where it is if it is not there any more.
+
+Size and time of the last write decide, as they do for the importer; device and inode only tell a file that
+has grown from another one: a disk that is mounted again may number them anew.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.safe_text import quoted, to_name
+from pcapdj.store.bounded import read_hash
+from pcapdj.store.client import Store
+from pcapdj.store.journal import FedFile
+
+
+class FedFileState(StrEnum):
+    """What is at the name of a file that was fed."""
+
+    SAME = "same"
+    GROWN = "grown"
+    OTHER = "other"
+    MOVED = "moved"
+    REMOVED = "removed"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """What became of a file that was fed.
+
+    Args:
+        state: in one word.
+        path: where its bytes are; empty: nowhere that is known.
+    """
+
+    state: FedFileState
+    path: bytes = b""
+
+    @property
+    def sentence(self) -> str:
+        """Return it for people."""
+        return {
+            FedFileState.SAME: "the file is the one that was fed",
+            FedFileState.GROWN: "the file has grown since it was fed",
+            FedFileState.OTHER: "another file has this name now, or it was changed since it was fed",
+            FedFileState.MOVED: f"pcapdj moved the file to {quoted(self.path)}",
+            FedFileState.REMOVED: "pcapdj removed the file to make room",
+            FedFileState.MISSING: "the file is not there any more",
+        }[self.state]
+
+
+class Presences:
+    """Looks at files that were fed; each name once.
+
+    Args:
+        store: the lane, for what pcapdj itself moved or removed; None: a run, which moves nothing.
+    """
+
+    def __init__(self, store: Store | None) -> None:
+        self._store = store
+        self._found: dict[tuple[bytes, int | None, int | None], Presence] = {}
+
+    def of(self, file: FedFile) -> Presence:
+        """Return what became of the file."""
+        key = (file.name, file.size_bytes, file.mtime_ns)
+        if key not in self._found:
+            self._found[key] = self._look(file)
+        return self._found[key]
+
+    def _look(self, file: FedFile) -> Presence:
+        found = _state_at(file.name, file)
+        if found is FedFileState.SAME or found is FedFileState.GROWN:
+            return Presence(found, file.name)
+        record = self._record_of(file.name)
+        for field in ("moved_to", "path"):
+            if isinstance(place := record.get(field), str) and place:
+                return Presence(FedFileState.MOVED, to_name(place))
+        return Presence(FedFileState.REMOVED if record else found)
+
+    def _record_of(self, name: bytes) -> Mapping[str, object]:
+        """Return what pcapdj recorded when it made room; empty: nothing."""
+        if self._store is None:
+            return {}
+        key = f"{self._store.keys.prefix}PCAPDJ_RECLAIMED"
+        try:
+            return decode_object(read_hash(self._store, key, [name]).get(name))
+        except ValueError:
+            return {}
+
+
+def _state_at(path: bytes, file: FedFile) -> FedFileState:
+    try:
+        now = os.stat(path)  # noqa: PTH116 - bytes
+    except OSError:
+        return FedFileState.MISSING
+    if not stat.S_ISREG(now.st_mode):
+        return FedFileState.OTHER
+    if (now.st_size, now.st_mtime_ns) == (file.size_bytes, file.mtime_ns):
+        return FedFileState.SAME
+    has_grown = file.size_bytes is not None and now.st_size > file.size_bytes
+    return (
+        FedFileState.GROWN
+        if has_grown and (now.st_dev, now.st_ino) == (file.dev, file.ino)
+        else FedFileState.OTHER
+    )

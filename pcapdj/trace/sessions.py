@@ -1,0 +1,195 @@
+"""Cuts the sessions of located events out of the captures that have them, into one capture file.
+
+A packet is kept if tcpdump's filter lets it pass and its time is in a session, or if it is the packet of an
+event by its number. Parts of an IP packet may be older than the session: an analyzer gives a packet that it
+has put together the time of its last part.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from pcapdj.capture.pcap import BEGINNING, StreamFormat
+from pcapdj.capture.pcap import Place as FilePlace
+from pcapdj.runtime.errors import CannotCreate, CaptureError, PcapdjError
+from pcapdj.runtime.safe_text import quoted
+from pcapdj.store.journal import FedFile
+from pcapdj.trace.cut import CutPacket, SourceFile, cut, is_fragment, stream_format_of
+from pcapdj.trace.events import Addresses, AnalyzerEvent
+from pcapdj.trace.filters import MOST_SESSIONS, session_filter
+from pcapdj.trace.locate import FRAGMENTS_NS, Location
+from pcapdj.trace.presence import FedFileState, Presence, Presences
+
+_MICROSECOND_NS: Final = 1000
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class FileCut:
+    """What was cut out of one file.
+
+    Args:
+        file: as it was fed.
+        presence: where it is now.
+        numbers: of the packets, among those of the file that were fed; the first and the last one.
+        packets: how many.
+    """
+
+    file: FedFile
+    presence: Presence
+    packets: int = 0
+    numbers: tuple[int, int] = (0, 0)
+
+    def add(self, number: int) -> None:
+        """Count a packet."""
+        self.packets += 1
+        self.numbers = (self.numbers[0] or number, number)
+
+
+@dataclass(slots=True)
+class CutReport:
+    """What a cut gave.
+
+    Args:
+        files: those that were read, in order.
+        left_out: files that may have packets, and are not what was fed any more.
+    """
+
+    files: list[FileCut] = field(default_factory=list)
+    left_out: list[FileCut] = field(default_factory=list)
+
+    @property
+    def packets(self) -> int:
+        """How many packets there are."""
+        return sum(each.packets for each in self.files)
+
+
+def cut_sessions(locations: Sequence[Location], presences: Presences, out: str) -> CutReport:
+    """Write the packets of the sessions of all events to a new capture file; `-` is stdout.
+
+    Raises:
+        PcapdjError: there is nothing to write, or too many sessions at once.
+        CannotCreate: the file is there already, or cannot be created.
+        Unavailable: tcpdump is not installed.
+    """
+    report, numbers = _files_of(locations, presences)
+    events = [each.event for each in locations]
+    sessions = _sessions_of(events)
+    if len(sessions) > MOST_SESSIONS:
+        raise PcapdjError(f"{len(sessions)} sessions are too many at once: {MOST_SESSIONS} can be cut out.")
+    stream = _format_of(report)
+    if stream is None:
+        raise PcapdjError("No capture is there to cut packets out of.")
+    sources = [
+        SourceFile(each.presence.path, frozenset(numbers.get(id(each.file), ())), start_of(each.file))
+        for each in report.files
+    ]
+    expression = session_filter(sessions, stream.linktype) if sessions else ""
+    kept = _kept(cut(sources, stream, expression), events, stream, report)
+    _write(out, stream, kept)
+    if not report.packets:
+        raise PcapdjError("The captures have no packet of these sessions.")
+    return report
+
+
+def start_of(file: FedFile) -> FilePlace:
+    """Return where the packets of a journal's entry begin: behind what was fed before it grew."""
+    begin, *others = (_offset(file, name) for name in ("begin_bytes", "section", "interfaces_end"))
+    if not begin:
+        return BEGINNING
+    section, interfaces_end = (each if each <= begin else 0 for each in others)
+    return FilePlace(begin, section, interfaces_end)
+
+
+def _offset(file: FedFile, name: str) -> int:
+    text = file.fields.get(name, "")
+    return int(text) if text.isdecimal() else 0
+
+
+def _files_of(locations: Sequence[Location], presences: Presences) -> tuple[CutReport, dict[int, set[int]]]:
+    """Return the files to read, in the order in which they were fed, and the packets wanted by number."""
+    wanted, numbers = dict[int, FedFile](), dict[int, set[int]]()
+    for location in locations:
+        files = location.session_files()
+        if place := location.place:
+            numbers.setdefault(id(place.file), set()).add(place.packet)
+            files = [*files, place.file]
+        wanted |= {id(file): file for file in files}
+    report = CutReport()
+    for file in sorted(wanted.values(), key=lambda each: (each.finished_ms or 1 << 62, each.first_packet)):
+        found = FileCut(file, presences.of(file))
+        is_there = found.presence.state in (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED)
+        (report.files if is_there else report.left_out).append(found)
+    return report, numbers
+
+
+def _sessions_of(events: Sequence[AnalyzerEvent]) -> list[Addresses]:
+    pairs = [each for event in events for each in (event.addresses, event.outer) if each]
+    return list(dict.fromkeys(pairs))
+
+
+def _format_of(report: CutReport) -> StreamFormat | None:
+    """Return the format of the first file that has packets."""
+    for each in report.files:
+        linktype = each.file.fields.get("linktype", "")
+        with suppress(CaptureError):
+            found = stream_format_of(
+                each.presence.path,
+                int(linktype) if linktype.isdecimal() else None,
+                rewrites=each.file.fields.get("rewrites") == "1",
+            )
+            if found:
+                return found
+    return None
+
+
+def _kept(
+    packets: Iterator[CutPacket], events: Sequence[AnalyzerEvent], stream: StreamFormat, report: CutReport
+) -> Iterator[bytes]:
+    """Yield the records that are in the time of a session, and count them."""
+    times = [_times_of(event) for event in events]
+    for packet in packets:
+        file = report.files[packet.file]
+        if packet.is_by_number or _is_in_time(packet, times, stream.linktype):
+            file.add(packet.number)
+            yield packet.record
+
+
+def _times_of(event: AnalyzerEvent) -> tuple[int, int]:
+    """Return the first and the last time of an event's session, in ns."""
+    times = [each for each in (event.time_ns, event.start_ns, event.end_ns) if each is not None]
+    return (min(times), max(times) + _MICROSECOND_NS - 1) if times else (0, 1 << 63)
+
+
+def _is_in_time(packet: CutPacket, times: Sequence[tuple[int, int]], linktype: int) -> bool:
+    spare_ns = FRAGMENTS_NS if is_fragment(packet.record, linktype) else 0
+    return any(start - spare_ns <= packet.ts_ns <= end for start, end in times)
+
+
+def _write(out: str, stream: StreamFormat, records: Iterator[bytes]) -> None:
+    """Write a capture; a file that gets no packet, or not all of them, is removed again."""
+    try:
+        descriptor = os.dup(1) if out == "-" else os.open(out, _FLAGS, 0o666)
+    except OSError as exc:
+        hint = "Name a file that does not exist yet." if isinstance(exc, FileExistsError) else ""
+        raise CannotCreate(f"{quoted(out)} cannot be created: {exc.strerror}.", hint=hint) from exc
+    is_whole = False
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for number, record in enumerate(records):
+                if number == 0:
+                    file.write(stream.header())
+                file.write(record)
+                is_whole = True
+    except OSError as exc:
+        is_whole = False
+        raise PcapdjError(f"{quoted(out)} cannot be written: {exc.strerror}.") from exc
+    except BaseException:
+        is_whole = False
+        raise
+    finally:
+        if not is_whole and out != "-":
+            Path(out).unlink()

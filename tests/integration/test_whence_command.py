@@ -1,0 +1,279 @@
+"""`pcapdj whence` with the journal of a lane: what it answers, cuts out, and refuses."""
+
+import json
+import os
+from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.captures import Record, classic, records_of
+from support.traced import START_S, records, write_captures
+
+from pcapdj.commands import whence
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.store.client import Store
+
+Run = Callable[..., tuple[int, str, str]]
+UDP = {"src_ip": "10.0.0.1", "src_port": 1111, "dest_ip": "10.0.0.2", "dest_port": 2222, "proto": "UDP"}
+
+
+@pytest.fixture
+def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a runner of the command in the test's lane: exit code, stdout, stderr."""
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        options = ["--redis-url", store.url, "--lane", store.keys.lane]
+        code = exit_code_of(whence.app, "pcapdj whence", [*options, *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run_command
+
+
+@pytest.fixture
+def captures(store: Store, tmp_path: Path) -> list[Path]:
+    """Return five captures that were fed into stream 5ca1ab1e."""
+    paths, number = write_captures(tmp_path / "in"), 1
+    for path in paths:
+        fed(store, path, first_packet=number)
+        number += len(records_of(path.read_bytes()[24:]))
+    return paths
+
+
+def fed(store: Store, path: Path, *, first_packet: int, stream: str = "5ca1ab1e", **fields: Any) -> None:
+    """Write the journal's entry of a file."""
+    found, status = records_of(path.read_bytes()[24:]), path.stat()
+    entry = {
+        "name": os.fsencode(path),
+        "verdict": "processed",
+        "stream": stream,
+        "packets": len(found),
+        "first_packet": first_packet,
+        "first_ts_ns": found[0].seconds * 10**9,
+        "last_ts_ns": found[-1].seconds * 10**9,
+        "size_bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "dev": status.st_dev,
+        "ino": status.st_ino,
+        "linktype": 1,
+    }
+    store.redis.xadd(store.keys.journal, dict[Any, Any](entry | fields))
+
+
+def eve(tmp_path: Path, **fields: Any) -> str:
+    """Return the path of a file with one EVE line."""
+    path = tmp_path / "event.json"
+    path.write_text(
+        json.dumps({"event_type": "alert", "timestamp": "2023-11-14T22:13:21+0000", **fields}) + "\n"
+    )
+    return str(path)
+
+
+def test_the_number_of_a_packet_leads_to_its_file(run: Run, captures: list[Path], tmp_path: Path) -> None:
+    """The stream is known by the packet's time; the answer has the rule, and what became of the file."""
+    code, out, err = run(eve(tmp_path, pcap_cnt=1, pkt_src="wire/pcap", **UDP))
+
+    assert (code, err) == (0, "")
+    assert out == (
+        "alert (wire/pcap), 10.0.0.1:1111 - 10.0.0.2:2222 udp, 2023-11-14T22:13:21.000000Z\n"
+        f"    packet 1 of '{captures[0]}' (1 of stream 5ca1ab1e), by its number (pcap_cnt)\n"
+        "    the file is the one that was fed\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: path.write_bytes(classic([Record()])), "other"),
+        (lambda path: path.write_bytes(path.read_bytes() * 2), "grown"),
+        (lambda path: path.rename(path.with_name("moved")), "missing"),
+        (lambda path: (path.unlink(), path.mkdir()), "other"),
+    ],
+    ids=["removed", "another", "grown", "renamed", "folder"],
+)
+def test_a_file_that_is_not_what_was_fed_any_more_is_named_as_that(
+    run: Run, captures: list[Path], tmp_path: Path, change: Callable[[Path], object], state: str
+) -> None:
+    """Packets are not cut out of another file; that some are missing is an error."""
+    change(captures[0])
+
+    code, out, _ = run(eve(tmp_path, pcap_cnt=2), "--stream", "5ca1ab1e", "--json")
+
+    assert (code, json.loads(out)["files"][0]["state"]) == (0, state)
+    if state != "grown":
+        cut = run("--at", str(START_S), "--host", "10.0.0.1", "-w", str(tmp_path / "out.pcap"))
+        assert (cut[0], cut[2]) == (
+            1,
+            "pcapdj whence: No capture is there to cut packets out of.\n",
+        )
+        assert not (tmp_path / "out.pcap").exists()
+
+
+def test_what_pcapdj_itself_removed_or_moved_is_named(
+    run: Run, store: Store, captures: list[Path], tmp_path: Path
+) -> None:
+    """By its own record; a moved file is read where it is now."""
+    moved = captures[0].rename(tmp_path / "moved.pcap")
+    captures[1].unlink()
+    key = f"{store.keys.prefix}PCAPDJ_RECLAIMED"
+    store.redis.hset(key, os.fsencode(captures[0]), json.dumps({"action": "move", "path": str(moved)}))
+    store.redis.hset(key, os.fsencode(captures[1]), json.dumps({"action": "delete"}))
+
+    out = tmp_path / "out.pcap"
+    first = run(eve(tmp_path, pcap_cnt=1, flow={"start": "2023-11-14T22:13:21+0000"}, **UDP), "-w", str(out))
+    second = run(eve(tmp_path, pcap_cnt=4), "--stream", "5ca1ab1e")
+
+    assert f"pcapdj moved the file to '{moved}'" in first[1]
+    assert [each.data for each in records_of(out.read_bytes()[24:])] == [records()[0].data]
+    assert "pcapdj removed the file to make room" in second[1]
+
+
+def test_a_time_leads_to_the_files_of_that_time(run: Run, captures: list[Path]) -> None:
+    """A file that has packets before and after a moment has it; a range may have several."""
+    moment = run("--at", "2023-11-14T22:13:25.5Z", "--json")
+    several = run("--at", str(START_S), "--until", str(START_S + 4), "--json")
+    nothing = run("--at", "2020-01-01")
+
+    assert [Path(file["name"]) for file in json.loads(moment[1])["files"]] == [captures[1]]
+    assert [Path(file["name"]) for file in json.loads(several[1])["files"]] == captures[:2]
+    assert (nothing[0], nothing[2]) == (1, "pcapdj whence: 1 of 1 were not found.\n")
+    assert "No file of the journal has packets of that time." in nothing[1]
+
+
+def test_zeeks_connection_leads_to_its_session(run: Run, captures: list[Path], tmp_path: Path) -> None:
+    """Of the handshake in one file and the data in the next; other packets of the time are not in it."""
+    fields = {"ts": START_S + 6.0, "uid": "C1", "proto": "tcp", "duration": 3.0}
+    ends = {"id.orig_h": "10.0.1.1", "id.orig_p": 4000, "id.resp_h": "10.0.1.2", "id.resp_p": 80}
+    log, out = tmp_path / "conn.log", tmp_path / "out.pcap"
+    log.write_text(json.dumps(fields | ends) + "\n")
+
+    code, text, err = run(str(log), "-w", str(out))
+
+    assert (code, err) == (0, "")
+    assert [each.data for each in records_of(out.read_bytes()[24:])] == [
+        each.data for each in records()[6:10]
+    ]
+    assert f"'{captures[2]}': 3 packets, the first is 1, the last is 3\n'{captures[3]}': packet 1\n" in text
+    assert text.endswith(f"4 packets written to '{out}'.\n")
+
+
+def test_the_same_addresses_at_another_time_are_another_session(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    """Ports are used again; only the times of the session count."""
+    frame = records()[0].data
+    path, out = tmp_path / "1.pcap", tmp_path / "out.pcap"
+    path.write_bytes(classic([Record(START_S + second, 0, frame) for second in range(0, 100, 10)]))
+    fed(store, path, first_packet=1)
+
+    until = str(START_S + 40)
+    code, *_ = run(
+        *("--at", str(START_S + 20), "--until", until, "--host", "10.0.0.2", "--host", "10.0.0.1"),
+        *("--port", "2222", "--port", "1111", "--protocol", "udp", "-w", str(out)),
+    )
+
+    assert code == 0
+    assert [each.seconds - START_S for each in records_of(out.read_bytes()[24:])] == [20, 30, 40]
+
+
+@pytest.mark.usefixtures("captures")
+def test_the_file_that_is_fed_now_is_found_by_the_packets_number(
+    run: Run, store: Store, tmp_path: Path
+) -> None:
+    """It has no entry in the journal yet."""
+    place = {"name": "/in/now.pcap", "stream": "5ca1ab1e", "first_packet": 15, "state": "feeding"}
+    store.redis.sadd(store.keys.dispatchers, "d")
+    store.redis.hset(store.keys.current("d"), mapping=dict[Any, Any](place))
+
+    code, out, _ = run(eve(tmp_path, pcap_cnt=17), "--stream", "5ca1ab1e")
+
+    assert code == 0
+    assert "packet 3 of '/in/now.pcap' (17 of stream 5ca1ab1e)" in out
+    assert "the file is being fed" in out
+
+
+def test_packets_that_were_left_out_are_mentioned(run: Run, store: Store, tmp_path: Path) -> None:
+    """The number is that among the packets that were fed."""
+    path = tmp_path / "1.pcap"
+    path.write_bytes(classic(records()))
+    fed(store, path, first_packet=1, left_out='{"113": 2}', begin_bytes=24)
+
+    _, out, _ = run(eve(tmp_path, pcap_cnt=2), "--stream", "5ca1ab1e")
+
+    assert "the file also has packets that were left out" in out
+    assert "counted behind byte 24" in out
+
+
+def test_events_are_answered_as_they_come(
+    run: Run, captures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a pipe; a line that is no event is passed over, and the last one needs no line break."""
+    lines = [
+        "no JSON",
+        "",
+        json.dumps({"event_type": "stats"}),
+        json.dumps({"event_type": "x", "pcap_cnt": 4}),
+    ]
+    read, write = os.pipe()
+    os.write(write, "\n".join(lines).encode())
+    os.close(write)
+    with os.fdopen(read, "rb") as stdin:
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(stdin))
+        code, out, err = run("--stream", "5ca1ab1e")
+
+    assert (code, err) == (1, "pcapdj whence: 1 of 2 were not found.\n")
+    assert f"packet 1 of '{captures[1]}'" in out
+    assert "its timestamp alone may be wrong by hours" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--at", "soon"], "'soon' is not a time."),
+        (["--at", "5", "--host", "host.example"], "--host takes one or two IP addresses"),
+        (["--at", "5", "--host", "::1", "--host", "10.0.0.1"], "of one version"),
+        (["--at", "5", "--port", "80"], "a port of each"),
+        (["--at", "5", "--sid", "1"], "--at is a question of its own"),
+        (["--until", "5"], "belong to --at"),
+        (["--log", "/nonexistent"], "'/nonexistent' is not a folder."),
+        (["/nonexistent"], "'/nonexistent' cannot be read: No such file or directory."),
+    ],
+)
+def test_a_wrong_question_is_refused(run: Run, arguments: list[str], sentence: str) -> None:
+    """In one sentence, with the exit code of a wrong use."""
+    code, out, err = run(*arguments)
+
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+    assert sentence in err
+
+
+def test_no_file_is_overwritten(run: Run, captures: list[Path], tmp_path: Path) -> None:
+    """A cut is evidence, too."""
+    out = tmp_path / "out.pcap"
+    out.write_text("mine")
+
+    code, _, err = run("--at", str(START_S), "--host", "10.0.0.1", "-w", str(out))
+
+    assert (code, out.read_text()) == (ExitCode.CANNOT_CREATE, "mine")
+    assert "Name a file that does not exist yet." in err
+    assert captures[0].exists()
+
+
+def test_without_tcpdump_no_session_is_cut_out(
+    run: Run, captures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The packet itself is found by its number, without a filter."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "out.pcap"
+
+    session = run("--at", str(START_S), "--host", "10.0.0.1", "-w", str(out))
+    runt = run(eve(tmp_path, pcap_cnt=12), "--stream", "5ca1ab1e", "-w", str(out))
+
+    assert (session[0], "tcpdump is not installed." in session[2]) == (ExitCode.UNAVAILABLE, True)
+    assert runt[0] == 0
+    assert [each.data for each in records_of(out.read_bytes()[24:])] == [records()[11].data]
+    assert captures[3].exists()

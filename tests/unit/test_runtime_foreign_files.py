@@ -1,0 +1,48 @@
+"""Lines of files and pipes that other programs write: `pcapdj.runtime.foreign_files`."""
+
+import os
+import tempfile
+from typing import Final
+
+import pytest
+
+from pcapdj.runtime import foreign_files
+from pcapdj.runtime.foreign_files import lines_as_they_come, lines_of
+
+CASES: Final = {
+    b"": [],
+    b"a\nb\n": ["a\n", "b\n"],
+    b"a\n\nb": ["a\n", "\n", "b"],
+    b"123456789\n12345678\n123": ["12345678\n", "123"],
+    b"x" * 30 + b"\nb\n": ["b\n"],
+    b"\xff\n": ["\ufffd\n"],
+}
+
+
+@pytest.mark.parametrize("content", CASES)
+@pytest.mark.parametrize("read_bytes", [1, 3, 100])
+def test_lines_are_the_same_however_they_come(
+    content: bytes, read_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that are too long are left out, whatever part of them was read at once."""
+    monkeypatch.setattr(foreign_files, "MOST_LINE_BYTES", 9)
+    monkeypatch.setattr(foreign_files, "_READ_BYTES", read_bytes)
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.seek(0)
+        assert [line for line in lines_as_they_come(file) if line] == CASES[content]
+        file.seek(0)
+        assert len(list(lines_of(file))) == len(CASES[content])
+
+
+def test_a_pause_is_an_empty_text() -> None:
+    """What came so far can be answered, though its pipe stays open; a longer pause is not shown again."""
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as pipe:
+        os.write(write, b"a\nb")
+        lines = lines_as_they_come(pipe, pause_s=0.01)
+        assert [next(lines), next(lines)] == ["a\n", ""]
+        os.write(write, b"c\n")
+        assert [next(lines), next(lines)] == ["bc\n", ""]
+        os.close(write)
+        assert list(lines) == []

@@ -1,0 +1,175 @@
+"""Where events are, from the files of a journal: `pcapdj.trace.locate`."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcapdj.store.journal import FedFile
+from pcapdj.trace.events import AnalyzerEvent, Rule
+from pcapdj.trace.locate import FRAGMENTS_NS, Location, Locator
+
+SECOND = 10**9
+
+
+def fed(name: str, stream: str, first_packet: int, packets: int, *, begin_s: int = 100) -> FedFile:
+    """Return a file with a packet each second."""
+    first_ns, last_ns = begin_s * SECOND, (begin_s + packets - 1) * SECOND
+    return FedFile(
+        name.encode(),
+        "processed",
+        stream=stream,
+        packets=packets,
+        first_packet=first_packet,
+        first_ts_ns=first_ns,
+        last_ts_ns=last_ns,
+    )
+
+
+def numbered(number: int, stream: str = "a", time_s: int | None = None) -> AnalyzerEvent:
+    """Return an event with the number of its packet."""
+    time_ns = None if time_s is None else time_s * SECOND
+    return AnalyzerEvent("alert", Rule.NUMBER, packet=number, stream=stream, time_ns=time_ns)
+
+
+def timed(start_s: int, end_s: int | None = None, stream: str = "") -> AnalyzerEvent:
+    """Return an event with the times of its session."""
+    end_ns = None if end_s is None else end_s * SECOND
+    return AnalyzerEvent("flow", Rule.FLOW, start_ns=start_s * SECOND, end_ns=end_ns, stream=stream)
+
+
+def located(files: list[FedFile], *events: AnalyzerEvent, has_sessions: bool = False) -> list[Location]:
+    """Return the locations of events."""
+    locator = Locator(events, has_sessions=has_sessions)
+    locator.add(files)
+    return locator.locations
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.data())
+def test_a_number_is_in_exactly_one_file(counts: list[int], data: st.DataObject) -> None:
+    """Whatever the files have; those without packets never have it."""
+    files, packets = list[FedFile](), list[tuple[int, int]]()
+    for place, count in enumerate(counts):
+        files.append(fed(str(place), "a" if count else "", len(packets) + 1 if count else 0, count))
+        packets += [(place, number) for number in range(1, count + 1)]
+    number = data.draw(st.integers(1, len(packets) + 2))
+
+    [location] = located(files, numbered(number))
+
+    if number > len(packets):
+        assert location.place is None
+        assert location.problem()
+    else:
+        assert location.place is not None
+        found = (int(location.place.file.name), location.place.packet)
+        assert (found, location.place.stream_packet) == (packets[number - 1], number)
+        assert not location.problem()
+
+
+def test_a_file_that_was_stopped_has_a_part_in_each_stream() -> None:
+    """Its packets are counted through: the seventh is the second one of the other stream."""
+    file = replace(fed("1", "b", 1, 9), parts=(("a", 11, 5),))
+
+    first, second = located([file], numbered(12, "a"), numbered(2, "b"))
+
+    assert first.place is not None
+    assert second.place is not None
+    assert [each.packet for each in (first.place, second.place)] == [2, 7]
+
+
+def test_an_unknown_stream_is_known_by_the_packets_time() -> None:
+    """Where two streams have the number at that time, both are named."""
+    files = [fed("1", "a", 1, 50, begin_s=100), fed("2", "b", 1, 50, begin_s=500)]
+    alike = [*files, fed("3", "c", 1, 50, begin_s=90)]
+
+    [certain] = located(files, numbered(3, "", 502))
+    [doubtful] = located(alike, numbered(3, "", 102))
+    [absent] = located(files, numbered(3, "", 900))
+
+    assert certain.place is not None
+    assert (certain.place.file.name, certain.stream) == (b"2", "b")
+    assert doubtful.place is None
+    assert doubtful.problem() == "Packet 3 fits several streams: name one of a, c with --stream."
+    assert "at that time" in absent.problem()
+
+
+def test_a_number_behind_the_last_finished_file_names_how_far_the_stream_goes() -> None:
+    """Its analyzer died in the next file, which went into another stream."""
+    [location] = located([fed("1", "a", 1, 50), fed("2", "b", 1, 50)], numbered(60, "a"))
+
+    assert "50 packets in finished files, and no packet 60" in location.problem()
+
+
+def test_a_session_is_in_the_files_of_its_time() -> None:
+    """From a minute before it on, for fragments; of its own stream where that is known."""
+    files = [
+        fed(str(place), "ab"[place % 2], place // 2 * 100 + 1, 100, begin_s=place * 100)
+        for place in range(10)
+    ]
+
+    [one] = located(files, timed(510, 520))
+    [several] = located(files, timed(570, 720))
+    [of_stream] = located(files, timed(570, 720, "a"))
+    [alone] = located(files, timed(899))
+
+    assert [file.name for file in one.files] == [b"4", b"5"], "the fragments may be a minute older"
+    assert [file.name for file in several.files] == [b"5", b"6", b"7"]
+    assert [file.name for file in of_stream.files] == [b"6"]
+    assert [file.name for file in alone.files] == [b"8"]
+    assert FRAGMENTS_NS == 60 * SECOND
+
+
+def test_times_that_step_back_inside_a_file_widen_it() -> None:
+    """The first and the last packet are not the earliest and the latest one then."""
+    file = replace(fed("1", "a", 1, 10), largest_step_back_ns=50 * SECOND)
+
+    assert located([file], timed(60, 61))[0].files == [file]
+    assert located([file], timed(155, 156))[0].files == [file]
+    assert located([file], timed(400, 401))[0].files == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.integers(0, 50)), max_size=12),
+    st.lists(st.tuples(st.integers(0, 900), st.integers(1, 60)), max_size=12),
+)
+def test_every_file_of_the_time_of_an_event_is_found(
+    sessions: list[tuple[int, int]], spans: list[tuple[int, int]]
+) -> None:
+    """As a comparison of each with each finds them."""
+    events = [timed(start, start + length) for start, length in sessions]
+    files = [fed(str(n), "a", 1, count, begin_s=begin) for n, (begin, count) in enumerate(spans)]
+
+    found = located(files, *events)
+
+    for location, (start, length) in zip(found, sessions, strict=True):
+        wanted = [
+            file
+            for file, (begin, count) in zip(files, spans, strict=True)
+            if begin <= start + length and begin + count - 1 >= start - 60
+        ]
+        assert location.files == wanted
+
+
+def test_an_event_without_any_rule_is_never_found_by_its_timestamp() -> None:
+    """Neither has one whose flow is nowhere."""
+    none = AnalyzerEvent("stats")
+    unjoined = AnalyzerEvent("http", Rule.JOINED_FLOW, flow_id=5)
+
+    problems = [each.problem() for each in located([fed("1", "a", 1, 9)], none, unjoined)]
+
+    assert "timestamp alone may be wrong" in problems[0]
+    assert "flow_id" in problems[1]
+
+
+def test_a_search_ends_when_nothing_can_be_added() -> None:
+    """Only where each event has its packet, in a stream that is known."""
+    certain = Locator([numbered(3)], has_sessions=False)
+    assert not certain.is_complete
+    certain.add([fed("1", "a", 1, 9)])
+    doubtful = Locator([numbered(3, "", 101)], has_sessions=False)
+    doubtful.add([fed("1", "a", 1, 9)])
+
+    assert (certain.is_complete, doubtful.is_complete) == (True, False)
+    assert (certain.stream, doubtful.stream, certain.has_numbers) == ("a", "", True)
+    assert doubtful.times_ns == (41 * SECOND, 101 * SECOND + 1000)
+    assert certain.times_ns is None
