@@ -48,6 +48,17 @@ keep_version()
 gc.disable()  # what is collected stays until the end: looking through it again and again takes a second
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Import pcapdj once for the fork servers of all workers."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        forkserver.share()
+
+
+def pytest_unconfigure() -> None:
+    """End what was started for the workers."""
+    forkserver.close()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the slow tests first, and scale every test's limit as waits are scaled.

@@ -53,7 +53,7 @@ def test_a_fork_that_still_runs_is_waited_for_until_the_limit() -> None:
 
 def test_forks_die_with_their_server() -> None:
     """So that killed tests leave nothing behind."""
-    server = forkserver.ForkServer()
+    server = forkserver.ForkServer(forkserver.address())
     null = os.open(os.devnull, os.O_RDWR)
     request = forkserver.Request("pcapdj", ["status", "--watch"], clean_environment(), "/", 0o022)
     pid, _ = server.fork(request, (null, null, null))

@@ -1,10 +1,13 @@
 """The fork server's side: it imports pcapdj once, and each child runs `python -m MODULE` from there.
 
-`python -m support.forked` reads requests from the socket that is its standard input, and answers with pids
-and exit codes. A child has what a new interpreter has: its own arguments, environment, folder, umask,
-standard streams, signal dispositions and random numbers, and no other descriptor. What it shares with its
-siblings: the hash seed, what ps shows as the command line, the modules that are imported already (but not the
-one that it runs). It dies with the server.
+`python -m support.forked` accepts connections to the socket that is its standard input, and serves each by a
+fork of itself: all workers of a run share one import of pcapdj. That fork server reads requests, and answers
+with pids and exit codes.
+
+A child has what a new interpreter has: its own arguments, environment, folder, umask, standard streams,
+signal dispositions and random numbers, and no other descriptor. What it shares with its siblings: the hash
+seed, what ps shows as the command line, the modules that are imported already (but not the one that it runs).
+It dies with the server.
 """
 
 import atexit
@@ -31,14 +34,29 @@ REQUEST_LIMIT_BYTES: Final = 1 << 17
 
 
 def main() -> None:
-    """Serve requests until the socket is closed."""
+    """Accept connections; serve each in a fork of this process, until it is closed."""
     from pcapdj.runtime.process import die_with_parent
 
     die_with_parent(signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the tests; they close the socket
-    requests = socket.socket(fileno=os.dup(0))
+    listening = socket.socket(fileno=os.dup(0))
     _import_all()
     gc.freeze()  # what is here for good is not copied because a counter in it changes
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the forks
+    while True:
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            break
+        connection.close()
+    die_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    listening.close()
+    connection.send(str(os.getpid()).encode())
+    serve(connection)
+
+
+def serve(requests: socket.socket) -> None:
+    """Serve requests until the socket is closed."""
     while True:
         data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_LIMIT_BYTES, 3)
         if not data:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,22 +168,42 @@ class Process:
                 stream.close()
 
 
-class ForkServer:
-    """The process that forks; what it has started dies with it.
+class Template:
+    """The process that has imported all of pcapdj; each fork server is a fork of it, and dies with it.
 
     Args:
         preload: a library that is loaded first, into it and so into what it starts; empty: none.
     """
 
     def __init__(self, preload: str = "") -> None:
-        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._lock = threading.Lock()
+        self.address = f"pcapdj-tests-{uuid.uuid4().hex}"
         env = clean_environment(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / "tests")]))
         env |= {_PRELOAD: preload} if preload else {}
-        with theirs:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
+            listening.bind(f"\0{self.address}")
+            listening.listen()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "support.forked"], stdin=theirs.fileno(), env=env
+                [sys.executable, "-m", "support.forked"], stdin=listening.fileno(), env=env
             )
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.wait()
+
+
+class ForkServer:
+    """The process that forks; what it has started dies with it.
+
+    Args:
+        address: of a template.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._lock = threading.Lock()
+        self._requests = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._requests.connect(f"\0{address}")
+        self._watched = os.pidfd_open(int(self._requests.recv(64)))  # it ends after this connection
 
     def fork(self, request: Request, streams: Sequence[int]) -> tuple[int, Callable[[], int]]:
         """Fork a child with these standard streams; return its pid, and what reaps it."""
@@ -192,8 +213,10 @@ class ForkServer:
     def close(self) -> None:
         """End it, and with it what it has started."""
         self._requests.close()
-        self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._watched, signal.SIGKILL)
+        select.select([self._watched], [], [])
+        os.close(self._watched)
 
     def _ask(self, question: Mapping[str, Any], streams: Sequence[int]) -> int:
         with self._lock:
@@ -270,24 +293,44 @@ def run(
         return subprocess.CompletedProcess((module, *arguments), process.wait(), stdout, stderr)
 
 
+def share() -> None:
+    """Start the template of all workers that this process starts."""
+    os.environ[_SHARED] = f"{ROOT}:{_template('').address}"
+
+
+def address(preload: str = "") -> str:
+    """Return the address of a template that has loaded this library; without one, the workers' template."""
+    root, _, shared = os.environ.get(_SHARED, "").rpartition(":")
+    return shared if root == str(ROOT) and not preload else _template(preload).address
+
+
 def server(preload: str = "") -> ForkServer:
     """Return the fork server of this test process, or its other one that has loaded this library first."""
     if preload not in _servers:
-        _servers[preload] = ForkServer(preload)
+        _servers[preload] = ForkServer(address(preload))
     return _servers[preload]
 
 
 def close() -> list[int]:
     """End the fork servers; return the pids of processes that still ran, or whose end no test has seen."""
     left = sorted(process.pid for process in _running)
-    while _servers:
-        _servers.popitem()[1].close()
+    for ends in (_servers, _templates):
+        while ends:
+            ends.popitem()[1].close()
     return left
 
 
+_SHARED: Final = "PCAPDJ_TEST_FORKSERVER"
 _PRELOAD: Final = "LD_PRELOAD"
 _running: Final[set[Process]] = set()
 _servers: Final[dict[str, ForkServer]] = {}
+_templates: Final[dict[str, Template]] = {}
+
+
+def _template(preload: str) -> Template:
+    if preload not in _templates:
+        _templates[preload] = Template(preload)
+    return _templates[preload]
 
 
 def _umask() -> int:
