@@ -14,6 +14,7 @@ import pytest
 from support import forkserver, in_turn
 from support.canaries import BEFORE_OURS, MODULES, Canaries
 from support.captures import Record, classic
+from support.cases import some_long
 from support.forkserver import ROOT, clean_environment
 from support.service_rig import PROGRAMS, Service, environment
 from support.waiting import LIMIT_S, scaled, wait_until
@@ -37,9 +38,12 @@ IN_TURN: Final[Mapping[str, Sequence[str]]] = {
     "cat": (f"{CAPTURES}/1.pcap",),
     "sample": ("../samples",),
     "check": (),
+    "completion": ("bash",),
     "init": ("../service", "--preset", "summary"),
+    **dict.fromkeys(("up", "down", "restart"), ()),
     "import": ("--watch", CAPTURES),
     "status": (),
+    "events": (),
     "limits": (),
     "gate": ("hold",),
     "suspend": (),
@@ -93,7 +97,9 @@ def run_in_turn(
     return dict(zip(names, json.loads(codes.read_text()), strict=True))
 
 
-@pytest.mark.parametrize("start", [SCRIPT, SAFE], ids=["pcapdj", "python -P -m pcapdj"])
+@pytest.mark.parametrize(
+    "start", some_long([SCRIPT, SAFE], quick=[SCRIPT]), ids=["pcapdj", "python -P -m pcapdj"]
+)
 def test_the_command_executes_nothing_in_the_current_folder(
     start: Sequence[str], here: Path, canaries: Canaries, store: Store
 ) -> None:
@@ -134,7 +140,9 @@ def test_no_command_imports_anything_of_the_current_folder(
 
     codes = run_in_turn(python, list(IN_TURN), here, variables(store))
 
-    assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | dict.fromkeys(("requeue", "skip"), ExitCode.ERROR)
+    refused = dict.fromkeys(("requeue", "skip"), ExitCode.ERROR)
+    refused |= dict.fromkeys(("up", "down", "restart"), ExitCode.USAGE)  # there is no service here
+    assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | refused
     assert canaries.found() == set()
 
 
@@ -197,10 +205,15 @@ def test_run_executes_nothing_in_the_current_folder_with_any_preset(
     assert canaries.found() == set()
 
 
-@pytest.mark.parametrize(
-    "is_old",
-    [pytest.param(False, id="of today", marks=pytest.mark.long), pytest.param(True, id="of an older init")],
-)
+def test_each_program_of_a_service_is_started_without_its_folder() -> None:
+    """All five; what they execute is looked at where they run."""
+    text = configuration(interpreter=Path(sys.executable))
+
+    assert text.count(" -P -m pcapdj.") == 5
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("is_old", [False, True], ids=["of today", "of an older init"])
 def test_a_service_executes_nothing_in_its_folder(
     is_old: bool,  # noqa: FBT001 - a parameter of the test
     canaries: Canaries,
@@ -210,7 +223,6 @@ def test_a_service_executes_nothing_in_its_folder(
     (short_path / "service").mkdir()
     service = Service(short_path / "service")
     text = configuration(interpreter=Path(sys.executable))
-    assert text.count(" -P -m pcapdj.") == 5
     (service.folder / "supervisord.conf").write_text(text.replace(" -P -m ", " -m ") if is_old else text)
     names = MODULES if is_old else (*MODULES, *BEFORE_OURS)
     canaries.plant(service.folder, names)
@@ -300,7 +312,7 @@ def test_a_checkout_that_is_not_installed_runs_from_its_top(
     assert canaries.found() == set()
 
 
-@pytest.mark.parametrize("options", [("-m",), ("-P", "-m")], ids=" ".join)
+@pytest.mark.parametrize("options", some_long([("-m",), ("-P", "-m")], quick=[("-P", "-m")]), ids=" ".join)
 def test_a_folder_that_pythonpath_names_is_searched_also_as_the_current_folder(
     options: tuple[str, ...], checkout: Path, short_path: Path
 ) -> None:

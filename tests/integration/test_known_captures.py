@@ -139,15 +139,15 @@ def test_renamed_linked_grown_and_compressed_captures_arrive_once(service: Trio)
 
 def test_short_captures_that_all_begin_alike_are_each_known(service: Trio) -> None:
     """The first 40 bytes of short pcapng captures are the same blocks; their copies arrive in any order."""
-    contents = [section() + interface() + enhanced(0, numbered(n, 1, 8)[0].data) for n in range(40)]
+    contents = [section() + interface() + enhanced(0, numbered(n, 1, 8)[0].data) for n in range(20)]
     feed(service, *[put(service, f"{n}.pcapng", each) for n, each in enumerate(contents)])
-    feed(service, *[put(service, f"{n}.pcapng.gz", gzip.compress(contents[n])) for n in range(40)])
-    known = [entry.get("known_as") for entry in journal(service.store)[40:]]
-    assert known == [os.fsencode(service.captures / f"{n}.pcapng") for n in range(40)]
-    assert arrived(service) == [place for n in range(40) for place in places(n, 1)]
+    feed(service, *[put(service, f"{n}.pcapng.gz", gzip.compress(contents[n])) for n in range(20)])
+    known = [entry.get("known_as") for entry in journal(service.store)[20:]]
+    assert known == [os.fsencode(service.captures / f"{n}.pcapng") for n in range(20)]
+    assert arrived(service) == [place for n in range(20) for place in places(n, 1)]
 
 
-@pytest.mark.parametrize("form", some_long(FORMS, quick=("classic", "pcapng")))
+@pytest.mark.parametrize("form", some_long(FORMS, quick=("pcapng",)))
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_of_a_file_that_grew_only_the_rest_is_fed(
     service: Trio, form: str, pack: Callable[[bytes], bytes]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.captures import as_read, classic, enhanced, interface, records_of, section
+from support.cases import some_long
 from support.dispatcher_rig import journal
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
@@ -98,7 +99,7 @@ def whole_places(trio: Trio) -> list[list[tuple[int, int]]]:
 @pytest.mark.parametrize(
     ("form", "first", "then"),
     [
-        ("plain", ("consumer", "dispatcher"), ()),
+        pytest.param("plain", ("consumer", "dispatcher"), (), marks=pytest.mark.long),
         ("pcapng", ("dispatcher",), ("consumer",)),
         ("gzip", ("consumer",), ("dispatcher",)),
     ],
@@ -227,7 +228,7 @@ def test_a_launcher_that_is_killed_at_each_step_of_a_stop_loses_nothing(trio: Tr
         trio.kill("consumer", signal.SIGTERM)
 
 
-@pytest.mark.parametrize("point", CONTINUE_POINTS)
+@pytest.mark.parametrize("point", some_long(CONTINUE_POINTS, quick=CONTINUE_POINTS[:1]))
 def test_a_dispatcher_that_is_killed_while_it_goes_on_doubles_nothing(trio: Trio, point: str) -> None:
     """Before Redis has the place, and after it."""
     trio.start_all()
@@ -244,7 +245,7 @@ def test_a_dispatcher_that_is_killed_while_it_goes_on_doubles_nothing(trio: Trio
     assert before + after == places(1, PACKETS)
 
 
-@pytest.mark.parametrize("status", [0, 3])
+@pytest.mark.parametrize("status", some_long([0, 3], quick=(0,)))
 def test_an_analyzer_that_does_not_read_all_or_fails_gets_the_file_again(trio: Trio, status: int) -> None:
     """Status 0 is not enough: an analyzer that gives up has it, too."""
     sign = trio.folder / "give-up"
@@ -349,7 +350,7 @@ def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
 
 
-@pytest.mark.parametrize("is_grown", [False, True])
+@pytest.mark.parametrize("is_grown", some_long([False, True], quick=(False,)))
 def test_a_file_that_changed_between_stop_and_start_fails(trio: Trio, *, is_grown: bool) -> None:
     """With the number of packets that the analyzer has; a byte at its beginning is enough."""
     trio.start_all()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.cases import some_long
 from support.holes import EMPTY_ZSTD_BLOCKS, bytes_read, with_hole
 from support.redis_server import PrivateRedis
 from support.roles_rig import Trio, places, places_in, trio_in
@@ -51,7 +52,7 @@ def stopped(trio: Trio, role: str) -> int:
     return trio.processes[role].wait(DEADLINE_S)
 
 
-@pytest.mark.parametrize("hung", [False, True], ids=["Redis well", "Redis hung"])
+@pytest.mark.parametrize("hung", some_long([False, True], quick=(True,)), ids=["Redis well", "Redis hung"])
 @pytest.mark.parametrize("state", STATES)
 def test_a_dispatcher_stops_in_every_state(
     rigs: tuple[PrivateRedis, Trio], state: str, *, hung: bool

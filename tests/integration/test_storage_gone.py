@@ -282,7 +282,7 @@ def test_a_file_system_that_dies_in_mid_file_costs_only_time(
     assert "Traceback" not in remote.logged("dispatcher")
 
 
-@pytest.mark.parametrize("is_changed", [False, True])
+@pytest.mark.parametrize("is_changed", some_long([False, True], quick=(True,)))
 def test_storage_that_goes_away_before_the_authorization_is_waited_for(
     remote: Trio, mount: FuseMount, *, is_changed: bool
 ) -> None:

@@ -32,23 +32,37 @@ def _is_role(words: "list[str]") -> bool:
 
 
 def _stop_when_it_works(pid: int) -> int:
-    """Fork a process that sends SIGTERM as soon as it is handled: all modules are imported then."""
+    """Fork a process that sends SIGTERM as soon as it is handled: all modules are imported then.
+
+    A role may work in a child, which has to handle it, too.
+    """
     import os
     import signal
     import time
-    from pathlib import Path
 
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     stopping = os.fork()
     if stopping == 0:
-        caught = 0
-        while not caught & 1 << signal.SIGTERM - 1:
+        while not all(map(_handles_stops, [pid, *_children(pid, os.getpid())])):
             time.sleep(0.005)
-            status = Path(f"/proc/{pid}/status").read_text()
-            caught = int(status.split("SigCgt:")[1].split()[0], 16)
         os.kill(pid, signal.SIGTERM)
         os._exit(0)
     return stopping
+
+
+def _handles_stops(pid: int) -> bool:
+    import signal
+    from pathlib import Path
+
+    caught = Path(f"/proc/{pid}/status").read_text().split("SigCgt:")[1].split()[0]
+    return bool(int(caught, 16) & 1 << signal.SIGTERM - 1)
+
+
+def _children(pid: int, left_out: int) -> "list[int]":
+    from pathlib import Path
+
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in pids if int(child) != left_out]
 
 
 if __name__ == "__main__":
