@@ -1,5 +1,6 @@
 """`pcapdj init`: creates a folder for the service, ready for supervisord."""
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -48,17 +49,15 @@ def init(
 
 def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -> list[str]:
     """Return what the user does next; the commands can be pasted into a shell."""
-    supervisord, supervisorctl, pcapdj = (
-        shell_word(str(programs / name)) if (programs / name).exists() else name
-        for name in ("supervisord", "supervisorctl", "pcapdj")
-    )
+    own = programs / "pcapdj"
+    is_on_path = (found := shutil.which("pcapdj")) and Path(found).resolve() == own.resolve()
+    pcapdj = "pcapdj" if is_on_path or not own.exists() else shell_word(str(own))
     why = "" if is_chosen or preset != FALLBACK_PRESET else ", because Suricata is not installed"
     analyzer = f"; its analyzer is the preset {preset}{why}" if preset else ""
     lines = [
         f"The service in {quoted(str(folder))} is ready{analyzer}. {SETTINGS} has all settings. Next:",
         f"  cd {shell_word(str(folder))}",
-        f"  {supervisord} -c {CONF}",
-        f"  {supervisorctl} -c {CONF} status",
+        f"  {pcapdj} up",
         "  mv CAPTURES.. inbox/",
         f"  {pcapdj} status --watch",
     ]

@@ -228,8 +228,7 @@ def test_init_prints_the_next_commands(short_path: Path) -> None:
         f"The service in '{short_path}/sensor 1' is ready; its analyzer is the preset summary."
         " pcapdj.env has all settings. Next:\n"
         f"  cd '{short_path}/sensor 1'\n"
-        f"  {programs}/supervisord -c supervisord.conf\n"
-        f"  {programs}/supervisorctl -c supervisord.conf status\n"
+        f"  {programs}/pcapdj up\n"
         "  mv CAPTURES.. inbox/\n"
         f"  {programs}/pcapdj status --watch\n"
     )
