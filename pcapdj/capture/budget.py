@@ -9,6 +9,9 @@ accept: it is counted, so it must be read.
 Blocks that are no packets are also counted over all packets: an archive of 5 KB may have millions of them,
 with a packet in between now and then. It may have as many more than twice the limit as it has bytes.
 
+Packets are counted, too: an archive of a megabyte may have sixty million of a few bytes. It may have four of
+them for each of its bytes more than a limit: the most repetitive captures of traffic have two.
+
 A file that ends within its budget without a packet is an empty capture, and no fault.
 """
 
@@ -20,6 +23,9 @@ MOST_BYTES: Final = 64 << 20
 MOST_MEMBERS: Final = 1 << 16
 # Of pcapng: sections, interfaces, and all other blocks that are no packets. Each costs about 3 us.
 MOST_BLOCKS: Final = 1 << 18
+# Of all formats, accepted or skipped. Each costs up to about 20 us.
+MOST_PACKETS: Final = 1 << 20
+PACKETS_PER_BYTE: Final = 4
 
 
 class Budget:
@@ -31,13 +37,13 @@ class Budget:
 
     def __init__(self) -> None:
         self.known_bytes = 0
-        self._all_blocks = 0
+        self._all_blocks = self._all_packets = 0
         self.renew()
 
     def begin(self, known_bytes: int) -> None:
         """Begin a pass through the file: all data before this offset is known, and costs nothing."""
         self.known_bytes = known_bytes
-        self._all_blocks = 0
+        self._all_blocks = self._all_packets = 0
         self.renew()
 
     def renew(self) -> None:
@@ -84,4 +90,19 @@ class Budget:
             return fault
         if self._all_blocks > 2 * MOST_BLOCKS + read_bytes:
             return f"has more than {2 * MOST_BLOCKS} blocks that are no packets, and fewer bytes than blocks"
+        return None
+
+    def spend_packets(self, packets: int, read_bytes: int) -> str | None:
+        """Count the packets of a window; return why the file is given up behind them, if it is.
+
+        Args:
+            packets: of the window, also skipped ones.
+            read_bytes: of the file on disk, so far.
+        """
+        self._all_packets += packets
+        if self._all_packets > MOST_PACKETS + PACKETS_PER_BYTE * read_bytes:
+            return (
+                f"has more than {MOST_PACKETS} packets, and {PACKETS_PER_BYTE} more for each of its bytes:"
+                " refused as a decompression bomb"
+            )
         return None

@@ -45,11 +45,15 @@ class ClassicReader:
             window, found = self._next_records(offset, stream)
             offset += found.end
             self._source.budget.renew()
+            packets = found.totals.packets + found.skipped
+            spent = self._source.budget.spend_packets(packets, window.source_end)
             self.place = Place(offset, skipped=dict(self.skipped))
             if found.totals.packets:
                 yield Piece(found.data, found.totals, self.place, window.source_end)
             if found.stop is not None:
                 raise CaptureError(found.stop.reason + self._hint, offset=offset)
+            if spent:
+                raise CaptureError(spent, offset=offset)
             if not found.end:
                 self._check_end(window.data, offset)
                 return

@@ -277,10 +277,12 @@ def convert_enhanced_blocks(
 
 
 def _linktype(window: bytes, position: int, order: str, interfaces: Sequence[Interface]) -> int | None:
-    """Return the link type of the block at `position`, read as a packet block; None if it has none."""
+    """Return the link type of the enhanced packet block at `position`; None if there is none."""
     if position + _FIELDS_BYTES > len(window):
         return None
-    (number,) = struct.unpack_from(order + "8xI", window, position)
+    kind, number = struct.unpack_from(order + "I4xI", window, position)
+    if kind != _ENHANCED:
+        return None
     return interfaces[number].linktype if number < len(interfaces) else None
 
 

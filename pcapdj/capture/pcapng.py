@@ -79,7 +79,8 @@ class BlockWalk:
         section: where the walk is.
         skipped: number of packets by link type.
         has_packet: the latest window has a packet, accepted or skipped.
-        other_blocks: how many blocks of the latest window are no packets.
+        packets: how many the latest window has, accepted or skipped.
+        other_blocks: how many of its blocks are no packets.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class BlockWalk:
         self._owed_trailer: int | None = None  # the length of a block whose trailer is still to be checked
         self.skipped: dict[int, int] = dict(skipped)
         self.has_packet = False
-        self.other_blocks = 0
+        self.packets = self.other_blocks = 0
 
     def records(self, window: bytes, offset: int = 0) -> ConvertedRecords:
         """Return the records of a window's whole blocks.
@@ -111,7 +112,7 @@ class BlockWalk:
         parts: list[bytes | bytearray] = []
         totals, position = Totals(), 0
         stop: Damage | None = None
-        self.has_packet, self.other_blocks = False, 0
+        self.has_packet, self.packets, self.other_blocks = False, 0, 0
         try:
             position = self._check_owed_trailer(window)
             while (total := self._whole_block(window, position)) is not None:
@@ -135,6 +136,7 @@ class BlockWalk:
                     parts += blocks.parts
         except CaptureError as damage:
             stop = Damage(damage.reason)
+        self.packets += totals.packets
         return ConvertedRecords(position, totals, stop, b"".join(parts))
 
     def _convert_following(self, window: bytes, position: int, stream: StreamFormat) -> ConvertedBlocks:
@@ -325,6 +327,7 @@ class BlockWalk:
 
     def _skip(self, linktype: int, packets: int = 1) -> None:
         if packets:
+            self.packets += packets
             if linktype not in self.skipped and len(self.skipped) >= _MOST_LINKTYPES:
                 linktype = OTHER_LINKTYPES
             self.skipped[linktype] = self.skipped.get(linktype, 0) + packets

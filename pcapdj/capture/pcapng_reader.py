@@ -108,7 +108,9 @@ class PcapngReader:
     def _spent(self, walk: BlockWalk, read_bytes: int) -> str | None:
         """Count the latest window in the budget; return why the file is given up behind it, if it is."""
         budget = self._source.budget
-        return budget.spend_blocks(walk.other_blocks, read_bytes, has_packet=walk.has_packet)
+        return budget.spend_blocks(
+            walk.other_blocks, read_bytes, has_packet=walk.has_packet
+        ) or budget.spend_packets(walk.packets, read_bytes)
 
     def _check_end(self, walk: BlockWalk, rest: bytes, offset: int) -> None:
         if walk.is_done:

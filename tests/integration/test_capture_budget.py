@@ -27,6 +27,7 @@ from support.captures import (
     interface,
     record,
     section,
+    simple,
 )
 from support.cases import some_long
 from support.dispatcher_rig import listed, stopped
@@ -36,10 +37,11 @@ from support.roles_rig import Trio
 from support.waiting import scaled, wait_until
 
 from pcapdj.capture import budget
-from pcapdj.capture.budget import MOST_BLOCKS, MOST_BYTES, MOST_MEMBERS
+from pcapdj.capture.budget import MOST_BLOCKS, MOST_BYTES, MOST_MEMBERS, PACKETS_PER_BYTE
 from pcapdj.capture.files import OpenFile, open_regular
 from pcapdj.capture.opening import capture_of, first_packet_time_ns, open_capture
 from pcapdj.capture.pcap import Place, StreamFormat
+from pcapdj.capture.reader import WINDOW_BYTES
 from pcapdj.runtime.errors import CaptureError, ExitCode
 
 if sys.version_info >= (3, 14):
@@ -61,6 +63,7 @@ SKIPPABLE = b"\x50\x2a\x4d\x18"  # a zstd frame without data; its length follows
 BYTES = f"has more than {MOST_BYTES} bytes without a packet"
 DECOMPRESSED = f"decompresses to more than {MOST_BYTES} bytes without a packet"
 FEW_MEMBERS, FEW_BLOCKS = MOST_MEMBERS // 16, MOST_BLOCKS // 8  # limits that are reached sooner
+FEW_PACKETS = 5000
 MEMBERS = f"has more than {FEW_MEMBERS} compressed members without a packet"
 BLOCKS = f"has more than {FEW_BLOCKS} blocks without a packet"
 ZERO_RECORD = "zeros instead of a record: the file was preallocated and never filled to its end"
@@ -257,6 +260,48 @@ def test_an_archive_has_not_more_blocks_than_bytes(
     assert fault == f"has more than {2 * FEW_BLOCKS} blocks that are no packets, and fewer bytes than blocks"
     found, fault = read_all(plain)
     assert (len(found), fault) == (8, "")
+
+
+TINY = {
+    "empty": file_header() + record(Record(5, 0, b"")) * 40_000,
+    "of a byte": file_header(order=">") + record(Record(5, 0, b"x"), ">") * 40_000,
+    "empty and of a byte": file_header(NANO) + (record(Record(5)) + record(Record(5, 0, b"x"))) * 20_000,
+    "simple blocks": section() + interface() + simple(b"") * 40_000,
+    "left out": PCAPNG + interface(RAW_IP) + enhanced(1, number=1) * 40_000,
+}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_archive_has_not_more_packets_than_its_bytes_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A megabyte could have sixty million packets of a few bytes, and hold a lane for an hour."""
+    monkeypatch.setattr(budget, "MOST_PACKETS", FEW_PACKETS)
+    archive, plain = tmp_path / "archive", tmp_path / "plain"
+    archive.write_bytes(zstd.compress(TINY[name]))
+    plain.write_bytes(TINY[name])
+    most = FEW_PACKETS + PACKETS_PER_BYTE * archive.stat().st_size
+
+    given, fault = packets_of(archive)
+
+    assert most < given < most + WINDOW_BYTES // 16 + 1  # each window is counted when it was read
+    assert fault == (
+        f"has more than {FEW_PACKETS} packets, and {PACKETS_PER_BYTE} more for each of its bytes:"
+        " refused as a decompression bomb"
+    )
+    assert packets_of(plain) == (40_000 + 2 * (name == "left out"), "")
+
+
+def packets_of(path: Path) -> tuple[int, str]:
+    """Return how many packets a file has for an Ethernet stream and beside it, and its fault."""
+    with capture_of(os.fsencode(path), OpenFile(open_regular(os.fsencode(path)))) as capture:
+        packets, fault = 0, ""
+        try:
+            for piece in capture.pieces(StreamFormat(1, nanosecond=False)):
+                packets += piece.totals.packets
+        except CaptureError as exc:
+            fault = exc.reason
+        return packets + sum(capture.skipped.values()), fault
 
 
 @pytest.mark.parametrize("is_pcapng", [False, True])
