@@ -32,6 +32,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn
@@ -79,8 +80,9 @@ from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
+from pcapdj.store.event_command import event_command
 from pcapdj.store.event_recorder import recorded_log
-from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.options import Lane, OnEvent, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import safe_url
 
 _TICK_S: Final = 1.0  # the heartbeat's
@@ -106,6 +108,7 @@ def consume(  # noqa: PLR0913 - an option each
     flush_timeout: FlushTimeout = "120s",
     restart_pause: RestartPause = "1s",
     stall_timeout: StallTimeout = "0",
+    on_event: OnEvent = "",
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -131,9 +134,8 @@ def consume(  # noqa: PLR0913 - an option each
         sentence = "This variable is not used, because the command line names the analyzer."
         events.warning("variable_overridden", sentence, variable=name, command=settings.command)
     store = open_store(redis_url, redis_password_file, lane)
-    launch(
-        settings, store, record_of("consumer", context, (COMMAND_VARIABLE,), redis_url=safe_url(store.url))
-    )
+    record = record_of("consumer", context, (COMMAND_VARIABLE,), redis_url=safe_url(store.url))
+    launch(settings, store, record, event_command(on_event))
 
 
 def main() -> NoReturn:
@@ -141,7 +143,9 @@ def main() -> NoReturn:
     run_app(app, "pcapdj consume")
 
 
-def launch(settings: LauncherSettings, store: Store, record: SettingsRecord) -> None:
+def launch(
+    settings: LauncherSettings, store: Store, record: SettingsRecord, on_event: Sequence[str] = ()
+) -> None:
     """Serve dispatchers on this socket until stopped; the record of the settings is for other processes.
 
     Raises:
@@ -151,7 +155,7 @@ def launch(settings: LauncherSettings, store: Store, record: SettingsRecord) -> 
     check_socket_path(settings.socket)
     private_folder(settings.socket.parent)
     with ExitStack() as stack:
-        stack.enter_context(recorded_log(store))
+        stack.enter_context(recorded_log(store, on_event))  # forks: before there are locks and threads
         stack.callback(Lock(settings.socket.with_name(f".{settings.socket.name}.lock"), "launcher").close)
         fifo = Fifo(settings.pipe)
         stack.callback(

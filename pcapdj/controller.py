@@ -61,10 +61,11 @@ from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.settings_record import record_of
 from pcapdj.runtime.signals import Signals, handled
+from pcapdj.store.event_command import event_command
 from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
-from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.options import Lane, OnEvent, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import FAILURE_EVENTS, RetryingStore
 from pcapdj.store.server import warn_of_losses
@@ -278,6 +279,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
         bool,
         typer.Option("--as-started", help="with --check: what one with these options would decide"),
     ] = False,
+    on_event: OnEvent = "",
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -299,6 +301,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             _check_as_started(DiskMonitor(DiskMeter(watches, logdir=logdir), live), Grants(store))
         )
 
+    on_event_words = event_command(on_event)
     record_of("controller", context, redis_url=safe_url(store.url)).write()
 
     def work() -> None:
@@ -307,7 +310,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             if command:  # its process is forked before there are threads
                 runner = undone.enter_context(closing(BetweenRunner(BetweenProcess(command))))
             signals = undone.enter_context(handled(HARMLESS))
-            undone.enter_context(recorded_log(store))
+            undone.enter_context(recorded_log(store, on_event_words, reads_others=True))
             warn_of_losses(store, events)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
             monitor = DiskMonitor(DiskMeter(watches, logdir=logdir), live)

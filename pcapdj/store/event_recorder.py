@@ -8,8 +8,9 @@ the time at which they were logged; beyond a thousand the newest are dropped, an
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from pcapdj.runtime import log
@@ -17,6 +18,8 @@ from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.log import EventLog, LogEntry
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
+from pcapdj.store.event_command import HANDLED, EventCommand
+from pcapdj.store.event_command import KINDS as COMMAND_KINDS
 from pcapdj.store.events import Event, add_event
 
 # the events of the log that have another kind than their name
@@ -30,12 +33,12 @@ _RECORDED: Final = frozenset({
     *("gate_open", "disks_accepted", "live_values_in_force", "suspended", "resumed", "lane_resumed"),
     *("started", "stopping", "done", "importer_starts", "importer_stops", "inbox_watched", "files_queued"),
     *("analyzer_started", "stream_opened", "stream_resumed", "stream_ended", "linktype_changes"),
-    *("storage_back", "redis_back", "authorized", "file_continues"),
+    *("storage_back", "redis_back", "authorized", "file_continues", "analyzer_paused", "analyzer_resumed"),
 })  # fmt: skip
 # warnings whose facts the journal has, and the one about events that cannot be written
 _NOT_RECORDED: Final = frozenset({
     *("timestamps_jump", "packets_skipped", "snaplen_wrong", "times_wrapped", "times_step_back"),
-    *("times_after_2038", "file_failed", "events_not_recorded"),
+    *("times_after_2038", "file_failed", "events_not_recorded", "on_event_failed"),
 })  # fmt: skip
 _MOST_WAITING: Final = 1000
 _PAUSE_S: Final = 1.0  # until Redis is tried again
@@ -50,10 +53,12 @@ class EventRecorder:
 
     Args:
         store: the lane; the recorder opens a client of its own.
+        command: of `--on-event`, which gets each event at once; None: there is none.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, command: EventCommand | None = None) -> None:
         self._store = store
+        self._command = command
         self._waiting: queue.Queue[Event] = queue.Queue(_MOST_WAITING)
         self._dropped = 0
         self._thread: threading.Thread | None = None
@@ -67,8 +72,12 @@ class EventRecorder:
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_events, name="events", daemon=True)
             self._thread.start()
+        event = event_of_log(entry)
+        if self._command and event.kind in COMMAND_KINDS:
+            self._command.offer(event)
+            event = replace(event, fields={**event.fields, HANDLED: "1"})
         try:
-            self._waiting.put_nowait(event_of_log(entry))
+            self._waiting.put_nowait(event)
         except queue.Full:
             self._dropped += 1
 
@@ -105,15 +114,29 @@ def _write(store: Store, event: Event) -> float:
 
 
 @contextmanager
-def recorded_log(store: Store) -> Iterator[None]:
-    """Record what this process logs within the block."""
-    recorder = EventRecorder(store)
+def recorded_log(
+    store: Store, command_words: Sequence[str] = (), *, reads_others: bool = False
+) -> Iterator[None]:
+    """Record what this process logs within the block.
+
+    Args:
+        store: the lane.
+        command_words: of `--on-event`; empty: there is none.
+        reads_others: run the command also for the events of other roles.
+
+    Raises:
+        OSError: no process can be started for the command.
+    """
+    command = EventCommand(command_words, store, reads_others=reads_others) if command_words else None
+    recorder = EventRecorder(store, command)
     log.record_with(recorder)
     try:
         yield
     finally:
         log.record_with(None)
         recorder.close()
+        if command:
+            command.close()
 
 
 def is_recorded(entry: LogEntry) -> bool:

@@ -51,6 +51,17 @@ Lane = Annotated[
 ]
 
 
+OnEvent = Annotated[
+    str,
+    typer.Option(
+        "--on-event",
+        envvar="PCAPDJ_ON_EVENT",
+        metavar="CMD",
+        help="run this command, without a shell, when the gate changes, the analyzer fails, a file is poison,"
+        " storage goes away; PCAPDJ_EVENT_KIND, .._SENTENCE and others have what happened",
+        show_default=False,
+    ),
+]
 FedDays = Annotated[
     int,
     typer.Option(

@@ -26,6 +26,7 @@ _VALUE_LIMIT_BYTES: Final = 16 << 10
 _STATE_LIMIT_BYTES: Final = 100
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
+    *("first_packet", "input_bytes", "output_bytes"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
     *("known", "storage_queued", "waiting", "written", "restored", "lost_names"),
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
@@ -33,7 +34,7 @@ _INTEGERS: Final = frozenset({
 })  # fmt: skip
 _INTERNAL: Final = ("token", "finished", "queued")
 _SECONDS: Final = frozenset(
-    {"started_s", "heartbeat_s", "since_s", "storage_since_s", "last_event_s", "lost_s"}
+    {"started_s", "heartbeat_s", "since_s", "paused_s", "storage_since_s", "last_event_s", "lost_s"}
 )
 # fields that are JSON in Redis, and its type; what is not of that type is empty
 _JSON: Final[dict[str, type]] = {

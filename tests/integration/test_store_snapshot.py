@@ -25,6 +25,9 @@ CURRENT: Final = {
     "dev": 64_769,
     "ino": 123_456,
     "begin": {"packets": 3},
+    "first_packet": 1,
+    "input_bytes": 3_000_000_000,
+    "compression": "gz",
 }
 STATS: Final = {
     "pid": 4711,
@@ -65,6 +68,7 @@ STATS: Final = {
     "restored": 1,
     "lost_names": 2,
     "lost_s": 1_700_000_003.0,
+    "output_bytes": 11,
 }
 GATE: Final = {
     "state": "hold",
@@ -82,6 +86,11 @@ GATE: Final = {
     "disks": [{"name": "/out", "free": 1 << 30}],
     "file_systems": {"/out": {"device": 5}},
     "accepted": "",
+    "event_id": "5-0",
+    "cause": "reserve",
+    "output_bytes": 12,
+    "reserve": {"factor": 0.5},
+    "between": {"state": "idle"},
     "fill_rates": {"largest": {"bytes": 7}, "fed_s": 1.5},
 }
 CONSUMER: Final = {
@@ -98,6 +107,7 @@ CONSUMER: Final = {
     "last_exits": "0ddba11 exited 0",
     "reason": "",
     "since_s": 1_700_000_001.0,
+    "paused_s": 1_700_000_002.0,
     "heartbeat_s": 1_700_000_010.0,
 }
 

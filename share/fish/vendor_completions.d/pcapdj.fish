@@ -18,6 +18,7 @@ complete -c pcapdj -n __fish_use_subcommand -f -a resume -d 'continue feeding af
 complete -c pcapdj -n __fish_use_subcommand -f -a skip -d 'give up a file whose storage is away'
 complete -c pcapdj -n __fish_use_subcommand -f -a finish -d 'end the stream, so that the analyzer completes its output'
 complete -c pcapdj -n __fish_use_subcommand -f -a failed -d 'list the files that failed, and why; --retry queues them again'
+complete -c pcapdj -n __fish_use_subcommand -f -a whence -d 'find the capture and packet of an alert; cut its session out'
 complete -c pcapdj -n __fish_use_subcommand -f -a requeue -d 'queue processed or failed files again'
 complete -c pcapdj -n __fish_use_subcommand -f -a dispatch -d 'stream authorized files into the pipe'
 complete -c pcapdj -n __fish_use_subcommand -f -a control -d 'authorize files while the disks have room'
@@ -128,6 +129,22 @@ complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from failed' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l log -d 'the analyzer’s log folder: it names the stream, and has the flow records' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l stream -d 'the id of the events’ stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l sid -d 'only alerts of this signature' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l flow-id -d 'only events of this flow' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l all -d 'with --log: not the alerts only'
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l at -d 'instead of events: a time, as 2026-11-24T10:30:00Z' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l until -d 'with --at: the end of a time range' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l host -d 'with --at: an IP address; also two' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l port -d 'with --at: the port of each host' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l protocol -d 'with --at: tcp, udp, icmp ..' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l write -s w -d 'cut the sessions out into a new file' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l json -d 'print JSON lines'
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l stream -d 'all processed files of this stream, for example after its analyzer died' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-password-file -d 'a file with Redis’s password' -r -F
@@ -169,6 +186,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between-timeout -
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l auth-type -d 'type of the authorization key; several dispatchers of one lane need set' -x -a 'string set'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l check -d 'print what the running controller decides; exit 0 if open, else 3; 69: none runs'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l as-started -d 'with --check: what one with these options would decide'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l on-event -d 'run this command, without a shell, when the gate changes, the analyzer fails, a file is poison, storage goes away; PCAPDJ_EVENT_KIND, .._SENTENCE and others have what happened' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l lane -d 'a prefix for all keys: one lane per sensor' -x
@@ -181,6 +199,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l analyzer-user -d 
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l flush-timeout -d 'how long an analyzer may run after the end of its input' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l restart-pause -d 'wait this long before restarting an analyzer that died; doubled after each failure, up to 60 times this and 60 s' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l stall-timeout -d 'restart an analyzer that has read nothing for this long; 0 = never' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l on-event -d 'run this command, without a shell, when the gate changes, the analyzer fails, a file is poison, storage goes away; PCAPDJ_EVENT_KIND, .._SENTENCE and others have what happened' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l lane -d 'a prefix for all keys: one lane per sensor' -x
