@@ -156,7 +156,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/finish.py": "a command is as long as what it does",
     "commands/resume.py": "a command is as long as what it does",
     "commands/gate.py": "a command is as long as what it does",
-    "commands/up.py": "a command is as long as what it does",
     "commands/down.py": "a command is as long as what it does",
     "commands/restart.py": "a command is as long as what it does",
     "commands/skip.py": "a command is as long as what it does",

@@ -1,15 +1,25 @@
 """`pcapdj up`: start the service of this folder, or roles of it that do not run."""
 
 import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from pcapdj.commands.supervised import Supervisord, shown
+from pcapdj.console.monitor_rules import ROLES, role_findings
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import ConfigError, ExitCode
+from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError
+from pcapdj.runtime.safe_text import printable_sentence
+from pcapdj.runtime.settings_file import read_settings
 from pcapdj.service import CONF, INBOX
+from pcapdj.store.options import open_store
+from pcapdj.store.snapshot import read_snapshot
+
+_REPORT_S: Final = 15.0  # a role reports a second after its start; much later only on a very busy machine
+_LOOK_S: Final = 0.1
 
 Roles = Annotated[
     list[str] | None,
@@ -34,15 +44,38 @@ def up(
     if not supervisord.pid():
         supervisord.begin()
     supervisord.start(roles or [])
-    is_well = shown(supervisord.settled(roles or []))
+    programs = supervisord.settled(roles or [])
+    is_well = shown(programs)
+    problem = _problem_of(each.name for each in programs if each.state == "RUNNING")
+    if problem:
+        typer.echo(printable_sentence(problem))
     if changed := supervisord.changed_programs():
         typer.echo(
             f"{CONF} has changed since the service was started ({', '.join(changed)}):"
             " 'pcapdj down' and 'pcapdj up' make it count."
         )
-    if not is_well:
+    if problem or not is_well:
         raise typer.Exit(ExitCode.ERROR)
     typer.echo(f"The service runs: captures go into {INBOX}/, results into out/, logs into var/log/.")
+
+
+def _problem_of(running: Iterable[str]) -> str:
+    """Wait until these roles have reported to Redis; return what is wrong then; empty: nothing."""
+    read_settings(Path()).apply()  # not before: supervisord must not have them in its environment
+    password_file = os.environ.get("PCAPDJ_REDIS_PASSWORD_FILE")
+    store = open_store(
+        "", Path(password_file) if password_file else None, os.environ.get("PCAPDJ_LANE", ""), is_role=False
+    )
+    expected, until_s = set(running) & set(ROLES), time.monotonic() + _REPORT_S
+    while True:
+        try:
+            found = role_findings(read_snapshot(store, time.time()), expected, time.time())
+            problem = "; ".join(each.text for each in found)
+        except PcapdjError as exc:
+            problem = str(exc)
+        if not problem or time.monotonic() > until_s:
+            return f"{problem[0].upper()}{problem[1:]}" if problem else ""
+        time.sleep(_LOOK_S)
 
 
 def _become(supervisord: Supervisord, roles: list[str]) -> None:

@@ -59,7 +59,7 @@ def findings_of(snapshot: Fields, expected: Collection[str], now_s: float) -> li
         now_s: seconds since the epoch.
     """
     found = [
-        *_role_findings(snapshot, expected, now_s),
+        *role_findings(snapshot, expected, now_s),
         *_gate_findings(snapshot),
         *_analyzer_findings(snapshot.get("consumer") or {}),
         *_importer_findings(snapshot.get("importer") or {}),
@@ -101,7 +101,8 @@ def _well(snapshot: Fields) -> str:
     return f"{queued:,.0f} queued, {current} current, gate {_text(snapshot.get('gate') or {}, 'state')}"
 
 
-def _role_findings(snapshot: Fields, expected: Collection[str], now_s: float) -> Iterator[Finding]:
+def role_findings(snapshot: Fields, expected: Collection[str], now_s: float) -> Iterator[Finding]:
+    """Yield the roles of these that have not reported, were stopped, or are silent."""
     for role in ROLES[1:]:
         fields = snapshot.get(_KEYS[role]) or {}
         if role not in expected:
