@@ -66,7 +66,7 @@ class BetweenProcess:
     def __init__(self, command: BetweenCommand) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._pid = _fork_runner(command, theirs)
+            self.pid = _fork_runner(command, theirs)
         self._socket.setblocking(False)
 
     def fileno(self) -> int:
@@ -107,13 +107,13 @@ class BetweenProcess:
         self._socket.close()
         until_s = time.monotonic() + _CLOSE_S
         with suppress(ChildProcessError):
-            runner = os.pidfd_open(self._pid)
+            runner = os.pidfd_open(self.pid)
             try:
                 if not select.select([runner], [], [], max(0.0, until_s - time.monotonic()))[0]:
                     signal.pidfd_send_signal(runner, signal.SIGKILL)
             finally:
                 os.close(runner)
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)
 
 
 def _fork_runner(command: BetweenCommand, theirs: socket.socket) -> int:
