@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(150)
 def pcapdj(folder: Path, *arguments: str, **settings: str) -> tuple[int, str]:
     """Run a command of ours in this folder; return its exit code and all that it prints."""
     variables = environment(PCAPDJ_CONSUMER_COMMAND="cat {pipe}", RIG=str(folder), **settings)
-    done = forkserver.run("pcapdj", *arguments, cwd=folder, env=variables)
+    done = forkserver.run("pcapdj", *arguments, cwd=folder, env=variables, forks=True)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -119,6 +119,7 @@ def test_up_in_the_foreground_is_supervisord_itself(folder: Path) -> None:
         cwd=folder,
         env=environment(PCAPDJ_CONSUMER_COMMAND="cat {pipe}", RIG=str(folder)),
         stdout=forkserver.DEVNULL,
+        forks=True,
     )
     wait_until(lambda: set(states(folder).values()) == {"RUNNING"}, "all programs to run")
     second = pcapdj(folder, "up", "--foreground")

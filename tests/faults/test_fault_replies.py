@@ -104,10 +104,10 @@ def kept(store: Store, mine: QueueEntry) -> None:
     registration.restore(store)
 
 
-def compare(store: Store) -> None:
-    """Compare the queue with its lines, of which one has vanished."""
+def with_lost_name(store: Store) -> None:
+    """Queue a file, and remove its name without its line."""
+    enqueue_new(store, {b"/in/3": Version()})
     store.redis.lrem(store.keys.in_queue, 1, "/in/3")
-    compare_now(store)
 
 
 def begin_pass(store: Store, mine: QueueEntry | None, ended_stream: str) -> bool:
@@ -128,9 +128,7 @@ SCRIPTS = {
     "begin_pass behind a stream": Script(fed, lambda store, mine: begin_pass(store, mine, "s")),
     "begin_pass again": Script(fed, lambda store, mine: begin_pass(store, mine, "other")),
     "restore": Script(lost, lambda store, mine: kept(store, mine or never())),
-    "compare": Script(
-        lambda store: enqueue_new(store, {b"/in/3": Version()}), lambda store, _: compare(store)
-    ),
+    "compare": Script(with_lost_name, lambda store, _: compare_now(store)),
     "enqueue": Script(lambda _: None, lambda store, _: enqueue_new(store, {b"/in/3": Version()})),
 }
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 from rich.console import Console
 from support.forkserver import clean_environment
+from support.waiting import wait_until
 
 from pcapdj.console.screen import Line, OutlivedStream, Tone, keep_showing, progress_bar, show
 
@@ -116,18 +117,26 @@ def test_the_progress_bar_is_gone_when_the_work_is_done(monkeypatch: pytest.Monk
     """It is on stderr, and only on a terminal: what is printed afterwards takes its place."""
     master, slave = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
+    os.set_blocking(master, False)
+    shown = ""
+
+    def is_gone() -> bool:  # a terminal passes on what was written in parts, and some time later
+        nonlocal shown
+        with suppress(BlockingIOError):
+            shown += os.read(master, 1 << 16).decode()
+        return re.search(r"\x1b\[1A\x1b\[2K$", shown) is not None
+
     with open(slave, "w") as terminal:  # noqa: PTH123 - a descriptor
         monkeypatch.setattr(sys, "stderr", terminal)
         with progress_bar() as track:
             names = list(track([b"1", b"2"]))
         terminal.flush()
-        shown = os.read(master, 1 << 16).decode()
+        wait_until(is_gone, "the bar to be gone")
     os.close(master)
 
     assert names == [b"1", b"2"]
     assert "Looking at files" in shown
     assert "100%" in shown
-    assert re.search(r"\x1b\[1A\x1b\[2K$", shown)
 
 
 def test_without_a_terminal_there_is_no_progress_bar(capsys: pytest.CaptureFixture[str]) -> None:
