@@ -17,7 +17,7 @@ from pcapdj.disk.output_ratio import OutputRatios, ReserveFactor
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.units import human_size
 
-_ANYHOW: Final = "'pcapdj limits set reserve=off' or 'pcapdj gate open' authorizes it anyway"
+ANYWAY: Final = "'pcapdj limits set reserve=off' or 'pcapdj gate open' authorizes it anyway"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +164,13 @@ def reserve_sentence(numbers: ReserveNumbers, disk: OutputDisk) -> str:
     )
     if numbers.fit is Fit.NEVER:
         most = exact_amount(max(0, disk.total_bytes - disk.min_free_bytes))
-        return (
-            f"{needs}; {disk.subject} has {most} above min-free when it is empty: it never fits. {_ANYHOW}."
-        )
+        return f"{needs}; {disk.subject} has {most} above min-free when it is empty: it never fits. {ANYWAY}."
     flight = numbers.in_flight_bytes
     left = exact_amount(max(0, numbers.left_bytes))
     reserved = f", beside {human_size(flight)} for files in flight" if flight else ""
     return (
         f"{needs}; {left} are above min-free on {disk.subject}{reserved}. It is authorized from"
-        f" {exact_amount(numbers.needed_bytes(disk))} free. {_ANYHOW}."
+        f" {exact_amount(numbers.needed_bytes(disk))} free. {ANYWAY}."
     )
 
 

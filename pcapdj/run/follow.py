@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from pcapdj.analyzer.process import LOG_NAME
+from pcapdj.console.status_lines import without_exact_bytes
+from pcapdj.disk.gate import Cause
+from pcapdj.disk.reserve import ANYWAY, Fit
 from pcapdj.run.interrupted import interrupted_file
 from pcapdj.run.private_service import PrivateService
 from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
@@ -74,6 +77,7 @@ class RunMonitor:
         self._journal_position = b"-"
         self._is_last_file = False
         self._done_bytes = 0
+        self._gate: Mapping[str, Any] = {}
         self._finished_names: set[str] = set()
         self._current: tuple[int, str, WaitReason | None] = (0, "", None)
         self._next_roles_poll_s = 0.0
@@ -124,6 +128,7 @@ class RunMonitor:
             PcapdjError: Redis does not answer.
         """
         snapshot = read_snapshot(self._service.store, time.time())
+        self._gate = snapshot.get("gate") or {}
         self._read_journal()
         self._save_record()
         analyzer = self.progress.analyzer = snapshot.get("consumer") or {}
@@ -182,7 +187,18 @@ class RunMonitor:
             return _SERVICE_DIED
         if self.progress.at_fault:  # the dispatcher holds the lane; a run has no operator who resumes it
             return self._analyzer_failure("The analyzer is at fault: it died on one file after another.")
-        return self._failing_analyzer() or self._failed_role()
+        return self._file_that_never_fits() or self._failing_analyzer() or self._failed_role()
+
+    def _file_that_never_fits(self) -> AbortReason | None:
+        """Return why the run ends before a file whose output is larger than the disk: no wait would help."""
+        reserve = self._gate.get("reserve")
+        if self._gate.get("cause") != Cause.RESERVE or not isinstance(reserve, dict):
+            return None
+        if reserve.get("fit") != Fit.NEVER:
+            return None
+        reason = without_exact_bytes(str(self._gate.get("reason") or "")).partition(ANYWAY)[0].strip()
+        hint = "Feed the rest with a smaller --reserve, or with another disk's folder as --logdir."
+        return AbortReason(f"{reason} {hint}", ExitCode.ERROR)
 
     def _failing_analyzer(self) -> AbortReason | None:
         analyzer = self.progress.analyzer

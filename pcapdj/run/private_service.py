@@ -57,6 +57,7 @@ _NOT_INHERITED: Final = (
     "PCAPDJ_TAKE",
     "PCAPDJ_ROOT",
     "PCAPDJ_IDLE_EOF",
+    "PCAPDJ_BETWEEN",
 )
 
 

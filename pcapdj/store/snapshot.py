@@ -42,6 +42,7 @@ _JSON: Final[dict[str, type]] = {
     **dict.fromkeys(("skipped", "begin", "live", "limits", "short", "fill_rates", "file_systems"), dict),
     **dict.fromkeys(("reserve", "between", "reclaim"), dict),
 }
+_CONTROL: Final = 3  # its place among the hashes: as typed, also where it looks like a number
 
 Snapshot = dict[str, Any]
 
@@ -58,7 +59,8 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
     """
     ids = sorted(map(to_text, read_set(store, store.keys.dispatchers)))
     (queued, processed, failed, state, suspended), hashes = _read_at_once(store, ids)
-    gate, consumer, importer, control, *of_ids = [_typed(fields) for fields in hashes]
+    control = {to_text(name): to_text(value) for name, value in hashes.pop(_CONTROL).items()}
+    gate, consumer, importer, *of_ids = [_typed(fields) for fields in hashes]
     taken = zip(ids, of_ids[: len(ids)], strict=True)
     statistics = zip(ids, of_ids[len(ids) :], strict=True)
     return {

@@ -447,6 +447,24 @@ def test_a_full_disk_is_shown_while_the_gate_holds(home: Path) -> None:
     assert process.returncode == 130
 
 
+def test_a_run_ends_before_a_file_whose_output_never_fits(home: Path) -> None:
+    """A run has no operator who could change the reserve; the files before it are fed."""
+    capture(home / "a.pcap")
+    os.truncate(capture(home / "b.pcap"), 1 << 30)
+
+    arguments = ["a.pcap", "b.pcap", "--logdir", "o", *ROOM, "--reserve", "1000", *copying(home)]
+    code, _, stderr = run(home, *arguments)
+
+    assert code == 1
+    assert re.search(r"The next file 'b\.pcap' \(1\.0 GiB\) needs about 1000\.0 GiB for its output", stderr)
+    assert "it never fits. Feed the rest with a smaller --reserve" in stderr
+    assert "pcapdj limits" not in stderr
+    record = json.loads((home / "o/pcapdj.json").read_text())
+    assert [(Path(each["name"]).name, each["verdict"]) for each in record["files"]] == [
+        ("a.pcap", "processed")
+    ]
+
+
 def test_force_reaches_the_controller(home: Path) -> None:
     """A min-free of 50 % and more is refused by the command, and by the controller, unless it is forced."""
     usage = shutil.disk_usage(MEMORY_DISK)
