@@ -70,6 +70,7 @@ from pcapdj.runtime import failpoints, log
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.fifo import Fifo
+from pcapdj.runtime.left_processes import end_left_processes
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
@@ -90,6 +91,7 @@ _LEAVE_LIMIT_S: Final = 5.0  # for the dispatcher to disconnect: it looks every 
 _KILL_LIMIT_S: Final = 1.0
 _KILL_POLL_S: Final = 0.01
 _SLOW_START_S: Final = 60.0  # Suricata with many rules takes that long; then a line a minute
+_MOST_SHOWN: Final = 5
 _OTHER_SIGNALS: Final = (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # none may end it
 
 app = new_app()
@@ -161,6 +163,10 @@ def launch(
         stack.callback(
             Lock(settings.pipe.with_name(f".{settings.pipe.name}.launcher.lock"), "launcher").close
         )
+        if left := end_left_processes(fifo.path):
+            sentence = "A launcher was killed, and its analyzer left processes running: they are killed."
+            shown = ", ".join(map(str, left[:_MOST_SHOWN]))
+            events.warning("analyzer_left_processes", sentence, processes=len(left), first=shown)
         make_log_root(settings.log_root)
         if settings.user is not None:
             check_log_root(settings.user, settings.log_root)

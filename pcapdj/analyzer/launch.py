@@ -29,6 +29,7 @@ from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.interpreter import START_FILE
+from pcapdj.runtime.left_processes import mark_of
 from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted
@@ -94,7 +95,8 @@ class AnalyzerStarter:
 
     def _analyzer(self, program: str, folder: Path) -> Analyzer:
         with ExitStack() as opened:
-            environment, pipe, inherited = foreign_environment(), str(self.fifo.path), list[int]()
+            environment = foreign_environment() | mark_of(self.fifo.path)
+            pipe, inherited = str(self.fifo.path), list[int]()
             if self._user is not None:
                 environment |= self._user.environment()
                 environment.pop("XDG_RUNTIME_DIR", None)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
+from pcapdj.runtime.left_processes import end_left_processes
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.trust import check_folder, check_way
 
@@ -83,21 +84,23 @@ def _remove_abandoned(parent: Path) -> None:
     with suppress(OSError):
         for folder in parent.glob(f"{_PREFIX}*"):
             if _is_ours(folder.lstat()) and (folder / _LOCK).is_file():
-                _remove_unless_used(folder)
+                _remove_unless_used(folder, is_abandoned=True)
 
 
 def _is_ours(found: os.stat_result) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
 
 
-def _remove_unless_used(folder: Path) -> bool:
-    """Remove the folder; False while a process holds its lock."""
+def _remove_unless_used(folder: Path, *, is_abandoned: bool = False) -> bool:
+    """Remove the folder, and what the analyzer of a killed run left; False while a process holds its lock."""
     try:
         lock = Lock(folder / _LOCK, "run")
     except AlreadyRunning:
         return False
     except CannotCreate:  # a lock that cannot be opened is not one of ours
         return True
+    if is_abandoned:
+        end_left_processes(folder)
     _remove_tree(folder)
     lock.close()
     return True

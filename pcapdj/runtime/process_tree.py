@@ -122,14 +122,15 @@ def _signal_process(pid: int, number: int, spared_group: int) -> None:
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
-            found = _find(pid)
+            found = find_process(pid)
             if found is not None and found.group != spared_group and found.state not in "ZX":
                 signal.pidfd_send_signal(descriptor, number)
         finally:
             os.close(descriptor)
 
 
-def _find(pid: int) -> FoundProcess | None:
+def find_process(pid: int) -> FoundProcess | None:
+    """Return the process of this number; None: there is none."""
     with suppress(OSError, ValueError):
         head, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")
         fields = rest.split()
@@ -143,7 +144,9 @@ def _kill_child(pid: int) -> FoundProcess | None:
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
-            found = _find(pid)  # behind the descriptor: if that is a child, it is the one that is killed
+            found = find_process(
+                pid
+            )  # behind the descriptor: if that is a child, it is the one that is killed
             if found is not None and found.parent == os.getpid() and found.state not in "ZX":
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                 return found

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +15,8 @@ from support.cases import some_long
 from support.launcher_rig import COPY, Rig, connected, is_running, rig_in, stop
 from support.waiting import wait_until
 
+from pcapdj.run.private_folder import private_folder
+from pcapdj.runtime.left_processes import mark_of
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
@@ -176,3 +181,50 @@ def test_an_analyzer_that_leaves_nothing_is_not_delayed(rig: Rig, signals: Signa
     assert stop(process) == 0
     assert "analyzer_left_processes" not in rig.logged()
     assert time.monotonic() - began_s < 20
+
+
+@pytest.mark.parametrize("work", ["sleep", "ignore", "adopt"])
+def test_a_daemon_outlives_a_killed_launcher_only_until_the_next_one_starts(
+    rig: Rig, signals: Signals, work: str
+) -> None:
+    """It is found by the mark in its environment; one of another launcher is left alone."""
+    process = rig.start_python(f"{DAEMON}\ndaemon({work}){READ}")
+    opened = connected(rig, signals).open()
+    wait_until(lambda: left_pids(rig), "the daemon")
+    analyzer = rig.analyzer_pid()
+    os.kill(process.pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(analyzer), "the analyzer to die with its launcher")
+    assert any(map(is_running, left_pids(rig)))
+
+    with marked(rig.pipe.with_name("another")) as other:
+        again = rig.start_python(READ)
+
+        wait_until(lambda: "A launcher was killed, and its analyzer left" in rig.logged(), "a report")
+        wait_until(lambda: not any(map(is_running, left_pids(rig))), "all of them to be gone")
+        assert other.poll() is None
+    assert stop(again) == 0
+    os.close(opened.write_end)
+
+
+def test_what_a_killed_run_left_ends_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run removes the folder, and kills what has a pipe in it as its mark."""
+    abandoned = tmp_path / "pcapdj-abandoned"
+    abandoned.mkdir(mode=0o700)
+    (abandoned / "run.lock").touch(mode=0o600)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with marked(abandoned / "stream.pcap") as left, marked(tmp_path / "pcapdj-abandoned2" / "p") as other:
+        with private_folder():
+            assert left.wait() == -signal.SIGKILL
+        assert other.poll() is None
+    assert not abandoned.exists()
+
+
+@contextmanager
+def marked(pipe: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Return a process that sleeps, with the mark of an analyzer that reads this pipe."""
+    process = subprocess.Popen(["sleep", "600"], env=os.environ | mark_of(pipe))
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -80,7 +80,8 @@ def test_the_analyzer_inherits_nothing_of_ours(rig: Rig, signals: Signals) -> No
 
     assert report["argv"] == [str(rig.pipe), str(rig.latest())]
     assert "KEPT" in report["env"]
-    assert not [name for name in report["env"] if name.startswith(("PCAPDJ_", "REDIS", "SUPERVISOR_"))]
+    private = [name for name in report["env"] if name.startswith(("PCAPDJ_", "REDIS", "SUPERVISOR_"))]
+    assert private == ["PCAPDJ_ANALYZER_OF"]
     assert set(report["fds"]) <= {str(rig.latest() / "report")}
     assert report["stdin"] == os.devnull
     assert report["cwd"] == str(rig.latest())

@@ -66,7 +66,7 @@ def test_the_password_is_in_no_log_command_line_or_file(rigs: Rigs) -> None:
 
 @pytest.mark.parametrize("as_file", [False, True], ids=["in the URL", "in a file"])
 def test_the_analyzer_does_not_get_the_password(rigs: Rigs, *, as_file: bool) -> None:
-    """Its environment has no PCAPDJ_ variable, and it inherits no descriptor of the launcher."""
+    """Its environment has no PCAPDJ_ variable but its mark, and it inherits no descriptor of the launcher."""
     server, trio = rigs
     trio.brake.touch()
     if as_file:
@@ -80,7 +80,9 @@ def test_the_analyzer_does_not_get_the_password(rigs: Rigs, *, as_file: bool) ->
     (analyzer,) = [pid for pid in descendants(trio) if b"copying.py" in command(pid) and not is_role(pid)]
 
     assert traces_in(Path(f"/proc/{analyzer}/environ").read_bytes()) == []
-    assert b"PCAPDJ_" not in Path(f"/proc/{analyzer}/environ").read_bytes()
+    variables = Path(f"/proc/{analyzer}/environ").read_bytes().split(b"\0")
+    mark = b"PCAPDJ_ANALYZER_OF=" + os.fsencode(trio.pipe)
+    assert [each for each in variables if b"PCAPDJ_" in each] == [mark]
     opened = {os.path.realpath(path) for path in Path(f"/proc/{analyzer}/fd").iterdir()}
     folder = trio.out / "latest"
     expected = {
