@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pcapdj.analyzer.restarts import RestartPolicy
-from pcapdj.analyzer.session import AnalyzerSession, Exit
+from pcapdj.analyzer.session import AnalyzerSession, Exit, Verdict
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.store.client import Store
@@ -107,10 +107,13 @@ class LauncherStatus:
         self._state = ""
         self._since_s = 0.0
         self._paused = ""
+        self._last_started = ""
+        self._starts = self._crashes = 0
 
     def record_exit(self, session: AnalyzerSession, ended: Exit) -> None:
         """Record how a stream ended."""
         self._exits[session.stream] = ended.status
+        self._crashes += ended.verdict is not Verdict.ENDED
         while len(self._exits) > _MOST_EXITS:
             del self._exits[next(iter(self._exits))]
         self._last_exit = {
@@ -125,6 +128,8 @@ class LauncherStatus:
         if state != self._state:
             self._state, self._since_s = state, time.time()
         self._folder = session.folder if session else self._folder
+        if session and session.stream != self._last_started:
+            self._last_started, self._starts = session.stream, self._starts + 1
         is_paused = session is not None and session.paused_s is not None
         self._paused = (self._paused or f"{time.time():.3f}") if is_paused else ""
         self._publisher.publish(
@@ -134,6 +139,8 @@ class LauncherStatus:
                 "pid": str(session.analyzer.pid) if session else "",
                 "logdir": str(self._folder),
                 "restarts": str(restarts.restarts),
+                "starts": str(self._starts),
+                "crashes": str(self._crashes),
                 "reason": restarts.reason,
                 "since_s": f"{self._since_s:.3f}",
                 "paused_s": self._paused,

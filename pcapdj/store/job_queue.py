@@ -12,6 +12,7 @@ from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
+from pcapdj.store.failure_kinds import failure_kind
 from pcapdj.store.registration import Registration
 
 _NOT_TAKEN: Final = -1  # AUTHORIZE's answer
@@ -235,6 +236,8 @@ class JobQueue:
         goal = keys.processed if result.verdict == "processed" else keys.failed
         about = {"name": entry.name, "verdict": result.verdict, "stream": entry.stream}
         journal = {**about, **result.identity, **result.journal}
+        if result.verdict == "failed":
+            journal["failure"] = failure_kind(str(journal.get("reason", "")))
         pairs = [as_bytes(part) for pair in journal.items() for part in pair]
         oldest_ms = int((time.time() - self._journal.days * _DAY_S) * 1000)
         arguments: list[bytes | str] = [
@@ -246,6 +249,7 @@ class JobQueue:
         ]
         places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.channel]
         places += [keys.failed, keys.failed_names, keys.captures, keys.stats(self._id), keys.gate]
+        places += [keys.counts]
         with self.registration.lock:
             is_finished = bool(self._store.run("finish", places, arguments))
             if not is_finished and (was_lost := self._restore(entry)):

@@ -65,6 +65,7 @@ class Keys:
     fed = _Key("PCAPDJ_FED")  # hash: path to JSON about the file that was fed under it
     captures = _Key("PCAPDJ_CAPTURES")  # hash: digest to the fed captures that begin so
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
+    counts = _Key("PCAPDJ_COUNTS")  # hash: sums over all finished files of the lane
     events = _Key("PCAPDJ_EVENTS")  # stream: what happened in the lane, by all roles
     dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
     suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends feeding
@@ -88,7 +89,7 @@ class Keys:
     def types(self, dispatcher_ids: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """Return the Redis types that each key may have, of the lane and of these dispatchers."""
         lists = (self.in_queue, self.next, self.processed, self.failed)
-        files = (self.queued, self.failed_names, self.fed, self.captures)
+        files = (self.queued, self.failed_names, self.fed, self.captures, self.counts)
         states = (self.gate, self.control, self.consumer, self.skip, self.importer)
         theirs = (name for each in dispatcher_ids for name in (self.current(each), self.stats(each)))
         return {

@@ -26,7 +26,7 @@ _VALUE_LIMIT_BYTES: Final = 16 << 10
 _STATE_LIMIT_BYTES: Final = 100
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
-    *("first_packet", "input_bytes", "output_bytes"),
+    *("first_packet", "input_bytes", "output_bytes", "starts", "crashes"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
     *("known", "storage_queued", "waiting", "written", "restored", "lost_names"),
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),

@@ -101,6 +101,8 @@ CONSUMER: Final = {
     "command": "suricata",
     "logdir": "/out/latest",
     "restarts": 1,
+    "starts": 3,
+    "crashes": 2,
     "last_stream": "0ddba11",
     "last_exit": "exited 0",
     "last_verdict": "ended",

@@ -11,6 +11,7 @@
 --      9 CAPTURES     hash     digest -> a line of JSON for each fed capture that begins so, the newest last
 --     10 STATS:id     hash     gets the token, and how much output there is so far
 --     11 GATE         hash     how much output there is so far, as the controller has measured it
+--     12 COUNTS       hash     sums over all files of the lane
 -- ARGV 1 token        of this take
 --      2 entry        for the list
 --      3 fed          JSON for FED
@@ -23,6 +24,7 @@
 --     10 ..           fields and values of the journal entry
 -- Returns 1 finished | 0 this take is not current: finished before, or the keys were removed
 -- Uses forget_failure.lua
+-- Uses count_result.lua
 
 local MOST_CAPTURES, MOST_BYTES = 16, 65536  -- of one digest
 
@@ -69,6 +71,7 @@ redis.call('LLEN', KEYS[7])
 redis.call('HLEN', KEYS[8])
 redis.call('HLEN', KEYS[9])
 redis.call('HLEN', KEYS[10])
+redis.call('HLEN', KEYS[12])
 -- DEL comes first: when memory is full Redis allows it, and then the writes after it.
 redis.call('DEL', KEYS[1])
 redis.call('LREM', KEYS[3], 1, current[2])
@@ -91,6 +94,7 @@ redis.call(
     'output_bytes', output, 'compression', compression, unpack(ARGV, 10)
 )
 redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[5])
+count_result(KEYS[12], ARGV, 10)
 redis.call('HSET', KEYS[10], 'finished', ARGV[1])
 redis.call('PUBLISH', KEYS[6], 'finished')
 return 1
