@@ -2,7 +2,8 @@
 
 It runs in a copy of the tree whose modules note their blocks (`blocks`, `hits`), with this module as a pytest
 plugin. `build/mutants.json` keeps the result. The next time only those test files run again that changed, or
-that ran a module that changed. The fault campaign's tests are left out: each of them runs everything.
+that ran a module that changed. The fault campaign's tests are left out, since each of them runs everything, and
+so are long ones: what `make test` does not notice has survived.
 """
 
 import hashlib
@@ -130,7 +131,17 @@ def _record(files: Iterable[str], workers: int) -> dict[str, list[RecordedTest]]
         for shared, mode in ((Path(folder), 0o711), (hits, 0o777), (scratch, 0o711)):
             shared.mkdir(exist_ok=True)
             shared.chmod(mode)
-        options = ("-p", "mutants.recording", "-q", "-n", str(workers), "--dist", "worksteal")
+        options = (
+            "-p",
+            "mutants.recording",
+            "-q",
+            "-n",
+            str(workers),
+            "--dist",
+            "worksteal",
+            "-m",
+            "not long",
+        )
         subprocess.run(
             [sys.executable, "-m", "pytest", *options, *files],
             cwd=copy, env=environment_in(copy, scratch), check=False,
