@@ -2,8 +2,8 @@
 
 It runs in a copy of the tree whose modules note their blocks (`blocks`, `hits`), with this module as a pytest
 plugin. `build/mutants.json` keeps the result. The next time only those test files run again that changed, or
-that ran a module that changed. The fault campaign's tests are left out, since each of them runs everything, and
-so are long ones: what `make test` does not notice has survived.
+that ran a module that changed. The fault campaign's tests are left out, since each of them runs everything,
+and so are long ones: what `make test` does not notice has survived.
 """
 
 import hashlib
