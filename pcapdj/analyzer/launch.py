@@ -33,6 +33,7 @@ from pcapdj.runtime.left_processes import mark_of
 from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import calling_user
 
 _VERSION_LIMIT_S = 1.0  # it takes 0.02 s
 _LOG_ROOT_MODE = 0o755
@@ -150,7 +151,7 @@ def make_log_root(path: Path) -> None:
     Raises:
         CannotCreate: it cannot be made, or another user can replace files in it.
     """
-    make_folder(path, _LOG_ROOT_MODE, "name a folder of your own with --logdir")
+    make_folder(path, _LOG_ROOT_MODE, "name a folder of your own with --logdir", caller=calling_user())
 
 
 def new_log_folder(root: Path, stream: str, now_s: float) -> Path:

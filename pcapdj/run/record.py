@@ -31,6 +31,7 @@ from pcapdj.runtime.foreign_json import decode_json, decode_object
 from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
 from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import calling_user
 from pcapdj.runtime.whole_file import write_whole
 
 T = TypeVar("T")
@@ -312,7 +313,7 @@ class RunRecord:
 
 
 def _make_folder(path: Path) -> None:
-    make_folder(path, _FOLDER_MODE, "name a folder of your own with --logdir")
+    make_folder(path, _FOLDER_MODE, "name a folder of your own with --logdir", caller=calling_user())
 
 
 def _append_lines(path: Path, lines: Iterable[str]) -> None:

@@ -2,11 +2,12 @@
 
 A folder is trusted if only this user and root can put or replace files in it: what was checked there a moment
 ago is still the same, and no link in it leads elsewhere. So it belongs to this user or to root, and is not
-writable for others. Three exceptions:
+writable for others. Four exceptions:
 
 - in a sticky folder, as /tmp, a user can replace only his own files;
 - a group without another member than the folder's owner is that owner (umask 002 on Debian, Ubuntu, Fedora);
-- the operator may declare that he trusts the members of the folder's group (`runtime.trust`).
+- the operator may declare that he trusts the members of the folder's group (`runtime.trust`);
+- results may lie in a folder of the user who became root with sudo. His links are not trusted.
 
 Source: inode(7), "The file type and mode"; OpenSSH on Debian has the same rule for groups.
 """
@@ -39,15 +40,19 @@ class Account(NamedTuple):
     gid: int
 
 
-def distrust(found: os.stat_result, uid: int, *, allows_sticky: bool = True) -> Distrust | None:
+def distrust(
+    found: os.stat_result, uid: int, *, allows_sticky: bool = True, caller: int | None = None
+) -> Distrust | None:
     """Return why this user should not trust it; None if there is no reason.
 
     Args:
         found: of lstat(2). Of a link only the owner counts: who may replace it is the folder's matter.
         uid: this user's.
         allows_sticky: other users may put their files into a sticky folder: no name in it is taken for ours.
+        caller: another user who is trusted, but for links.
     """
-    if found.st_uid not in (uid, ROOT):
+    is_callers = found.st_uid == caller and not stat.S_ISLNK(found.st_mode)
+    if found.st_uid not in (uid, ROOT) and not is_callers:
         return Distrust.OTHER_OWNER
     is_sticky = stat.S_ISDIR(found.st_mode) and bool(found.st_mode & stat.S_ISVTX) and allows_sticky
     if stat.S_ISLNK(found.st_mode) or is_sticky:

@@ -60,22 +60,25 @@ def private_folder(path: Path) -> None:
     check_folder(path, allows_link=not is_default, remedy=remedy)
 
 
-def make_folder(path: Path, mode: int, remedy: str = "use a folder of your own") -> None:
+def make_folder(
+    path: Path, mode: int, remedy: str = "use a folder of your own", *, caller: int | None = None
+) -> None:
     """Make a folder that no other user can write to, if it is missing, and those above it.
 
     Args:
         path: of the folder.
         mode: of a new one, less the umask.
         remedy: what to do where it is refused.
+        caller: another user, below whose folders it may be.
 
     Raises:
         CannotCreate: it cannot be made, or as `trust.check_folder`; in a sticky folder, too, another user may
             have put files in the place of ours.
     """
-    check_way(path, remedy)
+    check_way(path, remedy, caller=caller)
     is_new = _make(path, mode)
     try:
-        check_folder(path, allows_sticky=False, remedy=remedy)
+        check_folder(path, allows_sticky=False, remedy=remedy, caller=caller)
     except CannotCreate:
         if is_new:  # a file system without owners, as FAT has none
             with suppress(OSError):

@@ -34,7 +34,12 @@ _TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w"}
 
 
 def check_folder(
-    path: Path, *, allows_link: bool = True, allows_sticky: bool = True, remedy: str = _REMEDY
+    path: Path,
+    *,
+    allows_link: bool = True,
+    allows_sticky: bool = True,
+    remedy: str = _REMEDY,
+    caller: int | None = None,
 ) -> None:
     """Refuse a folder in which another user could replace our files.
 
@@ -43,12 +48,13 @@ def check_folder(
         allows_link: follow a link of this user or of root.
         allows_sticky: other users may put files into it, if they cannot replace ours.
         remedy: what to do instead of using this folder.
+        caller: another user who is trusted, but for his links.
 
     Raises:
         CannotCreate: it is not a folder, cannot be looked at, or another user can replace files in it.
     """
     try:
-        reason, found = _checked(path, allows_link=allows_link, allows_sticky=allows_sticky)
+        reason, found = _checked(path, allows_link=allows_link, allows_sticky=allows_sticky, caller=caller)
         if reason is None and not stat.S_ISDIR(found.st_mode):
             reason = Distrust.NO_FOLDER
     except OSError as exc:
@@ -57,7 +63,7 @@ def check_folder(
         raise _refused(path, reason, found, remedy)
 
 
-def check_way(path: Path, remedy: str = _REMEDY) -> None:
+def check_way(path: Path, remedy: str = _REMEDY, *, caller: int | None = None) -> None:
     """Refuse a path on which another user can put something in the place of ours.
 
     He made a link on it, and chose where it ends; or he can write to a folder above, and so replace the next
@@ -66,11 +72,12 @@ def check_way(path: Path, remedy: str = _REMEDY) -> None:
     Args:
         path: of a file or folder.
         remedy: what to do instead of using it.
+        caller: another user who is trusted, but for his links.
 
     Raises:
         CannotCreate: it is so.
     """
-    if found := _untrusted_on(path):
+    if found := _untrusted_on(path, caller):
         raise _refused_way(path, *found, remedy)
 
 
@@ -136,6 +143,15 @@ def declare_trust(is_given: bool) -> bool:  # noqa: FBT001 - as an option's call
     return is_given
 
 
+def calling_user() -> int | None:
+    """Return the user who became root with sudo; None: this is not root, or came to be root otherwise.
+
+    Whoever may run pcapdj as root can have it start any analyzer as root: his folders are no way to more.
+    """
+    text = os.environ.get("SUDO_UID", "")
+    return int(text) if os.geteuid() == ROOT and text.isascii() and text.isdecimal() else None
+
+
 def owner_of(uid: int) -> str:
     """Return the name and number of a user, for people."""
     try:
@@ -158,20 +174,20 @@ def present_at(path: Path) -> str:
 
 
 def _checked(
-    path: Path, *, allows_link: bool = True, allows_sticky: bool = True
+    path: Path, *, allows_link: bool = True, allows_sticky: bool = True, caller: int | None = None
 ) -> tuple[Distrust | None, os.stat_result]:
     """Return why a path, and where a link leads, is not trusted, and the status that shows it."""
     found = path.lstat()
-    reason = distrust(found, os.geteuid(), allows_sticky=allows_sticky)
+    reason = distrust(found, os.geteuid(), allows_sticky=allows_sticky, caller=caller)
     if stat.S_ISLNK(found.st_mode):
         if reason or not allows_link:
             return Distrust.LINK, found
         found = path.stat()
-        reason = distrust(found, os.geteuid(), allows_sticky=allows_sticky)
+        reason = distrust(found, os.geteuid(), allows_sticky=allows_sticky, caller=caller)
     return _unless_group_is_trusted(reason, found), found
 
 
-def _untrusted_on(path: Path) -> tuple[Path, Distrust, os.stat_result] | None:
+def _untrusted_on(path: Path, caller: int | None = None) -> tuple[Path, Distrust, os.stat_result] | None:
     """Return the first link or folder on the way to a path that is not trusted, and why."""
     own, resolved = path.absolute(), path.resolve()
     for each in dict.fromkeys([*reversed(own.parents), *reversed(resolved.parents), own]):
@@ -181,7 +197,7 @@ def _untrusted_on(path: Path) -> tuple[Path, Distrust, os.stat_result] | None:
                 continue
             is_link = stat.S_ISLNK(found.st_mode)
             owner = found.st_uid if _trusts_groups() and not is_link else os.geteuid()
-            if reason := _unless_group_is_trusted(distrust(found, owner), found):
+            if reason := _unless_group_is_trusted(distrust(found, owner, caller=caller), found):
                 return each, Distrust.LINK if is_link else reason, found
     return None
 

@@ -25,6 +25,7 @@ import dpkt
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.places import make_folder
+from pcapdj.runtime.trust import calling_user
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.summary.packets import ACK, FIN, SYN, TCP, UDP
 from pcapdj.summary.stream import CAPTURED_LIMIT_BYTES
@@ -216,7 +217,7 @@ def write_sample(folder: Path, *, seed: int = 1) -> list[Path]:
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible content, no secret
     body = rng.randbytes(BODY_BYTES)
-    make_folder(folder, 0o755)
+    make_folder(folder, 0o755, caller=calling_user())
     try:
         digest = hashlib.sha256(body).hexdigest()
         write_whole(folder / EXPECTED_NAME, f"{digest}  {DOWNLOAD_NAME}\n".encode(), is_synced=False)

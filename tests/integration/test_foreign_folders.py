@@ -455,6 +455,48 @@ def test_run_writes_nothing_to_an_output_folder_of_another_user(
     assert is_untouched(precious)
 
 
+@pytest.mark.parametrize("place", ["their folder", "a new folder in it"])
+def test_root_by_sudo_writes_results_into_a_folder_of_the_user_who_called_it(
+    place: str, theirs: Path
+) -> None:
+    """`cd case; sudo pcapdj run .` works; without sudo, or by another user, it does not."""
+    (theirs / "1.pcap").write_bytes(classic([Record()]))
+    words = ["run", "1.pcap", "--preset", "summary", "--min-free", "0", "--suspend-free", "0"]
+    words += ["--logdir", "."] if place == "their folder" else []
+
+    refused = [pcapdj(*words, cwd=theirs, **caller) for caller in ({}, {"SUDO_UID": str(OTHER + 1)})]
+    done = pcapdj(*words, cwd=theirs, SUDO_UID=str(OTHER))
+
+    assert [each.returncode for each in refused] == [ExitCode.CANNOT_CREATE] * 2
+    assert done.returncode == 0, done.stderr
+    assert len(list(theirs.rglob("pcapdj.json"))) == 1
+
+
+@pytest.mark.parametrize("name", ["1-pcapdj", "on the way/out"])
+def test_root_by_sudo_follows_no_link_of_the_user_who_called_it(
+    name: str, theirs: Path, precious: Path
+) -> None:
+    """Neither as the output folder nor on the way to it."""
+    (theirs / "1.pcap").write_bytes(classic([Record()]))
+    link = theirs / Path(name).parts[0]
+    link.symlink_to(precious)
+    give_away(link)
+
+    done = pcapdj("run", "1.pcap", "--preset", "summary", "--logdir", name, cwd=theirs, SUDO_UID=str(OTHER))
+
+    assert done.returncode == ExitCode.CANNOT_CREATE
+    assert "is a link, which belongs to" in done.stderr
+    assert is_untouched(precious)
+
+
+def test_a_service_of_the_user_who_called_sudo_is_still_his(their_service: Path) -> None:
+    """Results only: a queue, its settings and its commands are not taken for those of root."""
+    done = pcapdj("status", cwd=their_service, SUDO_UID=str(OTHER))
+
+    assert done.returncode == ExitCode.USAGE
+    assert "is not used" in done.stderr
+
+
 def test_run_refuses_a_folder_for_temporary_files_in_which_all_users_can_replace_its_own(
     short_path: Path,
 ) -> None:

@@ -54,6 +54,15 @@ def test_nothing_of_another_user_is_trusted(mode: int, uid: int) -> None:
 
 
 @given(modes, users)
+def test_root_may_trust_one_user_more_but_not_his_links(mode: int, uid: int) -> None:
+    """The one who called sudo; what others may replace is refused as before."""
+    found = status(mode, uid=uid)
+
+    assert distrust(found, ROOT, caller=uid) is distrust(status(mode, uid=ROOT), ROOT)
+    assert distrust(status(LINK | 0o777, uid=OTHER), ROOT, caller=OTHER) is Distrust.OTHER_OWNER
+
+
+@given(modes, users)
 def test_what_another_user_may_replace_is_not_trusted(mode: int, uid: int) -> None:
     """A write bit for group or others gives a reason, unless the folder is sticky."""
     found = status(mode, uid=uid, gid=7)
