@@ -6,7 +6,7 @@ this process.
 
 The launcher owns its socket and the pipe with their locks, the log folders, and the analyzer's process group.
 It writes two Redis keys from threads, PCAPDJ_CONSUMER (`analyzer.status`) and PCAPDJ_EVENTS, and reads one in
-another, PCAPDJ_SUSPEND (`analyzer.gate_suspension`): it works without Redis.
+another, PCAPDJ_SUSPEND (`analyzer.gate_watch`): it works without Redis.
 
     idle      no stream                              OPEN -> starting
     starting  the analyzer has not opened the pipe   opened -> reading, exit -> failing
@@ -39,7 +39,7 @@ from typing import Final, NoReturn
 
 import typer
 
-from pcapdj.analyzer.gate_suspension import GateSuspension
+from pcapdj.analyzer.gate_watch import GateWatch
 from pcapdj.analyzer.launch import AnalyzerStarter, make_log_root
 from pcapdj.analyzer.options import (
     COMMAND_VARIABLE,
@@ -59,6 +59,7 @@ from pcapdj.analyzer.options import (
     path_or_default,
 )
 from pcapdj.analyzer.orderly_end import write_ended_stream
+from pcapdj.analyzer.output_loss import SuspectStreams
 from pcapdj.analyzer.requests import RequestHandler
 from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.server import LauncherServer
@@ -174,8 +175,8 @@ def launch(
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
         publisher = StatusPublisher(store)
         stack.callback(publisher.close)
-        suspension = GateSuspension(store.another())
-        stack.callback(suspension.close)
+        gate = GateWatch(store.another())
+        stack.callback(gate.close)
         launcher = ConsumerLauncher(
             AnalyzerStarter(
                 settings.command, fifo, settings.log_root, settings.timeouts, ProcessTree(), settings.user
@@ -183,7 +184,7 @@ def launch(
             LauncherServer(settings.socket),
             LauncherStatus(publisher, str(settings.command), settings.log_root),
             signals,
-            suspension,
+            gate,
         )
         stack.callback(launcher.close)
         events.info("started", pid=os.getpid(), socket=settings.socket, command=settings.command)
@@ -198,7 +199,7 @@ class ConsumerLauncher:
     Args:
         status: what other processes see of the launcher; publishing must not block.
         signals: of this process, SIGCHLD and SIGHUP among them.
-        suspension: when to pause the analyzer.
+        gate: when to pause the analyzer, and whether its disk was full.
     """
 
     def __init__(
@@ -207,14 +208,15 @@ class ConsumerLauncher:
         server: LauncherServer,
         status: LauncherStatus,
         signals: Signals,
-        suspension: GateSuspension,
+        gate: GateWatch,
     ) -> None:
         self._starter = starter
         self._server = server
         self._requests = RequestHandler(server)
         self._status = status
         self._signals = signals
-        self._suspension = suspension
+        self._gate = gate
+        self._suspects = SuspectStreams(status)
         self._restarts = RestartPolicy(starter.timeouts.restart_pause_s)
         self._session: AnalyzerSession | None = None
         self._stops = 0
@@ -230,8 +232,9 @@ class ConsumerLauncher:
     def step(self, now_s: float) -> bool:
         """Do what is due and publish the status; report whether the launcher is done."""
         self._handle_signals(now_s)
-        self._pause_or_resume(now_s)
+        self._gate.apply(self._session, now_s, is_stopping=self._stops > 0)
         self._wait_for_dispatcher(now_s)
+        self._suspects.look(self._session, self._gate.full_disks)
         self._advance_session(now_s)
         if not self._stops:
             self._requests.handle(self._session, now_s)
@@ -254,7 +257,7 @@ class ConsumerLauncher:
         now_s = time.monotonic()
         timeout_s = min(_TICK_S, self._restarts.wait_s(now_s) or _TICK_S)
         poller = select.poll()
-        own = (self._signals.fileno(), self._suspension.fileno())
+        own = (self._signals.fileno(), self._gate.fileno())
         for descriptor in (*own, *self._server.descriptors()):
             poller.register(descriptor, select.POLLIN)
         if self._session is not None:
@@ -277,17 +280,6 @@ class ConsumerLauncher:
         if self._session is not None and stops > 1:
             self._session.end(now_s)
             self._session.kill("a second stop signal came")
-
-    def _pause_or_resume(self, now_s: float) -> None:
-        """Pause the analyzer while the gate suspends feeding; a stop does not wait for the disk."""
-        session, is_suspended = self._session, self._suspension.is_active and not self._stops
-        if session is None:
-            return
-        if is_suspended and session.pause(now_s):
-            sentence = "The gate suspends feeding: the analyzer is paused until there is room."
-            events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)
-        elif not is_suspended and session.resume(now_s):
-            events.info("analyzer_resumed", stream=session.stream, pid=session.analyzer.pid)
 
     def _wait_for_dispatcher(self, now_s: float) -> None:
         """At a stop, end the stream once no dispatcher can send anything any more."""
@@ -334,6 +326,7 @@ class ConsumerLauncher:
         if ended.left:
             events.warning("analyzer_left_processes", ended.left, stream=session.stream)
         self._status.record_exit(session, ended)
+        self._suspects.end(session, ended.reason if ended.verdict is Verdict.CRASHED else "")
         if ended.verdict is Verdict.ENDED:
             self._restarts.record_end()
             if ended.ended is not None:

@@ -55,6 +55,7 @@ from pcapdj.runtime.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from pcapdj.runtime.full_disks import encode_disks_at_end
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.process import die_with_supervisord
@@ -189,9 +190,9 @@ class Controller:
             self._stay_busy()
 
     def _publish_transition(self) -> None:
-        """Publish the gate if the last measurement changed its state; a round publishes all else."""
+        """Publish the gate if its state changed, or a disk came to its end; a round publishes all else."""
         gate = self._monitor.next_gate(self._published.gate)
-        if self._published.is_left_by(self._files.decide(gate)):
+        if self._monitor.is_newly_full or self._published.is_left_by(self._files.decide(gate)):
             with suppress(StoreFailed):  # the next round logs it
                 self._publish()
         else:
@@ -232,9 +233,11 @@ class Controller:
             **self._monitor.disks.as_fields(),
             **self._files.judged().as_fields(time.monotonic()),
             "output_bytes": self._monitor.growth.total_bytes,
+            "full": encode_disks_at_end(self._monitor.full.values()),
         }
         times = {"since_s": since_s, "heartbeat_s": time.time()}
-        message = f"gate {decision.state.word}" if is_transition else ""
+        is_news = is_transition or self._monitor.is_newly_full
+        message = f"gate {decision.state.word}" if is_news else ""
         suspended = decision.state is State.SUSPENDED
         self._grants.publish({**fields, **times}, suspended=suspended, message=message)
         self._published = PublishedGate(decision.state, since_s, gate, decision.cause)

@@ -61,6 +61,7 @@ OWNERS: Final[dict[str, set[str]]] = {
 RULES: Final = [
     "runtime/errors",
     "runtime/foreign_json",
+    "runtime/full_disks",
     "runtime/units",
     "runtime/safe_text",
     "runtime/backoff",

@@ -10,12 +10,13 @@ end), and one that reads nothing for the stall timeout. A stream without records
 Suricata would wait on it for ever; that is not a crash. `analyzer.orderly_end` has the end of a stream in the
 middle of a file.
 
-While the gate suspends feeding the analyzer is paused (`analyzer.gate_suspension`). Then no timeout counts.
+While the gate suspends feeding the analyzer is paused (`analyzer.gate_watch`). Then no timeout counts.
 """
 
 import math
 import os
 import signal
+import time
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -132,6 +133,8 @@ class AnalyzerSession:
         stored: the descriptors that the dispatcher splices from.
         write_end: of the pipe; None unless reading.
         since_s: when the stage began.
+        began_s: when the stream began, in seconds since the epoch.
+        device: st_dev of the disk that its folder is on.
         paused_s: since when the analyzer is paused; None: it is not.
     """
 
@@ -154,6 +157,8 @@ class AnalyzerSession:
         self.stage = Stage.STARTING
         self.write_end: int | None = None
         self.since_s = now_s
+        self.began_s = time.time()
+        self.device = folder.stat().st_dev
         self.paused_s: float | None = None
         self._fifo = fifo
         self._timeouts = timeouts

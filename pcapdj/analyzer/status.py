@@ -36,6 +36,7 @@ class StatusPublisher:
         self._store = store
         self._changed = threading.Condition()
         self._fields: dict[str, str] = {}
+        self._suspects: dict[str, str] = {}  # that Redis does not have yet
         self._heartbeat_s = 0.0
         self._is_new = False
         self._is_closed = False
@@ -54,6 +55,18 @@ class StatusPublisher:
             if fields != self._fields:
                 self._fields, self._is_new = dict(fields), True
                 self._changed.notify()
+
+    def record_suspect(self, stream: str, reason: str) -> None:
+        """Add a stream that may have lost output to PCAPDJ_SUSPECT; never blocks.
+
+        Args:
+            stream: its id.
+            reason: a sentence.
+        """
+        with self._changed:
+            self._suspects[stream] = reason
+            self._is_new = True
+            self._changed.notify()
 
     def close(self) -> None:
         """Write the last status, for at most a second."""
@@ -78,6 +91,7 @@ class StatusPublisher:
     def _write(self, fields: dict[Any, Any], is_new: bool, is_last: bool) -> bool:  # noqa: FBT001 - of `_wait`
         if fields:
             try:
+                self._write_suspects()
                 self._store.call(lambda client: client.hset(self._store.keys.consumer, mapping=fields))
                 if is_new:
                     self._store.notify("consumer")
@@ -88,6 +102,13 @@ class StatusPublisher:
             else:
                 self._reminder.reset()
         return not is_last
+
+    def _write_suspects(self) -> None:
+        suspects = dict[Any, Any](self._suspects)
+        if suspects:
+            self._store.call(lambda client: client.hset(self._store.keys.suspect, mapping=suspects))
+        for stream in suspects:
+            del self._suspects[stream]
 
 
 class LauncherStatus:
@@ -109,6 +130,7 @@ class LauncherStatus:
         self._paused = ""
         self._last_started = ""
         self._starts = self._crashes = 0
+        self._suspect = ("", "")  # the last stream that may have lost output, and why
 
     def record_exit(self, session: AnalyzerSession, ended: Exit) -> None:
         """Record how a stream ended."""
@@ -121,6 +143,11 @@ class LauncherStatus:
             "last_exit": ended.status,
             "last_verdict": ended.verdict.value,
         }
+
+    def record_suspect(self, stream: str, reason: str) -> None:
+        """Record that a stream may have lost output; as `StatusPublisher.record_suspect`."""
+        self._publisher.record_suspect(stream, reason)
+        self._suspect = (stream, reason)
 
     def publish(self, session: AnalyzerSession | None, restarts: RestartPolicy) -> None:
         """Publish the status as of now; never blocks."""
@@ -144,8 +171,14 @@ class LauncherStatus:
                 "reason": restarts.reason,
                 "since_s": f"{self._since_s:.3f}",
                 "paused_s": self._paused,
+                "suspect": self._suspect_of(session),
                 **self._fixed,
                 **self._last_exit,
                 "last_exits": "\n".join(f"{stream} {status}" for stream, status in self._exits.items()),
             }
         )
+
+    def _suspect_of(self, session: AnalyzerSession | None) -> str:
+        """Return why the open stream, or else the last one, may have lost output."""
+        stream, reason = self._suspect
+        return reason if stream == (session.stream if session else self._last_exit["last_stream"]) else ""

@@ -44,6 +44,8 @@ def requeue(
     if missing:
         names_shown = ", ".join(quoted(name) for name in missing)
         raise PcapdjError(f"Not among the processed or failed files: {names_shown}.")
+    if stream:
+        operate.forget_suspect(store, stream)
 
 
 def _requeue(store: Store, name: bytes) -> bool:

@@ -15,6 +15,7 @@ from pcapdj.runtime.units import human_size, rough_duration, steps_back_text
 
 _BAR_WIDTH: Final = 24
 _STREAM_LIMIT_CHARS: Final = 64  # of an id that can be pasted; ours have 8
+_MOST_SUSPECTS: Final = 3  # streams on the screen
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _STALLED_SHOWN_S: Final = 60  # a shorter one is an analyzer that writes its output
@@ -41,6 +42,7 @@ def snapshot_lines(
         *_gate_lines(snapshot.get("gate"), now_s),
         *_suspension_lines(snapshot),
         *_analyzer_lines(snapshot.get("consumer"), str(snapshot.get("lane") or "")),
+        *_suspect_lines(snapshot),
         *_dispatcher_lines(snapshot, rates or {}),
         *_failure_lines(failures),
     ]
@@ -194,31 +196,57 @@ def _analyzer_lines(consumer: Fields | None, lane: str) -> Iterator[Line]:
         yield Line("Analyzer", "no launcher has reported yet")
         return
     state = str(consumer.get("state", "unknown"))
-    words = {"stream": "stream", "pid": "pid", "last_exit": "the previous one"}
-    if consumer.get("reason"):  # it has the last exit
-        del words["last_exit"]
-    details = [
-        f"{word} {printable(str(value))}" for field, word in words.items() if (value := consumer.get(field))
-    ]
-    if _number(consumer, "restarts"):
-        details.append(_several(consumer, "restarts"))
     tone = Tone.BAD if state == "failing" else Tone.PLAIN
-    yield Line("Analyzer", ", ".join([printable(state), *details]) + _reason(consumer), tone)
+    yield Line(
+        "Analyzer", ", ".join([printable(state), *_analyzer_details(consumer)]) + _reason(consumer), tone
+    )
     for field, word in (("command", "runs"), ("logdir", "writes to")):
         if consumer.get(field):
             yield Line("", f"{word} {printable_sentence(str(consumer[field]))}")
-    if consumer.get("last_verdict") == "crashed" and consumer.get("last_stream"):
-        yield Line("", _broken_stream_text(str(consumer["last_stream"]), lane), Tone.ATTENTION)
+    if stream := _crashed_stream(consumer):
+        yield Line("", _to_feed_again(stream, "broke off", lane), Tone.ATTENTION)
     if consumer.get("stale"):
         yield Line("", f"the launcher is {_silence(consumer)}", Tone.BAD)
 
 
-def _broken_stream_text(stream: str, lane: str) -> str:
+def _analyzer_details(consumer: Fields) -> Iterator[str]:
+    words = {"stream": "stream", "pid": "pid", "last_exit": "the previous one"}
+    if consumer.get("reason"):  # it has the last exit
+        del words["last_exit"]
+    for field, word in words.items():
+        if value := consumer.get(field):
+            yield f"{word} {printable(str(value))}"
+    if _number(consumer, "restarts"):
+        yield _several(consumer, "restarts")
+    if consumer.get("paused_s"):
+        yield "paused by the gate"
+
+
+def _crashed_stream(consumer: Fields) -> str:
+    """Return the last stream, if its analyzer crashed."""
+    return str(consumer.get("last_stream") or "") if consumer.get("last_verdict") == "crashed" else ""
+
+
+def _to_feed_again(stream: str, state: str, lane: str) -> str:
     words = ["pcapdj", "requeue", *(["--lane", lane] if lane else []), "--stream", stream]
     if len(stream) > _STREAM_LIMIT_CHARS:  # another program wrote it
-        return f"stream {printable(stream)} broke off"
+        return f"stream {printable(stream)} {state}"
     command = " ".join(map(shell_word, words))
-    return f"stream {printable(stream)} broke off; to feed its files again: {command}"
+    return f"stream {printable(stream)} {state}; to feed its files again: {command}"
+
+
+def _suspect_lines(snapshot: Fields) -> Iterator[Line]:
+    """Yield the streams whose output may be incomplete; the last one that crashed is shown already."""
+    suspects, lane = snapshot.get("suspects"), str(snapshot.get("lane") or "")
+    if not isinstance(suspects, Mapping):
+        return
+    crashed = _crashed_stream(snapshot.get("consumer") or {})
+    listed = [(str(stream), reason) for stream, reason in suspects.items() if stream != crashed]
+    for stream, reason in listed[:_MOST_SUSPECTS]:
+        yield Line("Suspect", _to_feed_again(stream, "may lack output", lane), Tone.BAD)
+        yield Line("", printable_sentence(str(reason)), Tone.BAD)
+    if len(listed) > _MOST_SUSPECTS:
+        yield Line("", f"and {len(listed) - _MOST_SUSPECTS:,} more streams", Tone.BAD)
 
 
 def _dispatcher_lines(snapshot: Fields, rates: Mapping[str, float]) -> Iterator[Line]:

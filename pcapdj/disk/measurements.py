@@ -8,6 +8,7 @@ from pcapdj.disk.gate import Measurement, exact_amount
 from pcapdj.disk.limits import Limits, Thresholds, Watch
 from pcapdj.disk.reserve import OutputDisk
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.full_disks import state_at_end
 from pcapdj.runtime.safe_text import quoted
 
 
@@ -48,6 +49,11 @@ class Sample:
     total_inodes: int
     file_system: FileSystem | None = None
     is_parent: bool = False
+
+    @property
+    def state_at_end(self) -> str:
+        """How the filesystem is at its end; empty: it is not."""
+        return state_at_end(self.free_bytes, self.total_bytes, self.free_inodes, self.total_inodes)
 
 
 @dataclass(frozen=True, slots=True)

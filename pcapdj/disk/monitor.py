@@ -13,6 +13,7 @@ from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.output_ratio import OutputGrowth, OutputRatios
 from pcapdj.disk.reserve import Reserve
 from pcapdj.disk.same_disk import SameDisks, same_disks_of
+from pcapdj.runtime.full_disks import DiskAtEnd
 
 
 class DiskMonitor:
@@ -24,6 +25,8 @@ class DiskMonitor:
 
     Attributes:
         is_filling: a disk was being written to between the last two measurements.
+        full: by watched path, when each disk was last at its end.
+        is_newly_full: one came there between the last two measurements.
 
     Raises:
         ConfigError: the limits are out of order on a filesystem that is there.
@@ -35,6 +38,8 @@ class DiskMonitor:
         self.rates = FillRates()
         self.disks = SameDisks({})
         self.growth = OutputGrowth()
+        self.full: dict[str, DiskAtEnd] = {}
+        self._full_now: frozenset[str] = frozenset()
         self.measure()
         check_order(self.samples, limits.in_force)
 
@@ -47,14 +52,25 @@ class DiskMonitor:
         self._measured = self._meter.measure()
         self.samples, self.disks = self.disks.judge(self._measured)
         self._measured_s = time.monotonic()
+        self._note_full_disks(time.time())
         before = self.rates
         self.rates = before.after(self.measurements(), self._measured_s, is_busy=is_busy)
         self.is_filling = self.rates.is_filling(before)
         if isinstance(output := self._measured.output, Sample):
             self.growth = self.growth.after(output.device, output.free_bytes, is_counted=is_busy)
 
+    def _note_full_disks(self, now_s: float) -> None:
+        full = {
+            watch.path: DiskAtEnd(watch.path, sample.device, now_s, state)
+            for watch, sample in self.samples.paths
+            if isinstance(sample, Sample) and (state := sample.state_at_end)
+        }
+        self.is_newly_full = bool(full.keys() - self._full_now)
+        self.full |= full
+        self._full_now = frozenset(full)
+
     def restore(self, fields: Mapping[str, str]) -> None:
-        """Go on from the fill rates and disks in PCAPDJ_GATE; they count for the last measurement, too."""
+        """Go on from what PCAPDJ_GATE has; it counts for the last measurement, too."""
         self.rates = self.rates.with_learned(fields.get("fill_rates", ""))
         self.growth = self.growth.with_published(fields.get("output_bytes", ""))
         self.samples, self.disks = same_disks_of(fields).judge(self._measured)

@@ -30,6 +30,7 @@ from pcapdj.run.plan import (
     RunPlan,
     choose_analyzer,
     disk_settings,
+    fed_captures_of,
     known_result,
     new_logdir,
     plan_run,
@@ -37,7 +38,7 @@ from pcapdj.run.plan import (
     refused_results,
 )
 from pcapdj.run.private_service import PrivateService, check_private_service, private_service
-from pcapdj.run.record import FileResult, RunRecord, fed_captures_of, only_run_in
+from pcapdj.run.record import FileResult, RunRecord, only_run_in
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.child_process import result_of
@@ -250,6 +251,7 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
     expected: Mapping[str, str],
     elapsed_s: float,
 ) -> ExitCode:
+    record.mark_suspects(progress.suspects)
     summary = summarize(plan, record, progress, expected, elapsed_s)
     code = exit_code_of(summary, progress, abort)
     record.write(end_fields(plan, record, progress, code))

@@ -40,6 +40,7 @@ class RunProgress:
         streams: the ids of the streams that files were sent to.
         analyzer: the last PCAPDJ_CONSUMER.
         exits: how the analyzer of each stream ended, by the stream's id.
+        suspects: the streams whose output may be incomplete, and why.
         at_fault: why the dispatcher holds the lane; empty: it does not.
         restarts_before: the analyzer's restarts when the last file was finished.
         interrupted: the file that the next run goes on with, after a stop.
@@ -49,6 +50,7 @@ class RunProgress:
     streams: list[str] = field(default_factory=list)
     analyzer: Mapping[str, Any] = field(default_factory=dict)
     exits: dict[str, str] = field(default_factory=dict)
+    suspects: Mapping[str, str] = field(default_factory=dict)
     at_fault: str = ""
     restarts_before: int = 0
     interrupted: FileResult | None = None
@@ -130,6 +132,7 @@ class RunMonitor:
         snapshot = read_snapshot(self._service.store, time.time())
         self._gate = snapshot.get("gate") or {}
         self._read_journal()
+        self.progress.suspects = snapshot["suspects"]
         self._save_record()
         analyzer = self.progress.analyzer = snapshot.get("consumer") or {}
         for line in str(analyzer.get("last_exits") or "").splitlines():  # a stream may be shorter than a poll

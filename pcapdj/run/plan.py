@@ -8,10 +8,10 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pcapdj.analyzer.options import default_preset
 from pcapdj.analyzer.presets import PYTHON, Command, own_command, preset_command, split_command, substituted
@@ -30,6 +30,7 @@ from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.units import human_duration
 
 _MOST_FOLDERS: Final = 1000
+_OF_CAPTURE: Final = ("length_bytes", "crc32", "section", "interfaces_end")
 _RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
 _MEASURE_TIMEOUT_S: Final = 5.0  # once, at the start: a disk may have to spin up
 
@@ -100,6 +101,17 @@ def known_result(file: CaptureFile, capture: FedCapture) -> FileResult:
     """Return the result of a file whose capture an earlier run has fed under another name or time."""
     numbers = {"size_bytes": file.identity.size_bytes, "mtime_ns": file.identity.mtime_ns}
     return FileResult(to_text(file.name), "processed", numbers=numbers, known_as=capture.name)
+
+
+def fed_captures_of(results: Iterable[FileResult]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the captures that were fed, and the digests that each is kept under, as Redis had them."""
+    for each in results:
+        if each.first and not each.suspect:
+            of_capture = {name: each.numbers.get(name) for name in _OF_CAPTURE}
+            identity = [0, 0, each.size_bytes, each.numbers.get("mtime_ns")]  # of any inode
+            fields = {"name": each.name, "is_whole": each.is_processed, "identity": identity, "time_s": 0}
+            if capture := FedCapture.from_fields(fields | of_capture):
+                yield each.first, capture.as_fields()
 
 
 def plan_sentence(plan: RunPlan, logdir: Path) -> str:

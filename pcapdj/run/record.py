@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj import __version__
-from pcapdj.capture.identity import FedCapture
 from pcapdj.runtime.errors import AlreadyRunning, ConfigError
 from pcapdj.runtime.foreign_files import foreign_text, lines_of, open_foreign
 from pcapdj.runtime.foreign_json import decode_json, decode_object
@@ -76,17 +75,16 @@ _TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as", "first")
 _TEXTS_OF_JOURNAL: Final = ("reason", "stream", *_TEXTS_OF_SOME)
 _OTHER_FIELDS: Final = (  # only where a file has them
     *_TEXTS_OF_SOME,
-    *("left_out", "earlier_streams", "earlier_parts", "begin"),
+    *("suspect", "left_out", "earlier_streams", "earlier_parts", "begin"),
 )
 _TYPES: Final[Mapping[str, type]] = {
-    **dict.fromkeys((*_TEXT_FIELDS, *_TEXTS_OF_SOME), str),
+    **dict.fromkeys((*_TEXT_FIELDS, *_TEXTS_OF_SOME, "suspect"), str),
     **dict.fromkeys(_NUMBER_FIELDS, int),
     "left_out": dict,
     "earlier_streams": list,
     "earlier_parts": list,
     "begin": dict,
 }
-_OF_CAPTURE: Final = ("length_bytes", "crc32", "section", "interfaces_end")
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 
 
@@ -108,6 +106,7 @@ class FileResult:
         known_as: the name under which its capture was fed before; it was not fed again.
         begins_as: the name of a longer capture that was fed, and begins like this one.
         first: the digests that its capture is kept under, if it was fed.
+        suspect: why what the analyzer wrote of it may be incomplete; empty: nothing shows that.
     """
 
     name: str
@@ -123,6 +122,7 @@ class FileResult:
     known_as: str = ""
     begins_as: str = ""
     first: str = ""
+    suspect: str = ""
 
     @property
     def packets(self) -> int:
@@ -156,17 +156,6 @@ def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
         begins_as=begins_as,
         first=first,
     )
-
-
-def fed_captures_of(results: Iterable[FileResult]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the captures that were fed, and the digests that each is kept under, as Redis had them."""
-    for each in results:
-        if each.first:
-            of_capture = {name: each.numbers.get(name) for name in _OF_CAPTURE}
-            identity = [0, 0, each.size_bytes, each.numbers.get("mtime_ns")]  # of any inode
-            fields = {"name": each.name, "is_whole": each.is_processed, "identity": identity, "time_s": 0}
-            if capture := FedCapture.from_fields(fields | of_capture):
-                yield each.first, capture.as_fields()
 
 
 def _decoded(text: str | None, kind: type[T]) -> T:
@@ -241,9 +230,9 @@ class RunRecord:
         _make_folder(logdir)
 
     def was_processed(self, name: str, size_bytes: int, mtime_ns: int) -> bool:
-        """Report whether an earlier run delivered this version of the file whole."""
+        """Report whether an earlier run delivered this version of the file whole, into a stream in order."""
         earlier = self.results.get(name)
-        if earlier is None or not earlier.is_processed:
+        if earlier is None or not earlier.is_processed or earlier.suspect:
             return False
         return (earlier.size_bytes, earlier.numbers.get("mtime_ns")) == (size_bytes, mtime_ns)
 
@@ -253,6 +242,13 @@ class RunRecord:
         self._unwritten += new.values()
         self._newer += len(new)
         self.results |= new
+
+    def mark_suspects(self, suspects: Mapping[str, str]) -> None:
+        """Mark the files of these streams, with the reasons: a resumed run feeds them again."""
+        for name, result in self.results.items():
+            streams = (result.stream, *result.earlier_streams)
+            if reason := next((suspects[each] for each in streams if each in suspects), ""):
+                self.results[name] = replace(result, suspect=reason)
 
     def _with_earlier(self, result: FileResult) -> FileResult:
         """Return the result of a file, with that of an earlier run if it is about the same capture."""

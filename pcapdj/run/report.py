@@ -45,6 +45,7 @@ class Summary:
         anomalies: label and text of each kind of anomaly inside files.
         has_losses: packets were left out, or times wrapped.
         known: names of files that were not fed again, and of the files fed that are the same captures.
+        suspects: stream to why its output may be incomplete, and the number of its files.
         write_error: why the complete pcapdj.json could not be written; empty: it was.
     """
 
@@ -63,6 +64,7 @@ class Summary:
     anomalies: Sequence[tuple[str, str]] = ()
     has_losses: bool = False
     known: Sequence[tuple[str, str]] = ()
+    suspects: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     write_error: str = ""
 
     @property
@@ -100,7 +102,17 @@ def summarize(
         anomalies=list(anomaly_rows(counts)),
         has_losses=bool(counts["left_out"] or counts["wrapped_times"]),
         known=[(each.name, each.known_as) for each in progress.results if each.known_as],
+        suspects=suspect_streams(record),
     )
+
+
+def suspect_streams(record: RunRecord) -> dict[str, tuple[str, int]]:
+    """Return stream to why its output may be incomplete, and how many files it has."""
+    found: dict[str, tuple[str, int]] = {}
+    for each in record.results.values():
+        if each.suspect:
+            found[each.stream] = (each.suspect, found.get(each.stream, ("", 0))[1] + 1)
+    return found
 
 
 def anomaly_counts(results: Iterable[FileResult]) -> dict[str, int]:
@@ -145,6 +157,10 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     ]
     if summary.write_error:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
+    for stream, (reason, files) in summary.suspects.items():
+        count = "1 file" if files == 1 else f"{files:,} files"
+        lines.append(("SUSPECT", printable_sentence(f"stream {stream} may lack output: {reason}")))
+        lines.append(("", f"To feed its {count} again, make room, and repeat the command with --resume."))
     lines += _object_rows(summary)
     return lines + [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
 
@@ -215,6 +231,7 @@ def exit_code_of(summary: Summary, progress: RunProgress, abort: AbortReason | N
         and not summary.has_losses
         and all_analyzers_ended_well(progress)
         and not summary.missing
+        and not summary.suspects
     )
     return ExitCode.OK if is_good else ExitCode.ERROR
 

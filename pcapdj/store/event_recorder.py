@@ -27,6 +27,7 @@ KINDS: Final = {
     **dict.fromkeys(("gate_open", "gate_hold", "gate_suspended"), "gate"),
     **dict.fromkeys(("analyzer_crashed", "analyzer_unstarted", "analyzer_unavailable"), "analyzer_failing"),
     "analyzer_at_fault": "lane_held",
+    "stream_suspect": "suspect",
 }
 # of level INFO: the others are about one file, which the journal has, or of use to who reads that log
 _RECORDED: Final = frozenset({

@@ -74,6 +74,7 @@ class Keys:
     gate = _Key("PCAPDJ_GATE")  # hash: the gate's decision and the numbers behind it
     control = _Key("PCAPDJ_CONTROL")  # hash: live limits and the gate's manual override
     consumer = _Key("PCAPDJ_CONSUMER")  # hash: the launcher's analyzer and its stream
+    suspect = _Key("PCAPDJ_SUSPECT")  # hash: stream that may have lost output to why, in a sentence
     skip = _Key("PCAPDJ_SKIP")  # hash: dispatcher's id to the token of the entry that it is to give up
     importer = _Key("PCAPDJ_IMPORTER")  # hash: what the watching importer does and has left
     channel = _Key("PCAPDJ_BELL")  # a message for each change that others wait for; a lost one costs latency
@@ -90,7 +91,7 @@ class Keys:
         """Return the Redis types that each key may have, of the lane and of these dispatchers."""
         lists = (self.in_queue, self.next, self.processed, self.failed)
         files = (self.queued, self.failed_names, self.fed, self.captures, self.counts)
-        states = (self.gate, self.control, self.consumer, self.skip, self.importer)
+        states = (self.gate, self.control, self.consumer, self.suspect, self.skip, self.importer)
         theirs = (name for each in dispatcher_ids for name in (self.current(each), self.stats(each)))
         return {
             **dict.fromkeys(lists, ("list",)),

@@ -95,6 +95,11 @@ def processed_in(store: Store, stream: str) -> list[bytes]:
     return found
 
 
+def forget_suspect(store: Store, stream: str) -> None:
+    """Remove a stream from PCAPDJ_SUSPECT, since its files are queued again."""
+    store.call(lambda client: client.hdel(store.keys.suspect, stream))
+
+
 def request_skip(store: Store, dispatcher_id: str, token: bytes) -> None:
     """Request that a dispatcher gives up the file that it has taken with this token."""
     store.call(lambda client: client.hset(store.keys.skip, dispatcher_id, token))

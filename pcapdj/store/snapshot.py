@@ -38,7 +38,7 @@ _SECONDS: Final = frozenset(
 )
 # fields that are JSON in Redis, and its type; what is not of that type is empty
 _JSON: Final[dict[str, type]] = {
-    **dict.fromkeys(("folders", "overlaps", "disks"), list),
+    **dict.fromkeys(("folders", "overlaps", "disks", "full"), list),
     **dict.fromkeys(("skipped", "begin", "live", "limits", "short", "fill_rates", "file_systems"), dict),
     **dict.fromkeys(("reserve", "between", "reclaim"), dict),
 }
@@ -59,6 +59,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
     """
     ids = sorted(map(to_text, read_set(store, store.keys.dispatchers)))
     (queued, processed, failed, state, suspended), hashes = _read_at_once(store, ids)
+    suspects = hashes.pop()
     control = {to_text(name): to_text(value) for name, value in hashes.pop(_CONTROL).items()}
     gate, consumer, importer, *of_ids = [_typed(fields) for fields in hashes]
     taken = zip(ids, of_ids[: len(ids)], strict=True)
@@ -74,6 +75,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "consumer": _aged(consumer, now_s) if consumer else None,
         "importer": _aged(importer, now_s) if importer else None,
         "suspended": sorted(map(to_text, suspended)),
+        "suspects": {to_text(stream): to_text(reason) for stream, reason in suspects.items()},
         "control": control,
         "state": to_text(state),
     }
@@ -115,6 +117,7 @@ def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[by
         keys.control,
         *map(keys.current, ids),
         *map(keys.stats, ids),
+        keys.suspect,
     ]
     with store.redis.pipeline(transaction=True) as batch:
         for key in (keys.in_queue, keys.processed, keys.failed):

@@ -21,6 +21,7 @@ from support import forkserver
 from support.captures import Record, classic
 from support.cases import some_long
 from support.forkserver import DEVNULL, PIPE, Process
+from support.mounts import memory_mount
 from support.programs import missing, require_program
 from support.sample import sample_in
 from support.service_rig import COPYING, environment, processes_about
@@ -887,3 +888,36 @@ def test_an_order_that_the_times_contradict_is_shown(home: Path) -> None:
         f"The files are fed in the order given, and '{home}/cap8.pcap' begins 2 s before '{home}/cap10.pcap',"
         " which is fed first. A folder is fed in the order of its packets.\n"
     ) in stderr
+
+
+FILLING = """
+import os, sys
+open(sys.argv[1], "rb").read()
+try:
+    with open("data", "wb", 0) as data:
+        while True:
+            data.write(bytes(1 << 16))
+except OSError as error:
+    os.truncate("data", 0)
+    print(error)
+"""
+
+
+def test_a_suspect_streams_files_are_fed_again_with_resume(home: Path) -> None:
+    """The disk was full for a moment, and the analyzer exits with 0: the run ends with 1, the next with 0."""
+    capture(home / "a.pcap")
+    limits = ("--min-free", "0", "--suspend-free", "0", "--min-free-inodes", "0", "--resume-after", "0")
+    with memory_mount(home, "4m") as disk:
+        arguments = ("a.pcap", "--logdir", disk.folder / "o", *limits)
+
+        code, stdout, _ = run(home, *arguments, "--", sys.executable, "-ISc", FILLING, "{pipe}")
+        record = json.loads((disk.folder / "o/pcapdj.json").read_text())
+        resumed, _, stderr = run(home, *arguments, "--resume", "--", "cat", "{pipe}")
+        completed = json.loads((disk.folder / "o/pcapdj.json").read_text())
+
+    assert code == 1, stdout
+    assert "SUSPECT   stream" in stdout
+    assert "No space left on device" in record["files"][0]["suspect"]
+    assert "1 file into" in stderr, "it is fed again"
+    assert resumed == 0
+    assert "suspect" not in completed["files"][0]

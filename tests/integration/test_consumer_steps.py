@@ -14,7 +14,7 @@ from support.launcher_rig import is_running
 from support.logs import logged
 from support.waiting import scaled, wait_until
 
-from pcapdj.analyzer.gate_suspension import GateSuspension
+from pcapdj.analyzer.gate_watch import GateWatch
 from pcapdj.analyzer.launch import AnalyzerStarter
 from pcapdj.analyzer.presets import own_command
 from pcapdj.analyzer.server import LauncherServer
@@ -43,9 +43,9 @@ def make_open(short_path: Path, store: Store) -> Iterator[Make]:
                 own_command(command), Fifo(short_path / "p"), short_path / "out", Timeouts(120.0)
             )
             status = LauncherStatus(publisher, str(starter.command), starter.log_root)
-            suspension = GateSuspension(store.another())
-            stack.callback(suspension.close)
-            return ConsumerLauncher(starter, LauncherServer(short_path / "s"), status, signals, suspension)
+            gate = GateWatch(store.another())
+            stack.callback(gate.close)
+            return ConsumerLauncher(starter, LauncherServer(short_path / "s"), status, signals, gate)
 
         yield launcher
 

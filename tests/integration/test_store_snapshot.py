@@ -92,6 +92,7 @@ GATE: Final = {
     "reserve": {"factor": 0.5},
     "between": {"state": "idle"},
     "fill_rates": {"largest": {"bytes": 7}, "fed_s": 1.5},
+    "full": [{"path": "/out", "device": 5, "time_s": 1.5, "state": "had 0 bytes free"}],
 }
 CONSUMER: Final = {
     "state": "reading",
@@ -110,6 +111,7 @@ CONSUMER: Final = {
     "reason": "",
     "since_s": 1_700_000_001.0,
     "paused_s": 1_700_000_002.0,
+    "suspect": "",
     "heartbeat_s": 1_700_000_010.0,
 }
 
@@ -129,7 +131,7 @@ IMPORTER: Final = {
     "last_event_s": 1_700_000_009.5,
 }
 OF_IMPORTER: Final = ("folders", "skipped", "overlaps")
-OF_GATE: Final = ("live", "limits", "short", "disks", "file_systems", "fill_rates")
+OF_GATE: Final = ("live", "limits", "short", "disks", "file_systems", "fill_rates", "full")
 
 
 def write(store: Store, key: str, fields: dict[str, Any]) -> None:
@@ -180,6 +182,7 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
     store.redis.rpush(keys.failed, "{}")
     store.redis.sadd(keys.suspend, "operator", "gate")
     write(store, keys.control, {"gate": "hold", "min-free": "5%"})
+    write(store, keys.suspect, {"5ca1ab1e": "its disk was full"})
     store.redis.set(keys.state, "DONE")
 
     snapshot = read_snapshot(store, NOW_S)
@@ -198,6 +201,7 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
         "consumer": {**CONSUMER, "heartbeat_age_s": 0.0, "stale": False},
         "importer": {**IMPORTER, "heartbeat_age_s": 0.0, "stale": False},
         "suspended": ["gate", "operator"],
+        "suspects": {"5ca1ab1e": "its disk was full"},
         "control": {"gate": "hold", "min-free": "5%"},
         "state": "DONE",
     }
@@ -225,6 +229,7 @@ def test_the_snapshot_of_an_empty_lane_has_every_key(store: Store) -> None:
         "consumer": None,
         "importer": None,
         "suspended": [],
+        "suspects": {},
         "control": {},
         "state": "",
     }
@@ -239,7 +244,7 @@ def test_json_that_another_program_wrote_is_empty(store: Store, text: str) -> No
     snapshot = read_snapshot(store, NOW_S)
 
     assert [snapshot["importer"][name] for name in OF_IMPORTER] == [[], {}, []]
-    assert [snapshot["gate"][name] for name in OF_GATE] == [{}, {}, {}, [], {}, {}]
+    assert [snapshot["gate"][name] for name in OF_GATE] == [{}, {}, {}, [], {}, {}, []]
 
 
 @pytest.mark.parametrize("text", ["{}", "[]"])

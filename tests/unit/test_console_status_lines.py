@@ -545,3 +545,35 @@ def test_what_redis_has_lost_is_shown(restored: int, lost_names: int, expected: 
     found = [each for each in lines if "Redis lost" in each.text]
     assert [each.text for each in found] == expected
     assert {each.tone for each in found if "queue" in each.text} <= {Tone.BAD}
+
+
+def test_suspect_streams_are_shown_with_the_command_that_feeds_their_files_again() -> None:
+    """Three of them; the last one that crashed is shown with the analyzer."""
+    suspects = {f"s{number}": f"The disk had {number} bytes free." for number in range(5)}
+    consumer = {"state": "idle", "last_stream": "s0", "last_verdict": "crashed"}
+
+    lines = snapshot_lines({"lane": "a b", "suspects": suspects, "consumer": consumer}, [], 0.0)
+
+    found = [(line.label, line.text) for line in lines if "s0" in line.text or line.tone is Tone.BAD]
+    again = "to feed its files again: pcapdj requeue --lane 'a b' --stream"
+    assert found == [
+        ("", f"stream s0 broke off; {again} s0"),
+        ("Suspect", f"stream s1 may lack output; {again} s1"),
+        ("", "The disk had 1 bytes free."),
+        ("Suspect", f"stream s2 may lack output; {again} s2"),
+        ("", "The disk had 2 bytes free."),
+        ("Suspect", f"stream s3 may lack output; {again} s3"),
+        ("", "The disk had 3 bytes free."),
+        ("", "and 1 more streams"),
+    ]
+
+
+def test_a_paused_analyzer_is_shown_as_paused() -> None:
+    """By the gate, which has the reason."""
+    consumer = {"state": "reading", "stream": "s", "paused_s": 1.0}
+
+    lines = snapshot_lines({"consumer": consumer}, [], 0.0)
+
+    assert ("Analyzer", "reading, stream s, paused by the gate") in [
+        (each.label, each.text) for each in lines
+    ]

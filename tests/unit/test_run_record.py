@@ -14,12 +14,12 @@ from support.holes import HOLE_BYTES, with_hole
 
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import FedCapture
+from pcapdj.run.plan import fed_captures_of
 from pcapdj.run.record import (
     NEWER,
     RECORD,
     FileResult,
     RunRecord,
-    fed_captures_of,
     only_run_in,
     result_from_journal,
 )

@@ -18,6 +18,7 @@ from pcapdj.run.report import (
     stream_folders,
     summarize,
     summary_rows,
+    suspect_streams,
 )
 from pcapdj.runtime.errors import ExitCode
 
@@ -183,3 +184,18 @@ def test_failed_files_and_missing_objects_make_the_exit_code_1() -> None:
     assert exit_code_of(replace(SUMMARY, failed=1), WELL, None) is ExitCode.ERROR
     assert exit_code_of(replace(SUMMARY, expected={"aa": "x"}), WELL, None) is ExitCode.ERROR
     assert exit_code_of(SUMMARY, WELL, STOPPED_BY_USER) is ExitCode.INTERRUPTED
+
+
+def test_a_run_with_a_suspect_stream_shows_it_and_ends_with_1(tmp_path: Path) -> None:
+    """With why, how many files it has, and what feeds them again."""
+    record = RunRecord(tmp_path, resume=False)
+    record.add([FileResult(f"/{name}", "processed", stream=stream) for name, stream in ("as", "bs", "ct")])
+    record.mark_suspects({"s": "The disk had 0 bytes free."})
+    summary = replace(SUMMARY, suspects=suspect_streams(record))
+
+    assert summary_rows(summary)[-2:] == [
+        ("SUSPECT", "stream s may lack output: The disk had 0 bytes free."),
+        ("", "To feed its 2 files again, make room, and repeat the command with --resume."),
+    ]
+    assert exit_code_of(summary, WELL, None) is ExitCode.ERROR
+    assert exit_code_of(SUMMARY, WELL, None) is ExitCode.OK

@@ -1,12 +1,15 @@
-"""Whether the controller suspends feeding because a disk is short: then the launcher pauses the analyzer.
+"""What the launcher reads of the controller: whether it suspends feeding, and which disks were at their end.
+
+While it suspends feeding because a disk is short, the launcher pauses the analyzer.
 
 A suspended feeder alone does not stop the output. An analyzer still writes about what it has read: Suricata
 wrote 74 MB within the second after its last input (312,000 flows of one packet, 24 MB of them), and at the
 end of its input it writes all flows that are still open. A paused analyzer (SIGSTOP) writes nothing, wherever
 it is, and does not notice the pause.
 
-A thread reads PCAPDJ_SUSPEND, on each message on the lane's channel and once a second. The launcher polls the
-descriptor. As long as Redis does not answer, what was read last counts, as it does for the dispatcher.
+A thread reads PCAPDJ_SUSPEND and the field `full` of PCAPDJ_GATE, on each message on the lane's channel and
+once a second. The launcher polls the descriptor. As long as Redis does not answer, what was read last counts,
+as it does for the dispatcher.
 """
 
 import os
@@ -16,9 +19,12 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from pcapdj.analyzer.session import AnalyzerSession
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
+from pcapdj.runtime.full_disks import DiskAtEnd, decode_disks_at_end
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.store.bounded import read_set
+from pcapdj.runtime.safe_text import to_text
+from pcapdj.store.bounded import read_hash, read_set
 from pcapdj.store.client import Store
 from pcapdj.store.grants import SUSPENDER
 from pcapdj.store.notifier import Notifier
@@ -28,33 +34,48 @@ _POLL_S: Final = 1.0  # a message may be lost
 _events: Final = EventLog("consumer")
 
 
-class GateSuspension:
-    """The member of PCAPDJ_SUSPEND that is the controller's, as last read.
+class GateWatch:
+    """The member `gate` of PCAPDJ_SUSPEND, and the full disks of PCAPDJ_GATE, as last read.
 
     Args:
         store: the lane; used by this object's thread alone, and closed by it.
+
+    Attributes:
+        full_disks: when each watched disk was last at its end.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._notifier = Notifier(store)
-        self._is_active = False
+        self._is_suspended = False
+        self.full_disks: tuple[DiskAtEnd, ...] = ()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closed = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._reminder = Reminder()
-        self._thread = threading.Thread(target=self._watch, name="gate-suspension", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name="gate-watch", daemon=True)
         self._thread.start()
 
     def fileno(self) -> int:
-        """Return the descriptor that is readable after a change, until `is_active` is called."""
+        """Return the descriptor that is readable after a change, until `is_suspended` is called."""
         return self._event
 
     @property
-    def is_active(self) -> bool:
+    def is_suspended(self) -> bool:
         """Whether the controller suspends feeding."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
-        return self._is_active
+        return self._is_suspended
+
+    def apply(self, session: AnalyzerSession | None, now_s: float, *, is_stopping: bool) -> None:
+        """Pause the analyzer while the controller suspends feeding; a stop does not wait for the disk."""
+        is_suspended = self.is_suspended and not is_stopping
+        if session is None:
+            return
+        if is_suspended and session.pause(now_s):
+            sentence = "The gate suspends feeding: the analyzer is paused until there is room."
+            _events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)
+        elif not is_suspended and session.resume(now_s):
+            _events.info("analyzer_resumed", stream=session.stream, pid=session.analyzer.pid)
 
     def close(self) -> None:
         """End the thread; a Redis that hangs is not waited for."""
@@ -72,9 +93,10 @@ class GateSuspension:
         self._store.close()
 
     def _read(self) -> None:
-        key, member = self._store.keys.suspend, SUSPENDER.encode()
+        keys, member = self._store.keys, SUSPENDER.encode()
         try:
-            is_active = member in read_set(self._store, key, [member])
+            is_suspended = member in read_set(self._store, keys.suspend, [member])
+            full = read_hash(self._store, keys.gate, ["full"]).get(b"full", b"")
         except StoreUnavailable:
             return  # the publisher of the status logs it
         except PcapdjError as exc:
@@ -83,6 +105,7 @@ class GateSuspension:
                 _events.warning("suspension_unknown", sentence)
             return
         self._reminder.reset()
-        if is_active != self._is_active:
-            self._is_active = is_active
+        full_disks = decode_disks_at_end(to_text(full))
+        if (is_suspended, full_disks) != (self._is_suspended, self.full_disks):
+            self._is_suspended, self.full_disks = is_suspended, full_disks
             os.eventfd_write(self._event, 1)
