@@ -143,7 +143,7 @@ def consume(  # noqa: PLR0913 - an option each
 
 def main() -> NoReturn:
     """Run the launcher as a process."""
-    run_app(app, "pcapdj consume")
+    run_app(app, "pcapdj consume", "consumer")
 
 
 def launch(

@@ -364,7 +364,7 @@ def _print(lines: Sequence[str], refused: str) -> None:
 
 def main() -> NoReturn:
     """Run the controller as a process."""
-    run_app(app, "pcapdj control")
+    run_app(app, "pcapdj control", "controller")
 
 
 if __name__ == "__main__":

@@ -305,7 +305,7 @@ def _lock_of_id(own_id: str, store: Store) -> Path:
 
 def main() -> NoReturn:
     """Run the dispatcher as a process."""
-    run_app(app, "pcapdj dispatch")
+    run_app(app, "pcapdj dispatch", "dispatcher")
 
 
 if __name__ == "__main__":

@@ -391,7 +391,7 @@ class Importer:
 
 def main() -> NoReturn:
     """Run the importer as a process."""
-    run_app(app, "pcapdj import")
+    run_app(app, "pcapdj import", "importer")
 
 
 if __name__ == "__main__":

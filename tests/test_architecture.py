@@ -153,6 +153,8 @@ SMALL: Final[dict[str, str]] = {
     "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
     "store/failure_kinds.py": "one rule, which the metrics and the journal show",
     "store/stepwise.py": "how the two long works on keys are done between others",
+    "store/start_problem.py": "one file, which the server's start writes and its clients read",
+    "runtime/storage_faults.py": "one rule about errors, and the wait that follows from it",
     "feed/output_room.py": "what the end of a stream waits for, and nothing else does",
     "commands/suspend.py": "a command is as long as what it does",
     "commands/sample.py": "a command is as long as what it does",

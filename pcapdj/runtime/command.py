@@ -66,9 +66,17 @@ def variable_of_parameter(parameter: Any) -> str:
     return str(parameter.envvar or "")
 
 
-def run_app(app: "typer.Typer", prog: str) -> NoReturn:
-    """Run a role with the process's arguments and the settings of the current folder; exit with its code."""
-    end_process(exit_code_of(app, prog, has_settings=True))
+def run_app(app: "typer.Typer", prog: str, role: str) -> NoReturn:
+    """Run a role with the process's arguments and the settings of the current folder; exit with its code.
+
+    Under supervisord it waits for storage that cannot be written to yet (`storage_faults`).
+    """
+    from pcapdj.runtime.storage_faults import started_once_writable
+
+    def start() -> int | None:
+        return _run_with_settings(app, prog, None)
+
+    end_process(run_command(prog, lambda: started_once_writable(role, start)))
 
 
 def end_process(code: int) -> NoReturn:

@@ -59,8 +59,9 @@ class Lock:
         if error := self._failure(path, role):
             os.close(self._fd)
             raise error
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: the kernel shows who holds it, too
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def close(self) -> None:
         """Release the lock."""

@@ -24,6 +24,8 @@ from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.whole_file import write_whole
+from pcapdj.store.data_check import check_room, wait_for_usable_data
+from pcapdj.store.start_problem import clear_problem, write_problem
 from pcapdj.store.syncing import lock_data, start_beside
 
 _WRITTEN_BY = "written-by"
@@ -144,12 +146,19 @@ def serve(
     check_socket_path(socket.absolute())
     private_folder(socket.absolute().parent)
     server = find_server()
-    claim_data(data, version := version_of(server))
+    try:
+        claim_data(data, version := version_of(server))
+        check_room(data)
+    except CannotCreate as exc:
+        write_problem(socket.absolute(), f"{exc} Redis starts as soon as that works.")
+        raise
+    wait_for_usable_data(server, data, socket.absolute(), events)
     if not (synced := start_beside(data, lock_data(data))):
         events.warning(
             "redis_syncs_itself",
             "No companion process could be started; a kill of the server may lose the last two seconds.",
         )
+    clear_problem(socket.absolute())
     events.info("redis_starts", program=server, version=version, socket=socket)
     log.flush()
     settings = arguments(data, socket.absolute(), is_synced=synced)
@@ -158,7 +167,7 @@ def serve(
 
 def main() -> NoReturn:
     """Run `serve` as a process."""
-    run_app(app, "python -m pcapdj.store.embedded")
+    run_app(app, "python -m pcapdj.store.embedded", "redis")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFa
 from pcapdj.runtime.safe_text import printable, shortened_message, to_text
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import DEFAULT_URL, safe_url
+from pcapdj.store.start_problem import problem_at
 
 CommandWords = Sequence[bytes | str | int]
 
@@ -80,6 +81,8 @@ def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailabl
         )
     if isinstance(cause, OSError) and cause.strerror:  # redis-py's sentence repeats the address
         reason = cause.strerror
+    if problem := problem_at(url):
+        return StoreUnavailable(f"{where} does not answer ({reason}).", hint=problem)
     return StoreUnavailable(
         f"{where} does not answer ({reason}).", hint=_NO_ADDRESS if url == DEFAULT_URL else "Is it running?"
     )

@@ -62,3 +62,14 @@ def memory_mount(folder: Path, size: str = "16m") -> Iterator[MemoryMount]:
         yield mount
     finally:
         mount.close()
+
+
+def fill(folder: Path) -> Path:
+    """Fill the disk of a folder to its last byte; return the file that does."""
+    path = folder / "fills"
+    with path.open("wb", 0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return path

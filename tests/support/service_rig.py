@@ -99,6 +99,12 @@ class Service:
             has_analyzer: the environment has the analyzer that copies its stream; else the folder chooses it.
             settings: environment variables.
         """
+        self.begin(is_real=is_real, has_analyzer=has_analyzer, **settings)
+        wait_until(lambda: self._running() == 5, "five programs to run")
+        wait_until(self.is_ready, "a dispatcher to register")
+
+    def begin(self, *, is_real: bool = False, has_analyzer: bool = True, **settings: str) -> None:
+        """Start supervisord, as above, and wait for nothing."""
         command = {"PCAPDJ_CONSUMER_COMMAND": self.analyzer} if has_analyzer else {}
         variables = environment(RIG=str(self.folder), **command, **settings)
         self._supervisord = forkserver.start(
@@ -110,8 +116,6 @@ class Service:
             is_real=is_real,
             forks=not is_real,
         )
-        wait_until(lambda: self._running() == 5, "five programs to run")
-        wait_until(self.is_ready, "a dispatcher to register")
 
     def control(self, *arguments: str) -> str:
         """Run supervisorctl and return what it prints."""

@@ -118,6 +118,7 @@ OPTIONS: dict[str, Options] = {
         "--between": ("PCAPDJ_BETWEEN", ""),
         "--between-timeout": ("PCAPDJ_BETWEEN_TIMEOUT", "5m"),
         "--auth-type": ("PCAPDJ_AUTH_TYPE", "string"),
+        "--on-event": ("PCAPDJ_ON_EVENT", ""),
         "--check": (None, False),
         "--as-started": (None, False),
     },
@@ -126,6 +127,7 @@ OPTIONS: dict[str, Options] = {
         "-b --pipe": ("PCAPDJ_PIPE", None),
         "--logdir": ("PCAPDJ_LOGDIR", "out"),
         "--analyzer-user": ("PCAPDJ_ANALYZER_USER", ""),
+        "--on-event": ("PCAPDJ_ON_EVENT", ""),
         "--flush-timeout": ("PCAPDJ_FLUSH_TIMEOUT", "120s"),
         "--restart-pause": ("PCAPDJ_RESTART_PAUSE", "1s"),
         "--stall-timeout": ("PCAPDJ_STALL_TIMEOUT", "0"),
@@ -201,6 +203,7 @@ def test_options_show_what_their_values_are() -> None:
     assert shown == {
         "--watch": "PATH[=MIN_FREE]",
         "--expect": "ROLE",
+        "--on-event": "CMD",
         "--min-free-inodes": "NUMBER|PCT",
         "--reserve": "FACTOR|auto",
         "--between": "CMD",

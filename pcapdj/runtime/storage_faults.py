@@ -1,0 +1,51 @@
+"""Errors of storage that pass by themselves: a full disk, a read-only mount, one that is not there yet.
+
+Under supervisord a role that meets one at its start waits and tries again, every half second. An exit would
+not do: supervisord gives a program up that ends early too often, and restarts none that ends with code 73.
+So all roles are back at once when there is room. By hand, a role exits with the reason.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.log import EventLog, Reminder
+
+_PASSING: Final = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT, errno.ENODEV, errno.ENXIO),
+        *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EREMOTEIO),
+    }
+)
+_PAUSE_S: Final = 0.5
+
+
+def passes_by_itself(error: BaseException) -> bool:
+    """Report whether the cause of an error is storage that may be written to later."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _PASSING
+
+
+def started_once_writable(role: str, start: Callable[[], int | None]) -> int | None:
+    """Return what the role returns; under supervisord start it again until its storage can be written to.
+
+    Args:
+        role: as its log names it.
+        start: runs the whole role; it releases everything before it raises an error.
+
+    Raises:
+        CannotCreate: for another reason, or not under supervisord.
+    """
+    reminder = Reminder()
+    while True:
+        try:
+            return start()
+        except CannotCreate as exc:
+            if not (os.environ.get("SUPERVISOR_ENABLED") and passes_by_itself(exc)):
+                raise
+            if reminder.is_due(str(exc), time.monotonic()):
+                EventLog(role).warning("waiting_for_storage", f"{exc} The role starts as soon as that works.")
+        time.sleep(_PAUSE_S)  # a stop signal ends the process here

@@ -1,0 +1,166 @@
+"""Whether the embedded server can start on its data: is there room, and can it read its append-only file?
+
+Redis exits at once with code 1 if it cannot create a file in its data folder, or if its append-only file is
+damaged in the middle (a torn end it cuts off by itself). supervisord would start it again at once, each time.
+So its start waits here: for room, for a repaired file, and, where a server has ended for another reason
+shortly after its start, for longer each time.
+
+Only after such an end the file is checked, with redis-check-aof: that reads all of it, as the server does.
+Source: redis.io "Redis persistence", "What should I do if my AOF gets corrupted?".
+"""
+
+import math
+import os
+import re
+import shlex
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pcapdj.runtime.backoff import backoff_s
+from pcapdj.runtime.environment import foreign_environment
+from pcapdj.runtime.errors import CannotCreate, Unavailable
+from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.safe_text import quoted, shortened_message
+from pcapdj.runtime.whole_file import write_whole
+from pcapdj.store.start_problem import write_problem
+
+_ROOM_BYTES: Final = 1 << 16  # a manifest, the beginning of a file, the first queued names
+_PROBE: Final = ".room"
+_LOADED_S: Final = 60.0  # a server that lived longer has read its file
+_SHORT_LIFE_S: Final = 3.0  # of a server that could not start, and of the start of this process
+_LONGEST_PAUSE_S: Final = 30.0
+_LONGEST_CHECK_S: Final = 3600.0
+_LOOK_S: Final = 0.5
+_NOT_VALID: Final = re.compile(r"filename=(.+), size=(\d+), ok_up_to=(\d+),.*\n.* is not valid")
+_FILES: Final = (Path("appendonlydir/appendonly.aof.manifest"), Path("appendonly.aof"))  # of Redis 7; before
+_MOST_BYTES: Final = 100
+
+
+def check_room(data: Path) -> None:
+    """Check that the server can create and write files in its folder.
+
+    Raises:
+        CannotCreate: it cannot; the cause is the OSError.
+    """
+    probe = data / _PROBE
+    try:
+        write_whole(probe, bytes(_ROOM_BYTES), is_synced=False)
+        probe.unlink()
+    except OSError as exc:
+        raise CannotCreate(
+            f"The folder {quoted(str(data))} has no room for the data of Redis: {exc.strerror}."
+        ) from exc
+
+
+def damage_of(server: Path, data: Path) -> str:
+    """Return what is wrong with the server's append-only file and what repairs it; empty: nothing is.
+
+    Raises:
+        Unavailable: the check cannot be run.
+    """
+    checked = next((data / name for name in _FILES if (data / name).exists()), None)
+    if checked is None:
+        return ""
+    program = server.with_name(server.name.replace("server", "check-aof"))
+    is_own = not program.exists()  # one program for both, which looks at the name that it is called by
+    try:
+        done = subprocess.run(
+            [program, checked.name],
+            executable=server if is_own else program,
+            cwd=checked.parent,
+            env=foreign_environment(),
+            capture_output=True,
+            errors="replace",
+            check=False,
+            timeout=_LONGEST_CHECK_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise Unavailable(f"{quoted(str(program))} does not check the data of Redis: {exc}.") from exc
+    if not done.returncode:
+        return ""
+    return _described(
+        done.stdout, checked, shlex.join(_repair(server if is_own else program, program, checked))
+    )
+
+
+def wait_for_usable_data(server: Path, data: Path, socket: Path, events: EventLog) -> None:
+    """Wait, if the last servers of this folder ended shortly after their start, until another may be started.
+
+    Args:
+        server: the program.
+        data: its folder.
+        socket: where it will listen; notes and problems stand beside it.
+        events: the log.
+
+    Raises:
+        Unavailable: the append-only file cannot be checked.
+    """
+    life_s, failures, reminder = *_last_life(socket), Reminder()
+    while life_s < _LOADED_S and (damage := damage_of(server, data)):
+        if reminder.is_due(damage, time.monotonic()):
+            write_problem(socket, damage)
+            events.error("redis_data_damaged", damage)
+        before = _stamps(data)
+        while _stamps(data) == before:
+            time.sleep(_LOOK_S)  # a stop signal ends the process here
+    failures = failures + 1 if life_s < _SHORT_LIFE_S else 0
+    if failures > 1:
+        pause_s = backoff_s(failures - 1, first_s=1.0, limit_s=_LONGEST_PAUSE_S)
+        sentence = f"The server has ended {failures} times just after its start; var/log/redis.log has why."
+        write_problem(socket, sentence)
+        events.warning("redis_keeps_ending", sentence, pause_s=pause_s)
+        time.sleep(pause_s)
+    with suppress(OSError):
+        write_whole(_note(socket), f"{time.time():.3f} {failures}".encode(), is_synced=False)
+
+
+def _described(output: str, checked: Path, repair: str) -> str:
+    if not (found := _NOT_VALID.search(output)):
+        last = shortened_message((output.splitlines() or ["no reason"])[-1])
+        return (
+            f"Redis cannot read its data, {quoted(str(checked))}, which cannot be repaired ({last})."
+            f" Restore the folder from a copy, or move it away to start with an empty queue."
+        )
+    size_bytes, good_bytes = int(found[2]), int(found[3])
+    damaged, cut_bytes = checked.with_name(found[1]), size_bytes - good_bytes
+    return (
+        f"Redis cannot read its data: {quoted(str(damaged))} is damaged at byte {good_bytes}. Copy the"
+        f" folder, then run: {repair} (it cuts off the last {cut_bytes:,} of {size_bytes:,} bytes,"
+        f" and with them all changes of queue and results since then). Redis starts as soon as that is done."
+    )
+
+
+def _repair(program: Path, name: Path, checked: Path) -> list[str]:
+    """Return the command that repairs the file."""
+    if program == name:
+        return [str(program), "--fix", str(checked.absolute())]
+    words = shlex.join([str(program), "--fix", str(checked.absolute())])
+    return ["bash", "-c", f"exec -a {name.name} {words}"]
+
+
+def _last_life(socket: Path) -> tuple[float, int]:
+    """Return how long ago the last server was started, in seconds, and how many before it ended early."""
+    with suppress(OSError, ValueError):
+        started_s, failures = foreign_text(_note(socket), _MOST_BYTES).split()
+        return abs(time.time() - float(started_s)), int(failures)
+    return math.inf, 0
+
+
+def _stamps(data: Path) -> set[tuple[str, int, int]]:
+    folders = {(data / name).parent for name in _FILES}
+    found = set()
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            for each in entries:
+                with suppress(OSError):
+                    state = each.stat()
+                    found.add((each.path, state.st_size, state.st_mtime_ns))
+    return found
+
+
+def _note(socket: Path) -> Path:
+    return socket.with_suffix(".starts")

@@ -1,0 +1,42 @@
+"""Why the embedded server of a folder does not start: written by its start, shown by every command and role.
+
+The sentence stands in a file beside the server's socket, `redis.problem`. The start removes it before the
+server runs. Who finds no server at the socket shows it as the reason.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.whole_file import write_whole
+
+_MOST_BYTES: Final = 4000
+
+
+def write_problem(socket: Path, sentence: str) -> None:
+    """Leave the sentence beside the server's socket, if there is room for it."""
+    with suppress(OSError):
+        write_whole(
+            _path(socket), sentence.encode("utf-8", "backslashreplace")[:_MOST_BYTES], is_synced=False
+        )
+
+
+def clear_problem(socket: Path) -> None:
+    """Remove the sentence: the server is started now."""
+    with suppress(OSError):
+        _path(socket).unlink()
+
+
+def problem_at(url: str) -> str:
+    """Return why the server of a unix URL does not start; empty: not known."""
+    if not url.startswith("unix:"):
+        return ""
+    with suppress(OSError, ValueError):
+        return foreign_text(_path(Path(unquote(urlsplit(url).path))), _MOST_BYTES).strip()
+    return ""
+
+
+def _path(socket: Path) -> Path:
+    return socket.with_suffix(".problem")

@@ -1,0 +1,252 @@
+"""The embedded server's start: it waits for room on its disk, and for data that it can read."""
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.forkserver import DEVNULL, Process, clean_environment, start
+from support.mounts import MemoryMount, fill, memory_mount
+from support.waiting import scaled, wait_until
+
+from pcapdj.runtime.errors import CannotCreate, StoreUnavailable
+from pcapdj.runtime.log import EventLog
+from pcapdj.store.client import Store
+from pcapdj.store.data_check import check_room, damage_of, wait_for_usable_data
+from pcapdj.store.embedded import find_server
+from pcapdj.store.keys import Keys
+from pcapdj.store.start_problem import clear_problem, problem_at, write_problem
+from pcapdj.store.syncing import is_synced
+
+SOON_S = 2.0  # from room to work
+
+
+def answers(store: Store) -> bool:
+    """Report whether the server answers."""
+    try:
+        store.ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+@contextmanager
+def serving(folder: Path, data: Path, **variables: str) -> Iterator[tuple[Process, Path, Store]]:
+    """Start the embedded server, as supervisord does; return it, its log and a client of it."""
+    store, log = Store(f"unix://{folder}/redis.sock", Keys()), folder / "log"
+    words = ("pcapdj.store.embedded", str(data), "--socket", str(folder / "redis.sock"))
+    env = clean_environment(SUPERVISOR_ENABLED="1", **variables)
+    with log.open("ab") as stderr, start(*words, stdout=DEVNULL, stderr=stderr, env=env) as process:
+        try:
+            yield process, log, store
+        finally:
+            process.kill()
+            store.close()
+
+
+def written(folder: Path) -> Path:
+    """Return a data folder in which a server has written names."""
+    data = folder / "data"
+    with serving(folder, data) as (process, _, store):
+        wait_until(lambda: answers(store), "the server to answer")
+        for number in range(200):
+            store.redis.rpush(store.keys.in_queue, b"/in/%d.pcap" % number)
+        process.kill()
+        process.wait()
+    wait_until(lambda: not is_synced(data), "its companion to end")
+    return data
+
+
+def damage(data: Path) -> Path:
+    """Overwrite the middle of the append-only file and return it."""
+    (path,) = [*data.glob("appendonlydir/*.incr.aof"), *data.glob("appendonly.aof")]
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20] = bytes(20)
+    path.write_bytes(content)
+    return path
+
+
+def repair(sentence: str) -> list[str]:
+    """Run the command that a sentence about damage shows; return its words."""
+    words = shlex.split(sentence.partition("then run: ")[2].partition(" (it cuts off")[0])
+    subprocess.run(words, input=b"y\n", check=True, stdout=DEVNULL)
+    return words
+
+
+@pytest.fixture
+def mount(short_path: Path) -> Iterator[MemoryMount]:
+    """Yield a small disk."""
+    with memory_mount(short_path, "4m") as mounted:
+        yield mounted
+
+
+def test_a_full_disk_is_waited_for_and_named(short_path: Path, mount: MemoryMount) -> None:
+    """The server runs within two seconds of there being room; who asks for it meanwhile gets the reason."""
+    (mount.folder / "data").mkdir(0o700)
+    filling = fill(mount.folder)
+    with serving(short_path, mount.folder / "data") as (process, log, store):
+        wait_until(lambda: "waiting_for_storage" in log.read_text(), "the server to wait")
+        with pytest.raises(
+            StoreUnavailable, match=r"No space left on device.* Redis starts as soon as that works"
+        ):
+            store.ping()
+
+        filling.unlink()
+        began_s = time.monotonic()
+        wait_until(lambda: answers(store), "the server to answer")
+
+        assert time.monotonic() - began_s < scaled(SOON_S)
+        assert process.poll() is None
+    assert log.read_text().count("waiting_for_storage") == 1
+
+
+def test_a_server_whose_disk_gets_full_takes_writes_again_once_there_is_room(
+    short_path: Path, mount: MemoryMount
+) -> None:
+    """It refuses writes meanwhile, and does not end."""
+    with serving(short_path, mount.folder / "data") as (_, _, store):
+        wait_until(lambda: answers(store), "the server to answer")
+        filling = fill(mount.folder)
+
+        def is_refused() -> bool:
+            try:
+                store.call(lambda client: client.rpush("names", b"x" * 4096))
+            except StoreUnavailable as exc:
+                return "MISCONF" in str(exc)
+            return False
+
+        wait_until(is_refused, "writes to be refused")
+        filling.unlink()
+        began_s = time.monotonic()
+        wait_until(lambda: not is_refused(), "writes to be taken")
+
+        assert time.monotonic() - began_s < scaled(SOON_S)
+
+
+def test_a_disk_that_is_mounted_late_is_waited_for(short_path: Path, mount: MemoryMount) -> None:
+    """The data folder is a link to a folder on it, or the disk is read-only for a while."""
+    (mount.folder / "data").mkdir(0o700)
+    (short_path / "linked").symlink_to(mount.folder / "data")
+    mount.unmount()
+    with serving(short_path, short_path / "linked") as (_, log, store):
+        wait_until(lambda: "waiting_for_storage" in log.read_text(), "the server to wait")
+        mount.mount()
+        wait_until(lambda: answers(store), "the server to answer")
+
+    assert "linked' cannot be used: No such file or directory" in log.read_text()
+
+
+def test_a_damaged_file_is_named_with_what_repairs_it(short_path: Path) -> None:
+    """No server is started until the file has changed; the command that is shown repairs it."""
+    damaged = damage(written(short_path))
+    with serving(short_path, short_path / "data") as (process, log, store):
+        wait_until(lambda: "redis_data_damaged" in log.read_text(), "the damage to be logged")
+        with pytest.raises(StoreUnavailable) as refused:
+            store.ping()
+        sentence = str(refused.value)
+        repair(sentence)
+        wait_until(lambda: answers(store), "the server to answer")
+
+        assert process.poll() is None
+        assert 0 < store.redis.llen(store.keys.in_queue) < 200
+    assert f"'{damaged}' is damaged at byte " in sentence
+    assert " bytes, and with them all changes of queue and results since then)." in sentence
+    assert log.read_text().count("redis_data_damaged") == 1
+    assert problem_at(store.url) == ""
+
+
+@pytest.mark.parametrize("is_of_wheel", [False, True], ids=["installed", "of the wheel"])
+def test_a_server_without_a_checking_program_checks_by_itself(
+    is_of_wheel: bool,  # noqa: FBT001 - a parameter of the test
+    short_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The wheel with Valkey has one program, which is called by another name; also that command repairs."""
+    damaged = damage(written(short_path))
+    if is_of_wheel:
+        monkeypatch.setenv("PATH", "/nowhere")
+    server = find_server()
+    monkeypatch.undo()
+    alone = short_path / server.name
+    alone.symlink_to(server)
+    before = damaged.stat().st_size
+
+    words = repair(damage_of(alone, short_path / "data"))
+
+    assert words[:2] == ["bash", "-c"]
+    assert damage_of(alone, short_path / "data") == ""
+    assert damaged.stat().st_size < before
+
+
+def test_a_torn_end_holds_nothing_up(short_path: Path) -> None:
+    """The server cuts it off by itself, as after every power loss."""
+    data = written(short_path)
+    (path,) = [*data.glob("appendonlydir/*.incr.aof"), *data.glob("appendonly.aof")]
+    os.truncate(path, path.stat().st_size - 5)
+    (short_path / "redis.starts").unlink()
+
+    with serving(short_path, data) as (_, log, store):
+        wait_until(lambda: answers(store), "the server to answer")
+
+        assert store.redis.llen(store.keys.in_queue) == 199
+    assert "redis_data_damaged" not in log.read_text()
+
+
+def test_a_base_file_that_cannot_be_repaired_is_named(short_path: Path) -> None:
+    """redis-check-aof cuts off the end of a log; of a snapshot it repairs nothing."""
+    data = written(short_path)
+    for base in data.glob("appendonlydir/*.base.rdb"):
+        base.write_bytes(base.read_bytes()[:20] + b"\xff" * 40)
+
+    sentence = damage_of(find_server(), data)
+
+    assert "which cannot be repaired" in sentence
+    assert sentence.endswith("Restore the folder from a copy, or move it away to start with an empty queue.")
+
+
+def test_a_server_that_ends_at_once_is_started_more_and_more_slowly(short_path: Path) -> None:
+    """It may end for a reason that is not known here; a server that lived for a while is started at once."""
+    socket, data, pauses = short_path / "redis.sock", short_path / "data", []
+    for _ in range(4):
+        began_s = time.monotonic()
+        wait_for_usable_data(find_server(), data, socket, EventLog("redis"))
+        pauses.append(round(time.monotonic() - began_s))
+    problem = problem_at(f"unix://{socket}")
+    (short_path / "redis.starts").write_text(f"{time.time() - 4} 7")
+    began_s = time.monotonic()
+    wait_for_usable_data(find_server(), data, socket, EventLog("redis"))
+
+    assert pauses == [0, 0, 1, 2]
+    assert problem.startswith("The server has ended 3 times just after its start; ")
+    assert time.monotonic() - began_s < 1
+
+
+def test_room_is_checked_by_writing(mount: MemoryMount) -> None:
+    """Nothing is left of what was written."""
+    check_room(mount.folder)
+    left = [*mount.folder.iterdir()]
+    filling = fill(mount.folder)
+
+    with pytest.raises(CannotCreate, match="has no room for the data of Redis: No space left on device"):
+        check_room(mount.folder)
+
+    assert left == []
+    assert [*mount.folder.iterdir()] == [filling]
+
+
+def test_a_problem_is_known_only_where_a_server_would_listen(short_path: Path) -> None:
+    """At the socket's path; a file of another form is no problem."""
+    socket = short_path / "a b.sock"
+    write_problem(socket, "It is full.")
+    found = problem_at(f"unix://{short_path}/a%20b.sock?db=0")
+    clear_problem(socket)
+    socket.with_suffix(".problem").mkdir()
+
+    assert found == "It is full."
+    assert problem_at(f"unix://{socket}") == ""
+    assert problem_at("redis://localhost") == ""
