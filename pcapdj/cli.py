@@ -35,7 +35,8 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "gate": ("pcapdj.commands.gate", "hold or open the disk gate by hand"),
         "suspend": ("pcapdj.commands.suspend", "pause feeding, in the middle of a file"),
         "resume": ("pcapdj.commands.resume", "continue feeding after `suspend`"),
-        "skip": ("pcapdj.commands.skip", "give up a file whose storage is away"),
+        "queue": ("pcapdj.commands.queue", "show the queue in order; remove names, or move them to an end"),
+        "skip": ("pcapdj.commands.skip", "give up the file that is fed, or whose storage is away"),
         "finish": ("pcapdj.commands.finish", "end the stream, so that the analyzer completes its output"),
         "failed": (
             "pcapdj.commands.failed",

@@ -279,6 +279,7 @@ class Feeder:
         while True:
             try:
                 for piece in capture.pieces(stream, place):
+                    self._storage.refuse_skipped()
                     place = piece.after
                     yield piece
             except CaptureError as exc:

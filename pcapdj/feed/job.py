@@ -368,6 +368,7 @@ class JobRunner:
         self.feeder.remember(job.note, job.progress)
         if not self.queue.finish(entry, job.result(error)):
             _log_forgotten(job)
+        self.storage.finish()
         failpoints.reach("finish.after")
         self.streams.release()
         for each in job.anomalies:

@@ -1,7 +1,8 @@
 """Whether the operator wants the file in flight to be skipped: PCAPDJ_SKIP, dispatcher id -> token.
 
 The token is that of the queue entry, so a request never skips another file. The reporter's thread looks
-(`sync`) for as long as the main thread watches, and removes each request that it sees.
+(`sync`) for as long as the main thread has a file, and removes each request that it sees. A file that waits
+for its storage is skipped at once, one that is fed behind a whole record.
 """
 
 import os
@@ -37,6 +38,10 @@ class SkipRequests:
         """Report whether this queue entry's file is to be skipped."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
+        return self.is_skipped(token)
+
+    def is_skipped(self, token: str) -> bool:
+        """Report whether a request for this queue entry's file was seen; costs nothing."""
         return bool(token) and token == self._seen
 
     def sync(self, store: Store) -> None:

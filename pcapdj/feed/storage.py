@@ -30,6 +30,7 @@ from pcapdj.store.job_queue import QueueEntry
 from pcapdj.store.snapshot import queued_below
 
 _POLL_S: Final = 0.5  # a file system that is mounted again is noticed after this long
+SKIPPED: Final = "skipped by the operator"  # why a file fails then
 _TRIES: Final = 3  # of a file whose disk may have a bad block
 
 events = EventLog("dispatcher")
@@ -82,7 +83,21 @@ class CaptureStorage:
             recorded: where the file was; None: nothing is recorded of it.
         """
         self._name, self._token, self._recorded = entry.name, entry.token, recorded
+        self._skips.watch(entry.token)
         self._clear()
+
+    def finish(self) -> None:
+        """End with the file: it has its result."""
+        self._skips.watch("")
+
+    def refuse_skipped(self) -> None:
+        """Let an operator's request end the file that is fed; call it between two pieces.
+
+        Raises:
+            CaptureError: it is skipped.
+        """
+        if self._skips.is_skipped(self._token):
+            raise CaptureError(SKIPPED)
 
     def end(self, capture: Capture) -> FileMount | None:
         """End the wait, if there was one: the file is open. Return where it is; None: unknown."""
@@ -131,12 +146,11 @@ class CaptureStorage:
             raise error
         if fault is Fault.FOLDER_GONE and 0 < self._timeout_s <= time.monotonic() - self._begun_s:
             raise CaptureError("its folder was removed") from error
-        self._skips.watch(self._token)
         if fault is not Fault.BAD_BLOCK:
             self._count_queued()
         self._interrupts.wait(_POLL_S, self._skips, waiting_for=self._sentence())
         if self._skips.is_requested(self._token):
-            raise CaptureError("skipped by the operator") from error
+            raise CaptureError(SKIPPED) from error
 
     def _check_device(self, device: int) -> None:
         """Refuse a file of the same name from below the mount point, while nothing is mounted there.
@@ -204,7 +218,6 @@ class CaptureStorage:
 
     def _clear(self) -> None:
         self._fault, self._others = None, ""
-        self._skips.watch("")
         self._statistics.wait_for_storage(b"", 0, 0)
 
 

@@ -16,7 +16,7 @@ from support.cases import some_long
 from pcapdj.commands import failed, finish, gate, limits, requeue, resume, skip, status, suspend
 from pcapdj.disk.limits import DEFAULTS
 from pcapdj.runtime.command import exit_code_of
-from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.errors import ExitCode, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
@@ -108,34 +108,57 @@ def waiting_for_storage(store: Store, name: bytes, storage: str, heartbeat_s: fl
     return taken.token
 
 
-@pytest.mark.parametrize("names", [[], [to_text(HOSTILE)]], ids=["any", "by name"])
-def test_skip_requests_it_for_the_entry_that_is_waited_for(run: Run, store: Store, names: list[str]) -> None:
-    """By its token, so that no other file is skipped if that one can be read meanwhile."""
-    token = waiting_for_storage(store, HOSTILE, "/mnt/a", time.time())
+@pytest.mark.parametrize(
+    ("names", "state"), [([], "asked"), ([to_text(HOSTILE)], "feeding")], ids=["any", "by name"]
+)
+def test_skip_requests_it_for_the_entry_that_is_taken(
+    run: Run, store: Store, names: list[str], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its token, so that no other file is skipped if that one is finished meanwhile."""
+    monkeypatch.setattr(skip, "_EFFECT_S", 0)
+    token = waiting_for_storage(store, HOSTILE, "", time.time())
+    store.redis.hset(store.keys.current("main"), "state", state)
 
     code, out, err = run(skip.app, *names)
 
-    assert (code, out, err) == (0, f"{quoted(HOSTILE)} is skipped; `pcapdj failed` lists it.\n", "")
+    reason = "behind the records that are being sent" if state == "feeding" else "once it is authorized"
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{quoted(HOSTILE)} will be skipped {reason}")
     assert store.redis.hgetall(store.keys.skip) == {b"main": token.encode()}
 
 
 @pytest.mark.parametrize(
-    ("storage", "age_s", "names", "what"),
+    ("age_s", "name", "sentence"),
     [
-        ("", 0, [], "storage"),
-        ("/mnt/a", 60, [], "storage"),
-        ("/mnt/a", 0, ["/in/2.pcap"], "'/in/2.pcap'"),
+        (60, "", "No dispatcher has a file."),
+        (0, "/in/2.pcap", "No dispatcher has '/in/2.pcap'. Remove a queued file with `pcapdj queue remove`."),
     ],
-    ids=["no wait", "a dead dispatcher", "another file"],
+    ids=["a dead dispatcher", "another file"],
 )
-def test_skip_is_refused_where_nothing_is_waited_for(
-    run: Run, store: Store, storage: str, age_s: float, names: list[str], what: str
+def test_skip_is_refused_where_no_dispatcher_has_the_file(
+    run: Run, store: Store, age_s: float, name: str, sentence: str
 ) -> None:
     """In one sentence; nothing is requested."""
-    waiting_for_storage(store, b"/in/1.pcap", storage, time.time() - age_s)
+    waiting_for_storage(store, b"/in/1.pcap", "/mnt/a", time.time() - age_s)
 
-    assert run(skip.app, *names) == (1, "", f"pcapdj test: No dispatcher waits for {what}.\n")
+    assert run(skip.app, *filter(None, [name])) == (1, "", f"pcapdj test: {sentence}\n")
     assert not store.redis.exists(store.keys.skip)
+
+
+def test_skip_chooses_the_file_whose_storage_is_away_or_the_only_one() -> None:
+    """Among several that are fed it needs a name, or a last part that only one has."""
+    one, two, away = (
+        skip.TakenFile(str(number), name, b"t", "feeding", is_away, "")
+        for number, (name, is_away) in enumerate([(b"/a/1", False), (b"/b/1", False), (b"/c/2", True)])
+    )
+
+    assert skip.chosen([one, two, away], None) == [away]
+    assert skip.chosen([one], None) == [one]
+    assert skip.chosen([one, two, away], b"2") == [away]
+    assert skip.chosen([one, two], b"/b/1") == [two]
+    for name in (None, b"1"):
+        with pytest.raises(PcapdjError, match="Name one of '/a/1', '/b/1'"):
+            skip.chosen([one, two], name)
 
 
 def test_status_marks_an_old_heartbeat_stale(run: Run, store: Store) -> None:

@@ -363,7 +363,7 @@ def test_skip_ends_the_wait_and_counts_what_arrived(remote: Trio, mount: FuseMou
     wait_until(lambda: not remote.store.redis.exists(remote.store.keys.skip), "the request to be removed")
     again = forkserver.run("pcapdj", "skip", "--redis-url", url)
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == "pcapdj skip: No dispatcher waits for storage.\n"
+    assert again.stderr == "pcapdj skip: No dispatcher has a file.\n"
 
 
 def feed_by_hand_until_it_dies(rig: Dispatchers, mount: FuseMount, capture: list[Record]) -> Reader:

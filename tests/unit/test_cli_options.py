@@ -50,6 +50,12 @@ OPTIONS: dict[str, Options] = {
     },
     "sample": {},
     "completion": {},
+    "queue": REDIS | {
+        "--from": (None, 1),
+        "--most": (None, 50),
+        "--dry-run": (None, False),
+        "--json": (None, False),
+    },
     "whence": REDIS | {
         "--log": (None, None),
         "--stream": (None, ""),
@@ -149,6 +155,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "skip": [("NAME", False, "")],
     "failed": [("NAME", False, None)],
     "whence": [("EVENTS", False, "")],
+    "queue": [("list|remove|first|last", False, "list"), ("NAME", False, None)],
     "requeue": [("NAME", False, None)],
     "consume": [("-- COMMAND..", False, None)],
 }
