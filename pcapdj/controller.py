@@ -33,7 +33,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from pcapdj.console.disk_lines import disk_lines
+from pcapdj.console.disk_lines import disk_lines, outlook_of
 from pcapdj.disk import options, schedule
 from pcapdj.disk.between_process import BetweenProcess
 from pcapdj.disk.between_runner import BetweenRunner
@@ -243,7 +243,8 @@ class Controller:
         self._published = PublishedGate(decision.state, since_s, gate, decision.cause)
         self._published_s = time.monotonic()
         if is_transition:
-            log_transition(events, decision, fields)
+            outlook = outlook_of(published_disks({"disks": str(fields["disks"])}), str(fields["path"]))
+            log_transition(events, decision, fields, outlook)
 
     def _authorize(self, name: bytes) -> Granted:
         result = self._grants.grant(name)
@@ -294,7 +295,8 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     if check and not as_started:
         store = open_store(redis_url, redis_password_file, lane, is_role=False)
         raise typer.Exit(_check_running(Grants(store).published()))
-    live = LiveLimits(limits, force=force)
+    sources = {each.name: each.place for each in record_of("controller", context).settings}
+    live = LiveLimits(limits, force=force, sources=sources)
     defaults = (logdir, redis_data or options.own_redis_data(redis_url))
     watches = options.watches_of(watch, defaults, force=force)
     command = options.between_command(between, between_timeout)
@@ -304,7 +306,6 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             _check_as_started(DiskMonitor(DiskMeter(watches, logdir=logdir), live), Grants(store))
         )
 
-    on_event_words = event_command(on_event)
     record_of("controller", context, redis_url=safe_url(store.url)).write()
 
     def work() -> None:
@@ -313,7 +314,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
             if command:  # its process is forked before there are threads
                 runner = undone.enter_context(closing(BetweenRunner(BetweenProcess(command))))
             signals = undone.enter_context(handled(HARMLESS))
-            undone.enter_context(recorded_log(store, on_event_words, reads_others=True))
+            undone.enter_context(recorded_log(store, event_command(on_event), reads_others=True))
             warn_of_losses(store, events)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
             monitor = DiskMonitor(DiskMeter(watches, logdir=logdir), live)

@@ -14,10 +14,12 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.console.disk_lines import disk_lines
+from pcapdj.console.screen import show
+from pcapdj.console.status_lines import gate_lines
 from pcapdj.disk.limit_changes import change_lines
 from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults, unknown_limit
 from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, live_limits_json
-from pcapdj.disk.published_gate import limits_in_force, published_disks
+from pcapdj.disk.published_gate import published_disks, published_texts
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable, quoted
@@ -25,7 +27,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
 from pcapdj.store.operate import change_control, read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.snapshot import is_recent
+from pcapdj.store.snapshot import is_recent, read_snapshot
 
 _MIN_FREE: Final = "min-free"  # the limit that --force is about
 _ANSWER_S: Final = 2.0  # the controller answers a message within milliseconds, and looks every second anyway
@@ -74,12 +76,13 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     elif action == "unset":
         _check_names(words, LIMIT_FIELDS)
         _change(store, {}, [*words, FORCE_FIELD] if _MIN_FREE in words else words)
+    show("", gate_lines(read_snapshot(store, time.time())["gate"], time.time()))
     gate = Grants(store).published()
     if not is_recent(gate.get("heartbeat_s")):
         gate = {}
-    if lines := disk_lines(published_disks(gate)):
-        typer.echo("\n".join([*lines, ""]))
-    _show(read_control(store), limits_in_force(gate))
+    disks = disk_lines(published_disks(gate))
+    typer.echo("\n".join(["", *disks, *([""] if disks else [])]).rstrip("\n"))
+    _show(read_control(store), gate)
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:
@@ -125,7 +128,7 @@ def _preview(store: Store, changes: Mapping[str, str]) -> list[str]:
     gate = Grants(store).published()
     if not is_recent(gate.get("heartbeat_s")):
         raise ConfigError("No controller is running: its disks are needed for a preview.")
-    in_force = limits_in_force(gate)
+    in_force = published_texts(gate, "limits")
     return change_lines(published_disks(gate), in_force, {**in_force, **changes})
 
 
@@ -162,22 +165,40 @@ def _await_refusal(store: Store) -> str | None:
     return None
 
 
-def _show(control: Mapping[str, str], in_force: Mapping[str, str]) -> None:
+def _show(control: Mapping[str, str], gate: Mapping[str, str]) -> None:
+    """Print each limit in force and where it comes from.
+
+    Args:
+        control: the live values.
+        gate: PCAPDJ_GATE of the running controller; empty without one.
+    """
+    in_force, options, sources = (published_texts(gate, field) for field in ("limits", "options", "sources"))
     for name in DEFAULTS:
-        text = in_force.get(name)
-        value = DERIVED.get(name) if text == "" else text
-        typer.echo(f"{name:<22}{printable(_limit_text(control.get(name), value))}")
+        text, option = (_shown(name, texts.get(name)) for texts in (in_force, options))
+        source = sources.get(name, "")
+        typer.echo(printable(f"{name:<22}{_limit_text(control.get(name), text, option, source)}").rstrip())
     if FORCE_FIELD in control:
         typer.echo(f"{FORCE_FIELD:<22}{printable(control[FORCE_FIELD])}")
 
 
-def _limit_text(live: str | None, in_force: str | None) -> str:
-    """Return what is shown of a limit.
+def _shown(name: str, text: str | None) -> str:
+    """Return a limit's text, or what it is derived from; empty: unknown."""
+    return DERIVED.get(name, "off") if text == "" else text or ""
+
+
+def _limit_text(live: str | None, in_force: str, option: str, source: str) -> str:
+    """Return the value of a limit that is in force, and where it comes from.
 
     Args:
         live: the live value; None if there is none.
-        in_force: the running controller's value; None without one.
+        in_force: the running controller's value; empty without one.
+        option: the value without a live one; empty if unknown.
+        source: where that comes from; empty if unknown.
     """
+    if not in_force:
+        return f"{live:<18}live" if live is not None else "unknown: no controller is running"
     if live is None:
-        return "  ".join(part for part in (in_force, "(by the options of the controller)") if part)
-    return live if in_force in (live.strip(), None) else f"{in_force}  (set to {live}, which is not in force)"
+        return f"{in_force:<18}{'derived' if in_force in DERIVED.values() else source}"
+    if live.strip() != in_force:
+        return f"{in_force:<18}{source}; live {live} is refused"
+    return f"{in_force:<18}live, instead of {option or 'unknown'} ({source})"

@@ -124,7 +124,7 @@ def _role_lines(record: SettingsRecord, now: SettingsFile, live: Mapping[str, st
         if not setting.variable and setting.source is SettingSource.DEFAULT:  # the mode of one call
             continue
         text = setting.text or defaults.get(setting.variable, "")
-        source, tone = _source(setting), Tone.PLAIN
+        source, tone = setting.place, Tone.PLAIN
         if live.get(setting.name):
             text, source = (
                 live[setting.name],
@@ -136,10 +136,6 @@ def _role_lines(record: SettingsRecord, now: SettingsFile, live: Mapping[str, st
             source, tone = f"{source}; {change}", Tone.ATTENTION
         shown = printable(text) or "-"
         yield Line(f"  {setting.name or setting.variable}", f"{shown:<{_LONGEST}}  {source}", tone)
-
-
-def _source(setting: SettingInForce) -> str:
-    return f"{NAME}:{setting.line}" if setting.source is SettingSource.FILE else setting.source.value
 
 
 def _change(setting: SettingInForce, now: SettingsFile, record: SettingsRecord) -> str:

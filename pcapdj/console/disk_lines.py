@@ -1,11 +1,11 @@
 """The watched disks: how full they are, where the limits are, and when they are reached. Rules only.
 
     /data/out  open, 37.2 GiB of 69.7 GiB free
-      [#####################.........O....H..S]     O: open from, H: hold below, S: suspended below
-      open from 10.5 GiB free, hold below 7.0 GiB, suspended below 3.5 GiB
+      [#####################.........O....H..S]
+      O open from 10.5 GiB free, H hold below 7.0 GiB, S suspended below 3.5 GiB
       fills by 12.3 MiB/s: hold in 41 min, suspended in 47 min
 
-The bar is the whole disk: `#` is in use. Inodes and memory look the same.
+The bar is the whole disk, `#` is in use, and the letters are the limits. Inodes and memory look the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from pcapdj.runtime.safe_text import printable
 from pcapdj.runtime.units import human_size, rough_duration
 
 _BAR_WIDTH: Final = 60  # a terminal has 80 columns
+_OF_OUTLOOK: Final = ("free", "hold_below", "suspend_below", "open_from", "fills_per_s")
 _SLOWEST: Final = 86_400 * 30  # seconds: a limit that is further away is not near
 
 Fields = Mapping[str, Any]
@@ -29,6 +30,24 @@ def disk_lines(disks: Sequence[Fields]) -> list[str]:
     return [line for disk in disks for line in _lines_of(disk)]
 
 
+def outlook_of(disks: object, name: str) -> str:
+    """Return which limits the disk of this name reaches when, if it goes on as in the last seconds.
+
+    Args:
+        disks: a list as PCAPDJ_GATE has it; what another program wrote there in another form is left out.
+        name: of the disk.
+
+    Returns:
+        `fills by 12.3 MiB/s: hold in 41 min`; empty: none within a month, or unknown.
+    """
+    for each in disks if isinstance(disks, list) else ():
+        if isinstance(each, Mapping) and each.get("name") == name:
+            is_whole = all(type(each.get(field)) is int for field in _OF_OUTLOOK)
+            is_whole = is_whole and {"state", "unit"} <= each.keys()
+            return next(_outlook(each), "") if is_whole else ""
+    return ""
+
+
 def _lines_of(disk: Fields) -> Iterator[str]:
     name, state = printable(disk["name"]), printable(disk["state"])
     if disk["free"] is None:
@@ -39,12 +58,12 @@ def _lines_of(disk: Fields) -> Iterator[str]:
         yield f"  {usage_bar(disk)}"
     suspends = disk["suspend_below"]
     limits = [
-        f"open from {_amount(disk, disk['open_from'])} free",
-        f"hold below {_amount(disk, disk['hold_below'])}",
+        f"O open from {_amount(disk, disk['open_from'])} free",
+        f"H hold below {_amount(disk, disk['hold_below'])}",
     ]
-    limits.append(f"suspended below {_amount(disk, suspends)}" if suspends else "never suspended")
+    limits.append(f"S suspended below {_amount(disk, suspends)}" if suspends else "never suspended")
     yield f"  {', '.join(limits)}" if disk["hold_below"] else "  without limits"
-    yield from _outlook(disk)
+    yield from (f"  {line}" for line in _outlook(disk))
 
 
 def usage_bar(disk: Fields) -> str:
@@ -81,7 +100,7 @@ def _outlook(disk: Fields) -> Iterator[str]:
         return
     near = [f"{state} in {rough_duration(left_s)}" for state, left_s in times if left_s <= _SLOWEST]
     if near:
-        yield f"  {word} by {_amount(disk, speed)}/s: {', '.join(near)}"
+        yield f"{word} by {_amount(disk, speed)}/s: {', '.join(near)}"
 
 
 def _free_of_total(disk: Fields) -> str:

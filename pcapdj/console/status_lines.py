@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pcapdj.console.disk_lines import outlook_of
 from pcapdj.console.screen import Line, Tone
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
 from pcapdj.runtime.units import human_size, rough_duration, steps_back_text
@@ -39,7 +40,7 @@ def snapshot_lines(
     return [
         Line("Files", _counts(snapshot)),
         *_inbox_lines(snapshot.get("importer")),
-        *_gate_lines(snapshot.get("gate"), now_s),
+        *gate_lines(snapshot.get("gate"), now_s),
         *_suspension_lines(snapshot),
         *_analyzer_lines(snapshot.get("consumer"), str(snapshot.get("lane") or "")),
         *_suspect_lines(snapshot),
@@ -150,22 +151,43 @@ def _inbox_lines(importer: Fields | None) -> Iterator[Line]:
         yield Line("", printable_sentence(str(overlap)), Tone.ATTENTION)
 
 
-def _gate_lines(gate: Fields | None, now_s: float) -> Iterator[Line]:
+def gate_lines(gate: Fields | None, now_s: float) -> list[Line]:
+    """Return the lines about the gate: its state, why, what comes next and when.
+
+    Args:
+        gate: PCAPDJ_GATE as the snapshot has it.
+        now_s: seconds since the epoch.
+    """
     if not gate:
-        yield Line("Gate", "no controller has reported yet", Tone.ATTENTION)
-        return
+        return [Line("Gate", "no controller has reported yet", Tone.ATTENTION)]
     state = str(gate.get("state", "unknown"))
     tone = {"open": Tone.GOOD, "suspended": Tone.BAD}.get(state, Tone.ATTENTION)
     since = f" for {rough_duration(now_s - _number(gate, 'since_s'))}" if "since_s" in gate else ""
-    yield Line("Gate", without_exact_bytes(f"{printable(state)}{since}{_reason(gate)}"), tone)
+    lines = [Line("Gate", without_exact_bytes(f"{printable(state)}{since}{_reason(gate)}"), tone)]
     if "free_bytes" in gate and not gate.get("reason"):  # a reason has the numbers
-        yield Line("", _free_space(gate))
+        lines.append(Line("", _free_space(gate)))
+    if outlook := outlook_of(gate.get("disks"), str(gate.get("path") or "")):
+        lines.append(Line("", outlook, tone))
+    lines += [Line("", text, Tone.ATTENTION) for text in _between_texts(gate.get("between"), now_s)]
     if gate.get("lost"):
-        yield Line("", printable_sentence(str(gate["lost"])), Tone.BAD)
+        lines.append(Line("", printable_sentence(str(gate["lost"])), Tone.BAD))
     if gate.get("refused"):
-        yield Line("", f"refused: {printable_sentence(str(gate['refused']))}", Tone.ATTENTION)
+        lines.append(Line("", f"refused: {printable_sentence(str(gate['refused']))}", Tone.ATTENTION))
     if gate.get("stale"):
-        yield Line("", f"the controller is {_silence(gate)}", Tone.BAD)
+        lines.append(Line("", f"the controller is {_silence(gate)}", Tone.BAD))
+    return lines
+
+
+def _between_texts(between: object, now_s: float) -> Iterator[str]:
+    """Yield what the command of --between does, or when it runs again."""
+    if not isinstance(between, Mapping):
+        return
+    name = quoted(str(between.get("name") or "").rpartition("/")[2])
+    if between.get("state") == "running":
+        lasts = rough_duration(now_s - _number(between, "since_s"))
+        yield f"the command of --between has been running for {lasts} before {name}"
+    elif between.get("state") == "failed" and type(between.get("again_in_s")) in (int, float):
+        yield f"the command of --between runs again in {rough_duration(_number(between, 'again_in_s'))}"
 
 
 def _free_space(gate: Fields) -> str:

@@ -260,23 +260,43 @@ def _opened_reason(decision: Decision) -> str:
 
 
 def _reason(measurement: Measurement, resource: ResourceState, needed: int, resume_after_s: float) -> str:
+    is_suspended = resource.state is State.SUSPENDED
     if measurement.free is None:
-        return f"{measurement.subject} {measurement.failure}, which counts as full."
-    unit = measurement.unit
+        follows = "the running file is paused" if is_suspended else "no new file starts"
+        return f"{measurement.subject} {measurement.failure}, which counts as full: {follows}."
+    unit, thresholds = measurement.unit, measurement.thresholds
     has = f"{measurement.subject} has {exact_amount(measurement.free, unit)} free"
     if resource.state is State.OPEN:
         return f"{has}; it holds below {exact_amount(needed, unit)}."
     if resource.ready_since_s is not None:
         return f"{has}, enough to open; it opens if that lasts {resume_after_s:g} s."
-    to_open = _needed_to_open(resource, measurement.thresholds)
+    to_open = _needed_to_open(resource, thresholds)
     if 0 < measurement.total <= to_open:
         return (
             f"{has} of {exact_amount(measurement.total, unit)} in all; it opens from"
             f" {exact_amount(to_open, unit)}: never, unless the limits are changed."
         )
-    if resource.state is State.SUSPENDED:
-        return f"{has}; a suspended file goes on from {exact_amount(needed, unit)}."
-    return f"{has}; it opens from {exact_amount(needed, unit)}."
+    lasts = f" for {resume_after_s:g} s" if resume_after_s else ""
+    opens = f"once {exact_amount(to_open, unit)} are free{lasts}"
+    crossed = _crossed(measurement, is_suspended=is_suspended)
+    if is_suspended:
+        paused = f"the running file is paused until {exact_amount(needed, unit)} are free"
+        return f"{has}, {crossed}: {paused}. New files start {opens}."
+    return f"{has}, {crossed}: no new file starts. It opens {opens}."
+
+
+def _crossed(measurement: Measurement, *, is_suspended: bool) -> str:
+    """Return which limit a resource fell below, with its number: `below its min-free of 1.0 GiB (..)`."""
+    thresholds, unit = measurement.thresholds, measurement.unit
+    limit = thresholds.suspend if is_suspended else thresholds.minimum
+    if unit == "inodes":
+        name = "half of its min-free-inodes" if is_suspended else "its min-free-inodes"
+    elif not measurement.path:
+        name = "min-available-memory"
+    else:
+        name = "its suspend-free" if is_suspended else "its min-free"
+    below = "below" if (measurement.free or 0) < limit else "and was below"
+    return f"{below} {name} of {exact_amount(limit, unit)}"
 
 
 def exact_amount(number: int, unit: str = "bytes") -> str:

@@ -27,12 +27,22 @@ def check_lines(samples: Samples, limits: Limits, decision: Decision) -> list[st
     return [*lines, f"gate: {decision.state.word}: {decision.reason}"]
 
 
-def log_transition(events: EventLog, decision: Decision, fields: Mapping[str, object]) -> None:
-    """Log the gate's new state, with the number and the threshold."""
+def log_transition(
+    events: EventLog, decision: Decision, fields: Mapping[str, object], outlook: str = ""
+) -> None:
+    """Log the gate's new state, with the number and the threshold.
+
+    Args:
+        events: the log of the controller.
+        decision: the new one.
+        fields: of PCAPDJ_GATE.
+        outlook: which limit the disk reaches when, in words; empty: none.
+    """
     log = events.info if decision.state is State.OPEN else events.warning
     names = ("path", "free_bytes", "needed_bytes") if decision.measurement else ()
     numbers: dict[str, object] = {name: fields[name] for name in names}
-    log(f"gate_{decision.state.word}", decision.reason, **numbers)
+    sentence = f"{decision.reason} It {outlook}." if outlook else decision.reason
+    log(f"gate_{decision.state.word}", sentence, **numbers)
 
 
 def log_live_limits(events: EventLog, monitor: DiskMonitor, control: Mapping[str, str]) -> None:

@@ -43,13 +43,21 @@ class LiveLimits:
     Args:
         options: the limits as typed, by the names of `limits.DEFAULTS`.
         force: accept a min-free of 50 % or more.
+        sources: where each of them comes from, for screens: `flag`, `environment`, `pcapdj.env:3`, `default`.
 
     Raises:
         ConfigError: an option is invalid, or they are out of order.
     """
 
-    def __init__(self, options: Mapping[str, str], *, force: bool = False) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, str],
+        *,
+        force: bool = False,
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
         self._options = dict(options)
+        self._sources = dict(sources or {})
         self._force = force
         self._control: dict[str, str] = {}
         self._texts: Mapping[str, str] = self._options
@@ -62,13 +70,19 @@ class LiveLimits:
         """The fields of PCAPDJ_GATE about the limits.
 
         `refused`: why live fields are refused, or empty; `live`: the live limits that this is about;
-        `limits`: the texts of the limits in force, empty for a derived one.
+        `limits`: the texts of the limits in force, empty for a derived one; `options`: those that count
+        without live ones, and `sources`: where these come from.
         """
-        texts = {name: self._texts.get(name, "").strip() or default for name, default in DEFAULTS.items()}
+        texts, options = (
+            {name: given.get(name, "").strip() or default for name, default in DEFAULTS.items()}
+            for given in (self._texts, self._options)
+        )
         return {
             "refused": self.refused,
             "live": live_limits_json(self._control),
             "limits": json.dumps(texts),
+            "options": json.dumps(options),
+            "sources": json.dumps(self._sources),
         }
 
     def apply(self, control: Mapping[str, str], samples: Samples) -> bool:

@@ -119,9 +119,14 @@ def parse_gate(fields: Mapping[str, str]) -> PublishedGate:
     return PublishedGate(state, _number(fields.get("since_s", "")), gate, fields.get("cause", ""))
 
 
-def limits_in_force(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts of the limits in force, by name, from PCAPDJ_GATE; empty if it has none."""
-    return {name: str(text) for name, text in _json_object(fields.get("limits", "")).items()}
+def published_texts(fields: Mapping[str, str], field: str) -> dict[str, str]:
+    """Return texts by the limit's name from a field of PCAPDJ_GATE; empty if it has none.
+
+    Args:
+        fields: of PCAPDJ_GATE.
+        field: `limits` (in force), `options` (that count without live ones), or `sources` (of the options).
+    """
+    return {name: str(text) for name, text in _json_object(fields.get(field, "")).items()}
 
 
 def _json_object(text: str) -> dict[str, Any]:

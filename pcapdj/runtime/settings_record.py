@@ -19,7 +19,7 @@ from pcapdj.runtime.command import variable_of_parameter
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.settings_file import SettingsFile
+from pcapdj.runtime.settings_file import NAME, SettingsFile
 from pcapdj.runtime.trust import has_service
 from pcapdj.runtime.whole_file import write_whole
 
@@ -57,6 +57,11 @@ class SettingInForce:
     text: str
     source: SettingSource
     line: int = 0
+
+    @property
+    def place(self) -> str:
+        """Where it comes from, as screens show it: `flag`, `environment`, `pcapdj.env:3`, `default`."""
+        return f"{NAME}:{self.line}" if self.source is SettingSource.FILE else self.source.value
 
 
 @dataclass(frozen=True, slots=True)

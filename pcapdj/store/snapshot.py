@@ -40,7 +40,7 @@ _SECONDS: Final = frozenset(
 _JSON: Final[dict[str, type]] = {
     **dict.fromkeys(("folders", "overlaps", "disks", "full"), list),
     **dict.fromkeys(("skipped", "begin", "live", "limits", "short", "fill_rates", "file_systems"), dict),
-    **dict.fromkeys(("reserve", "between", "reclaim"), dict),
+    **dict.fromkeys(("reserve", "between", "reclaim", "options", "sources"), dict),
 }
 _CONTROL: Final = 3  # its place among the hashes: as typed, also where it looks like a number
 

@@ -443,7 +443,7 @@ def test_a_full_disk_is_shown_while_the_gate_holds(home: Path) -> None:
     process.communicate()
 
     assert "holds" in shown
-    assert "it opens from" in shown or "a suspended file goes on from" in shown
+    assert "no new file starts" in shown or "the running file is paused" in shown
     assert "never" not in shown
     assert process.returncode == 130
 

@@ -63,10 +63,12 @@ def test_the_limits_in_force_are_shown(run: Run, show: Show, store: Store) -> No
 
     shown = show()
 
-    assert shown["min-free"] == "5%  (set to nonsense, which is not in force)"
-    assert shown["resume-free"] == "1.5 x min-free  (by the options of the controller)"
-    assert shown["resume-after"] == "5s"
-    assert shown["min-free-inodes"] == "5%  (by the options of the controller)"
+    words = {name: text.split(maxsplit=1) for name, text in shown.items() if name}
+    assert words["min-free"] == ["5%", "flag; live nonsense is refused"]
+    assert shown["resume-free"] == "1.5 x min-free    derived"
+    assert words["resume-after"] == ["5s", "live, instead of 30s (default)"]
+    assert words["min-free-inodes"] == ["5%", "default"]
+    assert words["Gate"][0] == "open"
 
 
 @pytest.mark.parametrize("heartbeat", [1.5, "yesterday"])
@@ -76,7 +78,7 @@ def test_limits_of_a_controller_that_is_gone_are_not_shown(
     """The next one may be started with others; a heartbeat of another program may be no number."""
     store.redis.hset(store.keys.gate, mapping={"heartbeat_s": heartbeat, "limits": '{"min-free": "5%"}'})
 
-    assert show()["min-free"] == "(by the options of the controller)"
+    assert show()["min-free"] == "unknown: no controller is running"
 
 
 @pytest.mark.parametrize("limits_json", ["{", "[1]"])
@@ -84,7 +86,7 @@ def test_limits_that_are_not_json_are_not_shown(show: Show, store: Store, limits
     """Another program may have written the field."""
     store.redis.hset(store.keys.gate, mapping={"heartbeat_s": time.time(), "limits": limits_json})
 
-    assert show()["min-free"] == "(by the options of the controller)"
+    assert show()["min-free"] == "unknown: no controller is running"
 
 
 @pytest.mark.usefixtures("_controller")

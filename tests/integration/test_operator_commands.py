@@ -313,13 +313,17 @@ def test_limits_are_set_shown_and_unset(run: Run, store: Store) -> None:
 
     code, out, err = run(limits.app, "set", "min-free=8%", "resume-after=5s")
     assert code == ExitCode.OK
+    unknown = "unknown: no controller is running"
     assert out.splitlines() == [
-        "min-free              8%",
-        "resume-free           (by the options of the controller)",
-        "resume-after          5s",
-        "suspend-free          (by the options of the controller)",
-        "min-free-inodes       (by the options of the controller)",
-        "min-available-memory  (by the options of the controller)",
+        "Gate  no controller has reported yet",
+        "",
+        "min-free              8%                live",
+        f"resume-free           {unknown}",
+        "resume-after          5s                live",
+        f"suspend-free          {unknown}",
+        f"min-free-inodes       {unknown}",
+        f"min-available-memory  {unknown}",
+        f"reserve               {unknown}",
     ]
     assert err == "No controller is running; the next one applies this if it fits its options.\n"
     assert store.redis.hget(store.keys.control, "min-free") == b"8%"

@@ -82,6 +82,8 @@ GATE: Final = {
     "lost": "",
     "live": {"min-free": "5%"},
     "limits": {"min-free": "5%"},
+    "options": {"min-free": "10%"},
+    "sources": {"min-free": "default"},
     "short": {"/out": "hold"},
     "disks": [{"name": "/out", "free": 1 << 30}],
     "file_systems": {"/out": {"device": 5}},

@@ -35,7 +35,7 @@ def test_a_disk_is_shown_with_its_space_its_limits_and_when_they_are_reached() -
     assert lines == (
         "/data/out  open, 37.0 GiB of 70.0 GiB free\n"
         "  [############################.......................O..H..S..]\n"
-        "  open from 10.0 GiB free, hold below 7.0 GiB, suspended below 3.0 GiB\n"
+        "  O open from 10.0 GiB free, H hold below 7.0 GiB, S suspended below 3.0 GiB\n"
         "  fills by 10.0 MiB/s: hold in 51 min, suspended in 58 min"
     )
     assert max(map(len, lines.splitlines())) <= 80

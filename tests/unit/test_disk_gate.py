@@ -1,5 +1,7 @@
 """The gate's rules: `pcapdj.disk.gate`."""
 
+import pytest
+
 from pcapdj.disk.gate import Decision, Gate, Measurement, Override, State
 from pcapdj.disk.limits import Thresholds
 
@@ -216,12 +218,49 @@ def test_inodes_that_ran_out_decide_a_closed_gate() -> None:
 def test_each_closed_state_has_its_own_reason() -> None:
     """What is free, and what has to be for the next better state."""
     assert Rounds().measure(space(90)).reason == (
-        "'/out' has 90 B (90 bytes) free; it opens from 150 B (150 bytes)."
+        "'/out' has 90 B (90 bytes) free, below its min-free of 100 B (100 bytes): no new file starts."
+        " It opens once 150 B (150 bytes) are free for 30 s."
     )
     assert Rounds().measure(space(40)).reason == (
-        "'/out' has 40 B (40 bytes) free; a suspended file goes on from 100 B (100 bytes)."
+        "'/out' has 40 B (40 bytes) free, below its suspend-free of 50 B (50 bytes): the running file is"
+        " paused until 100 B (100 bytes) are free. New files start once 150 B (150 bytes) are free for 30 s."
     )
-    assert Rounds().measure(space(None)).reason == "'/out' is not there, which counts as full."
+    assert Rounds().measure(space(None)).reason == (
+        "'/out' is not there, which counts as full: the running file is paused."
+    )
+
+
+def test_above_a_limit_that_was_crossed_the_reason_names_it_all_the_same() -> None:
+    """It is why the gate is closed; what is free now is above it."""
+    holding, suspended = Rounds(), Rounds()
+    holding.states(90)
+    suspended.states(40)
+
+    assert holding.measure(space(120)).reason == (
+        "'/out' has 120 B (120 bytes) free, and was below its min-free of 100 B (100 bytes): no new file"
+        " starts. It opens once 150 B (150 bytes) are free for 30 s."
+    )
+    assert "free, and was below its suspend-free of 50 B (50 bytes)" in suspended.measure(space(60)).reason
+
+
+@pytest.mark.parametrize(
+    ("measurement", "crossed"),
+    [
+        (
+            Measurement("i", "'/out'", 90, THRESHOLDS, path="/out", unit="inodes"),
+            "its min-free-inodes of 100",
+        ),
+        (
+            Measurement("i", "'/out'", 40, THRESHOLDS, path="/out", unit="inodes"),
+            "half of its min-free-inodes of 50",
+        ),
+        (Measurement("memory", "The memory", 90, THRESHOLDS), "min-available-memory of 100 B"),
+    ],
+    ids=["inodes", "few inodes", "memory"],
+)
+def test_the_limit_is_named_as_it_is_typed(measurement: Measurement, crossed: str) -> None:
+    """So that it can be set without a look into the documents."""
+    assert f"free, below {crossed}" in Rounds().measure(measurement).reason
 
 
 def test_limits_are_out_of_reach_only_of_a_known_total() -> None:
