@@ -38,6 +38,7 @@ from pcapdj.store.operate import read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import has_secret, safe_url
 from pcapdj.store.server import journal_size, read_server, risks, sharing_risks
+from pcapdj.store.start_problem import problem_at
 
 # program -> the option that prints its version
 ANALYZERS: Final = {
@@ -149,6 +150,8 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
         yield Line("Redis", str(exc), Tone.BAD)
     else:
         yield Line("Redis", f"{printable(server.version)} at {printable(safe_url(store.url))}", Tone.GOOD)
+        if problem := problem_at(store.url):
+            yield Line("", problem, Tone.BAD)
         if server.settings is None:
             yield Line("", "its settings cannot be read: make sure that appendonly is yes", Tone.ATTENTION)
         else:

@@ -66,6 +66,8 @@ def findings_of(snapshot: Fields, expected: Collection[str], now_s: float) -> li
     ]
     for each in snapshot.get("dispatchers") or ():
         found += _dispatcher_findings(each)
+    if problem := str(snapshot.get("redis_problem") or ""):
+        found.append(Finding(Level.WARNING, problem))
     if failed := _number(snapshot, "failed"):
         found.append(Finding(Level.WARNING, f"{failed:,.0f} failed {'file' if failed == 1 else 'files'}"))
     return sorted(found, key=lambda each: -each.level)

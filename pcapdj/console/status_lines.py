@@ -37,7 +37,9 @@ def snapshot_lines(
         now_s: seconds since the epoch.
         rates: bytes per second by dispatcher, where known.
     """
+    problem = printable_sentence(str(snapshot.get("redis_problem") or ""))
     return [
+        *([Line("Redis", problem, Tone.BAD)] if problem else []),
         Line("Files", _counts(snapshot)),
         *_inbox_lines(snapshot.get("importer")),
         *gate_lines(snapshot.get("gate"), now_s),

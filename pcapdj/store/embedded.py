@@ -153,7 +153,7 @@ def serve(
         write_problem(socket.absolute(), f"{exc} Redis starts as soon as that works.")
         raise
     wait_for_usable_data(server, data, socket.absolute(), events)
-    if not (synced := start_beside(data, lock_data(data))):
+    if not (synced := start_beside(data, lock_data(data), socket.absolute())):
         events.warning(
             "redis_syncs_itself",
             "No companion process could be started; a kill of the server may lose the last two seconds.",

@@ -19,6 +19,7 @@ from pcapdj.store.bounded import (
     read_set,
 )
 from pcapdj.store.client import Store
+from pcapdj.store.start_problem import problem_at
 
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
 _COUNTED_PAGES: Final = 10  # of a thousand names
@@ -78,6 +79,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "suspects": {to_text(stream): to_text(reason) for stream, reason in suspects.items()},
         "control": control,
         "state": to_text(state),
+        "redis_problem": problem_at(store.url),
     }
 
 

@@ -1,7 +1,8 @@
-"""Why the embedded server of a folder does not start: written by its start, shown by every command and role.
+"""What is wrong with the embedded server of a folder: why it does not start, or that its disk hangs.
 
-The sentence stands in a file beside the server's socket, `redis.problem`. The start removes it before the
-server runs. Who finds no server at the socket shows it as the reason.
+The sentence stands in a file beside the server's socket, `redis.problem`. The start of the server writes and
+removes it, and so does the companion process while the server runs (`syncing`). Every command and role that
+finds no server at the socket shows it as the reason; `status` and `check` show it also of one that answers.
 """
 
 from contextlib import suppress
@@ -30,7 +31,7 @@ def clear_problem(socket: Path) -> None:
 
 
 def problem_at(url: str) -> str:
-    """Return why the server of a unix URL does not start; empty: not known."""
+    """Return what is wrong with the server of a unix URL; empty: nothing, as far as it is known."""
     if not url.startswith("unix:"):
         return ""
     with suppress(OSError, ValueError):

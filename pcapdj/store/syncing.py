@@ -15,7 +15,8 @@ locked that folder: by the lock `is_synced` sees the companion, and a second ser
 The companion sleeps on the pidfd. Each second it compares size and time of every append-only file and its
 folder, and syncs those that changed; a rewrite makes new inodes, so it counts as a change. When the server
 has ended, the companion unlocks the folder, syncs once more and exits. A failed sync is logged, at most once
-a minute, and tried again.
+a minute, and tried again. One that does not return after ten seconds is logged by a thread, which also leaves
+the reason beside the server's socket (`start_problem`), where every screen finds it.
 
 If only the companion is killed, it is missing until the server is started again: until then a power loss may
 cost 30 s, and `pcapdj check` reports it. Where it cannot be started, the server runs with everysec.
@@ -32,9 +33,10 @@ import os
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -45,14 +47,22 @@ from pcapdj.runtime.interpreter import module_command
 from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.store.start_problem import clear_problem, write_problem
 
 PERIOD_S: Final = 1.0
 _START_LIMIT_S: Final = 10.0
+_LONGEST_SYNC_S: Final = 10.0
+_HANGS: Final = (
+    "The disk with the data of Redis has not finished a sync for more than 10 s. Until it does, a power loss"
+    " may cost names, a kill does not. Look at that disk."
+)
 _MODULE: Final = "pcapdj.store.syncing"
 _FOLDER: Final = "appendonlydir"  # of Redis 7 and Valkey; before that one file in the data folder
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC
 
 Stamp = tuple[int, int, int]
+
+_events: Final = EventLog("redis")
 
 
 class AppendOnlyFiles:
@@ -118,7 +128,7 @@ def lock_data(data: Path) -> int:
         if error := held_by_another_user(data, holder_of(folder)):
             os.close(folder)
             raise error
-        EventLog("redis").info(
+        _events.info(
             "waiting_for_data",
             "Another server has this folder; this one starts when that one ends.",
             folder=data,
@@ -127,18 +137,19 @@ def lock_data(data: Path) -> int:
     return folder
 
 
-def start_beside(data: Path, folder: int) -> bool:
+def start_beside(data: Path, folder: int, socket: Path) -> bool:
     """Start the companion of this process, which then becomes the server; False if that fails.
 
     Args:
         data: the server's folder.
         folder: of `lock_data`; closed here, since the companion has the lock from now on.
+        socket: the absolute path where the server will listen.
     """
     try:
         watched = os.pidfd_open(os.getpid())
         try:
             started = subprocess.run(
-                module_command(_MODULE, str(data), str(watched), str(folder)),
+                module_command(_MODULE, str(data), str(watched), str(folder), str(socket)),
                 env=own_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -168,15 +179,57 @@ def is_synced(data: Path) -> bool:
         os.close(folder)
 
 
-def keep_synced(files: AppendOnlyFiles, server: int, folder: int) -> None:
+class HangWatch(threading.Thread):
+    """Reports a sync that does not return, and its end.
+
+    Args:
+        socket: of the server, beside which the reason is left.
+        limit_s: how long a sync may take.
+    """
+
+    def __init__(self, socket: Path, limit_s: float = _LONGEST_SYNC_S) -> None:
+        super().__init__(name="sync watch", daemon=True)
+        self._socket = socket
+        self._limit_s = limit_s
+        self._began_s: float | None = None
+        self._has_reported = False
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Watch the sync in this block."""
+        self._began_s = time.monotonic()
+        yield
+        self._began_s = None
+
+    def run(self) -> None:
+        """Look every second, until the process ends."""
+        while True:
+            self._look(self._began_s, time.monotonic())
+            time.sleep(min(PERIOD_S, self._limit_s))
+
+    def _look(self, began_s: float | None, now_s: float) -> None:
+        is_late = began_s is not None and now_s - began_s > self._limit_s
+        if is_late == self._has_reported:
+            return
+        self._has_reported = is_late
+        if is_late:
+            _events.warning("sync_hangs", _HANGS)
+            write_problem(self._socket, _HANGS)
+        else:
+            _events.info("sync_returned", "The disk of the data of Redis answers again.")
+            clear_problem(self._socket)
+
+
+def keep_synced(files: AppendOnlyFiles, server: int, folder: int, watch: HangWatch) -> None:
     """Sync once a second until the server has ended, and then once more.
 
     Args:
         files: the server's files.
         server: a pidfd of the server.
         folder: of `lock_data`; unlocked before the last sync, which may take long.
+        watch: sees how long each sync takes.
     """
-    events, reminder = EventLog("redis"), Reminder()
+    reminder = Reminder()
     watching = select.poll()
     watching.register(server, select.POLLIN)
     has_ended = False
@@ -184,23 +237,28 @@ def keep_synced(files: AppendOnlyFiles, server: int, folder: int) -> None:
         has_ended = bool(watching.poll(PERIOD_S * 1000))
         if has_ended:
             os.close(folder)
-        failure = files.sync_changed()
+        with watch.syncing():
+            failure = files.sync_changed()
         if failure and reminder.is_due(failure.errno, time.monotonic()):
-            events.warning("sync_failed", f"{failure}. A power loss may cost names; the sync is tried again.")
+            _events.warning(
+                "sync_failed", f"{failure}. A power loss may cost names; the sync is tried again."
+            )
 
 
 def main() -> NoReturn:
-    """Start the companion in the background; arguments: the data folder, the server's pidfd, the lock."""
+    """Start the companion in the background; arguments: data folder, pidfd of the server, lock, socket."""
     sys.exit(run_command(f"python -m {_MODULE}", lambda: _start_in_background(sys.argv[1:])))
 
 
 def _start_in_background(arguments: Sequence[str]) -> int:
     try:
-        data, server, folder = Path(arguments[0]), *map(int, arguments[1:])
+        data, server, folder, socket = Path(arguments[0]), *map(int, arguments[1:3]), Path(arguments[3])
     except (IndexError, ValueError) as exc:
         raise ConfigError("Only the embedded Redis starts this program.") from exc
     if os.fork() == 0:
-        keep_synced(AppendOnlyFiles(data), server, folder)
+        watch = HangWatch(socket)
+        watch.start()
+        keep_synced(AppendOnlyFiles(data), server, folder, watch)
     return 0
 
 

@@ -13,7 +13,8 @@ from support.forkserver import run
 from support.waiting import wait_until
 
 from pcapdj.runtime import log
-from pcapdj.store.syncing import AppendOnlyFiles, is_synced, keep_synced, lock_data, start_beside
+from pcapdj.store.start_problem import problem_at
+from pcapdj.store.syncing import AppendOnlyFiles, HangWatch, is_synced, keep_synced, lock_data, start_beside
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def test_it_syncs_once_more_after_the_server_has_ended(tmp_path: Path) -> None:
     synced: list[int] = []
 
     with watched("true") as (_, pidfd):
-        keep_synced(AppendOnlyFiles(tmp_path, synced.append), pidfd, lock_data(tmp_path))
+        keep_synced(AppendOnlyFiles(tmp_path, synced.append), pidfd, lock_data(tmp_path), HangWatch(tmp_path))
 
     assert len(synced) == 1
 
@@ -46,7 +47,7 @@ def test_the_folder_is_unlocked_before_the_last_sync(tmp_path: Path) -> None:
         free.append(not is_synced(tmp_path))
 
     with watched("true") as (_, pidfd):
-        keep_synced(AppendOnlyFiles(tmp_path, sync), pidfd, lock_data(tmp_path))
+        keep_synced(AppendOnlyFiles(tmp_path, sync), pidfd, lock_data(tmp_path), HangWatch(tmp_path))
 
     assert free == [True]
 
@@ -56,7 +57,7 @@ def test_it_syncs_while_the_server_runs(tmp_path: Path) -> None:
     synced: list[int] = []
     with watched("sleep", "60") as (process, pidfd):
         files, folder = AppendOnlyFiles(tmp_path, synced.append), lock_data(tmp_path)
-        keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder))
+        keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder, HangWatch(tmp_path)))
         keeping.start()
         wait_until(lambda: synced, "the folder to be synced")
         before = len(synced)
@@ -80,7 +81,7 @@ def test_a_failing_disk_is_logged_once_and_syncing_goes_on(
 
     with watched("sleep", "60") as (process, pidfd):
         files, folder = AppendOnlyFiles(tmp_path, fail), lock_data(tmp_path)
-        keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder))
+        keeping = threading.Thread(target=keep_synced, args=(files, pidfd, folder, HangWatch(tmp_path)))
         keeping.start()
         wait_until(lambda: len(tried) >= 2, "it to be tried again")
         process.kill()
@@ -92,11 +93,40 @@ def test_a_failing_disk_is_logged_once_and_syncing_goes_on(
     assert "Input/output error" in logged
 
 
+def test_a_sync_that_hangs_is_named_until_it_returns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the log, once, and beside the server's socket, where each screen finds it."""
+    answers, socket = threading.Event(), tmp_path / "redis.sock"
+
+    def hang(_: int) -> None:
+        answers.wait()
+
+    watch = HangWatch(socket, limit_s=0.05)
+    watch.start()
+    with watched("sleep", "60") as (process, pidfd):
+        files = AppendOnlyFiles(tmp_path, hang)
+        keeping = threading.Thread(target=keep_synced, args=(files, pidfd, lock_data(tmp_path), watch))
+        keeping.start()
+        wait_until(lambda: problem_at(f"unix://{socket}"), "the hang to be shown")
+        problem = problem_at(f"unix://{socket}")
+        answers.set()
+        wait_until(lambda: not problem_at(f"unix://{socket}"), "the hang to be over")
+        process.kill()
+        keeping.join()
+    log.flush()
+
+    logged = capsys.readouterr().err
+    assert problem.startswith("The disk with the data of Redis has not finished a sync for more than 10 s.")
+    assert logged.count("WARNING redis sync_hangs") == 1
+    assert logged.count("INFO    redis sync_returned") == 1
+
+
 def test_a_companion_that_cannot_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the server has to sync by itself; the folder is unlocked."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
 
-    assert not start_beside(tmp_path, lock_data(tmp_path))
+    assert not start_beside(tmp_path, lock_data(tmp_path), tmp_path)
     assert not is_synced(tmp_path)
 
 
@@ -106,7 +136,7 @@ def test_a_companion_that_fails_at_its_start_is_reported(
     """As it does where memory is short."""
     monkeypatch.setattr(sys, "executable", "false")
 
-    assert not start_beside(tmp_path, lock_data(tmp_path))
+    assert not start_beside(tmp_path, lock_data(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("/data", "1"), ("/data", "one", "two")])

@@ -275,7 +275,7 @@ def test_a_companion_that_gets_no_pidfd_is_reported_and_the_folder_unlocked(data
     before, folder = open_descriptors(), lock_data(data)
 
     with no_more_descriptors():
-        has_started = start_beside(data, folder)
+        has_started = start_beside(data, folder, data)
 
     assert not has_started
     assert open_descriptors() == before
