@@ -82,6 +82,8 @@ def test_a_file_that_kills_three_dispatchers_fails_and_the_next_one_is_fed(
     [stream] = trio.streams()
     delivered = failure["packets"]
     assert places_in(stream) == places(1, delivered) + places(2, 20)
+    journal: Any = trio.store.redis.xrange(trio.store.keys.journal)
+    assert [entry[b"first_packet"] for _, entry in journal][-1] == b"%d" % (delivered + 1)
     assert delivered == 0 if at == "its opening" else delivered > PACKETS // 4
     assert "dispatcher_died" in trio.logged("dispatcher")
     fed = json.loads(trio.store.redis.hget(trio.store.keys.fed, os.fsencode(path)) or b"{}")

@@ -205,6 +205,28 @@ def test_a_second_order_to_end_the_stream_is_for_all_again(store: Store) -> None
     assert queues[0].take() == EndStream("empty")
 
 
+def test_an_order_to_end_the_stream_costs_the_same_whatever_other_programs_register(
+    store: Store, jobs: JobQueue
+) -> None:
+    """A million ids that are no dispatchers are not read at each TAKE, which comes again and again."""
+    jobs.register()
+    store.redis.sadd(store.keys.dispatchers, *(f"/run/{number}" for number in range(2000)))
+    queue(store, b"/in/1.pcap")
+    operate.finish(store, "now")
+    before = calls_of(store, "smembers")
+
+    assert isinstance(jobs.take("now"), QueueEntry)
+
+    assert calls_of(store, "smembers") == before
+    assert store.redis.get(store.keys.finish) == b"now"
+
+
+def calls_of(store: Store, command: str) -> int:
+    """Return how often the server has executed a command since its start, also in scripts."""
+    statistics: dict[str, Any] = store.redis.info("commandstats")
+    return int(statistics.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
 def test_what_is_left_of_an_order_that_was_removed_does_not_count(store: Store, jobs: JobQueue) -> None:
     """A foreign program writes and removes PCAPDJ_FINISH alone."""
     store.redis.sadd(store.keys.finished, "/run/pipe")
