@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "list the files that failed, and why; --retry queues them again",
         ),
         "whence": ("pcapdj.commands.whence", "find the capture and packet of an alert; cut its session out"),
+        "journal": ("pcapdj.commands.journal", "show which files were fed, when, and what was unusual"),
         "requeue": ("pcapdj.commands.requeue", "queue processed or failed files again"),
     },
     "The roles, one process each": {

@@ -163,7 +163,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/gate.py": "a command is as long as what it does",
     "commands/down.py": "a command is as long as what it does",
     "commands/restart.py": "a command is as long as what it does",
-    "commands/requeue.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
     "capture/roots.py": "one rule and one option of two roles",
     "runtime/interpreter.py": "one command line that three rooms need",

@@ -9,7 +9,7 @@ import typer
 
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
+from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.failures import (
     Failure,
@@ -20,6 +20,7 @@ from pcapdj.store.failures import (
     requeue_all_failures,
     requeue_failures,
 )
+from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
 app = new_app()
@@ -47,14 +48,36 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     for _ in index_failures(store):
         pass
+    chosen = _whole_names(store, names or [])
     if retry:
-        _retry(store, names or [])
+        _retry(store, chosen)
     elif forget:
-        _forget(store, names or [])
+        _forget(store, chosen)
     else:
-        for failure in _chosen(all_failures(store), names or []):
+        for failure in _chosen(all_failures(store), chosen):
             fields = failure.fields or {"reason": failure.reason}
             typer.echo(json.dumps(fields) if as_json else _sentence(failure))
+
+
+def _whole_names(store: Store, words: Sequence[str]) -> list[str]:
+    """Return words that are the last parts of failed files' names as whole names; others stay.
+
+    Raises:
+        PcapdjError: a word is the last part of several.
+    """
+
+    def pages() -> Iterator[Sequence[bytes]]:
+        for failure in all_failures(store):
+            yield [failure.name] if failure.name else []
+
+    short = [
+        to_name(word) for word in words if "/" not in word and not failures_of(store, [*_wanted([word])])
+    ]
+    if not short:
+        return list(words)
+    found = find_names(short, lambda _: (), pages, "among the failed files")
+    whole = dict(zip(short, found.names, strict=True))
+    return [to_text(whole.get(to_name(word), to_name(word))) for word in words]
 
 
 def _retry(store: Store, names: Sequence[str]) -> None:

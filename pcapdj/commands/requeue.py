@@ -1,6 +1,11 @@
-"""`pcapdj requeue`: queues processed or failed files again."""
+"""`pcapdj requeue`: queues processed or failed files again: by name, of a stream, or of a time range.
+
+A time range is shown first: which files, and how many streams they were in. Packets of another time are not
+mixed into an open stream unless that is wanted.
+"""
 
 import os
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -8,18 +13,27 @@ import typer
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_name
+from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
+from pcapdj.store.bounded import read_list
 from pcapdj.store.client import Store
+from pcapdj.store.failures import all_failures
+from pcapdj.store.journal import Conditions
+from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.trace.second_look import SecondLook, look_again, mixes_times, open_stream, run_command
+from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
 
 app = new_app()
 
 
 @app.command()
-def requeue(
+def requeue(  # noqa: PLR0913 - an option each
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="the names under which the files were fed", metavar="NAME"),
+        typer.Argument(
+            help="the names under which the files were fed, or the last parts of names", metavar="NAME"
+        ),
     ] = None,
     *,
     stream: Annotated[
@@ -28,19 +42,37 @@ def requeue(
             "--stream", help="all processed files of this stream, for example after its analyzer died"
         ),
     ] = "",
+    since: Since = "",
+    until: Until = "",
+    times: Times = TimeOf.PACKETS,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="with --since or --until: queue them, instead of only showing them")
+    ] = False,
+    into_open_stream: Annotated[
+        bool, typer.Option("--into-open-stream", help="mix packets of another time into the open stream")
+    ] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
 ) -> None:
     """Queue processed or failed files again, at the end of the queue."""
-    if bool(names) == bool(stream):
-        raise ConfigError("Name either files or a stream with --stream.")
+    has_range = bool(since or until)
+    if bool(names) + bool(stream) + has_range != 1:
+        raise ConfigError("Name either files, a stream with --stream, or a time range with --since, --until.")
+    if (yes or into_open_stream) and not has_range:
+        raise ConfigError("--yes and --into-open-stream belong to --since and --until.")
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    wanted = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
-    if not wanted:
+    if has_range:
+        wanted = in_time_range(Conditions(), since, until, times)
+        _look_again(store, wanted, run_command(since, until), queues=yes, mixes=into_open_stream)
+        return
+    chosen = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
+    if not chosen:
         raise PcapdjError(f"No processed file was last fed into stream {quoted(stream)}.")
-    missing = [name for name in wanted if not _requeue(store, name)]
-    typer.echo(f"{len(wanted) - len(missing)} of {len(wanted)} queued again.")
+    missing = [name for name in chosen if not _requeue(store, name)]
+    if names:
+        missing = _requeue_endings(store, missing)
+    typer.echo(f"{len(chosen) - len(missing)} of {len(chosen)} queued again.")
     if missing:
         names_shown = ", ".join(quoted(name) for name in missing)
         raise PcapdjError(f"Not among the processed or failed files: {names_shown}.")
@@ -54,3 +86,70 @@ def _requeue(store: Store, name: bytes) -> bool:
         return True
     absolute = os.path.abspath(name)  # noqa: PTH100 - of bytes
     return absolute != name and operate.requeue(store, absolute)
+
+
+def _requeue_endings(store: Store, words: Sequence[bytes]) -> list[bytes]:
+    """Queue the files again of whose names these words are the last parts; return the words of no file.
+
+    Raises:
+        PcapdjError: a word stands for several names.
+    """
+
+    def pages() -> Iterator[Sequence[bytes]]:
+        yield from read_list(store, store.keys.processed)
+        for failure in all_failures(store):
+            yield [failure.name] if failure.name else []
+
+    missing = []
+    for word in words:
+        try:
+            found = find_names([word], lambda _: (), pages, "among the processed or failed files")
+        except PcapdjError as exc:
+            if exc.hint:  # it is not unique
+                raise
+            found = None
+        if found is None or not operate.requeue(store, found.names[0]):
+            missing.append(word)
+    return missing
+
+
+def _look_again(store: Store, wanted: Conditions, command: str, *, queues: bool, mixes: bool) -> None:
+    """Show which files of a time range would be queued again; queue them, if that is wanted."""
+    found, stream = look_again(store, wanted, queues=False), open_stream(store)
+    if not found.files:
+        gone = f" {found.gone:,} are not what was fed any more." if found.gone else ""
+        raise PcapdjError(f"No file of that time can be fed again.{gone}")
+    if not queues:
+        _show(found)
+    if stream and not mixes and mixes_times(found, stream):
+        sentence = f"Stream {stream.id} is open: packets of another time would be mixed into it."
+        hint = "End it first with 'pcapdj finish', use --into-open-stream, or feed them by themselves:"
+        hint = f"{hint} {command}"
+        if queues:
+            raise PcapdjError(sentence, hint=hint)
+        typer.echo(f"{sentence} {hint}")
+    if not queues:
+        typer.echo("Nothing was queued: --yes does that.")
+        return
+    done = look_again(store, wanted, queues=True)
+    typer.echo(f"{done.queued:,} of {done.files:,} queued again.")
+    if done.queued < done.files:
+        raise PcapdjError(
+            f"{done.files - done.queued:,} are not in PCAPDJ_PROCESSED or PCAPDJ_FAILED any more."
+        )
+
+
+def _show(found: SecondLook) -> None:
+    for file in found.named:
+        size = "" if file.size_bytes is None else human_size(file.size_bytes)
+        typer.echo(f"{size:>10}  {quoted(file.name)}")
+    if (more := found.files - len(found.named)) > 0:
+        typer.echo(f"and {more:,} more")
+    streams = "1 stream" if len(found.streams) == 1 else f"{len(found.streams):,} streams"
+    files = "1 file" if found.files == 1 else f"{found.files:,} files"
+    times = ""
+    if found.first_ns is not None and found.last_ns is not None:
+        times = f", packets from {utc_text_ns(found.first_ns)} to {utc_text_ns(found.last_ns)}"
+    typer.echo(f"{files}, {human_size(found.size_bytes)}, from {streams}{times}.")
+    if found.gone:
+        typer.echo(f"{found.gone:,} more are not what was fed any more.")

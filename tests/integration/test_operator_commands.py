@@ -622,7 +622,11 @@ def test_requeue_of_a_stream_passes_over_entries_that_are_not_valid(run: Run, st
 
 def test_requeue_needs_names_or_a_stream(run: Run) -> None:
     """Neither and both are refused."""
-    refused = (ExitCode.USAGE, "", "pcapdj test: Name either files or a stream with --stream.\n")
+    refused = (
+        ExitCode.USAGE,
+        "",
+        "pcapdj test: Name either files, a stream with --stream, or a time range with --since, --until.\n",
+    )
 
     assert run(requeue.app) == refused
     assert run(requeue.app, "/in/1", "--stream", "s") == refused

@@ -50,6 +50,17 @@ OPTIONS: dict[str, Options] = {
     },
     "sample": {},
     "completion": {},
+    "journal": REDIS | {
+        "--since": (None, ""),
+        "--until": (None, ""),
+        "--times": (None, "fed"),
+        "--stream": (None, ""),
+        "--verdict": (None, ""),
+        "--last": (None, 0),
+        "--json": (None, False),
+        "--csv": (None, False),
+        "--print0": (None, False),
+    },
     "queue": REDIS | {
         "--from": (None, 1),
         "--most": (None, 50),
@@ -93,7 +104,14 @@ OPTIONS: dict[str, Options] = {
     "finish": REDIS | {"--now": (None, False)},
     "failed": REDIS | {"--retry": (None, False),
         "--forget": (None, False), "--json": (None, False)},
-    "requeue": REDIS | {"--stream": (None, "")},
+    "requeue": REDIS | {
+        "--stream": (None, ""),
+        "--since": (None, ""),
+        "--until": (None, ""),
+        "--times": (None, "packets"),
+        "--yes": (None, False),
+        "--into-open-stream": (None, False),
+    },
     "skip": REDIS,
     "events": REDIS | {
         "--since": (None, ""),
@@ -155,6 +173,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "skip": [("NAME", False, "")],
     "failed": [("NAME", False, None)],
     "whence": [("EVENTS", False, "")],
+    "journal": [("NAME", False, "")],
     "queue": [("list|remove|first|last", False, "list"), ("NAME", False, None)],
     "requeue": [("NAME", False, None)],
     "consume": [("-- COMMAND..", False, None)],
@@ -197,7 +216,7 @@ def test_options_show_what_their_values_are() -> None:
 
     sizes = ("--min-free", "--resume-free", "--suspend-free", "--min-available-memory")
     times = (
-        *("--at", "--until"),
+        *("--at", "--since", "--until"),
         "--resume-after",
         "--max-gap",
         "--storage-timeout",

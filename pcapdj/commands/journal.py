@@ -1,0 +1,123 @@
+"""`pcapdj journal`: the files that were fed, when, and what was unusual about them.
+
+The journal is read part by part, so that it costs the same memory however long it is; what fits is shown at
+once. The newest entries are found without reading the others.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Annotated, Final
+
+import typer
+
+from pcapdj.console.slow_work import slow_work
+from pcapdj.runtime.command import new_app
+from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.safe_text import to_name
+from pcapdj.store.client import Store
+from pcapdj.store.journal import Conditions, FedFile, journal_length, read_journal
+from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.trace.journal_lines import COLUMNS, lines_of, object_of, row_of
+from pcapdj.trace.presence import FedFileState, Presences
+from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
+
+_MOST_LAST: Final = 10_000  # they are kept, to be shown in order
+_READABLE: Final = (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED)
+
+Form = Callable[[Iterable[FedFile]], Iterator[bytes]]
+
+app = new_app()
+
+
+@app.command()
+def journal(  # noqa: PLR0913 - an option each
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="only files whose names end so", show_default=False)
+    ] = "",
+    *,
+    since: Since = "",
+    until: Until = "",
+    times: Times = TimeOf.FED,
+    stream: Annotated[
+        str, typer.Option("--stream", help="only files with packets in this stream", show_default=False)
+    ] = "",
+    verdict: Annotated[
+        str, typer.Option("--verdict", help="only processed, failed or removed files", show_default=False)
+    ] = "",
+    last: Annotated[
+        int,
+        typer.Option("--last", min=0, max=_MOST_LAST, help="only so many, the newest", show_default=False),
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON lines")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print comma-separated values")] = False,
+    print0: Annotated[
+        bool,
+        typer.Option("--print0", help="print where the files are, for xargs -0; not those that are gone"),
+    ] = False,
+    redis_url: RedisUrl = "",
+    redis_password_file: PasswordFile = None,
+    lane: Lane = "",
+) -> None:
+    """Show which files were fed: times, packets, bytes, rate, and what was unusual."""
+    if as_json + as_csv + print0 > 1:
+        raise ConfigError("--json, --csv and --print0 exclude each other.")
+    wanted = Conditions(stream=stream, verdict=verdict, name_end=to_name(name))
+    wanted = in_time_range(wanted, since, until, times)
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    files = _newest(store, wanted, last) if last else _all(store, wanted)
+    form: Form = _json if as_json else _csv if as_csv else _text
+    count = 0
+    if print0:
+        form = partial(_paths, Presences(store))
+    for data in form(files):
+        count += 1
+        sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+    if not count:
+        raise PcapdjError("The journal has no such file.")
+
+
+def _all(store: Store, wanted: Conditions) -> Iterator[FedFile]:
+    with slow_work("journal entries to look at", journal_length(store)) as track:
+        for part in read_journal(store, wanted):
+            yield from part.files
+            track(0 if part.files else part.looked_at)  # what is shown needs no other sign of work
+
+
+def _newest(store: Store, wanted: Conditions, most: int) -> list[FedFile]:
+    parts = read_journal(store, wanted, is_newest_first=True)
+    return [*islice((file for part in parts for file in part.files), most)][::-1]
+
+
+def _text(files: Iterable[FedFile]) -> Iterator[bytes]:
+    for file in files:
+        yield "".join(f"{line}\n" for line in lines_of(file)).encode()
+
+
+def _json(files: Iterable[FedFile]) -> Iterator[bytes]:
+    for file in files:
+        yield json.dumps(object_of(file)).encode() + b"\n"
+
+
+def _csv(files: Iterable[FedFile]) -> Iterator[bytes]:
+    """Yield rows; names stay the bytes that they are. The head comes with the first row."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(COLUMNS)
+    for file in files:
+        rows.writerow(row_of(file))
+        yield text.getvalue().encode("utf-8", "surrogateescape")
+        text.seek(0)
+        text.truncate()
+
+
+def _paths(presences: Presences, files: Iterable[FedFile]) -> Iterator[bytes]:
+    """Yield where the files are that are still what was fed."""
+    for file in files:
+        if (presence := presences.of(file)).state in _READABLE:
+            yield presence.path + b"\0"

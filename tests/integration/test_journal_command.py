@@ -1,0 +1,252 @@
+"""`pcapdj journal`, and `pcapdj requeue` of a time range, with the journal of a lane on a real Redis."""
+
+import csv
+import io
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from support.captures import Record, classic
+
+from pcapdj.commands import failed, journal, requeue
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.store.client import Store
+from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
+from pcapdj.trace.journal_lines import COLUMNS
+
+Run = Callable[..., tuple[int, str, str]]
+TUESDAY_S = 1_700_000_000  # 2023-11-14T22:13:20Z
+HOSTILE = b"/in/\x1b[2J;\n'\xff,\".pcap"
+
+
+@pytest.fixture
+def run(store: Store, capfdbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Return a runner of a command in the test's lane: exit code, stdout, stderr."""
+
+    def run_command(app: typer.Typer, *arguments: str) -> tuple[int, str, str]:
+        options = ["--redis-url", store.url, "--lane", store.keys.lane]
+        code = exit_code_of(app, "pcapdj test", [*options, *arguments])
+        printed = capfdbinary.readouterr()
+        return code, os.fsdecode(printed.out), os.fsdecode(printed.err)
+
+    return run_command
+
+
+def feed(
+    store: Store, name: bytes, *, stream: str = "5ca1ab1e", begin_s: int = TUESDAY_S, **fields: Any
+) -> None:
+    """Let a dispatcher finish a file; one that is there has its identity."""
+    store.redis.rpush(store.keys.in_queue, name)
+    jobs = JobQueue(store, "d")
+    entry = jobs.take()
+    assert isinstance(entry, QueueEntry)
+    jobs.mark(stream=stream)
+    entry = jobs.take()
+    assert isinstance(entry, QueueEntry)
+    times = {"first_ts_ns": begin_s * 10**9, "last_ts_ns": (begin_s + 60) * 10**9}
+    numbers: Any = {"packets": 3, "cap_lengths": 3000, "lengths": 3000, "first_packet": 1, "fed_s": "0.500"}
+    identity: Any = {}
+    if os.path.exists(name):  # noqa: PTH110 - bytes
+        status = os.stat(name)  # noqa: PTH116 - bytes
+        identity = {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+    assert jobs.finish(entry, Result(name, "processed", identity, {**times, **numbers, **fields}))
+
+
+@pytest.fixture
+def files(store: Store, tmp_path: Path) -> list[Path]:
+    """Return four captures that were fed into two streams: of Tuesday, and of the days after it."""
+    paths = [tmp_path / f"{number}.pcap" for number in range(4)]
+    for number, path in enumerate(paths):
+        path.write_bytes(classic([Record(number + 1)] * (number + 1)))
+        feed(store, bytes(path), stream="ab"[number // 2], begin_s=TUESDAY_S + number * 86_400)
+    return paths
+
+
+def queued(store: Store) -> list[str]:
+    """Return the queued names."""
+    return [os.fsdecode(name) for name in store.redis.lrange(store.keys.in_queue, 0, -1)]
+
+
+def test_each_file_has_its_numbers_times_and_what_was_unusual(run: Run, store: Store) -> None:
+    """In words, each name on one line."""
+    feed(
+        store,
+        HOSTILE,
+        jump="begins 12 s before the end of the previous file",
+        left_out='{"113": 2}',
+        lengths=4000,
+        steps_back=1,
+        largest_step_back_ns=10**9,
+        attempt=2,
+    )
+
+    code, out, err = run(journal.app)
+
+    assert (code, err) == (0, "")
+    head, *notes = out.splitlines()
+    times = "2023-11-14T22:13:20.000000Z to 2023-11-14T22:14:20.000000Z"
+    assert head.split("  ")[1:] == ["processed", "$'/in/\\x1b[2J;\\x0a\\'\\xff,\".pcap'"]
+    assert [note.strip() for note in notes] == [
+        f"3 packets, 2.9 KiB in 0.5 s (5.9 KiB/s), {times}, stream 5ca1ab1e",
+        "begins 12 s before the end of the previous file",
+        'packets left out, by link type: {"113": 2}',
+        "captured incompletely: 1000 B are missing",
+        "1 step back in time, 1 s",
+        "attempt 2: its stream broke off before",
+    ]
+
+
+def test_programs_get_json_lines_or_a_table(run: Run, store: Store) -> None:
+    """Numbers are numbers, JSON is no text, and a name stays the bytes that it is."""
+    feed(store, HOSTILE, left_out='{"113": 2}', earlier_streams='["a"]', attempt=1)
+
+    [entry] = [json.loads(line) for line in run(journal.app, "--json")[1].splitlines()]
+    rows = list(csv.DictReader(io.StringIO(run(journal.app, "--csv")[1], newline="")))
+
+    assert os.fsencode(entry["name"]) == os.fsencode(rows[0]["name"]) == HOSTILE
+    assert (entry["packets"], entry["left_out"], entry["earlier_streams"]) == (3, {"113": 2}, ["a"])
+    assert (entry["fed_s"], entry["rate_bytes_per_s"], entry["verdict"]) == (
+        0.5,
+        6000,
+        "processed",
+    )
+    assert (entry["first_time"], rows[0]["first"]) == ("2023-11-14T22:13:20.000000Z",) * 2
+    assert tuple(rows[0]) == COLUMNS
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ([], [0, 1, 2, 3]),
+        (["--stream", "b"], [2, 3]),
+        (["--last", "2"], [2, 3]),
+        (["--times", "packets", "--since", "2023-11-15", "--until", "2023-11-15"], [1]),
+        (["--times", "packets", "--until", "2023-11-14T22:13:20Z"], [0]),
+        (["--since", "1h"], [0, 1, 2, 3]),
+        (["/2.pcap"], [2]),
+        (["--verdict", "failed"], []),
+        (["--until", "1h"], []),
+    ],
+)
+def test_files_are_chosen(run: Run, files: list[Path], words: list[str], numbers: list[int]) -> None:
+    """By stream, verdict, name, when they were fed, or when their packets were captured."""
+    code, out, _ = run(journal.app, "--json", *words)
+
+    assert [json.loads(line)["name"] for line in out.splitlines()] == [str(files[n]) for n in numbers]
+    assert code == (0 if numbers else 1)
+
+
+def test_paths_are_printed_for_xargs(run: Run, files: list[Path]) -> None:
+    """Without files that are not what was fed any more."""
+    files[1].unlink()
+    files[2].write_bytes(b"another")
+
+    assert run(journal.app, "--print0")[1] == f"{files[0]}\0{files[3]}\0"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--json", "--csv"], ["--since", "soon"], ["--since", "2024", "--until", "2023"], ["--times", "x"]],
+)
+def test_a_wrong_question_is_refused(run: Run, words: list[str]) -> None:
+    """In one sentence."""
+    code, out, err = run(journal.app, *words)
+
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+
+
+def test_a_time_range_is_shown_before_it_is_queued(run: Run, store: Store, files: list[Path]) -> None:
+    """Names, sizes, how many streams; only --yes queues, in the order in which they were fed."""
+    words = ("--since", "2023-11-15", "--until", "2023-11-16")
+
+    shown = run(requeue.app, *words)
+    assert queued(store) == []
+    done = run(requeue.app, *words, "--yes")
+
+    assert (shown[0], shown[2]) == (0, "")
+    assert [line.split() for line in shown[1].splitlines()[:2]] == [
+        ["68", "B", f"'{files[1]}'"],
+        ["90", "B", f"'{files[2]}'"],
+    ]
+    assert "2 files, 158 B, from 2 streams, packets from 2023-11-15T22:13:20.000000Z to" in shown[1]
+    assert shown[1].endswith("Nothing was queued: --yes does that.\n")
+    assert done == (0, "2 of 2 queued again.\n", "")
+    assert queued(store) == [str(files[1]), str(files[2])]
+    assert run(requeue.app, *words, "--yes")[0] == 1, "they are queued already"
+
+
+def test_a_file_that_was_fed_twice_is_queued_once(run: Run, store: Store, files: list[Path]) -> None:
+    """The journal has two entries of it."""
+    run(requeue.app, "0.pcap")
+    JobQueue(store, "d").take()
+    store.redis.delete(store.keys.current("d"))
+    entries: Any = store.redis.xrange(store.keys.journal, count=1)
+    [(entry_id, fields)] = entries
+    old = f"{int(entry_id.split(b'-')[0]) - 100_000_000}-0"
+    store.redis.delete(store.keys.journal)
+    store.redis.xadd(store.keys.journal, fields, id=old)
+    feed(store, bytes(files[0]))
+
+    assert (
+        run(requeue.app, "--since", "2023-11-14", "--until", "2023-11-14", "--yes")[1]
+        == "1 of 1 queued again.\n"
+    )
+    assert queued(store) == [str(files[0])]
+
+
+def test_old_packets_are_not_mixed_into_an_open_stream(run: Run, store: Store, files: list[Path]) -> None:
+    """The refusal offers `finish`, `run`, and to do it all the same."""
+    consumer = {"stream": "b", "state": "reading", "heartbeat_s": f"{time.time() + 60:.3f}"}
+    store.redis.hset(store.keys.consumer, mapping=dict[Any, Any](consumer))
+    words = ("--since", "2023-11-14", "--until", "2023-11-14")
+
+    shown, refused = run(requeue.app, *words), run(requeue.app, *words, "--yes")
+
+    command = (
+        "pcapdj journal --times packets --since 2023-11-14 --until 2023-11-14 --print0"
+        " | xargs -0 -x pcapdj run --logdir second-look"
+    )
+    assert (shown[0], refused[0]) == (0, 1)
+    assert "Stream b is open: packets of another time would be mixed into it." in shown[1]
+    assert "'pcapdj finish'" in refused[2]
+    assert command in refused[2]
+    assert queued(store) == []
+    assert run(requeue.app, *words, "--yes", "--into-open-stream")[1] == "1 of 1 queued again.\n"
+    assert queued(store) == [str(files[0])]
+
+
+def test_files_that_are_gone_are_counted(run: Run, store: Store, files: list[Path]) -> None:
+    """They cannot be fed again."""
+    files[1].unlink()
+    words = ("--since", "2023-11-15", "--until", "2023-11-16")
+
+    assert "1 more are not what was fed any more." in run(requeue.app, *words)[1]
+    files[2].unlink()
+    assert run(requeue.app, *words)[2] == (
+        "pcapdj test: No file of that time can be fed again. 2 are not what was fed any more.\n"
+    )
+    assert queued(store) == []
+
+
+def test_the_last_part_of_a_name_is_enough(run: Run, store: Store, files: list[Path]) -> None:
+    """For requeue and failed, if only one file has it."""
+    feed(store, b"/other/3.pcap")
+    store.redis.rpush(store.keys.in_queue, "/in/bad.pcap")
+    jobs = JobQueue(store, "d")
+    entry = jobs.take()
+    assert isinstance(entry, QueueEntry)
+    assert jobs.finish(
+        entry, Result(json.dumps({"name": "/in/bad.pcap", "reason": "damaged"}).encode(), "failed")
+    )
+
+    assert run(failed.app, "bad.pcap")[1] == "'/in/bad.pcap': damaged\n"
+    assert run(requeue.app, "2.pcap", "bad.pcap")[1] == "2 of 2 queued again.\n"
+    assert queued(store) == [str(files[2]), "/in/bad.pcap"]
+    assert "'3.pcap' is not unique among the processed or failed files." in run(requeue.app, "3.pcap")[2]
+    assert "Not among the failed files: 'bad.pcap'." in run(failed.app, "bad.pcap")[2]
