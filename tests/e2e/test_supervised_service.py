@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,18 @@ def service(short_path: Path) -> Iterator[Service]:
     rig = Service(short_path)
     yield rig
     rig.stop()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Service]:
+    """Return a service that runs for several tests; each feeds captures of its own."""
+    with tempfile.TemporaryDirectory(prefix="pcapdj-") as folder:
+        rig = Service(Path(folder))
+        try:
+            rig.start(PCAPDJ_RESUME_AFTER="0")
+            yield rig
+        finally:
+            rig.stop()
 
 
 def packets_of(file: int, count: int = 50, size_bytes: int = 60) -> list[Record]:
@@ -85,61 +98,73 @@ def is_fed(service: Service, name: str) -> bool:
     return any(str(each["name"]).endswith(name) for each in fed)
 
 
-def test_thresholds_changed_live_close_and_open_the_gate(service: Service) -> None:
+def test_thresholds_changed_live_close_and_open_the_gate(running: Service) -> None:
     """A min-free above what is free holds the next file; unset, it is fed."""
-    service.start(PCAPDJ_RESUME_AFTER="0")
-    free_bytes = shutil.disk_usage(service.folder).free
+    before = running.snapshot()["processed"]
+    free_bytes = shutil.disk_usage(running.folder).free
 
-    service.pcapdj("limits", "set", f"min-free={free_bytes * 3 // 2}", "suspend-free=0", "--force")
-    wait_until(lambda: service.snapshot()["gate"]["state"] == "hold", "the gate to hold")
-    move_in(service, "a.pcap", packets_of(1))
-    wait_until(lambda: service.snapshot()["current"], "the file to be asked for")
-    asked = service.snapshot()["current"][0]["state"]
-    service.pcapdj("limits", "unset", "min-free", "suspend-free")
-    service.await_processed(1)
+    running.pcapdj("limits", "set", f"min-free={free_bytes * 3 // 2}", "suspend-free=0", "--force")
+    wait_until(lambda: running.snapshot()["gate"]["state"] == "hold", "the gate to hold")
+    move_in(running, "a.pcap", packets_of(1))
+    wait_until(lambda: running.snapshot()["current"], "the file to be asked for")
+    asked = running.snapshot()["current"][0]["state"]
+    running.pcapdj("limits", "unset", "min-free", "suspend-free")
+    running.await_processed(before + 1)
 
     assert asked == "asked"
-    assert service.snapshot()["gate"]["state"] == "open"
+    assert running.snapshot()["gate"]["state"] == "open"
 
 
 @pytest.mark.slow
-def test_supervisorctl_signals_reach_the_dispatcher(service: Service) -> None:
+def test_supervisorctl_signals_reach_the_dispatcher(running: Service) -> None:
     """USR1 suspends and, once more, resumes; USR2 prints the eight lines into the dispatcher's log."""
-    service.start()
+    before = running.snapshot()["processed"]
 
-    service.control("signal", "USR1", "dispatcher")
-    wait_until(lambda: service.snapshot()["suspended"], "the suspension")
-    move_in(service, "a.pcap", packets_of(1))
-    wait_until(lambda: service.snapshot()["current"], "the file to be taken")
-    service.control("signal", "USR2", "dispatcher")
-    wait_until(lambda: service.log_of("dispatcher").count("[STATS]") == 8, "the eight lines")
-    fed_while_suspended = service.snapshot()["processed"]
-    service.control("signal", "USR1", "dispatcher")
-    service.await_processed(1)
+    running.control("signal", "USR1", "dispatcher")
+    wait_until(lambda: running.snapshot()["suspended"], "the suspension")
+    move_in(running, "b.pcap", packets_of(2))
+    wait_until(lambda: running.snapshot()["current"], "the file to be taken")
+    running.control("signal", "USR2", "dispatcher")
+    wait_until(lambda: running.log_of("dispatcher").count("[STATS]") == 8, "the eight lines")
+    fed_while_suspended = running.snapshot()["processed"]
+    running.control("signal", "USR1", "dispatcher")
+    running.await_processed(before + 1)
 
-    assert fed_while_suspended == 0
-    assert "[STATS] Internal state:Suspended" in service.log_of("dispatcher")
-    assert not service.snapshot()["suspended"]
+    assert fed_while_suspended == before
+    assert "[STATS] Internal state:Suspended" in running.log_of("dispatcher")
+    assert not running.snapshot()["suspended"]
 
 
-def test_a_killed_dispatcher_leaves_the_same_analyzer_with_a_whole_stream(service: Service) -> None:
+def test_a_killed_dispatcher_leaves_the_same_analyzer_with_a_whole_stream(running: Service) -> None:
     """A kill -9 in mid-file: the next dispatcher goes on mid-record, and the analyzer does not notice."""
-    service.start()
-    brake = service.out / "brake"
+    end_open_stream(running)
+    before, streams = running.snapshot()["processed"], set(running.out.glob("2*"))
+    brake = running.out / "brake"
     brake.touch()
-    packets = packets_of(1, count=4000, size_bytes=1400)
+    packets = packets_of(3, count=4000, size_bytes=1400)
 
-    move_in(service, "a.pcap", packets)
-    copy = service.out / "latest" / "copy"
-    wait_until(lambda: copy.exists() and copy.stat().st_size > 100_000, "the analyzer to be in mid-file")
-    analyzer, killed = service.snapshot()["consumer"]["pid"], service.pid_of("dispatcher")
+    move_in(running, "c.pcap", packets)
+    wait_until(lambda: copied_bytes(running, streams) > 100_000, "the analyzer to be in mid-file")
+    analyzer, killed = running.snapshot()["consumer"]["pid"], running.pid_of("dispatcher")
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: service.pid_of("dispatcher") not in (0, killed), "the next dispatcher")
+    wait_until(lambda: running.pid_of("dispatcher") not in (0, killed), "the next dispatcher")
     brake.unlink()
-    service.await_processed(1)
-    analyzer_after = service.snapshot()["consumer"]["pid"]
-    copied = service.end_stream()
+    running.await_processed(before + 1)
+    analyzer_after = running.snapshot()["consumer"]["pid"]
+    copied = running.end_stream()
 
     assert analyzer_after == analyzer
     assert copied == classic(packets)
-    assert len(list(service.out.glob("*/copy"))) == 2  # the folder, and `latest` beside it
+    assert len(set(running.out.glob("2*")) - streams) == 1
+
+
+def end_open_stream(service: Service) -> None:
+    """Let the next file begin a stream."""
+    if service.snapshot()["consumer"]["state"] != "idle":
+        service.end_stream()
+
+
+def copied_bytes(service: Service, before: set[Path]) -> int:
+    """Return how much the analyzers of streams that are new have copied."""
+    copies = (folder / "copy" for folder in set(service.out.glob("2*")) - before)
+    return sum(copy.stat().st_size for copy in copies if copy.exists())
