@@ -44,6 +44,8 @@ IN_TURN: Final[Mapping[str, Sequence[str]]] = {
     "import": ("--watch", CAPTURES),
     "status": (),
     "events": (),
+    "queue": (),
+    "whence": ("--at", "2020-01-01T00:00:00Z"),
     "limits": (),
     "gate": ("hold",),
     "suspend": (),
@@ -140,7 +142,7 @@ def test_no_command_imports_anything_of_the_current_folder(
 
     codes = run_in_turn(python, list(IN_TURN), here, variables(store))
 
-    refused = dict.fromkeys(("requeue", "skip"), ExitCode.ERROR)
+    refused = dict.fromkeys(("requeue", "skip", "whence"), ExitCode.ERROR)
     refused |= dict.fromkeys(("up", "down", "restart"), ExitCode.USAGE)  # there is no service here
     assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | refused
     assert canaries.found() == set()
