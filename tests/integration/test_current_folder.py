@@ -413,4 +413,4 @@ def test_no_program_of_the_current_folder_is_started(here: Path, canaries: Canar
         forkserver.run("pcapdj", *command, cwd=here, env=env, forks=True)
 
     assert canaries.found() == set()
-    assert "--preset summary" in (here / "service" / "supervisord.conf").read_text()
+    assert "PCAPDJ_PRESET=summary" in (here / "service" / "pcapdj.env").read_text()
