@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "events": ("pcapdj.commands.events", "show what happened in the lane, or to one file"),
         "limits": ("pcapdj.commands.limits", "show or change the disk limits while it runs"),
         "gate": ("pcapdj.commands.gate", "hold or open the disk gate by hand"),
+        "reclaim": ("pcapdj.commands.reclaim", "make room: remove captures that were fed, or show which"),
         "suspend": ("pcapdj.commands.suspend", "pause feeding, in the middle of a file"),
         "resume": ("pcapdj.commands.resume", "continue feeding after `suspend`"),
         "queue": ("pcapdj.commands.queue", "show the queue in order; remove names, or move them to an end"),

@@ -27,12 +27,13 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Annotated, Final, NoReturn
 
 import typer
 
+from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.console.disk_lines import disk_lines, outlook_of
 from pcapdj.disk import options, schedule
 from pcapdj.disk.between_process import BetweenProcess
@@ -43,6 +44,8 @@ from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD, LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate, published_disks
+from pcapdj.disk.reclaim_process import ReclaimProcess
+from pcapdj.disk.reclaim_rule import NONE
 from pcapdj.disk.requested_files import RequestedFiles
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app, run_app
@@ -66,7 +69,7 @@ from pcapdj.store.event_command import event_command
 from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.grants import Form, Granted, Grants, Pending
 from pcapdj.store.notifier import Notifier
-from pcapdj.store.options import Lane, OnEvent, PasswordFile, RedisUrl, open_store
+from pcapdj.store.options import Lane, OnEvent, PasswordFile, RedisUrl, environment_of, open_store
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import FAILURE_EVENTS, RetryingStore
 from pcapdj.store.server import warn_of_losses
@@ -87,12 +90,14 @@ class Controller:
         monitor: DiskMonitor,
         signals: Signals,
         between: BetweenRunner | None = None,
+        reclaim: ReclaimProcess | None = None,
     ) -> None:
         self._grants = grants
         self._monitor = monitor
         self._signals = signals
         self._between = between
         self._files = RequestedFiles(grants, monitor, between)
+        self._reclaim = reclaim or ReclaimProcess()
         self._reminder = Reminder()
         self._control: Mapping[str, str] = {}
         self._published = PublishedGate()
@@ -112,6 +117,7 @@ class Controller:
         while True:
             notifier.clear()
             self._round()
+            self._reclaim.update(self._monitor.measurements(), self._published.gate, self._control)
             self._watch_disks(notifier, schedule.pause_s(is_occupied=self._is_occupied))
             if notifier.has_message:  # perhaps an analyzer that begins to write its results
                 self._stay_busy()
@@ -265,6 +271,10 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     force: options.Force = False,
     between: options.Between = "",
     between_timeout: options.BetweenTimeout = "5m",
+    setting: options.Reclaim = NONE,
+    roots: Roots = None,
+    keep_last: options.KeepLast = 10,
+    keep_within: options.KeepWithin = "0",
     auth_type: Annotated[
         Form,
         typer.Option(
@@ -295,10 +305,12 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     if check and not as_started:
         store = open_store(redis_url, redis_password_file, lane, is_role=False)
         raise typer.Exit(_check_running(Grants(store).published()))
+    reclaim = options.reclaim_arguments(setting, absolute_roots(roots), keep_last, keep_within, lane)
     sources = {each.name: each.place for each in record_of("controller", context).settings}
     live = LiveLimits(limits, force=force, sources=sources)
-    defaults = (logdir, redis_data or options.own_redis_data(redis_url))
-    watches = options.watches_of(watch, defaults, force=force)
+    watches = options.watches_of(
+        watch, (logdir, redis_data or options.own_redis_data(redis_url)), force=force
+    )
     command = options.between_command(between, between_timeout)
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
@@ -310,15 +322,17 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 
     def work() -> None:
         with ExitStack() as undone:
-            runner = None
-            if command:  # its process is forked before there are threads
-                runner = undone.enter_context(closing(BetweenRunner(BetweenProcess(command))))
+            between_runs = closing(BetweenRunner(BetweenProcess(command))) if command else nullcontext()
+            runner = undone.enter_context(between_runs)  # its process is forked before there are threads
             signals = undone.enter_context(handled(HARMLESS))
             undone.enter_context(recorded_log(store, event_command(on_event), reads_others=True))
             warn_of_losses(store, events)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
             monitor = DiskMonitor(DiskMeter(watches, logdir=logdir), live)
-            Controller(Grants(retrying, auth_type), monitor, signals, runner).run(Notifier(store))
+            rounds = undone.enter_context(
+                closing(ReclaimProcess(reclaim, environment_of(store, redis_password_file)))
+            )
+            Controller(Grants(retrying, auth_type), monitor, signals, runner, rounds).run(Notifier(store))
 
     watched = [os.fsencode(path) for path in (*(each.path for each in watches), logdir) if path]
     if code := run_role("pcapdj control", work, may_hang=any_may_hang(watched), others=HARMLESS):

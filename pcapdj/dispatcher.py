@@ -86,7 +86,8 @@ class Dispatcher:
 
     def __init__(self, settings: DispatcherSettings, store: Store, signals: Signals) -> None:
         self._settings = settings
-        self._statistics = Statistics(started_s=time.time(), pid=os.getpid(), pipe=str(settings.pipe))
+        pid, queue = os.getpid(), store.keys.in_queue_name
+        self._statistics = Statistics(started_s=time.time(), pid=pid, pipe=str(settings.pipe), queue=queue)
         self._suspension = Suspension(settings.id, self._statistics)
         self._mark = ReadingMark(settings.pipe.with_name(f".{settings.pipe.name}.dispatcher.mark"))
         self._interrupts = Interrupts(signals, self._suspension, self._statistics, self._mark)

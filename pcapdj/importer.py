@@ -76,7 +76,7 @@ app = new_app()
 
 _POLL_S = 1.0  # how often a watched folder is checked: is it there, is it the same, has a file settled
 # The file may be a newer one than what is or was fed; or there are too many of it for now.
-_UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE, Outcome.TOO_MANY)
+_UNDECIDED = (Outcome.CURRENT, Outcome.FED_MEANWHILE, Outcome.TOO_MANY, Outcome.RECLAIMING)
 _SLOW_QUEUEING = "files are compared with fed captures that begin alike, or Redis does not answer"
 
 

@@ -54,13 +54,13 @@ def configuration(*, interpreter: Path | None, roots: Sequence[Path] = ()) -> st
 
     Args:
         interpreter: the absolute path of the python that runs the roles; None: it is searched along PATH.
-        roots: the folders below which captures must lie, for dispatcher and importer; none: anywhere.
+        roots: the folders below which captures must lie, for all but the consumer; none: anywhere.
     """
     sections = _SECTION.split(shipped())
     if interpreter is not None:
         sections = [_with_interpreter(part, interpreter) for part in sections]
     words = [word for root in roots for word in ("--root", str(root.absolute()))]
-    sections = [_with_options(part, ("dispatcher", "importer"), words) for part in sections]
+    sections = [_with_options(part, ("dispatcher", "importer", "controller"), words) for part in sections]
     return "".join(sections)
 
 

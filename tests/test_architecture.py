@@ -37,6 +37,7 @@ IMPORTS: Final[dict[str, set[str]]] = {
     "analyzer": {"store", "launcher_protocol"},
     "disk": {"store"},
     "inbox": {"capture", "store"},
+    "reclaim": {"capture", "store"},
     "capture": set(),
     "store": set(),
     "console": set(),
@@ -109,9 +110,11 @@ RULES: Final = [
     "disk/measurements",
     "disk/same_disk",
     "disk/published_gate",
+    "disk/reclaim_rule",
     "disk/schedule",
     "feed/progress",
     "feed/statistics",
+    "reclaim/selection",
     "summary/analysis",
     "summary/flows",
     "summary/packets",
@@ -138,6 +141,10 @@ RULES_WITH_EFFECTS: Final[dict[str, dict[str, str]]] = {
     "console/status_lines": {"console/screen": "the line's type"},
     "feed/note": {"launcher_protocol": "the beginning of a record, which the launcher reads, too"},
     "feed/statistics": {"time": "formats the start in local time"},
+    "reclaim/selection": {
+        "capture/files": "the type of an identity",
+        "os": "the type of a status; decodes names",
+    },
     "summary/analysis": {"summary/results": "its types", "summary/stream": "cuts bytes into records"},
     "summary/flows": {"summary/results": "the types of its results"},
 }
@@ -166,6 +173,9 @@ SMALL: Final[dict[str, str]] = {
     "runtime/backoff.py": "one rule that two rooms need",
     "capture/roots.py": "one rule and one option of two roles",
     "runtime/interpreter.py": "one command line that three rooms need",
+    "runtime/renaming.py": "one system call that Python does not have",
+    "reclaim/proof.py": "what decides that a file is the fed one, apart from what is done with it",
+    "capture/compressing.py": "the counterpart of decompress, which is as long as its library",
 }
 
 # Words for which this field has better ones: no module, class or function is named so.
@@ -270,6 +280,7 @@ def test_every_folder_is_a_room_of_the_plan() -> None:
         "commands",
         "run",
         "trace",
+        "reclaim",
     }
 
 

@@ -188,7 +188,23 @@ def _refuse_special(found: os.stat_result) -> None:
 
 
 def _open_below(root: bytes, name: bytes) -> int:
-    """Open component by component: a link put in place meanwhile cannot lead outside of the root."""
+    folder_fd, last = open_folder_below(root, name)
+    try:
+        return open_in(folder_fd, last)
+    finally:
+        os.close(folder_fd)
+
+
+def open_folder_below(root: bytes, name: bytes) -> tuple[int, bytes]:
+    """Open the folder of a file, component by component: no link on the way can lead outside of the root.
+
+    Returns:
+        A descriptor (O_PATH), which the caller closes, and the file's name in that folder.
+
+    Raises:
+        CaptureError: by its name the file does not lie below the root.
+        OSError: a part of the path is no folder, or is a link.
+    """
     *folders, last = _parts_below(root, name)
     folder_fd = os.open(root, _FOLDER_FLAGS)
     try:
@@ -196,9 +212,20 @@ def _open_below(root: bytes, name: bytes) -> int:
             inner_fd = os.open(part, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder_fd)
             os.close(folder_fd)
             folder_fd = inner_fd
-        return _open_checked(last, folder_fd=folder_fd, follow=False)
-    finally:
+    except BaseException:
         os.close(folder_fd)
+        raise
+    return folder_fd, last
+
+
+def open_in(folder_fd: int, name: bytes) -> int:
+    """Open a regular file of an open folder for reading; a link is not followed.
+
+    Raises:
+        CaptureError: it is not a regular file.
+        OSError: it cannot be opened.
+    """
+    return _open_checked(name, folder_fd=folder_fd, follow=False)
 
 
 def _parts_below(root: bytes, name: bytes) -> list[bytes]:
@@ -229,6 +256,20 @@ def refuse_if_written(fd: int, *, clock: Callable[[], float] = time.time) -> Non
     except OSError as exc:
         # With a modification time in the future the file never settles: wait the whole time at each call.
         raise StillWritten(min(SETTLED_S, SETTLED_S - age_s)) from exc
+
+
+def has_writer(fd: int) -> bool:
+    """Report whether another process has the file open for writing, as far as the kernel shows that.
+
+    It does not for a file of another user, or on a file system without leases.
+    """
+    try:
+        _probe_lease(fd)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _probe_lease(fd: int) -> None:

@@ -1,5 +1,6 @@
 """`pcapdj init`: creates a folder for the service, ready for supervisord."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -39,7 +40,10 @@ def init(
     roots = [folder / INBOX, *root] if root else []
     text = configuration(interpreter=interpreter, roots=roots)
     is_chosen = bool(preset)
-    if not write_layout(folder, text, settings_text({PRESET_VARIABLE: chosen}), force=force):
+    values = {PRESET_VARIABLE: chosen}
+    if roots:  # for 'pcapdj reclaim'; the roles have them in their command lines
+        values["PCAPDJ_ROOT"] = os.pathsep.join(str(each.absolute()) for each in roots)
+    if not write_layout(folder, text, settings_text(values), force=force):
         change = f": set {PRESET_VARIABLE}={chosen} in it to change the analyzer" if is_chosen else ""
         typer.echo(f"The {SETTINGS} that was there is kept{change}.")
         chosen = ""

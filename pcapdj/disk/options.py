@@ -13,6 +13,7 @@ import typer
 
 from pcapdj.disk.between_process import BetweenCommand
 from pcapdj.disk.limits import Watch, parse_watch
+from pcapdj.disk.reclaim_rule import NONE, parse_reclaim
 from pcapdj.runtime.command import lines_of
 from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError
@@ -74,6 +75,35 @@ BetweenTimeout = Annotated[
         help="kill the command of --between after this long",
     ),
 ]
+
+Reclaim = Annotated[
+    str,
+    typer.Option(
+        "--reclaim",
+        envvar="PCAPDJ_RECLAIM",
+        metavar="none|delete|move:DIR|compress",
+        help="where a disk with captures is short: what happens to captures that were fed, the oldest first",
+    ),
+]
+KeepLast = Annotated[
+    int,
+    typer.Option(
+        "--keep-last",
+        envvar="PCAPDJ_KEEP_LAST",
+        min=0,
+        help="never reclaim the newest files of the lane and of an open stream",
+    ),
+]
+KeepWithin = Annotated[
+    str,
+    typer.Option(
+        "--keep-within",
+        envvar="PCAPDJ_KEEP_WITHIN",
+        metavar="TIME",
+        help="never reclaim files that were fed within this time, such as 7d; 0 = whenever they were fed",
+    ),
+]
+
 
 # limit -> metavar and help of its option
 _LIMITS: Final = {
@@ -157,6 +187,36 @@ def between_command(text: str, timeout: str) -> BetweenCommand | None:
         )
     variables = foreign_environment()
     return BetweenCommand([str(Path(program).absolute()), *argv[1:]], timeout_s, variables)
+
+
+def reclaim_arguments(
+    setting: str, roots: Sequence[bytes], keep_last: int, keep_within: str, lane: str
+) -> list[str]:
+    """Return the arguments of `pcapdj reclaim` for the controller's rounds; none: nothing is removed.
+
+    Raises:
+        ConfigError: the setting is not valid, or there are no roots.
+    """
+    parse_duration(keep_within, "keep-within")
+    if parse_reclaim(setting).how == NONE:
+        return []
+    words = ["--reclaim", setting, "--keep-last", str(keep_last), "--keep-within", keep_within]
+    words += [word for root in reclaim_roots(roots) for word in ("--root", os.fsdecode(root))]
+    return ["now", "--if-short", *words, "--lane", lane]
+
+
+def reclaim_roots(roots: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the folders below which captures may be removed; refuse that there are none.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not roots:
+        raise ConfigError(
+            "No folder is named below which captures may be removed.",
+            hint="Name it with --root, or in PCAPDJ_ROOT.",
+        )
+    return tuple(roots)
 
 
 def own_redis_data(redis_url: str) -> str:

@@ -31,6 +31,7 @@ class Statistics:
     Args:
         started_s: seconds since the epoch.
         pid, pipe: who it is.
+        queue: the name of the queue that it takes files from, as `-q` has it.
         waiting_for: what it waits for, as a sentence; empty while it works.
         storage, storage_since_s: the mount point or folder whose return it waits for, and since when, in
             seconds since the epoch; empty: it does not.
@@ -52,6 +53,7 @@ class Statistics:
     started_s: float
     pid: int
     pipe: str
+    queue: str = ""
     state: str = RUNNING
     waiting_for: str = ""
     storage: bytes = b""

@@ -140,6 +140,8 @@ def summary(outcomes: Counter[Outcome], refused: int) -> str:
     queued = outcomes[Outcome.NEW]
     fed = outcomes[Outcome.FED] + outcomes[Outcome.FED_MEANWHILE]
     hint = f" ({fed} fed before: --again feeds them again)" if fed else ""
+    if removed := outcomes[Outcome.RECLAIMING]:
+        hint += f" ({removed} being removed, to make room)"
     return (
         f"{queued} queued, {outcomes.total() - queued} already queued or fed{hint}, {refused} not imported."
     )
@@ -235,6 +237,7 @@ def _fed_entry(file: CaptureFile, capture: FedCapture, before: Mapping[str, Any]
     same = {"crc32": capture.crc32, "length_bytes": capture.length_bytes}
     is_same = all(before.get(name) == value for name, value in same.items())
     fields = dict(before) if is_same else {"result": "processed", "known_as": capture.name, **same}
+    fields.pop("reclaiming", None)  # the claim of who removes the file ends: it has another time than before
     return json.dumps({**fields, **file.identity._asdict(), "time_s": capture.time_s})
 
 

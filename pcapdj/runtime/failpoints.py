@@ -64,8 +64,25 @@ IMPORTER_POINTS: Final = (
     "enqueue.before",  # new files are chosen
     "enqueue.after",  # they are queued
 )
+RECLAIM_POINTS: Final = (  # of the process that removes, moves or compresses a capture, in this order
+    "reclaim.copied",  # its copy is on the disk, under a hidden name
+    "reclaim.begun",  # Redis has what is about to be done
+    "reclaim.claimed",  # the name is claimed in all lanes
+    "reclaim.named",  # the copy has its name
+    "reclaim.hidden",  # the capture has a hidden name
+    "reclaim.confirmed",  # the claims still stand, the capture is about to be unlinked
+    "reclaim.unlinked",  # it is gone, Redis does not have that
+    "reclaim.released",  # the claims are released
+    "reclaim.ended",  # Redis has what became of it
+)
 POINTS: Final = (
-    DISPATCHER_POINTS + LAUNCHER_POINTS + STOP_POINTS + CONTINUE_POINTS + CONTROLLER_POINTS + IMPORTER_POINTS
+    DISPATCHER_POINTS
+    + LAUNCHER_POINTS
+    + STOP_POINTS
+    + CONTINUE_POINTS
+    + CONTROLLER_POINTS
+    + IMPORTER_POINTS
+    + RECLAIM_POINTS
 )
 
 

@@ -29,3 +29,8 @@ def module_command(module: str, *arguments: str) -> list[str]:
         arguments: of the module.
     """
     return [sys.executable, "-P", START_FILE, module, *arguments]
+
+
+def pcapdj_command(*arguments: str) -> list[str]:
+    """Return the command line of `pcapdj` with these arguments: a subcommand and its own."""
+    return [sys.executable, "-P", START_FILE, *arguments]

@@ -5,6 +5,7 @@ it); replies stay bytes (decoding fails on a name that is not UTF-8 *after* the 
 blocks longer than its timeout.
 """
 
+import copy
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -89,6 +90,12 @@ class Store:
     def another(self, *, timeout_s: float = ROLE_TIMEOUT_S) -> "Store":
         """Return a second client of the same lane, for another thread."""
         return Store(self.url, self.keys, timeout_s=timeout_s, password=self.password)
+
+    def in_lane(self, keys: Keys) -> "Store":
+        """Return a store of another lane that uses this connection."""
+        other = copy.copy(self)
+        other.keys = keys
+        return other
 
     def call(self, command: Callable[["redis.Redis"], T]) -> T:
         """Run a command.

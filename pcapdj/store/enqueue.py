@@ -60,6 +60,7 @@ class Outcome(Enum):
     FED = -3
     TOO_MANY = -4  # the queue has it a thousand times: offer it later
     LATER = -5  # the script has done enough for one call; `enqueue_new` repeats it
+    RECLAIMING = -6  # its file is being removed, to make room: offer it later
 
 
 def enqueue_new(

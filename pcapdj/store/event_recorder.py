@@ -35,6 +35,7 @@ _RECORDED: Final = frozenset({
     *("started", "stopping", "done", "importer_starts", "importer_stops", "inbox_watched", "files_queued"),
     *("analyzer_started", "stream_opened", "stream_resumed", "stream_ended", "linktype_changes"),
     *("storage_back", "redis_back", "authorized", "file_continues", "analyzer_paused", "analyzer_resumed"),
+    "reclaimed",
 })  # fmt: skip
 # warnings whose facts the journal has, and the one about events that cannot be written
 _NOT_RECORDED: Final = frozenset({

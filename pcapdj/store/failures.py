@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.safe_text import to_name, to_text
+from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.store.bounded import ENTRY_LIMIT_BYTES, read_entries, read_hash, read_list, read_page
 from pcapdj.store.client import Store
 from pcapdj.store.keys import AGAIN
@@ -19,6 +20,7 @@ from pcapdj.store.keys import AGAIN
 REASON_LIMIT_CHARS: Final = 4000  # ours have some hundred at most
 _CHUNK: Final = 100  # entries in one call
 _LATER: Final = -5  # the script has done enough for one call
+_RECLAIMING: Final = -6  # the file is being removed, which takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,18 @@ def requeue_entries(store: Store, source: str, pairs: Sequence[tuple[bytes, byte
         store: the lane.
         source: the list's key.
         pairs: entry and name of each file.
+
+    Raises:
+        PcapdjError: a file is being removed, to make room.
     """
     keys, moved = store.keys, list[bool]()
     places = [source, keys.in_queue, keys.queued, keys.failed, keys.failed_names, keys.fed, keys.channel]
     while rest := pairs[len(moved) : len(moved) + _CHUNK]:
         answers = store.run("requeue", places, [AGAIN, *(part for pair in rest for part in pair)])
         done = answers.index(_LATER) if _LATER in answers else len(answers)
+        if _RECLAIMING in answers:
+            name = rest[answers.index(_RECLAIMING)][1]
+            raise PcapdjError(f"{quoted(name)} is being removed, to make room.", hint="Try it again.")
         moved += [answer == 1 for answer in answers[:done]]
     return moved
 

@@ -95,6 +95,15 @@ class Result:
     capture: tuple[str, Mapping[str, Any]] | None = None
     is_lost: bool = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Report whether every packet of the file is in its streams, and its checksum is recorded.
+
+        Not of a copy, which was not fed itself: `capture` has no digests then.
+        """
+        lacks_some = any(self.journal.get(name) for name in ("left_out", "begin_bytes"))
+        return self.verdict == "processed" and bool(self.capture and self.capture[0]) and not lacks_some
+
     def fed(self, stream: str) -> str:
         """Return the JSON that FED gets for the file, fed into this stream last; empty: none."""
         if self.is_lost:
@@ -105,6 +114,8 @@ class Result:
         if self.capture:
             digest, capture = self.capture
             fields |= {name: capture[name] for name in _OF_CAPTURE} | {"first": digest}
+        if self.is_whole:
+            fields["whole"] = True
         return json.dumps(fields | {"time_s": round(time.time(), 3)})
 
 

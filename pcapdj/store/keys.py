@@ -77,6 +77,8 @@ class Keys:
     suspect = _Key("PCAPDJ_SUSPECT")  # hash: stream that may have lost output to why, in a sentence
     skip = _Key("PCAPDJ_SKIP")  # hash: dispatcher's id to the token of the entry that it is to give up
     importer = _Key("PCAPDJ_IMPORTER")  # hash: what the watching importer does and has left
+    reclaiming = _Key("PCAPDJ_RECLAIMING")  # hash: name to the removal of its file that has begun
+    reclaimed = _Key("PCAPDJ_RECLAIMED")  # hash: name to what became of its file after it was fed
     channel = _Key("PCAPDJ_BELL")  # a message for each change that others wait for; a lost one costs latency
 
     def current(self, dispatcher_id: str) -> str:
@@ -91,11 +93,12 @@ class Keys:
         """Return the Redis types that each key may have, of the lane and of these dispatchers."""
         lists = (self.in_queue, self.next, self.processed, self.failed)
         files = (self.queued, self.failed_names, self.fed, self.captures, self.counts)
+        removals = (self.reclaiming, self.reclaimed)
         states = (self.gate, self.control, self.consumer, self.suspect, self.skip, self.importer)
         theirs = (name for each in dispatcher_ids for name in (self.current(each), self.stats(each)))
         return {
             **dict.fromkeys(lists, ("list",)),
-            **dict.fromkeys((*files, *states, *theirs), ("hash",)),
+            **dict.fromkeys((*files, *removals, *states, *theirs), ("hash",)),
             **dict.fromkeys((self.dispatchers, self.suspend, self.finished), ("set",)),
             **dict.fromkeys((self.state, self.finish), ("string",)),
             self.auth: ("string", "set"),

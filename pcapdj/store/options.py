@@ -15,6 +15,7 @@ from pcapdj.store.keys import IN_QUEUE, Keys
 from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, URL_VARIABLE, has_secret, refuse_secret
 
 _MOST_PASSWORD_BYTES: Final = 4096
+_FILE_VARIABLE: Final = "PCAPDJ_REDIS_PASSWORD_FILE"
 
 
 def _checked_url(context: typer.Context, parameter: typer.CallbackParam, url: str) -> str:
@@ -106,6 +107,17 @@ def open_store(
         timeout_s=ROLE_TIMEOUT_S if is_role else COMMAND_TIMEOUT_S,
         password=_password(password_file) if password_file else None,
     )
+
+
+def environment_of(store: Store, password_file: Path | None) -> dict[str, str]:
+    """Return the variables by which a process of ours finds this store: not on its command line.
+
+    Args:
+        store: whose server it is.
+        password_file: that was given for it.
+    """
+    found = {URL_VARIABLE: store.url}
+    return found | ({_FILE_VARIABLE: str(password_file.absolute())} if password_file else {})
 
 
 def default_url(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 import redis
 from support.forkserver import ROOT, clean_environment, run
+from support.reclaiming import feed, reclaimed, write_capture
 from support.redis_server import PrivateRedis
 from support.roles_rig import (
     Trio,
@@ -135,6 +136,23 @@ def test_the_importers_user_may_compare_queue_and_lines_and_remove_old_records(
             pass
         assert not server.client.exists("PCAPDJ_FED", "PCAPDJ_CAPTURES")
         assert candidates(store, ["40:aa"]) == []
+
+
+def test_a_controllers_user_with_reclaim_may_make_room(rigs: Rigs, short_path: Path) -> None:
+    """It sees what all lanes want, claims a name, and records what became of the file."""
+    server, trio = rigs
+    path = write_capture(short_path / "captures" / "1.pcap")
+    feed(trio.store, path)
+    environment = clean_environment(
+        PCAPDJ_REDIS_URL=f"unix://reclaiming:{password('reclaiming')}@{server.socket}"
+    )
+    options = ["--reclaim", "delete", "--root", str(path.parent), "--keep-last", "0", "--free", "100%"]
+
+    done = run("pcapdj", "reclaim", "now", *options, env=environment)
+
+    assert "1 file removed" in done.stdout
+    assert reclaimed(trio.store)["1.pcap"]["how"] == "removed"
+    assert server.client.xlen("PCAPDJ_EVENTS") > 0
 
 
 def test_the_dispatchers_user_may_restore_its_registration_and_note_failures(rigs: Rigs) -> None:

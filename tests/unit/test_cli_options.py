@@ -30,6 +30,12 @@ LIMITS: Options = {
     "--reserve": ("PCAPDJ_RESERVE", ""),
     "--force": ("PCAPDJ_FORCE", False),
 }
+RECLAIM: Options = {
+    "--reclaim": ("PCAPDJ_RECLAIM", "none"),
+    "--root": ("PCAPDJ_ROOT", None),
+    "--keep-last": ("PCAPDJ_KEEP_LAST", 10),
+    "--keep-within": ("PCAPDJ_KEEP_WITHIN", "0"),
+}
 TRUST: Options = {"--trust-group": ("PCAPDJ_TRUST_GROUP", False)}
 PRESET: Options = {"--preset": ("PCAPDJ_PRESET", "")}
 STREAMS: Options = {
@@ -98,6 +104,12 @@ OPTIONS: dict[str, Options] = {
     },
     "status": REDIS | {"--watch": (None, False), "--json": (None, False)},
     "limits": REDIS | {"--force": (None, False), "--dry-run": (None, False)},
+    "reclaim": REDIS | RECLAIM | {
+        "--dry-run": (None, False),
+        "--free": (None, ""),
+        "--if-short": (None, False),
+        "--json": (None, False),
+    },
     "gate": REDIS,
     "suspend": REDIS,
     "resume": REDIS,
@@ -135,7 +147,7 @@ OPTIONS: dict[str, Options] = {
         "--journal-days": ("PCAPDJ_JOURNAL_DAYS", 400),
         "--root": ("PCAPDJ_ROOT", None),
     },
-    "control": REDIS | LIMITS | {
+    "control": REDIS | LIMITS | RECLAIM | {
         "--watch": (None, []),
         "--logdir": ("PCAPDJ_LOGDIR", "out"),
         "--redis-data": ("PCAPDJ_REDIS_DATA", ""),
@@ -169,6 +181,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "init": [("DIR", True, None)],
     "import": [("PATH", False, [])],
     "limits": [("show|set|unset", False, "show"), ("NAME[=VALUE]", False, None)],
+    "reclaim": [("now", False, "")],
     "gate": [("open|hold|auto|accept", False, None)],
     "skip": [("NAME", False, "")],
     "failed": [("NAME", False, None)],
@@ -218,6 +231,7 @@ def test_options_show_what_their_values_are() -> None:
     times = (
         *("--at", "--since", "--until"),
         "--resume-after",
+        "--keep-within",
         "--max-gap",
         "--storage-timeout",
         "--idle-eof",
@@ -230,6 +244,8 @@ def test_options_show_what_their_values_are() -> None:
         "--watch": "PATH[=MIN_FREE]",
         "--expect": "ROLE",
         "--on-event": "CMD",
+        "--reclaim": "none|delete|move:DIR|compress",
+        "--free": "SIZE|PCT",
         "--min-free-inodes": "NUMBER|PCT",
         "--reserve": "FACTOR|auto",
         "--between": "CMD",

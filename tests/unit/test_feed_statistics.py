@@ -139,7 +139,17 @@ def test_a_suspension_counts_when_it_begins_and_hides_the_state() -> None:
 def test_what_is_published_are_the_fields_of_the_documented_key() -> None:
     """Programs read them by these names; the progress itself is not among them."""
     assert set(Statistics(started_s=0, pid=1, pipe="p").published()) == {
-        *("started_s", "pid", "pipe", "state", "waiting_for", "suspended_by", "suspensions", "at_fault"),
+        *(
+            "started_s",
+            "pid",
+            "pipe",
+            "queue",
+            "state",
+            "waiting_for",
+            "suspended_by",
+            "suspensions",
+            "at_fault",
+        ),
         *("storage", "storage_since_s", "storage_queued"),
         *("files", "failed", "packets", "cap_lengths", "lengths", "name", "done_bytes", "total_bytes"),
         *("stream", "stream_bytes", "jumps", "last_jump", "last_jump_name"),

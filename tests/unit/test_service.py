@@ -113,7 +113,7 @@ def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
     assert command % {} == command.replace("%%", "%")
 
 
-def test_roots_go_into_the_commands_of_dispatcher_and_importer() -> None:
+def test_roots_go_into_the_commands_of_dispatcher_importer_and_controller() -> None:
     """The words are those that were given, whatever characters they have; supervisord expands `%`."""
     roots = [Path("/data/a b"), Path("/100%/c'd")]
     text = configuration(interpreter=None, roots=roots)
@@ -121,7 +121,9 @@ def test_roots_go_into_the_commands_of_dispatcher_and_importer() -> None:
     for name in programs(text):
         words = shlex.split(parsed(text).get(f"program:{name}", "command").replace("%%", "%"))
         expected = (
-            ["--root", "/data/a b", "--root", "/100%/c'd"] if name in ("dispatcher", "importer") else []
+            ["--root", "/data/a b", "--root", "/100%/c'd"]
+            if name in ("dispatcher", "importer", "controller")
+            else []
         )
         assert words[-4:] == expected or (not expected and "--root" not in words)
 

@@ -16,10 +16,11 @@
 --                      SEQ in QUEUED, or the token of a CURRENT where QUEUED has no line of the name
 -- Returns false: call again with the dispatchers of now | {}: compare queue and lines first | for each
 -- file: 1 queued | 0 in the queue already | -1 current | -2 fed meanwhile | -4 too often in the queue
--- | -5 call again: the call would have taken too long
+-- | -5 call again: the call would have taken too long | -6 its file is being removed (claim.lua)
 -- Uses queued_lines.lua
 -- Uses forget_failure.lua
 -- Uses current_names.lua
+-- Uses claimed.lua
 
 local FIRST_CURRENT, SEARCHED = 8, 300000  -- entries of FAILED that one call looks through
 local first = #KEYS - FIRST_CURRENT + 3
@@ -67,6 +68,8 @@ local function answer(name, seen_fed, behind, text)
         return -1
     elseif fed(name) ~= seen_fed then
         return -2
+    elseif is_claimed(seen_fed) then
+        return -6
     elseif lines and count_lines(lines) >= most then
         return -4
     elseif searches == 0 and redis.call('HEXISTS', KEYS[6], name) == 1 then

@@ -10,9 +10,10 @@
 -- ARGV 1 line          for QUEUED
 --      2 ..            for each file its entry in the first list, and its name
 -- Returns for each file: 1 queued | 0 the entry is not in the list | -5 call again: the call would have taken too
--- long
+-- long | -6 its file is being removed (claim.lua)
 -- Uses queued_lines.lua
 -- Uses forget_failure.lua
+-- Uses claimed.lua
 
 local SEARCHED = 300000  -- entries of a list that one call looks through
 redis.call('LLEN', KEYS[2])  -- fails where it has another type: before anything is moved
@@ -36,7 +37,7 @@ end
 
 for index = 2, #ARGV, 2 do
     local entry, name = ARGV[index], ARGV[index + 1]
-    local answer = remove(entry)
+    local answer = is_claimed(redis.call('HGET', KEYS[6], name)) and -6 or remove(entry)
     if answer >= 0 and redis.call('HGET', KEYS[5], name) == entry then
         redis.call('HDEL', KEYS[5], name)
     end

@@ -1,0 +1,133 @@
+"""What a process has left that died while it removed captures: finished, or put back.
+
+Redis has what was begun (PCAPDJ_RECLAIMING), the folder what was done. `NAME` is the capture, `hidden` its
+second name.
+
+    Redis has    the folder has     then
+    copying      NAME               what there is of the copy is removed
+    begun        hidden             it gets its name again; the copy is removed
+    begun        NAME               the copy is removed
+    confirmed    hidden             as above
+    confirmed    neither            it was unlinked: what became of it is written
+    any          hidden, and NAME   another file has the name by now. `confirmed`: the hidden one is unlinked,
+                 is another file    since it was about to be; else it stays, and that is reported
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+from pcapdj.capture.compressing import SUFFIX
+from pcapdj.reclaim.bound_file import put_back
+from pcapdj.reclaim.copying import discard, target_of
+from pcapdj.reclaim.folder import PREFIX, Withheld, folder_of
+from pcapdj.reclaim.selection import Selected
+from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.safe_text import quoted
+from pcapdj.store import reclaims
+from pcapdj.store.client import Store
+
+events = EventLog("reclaim")
+_AWAY: Final = "its folder is not there, or lies outside of the roots"
+
+
+def recover(store: Store, selected: Selected) -> list[str]:
+    """Finish or undo what is left of earlier processes; return a sentence for each file that needs a person.
+
+    Paths come from the options only: any program may have written what Redis has.
+
+    Args:
+        store: the lane; no other process removes its captures now.
+        selected: the roots, and the target of `move`.
+
+    Raises:
+        As `Store.call`.
+    """
+    sentences = []
+    for name, fields in reclaims.unfinished(store):
+        try:
+            folder, base = folder_of(name, selected.roots)
+        except (FileNotFoundError, Withheld):
+            sentences.append(f"{quoted(name)} was being removed, and cannot be looked at: {_AWAY}.")
+            continue
+        try:
+            sentence = _recover_one(store, Unfinished(name, fields, folder, base), selected)
+        except OSError as exc:
+            sentence = f"{quoted(name)} was being removed, and cannot be looked at: {exc.strerror}."
+        finally:
+            os.close(folder)
+        sentences += [sentence] if sentence else []
+    return sentences
+
+
+class Unfinished(NamedTuple):
+    """A removal that was begun.
+
+    Args:
+        name: of the capture.
+        fields: what Redis has.
+        folder: its folder, open.
+        base: its name there.
+    """
+
+    name: bytes
+    fields: Mapping[str, Any]
+    folder: int
+    base: bytes
+
+
+def _recover_one(store: Store, unfinished: Unfinished, selected: Selected) -> str:
+    name, fields, folder, base = unfinished
+    is_confirmed = fields.get("state") == "confirmed"
+    inode = _inode_of(fields.get("identity"))
+    hidden, there = _inode_at(folder, PREFIX + base), _inode_at(folder, base)
+    outcome: Mapping[str, Any] | None = None
+    if hidden is not None and not put_back(folder, base):
+        if not is_confirmed or hidden != inode:
+            reclaims.release(store, reclaims.claims_of(fields))
+            sentence = (
+                f"{quoted(PREFIX + base)} is the capture {quoted(name)}, whose name another file has now."
+            )
+            events.error("reclaim_kept_hidden", sentence, name=name)
+            return sentence
+        os.unlink(PREFIX + base, dir_fd=folder)
+        outcome = _outcome_of(fields)
+    elif hidden is None and is_confirmed and there != inode:
+        outcome = _outcome_of(fields)
+    elif inode in (hidden, there) or fields.get("state") == "copying":
+        _discard_copy(unfinished, selected)
+    reclaims.release(store, reclaims.claims_of(fields))
+    reclaims.end(store, name, outcome)
+    events.info("reclaim_recovered", name=name, is_removed=outcome is not None)
+    return ""
+
+
+def _outcome_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    outcome = fields.get("outcome")
+    return outcome if isinstance(outcome, dict) else {"how": "removed"}
+
+
+def _discard_copy(unfinished: Unfinished, selected: Selected) -> None:
+    """Remove what there is of the copy; the capture is where it was."""
+    copy = unfinished.fields.get("copy")
+    inode = copy.get("inode") if isinstance(copy, dict) else None
+    if type(inode) is not int:
+        return
+    discard(unfinished.folder, unfinished.base + SUFFIX, inode)
+    if selected.how == "move":
+        with suppress(Withheld):
+            folder, base, _ = target_of(unfinished.name, selected)
+            discard(folder, base, inode)
+            os.close(folder)
+
+
+def _inode_of(identity: object) -> int | None:
+    return identity[1] if isinstance(identity, list) and len(identity) > 1 else None
+
+
+def _inode_at(folder: int, base: bytes) -> int | None:
+    try:
+        return os.stat(base, dir_fd=folder, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None

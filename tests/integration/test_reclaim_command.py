@@ -1,0 +1,191 @@
+"""`pcapdj reclaim` as people call it, and the controller that calls it where a disk is short."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import forkserver
+from support.forkserver import PIPE, Process, clean_environment, start
+from support.mounts import MemoryMount, memory_mount
+from support.reclaiming import feed, names_in, reclaimed, write_capture
+from support.waiting import wait_until
+
+from pcapdj.commands import reclaim
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.lock import Lock
+from pcapdj.store.client import Store
+from pcapdj.store.events import read_events
+
+Run = Callable[..., tuple[int, str, str]]
+BIG = 2000  # packets: 1.8 MB, where the disk has 16 MB
+
+
+@pytest.fixture
+def run(store: Store) -> Run:
+    """Return a runner of the command in the test's lane: exit code, stdout, stderr."""
+
+    def run_command(*arguments: object) -> tuple[int, str, str]:
+        words = [*map(str, arguments), "--redis-url", store.url, "--lane", store.keys.lane]
+        done = forkserver.run("pcapdj", "reclaim", *words, env=clean_environment())
+        return done.returncode, done.stdout, done.stderr
+
+    return run_command
+
+
+@pytest.fixture
+def mount(short_path: Path) -> Iterator[MemoryMount]:
+    """Return a small disk."""
+    with memory_mount(short_path) as mount:
+        yield mount
+
+
+def test_a_preview_names_the_files_their_sizes_and_what_stays(store: Store, run: Run, tmp_path: Path) -> None:
+    """The ten newest stay by default; nothing is removed."""
+    paths = [write_capture(tmp_path / f"{number:02}.pcap", number) for number in range(12)]
+    feed(store, *paths)
+
+    code, shown, _ = run("--dry-run", "--root", tmp_path, "--free", "100%")
+
+    lines = shown.splitlines()
+    assert code == ExitCode.OK
+    assert lines[0].startswith(f"'{paths[0]}'  20.0 KiB  fed 20")
+    assert lines[1].startswith(f"'{paths[1]}'")
+    assert lines[2] == "2 files would be removed: 40.0 KiB."
+    assert lines[3].startswith(f"'{tmp_path}' has ")
+    assert lines[3].endswith("are needed, which is not enough.")
+    assert lines[4:] == [
+        "These stay:",
+        "      10  among the newest (--keep-last)",
+        "--reclaim is none: nothing is removed by itself.",
+    ]
+    assert len(names_in(tmp_path)) == 12
+
+
+def test_now_does_it_once_and_tells_what_is_missing(store: Store, run: Run, tmp_path: Path) -> None:
+    """Exit code 1: there is not enough that may go. The gate's fields and the events have it."""
+    path = write_capture(tmp_path / "1.pcap")
+    feed(store, path)
+
+    code, shown, error = run(
+        "now", "--reclaim", "delete", "--root", tmp_path, "--free", "100%", "--keep-last", 0
+    )
+
+    assert code == ExitCode.ERROR
+    assert shown.splitlines()[1] == "1 file removed: 20.0 KiB."
+    assert re.search(
+        r"There is not enough that may go: .* lacks .*iB\. See 'pcapdj reclaim --dry-run'", error
+    )
+    about = json.loads(store.redis.hget(store.keys.gate, "reclaim") or b"")
+    assert (about["removed"], about["how"], list(about["missing"])) == (1, "delete", [str(tmp_path)])
+    wait_until(lambda: any(each.kind == "reclaimed" for each in read_events(store)), "the event")
+    [event] = [each for each in read_events(store) if each.kind == "reclaimed"]
+    assert (event.fields["name"], event.fields["how"], event.role) == (str(path), "removed", "reclaim")
+
+
+def test_json_has_the_same(store: Store, run: Run, tmp_path: Path) -> None:
+    """For programs: the files, and how many stay by reason."""
+    feed(store, write_capture(tmp_path / "1.pcap"), write_capture(tmp_path / "2.pcap"))
+
+    _, shown, _ = run("--dry-run", "--json", "--root", tmp_path, "--free", "100%", "--keep-last", 1)
+
+    found = json.loads(shown)
+    assert [each["name"] for each in found["files"]] == [str(tmp_path / "1.pcap")]
+    assert found["withheld"] == {"among the newest (--keep-last)": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], ExitCode.USAGE, "Write 'pcapdj reclaim --dry-run' or 'pcapdj reclaim now'."),
+        (["soon"], ExitCode.USAGE, "Write 'pcapdj reclaim --dry-run'"),
+        (["now", "--dry-run"], ExitCode.USAGE, "Write 'pcapdj reclaim --dry-run'"),
+        (["now", "--root", "/x"], ExitCode.USAGE, "Nothing is removed with --reclaim none"),
+        (["now", "--reclaim", "delete"], ExitCode.USAGE, "No folder is named below which captures may be"),
+        (
+            ["now", "--reclaim", "move:"],
+            ExitCode.USAGE,
+            "'move:' is not a way to make room. Write none, delete",
+        ),
+        (["--dry-run", "--root", "/x", "--keep-within", "soon"], ExitCode.USAGE, "'soon' is not a time"),
+        (["--dry-run", "--root", "/x"], ExitCode.UNAVAILABLE, "No controller is running"),
+        (
+            ["now", "--reclaim", "move:/nowhere", "--root", "/x", "--free", "1"],
+            ExitCode.CANNOT_CREATE,
+            "The folder '/nowhere' cannot be used",
+        ),
+    ],
+)
+def test_what_is_not_clear_is_refused_in_a_sentence(
+    run: Run, arguments: list[str], code: ExitCode, message: str
+) -> None:
+    """Before anything is looked at."""
+    found, _, error = run(*arguments)
+
+    assert (found, message in error) == (code, True), error
+
+
+@contextmanager
+def controller(store: Store, mount: MemoryMount, *options: str) -> Iterator[Process]:
+    """Run a controller that holds below 12 MiB, and opens from 14 MiB, of 16."""
+    limits = ["--min-free", "12M", "--resume-free", "14M", "--resume-after", "0", "--suspend-free", "0"]
+    limits += ["--min-free-inodes", "0"]
+    where = ["--watch", str(mount.folder), "--redis-url", store.url, "--lane", store.keys.lane]
+    with start(
+        "pcapdj.controller", *limits, *where, *options, env=clean_environment(), stderr=PIPE, text=True
+    ) as process:
+        yield process
+        if process.poll() is None:
+            process.terminate()
+
+
+def gate(store: Store) -> dict[str, str]:
+    """Return the gate's fields."""
+    found: Any = store.redis.hgetall(store.keys.gate)
+    return {name.decode(): value.decode() for name, value in found.items()}
+
+
+def test_the_controller_makes_room_until_resume_free(store: Store, mount: MemoryMount) -> None:
+    """Of three captures of 1.8 MB the two oldest go: then the gate opens, and the third one stays."""
+    paths = [write_capture(mount.folder / f"{number}.pcap", number, BIG) for number in range(3)]
+    feed(store, *paths)
+
+    with controller(store, mount, "--reclaim", "delete", "--root", str(mount.folder), "--keep-last", "0"):
+        wait_until(lambda: len(names_in(mount.folder)) == 1, "room")
+        wait_until(lambda: gate(store).get("state") == "open", "the gate to open")
+        wait_until(lambda: "reclaim" in gate(store), "the result")
+
+    assert names_in(mount.folder) == ["2.pcap"]
+    assert json.loads(gate(store)["reclaim"])["removed"] == 2
+    assert sorted(reclaimed(store)) == ["0.pcap", "1.pcap"]
+
+
+def test_without_the_option_nothing_goes(store: Store, mount: MemoryMount) -> None:
+    """A short disk holds the gate, and the captures stay."""
+    feed(store, write_capture(mount.folder / "1.pcap", packets=BIG * 4))
+
+    with controller(store, mount):
+        wait_until(lambda: gate(store).get("state") == "hold", "the gate to hold")
+
+    assert names_in(mount.folder) == ["1.pcap"]
+
+
+def test_a_controller_that_should_make_room_needs_a_root(store: Store, mount: MemoryMount) -> None:
+    """Exit code 2, with the name of the setting."""
+    with controller(store, mount, "--reclaim", "delete") as process:
+        _, error = process.communicate()
+
+    assert process.wait() == ExitCode.USAGE
+    assert "Name it with --root, or in PCAPDJ_ROOT." in error
+
+
+def test_two_at_once_exclude_each_other(store: Store, run: Run, tmp_path: Path) -> None:
+    """Exit code 75: the controller's round runs."""
+    with closing(Lock(reclaim.lock_path(store), "test")):
+        code, _, error = run("now", "--reclaim", "delete", "--root", tmp_path, "--free", "1")
+
+    assert (code, f"pid {os.getpid()}" in error) == (ExitCode.BUSY, True)

@@ -1,0 +1,98 @@
+"""A process that removes captures dies at any step: the next one puts back or finishes what it finds."""
+
+import os
+from pathlib import Path
+
+import pytest
+from support.forkserver import clean_environment, run
+from support.mounts import memory_mount
+from support.reclaiming import feed, make_room, names_in, reclaimed, selected, write_capture
+
+from pcapdj.capture.opening import open_capture
+from pcapdj.runtime.failpoints import RECLAIM_POINTS
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
+
+COPYING = ("reclaim.copied", "reclaim.named")  # points that only a copy reaches
+STEPS = [
+    (how, point)
+    for how in ("delete", "compress", "move")
+    for point in RECLAIM_POINTS
+    if how != "delete" or point not in COPYING
+]
+# a full kill of each is long; these differ in what is left behind
+QUICK = {("delete", "reclaim.hidden"), ("compress", "reclaim.named"), ("move", "reclaim.unlinked")}
+
+
+def command(store: Store, root: Path, how: str, *, fault: str) -> int:
+    """Run `pcapdj reclaim now` as a process; return its exit code, negative if a signal killed it."""
+    environment = clean_environment(
+        PCAPDJ_FAULT=fault, PCAPDJ_REDIS_URL=store.url, PCAPDJ_LANE=store.keys.lane
+    )
+    options = ["--reclaim", how, "--root", str(root), "--keep-last", "0", "--free", "100%"]
+    return run("pcapdj", "reclaim", "now", *options, env=environment).returncode
+
+
+@pytest.mark.parametrize(
+    ("how", "point"),
+    [
+        pytest.param(*step, marks=[] if step in QUICK else pytest.mark.long, id="-".join(step))
+        for step in STEPS
+    ],
+)
+def test_a_kill_at_any_step_loses_nothing(
+    store: Store, tmp_path: Path, signals: Signals, how: str, point: str
+) -> None:
+    """After the kill the capture or its copy is there; the next process leaves one of them, or none."""
+    root = tmp_path / "captures"
+    root.mkdir()
+    path = write_capture(root / "1.pcap", packets=200)
+    feed(store, path)
+    with memory_mount(tmp_path) as mount:
+        target = mount.folder
+        target.chmod(0o700)
+        setting = f"move:{target}" if how == "move" else how
+
+        assert command(store, root, setting, fault=f"{point}:1:kill") == -9
+        left = [each for each in (*root.iterdir(), *target.iterdir()) if each.stat().st_size]
+        was_removed = how == "delete" and not list(root.iterdir())
+        assert was_removed or any(is_whole(each) for each in left)
+
+        make_room(store, selected(root, how, target if how == "move" else None), signals, root)
+
+        kept = {"delete": [], "compress": ["1.pcap.zst"], "move": []}[how]
+        assert names_in(root) == kept
+        assert names_in(target) == (["1.pcap"] if how == "move" else [])
+        assert [fields["how"] for fields in reclaimed(store).values()] == [
+            {"delete": "removed", "compress": "compressed", "move": "moved"}[how]
+        ]
+        assert not store.redis.exists(store.keys.reclaiming)
+        assert b'"reclaiming"' not in (store.redis.hget(store.keys.fed, os.fsencode(path)) or b"")
+
+
+def is_whole(path: Path) -> bool:
+    """Report whether a file has all packets of the capture."""
+    with open_capture(os.fsencode(path), refuse_written=False) as capture:
+        assert capture.native is not None
+        return sum(piece.totals.packets for piece in capture.pieces(capture.native)) == 200
+
+
+def test_a_name_that_another_file_has_by_now_keeps_both(
+    store: Store, tmp_path: Path, signals: Signals
+) -> None:
+    """The sensor began a new file of that name while the hidden one was left behind: it is reported."""
+    path = write_capture(tmp_path / "1.pcap")
+    feed(store, path)
+    assert command(store, tmp_path, "delete", fault="reclaim.hidden:1:kill") == -9
+    assert names_in(tmp_path) == [".pcapdj-reclaim.1.pcap"]
+    path.write_bytes(b"new")
+
+    done = make_room(store, selected(tmp_path), signals, tmp_path)
+
+    assert names_in(tmp_path) == [".pcapdj-reclaim.1.pcap", "1.pcap"]
+    assert path.read_bytes() == b"new"
+    assert len(done.notes) == 1
+
+    path.unlink()
+    make_room(store, selected(tmp_path), signals, tmp_path)
+    assert names_in(tmp_path) == []
