@@ -2,13 +2,14 @@
 
 Redis exits at once with code 1 if it cannot create a file in its data folder, or if its append-only file is
 damaged in the middle (a torn end it cuts off by itself). supervisord would start it again at once, each time.
-So its start waits here: for room, for a repaired file, and, where a server has ended for another reason
-shortly after its start, for longer each time.
+So its start waits here: for its disk, for room on it, for a repaired file, and, where a server has ended for
+another reason shortly after its start, for longer each time.
 
 Only after such an end the file is checked, with redis-check-aof: that reads all of it, as the server does.
 Source: redis.io "Redis persistence", "What should I do if my AOF gets corrupted?".
 """
 
+import errno
 import math
 import os
 import re
@@ -38,6 +39,28 @@ _LOOK_S: Final = 0.5
 _NOT_VALID: Final = re.compile(r"filename=(.+), size=(\d+), ok_up_to=(\d+),.*\n.* is not valid")
 _FILES: Final = (Path("appendonlydir/appendonly.aof.manifest"), Path("appendonly.aof"))  # of Redis 7; before
 _MOST_BYTES: Final = 100
+
+
+def check_mounted(data: Path, socket: Path) -> None:
+    """Check that the data folder is a mount point, if it was one before: the one below would begin empty.
+
+    Args:
+        data: the server's folder.
+        socket: beside it stands whether the folder was a mount point.
+
+    Raises:
+        CannotCreate: its disk is not mounted; the cause is an OSError.
+    """
+    note = socket.with_suffix(".mounted")
+    with suppress(OSError):  # missing: it is made, or waited for
+        is_mount_point = data.stat().st_dev != data.parent.stat().st_dev
+        if is_mount_point:
+            note.touch(0o600)
+        elif note.exists():
+            raise CannotCreate(
+                f"The disk of {quoted(str(data))} is not mounted.",
+                hint=f"If the data belong on another disk now, remove {quoted(str(note))}.",
+            ) from OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
 
 def check_room(data: Path) -> None:

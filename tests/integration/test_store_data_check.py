@@ -141,6 +141,31 @@ def test_a_disk_that_is_mounted_late_is_waited_for(short_path: Path, mount: Memo
     assert "linked' cannot be used: No such file or directory" in log.read_text()
 
 
+def test_the_folder_below_an_unmounted_disk_gets_no_data(short_path: Path, mount: MemoryMount) -> None:
+    """An empty queue in the place of the one on the disk would have everything fed again."""
+    mount.folder.chmod(0o700)
+    with serving(short_path, mount.folder) as (first, _, store):
+        wait_until(lambda: answers(store), "the server to answer")
+        store.redis.rpush(store.keys.in_queue, b"/in/1.pcap")
+        first.kill()
+        first.wait()
+    wait_until(lambda: not is_synced(mount.folder), "its companion to end")
+    mount.unmount()
+
+    with serving(short_path, mount.folder) as (_, log, store):
+        wait_until(lambda: "waiting_for_storage" in log.read_text(), "the server to wait")
+        with pytest.raises(
+            StoreUnavailable, match=r"mounted' is not mounted\. If the data belong on another disk"
+        ):
+            store.ping()
+        below = [*mount.folder.iterdir()]
+        mount.mount()
+        wait_until(lambda: answers(store), "the server to answer")
+
+        assert store.redis.llen(store.keys.in_queue) == 1
+    assert below == []
+
+
 def test_a_damaged_file_is_named_with_what_repairs_it(short_path: Path) -> None:
     """No server is started until the file has changed; the command that is shown repairs it."""
     damaged = damage(written(short_path))
