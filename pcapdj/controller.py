@@ -39,7 +39,7 @@ from pcapdj.disk import options, schedule
 from pcapdj.disk.between_process import BetweenProcess
 from pcapdj.disk.between_runner import BetweenRunner
 from pcapdj.disk.gate import Override, State
-from pcapdj.disk.gate_report import check_lines, log_limits, log_live_limits, log_transition
+from pcapdj.disk.gate_report import check_lines, log_failures, log_limits, log_live_limits, log_transition
 from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD, LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
@@ -104,6 +104,7 @@ class Controller:
         self._published_s = -schedule.ROUND_S
         self._is_restored = False
         self._lost = ""
+        self._failures: Mapping[str, str] = {}
         self._is_occupied = False
         self._busy_until_s = 0.0
 
@@ -114,6 +115,7 @@ class Controller:
             Stopped: a stop signal arrived.
         """
         log_limits(events, self._monitor)
+        self._failures = log_failures(events, self._failures, self._monitor)
         while True:
             notifier.clear()
             self._round()
@@ -208,8 +210,9 @@ class Controller:
         """Apply the live fields, measure if that is due, and publish the gate if that is due."""
         if pending.is_busy:
             self._stay_busy()
+        limits_before = self._monitor.limits
         if is_changed := self._monitor.apply(pending.control):
-            log_live_limits(events, self._monitor, pending.control)
+            log_live_limits(events, self._monitor, pending.control, limits_before)
         if self._monitor.accept(pending.control.get(ACCEPT_FIELD, "")):
             events.info(
                 "disks_accepted", "The watched paths belong on the file systems that they are on now."
@@ -246,11 +249,16 @@ class Controller:
         message = f"gate {decision.state.word}" if is_news else ""
         suspended = decision.state is State.SUSPENDED
         self._grants.publish({**fields, **times}, suspended=suspended, message=message)
-        self._published = PublishedGate(decision.state, since_s, gate, decision.cause)
+        self._failures = log_failures(events, self._failures, self._monitor)
+        before, self._published = (
+            self._published,
+            PublishedGate(decision.state, since_s, gate, decision.cause),
+        )
         self._published_s = time.monotonic()
         if is_transition:
-            outlook = outlook_of(published_disks({"disks": str(fields["disks"])}), str(fields["path"]))
-            log_transition(events, decision, fields, outlook)
+            disks = published_disks({"disks": str(fields["disks"])})
+            is_worse = decision.state > (before.state or State.OPEN)  # else the rate is of the time before
+            log_transition(events, decision, fields, outlook_of(disks, decision.path) if is_worse else "")
 
     def _authorize(self, name: bytes) -> Granted:
         result = self._grants.grant(name)

@@ -76,13 +76,22 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     elif action == "unset":
         _check_names(words, LIMIT_FIELDS)
         _change(store, {}, [*words, FORCE_FIELD] if _MIN_FREE in words else words)
-    show("", gate_lines(read_snapshot(store, time.time())["gate"], time.time()))
+    _show_all(store)
+
+
+def _show_all(store: Store) -> None:
+    """Print the gate, the disks of the running controller, and the limits."""
+    shown = read_snapshot(store, time.time())["gate"]
+    show("", gate_lines(shown, time.time()))
     gate = Grants(store).published()
     if not is_recent(gate.get("heartbeat_s")):
         gate = {}
-    disks = disk_lines(published_disks(gate))
-    typer.echo("\n".join(["", *disks, *([""] if disks else [])]).rstrip("\n"))
+    if lines := disk_lines(published_disks(gate)):
+        typer.echo("\n".join(["", *lines]))
+    typer.echo()
     _show(read_control(store), gate)
+    if learned := _learned(shown.get("reserve") if gate else None):
+        typer.echo(f"{'':<22}{learned}")
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:
@@ -179,6 +188,16 @@ def _show(control: Mapping[str, str], gate: Mapping[str, str]) -> None:
         typer.echo(printable(f"{name:<22}{_limit_text(control.get(name), text, option, source)}").rstrip())
     if FORCE_FIELD in control:
         typer.echo(f"{FORCE_FIELD:<22}{printable(control[FORCE_FIELD])}")
+
+
+def _learned(reserve: object) -> str:
+    """Return which factor the reserve has learned, where PCAPDJ_GATE has it; empty: it has none."""
+    if not isinstance(reserve, Mapping) or not isinstance(files := reserve.get("learned_from_files"), int):
+        return ""
+    factor = reserve.get("factor")
+    if files and isinstance(factor, float):
+        return f"learned from {files:,} files: the output is {factor:.3g} x the size of a file"
+    return "nothing is learned yet: files are authorized without a reserve" if factor is None else ""
 
 
 def _shown(name: str, text: str | None) -> str:

@@ -89,8 +89,9 @@ def _outlook(disk: Fields) -> Iterator[str]:
     """Yield which limits are reached when, if the disk goes on as in the last seconds."""
     free, rate = disk["free"], disk["fills_per_s"]
     if rate > 0:
+        worse = {"open": ("hold", "suspended"), "hold": ("suspended",)}.get(disk["state"], ())
         steps = [("hold", disk["hold_below"]), ("suspended", disk["suspend_below"])]
-        times = [(word, (free - limit) / rate) for word, limit in steps if limit and free >= limit]
+        times = [(word, (free - at) / rate) for word, at in steps if word in worse and at and free >= at]
         word, speed = "fills", rate
     elif rate < 0 and disk["state"] != "open":
         steps = [("hold", disk["hold_below"]), ("open", disk["open_from"])]

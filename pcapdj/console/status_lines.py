@@ -171,6 +171,8 @@ def gate_lines(gate: Fields | None, now_s: float) -> list[Line]:
     if outlook := outlook_of(gate.get("disks"), str(gate.get("path") or "")):
         lines.append(Line("", outlook, tone))
     lines += [Line("", text, Tone.ATTENTION) for text in _between_texts(gate.get("between"), now_s)]
+    if gate.get("cause") == "operator":
+        lines.append(Line("", "'pcapdj gate auto' leaves it to the disks", tone))
     if gate.get("lost"):
         lines.append(Line("", printable_sentence(str(gate["lost"])), Tone.BAD))
     if gate.get("refused"):

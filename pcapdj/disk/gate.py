@@ -171,6 +171,11 @@ class Decision:
     needed: int = 0
     cause: Cause = Cause.RESOURCES
 
+    @property
+    def path(self) -> str:
+        """The watched path that decides; empty: none, or the memory."""
+        return self.measurement.path if self.measurement else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -289,13 +294,15 @@ def _crossed(measurement: Measurement, *, is_suspended: bool) -> str:
     """Return which limit a resource fell below, with its number: `below its min-free of 1.0 GiB (..)`."""
     thresholds, unit = measurement.thresholds, measurement.unit
     limit = thresholds.suspend if is_suspended else thresholds.minimum
+    below = "below" if (measurement.free or 0) < limit else "and was below"
+    if unit == "inodes" and is_suspended:
+        return f"{below} {exact_amount(limit, unit)}, half of its min-free-inodes"
     if unit == "inodes":
-        name = "half of its min-free-inodes" if is_suspended else "its min-free-inodes"
+        name = "its min-free-inodes"
     elif not measurement.path:
         name = "min-available-memory"
     else:
         name = "its suspend-free" if is_suspended else "its min-free"
-    below = "below" if (measurement.free or 0) < limit else "and was below"
     return f"{below} {name} of {exact_amount(limit, unit)}"
 
 

@@ -45,14 +45,38 @@ def log_transition(
     log(f"gate_{decision.state.word}", sentence, **numbers)
 
 
-def log_live_limits(events: EventLog, monitor: DiskMonitor, control: Mapping[str, str]) -> None:
-    """Log which live fields came into force, or why they are refused."""
+def log_failures(events: EventLog, before: Mapping[str, str], monitor: DiskMonitor) -> dict[str, str]:
+    """Log which watched paths cannot be measured any more, and which can again; the gate may stay as it is.
+
+    Args:
+        events: the log of the controller.
+        before: by path, why they could not be measured before.
+        monitor: has measured them.
+
+    Returns:
+        The same as `before`, as of now.
+    """
+    now = {each.path: each.failure for each in monitor.measurements() if each.failure}
+    for path, failure in now.items():
+        if before.get(path) != failure:
+            sentence = f"{quoted(path)} {failure}, which counts as full."
+            events.warning("cannot_measure", sentence, path=path)
+    for path in before.keys() - now.keys():
+        events.info("measured_again", f"{quoted(path)} can be measured again.", path=path)
+    return now
+
+
+def log_live_limits(
+    events: EventLog, monitor: DiskMonitor, control: Mapping[str, str], limits_before: Limits
+) -> None:
+    """Log which live fields came into force, or why they are refused; and the limits, if they changed."""
     if monitor.live.refused:
         events.warning("live_value_refused", monitor.live.refused)
     else:
         values = ", ".join(f"{name}={text}" for name, text in control.items())
         events.info("live_values_in_force", values or "None: the options are in force.")
-    log_limits(events, monitor)
+    if monitor.limits != limits_before:
+        log_limits(events, monitor)
 
 
 def log_limits(events: EventLog, monitor: DiskMonitor) -> None:
@@ -60,7 +84,6 @@ def log_limits(events: EventLog, monitor: DiskMonitor) -> None:
     measurements = monitor.measurements()
     for each in measurements:
         if each.failure:
-            events.warning("cannot_measure", f"{each.subject} {each.failure}.", path=each.path)
             continue
         fields: dict[str, object] = {
             f"free_{each.unit}": each.free,

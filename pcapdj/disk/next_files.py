@@ -65,8 +65,9 @@ class NextFiles:
         return disks
 
     def as_fields(self, now_s: float) -> dict[str, str]:
-        """Return the fields of PCAPDJ_GATE; each is JSON, empty where there is nothing to show."""
-        shown = self.numbers[0].as_fields() if self.numbers and not self.reserve.setting.is_off else None
+        """Return the fields of PCAPDJ_GATE; each is JSON, empty where that option is not used."""
+        numbers = [*self.numbers, *self.reserve.judge([ExpectedFile(b"")], [])]  # without a file: the factor
+        shown = None if self.reserve.setting.is_off else numbers[0].as_fields()
         return {
             "reserve": json.dumps(shown) if shown else "",
             "between": json.dumps(self.between.as_fields(now_s)) if self.between else "",

@@ -40,7 +40,7 @@ class RequestedFiles:
             As `Grants.finished_after`.
         """
         self._pending = pending
-        if pending.requested and self._monitor.limits.reserve.is_learned:
+        if self._monitor.limits.reserve.is_learned and (pending.requested or not self._read_entry):
             entries = self._grants.finished_after(self._read_entry)
             self._read_entry = entries[-1][0] if entries else self._read_entry
             self._ratios = self._ratios.after(filter(None, (finished_file(each) for _, each in entries)))

@@ -31,7 +31,8 @@ KINDS: Final = {
 }
 # of level INFO: the others are about one file, which the journal has, or of use to who reads that log
 _RECORDED: Final = frozenset({
-    *("gate_open", "disks_accepted", "live_values_in_force", "suspended", "resumed", "lane_resumed"),
+    *("gate_open", "disks_accepted", "measured_again"),
+    *("live_values_in_force", "suspended", "resumed", "lane_resumed"),
     *("started", "stopping", "done", "importer_starts", "importer_stops", "inbox_watched", "files_queued"),
     *("analyzer_started", "stream_opened", "stream_resumed", "stream_ended", "linktype_changes"),
     *("storage_back", "redis_back", "authorized", "file_continues", "analyzer_paused", "analyzer_resumed"),

@@ -685,3 +685,52 @@ def shows(controller: Controller, store: Store, state: str, free_kib: int) -> bo
     controller.step()
     seen = gate(store)
     return seen["state"] == state and int(seen["free_bytes"]) == free_kib << 10
+
+
+def test_a_gate_that_an_operator_sets_counts_from_then_and_has_no_numbers_of_a_disk(
+    store: Store, make: Make, tmp_path: Path
+) -> None:
+    """Also where its state stays: it is open for another reason now. A closed disk is in the reason."""
+    controller = make()
+    controller.step()
+    opened_s = float(gate(store)["since_s"])
+    assert (gate(store)["cause"], gate(store)["path"]) == ("resources", str(tmp_path))
+
+    set_live(store, gate="open")
+    controller.step()
+
+    shown = gate(store)
+    assert (shown["state"], shown["cause"], shown["path"]) == ("open", "operator", "")
+    assert (shown["free_bytes"], shown["needed_bytes"]) == ("0", "0")
+    assert float(shown["since_s"]) > opened_s
+    assert shown["reason"] == "An operator opened it."
+
+    set_live(store, min_free=times_free(tmp_path, 1.5))
+    make(min_free=times_free(tmp_path, 1.5)).step()
+    assert gate(store)["since_s"] == shown["since_s"]
+    assert re.match(r"An operator opened it, although '\S+' has .* free, below ", gate(store)["reason"])
+
+
+def test_a_disk_that_goes_away_while_the_gate_is_closed_is_logged(
+    store: Store, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state of the gate stays as it is; that it is back is logged, too."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    controller = make(path=folder, min_free=times_free(tmp_path, 4), suspend_free=times_free(tmp_path, 2))
+    assert measured_state(controller, store) == "suspended"
+
+    folder.rmdir()
+    wait_until(lambda: measured_reason(controller, store).startswith(f"'{folder}' is not there"), "the loss")
+    folder.mkdir()
+    wait_until(lambda: "is not there" not in measured_reason(controller, store), "the return")
+
+    log = logged(capsys, "measured_again")
+    assert f"WARNING controller cannot_measure path={folder}: '{folder}' is not there, which counts" in log
+    assert log.count("gate_suspended") == 1
+
+
+def measured_reason(controller: Controller, store: Store) -> str:
+    """Run a round with a request, so that it measures; return the gate's reason."""
+    measured_state(controller, store)
+    return gate(store)["reason"]

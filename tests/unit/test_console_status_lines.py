@@ -7,6 +7,7 @@ import pytest
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.status_lines import (
     anomaly_rows,
+    gate_lines,
     jumps_text,
     progress_text,
     rates_between,
@@ -577,3 +578,47 @@ def test_a_paused_analyzer_is_shown_as_paused() -> None:
     assert ("Analyzer", "reading, stream s, paused by the gate") in [
         (each.label, each.text) for each in lines
     ]
+
+
+DISK = {
+    "name": "/out",
+    "unit": "bytes",
+    "state": "open",
+    "free": 37 << 30,
+    "total": 70 << 30,
+    "open_from": 10 << 30,
+    "hold_below": 7 << 30,
+    "suspend_below": 3 << 30,
+    "fills_per_s": 10 << 20,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"path": "/out", "disks": [DISK]}, "fills by 10.0 MiB/s: hold in 51 min, suspended in 58 min"),
+        ({"path": "/other", "disks": [DISK]}, None),
+        ({"path": "/out", "disks": [{**DISK, "free": None}]}, None),
+        ({"path": "/out", "disks": ["text", {"name": "/out"}]}, None),
+        ({"path": "/out", "disks": "text"}, None),
+        ({"cause": "operator"}, "'pcapdj gate auto' leaves it to the disks"),
+        (
+            {"between": {"state": "running", "name": "/in/7.pcap", "since_s": 985.0}},
+            "the command of --between has been running for 15 s before '7.pcap'",
+        ),
+        (
+            {"between": {"state": "failed", "name": "/in/7.pcap", "again_in_s": 7.6}},
+            "the command of --between runs again in 8 s",
+        ),
+        ({"between": {"state": "failed", "again_in_s": "soon"}}, None),
+        ({"between": "text"}, None),
+    ],
+    ids=str,
+)
+def test_the_gate_shows_what_comes_next(fields: dict[str, Any], expected: str | None) -> None:
+    """How fast the decisive disk fills, what a command does; whatever another program wrote."""
+    gate = {"state": "open", "since_s": 940.0, "reason": "x", **fields}
+
+    lines = gate_lines(gate, 1000.0)
+
+    assert [each.text for each in lines[1:]] == ([expected] if expected else [])

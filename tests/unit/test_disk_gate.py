@@ -252,7 +252,7 @@ def test_above_a_limit_that_was_crossed_the_reason_names_it_all_the_same() -> No
         ),
         (
             Measurement("i", "'/out'", 40, THRESHOLDS, path="/out", unit="inodes"),
-            "half of its min-free-inodes of 50",
+            "50 inodes, half of its min-free-inodes",
         ),
         (Measurement("memory", "The memory", 90, THRESHOLDS), "min-available-memory of 100 B"),
     ],

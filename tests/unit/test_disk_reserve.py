@@ -87,7 +87,7 @@ def test_a_file_that_never_fits_is_shown_as_such() -> None:
 
 
 def test_the_published_numbers_are_those_of_the_first_requested_file() -> None:
-    """Off, or without a request, there are none."""
+    """Without a request there is the factor alone; switched off, nothing."""
     shown = json.loads(judged(2500, in_flight=100).as_fields(0)["reserve"])
 
     assert (shown["name"], shown["fit"], shown["factor"]) == ("/in/1.pcap", "waits", 1.0)
@@ -95,7 +95,9 @@ def test_the_published_numbers_are_those_of_the_first_requested_file() -> None:
     assert (shown["left_bytes"], shown["in_flight_bytes"]) == (1900, 100)
     assert (shown["is_compressed"], shown["learned_from_files"]) == (False, 0)
     assert judged(2500, reserve=reserved(None)).as_fields(0)["reserve"] == ""
-    assert judged().as_fields(0) == {"reserve": "", "between": ""}
+    unrequested = json.loads(judged().as_fields(0)["reserve"])
+    assert (unrequested["name"], unrequested["factor"], unrequested["needs_bytes"]) == ("", 1.0, None)
+    assert judged(reserve=reserved(None)).as_fields(0) == {"reserve": "", "between": ""}
 
 
 sizes = st.lists(st.none() | st.integers(0, 5000), max_size=8)
