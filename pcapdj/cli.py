@@ -45,6 +45,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         ),
         "whence": ("pcapdj.commands.whence", "find the capture and packet of an alert; cut its session out"),
         "journal": ("pcapdj.commands.journal", "show which files were fed, when, and what was unusual"),
+        "report": (
+            "pcapdj.commands.report",
+            "show gaps, overlaps and cut packets of captures, or of what was fed",
+        ),
         "requeue": ("pcapdj.commands.requeue", "queue processed or failed files again"),
     },
     "The roles, one process each": {

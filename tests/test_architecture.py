@@ -123,6 +123,8 @@ RULES: Final = [
     "summary/http_message",
     "trace/events",
     "trace/filters",
+    "trace/timeline",
+    "trace/drawing",
 ]
 EFFECTS: Final = {
     *("fcntl", "logging", "mmap", "os", "random", "select", "shutil", "signal", "socket", "subprocess"),

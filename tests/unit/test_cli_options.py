@@ -56,6 +56,19 @@ OPTIONS: dict[str, Options] = {
     },
     "sample": {},
     "completion": {},
+    "report": REDIS | {
+        "--recursive": (None, False),
+        "--order": (None, None),
+        "--quick": (None, False),
+        "--gap": (None, "10s"),
+        "--since": (None, ""),
+        "--until": (None, ""),
+        "--times": (None, "fed"),
+        "--stream": (None, ""),
+        "--svg": (None, None),
+        "--all": (None, False),
+        "--json": (None, False),
+    },
     "journal": REDIS | {
         "--since": (None, ""),
         "--until": (None, ""),
@@ -187,6 +200,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "failed": [("NAME", False, None)],
     "whence": [("EVENTS", False, "")],
     "journal": [("NAME", False, "")],
+    "report": [("PATH", False, None)],
     "queue": [("list|remove|first|last", False, "list"), ("NAME", False, None)],
     "requeue": [("NAME", False, None)],
     "consume": [("-- COMMAND..", False, None)],
@@ -229,7 +243,7 @@ def test_options_show_what_their_values_are() -> None:
 
     sizes = ("--min-free", "--resume-free", "--suspend-free", "--min-available-memory")
     times = (
-        *("--at", "--since", "--until"),
+        *("--at", "--since", "--until", "--gap"),
         "--resume-after",
         "--keep-within",
         "--max-gap",
@@ -249,7 +263,7 @@ def test_options_show_what_their_values_are() -> None:
         "--min-free-inodes": "NUMBER|PCT",
         "--reserve": "FACTOR|auto",
         "--between": "CMD",
-        **dict.fromkeys(("--write", "-w"), "FILE"),
+        **dict.fromkeys(("--write", "-w", "--svg"), "FILE"),
         **dict.fromkeys(sizes, "SIZE|PCT"),
         **dict.fromkeys(times, "TIME"),
     }

@@ -1,0 +1,140 @@
+"""`pcapdj report` of files, and of the journal of a lane on a real Redis."""
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.captures import Record, classic
+
+from pcapdj.commands import report
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.store.client import Store
+
+Run = Callable[..., tuple[int, str, str]]
+BEGIN_S = 1_700_000_000
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Return a runner of the command: exit code, stdout, stderr."""
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        code = exit_code_of(report.app, "pcapdj report", list(arguments))
+        printed = capfd.readouterr()
+        return code, printed.out, printed.err
+
+    return run_command
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder with four captures: one after a gap, one cut by its snaplen, one damaged."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    def packets(begin_s: int, length: int | None = None) -> list[Record]:
+        return [Record(BEGIN_S + begin_s + second, 0, b"x" * 60, length) for second in range(0, 60, 10)]
+
+    (folder / "1.pcap").write_bytes(classic(packets(0)))
+    (folder / "2.pcap").write_bytes(classic(packets(60, 1500)))
+    (folder / "3.pcap").write_bytes(classic(packets(600))[:-5])
+    (folder / "4.pcap").write_bytes(classic(packets(660)))
+    return folder
+
+
+def test_files_are_compared_before_they_are_fed(run: Run, folder: Path) -> None:
+    """Only what is unusual is shown, with sums below."""
+    code, out, err = run(str(folder))
+
+    damage = "file ends inside a record: 55 of 60 captured bytes (at byte 404)"
+    assert (code, err) == (0, "")
+    assert [line.split() for line in out.splitlines() if line] == [
+        ["first", "packet", "lasts", "packets", "file"],
+        ["2023-11-14T22:14:20.000000Z", "50", "s", "6", f"'{folder}/2.pcap'"],
+        *[["captured", "incompletely:", "8.4", "KiB", "of", "8.8", "KiB", "are", "missing"]],
+        ["2023-11-14T22:23:20.000000Z", "40", "s", "5", f"'{folder}/3.pcap'"],
+        *[["gap", "of", "8", "min", "10", "s", "before", "it"]],
+        damage.split(),
+        ["2023-11-14T22:24:20.000000Z", "50", "s", "6", f"'{folder}/4.pcap'"],
+        *[["gap", "of", "20", "s", "before", "it"]],
+        ["files", "4"],
+        ["packets", "23"],
+        ["time", "11", "min", "50", "s"],
+        ["gaps", "2,", "the", "largest", "8", "min", "10", "s,", "8", "min", "30", "s", "in", "all"],
+        ["incomplete", "1", "file,", "8.4", "KiB", "were", "not", "captured"],
+        ["failed", "1", "file"],
+    ]
+
+
+def test_programs_get_a_line_for_each_file_and_the_sums(run: Run, folder: Path) -> None:
+    """With --all also of usual files; --gap changes what a gap is."""
+    *files, end = [
+        json.loads(line) for line in run(str(folder), "--json", "--all", "--gap", "1m")[1].splitlines()
+    ]
+
+    assert [Path(file["name"]).name for file in files] == ["1.pcap", "2.pcap", "3.pcap", "4.pcap"]
+    assert [[each["kind"] for each in file["remarks"]] for file in files] == [
+        [],
+        ["incomplete"],
+        ["gap", "failed"],
+        [],
+    ]
+    assert (end["summary"]["files"], end["summary"]["gap"]["count"]) == (4, 1)
+
+
+def test_a_quick_look_reads_only_the_ends(run: Run, folder: Path) -> None:
+    """Packets are not counted; gaps are the same."""
+    *files, end = [json.loads(line) for line in run(str(folder), "--json", "--quick")[1].splitlines()]
+
+    assert end["summary"]["gap"]["count"] >= 1
+    assert end["summary"]["packets"] == 0
+    assert all(file["packets"] == 0 for file in files)
+
+
+def test_the_journal_is_reported_without_its_files(run: Run, store: Store, tmp_path: Path) -> None:
+    """As it was fed, also of one stream; the drawing is a new file."""
+    for number, begin_s in enumerate([0, 60, 600, 300]):
+        times = {"first_ts_ns": (BEGIN_S + begin_s) * 10**9, "last_ts_ns": (BEGIN_S + begin_s + 59) * 10**9}
+        fields = {
+            "name": f"/gone/{number}",
+            "verdict": "processed",
+            "stream": "ab"[number // 3],
+            "packets": 5,
+        }
+        numbers = {"cap_lengths": 100, "lengths": 100 + number, "largest_step_back_ns": 10**30}
+        store.redis.xadd(store.keys.journal, dict[Any, Any](fields | times | ({} if number else numbers)))
+    redis = ("--redis-url", store.url, "--lane", store.keys.lane)
+    svg = tmp_path / "line.svg"
+
+    code, out, _ = run(*redis, "--svg", str(svg))
+    of_stream = run(*redis, "--stream", "a", "--json")
+
+    assert code == 0
+    assert "begins 5 min before the previous file began" in out
+    assert json.loads(of_stream[1].splitlines()[-1])["summary"]["files"] == 3
+    assert ET.fromstring(svg.read_text()).tag.endswith("svg")  # noqa: S314 - our own
+    again = run(*redis, "--svg", str(svg))
+    assert (again[0], "is there already" in again[2]) == (ExitCode.CANNOT_CREATE, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--quick"], ["x", "--since", "1h"], ["x", "--gap", "soon"], ["--recursive"], ["--order", "name"]],
+)
+def test_a_wrong_use_is_refused(run: Run, words: list[str]) -> None:
+    """In one sentence."""
+    code, out, err = run(*words)
+
+    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
+
+
+def test_nothing_to_report_is_an_error(run: Run, store: Store, tmp_path: Path) -> None:
+    """Of an empty folder, and of an empty journal."""
+    assert run(str(tmp_path))[0] == 1
+    assert run("--redis-url", store.url, "--lane", store.keys.lane)[2] == (
+        "pcapdj report: There are no captures.\n"
+    )

@@ -1,0 +1,109 @@
+"""The time line of captures, and its drawing: `pcapdj.trace.timeline`, `pcapdj.trace.drawing`."""
+
+import xml.etree.ElementTree as ET
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcapdj.trace.drawing import svg_of
+from pcapdj.trace.timeline import CaptureSpan, RemarkKind, Timeline
+
+SECOND = 10**9
+BEGIN = 1_700_000_000
+
+
+def span(begin_s: int, seconds: int = 60, **fields: int | str) -> CaptureSpan:
+    """Return a file that begins and lasts so long."""
+    first_ns = (BEGIN + begin_s) * SECOND
+    return CaptureSpan(b"/in/a", first_ns, first_ns + seconds * SECOND, packets=10, **fields)  # type: ignore[arg-type]
+
+
+def remarks(*spans: CaptureSpan) -> list[list[tuple[str, int]]]:
+    """Return kind and amount of the remarks of each file."""
+    timeline = Timeline()
+    return [[(each.kind.value, each.amount) for each in timeline.add(file)] for file in spans]
+
+
+def test_each_file_is_compared_with_those_before_it() -> None:
+    """Gaps, overlaps, steps back; a short pause is none of them."""
+    found = remarks(span(0), span(65), span(200), span(250), span(100), span(500))
+
+    assert found == [
+        [],
+        [],
+        [("gap", 75 * SECOND)],
+        [("overlap", 10 * SECOND)],
+        [("step_back", 150 * SECOND)],
+        [("gap", 190 * SECOND)],
+    ]
+
+
+def test_what_is_unusual_inside_a_file_is_a_remark_too() -> None:
+    """Steps back inside it, bytes that were not captured, why it failed."""
+    [found] = remarks(
+        span(0, steps_back=2, largest_step_back_ns=5, cap_lengths=60, lengths=100, failure="bad")
+    )
+
+    assert found == [("steps_back_inside", 5), ("incomplete", 40), ("failed", 0)]
+
+
+def test_files_without_packets_have_no_place_on_the_line() -> None:
+    """Those behind them are compared with those before them."""
+    empty = CaptureSpan(b"/in/empty", None, None)
+
+    assert remarks(empty, span(0), empty, span(100)) == [[], [], [], [("gap", 40 * SECOND)]]
+
+
+def test_the_sums_are_for_people_and_for_programs() -> None:
+    """How often, how much in all, and the largest."""
+    timeline = Timeline()
+    for each in (span(0), span(100), span(300, lengths=9, cap_lengths=4)):
+        timeline.add(each)
+
+    assert timeline.lines() == [
+        ("files", "3"),
+        ("packets", "30"),
+        ("time", "6 min"),
+        ("gaps", "2, the largest 2 min 20 s, 3 min in all"),
+        ("incomplete", "1 file, 5 B were not captured"),
+    ]
+    summary = timeline.summary()
+    assert summary["gap"] == {"count": 2, "total": 180 * SECOND, "largest": 140 * SECOND}
+    assert (summary["files"], summary["first_ns"]) == (3, BEGIN * SECOND)
+    assert summary.keys() >= {kind.value for kind in RemarkKind}
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(-(1 << 40), 1 << 40), st.integers(0, 1 << 30), st.booleans()),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_every_time_line_can_be_drawn(files: list[tuple[int, int, bool]]) -> None:
+    """As one SVG; each bar is inside it."""
+    timeline = Timeline()
+    for begin_ns, length_ns, is_cut in files:
+        timeline.add(CaptureSpan(b"x", begin_ns, begin_ns + length_ns, 1, 1, 1 + is_cut))
+
+    drawing = ET.fromstring("".join(svg_of(timeline, "<a> & b")))  # noqa: S314 - our own
+
+    bars = [each for each in drawing.iter() if each.get("width") and each.tag.endswith("rect")]
+    assert len(bars) >= 1
+    for bar in bars:
+        x, width = float(bar.get("x", "")), float(bar.get("width", ""))
+        assert x >= 19.9
+        assert x + width <= 1180 + 1
+    assert "<a> & b" in "".join(drawing.itertext())
+
+
+def test_the_drawing_of_many_files_is_small() -> None:
+    """What cannot be told apart at this width is one bar."""
+    timeline = Timeline()
+    for number in range(20_000):
+        timeline.add(span(number * 70 + 900 * (number // 1000)))
+
+    drawing = "".join(svg_of(timeline, "many"))
+
+    assert len(drawing) < 300_000
+    assert drawing.count('class="gap"') == 19
