@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "import": ("pcapdj.importer", "queue capture files; with --watch, also those that arrive later"),
         "status": ("pcapdj.commands.status", "show queue, current file, gate, dispatchers and analyzer"),
         "events": ("pcapdj.commands.events", "show what happened in the lane, or to one file"),
+        "metrics": ("pcapdj.commands.metrics", "serve or write metrics of the lane for Prometheus"),
         "limits": ("pcapdj.commands.limits", "show or change the disk limits while it runs"),
         "gate": ("pcapdj.commands.gate", "hold or open the disk gate by hand"),
         "reclaim": ("pcapdj.commands.reclaim", "make room: remove captures that were fed, or show which"),

@@ -53,6 +53,7 @@ OWNERS: Final[dict[str, set[str]]] = {
     "isal": {"capture"},
     "backports": {"capture"},
     "psutil": {"disk"},
+    "prometheus_client": {"commands"},
     "supervisor": {"commands"},
     "subprocess": {"analyzer", "disk", "store", "commands", "trace"},
     "rich": {"console", "summary", "run"},
@@ -104,6 +105,7 @@ RULES: Final = [
     "disk/gate",
     "console/disk_lines",
     "console/event_lines",
+    "console/metrics",
     "console/monitor_rules",
     "console/status_lines",
     "disk/live_limits",
@@ -128,7 +130,7 @@ RULES: Final = [
 ]
 EFFECTS: Final = {
     *("fcntl", "logging", "mmap", "os", "random", "select", "shutil", "signal", "socket", "subprocess"),
-    *("tempfile", "threading", "time", "psutil", "redis", "rich", "typer"),
+    *("tempfile", "threading", "time", "psutil", "redis", "rich", "typer", "prometheus_client"),
 }
 
 # rule -> what it imports that has effects, and why it is a rule all the same
@@ -160,6 +162,7 @@ SMALL: Final[dict[str, str]] = {
     "__init__.py": "the version",
     "__main__.py": "python -m pcapdj",
     "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
+    "store/lane_totals.py": "two numbers that the metrics and the screen show, each at a constant cost",
     "store/failure_kinds.py": "one rule, which the metrics and the journal show",
     "store/stepwise.py": "how the two long works on keys are done between others",
     "store/start_problem.py": "one file, which the server's start writes and its clients read",

@@ -6,9 +6,9 @@ has reported once should, and dispatcher and controller in any case.
 
 import configparser
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 import typer
@@ -61,8 +61,14 @@ def _judged(store: Store, expected: Sequence[str]) -> tuple[str, Level]:
         return monitor_line([Finding(Level.CRITICAL if layout else Level.UNKNOWN, str(exc))], {})
     except KeyUnusable as exc:
         return monitor_line([Finding(Level.CRITICAL, str(exc))], {})
-    roles: Collection[str] = expected or (_roles_in(layout) if layout else expected_without_layout(snapshot))
+    roles = expected or expected_roles(store.url, snapshot)
     return monitor_line(findings_of(snapshot, roles, time.time()), snapshot)
+
+
+def expected_roles(url: str, snapshot: Mapping[str, Any]) -> Collection[str]:
+    """Return the roles that should run in a lane of this Redis."""
+    layout = _layout_of(url)
+    return _roles_in(layout) if layout else expected_without_layout(snapshot)
 
 
 def _layout_of(url: str) -> Path | None:

@@ -1,17 +1,22 @@
 """`check --monitor` about real roles: whichever is killed or stopped, it shows that within ten seconds."""
 
+import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.forkserver import ROOT
 from support.redis_server import PrivateRedis
 from support.roles_rig import ROLES, Trio
 from support.waiting import scaled, wait_until
 
-from pcapdj.commands import check
+from pcapdj.commands import check, metrics
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.service import CONF, shipped
 
@@ -38,9 +43,9 @@ def monitor(capsys: pytest.CaptureFixture[str]) -> Monitor:
 
 @pytest.mark.slow
 def test_each_role_that_is_stopped_or_killed_is_critical_within_ten_seconds(
-    trio: Trio, monitor: Monitor
+    trio: Trio, monitor: Monitor, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """SIGSTOP leaves a process that exists and does nothing; both are shown, each role by its name."""
+    """SIGSTOP leaves a process that exists and does nothing; plugin and alert rules name each role."""
     url = trio.environment["PCAPDJ_REDIS_URL"]
     for role in ROLES:
         trio.start(role)
@@ -57,10 +62,39 @@ def test_each_role_that_is_stopped_or_killed_is_critical_within_ten_seconds(
         )
         assert time.monotonic() - began_s < scaled(10)
         assert monitor(url)[0] == 2
+        assert alerts_raised(url, capsys, tmp_path) == {"dispatcher", "controller", "consumer", "importer"}
+        assert time.monotonic() - began_s < scaled(10)
         if number == signal.SIGSTOP:
             for pid in working:
                 os.kill(pid, signal.SIGCONT)
             wait_until(lambda: monitor(url)[0] == 0, "all roles to report again")
+
+
+def alerts_raised(url: str, capsys: pytest.CaptureFixture[str], folder: Path) -> set[str]:
+    """Let promtool apply the alert rules to the metrics as of now; return the roles that they find down."""
+    assert exit_code_of(metrics.app, "pcapdj metrics", ["--redis-url", url]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
+    series = [dict(zip(("series", "values"), line.rsplit(" ", 1), strict=True)) for line in lines]
+    down = [each for each in samples(lines) if each.name == "pcapdj_role_up" and not each.value]
+    count: dict[str, Any] = {
+        "expr": 'count(ALERTS{alertname="PcapdjRoleDown",alertstate="firing"})',
+        "eval_time": "0s",
+    }
+    count |= {"exp_samples": [{"labels": "{}", "value": len(down)}]}
+    test = {"interval": "15s", "input_series": series, "promql_expr_test": [count]}
+    rules = {"rule_files": [str(ROOT / "docs" / "monitoring" / "alerts.yml")], "tests": [test]}
+    (folder / "test.yml").write_text(json.dumps(rules))  # JSON is YAML
+    answer = subprocess.run(
+        ["promtool", "test", "rules", "test.yml"], cwd=folder, capture_output=True, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return {each.labels["role"] for each in down}
+
+
+def samples(lines: list[str]) -> list[Any]:
+    """Return the samples of metrics as text."""
+    families = text_string_to_metric_families("\n".join(lines))
+    return [sample for family in families for sample in family.samples]
 
 
 def test_without_redis_it_is_critical_in_a_layout_that_has_its_own(

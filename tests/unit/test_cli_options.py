@@ -145,6 +145,7 @@ OPTIONS: dict[str, Options] = {
         "--follow -f": (None, False),
         "--json": (None, False),
     },
+    "metrics": REDIS | {"--listen": (None, ""), "--textfile": (None, None), "--lane": (None, [])},
     "dispatch": REDIS | STREAMS | {
         "-b --pipe": ("PCAPDJ_PIPE", None),
         "-s --server": (None, ""),
@@ -165,9 +166,9 @@ OPTIONS: dict[str, Options] = {
         "--logdir": ("PCAPDJ_LOGDIR", "out"),
         "--redis-data": ("PCAPDJ_REDIS_DATA", ""),
         "--between": ("PCAPDJ_BETWEEN", ""),
+        "--on-event": ("PCAPDJ_ON_EVENT", ""),
         "--between-timeout": ("PCAPDJ_BETWEEN_TIMEOUT", "5m"),
         "--auth-type": ("PCAPDJ_AUTH_TYPE", "string"),
-        "--on-event": ("PCAPDJ_ON_EVENT", ""),
         "--check": (None, False),
         "--as-started": (None, False),
     },
@@ -264,6 +265,9 @@ def test_options_show_what_their_values_are() -> None:
         "--reserve": "FACTOR|auto",
         "--between": "CMD",
         **dict.fromkeys(("--write", "-w", "--svg"), "FILE"),
+        **dict.fromkeys(("--between", "--on-event"), "CMD"),
+        "--listen": "[HOST:]PORT",
+        **dict.fromkeys(("--write", "-w"), "FILE"),
         **dict.fromkeys(sizes, "SIZE|PCT"),
         **dict.fromkeys(times, "TIME"),
     }

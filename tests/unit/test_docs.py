@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 from pcapdj.cli import MODULES
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS: Final = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "monitoring").glob("*.md")]
+)
 
 
 def anchors(document: Path) -> set[str]:

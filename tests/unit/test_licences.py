@@ -15,7 +15,7 @@ PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Licences under which a program may be installed beside a program of any other licence.
 ALLOWED: Final = {
     *("MIT", "BSD", "BSD-2-Clause", "BSD-3-Clause", "ISC", "ISC License", "PSF-2.0", "MPL-2.0"),
-    *("Apache-2.0", "Apache-2.0 OR BSD-2-Clause", "MIT License"),
+    *("Apache-2.0", "Apache-2.0 OR BSD-2-Clause", "Apache-2.0 AND BSD-2-Clause", "MIT License"),
     "BSD-derived (http://www.repoze.org/LICENSE.txt)",
     *(
         f"OSI Approved :: {each}"

@@ -11,14 +11,17 @@ complete -c pcapdj -n __fish_use_subcommand -f -a restart -d 'stop and start rol
 complete -c pcapdj -n __fish_use_subcommand -f -a import -d 'queue capture files; with --watch, also those that arrive later'
 complete -c pcapdj -n __fish_use_subcommand -f -a status -d 'show queue, current file, gate, dispatchers and analyzer'
 complete -c pcapdj -n __fish_use_subcommand -f -a events -d 'show what happened in the lane, or to one file'
+complete -c pcapdj -n __fish_use_subcommand -f -a metrics -d 'serve or write metrics of the lane for Prometheus'
 complete -c pcapdj -n __fish_use_subcommand -f -a limits -d 'show or change the disk limits while it runs'
 complete -c pcapdj -n __fish_use_subcommand -f -a gate -d 'hold or open the disk gate by hand'
 complete -c pcapdj -n __fish_use_subcommand -f -a suspend -d 'pause feeding, in the middle of a file'
 complete -c pcapdj -n __fish_use_subcommand -f -a resume -d 'continue feeding after `suspend`'
-complete -c pcapdj -n __fish_use_subcommand -f -a skip -d 'give up a file whose storage is away'
+complete -c pcapdj -n __fish_use_subcommand -f -a queue -d 'show the queue in order; remove names, or move them to an end'
+complete -c pcapdj -n __fish_use_subcommand -f -a skip -d 'give up the file that is fed, or whose storage is away'
 complete -c pcapdj -n __fish_use_subcommand -f -a finish -d 'end the stream, so that the analyzer completes its output'
 complete -c pcapdj -n __fish_use_subcommand -f -a failed -d 'list the files that failed, and why; --retry queues them again'
 complete -c pcapdj -n __fish_use_subcommand -f -a whence -d 'find the capture and packet of an alert; cut its session out'
+complete -c pcapdj -n __fish_use_subcommand -f -a journal -d 'show which files were fed, when, and what was unusual'
 complete -c pcapdj -n __fish_use_subcommand -f -a requeue -d 'queue processed or failed files again'
 complete -c pcapdj -n __fish_use_subcommand -f -a dispatch -d 'stream authorized files into the pipe'
 complete -c pcapdj -n __fish_use_subcommand -f -a control -d 'authorize files while the disks have room'
@@ -93,6 +96,12 @@ complete -c pcapdj -n '__fish_seen_subcommand_from events' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from metrics' -l listen -d 'serve them; without a host on 127.0.0.1 only' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from metrics' -l textfile -d 'write them once, for the textfile collector of node_exporter' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from metrics' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from metrics' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from metrics' -l lane -d 'a lane; repeatable, or one per line in PCAPDJ_LANE' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from metrics' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from limits' -f -a 'show set unset'
 complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l force -d 'accept a min-free of 50 % or more: that much is kept *free*'
 complete -c pcapdj -n '__fish_seen_subcommand_from limits' -l dry-run -d 'show what would change on the disks, and change nothing'
@@ -113,6 +122,15 @@ complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from resume' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -f -a 'list remove first last'
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l from -d 'list: the place of the first name' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l most -d 'list: this many names; 0 = all' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l dry-run -d 'show which names are meant; change nothing'
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l json -d 'list: print JSON lines'
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from skip' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from skip' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from skip' -l lane -d 'a prefix for all keys: one lane per sensor' -x
@@ -145,7 +163,25 @@ complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l since -d 'only files from this time on' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l until -d 'only files up to this time' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l stream -d 'only files with packets in this stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l verdict -d 'only processed, failed or removed files' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l last -d 'only so many, the newest' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l json -d 'print JSON lines'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l csv -d 'print comma-separated values'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l print0 -d 'print where the files are, for xargs -0; not those that are gone'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l stream -d 'all processed files of this stream, for example after its analyzer died' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l since -d 'only files from this time on' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l until -d 'only files up to this time' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l yes -d 'with --since or --until: queue them, instead of only showing them'
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l into-open-stream -d 'mix packets of another time into the open stream'
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l lane -d 'a prefix for all keys: one lane per sensor' -x

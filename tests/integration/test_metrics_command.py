@@ -1,0 +1,206 @@
+"""`pcapdj metrics` of a real lane: checked by promtool, served on the loopback device, written by rename."""
+
+import os
+import re
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.forkserver import PIPE, Process, clean_environment, start
+from support.roles_rig import Trio
+from support.waiting import wait_until
+
+from pcapdj.commands import metrics
+from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.safe_text import printable
+from pcapdj.store.client import Store
+from pcapdj.store.lane_totals import QueueSize, queue_size
+
+LINE: Final = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a runner of the command: exit code, stdout, stderr."""
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        code = exit_code_of(metrics.app, "pcapdj metrics", arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run_command
+
+
+def values(text: str) -> dict[str, float]:
+    """Return the values by name and labels, without that of the lane."""
+    found = {}
+    for name, labels, value in LINE.findall(text):
+        others = re.sub(r',?lane="[^"]*"', "", labels).strip(",")
+        found[f"{name}{{{others}}}" if others else name] = float(value)
+    return found
+
+
+def check(text: str) -> None:
+    """Let promtool check form, names and units."""
+    answer = subprocess.run(
+        ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout + answer.stderr) == (0, "")
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[Process, str]]:
+    """Run the server on a free port; return it with its URL."""
+    words = ["metrics", "--listen", *options]
+    with start("pcapdj", *words, env=clean_environment(), stdout=PIPE, stderr=PIPE) as process:
+        line = process.stderr.readline().decode()
+        port = re.search(r"port (\d+)\.", line)
+        assert port, line
+        yield process, f"http://127.0.0.1:{port[1]}/metrics"
+        process.terminate()
+        assert process.wait() == 0
+
+
+def scraped(url: str) -> str:
+    """Return what a scrape gets."""
+    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - our own server
+        return str(answer.read().decode())
+
+
+def test_a_lane_at_work_is_scraped(trio: Trio) -> None:
+    """Two files, one of them torn, and one that is fed: roles, gate, queue, counters, disks."""
+    url = trio.environment["PCAPDJ_REDIS_URL"]
+    torn = trio.capture("2.pcap", 2, 10)
+    os.truncate(torn, torn.stat().st_size - 100)
+    trio.start_all()
+    trio.queue(trio.capture("1.pcap", 1, 10), torn)
+    trio.wait_logged("dispatcher", "file_failed")
+    trio.brake.touch()
+    feeding = trio.capture('3 \\"\n.pcap', 3, 4000)
+    trio.queue(feeding, trio.capture("4.pcap", 4))
+    trio.await_copied(30_000)
+
+    with serving("0", "--redis-url", url) as (process, address):
+        wait_until(lambda: "current_file_info" in scraped(address), "the current file")
+        text = scraped(address)
+        sockets = psutil.Process(process.pid).net_connections("inet")
+        assert [each.laddr.ip for each in sockets if each.status == "LISTEN"] == ["127.0.0.1"]
+
+    check(text)
+    found = values(text)
+    path = f'path="{trio.folder}"'
+    expected = {
+        'pcapdj_findings{level="critical"}': 0,
+        'pcapdj_findings{level="warning"}': 1,  # a failed file
+        'pcapdj_gate_state{state="open"}': 1,
+        'pcapdj_gate_state{state="hold"}': 0,
+        'pcapdj_analyzer_state{state="reading"}': 1,
+        "pcapdj_queue_files": 1,
+        'pcapdj_files_total{verdict="processed"}': 1,
+        'pcapdj_file_failures_total{kind="damaged"}': 1,
+        "pcapdj_packets_total": 19,
+        "pcapdj_captured_bytes_total": 19 * 900,
+        "pcapdj_analyzer_starts_total": 1,
+        "pcapdj_failed_files": 1,
+        f'pcapdj_disk_limit_bytes{{limit="hold",{path}}}': 1,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+    assert [found[name] for name in found if name.startswith("pcapdj_role_up")] == [1.0] * 3
+    assert 0 < found[f"pcapdj_disk_free_bytes{{{path}}}"] <= found[f"pcapdj_disk_size_bytes{{{path}}}"]
+    families = {each.name: each for each in text_string_to_metric_families(text)}
+    (file,) = families["pcapdj_current_file_info"].samples
+    assert file.labels["file"] == printable(str(feeding))
+
+
+def test_a_redis_that_is_away_is_a_metric(short_path: Path, run: Run) -> None:
+    """The scrape succeeds, so that an alert rule can tell it from an exporter that is down."""
+    code, text, _ = run("--redis-url", f"unix://{short_path}/none")
+
+    assert code == ExitCode.OK
+    check(text)
+    assert values(text)["pcapdj_redis_up"] == 0.0
+    assert "pcapdj_queue_files" not in text
+
+
+def test_several_lanes_are_one_exporter(store: Store, run: Run) -> None:
+    """Each has its label, and all have the same families."""
+    store.redis.rpush(store.keys.in_queue, "/in/1")
+
+    _, text, _ = run("--redis-url", store.url, "--lane", store.keys.lane, "--lane", "other")
+
+    check(text)
+    assert f'pcapdj_queue_files{{lane="{store.keys.lane}"}} 1.0' in text
+    assert 'pcapdj_queue_files{lane="other"} 0.0' in text
+
+
+def test_a_text_file_is_replaced_whole(store: Store, run: Run, tmp_path: Path) -> None:
+    """Its reader has the old one open, or gets the new one; nothing else is left in the folder."""
+    path = tmp_path / "pcapdj.prom"
+    path.write_text("old\n")
+    with path.open() as reader:
+        assert run("--redis-url", store.url, "--lane", store.keys.lane, "--textfile", str(path))[0] == 0
+        assert reader.read() == "old\n"
+
+    check(path.read_text())
+    assert [each.name for each in tmp_path.iterdir()] == ["pcapdj.prom"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--listen", "x"], ExitCode.USAGE),
+        (["--listen", ":9108"], ExitCode.USAGE),
+        (["--listen", "70000"], ExitCode.USAGE),
+        (["--listen", "1", "--textfile", "x"], ExitCode.USAGE),
+        (["--listen", "192.0.2.1:1"], ExitCode.CANNOT_CREATE),
+        (["--textfile", "/does/not/exist/x.prom"], ExitCode.CANNOT_CREATE),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_served_or_written_is_refused(
+    run: Run, store: Store, words: list[str], code: int
+) -> None:
+    """With one sentence, and no address but a named one is used."""
+    found, _, error = run("--redis-url", store.url, *words)
+
+    assert (found, error.count("\n")) == (code, 1)
+
+
+def test_the_size_of_the_queue_is_that_of_its_first_thousand_files(store: Store) -> None:
+    """Beyond, it is estimated; names of other programs have no size."""
+    assert queue_size(store) == QueueSize(0, 0)
+
+    store.redis.rpush(store.keys.in_queue, "/foreign")
+    assert queue_size(store) == QueueSize(1, None)
+
+    lines: Any = {
+        f"/in/{n}": f'{n} {{"size_bytes": {100 + n % 2}, "mtime_ns": 1500000000}}' for n in range(3000)
+    }
+    store.redis.rpush(store.keys.in_queue, *lines)
+    store.redis.hset(store.keys.queued, mapping=lines)
+
+    size = queue_size(store)
+
+    assert (size.files, size.is_estimated, size.oldest_s) == (3001, True, 1.5)
+    assert size.size_bytes == 3001 * (999 * 100 + 499) // 999
+
+
+def test_a_scrape_of_twenty_lanes_costs_less_than_a_hundredth_of_a_core(store: Store) -> None:
+    """Every 15 s: that are 150 ms of CPU for one; the limit here is for a busy machine."""
+    lanes = [word for n in range(20) for word in ("--lane", f"{store.keys.lane}-{n}")]
+    with serving("0", "--redis-url", store.url, *lanes) as (process, address):
+        scraped(address)
+        before = psutil.Process(process.pid).cpu_times()
+        for _ in range(5):
+            scraped(address)
+        after = psutil.Process(process.pid).cpu_times()
+        assert (after.user + after.system - before.user - before.system) / 5 < 0.3
+        assert psutil.Process(process.pid).memory_info().rss < 80 << 20
