@@ -14,6 +14,7 @@ complete -c pcapdj -n __fish_use_subcommand -f -a events -d 'show what happened 
 complete -c pcapdj -n __fish_use_subcommand -f -a metrics -d 'serve or write metrics of the lane for Prometheus'
 complete -c pcapdj -n __fish_use_subcommand -f -a limits -d 'show or change the disk limits while it runs'
 complete -c pcapdj -n __fish_use_subcommand -f -a gate -d 'hold or open the disk gate by hand'
+complete -c pcapdj -n __fish_use_subcommand -f -a reclaim -d 'make room: remove captures that were fed, or show which'
 complete -c pcapdj -n __fish_use_subcommand -f -a suspend -d 'pause feeding, in the middle of a file'
 complete -c pcapdj -n __fish_use_subcommand -f -a resume -d 'continue feeding after `suspend`'
 complete -c pcapdj -n __fish_use_subcommand -f -a queue -d 'show the queue in order; remove names, or move them to an end'
@@ -114,6 +115,18 @@ complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l redis-url -d 'redis:
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l dry-run -d 'show which files would go, and why others stay'
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l reclaim -d 'where a disk with captures is short: what happens to captures that were fed, the oldest first' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l keep-last -d 'never reclaim the newest files of the lane and of an open stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l keep-within -d 'never reclaim files that were fed within this time, such as 7d; 0 = whenever they were fed' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l free -d 'until this much is free [default: resume-free of each disk]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l if-short -d 'only on disks that are short, as the controller does it'
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l json -d 'print the result as JSON'
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from suspend' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from suspend' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from suspend' -l lane -d 'a prefix for all keys: one lane per sensor' -x
@@ -219,6 +232,10 @@ complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reserve -d 'autho
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l force -d 'accept a min-free of 50 % or more'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between -d 'run this command before each file; the gate holds while it fails [default: none]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between-timeout -d 'kill the command of --between after this long' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reclaim -d 'where a disk with captures is short: what happens to captures that were fed, the oldest first' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l keep-last -d 'never reclaim the newest files of the lane and of an open stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l keep-within -d 'never reclaim files that were fed within this time, such as 7d; 0 = whenever they were fed' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l auth-type -d 'type of the authorization key; several dispatchers of one lane need set' -x -a 'string set'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l check -d 'print what the running controller decides; exit 0 if open, else 3; 69: none runs'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l as-started -d 'with --check: what one with these options would decide'
