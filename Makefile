@@ -8,6 +8,7 @@ UV := $(shell command -v uv 2>/dev/null)
 PROCESSORS := $(shell nproc)
 WORKERS ?= $(shell expr 3 + $(PROCESSORS))
 HOURS ?= 2
+MINUTES ?= 60
 COUNT ?= 150
 SECONDS ?= 60
 campaign = PYTHONPATH=.:tests $(BIN)/python -m faults
@@ -28,7 +29,7 @@ DEMO_LIMITS := --min-free 16MiB --resume-free 17MiB --resume-after 0 --suspend-f
 # Only a run with all of the data is worth writing down.
 BENCH_OPTIONS := $(if $(QUICK),--megabytes 40 --rounds 3,--write docs/performance.md)
 
-.PHONY: help demo install test test-long lint types unit properties check faults soak seeded-bugs mutants format requirements bench loops fuzz audit sbom share release clean
+.PHONY: help demo install test test-long lint types unit properties check faults soak soak-disk seeded-bugs mutants format requirements bench loops fuzz audit sbom share release clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -75,6 +76,9 @@ faults: $(VENV)/.dev  ## the fault campaign, under 10 minutes; its figures go in
 
 soak: $(VENV)/.dev  ## the same for HOURS (2), in random order; goes on where it was stopped
 	$(campaign).soak --hours $(HOURS)
+
+soak-disk: $(VENV)/.dev  ## the service with a short output disk and random kills for MINUTES (60); needs root; SEED repeats
+	$(campaign).short_disk_soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 seeded-bugs: $(VENV)/.dev  ## known bugs, one by one in a copy: the campaign has to catch each
 	$(campaign).seeded

@@ -173,7 +173,7 @@ def launch(
             check_log_root(settings.user, settings.log_root)
         record.write()
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
-        publisher = StatusPublisher(store)
+        publisher = StatusPublisher(store, follows_killed=os.path.lexists(settings.socket))
         stack.callback(publisher.close)
         gate = GateWatch(store.another())
         stack.callback(gate.close)

@@ -16,6 +16,8 @@ from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.session import AnalyzerSession, Exit, Verdict
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.safe_text import to_text
+from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
 _HEARTBEAT_S: Final = 1.0
@@ -30,10 +32,12 @@ class StatusPublisher:
 
     Args:
         store: the lane; used by this object's thread alone, and closed by it.
+        follows_killed: a launcher was here that did not end in order: its stream is suspect.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, follows_killed: bool = False) -> None:
         self._store = store
+        self._follows_killed = follows_killed
         self._changed = threading.Condition()
         self._fields: dict[str, str] = {}
         self._suspects: dict[str, str] = {}  # that Redis does not have yet
@@ -91,6 +95,7 @@ class StatusPublisher:
     def _write(self, fields: dict[Any, Any], is_new: bool, is_last: bool) -> bool:  # noqa: FBT001 - of `_wait`
         if fields:
             try:
+                self._note_killed_stream()
                 self._write_suspects()
                 self._store.call(lambda client: client.hset(self._store.keys.consumer, mapping=fields))
                 if is_new:
@@ -102,6 +107,18 @@ class StatusPublisher:
             else:
                 self._reminder.reset()
         return not is_last
+
+    def _note_killed_stream(self) -> None:
+        """Before its status is replaced: the analyzer died with the launcher, and what it had not written."""
+        if not self._follows_killed:
+            return
+        found = read_hash(self._store, self._store.keys.consumer, ("state", "stream"))
+        stream = to_text(found.get(b"stream", b""))
+        if stream and found.get(b"state") in {b"reading", b"flushing"}:
+            sentence = "Its launcher was killed, and the analyzer with it."
+            _events.warning("stream_suspect", f"Output may be missing. {sentence}", stream=stream)
+            self._suspects[stream] = sentence
+        self._follows_killed = False
 
     def _write_suspects(self) -> None:
         suspects = dict[Any, Any](self._suspects)

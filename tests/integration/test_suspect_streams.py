@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.captures import classic
-from support.launcher_rig import Rig, connected, feed, feed_stream, rig_in
+from support.launcher_rig import Rig, connected, feed, feed_stream, rig_in, stop
 from support.mounts import MemoryMount, memory_mount
 from support.waiting import wait_until
 
@@ -128,6 +128,27 @@ def publish_full(store: Store, full: list[DiskAtEnd]) -> None:
     """Publish full disks as the controller does."""
     store.redis.hset(store.keys.gate, "full", encode_disks_at_end(full))
     store.notify("gate suspended")
+
+
+def test_the_stream_of_a_killed_launcher_is_suspect(rig: Rig, signals: Signals, store: Store) -> None:
+    """The next launcher finds it in the status; one that follows an orderly end finds none."""
+    environment = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
+    launcher = rig.start_python(WAIT, environment=environment)
+    opened = connected(rig, signals).open()
+    wait_until(lambda: consumer(store).get("stream") == opened.stream, "the status to have it")
+
+    launcher.kill()
+    os.close(opened.write_end)
+    rig.start_python(WAIT, environment=environment)
+
+    wait_until(lambda: consumer(store).get("state") == "idle", "the next launcher's status")
+    assert suspects(store) == {opened.stream: "Its launcher was killed, and the analyzer with it."}
+    assert stop(rig.processes[1]) == 0
+    store.redis.delete(store.keys.suspect)
+    store.redis.hset(store.keys.consumer, mapping={"state": "flushing", "stream": "stale"})
+    rig.start_python(WAIT, environment=environment)
+    wait_until(lambda: consumer(store).get("state") == "idle", "the third launcher's status")
+    assert suspects(store) == {}
 
 
 def test_a_stream_that_ended_in_order_with_room_is_not_suspect(

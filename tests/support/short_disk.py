@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import struct
 import threading
 from collections.abc import Iterator
@@ -48,15 +49,17 @@ class Shipper:
         disk: a mount point.
         shipped: where the records go.
         every_s: how long it waits between two rounds.
+        below_bytes: it does so only if less is free.
 
     Attributes:
         lowest_free_bytes: that it has seen, about every 5 ms.
     """
 
-    def __init__(self, disk: Path, shipped: Path, every_s: float) -> None:
+    def __init__(self, disk: Path, shipped: Path, every_s: float, below_bytes: int) -> None:
         self.lowest_free_bytes = 1 << 62
         self._disk = disk
         self._every_s = every_s
+        self._below_bytes = below_bytes
         self._done: dict[Path, int] = {}
         self._shipped = shipped.open("ab")
         self._stop = threading.Event()
@@ -77,30 +80,33 @@ class Shipper:
 
     def _look(self) -> None:
         while not self._stop.wait(_LOOK_S):
-            found = os.statvfs(self._disk)
-            self.lowest_free_bytes = min(self.lowest_free_bytes, found.f_bavail * found.f_frsize)
+            self.lowest_free_bytes = min(self.lowest_free_bytes, self._free_bytes())
+
+    def _free_bytes(self) -> int:
+        found = os.statvfs(self._disk)
+        return found.f_bavail * found.f_frsize
 
     def _ship(self) -> None:
         while not self._stop.wait(self._every_s):
-            self._ship_once()
+            if self._free_bytes() < self._below_bytes:
+                self._ship_once()
 
     def _ship_once(self) -> None:
         for path in self._disk.glob("**/eve.json"):
             begin = self._done.get(path, 0)
             with path.open("r+b") as file:
                 file.seek(begin)
-                data = file.read()
-                self._shipped.write(data)
-                end = self._done[path] = begin + len(data)
+                shutil.copyfileobj(file, self._shipped, 1 << 20)
+                end = self._done[path] = file.tell()
                 if whole := end // 4096 * 4096:
                     mode, offset, length = _PUNCH_HOLE | _KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(whole)
                     assert not _libc.fallocate(file.fileno(), mode, offset, length)
 
 
 @contextmanager
-def shipping(disk: Path, shipped: Path, every_s: float) -> Iterator[Shipper]:
-    """Ship the disk's output for the block."""
-    shipper = Shipper(disk, shipped, every_s)
+def shipping(disk: Path, shipped: Path, every_s: float, below_bytes: int) -> Iterator[Shipper]:
+    """Ship the disk's output for the block; the arguments are those of `Shipper`."""
+    shipper = Shipper(disk, shipped, every_s, below_bytes)
     shipper.start()
     try:
         yield shipper
