@@ -68,6 +68,7 @@ STATS: Final = {
     "restored": 1,
     "lost_names": 2,
     "lost_s": 1_700_000_003.0,
+    "queue": "PCAPDJ_IN_QUEUE",
     "output_bytes": 11,
 }
 GATE: Final = {
@@ -92,6 +93,7 @@ GATE: Final = {
     "cause": "reserve",
     "output_bytes": 12,
     "reserve": {"factor": 0.5},
+    "reclaim": {"how": "remove"},
     "between": {"state": "idle"},
     "fill_rates": {"largest": {"bytes": 7}, "fed_s": 1.5},
     "full": [{"path": "/out", "device": 5, "time_s": 1.5, "state": "had 0 bytes free"}],

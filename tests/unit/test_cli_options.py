@@ -263,11 +263,9 @@ def test_options_show_what_their_values_are() -> None:
         "--free": "SIZE|PCT",
         "--min-free-inodes": "NUMBER|PCT",
         "--reserve": "FACTOR|auto",
-        "--between": "CMD",
         **dict.fromkeys(("--write", "-w", "--svg"), "FILE"),
         **dict.fromkeys(("--between", "--on-event"), "CMD"),
         "--listen": "[HOST:]PORT",
-        **dict.fromkeys(("--write", "-w"), "FILE"),
         **dict.fromkeys(sizes, "SIZE|PCT"),
         **dict.fromkeys(times, "TIME"),
     }
