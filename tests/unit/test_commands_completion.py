@@ -16,7 +16,7 @@ from pcapdj.runtime.errors import ExitCode
 
 # what is typed, the last word unfinished -> what is offered
 OFFERED = {
-    ("r",): ["reclaim", "requeue", "restart", "resume", "run"],
+    ("r",): ["reclaim", "report", "requeue", "restart", "resume", "run"],
     ("run", "--ord"): ["--order"],
     ("run", "--order", "t"): ["time"],
     ("limits", "s"): ["set", "show"],
