@@ -38,7 +38,7 @@ from pcapdj.console.disk_lines import disk_lines, outlook_of
 from pcapdj.disk import options, schedule
 from pcapdj.disk.between_process import BetweenProcess
 from pcapdj.disk.between_runner import BetweenRunner
-from pcapdj.disk.gate import Override, State
+from pcapdj.disk.gate import Decision, Override, State
 from pcapdj.disk.gate_report import check_lines, log_failures, log_limits, log_live_limits, log_transition
 from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD, LiveLimits
 from pcapdj.disk.meters import DiskMeter
@@ -105,6 +105,7 @@ class Controller:
         self._is_restored = False
         self._lost = ""
         self._failures: Mapping[str, str] = {}
+        self._about = ""
         self._is_occupied = False
         self._busy_until_s = 0.0
 
@@ -227,6 +228,8 @@ class Controller:
         age_s = time.monotonic() - self._published_s
         if schedule.is_publication_due(age_s, is_changed=is_measured or is_changed):
             self._publish()
+        else:  # the requested files may be others
+            self._publish_transition()
 
     def _publish(self) -> None:
         """Publish the gate after the last measurement; a transition is logged and notified."""
@@ -249,13 +252,16 @@ class Controller:
         message = f"gate {decision.state.word}" if is_news else ""
         suspended = decision.state is State.SUSPENDED
         self._grants.publish({**fields, **times}, suspended=suspended, message=message)
-        self._failures = log_failures(events, self._failures, self._monitor)
-        before, self._published = (
-            self._published,
-            PublishedGate(decision.state, since_s, gate, decision.cause),
-        )
+        before = self._published
+        self._published = PublishedGate(decision.state, since_s, gate, decision.cause)
         self._published_s = time.monotonic()
-        if is_transition:
+        self._log(decision, before, fields)
+
+    def _log(self, decision: Decision, before: PublishedGate, fields: Mapping[str, object]) -> None:
+        """Log a transition, another file that waits, and paths that cannot be measured any more."""
+        self._failures = log_failures(events, self._failures, self._monitor)
+        is_other_file, self._about = decision.about not in {"", self._about}, decision.about
+        if before.is_left_by(decision) or is_other_file:
             disks = published_disks({"disks": str(fields["disks"])})
             is_worse = decision.state > (before.state or State.OPEN)  # else the rate is of the time before
             log_transition(events, decision, fields, outlook_of(disks, decision.path) if is_worse else "")

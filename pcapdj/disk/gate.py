@@ -163,6 +163,7 @@ class Decision:
             None if nothing is watched, or no resource decides.
         needed: what has to be free for the next better state; when open, below which it holds. In its unit.
         cause: who or what decides.
+        about: the file that waits for something, and for what, where that decides; empty: none.
     """
 
     state: State
@@ -170,6 +171,7 @@ class Decision:
     measurement: Measurement | None = None
     needed: int = 0
     cause: Cause = Cause.RESOURCES
+    about: str = ""
 
     @property
     def path(self) -> str:

@@ -41,7 +41,8 @@ def log_transition(
     log = events.info if decision.state is State.OPEN else events.warning
     names = ("path", "free_bytes", "needed_bytes") if decision.measurement else ()
     numbers: dict[str, object] = {name: fields[name] for name in names}
-    sentence = f"{decision.reason} It {outlook}." if outlook else decision.reason
+    disk = decision.measurement
+    sentence = f"{decision.reason} {disk.subject} {outlook}." if outlook and disk else decision.reason
     log(f"gate_{decision.state.word}", sentence, **numbers)
 
 

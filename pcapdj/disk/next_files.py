@@ -12,6 +12,7 @@ from pcapdj.disk.between import BetweenRuns
 from pcapdj.disk.gate import Cause, Decision, Measurement, State
 from pcapdj.disk.limits import Thresholds
 from pcapdj.disk.reserve import ExpectedFile, Fit, Reserve, ReserveNumbers, reserve_sentence
+from pcapdj.runtime.safe_text import to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class NextFiles:
             measured = Measurement(
                 path, disk.subject, disk.free_bytes, thresholds, path, total=disk.total_bytes
             )
-            return Decision(State.HOLD, reserve_sentence(first, disk), measured, needed, Cause.RESERVE)
+            about = f"{to_text(first.file.name)} {first.fit}"
+            return Decision(State.HOLD, reserve_sentence(first, disk), measured, needed, Cause.RESERVE, about)
         if self.between and (sentence := self.between.failure_sentence()):
             return Decision(State.HOLD, sentence, cause=Cause.BETWEEN)
         return disks

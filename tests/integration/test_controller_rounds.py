@@ -734,3 +734,62 @@ def measured_reason(controller: Controller, store: Store) -> str:
     """Run a round with a request, so that it measures; return the gate's reason."""
     measured_state(controller, store)
     return gate(store)["reason"]
+
+
+def request(store: Store, name: str, input_bytes: int) -> None:
+    """Request a file as a dispatcher of ours does."""
+    store.redis.sadd(store.keys.dispatchers, "one")
+    fields = {"name": name, "state": "asked", "input_bytes": input_bytes, "compression": ""}
+    store.redis.hset(store.keys.current("one"), mapping=dict[Any, Any](fields))
+    store.redis.delete(store.keys.next)
+    store.redis.rpush(store.keys.next, name)
+
+
+def test_a_file_whose_output_does_not_fit_holds_the_gate_and_each_such_file_is_logged(
+    store: Store, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 4 MiB, 1 MiB is its min-free. The live reserve lets it pass."""
+    limits = LiveLimits({**TINY, "min-free": "25%", "reserve": "2"})
+    with handled() as signals:
+        meter = DiskMeter([Watch(str(small_disk))], logdir=str(small_disk))
+        controller = Controller(Grants(store), DiskMonitor(meter, limits), signals)
+        request(store, "/in/1.pcap", 1 << 20)
+        assert controller.step() == 1
+        store.redis.delete(store.keys.auth)
+
+        (small_disk / "log").write_bytes(bytes(2 << 20))
+        wait_until(lambda: measured_reason_of(controller, store, "/in/2.pcap", 1 << 20), "the hold")
+        shown = gate(store)
+        assert (shown["state"], shown["cause"], shown["path"]) == ("hold", "reserve", str(small_disk))
+        assert int(shown["needed_bytes"]) == 3 << 20
+        assert "2.0 MiB" in shown["reason"]
+        request(store, "/in/3.pcap", 1 << 30)
+        wait_until(lambda: controller.step() or "it never fits" in gate(store)["reason"], "its reason")
+
+        store.redis.hset(store.keys.control, "reserve", "off")
+        assert controller.step() == 1
+        assert gate(store)["state"] == "open"
+
+    log = logged(capsys, "gate_hold", 2)
+    assert re.search(r"gate_hold path=\S+ .*: The next file '2\.pcap' \(1\.0 MiB\) needs about 2\.0 MiB", log)
+    assert re.search(r"gate_hold path=\S+ .*: The next file '3\.pcap' .* it never fits", log)
+
+
+def measured_reason_of(controller: Controller, store: Store, name: str, input_bytes: int) -> bool:
+    """Run a round with this request; report whether its output does not fit."""
+    request(store, name, input_bytes)
+    return controller.step() == 0 and gate(store)["cause"] == "reserve"
+
+
+def test_a_foreign_request_is_authorized_without_a_reserve(store: Store, small_disk: Path) -> None:
+    """Its size is not known; a number that no file has counts as unknown, too."""
+    limits = LiveLimits({**TINY, "min-free": "25%", "reserve": "1000"})
+    with handled() as signals:
+        meter = DiskMeter([Watch(str(small_disk))], logdir=str(small_disk))
+        controller = Controller(Grants(store), DiskMonitor(meter, limits), signals)
+        store.redis.rpush(store.keys.next, b"/in/\xff\n")
+        assert controller.step() == 1
+        store.redis.delete(store.keys.auth)
+        request(store, "/in/1.pcap", 0)
+        store.redis.hset(store.keys.current("one"), "input_bytes", "9" * 400)
+        assert controller.step() == 1
