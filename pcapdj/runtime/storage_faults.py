@@ -1,6 +1,6 @@
 """Errors of storage that pass by themselves: a full disk, a read-only mount, one that is not there yet.
 
-Under supervisord a role that meets one at its start waits and tries again, every half second. An exit would
+Under supervisord a role that meets one at its start waits and tries again, four times a second. An exit would
 not do: supervisord gives a program up that ends early too often, and restarts none that ends with code 73.
 So all roles are back at once when there is room. By hand, a role exits with the reason.
 """
@@ -20,7 +20,7 @@ _PASSING: Final = frozenset(
         *(errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EREMOTEIO),
     }
 )
-_PAUSE_S: Final = 0.5
+_PAUSE_S: Final = 0.25
 
 
 def passes_by_itself(error: BaseException) -> bool:

@@ -111,6 +111,26 @@ def test_a_restart_takes_what_the_file_has_then(service: Service) -> None:
     assert service.end_stream() == classic([Record()])
 
 
+def test_a_layout_of_an_earlier_version_works_as_before(service: Service) -> None:
+    """Its consumer has the preset as an option, which overrides the file; its log has that."""
+    conf = service.folder / "supervisord.conf"
+    lines = [line for line in conf.read_text().splitlines() if not line.startswith("environment=")]
+    text = "\n".join(lines).replace("-b var/run/stream.pcap", "-b var/run/stream.pcap --preset summary", 1)
+    path = 'environment=PATH="%(here)s/.venv/bin:%(ENV_PATH)s"'
+    conf.write_text(text.replace("[supervisord]\n", f"[supervisord]\n{path}\n"))
+    set_in_file(service, PCAPDJ_CONSUMER_COMMAND=service.analyzer, PCAPDJ_RESUME_AFTER="0")
+
+    service.start(has_analyzer=False)
+    written = service.folder / "1.pcap"
+    written.write_bytes(classic([Record()]))
+    shutil.move(written, service.folder / "inbox" / "1.pcap")
+    service.await_processed(1)
+
+    assert "pcapdj.summary" in service.log_of("consumer")
+    assert "variable_overridden variable=PCAPDJ_CONSUMER_COMMAND" in service.log_of("consumer")
+    assert in_force(service, "consumer")["preset"] == "summary flag"
+
+
 def test_a_wrong_line_keeps_a_role_down_and_is_in_its_log(service: Service) -> None:
     """The role that is restarted ends with the file's line; the others go on as they were."""
     service.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.forkserver import DEVNULL, Process, clean_environment, start
 from support.mounts import MemoryMount, fill, memory_mount
+from support.service_rig import processes_about
 from support.waiting import scaled, wait_until
 
 from pcapdj.runtime.errors import CannotCreate, StoreUnavailable
@@ -20,9 +21,8 @@ from pcapdj.store.data_check import check_room, damage_of, wait_for_usable_data
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
 from pcapdj.store.start_problem import clear_problem, problem_at, write_problem
-from pcapdj.store.syncing import is_synced
 
-SOON_S = 2.0  # from room to work
+SOON_S = 5.0  # from room to work: two seconds, and a busy machine
 
 
 def answers(store: Store) -> bool:
@@ -45,19 +45,18 @@ def serving(folder: Path, data: Path, **variables: str) -> Iterator[tuple[Proces
             yield process, log, store
         finally:
             process.kill()
+            process.wait()
             store.close()
+            wait_until(lambda: not processes_about(data), "server and companion to end")
 
 
 def written(folder: Path) -> Path:
     """Return a data folder in which a server has written names."""
     data = folder / "data"
-    with serving(folder, data) as (process, _, store):
+    with serving(folder, data) as (_, _, store):
         wait_until(lambda: answers(store), "the server to answer")
         for number in range(200):
             store.redis.rpush(store.keys.in_queue, b"/in/%d.pcap" % number)
-        process.kill()
-        process.wait()
-    wait_until(lambda: not is_synced(data), "its companion to end")
     return data
 
 
@@ -144,12 +143,9 @@ def test_a_disk_that_is_mounted_late_is_waited_for(short_path: Path, mount: Memo
 def test_the_folder_below_an_unmounted_disk_gets_no_data(short_path: Path, mount: MemoryMount) -> None:
     """An empty queue in the place of the one on the disk would have everything fed again."""
     mount.folder.chmod(0o700)
-    with serving(short_path, mount.folder) as (first, _, store):
+    with serving(short_path, mount.folder) as (_, _, store):
         wait_until(lambda: answers(store), "the server to answer")
         store.redis.rpush(store.keys.in_queue, b"/in/1.pcap")
-        first.kill()
-        first.wait()
-    wait_until(lambda: not is_synced(mount.folder), "its companion to end")
     mount.unmount()
 
     with serving(short_path, mount.folder) as (_, log, store):
