@@ -124,6 +124,8 @@ def run_variables(
 ) -> dict[str, str]:
     """Return the variables with which a run gets its file and the disks; unknown ones are empty.
 
+    Name and stream come from Redis: a NUL byte, which no variable can have, is left out.
+
     Args:
         numbers: of the file.
         disks: space of the watched ones; one that cannot be measured has 0 bytes free.
@@ -135,7 +137,7 @@ def run_variables(
         f"{each.free or 0} {each.thresholds.minimum} {each.total} {printable(each.path)}" for each in disks
     ]
     input_bytes, needs_bytes = numbers.file.input_bytes, numbers.needs_bytes
-    return {
+    values = {
         "PCAPDJ_FILE": to_text(numbers.file.name),
         "PCAPDJ_FILE_BYTES": "" if input_bytes is None else str(input_bytes),
         "PCAPDJ_NEEDS_BYTES": "" if needs_bytes is None else str(needs_bytes),
@@ -144,3 +146,4 @@ def run_variables(
         "PCAPDJ_LANE": lane,
         "PCAPDJ_STREAM": stream,
     }
+    return {name: text.replace("\0", "") for name, text in values.items()}

@@ -169,7 +169,7 @@ class _Run:
                 start_new_session=True,
                 preexec_fn=foreign_child_setup(),  # noqa: PLW1509 - this process has one thread
             )
-        except (OSError, subprocess.SubprocessError) as exc:
+        except (OSError, ValueError, subprocess.SubprocessError) as exc:
             self._send({"exit": f"does not start: {getattr(exc, 'strerror', None) or exc}"})
             return
         pidfd = os.pidfd_open(process.pid)

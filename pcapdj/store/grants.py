@@ -121,7 +121,10 @@ class Grants:
     def stream(self) -> str:
         """Return the id of the stream that the analyzer reads; empty: none."""
         # by no script: the documented user of the controller may only read this key
-        stream: Any = self._store.call(lambda client: client.hget(self._keys.consumer, "stream"))
+        key, field = self._keys.consumer, "stream"
+        if self._store.call(lambda client: client.hstrlen(key, field)) > _STREAM_LIMIT_CHARS:
+            return ""  # no id of ours
+        stream: Any = self._store.call(lambda client: client.hget(key, field))
         return _text(stream or b"")[:_STREAM_LIMIT_CHARS]
 
     def control(self) -> Mapping[str, str]:

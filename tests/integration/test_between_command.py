@@ -194,6 +194,29 @@ def test_a_file_is_authorized_after_the_command_ended_in_order(store: Store, tmp
     assert (tmp_path / "ran").read_text() == "/1\n/2\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "stream"),
+    [(b"/a\0b", b""), (b"/1", b"x\0y"), (b"/1", b"s" * 1_000_000), (b"/\xed\xa0\x80", b"\xff")],
+)
+def test_no_name_or_stream_in_redis_ends_the_controller(
+    store: Store, tmp_path: Path, name: bytes, stream: bytes
+) -> None:
+    """What no variable can have is left out, and the command runs."""
+    store.redis.rpush(store.keys.next, name)
+    store.redis.hset(store.keys.consumer, "stream", stream)
+    with controller_with(store, tmp_path, 'echo "$PCAPDJ_FILE" >"$OUT/ran"') as controller:
+        wait_until(lambda: controller.step() == 1, "the file")
+
+    assert (tmp_path / "ran").read_bytes() == name.replace(b"\0", b"") + b"\n"
+
+
+def test_a_run_that_cannot_be_started_is_reported() -> None:
+    """Whatever its variables are: the process that runs the command lives on."""
+    with shell("exit 0") as process:
+        assert messages_of(process, ODD="a\0b")[-1]["exit"].startswith("does not start: embedded null")
+        assert messages_of(process)[-1]["exit"] == ""
+
+
 def test_while_it_fails_the_gate_holds_with_its_last_line(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -66,7 +66,9 @@ def copy(client: Redis, database: int) -> None:
 def fill(client: Redis) -> None:
     """Write the huge values."""
     for key in (KEYS.current(DISPATCHER), KEYS.stats(DISPATCHER), KEYS.gate, KEYS.consumer, KEYS.control):
-        client.hset(key, mapping=dict.fromkeys(("name", "state", "reason", "min-free", "begin"), HUGE))
+        client.hset(
+            key, mapping=dict.fromkeys(("name", "state", "reason", "min-free", "begin", "stream"), HUGE)
+        )
     client.hset(KEYS.fed, "/in/1.pcap", HUGE)
     client.rpush(KEYS.next, "/in/1.pcap", HUGE)
     client.rpush(KEYS.processed, HUGE, "/in/1.pcap")
@@ -97,6 +99,7 @@ READS: Final[dict[str, Callable[[Store], object]]] = {
     "suspension": suspenders,
     "poison in a row": lambda store: operate.poison_in_a_row(store, "poison"),
     "requests": lambda store: Grants(store).look(),
+    "stream": lambda store: Grants(store).stream(),
     "control": lambda store: Grants(store).control(),
     "published gate": lambda store: Grants(store).published(),
     "ENQUEUE": lambda store: enqueue_new(store, {b"/in/1.pcap": Version()}),
