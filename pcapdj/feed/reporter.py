@@ -17,6 +17,7 @@ from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.log import EventLog
 from pcapdj.store.client import Store
 from pcapdj.store.registration import Registration
+from pcapdj.store.samples import Sampler
 
 events = EventLog("dispatcher")
 
@@ -41,6 +42,7 @@ class Reporter:
     ) -> None:
         self._store = store.another()
         self._key: Final = store.keys.stats(dispatcher_id)
+        self._sampler = Sampler(store.keys.samples_of(dispatcher_id))
         self._statistics = statistics
         self._streams = streams
         self._suspension = suspension
@@ -90,4 +92,8 @@ class Reporter:
     def _report(self) -> None:
         fields = dict[Any, Any](self._statistics.published())
         fields |= {"stalled_s": round(self._streams.stalled_s()), "heartbeat_s": f"{time.time():.3f}"}
-        self._store.call(lambda client: client.hset(self._key, mapping=fields))
+        with self._store.redis.pipeline(transaction=False) as batch:
+            batch.hset(self._key, mapping=fields)
+            if self._sampler.is_due():
+                self._sampler.add(batch, {"read_bytes": fields["read_bytes"]})
+            self._store.call(lambda _: batch.execute())

@@ -20,7 +20,7 @@ FEEDING = "Feeding fifo buffer"
 _OF_FILES = (
     *("packets", "cap_lengths", "lengths", "stream_bytes", "jumps", "last_jump", "last_jump_name"),
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
-    *("after_2038_stream", "last_anomaly", "last_anomaly_name"),
+    *("after_2038_stream", "last_anomaly", "last_anomaly_name", "read_bytes"),
 )
 
 
@@ -45,6 +45,7 @@ class Statistics:
         after_2038_stream: the last stream with times that libpcap reads as negative.
         last_anomaly, last_anomaly_name: the last of these in words, and its file.
         known: files that were not fed, since their capture was fed before.
+        read_bytes: of files on their disks, compressed ones as they are.
         restored: how often Redis had lost that it works, or its file.
         lost_names, lost_s: how many names Redis has lost of the queue, and when that was noticed last.
         progress: of the file in flight.
@@ -84,6 +85,7 @@ class Statistics:
     last_anomaly: str = ""
     last_anomaly_name: bytes = b""
     known: int = 0
+    read_bytes: int = 0
     restored: int = 0
     lost_names: int = 0
     lost_s: float = 0.0
@@ -156,6 +158,7 @@ class Statistics:
             cap_lengths=self.cap_lengths + totals.cap_lengths_bytes,
             lengths=self.lengths + totals.lengths_bytes,
             done_bytes=progress.source_bytes,
+            read_bytes=self.read_bytes + progress.source_bytes,
             stream_bytes=progress.end_bytes or self.stream_bytes,
             left_out=self.left_out + sum(progress.left_out.values()),
             wrapped_times=self.wrapped_times + totals.wrapped_times,

@@ -109,13 +109,14 @@ def read_list(store: "Store", key: str) -> Iterator[list[bytes]]:
         place += len(entries)
 
 
-def read_stream(
+def read_stream(  # noqa: PLR0913 - what is read, and how much at once
     store: "Store",
     key: str,
     first: str = "-",
     *,
     is_newest_first: bool = False,
     only: tuple[str, bytes] | None = None,
+    most: int = _STREAM_PAGE,
 ) -> Iterator[StreamEntry]:
     """Yield the entries of a stream, a page in each call; what is added meanwhile comes, too.
 
@@ -125,9 +126,10 @@ def read_stream(
         first: the id of the first one; `(ID`: the one behind it; `-`, and with the newest first `+`: all.
         is_newest_first: go back in time.
         only: a field and its value, which the others do not have.
+        most: entries that one call looks at.
     """
     order = "newest" if is_newest_first else "oldest"
-    limits = [str(each) for each in (VALUE_LIMIT_BYTES, _BUDGET_BYTES, _STREAM_PAGE)]
+    limits = [str(each) for each in (VALUE_LIMIT_BYTES, _BUDGET_BYTES, most)]
     while True:
         last, *entries = store.run("read_stream", [key], [*limits, first, order, *(only or ())])
         if not last:

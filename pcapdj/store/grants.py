@@ -15,6 +15,7 @@ from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.registration import registered, run_with_currents
+from pcapdj.store.samples import Sampler, disk_values
 
 REQUESTS_LIMIT: Final = 100  # names per look; a flood of announcements is answered in portions
 _MOST_FINISHED: Final = 500  # journal entries that one look reads
@@ -80,6 +81,7 @@ class Grants:
         self._store = store
         self._keys: Final = store.keys
         self._form = form
+        self._sampler = Sampler(store.keys.samples)
 
     def look(self) -> Pending:
         """Return the requested files and the operator's live fields."""
@@ -154,6 +156,8 @@ class Grants:
             batch.hset(self._keys.gate, mapping={name: as_bytes(value) for name, value in fields.items()})
             change = batch.sadd if suspended else batch.srem
             change(self._keys.suspend, SUSPENDER)
+            if self._sampler.is_due():
+                self._sampler.add(batch, disk_values(fields.get("disks", "")))
             if message:
                 batch.publish(self._keys.channel, message)
             batch.execute()

@@ -66,6 +66,7 @@ class Keys:
     captures = _Key("PCAPDJ_CAPTURES")  # hash: digest to the fed captures that begin so
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
     counts = _Key("PCAPDJ_COUNTS")  # hash: sums over all finished files of the lane
+    samples = _Key("PCAPDJ_SAMPLES")  # stream: how much of each watched disk was free, for a day
     events = _Key("PCAPDJ_EVENTS")  # stream: what happened in the lane, by all roles
     dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
     suspend = _Key("PCAPDJ_SUSPEND")  # set: who suspends feeding
@@ -89,6 +90,10 @@ class Keys:
         """Hash: counters, state and heartbeat of this dispatcher."""
         return self.prefix + "PCAPDJ_STATS:" + dispatcher_id
 
+    def samples_of(self, dispatcher_id: str) -> str:
+        """Stream: how much this dispatcher had read, for a day."""
+        return f"{self.samples}:{dispatcher_id}"
+
     def types(self, dispatcher_ids: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """Return the Redis types that each key may have, of the lane and of these dispatchers."""
         lists = (self.in_queue, self.next, self.processed, self.failed)
@@ -102,5 +107,5 @@ class Keys:
             **dict.fromkeys((self.dispatchers, self.suspend, self.finished), ("set",)),
             **dict.fromkeys((self.state, self.finish), ("string",)),
             self.auth: ("string", "set"),
-            **dict.fromkeys((self.journal, self.events), ("stream",)),
+            **dict.fromkeys((self.journal, self.events, self.samples), ("stream",)),
         }

@@ -29,7 +29,7 @@ _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("first_packet", "input_bytes", "output_bytes", "starts", "crashes"),
     *("suspensions", "files", "failed", "jumps", "packets", "cap_lengths", "lengths"),
-    *("known", "storage_queued", "waiting", "written", "restored", "lost_names"),
+    *("known", "read_bytes", "storage_queued", "waiting", "written", "restored", "lost_names"),
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip

@@ -53,6 +53,7 @@ STATS: Final = {
     "jumps": 1,
     "last_jump": "begins 12 s before the end of the previous file",
     "known": 2,
+    "read_bytes": 7_000_000_000,
     "left_out": 2,
     "wrapped_times": 3,
     "steps_back": 4,

@@ -89,7 +89,7 @@ def test_every_key_is_documented() -> None:
         for value in (str(getattr(keys, name)) for name in dir(keys))
         if value.startswith("PCAPDJ_") and not value.endswith(":")
     }
-    names |= {keys.current("<id>"), keys.stats("<id>")}
+    names |= {keys.current("<id>"), keys.stats("<id>"), keys.samples_of("<id>")}
 
     assert {row[0].strip("`") for row in rows(KEYS, "Keys")} == names
 
