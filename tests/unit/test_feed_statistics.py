@@ -155,5 +155,5 @@ def test_what_is_published_are_the_fields_of_the_documented_key() -> None:
         *("stream", "stream_bytes", "jumps", "last_jump", "last_jump_name"),
         *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
         *("after_2038_stream", "last_anomaly", "last_anomaly_name", "known"),
-        *("restored", "lost_names", "lost_s"),
+        *("restored", "lost_names", "lost_s", "read_bytes"),
     }
