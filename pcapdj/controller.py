@@ -26,7 +26,7 @@ if __name__ == "__main__":  # the imports below take a tenth of a second; a stra
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack, closing, nullcontext, suppress
 from dataclasses import replace
 from typing import Annotated, Final, NoReturn
@@ -34,12 +34,13 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from pcapdj.capture.roots import Roots, absolute_roots
-from pcapdj.console.disk_lines import disk_lines, outlook_of
+from pcapdj.console.disk_lines import outlook_of
 from pcapdj.disk import options, schedule
 from pcapdj.disk.between_process import BetweenProcess
 from pcapdj.disk.between_runner import BetweenRunner
 from pcapdj.disk.gate import Decision, Override, State
-from pcapdj.disk.gate_report import check_lines, log_failures, log_limits, log_live_limits, log_transition
+from pcapdj.disk.gate_check import check_as_started, check_running
+from pcapdj.disk.gate_report import log_failures, log_limits, log_live_limits, log_transition
 from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD, LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
@@ -51,18 +52,14 @@ from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import (
     ConfigError,
-    ExitCode,
-    PcapdjError,
     StoreDenied,
     StoreFailed,
     StoreUnavailable,
-    Unavailable,
 )
 from pcapdj.runtime.full_disks import encode_disks_at_end
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.process import die_with_supervisord
-from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.settings_record import record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.event_command import event_command
@@ -73,7 +70,6 @@ from pcapdj.store.options import Lane, OnEvent, PasswordFile, RedisUrl, environm
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.retrying import FAILURE_EVENTS, RetryingStore
 from pcapdj.store.server import warn_of_losses
-from pcapdj.store.snapshot import is_recent
 
 HARMLESS: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -318,7 +314,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
         raise ConfigError("--as-started belongs to --check.")
     if check and not as_started:
         store = open_store(redis_url, redis_password_file, lane, is_role=False)
-        raise typer.Exit(_check_running(Grants(store).published()))
+        raise typer.Exit(check_running(Grants(store)))
     reclaim = options.reclaim_arguments(setting, absolute_roots(roots), keep_last, keep_within, lane)
     sources = {each.name: each.place for each in record_of("controller", context).settings}
     live = LiveLimits(limits, force=force, sources=sources)
@@ -329,7 +325,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     store = open_store(redis_url, redis_password_file, lane, is_role=not check)
     if check:
         raise typer.Exit(
-            _check_as_started(DiskMonitor(DiskMeter(watches, logdir=logdir), live), Grants(store))
+            check_as_started(DiskMonitor(DiskMeter(watches, logdir=logdir), live), Grants(store))
         )
 
     record_of("controller", context, redis_url=safe_url(store.url)).write()
@@ -351,44 +347,6 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     watched = [os.fsencode(path) for path in (*(each.path for each in watches), logdir) if path]
     if code := run_role("pcapdj control", work, may_hang=any_may_hang(watched), others=HARMLESS):
         raise typer.Exit(code)
-
-
-def _check_running(fields: Mapping[str, str]) -> ExitCode:
-    """Print what the running controller has published.
-
-    Raises:
-        Unavailable: none runs.
-    """
-    published = parse_gate(fields)
-    if published.state is None or not is_recent(fields.get("heartbeat_s")):
-        raise Unavailable(
-            "No controller is running.",
-            hint="'pcapdj control --check --as-started' shows what one with these options would decide.",
-        )
-    lines = [
-        *disk_lines(published_disks(fields)),
-        f"gate: {published.state.word}: {fields.get('reason', '')}",
-    ]
-    _print(lines, fields.get("refused", ""))
-    return ExitCode.OK if published.state is State.OPEN else ExitCode.HOLD
-
-
-def _check_as_started(monitor: DiskMonitor, grants: Grants) -> ExitCode:
-    """Measure the disks and print what a controller with this monitor would decide."""
-    published = PublishedGate()
-    try:
-        published = parse_gate(grants.published())
-        monitor.apply(grants.control())
-    except PcapdjError as exc:
-        typer.echo(f"{exc} Live limits and the last published gate are left out.")
-    decision = monitor.decision(monitor.next_gate(published.gate))
-    _print(check_lines(monitor.samples, monitor.limits, decision), monitor.live.refused)
-    return ExitCode.OK if decision.state is State.OPEN else ExitCode.HOLD
-
-
-def _print(lines: Sequence[str], refused: str) -> None:
-    for line in [*lines, *([f"refused: {refused}"] if refused else [])]:
-        typer.echo(printable_sentence(line))
 
 
 def main() -> NoReturn:

@@ -35,7 +35,7 @@ ABOVE: Final = {"commands", "run", "trace", "cli", "__main__"}  # these may impo
 IMPORTS: Final[dict[str, set[str]]] = {
     "feed": {"capture", "store", "launcher_protocol"},
     "analyzer": {"store", "launcher_protocol"},
-    "disk": {"store"},
+    "disk": {"console", "store"},
     "inbox": {"capture", "store"},
     "reclaim": {"capture", "store"},
     "capture": set(),

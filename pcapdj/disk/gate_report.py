@@ -4,14 +4,17 @@ Every number stands beside its threshold, and every size is exact: a log is read
 """
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from pcapdj.disk.gate import Decision, State, exact_amount
 from pcapdj.disk.limits import Limits
 from pcapdj.disk.measurements import Mount, Samples, mounts
-from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
+
+if TYPE_CHECKING:
+    from pcapdj.disk.monitor import DiskMonitor
 
 
 def check_lines(samples: Samples, limits: Limits, decision: Decision) -> list[str]:
@@ -46,7 +49,7 @@ def log_transition(
     log(f"gate_{decision.state.word}", sentence, **numbers)
 
 
-def log_failures(events: EventLog, before: Mapping[str, str], monitor: DiskMonitor) -> dict[str, str]:
+def log_failures(events: EventLog, before: Mapping[str, str], monitor: "DiskMonitor") -> dict[str, str]:
     """Log which watched paths cannot be measured any more, and which can again; the gate may stay as it is.
 
     Args:
@@ -68,7 +71,7 @@ def log_failures(events: EventLog, before: Mapping[str, str], monitor: DiskMonit
 
 
 def log_live_limits(
-    events: EventLog, monitor: DiskMonitor, control: Mapping[str, str], limits_before: Limits
+    events: EventLog, monitor: "DiskMonitor", control: Mapping[str, str], limits_before: Limits
 ) -> None:
     """Log which live fields came into force, or why they are refused; and the limits, if they changed."""
     if monitor.live.refused:
@@ -80,7 +83,7 @@ def log_live_limits(
         log_limits(events, monitor)
 
 
-def log_limits(events: EventLog, monitor: DiskMonitor) -> None:
+def log_limits(events: EventLog, monitor: "DiskMonitor") -> None:
     """Log what each limit is in bytes, and which ones can never be met."""
     measurements = monitor.measurements()
     for each in measurements:
