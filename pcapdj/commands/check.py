@@ -30,6 +30,7 @@ from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable, quoted
+from pcapdj.runtime.settings_file import NAME, SettingsFile
 from pcapdj.runtime.units import human_size
 from pcapdj.service import CONF, folder_problems, longest_socket_bytes
 from pcapdj.store.client import Store
@@ -100,6 +101,7 @@ def check(  # noqa: PLR0913 - an option each
         show_settings(context, redis_url, redis_password_file, lane)
         return ExitCode.OK
     lines = [
+        *settings_lines(context.obj),
         *redis_lines(redis_url, redis_password_file, lane),
         *analyzer_lines(),
         pipe_line(),
@@ -135,6 +137,13 @@ def _verdict(wrong: int) -> str:
     if not wrong:
         return "Nothing is wrong."
     return "1 problem is marked 'wrong'." if wrong == 1 else f"{wrong} problems are marked 'wrong'."
+
+
+def settings_lines(file: object) -> Iterator[Line]:
+    """Yield whether this folder has a settings file, and how many of its lines count for this command."""
+    if isinstance(file, SettingsFile) and file.path:
+        count = f"{len(file.lines)} {'variable' if len(file.lines) == 1 else 'variables'}"
+        yield Line("Settings", f"{count} from {NAME}; '--settings' shows what the roles have", Tone.GOOD)
 
 
 def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Line]:

@@ -17,7 +17,6 @@ never read it. It has no password, since other users may read it: PCAPDJ_REDIS_P
 import os
 from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -135,6 +134,8 @@ def read_settings(folder: Path) -> SettingsFile:
 
 def nearest(name: str, known: Collection[str] = KNOWN) -> str:
     """Return the known variable that this name resembles most, as a hint; empty: it resembles none."""
+    from difflib import get_close_matches
+
     found = get_close_matches(name.upper(), sorted(known), n=1)
     return f"Did you mean {found[0]}?" if found else ""
 

@@ -19,6 +19,7 @@ from pcapdj.runtime.command import variable_of_parameter
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.settings_file import NAME, SettingsFile
 from pcapdj.runtime.trust import has_service
 from pcapdj.runtime.whole_file import write_whole
@@ -49,7 +50,7 @@ class SettingInForce:
         variable: its environment variable; empty: none.
         text: as it was typed; empty: none.
         source: where it comes from.
-        line: of the settings file; 0: not from there.
+        line: of the settings file, also one that a flag overrides; 0: none.
     """
 
     name: str
@@ -81,7 +82,15 @@ class SettingsRecord:
     start_ticks: int = 0
 
     def write(self) -> None:
-        """Leave the record for others, as of this process, if a service is in the current folder."""
+        """Leave the record for others, as of this process, if a service is in the current folder.
+
+        Lines of the settings file that the command line overrides are logged.
+        """
+        events = EventLog(self.role)
+        for each in self.settings:
+            if each.source is SettingSource.FLAG and each.line:
+                sentence = f"Line {each.line} of {NAME} is not used: the command line has that option."
+                events.warning("setting_overridden", sentence, variable=each.variable)
         with suppress(OSError, PcapdjError):
             if has_service(Path()):
                 pid = os.getpid()
@@ -124,7 +133,8 @@ def _options(context: "Context", file: SettingsFile, shown: Mapping[str, str]) -
         option = options[0].removeprefix("--") if options else name
         found = context.get_parameter_source(name)
         if found is not None and found.name == "COMMANDLINE":
-            text, source, line = _typed(context.params.get(name)), SettingSource.FLAG, 0
+            text, source = _typed(context.params.get(name)), SettingSource.FLAG
+            line = file.lines[variable].line if variable in file.lines else 0
         else:
             text, source, line = _of_variable(variable, file)
         if source is SettingSource.DEFAULT:

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+from pcapdj.runtime import log
 from pcapdj.runtime.assignments import Assignment
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.settings_file import SettingsFile
@@ -49,7 +50,8 @@ def test_each_setting_has_its_text_and_its_source(monkeypatch: pytest.MonkeyPatc
     variables = {"PCAPDJ_WATCH": "/a\n/b=5%", "PCAPDJ_SIZE": "07", "PCAPDJ_LANE": "x", "PCAPDJ_URL": "secret"}
     for name, text in variables.items():
         monkeypatch.setenv(name, text)
-    file = SettingsFile(lines={"PCAPDJ_SIZE": Assignment("PCAPDJ_SIZE", "07", 3)})
+    lines = [Assignment("PCAPDJ_SIZE", "07", 3), Assignment("PCAPDJ_LANE", "z", 4)]
+    file = SettingsFile(lines={each.name: each for each in lines})
     with get_command(app).make_context("role", ["--lane", "y"], obj=file) as context:
         record = record_of("role", context, ["PCAPDJ_LOOPS"], url="shown")
 
@@ -57,7 +59,7 @@ def test_each_setting_has_its_text_and_its_source(monkeypatch: pytest.MonkeyPatc
         SettingInForce("watch", "PCAPDJ_WATCH", "/a\n/b=5%", SettingSource.ENVIRONMENT),
         SettingInForce("size", "PCAPDJ_SIZE", "07", SettingSource.FILE, 3),
         SettingInForce("force", "PCAPDJ_FORCE", "", SettingSource.DEFAULT),
-        SettingInForce("lane", "PCAPDJ_LANE", "y", SettingSource.FLAG),
+        SettingInForce("lane", "PCAPDJ_LANE", "y", SettingSource.FLAG, 4),
         SettingInForce("url", "PCAPDJ_URL", "shown", SettingSource.ENVIRONMENT),
         SettingInForce("", "PCAPDJ_LOOPS", "", SettingSource.DEFAULT),
     )
@@ -75,6 +77,18 @@ def test_a_written_record_is_read_while_its_process_runs(folder: Path) -> None:
     assert found is not None
     assert (found.settings, found.pid) == (RECORD.settings, os.getpid())
     assert read_record(folder, "role") is None
+
+
+def test_a_line_that_a_flag_overrides_is_logged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who wrote it into the file would wait for its effect."""
+    setting = SettingInForce("lane", "PCAPDJ_LANE", "y", SettingSource.FLAG, 4)
+    SettingsRecord("role", (setting, *RECORD.settings)).write()
+    log.flush()
+
+    (logged,) = capsys.readouterr().err.splitlines()
+    assert "WARNING role setting_overridden variable=PCAPDJ_LANE" in logged
+    assert logged.endswith("Line 4 of pcapdj.env is not used: the command line has that option.")
+    assert read_record(folder, "role") is not None
 
 
 @pytest.mark.parametrize(
