@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, Stopped
@@ -142,6 +141,8 @@ def print_error(prog: str, sentence: str) -> None:
 
 def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -> int | None:
     """Run the app with the settings of the current folder; an error about one of them names its line."""
+    from pathlib import Path
+
     from pcapdj.runtime.settings_file import read_settings
 
     if any(each in _HELP_OPTIONS for each in (sys.argv[1:] if arguments is None else arguments)):

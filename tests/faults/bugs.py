@@ -242,14 +242,15 @@ BUGS: Final = (
         (
             Change(
                 "feed/job.py",
-                '        self.queue.mark(**{**job.identity, "state": "feeding", "stream": job.stream})\n',
+                '        self.queue.mark(**{**job.identity, **place, "state": "feeding"})\n',
                 "",
             ),
             Change(
                 "feed/job.py",
-                "                self.feeder.remember(job.note, job.progress.totals.last_ts_ns)\n",
+                "            damage = feed.damage if feed else None\n",
+                "            if feed:\n"
                 '                self.queue.mark(state="feeding", stream=job.stream, **job.identity)\n'
-                "                self.feeder.remember(job.note, job.progress.totals.last_ts_ns)\n",
+                "            damage = feed.damage if feed else None\n",
             ),
         ),
     ),
@@ -277,7 +278,7 @@ BUGS: Final = (
     Bug(
         "an analyzer that outlives its launcher",
         _KILLS.format("launchers"),
-        (Change("analyzer/process.py", "        ask_for_death_signal()\n", ""),),
+        (Change("runtime/process.py", "        ask_for_death_signal()\n", ""),),
     ),
     Bug(
         "a Redis that syncs by itself",

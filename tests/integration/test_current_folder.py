@@ -45,6 +45,10 @@ IN_TURN: Final[Mapping[str, Sequence[str]]] = {
     "status": (),
     "events": (),
     "queue": (),
+    "journal": (),
+    "report": (f"{CAPTURES}/1.pcap",),
+    "metrics": (),
+    "reclaim": ("--dry-run", "--reclaim", "delete", "--root", CAPTURES),
     "whence": ("--at", "2020-01-01T00:00:00Z"),
     "limits": (),
     "gate": ("hold",),
@@ -142,7 +146,7 @@ def test_no_command_imports_anything_of_the_current_folder(
 
     codes = run_in_turn(python, list(IN_TURN), here, variables(store))
 
-    refused = dict.fromkeys(("requeue", "skip", "whence"), ExitCode.ERROR)
+    refused = dict.fromkeys(("requeue", "skip", "whence", "journal"), ExitCode.ERROR)
     refused |= dict.fromkeys(("up", "down", "restart"), ExitCode.USAGE)  # there is no service here
     assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | refused
     assert canaries.found() == set()
@@ -227,7 +231,7 @@ def test_a_service_executes_nothing_in_its_folder(
     text = configuration(interpreter=Path(sys.executable))
     (service.folder / "supervisord.conf").write_text(text.replace(" -P -m ", " -m ") if is_old else text)
     names = MODULES if is_old else (*MODULES, *BEFORE_OURS)
-    canaries.plant(service.folder, names)
+    canaries.plant(service.folder, names, settings=False)
     canaries.plant(service.folder / "inbox", names, is_listed=True)
     shutil.copy(short_path / "captures" / "1.pcap", service.folder / "inbox")
     env = environment(

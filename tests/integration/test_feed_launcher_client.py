@@ -15,10 +15,13 @@ from support.launcher_rig import ActingWaits
 from support.waiting import scaled
 
 from pcapdj.feed.launcher_client import LauncherClient
+from pcapdj.launcher_protocol import PROTOCOL_VERSION
 from pcapdj.runtime.errors import CannotCreate, ExitCode, LauncherGone, Stopped
 from pcapdj.runtime.signals import HasFileno, Signals
 
 NOBODY: Final = 65534
+OK: Final = b'{"ok":true,"version":%d}' % PROTOCOL_VERSION
+OPENED: Final = b'{"ok":true,"stream":"5ca1ab1e","version":%d}' % PROTOCOL_VERSION
 
 
 @pytest.fixture
@@ -133,7 +136,7 @@ def test_a_first_stop_signal_lets_a_reply_arrive(
 
     def answer() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        connection.send(b'{"ok":true,"version":3}')
+        connection.send(OK)
 
     launcher = LauncherClient(short_path / "s", ActingWaits(signals, answer))
     assert launcher.connect()
@@ -152,7 +155,7 @@ def test_a_first_stop_signal_lets_a_reply_arrive(
     [
         b"nonsense",
         b"[]",
-        b'{"ok":true,"stream":"5ca1ab1e","version":3}',
+        OPENED,
         b'{"ok":true,"entries":7}',
         b"x" * 70_000,
     ],
@@ -176,9 +179,9 @@ def test_unexpected_descriptors_are_closed(launcher: LauncherClient, listening: 
     assert launcher.connect()
     with listening.accept()[0] as connection, Path(os.devnull).open("rb") as null:
         before = len(open_descriptors())
-        socket.send_fds(connection, [b'{"ok":true,"version":3}'], [null.fileno()] * 3)
+        socket.send_fds(connection, [OK], [null.fileno()] * 3)
         launcher.drop("5ca1ab1e", "file")
-        socket.send_fds(connection, [b'{"ok":true,"version":3}'], [null.fileno()] * 30)
+        socket.send_fds(connection, [OK], [null.fileno()] * 30)
 
         with pytest.raises(LauncherGone):
             launcher.drop("5ca1ab1e", "file")
@@ -192,7 +195,7 @@ def test_what_a_launcher_sent_before_it_died_is_dropped(
     """An answer that was not asked for; its descriptors are closed."""
     assert launcher.connect()
     with listening.accept()[0] as connection, Path(os.devnull).open("rb") as null:
-        socket.send_fds(connection, [b'{"ok":true,"version":3}'], [null.fileno()] * 3)
+        socket.send_fds(connection, [OK], [null.fileno()] * 3)
     before = len(open_descriptors())
 
     with pytest.raises(LauncherGone, match=r"is gone \(Broken pipe\)"):
@@ -210,9 +213,11 @@ def test_a_launcher_of_another_version_is_named_as_what_to_restart(
     with listening.accept()[0] as connection:
         connection.send(reply)
 
-        with pytest.raises(LauncherGone, match="version 3, the launcher 1: restart the launcher"):
+        with pytest.raises(
+            LauncherGone, match=f"version {PROTOCOL_VERSION}, the launcher 1: restart the launcher"
+        ):
             launcher.get()
-        assert json.loads(connection.recv(4096)) == {"word": "GET", "version": 3}
+        assert json.loads(connection.recv(4096)) == {"word": "GET", "version": PROTOCOL_VERSION}
 
 
 def test_a_launcher_that_dies_is_noticed_without_a_request(

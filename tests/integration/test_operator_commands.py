@@ -80,7 +80,7 @@ def test_status_has_exactly_the_promised_keys(run: Run) -> None:
     """Programs may rely on the keys, of an empty lane too."""
     assert set(status_fields(run)) == {
         *("lane", "queued", "current", "processed", "failed", "gate", "dispatchers", "consumer", "suspended"),
-        *("importer", "control", "state", "suspects"),
+        *("importer", "control", "state", "suspects", "redis_problem"),
     }
 
 

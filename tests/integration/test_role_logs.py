@@ -20,7 +20,10 @@ LOGS = {
         "INFO dispatcher waiting_for_authorization name=RIG/captures/a.pcap",
         "INFO dispatcher authorized name=RIG/captures/a.pcap",
         "INFO dispatcher stream_opened stream=STREAM linktype=1 nanosecond=False",
-        "INFO dispatcher file_finished name=RIG/captures/a.pcap packets=20",
+        (
+            "INFO dispatcher file_finished name=RIG/captures/a.pcap packets=20 bytes=18000 seconds=SECONDS"
+            " stream=STREAM first=1970-01-01T00:00:01.000000Z last=1970-01-01T00:00:01.000019Z"
+        ),
         "INFO dispatcher next_file name=RIG/captures/text attempt=1",
         "WARNING dispatcher file_failed name=RIG/captures/text packets=0: is not a supported capture format",
         "INFO dispatcher waiting: Waiting for files in the queue.",
@@ -52,6 +55,7 @@ LOGS = {
 }
 CHANGING = [  # what differs between two runs, and what stands above instead
     (r"pid=\d+", "pid=PID"),
+    (r"seconds=\d+\.\d+", "seconds=SECONDS"),
     (r"(stream=|-)[0-9a-f]{8,16}\b", r"\1STREAM"),
     (r"\d{8}T\d{6}Z", "TIME"),
     (r"free_bytes=\d+", "free_bytes=SIZE"),

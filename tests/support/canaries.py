@@ -44,6 +44,7 @@ class Canaries:
         *,
         package: bool = False,
         is_listed: bool = False,
+        settings: bool = True,
     ) -> None:
         """Put them into a folder.
 
@@ -52,6 +53,7 @@ class Canaries:
             names: of modules.
             package: plant a package `pcapdj`, too.
             is_listed: it has captures, so that the beginning of each of its files is read.
+            settings: plant settings, too; not where a service has its own.
         """
         for name in names:
             self._write(folder / f"{name}.py")
@@ -59,11 +61,13 @@ class Canaries:
             (folder / "pcapdj").mkdir()
             for name in ("__init__", "__main__", "cli", "dispatcher"):
                 self._write(folder / "pcapdj" / f"{name}.py")
-        settings = folder / SETTINGS
-        settings.write_text("PCAPDJ_PRESET=planted\nPCAPDJ_LANE=planted\n")
-        os.utime(settings, (_LONG_AGO_S, _LONG_AGO_S + 1))  # older than its change: a read is recorded
+        if not settings:
+            return
+        file = folder / SETTINGS
+        file.write_text("PCAPDJ_PRESET=planted\nPCAPDJ_LANE=planted\n")
+        os.utime(file, (_LONG_AGO_S, _LONG_AGO_S + 1))  # older than its change: a read is recorded
         if not is_listed:
-            self._settings.append(settings)
+            self._settings.append(file)
 
     def plant_program(self, path: Path) -> None:
         """Put an executable file there."""
