@@ -148,6 +148,7 @@ def test_no_command_imports_anything_of_the_current_folder(
 
     refused = dict.fromkeys(("requeue", "skip", "whence", "journal"), ExitCode.ERROR)
     refused |= dict.fromkeys(("up", "down", "restart"), ExitCode.USAGE)  # there is no service here
+    refused["reclaim"] = ExitCode.UNAVAILABLE  # no controller has reported a disk
     assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | refused
     assert canaries.found() == set()
 
