@@ -173,7 +173,8 @@ def launch(
             check_log_root(settings.user, settings.log_root)
         record.write()
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
-        publisher = StatusPublisher(store, follows_killed=os.path.lexists(settings.socket))
+        kept = settings.socket.with_name(f".{settings.socket.name}.suspects")
+        publisher = StatusPublisher(store, kept, follows_killed=os.path.lexists(settings.socket))
         stack.callback(publisher.close)
         gate = GateWatch(store.another())
         stack.callback(gate.close)
@@ -261,7 +262,7 @@ class ConsumerLauncher:
         for descriptor in (*own, *self._server.descriptors()):
             poller.register(descriptor, select.POLLIN)
         if self._session is not None:
-            timeout_s = min(_TICK_S, self._session.timeout_s(now_s))
+            timeout_s = min(_TICK_S, self._session.timeout_s(now_s), self._gate.timeout_s(now_s))
             if (write_end := self._session.polled_write_end()) is not None:
                 poller.register(write_end, 0)  # POLLERR alone: the reader is gone
         poller.poll(timeout_s * 1000)

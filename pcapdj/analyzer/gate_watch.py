@@ -7,6 +7,10 @@ wrote 74 MB within the second after its last input (312,000 flows of one packet,
 end of its input it writes all flows that are still open. A paused analyzer (SIGSTOP) writes nothing, wherever
 it is, and does not notice the pause.
 
+A paused process gets no signal. But what makes room may need one: after logrotate has moved a log away, its
+blocks are free when the analyzer has opened another one (SIGHUP). So a signal that waits lets it go on for a
+tenth of a second.
+
 A thread reads PCAPDJ_SUSPEND and the field `full` of PCAPDJ_GATE, on each message on the lane's channel and
 once a second. The launcher polls the descriptor. As long as Redis does not answer, what was read last counts,
 as it does for the dispatcher.
@@ -30,6 +34,8 @@ from pcapdj.store.grants import SUSPENDER
 from pcapdj.store.notifier import Notifier
 
 _POLL_S: Final = 1.0  # a message may be lost
+_AWAKE_S: Final = 0.1  # Suricata looks for its signals every 10 ms
+_SIGNAL_PAUSE_S: Final = 1.0  # between two signals that act: a flood of them is no way around the pause
 
 _events: Final = EventLog("consumer")
 
@@ -48,6 +54,7 @@ class GateWatch:
         self._store = store
         self._notifier = Notifier(store)
         self._is_suspended = False
+        self._awake_until_s = 0.0  # a signal acts; 0: none has come since the pause began
         self.full_disks: tuple[DiskAtEnd, ...] = ()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closed = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -68,14 +75,24 @@ class GateWatch:
 
     def apply(self, session: AnalyzerSession | None, now_s: float, *, is_stopping: bool) -> None:
         """Pause the analyzer while the controller suspends feeding; a stop does not wait for the disk."""
-        is_suspended = self.is_suspended and not is_stopping
         if session is None:
+            self._awake_until_s = 0.0
             return
-        if is_suspended and session.pause(now_s):
-            sentence = "The gate suspends feeding: the analyzer is paused until there is room."
-            _events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)
-        elif not is_suspended and session.resume(now_s):
+        is_awake = is_stopping or now_s < self._awake_until_s
+        if self.is_suspended and not is_awake:
+            if session.pause(now_s) and not self._awake_until_s:
+                sentence = "The gate suspends feeding: the analyzer is paused until there is room."
+                _events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)
+            if now_s >= self._awake_until_s + _SIGNAL_PAUSE_S and session.analyzer.has_pending_signal():
+                self._awake_until_s = now_s + _AWAKE_S
+                session.resume(now_s)
+        elif session.resume(now_s) or (self._awake_until_s and not is_awake):
+            self._awake_until_s = 0.0
             _events.info("analyzer_resumed", stream=session.stream, pid=session.analyzer.pid)
+
+    def timeout_s(self, now_s: float) -> float:
+        """Return in how many seconds to call `apply`, if nothing comes before."""
+        return self._awake_until_s - now_s if now_s < self._awake_until_s else _POLL_S
 
     def close(self) -> None:
         """End the thread; a Redis that hangs is not waited for."""

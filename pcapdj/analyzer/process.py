@@ -132,6 +132,10 @@ class Analyzer:
         """Let them go on."""
         self._signal_all(signal.SIGCONT)
 
+    def has_pending_signal(self) -> bool:
+        """Report whether a signal came during a pause: it acts when the process goes on."""
+        return self._tree is not None and self._tree.has_pending_signal()
+
     def _signal_all(self, number: int) -> None:
         self.signal_group(number)
         if self._tree is not None:

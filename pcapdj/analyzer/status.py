@@ -5,24 +5,31 @@ Redis missed while it was away is replaced by the next one. The heartbeat is the
 round, not of the thread's last write, so a launcher that hangs looks dead.
 """
 
+import json
 import os
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.session import AnalyzerSession, Exit, Verdict
 from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import to_text
+from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
 _HEARTBEAT_S: Final = 1.0
 _MOST_EXITS: Final = 20  # a reader that looks ten times a second misses none
 _LAST_WRITE_S: Final = 0.9  # at the end: how long to wait until Redis has the last status
+
+_MOST_KEPT_BYTES: Final = 1 << 20
 
 _events: Final = EventLog("consumer")
 
@@ -32,15 +39,17 @@ class StatusPublisher:
 
     Args:
         store: the lane; used by this object's thread alone, and closed by it.
+        kept: the file of suspect streams that Redis did not get: a stop of the service ends Redis first.
         follows_killed: a launcher was here that did not end in order: its stream is suspect.
     """
 
-    def __init__(self, store: Store, *, follows_killed: bool = False) -> None:
+    def __init__(self, store: Store, kept: Path, *, follows_killed: bool = False) -> None:
         self._store = store
+        self._kept = kept
         self._follows_killed = follows_killed
         self._changed = threading.Condition()
         self._fields: dict[str, str] = {}
-        self._suspects: dict[str, str] = {}  # that Redis does not have yet
+        self._suspects = _read_kept(kept)  # that Redis does not have yet
         self._heartbeat_s = 0.0
         self._is_new = False
         self._is_closed = False
@@ -73,11 +82,14 @@ class StatusPublisher:
             self._changed.notify()
 
     def close(self) -> None:
-        """Write the last status, for at most a second."""
+        """Write the last status, for at most a second; keep suspect streams that Redis did not get."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
         self._thread.join(_LAST_WRITE_S)
+        if suspects := dict(self._suspects):
+            with suppress(OSError):  # they are in the log
+                write_whole(self._kept, json.dumps(suspects).encode(), is_synced=True)
 
     def _run(self) -> None:
         while self._write(*self._wait()):
@@ -124,8 +136,18 @@ class StatusPublisher:
         suspects = dict[Any, Any](self._suspects)
         if suspects:
             self._store.call(lambda client: client.hset(self._store.keys.suspect, mapping=suspects))
+            with suppress(OSError):
+                self._kept.unlink()
         for stream in suspects:
             del self._suspects[stream]
+
+
+def _read_kept(path: Path) -> dict[str, str]:
+    try:
+        found = decode_object(foreign_text(path, _MOST_KEPT_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return {stream: str(reason) for stream, reason in found.items()}
 
 
 class LauncherStatus:

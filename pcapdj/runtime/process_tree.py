@@ -25,6 +25,7 @@ from pcapdj.runtime.safe_text import printable
 
 _LIMIT_S: Final = 2.0  # for all of them to be gone; a process in an uninterruptible call may stay
 _POLL_S: Final = 0.001
+_OF_PAUSES: Final = sum(1 << number - 1 for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGCHLD))
 _EMPTY_LOOKS: Final = 3  # in a row: the list of children misses one that is just changing its parent
 
 
@@ -64,10 +65,12 @@ class ProcessTree:
 
     def signal(self, number: int, *, spared_group: int) -> None:
         """Send a signal to all descendants, those of this group aside, which was signalled before."""
-        pids = _children()
-        for pid in pids:  # it grows meanwhile
-            pids += _children(pid)
+        for pid in _descendants():
             _signal_process(pid, number, spared_group)
+
+    def has_pending_signal(self) -> bool:
+        """Report whether a signal waits for a descendant to go on; one that stops or continues it aside."""
+        return any(map(_has_pending_signal, _descendants()))
 
     def end(self, group: int) -> list[FoundProcess]:
         """Kill all descendants; return those that did not belong to the group, which was killed before.
@@ -115,6 +118,21 @@ def _children(pid: int | str = "self") -> list[int]:
             with suppress(OSError):
                 pids += map(int, (task / "children").read_text().split())
     return pids
+
+
+def _descendants() -> Iterator[int]:
+    pids = _children()
+    for pid in pids:  # it grows meanwhile
+        pids += _children(pid)
+        yield pid
+
+
+def _has_pending_signal(pid: int) -> bool:
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        return bool((int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)) & ~_OF_PAUSES)
+    return False
 
 
 def _signal_process(pid: int, number: int, spared_group: int) -> None:

@@ -19,7 +19,8 @@ from pcapdj.store.client import Store
 
 # Reads to the end, then writes until a file `enough` is there. A second process has a session of its own.
 WRITING = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGHUP, lambda *_: os.rename("out", "rotated"))
 if not os.fork():
     os.setsid()
     open("left", "w").write(str(os.getpid()))
@@ -165,3 +166,24 @@ def test_an_analyzer_that_reads_nothing_while_it_is_paused_has_not_stalled(
 
     wait_until(lambda: "T" not in states(rig), "the analyzer to go on")
     assert "analyzer_crashed" not in rig.logged()
+
+
+def test_a_signal_acts_on_a_paused_analyzer_which_is_paused_again(
+    rig: Rig, signals: Signals, store: Store
+) -> None:
+    """After its log was moved away, SIGHUP lets it open another one: without that no room would be made."""
+    started(rig, signals, store)
+    suspend(store)
+    wait_until(lambda: states(rig) == ["T", "T"], "both processes to be paused")
+
+    os.kill(rig.analyzer_pid(), signal.SIGHUP)
+    wait_until((rig.latest() / "rotated").exists, "the signal to act")
+    wait_until(lambda: states(rig) == ["T", "T"], "both processes to be paused again")
+    (rig.latest() / "rotated").rename(rig.latest() / "out")
+    rig.processes[0].send_signal(signal.SIGHUP)  # the launcher passes it on
+    wait_until((rig.latest() / "rotated").exists, "the passed signal to act")
+
+    resume(store)
+    wait_until(lambda: "T" not in states(rig), "both processes to go on")
+    wait_until(lambda: "analyzer_resumed" in rig.logged(), "the log to have it")
+    assert rig.logged().count("analyzer_paused") == 1

@@ -17,9 +17,9 @@ from pcapdj.store.keys import Keys
 
 
 @pytest.fixture
-def publisher(store: Store) -> Iterator[StatusPublisher]:
+def publisher(store: Store, tmp_path: Path) -> Iterator[StatusPublisher]:
     """Return a publisher in the test's lane."""
-    publisher = StatusPublisher(store.another())
+    publisher = StatusPublisher(store.another(), tmp_path / "kept")
     yield publisher
     publisher.close()
 
@@ -113,7 +113,7 @@ def test_a_state_has_the_time_at_which_it_began(store: Store, publisher: StatusP
 
 def test_an_outage_of_redis_is_logged_once(short_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The stream goes on; the log shows that the status is out of date."""
-    publisher = StatusPublisher(Store(f"unix://{short_path}/none", Keys()))
+    publisher = StatusPublisher(Store(f"unix://{short_path}/none", Keys()), short_path / "kept")
     seen: list[str] = []
 
     def is_logged() -> bool:
@@ -136,7 +136,7 @@ def test_closing_waits_a_second_at_most(short_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(str(short_path / "hung"))
         hung.listen()
-        publisher = StatusPublisher(Store(f"unix://{short_path}/hung", Keys()))
+        publisher = StatusPublisher(Store(f"unix://{short_path}/hung", Keys()), short_path / "kept")
         publisher.publish({"state": "idle"})
 
         started_s = time.monotonic()

@@ -37,7 +37,7 @@ def make_open(short_path: Path, store: Store) -> Iterator[Make]:
     with handled((signal.SIGCHLD, signal.SIGHUP)) as signals, ExitStack() as stack:
 
         def launcher(*command: str) -> ConsumerLauncher:
-            publisher = StatusPublisher(store.another())
+            publisher = StatusPublisher(store.another(), short_path / "kept")
             stack.callback(publisher.close)
             starter = AnalyzerStarter(
                 own_command(command), Fifo(short_path / "p"), short_path / "out", Timeouts(120.0)

@@ -151,6 +151,23 @@ def test_the_stream_of_a_killed_launcher_is_suspect(rig: Rig, signals: Signals, 
     assert suspects(store) == {}
 
 
+def test_a_suspect_stream_is_kept_until_redis_has_it(rig: Rig, signals: Signals, store: Store) -> None:
+    """A stop of the service ends Redis before the analyzer has written its results."""
+    launcher = rig.start_python(FILL)
+    capture = rig.folder / "one.pcap"
+    capture.write_bytes(classic([]))
+    stream = feed_stream(rig, signals, capture).stream
+
+    assert stop(launcher) == 0
+    environment = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
+    rig.start_python(FILL, environment=environment)
+
+    wait_until(lambda: suspects(store), "the next launcher to record it")
+    assert suspects(store) == {stream: "The disk of its folder had 0 bytes free at its end."}
+    kept = rig.socket.with_name(f".{rig.socket.name}.suspects")
+    wait_until(lambda: not kept.exists(), "the file to be removed")
+
+
 def test_a_stream_that_ended_in_order_with_room_is_not_suspect(
     rig: Rig, signals: Signals, store: Store
 ) -> None:
