@@ -39,6 +39,7 @@ def locked_redis(short_path: Path) -> Iterator[Path]:
 COMMANDS = [
     ["status"], ["status", "--json"], ["limits"], ["limits", "set", "min-free=8%"], ["gate", "open"],
     ["suspend"], ["resume"], ["finish"], ["failed"], ["requeue", "/x"],
+    ["reclaim", "--dry-run", "--root", "/x"],
 ]  # fmt: skip
 
 

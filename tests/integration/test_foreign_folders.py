@@ -178,6 +178,7 @@ def test_init_stays_in_the_folder_that_was_checked(short_path: Path, precious: P
         ("finish",),
         ("failed",),
         ("requeue", "1.pcap"),
+        ("reclaim", "--dry-run", "--root", "/x"),
         ("import", "."),
         ("control", "--check"),
         ("dispatch", "-b", "pipe"),

@@ -127,6 +127,7 @@ COMMANDS: Final = {
     "finish": [],
     "failed": [],
     "requeue": ["x"],
+    "reclaim": ["--dry-run", "--root", "/x"],
     "import": ["/x"],
     "dispatch": ["-b", "pipe"],
     "control": [],
