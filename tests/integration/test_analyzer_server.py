@@ -77,6 +77,21 @@ def test_a_request_is_owed_a_reply_until_it_is_sent(server: LauncherServer, conn
     assert decode_reply(client.recv(1000)).stream == "a"
 
 
+def test_a_second_client_takes_nothing_of_what_the_first_one_requests(
+    server: LauncherServer, connect: Connect
+) -> None:
+    """It is only looked whether the first one is still there; its request stays whole."""
+    client = connect()
+    server.accept_client()
+    client.send(OPEN)
+
+    second = connect()
+    server.accept_client()
+
+    assert second.recv(1000)
+    assert server.next_request() == (LauncherRequest(RequestType.OPEN), ())
+
+
 def test_a_request_before_the_reply_ends_the_connection(server: LauncherServer, connect: Connect) -> None:
     """Its reply could be taken for that of OPEN."""
     client = connect()

@@ -62,7 +62,7 @@ def test_the_analyzer_reads_the_stream_as_another_user(rig: Rig, signals: Signal
     ("user", "mode", "owner", "code", "remedy"),
     [
         ("no-such-user", 0o755, 0, ExitCode.USAGE, "There is no user 'no-such-user'"),
-        ("root", 0o755, 0, ExitCode.USAGE, "is root"),
+        ("root", 0o755, 0, ExitCode.USAGE, "is root. Name a user of its own, or leave it out."),
         ("nobody", 0o700, 0, ExitCode.CANNOT_CREATE, "chmod o+x {logs}"),
         ("nobody", 0o755, NOBODY, ExitCode.CANNOT_CREATE, "belongs to another user, nobody"),
         ("nobody", 0o777, 0, ExitCode.CANNOT_CREATE, "chmod o-w {logs}"),

@@ -84,6 +84,19 @@ def test_the_number_of_a_packet_leads_to_its_file(run: Run, captures: list[Path]
     )
 
 
+def test_programs_read_the_same_answer_with_every_field(
+    run: Run, captures: list[Path], tmp_path: Path
+) -> None:
+    """What is in the file's object stays under these names."""
+    code, out, _ = run(eve(tmp_path, pcap_cnt=1, pkt_src="wire/pcap", **UDP), "--json")
+
+    (file,) = json.loads(out)["files"]
+    names = ("name", "verdict", "state", "path", "parts", "first", "last")
+    assert code == 0
+    assert [name for name in names if name not in file] == []
+    assert (file["name"], file["verdict"], file["state"]) == (str(captures[0]), "processed", "same")
+
+
 @pytest.mark.parametrize(
     ("change", "state"),
     [
