@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from pcapdj.runtime.errors import PcapdjError
@@ -37,7 +38,9 @@ _PACKET_BYTES: Final = 1 << 17
 _READ_BYTES: Final = 1 << 16
 _GRACE_S: Final = 0.3  # between SIGTERM and SIGKILL; a stop of the controller takes a second at most
 _REAP_S: Final = 1.0
+_LAST_STANDARD: Final = 2
 _CLOSE_S: Final = 0.8
+# signals to the group of a terminal; the runner ends with its socket
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -106,7 +109,7 @@ class BetweenProcess:
         """End a command that runs, with all that it started, and the runner."""
         self._socket.close()
         until_s = time.monotonic() + _CLOSE_S
-        with suppress(ChildProcessError):
+        with suppress(ChildProcessError, ProcessLookupError):
             runner = os.pidfd_open(self.pid)
             try:
                 if not select.select([runner], [], [], max(0.0, until_s - time.monotonic()))[0]:
@@ -121,18 +124,23 @@ def _fork_runner(command: BetweenCommand, theirs: socket.socket) -> int:
         return pid
     try:
         signal.set_wakeup_fd(-1)
-        for (
-            number
-        ) in _IGNORED:  # a signal to the group of a terminal; the end of the socket ends this process
+        for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
-        os.closerange(3, theirs.fileno())
-        os.closerange(theirs.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+        _close_all_but(theirs.fileno())
         set_title("pcapdj between")
         _serve(command, theirs)
     except BaseException:  # noqa: BLE001 - nothing of the controller may run in this process
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def _close_all_but(kept: int) -> None:
+    """Close what the controller has open, its standard streams aside."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        if (number := int(entry.name)) > _LAST_STANDARD and number != kept:
+            with suppress(OSError):  # that of the listing itself
+                os.close(number)
 
 
 def _serve(command: BetweenCommand, channel: socket.socket) -> None:

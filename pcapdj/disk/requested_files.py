@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pcapdj.disk.between import run_variables
 from pcapdj.disk.between_runner import BetweenRunner
@@ -10,9 +11,11 @@ from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.next_files import NextFiles, next_files
 from pcapdj.disk.output_ratio import OutputRatios, finished_file
 from pcapdj.disk.reserve import ExpectedFile
+from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.store.grants import CurrentFile, Grants, Pending
 
-_IN_FLIGHT = frozenset({"authorized", "feeding"})
+events = EventLog("controller")
 
 
 class RequestedFiles:
@@ -31,27 +34,36 @@ class RequestedFiles:
         self._pending = Pending((), (), {}, is_busy=False)
         self._ratios = OutputRatios()
         self._read_entry = b""  # of the journal
+        self._reminder = Reminder()
 
     def look(self, pending: Pending) -> None:
         """Take these requests; learn from the files that finished, and see how the command ended.
 
         Raises:
             PcapdjError: the process that runs the command is gone.
-            As `Grants.finished_after`.
         """
         self._pending = pending
         if self._monitor.limits.reserve.is_learned and (pending.requested or not self._read_entry):
-            entries = self._grants.finished_after(self._read_entry)
-            self._read_entry = entries[-1][0] if entries else self._read_entry
-            self._ratios = self._ratios.after(filter(None, (finished_file(each) for _, each in entries)))
+            self._learn()
         if self._between:
             self._between.look(pending.requested)
+
+    def _learn(self) -> None:
+        try:
+            entries = self._grants.finished_after(self._read_entry)
+        except PcapdjError as exc:  # an ACL, or a key of another type: the disks are measured all the same
+            if self._reminder.is_due(str(exc), time.monotonic()):
+                events.warning("reserve_not_learned", f"{exc} The reserve stays as it was learned before.")
+            return
+        self._read_entry = entries[-1][0] if entries else self._read_entry
+        self._ratios = self._ratios.after(filter(None, (finished_file(each) for _, each in entries)))
 
     def judged(self) -> NextFiles:
         """Return what is expected of the files."""
         current = {each.name: each for each in self._pending.current}
         requested = [_expected(current.get(name) or CurrentFile(name)) for name in self._pending.requested]
-        in_flight = [_expected(each) for each in current.values() if each.state in _IN_FLIGHT]
+        # also one that was authorized and is not fed yet; before its request a file has no size in CURRENT
+        in_flight = [_expected(each) for name, each in current.items() if name not in self._pending.requested]
         runs = self._between.runs if self._between else None
         return next_files(self._monitor.reserve(self._ratios), requested, in_flight, runs)
 
@@ -78,7 +90,9 @@ class RequestedFiles:
         files = self.judged()
         if name := self._between.runs.due(files.in_turn, time.monotonic()):
             disks = [each for each in self._monitor.measurements() if each.path and each.unit == "bytes"]
-            lane, stream = self._grants.lane, self._grants.stream()
+            lane, stream = self._grants.lane, ""
+            with suppress(PcapdjError):  # without the right to read it, it is unknown
+                stream = self._grants.stream()
             self._between.start(name, run_variables(files.numbers_of(name), disks, state, lane, stream))
 
 

@@ -106,12 +106,18 @@ class Grants:
     def finished_after(self, entry_id: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Return id and fields of the newest journal entries, oldest first.
 
+        One try, also where the store retries: the disks are measured by who calls this.
+
         Args:
             entry_id: of the last one that was read; empty: none was.
+
+        Raises:
+            As `Store.call`.
         """
         lowest = b"(" + entry_id if entry_id else b"-"
-        found = self._store.call(
-            lambda client: client.xrevrange(self._keys.journal, min=lowest, count=_MOST_FINISHED)
+        found = Store.call(
+            self._store,
+            lambda client: client.xrevrange(self._keys.journal, min=lowest, count=_MOST_FINISHED),
         )
         return list(reversed(cast("list[tuple[bytes, dict[bytes, bytes]]]", found)))
 
@@ -121,12 +127,16 @@ class Grants:
         return self._keys.lane
 
     def stream(self) -> str:
-        """Return the id of the stream that the analyzer reads; empty: none."""
+        """Return the id of the stream that the analyzer reads; empty: none. One try, as `finished_after`.
+
+        Raises:
+            As `Store.call`.
+        """
         # by no script: the documented user of the controller may only read this key
         key, field = self._keys.consumer, "stream"
-        if self._store.call(lambda client: client.hstrlen(key, field)) > _STREAM_LIMIT_CHARS:
+        if Store.call(self._store, lambda client: client.hstrlen(key, field)) > _STREAM_LIMIT_CHARS:
             return ""  # no id of ours
-        stream: Any = self._store.call(lambda client: client.hget(key, field))
+        stream: Any = Store.call(self._store, lambda client: client.hget(key, field))
         return _text(stream or b"")[:_STREAM_LIMIT_CHARS]
 
     def control(self) -> Mapping[str, str]:

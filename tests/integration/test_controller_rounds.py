@@ -793,3 +793,40 @@ def test_a_foreign_request_is_authorized_without_a_reserve(store: Store, small_d
         request(store, "/in/1.pcap", 0)
         store.redis.hset(store.keys.current("one"), "input_bytes", "9" * 400)
         assert controller.step() == 1
+
+
+def test_a_file_that_is_authorized_counts_until_its_dispatcher_has_fed_it(
+    store: Store, small_disk: Path
+) -> None:
+    """Two of 1 MiB fit above min-free, a third one of 2 MiB does not."""
+    limits = LiveLimits({**TINY, "min-free": "25%", "reserve": "1"})
+    with handled() as signals:
+        meter = DiskMeter([Watch(str(small_disk))], logdir=str(small_disk))
+        controller = Controller(Grants(store, "set"), DiskMonitor(meter, limits), signals)
+        request(store, "/in/1.pcap", 1 << 20)
+        assert controller.step() == 1
+        store.redis.sadd(store.keys.dispatchers, "two")
+        store.redis.hset(store.keys.current("two"), mapping={"name": "/in/2.pcap", "input_bytes": 3 << 20})
+        store.redis.rpush(store.keys.next, "/in/2.pcap")
+        assert controller.step() == 0
+        wait_until(lambda: controller.step() or gate(store)["cause"] == "reserve", "the hold")
+        assert "beside 1.0 MiB for files in flight" in gate(store)["reason"]
+
+        store.redis.delete(store.keys.current("one"))
+        assert controller.step() == 1
+
+
+def test_a_journal_that_cannot_be_read_keeps_no_disk_from_being_measured(
+    store: Store, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reserve is not learned, which is logged once; files are authorized."""
+    store.redis.set(store.keys.journal, "x")
+    limits = LiveLimits({**TINY, "min-free": "25%", "reserve": "auto"})
+    with handled() as signals:
+        meter = DiskMeter([Watch(str(small_disk))], logdir=str(small_disk))
+        controller = Controller(Grants(store), DiskMonitor(meter, limits), signals)
+        request(store, "/in/1.pcap", 1 << 20)
+        assert controller.step() == 1
+        controller.step()
+
+    assert logged(capsys, "reserve_not_learned").count("reserve_not_learned") == 1
