@@ -154,7 +154,8 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
         store = open_store(url, password_file, lane, is_role=False)
         server = read_server(store)
     except StoreUnavailable as exc:
-        yield Line("Redis", *_absent(exc, is_named=bool(url), has_embedded=embedded.tone is Tone.GOOD))
+        is_wrong = bool(url or problem_at(store.url))
+        yield Line("Redis", *_absent(exc, is_wrong=is_wrong, has_embedded=embedded.tone is Tone.GOOD))
     except PcapdjError as exc:
         yield Line("Redis", str(exc), Tone.BAD)
     else:
@@ -232,9 +233,9 @@ def embedded_line() -> Line:
         return Line("Embedded", str(exc), Tone.ATTENTION)
 
 
-def _absent(error: StoreUnavailable, *, is_named: bool, has_embedded: bool) -> tuple[str, Tone]:
-    """Return text and tone for a missing Redis: wrong only if one was named, or none can be started."""
-    if is_named or not has_embedded:
+def _absent(error: StoreUnavailable, *, is_wrong: bool, has_embedded: bool) -> tuple[str, Tone]:
+    """Return text and tone for a missing Redis: also wrong if none can be started."""
+    if is_wrong or not has_embedded:
         return str(error), Tone.BAD
     if Path(CONF).is_file():
         text = f"the Redis of this folder is not running; start it with: supervisord -c {CONF}"

@@ -113,7 +113,12 @@ def test_without_any_redis_it_is_wrong_and_the_remedy_is_shown(
     (tmp_path / "redis-server").chmod(0o755)
     note, found = redis_lines("", None, "")
     named, _ = redis_lines(f"unix://{tmp_path}/none", None, "")
+    (tmp_path / "var" / "run").mkdir(parents=True)
+    (tmp_path / "var" / "run" / "redis.problem").write_text("Redis cannot read its data.")
+    waiting, _ = redis_lines("", None, "")
 
+    assert (waiting.label, waiting.tone) == ("Redis", Tone.BAD)
+    assert waiting.text.endswith("does not answer (No such file or directory). Redis cannot read its data.")
     assert (wrong.label, wrong.tone, named.tone) == ("Redis", Tone.BAD, Tone.BAD)
     assert "var/run/redis.sock" in wrong.text
     assert embedded == Line(
