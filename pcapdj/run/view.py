@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from pcapdj.console.screen import OutlivedStream, outlived
 from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
+from pcapdj.disk.reserve import ANYWAY
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size
@@ -197,6 +198,7 @@ def shortened(lead: str, name: str, width: int) -> str:
 
 def _with_reason(lead: str, fields: Mapping[str, Any]) -> str:
     reason = without_exact_bytes(printable_sentence(str(fields.get("reason") or "")))
+    reason = reason.partition(ANYWAY)[0].strip()  # a run has no limits that could be changed
     return f"{lead}: {reason}" if reason else lead
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support.waiting import wait_until
 
+from pcapdj.disk.reserve import ExpectedFile, Fit, OutputDisk, ReserveNumbers, reserve_sentence
 from pcapdj.run.record import FileResult
 from pcapdj.run.view import WaitMessages, WaitReason, progress_view, shortened, wait_reason
 
@@ -54,6 +55,21 @@ def test_a_reason_has_sizes_for_people() -> None:
 
     assert reason is not None
     assert reason.sentence == "the gate holds: '/out' has 75.4 GiB free; it holds below 900.0 TiB."
+
+
+def test_the_reason_of_a_file_that_waits_for_room_has_no_commands_of_a_service() -> None:
+    """The limits of a run cannot be changed while it waits."""
+    numbers = ReserveNumbers(ExpectedFile(b"/in/1.pcap", 1000), Fit.WAITS, 2.0, 0, 2000, 500)
+    sentence = reserve_sentence(numbers, OutputDisk("/out", 600, 100, 10_000))
+
+    reason = wait_reason({"gate": {"state": "hold", "reason": sentence}})
+
+    assert "pcapdj limits" in sentence
+    assert reason is not None
+    assert reason.sentence == (
+        "the gate holds: The next file '1.pcap' (1000 B) needs about 2.0 KiB for its output (2 x its size); 500"
+        " B are above min-free on '/out'. It is authorized from 2.1 KiB free."
+    )
 
 
 def test_without_a_terminal_a_reason_is_printed_once_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
