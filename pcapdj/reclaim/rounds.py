@@ -125,7 +125,7 @@ def run_round(store: Store, selected: Selected, disks: Sequence[Disk], stops: Wa
             removed = remover.remove(file)
         except Withheld as exc:
             result.refused[str(exc)] += 1
-            events.info("reclaim_withheld", str(exc), name=file.name)
+            events.info("reclaim_withheld", name=file.name, reason=exc.message)
             continue
         result.removed.append(removed)
         needs.subtract(file.present.identity.dev, removed.freed_bytes, removed.freed_inodes)

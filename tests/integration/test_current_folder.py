@@ -51,7 +51,6 @@ IN_TURN: Final[Mapping[str, Sequence[str]]] = {
     "reclaim": ("--dry-run", "--reclaim", "delete", "--root", CAPTURES),
     "whence": ("--at", "2020-01-01T00:00:00Z"),
     "limits": (),
-    "reclaim": ("--dry-run", "--root", CAPTURES, "--free", "1"),
     "gate": ("hold",),
     "suspend": (),
     "resume": (),
