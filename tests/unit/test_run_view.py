@@ -67,8 +67,8 @@ def test_the_reason_of_a_file_that_waits_for_room_has_no_commands_of_a_service()
     assert "pcapdj limits" in sentence
     assert reason is not None
     assert reason.sentence == (
-        "the gate holds: The next file '1.pcap' (1000 B) needs about 2.0 KiB for its output (2 x its size); 500"
-        " B are above min-free on '/out'. It is authorized from 2.1 KiB free."
+        "the gate holds: The next file '1.pcap' (1000 B) needs about 2.0 KiB for its output (2 x its size);"
+        " 500 B are above min-free on '/out'. It is authorized from 2.1 KiB free."
     )
 
 
