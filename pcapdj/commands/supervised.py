@@ -141,6 +141,8 @@ class Supervisord:
             time.sleep(_LOOK_S)
         if ran.returncode or not self.pid():
             printed = [each for each in (ran.stderr or ran.stdout).splitlines() if "For help" not in each]
+            if "Traceback" in ran.stderr:  # as of a log that cannot be written: its last line is the reason
+                printed = printed[-1:]
             raise PcapdjError(f"supervisord does not start: {' '.join(printed) or f'see {_LOG}'}.")
 
     def start(self, names: Collection[str]) -> None:
