@@ -18,7 +18,7 @@ from pcapdj.service import CONF, INBOX
 from pcapdj.store.options import open_store
 from pcapdj.store.snapshot import read_snapshot
 
-_REPORT_S: Final = 15.0  # a role reports a second after its start; much later only on a very busy machine
+_REPORT_S: Final = 30.0  # a role reports a second after its start; much later only on a very busy machine
 _LOOK_S: Final = 0.1
 
 Roles = Annotated[
