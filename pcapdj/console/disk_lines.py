@@ -58,10 +58,10 @@ def _lines_of(disk: Fields) -> Iterator[str]:
         yield f"  {usage_bar(disk)}"
     suspends = disk["suspend_below"]
     limits = [
-        f"O open from {_amount(disk, disk['open_from'])} free",
-        f"H hold below {_amount(disk, disk['hold_below'])}",
+        f"O open from {_number(disk, disk['open_from'])} free",
+        f"H hold below {_number(disk, disk['hold_below'])}",
     ]
-    limits.append(f"S suspended below {_amount(disk, suspends)}" if suspends else "never suspended")
+    limits.append(f"S suspended below {_number(disk, suspends)}" if suspends else "never suspended")
     yield f"  {', '.join(limits)}" if disk["hold_below"] else "  without limits"
     yield from (f"  {line}" for line in _outlook(disk))
 
@@ -108,8 +108,13 @@ def _free_of_total(disk: Fields) -> str:
     free, total = disk["free"], disk["total"]
     if total <= 0:
         return _amount(disk, free)
-    return f"{human_size(free) if disk['unit'] == 'bytes' else f'{free:,}'} of {_amount(disk, total)}"
+    return f"{_number(disk, free)} of {_amount(disk, total)}"
 
 
 def _amount(disk: Fields, number: int) -> str:
-    return human_size(number) if disk["unit"] == "bytes" else f"{number:,} {printable(disk['unit'])}"
+    return _number(disk, number) if disk["unit"] == "bytes" else f"{number:,} {printable(disk['unit'])}"
+
+
+def _number(disk: Fields, number: int) -> str:
+    """Return an amount without the unit where that is one of a kind: a line has to fit into 80 columns."""
+    return human_size(number) if disk["unit"] == "bytes" else f"{number:,}"

@@ -80,7 +80,10 @@ def test_inodes_and_a_disk_without_limits_are_shown() -> None:
     """Inodes are numbers; where nothing suspends or holds, that is written."""
     inodes = shown(unit="inodes", name="/out (inodes)", free=900, total=1000, suspend_below=0, hold_below=50)
     assert "900 of 1,000 inodes free" in inodes
-    assert inodes.endswith("hold below 50 inodes, never suspended")
+    assert inodes.endswith("H hold below 50, never suspended")
+    millions = {"open_from": 1_258_290, "hold_below": 838_860, "suspend_below": 419_430}
+    many = shown(unit="inodes", free=16_000_000, total=16_777_200, **millions)
+    assert max(map(len, many.splitlines())) <= 80
     assert "  without limits" in shown(hold_below=0, suspend_below=0, open_from=0)
     assert "[" not in shown(total=0)
 
