@@ -23,11 +23,10 @@ from pcapdj.store.client import Store
 from pcapdj.store.journal import Conditions, FedFile, journal_length, read_journal
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.trace.journal_lines import COLUMNS, lines_of, object_of, row_of
-from pcapdj.trace.presence import FedFileState, Presences
+from pcapdj.trace.presence import READABLE, Presences
 from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
 
 _MOST_LAST: Final = 10_000  # they are kept, to be shown in order
-_READABLE: Final = (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED)
 
 Form = Callable[[Iterable[FedFile]], Iterator[bytes]]
 
@@ -119,5 +118,5 @@ def _csv(files: Iterable[FedFile]) -> Iterator[bytes]:
 def _paths(presences: Presences, files: Iterable[FedFile]) -> Iterator[bytes]:
     """Yield where the files are that are still what was fed."""
     for file in files:
-        if (presence := presences.of(file)).state in _READABLE:
+        if (presence := presences.of(file)).state in READABLE:
             yield presence.path + b"\0"

@@ -16,11 +16,13 @@ from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import human_size
+from pcapdj.store.bounded import read_page
 from pcapdj.store.client import Store
 from pcapdj.store.events import record_event
 from pcapdj.store.name_search import find_names, matcher
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.queue import (
+    PAGE,
     Edit,
     QueuedName,
     edit_queue,
@@ -142,7 +144,7 @@ def _edit_matching(store: Store, report: "_Report", patterns: Sequence[bytes]) -
     """Edit all names that fit; those to move are collected first."""
     fits, place, chosen = matcher(patterns), 0, list[QueuedName]()
     with slow_work("queued names to look at", queue_length(store)) as track:
-        while page := _page_at(store, place):
+        while page := read_page(store, store.keys.in_queue, place, PAGE):
             places = [place + index for index, name in enumerate(page) if fits(name)]
             wanted = with_identities(store, [page[each - place] for each in places], places)
             track(len(page))
@@ -154,10 +156,6 @@ def _edit_matching(store: Store, report: "_Report", patterns: Sequence[bytes]) -
                 if len(chosen) > _MOST_MOVED:
                     raise PcapdjError(f"More than {_MOST_MOVED:,} names fit: so many are not moved.")
     report.edit(chosen)
-
-
-def _page_at(store: Store, place: int) -> list[bytes]:
-    return [each.name for page in read_queue(store, place, 1000) for each in page]
 
 
 class _Report:

@@ -206,7 +206,8 @@ def _result_line(result: FileResult) -> str:
     reason = printable_sentence(result.reason)
     left_out = sum(result.left_out.values())
     others = f", {left_out:,} left out because of their link type" if left_out else ""
-    text = f"failed: {reason}" if reason else f"{result.packets:,} packets"
+    packets = f"{result.packets:,} packets"
+    text = f"failed: {reason}; {packets} delivered" if reason else packets
     if result.known_as:
         text = f"not fed again: it is the same capture as {quoted(result.known_as)}"
     if begin_bytes := result.numbers.get("begin_bytes"):

@@ -9,12 +9,13 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
 
-from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import quoted, to_name
-from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.journal import FedFile
+from pcapdj.store.reclaims import reclaimed
 
 
 class FedFileState(StrEnum):
@@ -24,8 +25,13 @@ class FedFileState(StrEnum):
     GROWN = "grown"
     OTHER = "other"
     MOVED = "moved"
+    COMPRESSED = "compressed"
     REMOVED = "removed"
     MISSING = "missing"
+
+
+READABLE: Final = (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED, FedFileState.COMPRESSED)
+_HOW: Final = {"moved": FedFileState.MOVED, "compressed": FedFileState.COMPRESSED}  # in PCAPDJ_RECLAIMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Presence:
             FedFileState.GROWN: "the file has grown since it was fed",
             FedFileState.OTHER: "another file has this name now, or it was changed since it was fed",
             FedFileState.MOVED: f"pcapdj moved the file to {quoted(self.path)}",
+            FedFileState.COMPRESSED: f"pcapdj compressed the file: {quoted(self.path)}",
             FedFileState.REMOVED: "pcapdj removed the file to make room",
             FedFileState.MISSING: "the file is not there any more",
         }[self.state]
@@ -75,21 +82,23 @@ class Presences:
         found = _state_at(file.name, file)
         if found is FedFileState.SAME or found is FedFileState.GROWN:
             return Presence(found, file.name)
-        record = self._record_of(file.name)
-        for field in ("moved_to", "path"):
-            if isinstance(place := record.get(field), str) and place:
-                return Presence(FedFileState.MOVED, to_name(place))
-        return Presence(FedFileState.REMOVED if record else found)
+        record = self._record_of(file)
+        if not record:
+            return Presence(found)
+        state, path = _HOW.get(str(record.get("how")), FedFileState.REMOVED), str(record.get("to") or "")
+        if state is not FedFileState.REMOVED and not Path(path).is_file():
+            return Presence(FedFileState.MISSING)
+        return Presence(state, to_name(path))
 
-    def _record_of(self, name: bytes) -> Mapping[str, object]:
-        """Return what pcapdj recorded when it made room; empty: nothing."""
-        if self._store is None:
+    def _record_of(self, file: FedFile) -> Mapping[str, Any]:
+        """Return what pcapdj recorded when it made room; empty: nothing about this version of the file."""
+        record = reclaimed(self._store, file.name) if self._store else None
+        if record is None or (record.get("size_bytes"), record.get("mtime_ns")) != (
+            file.size_bytes,
+            file.mtime_ns,
+        ):
             return {}
-        key = f"{self._store.keys.prefix}PCAPDJ_RECLAIMED"
-        try:
-            return decode_object(read_hash(self._store, key, [name]).get(name))
-        except ValueError:
-            return {}
+        return record
 
 
 def _state_at(path: bytes, file: FedFile) -> FedFileState:

@@ -21,7 +21,7 @@ from pcapdj.trace.cut import CutPacket, SourceFile, cut, is_fragment, stream_for
 from pcapdj.trace.events import Addresses, AnalyzerEvent
 from pcapdj.trace.filters import MOST_SESSIONS, session_filter
 from pcapdj.trace.locate import FRAGMENTS_NS, Location
-from pcapdj.trace.presence import FedFileState, Presence, Presences
+from pcapdj.trace.presence import READABLE, Presence, Presences
 
 _MICROSECOND_NS: Final = 1000
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -121,7 +121,7 @@ def _files_of(locations: Sequence[Location], presences: Presences) -> tuple[CutR
     report = CutReport()
     for file in sorted(wanted.values(), key=lambda each: (each.finished_ms or 1 << 62, each.first_packet)):
         found = FileCut(file, presences.of(file))
-        is_there = found.presence.state in (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED)
+        is_there = found.presence.state in READABLE
         (report.files if is_there else report.left_out).append(found)
     return report, numbers
 

@@ -131,10 +131,14 @@ def test_what_pcapdj_itself_removed_or_moved_is_named(
 ) -> None:
     """By its own record; a moved file is read where it is now."""
     moved = captures[0].rename(tmp_path / "moved.pcap")
+    of_removed = captures[1].stat()
     captures[1].unlink()
-    key = f"{store.keys.prefix}PCAPDJ_RECLAIMED"
-    store.redis.hset(key, os.fsencode(captures[0]), json.dumps({"action": "move", "path": str(moved)}))
-    store.redis.hset(key, os.fsencode(captures[1]), json.dumps({"action": "delete"}))
+    for path, status, record in (
+        (captures[0], moved.stat(), {"how": "moved", "to": str(moved)}),
+        (captures[1], of_removed, {"how": "removed"}),
+    ):
+        of_file = {"size_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        store.redis.hset(store.keys.reclaimed, os.fsencode(path), json.dumps(record | of_file))
 
     out = tmp_path / "out.pcap"
     first = run(eve(tmp_path, pcap_cnt=1, flow={"start": "2023-11-14T22:13:21+0000"}, **UDP), "-w", str(out))

@@ -85,7 +85,11 @@ def test_without_a_terminal_a_reason_is_printed_once_and_its_end(capsys: pytest.
     first, *rest = capsys.readouterr().err.splitlines()
 
     assert first.startswith("the gate holds: '/out' has 75.4 GiB free")
-    assert rest == ["feeding continues", "/in/a.pcap: 12,345 packets", "/in/\\x1b[2J: failed: it is damaged"]
+    assert rest == [
+        "feeding continues",
+        "/in/a.pcap: 12,345 packets",
+        "/in/\\x1b[2J: failed: it is damaged; 7 packets delivered",
+    ]
 
 
 def test_a_failure_is_shown_again_only_after_a_file_was_fed() -> None:
