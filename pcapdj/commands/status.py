@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pcapdj.console.dispatcher_lines import rates_between
 from pcapdj.console.screen import Line, Tone, keep_showing, show
-from pcapdj.console.status_lines import rates_between, snapshot_lines
+from pcapdj.console.status_lines import snapshot_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.safe_text import to_text

@@ -9,9 +9,10 @@ Source: Prometheus, "Metric and label naming", "Writing exporters".
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from pcapdj.console.monitor_rules import ROLES, Level, findings_of
+from pcapdj.console.snapshot_fields import Fields, number_in
 from pcapdj.runtime.safe_text import printable
 
 GATE_STATES: Final = ("open", "hold", "suspended")
@@ -68,9 +69,6 @@ _KEYS: Final = {"controller": "gate", "consumer": "consumer", "importer": "impor
 _MOST_DISKS: Final = 100
 _LABEL_CHARS: Final = 200
 _INODES: Final = " (inodes)"  # behind the path, in the name of the resource
-_LARGEST: Final = 1 << 63
-
-Fields = Mapping[str, Any]
 
 
 class MetricSample(NamedTuple):
@@ -169,41 +167,41 @@ def _analyzer_samples(consumer: Fields) -> Iterator[MetricSample]:
         yield MetricSample("pcapdj_analyzer_state", {"state": state}, consumer.get("state") == state)
     for name, field in (("starts", "starts"), ("crashes", "crashes")):
         if field in consumer:
-            yield MetricSample(f"pcapdj_analyzer_{name}_total", {}, _number(consumer, field))
+            yield MetricSample(f"pcapdj_analyzer_{name}_total", {}, number_in(consumer, field))
 
 
 def _queue_samples(reading: LaneReading) -> Iterator[MetricSample]:
-    yield MetricSample("pcapdj_queue_files", {}, _number(reading.snapshot, "queued"))
+    yield MetricSample("pcapdj_queue_files", {}, number_in(reading.snapshot, "queued"))
     if reading.queue_bytes is not None:
         yield MetricSample("pcapdj_queue_bytes", {}, reading.queue_bytes)
     age_s = 0.0 if reading.oldest_s is None else max(0.0, reading.now_s - reading.oldest_s)
-    if reading.oldest_s is not None or not _number(reading.snapshot, "queued"):
+    if reading.oldest_s is not None or not number_in(reading.snapshot, "queued"):
         yield MetricSample("pcapdj_queue_oldest_age_seconds", {}, age_s)
     for state in ("waiting", "written"):
         if importer := reading.snapshot.get("importer"):
-            yield MetricSample("pcapdj_inbox_files", {"state": state}, _number(importer, state))
+            yield MetricSample("pcapdj_inbox_files", {"state": state}, number_in(importer, state))
 
 
 def _dispatcher_samples(snapshot: Fields) -> Iterator[MetricSample]:
     current = {each.get("dispatcher"): each for each in snapshot.get("current") or ()}
     for each in snapshot.get("dispatchers") or ():
         labels = {"dispatcher": _label(str(each.get("id")))}
-        yield MetricSample("pcapdj_analyzer_unread_seconds", labels, _number(each, "stalled_s"))
+        yield MetricSample("pcapdj_analyzer_unread_seconds", labels, number_in(each, "stalled_s"))
         yield MetricSample("pcapdj_storage_away", labels, bool(each.get("storage")))
         if file := current.get(each.get("id")):
             name = str(file.get("name", ""))
             yield MetricSample("pcapdj_current_file_info", {**labels, "file": _label(name)}, 1)
             is_same = each.get("name") == name
-            size_bytes = _number(each, "total_bytes") if is_same else _number(file, "size_bytes")
+            size_bytes = number_in(each, "total_bytes") if is_same else number_in(file, "size_bytes")
             yield MetricSample("pcapdj_current_file_size_bytes", labels, size_bytes)
             yield MetricSample(
-                "pcapdj_current_file_read_bytes", labels, _number(each, "done_bytes") if is_same else 0
+                "pcapdj_current_file_read_bytes", labels, number_in(each, "done_bytes") if is_same else 0
             )
 
 
 def _count_samples(reading: LaneReading) -> Iterator[MetricSample]:
     counts = reading.counts
-    yield MetricSample("pcapdj_failed_files", {}, _number(reading.snapshot, "failed"))
+    yield MetricSample("pcapdj_failed_files", {}, number_in(reading.snapshot, "failed"))
     for verdict in _VERDICTS:
         yield MetricSample("pcapdj_files_total", {"verdict": verdict}, counts.get(verdict, 0))
     for kind in sorted(reading.kinds):
@@ -228,9 +226,9 @@ def _disk_samples(disk: object) -> Iterator[MetricSample]:
     yield MetricSample(free_name, labels, float(free or 0))
     if not is_memory:
         size_name = "pcapdj_disk_inodes" if is_inodes else "pcapdj_disk_size_bytes"
-        yield MetricSample(size_name, labels, _number(disk, "total"))
+        yield MetricSample(size_name, labels, number_in(disk, "total"))
     for limit, field in _LIMITS.items():
-        if number := _number(disk, field):
+        if number := number_in(disk, field):
             yield MetricSample(f"pcapdj_{what}_limit_{unit}", {**labels, "limit": limit}, number)
 
 
@@ -238,8 +236,3 @@ def _label(text: str) -> str:
     """Return a text from outside as a label: its end, where a path differs from others, escaped."""
     shown = printable(text[-_LABEL_CHARS:])
     return shown if len(text) <= _LABEL_CHARS else f"…{shown}"
-
-
-def _number(fields: Fields, name: str) -> float:
-    value = fields.get(name)
-    return value if isinstance(value, int | float) and abs(value) < _LARGEST else 0

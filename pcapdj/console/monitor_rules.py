@@ -11,12 +11,14 @@ Source: Monitoring Plugins Development Guidelines, "Plugin Output for Nagios", "
 and Ranges".
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
-from pcapdj.console.status_lines import short_names, suspenders_text, without_exact_bytes
+from pcapdj.console.dispatcher_lines import short_names
+from pcapdj.console.snapshot_fields import Fields, number_in
+from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import rough_duration
 
@@ -28,9 +30,6 @@ _MOST_DISKS: Final = 40
 _SENTENCE_CHARS: Final = 200
 _LABEL_CHARS: Final = 60
 _KEYS: Final = {"controller": "gate", "consumer": "consumer", "importer": "importer"}  # of the snapshot
-_LARGEST: Final = 1 << 63
-
-Fields = Mapping[str, Any]
 
 
 class Level(IntEnum):
@@ -68,7 +67,7 @@ def findings_of(snapshot: Fields, expected: Collection[str], now_s: float) -> li
         found += _dispatcher_findings(each)
     if problem := str(snapshot.get("redis_problem") or ""):
         found.append(Finding(Level.WARNING, problem))
-    if failed := _number(snapshot, "failed"):
+    if failed := number_in(snapshot, "failed"):
         found.append(Finding(Level.WARNING, f"{failed:,.0f} failed {'file' if failed == 1 else 'files'}"))
     return sorted(found, key=lambda each: -each.level)
 
@@ -99,7 +98,7 @@ def monitor_line(findings: Iterable[Finding], snapshot: Fields) -> tuple[str, Le
 
 
 def _well(snapshot: Fields) -> str:
-    queued, current = _number(snapshot, "queued"), len(snapshot.get("current") or ())
+    queued, current = number_in(snapshot, "queued"), len(snapshot.get("current") or ())
     return f"{queued:,.0f} queued, {current} current, gate {_text(snapshot.get('gate') or {}, 'state')}"
 
 
@@ -163,7 +162,7 @@ def _analyzer_findings(consumer: Fields) -> Iterator[Finding]:
 def _importer_findings(importer: Fields) -> Iterator[Finding]:
     if importer.get("problem"):
         yield Finding(Level.WARNING, f"inbox: {_text(importer, 'problem')}")
-    if lost := _number(importer, "lost_names"):
+    if lost := number_in(importer, "lost_names"):
         yield Finding(Level.WARNING, f"Redis lost {lost:,.0f} names of the queue")
 
 
@@ -172,11 +171,11 @@ def _dispatcher_findings(dispatcher: Fields) -> Iterator[Finding]:
         yield Finding(Level.CRITICAL, f"lane held: {_text(dispatcher, 'at_fault')}")
     if dispatcher.get("storage"):
         yield Finding(Level.CRITICAL, f"storage away: {quoted(str(dispatcher['storage']))}")
-    if (stalled_s := _number(dispatcher, "stalled_s")) >= _STALLED_S:
+    if (stalled_s := number_in(dispatcher, "stalled_s")) >= _STALLED_S:
         yield Finding(Level.WARNING, f"analyzer has read nothing for {rough_duration(stalled_s)}")
     if dispatcher.get("suspect"):
         yield Finding(Level.WARNING, f"stream may lack output: {_text(dispatcher, 'suspect')}")
-    if lost := _number(dispatcher, "lost_names"):
+    if lost := number_in(dispatcher, "lost_names"):
         yield Finding(Level.WARNING, f"Redis lost {lost:,.0f} names of the queue")
 
 
@@ -184,10 +183,10 @@ def _performance(snapshot: Fields) -> Iterator[str]:
     """Yield the performance data; a range `N:` is left below N."""
     if not snapshot:
         return
-    yield f"queued={_number(snapshot, 'queued'):.0f}"
+    yield f"queued={number_in(snapshot, 'queued'):.0f}"
     yield f"current={len(snapshot.get('current') or ())}"
-    yield f"processed={_number(snapshot, 'processed'):.0f}"
-    yield f"failed={_number(snapshot, 'failed'):.0f};0"
+    yield f"processed={number_in(snapshot, 'processed'):.0f}"
+    yield f"failed={number_in(snapshot, 'failed'):.0f};0"
     ages = [(role, snapshot.get(key) or {}) for role, key in _KEYS.items()]
     names = short_names([str(each.get("id")) for each in snapshot.get("dispatchers") or ()])
     ages += [(f"dispatcher {names[str(each.get('id'))]}", each) for each in snapshot.get("dispatchers") or ()]
@@ -203,9 +202,9 @@ def _disk_performance(disk: object) -> Iterator[str]:
     if not isinstance(disk, dict) or type(disk.get("free")) is not int:
         return
     unit = "B" if disk.get("unit") == "bytes" else ""
-    limits = [_number(disk, name) for name in ("hold_below", "suspend_below")]
+    limits = [number_in(disk, name) for name in ("hold_below", "suspend_below")]
     warn, critical = (f"{limit:.0f}:" if limit else "" for limit in limits)
-    total = _number(disk, "total")
+    total = number_in(disk, "total")
     label = _label(f"free {disk.get('name', '')}")
     yield f"{label}={disk['free']}{unit};{warn};{critical};0;{f'{total:.0f}' if total else ''}"
 
@@ -229,8 +228,3 @@ def _text(fields: Fields, name: str) -> str:
 def _plain(text: str) -> str:
     """Return the text without what has a meaning in a plugin's output: a bar begins the performance data."""
     return text.replace("|", "/")
-
-
-def _number(fields: Fields, name: str) -> float:
-    value = fields.get(name)
-    return value if isinstance(value, int | float) and abs(value) < _LARGEST else 0

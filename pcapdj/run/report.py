@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pcapdj.console.dispatcher_lines import anomaly_rows, jumps_text
 from pcapdj.console.screen import Line, outlived, show
-from pcapdj.console.status_lines import anomaly_rows, jumps_text
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED

@@ -4,16 +4,15 @@ from typing import Any
 
 import pytest
 
-from pcapdj.console.screen import Line, Tone
-from pcapdj.console.status_lines import (
+from pcapdj.console.dispatcher_lines import (
     anomaly_rows,
-    gate_lines,
     jumps_text,
     progress_text,
     rates_between,
     short_names,
-    snapshot_lines,
 )
+from pcapdj.console.screen import Line, Tone
+from pcapdj.console.status_lines import gate_lines, snapshot_lines
 
 EMPTY = {
     "lane": "",
