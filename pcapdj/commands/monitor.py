@@ -54,7 +54,7 @@ def _judged(store: Store, expected: Sequence[str]) -> tuple[str, Level]:
         raise ConfigError(
             f"--expect: {', '.join(sorted(unknown))} is no role.", hint=f"Roles: {', '.join(ROLES)}."
         )
-    layout = _layout_of(store.url)
+    layout = layout_of(store.url)
     try:
         snapshot = read_snapshot(store, time.time())
     except StoreUnavailable as exc:
@@ -67,11 +67,11 @@ def _judged(store: Store, expected: Sequence[str]) -> tuple[str, Level]:
 
 def expected_roles(url: str, snapshot: Mapping[str, Any]) -> Collection[str]:
     """Return the roles that should run in a lane of this Redis."""
-    layout = _layout_of(url)
+    layout = layout_of(url)
     return _roles_in(layout) if layout else expected_without_layout(snapshot)
 
 
-def _layout_of(url: str) -> Path | None:
+def layout_of(url: str) -> Path | None:
     """Return the supervisord.conf of the service whose own Redis has this URL; None: it is no such Redis."""
     parts = urlsplit(url)
     path, end = unquote(parts.path), f"/{SOCKET_IN_LAYOUT}"

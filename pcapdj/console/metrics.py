@@ -38,6 +38,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "pcapdj_current_file_size_bytes": "Size of that file.",
     "pcapdj_current_file_read_bytes": "How much of it has been read.",
     "pcapdj_failed_files": "Entries about failed files that nobody has queued again or forgotten.",
+    "pcapdj_suspect_streams": "Streams whose output may be incomplete, until their files are fed again.",
     "pcapdj_files_total": "Files that the lane has finished, by verdict (processed, failed, known).",
     "pcapdj_file_failures_total": "Failed files by the kind of the reason.",
     "pcapdj_packets_total": "Packets delivered to analyzers.",
@@ -202,6 +203,7 @@ def _dispatcher_samples(snapshot: Fields) -> Iterator[MetricSample]:
 def _count_samples(reading: LaneReading) -> Iterator[MetricSample]:
     counts = reading.counts
     yield MetricSample("pcapdj_failed_files", {}, number_in(reading.snapshot, "failed"))
+    yield MetricSample("pcapdj_suspect_streams", {}, len(reading.snapshot.get("suspects") or ()))
     for verdict in _VERDICTS:
         yield MetricSample("pcapdj_files_total", {"verdict": verdict}, counts.get(verdict, 0))
     for kind in sorted(reading.kinds):

@@ -67,6 +67,11 @@ def findings_of(snapshot: Fields, expected: Collection[str], now_s: float) -> li
         found += _dispatcher_findings(each)
     if problem := str(snapshot.get("redis_problem") or ""):
         found.append(Finding(Level.WARNING, problem))
+    if suspects := snapshot.get("suspects") or {}:
+        stream, reason = next(iter(suspects.items()))
+        more = f" and {len(suspects) - 1} more" if len(suspects) > 1 else ""
+        text = f"stream {printable(stream)}{more} may lack output: {_text({'reason': reason}, 'reason')}"
+        found.append(Finding(Level.WARNING, text))
     if failed := number_in(snapshot, "failed"):
         found.append(Finding(Level.WARNING, f"{failed:,.0f} failed {'file' if failed == 1 else 'files'}"))
     return sorted(found, key=lambda each: -each.level)
@@ -155,8 +160,6 @@ def _gate_findings(snapshot: Fields) -> Iterator[Finding]:
 def _analyzer_findings(consumer: Fields) -> Iterator[Finding]:
     if consumer.get("state") == "failing":
         yield Finding(Level.CRITICAL, f"analyzer failing: {_text(consumer, 'reason')}".rstrip(": "))
-    if consumer.get("suspect"):
-        yield Finding(Level.WARNING, f"stream may lack output: {_text(consumer, 'suspect')}")
 
 
 def _importer_findings(importer: Fields) -> Iterator[Finding]:
@@ -173,8 +176,6 @@ def _dispatcher_findings(dispatcher: Fields) -> Iterator[Finding]:
         yield Finding(Level.CRITICAL, f"storage away: {quoted(str(dispatcher['storage']))}")
     if (stalled_s := number_in(dispatcher, "stalled_s")) >= _STALLED_S:
         yield Finding(Level.WARNING, f"analyzer has read nothing for {rough_duration(stalled_s)}")
-    if dispatcher.get("suspect"):
-        yield Finding(Level.WARNING, f"stream may lack output: {_text(dispatcher, 'suspect')}")
     if lost := number_in(dispatcher, "lost_names"):
         yield Finding(Level.WARNING, f"Redis lost {lost:,.0f} names of the queue")
 

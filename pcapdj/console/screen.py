@@ -84,7 +84,9 @@ def show(title: str, lines: Sequence[Line]) -> None:
     print(*([title] if title else []), *_whole_lines(lines), sep="\n")  # noqa: T201 - the answer
 
 
-def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: float = 1.0) -> None:
+def keep_showing(
+    read_title: Callable[[], str], read_lines: Callable[[], Sequence[Line]], every_s: float = 1.0
+) -> None:
     """Show the lines in place, read again every second, until Ctrl-C.
 
     Without a terminal, print them again every second, with an empty line between.
@@ -97,13 +99,13 @@ def keep_showing(title: str, read_lines: Callable[[], Sequence[Line]], every_s: 
 
     console = Console()
     while not console.is_terminal:
-        show(title, read_lines())
+        show(read_title(), read_lines())
         print(flush=True)  # noqa: T201 - a reader behind a pipe sees each screen at once
         time.sleep(every_s)
-    with Live(_grid(title, read_lines()), console=console, auto_refresh=False) as live:
+    with Live(_grid(read_title(), read_lines()), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(every_s)
-            live.update(_grid(title, read_lines()), refresh=True)
+            live.update(_grid(read_title(), read_lines()), refresh=True)
 
 
 @contextmanager

@@ -16,13 +16,18 @@ from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shel
 from pcapdj.runtime.units import human_size, rough_duration
 
 _STREAM_LIMIT_CHARS: Final = 64  # of an id that can be pasted; ours have 8
+_MOST_DISKS: Final = 6  # on the screen
 _MOST_SUSPECTS: Final = 3  # streams on the screen
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
 _SIGUSR1: Final = "usr1:"  # before a dispatcher's id: its member of PCAPDJ_SUSPEND
 
 
 def snapshot_lines(
-    snapshot: Fields, failures: Sequence[Fields], now_s: float, rates: Mapping[str, float] | None = None
+    snapshot: Fields,
+    failures: Sequence[Fields],
+    now_s: float,
+    rates: Mapping[str, float] | None = None,
+    queue_bytes: int | None = None,
 ) -> list[Line]:
     """Return the lines of the status screen.
 
@@ -31,17 +36,21 @@ def snapshot_lines(
         failures: the last failed files: name (printable or not), reason.
         now_s: seconds since the epoch.
         rates: bytes per second by dispatcher, where known.
+        queue_bytes: the size of the queued files; None: unknown.
     """
     problem = printable_sentence(str(snapshot.get("redis_problem") or ""))
     return [
         *([Line("Redis", problem, Tone.BAD)] if problem else []),
-        Line("Files", _counts(snapshot)),
-        *_inbox_lines(snapshot.get("importer")),
+        Line("Files", _counts(snapshot, queue_bytes)),
+        *_outlook_lines(snapshot, rates or {}, queue_bytes),
+        *_inbox_lines(snapshot.get("importer"), now_s),
         *gate_lines(snapshot.get("gate"), now_s),
+        *_disk_lines(snapshot.get("gate") or {}),
         *_suspension_lines(snapshot),
         *_analyzer_lines(snapshot.get("consumer"), str(snapshot.get("lane") or "")),
         *_suspect_lines(snapshot),
         *dispatcher_lines(snapshot, rates or {}),
+        *_heartbeat_lines(snapshot),
         *_failure_lines(failures),
     ]
 
@@ -51,15 +60,77 @@ def without_exact_bytes(sentence: str) -> str:
     return _EXACT.sub("", sentence)
 
 
-def _counts(snapshot: Fields) -> str:
+def _counts(snapshot: Fields, queue_bytes: int | None) -> str:
     current = len(snapshot.get("current") or ())
+    size = f" ({human_size(queue_bytes)})" if queue_bytes and number_in(snapshot, "queued") else ""
     return (
-        f"{count_in(snapshot, 'queued')} queued, {current} current,"
+        f"{count_in(snapshot, 'queued')} queued{size}, {current} current,"
         f" {count_in(snapshot, 'processed')} processed, {count_in(snapshot, 'failed')} failed"
     )
 
 
-def _inbox_lines(importer: Fields | None) -> Iterator[Line]:
+def _outlook_lines(snapshot: Fields, rates: Mapping[str, float], queue_bytes: int | None) -> Iterator[Line]:
+    """Yield when the current files and the whole queue will be read, at the rate of the last minutes."""
+    rate, feeding = sum(rates.values()), snapshot.get("current") or ()
+    if rate < 1 or not feeding or not queue_bytes or not number_in(snapshot, "queued"):
+        return
+    left_bytes = queue_bytes + sum(
+        max(0.0, number_in(each, "total_bytes") - number_in(each, "done_bytes"))
+        for each in snapshot.get("dispatchers") or ()
+    )
+    yield Line("", f"all of them are read in {rough_duration(left_bytes / rate)}, at {human_size(rate)}/s")
+
+
+def _disk_lines(gate: Fields) -> Iterator[Line]:
+    """Yield a line for each watched disk, the one nearest to its limit first."""
+    listed = gate.get("disks")
+    disks = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    label = "Disks"
+    for disk in sorted(disks, key=_room_left)[:_MOST_DISKS]:
+        yield Line(label, _disk_text(disk), Tone.PLAIN if _room_left(disk) > 0 else Tone.ATTENTION)
+        label = ""
+    if len(disks) > _MOST_DISKS:
+        yield Line("", f"and {len(disks) - _MOST_DISKS:,} more; 'pcapdj limits' shows all")
+
+
+def _room_left(disk: Fields) -> float:
+    """Return which share of a disk is free above its limit; below 0: less than the limit; -2: unknown."""
+    if type(disk.get("free")) is not int:
+        return -2.0
+    free, hold_below = number_in(disk, "free"), number_in(disk, "hold_below")
+    return (free - hold_below) / max(1.0, number_in(disk, "total"))
+
+
+def _disk_text(disk: Fields) -> str:
+    name, is_bytes = quoted(str(disk.get("name", ""))), disk.get("unit") == "bytes"
+    if type(disk.get("free")) is not int:
+        return f"{name} {printable_sentence(str(disk.get('failure') or ''))}, which counts as full"
+
+    def shown(field: str) -> str:
+        number = number_in(disk, field)
+        return human_size(number) if is_bytes else f"{number:,.0f}"
+
+    total = f" of {shown('total')}" if number_in(disk, "total") else ""
+    limit = f", holds below {shown('hold_below')}" if number_in(disk, "hold_below") else ", without limits"
+    return f"{name} {shown('free')}{total} free{limit}"
+
+
+def _heartbeat_lines(snapshot: Fields) -> Iterator[Line]:
+    """Yield how long ago each role has reported."""
+    roles = [("controller", "gate"), ("launcher", "consumer"), ("importer", "importer")]
+    found = [(role, snapshot.get(key) or {}) for role, key in roles]
+    dispatchers = snapshot.get("dispatchers") or ()
+    names = short_names([str(each.get("id")) for each in dispatchers])
+    found += [(f"dispatcher {printable(names[str(each.get('id'))])}", each) for each in dispatchers]
+    ages = [(role, fields.get("heartbeat_age_s")) for role, fields in found]
+    texts = [f"{role} {rough_duration(age_s)}" for role, age_s in ages if isinstance(age_s, int | float)]
+    missing = [role for role, fields in found if not fields]
+    if texts:
+        never = f"; not yet: {', '.join(missing)}" if missing else ""
+        yield Line("Reported", f"{', '.join(texts)} ago{never}")
+
+
+def _inbox_lines(importer: Fields | None, now_s: float) -> Iterator[Line]:
     if not importer:
         return
     if importer.get("state") == "stopped":
@@ -79,6 +150,9 @@ def _inbox_lines(importer: Fields | None) -> Iterator[Line]:
         ),
     ]
     yield Line("Inbox", ", ".join(counts))
+    if importer.get("last_event"):
+        ago = rough_duration(now_s - number_in(importer, "last_event_s"))
+        yield Line("", f"{printable_sentence(str(importer['last_event']))}, {ago} ago")
     yield from loss_lines(importer)
     if importer.get("stale"):
         yield Line("", f"the importer is {silence_text(importer)}", Tone.BAD)

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 from support.forkserver import PIPE, Process, clean_environment, start
 from support.redis_server import DURABLE, PrivateRedis
 from support.waiting import scaled, wait_until
 
+from pcapdj import __version__
 from pcapdj.commands import status
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
+from pcapdj.service import CONF, shipped
 from pcapdj.store.client import Store
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -76,7 +79,7 @@ def test_the_screen_of_a_busy_lane(store: Store, screen: Screen) -> None:
     """All of it, on a terminal of 80 columns: long lines are folded beside the labels."""
     busy(store)
 
-    assert screen(80) == [
+    assert [re.sub(r"\b\d+ s\b", "0 s", line) for line in screen(80)] == [
         f"pcapdj, lane {store.keys.lane}",
         "Files        2 queued, 1 current, 1 processed, 1 failed",
         "Gate         open for 10 min: '/var/log' has 20.0 GiB free; it holds below 10.0",
@@ -88,6 +91,8 @@ def test_the_screen_of_a_busy_lane(store: Store, screen: Screen) -> None:
         "             1 file, 2,968 packets, 322.8 KiB captured",
         "             '/in/1.pcap' (feeding)",
         "             [############............] 50% of 1.0 KiB",
+        "Reported     controller 0 s, launcher 0 s, dispatcher stream.pcap 0 s ago; not",
+        "             yet: importer",
         "Failed last  '/in/bad.pcap': it is damaged",
     ]
 
@@ -217,9 +222,11 @@ def test_without_a_terminal_the_watched_screen_is_printed_again_every_second(sto
         process.stdout.read()
 
         assert process.wait() == 0
-    assert first[0] == f"pcapdj, lane {store.keys.lane}\n"
+    title = rf"pcapdj {__version__}  {gethostname()}:{store.url}  lane {store.keys.lane}  "
+    assert re.fullmatch(re.escape(title) + r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\n", first[0])
+    assert second[0] > first[0]
     assert first[1] == "Files       0 queued, 0 current, 0 processed, 0 failed\n"
-    assert second == [first[0], first[1].replace("0 queued", "1 queued"), *first[2:]]
+    assert second[1:] == [first[1].replace("0 queued", "1 queued"), *first[2:]]
     assert first[5] == "\n"
 
 
@@ -241,3 +248,18 @@ def test_watched_json_is_an_object_a_line(store: Store) -> None:
 
         assert (first["queued"], objects[0]["queued"]) == (0, 1)
         assert process.wait() == 0
+
+
+def test_the_watched_screen_names_the_folder_of_the_service(short_path: Path) -> None:
+    """Who has several open knows which one it is, and when it was read."""
+    (short_path / "var" / "run").mkdir(parents=True, mode=0o700)
+    (short_path / CONF).write_text(shipped())
+    server = PrivateRedis(short_path / "var" / "run" / "redis.sock")
+    server.start()
+    try:
+        with watching(server.url) as (process, terminal):
+            wait_until(lambda: terminal.shows(f"{gethostname()}:{short_path}"), "the title")
+            process.send_signal(signal.SIGINT)
+            process.wait()
+    finally:
+        server.stop()

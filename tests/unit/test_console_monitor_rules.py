@@ -24,7 +24,8 @@ DISK: Final = {
     "open_from": 25, "state": "open", "fills_per_s": 0, "failure": "",
 }  # fmt: skip
 WELL: Final[dict[str, Any]] = {
-    "lane": "", "queued": 7, "processed": 5, "failed": 0, "suspended": [], "control": {}, "state": "",
+    "lane": "", "queued": 7, "processed": 5, "failed": 0, "suspended": [], "suspects": {},
+    "redis_problem": "", "control": {}, "state": "",
     "current": [{"dispatcher": "/run/stream.pcap", "name": "/in/1"}],
     "gate": {"state": "open", "reason": "", "disks": [DISK], **ALIVE},
     "dispatchers": [{"id": "/run/stream.pcap", "state": "Running", **ALIVE}],
@@ -99,8 +100,9 @@ def test_what_stops_feeding_or_hides_that_is_critical(parts: dict[str, Any], tex
         ({"importer": {"lost_names": 3}}, "Redis lost 3 names of the queue"),
         ({"dispatchers": dispatcher(lost_names=3)}, "Redis lost 3 names of the queue"),
         ({"dispatchers": dispatcher(stalled_s=61)}, "analyzer has read nothing for 61 s"),
-        ({"dispatchers": dispatcher(suspect="full.")}, "stream may lack output: full"),
-        ({"consumer": {"suspect": "full."}}, "stream may lack output: full"),
+        ({"suspects": {"ab": "The disk was full."}}, "stream ab may lack output: The disk was full"),
+        ({"suspects": {"ab": "x", "cd": "y"}}, "stream ab and 1 more may lack output: x"),
+        ({"redis_problem": "It waits for its disk."}, "It waits for its disk."),
         (
             {"gate": {"heartbeat_s": NOW_S + 60, "heartbeat_age_s": 0.0}},
             "the clock of controller is 60 s ahead: its silence would not be noticed",

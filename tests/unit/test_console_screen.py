@@ -107,7 +107,7 @@ def test_a_reader_behind_a_pipe_sees_each_screen_at_once(monkeypatch: pytest.Mon
     with open(writer, "w") as pipe:  # noqa: PTH123 - a descriptor
         monkeypatch.setattr(sys, "stdout", pipe)
         with pytest.raises(KeyboardInterrupt):
-            keep_showing("", read_lines, every_s=0)
+            keep_showing(str, read_lines, every_s=0)
     os.close(reader)
 
     assert seen == [b"", b"Gate  open\n\n"]

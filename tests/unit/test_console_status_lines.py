@@ -96,6 +96,7 @@ def test_a_busy_lane_fills_the_screen() -> None:
         Line("", "[######..................] 25% of 1.0 KiB"),
         Line("Dispatcher", "b.pcap: Running, silent", Tone.ATTENTION),
         Line("", "The pipe is missing.", Tone.ATTENTION),
+        Line("Reported", "controller 9 s, launcher 12 min, dispatcher a.pcap 0 s ago; not yet: importer"),
         Line("Failed last", "'/in/2.pcap': it is damaged", Tone.BAD),
     ]
 
@@ -621,3 +622,55 @@ def test_the_gate_shows_what_comes_next(fields: dict[str, Any], expected: str | 
     lines = gate_lines(gate, 1000.0)
 
     assert [each.text for each in lines[1:]] == ([expected] if expected else [])
+
+
+def test_the_disks_are_lines_with_the_one_nearest_to_its_limit_first() -> None:
+    """One that cannot be measured comes before all; beyond six, the number of the others."""
+    disks: list[Any] = [
+        {"name": "/roomy", "unit": "bytes", "free": 80 << 30, "total": 100 << 30, "hold_below": 10 << 30},
+        {"name": "/full", "unit": "bytes", "free": 5 << 30, "total": 100 << 30, "hold_below": 10 << 30},
+        {"name": "/in (inodes)", "unit": "inodes", "free": 3000, "total": 10_000, "hold_below": 1000},
+        {"name": "/gone", "unit": "bytes", "free": None, "failure": "is not there"},
+        "foreign",
+    ]
+
+    lines = snapshot_lines(EMPTY | {"gate": {"state": "hold", "disks": disks}}, [], now_s=0)
+
+    start = lines.index(line(lines, "Disks"))
+    assert lines[start : start + 4] == [
+        Line("Disks", "'/gone' is not there, which counts as full", Tone.ATTENTION),
+        Line("", "'/full' 5.0 GiB of 100.0 GiB free, holds below 10.0 GiB", Tone.ATTENTION),
+        Line("", "'/in (inodes)' 3,000 of 10,000 free, holds below 1,000"),
+        Line("", "'/roomy' 80.0 GiB of 100.0 GiB free, holds below 10.0 GiB"),
+    ]
+    many = snapshot_lines(EMPTY | {"gate": {"state": "open", "disks": disks[:1] * 9}}, [], now_s=0)
+    assert "and 3 more; 'pcapdj limits' shows all" in text_of(many)
+
+
+def test_the_queue_has_its_size_and_the_time_that_it_takes() -> None:
+    """At the rate of the last minutes, with what is left of the current file."""
+    snapshot = EMPTY | {
+        "queued": 3,
+        "current": [{"dispatcher": "main", "name": "/in/1"}],
+        "dispatchers": [{"id": "main", "name": "/in/1", "total_bytes": 10 << 20, "done_bytes": 4 << 20}],
+    }
+
+    lines = snapshot_lines(snapshot, [], 0, {"main": float(1 << 20)}, 594 << 20)
+
+    assert lines[0].text.startswith("3 queued (594.0 MiB), 1 current")
+    assert lines[1] == Line("", "all of them are read in 10 min, at 1.0 MiB/s")
+    assert "all of them" not in text_of(snapshot_lines(snapshot, [], 0, {}, 594 << 20))
+
+
+def test_the_inbox_shows_what_happened_last() -> None:
+    """And how long ago."""
+    importer = {
+        "state": "watching",
+        "waiting": 0,
+        "last_event": "2 queued, the last one '/in/2'",
+        "last_event_s": 880.0,
+    }
+
+    lines = snapshot_lines(EMPTY | {"importer": importer}, [], now_s=1000)
+
+    assert lines[2] == Line("", "2 queued, the last one '/in/2', 2 min ago")
