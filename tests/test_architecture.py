@@ -64,6 +64,7 @@ RULES: Final = [
     "runtime/errors",
     "runtime/foreign_json",
     "runtime/full_disks",
+    "runtime/numbers",
     "runtime/units",
     "runtime/safe_text",
     "runtime/backoff",
@@ -162,6 +163,7 @@ LONGEST_CHAIN: Final = 10
 
 # module -> why it is smaller than a module should be
 SMALL: Final[dict[str, str]] = {
+    "runtime/numbers.py": "imports nothing, so that every module can use it",
     "__init__.py": "the version",
     "__main__.py": "python -m pcapdj",
     "disk/schedule.py": "the timing of the controller, one rule that is tested by itself",
@@ -520,3 +522,26 @@ def test_the_longest_chain_of_imports_is_short() -> None:
     longest = max((chain_of(module) for module in MODULES), key=len)
 
     assert len(longest) <= LONGEST_CHAIN, " -> ".join(map(str, longest))
+
+
+# module -> why it looks for digits by itself; all others call `numbers.whole_number`, since int() raises an
+# error for thousands of digits, and what str.isdigit accepts is not always a number for it
+OWN_DIGITS: Final = {
+    "runtime/numbers.py": "the place",
+    "runtime/failpoints.py": "a variable of tests",
+    "store/redis_url.py": "the text is shown, and not converted",
+    "store/registration.py": "two numbers of ours in one field, with a limit of their length",
+    "summary/http_message.py": "the length of a message, with a limit",
+    "feed/manual_link.py": "the names of /proc",
+}
+
+
+def test_numbers_that_others_may_have_written_are_converted_in_one_place() -> None:
+    """A journal entry with 5000 digits, or with two minus signs, ended a command with a traceback."""
+    found = {
+        str(module)
+        for module in MODULES
+        if any(f".{each}()" in (PACKAGE / module).read_text("utf-8") for each in ("isdigit", "isdecimal"))
+    }
+
+    assert found == OWN_DIGITS.keys()

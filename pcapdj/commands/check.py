@@ -28,6 +28,7 @@ from pcapdj.disk.options import own_redis_data, variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.settings_file import NAME, SettingsFile
@@ -305,7 +306,7 @@ def analyzer_lines() -> Iterator[Line]:
 
 def loses_first_packets(version: str) -> bool:
     """Report whether this Suricata loses packets read together with the file header: 8.0.0 to 8.0.5."""
-    numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+    numbers = tuple(whole_number(part) or 0 for part in version.split("."))
     return (8, 0, 0) <= (*numbers, 0, 0)[:3] <= (8, 0, 5)
 
 

@@ -20,6 +20,7 @@ from pcapdj.commands.monitor import expected_roles
 from pcapdj.console.metrics import FAMILIES, LaneReading, MetricSample, lane_samples
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
@@ -140,12 +141,13 @@ def _address(text: str) -> tuple[str, int]:
     Raises:
         ConfigError: it is neither PORT nor HOST:PORT.
     """
-    host, _, port = text.rpartition(":")
-    if not (port.isdecimal() and int(port) <= _LARGEST_PORT) or text.startswith(":"):
+    host, _, digits = text.rpartition(":")
+    port = whole_number(digits)
+    if port is None or port > _LARGEST_PORT or text.startswith(":"):
         raise ConfigError(
             f"--listen: {text!r} is not [HOST:]PORT.", hint=f"Write {_LOOPBACK}:9108, for example."
         )
-    return host.removeprefix("[").removesuffix("]") or _LOOPBACK, int(port)
+    return host.removeprefix("[").removesuffix("]") or _LOOPBACK, port
 
 
 def _serve(address: tuple[str, int], registry: CollectorRegistry) -> None:

@@ -22,6 +22,7 @@ from pcapdj.inbox.order import Order
 from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, CaptureError, ConfigError, ExitCode, PcapdjError
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name, to_text
 from pcapdj.runtime.units import human_duration, parse_duration, utc_text_ns
 from pcapdj.store.client import Store
@@ -152,7 +153,6 @@ def _fed_span(file: FedFile) -> CaptureSpan:
     first_ns, last_ns = file.span_ns or (None, None)
     if first_ns is not None and last_ns is not None and max(abs(first_ns), abs(last_ns)) > _FARTHEST_NS:
         first_ns = last_ns = None  # another program wrote it
-    steps = file.fields.get("steps_back", "")
     return CaptureSpan(
         file.name,
         first_ns,
@@ -160,7 +160,7 @@ def _fed_span(file: FedFile) -> CaptureSpan:
         file.packets,
         file.cap_lengths,
         file.lengths,
-        int(steps) if steps.isdecimal() else 0,
+        whole_number(file.fields.get("steps_back", "")) or 0,
         file.largest_step_back_ns,
         file.reason,
     )

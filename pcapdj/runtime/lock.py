@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate, PcapdjError
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import described, owner_of, present_at
@@ -75,8 +76,7 @@ class Lock:
                 return None
         except OSError as exc:
             return CannotCreate(f"The lock file {quoted(str(path))} cannot be locked: {exc.strerror}.")
-        text = os.pread(self._fd, _PID_BYTES, 0).strip()
-        holder = holder_of(self._fd, int(text) if text.isdigit() else None)
+        holder = holder_of(self._fd, whole_number(os.pread(self._fd, _PID_BYTES, 0).strip()))
         return held_by_another_user(path, holder) or AlreadyRunning(
             f"Another {role} ({holder}) holds {quoted(str(path))}.", hint="Stop it first, or use another id."
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate, ConfigError
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, distrust, is_private_group
 from pcapdj.runtime.safe_text import quoted
 
@@ -148,8 +149,7 @@ def calling_user() -> int | None:
 
     Whoever may run pcapdj as root can have it start any analyzer as root: his folders are no way to more.
     """
-    text = os.environ.get("SUDO_UID", "")
-    return int(text) if os.geteuid() == ROOT and text.isascii() and text.isdecimal() else None
+    return whole_number(os.environ.get("SUDO_UID", "")) if os.geteuid() == ROOT else None
 
 
 def owner_of(uid: int) -> str:

@@ -20,6 +20,7 @@ from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
@@ -129,7 +130,7 @@ def _reads(version: str, written_by: str) -> bool:
 
 def _release(number: str) -> tuple[int, int]:
     major, minor, *_ = (*number.split("."), "0", "0")
-    return (int(major) if major.isdigit() else 0, int(minor) if minor.isdigit() else 0)
+    return whole_number(major) or 0, whole_number(minor) or 0
 
 
 @app.command()

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Final, Literal, cast
 
 from pcapdj.runtime import failpoints
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import NAME_LIMIT_BYTES
 from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash
 from pcapdj.store.client import Store
@@ -20,7 +21,6 @@ from pcapdj.store.samples import Sampler, disk_values
 REQUESTS_LIMIT: Final = 100  # names per look; a flood of announcements is answered in portions
 _MOST_FINISHED: Final = 500  # journal entries that one look reads
 _CURRENT_FIELDS: Final = ("name", "state", "input_bytes", "compression")
-_SIZE_DIGITS: Final = 18
 _STREAM_LIMIT_CHARS: Final = 100
 SUSPENDER: Final = "gate"  # our member of PCAPDJ_SUSPEND; that of others is never touched
 
@@ -175,11 +175,10 @@ class Grants:
 
 def _current_file(parts: Sequence[bytes]) -> CurrentFile:
     fields = dict(zip(parts[::2], parts[1::2], strict=True))
-    size = fields.get(b"input_bytes", b"")
     return CurrentFile(
         name=fields.get(b"name", b""),
         state=_text(fields.get(b"state", b"")),
-        input_bytes=int(size) if size.isdigit() and len(size) <= _SIZE_DIGITS else None,
+        input_bytes=whole_number(fields.get(b"input_bytes", b"")),
         is_compressed=bool(fields.get(b"compression")),
     )
 

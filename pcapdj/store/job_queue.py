@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.failure_kinds import failure_kind
@@ -18,7 +19,7 @@ from pcapdj.store.registration import Registration
 _NOT_TAKEN: Final = -1  # AUTHORIZE's answer
 _FINISHED: Final = 2  # RESTORE's answer: by a call whose reply was lost
 _DAY_S: Final = 86_400
-_COUNT_DIGITS: Final = 10  # pcapdj never writes a longer number
+_MOST_COUNT: Final = 10**9  # pcapdj never writes a larger number
 _OF_CAPTURE: Final = ("length_bytes", "crc32")  # by which two captures of one digest are the same
 Fields = dict[str, str | int]
 
@@ -322,4 +323,5 @@ def _captures_arguments(result: Result) -> list[str]:
 
 
 def _count(text: bytes | None, default: int) -> int:
-    return int(text) if text and text.isdigit() and len(text) < _COUNT_DIGITS else default
+    number = whole_number(text or b"")
+    return default if number is None or number > _MOST_COUNT else number

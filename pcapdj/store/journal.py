@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
+from pcapdj.runtime.numbers import finite_number, signed_number
 from pcapdj.runtime.safe_text import to_name, to_text
 from pcapdj.store.client import Store
 
 PAGE: Final = 400  # entries that one call looks at: some milliseconds of Redis's time
 _LONGEST_BYTES: Final = 16 << 10  # of a value
-_DIGITS: Final = 20  # pcapdj never writes a longer number
 
 Part = tuple[str, int, int]  # a stream, the number of the file's first packet there, and how many it has
 
@@ -208,14 +208,11 @@ def _list(text: str | None) -> list[Any]:
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.lstrip("-").isdecimal() and len(text) <= _DIGITS else None
+    return signed_number(text)
 
 
 def _seconds(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return finite_number(text)
 
 
 def _text(number: int | None) -> str:

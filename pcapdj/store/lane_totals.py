@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
 _MOST_NAMES: Final = 1000
-_DIGITS: Final = 20  # a longer number is none of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,12 @@ def queue_size(store: Store) -> QueueSize:
     if not counted:
         return QueueSize(files, 0 if not files else None)
     size_bytes = int(sum_bytes) * max(files, counted) // counted
-    is_known = oldest_ns.isdigit() and len(oldest_ns) <= _DIGITS
-    return QueueSize(files, size_bytes, files > counted, int(oldest_ns) / 1e9 if is_known else None)
+    oldest = whole_number(oldest_ns)
+    return QueueSize(files, size_bytes, files > counted, None if oldest is None else oldest / 1e9)
 
 
 def read_counts(store: Store) -> Mapping[str, int]:
     """Return the sums over all finished files; what is no number is left out."""
     found = read_hash(store, store.keys.counts)
-    return {
-        to_text(name): int(value)
-        for name, value in found.items()
-        if value.isdigit() and len(value) <= _DIGITS
-    }
+    numbers = ((to_text(name), whole_number(value)) for name, value in found.items())
+    return {name: number for name, number in numbers if number is not None}

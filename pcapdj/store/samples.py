@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import StreamEntry, read_stream
 from pcapdj.store.client import Store
@@ -18,7 +19,6 @@ DAY_S: Final = 86_400
 MOST: Final = int(DAY_S / EVERY_S)
 _MOST_VALUES: Final = 100  # of one entry
 _NAME_LIMIT_CHARS: Final = 4200  # a path and a word
-_DIGITS: Final = 20
 
 
 class Sampler:
@@ -88,4 +88,5 @@ def rates_of(store: Store, key: str, over_s: float, now_s: float) -> dict[str, f
 
 def _numbers(entry: StreamEntry) -> dict[str, int]:
     found = entry.fields.items()
-    return {to_text(name): int(text) for name, text in found if text.isdigit() and len(text) <= _DIGITS}
+    numbers = ((to_text(name), whole_number(text)) for name, text in found)
+    return {name: number for name, number in numbers if number is not None}

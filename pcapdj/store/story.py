@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.runtime.units import human_size
 from pcapdj.store.bounded import StreamEntry, read_hash, read_stream
@@ -116,13 +117,13 @@ def _file_sentence(fields: Mapping[str, str]) -> str:
     """Return what became of a file, as its entry in the journal has it."""
     if fields.get("known_as"):
         return f"Not fed again: it is the capture that was fed as {fields['known_as']}."
-    packets, size = fields.get("packets", ""), fields.get("size_bytes", "")
-    count = f"{int(packets):,} packets" if packets.isdecimal() else ""
+    packets, size = (whole_number(fields.get(name, "")) for name in ("packets", "size_bytes"))
+    count = "" if packets is None else f"{packets:,} packets"
     if fields.get("verdict") != "processed":
         return fields.get("reason", "") + (f" ({count} delivered)" if count else "")
-    size_text = f", {human_size(int(size))}" if size.isdecimal() else ""
+    size_text = "" if size is None else f", {human_size(size)}"
     return f"Fed: {count or 'packets unknown'}{size_text}."
 
 
 def _order(event: Event) -> tuple[int, ...]:
-    return tuple(int(part) for part in event.id.split("-") if part.isdigit())
+    return tuple(whole_number(part) or 0 for part in event.id.split("-"))

@@ -22,6 +22,7 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.numbers import whole_number
 
 _WIRE: Final = "wire/pcap"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -167,7 +168,8 @@ def addresses_of(hosts: tuple[object, ...], ports: tuple[object, ...], protocol:
         return None
     if not found or len({each.version for each in found}) > 1 or any("%" in str(each) for each in found):
         return None
-    numbers = [int(port) for port in ports if isinstance(port, int | str) and str(port).isdecimal()]
+    found_ports = [whole_number(str(port)) for port in ports if isinstance(port, int | str)]
+    numbers = [number for number in found_ports if number is not None]
     has_ports = len(numbers) == len(found) and all(number <= _MOST_PORT for number in numbers)
     word = str(protocol or "").lower()[:_MOST_CHARS]
     return Addresses(tuple(map(str, found)), tuple(numbers) if has_ports and any(numbers) else (), word)

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
+from pcapdj.runtime.numbers import finite_number, signed_number
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, steps_back_text, utc_text, utc_text_ns
 from pcapdj.store.journal import FedFile
@@ -18,14 +19,13 @@ _NOT_NUMBERS: Final = (
     "known_since_s",
 )
 _JSON: Final = ("left_out", "earlier_streams", "earlier_parts")
-_MOST_CHARS: Final = 18  # of a number
 
 
 def lines_of(file: FedFile) -> list[str]:
     """Return the line of a file, and below it what is unusual about it."""
     finished = utc_text(file.finished_ms / 1000) if file.finished_ms else ""
     packets = "1 packet" if file.packets == 1 else f"{file.packets:,} packets"
-    parts = [finished, f"{file.verdict:<9}", quoted(file.name)]
+    parts = [finished, f"{printable(file.verdict):<9}", quoted(file.name)]
     details = [packets, _amount(file)]
     if file.first_ts_ns is not None and file.last_ts_ns is not None:
         details.append(f"{utc_text_ns(file.first_ts_ns)} to {utc_text_ns(file.last_ts_ns)}")
@@ -45,10 +45,11 @@ def notes_of(file: FedFile) -> list[str]:
     notes += [f"packets left out, by link type: {fields['left_out']}"] if fields.get("left_out") else []
     if file.lengths > file.cap_lengths:
         notes.append(f"captured incompletely: {human_size(file.lengths - file.cap_lengths)} are missing")
-    if steps := _number(fields.get("steps_back", "")):
+    if steps := signed_number(fields.get("steps_back", "")):
         notes.append(steps_back_text(steps, file.largest_step_back_ns))
     counted = (("wrapped_times", "times that wrap"), ("beyond_snaplen", "packets beyond the snaplen"))
-    notes += [f"{number:,} {words}" for name, words in counted if (number := _number(fields.get(name, "")))]
+    numbers = [(signed_number(fields.get(name, "")), words) for name, words in counted]
+    notes += [f"{number:,} {words}" for number, words in numbers if number]
     if fields.get("attempt", "1") not in ("1", ""):
         notes.append(f"attempt {fields['attempt']}: its stream broke off before")
     for name, words in (("known_as", "not fed: known as"), ("begins_as", "begins like")):
@@ -99,15 +100,8 @@ def _value(name: str, text: str) -> Any:
             return text
     if name in _NOT_NUMBERS or not text:
         return text or None
-    number = _number(text)
+    number = signed_number(text)
     if number is not None:
         return number
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _number(text: str) -> int | None:
-    is_number = text.lstrip("-").isdecimal() and text.count("-") <= 1
-    return int(text) if is_number and len(text) <= _MOST_CHARS + 2 else None
+    fraction = finite_number(text)
+    return text if fraction is None else fraction

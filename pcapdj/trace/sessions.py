@@ -15,6 +15,7 @@ from typing import Final
 from pcapdj.capture.pcap import BEGINNING, StreamFormat
 from pcapdj.capture.pcap import Place as FilePlace
 from pcapdj.runtime.errors import CannotCreate, CaptureError, PcapdjError
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.journal import FedFile
 from pcapdj.trace.cut import CutPacket, SourceFile, cut, is_fragment, stream_format_of
@@ -105,8 +106,7 @@ def start_of(file: FedFile) -> FilePlace:
 
 
 def _offset(file: FedFile, name: str) -> int:
-    text = file.fields.get(name, "")
-    return int(text) if text.isdecimal() else 0
+    return whole_number(file.fields.get(name, "")) or 0
 
 
 def _files_of(locations: Sequence[Location], presences: Presences) -> tuple[CutReport, dict[int, set[int]]]:
@@ -134,11 +134,10 @@ def _sessions_of(events: Sequence[AnalyzerEvent]) -> list[Addresses]:
 def _format_of(report: CutReport) -> StreamFormat | None:
     """Return the format of the first file that has packets."""
     for each in report.files:
-        linktype = each.file.fields.get("linktype", "")
         with suppress(CaptureError):
             found = stream_format_of(
                 each.presence.path,
-                int(linktype) if linktype.isdecimal() else None,
+                whole_number(each.file.fields.get("linktype", "")),
                 rewrites=each.file.fields.get("rewrites") == "1",
             )
             if found:

@@ -13,7 +13,7 @@ import pytest
 import typer
 from support.captures import Record, classic
 
-from pcapdj.commands import failed, journal, requeue
+from pcapdj.commands import events, failed, journal, report, requeue, whence
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
@@ -250,3 +250,30 @@ def test_the_last_part_of_a_name_is_enough(run: Run, store: Store, files: list[P
     assert queued(store) == [str(files[2]), "/in/bad.pcap"]
     assert "'3.pcap' is not unique among the processed or failed files." in run(requeue.app, "3.pcap")[2]
     assert "Not among the failed files: 'bad.pcap'." in run(failed.app, "bad.pcap")[2]
+
+
+@pytest.mark.parametrize(
+    "value", [b"9" * 5000, b"--5", b"\xc2\xb2", b"1e999", b"nan", b"-1", b"\xff\x1b[2J", b'[{"a":1}]']
+)
+def test_numbers_that_another_program_wrote_end_no_command(run: Run, store: Store, value: bytes) -> None:
+    """In whichever field of an entry; what is printed for programs is JSON."""
+    feed(store, b"/in/1.pcap")
+    entries: Any = store.redis.xrange(store.keys.journal)
+    [(_, good)] = entries
+    others = {b"steps_back", b"wrapped_times", b"begin_bytes", b"linktype", b"stream_end", b"earlier_streams"}
+    for name in {*good, *others} - {b"name"}:
+        store.redis.xadd(store.keys.journal, {**good, name: value})
+    at = ["--at", "2023-11-14T22:13:30Z"]
+    commands: list[tuple[typer.Typer, list[str]]] = [
+        *((journal.app, words) for words in ([], ["--json"])),
+        *((report.app, words) for words in ([], ["--json"])),
+        *((whence.app, words) for words in (at, [*at, "--json"])),
+        *((events.app, ["--since", "9999d", *words]) for words in ([], ["--json"])),
+    ]
+
+    for app, words in commands:
+        code, printed, errors = run(app, *words)
+        assert (code in (ExitCode.OK, ExitCode.ERROR), "Traceback" in errors) == (True, False), errors
+        assert "\x1b" not in printed + errors
+        for line in printed.splitlines() if "--json" in words and app is not report.app else ():
+            json.loads(line, parse_constant=pytest.fail)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.numbers import signed_number, whole_number
 from pcapdj.runtime.units import (
     Amount,
     human_duration,
@@ -157,3 +158,20 @@ def test_a_duration_in_words_loses_less_than_a_tenth(span_ns: int) -> None:
     assert len(words) in {2, 4}
     assert 0 < in_words_ns <= span_ns
     assert span_ns - in_words_ns < span_ns / 10
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "+1", "1_0", " 1", "1.0", "\u00b2", "\u0663", "9" * 21, "9" * 5000]
+)
+def test_what_is_no_number_of_ours_is_none(text: str) -> None:
+    """Python's own conversion takes some of these, and raises an error for others that look like numbers."""
+    assert whole_number(text) is None
+    assert text == "-1" or signed_number(text) is None
+
+
+@given(st.integers(0, 2**64))
+def test_a_whole_number_is_read_back(number: int) -> None:
+    """From text and from bytes, and below zero where that is allowed."""
+    assert whole_number(str(number)) == whole_number(b"%d" % number) == number
+    assert signed_number(f"-{number}") == -number
+    assert signed_number(f"--{number}") is None

@@ -1,0 +1,32 @@
+"""Numbers in texts that another program may have written: in Redis, in files, in an analyzer's output. Pure.
+
+A number of ours is short, and is written in ASCII digits. Of other texts Python's own conversions take some
+(blanks, underscores, digits of other scripts, NaN), raise an error for some that look like numbers (thousands
+of digits, superscripts), and what they give may raise one later (infinity as an integer, NaN in JSON).
+"""
+
+import math
+from typing import Final
+
+_MOST_DIGITS: Final = 20  # of 64 bits
+_MOST_CHARS: Final = 40  # of a number with a fraction
+
+
+def whole_number(text: str | bytes) -> int | None:
+    """Return a number that is written in digits alone; None: it is none of ours."""
+    return int(text) if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
+
+
+def signed_number(text: str) -> int | None:
+    """Return a whole number that may have a minus sign; None as above."""
+    number = whole_number(text.removeprefix("-"))
+    return -number if number is not None and text.startswith("-") else number
+
+
+def finite_number(text: str) -> float | None:
+    """Return a number that may have a fraction; None: it is none, or has no finite value."""
+    try:
+        number = float(text) if len(text) <= _MOST_CHARS and text.isascii() else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
