@@ -46,12 +46,29 @@ def feed(store: Store, *paths: Path, stream: str = STREAM, journal: Mapping[str,
         jobs.register()
         entry = jobs.take()
         assert isinstance(entry, QueueEntry)
-        content, identity = content_of(name), identity_of(name)
-        fed = FedCapture(to_text(name), len(content), crc32(content), True, 0, 0, identity, time.time())
-        capture = (kept_under(content, len(content)), fed.as_fields())
-        result = Result(name, "processed", identity._asdict(), dict(journal or {}), capture=capture)
-        assert jobs.finish(replace(entry, stream=stream), result)
+        finish(jobs, entry, stream, journal)
         jobs.unregister()
+
+
+def finish(
+    jobs: JobQueue, entry: QueueEntry, stream: str = STREAM, journal: Mapping[str, Any] | None = None
+) -> bytes:
+    """Finish the file that was taken, fed whole as it is now; return its content."""
+    content, identity = content_of(entry.name), identity_of(entry.name)
+    fed = FedCapture(
+        to_text(entry.name),
+        len(content),
+        crc32(content),
+        is_whole=True,
+        section=0,
+        interfaces_end=0,
+        identity=identity,
+        time_s=time.time(),
+    )
+    capture = (kept_under(content, len(content)), fed.as_fields())
+    result = Result(entry.name, "processed", identity._asdict(), dict(journal or {}), capture=capture)
+    assert jobs.finish(replace(entry, stream=stream), result)
+    return content
 
 
 def selected(root: Path, how: str = "delete", target: Path | None = None, **rules: Any) -> Selected:
