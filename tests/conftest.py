@@ -45,6 +45,8 @@ settings.load_profile("pcapdj")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it starts with &
     signal.signal(signal.SIGINT, signal.default_int_handler)
 keep_version()
+if os.geteuid() != 0:  # a command that runs in this process must not hide it: roles look for its descriptors
+    os.environ["PCAPDJ_DEBUGGER"] = "1"
 gc.disable()  # what is collected stays until the end: looking through it again and again takes a second
 
 
