@@ -220,7 +220,7 @@ def test_watch_ends_by_ctrl_c_without_a_word(redis_socket: Path, short_path: Pat
 
 def test_init_prints_the_next_commands(short_path: Path) -> None:
     """They can be pasted into a shell; the file runs this interpreter with the chosen preset."""
-    done = pcapdj("init", "sensor 1", "--preset", "summary", cwd=short_path)
+    done = pcapdj("init", "sensor 1", "--preset", "summary", cwd=short_path, PATH="/usr/bin:/bin")
 
     programs = Path(sys.executable).parent
     conf = (short_path / "sensor 1" / CONF).read_text()
