@@ -18,6 +18,10 @@ _LOCAL_TYPES: Final = frozenset(
     b"bcachefs btrfs cramfs devtmpfs erofs exfat ext2 ext3 ext4 f2fs hfs hfsplus iso9660 jfs minix msdos"
     b" nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs zfs".split()
 )
+# The owner of a file is the one that a mount option names, or who made the disk: it says nothing here.
+_WITHOUT_OWNERS: Final = frozenset(
+    b"cifs exfat fuseblk hfs hfsplus iso9660 msdos ntfs ntfs3 smb3 udf vfat".split()
+)
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
 _MOST_LINKS: Final = 40  # as the kernel
 _MOUNTINFO: Final = "/proc/self/mountinfo"
@@ -41,6 +45,12 @@ def mount_that_may_hang(path: bytes) -> bytes | None:
     """Return the mount point of the file system of a path, if calls about it may hang; else None."""
     mount = mount_of(path)
     return mount.place if mount.may_hang else None
+
+
+def has_owners(path: bytes) -> bool:
+    """Report whether the owner of a file means something on the file system of a path."""
+    mounts = present_mounts()
+    return mounts.get(mount_of(path, mounts).place, _UNLISTED) not in _WITHOUT_OWNERS
 
 
 def any_may_hang(paths: Iterable[bytes]) -> bool:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from pcapdj.runtime.assignments import Assignment, parse_assignments
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.mounts import has_owners
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import check_file, has_service
 
@@ -101,8 +102,8 @@ class SettingsFile:
 def read_settings(folder: Path) -> SettingsFile:
     """Return the settings of the service in this folder; without one, or without a file, there are none.
 
-    In a folder where another user could replace it the file is not read, and the reason is returned: a
-    command may name its Redis all the same.
+    In a folder where another user could replace it, or on a file system without owners, as sticks have one,
+    the file is not read, and the reason is returned: a command may name its Redis all the same.
 
     Raises:
         ConfigError: the file is no regular file, another user can write to it, it cannot be read, or a line
@@ -114,6 +115,10 @@ def read_settings(folder: Path) -> SettingsFile:
             return SettingsFile()
     except OSError:  # a folder that is closed to this user
         return SettingsFile()
+    if not has_owners(os.fsencode(path)):
+        return SettingsFile(
+            refusal=f"{NAME} in this folder is not read: its file system has no owners of files."
+        )
     try:
         has_service(folder)
     except ConfigError as exc:

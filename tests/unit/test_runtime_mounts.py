@@ -10,6 +10,7 @@ from pcapdj.runtime import mounts
 from pcapdj.runtime.mounts import (
     MountPoint,
     any_may_hang,
+    has_owners,
     mount_of,
     mount_that_may_hang,
     mounted_types,
@@ -150,3 +151,17 @@ def test_a_folder_may_always_hang(tmp_path: Path, mounted: Callable[..., None]) 
 
     assert reading_may_hang([os.fsencode(tmp_path)])
     assert not reading_may_hang([os.fsencode(tmp_path / "a.pcap"), b"a\0b"])
+
+
+def test_owners_mean_nothing_on_a_stick(tmp_path: Path, mounted: Callable[..., None]) -> None:
+    """There every file belongs to the user who mounted it; a link is followed."""
+    mounted(stick="vfat", share="cifs", disk="xfs", memory="tmpfs")
+    for name in ("stick", "share", "disk", "memory"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "disk" / "link").symlink_to(tmp_path / "stick")
+
+    places = ("stick", "stick/folder/file", "share", "disk/link", "disk", "memory", "elsewhere")
+
+    found = {place: has_owners(os.fsencode(tmp_path / place)) for place in places}
+    without = ("stick", "stick/folder/file", "share", "disk/link")
+    assert found == {place: place not in without for place in places}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.programs import missing
 
+from pcapdj.runtime import mounts
 from pcapdj.runtime.assignments import Assignment
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.settings_file import KNOWN, NAME, SettingsFile, read_settings
@@ -168,6 +169,23 @@ def test_in_a_folder_of_another_user_the_file_is_not_read(folder: Path) -> None:
     assert found.lines == {}
     assert found.refusal.startswith("pcapdj.env in this folder is not read. The service in ")
     assert "is writable for all users" in found.refusal
+
+
+def test_on_a_file_system_without_owners_the_file_is_not_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a stick every file belongs to the user who mounted it, whoever wrote it."""
+    (folder / NAME).write_text("PCAPDJ_CONSUMER_COMMAND=rm -r {pipe}")
+    listed = "\n".join(
+        f"1 1 8:1 / {place} rw - {kind} s rw" for place, kind in (("/", "ext4"), (folder, "vfat"))
+    )
+    (folder / "mountinfo").write_text(listed)
+    monkeypatch.setattr(mounts, "_MOUNTINFO", str(folder / "mountinfo"))
+
+    found = read_settings(folder)
+
+    assert found.lines == {}
+    assert found.refusal == "pcapdj.env in this folder is not read: its file system has no owners of files."
 
 
 def test_an_error_about_a_value_names_its_line() -> None:
