@@ -24,7 +24,7 @@ from pcapdj.store.journal import Conditions
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.trace.answers import as_object, cut_as_object, lines_about, lines_of_cut
 from pcapdj.trace.events import AnalyzerEvent, Rule, ZeekHead, addresses_of, event_of, time_of
-from pcapdj.trace.flows import eve_lines, join_flows
+from pcapdj.trace.flows import eve_lines, join_flows, stream_of, written_between_ms
 from pcapdj.trace.locate import Location, Locator
 from pcapdj.trace.presence import Presences
 from pcapdj.trace.sessions import cut_sessions
@@ -100,7 +100,8 @@ def whence(  # noqa: PLR0913 - an option each
     for batch in [_few([*chain.from_iterable(batches)])] if write else batches:
         named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
         joined = join_flows(named, eve_lines(folder) if folder else ())
-        answer.add(_located(source, joined, has_sessions=bool(write)))
+        written_ms = written_between_ms(folder) if folder and not stream else None
+        answer.add(_located(source, joined, written_ms, has_sessions=bool(write)))
     answer.end()
 
 
@@ -108,12 +109,6 @@ def _log_folder(log: Path | None) -> Path | None:
     if log and not log.is_dir():
         raise ConfigError(f"{quoted(str(log))} is not a folder.")
     return log.resolve() if log else None
-
-
-def stream_of(folder: Path | None) -> str:
-    """Return the id of the stream whose analyzer wrote to this folder; empty: its name has none."""
-    begun, _, stream = folder.name.rpartition("-") if folder else ("", "", "")
-    return stream if begun.endswith("Z") and stream.isalnum() else ""
 
 
 def _question(
@@ -181,26 +176,34 @@ def _few(events: list[AnalyzerEvent]) -> list[AnalyzerEvent]:
     return events
 
 
-def _located(source: JournalSource, events: Sequence[AnalyzerEvent], *, has_sessions: bool) -> list[Location]:
-    """Return what the journal has about the events."""
+def _located(
+    source: JournalSource,
+    events: Sequence[AnalyzerEvent],
+    written_ms: tuple[int, int] | None,
+    *,
+    has_sessions: bool,
+) -> list[Location]:
+    """Return what the journal has about events; `written_ms`: when their stream was fed; None: unknown."""
     if not events:
         return []
     locator = Locator(events, has_sessions=has_sessions)
+    is_newest_first = bool(locator.stream)  # then the search ends with the file that begins the stream
     with slow_work("journal entries to look at", source.length()) as track:
-        for part in source.parts(_conditions(locator)):
-            locator.add(part.files)
+        for part in source.parts(_conditions(locator, written_ms), is_newest_first=is_newest_first):
+            locator.add(part.files, is_newest_first=is_newest_first)
             track(part.looked_at)
             if locator.is_complete:
                 break
     return locator.locations
 
 
-def _conditions(locator: Locator) -> Conditions:
+def _conditions(locator: Locator, written_ms: tuple[int, int] | None) -> Conditions:
     """Return which files can add something: those of the stream, where it is known, else of the time."""
-    if locator.stream and locator.has_numbers:
-        return Conditions(stream=locator.stream)
+    if locator.stream:
+        since_ms, until_ms = written_ms or (None, None)
+        return Conditions(locator.stream, finished_since_ms=since_ms, finished_until_ms=until_ms)
     since_ns, until_ns = locator.times_ns or (None, None)
-    return Conditions(stream=locator.stream, since_ns=since_ns, until_ns=until_ns)
+    return Conditions(since_ns=since_ns, until_ns=until_ns)
 
 
 class _Answer:

@@ -6,7 +6,9 @@ record has to have the same, and where it has none, the record's flow began befo
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ from pcapdj.trace.events import Addresses, AnalyzerEvent, Rule, ZeekHead, event_
 
 _FLOW_ID: Final = re.compile(r'"flow_id": ?(\d{1,20})\b')
 _EVE: Final = "eve*.json"
+_CLOCKS_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,26 @@ def eve_lines(folder: Path) -> Iterator[str]:
     """Yield the lines of the EVE files in an analyzer's log folder, the oldest file first."""
     for path in sorted(folder.glob(_EVE), key=lambda path: path.name):
         yield from foreign_lines(path)
+
+
+def stream_of(folder: Path | None) -> str:
+    """Return the id of the stream whose analyzer wrote to this folder; empty: its name has none."""
+    begun, _, stream = folder.name.rpartition("-") if folder else ("", "", "")
+    return stream if begun.endswith("Z") and stream.isalnum() else ""
+
+
+def written_between_ms(folder: Path) -> tuple[int, int] | None:
+    """Return between which times files were fed into the stream of an analyzer's log folder; None: unknown.
+
+    Its name has the time at which the stream began, and EVE is written until its end. Clocks differ by less
+    than an hour.
+    """
+    written_s = [path.stat().st_mtime for path in folder.glob(_EVE)]
+    with suppress(ValueError):
+        begun = datetime.strptime(folder.name.partition("-")[0], "%Y%m%dT%H%M%S%z")
+        if written_s:
+            return round((begun.timestamp() - _CLOCKS_S) * 1000), round((max(written_s) + _CLOCKS_S) * 1000)
+    return None
 
 
 def join_flows(events: Sequence[AnalyzerEvent], lines: Iterable[str]) -> list[AnalyzerEvent]:

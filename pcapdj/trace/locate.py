@@ -8,6 +8,7 @@ stream, and the time of the packet decides. Nothing here opens a file.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final
 
 from pcapdj.store.journal import FedFile, Part
@@ -42,7 +43,7 @@ class Location:
     Args:
         event: what was looked for.
         places: of its packet; more than one: the streams cannot be told apart.
-        files: that may have packets of its session, in the order in which they were fed.
+        files: that may have packets of its session.
         stream_end: the last packet number that a finished file of its stream has; 0: there is none.
     """
 
@@ -62,8 +63,14 @@ class Location:
         return self.event.stream or (self.place.stream if self.place else "")
 
     def session_files(self) -> list[FedFile]:
-        """Return the files that may have packets of the session: of its stream only, where that is known."""
-        return [file for file in self.files if not self.stream or file.is_in(self.stream)]
+        """Return the files that may have packets of the session, in the order in which they were fed.
+
+        Where its stream is known, only those of that stream.
+        """
+        if not self.stream:
+            return self.files
+        found = [(part[1], file) for file in self.files for part in file.all_parts if part[0] == self.stream]
+        return [file for _, file in sorted(found, key=itemgetter(0))]
 
     def problem(self) -> str:
         """Return why neither packet nor files were found, as a sentence; empty: they were."""
@@ -113,16 +120,18 @@ class Locator:
         self._timed = sorted(timed, key=lambda each: _begin_ns(each.event))
         self._begins = [_begin_ns(each.event) for each in self._timed]
         self._latest = _running_maximum([_end_ns(each.event) for each in self._timed])
+        self._has_begin = False  # of the one stream of all events
 
     @property
     def is_complete(self) -> bool:
-        """Report whether no other file can add anything: each event has its packet, in a known stream."""
-        return not self._timed and all(each.event.stream and each.places for each in self._numbered)
+        """Report whether no older file can add anything.
 
-    @property
-    def has_numbers(self) -> bool:
-        """Report whether an event has the number of its packet."""
-        return bool(self._numbered)
+        That is so if each event has its packet, in a known stream; or if the files were added from the newest
+        one on, and the one that begins the stream of all events was among them.
+        """
+        if self._has_begin:
+            return True
+        return not self._timed and all(each.event.stream and each.places for each in self._numbered)
 
     @property
     def times_ns(self) -> tuple[int, int] | None:
@@ -143,9 +152,11 @@ class Locator:
         streams = {each.event.stream for each in self.locations}
         return streams.pop() if len(streams) == 1 else ""
 
-    def add(self, files: Iterable[FedFile]) -> None:
+    def add(self, files: Iterable[FedFile], *, is_newest_first: bool = False) -> None:
         """Look at the next files."""
         for file in files:
+            begun = is_newest_first and [part for part in file.all_parts if part[1] == 1]
+            self._has_begin |= bool(begun) and self.stream in {part[0] for part in begun or ()}
             before = 0
             for part in file.all_parts:
                 self._add_part(file, part, before)

@@ -31,8 +31,8 @@ class JournalSource(Protocol):
     def length(self) -> int:
         """Return how many files are looked through, about."""
 
-    def parts(self, wanted: Conditions) -> Iterator[JournalPart]:
-        """Yield the files that fit, in the order in which they were fed."""
+    def parts(self, wanted: Conditions, *, is_newest_first: bool = False) -> Iterator[JournalPart]:
+        """Yield the files that fit, in the order in which they were fed or back."""
 
 
 class LaneJournal:
@@ -53,10 +53,10 @@ class LaneJournal:
         """
         return journal_length(self._store)
 
-    def parts(self, wanted: Conditions) -> Iterator[JournalPart]:
-        """Yield the files that fit; the times of a file that is fed now are unknown."""
-        yield from read_journal(self._store, wanted)
+    def parts(self, wanted: Conditions, *, is_newest_first: bool = False) -> Iterator[JournalPart]:
+        """Yield the files that fit, those that are fed now before all others: their times are unknown."""
         yield JournalPart([*self._current_files()], 0)
+        yield from read_journal(self._store, wanted, is_newest_first=is_newest_first)
 
     def _current_files(self) -> Iterator[FedFile]:
         for dispatcher in registered(self._store):
@@ -88,9 +88,9 @@ class RunJournal:
         """
         return len(self._read())
 
-    def parts(self, wanted: Conditions) -> Iterator[JournalPart]:
+    def parts(self, wanted: Conditions, *, is_newest_first: bool = False) -> Iterator[JournalPart]:
         """Yield the files that fit."""
-        files = self._read()
+        files = self._read()[::-1] if is_newest_first else self._read()
         for start in range(0, len(files), _PART):
             found = files[start : start + _PART]
             fitting = [file for file in found if _fits(file, wanted)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
@@ -294,3 +295,24 @@ def test_without_tcpdump_no_session_is_cut_out(
     assert runt[0] == 0
     assert [each.data for each in records_of(out.read_bytes()[24:])] == [records()[11].data]
     assert captures[3].exists()
+
+
+def test_the_log_folder_names_the_stream_and_when_it_was_fed(
+    run: Run, store: Store, captures: list[Path], tmp_path: Path
+) -> None:
+    """Of a long journal only that time is looked through, with an hour to spare."""
+    now_s = time.time()
+    begun = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s - 60))
+    folder = tmp_path / f"{begun}-5ca1ab1e"
+    folder.mkdir()
+    alert = {"event_type": "alert", "pcap_cnt": 1, "alert": {"signature_id": 5, "signature": "x"}, **UDP}
+    (folder / "eve.json").write_text(json.dumps(alert) + "\n")
+    fed(store, captures[1], first_packet=1, stream="another1")
+
+    code, out, err = run("--log", str(folder))
+    os.utime(folder / "eve.json", (now_s - 7200, now_s - 7200))
+    late = run("--log", str(folder), "--sid", "5")
+
+    assert (code, err) == (0, "")
+    assert f"packet 1 of '{captures[0]}' (1 of stream 5ca1ab1e)" in out
+    assert (late[0], "No file of the journal has packet 1" in late[1]) == (1, True)

@@ -170,6 +170,19 @@ def test_a_search_ends_when_nothing_can_be_added() -> None:
     doubtful.add([fed("1", "a", 1, 9)])
 
     assert (certain.is_complete, doubtful.is_complete) == (True, False)
-    assert (certain.stream, doubtful.stream, certain.has_numbers) == ("a", "", True)
+    assert (certain.stream, doubtful.stream) == ("a", "")
     assert doubtful.times_ns == (41 * SECOND, 101 * SECOND + 1000)
     assert certain.times_ns is None
+
+
+def test_a_search_back_ends_with_the_file_that_begins_the_stream() -> None:
+    """Older files are in other streams; the files of a session come in the order of their packets."""
+    files = [fed("3", "a", 19, 9, begin_s=120), fed("2", "a", 10, 9, begin_s=110), fed("1", "b", 1, 9)]
+    locator = Locator([timed(100, 130, "a")], has_sessions=False)
+
+    locator.add(files, is_newest_first=True)
+    assert not locator.is_complete
+    locator.add([fed("0", "a", 1, 9, begin_s=100)], is_newest_first=True)
+
+    assert locator.is_complete
+    assert [file.name for file in locator.locations[0].session_files()] == [b"0", b"2", b"3"]

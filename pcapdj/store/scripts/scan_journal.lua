@@ -17,6 +17,8 @@
 -- Numbers have 53 bits here: times are compared with a microsecond to spare. The caller compares again.
 
 local SPARE = 1000
+local COMPARED = {name = true, verdict = true, stream = true, earlier_streams = true, first_ts_ns = true,
+    last_ts_ns = true, largest_step_back_ns = true}
 local since, until_ns = tonumber(ARGV[8]), tonumber(ARGV[9])
 
 local function has_stream(fields)
@@ -56,7 +58,9 @@ for _, entry in ipairs(entries) do
     if has_conditions then
         local fields = {}
         for index = 1, #values, 2 do
-            fields[values[index]] = values[index + 1]
+            if COMPARED[values[index]] then
+                fields[values[index]] = values[index + 1]
+            end
         end
         is_sent = fits(fields)
     end
