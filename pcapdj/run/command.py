@@ -32,6 +32,7 @@ from pcapdj.run.plan import (
     disk_settings,
     fed_captures_of,
     known_result,
+    marked_streams,
     new_logdir,
     plan_run,
     plan_sentence,
@@ -130,6 +131,7 @@ def run(  # noqa: PLR0913 - an option each
     check_private_service()
     with only_run_in(folder, resume=resume):
         record = RunRecord(folder, resume=resume)
+        record.mark_suspects(marked_streams(folder))
         streams = {
             "PCAPDJ_MAX_GAP": max_gap,
             "PCAPDJ_ON_LINKTYPE": on_linktype,

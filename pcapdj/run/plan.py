@@ -9,6 +9,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +27,13 @@ from pcapdj.inbox.overlaps import Overlap
 from pcapdj.inbox.skipped import refusal_sentences
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.full_disks import SUSPECT_MARK
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.units import human_duration
 
 _MOST_FOLDERS: Final = 1000
+_MOST_REASON_BYTES: Final = 8000
 _OF_CAPTURE: Final = ("length_bytes", "crc32", "section", "interfaces_end")
 _RESTART_PAUSE: Final = "20ms"  # doubled up to 1.2 s: a person waits, and nine deaths end the run
 _MEASURE_TIMEOUT_S: Final = 5.0  # once, at the start: a disk may have to spin up
@@ -112,6 +116,20 @@ def fed_captures_of(results: Iterable[FileResult]) -> Iterator[tuple[str, dict[s
             fields = {"name": each.name, "is_whole": each.is_processed, "identity": identity, "time_s": 0}
             if capture := FedCapture.from_fields(fields | of_capture):
                 yield each.first, capture.as_fields()
+
+
+def marked_streams(logdir: Path) -> dict[str, str]:
+    """Return the streams of a run whose folders have the launcher's mark, and why each is suspect.
+
+    On a full disk the mark may have no reason, and pcapdj.json nothing about it.
+    """
+    found: dict[str, str] = {}
+    for mark in logdir.glob(f"*-*/{SUSPECT_MARK}"):
+        reason = ""
+        with suppress(OSError, ValueError):
+            reason = foreign_text(mark, _MOST_REASON_BYTES).strip()
+        found[mark.parent.name.rpartition("-")[2]] = reason or "The disk was full."
+    return found
 
 
 def plan_sentence(plan: RunPlan, logdir: Path) -> str:

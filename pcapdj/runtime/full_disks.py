@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from pcapdj.runtime.foreign_json import decode_json
 
+SUSPECT_MARK: Final = "SUSPECT"  # a file in the folder of a stream that may lack output
 _AT_LEAST_BYTES: Final = 1 << 20
 _AT_MOST_BYTES: Final = 64 << 20  # file systems keep some blocks that they show as free
 _SHARE: Final = 1000

@@ -553,11 +553,13 @@ def feeding(store: Store) -> None:
     store.redis.hset(store.keys.current("one"), "name", "/1")
 
 
-def test_while_a_file_is_fed_a_disk_near_its_limit_is_measured_between_rounds(
-    store: Store, tmp_path: Path
+@pytest.mark.parametrize("is_fed", [True, False], ids=["while a file is fed", "after a message"])
+def test_a_disk_near_its_limit_is_measured_between_rounds(
+    store: Store, tmp_path: Path, *, is_fed: bool
 ) -> None:
-    """More often than there are rounds; the 20th measurement ends the controller."""
-    feeding(store)
+    """More often than there are rounds: an analyzer may begin to write. The 20th measurement is the last."""
+    if is_fed:
+        feeding(store)
     near = LiveLimits({**TINY, "min-free": times_free(tmp_path, 0.999), "suspend-free": "1"}, force=True)
     grants, meter = CountingGrants(store), RecordingMeter([Watch(str(tmp_path))], last=20)
     with handled() as signals, suppress(Stopped):

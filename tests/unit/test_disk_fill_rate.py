@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcapdj.disk.fill_rate import ASSUMED_RATES, LEARNING_S, LONGEST_LOOK_S, SHORTEST_LOOK_S, FillRates
+from pcapdj.disk.fill_rate import (
+    ASSUMED_RATES,
+    FILLING_BYTES_PER_S,
+    LEARNING_S,
+    LONGEST_LOOK_S,
+    SHORTEST_LOOK_S,
+    FillRates,
+)
 from pcapdj.disk.gate import Measurement
 from pcapdj.disk.limits import Thresholds
 
@@ -129,6 +136,20 @@ def test_the_shown_rate_is_that_of_the_last_seconds() -> None:
 
     assert rates.shown("/out") == -1000.0
     assert rates.largest == {"bytes": 1000.0}
+
+
+@pytest.mark.parametrize(
+    ("written", "is_filling"),
+    [(FILLING_BYTES_PER_S, True), (FILLING_BYTES_PER_S - 4096, False), (-5e6, False)],
+)
+def test_a_disk_that_fills_by_a_megabyte_a_second_is_written_to(written: float, *, is_filling: bool) -> None:
+    """Between the last two rounds; so it is also without a file, and a new disk is not."""
+    before = FillRates().after([measured(40 * _MIB)], 0.0, is_busy=False)
+
+    after = before.after([measured(40 * _MIB - written)], 1.0, is_busy=False)
+
+    assert after.is_filling(before) is is_filling
+    assert not before.is_filling(FillRates())
 
 
 def test_the_next_controller_goes_on_from_what_was_published() -> None:
