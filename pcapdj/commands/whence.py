@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.console.slow_work import slow_work
+from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import lines_as_they_come, open_foreign
@@ -84,25 +85,30 @@ def whence(  # noqa: PLR0913 - an option each
         raise ConfigError("--at is a question of its own: it takes no events.")
     if not at and (until or host or port or protocol):
         raise ConfigError("--until, --host, --port and --protocol belong to --at.")
-    folder = _log_folder(log)
-    is_alert = folder is not None and not events and not all_events
-    if at:
-        batches = iter([[_question(at, until, host or [], port or [], protocol)]])
-    else:
-        read = _batches(eve_lines(folder)) if folder and not events else _read(events)
-        batches = (
-            [each for each in some if _is_wanted(each, sid, flow_id, is_alert=is_alert)] for some in read
-        )
-    run = run_folder(folder) if folder else None
-    store = None if run else open_store(redis_url, redis_password_file, lane, is_role=False)
-    source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
-    answer = _Answer(Presences(store), as_json=as_json, out=write)
-    for batch in [_few([*chain.from_iterable(batches)])] if write else batches:
-        named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
-        joined = join_flows(named, eve_lines(folder) if folder else ())
-        written_ms = written_between_ms(folder) if folder and not stream else None
-        answer.add(_located(source, joined, written_ms, has_sessions=bool(write)))
-    answer.end()
+
+    def work() -> None:
+        folder = _log_folder(log)
+        is_alert = folder is not None and not events and not all_events
+        if at:
+            batches = iter([[_question(at, until, host or [], port or [], protocol)]])
+        else:
+            read = _batches(eve_lines(folder)) if folder and not events else _read(events)
+            batches = (
+                [each for each in some if _is_wanted(each, sid, flow_id, is_alert=is_alert)] for some in read
+            )
+        run = run_folder(folder) if folder else None
+        store = None if run else open_store(redis_url, redis_password_file, lane, is_role=False)
+        source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
+        answer = _Answer(Presences(store), as_json=as_json, out=write)
+        for batch in [_few([*chain.from_iterable(batches)])] if write else batches:
+            named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
+            joined = join_flows(named, eve_lines(folder) if folder else ())
+            written_ms = written_between_ms(folder) if folder and not stream else None
+            answer.add(_located(source, joined, written_ms, has_sessions=bool(write)))
+        answer.end()
+
+    if code := run_reader("pcapdj whence", work):  # the journal names the captures
+        raise typer.Exit(code)
 
 
 def _log_folder(log: Path | None) -> Path | None:

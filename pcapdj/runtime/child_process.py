@@ -78,8 +78,13 @@ def run_role(  # noqa: PLR0913 - a way of a process to end each
     return ExitCode.OK
 
 
-def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]) -> int | None:
+def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes] | None = None) -> int | None:
     """Run the work of a command that reads these paths; a stop signal ends it, also while a call hangs.
+
+    Args:
+        prog: as users call the command.
+        work: of the command.
+        paths: None: which ones it reads is found out by the work.
 
     Raises:
         PcapdjError: it was stopped while a call did hang.
@@ -87,7 +92,7 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
     return run_role(
         prog,
         work,
-        may_hang=reading_may_hang(paths),
+        may_hang=paths is None or reading_may_hang(paths),
         after_hang=_report_hang,
         stop_limit_s=_READER_STOP_LIMIT_S,
     )

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.captures import Record, classic
@@ -235,6 +236,26 @@ def test_a_command_ends_while_its_files_hang(
         mount.go_on()
         assert b"It was stopped while a file system did not answer." in process.communicate()[1]
     assert sorted(tmp_path.glob("*-pcapdj*")) == []
+
+
+def test_whence_ends_while_a_file_that_was_fed_hangs(trio: Trio, mount: FuseMount) -> None:
+    """Only the journal names the file: it is no argument of the command."""
+    name = os.fsencode(mount.folder / "1.pcap")
+    times: Any = {"first_ts_ns": 10**18, "last_ts_ns": 2 * 10**18}
+    entry: Any = {"name": name, "verdict": "processed", "stream": "5ca1ab1e", "packets": 9, "first_packet": 1}
+    trio.store.redis.xadd(trio.store.keys.journal, {**entry, **times})
+    mount.hang(everything=True)
+    environment = {**os.environ, "PCAPDJ_REDIS_URL": trio.store.url, "PCAPDJ_LANE": trio.store.keys.lane}
+    words = ["whence", "--at", "2023-11-14T22:13:20Z"]
+    with start("pcapdj", *words, stdout=PIPE, stderr=PIPE, env=environment) as process:
+        wait_until(lambda: mount.has_hung, "a call to hang")
+        begun_s = time.monotonic()
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait() == ExitCode.ERROR
+        assert time.monotonic() - begun_s < scaled(STOP_LIMIT_S)
+        mount.go_on()
 
 
 @pytest.mark.parametrize("words", [("import",), ("cat",)])

@@ -22,13 +22,13 @@ UDP = {"src_ip": "10.0.0.1", "src_port": 1111, "dest_ip": "10.0.0.2", "dest_port
 
 
 @pytest.fixture
-def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(store: Store, capfd: pytest.CaptureFixture[str]) -> Run:
     """Return a runner of the command in the test's lane: exit code, stdout, stderr."""
 
     def run_command(*arguments: str) -> tuple[int, str, str]:
         options = ["--redis-url", store.url, "--lane", store.keys.lane]
         code = exit_code_of(whence.app, "pcapdj whence", [*options, *arguments])
-        printed = capsys.readouterr()
+        printed = capfd.readouterr()
         return code, printed.out, printed.err
 
     return run_command
