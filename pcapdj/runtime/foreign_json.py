@@ -15,6 +15,7 @@ from typing import Any, Final
 
 MOST_BYTES: Final = 1 << 20  # what is longer is no value of ours
 MOST_LEVELS: Final = 32  # ours have four
+_MOST_DIGITS: Final = 100  # of a whole number; a time of pcapng in nanoseconds may have 29
 _NOT_PLAIN: Final = re.compile(rb"[^\x01-\x7f]|\\u[dD]")  # what every text with half a surrogate pair has
 
 
@@ -34,7 +35,7 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
     if len(text) > most_bytes:
         raise ValueError(f"a JSON text of {len(text)} bytes, more than {most_bytes}")
     try:
-        value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+        value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_short)
     except RecursionError:
         raise ValueError(_too_deep()) from None
     data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
@@ -64,6 +65,13 @@ def _refuse_number(text: str) -> float:
 
 def _finite(text: str) -> float:
     return value if math.isfinite(value := float(text)) else _refuse_number(text)
+
+
+def _short(text: str) -> int:
+    """Return a whole number; raise if it has so many digits that no float could take it."""
+    if len(text) > _MOST_DIGITS:
+        _refuse_number(text)
+    return int(text)
 
 
 def _refuse_depth(value: object) -> None:

@@ -1,5 +1,6 @@
 """`pcapdj metrics` of a real lane: checked by promtool, served on the loopback device, written by rename."""
 
+import json
 import os
 import re
 import subprocess
@@ -204,3 +205,20 @@ def test_a_scrape_of_twenty_lanes_costs_less_than_a_hundredth_of_a_core(store: S
         after = psutil.Process(process.pid).cpu_times()
         assert (after.user + after.system - before.user - before.system) / 5 < 0.3
         assert psutil.Process(process.pid).memory_info().rss < 80 << 20
+
+
+@pytest.mark.parametrize("digits", [40, 350, 4000])
+def test_no_number_that_another_program_wrote_ends_it(run: Run, store: Store, digits: int) -> None:
+    """A whole number in JSON may be larger than any float."""
+    disk = dict.fromkeys(("free", "total", "minimum", "resume", "suspend", "rate"), int("9" * digits))
+    fields = {
+        "heartbeat_s": "1",
+        "state": "hold",
+        "disks": json.dumps([{"path": "/x", "unit": "bytes", **disk}]),
+    }
+    store.redis.hset(store.keys.gate, mapping=dict[Any, Any](fields))
+
+    code, printed, _ = run("--redis-url", store.url, "--lane", store.keys.lane)
+
+    assert code == ExitCode.OK
+    check(printed)

@@ -32,11 +32,11 @@ def test_as_deep_as_allowed_is_valid(kind: str) -> None:
     "text",
     [
         *(None, "", b"", "{", b"\xff", "nothing", "9" * 5000, '"' + "a" * MOST_BYTES + '"'),
-        *("NaN", "[-Infinity]", "1e999"),
+        *("NaN", "[-Infinity]", "1e999", "[1" + "0" * 310 + "]"),
     ],
     ids=[
         *("absent", "empty text", "empty", "cut", "no text", "no JSON", "a long number", "a long text"),
-        *("NaN", "infinity", "beyond a float"),
+        *("NaN", "infinity", "beyond a float", "a whole number beyond a float"),
     ],
 )
 def test_what_is_no_json_is_not_valid(text: str | bytes | None) -> None:
