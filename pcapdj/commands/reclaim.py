@@ -22,7 +22,7 @@ from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.disk import options
 from pcapdj.disk.limits import Limits, Watch, parse_limits
 from pcapdj.disk.published_gate import published_disks, published_texts
-from pcapdj.disk.reclaim_rule import NONE, ReclaimSetting, is_little, parse_reclaim
+from pcapdj.disk.reclaim_rule import NONE, RECLAIM_FIELD, ReclaimSetting, is_little, parse_reclaim
 from pcapdj.reclaim.rounds import Disk, Round, needs_of, previewed_round, run_round
 from pcapdj.reclaim.selection import Candidate, Needs, Selected
 from pcapdj.runtime.child_process import run_role
@@ -39,11 +39,21 @@ from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duratio
 from pcapdj.store.client import Store
 from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.grants import Grants
+from pcapdj.store.operate import change_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.snapshot import is_recent
 
+_PAUSES: Final[Mapping[str, tuple[Mapping[str, str], Sequence[str]]]] = {
+    "pause": ({RECLAIM_FIELD: NONE}, ()),
+    "resume": ({}, (RECLAIM_FIELD,)),
+}
+_PAUSED: Final = {
+    "pause": "The controller begins no more rounds of --reclaim; 'pcapdj reclaim resume' ends that.",
+    "resume": "The controller begins rounds of --reclaim where a disk is short, if it was started with it.",
+}
 _NICE: Final = 10  # the analyzer comes first
+_MOST_NOTES: Final = 10  # that screens show
 _SETTLES_S, _LOOK_S = 5.0, 0.1
 _WORDS: Final = {"delete": "removed", "move": "moved", "compress": "compressed"}
 
@@ -53,7 +63,12 @@ app = new_app()
 
 @app.command()
 def reclaim(  # noqa: PLR0913 - typer makes options of arguments
-    action: Annotated[str, typer.Argument(help="do it once", metavar="now")] = "",
+    action: Annotated[
+        str,
+        typer.Argument(
+            help="do it once; or pause and resume the rounds of the controller", metavar="now|pause|resume"
+        ),
+    ] = "",
     *,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="show which files would go, and why others stay")
@@ -77,8 +92,12 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
     lane: Lane = "",
 ) -> None:
     """Remove captures that were fed whole, the oldest first, until the disks have room."""
-    if action not in ("", "now") or dry_run == bool(action):
-        raise ConfigError("Write 'pcapdj reclaim --dry-run' or 'pcapdj reclaim now'.")
+    if action not in ("", "now", *_PAUSES) or dry_run == bool(action):
+        raise ConfigError("Write 'pcapdj reclaim --dry-run', or 'pcapdj reclaim now', pause or resume.")
+    if action in _PAUSES:
+        change_control(open_store(redis_url, redis_password_file, lane, is_role=False), *_PAUSES[action])
+        typer.echo(_PAUSED[action])
+        return
     chosen = parse_reclaim(setting)
     if chosen.how == NONE and not dry_run:
         raise ConfigError(
@@ -304,7 +323,11 @@ def _file_fields(file: Candidate) -> dict[str, Any]:
 
 def _as_json(done: Round, how: str, disks: Sequence[Disk]) -> dict[str, Any]:
     """Return what PCAPDJ_GATE gets of a round."""
-    missing = {disk.path: need.size_bytes for disk in disks if (need := done.needs.left.get(disk.device))}
+    missing = {
+        disk.path: need.size_bytes
+        for disk in disks
+        if disk.device in done.plan.devices and (need := done.needs.left.get(disk.device))
+    }
     return {
         "how": how,
         "time_s": round(time.time(), 3),
@@ -313,5 +336,5 @@ def _as_json(done: Round, how: str, disks: Sequence[Disk]) -> dict[str, Any]:
         "missing": {path: size for path, size in missing.items() if size > 0},
         "withheld": dict(done.withheld),
         "gone": done.plan.gone,
-        "notes": done.notes,
+        "notes": done.notes[:_MOST_NOTES],
     }

@@ -180,6 +180,7 @@ def gate_lines(gate: Fields | None, now_s: float) -> list[Line]:
     if outlook := outlook_of(gate.get("disks"), str(gate.get("path") or "")):
         lines.append(Line("", outlook, tone))
     lines += [Line("", text, Tone.ATTENTION) for text in _between_texts(gate.get("between"), now_s)]
+    lines += _reclaim_lines(gate.get("reclaim"), now_s)
     if gate.get("cause") == "operator":
         lines.append(Line("", "'pcapdj gate auto' leaves it to the disks", tone))
     if gate.get("lost"):
@@ -201,6 +202,22 @@ def _between_texts(between: object, now_s: float) -> Iterator[str]:
         yield f"the command of --between has been running for {lasts} before {name}"
     elif between.get("state") == "failed" and type(between.get("again_in_s")) in (int, float):
         yield f"the command of --between runs again in {rough_duration(number_in(between, 'again_in_s'))}"
+
+
+def _reclaim_lines(reclaim: object, now_s: float) -> Iterator[Line]:
+    """Yield what the last round that made room has done, and what is wrong with it."""
+    if not isinstance(reclaim, Mapping) or not reclaim.get("how"):
+        return
+    files, freed = number_in(reclaim, "removed"), human_size(number_in(reclaim, "freed_bytes"))
+    ago = rough_duration(now_s - number_in(reclaim, "time_s"))
+    if files:
+        yield Line(
+            "", f"--reclaim, {ago} ago: {files:,.0f} {'file' if files == 1 else 'files'}, {freed} freed"
+        )
+    notes = reclaim.get("notes")
+    for sentence in [reclaim.get("problem"), *(notes if isinstance(notes, list) else [])]:
+        if sentence:
+            yield Line("", printable_sentence(str(sentence)), Tone.ATTENTION)
 
 
 def _free_space(gate: Fields) -> str:

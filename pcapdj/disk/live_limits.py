@@ -15,6 +15,7 @@ from typing import Final
 from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import DEFAULTS, LONGEST_TEXT, parse_limits
 from pcapdj.disk.measurements import Samples, check_order
+from pcapdj.disk.reclaim_rule import RECLAIM_FIELD
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
 
@@ -24,7 +25,7 @@ FORCED: Final = "yes"
 KEPT: Final = "The limits stay as they were."  # ends every sentence that refuses live limits
 LIMIT_FIELDS: Final = (*DEFAULTS, FORCE_FIELD)
 ACCEPT_FIELD: Final = "accept"  # when an operator accepted the file systems as they are: another time each
-_NO_LIMITS: Final = (OVERRIDE_FIELD, FORCE_FIELD, ACCEPT_FIELD)
+_NO_LIMITS: Final = (OVERRIDE_FIELD, FORCE_FIELD, ACCEPT_FIELD, RECLAIM_FIELD)
 
 
 def is_forced(control: Mapping[str, str]) -> bool:

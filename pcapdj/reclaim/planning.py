@@ -44,6 +44,7 @@ class Plan:
         files: that may go, the oldest first.
         withheld: how many stay, by reason.
         gone: how many processed files are not there any more.
+        devices: of the disks that have processed files.
         lanes: of the Redis.
         interest: what they want.
     """
@@ -51,6 +52,7 @@ class Plan:
     files: Sequence[Candidate]
     withheld: Counter[str]
     gone: int
+    devices: frozenset[int]
     lanes: Sequence[LaneKeys]
     interest: LaneInterest
 
@@ -64,6 +66,7 @@ class _Found:
     checked_streams: set[str] = field(default_factory=set)
     withheld: Counter[str] = field(default_factory=Counter)
     gone: int = 0
+    devices: set[int] = field(default_factory=set)
 
 
 def plan(store: Store, selected: Selected, needs: Needs, now_s: float) -> Plan:
@@ -92,7 +95,7 @@ def plan(store: Store, selected: Selected, needs: Needs, now_s: float) -> Plan:
     interest = interest_of(store, lanes, files)
     found.withheld.update(interest.reasons.values())
     files = [each for each in files if each.name not in interest.reasons]
-    return Plan(files, +found.withheld, found.gone, lanes, interest)
+    return Plan(files, +found.withheld, found.gone, frozenset(found.devices), lanes, interest)
 
 
 def _allowed(
@@ -116,6 +119,7 @@ def _candidates(store: Store, lane: LaneKeys, roots: tuple[bytes, ...], found: _
         store.check_stop()
         there = _there(names, seen, roots, found)
         seen |= there.keys()
+        found.devices |= {present.identity.dev for present in there.values()}
         values = fed_values(store, lane, there)
         records = {name: fed for name in there if (fed := FedRecord.from_value(values.get(name)))}
         found.withheld[NOT_WHOLE] += len(there) - len(records)

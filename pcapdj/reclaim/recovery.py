@@ -7,9 +7,9 @@ second name.
     copying      NAME               what there is of the copy is removed
     begun        hidden             it gets its name again; the copy is removed
     begun        NAME               the copy is removed
-    confirmed    hidden             as above
-    confirmed    neither            it was unlinked: what became of it is written
-    any          hidden, and NAME   another file has the name by now. `confirmed`: the hidden one is unlinked,
+    removing     hidden             as above
+    removing     neither            it was unlinked: what became of it is written
+    any          hidden, and NAME   another file has the name by now. `removing`: the hidden one is unlinked,
                  is another file    since it was about to be; else it stays, and that is reported
 """
 
@@ -79,12 +79,12 @@ class Unfinished(NamedTuple):
 
 def _recover_one(store: Store, unfinished: Unfinished, selected: Selected) -> str:
     name, fields, folder, base = unfinished
-    is_confirmed = fields.get("state") == "confirmed"
+    is_removing = fields.get("state") == "removing"
     inode = _inode_of(fields.get("identity"))
     hidden, there = _inode_at(folder, PREFIX + base), _inode_at(folder, base)
     outcome: Mapping[str, Any] | None = None
     if hidden is not None and not put_back(folder, base):
-        if not is_confirmed or hidden != inode:
+        if not is_removing or hidden != inode:
             reclaims.release(store, reclaims.claims_of(fields))
             sentence = (
                 f"{quoted(PREFIX + base)} is the capture {quoted(name)}, whose name another file has now."
@@ -93,7 +93,7 @@ def _recover_one(store: Store, unfinished: Unfinished, selected: Selected) -> st
             return sentence
         os.unlink(PREFIX + base, dir_fd=folder)
         outcome = _outcome_of(fields)
-    elif hidden is None and is_confirmed and there != inode:
+    elif hidden is None and is_removing and there != inode:
         outcome = _outcome_of(fields)
     elif inode in (hidden, there) or fields.get("state") == "copying":
         _discard_copy(unfinished, selected)

@@ -130,8 +130,8 @@ class Remover:
             reclaims.claim_each(self._store, self._plan.lanes, claims, given)
             failpoints.reach("reclaim.claimed")
             self._hide(file, bound, copy)
-            reclaims.confirm(self._store, given)
-            reclaims.begin(self._store, file.name, {**fields, "state": "confirmed"})
+            reclaims.begin(self._store, file.name, {**fields, "state": "removing"})
+            reclaims.confirm(self._store, given)  # as late as can be
             failpoints.reach("reclaim.confirmed")
             bound.unlink()
         except (Withheld, Refused) as exc:

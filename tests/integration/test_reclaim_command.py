@@ -101,7 +101,7 @@ def test_json_has_the_same(store: Store, run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], ExitCode.USAGE, "Write 'pcapdj reclaim --dry-run' or 'pcapdj reclaim now'."),
+        ([], ExitCode.USAGE, "Write 'pcapdj reclaim --dry-run', or 'pcapdj reclaim now', pause or resume."),
         (["soon"], ExitCode.USAGE, "Write 'pcapdj reclaim --dry-run'"),
         (["now", "--dry-run"], ExitCode.USAGE, "Write 'pcapdj reclaim --dry-run'"),
         (["now", "--root", "/x"], ExitCode.USAGE, "Nothing is removed with --reclaim none"),
@@ -162,6 +162,21 @@ def test_the_controller_makes_room_until_resume_free(store: Store, mount: Memory
     assert names_in(mount.folder) == ["2.pcap"]
     assert json.loads(gate(store)["reclaim"])["removed"] == 2
     assert sorted(reclaimed(store)) == ["0.pcap", "1.pcap"]
+
+
+def test_paused_rounds_do_not_begin_until_they_are_resumed(
+    store: Store, mount: MemoryMount, run: Run
+) -> None:
+    """The pause is in Redis, beside live limits, which stay valid."""
+    feed(store, write_capture(mount.folder / "1.pcap", packets=BIG * 3))
+    assert run("pause")[0] == ExitCode.OK
+
+    with controller(store, mount, "--reclaim", "delete", "--root", str(mount.folder), "--keep-last", "0"):
+        wait_until(lambda: gate(store).get("state") == "hold", "the gate to hold")
+        assert gate(store).get("refused") == ""
+        assert names_in(mount.folder) == ["1.pcap"]
+        assert run("resume")[0] == ExitCode.OK
+        wait_until(lambda: names_in(mount.folder) == [], "room")
 
 
 def test_without_the_option_nothing_goes(store: Store, mount: MemoryMount) -> None:

@@ -195,7 +195,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "init": [("DIR", True, None)],
     "import": [("PATH", False, [])],
     "limits": [("show|set|unset", False, "show"), ("NAME[=VALUE]", False, None)],
-    "reclaim": [("now", False, "")],
+    "reclaim": [("now|pause|resume", False, "")],
     "gate": [("open|hold|auto|accept", False, None)],
     "skip": [("NAME", False, "")],
     "failed": [("NAME", False, None)],

@@ -612,6 +612,13 @@ DISK = {
         ),
         ({"between": {"state": "failed", "again_in_s": "soon"}}, None),
         ({"between": "text"}, None),
+        (
+            {"reclaim": {"how": "delete", "removed": 12, "freed_bytes": 3 << 30, "time_s": 900.0}},
+            "--reclaim, 100 s ago: 12 files, 3.0 GiB freed",
+        ),
+        ({"reclaim": {"how": "delete", "removed": 0, "problem": "too little\x1b"}}, "too little\\x1b"),
+        ({"reclaim": {"how": "delete", "removed": 0, "notes": "text"}}, None),
+        ({"reclaim": ["text"]}, None),
     ],
     ids=str,
 )
