@@ -20,7 +20,7 @@ from pcapdj.store.enqueue import fed_files, last_lines
 from pcapdj.store.queue_check import compare_now
 
 PAGE: Final = 1000  # names that are looked at in one call
-_EDITED: Final = 500  # in one call
+_EDITED: Final = 100  # in one call: some ten milliseconds of Redis's time, deep in a queue of a million
 _IDENTITY: Final = ("dev", "ino", "size_bytes", "mtime_ns")  # in a line of QUEUED
 _STREAMS: Final = ("stream", "earlier_streams")
 

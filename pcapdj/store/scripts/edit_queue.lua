@@ -13,9 +13,9 @@
 -- Uses queued_lines.lua
 --
 -- Dispatchers take names from the head meanwhile: an occurrence is at most some places before where it was.
--- All marks are removed at once: a call costs one walk through the queue, however many names it has.
+-- All marks are removed at once, from the nearer end: a call costs one walk through the queue at most.
 
-local SHIFT = 200
+local SHIFT, MOST_READ = 200, 3000
 local action, mark = ARGV[1], ARGV[2]
 local counts = read_counts(KEYS[2])
 if redis.call('LLEN', KEYS[1]) - counts.sum ~= counts.surplus then
@@ -24,18 +24,36 @@ end
 redis.call('HLEN', KEYS[3])  -- each fails where its key has another type: before anything is changed
 redis.call('XLEN', KEYS[4])
 
+-- A place deep in the list costs a walk to it: all places of the call are read at once.
+local lowest, highest
+for index = 3, #ARGV, 5 do
+    local seen = tonumber(ARGV[index + 1])
+    if seen >= 0 then
+        lowest, highest = math.min(lowest or seen, seen), math.max(highest or seen, seen)
+    end
+end
+local names = {}
+if lowest then
+    lowest = math.max(0, lowest - SHIFT)
+    highest = math.min(highest, lowest + MOST_READ)
+    names = redis.call('LRANGE', KEYS[1], lowest, highest)
+end
 local shift = 0  -- how many names were taken from the head since the caller looked
 
 local function place_of(name, seen)
-    if seen >= 0 then
-        for back = shift, math.min(shift + SHIFT, seen) do
-            if redis.call('LINDEX', KEYS[1], seen - back) == name then
-                shift = back
-                return seen - back
-            end
+    for back = shift, math.min(shift + SHIFT, seen) do
+        local index = seen - back - (lowest or 0) + 1
+        if names[index] == name then
+            names[index] = false  -- each place is used once
+            shift = back
+            return seen - back
         end
     end
-    return redis.call('LPOS', KEYS[1], name, 'RANK', action == 'last' and -1 or 1)
+    local place = redis.call('LPOS', KEYS[1], name, 'RANK', action == 'last' and -1 or 1)
+    if place and lowest then
+        names[place - lowest + 1] = false
+    end
+    return place
 end
 
 local function drop_line(name)  -- of the first occurrence
@@ -63,7 +81,7 @@ local function record(name, fed, is_in_journal, size)
     end
 end
 
-local answers, found = {}, {}
+local answers, found, deepest = {}, {}, 0
 for index = 3, #ARGV, 5 do
     local name = ARGV[index]
     local place = place_of(name, tonumber(ARGV[index + 1]))
@@ -71,6 +89,7 @@ for index = 3, #ARGV, 5 do
     if place then
         redis.call('LSET', KEYS[1], place, mark)
         found[#found + 1] = name
+        deepest = math.max(deepest, place)
         if action == 'remove' then
             drop_line(name)
             record(name, ARGV[index + 2], ARGV[index + 3], ARGV[index + 4])
@@ -78,7 +97,8 @@ for index = 3, #ARGV, 5 do
     end
 end
 if #found > 0 then
-    redis.call('LREM', KEYS[1], 0, mark)
+    local is_near_head = deepest < redis.call('LLEN', KEYS[1]) / 2
+    redis.call('LREM', KEYS[1], is_near_head and #found or -#found, mark)
     for index = 1, #found do
         if action == 'first' then
             redis.call('LPUSH', KEYS[1], found[#found + 1 - index])
