@@ -47,6 +47,7 @@ def age_s(service: Service, program: str) -> int:
     return int(found["now"]) - int(found["start"])
 
 
+@pytest.mark.slow
 def test_a_service_that_starts_without_room_works_soon_after_there_is_some(service: Service) -> None:
     """No role has ended for good: neither Redis, whose data cannot be written, nor those that wait for it."""
     command = service.analyzer
@@ -67,6 +68,7 @@ def test_a_service_that_starts_without_room_works_soon_after_there_is_some(servi
     assert states(service) == dict.fromkeys(ROLES, "RUNNING")
 
 
+@pytest.mark.slow
 def test_a_disk_that_gets_full_meanwhile_ends_no_role(service: Service) -> None:
     """Redis refuses writes, the gate suspends, and all that was queued is fed once there is room."""
     service.start(**LIMITS)

@@ -43,21 +43,25 @@ def pids_of(service: Service) -> dict[str, int]:
     return {name: int(each["pid"]) for name, each in programs_in(service.folder).items()}
 
 
-def in_force(service: Service, role: str) -> dict[str, str]:
-    """Return what `check --settings` shows of a role: value and source of each setting, and that it runs."""
-    lines = service.pcapdj("check", "--settings").splitlines()
-    begin = next(number for number, line in enumerate(lines) if line.startswith(role))
-    end = next((n for n, line in enumerate(lines) if n > begin and not line.startswith(" ")), len(lines))
-    found = (line.split(maxsplit=1) for line in lines[begin:end])
-    return {name: " ".join(text.split()) for name, text in found}
+def in_force(service: Service) -> dict[str, dict[str, str]]:
+    """Return what `check --settings` shows of each role: value and source of each setting."""
+    found: dict[str, dict[str, str]] = {}
+    for line in service.pcapdj("check", "--settings").splitlines()[1:]:
+        name, text = line.split(maxsplit=1)
+        if not line.startswith(" "):
+            role = found.setdefault(name, {})
+        else:
+            role[name] = " ".join(text.split())
+    return found
 
 
-@pytest.mark.parametrize("is_made", [False, True], ids=["as shipped", "of init"])
-def test_an_untouched_layout_has_no_updates(is_made: bool, service: Service) -> None:  # noqa: FBT001 - parameter
-    """Neither `reread` nor `update` restarts the analyzer of a service in which nothing was changed."""
-    if is_made:
-        made_by_init(service)
-    service.start()
+def min_free_of(service: Service) -> str:
+    """Return the min-free that the controller has published."""
+    return str(((service.snapshot()["gate"] or {}).get("limits") or {}).get("min-free", ""))
+
+
+def assert_untouched(service: Service) -> None:
+    """Neither `reread` nor `update` changes anything, nor restarts an analyzer."""
     before = pids_of(service)
 
     rereads = [service.control("reread") for _ in range(2)]
@@ -68,13 +72,29 @@ def test_an_untouched_layout_has_no_updates(is_made: bool, service: Service) -> 
     assert pids_of(service) == before
 
 
-def test_a_restart_takes_what_the_file_has_then(service: Service) -> None:
-    """The analyzer, and a limit with a per cent sign."""
+@pytest.mark.slow
+def test_the_shipped_layout_has_no_updates_and_a_wrong_line_is_in_the_log(service: Service) -> None:
+    """The role that is restarted ends with the file's line; the others go on as they were."""
+    service.start()
+    assert_untouched(service)
+    set_in_file(service, PCAPDJ_MIN_FREE="8%", PCAPDJ_RESUME_FREE="5%")
+
+    service.control("restart", "controller")
+    wait_until(lambda: "resume-free" in service.log_of("controller"), "the controller to end")
+
+    assert "PCAPDJ_RESUME_FREE is set in line 2 of pcapdj.env." in service.log_of("controller")
+    assert service.pid_of("dispatcher")
+
+
+@pytest.mark.slow
+def test_a_layout_of_init_has_no_updates_and_a_restart_takes_what_the_file_has_then(service: Service) -> None:
+    """The analyzer, and a limit with a per cent sign; `check --settings` shows what waits for a restart."""
     made_by_init(service)
     set_in_file(service, PCAPDJ_PRESET="summary", PCAPDJ_MIN_FREE="8%")
     service.start(has_analyzer=False)
+    assert_untouched(service)
+    wait_until(lambda: min_free_of(service) == "8%", "the controller to report")
 
-    first = (service.log_of("consumer"), service.pcapdj("limits"))
     service.pcapdj("limits", "set", "resume-after=1s")
     set_in_file(
         service,
@@ -83,34 +103,29 @@ def test_a_restart_takes_what_the_file_has_then(service: Service) -> None:
         PCAPDJ_MIN_FREE="7%",
         PCAPDJ_RESUME_AFTER="0",
     )
-    changed = in_force(service, "controller")
+    before = in_force(service)
+    first_analyzer = service.log_of("consumer")
     service.control("restart", "consumer")
     service.control("restart", "controller")
-    wait_until(lambda: "7%" in in_force(service, "controller")["min-free"], "the controller to start")
+    wait_until(lambda: min_free_of(service) == "7%", "the controller to start")
     written = service.folder / "1.pcap"
     written.write_bytes(classic([Record()]))
     shutil.move(written, service.folder / "inbox" / "1.pcap")
     service.await_processed(1)
+    after = in_force(service)
 
-    assert (
-        changed["min-free"]
-        == "8% pcapdj.env:2; pcapdj.env:3 has 7% now: 'pcapdj restart controller' takes it"
-    )
-    assert changed["resume-after"].startswith(
-        "1s live (Redis), instead of 30s (default); pcapdj.env:4 has 0 now"
-    )
-    assert in_force(service, "controller")["min-free"] == "7% pcapdj.env:3"
-    assert in_force(service, "consumer")["preset"].endswith(
-        "not used, PCAPDJ_CONSUMER_COMMAND has the analyzer"
-    )
-    assert in_force(service, "importer")["paths"] == "inbox flag"
-    assert "copying.py" not in first[0]
-    assert "8%" in first[1]
-    assert "copying.py" in service.log_of("consumer")
-    assert "7%" in service.pcapdj("limits")
+    changed = "pcapdj.env:3 has 7% now: 'pcapdj restart controller' takes it"
+    live = "1s live (Redis), instead of 30s (default); pcapdj.env:4 has 0 now"
+    assert before["controller"]["min-free"] == f"8% pcapdj.env:2; {changed}"
+    assert before["controller"]["resume-after"].startswith(live)
+    assert after["controller"]["min-free"] == "7% pcapdj.env:3"
+    assert after["consumer"]["preset"].endswith("not used, PCAPDJ_CONSUMER_COMMAND has the analyzer")
+    assert after["importer"]["paths"] == "inbox flag"
+    assert "copying.py" not in first_analyzer
     assert service.end_stream() == classic([Record()])
 
 
+@pytest.mark.slow
 def test_a_layout_of_an_earlier_version_works_as_before(service: Service) -> None:
     """Its consumer has the preset as an option, which overrides the file; its log has that."""
     conf = service.folder / "supervisord.conf"
@@ -128,19 +143,7 @@ def test_a_layout_of_an_earlier_version_works_as_before(service: Service) -> Non
 
     assert "pcapdj.summary" in service.log_of("consumer")
     assert "variable_overridden variable=PCAPDJ_CONSUMER_COMMAND" in service.log_of("consumer")
-    assert in_force(service, "consumer")["preset"] == "summary flag"
-
-
-def test_a_wrong_line_keeps_a_role_down_and_is_in_its_log(service: Service) -> None:
-    """The role that is restarted ends with the file's line; the others go on as they were."""
-    service.start()
-    set_in_file(service, PCAPDJ_MIN_FREE="8%", PCAPDJ_RESUME_FREE="5%")
-
-    service.control("restart", "controller")
-    wait_until(lambda: "resume-free" in service.log_of("controller"), "the controller to end")
-
-    assert "PCAPDJ_RESUME_FREE is set in line 2 of pcapdj.env." in service.log_of("controller")
-    assert service.pid_of("dispatcher")
+    assert in_force(service)["consumer"]["preset"] == "summary flag"
 
 
 def test_commands_that_work_on_no_service_never_read_the_file(short_path: Path) -> None:
