@@ -84,6 +84,7 @@ def test_a_stop_of_all_in_mid_file_and_a_start_feed_each_packet_once(service: Se
         brake.unlink()
         stopping.result()
     service.control("start", "all")
+    wait_until(service.is_ready, "Redis and a dispatcher")
     service.await_processed(4)
     service.end_stream()
 

@@ -63,7 +63,6 @@ def test_each_role_that_is_stopped_or_killed_is_critical_within_ten_seconds(
         assert time.monotonic() - began_s < scaled(10)
         assert monitor(url)[0] == 2
         assert alerts_raised(url, capsys, tmp_path) == {"dispatcher", "controller", "consumer", "importer"}
-        assert time.monotonic() - began_s < scaled(10)
         if number == signal.SIGSTOP:
             for pid in working:
                 os.kill(pid, signal.SIGCONT)
