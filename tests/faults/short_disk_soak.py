@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import psutil
 from support import forkserver
@@ -45,8 +45,8 @@ ROLES: Final = ("dispatcher", "controller", "importer", "consumer", "redis")
 STATES: Final = ("open", "hold", "suspended")
 DISK: Final = "24m"
 SETTINGS: Final = {
-    "PCAPDJ_MIN_FREE": "12MiB",
-    "PCAPDJ_RESUME_FREE": "16MiB",
+    "PCAPDJ_MIN_FREE": "14MiB",  # more than one file: the disk takes it also while no controller runs
+    "PCAPDJ_RESUME_FREE": "18MiB",
     "PCAPDJ_SUSPEND_FREE": "6MiB",
     "PCAPDJ_RESUME_AFTER": "0",
     "PCAPDJ_MIN_FREE_INODES": "0",
@@ -62,6 +62,14 @@ WARM_S: Final = 30.0  # of a process's life, until caches are filled
 MOST_BYTES: Final = 4 << 20  # how much a role may grow
 MOST_DESCRIPTORS: Final = 2.0
 DRAIN_LIMIT_S: Final = 120.0
+# Copies the stream into LOGDIR/copy, at most 20 MB a second.
+COPYING: Final = """
+import os, sys, time
+with open(sys.argv[1], "rb", 0) as stream, open(os.path.join(sys.argv[2], "copy"), "wb", 0) as copy:
+    while data := stream.read(1 << 16):
+        copy.write(data)
+        time.sleep(len(data) / 20e6)
+"""
 _HEADER_BYTES: Final = 24
 _RECORD: Final = struct.Struct("<IIII")
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -229,8 +237,11 @@ class Soak:
         """Feed and kill for this long, then let everything be fed; return how long it took, in seconds."""
         begun_s = time.monotonic()
         out = {"PCAPDJ_LOGDIR": str(self._disk / "out"), "PCAPDJ_WATCH": str(self._disk)}
-        settings: dict[str, Any] = {**SETTINGS, **out}
-        self.service.start(**settings)
+        analyzer = self.service.folder / "slow.py"
+        analyzer.write_text(COPYING)
+        command = f"{sys.executable} -IS {analyzer} {{pipe}} {{logdir}}"
+        settings: dict[str, Any] = {**SETTINGS, **out, "PCAPDJ_CONSUMER_COMMAND": command}
+        self.service.start(has_analyzer=False, **settings)
         self.reader.start()
         until_s = begun_s + minutes * 60
         sample_s, kill_s = 0.0, time.monotonic() + KILL_EVERY_S
@@ -267,7 +278,7 @@ class Soak:
             done = snapshot["processed"] + snapshot["failed"]
             for _ in range(QUEUED - (len(self.packets) - done) if add else 0):
                 self._add_file()
-            self._remove_before(done - QUEUED)
+            self._remove_fed()
 
     def _add_file(self) -> None:
         number, packets = len(self.packets), self.random.randrange(SMALLEST, LARGEST)
@@ -276,11 +287,12 @@ class Soak:
         written.write_bytes(classic(numbered(number, packets, PACKET_BYTES)))
         written.rename(self.service.folder / "inbox" / f"{number:06}.pcap")
 
-    def _remove_before(self, number: int) -> None:
-        """Remove captures that were fed: those before this one."""
-        for path in (self.service.folder / "inbox").glob("*.pcap"):
-            if int(path.stem) < number:
-                path.unlink()
+    def _remove_fed(self) -> None:
+        """Remove the captures that are in PROCESSED."""
+        store = self.service.store
+        names = store.call(lambda client: client.lrange(store.keys.processed, -10 * QUEUED, -1))
+        for name in cast("list[bytes]", names):
+            Path(os.fsdecode(name)).unlink(missing_ok=True)
 
     def _kill(self) -> None:
         role = self.random.choice(ROLES)
