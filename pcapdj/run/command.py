@@ -40,7 +40,7 @@ from pcapdj.run.plan import (
 )
 from pcapdj.run.private_service import PrivateService, check_private_service, private_service
 from pcapdj.run.record import FileResult, RunRecord, only_run_in
-from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize
+from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize, verdict_of
 from pcapdj.run.view import progress_view
 from pcapdj.runtime.child_process import result_of
 from pcapdj.runtime.command import new_app
@@ -260,7 +260,7 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
     if record.write_error:
         summary = replace(summary, write_error=record.write_error)
         code = code or ExitCode.ERROR
-    print_summary(summary)
+    print_summary(replace(summary, verdict=verdict_of(code)))
     if abort and (summary.fed or progress.interrupted):
         logdir = shell_word(str(record.logdir))
         _print_line(f"To feed the remaining files, repeat the command with --logdir {logdir} --resume.")

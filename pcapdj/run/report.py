@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SUMS: Final = ("wrapped_times", "steps_back", "beyond_snaplen")
 _MOST_OBJECTS: Final = 10  # shown; the others are counted
 _MOST_KNOWN: Final = 10
+_MOST_FAILURES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Summary:
         known: names of files that were not fed again, and of the files fed that are the same captures.
         suspects: stream to why its output may be incomplete, and the number of its files.
         write_error: why the complete pcapdj.json could not be written; empty: it was.
+        failures: name and reason of each file that was not fed whole.
+        verdict: in words, whether the run is complete; empty: it is not shown.
     """
 
     fed: int
@@ -66,6 +69,8 @@ class Summary:
     known: Sequence[tuple[str, str]] = ()
     suspects: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     write_error: str = ""
+    failures: Sequence[tuple[str, str]] = ()
+    verdict: str = ""
 
     @property
     def missing(self) -> list[str]:
@@ -103,7 +108,20 @@ def summarize(
         has_losses=bool(counts["left_out"] or counts["wrapped_times"]),
         known=[(each.name, each.known_as) for each in progress.results if each.known_as],
         suspects=suspect_streams(record),
+        failures=[(each.name, _failure_text(each)) for each in failed],
     )
+
+
+def _failure_text(result: FileResult) -> str:
+    packets = "1 packet" if result.packets == 1 else f"{result.packets:,} packets"
+    return f"{result.reason} ({packets} delivered)"
+
+
+def verdict_of(code: ExitCode) -> str:
+    """Return in words whether a run with this exit code is complete."""
+    if code is ExitCode.OK:
+        return "complete: each file was fed whole, and the analyzer ended well"
+    return f"NOT complete (exit code {int(code)})"
 
 
 def suspect_streams(record: RunRecord) -> dict[str, tuple[str, int]]:
@@ -155,14 +173,24 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         ("analyzer", printable_sentence(summary.analyzer)),
         ("output", printable_sentence(summary.logdir)),
     ]
+    lines += _object_rows(summary)
     if summary.write_error:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
     for stream, (reason, files) in summary.suspects.items():
         count = "1 file" if files == 1 else f"{files:,} files"
         lines.append(("SUSPECT", printable_sentence(f"stream {stream} may lack output: {reason}")))
         lines.append(("", f"To feed its {count} again, make room, and repeat the command with --resume."))
-    lines += _object_rows(summary)
-    return lines + [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
+    lines += [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
+    lines += _failure_rows(summary)
+    return lines + ([("verdict", summary.verdict)] if summary.verdict else [])
+
+
+def _failure_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return the files that failed: among the last lines, where they are still on the screen."""
+    shown = summary.failures[:_MOST_FAILURES]
+    rows = [("FAILED", f"{quoted(name)}: {printable_sentence(reason)}") for name, reason in shown]
+    more = len(summary.failures) - len(rows)
+    return [*rows, *([("FAILED", f".. and {more:,} more, in {RECORD}")] if more else [])]
 
 
 def _known_rows(summary: Summary) -> list[tuple[str, str]]:

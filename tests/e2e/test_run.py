@@ -108,6 +108,7 @@ def test_what_a_run_prints(home: Path) -> None:
         "bytes     372 B of capture files",
         f"analyzer  {analyzer}, exited 0",
         f"output    {stream}",
+        "verdict   complete: each file was fed whole, and the analyzer ended well",
     ]
     assert re.fullmatch(r"time      \d+\.\d s \(\d.* B/s, start and end included\)", lines[3])
 

@@ -19,6 +19,7 @@ from pcapdj.run.report import (
     summarize,
     summary_rows,
     suspect_streams,
+    verdict_of,
 )
 from pcapdj.runtime.errors import ExitCode
 
@@ -67,13 +68,13 @@ def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
         ("time", "0.0 s (0 B/s, start and end included)"),
         ("analyzer", "zeek, exited 0"),
         ("output", "/out"),
-        ("RECORD", "pcapdj.json could not be written: No space left on device"),
         ("object", "a/x, 1,000 bytes, whole"),
         ("  sha256", "aa"),
         ("  expected", "aa  the same"),
         ("object", "a/y, 5 bytes, INCOMPLETE"),
         ("  sha256", "bb"),
         ("  expected", "bb  the same"),
+        ("RECORD", "pcapdj.json could not be written: No space left on device"),
         ("MISSING", "y.bin was not extracted whole"),
     ]
 
@@ -199,3 +200,28 @@ def test_a_run_with_a_suspect_stream_shows_it_and_ends_with_1(tmp_path: Path) ->
     ]
     assert exit_code_of(summary, WELL, None) is ExitCode.ERROR
     assert exit_code_of(SUMMARY, WELL, None) is ExitCode.OK
+
+
+def test_failures_and_the_verdict_are_the_last_lines() -> None:
+    """What went wrong is still on the screen when the run has ended; beyond ten, the number of the others."""
+    failures = [(f"/in/{number}", "it is torn (7 packets delivered)") for number in range(12)]
+    objects = [ExtractedObject("a", 1, "00", is_whole=True)]
+
+    rows = summary_rows(
+        replace(SUMMARY, failures=failures, objects=objects, verdict=verdict_of(ExitCode.ERROR))
+    )
+
+    assert rows[-12:-10] == [
+        ("FAILED", f"'/in/{number}': it is torn (7 packets delivered)") for number in (0, 1)
+    ]
+    assert rows[-2:] == [
+        ("FAILED", ".. and 2 more, in pcapdj.json"),
+        ("verdict", "NOT complete (exit code 1)"),
+    ]
+
+
+def test_a_complete_run_shows_that_last() -> None:
+    """One line that needs no search."""
+    rows = summary_rows(replace(SUMMARY, verdict=verdict_of(ExitCode.OK)))
+
+    assert rows[-1] == ("verdict", "complete: each file was fed whole, and the analyzer ended well")
