@@ -59,7 +59,7 @@ def logs(suricata: str, short_path: Path) -> Path:
 
 
 @pytest.fixture
-def ask(logs: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
+def ask(logs: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
     """Return a runner of the command: exit code, JSON lines, the packets that were cut out."""
 
     def run(*arguments: str) -> tuple[int, list[dict[str, Any]], list[Record]]:
@@ -67,7 +67,9 @@ def ask(logs: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
         out.unlink(missing_ok=True)
         words = ["--log", str(logs), "--json", "-w", str(out), *arguments]
         code = exit_code_of(whence.app, "pcapdj whence", words)
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        printed = capfd.readouterr()
+        assert printed.err == ""
+        lines = [json.loads(line) for line in printed.out.splitlines()]
         return code, lines, records_of(out.read_bytes()[24:]) if out.exists() else []
 
     return run
