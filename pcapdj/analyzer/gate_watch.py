@@ -58,7 +58,7 @@ class GateWatch:
         self.full_disks: tuple[DiskAtEnd, ...] = ()
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closed = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._reminder = Reminder()
+        self._reminder, self._unpaused = Reminder(), Reminder()
         self._thread = threading.Thread(target=self._watch, name="gate-watch", daemon=True)
         self._thread.start()
 
@@ -83,6 +83,9 @@ class GateWatch:
             if session.pause(now_s) and not self._awake_until_s:
                 sentence = "The gate suspends feeding: the analyzer is paused until there is room."
                 _events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)
+            if session.can_be_paused and self._unpaused.is_due(session.stream, now_s):
+                sentence = "This user may not signal it: it goes on writing while the disk is short."
+                _events.warning("analyzer_not_paused", sentence, stream=session.stream)
             if now_s >= self._awake_until_s + _SIGNAL_PAUSE_S and session.analyzer.has_pending_signal():
                 self._awake_until_s = now_s + _AWAKE_S
                 session.resume(now_s)

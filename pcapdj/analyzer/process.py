@@ -124,9 +124,13 @@ class Analyzer:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
-    def pause(self) -> None:
-        """Stop the process and everything it started; they do not notice it, and write nothing."""
-        self._signal_all(signal.SIGSTOP)
+    def pause(self) -> bool:
+        """Stop the process and everything it started; they do not notice it, and write nothing.
+
+        Returns:
+            Whether this user may signal the process: behind sudo it may be another's.
+        """
+        return self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let them go on."""
@@ -136,10 +140,14 @@ class Analyzer:
         """Report whether a signal came during a pause: it acts when the process goes on."""
         return self._tree is not None and self._tree.has_pending_signal()
 
-    def _signal_all(self, number: int) -> None:
-        self.signal_group(number)
+    def _signal_all(self, number: int) -> bool:
+        try:
+            self.signal_group(number)
+        except PermissionError:
+            return False
         if self._tree is not None:
             self._tree.signal(number, spared_group=self.pid)
+        return True
 
     def output(self) -> list[str]:
         """Return the lines that it printed; of a long output the first and the last 4 KiB."""

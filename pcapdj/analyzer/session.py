@@ -231,12 +231,16 @@ class AnalyzerSession:
             self._orderly_end = OrderlyEnd(self.stream, noted, batch, notes)
             self._deadline_s = self._awake_s(now_s) + self._timeouts.flush_s
 
+    @property
+    def can_be_paused(self) -> bool:
+        """Whether the analyzer may be writing: it is not paused, has started, and is not to end at once."""
+        return self.paused_s is None and self.stage is not Stage.STARTING and not self._stop_reason
+
     def pause(self, now_s: float) -> bool:
-        """Pause the analyzer, unless it is paused, starts, or is to end at once; report whether."""
-        if self.paused_s is not None or self.stage is Stage.STARTING or self._stop_reason:
+        """Pause the analyzer, if it can be paused and this user may signal it; report whether."""
+        if not self.can_be_paused or not self.analyzer.pause():
             return False
         self.paused_s = now_s
-        self.analyzer.pause()
         return True
 
     def resume(self, now_s: float) -> bool:
