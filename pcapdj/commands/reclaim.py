@@ -41,6 +41,7 @@ from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.grants import Grants
 from pcapdj.store.operate import change_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.reclaims import unfinished_count
 from pcapdj.store.redis_url import safe_url
 from pcapdj.store.snapshot import is_recent
 
@@ -99,38 +100,64 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
         typer.echo(_PAUSED[action])
         return
     chosen = parse_reclaim(setting)
-    if chosen.how == NONE and not dry_run:
-        raise ConfigError(
-            "Nothing is removed with --reclaim none, which is the default.",
-            hint="Name delete, move:DIR or compress with --reclaim, or in PCAPDJ_RECLAIM.",
-        )
     below = options.reclaim_roots(absolute_roots(roots))
     keep_within_s = parse_duration(keep_within, "keep-within")
     amount = parse_amount(free, "free") if free else None
     store = open_store(redis_url, redis_password_file, lane, is_role=bool(action))
-    if chosen.target:
-        check_folder(Path(chosen.target), allows_sticky=False)
+    target = _checked_target(chosen)
+    if only_recovers := chosen.how == NONE and not dry_run:
+        _check_unfinished(store)
 
     def work() -> None:
-        gate = _published(store, is_needed=amount is None)
+        gate = _published(store, is_needed=amount is None and not only_recovers)
         limits = parse_limits(published_texts(gate, "limits"), force=True)
         selected = Selected(
             chosen.how if chosen.how != NONE else "delete",
-            os.path.abspath(chosen.target) if chosen.target else "",  # noqa: PTH100 - text, as typed
+            target,
             below,
             keep_last,
             keep_within_s,
-            dict(_kept_free(gate, limits, [*below, os.fsencode(chosen.target)])),
+            dict(_kept_free(gate, limits, [*below, os.fsencode(target)])),
         )
         disks = _disks_of_roots(below, amount) if amount else _disks_of(gate, if_short=if_short)
+        disks = [] if only_recovers else disks
         if dry_run:
             _show(previewed_round(store, selected, disks), chosen, disks, as_json=as_json)
+            if not as_json and (left := unfinished_count(store)):
+                typer.echo(
+                    f"{_files(left)} left by a process that died: 'pcapdj reclaim now' completes that."
+                )
         else:
             _run(store, selected, disks, as_json=as_json)
 
-    paths = [*below, *([os.fsencode(chosen.target)] if chosen.target else [])]
+    paths = [*below, *([os.fsencode(target)] if target else [])]
     if code := run_role("pcapdj reclaim", work, may_hang=reading_may_hang(paths)):
         raise typer.Exit(code)
+
+
+def _checked_target(setting: ReclaimSetting) -> str:
+    """Return the absolute path of the folder that captures are moved to; empty: they are not.
+
+    Raises:
+        CannotCreate: another user can replace files in it.
+    """
+    if not setting.target:
+        return ""
+    check_folder(Path(setting.target), allows_sticky=False)
+    return os.path.abspath(setting.target)  # noqa: PTH100 - text, as typed
+
+
+def _check_unfinished(store: Store) -> None:
+    """Refuse to remove nothing, unless an earlier process has left a removal to finish or undo.
+
+    Raises:
+        ConfigError: none has.
+    """
+    if not unfinished_count(store):
+        raise ConfigError(
+            "Nothing is removed with --reclaim none, which is the default.",
+            hint="Name delete, move:DIR or compress with --reclaim, or in PCAPDJ_RECLAIM.",
+        )
 
 
 def _run(store: Store, selected: Selected, disks: Sequence[Disk], *, as_json: bool) -> None:

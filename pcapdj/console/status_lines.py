@@ -16,6 +16,7 @@ from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shel
 from pcapdj.runtime.units import human_size, rough_duration
 
 _STREAM_LIMIT_CHARS: Final = 64  # of an id that can be pasted; ours have 8
+_RECLAIM_IS_OLD_S: Final = 900.0  # while a disk is short a round comes every ten minutes at least
 _MOST_DISKS: Final = 6  # on the screen
 _MOST_SUSPECTS: Final = 3  # streams on the screen
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
@@ -209,13 +210,15 @@ def _reclaim_lines(reclaim: object, now_s: float) -> Iterator[Line]:
     if not isinstance(reclaim, Mapping) or not reclaim.get("how"):
         return
     files, freed = number_in(reclaim, "removed"), human_size(number_in(reclaim, "freed_bytes"))
-    ago = rough_duration(now_s - number_in(reclaim, "time_s"))
+    age_s = now_s - number_in(reclaim, "time_s")
+    ago = rough_duration(age_s)
     if files:
         yield Line(
             "", f"--reclaim, {ago} ago: {files:,.0f} {'file' if files == 1 else 'files'}, {freed} freed"
         )
     notes = reclaim.get("notes")
-    for sentence in [reclaim.get("problem"), *(notes if isinstance(notes, list) else [])]:
+    problem = reclaim.get("problem") if age_s < _RECLAIM_IS_OLD_S else None
+    for sentence in [problem, *(notes if isinstance(notes, list) else [])]:
         if sentence:
             yield Line("", printable_sentence(str(sentence)), Tone.ATTENTION)
 

@@ -20,7 +20,7 @@ from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.process import death_signal_for_child
 
 events = EventLog("controller")
-_STOP_LIMIT_S: Final = 0.7  # less than the controller's own
+_STOP_LIMIT_S: Final = 0.3  # the controller has a second; the process ends without it, too
 
 
 class ReclaimProcess:

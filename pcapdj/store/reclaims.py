@@ -146,6 +146,15 @@ def unfinished(store: Store) -> Iterator[tuple[bytes, dict[str, Any]]]:
             yield name, {}
 
 
+def unfinished_count(store: Store) -> int:
+    """Return how many removals were begun and not ended: by a process that works now, or has died.
+
+    Raises:
+        As `Store.call`.
+    """
+    return int(store.call(lambda client: client.hlen(store.keys.reclaiming)))
+
+
 def claims_of(fields: Mapping[str, Any]) -> list[Claim]:
     """Return the claims of an unfinished removal; those that are not valid are left out."""
     found = fields.get("claims")

@@ -87,6 +87,27 @@ def test_now_does_it_once_and_tells_what_is_missing(store: Store, run: Run, tmp_
     assert (event.fields["name"], event.fields["how"], event.role) == (str(path), "removed", "reclaim")
 
 
+def test_what_a_killed_process_has_left_is_shown_and_completed_also_without_a_setting(
+    store: Store, run: Run, tmp_path: Path
+) -> None:
+    """The capture has its name again; nothing else is removed."""
+    path = write_capture(tmp_path / "1.pcap")
+    feed(store, path)
+    options = ["--root", str(tmp_path), "--free", "100%", "--keep-last", "0"]
+    fault = clean_environment(
+        PCAPDJ_FAULT="reclaim.hidden:1:kill", PCAPDJ_REDIS_URL=store.url, PCAPDJ_LANE=store.keys.lane
+    )
+    forkserver.run("pcapdj", "reclaim", "now", "--reclaim", "delete", *options, env=fault)
+    assert names_in(tmp_path) == [".pcapdj-reclaim.1.pcap"]
+
+    _, shown, _ = run("--dry-run", *options)
+    code, _, _ = run("now", *options)
+
+    assert "1 file left by a process that died: 'pcapdj reclaim now' completes that." in shown
+    assert (code, names_in(tmp_path)) == (ExitCode.OK, ["1.pcap"])
+    assert run("now", *options)[0] == ExitCode.USAGE
+
+
 def test_json_has_the_same(store: Store, run: Run, tmp_path: Path) -> None:
     """For programs: the files, and how many stay by reason."""
     feed(store, write_capture(tmp_path / "1.pcap"), write_capture(tmp_path / "2.pcap"))

@@ -254,6 +254,7 @@ def at(point: str, act: Callable[[], None]) -> Iterator[None]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_no_capture_is_lost_whatever_happens_meanwhile(
     store: Store, tmp_path: Path, signals: Signals
 ) -> None:

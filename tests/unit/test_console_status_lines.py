@@ -616,7 +616,11 @@ DISK = {
             {"reclaim": {"how": "delete", "removed": 12, "freed_bytes": 3 << 30, "time_s": 900.0}},
             "--reclaim, 100 s ago: 12 files, 3.0 GiB freed",
         ),
-        ({"reclaim": {"how": "delete", "removed": 0, "problem": "too little\x1b"}}, "too little\\x1b"),
+        (
+            {"reclaim": {"how": "delete", "time_s": 200.0, "problem": "too little\x1b"}},
+            "too little\\x1b",
+        ),
+        ({"reclaim": {"how": "delete", "time_s": 50.0, "problem": "too little"}}, None),
         ({"reclaim": {"how": "delete", "removed": 0, "notes": "text"}}, None),
         ({"reclaim": ["text"]}, None),
     ],
