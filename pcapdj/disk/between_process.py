@@ -30,9 +30,10 @@ from typing import IO, Any, Final, cast
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.process import foreign_child_setup, set_title
-from pcapdj.runtime.process_tree import ProcessTree
+from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 
 MOST_LINES: Final = 200  # of the output of one run that are logged; the last one is kept besides
+_MOST_LEFT: Final = 20  # of the processes that a run left running are named
 _LINE_BYTES: Final = 1000
 _PACKET_BYTES: Final = 1 << 17
 _READ_BYTES: Final = 1 << 16
@@ -191,7 +192,7 @@ class _Run:
                 os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
             os.close(pidfd)
-            left = [str(each) for each in self._tree.end(group=process.pid)]
+            left = _shown(self._tree.end(group=process.pid))
             self._read(output.fileno())
             self._put_line(self._rest)
         ended = f"ran longer than {self._command.timeout_s:g} s" if is_late else _exit_text(code)
@@ -235,6 +236,12 @@ class _Run:
     def _send(self, message: Mapping[str, object], flags: int = 0) -> None:
         with suppress(BrokenPipeError, ConnectionResetError):
             self._channel.send(json.dumps(message).encode(), flags)
+
+
+def _shown(left: Sequence[FoundProcess]) -> list[str]:
+    """Return the processes in words, as many as one message takes."""
+    shown = [str(each) for each in left[:_MOST_LEFT]]
+    return [*shown, f"{len(left) - _MOST_LEFT} more"] if len(left) > _MOST_LEFT else shown
 
 
 def _exit_text(code: int) -> str:

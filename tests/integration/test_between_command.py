@@ -210,6 +210,17 @@ def test_no_name_or_stream_in_redis_ends_the_controller(
     assert (tmp_path / "ran").read_bytes() == name.replace(b"\0", b"") + b"\n"
 
 
+def test_of_many_processes_that_a_run_leaves_some_are_named() -> None:
+    """The message about thousands would be longer than a packet takes, and end the process that runs it."""
+    script = "for each in $(seq 30); do setsid sleep 600 & done; sleep 0.2"
+    with shell(script) as process:
+        left = messages_of(process)[-1]["left"]
+
+    assert left[-1] == f"{30 - 20} more"
+    assert all(each.startswith("sleep (pid ") for each in left[:-1])
+    assert len(left) == 21
+
+
 def test_a_run_that_cannot_be_started_is_reported() -> None:
     """Whatever its variables are: the process that runs the command lives on."""
     with shell("exit 0") as process:
