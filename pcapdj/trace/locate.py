@@ -94,7 +94,7 @@ class Location:
         if self.stream_end:
             return (
                 f"Its stream has {self.stream_end:,} packets in finished files, and no packet {number:,}:"
-                " the stream broke off in the next file, which was fed again into another stream."
+                " it may have broken off in the next file, which is fed again into another stream then."
             )
         return f"No file of the journal has packet {number:,} of its stream at that time."
 
