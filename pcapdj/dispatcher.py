@@ -110,7 +110,7 @@ class Dispatcher:
         self._feeder = Feeder(self._streams, settings.streams, opener, self._mark, storage)
         self._runner = JobRunner(
             queue=self._queue,
-            authorization=Authorization(self._queue, self._notifier, self._streams, self._interrupts),
+            authorization=Authorization(self._queue, self._notifier, self._streams, self._interrupts, skips),
             link=link,
             streams=self._streams,
             feeder=self._feeder,

@@ -1,4 +1,4 @@
-"""`pcapdj skip`: give up the file that a dispatcher feeds, or waits for because its storage is away.
+"""`pcapdj skip`: give up the file that a dispatcher feeds, or that waits for its storage or authorization.
 
 The request names the queue entry, not the file: a dispatcher that finishes the file meanwhile skips no other.
 A file that is fed ends behind the records that are being sent, so that the stream stays whole.
@@ -61,7 +61,7 @@ class TakenFile:
 def skip(
     name: Name = "", redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = ""
 ) -> None:
-    """Give up the file that is fed, or that is waited for because its storage is away; it fails."""
+    """Give up the file that is fed, or that waits for its storage or its authorization; it fails."""
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     found = chosen(taken_files(store), to_name(name) if name else None)
     for file in found:
@@ -129,7 +129,7 @@ def taken_files(store: Store) -> list[TakenFile]:
 
 def _wait(store: Store, file: TakenFile) -> bool:
     """Wait until the dispatcher has given the file up; report whether it has."""
-    is_delayed = file.suspended_by or (file.state != "feeding" and not file.is_away)
+    is_delayed = bool(file.suspended_by) and file.state == "feeding"
     deadline_s = time.monotonic() + (_SOON_S if is_delayed else _EFFECT_S)
     while time.monotonic() < deadline_s:
         if read_hash(store, store.keys.current(file.dispatcher), ["token"]).get(b"token") != file.token:
@@ -142,8 +142,8 @@ def _outcome(file: TakenFile, *, is_done: bool) -> str:
     if is_done:
         return f"{quoted(file.name)} is skipped; `pcapdj failed` lists it."
     reason = "behind the records that are being sent"
-    if file.suspended_by:
+    if file.state != "feeding":
+        reason = "before its first packet"
+    elif file.suspended_by:
         reason = f"once feeding goes on: it is suspended by {file.suspended_by}"
-    elif file.state != "feeding":
-        reason = "once it is authorized, before its first packet"
     return f"{quoted(file.name)} will be skipped {reason}."

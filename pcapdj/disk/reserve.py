@@ -164,7 +164,8 @@ def reserve_sentence(numbers: ReserveNumbers, disk: OutputDisk) -> str:
     )
     if numbers.fit is Fit.NEVER:
         most = exact_amount(max(0, disk.total_bytes - disk.min_free_bytes))
-        return f"{needs}; {disk.subject} has {most} above min-free when it is empty: it never fits. {ANYWAY}."
+        has = f"{disk.subject} has {most} above min-free when it is empty"
+        return f"{needs}; {has}: it never fits. {ANYWAY}; 'pcapdj skip' gives it up."
     flight = numbers.in_flight_bytes
     left = exact_amount(max(0, numbers.left_bytes))
     reserved = f", beside {human_size(flight)} for files in flight" if flight else ""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import quoted
@@ -29,13 +30,22 @@ class Authorization:
         notifier: wakes this dispatcher at once when our controller has authorized a file.
         streams: looked after while nothing is fed.
         interrupts: every wait goes through it.
+        skips: an operator's requests to give up a file.
     """
 
-    def __init__(self, queue: JobQueue, notifier: Notifier, streams: Streams, interrupts: Interrupts) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        notifier: Notifier,
+        streams: Streams,
+        interrupts: Interrupts,
+        skips: SkipRequests,
+    ) -> None:
         self._queue = queue
         self._notifier = notifier
         self._streams = streams
         self._interrupts = interrupts
+        self._skips = skips
         self._announcement = Reminder(_REANNOUNCE_S)
         self._reminder = Reminder()
 
@@ -47,12 +57,14 @@ class Authorization:
             about: what the controller needs of the file, see `JobQueue.announce`.
 
         Raises:
+            CaptureError: the operator skips the file.
             Stopped: a stop signal arrived.
         """
         self._announcement.reset()
         while (is_granted := self.look(entry, time.monotonic(), about)) is None:
             self._interrupts.wait(_POLL_S, self._notifier)
             self._streams.lose_if_broken()
+            self._skips.refuse_skipped(entry.token)
         return is_granted
 
     def look(

@@ -2,15 +2,18 @@
 
 The token is that of the queue entry, so a request never skips another file. The reporter's thread looks
 (`sync`) for as long as the main thread has a file, and removes each request that it sees. A file that waits
-for its storage is skipped at once, one that is fed behind a whole record.
+for its storage or its authorization is skipped at once, one that is fed behind a whole record.
 """
 
 import os
 from contextlib import suppress
 from typing import Final
 
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
+
+SKIPPED: Final = "skipped by the operator"  # why a file fails then
 
 
 class SkipRequests:
@@ -43,6 +46,15 @@ class SkipRequests:
     def is_skipped(self, token: str) -> bool:
         """Report whether a request for this queue entry's file was seen; costs nothing."""
         return bool(token) and token == self._seen
+
+    def refuse_skipped(self, token: str) -> None:
+        """Let a request end the queue entry's file.
+
+        Raises:
+            CaptureError: it is skipped.
+        """
+        if self.is_skipped(token):
+            raise CaptureError(SKIPPED)
 
     def sync(self, store: Store) -> None:
         """Look for a request, and remove it.

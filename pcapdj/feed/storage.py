@@ -18,7 +18,7 @@ from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.roots import root_of
 from pcapdj.capture.storage import Fault, FileMount, fault_of
 from pcapdj.feed.interrupts import Interrupts
-from pcapdj.feed.skips import SkipRequests
+from pcapdj.feed.skips import SKIPPED, SkipRequests
 from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.errors import CaptureError, PcapdjError
 from pcapdj.runtime.log import EventLog, Reminder
@@ -30,7 +30,6 @@ from pcapdj.store.job_queue import QueueEntry
 from pcapdj.store.snapshot import queued_below
 
 _POLL_S: Final = 0.5  # a file system that is mounted again is noticed after this long
-SKIPPED: Final = "skipped by the operator"  # why a file fails then
 _TRIES: Final = 3  # of a file whose disk may have a bad block
 
 events = EventLog("dispatcher")
@@ -96,8 +95,7 @@ class CaptureStorage:
         Raises:
             CaptureError: it is skipped.
         """
-        if self._skips.is_skipped(self._token):
-            raise CaptureError(SKIPPED)
+        self._skips.refuse_skipped(self._token)
 
     def end(self, capture: Capture) -> FileMount | None:
         """End the wait, if there was one: the file is open. Return where it is; None: unknown."""

@@ -14,12 +14,15 @@ from support.stream_link import SilentNotifier
 from pcapdj.feed.analyzer_link import LauncherLink
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.interrupts import Interrupts
+from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.signals import HasFileno, Signals
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Granted, Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry
+from pcapdj.store.operate import request_skip
 
 NAME = b"/in/1.pcap"
 
@@ -60,11 +63,19 @@ def notifier() -> Iterator[SilentNotifier]:
 
 
 @pytest.fixture
-def authorization(store: Store, signals: Signals, notifier: SilentNotifier) -> Authorization:
+def skips() -> SkipRequests:
+    """Return an operator's requests to the dispatcher `d`; there are none yet."""
+    return SkipRequests("d")
+
+
+@pytest.fixture
+def authorization(
+    store: Store, signals: Signals, notifier: SilentNotifier, skips: SkipRequests
+) -> Authorization:
     """Return what gets the dispatcher's authorizations."""
     interrupts = GrantingInterrupts(store, signals)
     streams = Streams(LauncherLink(Path("/nowhere"), interrupts), interrupts)
-    return Authorization(JobQueue(store, "d"), notifier, streams, interrupts)
+    return Authorization(JobQueue(store, "d"), notifier, streams, interrupts, skips)
 
 
 def requests(store: Store) -> list[bytes]:
@@ -103,6 +114,18 @@ def test_an_entry_that_redis_has_lost_is_not_waited_for(
     store.redis.delete(store.keys.current("d"))
 
     assert authorization.wait(entry) is False
+
+
+def test_a_file_that_waits_for_its_authorization_is_skipped_at_once(
+    store: Store, authorization: Authorization, entry: QueueEntry, skips: SkipRequests
+) -> None:
+    """Perhaps its output never fits: it would wait for ever."""
+    skips.watch(entry.token)
+    request_skip(store, "d", entry.token.encode())
+    skips.sync(store)
+
+    with pytest.raises(CaptureError, match="skipped by the operator"):
+        authorization.wait(entry)
 
 
 def test_an_authorization_of_another_file_is_logged_once_a_minute(

@@ -39,6 +39,7 @@ from pcapdj.feed.launcher_client import Entry
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.progress import ResumeNote
 from pcapdj.feed.reading_mark import ReadingMark
+from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.streams import Streams
 from pcapdj.runtime.errors import Stopped
@@ -116,7 +117,9 @@ class Rig:
         storage = storage_of(store, opener, self.interrupts)
         self.runner = JobRunner(
             queue=self.queue,
-            authorization=Authorization(self.queue, self._notifier, self.streams, self.interrupts),
+            authorization=Authorization(
+                self.queue, self._notifier, self.streams, self.interrupts, SkipRequests("d")
+            ),
             link=link,
             streams=self.streams,
             feeder=Feeder(self.streams, StreamOptions("first", "fail"), opener, mark, storage),

@@ -121,7 +121,7 @@ def test_skip_requests_it_for_the_entry_that_is_taken(
 
     code, out, err = run(skip.app, *names)
 
-    reason = "behind the records that are being sent" if state == "feeding" else "once it is authorized"
+    reason = "behind the records that are being sent" if state == "feeding" else "before its first packet"
     assert (code, err) == (0, "")
     assert out.startswith(f"{quoted(HOSTILE)} will be skipped {reason}")
     assert store.redis.hgetall(store.keys.skip) == {b"main": token.encode()}

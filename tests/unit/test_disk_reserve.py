@@ -83,7 +83,7 @@ def test_a_file_that_never_fits_is_shown_as_such() -> None:
     assert judged(9000).numbers[0].fit is Fit.WAITS
     assert judged(9001).numbers[0].fit is Fit.NEVER
     assert "'/out' has 8.8 KiB (9000 bytes) above min-free when it is empty: it never fits." in reason
-    assert reason.endswith("'pcapdj limits set reserve=off' or 'pcapdj gate open' authorizes it anyway.")
+    assert reason.endswith("or 'pcapdj gate open' authorizes it anyway; 'pcapdj skip' gives it up.")
 
 
 def test_the_published_numbers_are_those_of_the_first_requested_file() -> None:

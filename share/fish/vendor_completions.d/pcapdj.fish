@@ -23,6 +23,7 @@ complete -c pcapdj -n __fish_use_subcommand -f -a finish -d 'end the stream, so 
 complete -c pcapdj -n __fish_use_subcommand -f -a failed -d 'list the files that failed, and why; --retry queues them again'
 complete -c pcapdj -n __fish_use_subcommand -f -a whence -d 'find the capture and packet of an alert; cut its session out'
 complete -c pcapdj -n __fish_use_subcommand -f -a journal -d 'show which files were fed, when, and what was unusual'
+complete -c pcapdj -n __fish_use_subcommand -f -a report -d 'show gaps, overlaps and cut packets of captures, or of what was fed'
 complete -c pcapdj -n __fish_use_subcommand -f -a requeue -d 'queue processed or failed files again'
 complete -c pcapdj -n __fish_use_subcommand -f -a dispatch -d 'stream authorized files into the pipe'
 complete -c pcapdj -n __fish_use_subcommand -f -a control -d 'authorize files while the disks have room'
@@ -189,6 +190,21 @@ complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-url -d 'red
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l recursive -d 'include folders inside folders'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l order -d 'sort all files by their packets, or by name' -x -a 'name time'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l quick -d 'read only the first and last packets: gaps and overlaps alone'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l gap -d 'a longer pause between files is a gap' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l since -d 'only files from this time on' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l until -d 'only files up to this time' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l stream -d 'of the journal: only this stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l svg -d 'draw the time line into a new file' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l all -d 'show each file, not only unusual ones'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l json -d 'print JSON lines, the sums last'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l stream -d 'all processed files of this stream, for example after its analyzer died' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l since -d 'only files from this time on' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l until -d 'only files up to this time' -x
