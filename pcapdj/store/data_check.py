@@ -1,9 +1,9 @@
 """Whether the embedded server can start on its data: is there room, and can it read its append-only file?
 
 Redis exits at once with code 1 if it cannot create a file in its data folder, or if its append-only file is
-damaged in the middle (a torn end it cuts off by itself). supervisord would start it again at once, each time.
-So its start waits here: for its disk, for room on it, for a repaired file, and, where a server has ended for
-another reason shortly after its start, for longer each time.
+damaged in the middle (a torn end it cuts off by itself, `is_torn`). supervisord would start it again at once,
+each time. So its start waits here: for its disk, for room on it, for a repaired file, and, where a server has
+ended for another reason shortly after its start, for longer each time.
 
 Only after such an end the file is checked, with redis-check-aof: that reads all of it, as the server does.
 Source: redis.io "Redis persistence", "What should I do if my AOF gets corrupted?".
@@ -25,6 +25,7 @@ from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.log import EventLog, Reminder
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import quoted, shortened_message
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.start_problem import write_problem
@@ -39,6 +40,10 @@ _LOOK_S: Final = 0.5
 _NOT_VALID: Final = re.compile(r"filename=(.+), size=(\d+), ok_up_to=(\d+),.*\n.* is not valid")
 _FILES: Final = (Path("appendonlydir/appendonly.aof.manifest"), Path("appendonly.aof"))  # of Redis 7; before
 _MOST_BYTES: Final = 100
+_MOST_MANIFEST_BYTES: Final = 1 << 16
+_LONGEST_HEADER_BYTES: Final = 64
+_END: Final = b"\r\n"
+_MOST_QUICK_ENDS: Final = 3  # in a row without a pause: somebody may have killed it
 
 
 def check_mounted(data: Path, socket: Path) -> None:
@@ -110,6 +115,46 @@ def damage_of(server: Path, data: Path) -> str:
     )
 
 
+def is_torn(path: Path, offset: int) -> bool:
+    """Report whether an append-only file just ends early: the server cuts that off by itself.
+
+    Args:
+        path: of the file.
+        offset: where the last command begins that is not whole, or a transaction that has no end.
+    """
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(offset)
+        while header := file.readline(_LONGEST_HEADER_BYTES):
+            if header.startswith(b"#"):  # an annotation
+                continue
+            if (count := _number(header, b"*")) is None:
+                return _is_cut(header, b"*") and file.tell() >= size_bytes
+            for _ in range(count):
+                header = file.readline(_LONGEST_HEADER_BYTES)
+                if (length_bytes := _number(header, b"$")) is None:
+                    return _is_cut(header, b"$") and file.tell() >= size_bytes
+                end = file.tell() + length_bytes
+                if end + len(_END) > size_bytes:
+                    return True
+                file.seek(end)
+                if file.read(len(_END)) != _END:
+                    return False
+    return True
+
+
+def _number(header: bytes, kind: bytes) -> int | None:
+    """Return the number of a line such as `*3`; None: it is no such line."""
+    digits = header[len(kind) : -len(_END)]
+    return whole_number(digits) if header == kind + digits + _END else None
+
+
+def _is_cut(header: bytes, kind: bytes) -> bool:
+    """Report whether this is the beginning of such a line."""
+    digits = header[len(kind) :].removesuffix(_END[:1])
+    return not header or (header.startswith(kind) and (not digits or whole_number(digits) is not None))
+
+
 def wait_for_usable_data(server: Path, data: Path, socket: Path, events: EventLog) -> None:
     """Wait, if the last servers of this folder ended shortly after their start, until another may be started.
 
@@ -131,8 +176,8 @@ def wait_for_usable_data(server: Path, data: Path, socket: Path, events: EventLo
         while _stamps(data) == before:
             time.sleep(_LOOK_S)  # a stop signal ends the process here
     failures = failures + 1 if life_s < _SHORT_LIFE_S else 0
-    if failures > 1:
-        pause_s = backoff_s(failures - 1, first_s=1.0, limit_s=_LONGEST_PAUSE_S)
+    if failures > _MOST_QUICK_ENDS:
+        pause_s = backoff_s(failures - _MOST_QUICK_ENDS, first_s=1.0, limit_s=_LONGEST_PAUSE_S)
         sentence = f"The server has ended {failures} times just after its start; var/log/redis.log has why."
         write_problem(socket, sentence)
         events.warning("redis_keeps_ending", sentence, pause_s=pause_s)
@@ -150,11 +195,22 @@ def _described(output: str, checked: Path, repair: str) -> str:
         )
     size_bytes, good_bytes = int(found[2]), int(found[3])
     damaged, cut_bytes = checked.with_name(found[1]), size_bytes - good_bytes
+    if _is_last(damaged, checked) and is_torn(damaged, good_bytes):
+        return ""
     return (
         f"Redis cannot read its data: {quoted(str(damaged))} is damaged at byte {good_bytes}. Copy the"
         f" folder, then run: {repair} (it cuts off the last {cut_bytes:,} of {size_bytes:,} bytes,"
         f" and with them all changes of queue and results since then). Redis starts as soon as that is done."
     )
+
+
+def _is_last(damaged: Path, checked: Path) -> bool:
+    """Report whether a file is the one to which the server appends."""
+    if damaged == checked:
+        return True
+    lines = foreign_text(checked, _MOST_MANIFEST_BYTES).splitlines()
+    names = [line.split()[1].strip('"') for line in lines if line.endswith(" type i")]
+    return names[-1:] == [damaged.name]
 
 
 def _repair(program: Path, name: Path, checked: Path) -> list[str]:

@@ -17,7 +17,7 @@ from support.waiting import scaled, wait_until
 from pcapdj.runtime.errors import CannotCreate, StoreUnavailable
 from pcapdj.runtime.log import EventLog
 from pcapdj.store.client import Store
-from pcapdj.store.data_check import check_room, damage_of, wait_for_usable_data
+from pcapdj.store.data_check import check_room, damage_of, is_torn, wait_for_usable_data
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
 from pcapdj.store.start_problem import clear_problem, problem_at, write_problem
@@ -204,18 +204,45 @@ def test_a_server_without_a_checking_program_checks_by_itself(
     assert damaged.stat().st_size < before
 
 
-def test_a_torn_end_holds_nothing_up(short_path: Path) -> None:
-    """The server cuts it off by itself, as after every power loss."""
+@pytest.mark.parametrize("cut_bytes", [1, 5, 40])
+def test_a_torn_end_is_no_damage(cut_bytes: int, short_path: Path) -> None:
+    """The server cuts it off by itself, as after a power loss, or a kill while it writes."""
     data = written(short_path)
     (path,) = [*data.glob("appendonlydir/*.incr.aof"), *data.glob("appendonly.aof")]
-    os.truncate(path, path.stat().st_size - 5)
-    (short_path / "redis.starts").unlink()
+    os.truncate(path, path.stat().st_size - cut_bytes)
 
+    assert damage_of(find_server(), data) == ""
     with serving(short_path, data) as (_, log, store):
         wait_until(lambda: answers(store), "the server to answer")
 
         assert store.redis.llen(store.keys.in_queue) == 199
     assert "redis_data_damaged" not in log.read_text()
+
+
+COMMAND = b"*2\r\n$4\r\nLLEN\r\n$1\r\nq\r\n"
+
+
+@pytest.mark.parametrize("length", range(len(COMMAND) + 1))
+def test_a_command_is_torn_wherever_it_ends_early(length: int, tmp_path: Path) -> None:
+    """Behind the last whole one, and inside of a transaction without an end; annotations are left out."""
+    before = b"*1\r\n$4\r\nPING\r\n"
+    (tmp_path / "aof").write_bytes(before + b"#TS:1\r\n" + COMMAND + COMMAND[:length])
+
+    assert is_torn(tmp_path / "aof", len(before))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        *(b"\0", b"\0" * 100, b"x\r\n", b"*x\r\n", b"*1\n", b"*2\r\n$4\r\nLLENxx", b"*1\r\n:4\r\n"),
+        *(b"*1\r\n$-4\r\n", b"*" + b"1" * 100, b"*1\r\n$1x"),
+    ],
+)
+def test_other_bytes_at_the_end_are_damage(end: bytes, tmp_path: Path) -> None:
+    """Zeros above all, which a disk leaves where it had no time to write."""
+    (tmp_path / "aof").write_bytes(COMMAND + end)
+
+    assert not is_torn(tmp_path / "aof", len(COMMAND))
 
 
 def test_a_base_file_that_cannot_be_repaired_is_named(short_path: Path) -> None:
@@ -233,7 +260,7 @@ def test_a_base_file_that_cannot_be_repaired_is_named(short_path: Path) -> None:
 def test_a_server_that_ends_at_once_is_started_more_and_more_slowly(short_path: Path) -> None:
     """It may end for a reason that is not known here; a server that lived for a while is started at once."""
     socket, data, pauses = short_path / "redis.sock", short_path / "data", []
-    for _ in range(4):
+    for _ in range(6):
         began_s = time.monotonic()
         wait_for_usable_data(find_server(), data, socket, EventLog("redis"))
         pauses.append(round(time.monotonic() - began_s))
@@ -242,8 +269,8 @@ def test_a_server_that_ends_at_once_is_started_more_and_more_slowly(short_path: 
     began_s = time.monotonic()
     wait_for_usable_data(find_server(), data, socket, EventLog("redis"))
 
-    assert pauses == [0, 0, 1, 2]
-    assert problem.startswith("The server has ended 3 times just after its start; ")
+    assert pauses == [0, 0, 0, 0, 1, 2]
+    assert problem.startswith("The server has ended 5 times just after its start; ")
     assert time.monotonic() - began_s < 1
 
 
