@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from support.forkserver import clean_environment, run
 from support.mounts import memory_mount
-from support.reclaiming import feed, make_room, names_in, reclaimed, selected, write_capture
+from support.reclaiming import at, feed, make_room, names_in, reclaimed, selected, write_capture
+from support.waiting import wait_until
 
 from pcapdj.capture.opening import open_capture
+from pcapdj.runtime.errors import StoreUnavailable
 from pcapdj.runtime.failpoints import RECLAIM_POINTS
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
@@ -96,3 +98,45 @@ def test_a_name_that_another_file_has_by_now_keeps_both(
     path.unlink()
     make_room(store, selected(tmp_path), signals, tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "point", "kept"),
+    [
+        ("compress", "reclaim.begun", "1.pcap"),
+        ("delete", "reclaim.hidden", "1.pcap"),
+        ("compress", "reclaim.hidden", "1.pcap"),
+        ("compress", "reclaim.unlinked", "1.pcap.zst"),
+    ],
+)
+def test_a_redis_that_does_not_answer_in_the_middle_loses_nothing(
+    store: Store, tmp_path: Path, signals: Signals, how: str, point: str, kept: str
+) -> None:
+    """The capture has its name again, unless it is unlinked already; the next round completes that."""
+    path = write_capture(tmp_path / "1.pcap", packets=200)
+    feed(store, path)
+
+    with at(point, lambda: pause(store)), pytest.raises(StoreUnavailable):
+        make_room(store, selected(tmp_path, how), signals, tmp_path)
+    assert kept in names_in(tmp_path)
+    assert is_whole(tmp_path / kept)
+
+    wait_until(lambda: answers(store), "Redis to answer")
+    make_room(store, selected(tmp_path, how), signals, tmp_path)
+    assert names_in(tmp_path) == (["1.pcap.zst"] if how == "compress" else [])
+    assert not store.redis.exists(store.keys.reclaiming)
+    assert len(reclaimed(store)) == 1
+
+
+def pause(store: Store) -> None:
+    """Let Redis answer nobody for longer than a call waits."""
+    store.redis.client_pause(int(store.timeout_s * 2000))
+
+
+def answers(store: Store) -> bool:
+    """Report whether Redis answers."""
+    try:
+        store.ping()
+    except StoreUnavailable:
+        return False
+    return True

@@ -6,8 +6,8 @@ removal.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable  # noqa: TC003 - hypothesis reads the hints
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.captures import classic
-from support.reclaiming import finish, names_in, selected, whole_disk
+from support.reclaiming import at, finish, names_in, selected, whole_disk
 from support.roles_rig import numbered
 
 from pcapdj.capture.files import Identity
@@ -31,7 +31,6 @@ from pcapdj.reclaim.planning import Plan, plan
 from pcapdj.reclaim.recovery import recover
 from pcapdj.reclaim.removal import Remover
 from pcapdj.reclaim.rounds import needs_of
-from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CaptureError, PcapdjError
 from pcapdj.runtime.failpoints import RECLAIM_POINTS
 from pcapdj.runtime.signals import Signals
@@ -235,22 +234,6 @@ class Lanes(RuleBasedStateMachine):
         for lane in self.lanes:
             values: Any = lane.redis.hvals(lane.keys.fed)
             assert all(b'"reclaiming"' not in value for value in values)
-
-
-@contextmanager
-def at(point: str, act: Callable[[], None]) -> Iterator[None]:
-    """Do something once when a removal reaches this point."""
-    left = [act]
-
-    def reach(here: str) -> None:
-        if here == point and left:
-            left.pop()()
-
-    before, failpoints.reach = failpoints.reach, reach
-    try:
-        yield
-    finally:
-        failpoints.reach = before
 
 
 @pytest.mark.long

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from zlib import crc32
 from pcapdj.capture.identity import FedCapture, kept_under
 from pcapdj.reclaim.rounds import Disk, Round, run_round
 from pcapdj.reclaim.selection import Selected
+from pcapdj.runtime import failpoints
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
@@ -99,3 +101,19 @@ def reclaimed(store: Store) -> dict[str, Any]:
 
     found: Any = store.redis.hgetall(store.keys.reclaimed)
     return {os.path.basename(name).decode(): decode_object(value) for name, value in found.items()}  # noqa: PTH119 - bytes
+
+
+@contextmanager
+def at(point: str, act: Callable[[], None]) -> Iterator[None]:
+    """Do something once when a removal reaches this point."""
+    left = [act]
+
+    def reach(here: str) -> None:
+        if here == point and left:
+            left.pop()()
+
+    before, failpoints.reach = failpoints.reach, reach
+    try:
+        yield
+    finally:
+        failpoints.reach = before
