@@ -62,7 +62,7 @@ Between = Annotated[
         "--between",
         envvar="PCAPDJ_BETWEEN",
         metavar="CMD",
-        help="run this command before each file; the gate holds while it fails [default: none]",
+        help="run this command before each file; the gate holds while it fails",
         show_default=False,
     ),
 ]
