@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from support.forkserver import ROOT
 from support.programs import require_program
 
 from pcapdj.cli import MODULES
@@ -76,6 +77,16 @@ def test_zsh_gets_subcommands_options_and_their_values(scripts: dict[Shell, Path
 
     assert {line.split(":")[0] for line in first.splitlines()} == set(MODULES)
     assert re.search(r"^\*--precision\[timestamp precision.*\]:value:\(us ns\)$", options, re.MULTILINE)
+
+
+def test_the_scripts_and_the_page_of_the_wheel_are_those_of_today() -> None:
+    """`make share` writes them again after a change of an option."""
+    share = ROOT / "share"
+
+    assert (share / "bash-completion/completions/pcapdj").read_text() == f"{script_of(Shell.BASH)}\n"
+    assert (share / "zsh/site-functions/_pcapdj").read_text() == f"{script_of(Shell.ZSH)}\n"
+    assert (share / "fish/vendor_completions.d/pcapdj.fish").read_text() == f"{script_of(Shell.FISH)}\n"
+    assert (share / "man/man1/pcapdj.1").read_text() == manual_page()
 
 
 def test_every_option_of_every_subcommand_is_described() -> None:

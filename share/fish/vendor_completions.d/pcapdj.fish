@@ -116,6 +116,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l redis-url -d 'redis:
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -f -a 'now pause resume'
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l dry-run -d 'show which files would go, and why others stay'
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l reclaim -d 'where a disk with captures is short: what happens to captures that were fed, the oldest first' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
@@ -246,7 +247,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from control' -l min-free-inodes -
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l min-available-memory -d 'like --min-free, but for available memory [default: off]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reserve -d 'authorize only a file whose output, FACTOR times its size, fits above min-free [default: off]' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l force -d 'accept a min-free of 50 % or more'
-complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between -d 'run this command before each file; the gate holds while it fails [default: none]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between -d 'run this command before each file; the gate holds while it fails' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between-timeout -d 'kill the command of --between after this long' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reclaim -d 'where a disk with captures is short: what happens to captures that were fed, the oldest first' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
