@@ -95,7 +95,15 @@ def test_every_role_does_its_work_with_its_user(rigs: Rigs) -> None:
     trio.await_processed(2)
 
     operator = clean_environment(PCAPDJ_REDIS_URL=f"unix://operator:{password('operator')}@{server.socket}")
-    for command in (("status",), ("suspend",), ("resume",), ("requeue", str(paths[0])), ("limits", "show")):
+    for command in (
+        ("status",),
+        ("events",),
+        ("metrics",),
+        ("suspend",),
+        ("resume",),
+        ("requeue", str(paths[0])),
+        ("limits", "show"),
+    ):
         run("pcapdj", *command, env=operator).check_returncode()
 
     trio.wait_logged("dispatcher", "file_finished", times=3)
