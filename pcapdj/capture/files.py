@@ -202,9 +202,10 @@ def open_folder_below(root: bytes, name: bytes) -> tuple[int, bytes]:
         A descriptor (O_PATH), which the caller closes, and the file's name in that folder.
 
     Raises:
-        CaptureError: by its name the file does not lie below the root.
+        CaptureError: by its name the file does not lie below the root, or no file can have that name.
         OSError: a part of the path is no folder, or is a link.
     """
+    _refuse_name(name)
     *folders, last = _parts_below(root, name)
     folder_fd = os.open(root, _FOLDER_FLAGS)
     try:

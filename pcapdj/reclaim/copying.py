@@ -204,8 +204,12 @@ def discard(folder: int, name: bytes, inode: int) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def target_of(name: bytes, selected: Selected) -> tuple[int, bytes, bytes]:
-    """Return the folder that a capture is moved to, opened, its name there, and its path."""
+def target_of(name: bytes, selected: Selected, *, makes_folders: bool = True) -> tuple[int, bytes, bytes]:
+    """Return the folder that a capture is moved to, opened, its name there, and its path.
+
+    Raises:
+        Withheld: the folder is not there, and cannot or is not to be made.
+    """
     root = root_of(name, selected.roots) or b""
     *folders, base = [part for part in name[len(root) :].split(b"/") if part]
     target = os.fsencode(selected.target)
@@ -215,8 +219,9 @@ def target_of(name: bytes, selected: Selected) -> tuple[int, bytes, bytes]:
         raise Withheld(f"{NOT_COPIED}: {exc.strerror}") from exc
     try:
         for part in folders:
-            with suppress(FileExistsError):
-                os.mkdir(part, _FOLDER_MODE, dir_fd=folder)
+            if makes_folders:
+                with suppress(FileExistsError):
+                    os.mkdir(part, _FOLDER_MODE, dir_fd=folder)
             inner = os.open(part, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = inner

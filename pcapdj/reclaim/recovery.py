@@ -4,13 +4,16 @@ Redis has what was begun (PCAPDJ_RECLAIMING), the folder what was done. `NAME` i
 second name.
 
     Redis has    the folder has     then
-    copying      NAME               what there is of the copy is removed
+    copying      NAME               what there is of the copy under its hidden name is removed
     begun        hidden             it gets its name again; the copy is removed
     begun        NAME               the copy is removed
     removing     hidden             as above
     removing     neither            it was unlinked: what became of it is written
     any          hidden, and NAME   another file has the name by now. `removing`: the hidden one is unlinked,
                  is another file    since it was about to be; else it stays, and that is reported
+
+What Redis has may be written by any program. So a copy that has its name already is removed only beside the
+capture, and only if its times are those of the capture: what was moved or compressed for good stays.
 """
 
 import os
@@ -35,7 +38,7 @@ _AWAY: Final = "its folder is not there, or lies outside of the roots"
 def recover(store: Store, selected: Selected) -> list[str]:
     """Finish or undo what is left of earlier processes; return a sentence for each file that needs a person.
 
-    Paths come from the options only: any program may have written what Redis has.
+    Paths come from the options only.
 
     Args:
         store: the lane; no other process removes its captures now.
@@ -109,17 +112,27 @@ def _outcome_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _discard_copy(unfinished: Unfinished, selected: Selected) -> None:
-    """Remove what there is of the copy; the capture is where it was."""
+    """Remove what there is of the copy, if the capture is where it was."""
     copy = unfinished.fields.get("copy")
     inode = copy.get("inode") if isinstance(copy, dict) else None
     if type(inode) is not int:
         return
-    discard(unfinished.folder, unfinished.base + SUFFIX, inode)
+    capture = _status_at(unfinished.folder, unfinished.base)
+    _discard_one(unfinished.folder, unfinished.base + SUFFIX, inode, capture)
     if selected.how == "move":
         with suppress(Withheld):
-            folder, base, _ = target_of(unfinished.name, selected)
-            discard(folder, base, inode)
-            os.close(folder)
+            folder, base, _ = target_of(unfinished.name, selected, makes_folders=False)
+            try:
+                _discard_one(folder, base, inode, capture)
+            finally:
+                os.close(folder)
+
+
+def _discard_one(folder: int, name: bytes, inode: int, capture: os.stat_result | None) -> None:
+    """Remove a copy; under its own name only if it has the times of the capture that is still there."""
+    found = _status_at(folder, name)
+    is_copy = found is not None and capture is not None and found.st_mtime_ns == capture.st_mtime_ns
+    discard(folder, name, inode if is_copy else 0)
 
 
 def _inode_of(identity: object) -> int | None:
@@ -127,7 +140,12 @@ def _inode_of(identity: object) -> int | None:
 
 
 def _inode_at(folder: int, base: bytes) -> int | None:
+    found = _status_at(folder, base)
+    return found.st_ino if found else None
+
+
+def _status_at(folder: int, base: bytes) -> os.stat_result | None:
     try:
-        return os.stat(base, dir_fd=folder, follow_symlinks=False).st_ino
+        return os.stat(base, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None

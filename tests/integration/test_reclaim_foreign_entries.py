@@ -1,0 +1,85 @@
+"""What any program may have written into PCAPDJ_RECLAIMING removes no capture, and stops no round."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.mounts import MemoryMount, memory_mount
+from support.reclaiming import feed, make_room, names_in, selected, write_capture
+
+from pcapdj.runtime.signals import Signals
+from pcapdj.store.client import Store
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return the root of captures."""
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[MemoryMount]:
+    """Return another disk, to which captures are moved."""
+    with memory_mount(tmp_path) as mount:
+        mount.folder.chmod(0o700)
+        yield mount
+
+
+def claim_copy(store: Store, capture: Path, copy: Path, state: str) -> None:
+    """Write, as another program, that this file is the copy of a capture that is being removed."""
+    fields = {"state": state, "copy": {"inode": copy.stat().st_ino}}
+    store.redis.hset(store.keys.reclaiming, os.fsencode(capture), json.dumps(fields))
+
+
+@pytest.mark.parametrize("state", ["copying", "begun"])
+def test_a_capture_that_was_moved_for_good_stays(
+    store: Store, root: Path, archive: MemoryMount, signals: Signals, state: str
+) -> None:
+    """The archive has the only copy: an entry that names its inode does not remove it."""
+    feed(store, path := write_capture(root / "1.pcap"))
+    chosen = selected(root, "move", archive.folder)
+    make_room(store, chosen, signals, root)
+    assert names_in(archive.folder) == ["1.pcap"]
+
+    claim_copy(store, path, archive.folder / "1.pcap", state)
+    make_room(store, chosen, signals, root)
+
+    assert names_in(archive.folder) == ["1.pcap"]
+
+
+def test_a_capture_beside_another_one_stays(store: Store, root: Path, signals: Signals) -> None:
+    """A compressed capture, never fed, is no copy of the plain one because an entry has its inode."""
+    plain, other = write_capture(root / "1.pcap"), root / "1.pcap.zst"
+    other.write_bytes(b"another capture")
+
+    claim_copy(store, plain, other, "copying")
+    make_room(store, selected(root), signals, root)
+
+    assert names_in(root) == ["1.pcap", "1.pcap.zst"]
+
+
+def test_an_entry_makes_no_folders(store: Store, root: Path, archive: MemoryMount, signals: Signals) -> None:
+    """Where the archive lacks the folder of a name, there is no copy to remove."""
+    (root / "sub").mkdir()
+
+    claim_copy(store, root / "sub/1.pcap", write_capture(root / "2.pcap"), "copying")
+    make_room(store, selected(root, "move", archive.folder), signals, root)
+
+    assert names_in(archive.folder) == []
+
+
+@pytest.mark.parametrize("name", [b"1\0.pcap", b"x" * 5000, b"sub/../1.pcap", b"", b"1.pcap/2"])
+def test_a_name_that_no_file_has_ends_no_round(
+    store: Store, root: Path, signals: Signals, name: bytes
+) -> None:
+    """The captures that may go are removed all the same."""
+    feed(store, write_capture(root / "1.pcap"))
+    store.redis.hset(store.keys.reclaiming, os.fsencode(root) + b"/" + name, "{}")
+
+    make_room(store, selected(root), signals, root)
+
+    assert names_in(root) == []
