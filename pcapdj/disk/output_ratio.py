@@ -1,15 +1,15 @@
-"""How much output the analyzers of a lane write per byte of a capture file, from the journal. Rules only.
+"""How much output the analyzers of a lane write per byte of a capture file. Rules only.
 
-The journal has for each file by how much the log folder's disk filled meanwhile. For one file that is
-inexact: an analyzer keeps data in memory and writes them later, the disk is measured once a second, and other
-programs write there, too. So files in a row are put together until they have 1 MiB, and the median of these
-groups counts: a single one that is far off changes little.
+FINISH records for each file that was fed whole its size, and by how much the log folder's disk filled
+meanwhile (PCAPDJ_OUTPUT). For one file that is inexact: an analyzer keeps data in memory and writes them
+later, the disk is measured once a second, and other programs write there, too. So files in a row are put
+together until they have 1 MiB, and the median of these groups counts: a single one that is far off changes
+little.
 
 Compressed files have a ratio of their own, to their size on the disk: how large they are without compression
 is not known before they are read.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from statistics import median
@@ -20,7 +20,7 @@ from pcapdj.runtime.errors import ConfigError
 GROUP_BYTES: Final = 1 << 20
 FEWEST_GROUPS: Final = 3
 MOST_GROUPS: Final = 20
-_MOST_FILES: Final = 2000  # that are remembered: more of less than 512 bytes each are not learned from
+_NUMBERS_OF_A_GROUP: Final = 3
 _AUTO: Final = "auto"
 _OFF: Final = ("off", "0", "")
 _LARGEST_FACTOR: Final = 1000.0
@@ -69,31 +69,18 @@ def parse_reserve(text: str) -> ReserveFactor:
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedFile:
-    """A file that was fed whole, as the journal has it.
+class FileGroup:
+    """Files in a row that were fed whole.
 
     Args:
-        input_bytes: its size on the disk.
+        input_bytes: their size on the disk, 1 MiB or more.
         output_bytes: by how much the log folder's disk filled meanwhile.
+        files: how many.
     """
 
     input_bytes: int
     output_bytes: int
-    is_compressed: bool = False
-
-
-def finished_file(fields: Mapping[bytes, bytes]) -> FinishedFile | None:
-    """Return the file of a journal entry; None: nothing can be learned from it.
-
-    That is a file that was not fed whole and at once: it failed, was known, was fed again from its start, or
-    goes on behind what an earlier stream has.
-    """
-    is_whole = fields.get(b"verdict") == b"processed" and fields.get(b"attempt") == b"1"
-    has_more = any(fields.get(name) for name in (b"known_as", b"begin_bytes", b"earlier_streams"))
-    input_bytes, output_bytes = _size(fields.get(b"size_bytes")), _size(fields.get(b"output_bytes"))
-    if not is_whole or has_more or not input_bytes or output_bytes is None:
-        return None
-    return FinishedFile(input_bytes, output_bytes, bool(fields.get(b"compression")))
+    files: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +93,28 @@ class LearnedRatio:
 
 @dataclass(frozen=True, slots=True)
 class OutputRatios:
-    """The files that a lane has fed, the newest last.
+    """The last groups of files that a lane has fed, the newest last.
 
     Args:
-        files: those that were fed whole.
+        plain: of captures as they are.
+        compressed: of compressed ones.
     """
 
-    files: tuple[FinishedFile, ...] = ()
+    plain: tuple[FileGroup, ...] = ()
+    compressed: tuple[FileGroup, ...] = ()
 
-    def after(self, files: Iterable[FinishedFile]) -> "OutputRatios":
-        """Return this with more files."""
-        return OutputRatios((*self.files, *files)[-_MOST_FILES:])
+    @classmethod
+    def parse(cls, plain: bytes, compressed: bytes) -> "OutputRatios":
+        """Return the groups of PCAPDJ_OUTPUT; what is not valid, or not full yet, is left out."""
+        return cls(_groups_of(plain), _groups_of(compressed))
 
     def of(self, *, is_compressed: bool) -> LearnedRatio | None:
-        """Return the median ratio of the last groups of such files; None: there are too few."""
-        ratios, files, inputs, outputs, pending = list[float](), 0, 0, 0, 0
-        for each in reversed(self.files):
-            if each.is_compressed is not is_compressed:
-                continue
-            inputs, outputs, pending = inputs + each.input_bytes, outputs + each.output_bytes, pending + 1
-            if inputs >= GROUP_BYTES:
-                ratios.append(outputs / inputs)
-                files, inputs, outputs, pending = files + pending, 0, 0, 0
-            if len(ratios) == MOST_GROUPS:
-                break
-        return LearnedRatio(median(ratios), files) if len(ratios) >= FEWEST_GROUPS else None
+        """Return the median ratio of the groups of such files; None: there are too few."""
+        groups = (self.compressed if is_compressed else self.plain)[-MOST_GROUPS:]
+        if len(groups) < FEWEST_GROUPS:
+            return None
+        factor = median(each.output_bytes / each.input_bytes for each in groups)
+        return LearnedRatio(factor, sum(each.files for each in groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,3 +155,14 @@ def _size(text: bytes | None) -> int | None:
     except ValueError:
         return None
     return int(number) if isfinite(number) and 0 <= number < _LARGEST else None
+
+
+def _groups_of(text: bytes) -> tuple[FileGroup, ...]:
+    numbers = [[_size(number) for number in group.split(b"/")] for group in text.split(b" ")]
+    groups = (FileGroup(*valid) for each in numbers if (valid := _complete(each)))
+    return tuple(group for group in groups if group.input_bytes >= GROUP_BYTES)
+
+
+def _complete(numbers: list[int | None]) -> list[int]:
+    found = [each for each in numbers if each is not None]
+    return found if len(found) == len(numbers) == _NUMBERS_OF_A_GROUP else []

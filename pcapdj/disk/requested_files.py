@@ -9,7 +9,7 @@ from pcapdj.disk.between_runner import BetweenRunner
 from pcapdj.disk.gate import Cause, Decision, Gate, Override, State
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.next_files import NextFiles, next_files
-from pcapdj.disk.output_ratio import OutputRatios, finished_file
+from pcapdj.disk.output_ratio import OutputRatios
 from pcapdj.disk.reserve import ExpectedFile
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.log import EventLog, Reminder
@@ -22,7 +22,7 @@ class RequestedFiles:
     """The requests of the last look, judged by the last measurement of the disks.
 
     Args:
-        grants: has the journal, and the stream that is open.
+        grants: has what was learned, and the stream that is open.
         monitor: measures the disks.
         between: runs the command of --between; None: there is none.
     """
@@ -33,7 +33,7 @@ class RequestedFiles:
         self._between = between
         self._pending = Pending((), (), {}, is_busy=False)
         self._ratios = OutputRatios()
-        self._read_entry = b""  # of the journal
+        self._has_learned = False
         self._reminder = Reminder()
 
     def look(self, pending: Pending) -> None:
@@ -43,20 +43,19 @@ class RequestedFiles:
             PcapdjError: the process that runs the command is gone.
         """
         self._pending = pending
-        if self._monitor.limits.reserve.is_learned and (pending.requested or not self._read_entry):
+        if self._monitor.limits.reserve.is_learned and (pending.requested or not self._has_learned):
             self._learn()
         if self._between:
             self._between.look(pending.requested)
 
     def _learn(self) -> None:
         try:
-            entries = self._grants.finished_after(self._read_entry)
+            groups = self._grants.output_groups()
         except PcapdjError as exc:  # an ACL, or a key of another type: the disks are measured all the same
             if self._reminder.is_due(str(exc), time.monotonic()):
                 events.warning("reserve_not_learned", f"{exc} The reserve stays as it was learned before.")
             return
-        self._read_entry = entries[-1][0] if entries else self._read_entry
-        self._ratios = self._ratios.after(filter(None, (finished_file(each) for _, each in entries)))
+        self._ratios, self._has_learned = OutputRatios.parse(*groups), True
 
     def judged(self) -> NextFiles:
         """Return what is expected of the files."""

@@ -7,7 +7,7 @@ reply, and a second controller does no harm.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.numbers import whole_number
@@ -19,9 +19,9 @@ from pcapdj.store.registration import registered, run_with_currents
 from pcapdj.store.samples import Sampler, disk_values
 
 REQUESTS_LIMIT: Final = 100  # names per look; a flood of announcements is answered in portions
-_MOST_FINISHED: Final = 500  # journal entries that one look reads
 _CURRENT_FIELDS: Final = ("name", "state", "input_bytes", "compression")
 _STREAM_LIMIT_CHARS: Final = 100
+_VALUE_LIMIT_BYTES: Final = 2048  # of a stream's id, and of the groups of OUTPUT
 SUSPENDER: Final = "gate"  # our member of PCAPDJ_SUSPEND; that of others is never touched
 
 Form = Literal["string", "set"]
@@ -103,23 +103,16 @@ class Grants:
         failpoints.reach("grant.after")
         return granted
 
-    def finished_after(self, entry_id: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Return id and fields of the newest journal entries, oldest first.
+    def output_groups(self) -> tuple[bytes, bytes]:
+        """Return what FINISH has recorded of the input and output of plain files, and of compressed ones.
 
         One try, also where the store retries: the disks are measured by who calls this.
-
-        Args:
-            entry_id: of the last one that was read; empty: none was.
 
         Raises:
             As `Store.call`.
         """
-        lowest = b"(" + entry_id if entry_id else b"-"
-        found = Store.call(
-            self._store,
-            lambda client: client.xrevrange(self._keys.journal, min=lowest, count=_MOST_FINISHED),
-        )
-        return list(reversed(cast("list[tuple[bytes, dict[bytes, bytes]]]", found)))
+        key = self._keys.output
+        return self._short_value(key, "plain"), self._short_value(key, "compressed")
 
     @property
     def lane(self) -> str:
@@ -127,17 +120,20 @@ class Grants:
         return self._keys.lane
 
     def stream(self) -> str:
-        """Return the id of the stream that the analyzer reads; empty: none. One try, as `finished_after`.
+        """Return the id of the stream that the analyzer reads; empty: none. One try, as `output_groups`.
 
         Raises:
             As `Store.call`.
         """
-        # by no script: the documented user of the controller may only read this key
-        key, field = self._keys.consumer, "stream"
-        if Store.call(self._store, lambda client: client.hstrlen(key, field)) > _STREAM_LIMIT_CHARS:
-            return ""  # no id of ours
-        stream: Any = Store.call(self._store, lambda client: client.hget(key, field))
-        return _text(stream or b"")[:_STREAM_LIMIT_CHARS]
+        return _text(self._short_value(self._keys.consumer, "stream"))[:_STREAM_LIMIT_CHARS]
+
+    def _short_value(self, key: str, field: str) -> bytes:
+        """Return a field of a hash; empty: it is missing, or too long to be ours."""
+        # by no script: the documented user of the controller may only read these keys
+        if Store.call(self._store, lambda client: client.hstrlen(key, field)) > _VALUE_LIMIT_BYTES:
+            return b""
+        value: Any = Store.call(self._store, lambda client: client.hget(key, field))
+        return value or b""
 
     def control(self) -> Mapping[str, str]:
         """Return the operator's live fields alone."""

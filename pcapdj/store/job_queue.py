@@ -261,7 +261,7 @@ class JobQueue:
         ]
         places = [self._current, goal, keys.next, keys.fed, keys.journal, keys.channel]
         places += [keys.failed, keys.failed_names, keys.captures, keys.stats(self._id), keys.gate]
-        places += [keys.counts]
+        places += [keys.counts, keys.output]
         with self.registration.lock:
             is_finished = bool(self._store.run("finish", places, arguments))
             if not is_finished and (was_lost := self._restore(entry)):

@@ -66,6 +66,7 @@ class Keys:
     captures = _Key("PCAPDJ_CAPTURES")  # hash: digest to the fed captures that begin so
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
     counts = _Key("PCAPDJ_COUNTS")  # hash: sums over all finished files of the lane
+    output = _Key("PCAPDJ_OUTPUT")  # hash: input and output of the last files that were fed whole
     samples = _Key("PCAPDJ_SAMPLES")  # stream: how much of each watched disk was free, for a day
     events = _Key("PCAPDJ_EVENTS")  # stream: what happened in the lane, by all roles
     dispatchers = _Key("PCAPDJ_DISPATCHERS")  # set: the ids of the dispatchers
@@ -97,7 +98,7 @@ class Keys:
     def types(self, dispatcher_ids: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
         """Return the Redis types that each key may have, of the lane and of these dispatchers."""
         lists = (self.in_queue, self.next, self.processed, self.failed)
-        files = (self.queued, self.failed_names, self.fed, self.captures, self.counts)
+        files = (self.queued, self.failed_names, self.fed, self.captures, self.counts, self.output)
         removals = (self.reclaiming, self.reclaimed)
         states = (self.gate, self.control, self.consumer, self.suspect, self.skip, self.importer)
         theirs = (name for each in dispatcher_ids for name in (self.current(each), self.stats(each)))

@@ -818,11 +818,11 @@ def test_a_file_that_is_authorized_counts_until_its_dispatcher_has_fed_it(
         assert controller.step() == 1
 
 
-def test_a_journal_that_cannot_be_read_keeps_no_disk_from_being_measured(
+def test_an_output_key_of_another_type_keeps_no_disk_from_being_measured(
     store: Store, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The reserve is not learned, which is logged once; files are authorized."""
-    store.redis.set(store.keys.journal, "x")
+    store.redis.set(store.keys.output, "x")
     limits = LiveLimits({**TINY, "min-free": "25%", "reserve": "auto"})
     with handled() as signals:
         meter = DiskMeter([Watch(str(small_disk))], logdir=str(small_disk))

@@ -69,6 +69,7 @@ def fill(client: Redis) -> None:
         client.hset(
             key, mapping=dict.fromkeys(("name", "state", "reason", "min-free", "begin", "stream"), HUGE)
         )
+    client.hset(KEYS.output, mapping={"plain": HUGE, "compressed": HUGE})
     client.hset(KEYS.fed, "/in/1.pcap", HUGE)
     client.rpush(KEYS.next, "/in/1.pcap", HUGE)
     client.rpush(KEYS.processed, HUGE, "/in/1.pcap")
@@ -100,6 +101,7 @@ READS: Final[dict[str, Callable[[Store], object]]] = {
     "poison in a row": lambda store: operate.poison_in_a_row(store, "poison"),
     "requests": lambda store: Grants(store).look(),
     "stream": lambda store: Grants(store).stream(),
+    "finished files": lambda store: Grants(store).output_groups(),
     "control": lambda store: Grants(store).control(),
     "published gate": lambda store: Grants(store).published(),
     "ENQUEUE": lambda store: enqueue_new(store, {b"/in/1.pcap": Version()}),

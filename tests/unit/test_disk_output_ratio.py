@@ -1,4 +1,4 @@
-"""How much output a lane writes per byte of a capture file, as the journal shows it."""
+"""How much output a lane writes per byte of a capture file, as PCAPDJ_OUTPUT has it."""
 
 import pytest
 from hypothesis import given
@@ -7,23 +7,21 @@ from hypothesis import strategies as st
 from pcapdj.disk.output_ratio import (
     FEWEST_GROUPS,
     GROUP_BYTES,
-    FinishedFile,
+    MOST_GROUPS,
+    FileGroup,
     OutputGrowth,
     OutputRatios,
     ReserveFactor,
-    finished_file,
     parse_reserve,
 )
 from pcapdj.runtime.errors import ConfigError
 
-ENTRY = {b"verdict": b"processed", b"attempt": b"1", b"size_bytes": b"1000", b"output_bytes": b"300"}
-sizes = st.integers(1, 1 << 40)
+sizes = st.integers(GROUP_BYTES, 1 << 40)
 
 
-def fed(*outputs: float, input_bytes: int = GROUP_BYTES, is_compressed: bool = False) -> OutputRatios:
-    """Return files of one size, with these ratios."""
-    files = [FinishedFile(input_bytes, int(each * input_bytes), is_compressed) for each in outputs]
-    return OutputRatios().after(files)
+def groups(*outputs: float, files: int = 1) -> tuple[FileGroup, ...]:
+    """Return groups with these ratios."""
+    return tuple(FileGroup(GROUP_BYTES, int(each * GROUP_BYTES), files) for each in outputs)
 
 
 def test_a_factor_auto_and_off_are_what_may_be_typed() -> None:
@@ -42,63 +40,75 @@ def test_anything_else_is_refused_with_what_may_be_typed(text: str) -> None:
         parse_reserve(text)
 
 
-def test_a_file_that_was_fed_whole_and_at_once_is_learned_from() -> None:
-    """With its size on the disk, and whether that is compressed."""
-    assert finished_file(ENTRY) == FinishedFile(1000, 300)
-    assert finished_file(ENTRY | {b"compression": b"zstd"}) == FinishedFile(1000, 300, is_compressed=True)
+def test_the_groups_are_parsed() -> None:
+    """One that is not full yet is left out; the two kinds are apart."""
+    ratios = OutputRatios.parse(b"1048576/300/2 2000000/0/1 1048575/9/9", b"3000000/7/1")
+
+    assert ratios.plain == (FileGroup(1 << 20, 300, 2), FileGroup(2_000_000, 0, 1))
+    assert ratios.compressed == (FileGroup(3_000_000, 7, 1),)
 
 
 @pytest.mark.parametrize(
-    "fields",
+    "text",
     [
-        {b"verdict": b"failed"},
-        {b"attempt": b"2"},
-        {b"known_as": b"/in/1"},
-        {b"begin_bytes": b"500"},
-        {b"earlier_streams": b'["a"]'},
-        {b"output_bytes": b""},
-        {b"output_bytes": b"-1"},
-        {b"output_bytes": b"inf"},
-        {b"size_bytes": b"0"},
-        {b"size_bytes": b"x" * 5000},
+        b"",
+        b" ",
+        b"x",
+        b"2000000/5",
+        b"2000000/5/1/1",
+        b"2000000/-1/1",
+        b"inf/5/1",
+        b"/".join([b"9" * 500] * 3),
     ],
-    ids=str,
 )
-def test_nothing_is_learned_from_other_entries(fields: dict[bytes, bytes]) -> None:
-    """Their output is that of something else, or unknown; another program may have written anything."""
-    assert finished_file(ENTRY | fields) is None
+def test_what_another_program_wrote_is_left_out(text: bytes) -> None:
+    """The valid groups beside it count."""
+    assert OutputRatios.parse(text, text + b" 2000000/5/1").compressed == (FileGroup(2_000_000, 5, 1),)
+    assert OutputRatios.parse(text, b"").plain == ()
+
+
+@given(text=st.binary(max_size=80))
+def test_no_text_makes_parsing_fail(text: bytes) -> None:
+    """A learned ratio is finite."""
+    assert OutputRatios.parse(text, text).of(is_compressed=True) is None
 
 
 def test_the_ratio_is_the_median_so_one_file_that_is_far_off_changes_nothing() -> None:
     """A person copied something onto the disk while it was fed."""
-    assert fed(2, 3, 500).of(is_compressed=False).factor == 3  # type: ignore[union-attr]  # it is learned
+    assert OutputRatios(groups(2, 3, 500)).of(is_compressed=False).factor == 3  # type: ignore[union-attr]  # it is learned
 
 
-def test_little_input_is_not_learned_from() -> None:
-    """Of small files those in a row count as one; until there are three of these groups nothing is known."""
-    few = fed(*[2.0] * (FEWEST_GROUPS * 2 - 1), input_bytes=GROUP_BYTES // 2)
-    enough = few.after([FinishedFile(GROUP_BYTES // 2, GROUP_BYTES)])
+def test_until_there_are_three_groups_nothing_is_learned() -> None:
+    """Then from all of their files."""
+    enough = OutputRatios(groups(*[2.0] * FEWEST_GROUPS, files=2)).of(is_compressed=False)
 
-    assert few.of(is_compressed=False) is None
-    assert enough.of(is_compressed=False) is not None
-    assert enough.of(is_compressed=False).files == FEWEST_GROUPS * 2  # type: ignore[union-attr]  # it is learned
+    assert OutputRatios(groups(*[2.0] * (FEWEST_GROUPS - 1), files=90)).of(is_compressed=False) is None
+    assert enough is not None
+    assert (enough.factor, enough.files) == (2, FEWEST_GROUPS * 2)
 
 
 def test_compressed_files_have_a_ratio_of_their_own() -> None:
     """A byte of them is several of a capture."""
-    both = fed(1, 1, 1).after(fed(9, 9, 9, is_compressed=True).files)
+    both = OutputRatios(groups(1, 1, 1), groups(9, 9, 9))
 
     assert [both.of(is_compressed=each).factor for each in (False, True)] == [1, 9]  # type: ignore[union-attr]  # both are learned
 
 
-@given(files=st.lists(st.builds(FinishedFile, sizes, sizes, st.booleans()), max_size=60), kind=st.booleans())
-def test_a_learned_ratio_lies_between_those_of_the_files(files: list[FinishedFile], kind: bool) -> None:  # noqa: FBT001 - hypothesis gives it
-    """Whatever they are."""
-    ratios = [each.output_bytes / each.input_bytes for each in files if each.is_compressed is kind]
+def test_the_newest_groups_count() -> None:
+    """Another program may have written more of them."""
+    ratios = OutputRatios(groups(*[9.0] * 50, *[2.0] * MOST_GROUPS))
 
-    if learned := OutputRatios().after(files).of(is_compressed=kind):
+    assert ratios.of(is_compressed=False).factor == 2  # type: ignore[union-attr]  # it is learned
+
+
+@given(found=st.lists(st.builds(FileGroup, sizes, sizes, st.integers(1, 9)), max_size=60))
+def test_a_learned_ratio_lies_between_those_of_the_groups(found: list[FileGroup]) -> None:
+    """Whatever they are."""
+    ratios = [each.output_bytes / each.input_bytes for each in found]
+
+    if learned := OutputRatios(tuple(found)).of(is_compressed=False):
         assert min(ratios) * 0.999 <= learned.factor <= max(ratios) * 1.001
-        assert FEWEST_GROUPS <= learned.files <= len(ratios)
+        assert FEWEST_GROUPS <= learned.files <= sum(each.files for each in found)
 
 
 @given(frees=st.lists(st.tuples(st.integers(0, 1000), st.booleans()), max_size=30))

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from pcapdj.disk.gate import Cause, Decision, State
 from pcapdj.disk.next_files import NextFiles, next_files
-from pcapdj.disk.output_ratio import GROUP_BYTES, FinishedFile, OutputRatios, ReserveFactor
+from pcapdj.disk.output_ratio import GROUP_BYTES, FileGroup, OutputRatios, ReserveFactor
 from pcapdj.disk.reserve import ExpectedFile, Fit, OutputDisk, Reserve
 
 DISK = OutputDisk("/out", free_bytes=3000, min_free_bytes=1000, total_bytes=10_000)
 OPEN = Decision(State.OPEN, "open")
 GIB = 1 << 30
-LEARNED = OutputRatios(tuple(FinishedFile(GROUP_BYTES, int(2.8 * GROUP_BYTES)) for _ in range(40)))
+LEARNED = OutputRatios(plain=(FileGroup(GROUP_BYTES, int(2.8 * GROUP_BYTES)),) * 20)
 
 
 def reserved(factor: float | None = 1.0, disk: OutputDisk | None = DISK) -> Reserve:

@@ -12,6 +12,7 @@
 --     10 STATS:id     hash     gets the token, and how much output there is so far
 --     11 GATE         hash     how much output there is so far, as the controller has measured it
 --     12 COUNTS       hash     sums over all files of the lane
+--     13 OUTPUT       hash     input and output of the last files that were fed whole
 -- ARGV 1 token        of this take
 --      2 entry        for the list
 --      3 fed          JSON for FED
@@ -25,6 +26,7 @@
 -- Returns 1 finished | 0 this take is not current: finished before, or the keys were removed
 -- Uses forget_failure.lua
 -- Uses count_result.lua
+-- Uses count_output.lua
 
 local MOST_CAPTURES, MOST_BYTES = 16, 65536  -- of one digest
 
@@ -72,6 +74,7 @@ redis.call('HLEN', KEYS[8])
 redis.call('HLEN', KEYS[9])
 redis.call('HLEN', KEYS[10])
 redis.call('HLEN', KEYS[12])
+redis.call('HLEN', KEYS[13])
 -- DEL comes first: when memory is full Redis allows it, and then the writes after it.
 redis.call('DEL', KEYS[1])
 redis.call('LREM', KEYS[3], 1, current[2])
@@ -95,6 +98,7 @@ redis.call(
 )
 redis.call('XTRIM', KEYS[5], 'MINID', '~', ARGV[5])
 count_result(KEYS[12], ARGV, 10)
+count_output(KEYS[13], ARGV, 10, compression, output)
 redis.call('HSET', KEYS[10], 'finished', ARGV[1])
 redis.call('PUBLISH', KEYS[6], 'finished')
 return 1
