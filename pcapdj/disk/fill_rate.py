@@ -15,7 +15,7 @@ The first minute of feeding shows little of what an analyzer can write. Until th
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Final
@@ -76,6 +76,12 @@ class FillRates:
                 largest[each.unit] = max(largest.get(each.unit, 0.0), _rate(before, now))
         fed_s = min(LEARNING_S, self.fed_s + (step_s if is_busy else 0.0))
         return FillRates(largest, fed_s, last, since)
+
+    def without(self, labels: Collection[str]) -> "FillRates":
+        """Return this without the last measurements of these resources: another disk is there now."""
+        last = {label: point for label, point in self.last.items() if label not in labels}
+        since = {label: points for label, points in self.since.items() if label not in labels}
+        return replace(self, last=last, since=since)
 
     def is_filling(self, before: "FillRates") -> bool:
         """Report whether a disk fills, without a file too: an analyzer writes long after its last input.

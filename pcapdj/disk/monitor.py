@@ -1,7 +1,7 @@
 """Measures the disks and applies the limits in force to what it measured."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from pcapdj.disk.fill_rate import FillRates
@@ -38,6 +38,7 @@ class DiskMonitor:
         self.rates = FillRates()
         self.disks = SameDisks({})
         self.growth = OutputGrowth()
+        self._devices: dict[str, int] = {}
         self.full: dict[str, DiskAtEnd] = {}
         self._full_now: frozenset[str] = frozenset()
         self.measure()
@@ -53,11 +54,21 @@ class DiskMonitor:
         self.samples, self.disks = self.disks.judge(self._measured)
         self._measured_s = time.monotonic()
         self._note_full_disks(time.time())
-        before = self.rates
-        self.rates = before.after(self.measurements(), self._measured_s, is_busy=is_busy)
+        measurements = self.measurements()
+        before = self.rates.without(self._exchanged(measurements))
+        self.rates = before.after(measurements, self._measured_s, is_busy=is_busy)
         self.is_filling = self.rates.is_filling(before)
         if isinstance(output := self._measured.output, Sample):
             self.growth = self.growth.after(output.device, output.free_bytes, is_counted=is_busy)
+
+    def _exchanged(self, measurements: Sequence[Measurement]) -> Collection[str]:
+        """Return the labels of the resources that are on another device than at the last measurement."""
+        before = self._devices
+        self._devices = {
+            watch.path: sample.device for watch, sample in self.samples.paths if isinstance(sample, Sample)
+        }
+        changed = {path for path, device in self._devices.items() if before.get(path, device) != device}
+        return {each.label for each in measurements if each.path in changed}
 
     def _note_full_disks(self, now_s: float) -> None:
         full = {

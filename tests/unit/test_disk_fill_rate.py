@@ -152,6 +152,17 @@ def test_a_disk_that_fills_by_a_megabyte_a_second_is_written_to(written: float, 
     assert not before.is_filling(FillRates())
 
 
+def test_another_disk_at_a_path_is_no_rate() -> None:
+    """A late mount is not a jump of what is free; the other disks' rates go on."""
+    rates = FillRates().after([_DISK, _INODES], 0.0, is_busy=True)
+    small = measured(_MIB)
+    rates = rates.without([_DISK.label]).after([small, measured(900, _INODES)], 6.0, is_busy=True)
+
+    assert rates.shown(_DISK.label) == 0
+    assert "bytes" not in rates.largest
+    assert rates.shown(_INODES.label) > 0
+
+
 def test_the_next_controller_goes_on_from_what_was_published() -> None:
     """The larger one counts of the two; what is not valid is left out."""
     known = FillRates({"bytes": 5e6, "inodes": 7.0}, fed_s=30.0)
