@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -100,7 +100,7 @@ def whence(  # noqa: PLR0913 - an option each
         store = None if run else open_store(redis_url, redis_password_file, lane, is_role=False)
         source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
         answer = _Answer(Presences(store), as_json=as_json, out=write)
-        for batch in [_few([*chain.from_iterable(batches)])] if write else batches:
+        for batch in [_few(chain.from_iterable(batches))] if write else batches:
             named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
             joined = join_flows(named, eve_lines(folder) if folder else ())
             written_ms = written_between_ms(folder) if folder and not stream else None
@@ -173,8 +173,9 @@ def _is_wanted(event: AnalyzerEvent, sid: int | None, flow_id: int | None, *, is
     return sid in (None, event.sid) and flow_id in (None, event.flow_id)
 
 
-def _few(events: list[AnalyzerEvent]) -> list[AnalyzerEvent]:
-    if len(events) > _MOST_CUT:
+def _few(found: Iterator[AnalyzerEvent]) -> list[AnalyzerEvent]:
+    """Return all events; raise once there are too many: stdin may never end."""
+    if len(events := [*islice(found, _MOST_CUT + 1)]) > _MOST_CUT:
         raise PcapdjError(
             f"More than {_MOST_CUT:,} events: their sessions are not cut out at once.",
             hint="Choose some with --sid or --flow-id.",

@@ -9,18 +9,23 @@ import math
 from typing import Final
 
 _MOST_DIGITS: Final = 20  # of 64 bits
+_LIMIT: Final = 1 << 64  # an inode may have a number just below
+_SIGNED_LIMIT: Final = 1 << 63
 _MOST_CHARS: Final = 40  # of a number with a fraction
 
 
 def whole_number(text: str | bytes) -> int | None:
-    """Return a number that is written in digits alone; None: it is none of ours."""
-    return int(text) if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
+    """Return a number that is written in digits alone, and has at most 64 bits; None: it is none of ours."""
+    number = int(text) if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
+    return None if number is None or number >= _LIMIT else number
 
 
 def signed_number(text: str) -> int | None:
-    """Return a whole number that may have a minus sign; None as above."""
+    """Return a whole number that may have a minus sign, and has 64 bits with it; None as above."""
     number = whole_number(text.removeprefix("-"))
-    return -number if number is not None and text.startswith("-") else number
+    if number is None or number >= _SIGNED_LIMIT:
+        return None
+    return -number if text.startswith("-") else number
 
 
 def finite_number(text: str) -> float | None:

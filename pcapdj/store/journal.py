@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
-from pcapdj.runtime.numbers import finite_number, signed_number
+from pcapdj.runtime.numbers import finite_number, signed_number, whole_number
 from pcapdj.runtime.safe_text import to_name, to_text
 from pcapdj.store.client import Store
 
@@ -171,14 +171,14 @@ def fed_file_of(fields: dict[str, str], finished_ms: int = 0) -> FedFile | None:
         last_ts_ns=numbers["last_ts_ns"],
         size_bytes=numbers["size_bytes"],
         mtime_ns=numbers["mtime_ns"],
-        dev=numbers["dev"],
-        ino=numbers["ino"],
+        dev=whole_number(fields.get("dev", "")),
+        ino=whole_number(fields.get("ino", "")),
         **counts,
     )
 
 
 _COUNTS: Final = ("packets", "first_packet", "largest_step_back_ns", "cap_lengths", "lengths")
-_NUMBERS: Final = ("first_ts_ns", "last_ts_ns", "size_bytes", "mtime_ns", "dev", "ino")
+_NUMBERS: Final = ("first_ts_ns", "last_ts_ns", "size_bytes", "mtime_ns")
 
 
 def _file_of(entry_id: bytes, values: list[bytes]) -> FedFile | None:
@@ -192,11 +192,17 @@ def _parts_of(fields: dict[str, str]) -> tuple[Part, ...]:
     streams, numbers = _list(fields.get("earlier_streams")), _list(fields.get("earlier_parts"))
     try:
         return tuple(
-            (str(stream), int(first), int(packets))
+            (str(stream), _packets(first), _packets(packets))
             for stream, (first, packets) in zip(streams, numbers, strict=True)
         )
     except (ValueError, TypeError):
         return ()
+
+
+def _packets(value: object) -> int:
+    if (number := whole_number(str(value))) is None:
+        raise ValueError("no number of packets")
+    return number
 
 
 def _list(text: str | None) -> list[Any]:

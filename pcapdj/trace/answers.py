@@ -42,7 +42,7 @@ def as_object(location: Location, presences: Presences) -> dict[str, Any]:
     found: dict[str, Any] = {"event": event.label, "rule": event.rule.value, "stream": location.stream}
     found |= {"flow_id": event.flow_id, "pcap_cnt": event.packet, "signature_id": event.sid}
     found |= {"start": _time(event.start_ns), "end": _time(event.end_ns)}
-    found["timestamp"] = event.fields.get("timestamp")
+    found["timestamp"] = event.written or None
     if problem:
         return {**found, "problem": problem, "files": []}
     if place := location.place:

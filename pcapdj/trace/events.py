@@ -15,7 +15,7 @@ the packet in 229 of 229 events, across damaged files, too.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
@@ -30,6 +30,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _MOST_PORT: Final = 65_535
 _MOST_CHARS: Final = 200
 _SECONDS: Final = re.compile(r"\d{1,10}(?:\.\d+)?")
+_SEPARATOR: Final = re.compile(r"#separator \\x([0-9a-fA-F]{2})")
+_MOST_COLUMNS: Final = 1000  # a conn.log has about thirty
 _ZEEK_ENDS: Final = ("id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p")
 
 
@@ -83,6 +85,7 @@ class AnalyzerEvent:
         sid: of the signature; None: it is no alert.
         is_flow: it is a flow record, which has the flow's end.
         stream: the id of the stream that it is about; empty: unknown.
+        written: when the analyzer wrote it, in its words; empty: unknown.
     """
 
     label: str
@@ -97,7 +100,7 @@ class AnalyzerEvent:
     sid: int | None = None
     is_flow: bool = False
     stream: str = ""
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    written: str = ""
 
     @property
     def has_packet(self) -> bool:
@@ -106,7 +109,11 @@ class AnalyzerEvent:
 
 
 class ZeekHead:
-    """The head of a conn.log in Zeek's own format: its lines `#separator` and `#fields` name the columns."""
+    r"""The head of a conn.log in Zeek's own format: its lines `#separator` and `#fields` name the columns.
+
+    Zeek writes the separator as `\x09`, a byte in hexadecimal digits. One that is written otherwise is not
+    used.
+    """
 
     def __init__(self) -> None:
         self._separator = "\t"
@@ -117,14 +124,16 @@ class ZeekHead:
         if not line.startswith("#"):
             return False
         if line.startswith("#separator "):
-            self._separator = line.split(" ", 1)[1].strip().encode().decode("unicode_escape")
+            if match := _SEPARATOR.fullmatch(line.rstrip("\n")):
+                self._separator = chr(int(match[1], 16))
         elif line.startswith("#fields"):
-            self._names = line.rstrip("\n").split(self._separator)[1:]
+            self._names = line.rstrip("\n").split(self._separator)[1 : _MOST_COLUMNS + 1]
         return True
 
     def fields_of(self, line: str) -> dict[str, Any]:
         """Return the fields of a line; empty where the head did not name any."""
-        return dict(zip(self._names, line.rstrip("\n").split(self._separator), strict=False))
+        columns = line.rstrip("\n").split(self._separator, len(self._names))
+        return dict(zip(self._names, columns, strict=False))
 
 
 def event_of(line: str, head: ZeekHead) -> AnalyzerEvent | None:
@@ -196,7 +205,7 @@ def _of_suricata(fields: Mapping[str, Any]) -> AnalyzerEvent:
         outer=_ends(tunnel),
         sid=_count(alert.get("signature_id")),
         is_flow=fields.get("event_type") == "flow",
-        fields=fields,
+        written=_short(fields.get("timestamp")),
     )
 
 
@@ -217,7 +226,9 @@ def _ends(fields: Mapping[str, Any]) -> Addresses | None:
 def _label(fields: Mapping[str, Any], alert: Mapping[str, Any]) -> str:
     words = [str(fields.get("event_type"))[:_MOST_CHARS]]
     if alert:
-        words.append(f"{alert.get('signature_id')} '{str(alert.get('signature'))[:_MOST_CHARS]}'")
+        words.append(
+            f"{str(alert.get('signature_id'))[:_MOST_CHARS]} '{str(alert.get('signature'))[:_MOST_CHARS]}'"
+        )
     if source := fields.get("pkt_src"):
         words.append(f"({str(source)[:_MOST_CHARS]})")
     return " ".join(words)
@@ -237,8 +248,12 @@ def _of_zeek(fields: Mapping[str, Any]) -> AnalyzerEvent | None:
         start_ns=start_ns,
         end_ns=start_ns + duration_ns,
         addresses=addresses,
-        fields=fields,
     )
+
+
+def _short(value: object) -> str:
+    """Return a text without more than is ever needed of it: a line may have a megabyte, and many are kept."""
+    return str(value)[:_MOST_CHARS] if isinstance(value, str | int | float) else ""
 
 
 def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:

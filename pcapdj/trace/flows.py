@@ -18,6 +18,7 @@ from pcapdj.trace.events import Addresses, AnalyzerEvent, Rule, ZeekHead, event_
 _FLOW_ID: Final = re.compile(r'"flow_id": ?(\d{1,20})\b')
 _EVE: Final = "eve*.json"
 _CLOCKS_S: Final = 3600
+_MOST_RECORDS: Final = 100  # with one flow_id: so often it is given to another flow at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def join_flows(events: Sequence[AnalyzerEvent], lines: Iterable[str]) -> list[An
         lines: EVE.
     """
     wanted = {each.flow_id for each in events if each.flow_id is not None and _lacks(each)}
-    records = dict[int, list[FlowRecord]]()
+    records = dict[int, dict[FlowRecord, None]]()  # a flow of many events has many equal ones
     for line in lines if wanted else ():
         match = _FLOW_ID.search(line)
         if not match or int(match[1]) not in wanted:
@@ -78,8 +79,10 @@ def join_flows(events: Sequence[AnalyzerEvent], lines: Iterable[str]) -> list[An
         event = event_of(line, ZeekHead())
         if event and (event.start_ns is not None or event.outer):
             record = FlowRecord(event.start_ns, event.end_ns, event.addresses, event.outer)
-            records.setdefault(int(match[1]), []).append(record)
-    return [_joined(each, records.get(each.flow_id or 0, ())) for each in events]
+            of_flow = records.setdefault(int(match[1]), {})
+            if len(of_flow) < _MOST_RECORDS:
+                of_flow[record] = None
+    return [_joined(each, [*records.get(each.flow_id or 0, ())]) for each in events]
 
 
 def _lacks(event: AnalyzerEvent) -> bool:
@@ -88,7 +91,7 @@ def _lacks(event: AnalyzerEvent) -> bool:
 
 def _joined(event: AnalyzerEvent, records: Sequence[FlowRecord]) -> AnalyzerEvent:
     start_ns, outers = event.start_ns, [each.outer for each in records if each.outer]
-    written_ns = time_of(event.fields.get("timestamp"))
+    written_ns = time_of(event.written)
     starts = [each.start_ns for each in records if each.start_ns is not None]
     if start_ns is None and starts:
         earlier = [each for each in starts if written_ns is None or each <= written_ns]

@@ -9,7 +9,6 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final
 
 from pcapdj.runtime.safe_text import quoted, to_name
@@ -86,7 +85,7 @@ class Presences:
         if not record:
             return Presence(found)
         state, path = _HOW.get(str(record.get("how")), FedFileState.REMOVED), str(record.get("to") or "")
-        if state is not FedFileState.REMOVED and not Path(path).is_file():
+        if state is not FedFileState.REMOVED and not _is_file(to_name(path)):
             return Presence(FedFileState.MISSING)
         return Presence(state, to_name(path))
 
@@ -102,9 +101,8 @@ class Presences:
 
 
 def _state_at(path: bytes, file: FedFile) -> FedFileState:
-    try:
-        now = os.stat(path)  # noqa: PTH116 - bytes
-    except OSError:
+    now = _status_of(path)
+    if now is None:
         return FedFileState.MISSING
     if not stat.S_ISREG(now.st_mode):
         return FedFileState.OTHER
@@ -116,3 +114,16 @@ def _state_at(path: bytes, file: FedFile) -> FedFileState:
         if has_grown and (now.st_dev, now.st_ino) == (file.dev, file.ino)
         else FedFileState.OTHER
     )
+
+
+def _is_file(path: bytes) -> bool:
+    found = _status_of(path)
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def _status_of(path: bytes) -> os.stat_result | None:
+    """Return the status; None: the file is not there, or no file can have this name (NUL)."""
+    try:
+        return os.stat(path)  # noqa: PTH116 - bytes
+    except (OSError, ValueError):
+        return None

@@ -25,6 +25,8 @@ from pcapdj.trace.locate import FRAGMENTS_NS, Location
 from pcapdj.trace.presence import READABLE, Presence, Presences
 
 _MICROSECOND_NS: Final = 1000
+_MOST_OFFSET: Final = 1 << 63  # in a file
+_MOST_LINKTYPE: Final = (1 << 32) - 1  # that the header of a capture can have
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -106,7 +108,8 @@ def start_of(file: FedFile) -> FilePlace:
 
 
 def _offset(file: FedFile, name: str) -> int:
-    return whole_number(file.fields.get(name, "")) or 0
+    number = whole_number(file.fields.get(name, "")) or 0
+    return number if number < _MOST_OFFSET else 0
 
 
 def _files_of(locations: Sequence[Location], presences: Presences) -> tuple[CutReport, dict[int, set[int]]]:
@@ -135,9 +138,10 @@ def _format_of(report: CutReport) -> StreamFormat | None:
     """Return the format of the first file that has packets."""
     for each in report.files:
         with suppress(CaptureError):
+            linktype = whole_number(each.file.fields.get("linktype", ""))
             found = stream_format_of(
                 each.presence.path,
-                whole_number(each.file.fields.get("linktype", "")),
+                None if linktype is None or linktype > _MOST_LINKTYPE else linktype,
                 rewrites=each.file.fields.get("rewrites") == "1",
             )
             if found:

@@ -316,3 +316,38 @@ def test_the_log_folder_names_the_stream_and_when_it_was_fed(
     assert (code, err) == (0, "")
     assert f"packet 1 of '{captures[0]}' (1 of stream 5ca1ab1e)" in out
     assert (late[0], "No file of the journal has packet 1" in late[1]) == (1, True)
+
+
+@pytest.mark.parametrize("number", [1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 10**20 - 1])
+@pytest.mark.parametrize("name", ["linktype", "begin_bytes", "first_ts_ns", "packets", "first_packet"])
+def test_a_number_that_no_capture_has_is_not_used(
+    run: Run, store: Store, tmp_path: Path, name: str, number: int
+) -> None:
+    """Another program wrote it into the journal: the packets are cut out, or there is one sentence."""
+    path = write_captures(tmp_path / "in")[0]
+    entry: dict[str, Any] = {"first_packet": 1, name: number}
+    fed(store, path, **entry)
+
+    question = ("--at", "2023-11-14T22:13:20Z", "--until", "2023-11-14T22:13:40Z", "--host", "10.0.0.1")
+    code, out, err = run(*question, "-w", str(tmp_path / "out.pcap"))
+
+    assert code in (ExitCode.OK, ExitCode.ERROR)
+    assert (err.count("\n"), "Traceback" in out + err) == (code, False)
+    assert name != "linktype" or code == ExitCode.OK
+
+
+@pytest.mark.parametrize("name", [b"1\0.pcap", b"x" * 5000, b"\xff", b"x/" * 2500])
+@pytest.mark.parametrize("is_moved", [False, True])
+def test_a_name_that_no_file_has_is_a_missing_file(
+    run: Run, store: Store, captures: list[Path], tmp_path: Path, name: bytes, *, is_moved: bool
+) -> None:
+    """Another program wrote it into the journal, or as the place to which a capture was moved."""
+    fed_as = os.fsencode(tmp_path / "gone.pcap") if is_moved else os.fsencode(tmp_path) + b"/" + name
+    moved = {"how": "moved", "to": os.fsdecode(name), "size_bytes": 1, "mtime_ns": 1}
+    store.redis.hset(store.keys.reclaimed, fed_as, json.dumps(moved))
+    sizes = {"size_bytes": 1, "mtime_ns": 1}
+    fed(store, captures[0], first_packet=1, stream="other", name=fed_as, **sizes)
+
+    code, out, err = run(eve(tmp_path, pcap_cnt=1), "--stream", "other", "--json")
+
+    assert (code, err, json.loads(out)["files"][0]["state"]) == (0, "", "missing")

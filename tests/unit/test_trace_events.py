@@ -139,3 +139,34 @@ def test_no_line_raises(fields: dict[str, Any], text: str) -> None:
     for line in (json.dumps({"event_type": "alert", **fields}), text, text.replace(" ", "\t"), "[1]", "{"):
         found = event_of(line, head)
         assert found is None or isinstance(found.label, str)
+
+
+@pytest.mark.parametrize("separator", ["", "\\x", "\\xzz", "\\N{no}", "\\u12", "\\x0920", "\\", "\x00"])
+def test_a_separator_as_zeek_never_writes_it_is_not_used(separator: str) -> None:
+    """The columns are separated by tabs then."""
+    head = ZeekHead()
+
+    lines = ZEEK.replace("\\x09", separator).splitlines(keepends=True)
+    *_, found = [event_of(line, head) for line in lines]
+
+    assert found is not None
+    assert found.addresses == SESSION
+
+
+@pytest.mark.parametrize("name", ["payload", "alert", "timestamp", "event_type", "pkt_src", "proto"])
+def test_an_event_keeps_little_of_a_long_line(name: str) -> None:
+    """Hundreds are looked for at once: each of a megabyte would fill the memory."""
+    long: Any = {"signature": "x" * 100_000, "signature_id": "y" * 100_000, "metadata": [[]] * 100_000}
+
+    found = event(**{name: long if name == "alert" else "z" * 100_000})
+
+    assert len(repr(found)) < 2000
+
+
+def test_a_wide_line_of_zeek_keeps_little() -> None:
+    """Columns that the head does not name are not kept."""
+    head = ZeekHead()
+    *_, found = [event_of(line, head) for line in (ZEEK.rstrip("\n") + "\tx" * 100_000).splitlines()]
+
+    assert found is not None
+    assert len(repr(found)) < 2000
