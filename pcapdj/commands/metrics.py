@@ -1,7 +1,7 @@
 """`pcapdj metrics`: the state and the sums of lanes for Prometheus, served, as a text file, or printed once.
 
-prometheus-client writes the text and serves it. Its server listens on all addresses unless it gets one, so it
-always gets one: that of the loopback device, if only a port is named.
+prometheus-client writes the text. The server (`metrics_server`) listens on the loopback device if only a
+port is named.
 """
 
 import threading
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server, write_to_textfile
+from prometheus_client import CollectorRegistry, generate_latest, write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from pcapdj import __version__
+from pcapdj.commands.metrics_server import MetricsServer
 from pcapdj.commands.monitor import expected_roles
 from pcapdj.console.metrics import FAMILIES, LaneReading, MetricSample, lane_samples
 from pcapdj.runtime.command import lines_of, new_app
@@ -160,13 +161,14 @@ def _serve(address: tuple[str, int], registry: CollectorRegistry) -> None:
     host, port = address
     with handled() as signals:
         try:
-            server, _ = start_http_server(port, addr=host, registry=registry)
-        except (OSError, OverflowError) as exc:
+            server = MetricsServer(host, port, registry)
+        except (OSError, OverflowError, UnicodeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
             raise CannotCreate(
                 f"{quoted(host)}, port {port}: the metrics cannot be served: {reason}."
             ) from exc
-        typer.echo(f"Serving metrics at {host}, port {server.server_port}.", err=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        typer.echo(f"Serving metrics at {host}, port {server.port}.", err=True)
         while True:
             signals.wait(_WAIT_S)
 

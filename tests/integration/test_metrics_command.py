@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.forkserver import PIPE, Process, clean_environment, start
 from support.roles_rig import Trio
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.commands import metrics
 from pcapdj.runtime.command import exit_code_of
@@ -162,6 +165,7 @@ def test_a_text_file_is_replaced_whole(store: Store, run: Run, tmp_path: Path) -
         (["--listen", "70000"], ExitCode.USAGE),
         (["--listen", "1", "--textfile", "x"], ExitCode.USAGE),
         (["--listen", "192.0.2.1:1"], ExitCode.CANNOT_CREATE),
+        (["--listen", f"{'a' * 80}:1"], ExitCode.CANNOT_CREATE),
         (["--textfile", "/does/not/exist/x.prom"], ExitCode.CANNOT_CREATE),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -205,6 +209,43 @@ def test_a_scrape_of_twenty_lanes_costs_less_than_a_hundredth_of_a_core(store: S
         after = psutil.Process(process.pid).cpu_times()
         assert (after.user + after.system - before.user - before.system) / 5 < 0.3
         assert psutil.Process(process.pid).memory_info().rss < 80 << 20
+
+
+def connections(address: str, count: int, *, sent: bytes = b"") -> ExitStack:
+    """Return open connections, each of which has sent so much."""
+    host, port = address.split("/")[2].split(":")
+    opened = ExitStack()
+    for _ in range(count):
+        client = opened.enter_context(socket.create_connection((host, int(port)), timeout=20))
+        with suppress(OSError):  # it is one too many, and closed already
+            client.sendall(sent)
+    return opened
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\nA: "])
+def test_connections_without_a_request_keep_no_scrape_from_its_answer(store: Store, sent: bytes) -> None:
+    """Hundreds of them take no thread each, and leave nothing on the screen."""
+    with serving("0", "--redis-url", store.url) as (process, address):
+        with connections(address, 300, sent=sent):
+            began_s = time.monotonic()
+            assert "pcapdj_redis_up" in scraped(address)
+            assert time.monotonic() - began_s < scaled(8)
+            assert psutil.Process(process.pid).num_threads() < 25
+        assert "pcapdj_redis_up" in scraped(address)
+        wait_until(lambda: psutil.Process(process.pid).num_threads() < 5, "the end of the threads")
+        os.set_blocking(process.stderr.fileno(), False)
+        assert not process.stderr.read()
+
+
+def test_many_scrapes_at_once_are_all_answered(store: Store) -> None:
+    """One that has sent its request is not closed for another one; clients that leave are no error."""
+    with serving("0", "--redis-url", store.url) as (process, address):
+        connections(address, 20, sent=b"GET /metrics HTTP/1.1\r\n\r\n").close()
+        with ThreadPoolExecutor(40) as pool:
+            texts = list(pool.map(scraped, [address] * 40))
+        assert all("pcapdj_redis_up" in text for text in texts)
+        os.set_blocking(process.stderr.fileno(), False)
+        assert not process.stderr.read()
 
 
 @pytest.mark.parametrize("digits", [40, 350, 4000])
