@@ -12,11 +12,11 @@ from typing import Final
 
 import pytest
 from support.cases import some_long
-from support.launcher_rig import COPY, Rig, connected, is_running, rig_in, stop
+from support.launcher_rig import COPY, Rig, connected, is_listening, is_running, rig_in, stop
 from support.waiting import wait_until
 
 from pcapdj.run.private_folder import private_folder
-from pcapdj.runtime.left_processes import mark_of
+from pcapdj.runtime.left_processes import end_left_processes, mark_of
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
@@ -202,6 +202,7 @@ def test_a_daemon_outlives_a_killed_launcher_only_until_the_next_one_starts(
         wait_until(lambda: "A launcher was killed, and its analyzer left" in rig.logged(), "a report")
         wait_until(lambda: not any(map(is_running, left_pids(rig))), "all of them to be gone")
         assert other.poll() is None
+    wait_until(lambda: is_listening(rig.socket), "it to handle signals")
     assert stop(again) == 0
     os.close(opened.write_end)
 
@@ -228,3 +229,40 @@ def marked(pipe: Path) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.mark.parametrize("other", ["disk", "root"])
+def test_a_service_in_a_container_with_a_pipe_of_the_same_path_is_left_alone(
+    tmp_path: Path, other: str
+) -> None:
+    """Its analyzer is seen from outside, with the same mark; its folder is another one.
+
+    As another disk at the path of the folder, and behind a link in another root, which would lead into ours.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    folder, root = tmp_path / "run", tmp_path / "root"
+    folder.mkdir()
+    root.mkdir()
+    script = f"mount -t tmpfs none {folder} && exec sleep 600"
+    if other == "root":
+        script = (
+            f"mount -t tmpfs none {root} && cd {root} && mkdir -p usr proc .{tmp_path.parent}"
+            f" && mount --bind /usr usr && ln -s usr/bin bin && ln -s usr/lib lib && ln -s usr/lib64 lib64"
+            f" && ln -s {tmp_path} .{tmp_path} && exec /usr/sbin/chroot . sleep 600"
+        )
+    mark = os.environ | mark_of(folder / "stream.pcap")
+    with marked(folder / "stream.pcap") as left:
+        container = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], env=mark)
+        try:
+            comm = Path(f"/proc/{container.pid}/comm")
+            wait_until(lambda: container.poll() is not None or comm.read_text() == "sleep\n", "the container")
+            assert container.poll() is None
+
+            killed = end_left_processes(folder / "stream.pcap")
+
+            assert [each.pid for each in killed] == [left.pid]
+            assert container.poll() is None
+        finally:
+            container.kill()
+            container.wait()
