@@ -6,6 +6,12 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Final
+
+
+# Signals of the C library's own threads, which no program can set: posix_spawn leaves them ignored in a child if
+# its starter has changed its user once.
+_THREADS: Final = sum(1 << number - 1 for number in (32, 33))
 
 
 def state() -> dict[str, object]:
@@ -17,7 +23,8 @@ def state() -> dict[str, object]:
         "environment": dict(os.environ),
         "folder": str(Path.cwd()),
         "temporary": tempfile.gettempdir(),
-        "signals": {name: fields[name] for name in ("SigBlk", "SigIgn", "SigCgt", "Umask", "Threads")},
+        "signals": {name: int(fields[name], 16) & ~_THREADS for name in ("SigBlk", "SigIgn", "SigCgt")},
+        "shared": {name: fields[name] for name in ("Umask", "Threads")},
         "handlers": [repr(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)],
         "descriptors": sorted(int(each.name) for each in Path("/proc/self/fd").iterdir())[:-1],
         "buffered": [sys.stdout.line_buffering, sys.stderr.line_buffering],
