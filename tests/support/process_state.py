@@ -8,9 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-
-# Signals of the C library's own threads, which no program can set: posix_spawn leaves them ignored in a child if
-# its starter has changed its user once.
+# Signals of the C library's own threads, which no program can set: posix_spawn leaves them ignored in a
+# child if its starter has changed its user once.
 _THREADS: Final = sum(1 << number - 1 for number in (32, 33))
 
 
