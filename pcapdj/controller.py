@@ -37,7 +37,7 @@ from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.console.disk_lines import outlook_of
 from pcapdj.disk import options, schedule
 from pcapdj.disk.between_process import BetweenProcess
-from pcapdj.disk.between_runner import BetweenRunner
+from pcapdj.disk.between_runner import BetweenRunner, end_commands_of_killed
 from pcapdj.disk.gate import Decision, Override, State
 from pcapdj.disk.gate_check import check_as_started, check_running
 from pcapdj.disk.gate_report import log_failures, log_limits, log_live_limits, log_transition
@@ -332,10 +332,12 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
 
     def work() -> None:
         with ExitStack() as undone:
-            between_runs = closing(BetweenRunner(BetweenProcess(command))) if command else nullcontext()
-            runner = undone.enter_context(between_runs)  # its process is forked before there are threads
+            runner = undone.enter_context(  # its process is forked before there are threads
+                closing(BetweenRunner(BetweenProcess(command))) if command else nullcontext()
+            )
             signals = undone.enter_context(handled(HARMLESS))
             undone.enter_context(recorded_log(store, event_command(on_event), reads_others=True))
+            end_commands_of_killed()
             warn_of_losses(store, events)
             retrying = RetryingStore(store, signals, events, retried=(StoreUnavailable, StoreDenied))
             monitor = DiskMonitor(DiskMeter(watches, logdir=logdir), live)

@@ -1,4 +1,4 @@
-"""Ends what the analyzer of a killed launcher has left running, by a mark in its environment.
+"""Ends what programs of a killed role have left running, by a mark in their environment.
 
 A launcher that is killed (SIGKILL) takes its analyzer with it, but no process that has left the analyzer's
 process group. Such a process still has the environment that the analyzer was started with, and in it the
@@ -7,6 +7,10 @@ next one starts was left by the one before.
 
 A container of the same machine may have another service at the same path, and its processes are seen from
 outside. So the folder of the pipe has to be the same one for a process that has the mark, by its own root.
+
+Likewise with the command of --between, if the process that runs it is killed. Controllers have no lock, and
+several may run such commands: here the mark is that process itself, and who has the mark of one that is gone
+was left by it. The mark of a container's process counts only in there.
 
 This finds every process that does not hide. One that an attacker controls can start another program with an
 empty environment; against him only a sandbox or a user of its own helps (SECURITY.md).
@@ -18,16 +22,20 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.process_tree import FoundProcess, find_process
 
 MARK: Final = "PCAPDJ_ANALYZER_OF"
+COMMAND_MARK: Final = "PCAPDJ_BETWEEN_OF"
 _LIMIT_S: Final = 1.0  # for all of them to be gone; a process in an uninterruptible call may stay
 _POLL_S: Final = 0.005
+_LARGEST_PID: Final = 1 << 22
+_PARTS: Final = 3  # of the mark of a command
 
 
 def mark_of(pipe: Path) -> dict[str, str]:
@@ -41,10 +49,25 @@ def end_left_processes(place: Path) -> list[FoundProcess]:
     Args:
         place: the pipe's path, or a folder: then all pipes below it count. No launcher uses one of them.
     """
-    left: dict[tuple[int, int], FoundProcess] = {}
     folder = place.resolve() if place.is_dir() else place.parent.resolve()
+    return _end(lambda process: _is_of_pipe(process, place) and _has_folder(process, folder))
+
+
+def mark_of_runner() -> dict[str, str]:
+    """Return the variable that a command of --between gets; the caller is the process that runs it."""
+    found = find_process(os.getpid())
+    return {COMMAND_MARK: f"{found.pid}:{found.start}:{_namespaces()}"} if found else {}
+
+
+def end_left_commands() -> list[FoundProcess]:
+    """Kill the processes that have the mark of a killed runner of commands; return them."""
+    return _end(_is_of_killed_runner)
+
+
+def _end(is_left: Callable[[Path], bool]) -> list[FoundProcess]:
+    left: dict[tuple[int, int], FoundProcess] = {}
     until_s = time.monotonic() + _LIMIT_S
-    while found := list(_kill_marked(place, folder)):  # one may have started another meanwhile
+    while found := list(_kill_marked(is_left)):  # one may have started another meanwhile
         left |= {(each.pid, each.start): each for each in found}
         if time.monotonic() > until_s:
             break
@@ -52,17 +75,17 @@ def end_left_processes(place: Path) -> list[FoundProcess]:
     return list(left.values())
 
 
-def _kill_marked(place: Path, folder: Path) -> Iterator[FoundProcess]:
+def _kill_marked(is_left: Callable[[Path], bool]) -> Iterator[FoundProcess]:
     for process in Path("/proc").glob("[0-9]*"):
         pid = int(process.name)
         with suppress(OSError):
-            if pid == os.getpid() or not (_is_marked(process, place) and _has_folder(process, folder)):
+            if pid == os.getpid() or not is_left(process):
                 continue
             descriptor = os.pidfd_open(pid)
             try:
                 found = find_process(pid)
                 # looked at again: behind the descriptor it is the process that is killed
-                if found and found.state not in "ZX" and _is_marked(process, place):
+                if found and found.state not in "ZX" and is_left(process):
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                     yield found
             finally:
@@ -82,12 +105,45 @@ def _has_folder(process: Path, folder: Path) -> bool:
     return os.path.samestat(there.stat(), folder.stat())
 
 
-def _is_marked(process: Path, place: Path) -> bool:
-    """Report whether a process has the mark; one of another user has none that this one could read."""
-    prefix, wanted = MARK.encode() + b"=", os.fsencode(place)
-    values = (
-        each.removeprefix(prefix)
-        for each in (process / "environ").read_bytes().split(b"\0")
-        if each.startswith(prefix)
-    )
-    return any(value == wanted or value.startswith(wanted + b"/") for value in values)
+def _marks(process: Path, name: str) -> list[bytes]:
+    """Return the values of a variable of a process; one of another user has none that this one could read."""
+    prefix = name.encode() + b"="
+    variables = (process / "environ").read_bytes().split(b"\0")
+    return [each.removeprefix(prefix) for each in variables if each.startswith(prefix)]
+
+
+def _is_of_pipe(process: Path, place: Path) -> bool:
+    wanted = os.fsencode(place)
+    return any(value == wanted or value.startswith(wanted + b"/") for value in _marks(process, MARK))
+
+
+def _is_of_killed_runner(process: Path) -> bool:
+    marks = _marks(process, COMMAND_MARK)
+    return bool(marks) and all(map(_is_of_gone_process, marks))
+
+
+def _is_of_gone_process(mark: bytes) -> bool:
+    """Report whether a mark is that of a process that has ended; unknown counts as no."""
+    parts = mark.split(b":", _PARTS - 1)
+    numbers = [whole_number(each) for each in parts[:2]]
+    if len(parts) != _PARTS or None in numbers or parts[2] != _namespaces().encode():
+        return False
+    pid, start = numbers
+    if not pid or pid > _LARGEST_PID:
+        return False
+    if found := find_process(pid):
+        return found.start != start or found.state in "ZX"
+    try:
+        os.kill(pid, 0)  # /proc may hide it
+    except OSError as exc:
+        return isinstance(exc, ProcessLookupError)
+    return False
+
+
+def _namespaces() -> str:
+    """Return in which namespaces the number and the start of a process are those of this process."""
+    found = []
+    for name in ("pid", "time"):
+        with suppress(OSError):
+            found.append(str(Path(f"/proc/self/ns/{name}").readlink()))
+    return " ".join(found)

@@ -17,13 +17,14 @@ from support.waiting import scaled, wait_until
 
 from pcapdj.controller import Controller
 from pcapdj.disk.between_process import MOST_LINES, BetweenCommand, BetweenProcess
-from pcapdj.disk.between_runner import BetweenRunner
+from pcapdj.disk.between_runner import BetweenRunner, end_commands_of_killed
 from pcapdj.disk.limits import Watch
 from pcapdj.disk.live_limits import LiveLimits
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.options import between_command
 from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.left_processes import COMMAND_MARK, end_left_commands, mark_of_runner
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
@@ -134,6 +135,39 @@ def test_a_stop_of_the_controller_kills_it_within_a_second() -> None:
 
     assert time.monotonic() - began_s < scaled(1.0)
     wait_until(lambda: not any(map(is_running, pids_in(messages))), "all of it to be gone")
+
+
+def test_what_a_killed_runner_leaves_is_killed_by_the_next_controller(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That of a runner that lives, which is another controller's, goes on."""
+    with shell(f"{LEAVING} sleep 600") as killed, shell(f"{LEAVING} sleep 600") as other:
+        pids = []
+        for process in (killed, other):
+            process.start({})
+            pids.append(pids_in(read_until(process, lambda found: len(pids_in(found)) == 2)))
+        os.kill(killed.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+        assert any(map(is_running, pids[0]))
+
+        end_commands_of_killed()
+
+        wait_until(lambda: not any(map(is_running, pids[0])), "its processes to be gone")
+        assert all(map(is_running, pids[1]))
+        assert "between_left_processes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "mark", ["", "x", "1", "0:0:", "1:1:elsewhere", f"{'9' * 5000}:1:{{}}", "{own}", "-1:1:{}"]
+)
+def test_no_other_mark_ends_a_process(mark: str) -> None:
+    """One of another PID namespace, or that nothing of ours has written."""
+    own = mark_of_runner()[COMMAND_MARK]
+    text = mark.replace("{own}", own).replace("{}", own.split(":", 2)[2])
+    with subprocess.Popen(["sleep", "600"], env={COMMAND_MARK: text, "PATH": os.environ["PATH"]}) as process:
+        assert not [each for each in end_left_commands() if each.pid == process.pid]
+        assert process.poll() is None
+        process.kill()
 
 
 @pytest.mark.parametrize(
