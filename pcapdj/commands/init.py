@@ -12,6 +12,7 @@ from pcapdj.analyzer.options import PRESET_VARIABLE, PresetOrDefault, TrustGroup
 from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
 from pcapdj.commands.settings import settings_text
 from pcapdj.runtime.command import new_app
+from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word
 from pcapdj.runtime.settings_file import NAME as SETTINGS
@@ -54,7 +55,9 @@ def init(
 def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -> list[str]:
     """Return what the user does next; the commands can be pasted into a shell."""
     own = programs / "pcapdj"
-    is_on_path = (found := shutil.which("pcapdj")) and Path(found).resolve() == own.resolve()
+    is_on_path = (found := shutil.which("pcapdj", path=program_path())) and Path(
+        found
+    ).resolve() == own.resolve()
     pcapdj = "pcapdj" if is_on_path or not own.exists() else shell_word(str(own))
     why = "" if is_chosen or preset != FALLBACK_PRESET else ", because Suricata is not installed"
     analyzer = f"; its analyzer is the preset {preset}{why}" if preset else ""

@@ -22,6 +22,7 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
+from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
 from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.runtime.trust import has_service
@@ -135,7 +136,14 @@ class Supervisord:
         Raises:
             PcapdjError: it did not start; the message has what it printed.
         """
-        ran = subprocess.run(self.command, cwd=self._folder, capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            self.command,
+            cwd=self._folder,
+            env=whole_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         until_s = time.monotonic() + _ANSWER_S
         while not ran.returncode and not self.pid() and time.monotonic() < until_s:
             time.sleep(_LOOK_S)

@@ -11,6 +11,7 @@ import typer
 from pcapdj.commands.supervised import Supervisord, shown
 from pcapdj.console.monitor_rules import ROLES, role_findings
 from pcapdj.runtime.command import new_app
+from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.settings_file import read_settings
@@ -85,4 +86,4 @@ def _become(supervisord: Supervisord, roles: list[str]) -> None:
     if pid := supervisord.pid():
         raise ConfigError(f"The service runs already: supervisord has the pid {pid}.")
     command = [*supervisord.command, "-n"]
-    os.execv(command[0], command)  # noqa: S606 - no shell is wanted
+    os.execve(command[0], command, whole_environment())  # noqa: S606 - no shell is wanted

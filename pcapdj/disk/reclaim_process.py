@@ -5,7 +5,6 @@ meanwhile. A process dies with the controller, and ends within a second of its s
 begins with the controller: it finishes what an earlier process has left.
 """
 
-import os
 import signal
 import subprocess
 import time
@@ -15,6 +14,7 @@ from typing import Final
 
 from pcapdj.disk.gate import Gate, Measurement
 from pcapdj.disk.reclaim_rule import NONE, RECLAIM_FIELD, is_short, pause_after
+from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.interpreter import pcapdj_command
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.process import death_signal_for_child
@@ -70,7 +70,7 @@ class ReclaimProcess:
         try:
             self._process = subprocess.Popen(
                 command,
-                env=os.environ | self._login,
+                env={**whole_environment(), **self._login},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 preexec_fn=death_signal_for_child(signal.SIGTERM),  # noqa: PLW1509 - it makes two system calls

@@ -38,6 +38,11 @@ def own_environment() -> dict[str, str]:
     return _without(_PRIVATE)
 
 
+def whole_environment() -> dict[str, str]:
+    """Return the environment for a process of ours that needs all of it: a role."""
+    return _without(())
+
+
 def program_path() -> str:
     """Return where programs are searched: the folders of PATH, or the system's if it is not set."""
     return _without_current_folder(os.environ.get("PATH", os.defpath))

@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pcapdj.runtime.assignments import Assignment, parse_assignments
 from pcapdj.runtime.errors import ConfigError
@@ -158,7 +158,8 @@ def _check(lines: Collection[Assignment]) -> None:
 def _has_password(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.password is not None or "password=" in parts.query.lower()
+        names = [name.lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+        return parts.password is not None or any("password" in name for name in names)
     except ValueError:  # refused by who uses it
         return False
 

@@ -8,7 +8,6 @@ pass. Equal records have one outcome, so the order decides which is which.
       '-----> records, numbered ---------------------------------+--> (file, number, record)
 """
 
-import os
 import struct
 import subprocess
 import tempfile
@@ -29,6 +28,7 @@ from pcapdj.capture.pcap import (
     StreamFormat,
 )
 from pcapdj.capture.stream_options import StreamOptions, with_rewriting
+from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CaptureError, PcapdjError, Unavailable
 from pcapdj.runtime.safe_text import shortened_message
 
@@ -125,7 +125,7 @@ class _Filter:
     """A tcpdump that gets the records of some files; a thread writes them."""
 
     def __init__(self, files: Sequence[SourceFile], stream: StreamFormat, expression: str) -> None:
-        program = which("tcpdump")
+        program = which("tcpdump", path=program_path())
         if program is None:
             raise Unavailable("tcpdump is not installed.", hint="Install the package tcpdump.")
         precision = "nano" if stream.nanosecond else "micro"
@@ -136,7 +136,7 @@ class _Filter:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"},
+            env={"PATH": program_path(), "LC_ALL": "C"},
         )
         self._writer = threading.Thread(target=self._write, args=(files, stream), daemon=True)
         self._writer.start()

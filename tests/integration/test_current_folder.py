@@ -1,12 +1,13 @@
 """The current folder is data: no interpreter of pcapdj executes a file there, or beside the captures."""
 
+import ast
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -402,6 +403,36 @@ def test_only_empty_elements_of_paths_are_left_out(
     for name in names:
         assert own_environment().get(name) == kept
         assert foreign_environment().get(name) == kept
+
+
+NEEDED: Final = {"which": "path", "Popen": "env", "run": "env", "posix_spawn": "", "execve": ""}
+
+
+def starts_of(path: Path) -> Iterator[ast.Call]:
+    """Yield the calls of a module that look for a program or start one, with the system's libraries."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            function = ast.unparse(node.func)
+            library, _, name = function.rpartition(".")
+            if (
+                library in ("", "os", "shutil", "subprocess")
+                and name in NEEDED
+                and (library or name == "which")
+            ):
+                yield node
+            assert not function.startswith(("os.execl", "os.execv(", "os.execvp", "os.system", "os.popen"))
+
+
+def test_each_start_of_a_program_has_an_environment_of_its_own() -> None:
+    """Without one it inherits empty elements of PATH and PYTHONPATH, which mean the current folder."""
+    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
+
+    assert len(calls) > 10
+    for name, call in calls:
+        needed = NEEDED[ast.unparse(call.func).rpartition(".")[2]]
+        given = {each.arg: ast.unparse(each.value) for each in call.keywords}
+        assert not needed or needed in given, f"{name}, line {call.lineno}"
+        assert "os.environ" not in ast.unparse(call), f"{name}, line {call.lineno}"
 
 
 def test_no_program_of_the_current_folder_is_started(here: Path, canaries: Canaries, store: Store) -> None:

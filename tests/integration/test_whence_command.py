@@ -297,6 +297,23 @@ def test_without_tcpdump_no_session_is_cut_out(
     assert captures[3].exists()
 
 
+def test_no_tcpdump_of_the_current_folder_is_started(
+    run: Run, captures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty element of PATH means that folder, which may be one of captures from anywhere."""
+    program, started = tmp_path / "tcpdump", tmp_path / "started"
+    program.write_text(f"#!/bin/sh\n: > {started}\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", ":/nowhere")
+
+    code, _, err = run("--at", str(START_S), "--host", "10.0.0.1", "-w", str(tmp_path / "out.pcap"))
+
+    assert (code, "tcpdump is not installed." in err) == (ExitCode.UNAVAILABLE, True)
+    assert captures[0].exists()
+    assert not started.exists()
+
+
 def test_the_log_folder_names_the_stream_and_when_it_was_fed(
     run: Run, store: Store, captures: list[Path], tmp_path: Path
 ) -> None:

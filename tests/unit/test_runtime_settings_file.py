@@ -101,6 +101,8 @@ def test_a_link_of_the_user_is_followed(folder: Path) -> None:
         (b"PCAPDJ_LANE", "line 1: 'PCAPDJ_LANE' has no '='. Write NAME=value."),
         (b"PCAPDJ_REDIS_URL=redis://:geheim@host", "line 1: The Redis URL has a password."),
         (b"PCAPDJ_REDIS_URL=unix:///s?Password=geheim", "line 1: The Redis URL has a password."),
+        (b"PCAPDJ_REDIS_URL=redis://h?ssl_p%61ssword=geheim", "line 1: The Redis URL has a password."),
+        (b"PCAPDJ_REDIS_URL=redis://h?p%61ssword=geheim", "line 1: The Redis URL has a password."),
     ],
 )
 def test_a_line_that_is_not_understood_is_refused(content: bytes, message: str, folder: Path) -> None:
