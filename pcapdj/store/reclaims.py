@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_name, to_text
+from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.lanes import LaneKeys
@@ -184,9 +185,8 @@ def reclaimed(store: Store, name: bytes) -> dict[str, Any] | None:
     Raises:
         As `Store.call`.
     """
-    value = store.call(lambda client: client.hget(store.keys.reclaimed, to_text(name)))
     try:
-        return decode_object(value)
+        return decode_object(read_hash(store, store.keys.reclaimed, [name]).get(name))
     except ValueError:
         return None
 

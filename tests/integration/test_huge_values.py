@@ -21,6 +21,7 @@ from pcapdj.store.failures import all_failures, newest_failures, requeue_failure
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry
 from pcapdj.store.keys import Keys
+from pcapdj.store.reclaims import reclaimed
 from pcapdj.store.snapshot import read_snapshot
 
 HUGE: Final = b"\x1b[31m" * (1 << 19)  # 2.5 MiB
@@ -70,6 +71,7 @@ def fill(client: Redis) -> None:
             key, mapping=dict.fromkeys(("name", "state", "reason", "min-free", "begin", "stream"), HUGE)
         )
     client.hset(KEYS.output, mapping={"plain": HUGE, "compressed": HUGE})
+    client.hset(KEYS.reclaimed, "/in/1.pcap", HUGE)
     client.hset(KEYS.fed, "/in/1.pcap", HUGE)
     client.rpush(KEYS.next, "/in/1.pcap", HUGE)
     client.rpush(KEYS.processed, HUGE, "/in/1.pcap")
@@ -105,6 +107,7 @@ READS: Final[dict[str, Callable[[Store], object]]] = {
     "control": lambda store: Grants(store).control(),
     "published gate": lambda store: Grants(store).published(),
     "ENQUEUE": lambda store: enqueue_new(store, {b"/in/1.pcap": Version()}),
+    "what became of a file": lambda store: reclaimed(store, b"/in/1.pcap"),
     "snapshot": lambda store: read_snapshot(store, 0),
     "newest failures": lambda store: newest_failures(store, 3),
     "all failures": lambda store: list(all_failures(store)),
