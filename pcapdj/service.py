@@ -135,7 +135,7 @@ def write_layout(folder: Path, text: str, settings: str = "", *, force: bool = F
     except OSError as exc:
         raise _cannot_create(folder, exc) from exc
     try:
-        check_open_folder(folder, os.fstat(opened))
+        check_open_folder(folder, opened)
         if os.path.lexists(conf) and not force:
             raise CannotCreate(f"{quoted(str(conf))} exists already.", hint="Use --force to replace it.")
         for name in (*OPEN_FOLDERS, *PRIVATE_FOLDERS):
@@ -174,7 +174,7 @@ def _make_part(folder: Path, opened: int, name: str) -> None:
         return
     part = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=opened)
     try:
-        check_open_folder(folder / name, os.fstat(part))
+        check_open_folder(folder / name, part)
         os.fchmod(part, _PRIVATE_MODE)
     finally:
         os.close(part)

@@ -2,23 +2,29 @@
 
 A folder is trusted if only this user and root can put or replace files in it: what was checked there a moment
 ago is still the same, and no link in it leads elsewhere. So it belongs to this user or to root, and is not
-writable for others. Four exceptions:
+writable for others, whether by its mode or by an access ACL. Four exceptions:
 
 - in a sticky folder, as /tmp, a user can replace only his own files;
 - a group without another member than the folder's owner is that owner (umask 002 on Debian, Ubuntu, Fedora);
 - the operator may declare that he trusts the members of the folder's group (`runtime.trust`);
 - results may lie in a folder of the user who became root with sudo. His links are not trusted.
 
-Source: inode(7), "The file type and mode"; OpenSSH on Debian has the same rule for groups.
+Source: inode(7), "The file type and mode"; acl(5); linux/posix_acl_xattr.h; OpenSSH on Debian has the same
+rule for groups.
 """
 
 import os
 import stat
+import struct
 from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import Final, NamedTuple
 
 ROOT: Final = 0
+# An access ACL as the kernel gives it: a version, then tag, permissions and id of each entry.
+_ACL_HEADER_BYTES: Final = 4
+_ACL_ENTRY: Final = struct.Struct("<HHI")
+_NAMED_USER, _NAMED_GROUP, _MASK, _MAY_WRITE = 0x02, 0x08, 0x10, 0x02
 
 
 class Distrust(Enum):
@@ -30,6 +36,7 @@ class Distrust(Enum):
     NO_FILE = "is not a regular file; it belongs to {owner}"
     ALL_WRITE = "is writable for all users"
     GROUP_WRITES = "is writable for {group}"
+    ACL_WRITES = "is writable for other users by its ACL"
 
 
 class Account(NamedTuple):
@@ -62,6 +69,23 @@ def distrust(
     if found.st_mode & stat.S_IWGRP and found.st_gid != ROOT:
         return Distrust.GROUP_WRITES
     return None
+
+
+def acl_distrust(acl: bytes, trusted: Collection[int]) -> Distrust | None:
+    """Return why this user should not trust a file with this access ACL; None if there is no reason.
+
+    Its mode does not show it: with an ACL the bits of the group are the mask of all entries.
+
+    Args:
+        acl: the attribute `system.posix_acl_access`; empty: there is none.
+        trusted: users who may write, beside root.
+    """
+    entries = [*_ACL_ENTRY.iter_unpack(acl[_ACL_HEADER_BYTES:])]
+    mask = next((permissions for tag, permissions, _ in entries if tag == _MASK), _MAY_WRITE)
+    writers = [(tag, named) for tag, permissions, named in entries if permissions & mask & _MAY_WRITE]
+    others = [named for tag, named in writers if tag == _NAMED_USER and named not in (*trusted, ROOT)]
+    groups = [named for tag, named in writers if tag == _NAMED_GROUP and named != ROOT]
+    return Distrust.ACL_WRITES if others or groups else None
 
 
 def is_private_group(

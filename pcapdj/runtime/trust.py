@@ -17,7 +17,7 @@ from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.ownership import ROOT, Account, Distrust, distrust, is_private_group
+from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
 from pcapdj.runtime.safe_text import quoted
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
@@ -31,7 +31,10 @@ _KINDS: Final = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
 )
-_TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w"}
+# With an ACL the group's bits are the mask of all its entries.
+_TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w", Distrust.ACL_WRITES: "g-w"}
+_OF_GROUP: Final = (Distrust.GROUP_WRITES, Distrust.ACL_WRITES)
+_ACL: Final = "system.posix_acl_access"
 
 
 def check_folder(
@@ -82,9 +85,11 @@ def check_way(path: Path, remedy: str = _REMEDY, *, caller: int | None = None) -
         raise _refused_way(path, *found, remedy)
 
 
-def check_open_folder(path: Path, found: os.stat_result) -> None:
-    """Refuse a folder that is open already, by its status; `path` is for the message. Errors as above."""
-    if reason := _unless_group_is_trusted(distrust(found, os.geteuid(), allows_sticky=False), found):
+def check_open_folder(path: Path, descriptor: int) -> None:
+    """Refuse a folder that is open already; `path` is for the message. Errors as above."""
+    found = os.fstat(descriptor)
+    reason = distrust(found, os.geteuid(), allows_sticky=False)
+    if reason := _unless_group_is_trusted(reason, descriptor, found):
         raise _refused(path, reason, found, _REMEDY)
 
 
@@ -184,7 +189,7 @@ def _checked(
             return Distrust.LINK, found
         found = path.stat()
         reason = distrust(found, os.geteuid(), allows_sticky=allows_sticky, caller=caller)
-    return _unless_group_is_trusted(reason, found), found
+    return _unless_group_is_trusted(reason, path, found, caller), found
 
 
 def _untrusted_on(path: Path, caller: int | None = None) -> tuple[Path, Distrust, os.stat_result] | None:
@@ -197,15 +202,36 @@ def _untrusted_on(path: Path, caller: int | None = None) -> tuple[Path, Distrust
                 continue
             is_link = stat.S_ISLNK(found.st_mode)
             owner = found.st_uid if _trusts_groups() and not is_link else os.geteuid()
-            if reason := _unless_group_is_trusted(distrust(found, owner, caller=caller), found):
+            reason = distrust(found, owner, caller=caller)
+            if reason := _unless_group_is_trusted(reason, each, found, caller):
                 return each, Distrust.LINK if is_link else reason, found
     return None
 
 
-def _unless_group_is_trusted(reason: Distrust | None, found: os.stat_result) -> Distrust | None:
-    if reason is Distrust.GROUP_WRITES and (_trusts_groups() or _has_private_group(found)):
+def _unless_group_is_trusted(
+    reason: Distrust | None, path: Path | int, found: os.stat_result, caller: int | None = None
+) -> Distrust | None:
+    """Return the reason, or that an ACL lets others write; None if these are trusted.
+
+    Args:
+        reason: by owner and mode.
+        path: of the file, or its descriptor.
+        found: its status.
+        caller: another user who is trusted.
+    """
+    if reason not in (None, Distrust.GROUP_WRITES):
+        return reason
+    if _trusts_groups():
         return None
-    return reason
+    if reason and not _has_private_group(found):
+        return reason
+    if stat.S_ISLNK(found.st_mode) or not found.st_mode & stat.S_IWGRP:
+        return None
+    try:
+        acl = os.getxattr(path, _ACL)
+    except OSError:  # none, or a file system without ACLs
+        return None
+    return acl_distrust(acl, (os.geteuid(), *(() if caller is None else (caller,))))
 
 
 def _trusts_groups() -> bool:
@@ -258,7 +284,7 @@ def _hint(reason: Distrust, path: Path, remedy: str) -> str:
     if reason not in _TAKE_AWAY:
         return f"{remedy[0].upper()}{remedy[1:]}."
     command = f"Take that away with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
-    if reason is Distrust.GROUP_WRITES:
+    if reason in _OF_GROUP:
         return f"{command}, or trust the group's members with {VARIABLE}=1."
     return f"{command}, or {remedy}."
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from support.acls import set_acl
 from support.captures import Record, classic
 from support.forkserver import DEVNULL, Finished, run
 from support.redis_server import redis_command
@@ -20,7 +21,7 @@ from support.waiting import wait_until
 from pcapdj.analyzer.launch import make_log_root
 from pcapdj.runtime.errors import CannotCreate, ConfigError, ExitCode
 from pcapdj.runtime.places import private_folder, user_folder
-from pcapdj.runtime.trust import VARIABLE, has_service
+from pcapdj.runtime.trust import VARIABLE, check_folder, has_service
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.service import CONF, PRIVATE_FOLDERS, write_layout
 from pcapdj.store.client import Store
@@ -280,6 +281,44 @@ def share(folder: Path, mode: int) -> None:
         pytest.skip("only root can give a folder to any group")
     os.chown(folder, -1, SHARED_GROUP)
     folder.chmod(mode)
+
+
+@pytest.mark.parametrize("name", [".", CONF, "var/run", "above"])
+@pytest.mark.parametrize("entry", ["user", "group"])
+def test_a_service_that_others_can_change_by_an_acl_is_refused(
+    name: str, entry: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mode of the folder is that of a group without other members: the ACL has one more user."""
+    folder = short_path / "above/service"
+    folder.mkdir(parents=True)
+    write_layout(folder, "text")
+    assert has_service(folder)
+    place = folder.parent if name == "above" else folder / name
+    entries = {entry: (65_534, 7)}
+    set_acl(place, **entries)
+
+    with pytest.raises(
+        ConfigError, match=r"writable for other users by its ACL\. Take that away with chmod g-w"
+    ):
+        has_service(folder)
+
+    monkeypatch.setenv(VARIABLE, "1")
+    assert has_service(folder)
+    monkeypatch.delenv(VARIABLE)
+    place.chmod(place.stat().st_mode & ~0o020)  # the mask
+    assert has_service(folder)
+
+
+def test_init_writes_nothing_to_a_folder_that_others_can_change_by_an_acl(short_path: Path) -> None:
+    """Nor do run and its like: their folders are checked by the same rule."""
+    set_acl(short_path, user=(65_534, 7))
+
+    with pytest.raises(CannotCreate, match="by its ACL"):
+        write_layout(short_path, "text")
+    with pytest.raises(CannotCreate, match="by its ACL"):
+        check_folder(short_path)
+
+    assert list(short_path.iterdir()) == []
 
 
 def test_the_operator_may_trust_a_group(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ import stat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.acls import acl_of
 
-from pcapdj.runtime.ownership import Account, Distrust, distrust, is_private_group, may_serve
+from pcapdj.runtime.ownership import Account, Distrust, acl_distrust, distrust, is_private_group, may_serve
 
 US, OTHER, ROOT = 1000, 1001, 0
 FOLDER, FILE, LINK = stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK
@@ -133,3 +134,24 @@ def test_the_server_of_a_named_socket_is_who_may_have_put_it_there(
 ) -> None:
     """Such as redis in /run/redis; in /tmp any user could have made the socket."""
     assert may_serve(peer, US, socket, folder) is trusted
+
+
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ({}, None),
+        ({"user": (OTHER, 7)}, Distrust.ACL_WRITES),
+        ({"user": (OTHER, 5)}, None),
+        ({"user": (OTHER, 7), "mask": (0, 5)}, None),
+        ({"user": (US, 7)}, None),
+        ({"user": (ROOT, 7)}, None),
+        ({"group": (OTHER, 6)}, Distrust.ACL_WRITES),
+        ({"group": (OTHER, 4)}, None),
+    ],
+)
+def test_an_acl_is_trusted_if_it_lets_no_others_write(
+    entries: dict[str, tuple[int, int]], reason: Distrust | None
+) -> None:
+    """Named users and groups count, as far as the mask lets them."""
+    assert acl_distrust(acl_of(**entries), [US]) is reason
+    assert acl_distrust(b"", [US]) is None
