@@ -135,7 +135,7 @@ def test_the_stream_of_a_killed_launcher_is_suspect(rig: Rig, signals: Signals, 
     environment = {"PCAPDJ_REDIS_URL": store.url, "PCAPDJ_LANE": store.keys.lane}
     launcher = rig.start_python(WAIT, environment=environment)
     opened = connected(rig, signals).open()
-    wait_until(lambda: consumer(store).get("stream") == opened.stream, "the status to have it")
+    wait_until(lambda: consumer(store).get("state") == "reading", "the status to have it")
 
     launcher.kill()
     os.close(opened.write_end)
