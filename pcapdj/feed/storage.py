@@ -71,6 +71,7 @@ class CaptureStorage:
         self._place, self._reason = b"", ""  # what it waits for, and what is wrong with it
         self._since_s = self._begun_s = 0.0  # wall clock, monotonic clock
         self._tries = 0
+        self._was_at_fault = False  # the file, as far as the last look showed
         self._others = ""  # how many queued names wait for the same place, as a sentence
         self._count = Reminder()
 
@@ -137,6 +138,12 @@ class CaptureStorage:
 
     def _wait(self, error: CaptureError) -> None:
         fault = self._fault_of(error)
+        if fault is Fault.FILE:
+            if self._recorded is None or self._was_at_fault:
+                raise error
+            self._was_at_fault = True  # unless its storage came back between the failed call and the look
+            return
+        self._was_at_fault = False
         if fault is not self._fault:
             self._begin_wait(fault, error)
         self._tries += fault is Fault.BAD_BLOCK
@@ -165,16 +172,13 @@ class CaptureStorage:
         """Return whose fault it is.
 
         Raises:
-            CaptureError: that of the file.
+            CaptureError: that of the file, whatever its storage does: no call failed.
         """
         recorded = self._recorded
         if not error.error_number:
             raise error
         found = self._opener.folder_state(self._name, recorded.mount if recorded else b"")
-        fault = fault_of(error.error_number, recorded, found)
-        if fault is Fault.FILE:
-            raise error
-        return fault
+        return fault_of(error.error_number, recorded, found)
 
     def _begin_wait(self, fault: Fault, error: CaptureError) -> None:
         self._fault, self._since_s, self._begun_s, self._tries = fault, time.time(), time.monotonic(), 0
@@ -215,7 +219,7 @@ class CaptureStorage:
         return f"Waiting for {quoted(self._place)} since {since}{limit}: {self._reason}.{self._others}"
 
     def _clear(self) -> None:
-        self._fault, self._others = None, ""
+        self._fault, self._others, self._was_at_fault = None, "", False
         self._statistics.wait_for_storage(b"", 0, 0)
 
 

@@ -19,6 +19,7 @@ from support.dispatcher_rig import (
     listed,
     packets,
     queue,
+    queue_as_imported,
     records,
     stream_of,
     written,
@@ -30,6 +31,7 @@ from pcapdj.capture.files import OpenFile, StillWritten
 from pcapdj.capture.opening import capture_of
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.capture.reading_process import FileOpener
+from pcapdj.capture.storage import FolderState
 from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder
@@ -86,16 +88,23 @@ class SettlingOpener(FileOpener):
 
     Attributes:
         settles_in_s: for each of these calls, how long to wait.
+        before_looks: for each look at the place of a file that cannot be opened, what happens just before.
     """
 
     def __init__(self, waits: Waits) -> None:
         super().__init__(waits)
         self.settles_in_s: list[float] = []
+        self.before_looks: list[Callable[[], object]] = []
+
+    def folder_state(self, name: bytes, mount: bytes) -> FolderState:
+        """Look there, after what was to happen."""
+        if self.before_looks:
+            self.before_looks.pop(0)()
+        return super().folder_state(name, mount)
 
     def open(self, name: bytes, *, root: bytes | None, refuse_written: bool) -> OpenFile:
         """Open the file, if it has settled."""
-        assert refuse_written
-        if self.settles_in_s:
+        if refuse_written and self.settles_in_s:
             raise StillWritten(self.settles_in_s.pop())
         return super().open(name, root=root, refuse_written=refuse_written)
 
@@ -297,6 +306,41 @@ def test_a_file_whose_analyzer_died_is_fed_again_from_its_first_packet(
         f"file_replayed name={os.fsdecode(name)} attempt=2:"
         " Its stream broke off: it is fed again from its first packet."
     ) in log
+
+
+def test_a_file_that_comes_back_between_the_failed_call_and_the_look_is_fed(
+    rig: Rig, store: Store, tmp_path: Path
+) -> None:
+    """The look shows its folder, so the file seems to be missing; it is opened once more before it fails."""
+    folder, away = tmp_path / "captures", tmp_path / "away"
+    folder.mkdir()
+    name = written(folder, "a.pcap", stream_of(FIRST))
+    queue_as_imported(store, name)
+    authorize(store, name)
+    folder.rename(away)
+    rig.opener.before_looks = [lambda: away.rename(folder)]
+
+    rig.run()
+
+    assert listed(store, store.keys.processed) == [name]
+
+
+def test_a_file_that_is_missing_from_its_folder_fails_after_two_looks(
+    rig: Rig, store: Store, tmp_path: Path
+) -> None:
+    """The second one shows that nothing came back."""
+    name = written(tmp_path, "a.pcap", records(FIRST))
+    queue_as_imported(store, name)
+    Path(os.fsdecode(name)).unlink()
+    looks: list[str] = []
+    rig.opener.before_looks = [lambda: looks.append("first"), lambda: looks.append("second")]
+
+    rig.run()
+
+    assert [each["reason"] for each in map(json.loads, listed(store, store.keys.failed))] == [
+        "does not exist"
+    ]
+    assert looks == ["first", "second"]
 
 
 @pytest.mark.parametrize(("outlives", "deaths"), [(True, 3), (False, 0)])
