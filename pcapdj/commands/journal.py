@@ -18,7 +18,7 @@ import typer
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.safe_text import to_name
+from pcapdj.runtime.safe_text import printable, to_name
 from pcapdj.store.client import Store
 from pcapdj.store.journal import Conditions, FedFile, journal_length, read_journal
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -73,9 +73,10 @@ def journal(  # noqa: PLR0913 - an option each
     count = 0
     if print0:
         form = partial(_paths, Presences(store))
+    is_terminal = sys.stdout.isatty()
     for data in form(files):
         count += 1
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.write(_for_terminal(data) if is_terminal else data)
     sys.stdout.flush()
     if not count:
         raise PcapdjError("The journal has no such file.")
@@ -113,6 +114,13 @@ def _csv(files: Iterable[FedFile]) -> Iterator[bytes]:
         yield text.getvalue().encode("utf-8", "surrogateescape")
         text.seek(0)
         text.truncate()
+
+
+def _for_terminal(data: bytes) -> bytes:
+    """Return what programs get in a form that cannot act on a terminal; line ends stay."""
+    text = data.decode("utf-8", "surrogateescape")
+    shown = (char if char.isprintable() or char in "\r\n" else printable(char) for char in text)
+    return "".join(shown).encode()
 
 
 def _paths(presences: Presences, files: Iterable[FedFile]) -> Iterator[bytes]:

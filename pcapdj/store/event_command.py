@@ -32,6 +32,7 @@ from pcapdj.runtime.environment import foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.process import set_title
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import utc_text
@@ -52,6 +53,7 @@ _MOST_WAITING: Final = 100
 _LOOK_S: Final = 1.0  # at the events of others
 _AFTER_ROLE_S: Final = 5.0  # for what waits when the role has ended
 _OLDEST_S: Final = 86_400.0  # an older event is not read again after a restart
+_CLOCKS_S: Final = 60.0  # by which the clock of Redis may be ahead of ours
 _MOST_BYTES: Final = 60_000  # of a message
 _MOST_TEXT_CHARS: Final = 4095
 _SHOWN_BYTES: Final = 300  # of what a failed command printed last
@@ -201,11 +203,14 @@ class CommandRunner:
         """Return the id behind which this process reads: where the one before ended, or the role's start."""
         newest = f"({int(began_s * 1000)}-0"
         try:
-            seen = read_hash(self._store, self._store.keys.gate, [CURSOR]).get(CURSOR.encode(), b"").decode()
-            milliseconds = int(seen.partition("-")[0])
-        except (PcapdjError, ValueError):
+            seen = read_hash(self._store, self._store.keys.gate, [CURSOR]).get(CURSOR.encode(), b"")
+        except PcapdjError:
             return newest
-        return f"({seen}" if time.time() - milliseconds / 1000 < _OLDEST_S else newest
+        milliseconds, number = (whole_number(part) for part in (seen + b"-").split(b"-")[:2])
+        if milliseconds is None or number is None:  # none, or what another program wrote
+            return newest
+        is_recent = -_CLOCKS_S < began_s - milliseconds / 1000 < _OLDEST_S
+        return f"({milliseconds}-{number}" if is_recent else newest
 
     def _read_others(self) -> None:
         """Take what other roles have recorded, but for what they have run the command for."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 from support.captures import Record, classic
+from support.forkserver import clean_environment, start
 
 from pcapdj.commands import events, failed, journal, report, requeue, whence
 from pcapdj.runtime.command import exit_code_of
@@ -118,6 +119,26 @@ def test_programs_get_json_lines_or_a_table(run: Run, store: Store) -> None:
     )
     assert (entry["first_time"], rows[0]["first"]) == ("2023-11-14T22:13:20.000000Z",) * 2
     assert tuple(rows[0]) == COLUMNS
+
+
+@pytest.mark.parametrize("option", ["--csv", "--print0"])
+def test_names_cannot_act_on_a_terminal(store: Store, tmp_path: Path, option: str) -> None:
+    """What programs get as bytes is escaped where a person reads it."""
+    path = tmp_path / os.fsdecode(HOSTILE.replace(b"/in/", b""))
+    path.write_bytes(classic([Record(1)]))
+    feed(store, os.fsencode(path), size_bytes=path.stat().st_size, mtime_ns=path.stat().st_mtime_ns)
+    words = ["journal", option, "--redis-url", store.url, "--lane", store.keys.lane]
+    ours, terminal = os.openpty()
+    try:
+        with start("pcapdj", *words, env=clean_environment(), stdout=terminal) as process:
+            os.close(terminal)
+            assert process.wait() == ExitCode.OK
+            shown = os.read(ours, 1 << 16)
+    finally:
+        os.close(ours)
+
+    assert b"\\x1b[2J" in shown
+    assert shown.replace(b"\r", b"").replace(b"\n", b"").decode().isprintable()
 
 
 @pytest.mark.parametrize(

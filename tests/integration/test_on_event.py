@@ -20,7 +20,7 @@ from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ConfigError, ExitCode
 from pcapdj.store import event_command
 from pcapdj.store.client import Store
-from pcapdj.store.event_command import HANDLED, EventCommand
+from pcapdj.store.event_command import CURSOR, HANDLED, EventCommand
 from pcapdj.store.event_command import event_command as words_of
 from pcapdj.store.events import Event, read_events, record_event
 
@@ -175,6 +175,23 @@ def test_a_flood_of_events_is_bounded_and_delays_nobody(
 def skipped_and_run(out: Path) -> int:
     """Return how many events the commands were about, and how many they were told to be skipped."""
     return sum(1 + int(each["PCAPDJ_EVENT_SKIPPED"]) for each in written(out))
+
+
+@pytest.mark.parametrize(
+    "cursor", [b"x", b"1-1 x", b"9999999999999-0", b"%d-x", b"-5-1", b"\xff", b"%d", b"1" * 99]
+)
+def test_what_other_programs_write_as_the_last_event_hides_no_event(
+    store: Store, program: Program, short_path: Path, cursor: bytes
+) -> None:
+    """A place that no process has reached is not used: the command runs for what is recorded from now on."""
+    now_ms = int(time.time() * 1000)
+    store.redis.hset(store.keys.gate, CURSOR, cursor.replace(b"%d", str(now_ms).encode()))
+    out = short_path / "out"
+
+    with running([program(WRITING), str(out)], store, reads_others=True):
+        record_event(store, "storage_gone", "Gone.", role="dispatcher")
+
+        wait_until(lambda: written(out), "the command")
 
 
 def test_the_process_ends_with_its_role(store: Store, program: Program, short_path: Path) -> None:
