@@ -127,4 +127,5 @@ def _paths(presences: Presences, files: Iterable[FedFile]) -> Iterator[bytes]:
     """Yield where the files are that are still what was fed."""
     for file in files:
         if (presence := presences.of(file)).state in READABLE:
-            yield presence.path + b"\0"
+            is_option = presence.path.startswith(b"-")  # for the program that xargs gives it to
+            yield (b"./" if is_option else b"") + presence.path + b"\0"

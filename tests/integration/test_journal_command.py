@@ -121,6 +121,18 @@ def test_programs_get_json_lines_or_a_table(run: Run, store: Store) -> None:
     assert tuple(rows[0]) == COLUMNS
 
 
+@pytest.mark.parametrize("name", [b"--", b"--preset=x"])
+def test_no_name_is_an_option_of_the_program_that_gets_it(
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    """With xargs it goes to run: one that begins with a dash is written with its folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / os.fsdecode(name)).write_bytes(classic([Record(1)]))
+    feed(store, name)
+
+    assert run(journal.app, "--print0")[1] == f"./{os.fsdecode(name)}\0"
+
+
 @pytest.mark.parametrize("option", ["--csv", "--print0"])
 def test_names_cannot_act_on_a_terminal(store: Store, tmp_path: Path, option: str) -> None:
     """What programs get as bytes is escaped where a person reads it."""
