@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_name, to_text
 from pcapdj.store.bounded import read_hash
@@ -23,6 +23,7 @@ from pcapdj.store.keys import Keys
 from pcapdj.store.lanes import LaneKeys
 from pcapdj.store.registration import run_with_currents
 
+_MARK: Final = "reclaiming"  # of a record in FED, as the scripts look for it
 KEPT_S: Final = 400 * 86_400.0  # as the journal
 _SLICE: Final = 100
 _LONGEST_BYTES: Final = 64 << 10
@@ -157,11 +158,26 @@ def unfinished_count(store: Store) -> int:
 
 
 def claims_of(fields: Mapping[str, Any]) -> list[Claim]:
-    """Return the claims of an unfinished removal; those that are not valid are left out."""
+    """Return the claims of an unfinished removal; those that are not valid are left out.
+
+    Any program may have written them: a claim gives a record back without its mark, and changes nothing else.
+    """
     found = fields.get("claims")
     lists = [each for each in found if isinstance(each, list)] if isinstance(found, list) else []
     valid = [each for each in lists if len(each) == len(Claim._fields)]
-    return [Claim(*each) for each in valid if all(isinstance(part, str) for part in each)]
+    claims = [Claim(*each) for each in valid if all(isinstance(part, str) for part in each)]
+    return [claim for claim in claims if _is_valid(claim)]
+
+
+def _is_valid(claim: Claim) -> bool:
+    try:
+        claim.keys()
+        if not claim.during:
+            return True
+        during = decode_object(claim.during)
+        return bool(during.pop(_MARK, "")) and during == decode_object(claim.before)
+    except (ConfigError, ValueError):
+        return False
 
 
 def forget_old(store: Store, now_s: float) -> None:

@@ -83,3 +83,30 @@ def test_a_name_that_no_file_has_ends_no_round(
     make_room(store, selected(root), signals, root)
 
     assert names_in(root) == []
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        ["a b", "", "/x", "", ""],
+        ["{", "", "/x", "{}", '{"reclaiming": "1"}'],
+        ["LANE", "", "/x", "forged", "record"],
+        ["LANE", "", "/x", '{"whole": true}', "{}"],
+        ["LANE", "", "/x", '{"whole": true}', '{"whole": false, "reclaiming": "1"}'],
+        ["LANE", "", "/x", "", "[" * 5000],
+    ],
+)
+def test_a_claim_changes_no_record_and_ends_no_round(
+    store: Store, root: Path, signals: Signals, claim: list[str]
+) -> None:
+    """Only the mark of a claim is taken away, whatever lane and record the entry names."""
+    feed(store, write_capture(root / "1.pcap"))
+    claim = [store.keys.lane if part == "LANE" else part for part in claim]
+    store.redis.hset(store.keys.fed, "/x", claim[4])
+    fields = {"state": "begun", "claims": [claim]}
+    store.redis.hset(store.keys.reclaiming, os.fsencode(root / "2.pcap"), json.dumps(fields))
+
+    make_room(store, selected(root), signals, root)
+
+    assert names_in(root) == []
+    assert store.redis.hget(store.keys.fed, "/x") == claim[4].encode()
