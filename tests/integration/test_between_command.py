@@ -154,7 +154,7 @@ def test_what_a_killed_runner_leaves_is_killed_by_the_next_controller(
 
         wait_until(lambda: not any(map(is_running, pids[0])), "its processes to be gone")
         assert all(map(is_running, pids[1]))
-        assert "between_left_processes" in capsys.readouterr().err
+        logged(capsys, "between_left_processes")
 
 
 @pytest.mark.parametrize(
