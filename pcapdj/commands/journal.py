@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pcapdj.capture.roots import Roots
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
@@ -23,7 +24,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.journal import Conditions, FedFile, journal_length, read_journal
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.trace.journal_lines import COLUMNS, lines_of, object_of, row_of
-from pcapdj.trace.presence import READABLE, Presences
+from pcapdj.trace.presence import READABLE, Presences, reading_roots
 from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
 
 _MOST_LAST: Final = 10_000  # they are kept, to be shown in order
@@ -58,6 +59,7 @@ def journal(  # noqa: PLR0913 - an option each
         bool,
         typer.Option("--print0", help="print where the files are, for xargs -0; not those that are gone"),
     ] = False,
+    roots: Roots = None,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -72,7 +74,7 @@ def journal(  # noqa: PLR0913 - an option each
     form: Form = _json if as_json else _csv if as_csv else _text
     count = 0
     if print0:
-        form = partial(_paths, Presences(store))
+        form = partial(_paths, Presences(store, reading_roots(roots)))
     is_terminal = sys.stdout.isatty()
     for data in form(files):
         count += 1

@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pcapdj.capture.roots import Roots
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
@@ -27,7 +28,7 @@ from pcapdj.trace.answers import as_object, cut_as_object, lines_about, lines_of
 from pcapdj.trace.events import AnalyzerEvent, Rule, ZeekHead, addresses_of, event_of, time_of
 from pcapdj.trace.flows import eve_lines, join_flows, stream_of, written_between_ms
 from pcapdj.trace.locate import Location, Locator
-from pcapdj.trace.presence import Presences
+from pcapdj.trace.presence import Presences, reading_roots
 from pcapdj.trace.sessions import cut_sessions
 from pcapdj.trace.sources import JournalSource, LaneJournal, RunJournal, run_folder
 
@@ -76,6 +77,7 @@ def whence(  # noqa: PLR0913 - an option each
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON lines")] = False,
+    roots: Roots = None,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -99,7 +101,7 @@ def whence(  # noqa: PLR0913 - an option each
         run = run_folder(folder) if folder else None
         store = None if run else open_store(redis_url, redis_password_file, lane, is_role=False)
         source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
-        answer = _Answer(Presences(store), as_json=as_json, out=write)
+        answer = _Answer(Presences(store, reading_roots(roots)), as_json=as_json, out=write)
         for batch in [_few(chain.from_iterable(batches))] if write else batches:
             named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
             joined = join_flows(named, eve_lines(folder) if folder else ())

@@ -65,25 +65,30 @@ class SourceFile(NamedTuple):
         path: where it is.
         numbers: of packets that are wanted in any case.
         start: where in the file numbering begins.
+        root: the folder below which it has to be opened; None: there are no roots.
     """
 
     path: bytes
     numbers: frozenset[int] = frozenset()
     start: Place = BEGINNING
+    root: bytes | None = None
 
 
-def stream_format_of(path: bytes, linktype: int | None, *, rewrites: bool) -> StreamFormat | None:
+def stream_format_of(
+    path: bytes, linktype: int | None, *, rewrites: bool, root: bytes | None = None
+) -> StreamFormat | None:
     """Return the format of the stream that has a file; None: the file has no packets.
 
     Args:
         path: where it is.
         linktype: of the stream; None: unknown, then that of the file.
         rewrites: packets of other link types are rewritten to it.
+        root: the folder below which it has to be opened; None: there are no roots.
 
     Raises:
         CaptureError: it cannot be opened.
     """
-    with open_capture(path, refuse_written=False) as capture:
+    with open_capture(path, root=root, refuse_written=False) as capture:
         if capture.native is None:
             return None
         native = StreamOptions("first", "fail").format_of_first(capture.native)
@@ -194,7 +199,7 @@ def is_fragment(record: bytes, linktype: int) -> bool:
 
 def _data_of(file: SourceFile, stream: StreamFormat) -> Iterator[Bytes]:
     """Yield the good records of a file, in pieces; damage ends it, as it does where it is fed."""
-    with suppress(CaptureError), open_capture(file.path, refuse_written=False) as capture:
+    with suppress(CaptureError), open_capture(file.path, root=file.root, refuse_written=False) as capture:
         for piece in capture.pieces(stream, file.start):
             yield piece.data
 

@@ -2,15 +2,24 @@
 
 Size and time of the last write decide, as they do for the importer; device and inode only tell a file that
 has grown from another one: a disk that is mounted again may number them anew.
+
+Any program that writes to Redis may have written the names. So with roots only what lies below one of them is
+looked at, and no link is followed on the way.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
+from pcapdj.capture.files import open_folder_below
+from pcapdj.capture.roots import absolute_roots, root_of
+from pcapdj.disk.reclaim_rule import NONE, parse_reclaim
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.safe_text import quoted, to_name
 from pcapdj.store.client import Store
 from pcapdj.store.journal import FedFile
@@ -27,6 +36,7 @@ class FedFileState(StrEnum):
     COMPRESSED = "compressed"
     REMOVED = "removed"
     MISSING = "missing"
+    OUTSIDE = "outside"
 
 
 READABLE: Final = (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED, FedFileState.COMPRESSED)
@@ -40,10 +50,12 @@ class Presence:
     Args:
         state: in one word.
         path: where its bytes are; empty: nowhere that is known.
+        root: the folder below which it has to be opened; None: there are no roots.
     """
 
     state: FedFileState
     path: bytes = b""
+    root: bytes | None = None
 
     @property
     def sentence(self) -> str:
@@ -56,7 +68,20 @@ class Presence:
             FedFileState.COMPRESSED: f"pcapdj compressed the file: {quoted(self.path)}",
             FedFileState.REMOVED: "pcapdj removed the file to make room",
             FedFileState.MISSING: "the file is not there any more",
+            FedFileState.OUTSIDE: "the file is outside of the roots, or behind a link, and is not read",
         }[self.state]
+
+
+def reading_roots(roots: Sequence[Path] | None) -> tuple[bytes, ...]:
+    """Return the folders below which fed captures are looked at: the roots, and where they are moved to.
+
+    Raises:
+        ConfigError: PCAPDJ_RECLAIM is not valid.
+    """
+    if not roots:
+        return ()
+    target = parse_reclaim(os.environ.get("PCAPDJ_RECLAIM", NONE)).target
+    return absolute_roots([*roots, *([Path(target)] if target else [])])
 
 
 class Presences:
@@ -64,10 +89,12 @@ class Presences:
 
     Args:
         store: the lane, for what pcapdj itself moved or removed; None: a run, which moves nothing.
+        roots: the folders below which files are looked at; none: anywhere.
     """
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, store: Store | None, roots: Sequence[bytes] = ()) -> None:
         self._store = store
+        self._roots = roots
         self._found: dict[tuple[bytes, int | None, int | None], Presence] = {}
 
     def of(self, file: FedFile) -> Presence:
@@ -78,16 +105,31 @@ class Presences:
         return self._found[key]
 
     def _look(self, file: FedFile) -> Presence:
-        found = _state_at(file.name, file)
+        found = self._state_at(file.name, file)
         if found is FedFileState.SAME or found is FedFileState.GROWN:
-            return Presence(found, file.name)
+            return self._there(found, file.name)
         record = self._record_of(file)
         if not record:
             return Presence(found)
         state, path = _HOW.get(str(record.get("how")), FedFileState.REMOVED), str(record.get("to") or "")
-        if state is not FedFileState.REMOVED and not _is_file(to_name(path)):
-            return Presence(FedFileState.MISSING)
-        return Presence(state, to_name(path))
+        if state is FedFileState.REMOVED:
+            return Presence(state, to_name(path))
+        try:
+            now = _status_of(to_name(path), self._roots)
+        except CaptureError:
+            return Presence(FedFileState.OUTSIDE)
+        is_file = now is not None and stat.S_ISREG(now.st_mode)
+        return self._there(state, to_name(path)) if is_file else Presence(FedFileState.MISSING)
+
+    def _there(self, state: FedFileState, path: bytes) -> Presence:
+        return Presence(state, path, root_of(path, self._roots))
+
+    def _state_at(self, path: bytes, file: FedFile) -> FedFileState:
+        try:
+            now = _status_of(path, self._roots)
+        except CaptureError:
+            return FedFileState.OUTSIDE
+        return _state_of(now, file)
 
     def _record_of(self, file: FedFile) -> Mapping[str, Any]:
         """Return what pcapdj recorded when it made room; empty: nothing about this version of the file."""
@@ -100,8 +142,7 @@ class Presences:
         return record
 
 
-def _state_at(path: bytes, file: FedFile) -> FedFileState:
-    now = _status_of(path)
+def _state_of(now: os.stat_result | None, file: FedFile) -> FedFileState:
     if now is None:
         return FedFileState.MISSING
     if not stat.S_ISREG(now.st_mode):
@@ -116,14 +157,25 @@ def _state_at(path: bytes, file: FedFile) -> FedFileState:
     )
 
 
-def _is_file(path: bytes) -> bool:
-    found = _status_of(path)
-    return found is not None and stat.S_ISREG(found.st_mode)
+def _status_of(path: bytes, roots: Sequence[bytes]) -> os.stat_result | None:
+    """Return the status; None: the file is not there, or no file can have this name (NUL).
 
-
-def _status_of(path: bytes) -> os.stat_result | None:
-    """Return the status; None: the file is not there, or no file can have this name (NUL)."""
+    Raises:
+        CaptureError: it lies outside of the roots, or behind a link.
+    """
     try:
-        return os.stat(path)  # noqa: PTH116 - bytes
-    except (OSError, ValueError):
+        root = root_of(path, roots)
+        if root is None:
+            return os.stat(path)  # noqa: PTH116 - bytes
+        folder, base = open_folder_below(root, path)
+        try:
+            found = os.stat(base, dir_fd=folder, follow_symlinks=False)
+        finally:
+            os.close(folder)
+    except (OSError, ValueError) as exc:
+        if roots and isinstance(exc, OSError) and exc.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise CaptureError("is behind a link") from exc
         return None
+    if stat.S_ISLNK(found.st_mode):
+        raise CaptureError("is a link")
+    return found

@@ -87,7 +87,12 @@ def cut_sessions(locations: Sequence[Location], presences: Presences, out: str) 
     if stream is None:
         raise PcapdjError("No capture is there to cut packets out of.")
     sources = [
-        SourceFile(each.presence.path, frozenset(numbers.get(id(each.file), ())), start_of(each.file))
+        SourceFile(
+            each.presence.path,
+            frozenset(numbers.get(id(each.file), ())),
+            start_of(each.file),
+            each.presence.root,
+        )
         for each in report.files
     ]
     expression = session_filter(sessions, stream.linktype) if sessions else ""
@@ -143,6 +148,7 @@ def _format_of(report: CutReport) -> StreamFormat | None:
                 each.presence.path,
                 None if linktype is None or linktype > _MOST_LINKTYPE else linktype,
                 rewrites=each.file.fields.get("rewrites") == "1",
+                root=each.presence.root,
             )
             if found:
                 return found

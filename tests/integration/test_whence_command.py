@@ -150,6 +150,63 @@ def test_what_pcapdj_itself_removed_or_moved_is_named(
     assert "pcapdj removed the file to make room" in second[1]
 
 
+@pytest.mark.parametrize("where", ["elsewhere", "link", "linked folder", "dots", "record of a move"])
+def test_nothing_outside_of_the_roots_is_read(
+    run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Whoever writes to Redis names any file in the journal: the cut has no packet of it."""
+    root, secret = tmp_path / "root", tmp_path / "secret/1.pcap"
+    for folder in (root / "sub", secret.parent):
+        folder.mkdir(parents=True)
+    secret.write_bytes(classic(records()[:1]))
+    (root / "link.pcap").symlink_to(secret)
+    (root / "folder").symlink_to(secret.parent)
+    names = {"link": root / "link.pcap", "linked folder": root / "folder/1.pcap", "elsewhere": secret}
+    name = names.get(where, root / "sub/../../secret/1.pcap")
+    of_file = {"size_bytes": secret.stat().st_size, "mtime_ns": secret.stat().st_mtime_ns}
+    if where == "record of a move":
+        name = root / "gone.pcap"
+        moved = {"how": "moved", "to": str(secret), **of_file}
+        store.redis.hset(store.keys.reclaimed, os.fsencode(name), json.dumps(moved))
+    fed(store, secret, first_packet=1, name=os.fsencode(name))
+    monkeypatch.setenv("PCAPDJ_ROOT", str(root))
+    out = tmp_path / "out.pcap"
+
+    code, text, err = run("--at", str(START_S), "--host", "10.0.0.1", "-w", str(out), "--json")
+
+    assert (code, err) == (1, "pcapdj whence: No capture is there to cut packets out of.\n")
+    (file,) = json.loads(text)["files"]
+    assert (file["state"], file["path"]) == ("outside", None)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["in the root", "moved to the archive"])
+def test_below_the_roots_sessions_are_cut_out(
+    run: Run,
+    store: Store,
+    captures: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    moves: bool,
+) -> None:
+    """The folder to which the lane moves its captures is one of them."""
+    monkeypatch.setenv("PCAPDJ_ROOT", str(captures[0].parent))
+    if moves:
+        monkeypatch.setenv("PCAPDJ_RECLAIM", f"move:{tmp_path / 'archive'}")
+        (tmp_path / "archive").mkdir()
+        moved = captures[0].rename(tmp_path / "archive/0.pcap")
+        of_file = {"size_bytes": moved.stat().st_size, "mtime_ns": moved.stat().st_mtime_ns}
+        record = {"how": "moved", "to": str(moved), **of_file}
+        store.redis.hset(store.keys.reclaimed, os.fsencode(captures[0]), json.dumps(record))
+    out = tmp_path / "out.pcap"
+
+    code, *_ = run("--at", str(START_S), "--host", "10.0.0.1", "-w", str(out))
+
+    assert code == 0
+    assert [each.data for each in records_of(out.read_bytes()[24:])] == [records()[0].data]
+
+
 def test_a_time_leads_to_the_files_of_that_time(run: Run, captures: list[Path]) -> None:
     """A file that has packets before and after a moment has it; a range may have several."""
     moment = run("--at", "2023-11-14T22:13:25.5Z", "--json")

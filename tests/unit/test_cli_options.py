@@ -70,6 +70,7 @@ OPTIONS: dict[str, Options] = {
         "--json": (None, False),
     },
     "journal": REDIS | {
+        "--root": ("PCAPDJ_ROOT", None),
         "--since": (None, ""),
         "--until": (None, ""),
         "--times": (None, "fed"),
@@ -87,6 +88,7 @@ OPTIONS: dict[str, Options] = {
         "--json": (None, False),
     },
     "whence": REDIS | {
+        "--root": ("PCAPDJ_ROOT", None),
         "--log": (None, None),
         "--stream": (None, ""),
         "--sid": (None, None),
