@@ -12,30 +12,37 @@ second name.
     any          hidden, and NAME   another file has the name by now. `removing`: the hidden one is unlinked,
                  is another file    since it was about to be; else it stays, and that is reported
 
-What Redis has may be written by any program. So a copy that has its name already is removed only beside the
-capture, and only if its times are those of the capture: what was moved or compressed for good stays.
+What Redis has may be written by any program. So a hidden capture is unlinked only if it is what PCAPDJ_FED
+has as fed whole: by inode, size, time, and the checksum of all its bytes, as in every round. And a copy that
+has its name already is removed only beside the capture, and only if its times are those of the capture: what
+was moved or compressed for good stays.
 """
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, Final, NamedTuple
 
 from pcapdj.capture.compressing import SUFFIX
+from pcapdj.capture.files import OpenFile, has_writer, open_in
 from pcapdj.reclaim.bound_file import put_back
 from pcapdj.reclaim.copying import discard, target_of
-from pcapdj.reclaim.folder import PREFIX, Withheld, folder_of
-from pcapdj.reclaim.selection import Selected
+from pcapdj.reclaim.folder import PREFIX, Withheld, folder_of, status_of
+from pcapdj.reclaim.proof import check_is_fed
+from pcapdj.reclaim.selection import FedRecord, Present, Selected, without_claim
+from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.signals import Waits
 from pcapdj.store import reclaims
+from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
 events = EventLog("reclaim")
 _AWAY: Final = "its folder is not there, or lies outside of the roots"
 
 
-def recover(store: Store, selected: Selected) -> list[str]:
+def recover(store: Store, selected: Selected, stops: Waits) -> list[str]:
     """Finish or undo what is left of earlier processes; return a sentence for each file that needs a person.
 
     Paths come from the options only.
@@ -43,8 +50,10 @@ def recover(store: Store, selected: Selected) -> list[str]:
     Args:
         store: the lane; no other process removes its captures now.
         selected: the roots, and the target of `move`.
+        stops: a stop signal ends reading; nothing is unlinked then.
 
     Raises:
+        Stopped: a stop signal arrived.
         As `Store.call`.
     """
     sentences = []
@@ -55,7 +64,7 @@ def recover(store: Store, selected: Selected) -> list[str]:
             sentences.append(f"{quoted(name)} was being removed, and cannot be looked at: {_AWAY}.")
             continue
         try:
-            sentence = _recover_one(store, Unfinished(name, fields, folder, base), selected)
+            sentence = _recover_one(store, Unfinished(name, fields, folder, base), selected, stops)
         except OSError as exc:
             sentence = f"{quoted(name)} was being removed, and cannot be looked at: {exc.strerror}."
         finally:
@@ -80,14 +89,14 @@ class Unfinished(NamedTuple):
     base: bytes
 
 
-def _recover_one(store: Store, unfinished: Unfinished, selected: Selected) -> str:
+def _recover_one(store: Store, unfinished: Unfinished, selected: Selected, stops: Waits) -> str:
     name, fields, folder, base = unfinished
     is_removing = fields.get("state") == "removing"
     inode = _inode_of(fields.get("identity"))
     hidden, there = _inode_at(folder, PREFIX + base), _inode_at(folder, base)
     outcome: Mapping[str, Any] | None = None
     if hidden is not None and not put_back(folder, base):
-        if not is_removing or hidden != inode:
+        if not is_removing or hidden != inode or not _is_fed(store, unfinished, stops):
             reclaims.release(store, reclaims.claims_of(fields))
             sentence = (
                 f"{quoted(PREFIX + base)} is the capture {quoted(name)}, whose name another file has now."
@@ -104,6 +113,23 @@ def _recover_one(store: Store, unfinished: Unfinished, selected: Selected) -> st
     reclaims.end(store, name, outcome)
     events.info("reclaim_recovered", name=name, is_removed=outcome is not None)
     return ""
+
+
+def _is_fed(store: Store, unfinished: Unfinished, stops: Waits) -> bool:
+    """Report whether the hidden file is what FED has as fed whole, and does not change meanwhile."""
+    name, hidden = unfinished.name, PREFIX + unfinished.base
+    fed = FedRecord.from_value(without_claim(read_hash(store, store.keys.fed, [name]).get(name)))
+    if fed is None:
+        return False
+    try:
+        with closing(OpenFile(open_in(unfinished.folder, hidden))) as file:
+            present = Present.of(file.status())
+            if present.identity[1:] != fed.identity[1:] or has_writer(file.descriptor):
+                return False
+            check_is_fed(file, fed, stops)
+            return Present.of(status_of(unfinished.folder, hidden)) == present == Present.of(file.status())
+    except (CaptureError, Withheld):
+        return False
 
 
 def _outcome_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:

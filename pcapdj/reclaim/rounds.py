@@ -111,7 +111,7 @@ def run_round(store: Store, selected: Selected, disks: Sequence[Disk], stops: Wa
         Stopped: a stop signal arrived.
         As `Store.call`.
     """
-    notes = recover(store, selected)
+    notes = recover(store, selected, stops)
     forget_old(store, time.time())
     needs = needs_of(disks)
     planned = plan(store, selected, needs, time.time())

@@ -86,6 +86,15 @@ def with_claim(value: bytes, token: str) -> bytes:
     return json.dumps({**fields, CLAIM_FIELD: token}).encode()
 
 
+def without_claim(value: bytes | None) -> bytes | None:
+    """Return a record of PCAPDJ_FED as it stands there while its file is not removed; not valid: as it is."""
+    try:
+        fields = decode_object(value, most_bytes=_LONGEST_VALUE_BYTES)
+    except ValueError:
+        return value
+    return json.dumps({name: part for name, part in fields.items() if name != CLAIM_FIELD}).encode()
+
+
 class Present(NamedTuple):
     """A file as it is on its disk.
 

@@ -100,6 +100,21 @@ def test_a_name_that_another_file_has_by_now_keeps_both(
     assert names_in(tmp_path) == []
 
 
+def test_a_capture_that_was_about_to_be_unlinked_is_unlinked_if_it_is_what_was_fed(
+    store: Store, tmp_path: Path, signals: Signals
+) -> None:
+    """Another file has its name by now, and stays."""
+    path = write_capture(tmp_path / "1.pcap")
+    feed(store, path)
+    assert command(store, tmp_path, "delete", fault="reclaim.confirmed:1:kill") == -9
+    path.write_bytes(b"new")
+
+    done = make_room(store, selected(tmp_path), signals, tmp_path)
+
+    assert (names_in(tmp_path), path.read_bytes(), done.notes) == (["1.pcap"], b"new", [])
+    assert [fields["how"] for fields in reclaimed(store).values()] == ["removed"]
+
+
 @pytest.mark.parametrize(
     ("how", "point", "kept"),
     [

@@ -51,6 +51,32 @@ def test_a_capture_that_was_moved_for_good_stays(
     assert names_in(archive.folder) == ["1.pcap"]
 
 
+@pytest.mark.parametrize("was_fed", ["never", "other bytes"])
+def test_a_capture_that_is_kept_hidden_stays(
+    store: Store, root: Path, signals: Signals, was_fed: str
+) -> None:
+    """An entry with its inode does not remove it once its name is taken: it is not what was fed whole."""
+    path = write_capture(root / "1.pcap")
+    if was_fed == "other bytes":
+        feed(store, path)
+        status = path.stat()
+        with path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"!")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    hidden = path.rename(root / ".pcapdj-reclaim.1.pcap")
+    path.write_bytes(b"new")
+    found = hidden.stat()
+    identity = [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns]
+    fields = {"state": "removing", "identity": identity}
+    store.redis.hset(store.keys.reclaiming, os.fsencode(path), json.dumps(fields))
+
+    done = make_room(store, selected(root), signals, root)
+
+    assert names_in(root) == [".pcapdj-reclaim.1.pcap", "1.pcap"]
+    assert len(done.notes) == 1
+
+
 def test_a_capture_beside_another_one_stays(store: Store, root: Path, signals: Signals) -> None:
     """A compressed capture, never fed, is no copy of the plain one because an entry has its inode."""
     plain, other = write_capture(root / "1.pcap"), root / "1.pcap.zst"

@@ -213,7 +213,7 @@ class Lanes(RuleBasedStateMachine):
     @rule()
     def begin_again(self) -> None:
         """The next process looks at what was left behind."""
-        recover(self.store, selected(self.folder))
+        recover(self.store, selected(self.folder), self.signals)
 
     @invariant()
     def what_is_gone_was_fed_whole(self) -> None:
