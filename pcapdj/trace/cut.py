@@ -157,16 +157,22 @@ class _Filter:
                     pipe.write(data)
 
     def _read(self) -> Iterator[bytes]:
+        """Yield the records that pass; one that ends in the middle is the end: `check` has the reason."""
         pipe = self._process.stdout
         assert pipe is not None  # noqa: S101 - it is a pipe
         pipe.read(FILE_HEADER_BYTES)
-        while header := pipe.read(RECORD_HEADER_BYTES):
-            yield header + pipe.read(RECORD.unpack(header)[2])
+        while len(header := pipe.read(RECORD_HEADER_BYTES)) == RECORD_HEADER_BYTES:
+            length_bytes = RECORD.unpack(header)[2]
+            if len(data := pipe.read(length_bytes)) < length_bytes:
+                return
+            yield header + data
 
     def check(self) -> None:
         """Raise an error if tcpdump failed."""
         self._writer.join()
-        if status := self._process.wait():
+        if (status := self._process.wait()) < 0:
+            raise PcapdjError(f"tcpdump was killed by signal {-status}: not all packets were cut out.")
+        if status:
             self._messages.seek(0)
             message = shortened_message(self._messages.read(_MESSAGE_BYTES).decode("utf-8", "replace"))
             raise PcapdjError(f"tcpdump exited {status}: {message}.")

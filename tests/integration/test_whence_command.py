@@ -354,6 +354,25 @@ def test_without_tcpdump_no_session_is_cut_out(
     assert captures[3].exists()
 
 
+@pytest.mark.parametrize("whole_bytes", [24 + 7, 24 + 16 + 5], ids=["header", "packet"])
+@pytest.mark.usefixtures("captures")
+def test_a_tcpdump_that_is_killed_is_named_with_its_signal(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_bytes: int
+) -> None:
+    """In the middle of a record; no half of a cut is left."""
+    program, out = tmp_path / "bin/tcpdump", tmp_path / "out.pcap"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nhead -c {whole_bytes}\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    code, _, err = run("--at", str(START_S), "--host", "10.0.0.1", "-w", str(out))
+
+    sentence = "tcpdump was killed by signal 9: not all packets were cut out."
+    assert (code, err) == (1, f"pcapdj whence: {sentence}\n")
+    assert not out.exists()
+
+
 def test_no_tcpdump_of_the_current_folder_is_started(
     run: Run, captures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
