@@ -4,6 +4,7 @@ prometheus-client writes the text. The server (`metrics_server`) listens on the 
 port is named.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from prometheus_client import CollectorRegistry, generate_latest, write_to_textfile
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
@@ -24,6 +25,7 @@ from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import handled
+from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.client import Store
 from pcapdj.store.failure_kinds import KINDS
 from pcapdj.store.lane_totals import queue_size, read_counts
@@ -174,12 +176,16 @@ def _serve(address: tuple[str, int], registry: CollectorRegistry) -> None:
 
 
 def _write(path: Path, registry: CollectorRegistry) -> None:
-    """Replace the file; its reader finds the old one or the new one whole.
+    """Replace the file, or a link; its reader finds the old one or the new one whole.
+
+    What is being written has a name that node_exporter does not read: it reads hidden files, too, but only
+    `*.prom`. Two processes at a time have two names.
 
     Raises:
         CannotCreate: it cannot be written.
     """
     try:
-        write_to_textfile(str(path), registry)
+        new = f".{path.name}.{os.getpid()}"
+        write_whole(path, generate_latest(registry), is_synced=False, hidden=new)
     except OSError as exc:
         raise CannotCreate(f"{quoted(str(path))} cannot be written: {exc.strerror}.") from exc

@@ -21,12 +21,13 @@ _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOL
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def write_whole(
+def write_whole(  # noqa: PLR0913 - what makes a file
     path: Path,
     content: bytes,
     *,
     mode: int = 0o666,
     is_synced: bool = True,
+    hidden: str = "",
     before_rename: Callable[[], object] = lambda: None,
 ) -> None:
     """Write the file; one that is there is replaced.
@@ -36,6 +37,7 @@ def write_whole(
         content: all of it.
         mode: of the new file, less the umask.
         is_synced: after a power loss it is there; without it only after the death of processes.
+        hidden: its name while it is written; empty: `.NAME`.
         before_rename: called when the content is on the disk and the name is not.
 
     Raises:
@@ -44,7 +46,13 @@ def write_whole(
     folder = os.open(path.parent, _FOLDER_FLAGS)
     try:
         write_whole_in(
-            folder, path.name, content, mode=mode, is_synced=is_synced, before_rename=before_rename
+            folder,
+            path.name,
+            content,
+            mode=mode,
+            is_synced=is_synced,
+            hidden=hidden,
+            before_rename=before_rename,
         )
     finally:
         os.close(folder)
@@ -57,10 +65,11 @@ def write_whole_in(  # noqa: PLR0913 - as above
     *,
     mode: int = 0o666,
     is_synced: bool = True,
+    hidden: str = "",
     before_rename: Callable[[], object] = lambda: None,
 ) -> None:
     """Write the file of this name in a folder that is open, wherever its path leads now; else as above."""
-    hidden = f".{name}"
+    hidden = hidden or f".{name}"
     try:
         with suppress(FileNotFoundError):
             os.unlink(hidden, dir_fd=folder)

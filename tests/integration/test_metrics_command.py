@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -155,6 +156,22 @@ def test_a_text_file_is_replaced_whole(store: Store, run: Run, tmp_path: Path) -
 
     check(path.read_text())
     assert [each.name for each in tmp_path.iterdir()] == ["pcapdj.prom"]
+
+
+@pytest.mark.parametrize("name", ["pcapdj.prom", "pcapdj.prom.{pid}.{thread}", ".pcapdj.prom.{pid}"])
+def test_no_link_beside_the_text_file_is_followed(store: Store, run: Run, tmp_path: Path, name: str) -> None:
+    """Whoever may write to the folder of the collector has no file of this user overwritten."""
+    folder, victim = tmp_path / "collector", tmp_path / "victim"
+    folder.mkdir()
+    victim.write_text("mine\n")
+    link = folder / name.format(pid=os.getpid(), thread=threading.current_thread().ident)
+    link.symlink_to(victim)
+    path = folder / "pcapdj.prom"
+
+    code, *_ = run("--redis-url", store.url, "--lane", store.keys.lane, "--textfile", str(path))
+
+    assert (code, victim.read_text(), path.is_symlink()) == (0, "mine\n", False)
+    check(path.read_text())
 
 
 @pytest.mark.parametrize(
