@@ -18,6 +18,7 @@ _NOT_NUMBERS: Final = (
     *("name", "verdict", "reason", "stream", "jump", "first", "known_as", "begins_as", "suspect", "failure"),
     "known_since_s",
 )
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 _JSON: Final = ("left_out", "earlier_streams", "earlier_parts")
 
 
@@ -71,12 +72,12 @@ def object_of(file: FedFile) -> dict[str, Any]:
 
 
 def row_of(file: FedFile) -> list[str]:
-    """Return an entry as a row below `COLUMNS`."""
+    """Return an entry as a row below `COLUMNS`; no cell is a formula for a spreadsheet."""
     finished = utc_text(file.finished_ms / 1000) if file.finished_ms else ""
     times = {"first": file.first_ts_ns, "last": file.last_ts_ns}
     shown = {name: "" if time_ns is None else utc_text_ns(time_ns) for name, time_ns in times.items()}
     fields = {**file.fields, **shown, "finished": finished}
-    return [fields.get(name, "") for name in COLUMNS]
+    return [_cell(fields.get(name, "")) for name in COLUMNS]
 
 
 def rate_of(file: FedFile) -> int | None:
@@ -90,6 +91,15 @@ def _amount(file: FedFile) -> str:
     rate = rate_of(file)
     took = "" if file.fed_s is None else f" in {file.fed_s:.1f} s"
     return f"{human_size(file.cap_lengths)}{took}{f' ({human_size(rate)}/s)' if rate else ''}"
+
+
+def _cell(text: str) -> str:
+    """Return a cell; what a spreadsheet would compute begins with an apostrophe, which makes it text.
+
+    Names and reasons come from other programs, and so may numbers: whatever is no number is text.
+    """
+    is_formula = text.startswith(_FORMULAS) and finite_number(text) is None
+    return f"'{text}" if is_formula else text
 
 
 def _value(name: str, text: str) -> Any:

@@ -121,6 +121,19 @@ def test_programs_get_json_lines_or_a_table(run: Run, store: Store) -> None:
     assert tuple(rows[0]) == COLUMNS
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_is_a_formula_for_a_spreadsheet(run: Run, store: Store, begin: str) -> None:
+    """Whoever names a file or writes to Redis has nothing computed; numbers stay numbers."""
+    text = f"{begin}HYPERLINK(A1)"
+    feed(store, os.fsencode(text), suspect=text, attempt=text, step_ns=-5)
+
+    [row] = csv.DictReader(io.StringIO(run(journal.app, "--csv")[1], newline=""))
+    [entry] = [json.loads(line) for line in run(journal.app, "--json")[1].splitlines()]
+
+    assert (row["name"], row["suspect"], row["attempt"]) == (f"'{text}",) * 3
+    assert (row["step_ns"], entry["name"]) == ("-5", text)
+
+
 @pytest.mark.parametrize("name", [b"--", b"--preset=x"])
 def test_no_name_is_an_option_of_the_program_that_gets_it(
     run: Run, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
