@@ -146,6 +146,22 @@ def test_no_name_is_an_option_of_the_program_that_gets_it(
     assert run(journal.app, "--print0")[1] == f"./{os.fsdecode(name)}\0"
 
 
+def test_no_path_outside_of_the_roots_is_printed(
+    run: Run, store: Store, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links are not followed, so that the program that xargs starts gets only what may be fed."""
+    root = tmp_path / "root"
+    root.mkdir()
+    inside, link = root / "inside.pcap", root / "link.pcap"
+    inside.write_bytes(classic([Record(1)]))
+    link.symlink_to(files[0])
+    for path in (inside, link):
+        feed(store, bytes(path))
+    monkeypatch.setenv("PCAPDJ_ROOT", str(root))
+
+    assert run(journal.app, "--print0")[1] == f"{inside}\0"
+
+
 @pytest.mark.parametrize("option", ["--csv", "--print0"])
 def test_names_cannot_act_on_a_terminal(store: Store, tmp_path: Path, option: str) -> None:
     """What programs get as bytes is escaped where a person reads it."""
