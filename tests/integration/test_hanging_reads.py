@@ -107,7 +107,10 @@ def test_a_file_system_that_hangs_for_a_while_costs_only_time(trio: Trio, mount:
     trio.await_processed(3)
     whole = [*places(1, PACKETS), *places(2, PACKETS), *places(3, 20)]
     assert [places_in(stream) for stream in trio.streams()] == [whole]
-    assert trio.statistics()["waiting_for"] in ("", "Waiting for files in the queue.")
+    wait_until(
+        lambda: trio.statistics()["waiting_for"] in ("", "Waiting for files in the queue."),
+        "the statistics of now",
+    )
 
 
 def test_a_dispatcher_ends_while_a_file_cannot_even_be_opened(trio: Trio, mount: FuseMount) -> None:

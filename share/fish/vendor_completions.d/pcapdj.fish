@@ -174,6 +174,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l port -d 'with --at
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l protocol -d 'with --at: tcp, udp, icmp ..' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l write -s w -d 'cut the sessions out into a new file' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l json -d 'print JSON lines'
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l lane -d 'a prefix for all keys: one lane per sensor' -x
@@ -187,6 +188,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l last -d 'only so 
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l json -d 'print JSON lines'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l csv -d 'print comma-separated values'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l print0 -d 'print where the files are, for xargs -0; not those that are gone'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l lane -d 'a prefix for all keys: one lane per sensor' -x
