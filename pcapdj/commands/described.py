@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from typer.main import get_command
 
 from pcapdj.cli import COMMANDS
+from pcapdj.runtime.command import variable_of_parameter
 
 _OPTION: Final = re.compile(r"(?m)^  ((?:-\w, )?--[a-z-]+)(?: \{(.+?)\})?\s+((?:.+)(?:\n {20,}.+)*)")
 
@@ -102,7 +103,7 @@ def _option(parameter: Any, text: str) -> Option:
     names = (*parameter.opts, *parameter.secondary_opts)
     choices = tuple(_choices(parameter.type_descriptor.annotation))
     value = "" if parameter.is_flag else parameter.metavar or "|".join(choices) or _value(parameter)
-    return Option(names, value, choices, text, str(parameter.envvar or ""))
+    return Option(names, value, choices, text, variable_of_parameter(parameter))
 
 
 def _choices(annotation: Any) -> Iterator[str]:
