@@ -16,14 +16,6 @@ from support.waiting import wait_until
 pytestmark = pytest.mark.timeout(150)
 
 
-@pytest.fixture
-def service(short_path: Path) -> Iterator[Service]:
-    """Return a service that is laid out and not started; stopped afterwards, whatever happened."""
-    rig = Service(short_path)
-    yield rig
-    rig.stop()
-
-
 @pytest.fixture(scope="module")
 def running() -> Iterator[Service]:
     """Return a service that runs for several tests; each feeds captures of its own."""

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
 
@@ -17,14 +16,6 @@ from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.settings_file import NAME
 
 pytestmark = pytest.mark.timeout(150)
-
-
-@pytest.fixture
-def service(short_path: Path) -> Iterator[Service]:
-    """Return a service that is laid out and not started; stopped afterwards, whatever happened."""
-    rig = Service(short_path)
-    yield rig
-    rig.stop()
 
 
 def made_by_init(service: Service) -> None:

@@ -2,7 +2,6 @@
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(150)
 ROLES = ("consumer_launcher", "dispatcher", "controller", "importer")
-
-
-@pytest.fixture
-def service(short_path: Path) -> Iterator[Service]:
-    """Return a service that is laid out and not started; stopped afterwards, whatever happened."""
-    rig = Service(short_path)
-    yield rig
-    rig.stop()
 
 
 def copies(folder: Path) -> Counter[str]:

@@ -24,6 +24,14 @@ def trio(short_path: Path, redis_socket: Path) -> Iterator[Trio]:
 
 
 @pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return the root of captures."""
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def link() -> Iterator[RecordingLink]:
     """Return a link that records what a dispatcher asks of it; its reader is closed afterwards."""
     link = RecordingLink()

@@ -28,14 +28,6 @@ MANY = 3000  # packets, 2.7 MB
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return the root of captures."""
-    folder = tmp_path / "captures"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def mount(tmp_path: Path) -> Iterator[MemoryMount]:
     """Return a small disk."""
     with memory_mount(tmp_path) as mount:

@@ -7,6 +7,7 @@ import pytest
 from support.forkserver import clean_environment, run
 from support.mounts import memory_mount
 from support.reclaiming import at, feed, make_room, names_in, reclaimed, selected, write_capture
+from support.redis_server import answers
 from support.waiting import wait_until
 
 from pcapdj.capture.opening import open_capture
@@ -146,12 +147,3 @@ def test_a_redis_that_does_not_answer_in_the_middle_loses_nothing(
 def pause(store: Store) -> None:
     """Let Redis answer nobody for longer than a call waits."""
     store.redis.client_pause(int(store.timeout_s * 2000))
-
-
-def answers(store: Store) -> bool:
-    """Report whether Redis answers."""
-    try:
-        store.ping()
-    except StoreUnavailable:
-        return False
-    return True

@@ -14,14 +14,6 @@ from pcapdj.store.client import Store
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return the root of captures."""
-    folder = tmp_path / "captures"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def archive(tmp_path: Path) -> Iterator[MemoryMount]:
     """Return another disk, to which captures are moved."""
     with memory_mount(tmp_path) as mount:

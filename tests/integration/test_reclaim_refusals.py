@@ -39,14 +39,6 @@ Change = Callable[[Path], object]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Return the root of captures."""
-    folder = tmp_path / "captures"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def other(store: Store) -> Iterator[Store]:
     """Return another lane of the same Redis."""
     lane = store.in_lane(Keys(f"{store.keys.lane}-other"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.forkserver import DEVNULL, Process, clean_environment, start
 from support.mounts import MemoryMount, fill, memory_mount
+from support.redis_server import answers
 from support.service_rig import processes_about
 from support.waiting import scaled, wait_until
 
@@ -23,15 +24,6 @@ from pcapdj.store.keys import Keys
 from pcapdj.store.start_problem import clear_problem, problem_at, write_problem
 
 SOON_S = 5.0  # from room to work: two seconds, and a busy machine
-
-
-def answers(store: Store) -> bool:
-    """Report whether the server answers."""
-    try:
-        store.ping()
-    except StoreUnavailable:
-        return False
-    return True
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from pcapdj.runtime.errors import StoreUnavailable
 from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
@@ -18,6 +19,15 @@ from pcapdj.store.keys import Keys
 from support.waiting import wait_until
 
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+def answers(store: Store) -> bool:
+    """Report whether a server answers."""
+    try:
+        store.ping()
+    except StoreUnavailable:
+        return False
+    return True
 
 
 def redis_command(socket: Path, *options: str) -> list[str]:
