@@ -81,7 +81,9 @@ def journal(  # noqa: PLR0913 - an option each
         sys.stdout.buffer.write(_for_terminal(data) if is_terminal else data)
     sys.stdout.flush()
     if not count:
-        raise PcapdjError("The journal has no such file.")
+        raise PcapdjError(
+            "The journal has no files yet." if wanted == Conditions() else "The journal has no such file."
+        )
 
 
 def _all(store: Store, wanted: Conditions) -> Iterator[FedFile]:
