@@ -20,7 +20,9 @@ from pcapdj.runtime.full_disks import SUSPECT_MARK, DiskAtEnd, state_at_end
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import printable_sentence, quoted
 
-_NO_ROOM: Final = re.compile(rb"[^\n]*(?:no space left on device|disk quota exceeded)[^\n]*", re.IGNORECASE)
+_NO_ROOM: Final = re.compile(
+    rb"^[^\n]*(?:no space left on device|disk quota exceeded)[^\n]*", re.IGNORECASE | re.MULTILINE
+)  # without "^" a line costs the square of its length
 _PART_BYTES: Final = 8 << 20  # read from the beginning and from the end of a log
 _SHOWN_CHARS: Final = 300
 _LATE_S: Final = 5.0  # after a stream's end: when the last measurement of its time has arrived
