@@ -14,7 +14,7 @@ PRINTABLE_LIMIT_CHARS = 300  # of a name in a log line: enough to recognise it, 
 _MESSAGE_LIMIT_CHARS = 160
 _SENTENCE_LIMIT_CHARS = 4000
 _PLAIN_WORD: Final = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
-_URL: Final = re.compile(r"(\w+)://.*", re.DOTALL)
+_URL: Final = re.compile(r"\b(\w+)://.*", re.DOTALL)  # from the start of a word: a long one costs its length
 
 
 def printable(name: bytes | str) -> str:
