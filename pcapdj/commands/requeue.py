@@ -5,11 +5,13 @@ mixed into an open stream unless that is wanted.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 
+from pcapdj.capture.roots import Roots
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_name
@@ -21,7 +23,15 @@ from pcapdj.store.failures import all_failures
 from pcapdj.store.journal import Conditions
 from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.trace.second_look import SecondLook, look_again, mixes_times, open_stream, run_command
+from pcapdj.trace.presence import reading_roots
+from pcapdj.trace.second_look import (
+    SecondLook,
+    StreamInUse,
+    look_again,
+    mixes_times,
+    open_stream,
+    run_command,
+)
 from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
 
 app = new_app()
@@ -51,6 +61,7 @@ def requeue(  # noqa: PLR0913 - an option each
     into_open_stream: Annotated[
         bool, typer.Option("--into-open-stream", help="mix packets of another time into the open stream")
     ] = False,
+    roots: Roots = None,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,
     lane: Lane = "",
@@ -64,7 +75,8 @@ def requeue(  # noqa: PLR0913 - an option each
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if has_range:
         wanted = in_time_range(Conditions(), since, until, times)
-        _look_again(store, wanted, run_command(since, until), queues=yes, mixes=into_open_stream)
+        look = partial(look_again, store, wanted, reading_roots(roots))
+        _look_again(look, open_stream(store), run_command(since, until), queues=yes, mixes=into_open_stream)
         return
     chosen = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
     if not chosen:
@@ -113,12 +125,27 @@ def _requeue_endings(store: Store, words: Sequence[bytes]) -> list[bytes]:
     return missing
 
 
-def _look_again(store: Store, wanted: Conditions, command: str, *, queues: bool, mixes: bool) -> None:
-    """Show which files of a time range would be queued again; queue them, if that is wanted."""
-    found, stream = look_again(store, wanted, queues=False), open_stream(store)
+def _look_again(
+    look: Callable[..., SecondLook],
+    stream: StreamInUse | None,
+    command: str,
+    *,
+    queues: bool,
+    mixes: bool,
+) -> None:
+    """Show which files of a time range would be queued again; queue them, if that is wanted.
+
+    Args:
+        look: looks which these are, with `queues`.
+        stream: that is open; None: none is.
+        command: that feeds them by themselves.
+        queues: queue them.
+        mixes: also into a stream whose packets are of another time.
+    """
+    found = look(queues=False)
     if not found.files:
-        gone = f" {found.gone:,} are not what was fed any more." if found.gone else ""
-        raise PcapdjError(f"No file of that time can be fed again.{gone}")
+        left_out = "".join(f" {each}" for each in _left_out(found, ""))
+        raise PcapdjError(f"No file of that time can be fed again.{left_out}")
     if not queues:
         _show(found)
     if stream and not mixes and mixes_times(found, stream):
@@ -131,7 +158,7 @@ def _look_again(store: Store, wanted: Conditions, command: str, *, queues: bool,
     if not queues:
         typer.echo("Nothing was queued: --yes does that.")
         return
-    done = look_again(store, wanted, queues=True)
+    done = look(queues=True)
     typer.echo(f"{done.queued:,} of {done.files:,} queued again.")
     if done.queued < done.files:
         raise PcapdjError(
@@ -151,5 +178,13 @@ def _show(found: SecondLook) -> None:
     if found.first_ns is not None and found.last_ns is not None:
         times = f", packets from {utc_text_ns(found.first_ns)} to {utc_text_ns(found.last_ns)}"
     typer.echo(f"{files}, {human_size(found.size_bytes)}, from {streams}{times}.")
+    for sentence in _left_out(found, " more"):
+        typer.echo(sentence)
+
+
+def _left_out(found: SecondLook, more: str) -> Iterator[str]:
+    """Yield how many files cannot be fed again, and why."""
     if found.gone:
-        typer.echo(f"{found.gone:,} more are not what was fed any more.")
+        yield f"{found.gone:,}{more} are not what was fed any more."
+    if found.outside:
+        yield f"{found.outside:,}{more} are outside of the roots, or behind a link."

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from pcapdj.analyzer.process import LOG_NAME
 from pcapdj.console.status_lines import without_exact_bytes
@@ -22,6 +22,7 @@ from pcapdj.run.view import ProgressView, WaitReason, wait_reason
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
+from pcapdj.store.bounded import read_stream
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.snapshot import read_snapshot
 
@@ -76,7 +77,7 @@ class RunMonitor:
         self._service = service
         self._record = record
         self._view = view
-        self._journal_position = b"-"
+        self._journal_position = "-"
         self._is_last_file = False
         self._done_bytes = 0
         self._gate: Mapping[str, Any] = {}
@@ -161,15 +162,10 @@ class RunMonitor:
 
     def _read_journal(self) -> None:
         store = self._service.store
-        entries = cast(
-            "list[tuple[bytes, dict[bytes, bytes]]]",
-            store.call(lambda client: client.xrange(store.keys.journal, min=self._journal_position)),
-        )
-        if not entries:
-            return
-        self._journal_position = b"(" + entries[-1][0]
-        self.add([result_from_journal(entry) for _, entry in entries])
-        self.progress.restarts_before = int(self.progress.analyzer.get("restarts") or 0)
+        for entry in read_stream(store, store.keys.journal, self._journal_position):
+            self._journal_position = f"({entry.id}"
+            self.add([result_from_journal(entry.fields)])
+            self.progress.restarts_before = int(self.progress.analyzer.get("restarts") or 0)
 
     def _save_record(self) -> None:
         self._record.save()

@@ -7,7 +7,7 @@ today: packets of last week in between end them, and get wrong times.
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -23,6 +23,7 @@ MOST_NAMED: Final = 20
 _MOST_STREAMS: Final = 100_000
 _CLOCKS_MS: Final = 60_000  # the clocks of a dispatcher and of Redis differ by less
 _FED: Final = ("processed", "failed")
+_THERE: Final = (FedFileState.SAME, FedFileState.GROWN)
 
 
 @dataclass(slots=True)
@@ -33,6 +34,7 @@ class SecondLook:
         files, size_bytes: how many files, and their sizes when they were fed.
         queued: how many of them were queued.
         gone: how many are not what was fed any more.
+        outside: how many are outside of the roots, or behind a link.
         streams: that they were in.
         first_ns, last_ns: times of the first and last packet.
         named: some of the files.
@@ -42,6 +44,7 @@ class SecondLook:
     size_bytes: int = 0
     queued: int = 0
     gone: int = 0
+    outside: int = 0
     streams: set[str] = field(default_factory=set)
     first_ns: int | None = None
     last_ns: int | None = None
@@ -73,19 +76,20 @@ class StreamInUse:
     last_ns: int | None
 
 
-def look_again(store: Store, wanted: Conditions, *, queues: bool) -> SecondLook:
+def look_again(store: Store, wanted: Conditions, roots: Sequence[bytes] = (), *, queues: bool) -> SecondLook:
     """Return which files fit; queue them, if that is wanted.
 
     Args:
         store: the lane.
         wanted: conditions.
+        roots: the folders below which files are looked at; none: anywhere.
         queues: move them to the queue's end.
 
     Raises:
         As `Store.call`.
     """
     found = SecondLook()
-    for files in _parts(store, _until_now(store, wanted), found):
+    for files in _parts(store, _until_now(store, wanted), roots, found):
         for file in files:
             found.add(file)
         if queues:
@@ -130,17 +134,20 @@ def _until_now(store: Store, wanted: Conditions) -> Conditions:
     return replace(wanted, finished_until_ms=min(each for each in limits if each is not None))
 
 
-def _parts(store: Store, wanted: Conditions, found: SecondLook) -> Iterator[list[FedFile]]:
-    """Yield the files that can be fed again; count those that are gone."""
+def _parts(
+    store: Store, wanted: Conditions, roots: Sequence[bytes], found: SecondLook
+) -> Iterator[list[FedFile]]:
+    """Yield the files that can be fed again; count the others."""
     for part in read_journal(store, wanted):
         fed = [file for file in part.files if file.verdict in _FED and not file.fields.get("known_as")]
         noted = fed_files(store, [file.name for file in fed])
         newest = [file for file in fed if _is_newest(file, noted.get(file.name, {}).get("time_s"))]
-        presences = Presences(store)
-        there = [
-            file for file in newest if presences.of(file).state in (FedFileState.SAME, FedFileState.GROWN)
-        ]
-        found.gone += len(newest) - len(there)
+        presences = Presences(store, roots)
+        states = [presences.of(file).state for file in newest]
+        there = [file for file, state in zip(newest, states, strict=True) if state in _THERE]
+        outside = states.count(FedFileState.OUTSIDE)
+        found.outside += outside
+        found.gone += len(newest) - len(there) - outside
         if there:
             yield there
 

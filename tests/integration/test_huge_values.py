@@ -21,6 +21,7 @@ from pcapdj.store.failures import all_failures, newest_failures, requeue_failure
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry
 from pcapdj.store.keys import Keys
+from pcapdj.store.lane_totals import read_counts
 from pcapdj.store.reclaims import reclaimed
 from pcapdj.store.snapshot import read_snapshot
 
@@ -128,6 +129,22 @@ def test_no_reader_gets_a_huge_value_whole(huge: PrivateRedis, read: str) -> Non
     READS[read](store)
 
     assert sent_bytes(huge) - before < MOST_SENT_BYTES
+
+
+def test_no_reader_goes_through_a_hash_of_any_size(huge: PrivateRedis) -> None:
+    """Of a hash with more fields than ours ever have, a few hundred are read."""
+    client, store = huge.client, Store(huge.url, KEYS, timeout_s=30)
+    foreign = {f"{number:05}": "1" for number in range(30_000)}
+    for key in (KEYS.control, KEYS.gate, KEYS.counts):
+        client.delete(key)
+        client.hset(key, mapping=dict[Any, Any](foreign))
+    client.config_resetstat()
+
+    sizes = [len(operate.read_control(store)), len(Grants(store).published()), len(read_counts(store))]
+
+    assert max(sizes) <= 200
+    called: dict[str, Any] = client.info("commandstats")
+    assert not {"cmdstat_hkeys", "cmdstat_hgetall"} & called.keys()
 
 
 def test_a_huge_name_in_current_is_cut_once(huge: PrivateRedis) -> None:

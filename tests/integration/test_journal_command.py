@@ -296,6 +296,25 @@ def test_files_that_are_gone_are_counted(run: Run, store: Store, files: list[Pat
     assert queued(store) == []
 
 
+def test_files_outside_of_the_roots_are_not_looked_at(run: Run, store: Store, files: list[Path]) -> None:
+    """Any program may have written the names: what is outside is counted, and not queued."""
+    outside, link = files[1], files[2]
+    (root := outside.parent / "captures").mkdir()
+    inside = root / "in.pcap"
+    inside.write_bytes(outside.read_bytes())
+    feed(store, bytes(inside), begin_s=TUESDAY_S + 86_400)
+    behind = root / "link.pcap"
+    behind.symlink_to(link)
+    feed(store, bytes(behind), begin_s=TUESDAY_S + 86_400)
+    words = ("--since", "2023-11-15", "--until", "2023-11-16", "--root", str(root))
+
+    shown, done = run(requeue.app, *words)[1], run(requeue.app, *words, "--yes")
+
+    assert "3 more are outside of the roots, or behind a link." in shown
+    assert done == (0, "1 of 1 queued again.\n", "")
+    assert queued(store) == [str(inside)]
+
+
 def test_the_last_part_of_a_name_is_enough(run: Run, store: Store, files: list[Path]) -> None:
     """For requeue and failed, if only one file has it."""
     feed(store, b"/other/3.pcap")

@@ -120,6 +120,23 @@ def test_a_finished_file_is_not_counted_twice(store: Store, tmp_path: Path) -> N
     assert shown.last == (1000, "")
 
 
+def test_a_long_journal_is_read_in_parts_and_in_order(store: Store, tmp_path: Path) -> None:
+    """One look gets all that is new; no single answer of Redis has all of it."""
+    monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), ShownValues())  # type: ignore[arg-type]  # enough of it
+    with store.redis.pipeline() as batch:
+        for number in range(700):
+            batch.xadd(store.keys.journal, {"name": f"/in/{number}.pcap", "verdict": "processed"})
+        batch.execute()
+    before: Any = store.redis.info("commandstats")["cmdstat_evalsha"]
+
+    monitor.update()
+    monitor.update()
+
+    assert [each.name for each in monitor.progress.results] == [f"/in/{n}.pcap" for n in range(700)]
+    after: Any = store.redis.info("commandstats")["cmdstat_evalsha"]
+    assert after["calls"] - before["calls"] >= 3
+
+
 def test_a_run_is_aborted_when_the_dispatcher_holds_the_lane(store: Store, tmp_path: Path) -> None:
     """A one-shot run has no operator who resumes it: 69, the analyzer's reason, and where its log is."""
     monitor = RunMonitor(OnlyStore(store), RunRecord(tmp_path, resume=False), ShownValues())  # type: ignore[arg-type]  # enough of it

@@ -138,6 +138,7 @@ OPTIONS: dict[str, Options] = {
         "--times": (None, "packets"),
         "--yes": (None, False),
         "--into-open-stream": (None, False),
+        "--root": ("PCAPDJ_ROOT", None),
     },
     "skip": REDIS,
     "events": REDIS | {

@@ -21,12 +21,30 @@ local function value_of(key, field)
     return value or redis.call('HGET', key, field)
 end
 
+-- Of a hash with more fields than that: some, by commands that neither go through all of it nor read values.
+local function some_fields_of(key)
+    local fields, cursor = {}, '0'
+    repeat
+        local page = redis.pcall('HSCAN', key, cursor, 'COUNT', most, 'NOVALUES')
+        if page.err then  -- Redis before 7.4, or an ACL forbids it
+            return redis.pcall('HRANDFIELD', key, most)
+        end
+        cursor = page[1]
+        for _, field in ipairs(page[2]) do
+            fields[#fields + 1] = field
+        end
+    until cursor == '0' or #fields >= most
+    return fields
+end
+
 local function fields_of(key)
     if #ARGV > 3 then
         return {unpack(ARGV, 4)}, #ARGV - 3
     end
-    local fields = redis.pcall('HKEYS', key)
-    if fields.err then
+    local size = redis.pcall('HLEN', key)  -- an ACL may forbid it
+    local is_long = type(size) == 'number' and size > most
+    local fields = is_long and some_fields_of(key) or redis.pcall('HKEYS', key)
+    if fields.err then  -- also these
         local pairs_found = redis.call('HGETALL', key)
         fields = {}
         for index = 1, #pairs_found, 2 do

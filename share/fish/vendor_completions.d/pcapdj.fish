@@ -214,6 +214,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l until -d 'only fi
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l yes -d 'with --since or --until: queue them, instead of only showing them'
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l into-open-stream -d 'mix packets of another time into the open stream'
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l lane -d 'a prefix for all keys: one lane per sensor' -x
