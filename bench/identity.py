@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from bench.service import redis_in, scratch
+from pcapdj.capture.fed_before import unchanged
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.identity import FedCapture, QueuedFile, digest_of, kept_under, looked_up_under
-from pcapdj.capture.known import unchanged
 from pcapdj.capture.opening import capture_of
 from pcapdj.store.captures import candidates
 from pcapdj.store.client import Store

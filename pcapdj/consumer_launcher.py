@@ -71,7 +71,7 @@ from pcapdj.runtime import failpoints, log
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.fifo import Fifo
-from pcapdj.runtime.left_processes import end_left_processes
+from pcapdj.runtime.leftover_processes import end_leftover_processes
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
@@ -164,7 +164,7 @@ def launch(
         stack.callback(
             Lock(settings.pipe.with_name(f".{settings.pipe.name}.launcher.lock"), "launcher").close
         )
-        if left := end_left_processes(fifo.path):
+        if left := end_leftover_processes(fifo.path):
             sentence = "A launcher was killed, and its analyzer left processes running: they are killed."
             shown = ", ".join(map(str, left[:_MOST_SHOWN]))
             events.warning("analyzer_left_processes", sentence, processes=len(left), first=shown)

@@ -244,8 +244,8 @@ class Controller:
             "full": encode_disks_at_end(self._monitor.full.values()),
         }
         times = {"since_s": since_s, "heartbeat_s": time.time()}
-        is_news = is_transition or self._monitor.is_newly_full
-        message = f"gate {decision.state.word}" if is_news else ""
+        is_announced = is_transition or self._monitor.is_newly_full
+        message = f"gate {decision.state.word}" if is_announced else ""
         suspended = decision.state is State.SUSPENDED
         self._grants.publish({**fields, **times}, suspended=suspended, message=message)
         before = self._published

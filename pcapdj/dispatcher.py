@@ -42,7 +42,7 @@ from pcapdj.feed.job import JobRunner
 from pcapdj.feed.known_captures import KnownCaptures
 from pcapdj.feed.manual_link import ManualLink
 from pcapdj.feed.options import DispatcherSettings
-from pcapdj.feed.output_room import OutputRoom
+from pcapdj.feed.output_space import OutputSpace
 from pcapdj.feed.poison import PoisonPolicy
 from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.reporter import Reporter
@@ -95,7 +95,7 @@ class Dispatcher:
         self._queue = JobQueue(self._lane, settings.id, settings.take, settings.journal)
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
-        self._room = OutputRoom(self._lane, self._notifier, self._interrupts)
+        self._room = OutputSpace(self._lane, self._notifier, self._interrupts)
         self._streams = Streams(link, self._interrupts, self._room)
         opener, skips = FileOpener(self._interrupts), SkipRequests(settings.id)
         storage = CaptureStorage(

@@ -160,7 +160,9 @@ def redis_socket() -> Iterator[Path]:
     with (
         tempfile.TemporaryDirectory(prefix="pcapdj-redis-") as folder,
         redis_at(
-            Path(folder) / "redis.sock", *("--appendonly", "yes", "--appendfsync", "no"), dies_with_us=True
+            Path(folder) / "redis.sock",
+            *("--appendonly", "yes", "--appendfsync", "no"),
+            dies_with_caller=True,
         ) as server,
     ):
         yield server.socket

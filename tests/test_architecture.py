@@ -76,7 +76,7 @@ RULES: Final = [
     "capture/budget",
     "capture/first_records",
     "capture/formats",
-    "capture/unmarked",
+    "capture/no_magic",
     "capture/pcap",
     "capture/walk",
     "capture/convert",
@@ -173,7 +173,7 @@ SMALL: Final[dict[str, str]] = {
     "store/stepwise.py": "how the two long works on keys are done between others",
     "store/start_problem.py": "one file, which the server's start writes and its clients read",
     "runtime/storage_faults.py": "one rule about errors, and the wait that follows from it",
-    "feed/output_room.py": "what the end of a stream waits for, and nothing else does",
+    "feed/output_space.py": "what the end of a stream waits for, and nothing else does",
     "commands/suspend.py": "a command is as long as what it does",
     "commands/sample.py": "a command is as long as what it does",
     "commands/finish.py": "a command is as long as what it does",
@@ -503,7 +503,7 @@ def test_whole_files_are_read_where_their_size_is_known() -> None:
     readers = {"read_text", "read_bytes", "readlines", "copytree", "copyfileobj"}
     of_the_kernel = {
         *("runtime/lock.py", "runtime/process.py", "commands/check.py"),
-        *("analyzer/process.py", "runtime/process_tree.py", "runtime/left_processes.py"),
+        *("analyzer/process.py", "runtime/process_tree.py", "runtime/leftover_processes.py"),
     }
     of_the_package = {"service.py", "store/client.py"}
 

@@ -29,7 +29,7 @@ from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.interpreter import START_FILE
-from pcapdj.runtime.left_processes import mark_of
+from pcapdj.runtime.leftover_processes import mark_of
 from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted

@@ -20,7 +20,7 @@ from pcapdj.runtime.full_disks import SUSPECT_MARK, DiskAtEnd, state_at_end
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import printable_sentence, quoted
 
-_NO_ROOM: Final = re.compile(
+_NO_SPACE: Final = re.compile(
     rb"^[^\n]*(?:no space left on device|disk quota exceeded)[^\n]*", re.IGNORECASE | re.MULTILINE
 )  # without "^" a line costs the square of its length
 _PART_BYTES: Final = 8 << 20  # read from the beginning and from the end of a log
@@ -30,7 +30,7 @@ _LATE_S: Final = 5.0  # after a stream's end: when the last measurement of its t
 _events: Final = EventLog("consumer")
 
 
-def line_about_room(log: Path) -> str:
+def line_about_full_disk(log: Path) -> str:
     """Return the first line of a log that reports a full disk or an exceeded quota; empty: none does.
 
     It may be anything: what is no regular file is not read, and of a long one the first and the last 8 MiB.
@@ -42,7 +42,7 @@ def line_about_room(log: Path) -> str:
             if not stat.S_ISREG(found.st_mode):
                 return ""
             for offset in (0, max(_PART_BYTES, found.st_size - _PART_BYTES)):
-                if line := _NO_ROOM.search(os.pread(descriptor, _PART_BYTES, offset)):
+                if line := _NO_SPACE.search(os.pread(descriptor, _PART_BYTES, offset)):
                     return line[0].decode("utf-8", "replace").strip()[:_SHOWN_CHARS]
         finally:
             os.close(descriptor)
@@ -79,7 +79,7 @@ class SuspectStreams:
             crash: how its analyzer crashed, in a sentence; empty: it did not.
         """
         self._ended = (session, time.time())
-        if line := line_about_room(session.analyzer.log):
+        if line := line_about_full_disk(session.analyzer.log):
             self._record(session, f"Its log {quoted(str(session.analyzer.log))} has: {line}")
         elif state := _state_of_disk(session.folder):
             self._record(session, f"The disk of its folder {state} at its end.")

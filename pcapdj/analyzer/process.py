@@ -106,7 +106,7 @@ class Analyzer:
             if self._tree is not None:
                 self._tree.reap(spared=self.pid)
             return None
-        if waits_for_group and self._left_processes():
+        if waits_for_group and self._leftover_processes():
             return None
         self.signal_group(signal.SIGKILL)
         code = self._process.wait()
@@ -155,7 +155,7 @@ class Analyzer:
             return _beginning_and_end(self.log).decode("utf-8", "replace").split("\n")
         return []
 
-    def _left_processes(self) -> bool:
+    def _leftover_processes(self) -> bool:
         """Report whether another process of the group runs; one that only waits to be reaped does not."""
         for process in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError):

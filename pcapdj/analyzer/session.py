@@ -198,7 +198,7 @@ class AnalyzerSession:
             which only `close` may be called; else None.
         """
         if status := self.analyzer.exit_status(waits_for_group=self._waits_for_group):
-            return self._with_left_processes(self._exit(status, now_s))
+            return self._with_leftover_processes(self._exit(status, now_s))
         if self.paused_s is not None:
             return None
         if self.stage is Stage.STARTING and not self._stop_reason and self._open_write_end(now_s):
@@ -352,7 +352,7 @@ class AnalyzerSession:
                 reason = f"{name} {status} before it opened the pipe. {self._cause()}"
                 return Exit(Verdict.UNSTARTED, status, 0.0, reason)
 
-    def _with_left_processes(self, ended: Exit) -> Exit:
+    def _with_leftover_processes(self, ended: Exit) -> Exit:
         """Return the exit with what the analyzer left: whatever that still wrote is not complete."""
         left = self.analyzer.left
         if not left:

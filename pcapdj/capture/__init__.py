@@ -1,6 +1,6 @@
 """Capture files: formats, the walk over records, conversion, opening.
 
-Rules: `formats`, `unmarked`, `first_records`, `pcap`, `walk`, `convert`, `linktypes`, `packet_blocks`,
+Rules: `formats`, `no_magic`, `first_records`, `pcap`, `walk`, `convert`, `linktypes`, `packet_blocks`,
 `stream_options`, `timestamps`, `anomalies`. With effects: `files`, `reading_process`, `reader`, `decompress`,
 `classic`, `pcapng`, `opening`, `capture`, `prefetch`, `compiled` and `concatenate`.
 Start reading at `opening.open_capture`.

@@ -91,9 +91,9 @@ class ChecksummedSource:
         """Return bytes that a reader jumps over, as `Source`."""
         return self._inner.skipped_bytes(offset, size_bytes)
 
-    def fault_at(self, offset: int | None) -> CaptureError | None:
+    def read_error_at(self, offset: int | None) -> CaptureError | None:
         """Return why the latest window ends too early, as `Source`."""
-        return self._inner.fault_at(offset)
+        return self._inner.read_error_at(offset)
 
     def close(self) -> None:
         """Stop using the file."""
@@ -149,12 +149,12 @@ def read_up_to(source: Source, lengths_bytes: Collection[int]) -> ReadBytes:
         while position < length:
             data = source.window(position, min(WINDOW_BYTES, length - position)).data
             if not data:
-                return _read_bytes(crc32s, position, source.fault_at(position))
+                return _read_bytes(crc32s, position, source.read_error_at(position))
             checksum, position = crc32(data, checksum), position + len(data)
             source.budget.renew()
         crc32s[length] = checksum
     position += len(source.window(position, 1).data)
-    return _read_bytes(crc32s, position, source.fault_at(position))
+    return _read_bytes(crc32s, position, source.read_error_at(position))
 
 
 def _read_bytes(crc32s: dict[int, int], length_bytes: int, fault: CaptureError | None) -> ReadBytes:

@@ -87,7 +87,7 @@ class ClassicReader:
         return ConvertedRecords(walked.end, totals, walked.stop, data)
 
     def _check_end(self, rest: bytes, offset: int) -> None:
-        if fault := self._source.fault_at(offset):
+        if fault := self._source.read_error_at(offset):
             raise fault
         if rest:
             raise CutOff(cut_off(rest, self._layout) + self._hint, offset=offset)

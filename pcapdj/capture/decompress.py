@@ -252,7 +252,7 @@ class DecompressedSource:
         self._source_end = 0
         self._is_finished = False
 
-    def fault_at(self, offset: int | None) -> CaptureError | None:
+    def read_error_at(self, offset: int | None) -> CaptureError | None:
         """Return why the decompressed data ends too early."""
         if not self._is_finished:
             return None
@@ -277,7 +277,7 @@ class DecompressedSource:
             while self._kept and self._start + len(self._kept[0]) <= offset:
                 self._start += len(self._kept.popleft())
         data = b"".join(self._parts(offset, offset + size_bytes))
-        is_last = self._is_finished and offset + len(data) >= self._end and self.fault_at(None) is None
+        is_last = self._is_finished and offset + len(data) >= self._end and self.read_error_at(None) is None
         return Window(data, is_last, self._source_end)
 
     def skipped_bytes(self, offset: int, size_bytes: int) -> bytes:

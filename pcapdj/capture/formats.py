@@ -6,8 +6,8 @@ Only the format is decided here. The code that parses a file header decides whet
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
+from pcapdj.capture.no_magic import name_without_magic
 from pcapdj.capture.pcap import CLASSIC_MAGICS
-from pcapdj.capture.unmarked import name_without_magic
 from pcapdj.runtime.errors import CaptureError, NotACapture
 
 # The first bytes that the rules below need (a tar archive has its magic at byte 257).

@@ -184,7 +184,7 @@ def _decompressed_contents(source: Source, compression: str) -> Contents:
     if not first:
         raise CaptureError(f"is an empty {compression} file")
     inner = identify(first)
-    if inner.kind is Kind.UNKNOWN and (fault := source.fault_at(None)):
+    if inner.kind is Kind.UNKNOWN and (fault := source.read_error_at(None)):
         raise fault
     return Contents(source, first, inner, compression)
 

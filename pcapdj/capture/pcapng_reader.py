@@ -72,7 +72,7 @@ class PcapngReader:
             size_bytes = min(WINDOW_BYTES, place.interfaces_end - offset)
             window, found = self._next_records(walk, offset, size_bytes)
             if found.stop or not found.end:
-                raise self._source.fault_at(offset) or CaptureError(
+                raise self._source.read_error_at(offset) or CaptureError(
                     "changed while it was read", offset=offset
                 )
             offset += found.end
@@ -115,7 +115,7 @@ class PcapngReader:
     def _check_end(self, walk: BlockWalk, rest: bytes, offset: int) -> None:
         if walk.is_done:
             return
-        if fault := self._source.fault_at(offset):
+        if fault := self._source.read_error_at(offset):
             raise fault
         if reason := walk.cut_off(rest):
             raise CutOff(reason, offset=offset)

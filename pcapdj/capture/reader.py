@@ -60,7 +60,7 @@ class Source(Protocol):
         They are not counted in the budget if jumping over them costs nothing.
         """
 
-    def fault_at(self, offset: int | None) -> CaptureError | None:
+    def read_error_at(self, offset: int | None) -> CaptureError | None:
         """Return why the latest window ends too early; None if the capture ends there.
 
         Args:
@@ -182,7 +182,7 @@ class FileSource:
             self._stops.wait(0)
         return self._file.read(offset, size_bytes)
 
-    def fault_at(self, offset: int | None) -> CaptureError | None:  # noqa: ARG002 - names its own place
+    def read_error_at(self, offset: int | None) -> CaptureError | None:  # noqa: ARG002 - names its own place
         """Return why the file cannot be read any further."""
         return self._file.fault
 
@@ -197,7 +197,7 @@ def first_bytes(source: Source, size_bytes: int) -> bytes:
         CaptureError: nothing can be read.
     """
     first = source.window(0, size_bytes).data
-    if not first and (fault := source.fault_at(None)):
+    if not first and (fault := source.read_error_at(None)):
         raise fault
     return first
 

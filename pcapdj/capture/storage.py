@@ -55,7 +55,7 @@ class FolderState(NamedTuple):
     has_readable_files: bool
 
 
-class Fault(Enum):
+class StorageFault(Enum):
     """Whose fault it is that a file cannot be opened."""
 
     STORAGE_GONE = auto()
@@ -69,7 +69,7 @@ def is_gone(error_number: int) -> bool:
     return error_number in _GONE
 
 
-def fault_of(error_number: int, recorded: FileMount | None, found: FolderState) -> Fault:
+def storage_fault_of(error_number: int, recorded: FileMount | None, found: FolderState) -> StorageFault:
     """Return whose fault a failed opening is.
 
     Args:
@@ -78,12 +78,12 @@ def fault_of(error_number: int, recorded: FileMount | None, found: FolderState) 
         found: what is there now.
     """
     if is_gone(error_number) or (recorded and not is_mounted(recorded, found)):
-        return Fault.STORAGE_GONE
+        return StorageFault.STORAGE_GONE
     if error_number == errno.EIO:
-        return Fault.BAD_BLOCK if found.has_readable_files else Fault.STORAGE_GONE
+        return StorageFault.BAD_BLOCK if found.has_readable_files else StorageFault.STORAGE_GONE
     if error_number in _MISSING and recorded and not found.has_folder:
-        return Fault.FOLDER_GONE
-    return Fault.FILE
+        return StorageFault.FOLDER_GONE
+    return StorageFault.FILE
 
 
 def is_mounted(recorded: FileMount, found: FolderState) -> bool:

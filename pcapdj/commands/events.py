@@ -15,8 +15,8 @@ from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, to_n
 from pcapdj.runtime.units import parse_time, utc_text
 from pcapdj.store.client import Store
 from pcapdj.store.events import Event
+from pcapdj.store.history import FileNow, History, file_now
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
-from pcapdj.store.story import FileNow, Story, file_now
 
 _EVERY_S: Final = 0.5
 _DAY_S: Final = 86_400.0
@@ -46,7 +46,7 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
     )
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     name = _name_of(store, file) if file else None
-    story = Story(store, since_s, name)
+    story = History(store, since_s, name)
     if name is not None and not as_json:
         for line in _now_lines(file_now(store, name), name):
             typer.echo(line)
@@ -58,7 +58,7 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
         return
 
 
-def _followed(story: Story) -> Iterator[Event]:
+def _followed(story: History) -> Iterator[Event]:
     """Yield what happened, and what happens; a Redis that does not answer is waited for."""
     yield from story.read()
     while True:

@@ -52,7 +52,7 @@ class MetricsServer(ThreadingTCPServer):
         """Start a thread for a connection; there is room for it first."""
         with self._changed:
             while len(self._silent_since_s) >= _MOST_CONNECTIONS:
-                self._changed.wait(self._end_a_silent_one())
+                self._changed.wait(self._disconnect_idle_client())
             self._silent_since_s[request] = time.monotonic()
         super().process_request(request, client_address)
 
@@ -68,7 +68,7 @@ class MetricsServer(ThreadingTCPServer):
             self._changed.notify()
         super().shutdown_request(request)
 
-    def _end_a_silent_one(self) -> float | None:
+    def _disconnect_idle_client(self) -> float | None:
         """Return after which time one can be ended; None: one ends, or none is silent."""
         for client, since_s in self._silent_since_s.items():
             if since_s is None:

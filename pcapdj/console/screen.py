@@ -43,7 +43,7 @@ class Line:
 
 
 @contextmanager
-def outlived(stream: TextIO) -> Iterator[None]:
+def keep_going_if_closed(stream: TextIO) -> Iterator[None]:
     """Write to the stream in this block; the command goes on if its reader is gone, or its disk is full.
 
     From then on what is written to it is lost.
@@ -55,15 +55,15 @@ def outlived(stream: TextIO) -> Iterator[None]:
         discard(stream)
 
 
-class OutlivedStream:
-    """A stream for rich, whose thread writes to it too; each write as in `outlived`: a terminal may close."""
+class ClosableStream:
+    """A stream for rich, whose thread writes to it too; the terminal may close meanwhile."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
         """Write the text, or lose it."""
-        with outlived(self._stream):
+        with keep_going_if_closed(self._stream):
             self._stream.write(text)
 
     def flush(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from pcapdj.console.screen import outlived
+from pcapdj.console.screen import keep_going_if_closed
 
 _AFTER_S: Final = 0.3
 _EVERY_S: Final = 0.2
@@ -53,7 +53,7 @@ class SlowWork:
         self._is_shown = True
 
     def _write(self, text: str) -> None:
-        with outlived(sys.stderr):
+        with keep_going_if_closed(sys.stderr):
             sys.stderr.write(text)
 
 

@@ -87,14 +87,14 @@ def _disk_lines(gate: Fields) -> Iterator[Line]:
     listed = gate.get("disks")
     disks = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
     label = "Disks"
-    for disk in sorted(disks, key=_room_left)[:_MOST_DISKS]:
-        yield Line(label, _disk_text(disk), Tone.PLAIN if _room_left(disk) > 0 else Tone.ATTENTION)
+    for disk in sorted(disks, key=_free_space_left)[:_MOST_DISKS]:
+        yield Line(label, _disk_text(disk), Tone.PLAIN if _free_space_left(disk) > 0 else Tone.ATTENTION)
         label = ""
     if len(disks) > _MOST_DISKS:
         yield Line("", f"and {len(disks) - _MOST_DISKS:,} more; 'pcapdj limits' shows all")
 
 
-def _room_left(disk: Fields) -> float:
+def _free_space_left(disk: Fields) -> float:
     """Return which share of a disk is free above its limit; below 0: less than the limit; -2: unknown."""
     if type(disk.get("free")) is not int:
         return -2.0

@@ -7,7 +7,7 @@ The runner is forked once, before the controller has threads or a connection to 
 of what the command leaves behind (`runtime.process_tree`), so that nothing of it is left after its end, its
 time-out or a stop, also what has left its group with setsid. It exits when the other end of the socket is
 closed, however the controller ends. What a killed runner leaves is ended by the next controller
-(`runtime.left_processes`).
+(`runtime.leftover_processes`).
 
 Each message is one packet of JSON: `{"variables": {..}}` to the runner; `{"line": ..}` for each line of the
 output, and at the end of a run `exit` (how it ended; empty: with 0), `left` (what it left running), `lines`
@@ -30,7 +30,7 @@ from typing import IO, Any, Final, cast
 
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.left_processes import mark_of_runner
+from pcapdj.runtime.leftover_processes import mark_of_runner
 from pcapdj.runtime.process import foreign_child_setup, set_title
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 

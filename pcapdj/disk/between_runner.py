@@ -6,7 +6,7 @@ from typing import Final
 
 from pcapdj.disk.between import BetweenRuns, RunState
 from pcapdj.disk.between_process import MOST_LINES, BetweenProcess
-from pcapdj.runtime.left_processes import end_left_commands
+from pcapdj.runtime.leftover_processes import end_leftover_commands
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import printable_sentence
 
@@ -17,7 +17,7 @@ events = EventLog("controller")
 
 def end_commands_of_killed() -> None:
     """Kill and log what the command has left running where the process that runs it was killed."""
-    if left := end_left_commands():
+    if left := end_leftover_commands():
         shown = ", ".join(map(str, left[:_MOST_SHOWN]))
         sentence = "A controller was killed, and its command of --between left processes: they are killed."
         events.warning("between_left_processes", sentence, processes=len(left), first=shown)

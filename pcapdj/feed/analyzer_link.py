@@ -55,7 +55,7 @@ class AnalyzerLink:
         """Wait for the launcher, or for a reader of the pipe, before a file is requested."""
         raise NotImplementedError
 
-    def wait_for_torn_reader(self) -> None:
+    def wait_for_readers_to_close(self) -> None:
         """Wait until the reader of a stream that an earlier dispatcher tore is gone; the launcher ends it."""
 
     def resumable_stream(self) -> ResumableStream | None:

@@ -7,8 +7,8 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 
 from pcapdj.capture.anomalies import TIMES_AFTER_2038, Anomaly, anomalies_of
+from pcapdj.capture.fed_before import Found, SameCapture
 from pcapdj.capture.identity import FedCapture
-from pcapdj.capture.known import Known
 from pcapdj.capture.opening import Capture, StillWritten, capture_of
 from pcapdj.capture.storage import is_gone
 from pcapdj.capture.timestamps import find_jump, gap_ns
@@ -17,7 +17,6 @@ from pcapdj.feed.authorization import Authorization
 from pcapdj.feed.feeder import Feeder, FilePass
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.known_captures import (
-    Found,
     KnownCaptures,
     about_capture,
     anomalies_of_found,
@@ -123,7 +122,7 @@ class JobRunner:
         job = Job(entry, start, progress, entry.stream if progress.has_begun else "".join(start.streams[-1:]))
         is_resumed = self.streams.unfinished_token() == entry.token
         if entry.state == "feeding" and not is_resumed and not self.streams.is_open(entry.stream):
-            self.link.wait_for_torn_reader()
+            self.link.wait_for_readers_to_close()
             self._begin_pass(job, died=False)
         self.statistics.begin_file(entry.name)
         self.storage.begin(entry, recorded_in(entry.queued))
@@ -146,7 +145,7 @@ class JobRunner:
         """Open the file and feed it, unless it is known; the result is that of `_feed_until_done`."""
         with self._open(job, is_resumed=is_resumed) as capture:
             self.statistics.show_size(capture.identity.size_bytes)
-            return isinstance(job.found, Known) or self._feed_until_done(job, capture)
+            return isinstance(job.found, SameCapture) or self._feed_until_done(job, capture)
 
     def _begin_reading(self, job: Job) -> None:
         """Refuse a file that killed three dispatchers; with its identity, or the importer queues it again.
@@ -221,7 +220,7 @@ class JobRunner:
         if begin != job.entry.begin:
             self.queue.mark(begin=begin)
             job.entry = replace(job.entry, begin=begin)
-        if isinstance(job.found, Known):
+        if isinstance(job.found, SameCapture):
             job.fed = ("", job.found.capture)
 
     def _feed_until_done(self, job: Job, capture: Capture) -> bool | None:
@@ -374,7 +373,7 @@ class JobRunner:
         for each in job.anomalies:
             if each.event != TIMES_AFTER_2038 or self.statistics.after_2038_stream != job.stream:
                 events.warning(each.event, each.sentence, name=entry.name)
-        is_known = isinstance(job.found, Known)
+        is_known = isinstance(job.found, SameCapture)
         self.statistics.finish_file(is_processed=error is None, is_known=is_known)
         if error:
             events.warning(

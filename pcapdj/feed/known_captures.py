@@ -10,7 +10,7 @@ take days, is looked at once more.
     a capture that was fed, and more behind it        only what is behind it is fed
     anything else                                     it is fed whole
 
-What was fed stands in CAPTURES; `capture.known` proves it.
+What was fed stands in CAPTURES; `capture.fed_before` proves it.
 """
 
 import time
@@ -20,9 +20,16 @@ from typing import Final
 
 from pcapdj.capture.anomalies import Anomaly
 from pcapdj.capture.capture import Capture
+from pcapdj.capture.fed_before import (
+    Found,
+    GrownCapture,
+    SameCapture,
+    ShorterCapture,
+    find_fed_capture,
+    first_bytes_of,
+)
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import FedCapture, QueuedFile, kept_under, looked_up_under
-from pcapdj.capture.known import Grew, Known, Shorter, find_known, first_bytes_of
 from pcapdj.capture.pcap import Place
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.storage import CaptureStorage
@@ -37,7 +44,6 @@ from pcapdj.store.job_queue import Fields, QueueEntry
 
 events = EventLog("dispatcher")
 
-Found = Known | Grew | Shorter | None
 _OVERWRITTEN: Final = "overwritten before it was fed"
 _SLOW_S: Final = 2.0  # a comparison that takes longer is shown
 
@@ -71,7 +77,7 @@ class KnownCaptures:
             return None
         kept = candidates(self.store, looked_up_under(capture.first))
         fed = [each for fields in kept if (each := FedCapture.from_fields(fields))]
-        found = find_known(capture.file, fed, _Comparing(self.waits, capture.identity.size_bytes))
+        found = find_fed_capture(capture.file, fed, _Comparing(self.waits, capture.identity.size_bytes))
         _log(entry, found)
         return found
 
@@ -121,7 +127,7 @@ class _Comparing:
 
 def start_behind(found: Found, capture: Capture) -> StartPoint:
     """Return where the passes of a file begin: behind what was fed of it before it grew."""
-    if not isinstance(found, Grew):
+    if not isinstance(found, GrownCapture):
         return FIRST_PACKET
     fed = found.capture
     place = Place(fed.length_bytes, fed.section, fed.interfaces_end, crc32=fed.crc32)
@@ -152,7 +158,7 @@ def fed_capture(
 
 def anomalies_of_found(found: Found) -> list[Anomaly]:
     """Return what is unusual about a file by what was found of its capture."""
-    if not isinstance(found, Shorter):
+    if not isinstance(found, ShorterCapture):
         return []
     sentence = f"begins like {quoted(found.capture.name)}, which was fed, and is shorter: it is fed whole"
     return [Anomaly("capture_shorter", sentence)]
@@ -174,12 +180,12 @@ def _is_same(queued: QueuedFile, now: Identity) -> bool:
 
 def _log(entry: QueueEntry, found: Found) -> None:
     """Log a capture that is known, or grew; a shorter one is an anomaly."""
-    if not isinstance(found, Known | Grew):
+    if not isinstance(found, SameCapture | GrownCapture):
         return
     earlier, length = found.capture, found.capture.length_bytes
     fields = {"name": entry.name, "fed_as": earlier.name, "fed_bytes": length}
     fed = f"{quoted(earlier.name)}, which was fed at {utc_text(earlier.time_s)}"
-    if isinstance(found, Known):
+    if isinstance(found, SameCapture):
         events.info("capture_known", f"It is the same capture as {fed}: it is not fed again.", **fields)
     else:
         events.info("capture_grew", f"It begins with {fed}: only what follows is fed.", **fields)
@@ -197,7 +203,7 @@ def about_capture(found: Found, fed: tuple[str, FedCapture] | None) -> Fields:
         digests, capture = fed
         fields |= {"crc32": capture.crc32, "length_bytes": capture.length_bytes, "first": digests}
         fields |= {"section": capture.section, "interfaces_end": capture.interfaces_end}
-    if isinstance(found, Known | Shorter):
-        field_name = "known_as" if isinstance(found, Known) else "begins_as"
+    if isinstance(found, SameCapture | ShorterCapture):
+        field_name = "known_as" if isinstance(found, SameCapture) else "begins_as"
         fields |= {field_name: found.capture.name, "known_since_s": f"{found.capture.time_s:.3f}"}
     return fields

@@ -50,7 +50,7 @@ class ManualLink(AnalyzerLink):
         if self._write_end is None:
             self._write_end = self._wait_for_reader()
 
-    def wait_for_torn_reader(self) -> None:
+    def wait_for_readers_to_close(self) -> None:
         """Wait until those that have the pipe open now have closed it: they read a torn stream.
 
         Raises:

@@ -59,18 +59,18 @@ class PoisonPolicy:
         Raises:
             CaptureError: there were three.
         """
-        left = self._mark.left
-        deaths = deaths_on(left, entry.token, self._mark.boot)
+        previous = self._mark.previous
+        deaths = deaths_on(previous, entry.token, self._mark.boot)
         self._mark.begin(entry.token, deaths)
-        if not left or not deaths:
+        if not previous or not deaths:
             return
         fields = {"name": entry.name, "deaths": deaths, "most": POISON_DEATHS}
         events.warning(
-            "dispatcher_died", f"A dispatcher died while it read this file, {left.cause}.", **fields
+            "dispatcher_died", f"A dispatcher died while it read this file, {previous.cause}.", **fields
         )
         if deaths >= POISON_DEATHS:
             died = f"{deaths} dispatchers died while they read this file, the last one"
-            raise CaptureError(f"{POISON_DISPATCHER} {died} {left.cause}")
+            raise CaptureError(f"{POISON_DISPATCHER} {died} {previous.cause}")
 
     def entry_to_feed(self, entry: QueueEntry) -> QueueEntry:
         """Return the entry to feed; if the analyzer is at fault, wait until an operator resumes feeding.

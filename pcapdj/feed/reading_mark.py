@@ -38,7 +38,7 @@ _TOKEN_CHARS: Final = 64  # of a token that another program made
 events = EventLog("dispatcher")
 
 
-class LeftMark(NamedTuple):
+class PreviousMark(NamedTuple):
     """What a dispatcher has left.
 
     Args:
@@ -67,15 +67,15 @@ class LeftMark(NamedTuple):
         return "without a trace, as by SIGKILL, which the kernel sends when memory is short"
 
 
-def deaths_on(left: LeftMark | None, token: str, boot: str) -> int:
+def deaths_on(previous: PreviousMark | None, token: str, boot: str) -> int:
     """Return how many dispatchers in a row died of this entry's file.
 
     The last one counts if it died in a look into the file, or of a fatal signal, which a thread that reads in
     advance may cause at any time. A reboot does not count.
     """
-    if left is None or left.token != token[:_TOKEN_CHARS]:
+    if previous is None or previous.token != token[:_TOKEN_CHARS]:
         return 0
-    return left.deaths + (left.boot == boot and (left.is_set or bool(left.fatal)))
+    return previous.deaths + (previous.boot == boot and (previous.is_set or bool(previous.fatal)))
 
 
 class ReadingMark:
@@ -86,7 +86,7 @@ class ReadingMark:
 
     Attributes:
         boot: the machine's boot.
-        left: what the dispatcher before left; None: nothing that is valid.
+        previous: what the dispatcher before has left; None: nothing that is valid.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -95,9 +95,9 @@ class ReadingMark:
         self._token = ""
         self._deaths = 0
         self._is_set = self._notes_signals = False
-        self.left: LeftMark | None = None
+        self.previous: PreviousMark | None = None
         if self._fd is not None:
-            self.left = _left(os.pread(self._fd, _FILE_BYTES, 0))
+            self.previous = _decoded(os.pread(self._fd, _FILE_BYTES, 0))
             os.lseek(self._fd, _FATAL_AT, os.SEEK_SET)
             self._notes_signals = not faulthandler.is_enabled()  # else someone wants them elsewhere
             if self._notes_signals:
@@ -110,7 +110,7 @@ class ReadingMark:
             token: of the entry.
             deaths: of dispatchers on it so far, since its last whole batch.
         """
-        self.left = None
+        self.previous = None
         self._token, self._deaths = token[:_TOKEN_CHARS], deaths
         self._write(bytes(_FILE_BYTES), 0)
         self._write_head()
@@ -202,7 +202,7 @@ def _log_absence(path: Path, why: str) -> None:
     events.warning("no_reading_mark", sentence, path=path)
 
 
-def _left(content: bytes) -> LeftMark | None:
+def _decoded(content: bytes) -> PreviousMark | None:
     try:
         head = decode_object(content[:_FLAG_AT])
         token, boot, deaths = head["token"], head["boot"], head["deaths"]
@@ -213,4 +213,4 @@ def _left(content: bytes) -> LeftMark | None:
     exception = content[_CAUSE_AT:_FATAL_AT].rstrip(b"\0").decode("ascii", "replace")
     fatal = content[_FATAL_AT:].split(b"\n")[0].rstrip(b"\0").decode("ascii", "replace")
     is_set = content[_FLAG_AT:_CAUSE_AT] == _SET
-    return LeftMark(token, boot, deaths, is_set, exception, fatal.removeprefix(_FATAL))
+    return PreviousMark(token, boot, deaths, is_set, exception, fatal.removeprefix(_FATAL))

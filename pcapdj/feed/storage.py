@@ -16,7 +16,7 @@ from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.identity import QueuedFile
 from pcapdj.capture.reading_process import FileOpener
 from pcapdj.capture.roots import root_of
-from pcapdj.capture.storage import Fault, FileMount, fault_of
+from pcapdj.capture.storage import FileMount, StorageFault, storage_fault_of
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.skips import SKIPPED, SkipRequests
 from pcapdj.feed.statistics import Statistics
@@ -67,7 +67,7 @@ class CaptureStorage:
         self._timeout_s = timeout_s
         self._name, self._token = b"", ""
         self._recorded: FileMount | None = None
-        self._fault: Fault | None = None  # why it waits; None: it does not
+        self._fault: StorageFault | None = None  # why it waits; None: it does not
         self._place, self._reason = b"", ""  # what it waits for, and what is wrong with it
         self._since_s = self._begun_s = 0.0  # wall clock, monotonic clock
         self._tries = 0
@@ -138,7 +138,7 @@ class CaptureStorage:
 
     def _wait(self, error: CaptureError) -> None:
         fault = self._fault_of(error)
-        if fault is Fault.FILE:
+        if fault is StorageFault.FILE:
             if self._recorded is None or self._was_at_fault:
                 raise error
             self._was_at_fault = True  # unless its storage came back between the failed call and the look
@@ -146,12 +146,12 @@ class CaptureStorage:
         self._was_at_fault = False
         if fault is not self._fault:
             self._begin_wait(fault, error)
-        self._tries += fault is Fault.BAD_BLOCK
+        self._tries += fault is StorageFault.BAD_BLOCK
         if self._tries >= _TRIES:
             raise error
-        if fault is Fault.FOLDER_GONE and 0 < self._timeout_s <= time.monotonic() - self._begun_s:
+        if fault is StorageFault.FOLDER_GONE and 0 < self._timeout_s <= time.monotonic() - self._begun_s:
             raise CaptureError("its folder was removed") from error
-        if fault is not Fault.BAD_BLOCK:
+        if fault is not StorageFault.BAD_BLOCK:
             self._count_queued()
         self._interrupts.wait(_POLL_S, self._skips, waiting_for=self._sentence())
         if self._skips.is_requested(self._token):
@@ -168,7 +168,7 @@ class CaptureStorage:
         if not self._opener.folder_state(self._name, recorded.mount).mount_type:
             raise CaptureError("is not on the file system that it was queued from", error_number=errno.ENODEV)
 
-    def _fault_of(self, error: CaptureError) -> Fault:
+    def _fault_of(self, error: CaptureError) -> StorageFault:
         """Return whose fault it is.
 
         Raises:
@@ -178,20 +178,20 @@ class CaptureStorage:
         if not error.error_number:
             raise error
         found = self._opener.folder_state(self._name, recorded.mount if recorded else b"")
-        return fault_of(error.error_number, recorded, found)
+        return storage_fault_of(error.error_number, recorded, found)
 
-    def _begin_wait(self, fault: Fault, error: CaptureError) -> None:
+    def _begin_wait(self, fault: StorageFault, error: CaptureError) -> None:
         self._fault, self._since_s, self._begun_s, self._tries = fault, time.time(), time.monotonic(), 0
         self._reason = os.strerror(error.error_number)
         self._place = os.path.dirname(self._name)  # noqa: PTH120 - bytes
-        if fault is Fault.STORAGE_GONE:
+        if fault is StorageFault.STORAGE_GONE:
             self._place = self._recorded.mount if self._recorded else mount_of(self._name).place
             if error.error_number in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ENODEV):
                 self._reason = "its file system is not mounted there"
-        elif fault is Fault.FOLDER_GONE:
+        elif fault is StorageFault.FOLDER_GONE:
             self._reason = "the folder is gone"
         self._count.reset()
-        if fault is Fault.BAD_BLOCK:
+        if fault is StorageFault.BAD_BLOCK:
             sentence = f"It {error}; it is opened {_TRIES} times before it fails."
             events.info("opening_failed", sentence, name=self._name)
         else:
@@ -210,11 +210,11 @@ class CaptureStorage:
 
     def _sentence(self) -> str:
         """Return what it waits for, for people."""
-        if self._fault is Fault.BAD_BLOCK:
+        if self._fault is StorageFault.BAD_BLOCK:
             return f"Waiting for the next try to open the file: {self._reason}."
         since = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(self._since_s))
         limit = ""
-        if self._fault is Fault.FOLDER_GONE and self._timeout_s:
+        if self._fault is StorageFault.FOLDER_GONE and self._timeout_s:
             limit = f", for at most {rough_duration(self._timeout_s)}"
         return f"Waiting for {quoted(self._place)} since {since}{limit}: {self._reason}.{self._others}"
 

@@ -14,7 +14,7 @@ from pcapdj.feed.analyzer_link import AnalyzerLink, Note, ResumableStream
 from pcapdj.feed.batches import Batches, memory_file, new_batches
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.note import BatchNote
-from pcapdj.feed.output_room import OutputRoom
+from pcapdj.feed.output_space import OutputSpace
 from pcapdj.feed.pipe import Pipe
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.log import EventLog
@@ -76,7 +76,7 @@ class Streams:
         room: a stream ends while the output disk has room; None: at once.
     """
 
-    def __init__(self, link: AnalyzerLink, interrupts: Interrupts, room: OutputRoom | None = None) -> None:
+    def __init__(self, link: AnalyzerLink, interrupts: Interrupts, room: OutputSpace | None = None) -> None:
         self.open: Stream | None = None
         # the capture file that an earlier dispatcher was sending in this stream
         self.unfinished: Entry | None = None

@@ -23,9 +23,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pcapdj.capture.fed_before import (
+    Found,
+    SameCapture,
+    ShorterCapture,
+    find_fed_capture,
+    first_bytes_of,
+    unchanged,
+)
 from pcapdj.capture.files import OpenFile, open_regular
 from pcapdj.capture.identity import FedCapture, QueuedFile
-from pcapdj.capture.known import Grew, Known, Shorter, find_known, first_bytes_of, unchanged
 from pcapdj.inbox.listing import CaptureFile
 from pcapdj.inbox.suspects import Suspects
 from pcapdj.runtime.errors import CaptureError
@@ -107,7 +114,7 @@ def queue_captures(
     for start in range(0, len(files), _CHUNK):
         chunk = list(files[start : start + _CHUNK])
         if not again:
-            _find_known(store, chunk, report, stops, suspects or Suspects())
+            _find_fed_captures(store, chunk, report, stops, suspects or Suspects())
         new = {file.name: file for file in chunk if file.name not in report.known}
         report.outcomes |= _enqueue(store, new, lines, again=again)
         if not again and (behind := _overwritten(store, new, report.outcomes)):
@@ -184,7 +191,7 @@ def _enqueue(
     return enqueue_new(store, versions, again=again, lines=texts, behind=behind)
 
 
-def _find_known(
+def _find_fed_captures(
     store: Store,
     files: Sequence[CaptureFile],
     report: QueueReport,
@@ -197,9 +204,9 @@ def _find_known(
     for file, found in zip(files, candidates_of_each(store, digests), strict=True):
         captures = [capture for fields in found if (capture := FedCapture.from_fields(fields))]
         match _judged(file, captures, stops, suspects):
-            case Known(capture):
+            case SameCapture(capture):
                 known[file.name] = capture
-            case Shorter(capture):
+            case ShorterCapture(capture):
                 report.shorter[file.name] = capture
     if known:
         fed = fed_files(store, list(known))
@@ -214,7 +221,7 @@ def _find_known(
 
 def _judged(
     file: CaptureFile, captures: Sequence[FedCapture], stops: Waits | None, suspects: Suspects
-) -> Known | Grew | Shorter | None:
+) -> Found:
     if not captures or suspects.has(file.name, file.identity):
         return None
     if found := unchanged(file.identity, captures):
@@ -225,7 +232,7 @@ def _judged(
         return None
     try:
         with suspects.looking(file.name, file.identity):
-            return find_known(opened, captures, stops)
+            return find_fed_capture(opened, captures, stops)
     except CaptureError:  # its storage is gone: the dispatcher looks once it is back
         return None
     finally:

@@ -31,7 +31,7 @@ _NEW_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CL
 
 COMPRESSED: Final = "compressed already"
 TAKEN: Final = "whose copy would need a name that another file has"
-NO_ROOM: Final = "whose copy does not fit above suspend-free"
+NO_SPACE: Final = "whose copy does not fit above suspend-free"
 NOT_SMALLER: Final = "that do not get smaller by compression"
 SAME_DISK: Final = "on the disk that they would be moved to: that frees nothing"
 NOT_COPIED: Final = "whose copy failed"
@@ -131,7 +131,7 @@ class Copy:
         """Close its folder."""
         os.close(self._folder)
 
-    def check_room(self, size_bytes: int) -> None:
+    def check_space(self, size_bytes: int) -> None:
         """Refuse to write so much more if less would stay free than has to.
 
         Raises:
@@ -139,7 +139,7 @@ class Copy:
         """
         found = os.statvfs(self._folder)
         if found.f_bavail * found.f_frsize - size_bytes < self._keep_bytes:
-            raise Withheld(NO_ROOM)
+            raise Withheld(NO_SPACE)
 
     def _check_smaller(self) -> None:
         self.taken_bytes = self.status().disk_bytes
@@ -155,7 +155,7 @@ class Copy:
             unsynced_bytes += len(part)
             if unsynced_bytes >= _SYNC_BYTES:
                 os.fdatasync(descriptor)
-                self.check_room(0)
+                self.check_space(0)
                 unsynced_bytes = 0
 
 
@@ -181,7 +181,7 @@ def copy_for(file: Candidate, bound: BoundFile, selected: Selected) -> Copy | No
         _check_place(folder, name, is_on_it=selected.how == "move" and device == file.present.identity.dev)
         keep_bytes = selected.keep_free.get(device, 0)
         copy = Copy(folder, name, to, file, is_compressed=selected.how == "compress", keep_bytes=keep_bytes)
-        copy.check_room(file.present.identity.size_bytes)
+        copy.check_space(file.present.identity.size_bytes)
     except BaseException:
         os.close(folder)
         raise

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from pcapdj.analyzer.options import PresetOrDefault, TrustGroup
-from pcapdj.console.screen import outlived, progress_bar
+from pcapdj.console.screen import keep_going_if_closed, progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype, Precision
 from pcapdj.inbox.listing import Listing, list_captures
@@ -270,5 +270,5 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
 
 
 def _print_line(sentence: str) -> None:
-    with outlived(sys.stderr):
+    with keep_going_if_closed(sys.stderr):
         sys.stderr.write(printable_sentence(sentence) + "\n")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import AlreadyRunning, CannotCreate
-from pcapdj.runtime.left_processes import end_left_processes
+from pcapdj.runtime.leftover_processes import end_leftover_processes
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.trust import check_folder, check_way
 
@@ -100,7 +100,7 @@ def _remove_unless_used(folder: Path, *, is_abandoned: bool = False) -> bool:
     except CannotCreate:  # a lock that cannot be opened is not one of ours
         return True
     if is_abandoned:
-        end_left_processes(folder)
+        end_leftover_processes(folder)
     _remove_tree(folder)
     lock.close()
     return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pcapdj.console.dispatcher_lines import anomaly_rows, jumps_text
-from pcapdj.console.screen import Line, outlived, show
+from pcapdj.console.screen import Line, keep_going_if_closed, show
 from pcapdj.run.extracted import ExtractedObject, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED
@@ -148,7 +148,7 @@ def anomaly_counts(results: Iterable[FileResult]) -> dict[str, int]:
 
 def print_summary(summary: Summary) -> None:
     """Print the summary's lines to stdout."""
-    with outlived(sys.stdout):
+    with keep_going_if_closed(sys.stdout):
         show("", [Line(label, value) for label, value in summary_rows(summary)])
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
-from pcapdj.console.screen import OutlivedStream, outlived
+from pcapdj.console.screen import ClosableStream, keep_going_if_closed
 from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
 from pcapdj.disk.reserve import ANYWAY
 from pcapdj.run.record import FileResult
@@ -96,7 +96,7 @@ class ProgressView:
 
     def show_warning(self, sentence: str) -> None:
         """Show a warning."""
-        with outlived(sys.stderr):
+        with keep_going_if_closed(sys.stderr):
             sys.stderr.write(sentence + "\n")
 
 
@@ -118,7 +118,7 @@ def progress_view(total_bytes: int, total_files: int) -> Iterator[ProgressView]:
         TextColumn("{task.fields[rate]}", markup=False, table_column=whole),
         TimeRemainingColumn(table_column=whole),
     )
-    console = Console(file=cast("IO[str]", OutlivedStream(sys.stderr)))
+    console = Console(file=cast("IO[str]", ClosableStream(sys.stderr)))
     with Progress(*columns, console=console, transient=True, expand=True) as progress:
         task = progress.add_task("starting", total=total_bytes, sizes="", rate="")
         yield _BarView(progress, task, total_files)

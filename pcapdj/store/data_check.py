@@ -30,10 +30,10 @@ from pcapdj.runtime.safe_text import quoted, shortened_message
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.start_problem import write_problem
 
-_ROOM_BYTES: Final = 1 << 16  # a manifest, the beginning of a file, the first queued names
+_NEEDED_BYTES: Final = 1 << 16  # a manifest, the beginning of a file, the first queued names
 _PROBE: Final = ".room"
 _LOADED_S: Final = 60.0  # a server that lived longer has read its file
-_SHORT_LIFE_S: Final = 3.0  # of a server that could not start, and of the start of this process
+_SHORT_UPTIME_S: Final = 3.0  # of a server that could not start, and of the start of this process
 _LONGEST_PAUSE_S: Final = 30.0
 _LONGEST_CHECK_S: Final = 3600.0
 _LOOK_S: Final = 0.5
@@ -68,7 +68,7 @@ def check_mounted(data: Path, socket: Path) -> None:
             ) from OSError(errno.ENODEV, os.strerror(errno.ENODEV))
 
 
-def check_room(data: Path) -> None:
+def check_space(data: Path) -> None:
     """Check that the server can create and write files in its folder.
 
     Raises:
@@ -76,7 +76,7 @@ def check_room(data: Path) -> None:
     """
     probe = data / _PROBE
     try:
-        write_whole(probe, bytes(_ROOM_BYTES), is_synced=False)
+        write_whole(probe, bytes(_NEEDED_BYTES), is_synced=False)
         probe.unlink()
     except OSError as exc:
         raise CannotCreate(
@@ -167,15 +167,15 @@ def wait_for_usable_data(server: Path, data: Path, socket: Path, events: EventLo
     Raises:
         Unavailable: the append-only file cannot be checked.
     """
-    life_s, failures, reminder = *_last_life(socket), Reminder()
-    while life_s < _LOADED_S and (damage := damage_of(server, data)):
+    uptime_s, failures, reminder = *_last_uptime(socket), Reminder()
+    while uptime_s < _LOADED_S and (damage := damage_of(server, data)):
         if reminder.is_due(damage, time.monotonic()):
             write_problem(socket, damage)
             events.error("redis_data_damaged", damage)
         before = _stamps(data)
         while _stamps(data) == before:
             time.sleep(_LOOK_S)  # a stop signal ends the process here
-    failures = failures + 1 if life_s < _SHORT_LIFE_S else 0
+    failures = failures + 1 if uptime_s < _SHORT_UPTIME_S else 0
     if failures > _MOST_QUICK_ENDS:
         pause_s = backoff_s(failures - _MOST_QUICK_ENDS, first_s=1.0, limit_s=_LONGEST_PAUSE_S)
         sentence = f"The server has ended {failures} times just after its start; var/log/redis.log has why."
@@ -221,7 +221,7 @@ def _repair(program: Path, name: Path, checked: Path) -> list[str]:
     return ["bash", "-c", f"exec -a {name.name} {words}"]
 
 
-def _last_life(socket: Path) -> tuple[float, int]:
+def _last_uptime(socket: Path) -> tuple[float, int]:
     """Return how long ago the last server was started, in seconds, and how many before it ended early."""
     with suppress(OSError, ValueError):
         started_s, failures = foreign_text(_note(socket), _MOST_BYTES).split()

@@ -25,7 +25,7 @@ from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.whole_file import write_whole
-from pcapdj.store.data_check import check_mounted, check_room, wait_for_usable_data
+from pcapdj.store.data_check import check_mounted, check_space, wait_for_usable_data
 from pcapdj.store.start_problem import clear_problem, write_problem
 from pcapdj.store.syncing import lock_data, start_beside
 
@@ -150,7 +150,7 @@ def serve(
     try:
         check_mounted(data, socket.absolute())
         claim_data(data, version := version_of(server))
-        check_room(data)
+        check_space(data)
     except CannotCreate as exc:
         write_problem(socket.absolute(), f"{exc} Redis starts as soon as that works.")
         raise

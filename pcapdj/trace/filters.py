@@ -5,7 +5,7 @@ the first one has ports. So for a session F the filter is `F or (vlan and (F or 
 the fragments between its hosts, too. In an expression `vlan` moves the offsets of all that follows it: it has
 to be the last alternative.
 
-JournalSource: pcap-filter(7), "vlan"; RFC 791, 3.1 (fragment offset); RFC 8200, 4.5 (fragment header, 44).
+Source: pcap-filter(7), "vlan"; RFC 791, 3.1 (fragment offset); RFC 8200, 4.5 (fragment header, 44).
 """
 
 from collections.abc import Iterable

@@ -79,7 +79,7 @@ class Timeline:
     Args:
         gap_ns: a longer pause between two files is a gap.
         files, packets, cap_lengths, lengths: sums.
-        counts, amounts, largest: of the remarks of each kind, their sums, and the largest one.
+        counts, sums, largest: of the remarks of each kind, their sums, and the largest one.
         firsts, lasts: times of the files that have packets, in ns.
         marks: for each of them 1, if it has a remark about its content.
     """
@@ -90,7 +90,7 @@ class Timeline:
     cap_lengths: int = 0
     lengths: int = 0
     counts: dict[RemarkKind, int] = field(default_factory=dict)
-    amounts: dict[RemarkKind, int] = field(default_factory=dict)
+    sums: dict[RemarkKind, int] = field(default_factory=dict)
     largest: dict[RemarkKind, int] = field(default_factory=dict)
     firsts: "array[int]" = field(default_factory=lambda: array("q"))
     lasts: "array[int]" = field(default_factory=lambda: array("q"))
@@ -117,7 +117,7 @@ class Timeline:
         self.lengths += file.lengths
         for each in remarks:
             self.counts[each.kind] = self.counts.get(each.kind, 0) + 1
-            self.amounts[each.kind] = self.amounts.get(each.kind, 0) + each.amount
+            self.sums[each.kind] = self.sums.get(each.kind, 0) + each.amount
             self.largest[each.kind] = max(self.largest.get(each.kind, 0), each.amount)
         if file.first_ns is not None and file.last_ns is not None:
             self.firsts.append(file.first_ns)
@@ -147,7 +147,7 @@ class Timeline:
         kinds = {
             kind.value: {
                 "count": self.counts.get(kind, 0),
-                "total": self.amounts.get(kind, 0),
+                "total": self.sums.get(kind, 0),
                 "largest": self.largest.get(kind, 0),
             }
             for kind in RemarkKind
@@ -174,7 +174,7 @@ class Timeline:
         return found
 
     def _sum_text(self, kind: RemarkKind, count: int) -> str:
-        total, largest = self.amounts[kind], self.largest[kind]
+        total, largest = self.sums[kind], self.largest[kind]
         files = "1 file" if count == 1 else f"{count:,} files"
         if kind is RemarkKind.INCOMPLETE:
             return f"{files}, {human_size(total)} were not captured"

@@ -302,7 +302,7 @@ BUGS: Final = (
     Bug(
         "a capture is known by its beginning",
         _KNOWN.format("not_believed"),
-        (Change("capture/known.py", "if read.crc32s.get(each.length_bytes) == each.crc32]", "]"),),
+        (Change("capture/fed_before.py", "if read.crc32s.get(each.length_bytes) == each.crc32]", "]"),),
     ),
     Bug(
         "a file that is known is only looked at when it is queued",

@@ -58,7 +58,7 @@ QUEUED: Final = 4  # files that are always there to be fed
 KILL_EVERY_S: Final = 20.0
 ANALYZER_SHARE: Final = 0.1  # of the kills
 SAMPLE_S: Final = 2.0
-WARM_S: Final = 30.0  # of a process's life, until caches are filled
+WARM_S: Final = 30.0  # of a process, until caches are filled
 MOST_BYTES: Final = 4 << 20  # how much a role may grow
 MOST_DESCRIPTORS: Final = 2.0
 DRAIN_LIMIT_S: Final = 120.0
@@ -164,7 +164,7 @@ def _free(descriptor: int, end: int) -> None:
 
 
 @dataclass(slots=True)
-class Life:
+class ProcessSamples:
     """Memory and descriptors of one process of a role, from `WARM_S` on."""
 
     since_s: float
@@ -173,7 +173,7 @@ class Life:
 
 
 class Watch:
-    """Samples of all processes of the roles, a `Life` for each.
+    """Samples of all processes of the roles, grouped by process.
 
     Args:
         service: whose processes they are.
@@ -181,7 +181,7 @@ class Watch:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.lives: dict[tuple[str, int], Life] = {}
+        self.processes: dict[tuple[str, int], ProcessSamples] = {}
 
     def sample(self) -> None:
         """Take a sample of each role."""
@@ -189,22 +189,22 @@ class Watch:
         for role, program in programs_in(self._service.folder).items():
             if not program["pid"]:
                 continue
-            life = self.lives.setdefault((role, program["pid"]), Life(now_s))
+            samples = self.processes.setdefault((role, program["pid"]), ProcessSamples(now_s))
             with suppress(psutil.Error):
                 process = psutil.Process(program["pid"])
                 memory_bytes, descriptors = process.memory_info().rss, process.num_fds()
-                if now_s - life.since_s >= WARM_S:
-                    life.memory_bytes.append(memory_bytes)
-                    life.descriptors.append(descriptors)
+                if now_s - samples.since_s >= WARM_S:
+                    samples.memory_bytes.append(memory_bytes)
+                    samples.descriptors.append(descriptors)
 
     def growth(self, role: str) -> tuple[float, float, float]:
         """Return by how many bytes and descriptors the last process of a role grew, and its median memory.
 
         From the first third of its samples to the last one: a step while caches fill is no growth.
         """
-        lives = [life for (name, _), life in self.lives.items() if name == role]
-        life = max(lives, key=lambda each: each.since_s, default=Life(0.0))
-        memory_bytes, descriptors = life.memory_bytes, life.descriptors
+        processes = [samples for (name, _), samples in self.processes.items() if name == role]
+        samples = max(processes, key=lambda each: each.since_s, default=ProcessSamples(0.0))
+        memory_bytes, descriptors = samples.memory_bytes, samples.descriptors
         return _step(memory_bytes), _step(descriptors), statistics.median(memory_bytes or [0.0])
 
 

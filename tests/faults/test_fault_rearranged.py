@@ -16,7 +16,7 @@ EXAMPLES: Final = 2  # `make faults` has more
 STEPS: Final = 12
 
 
-class InboxLife(RuleBasedStateMachine):
+class RearrangedInboxMachine(RuleBasedStateMachine):
     """A real importer, dispatcher and Redis, and an inbox that changes all the time."""
 
     scenario: Scenario | None = None
@@ -54,4 +54,4 @@ def test_every_packet_of_every_complete_file_arrives_once_or_the_journal_has_the
     A failure is not made smaller: each example starts six processes.
     """
     found = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, phases=[Phase.generate])
-    run_state_machine_as_test(InboxLife, settings=found)
+    run_state_machine_as_test(RearrangedInboxMachine, settings=found)

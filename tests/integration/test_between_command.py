@@ -24,7 +24,7 @@ from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.options import between_command
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.left_processes import COMMAND_MARK, end_left_commands, mark_of_runner
+from pcapdj.runtime.leftover_processes import COMMAND_MARK, end_leftover_commands, mark_of_runner
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
@@ -165,7 +165,7 @@ def test_no_other_mark_ends_a_process(mark: str) -> None:
     own = mark_of_runner()[COMMAND_MARK]
     text = mark.replace("{own}", own).replace("{}", own.split(":", 2)[2])
     with subprocess.Popen(["sleep", "600"], env={COMMAND_MARK: text, "PATH": os.environ["PATH"]}) as process:
-        assert not [each for each in end_left_commands() if each.pid == process.pid]
+        assert not [each for each in end_leftover_commands() if each.pid == process.pid]
         assert process.poll() is None
         process.kill()
 

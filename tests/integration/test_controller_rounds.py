@@ -547,7 +547,7 @@ def test_a_real_disk_that_fills_holds_then_suspends_then_recovers(
         wait_until(partial(shows, controller, store, state, 4096 - filled_kib), f"the gate to be {state}")
 
 
-def feeding(store: Store) -> None:
+def register_feeding(store: Store) -> None:
     """Register a dispatcher that has a file."""
     store.redis.sadd(store.keys.dispatchers, "one")
     store.redis.hset(store.keys.current("one"), "name", "/1")
@@ -559,7 +559,7 @@ def test_a_disk_near_its_limit_is_measured_between_rounds(
 ) -> None:
     """More often than there are rounds: an analyzer may begin to write. The 20th measurement is the last."""
     if is_fed:
-        feeding(store)
+        register_feeding(store)
     near = LiveLimits({**TINY, "min-free": times_free(tmp_path, 0.999), "suspend-free": "1"}, force=True)
     grants, meter = CountingGrants(store), RecordingMeter([Watch(str(tmp_path))], last=20)
     with handled() as signals, suppress(Stopped):
@@ -659,7 +659,7 @@ class FillingMeter(DiskMeter):
 
 def test_a_disk_that_fills_between_two_rounds_suspends_at_once(store: Store, small_disk: Path) -> None:
     """The suspension is in Redis before the next round begins."""
-    feeding(store)
+    register_feeding(store)
     limits = LiveLimits({**TINY, "min-free": "25%"})
     grants = PublishedStates(store)
     meter = FillingMeter(small_disk, grants)

@@ -33,7 +33,7 @@ FIRST, SECOND = packets(100, 20), packets(200, 10)
 PAGE_BYTES = 4096  # of memory, and of the smallest pipe
 
 
-class Feeding:
+class FeederRig:
     """A feeder, its streams, and an analyzer that reads all.
 
     Args:
@@ -82,22 +82,22 @@ class Feeding:
 
 
 @pytest.fixture
-def feeding(link: RecordingLink, signals: Signals) -> Iterator[Feeding]:
+def rig(link: RecordingLink, signals: Signals) -> Iterator[FeederRig]:
     """Return a feeder of that link."""
-    feeding = Feeding(link, signals)
-    yield feeding
-    feeding.streams.lose()
+    rig = FeederRig(link, signals)
+    yield rig
+    rig.streams.lose()
 
 
-def test_a_file_is_stored_with_its_note_and_sent_whole(feeding: Feeding, tmp_path: Path) -> None:
+def test_a_file_is_stored_with_its_note_and_sent_whole(rig: FeederRig, tmp_path: Path) -> None:
     """Its descriptor before its first byte: its name may be gone when the next dispatcher needs it."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
     status = os.stat(name)  # noqa: PTH116 - bytes
 
-    begun = feeding.feed("t", name)
+    begun = rig.feed("t", name)
 
-    assert bytes(feeding.link.got) == stream_of(FIRST)
-    [(_, stream, _, _, note)] = [call for call in feeding.link.calls if call[:3:2] == ("put", "file")]
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    [(_, stream, _, _, note)] = [call for call in rig.link.calls if call[:3:2] == ("put", "file")]
     digest = note.pop("digest")
     assert (stream, len(digest), digest) == ("5ca1ab1e", 64, begun.digest)
     assert sorted(note.pop("identity")) == sorted(
@@ -120,11 +120,11 @@ def test_a_file_is_stored_with_its_note_and_sent_whole(feeding: Feeding, tmp_pat
     assert begun.stream.sent_bytes == len(stream_of(FIRST))
 
 
-def test_the_batchs_note_has_what_a_successor_needs(feeding: Feeding, tmp_path: Path) -> None:
+def test_the_batchs_note_has_what_a_successor_needs(rig: FeederRig, tmp_path: Path) -> None:
     """Which entry, where in the stream and in the file, and what of the file is in the stream."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
 
-    begun = feeding.feed("t", name)
+    begun = rig.feed("t", name)
 
     note = begun.stream.batches.last
     assert note is not None
@@ -133,44 +133,44 @@ def test_the_batchs_note_has_what_a_successor_needs(feeding: Feeding, tmp_path: 
     assert note.after.offset == len(stream_of(FIRST))
 
 
-def test_the_next_file_knows_the_one_before_and_goes_behind_it(feeding: Feeding, tmp_path: Path) -> None:
+def test_the_next_file_knows_the_one_before_and_goes_behind_it(rig: FeederRig, tmp_path: Path) -> None:
     """By the time of its last packet; a file without packets leaves what was known."""
     first = written(tmp_path, "1.pcap", stream_of(FIRST))
     second = written(tmp_path, "2.pcap", stream_of(SECOND))
-    feeding.feed("t", first)
+    rig.feed("t", first)
     fed = FileProgress(Totals(20, last_ts_ns=7), has_begun=True, first_packet=1)
-    feeding.feeder.remember(ResumeNote("t", first), fed)
-    feeding.feeder.remember(ResumeNote("e", b"/empty"), FileProgress())
-    feeding.feeder.remember(ResumeNote("e", b"/in an earlier stream"), FileProgress(Totals(9, last_ts_ns=9)))
+    rig.feeder.remember(ResumeNote("t", first), fed)
+    rig.feeder.remember(ResumeNote("e", b"/empty"), FileProgress())
+    rig.feeder.remember(ResumeNote("e", b"/in an earlier stream"), FileProgress(Totals(9, last_ts_ns=9)))
 
-    begun = feeding.feed("u", second)
+    begun = rig.feed("u", second)
 
     assert begun.previous == {"name": os.fsdecode(first), "last_ts_ns": 7, "packets": 20}
     assert begun.first_packet == 21
     assert begun.start_bytes == len(stream_of(FIRST))
-    assert bytes(feeding.link.got) == stream_of(FIRST, SECOND)
+    assert bytes(rig.link.got) == stream_of(FIRST, SECOND)
 
 
 @pytest.mark.parametrize("content", [file_header(), b"", stream_of(FIRST)])
-def test_a_file_without_a_packet_opens_no_stream(feeding: Feeding, tmp_path: Path, content: bytes) -> None:
+def test_a_file_without_a_packet_opens_no_stream(rig: FeederRig, tmp_path: Path, content: bytes) -> None:
     """Only its first record decides what the stream is; none is left behind the place, either."""
     start = StartPoint(place=Place(len(content))) if len(content) > len(file_header()) else FIRST_PACKET
     name = written(tmp_path, "1.pcap", content)
     try:
-        with feeding.open(name) as capture:
-            assert feeding.feeder.begin(ResumeNote("t", name), capture, start) is None
+        with rig.open(name) as capture:
+            assert rig.feeder.begin(ResumeNote("t", name), capture, start) is None
     except CaptureError:
         assert not content
 
-    assert feeding.streams.open is None
-    assert feeding.link.calls == []
+    assert rig.streams.open is None
+    assert rig.link.calls == []
 
 
-def test_what_is_good_before_a_damage_is_sent(feeding: Feeding, tmp_path: Path) -> None:
+def test_what_is_good_before_a_damage_is_sent(rig: FeederRig, tmp_path: Path) -> None:
     """The pass has the damage; the stream stays whole."""
-    begun = feeding.feed("t", written(tmp_path, "1.pcap", stream_of(FIRST)[:-5]))
+    begun = rig.feed("t", written(tmp_path, "1.pcap", stream_of(FIRST)[:-5]))
 
-    assert bytes(feeding.link.got) == stream_of(FIRST[:-1])
+    assert bytes(rig.link.got) == stream_of(FIRST[:-1])
     assert begun.damage is not None
 
 
@@ -189,37 +189,37 @@ def test_a_file_of_another_link_type_begins_the_next_stream_if_that_is_wanted(
     ends: bool,
 ) -> None:
     """A file that is in the stream already stays there; one of the same type stays in any case."""
-    feeding = Feeding(link, signals, on_linktype)
+    rig = FeederRig(link, signals, on_linktype)
     same = written(tmp_path, "1.pcap", stream_of(FIRST))
     other = written(tmp_path, "2.pcap", file_header(linktype=113) + records([Record(data=b"x" * 20)]))
     empty = written(tmp_path, "3.pcap", file_header(linktype=113))
-    feeding.feed("t", same)
+    rig.feed("t", same)
     if token == "t":  # noqa: S105 - of a queue entry
-        feeding.streams.unfinished = Entry("file", {"token": "t"}, os.open(same, os.O_RDONLY))
+        rig.streams.unfinished = Entry("file", {"token": "t"}, os.open(same, os.O_RDONLY))
 
     for name in (same, empty):
-        with feeding.open(name) as capture:
-            feeding.feeder.prepare_stream(token, capture)
-    assert feeding.streams.open is not None
-    with feeding.open(other) as capture:
-        feeding.feeder.prepare_stream(token, capture)
+        with rig.open(name) as capture:
+            rig.feeder.prepare_stream(token, capture)
+    assert rig.streams.open is not None
+    with rig.open(other) as capture:
+        rig.feeder.prepare_stream(token, capture)
 
-    assert (feeding.streams.open is None) == ends
+    assert (rig.streams.open is None) == ends
     if ends:
         log = logged(capsys, "linktype_changes")
         assert f" dispatcher linktype_changes name={os.fsdecode(other)}: The next file is " in log
-    feeding.streams.lose()
+    rig.streams.lose()
 
 
-def leave_half(feeding: Feeding, name: bytes) -> int:
+def leave_half(rig: FeederRig, name: bytes) -> int:
     """Leave the stream as a dispatcher that died behind FIRST of the file; return where it ends."""
-    with feeding.open(name) as capture:
-        next(feeding.begin("t", capture).send())
-    feeding.link.read()
-    feeding.link.got.clear()
-    [(*_, note)] = [call for call in feeding.link.calls if call[:3:2] == ("put", "file")]
-    feeding.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
-    stream, end = feeding.streams.open, len(stream_of(FIRST))
+    with rig.open(name) as capture:
+        next(rig.begin("t", capture).send())
+    rig.link.read()
+    rig.link.got.clear()
+    [(*_, note)] = [call for call in rig.link.calls if call[:3:2] == ("put", "file")]
+    rig.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
+    stream, end = rig.streams.open, len(stream_of(FIRST))
     assert stream is not None
     last = stream.batches.last
     assert last is not None
@@ -231,45 +231,45 @@ def leave_half(feeding: Feeding, name: bytes) -> int:
 
 
 def test_a_successor_goes_on_with_the_stored_file_behind_the_noted_batch(
-    feeding: Feeding, tmp_path: Path
+    rig: FeederRig, tmp_path: Path
 ) -> None:
     """Though its name is gone; only with the entry that has the stored token."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST + SECOND))
-    end = leave_half(feeding, name)
+    end = leave_half(rig, name)
     os.unlink(name)  # noqa: PTH108 - bytes
 
-    assert feeding.feeder.delivered("u", FIRST_PACKET) == FileProgress()
-    assert feeding.feeder.delivered("t", FIRST_PACKET) == FileProgress(
+    assert rig.feeder.delivered("u", FIRST_PACKET) == FileProgress()
+    assert rig.feeder.delivered("t", FIRST_PACKET) == FileProgress(
         Totals(20, 1200, 1200, 5, 7), has_begun=True, start_bytes=24, end_bytes=end, first_packet=1
     )
-    resumed = feeding.feeder.unfinished_capture()
+    resumed = rig.feeder.unfinished_capture()
     assert resumed is not None
     with resumed as capture:
         assert capture.name == name
-        begun = feeding.begin("t", capture)
+        begun = rig.begin("t", capture)
         for _ in begun.send():
-            feeding.link.read()
-    feeding.link.read()
+            rig.link.read()
+    rig.link.read()
 
-    assert bytes(feeding.link.got) == records(SECOND)
+    assert bytes(rig.link.got) == records(SECOND)
     assert (begun.first_ts_ns, begun.start_bytes) == (5, 24)
     assert begun.stream.batches.last is not None
     assert begun.stream.batches.last.totals.packets == 30
 
 
-def test_a_stored_file_that_became_shorter_is_refused(feeding: Feeding, tmp_path: Path) -> None:
+def test_a_stored_file_that_became_shorter_is_refused(rig: FeederRig, tmp_path: Path) -> None:
     """It cannot be read to its former end; nothing stays open of it."""
-    assert feeding.feeder.unfinished_capture() is None
+    assert rig.feeder.unfinished_capture() is None
     name = written(tmp_path, "1.pcap", stream_of(FIRST, SECOND))
-    with feeding.open(name) as capture:
+    with rig.open(name) as capture:
         identity = list(capture.identity)
     written(tmp_path, "1.pcap", stream_of(FIRST))
     note = {"token": "t", "name": os.fsdecode(name), "identity": identity}
-    feeding.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
+    rig.streams.unfinished = Entry("file", note, os.open(name, os.O_RDONLY))
     before = open_descriptors()
 
     with pytest.raises(CaptureError, match="changed while it was read"):
-        feeding.feeder.unfinished_capture()
+        rig.feeder.unfinished_capture()
 
     assert open_descriptors() == before
 
@@ -296,10 +296,10 @@ def test_a_stop_by_hand_completes_the_batch_and_notes_its_end(
     """If the analyzer reads on within half a second; the stream of a launcher is left as it is."""
     link.outlives_dispatcher = outlives
     interrupts = StoppingInterrupts(link, signals)
-    feeding = Feeding(link, signals, interrupts=interrupts)
+    rig = FeederRig(link, signals, interrupts=interrupts)
     many = packets(100, 300)
-    with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
-        begun = feeding.begin("t", capture)
+    with rig.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
+        begun = rig.begin("t", capture)
         link.read()
         fcntl.fcntl(link.write_end, fcntl.F_SETPIPE_SZ, 4096)
         interrupts.left = at_check
@@ -313,7 +313,7 @@ def test_a_stop_by_hand_completes_the_batch_and_notes_its_end(
         assert begun.stopped_at is not None
         assert begun.stopped_at is begun.stream.batches.last
         assert bytes(link.got) == stream_of(many)
-    feeding.streams.lose()
+    rig.streams.lose()
 
 
 class PageReader(RecordingLink):
@@ -341,10 +341,10 @@ def test_a_stop_by_hand_completes_the_record_for_an_analyzer_that_reads_no_more_
     link = PageReader()
     link.outlives_dispatcher = False
     interrupts = StoppingInterrupts(link, signals)
-    feeding = Feeding(link, signals, interrupts=interrupts)
+    rig = FeederRig(link, signals, interrupts=interrupts)
     many = packets(100, 300)
-    with feeding.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
-        begun = feeding.begin("t", capture)
+    with rig.open(written(tmp_path, "1.pcap", stream_of(many))) as capture:
+        begun = rig.begin("t", capture)
         link.read()
         fcntl.fcntl(link.write_end, fcntl.F_SETPIPE_SZ, 4 * PAGE_BYTES)
         interrupts.left, link.pages = 2, 2
@@ -357,31 +357,31 @@ def test_a_stop_by_hand_completes_the_record_for_an_analyzer_that_reads_no_more_
     link.read()
     assert len(link.got) > 24 + 4 * PAGE_BYTES
     assert bytes(link.got) == stream_of(many[: (len(link.got) - 24) // len(records(many[:1]))])
-    feeding.streams.lose()
+    rig.streams.lose()
     os.close(link.reader)
 
 
-def test_a_file_is_done_once_its_last_byte_is_read(feeding: Feeding, tmp_path: Path) -> None:
+def test_a_file_is_done_once_its_last_byte_is_read(rig: FeederRig, tmp_path: Path) -> None:
     """What is in the pipe when an analyzer dies is lost."""
-    with feeding.open(written(tmp_path, "1.pcap", stream_of(FIRST))) as capture:
-        for _ in feeding.begin("t", capture).send():
-            assert len(feeding.link.got) < len(stream_of(FIRST))
+    with rig.open(written(tmp_path, "1.pcap", stream_of(FIRST))) as capture:
+        for _ in rig.begin("t", capture).send():
+            assert len(rig.link.got) < len(stream_of(FIRST))
 
-    assert bytes(feeding.link.got) == stream_of(FIRST)
+    assert bytes(rig.link.got) == stream_of(FIRST)
 
 
 def test_a_pass_behind_an_earlier_stream_keeps_its_format_and_names_it(
     link: RecordingLink, signals: Signals, tmp_path: Path
 ) -> None:
     """A format that is chosen anew could leave out other packets."""
-    feeding = Feeding(link, signals, "ethernet")
+    rig = FeederRig(link, signals, "ethernet")
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
     place, totals = Place(24 + len(records(FIRST[:5])), skipped={113: 2}), Totals(5, 300, 300, 5, 7)
     start = StartPoint(place, totals, StreamFormat(1, nanosecond=True), None, "", ("cafe0123",))
 
-    progress = feeding.feeder.delivered("t", start)
-    with feeding.open(name) as capture:
-        begun = feeding.begin("t", capture, start)
+    progress = rig.feeder.delivered("t", start)
+    with rig.open(name) as capture:
+        begun = rig.begin("t", capture, start)
         for _ in begun.send():
             link.read()
     link.read()
@@ -394,4 +394,4 @@ def test_a_pass_behind_an_earlier_stream_keeps_its_format_and_names_it(
     assert begun.stream.batches.last is not None
     assert begun.stream.batches.last.totals.packets == 20
     assert BEGINNING.offset < begun.stream.batches.last.after.offset
-    feeding.streams.lose()
+    rig.streams.lose()

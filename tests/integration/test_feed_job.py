@@ -83,7 +83,7 @@ class ActingInterrupts(ReadingInterrupts):
         return super().check()
 
 
-class SettlingOpener(FileOpener):
+class UnsettledFilesOpener(FileOpener):
     """Opens files of which the first calls cannot know whether they are still written.
 
     Attributes:
@@ -121,7 +121,7 @@ class Rig:
         self.queue.register()
         self.streams = Streams(link, self.interrupts)
         self._notifier = SilentNotifier()
-        opener, mark = SettlingOpener(self.interrupts), ReadingMark()
+        opener, mark = UnsettledFilesOpener(self.interrupts), ReadingMark()
         self.opener = opener
         storage = storage_of(store, opener, self.interrupts)
         self.runner = JobRunner(

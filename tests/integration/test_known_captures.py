@@ -16,9 +16,9 @@ from support.dispatcher_rig import journal, queue_as_imported
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
 
+from pcapdj.capture.fed_before import SameCapture
 from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.identity import FIRST_BYTES, FedCapture, QueuedFile, digest_of, kept_under
-from pcapdj.capture.known import Known
 from pcapdj.capture.opening import capture_of
 from pcapdj.feed.known_captures import KnownCaptures
 from pcapdj.store.captures import candidates, write_captures
@@ -495,7 +495,7 @@ def test_a_long_comparison_is_shown(trio: Trio, monkeypatch: pytest.MonkeyPatch)
     file = OpenFile(os.open(path, os.O_RDONLY))
     known = KnownCaptures(trio.store, None, Showing())  # type: ignore[arg-type]  # nothing is opened
     with capture_of(os.fsencode(path), file) as capture:
-        assert isinstance(known.find(entry, capture), Known)
+        assert isinstance(known.find(entry, capture), SameCapture)
     assert set(shown) == {"Comparing 89.5 KiB with captures that were fed and begin alike."}
 
 

@@ -19,7 +19,7 @@ from support.waiting import scaled, wait_until
 
 from pcapdj.inbox.listing import look_at_capture
 from pcapdj.inbox.queueing import outcomes_by_name, queue_captures
-from pcapdj.reclaim.copying import COMPRESSED, NO_ROOM, NOT_COPIED, NOT_SMALLER, SAME_DISK, TAKEN
+from pcapdj.reclaim.copying import COMPRESSED, NO_SPACE, NOT_COPIED, NOT_SMALLER, SAME_DISK, TAKEN
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome
@@ -49,7 +49,7 @@ def test_a_compressed_copy_is_the_same_capture_and_is_not_fed_again(
     copy = root / "1.pcap.zst"
     assert names_in(root) == [copy.name]
     assert (copy.stat().st_mtime_ns, copy.stat().st_mode) == (before.st_mtime_ns, before.st_mode)
-    assert unpacked(copy) == content
+    assert decompressed(copy) == content
     assert done.freed_bytes == (before.st_blocks - copy.stat().st_blocks) * 512
     assert reclaimed(store)["1.pcap"]["to"] == str(copy)
     name = os.fsencode(copy)
@@ -59,7 +59,7 @@ def test_a_compressed_copy_is_the_same_capture_and_is_not_fed_again(
     assert report.outcomes == {name: Outcome.FED}
 
 
-def unpacked(path: Path) -> bytes:
+def decompressed(path: Path) -> bytes:
     """Return the content of a zstd file."""
     from backports import zstd
 
@@ -145,7 +145,7 @@ def test_a_copy_that_does_not_fit_leaves_nothing_behind(
     kept = make_room(store, chosen._replace(keep_free={device: 15 << 20}), signals, where)
     full = make_room(store, chosen._replace(keep_free={device: -(1 << 40)}), signals, where)
 
-    assert dict(kept.refused) == {NO_ROOM: 1}
+    assert dict(kept.refused) == {NO_SPACE: 1}
     assert dict(full.refused) == {f"{NOT_COPIED}: No space left on device": 1}
     assert path.read_bytes() == content
     assert names_in(mount.folder) == (["1.pcap"] if how == "compress" else [])

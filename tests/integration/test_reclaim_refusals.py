@@ -185,7 +185,7 @@ def alias(path: Path) -> Path:
     return link / path.name
 
 
-WISHES: dict[str, tuple[Callable[[Store, Path], object], str]] = {
+WAYS_TO_WANT: dict[str, tuple[Callable[[Store, Path], object], str]] = {
     "queued": (queue, WANTED),
     "queued under another name": (lambda lane, path: queue(lane, alias(path)), WANTED),
     "current": (make_current, WANTED),
@@ -194,14 +194,14 @@ WISHES: dict[str, tuple[Callable[[Store, Path], object], str]] = {
 
 
 @pytest.mark.parametrize("is_own", [True, False], ids=["in this lane", "in another lane"])
-@pytest.mark.parametrize("wish", WISHES)
+@pytest.mark.parametrize("how", WAYS_TO_WANT)
 def test_a_file_that_a_lane_wants_stays(
-    store: Store, other: Store, root: Path, signals: Signals, wish: str, *, is_own: bool
+    store: Store, other: Store, root: Path, signals: Signals, how: str, *, is_own: bool
 ) -> None:
     """Also if another program pushed its name, and nothing is beside the queue yet."""
     path = write_capture(root / "1.pcap")
     feed(store, path)
-    act, reason = WISHES[wish]
+    act, reason = WAYS_TO_WANT[how]
     act(store if is_own else other, path)
 
     done = make_room(store, selected(root), signals, root)
@@ -210,10 +210,10 @@ def test_a_file_that_a_lane_wants_stays(
     assert (names_in(root), list(done.withheld)) == (["1.pcap"], [f"{reason}{where}"])
 
 
-@pytest.mark.parametrize("wish", ["queued", "current", "failed"])
+@pytest.mark.parametrize("how", ["queued", "current", "failed"])
 @pytest.mark.parametrize("is_own", [True, False], ids=["in this lane", "in another lane"])
 def test_a_file_that_a_lane_begins_to_want_after_the_plan_stays(
-    store: Store, other: Store, root: Path, signals: Signals, wish: str, *, is_own: bool
+    store: Store, other: Store, root: Path, signals: Signals, how: str, *, is_own: bool
 ) -> None:
     """The claim looks at the queue itself."""
     path = write_capture(root / "1.pcap")
@@ -221,7 +221,7 @@ def test_a_file_that_a_lane_begins_to_want_after_the_plan_stays(
     lane = store if is_own else other
     lane.redis.sadd(lane.keys.dispatchers, "/pipe")  # else the lane is not there yet when the plan is made
     with planned(store, root, signals) as (remover, [file]):
-        WISHES[wish][0](lane, path)
+        WAYS_TO_WANT[how][0](lane, path)
 
         with pytest.raises(Withheld, match=r"queued again|being fed again|failed files"):
             remover.remove(file)

@@ -18,7 +18,7 @@ from support.waiting import scaled, wait_until
 from pcapdj.runtime.errors import CannotCreate, StoreUnavailable
 from pcapdj.runtime.log import EventLog
 from pcapdj.store.client import Store
-from pcapdj.store.data_check import check_room, damage_of, is_torn, wait_for_usable_data
+from pcapdj.store.data_check import check_space, damage_of, is_torn, wait_for_usable_data
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
 from pcapdj.store.start_problem import clear_problem, problem_at, write_problem
@@ -268,12 +268,12 @@ def test_a_server_that_ends_at_once_is_started_more_and_more_slowly(short_path: 
 
 def test_room_is_checked_by_writing(mount: MemoryMount) -> None:
     """Nothing is left of what was written."""
-    check_room(mount.folder)
+    check_space(mount.folder)
     left = [*mount.folder.iterdir()]
     filling = fill(mount.folder)
 
     with pytest.raises(CannotCreate, match="has no room for the data of Redis: No space left on device"):
-        check_room(mount.folder)
+        check_space(mount.folder)
 
     assert left == []
     assert [*mount.folder.iterdir()] == [filling]

@@ -17,11 +17,11 @@ OLD_S = time.time() - 31 * DAY_S
 
 
 def run(retention: Retention, now_s: float = 0.0) -> int:
-    """Step until nothing is left to do; return how many slices it took."""
-    slices = 0
+    """Step until nothing is left to do; return how many steps it took."""
+    steps = 0
     while retention.step(now_s):
-        slices += 1
-    return slices
+        steps += 1
+    return steps
 
 
 def record(folder: Path, time_s: float | None = None, **fields: object) -> str:
@@ -80,7 +80,7 @@ def test_nothing_is_removed_where_the_limits_are_off(store: Store, tmp_path: Pat
     assert store.redis.hlen(store.keys.fed) == store.redis.hlen(store.keys.captures) == 1
 
 
-def test_it_works_once_a_day_in_slices(store: Store, tmp_path: Path) -> None:
+def test_it_works_once_a_day_in_steps(store: Store, tmp_path: Path) -> None:
     """So that no call takes long."""
     names = {str(tmp_path / f"{number}"): record(tmp_path, OLD_S) for number in range(1200)}
     store.redis.hset(store.keys.fed, mapping=dict[Any, Any](names))

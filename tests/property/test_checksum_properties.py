@@ -77,7 +77,7 @@ contents = classics | pcapngs
 compressions = st.sampled_from([bytes, gzip.compress, lambda data: gzip.compress(data) + bytes(100)])
 
 
-class Reading:
+class RecordedPass:
     """What a pass gave, with the content that the file has decompressed."""
 
     def __init__(self, path: Path, content: bytes, stream: StreamFormat, start: Place = BEGINNING) -> None:
@@ -109,17 +109,17 @@ def assert_goes_on(path: Path, content: bytes, cut: bytes, stream: StreamFormat)
     """Assert that reading the cut and then, from its end, the whole gives what reading the whole gives."""
     try:
         path.write_bytes(cut)
-        begun = Reading(path, content, stream)
+        begun = RecordedPass(path, content, stream)
         places = (*begun.places, begun.end)
     except CaptureError:  # nothing of it can be read
         begun, places = None, (BEGINNING,)
     path.write_bytes(content)
     try:
-        whole = Reading(path, content, stream)
+        whole = RecordedPass(path, content, stream)
     except CaptureError:
         return
     for place in places:
-        rest = Reading(path, content, stream, place)
+        rest = RecordedPass(path, content, stream, place)
         assert (rest.end, rest.damaged_at) == (whole.end, whole.damaged_at)
         assert whole.records.endswith(rest.records)
     if begun:
@@ -147,10 +147,10 @@ def test_a_compressed_capture_has_the_checksum_of_what_is_in_it(
     """It is the same capture as the plain one."""
     path = tmp_path_factory.getbasetemp() / "capture"
     path.write_bytes(compress(content))
-    found = Reading(path, content, stream)
+    found = RecordedPass(path, content, stream)
     assert found.damage or found.end.offset == len(content)
     for place in found.places:
-        assert Reading(path, content, stream, place).end == found.end
+        assert RecordedPass(path, content, stream, place).end == found.end
 
 
 @pytest.mark.long
@@ -169,7 +169,7 @@ def test_public_captures_have_the_checksum_of_their_bytes(tmp_path: Path) -> Non
             continue
         for stream in (native, STREAMS[2]):
             if stream is not None:
-                Reading(path, content, stream)
+                RecordedPass(path, content, stream)
                 assert_goes_on(tmp_path / "capture", content, content[: len(content) * 2 // 3], stream)
 
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from pcapdj.capture.pcap import BEGINNING, Totals
 from pcapdj.capture.reader import Piece
-from pcapdj.feed.reading_mark import LeftMark, ReadingMark, deaths_on
+from pcapdj.feed.reading_mark import PreviousMark, ReadingMark, deaths_on
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.runtime.mounts import boot_id
 
 PIECE = Piece(b"", Totals(), BEGINNING, 0)
 MARKS = st.builds(
-    LeftMark,
+    PreviousMark,
     token=st.sampled_from(["a", "b"]),
     boot=st.sampled_from(["now", "before"]),
     deaths=st.integers(0, 5),
@@ -26,7 +26,7 @@ MARKS = st.builds(
 
 
 @given(MARKS)
-def test_a_death_counts_for_its_own_file_in_its_own_boot(left: LeftMark) -> None:
+def test_a_death_counts_for_its_own_file_in_its_own_boot(left: PreviousMark) -> None:
     """In a look into the file, or of a signal that says what it is; one death at most for each start."""
     deaths = deaths_on(left, "a", "now")
 
@@ -76,17 +76,17 @@ def test_only_deaths_without_a_batch_between_them_add_up(
     mark.close()
 
 
-def mark_left_in(path: Path) -> LeftMark | None:
+def mark_left_in(path: Path) -> PreviousMark | None:
     """Return what a dispatcher that starts now would find."""
     mark = ReadingMark(path)
     mark.close()
-    return mark.left
+    return mark.previous
 
 
 def restarted(path: Path, token: str, boot: str) -> ReadingMark:
     """Return the mark of the next dispatcher, which works on the same entry."""
     mark = ReadingMark(path)
-    mark.begin(token, deaths_on(mark.left, token, boot))
+    mark.begin(token, deaths_on(mark.previous, token, boot))
     return mark
 
 
@@ -99,7 +99,7 @@ def test_what_is_no_mark_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mark"
     path.write_bytes(content)
 
-    assert ReadingMark(path).left is None
+    assert ReadingMark(path).previous is None
 
 
 def test_an_expected_error_clears_the_mark_and_another_one_does_not(tmp_path: Path) -> None:
@@ -109,11 +109,11 @@ def test_an_expected_error_clears_the_mark_and_another_one_does_not(tmp_path: Pa
     with pytest.raises(CaptureError), mark.reading():
         raise CaptureError("is damaged")
     left = mark_left_in(tmp_path / "mark")
-    assert left == LeftMark("token", boot_id(), 0, is_set=False, exception="", fatal="")
+    assert left == PreviousMark("token", boot_id(), 0, is_set=False, exception="", fatal="")
 
     with pytest.raises(MemoryError), mark.reading():
         raise MemoryError
 
     left = mark_left_in(tmp_path / "mark")
-    assert left == LeftMark("token", boot_id(), 0, is_set=True, exception="MemoryError", fatal="")
+    assert left == PreviousMark("token", boot_id(), 0, is_set=True, exception="MemoryError", fatal="")
     assert left.cause == "by the error MemoryError"

@@ -12,9 +12,9 @@ from typing import Any, cast
 
 import pytest
 
+from pcapdj.capture.fed_before import first_bytes_of
 from pcapdj.capture.files import Identity, OpenFile, open_regular
 from pcapdj.capture.identity import QueuedFile, digest_of
-from pcapdj.capture.known import first_bytes_of
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import enqueue_new, last_lines
 from support import forkserver

@@ -42,12 +42,12 @@ class PrivateRedis:
     Args:
         socket: where it listens; its folder takes its data.
         options: those of every start.
-        dies_with_us: it is killed when the thread that starts it ends, as by a Ctrl-C of a whole session.
+        dies_with_caller: it is killed when the thread that starts it ends, as by a Ctrl-C of a whole session.
     """
 
-    def __init__(self, socket: Path, *options: str, dies_with_us: bool = False) -> None:
+    def __init__(self, socket: Path, *options: str, dies_with_caller: bool = False) -> None:
         self.socket = socket
-        self._prepare = death_signal_for_child(signal.SIGKILL) if dies_with_us else None
+        self._prepare = death_signal_for_child(signal.SIGKILL) if dies_with_caller else None
         self._options = options
         self.url = f"unix://{socket}"
         # Its own retries wait seconds for a server that needs milliseconds to start.
@@ -93,9 +93,9 @@ class PrivateRedis:
 
 
 @contextmanager
-def redis_at(socket: Path, *options: str, dies_with_us: bool = False) -> Iterator[PrivateRedis]:
+def redis_at(socket: Path, *options: str, dies_with_caller: bool = False) -> Iterator[PrivateRedis]:
     """Return a redis-server on this socket that answers; it ends with the block."""
-    server = PrivateRedis(socket, *options, dies_with_us=dies_with_us)
+    server = PrivateRedis(socket, *options, dies_with_caller=dies_with_caller)
     try:
         server.start()
         yield server

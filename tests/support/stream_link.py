@@ -42,7 +42,7 @@ class RecordingLink(AnalyzerLink):
         """Record it."""
         self.calls.append(("wait",))
 
-    def wait_for_torn_reader(self) -> None:
+    def wait_for_readers_to_close(self) -> None:
         """Record it."""
         self.calls.append(("torn",))
 

@@ -11,7 +11,7 @@ WRAPPED = "from before 1970 or after 2106, which a pcap record cannot hold: the 
 
 
 @dataclass
-class Delivered:
+class Capture:
     """A capture whose pieces were read."""
 
     skipped: dict[int, int] = field(default_factory=dict)
@@ -21,14 +21,14 @@ class Delivered:
 
 def test_a_usual_file_has_none() -> None:
     """Whatever its size."""
-    assert anomalies_of(Totals(5, 500, 600, 1, 2), Delivered()) == []
+    assert anomalies_of(Totals(5, 500, 600, 1, 2), Capture()) == []
 
 
 def test_packets_left_out_are_a_loss() -> None:
     """Counted by link type."""
     sentence = "packets skipped because of their link type: 2 of Linux cooked (113)"
 
-    assert anomalies_of(Totals(), Delivered({113: 2})) == [Anomaly("packets_skipped", sentence, is_loss=True)]
+    assert anomalies_of(Totals(), Capture({113: 2})) == [Anomaly("packets_skipped", sentence, is_loss=True)]
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_each_kind_has_its_event_and_its_numbers(
     totals: Totals, event: str, sentence: str, *, is_loss: bool
 ) -> None:
     """Only what the stream lacks is a loss."""
-    assert anomalies_of(totals, Delivered()) == [Anomaly(event, sentence, is_loss)]
+    assert anomalies_of(totals, Capture()) == [Anomaly(event, sentence, is_loss)]
 
 
 def test_a_pcapng_file_has_a_snaplen_per_interface() -> None:
     """So no number is named."""
-    [anomaly] = anomalies_of(Totals(beyond_snaplen=4), Delivered(snaplen=None))
+    [anomaly] = anomalies_of(Totals(beyond_snaplen=4), Capture(snaplen=None))
 
     assert anomaly.sentence == "the snaplen of an interface is wrong: 4 packets are longer"

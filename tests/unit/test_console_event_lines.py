@@ -5,7 +5,7 @@ import json
 from pcapdj.console.event_lines import event_line, event_object
 from pcapdj.store.bounded import StreamEntry
 from pcapdj.store.events import Event
-from pcapdj.store.story import event_of_journal
+from pcapdj.store.history import event_of_journal
 
 NOON_S = 1_795_694_400.25
 GATE = Event(

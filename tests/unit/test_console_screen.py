@@ -12,7 +12,7 @@ from rich.console import Console
 from support.forkserver import clean_environment
 from support.waiting import wait_until
 
-from pcapdj.console.screen import Line, OutlivedStream, Tone, keep_showing, progress_bar, show
+from pcapdj.console.screen import ClosableStream, Line, Tone, keep_showing, progress_bar, show
 
 LINES = [Line("Gate", "open"), Line("", "20.0 GiB free"), Line("Analyzer", "[b]failing[/b]", Tone.BAD)]
 
@@ -178,11 +178,11 @@ def test_a_stream_whose_reader_is_gone_takes_what_is_written() -> None:
     """A closed terminal does not end `run`. Until then each text arrives at once."""
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream:
-        outlived = OutlivedStream(stream)
-        outlived.write("first")
+        closable = ClosableStream(stream)
+        closable.write("first")
         assert os.read(reader, 100) == b"first"
-        assert outlived.fileno() == stream.fileno()
+        assert closable.fileno() == stream.fileno()
         os.close(reader)
 
-        outlived.write("second")
-        outlived.write("third")
+        closable.write("second")
+        closable.write("third")

@@ -11,7 +11,7 @@ from support.logs import logged
 
 from pcapdj.capture.pcap import BEGINNING, Totals
 from pcapdj.capture.reader import Piece
-from pcapdj.feed.reading_mark import LeftMark, ReadingMark, deaths_on
+from pcapdj.feed.reading_mark import PreviousMark, ReadingMark, deaths_on
 from pcapdj.runtime.mounts import boot_id
 
 
@@ -46,7 +46,7 @@ def test_what_is_no_file_of_ours_is_left_alone(
         assert open_descriptors() == before
     mark.close()
 
-    assert mark.left is None
+    assert mark.previous is None
     assert (
         f"WARNING dispatcher no_reading_mark path={path}: Deaths of dispatchers on a file are not counted:"
         f" the file for it cannot be used: {why}."
@@ -77,10 +77,10 @@ def test_what_was_left_counts_for_the_first_file_only(tmp_path: Path) -> None:
     died.close()
 
     mark = ReadingMark(tmp_path / "mark")
-    assert deaths_on(mark.left, "token", boot_id()) == 2
+    assert deaths_on(mark.previous, "token", boot_id()) == 2
     mark.begin("token", 2)
 
-    assert mark.left is None
+    assert mark.previous is None
     mark.close()
 
 
@@ -96,7 +96,7 @@ def test_a_batch_that_was_sent_ends_the_count(tmp_path: Path) -> None:
     left = ReadingMark(tmp_path / "mark")
     left.close()
 
-    assert left.left == LeftMark("token", boot_id(), 0, is_set=False, exception="", fatal="")
+    assert left.previous == PreviousMark("token", boot_id(), 0, is_set=False, exception="", fatal="")
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
@@ -138,5 +138,5 @@ def test_a_fatal_signal_is_noted_until_the_mark_is_closed(tmp_path: Path, *, is_
     left = ReadingMark(tmp_path / "mark")
     left.close()
     fatal = "" if is_closed else "Aborted"
-    assert left.left == LeftMark("token", boot_id(), 2, is_set=False, exception="", fatal=fatal)
+    assert left.previous == PreviousMark("token", boot_id(), 2, is_set=False, exception="", fatal=fatal)
     assert not is_closed or (tmp_path / "other").read_bytes() == b""

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 _NO_BYTES: Final = ReadBytes({}, 0, is_damaged=False)
 
 
-class Known(NamedTuple):
+class SameCapture(NamedTuple):
     """The file is this capture, which was fed whole."""
 
     capture: FedCapture
 
 
-class Grew(NamedTuple):
+class GrownCapture(NamedTuple):
     """The file begins with this capture; only what follows it is to be fed.
 
     It may be nothing: then the capture was cut off, and still is.
@@ -44,13 +44,16 @@ class Grew(NamedTuple):
     capture: FedCapture
 
 
-class Shorter(NamedTuple):
+class ShorterCapture(NamedTuple):
     """The file begins like this capture, which was fed, and is shorter; it is to be fed whole.
 
     That is only suspected, by the digest of the capture's beginning.
     """
 
     capture: FedCapture
+
+
+Found = SameCapture | GrownCapture | ShorterCapture | None
 
 
 def first_bytes_of(file: OpenFile, stops: "Waits | None" = None) -> bytes:
@@ -69,9 +72,7 @@ def first_bytes_of(file: OpenFile, stops: "Waits | None" = None) -> bytes:
     return contents.first
 
 
-def find_known(
-    file: OpenFile, candidates: Sequence[FedCapture], stops: "Waits | None" = None
-) -> Known | Grew | Shorter | None:
+def find_fed_capture(file: OpenFile, candidates: Sequence[FedCapture], stops: "Waits | None" = None) -> Found:
     """Return which of the candidates the file is, or begins with; None: none of them.
 
     The file is read, unless it has inode, size and time of a candidate.
@@ -96,7 +97,7 @@ def find_known(
         return None
 
 
-def unchanged(identity: Identity, candidates: Iterable[FedCapture]) -> Known | Grew | None:
+def unchanged(identity: Identity, candidates: Iterable[FedCapture]) -> SameCapture | GrownCapture | None:
     """Return the candidate that was fed from this very file, if the file has not changed since. Pure.
 
     The device is not compared: it may have another number after a restart of the machine.
@@ -105,7 +106,7 @@ def unchanged(identity: Identity, candidates: Iterable[FedCapture]) -> Known | G
     return _as_result(_longest(found), has_more=False) if found else None
 
 
-def judge(candidates: Sequence[FedCapture], read: ReadBytes) -> Known | Grew | Shorter | None:
+def judge(candidates: Sequence[FedCapture], read: ReadBytes) -> Found:
     """Return which of the candidates a file is that was read up to the length of the longest. Pure."""
     proven = [each for each in candidates if read.crc32s.get(each.length_bytes) == each.crc32]
     if proven:
@@ -113,7 +114,7 @@ def judge(candidates: Sequence[FedCapture], read: ReadBytes) -> Known | Grew | S
         has_more = read.length_bytes > longest.length_bytes or read.is_damaged
         return _as_result(longest, has_more=has_more)
     longer = [each for each in candidates if each.length_bytes > read.length_bytes]
-    return Shorter(_longest(longer)) if longer and not read.is_damaged else None
+    return ShorterCapture(_longest(longer)) if longer and not read.is_damaged else None
 
 
 def _longest(captures: Sequence[FedCapture]) -> FedCapture:
@@ -121,8 +122,8 @@ def _longest(captures: Sequence[FedCapture]) -> FedCapture:
     return max(captures, key=lambda each: (each.length_bytes, each.is_whole, each.time_s))
 
 
-def _as_result(capture: FedCapture, *, has_more: bool) -> Known | Grew:
-    return Grew(capture) if has_more or not capture.is_whole else Known(capture)
+def _as_result(capture: FedCapture, *, has_more: bool) -> SameCapture | GrownCapture:
+    return GrownCapture(capture) if has_more or not capture.is_whole else SameCapture(capture)
 
 
 def _read(

@@ -35,7 +35,7 @@ class FileNow:
     fed: Mapping[str, Any]
 
 
-class Story:
+class History:
     """Reads the story; each call yields what came since the one before.
 
     Args:

@@ -19,7 +19,7 @@ _POLL_S: Final = 0.5
 _REASON_LIMIT_BYTES: Final = 1000
 
 
-class OutputRoom:
+class OutputSpace:
     """The controller's gate as the end of a stream sees it.
 
     Args:

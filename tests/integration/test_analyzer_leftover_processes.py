@@ -16,7 +16,7 @@ from support.launcher_rig import COPY, Rig, connected, is_listening, is_running,
 from support.waiting import wait_until
 
 from pcapdj.run.private_folder import private_folder
-from pcapdj.runtime.left_processes import end_left_processes, mark_of
+from pcapdj.runtime.leftover_processes import end_leftover_processes, mark_of
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
@@ -259,7 +259,7 @@ def test_a_service_in_a_container_with_a_pipe_of_the_same_path_is_left_alone(
             wait_until(lambda: container.poll() is not None or comm.read_text() == "sleep\n", "the container")
             assert container.poll() is None
 
-            killed = end_left_processes(folder / "stream.pcap")
+            killed = end_leftover_processes(folder / "stream.pcap")
 
             assert [each.pid for each in killed] == [left.pid]
             assert container.poll() is None

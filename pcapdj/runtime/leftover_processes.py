@@ -43,7 +43,7 @@ def mark_of(pipe: Path) -> dict[str, str]:
     return {MARK: str(pipe)}
 
 
-def end_left_processes(place: Path) -> list[FoundProcess]:
+def end_leftover_processes(place: Path) -> list[FoundProcess]:
     """Kill the processes that have the mark of a pipe; return them.
 
     Args:
@@ -59,15 +59,15 @@ def mark_of_runner() -> dict[str, str]:
     return {COMMAND_MARK: f"{found.pid}:{found.start}:{_namespaces()}"} if found else {}
 
 
-def end_left_commands() -> list[FoundProcess]:
+def end_leftover_commands() -> list[FoundProcess]:
     """Kill the processes that have the mark of a killed runner of commands; return them."""
     return _end(_is_of_killed_runner)
 
 
-def _end(is_left: Callable[[Path], bool]) -> list[FoundProcess]:
+def _end(is_leftover: Callable[[Path], bool]) -> list[FoundProcess]:
     left: dict[tuple[int, int], FoundProcess] = {}
     until_s = time.monotonic() + _LIMIT_S
-    while found := list(_kill_marked(is_left)):  # one may have started another meanwhile
+    while found := list(_kill_marked(is_leftover)):  # one may have started another meanwhile
         left |= {(each.pid, each.start): each for each in found}
         if time.monotonic() > until_s:
             break
@@ -75,17 +75,17 @@ def _end(is_left: Callable[[Path], bool]) -> list[FoundProcess]:
     return list(left.values())
 
 
-def _kill_marked(is_left: Callable[[Path], bool]) -> Iterator[FoundProcess]:
+def _kill_marked(is_leftover: Callable[[Path], bool]) -> Iterator[FoundProcess]:
     for process in Path("/proc").glob("[0-9]*"):
         pid = int(process.name)
         with suppress(OSError):
-            if pid == os.getpid() or not is_left(process):
+            if pid == os.getpid() or not is_leftover(process):
                 continue
             descriptor = os.pidfd_open(pid)
             try:
                 found = find_process(pid)
                 # looked at again: behind the descriptor it is the process that is killed
-                if found and found.state not in "ZX" and is_left(process):
+                if found and found.state not in "ZX" and is_leftover(process):
                     signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                     yield found
             finally:

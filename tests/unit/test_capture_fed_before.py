@@ -16,9 +16,16 @@ from hypothesis import strategies as st
 from support.captures import Record, classic, enhanced, file_header, interface, record, section
 
 from pcapdj.capture.checksum import ReadBytes
+from pcapdj.capture.fed_before import (
+    GrownCapture,
+    SameCapture,
+    ShorterCapture,
+    find_fed_capture,
+    first_bytes_of,
+    judge,
+)
 from pcapdj.capture.files import Identity, OpenFile
 from pcapdj.capture.identity import FIRST_BYTES, FedCapture, kept_under, looked_up_under
-from pcapdj.capture.known import Grew, Known, Shorter, find_known, first_bytes_of, judge
 from pcapdj.runtime.errors import CaptureError, Stopped
 
 if sys.version_info >= (3, 14):
@@ -64,7 +71,7 @@ class Memory:
         file = opened(path)
         try:
             digests = looked_up_under(first_bytes_of(file))
-            found = find_known(file, [each for key in digests for each in self._kept.get(key, [])])
+            found = find_fed_capture(file, [each for key in digests for each in self._kept.get(key, [])])
         except CaptureError:  # none of its bytes can be read
             return None
         finally:
@@ -91,7 +98,7 @@ SHORT = classic(packets(10))
 def test_a_copy_is_known(memory: Memory, content: bytes) -> None:
     """A rename, a link and a copy have all bytes of the capture that was fed."""
     memory.feed(content)
-    assert memory.ask(content) == (Known, "/fed", len(content))
+    assert memory.ask(content) == (SameCapture, "/fed", len(content))
 
 
 def test_a_file_that_no_capture_begins_like_is_not_known(memory: Memory) -> None:
@@ -104,9 +111,9 @@ def test_a_file_that_no_capture_begins_like_is_not_known(memory: Memory) -> None
 def test_a_compressed_copy_is_known(memory: Memory, compress: Callable[[bytes], bytes]) -> None:
     """And the unpacked copy of a compressed one: the bytes that count are the decompressed ones."""
     memory.feed(CAPTURE)
-    assert memory.ask(compress(CAPTURE)) == (Known, "/fed", len(CAPTURE))
+    assert memory.ask(compress(CAPTURE)) == (SameCapture, "/fed", len(CAPTURE))
     assert memory.ask(compress(CAPTURE[:20_000]) + compress(CAPTURE[20_000:])) == (
-        *(Known, "/fed", len(CAPTURE)),
+        *(SameCapture, "/fed", len(CAPTURE)),
     )
 
 
@@ -118,10 +125,10 @@ def test_of_a_capture_that_grew_the_fed_length_is_found(
     """Classic and pcapng, compressed or not."""
     begun = classic(packets(300)[:fed])
     memory.feed(begun)
-    assert memory.ask(compress(CAPTURE)) == (Grew, "/fed", len(begun))
+    assert memory.ask(compress(CAPTURE)) == (GrownCapture, "/fed", len(begun))
     blocks = section() + interface() + enhanced(1) * 10
     memory.feed(blocks, "/blocks")
-    assert memory.ask(compress(blocks + enhanced(2))) == (Grew, "/blocks", len(blocks))
+    assert memory.ask(compress(blocks + enhanced(2))) == (GrownCapture, "/blocks", len(blocks))
 
 
 def test_two_sensors_on_one_tap_are_two_captures(memory: Memory) -> None:
@@ -129,7 +136,7 @@ def test_two_sensors_on_one_tap_are_two_captures(memory: Memory) -> None:
     one, other = packets(300), packets(300)
     del other[250]
     memory.feed(classic(one))
-    assert memory.ask(classic(other)) == (Shorter, "/fed", len(classic(one)))
+    assert memory.ask(classic(other)) == (ShorterCapture, "/fed", len(classic(one)))
     other += packets(10, seed=9)
     assert len(classic(other)) > len(classic(one))
     assert memory.ask(classic(other)) is None
@@ -140,24 +147,24 @@ def test_captures_of_heartbeats_are_told_apart_by_their_last_byte(memory: Memory
     quiet = [Record(0, 0, HEARTBEAT)] * 2000
     memory.feed(classic(quiet))
     assert memory.ask(classic([*quiet[:-1], Record(0, 1, HEARTBEAT)])) is None
-    assert memory.ask(classic(quiet)) == (Known, "/fed", len(classic(quiet)))
+    assert memory.ask(classic(quiet)) == (SameCapture, "/fed", len(classic(quiet)))
 
 
 def test_of_a_capture_cut_at_several_places_the_longest_cut_counts(memory: Memory) -> None:
     """One read of the file finds them all."""
     for count in (100, 250, 200):
         memory.feed(classic(packets(300)[:count]), f"/{count}")
-    assert memory.ask(CAPTURE) == (Grew, "/250", len(classic(packets(300)[:250])))
+    assert memory.ask(CAPTURE) == (GrownCapture, "/250", len(classic(packets(300)[:250])))
     shorter = classic(packets(300)[:220])
-    assert memory.ask(shorter) == (Grew, "/200", len(classic(packets(300)[:200])))
+    assert memory.ask(shorter) == (GrownCapture, "/200", len(classic(packets(300)[:200])))
 
 
 def test_a_shorter_cut_of_a_fed_capture_is_named(memory: Memory) -> None:
     """It is fed whole, and an operator sees why packets are there twice."""
     memory.feed(CAPTURE)
     cut = classic(packets(300)[:150])
-    assert memory.ask(cut) == (Shorter, "/fed", len(CAPTURE))
-    assert memory.ask(gzip.compress(cut)) == (Shorter, "/fed", len(CAPTURE))
+    assert memory.ask(cut) == (ShorterCapture, "/fed", len(CAPTURE))
+    assert memory.ask(gzip.compress(cut)) == (ShorterCapture, "/fed", len(CAPTURE))
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
@@ -188,8 +195,8 @@ def test_a_capture_that_was_cut_off_is_fed_again_from_its_last_whole_record(memo
     """Also if nothing was added to it: then it fails again, without a packet twice."""
     good = classic(packets(300)[:200])
     memory.feed(good + record(packets(1)[0])[:40], length=len(good), whole=False)
-    assert memory.ask(CAPTURE) == (Grew, "/fed", len(good))
-    assert memory.ask(good) == (Grew, "/fed", len(good))
+    assert memory.ask(CAPTURE) == (GrownCapture, "/fed", len(good))
+    assert memory.ask(good) == (GrownCapture, "/fed", len(good))
 
 
 @pytest.mark.parametrize("compress", COMPRESSIONS)
@@ -208,7 +215,7 @@ def test_compressed_data_that_is_damaged_proves_nothing(
 def test_damage_behind_the_proven_bytes_is_left_to_the_reader(memory: Memory) -> None:
     """All that was fed is there, so only the rest is fed: it is the damage."""
     memory.feed(CAPTURE)
-    assert memory.ask(gzip.compress(CAPTURE)[:-4]) == (Grew, "/fed", len(CAPTURE))
+    assert memory.ask(gzip.compress(CAPTURE)[:-4]) == (GrownCapture, "/fed", len(CAPTURE))
 
 
 def test_endless_padding_is_not_read(memory: Memory, tmp_path: Path) -> None:
@@ -221,7 +228,7 @@ def test_endless_padding_is_not_read(memory: Memory, tmp_path: Path) -> None:
         held = OpenFile(os.dup(file.fileno()))
     reads = Reads(held)
     candidate = FedCapture("/fed", len(CAPTURE), zlib.crc32(CAPTURE), True, 0, 0, _ELSEWHERE, 1.0)
-    assert find_known(reads, [candidate]) is None
+    assert find_fed_capture(reads, [candidate]) is None
     assert reads.end_bytes < 100 << 20
     reads.close()
 
@@ -233,9 +240,9 @@ def test_the_very_file_is_known_without_reading_it(tmp_path: Path) -> None:
     reads = Reads(opened(path))
     identity = reads.identity()._replace(dev=99)
     whole = FedCapture("/before", len(CAPTURE), zlib.crc32(CAPTURE), True, 0, 0, identity, 1.0)
-    assert find_known(reads, [whole]) == Known(whole)
+    assert find_fed_capture(reads, [whole]) == SameCapture(whole)
     cut = whole._replace(length_bytes=1000, is_whole=False)
-    assert find_known(reads, [cut]) == Grew(cut)
+    assert find_fed_capture(reads, [cut]) == GrownCapture(cut)
     assert not reads.end_bytes
     reads.close()
 
@@ -247,10 +254,10 @@ def test_a_plain_file_is_not_read_further_than_the_longest_candidate(tmp_path: P
     first = FedCapture("/a", 70_000, zlib.crc32(CAPTURE[:70_000]), True, 0, 0, _ELSEWHERE, 1.0)
     too_long = first._replace(length_bytes=len(CAPTURE) + 1)
     reads = Reads(opened(path))
-    assert find_known(reads, [first, too_long]) == Grew(first)
+    assert find_fed_capture(reads, [first, too_long]) == GrownCapture(first)
     assert reads.end_bytes == 70_001
     reads = Reads(opened(path))
-    assert find_known(reads, [too_long]) == Shorter(too_long)
+    assert find_fed_capture(reads, [too_long]) == ShorterCapture(too_long)
     assert reads.end_bytes == FIRST_BYTES
 
 
@@ -260,8 +267,8 @@ def test_a_read_error_proves_nothing(tmp_path: Path) -> None:
     path.write_bytes(CAPTURE)
     reads = Reads(opened(path), fails_from=80_000)
     whole = FedCapture("/a", len(CAPTURE), zlib.crc32(CAPTURE), True, 0, 0, _ELSEWHERE, 1.0)
-    assert find_known(reads, [whole]) is None
-    assert find_known(Reads(opened(path), fails_from=0), [whole]) is None
+    assert find_fed_capture(reads, [whole]) is None
+    assert find_fed_capture(Reads(opened(path), fails_from=0), [whole]) is None
     with pytest.raises(CaptureError, match="cannot be read at byte 0"):
         first_bytes_of(Reads(opened(path), fails_from=0))
 
@@ -273,7 +280,7 @@ def test_a_stop_signal_ends_the_comparison(tmp_path: Path, compress: Callable[[b
     path.write_bytes(compress(CAPTURE))
     whole = FedCapture("/a", len(CAPTURE), zlib.crc32(CAPTURE), True, 0, 0, _ELSEWHERE, 1.0)
     with pytest.raises(Stopped):
-        find_known(opened(path), [whole], StopsAfter(1))
+        find_fed_capture(opened(path), [whole], StopsAfter(1))
 
 
 _LENGTHS = st.integers(0, 8)
@@ -293,15 +300,15 @@ def test_only_what_was_read_and_agrees_is_known(
     proven = [each for each in candidates if each.length_bytes <= length and each.crc32 == 1]
     found = judge(candidates, ReadBytes(crc32s, length, is_damaged=damaged))
     if not proven:
-        assert found is None or isinstance(found, Shorter)
-        assert not isinstance(found, Shorter) or found.capture.length_bytes > length
+        assert found is None or isinstance(found, ShorterCapture)
+        assert not isinstance(found, ShorterCapture) or found.capture.length_bytes > length
         return
     longest = max(each.length_bytes for each in proven)
     is_same = any(each.is_whole for each in proven if each.length_bytes == longest) and longest == length
     assert found is not None
     assert found.capture in proven
     assert found.capture.length_bytes == longest
-    assert isinstance(found, Known) == (is_same and not damaged)
+    assert isinstance(found, SameCapture) == (is_same and not damaged)
 
 
 class Reads(OpenFile):
