@@ -3,10 +3,14 @@
 It is written under a hidden name, synced, and read back: decompressed, it has length and checksum of what was
 fed. Only then it gets its name, which no other file has. Owner, mode and times are those of the capture.
 
+Its hidden name stays beside that one until the capture is gone. So the folder shows whether a copy is one of
+a process that died: any program can write into Redis what it likes, but not this second name.
+
     compress    DIR/1.pcap            -->  DIR/1.pcap.zst
     move:OTHER  ROOT/sub/1.pcap       -->  OTHER/sub/1.pcap      folders are made
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -27,6 +31,7 @@ from pcapdj.runtime.signals import Waits
 _SYNC_BYTES: Final = 32 << 20  # so that no sync takes long: a stop signal has to end it within a second
 _FOLDER_MODE: Final = 0o755
 _FOLDER_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # of a file system: FAT, CIFS
 _NEW_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 COMPRESSED: Final = "compressed already"
@@ -35,6 +40,7 @@ NO_SPACE: Final = "whose copy does not fit above suspend-free"
 NOT_SMALLER: Final = "that do not get smaller by compression"
 SAME_DISK: Final = "on the disk that they would be moved to: that frees nothing"
 NOT_COPIED: Final = "whose copy failed"
+GONE: Final = "another program has removed or replaced it"
 
 
 class Copy:
@@ -63,8 +69,8 @@ class Copy:
         self._inode = 0
 
     def as_fields(self) -> dict[str, Any]:
-        """Return what the next process needs to remove it."""
-        return {"to": self.to, "inode": self._inode}
+        """Return what Redis gets of it, for people."""
+        return {"to": self.to}
 
     def write(self, source: OpenFile, stops: Waits) -> OpenFile:
         """Write it under its hidden name, and sync it; return it, opened again.
@@ -110,18 +116,31 @@ class Copy:
             raise Withheld(f"{NOT_COPIED}: {exc.strerror}") from exc
 
     def give_name(self) -> None:
-        """Give it its name.
+        """Give it its name, beside the hidden one.
 
         Raises:
             Withheld: another file has the name, or the folder refuses it.
         """
         try:
-            rename_new(self._folder, self._hidden, self._name)
+            self._link()
             sync_folder(self._folder)
         except FileExistsError as exc:
             raise Withheld(TAKEN) from exc
         except OSError as exc:
             raise Withheld(f"{NOT_COPIED}: {exc.strerror}") from exc
+
+    def check_named(self) -> None:
+        """Refuse to go on if its name is not its own any more.
+
+        Raises:
+            Withheld: it is so.
+        """
+        if inode_at(self._folder, self._name) != self._inode:
+            raise Withheld(f"{NOT_COPIED}: {GONE}")
+
+    def complete(self) -> None:
+        """Remove its hidden name: the capture is gone."""
+        complete(self._folder, self._name)
 
     def discard(self) -> None:
         """Remove it, under either of its names."""
@@ -140,6 +159,20 @@ class Copy:
         found = os.statvfs(self._folder)
         if found.f_bavail * found.f_frsize - size_bytes < self._keep_bytes:
             raise Withheld(NO_SPACE)
+
+    def _link(self) -> None:
+        try:
+            os.link(
+                self._hidden,
+                self._name,
+                src_dir_fd=self._folder,
+                dst_dir_fd=self._folder,
+                follow_symlinks=False,
+            )
+        except OSError as exc:
+            if exc.errno not in _NO_LINKS:
+                raise
+            rename_new(self._folder, self._hidden, self._name)  # left behind, it would not be removed
 
     def _check_smaller(self) -> None:
         self.taken_bytes = self.status().disk_bytes
@@ -195,13 +228,33 @@ def _check_place(folder: int, name: bytes, *, is_on_it: bool) -> None:
         raise Withheld(TAKEN)
 
 
-def discard(folder: int, name: bytes, inode: int) -> None:
-    """Remove a copy from its folder: under its hidden name, and, if it is that inode, under the other one."""
+def discard(folder: int, name: bytes, inode: int | None) -> None:
+    """Remove a copy from its folder: under its own name, if that is this inode, and under its hidden one."""
     with suppress(OSError):
-        os.unlink(COPY_PREFIX + name, dir_fd=folder)
-    with suppress(OSError):
-        if inode and os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino == inode:
+        if inode and inode_at(folder, name) == inode:
             os.unlink(name, dir_fd=folder)
+        os.unlink(COPY_PREFIX + name, dir_fd=folder)  # last: by it the next process knows the other one
+
+
+def complete(folder: int, name: bytes) -> None:
+    """Remove the hidden name of a copy that has its own name."""
+    with suppress(OSError):
+        hidden = inode_at(folder, COPY_PREFIX + name)
+        if hidden and hidden == inode_at(folder, name):
+            os.unlink(COPY_PREFIX + name, dir_fd=folder)
+            sync_folder(folder)
+
+
+def inode_at(folder: int, name: bytes) -> int | None:
+    """Return the inode of a name in an open folder; None: there is none.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        return None
 
 
 def target_of(name: bytes, selected: Selected, *, makes_folders: bool = True) -> tuple[int, bytes, bytes]:

@@ -8,26 +8,26 @@ second name.
     begun        hidden             it gets its name again; the copy is removed
     begun        NAME               the copy is removed
     removing     hidden             as above
-    removing     neither            it was unlinked: what became of it is written
+    removing     neither            it was unlinked: what became of it is written, the copy has one name only
     any          hidden, and NAME   another file has the name by now. `removing`: the hidden one is unlinked,
                  is another file    since it was about to be; else it stays, and that is reported
 
 What Redis has may be written by any program. So a hidden capture is unlinked only if it is what PCAPDJ_FED
 has as fed whole: by inode, size, time, and the checksum of all its bytes, as in every round. And a copy that
-has its name already is removed only beside the capture, and only if its times are those of the capture: what
-was moved or compressed for good stays.
+has its name already is removed only beside the capture, and only while the copy's hidden name leads to the
+same file (`reclaim.copying`): what was moved or compressed for good, and what others have copied, stays.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import Any, Final, NamedTuple
 
 from pcapdj.capture.compressing import SUFFIX
 from pcapdj.capture.files import OpenFile, has_writer, open_in
 from pcapdj.reclaim.bound_file import put_back
-from pcapdj.reclaim.copying import discard, target_of
-from pcapdj.reclaim.folder import PREFIX, Withheld, folder_of, status_of
+from pcapdj.reclaim.copying import complete, discard, inode_at, target_of
+from pcapdj.reclaim.folder import COPY_PREFIX, PREFIX, Withheld, folder_of, status_of
 from pcapdj.reclaim.proof import check_is_fed
 from pcapdj.reclaim.selection import FedRecord, Present, Selected, without_claim
 from pcapdj.runtime.errors import CaptureError
@@ -93,7 +93,7 @@ def _recover_one(store: Store, unfinished: Unfinished, selected: Selected, stops
     name, fields, folder, base = unfinished
     is_removing = fields.get("state") == "removing"
     inode = _inode_of(fields.get("identity"))
-    hidden, there = _inode_at(folder, PREFIX + base), _inode_at(folder, base)
+    hidden, there = inode_at(folder, PREFIX + base), inode_at(folder, base)
     outcome: Mapping[str, Any] | None = None
     if hidden is not None and not put_back(folder, base):
         if not is_removing or hidden != inode or not _is_fed(store, unfinished, stops):
@@ -108,7 +108,8 @@ def _recover_one(store: Store, unfinished: Unfinished, selected: Selected, stops
     elif hidden is None and is_removing and there != inode:
         outcome = _outcome_of(fields)
     elif inode in (hidden, there) or fields.get("state") == "copying":
-        _discard_copy(unfinished, selected)
+        _end_copy(unfinished, selected, _discard_beside(_status_at(folder, base)))
+    _end_copy(unfinished, selected, complete)
     reclaims.release(store, reclaims.claims_of(fields))
     reclaims.end(store, name, outcome)
     events.info("reclaim_recovered", name=name, is_removed=outcome is not None)
@@ -137,41 +138,35 @@ def _outcome_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     return outcome if isinstance(outcome, dict) else {"how": "removed"}
 
 
-def _discard_copy(unfinished: Unfinished, selected: Selected) -> None:
-    """Remove what there is of the copy, if the capture is where it was."""
-    copy = unfinished.fields.get("copy")
-    inode = copy.get("inode") if isinstance(copy, dict) else None
-    if type(inode) is not int:
-        return
-    capture = _status_at(unfinished.folder, unfinished.base)
-    _discard_one(unfinished.folder, unfinished.base + SUFFIX, inode, capture)
+def _end_copy(unfinished: Unfinished, selected: Selected, end: Callable[[int, bytes], None]) -> None:
+    """Call this with the folder and name that the copy has, or would have."""
+    end(unfinished.folder, unfinished.base + SUFFIX)
     if selected.how == "move":
         with suppress(Withheld):
             folder, base, _ = target_of(unfinished.name, selected, makes_folders=False)
             try:
-                _discard_one(folder, base, inode, capture)
+                end(folder, base)
             finally:
                 os.close(folder)
 
 
-def _discard_one(folder: int, name: bytes, inode: int, capture: os.stat_result | None) -> None:
-    """Remove a copy; under its own name only if it has the times of the capture that is still there."""
-    found = _status_at(folder, name)
-    is_copy = found is not None and capture is not None and found.st_mtime_ns == capture.st_mtime_ns
-    discard(folder, name, inode if is_copy else 0)
+def _discard_beside(capture: os.stat_result | None) -> Callable[[int, bytes], None]:
+    """Return what removes a copy; under its own name only if its times are those of the capture."""
+
+    def end(folder: int, name: bytes) -> None:
+        found = _status_at(folder, COPY_PREFIX + name)
+        is_whole = found is not None and capture is not None and found.st_mtime_ns == capture.st_mtime_ns
+        discard(folder, name, found.st_ino if found is not None and is_whole else None)
+
+    return end
+
+
+def _status_at(folder: int, name: bytes) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def _inode_of(identity: object) -> int | None:
     return identity[1] if isinstance(identity, list) and len(identity) > 1 else None
-
-
-def _inode_at(folder: int, base: bytes) -> int | None:
-    found = _status_at(folder, base)
-    return found.st_ino if found else None
-
-
-def _status_at(folder: int, base: bytes) -> os.stat_result | None:
-    try:
-        return os.stat(base, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

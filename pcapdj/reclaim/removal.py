@@ -4,10 +4,10 @@
     2 prove     its checksum is that of what was fed. Where it is copied: so is the copy's, read back
     3 write     PCAPDJ_RECLAIMING has what is about to be done
     4 claim     in every lane: it is not wanted, and from here on no importer can queue it
-    5 name      the copy, if there is one, gets its name
+    5 name      the copy, if there is one, gets its name beside its hidden one
     6 hide      the capture gets a hidden name, and under that is looked at again
     7 confirm   in every lane again: other programs push names without asking
-    8 unlink    and the folder is written to the disk
+    8 unlink    and the folder is written to the disk; the copy loses its hidden name
     9 release, write what became of it
 
 Up to 7 everything can be undone, and is if a step fails. A process that dies leaves what step 3 wrote, for
@@ -133,7 +133,7 @@ class Remover:
             reclaims.begin(self._store, file.name, {**fields, "state": "removing"})
             reclaims.confirm(self._store, given)  # as late as can be
             failpoints.reach("reclaim.confirmed")
-            bound.unlink()
+            _unlink(bound, copy)
         except (Withheld, Refused) as exc:
             self._undo(file, bound, copy, given)
             raise Withheld(str(exc)) from exc
@@ -141,6 +141,8 @@ class Remover:
             bound.put_back()  # Redis does not answer, or an error of ours: the next process does the rest
             raise
         failpoints.reach("reclaim.unlinked")
+        if copy:
+            copy.complete()
         reclaims.release(self._store, given)
         failpoints.reach("reclaim.released")
         reclaims.end(self._store, file.name, outcome)
@@ -186,3 +188,10 @@ class Remover:
             parts = (to_text(each) for each in (name, before, during))
             claims[lane.name] = Claim(lane.name, "", *parts)
         return claims
+
+
+def _unlink(bound: BoundFile, copy: Copy | None) -> None:
+    """Remove the capture, if the copy that replaces it has its name."""
+    if copy:
+        copy.check_named()
+    bound.unlink()

@@ -1,5 +1,6 @@
 """Copies that replace captures: compressed beside them, or on another disk. On real Redis and files."""
 
+import errno
 import gzip
 import os
 import random
@@ -14,12 +15,12 @@ from support.captures import Record, classic
 from support.feeding import content_of, identity_of
 from support.forkserver import clean_environment, start
 from support.mounts import MemoryMount, memory_mount
-from support.reclaiming import feed, make_room, names_in, reclaimed, selected, write_capture
+from support.reclaiming import at, feed, make_room, names_in, reclaimed, selected, write_capture
 from support.waiting import scaled, wait_until
 
 from pcapdj.inbox.listing import look_at_capture
 from pcapdj.inbox.queueing import outcomes_by_name, queue_captures
-from pcapdj.reclaim.copying import COMPRESSED, NO_SPACE, NOT_COPIED, NOT_SMALLER, SAME_DISK, TAKEN
+from pcapdj.reclaim.copying import COMPRESSED, GONE, NO_SPACE, NOT_COPIED, NOT_SMALLER, SAME_DISK, TAKEN
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome
@@ -156,6 +157,41 @@ def incompressible() -> bytes:
     """Return a capture of 9 MB with random content."""
     source = random.Random(1)  # noqa: S311 - no secret
     return classic([Record(1, n, source.randbytes(900)) for n in range(10_000)])
+
+
+@pytest.mark.parametrize("how", ["move", "compress"])
+def test_a_copy_that_is_gone_keeps_its_capture(
+    store: Store, root: Path, mount: MemoryMount, signals: Signals, how: str
+) -> None:
+    """Another program removed it in the last instant before the capture was to go."""
+    path = write_capture(root / "1.pcap", packets=MANY)
+    feed(store, path)
+    content = path.read_bytes()
+    target = mount.folder if how == "move" else None
+    copy = mount.folder / "1.pcap" if how == "move" else root / "1.pcap.zst"
+
+    with at("reclaim.confirmed", copy.unlink):
+        done = make_room(store, selected(root, how, target), signals, root)
+
+    assert dict(done.refused) == {f"{NOT_COPIED}: {GONE}": 1}
+    assert (names_in(root), path.read_bytes()) == (["1.pcap"], content)
+    assert names_in(mount.folder) == []
+    assert not store.redis.exists(store.keys.reclaiming)
+
+
+def test_a_disk_without_second_names_gets_copies_all_the_same(
+    store: Store, root: Path, signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As FAT and some network file systems: link(2) is refused there."""
+    feed(store, write_capture(root / "1.pcap", packets=MANY))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    make_room(store, selected(root, "compress"), signals, root)
+
+    assert names_in(root) == ["1.pcap.zst"]
 
 
 @pytest.mark.long

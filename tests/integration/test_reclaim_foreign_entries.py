@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.mounts import MemoryMount, memory_mount
@@ -21,9 +23,9 @@ def archive(tmp_path: Path) -> Iterator[MemoryMount]:
         yield mount
 
 
-def claim_copy(store: Store, capture: Path, copy: Path, state: str) -> None:
+def claim_copy(store: Store, capture: Path, copy: Path, state: str, **more: Any) -> None:
     """Write, as another program, that this file is the copy of a capture that is being removed."""
-    fields = {"state": state, "copy": {"inode": copy.stat().st_ino}}
+    fields = {"state": state, "copy": {"inode": copy.stat().st_ino}, **more}
     store.redis.hset(store.keys.reclaiming, os.fsencode(capture), json.dumps(fields))
 
 
@@ -76,6 +78,41 @@ def test_a_capture_beside_another_one_stays(store: Store, root: Path, signals: S
 
     claim_copy(store, plain, other, "copying")
     make_room(store, selected(root), signals, root)
+
+    assert names_in(root) == ["1.pcap", "1.pcap.zst"]
+
+
+@pytest.mark.parametrize("how", ["compress", "move"])
+def test_a_copy_that_a_person_has_made_stays(
+    store: Store, root: Path, archive: MemoryMount, signals: Signals, how: str
+) -> None:
+    """With the times of the capture that is still there, and named by an entry with its inode."""
+    capture = write_capture(root / "1.pcap")
+    copy = root / "1.pcap.zst" if how == "compress" else archive.folder / "1.pcap"
+    shutil.copy2(capture, copy)
+
+    for state in ("copying", "begun"):
+        claim_copy(store, capture, copy, state, identity=[0, capture.stat().st_ino, 0, 0])
+        make_room(store, selected(root, how, archive.folder if how == "move" else None), signals, root)
+
+    assert copy.read_bytes() == capture.read_bytes()
+
+
+@pytest.mark.parametrize("planted", ["another file", "a link"])
+def test_a_hidden_name_that_is_not_the_copys_removes_no_file(
+    store: Store, root: Path, signals: Signals, planted: str
+) -> None:
+    """Only a second name of the very same file shows that a copy is one of a process that died."""
+    capture = write_capture(root / "1.pcap")
+    shutil.copy2(capture, copy := root / "1.pcap.zst")
+    hidden = root / ".pcapdj-copy.1.pcap.zst"
+    if planted == "a link":
+        hidden.symlink_to(copy)
+    else:
+        shutil.copy2(capture, hidden)
+
+    claim_copy(store, capture, copy, "begun", identity=[0, capture.stat().st_ino, 0, 0])
+    make_room(store, selected(root, "compress"), signals, root)
 
     assert names_in(root) == ["1.pcap", "1.pcap.zst"]
 
