@@ -64,6 +64,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.failures import index_failures
 from pcapdj.store.job_queue import JOURNAL, EndStream, JobQueue, JournalLimits, QueueEntry
+from pcapdj.store.journal_index import JournalIndexer
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -93,6 +94,7 @@ class Dispatcher:
         self._interrupts = Interrupts(signals, self._suspension, self._statistics, self._mark)
         self._lane = RetryingStore(store, self._interrupts, events)
         self._queue = JobQueue(self._lane, settings.id, settings.take, settings.journal)
+        self._indexer = JournalIndexer(store)
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
         self._room = OutputSpace(self._lane, self._notifier, self._interrupts)
@@ -164,11 +166,13 @@ class Dispatcher:
             Stopped: a stop signal arrived.
         """
         self._statistics.show(RUNNING)
+        self._indexer.step()
         found = self._queue.take(self._ended_request)
         self._ended_request = found.request if isinstance(found, EndStream) else ""
         self._abandon_unless_taken(found)
         if isinstance(found, QueueEntry):
             self._runner.run(found)
+            self._indexer.add_entry()
             self._idle_since_s = time.monotonic()
         elif isinstance(found, EndStream):
             self._streams.end()

@@ -4,6 +4,7 @@ It may have more entries than fit into memory, and is read in parts: Redis looks
 and sends those that fit. Any program may have written an entry: what is not valid in it is left out.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,10 +13,14 @@ from pcapdj.runtime.foreign_json import decode_json
 from pcapdj.runtime.numbers import finite_number, signed_number, whole_number
 from pcapdj.runtime.safe_text import to_name, to_text
 from pcapdj.store.client import Store
+from pcapdj.store.journal_index import BEGINNING, IndexedPart, id_text, read_index
 
 PAGE: Final = 400  # entries that one call looks at: some milliseconds of Redis's time
 _LONGEST_BYTES: Final = 16 << 10  # of a value
 
+_WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # a stream or verdict that the index may have
+
+Span = tuple[str, str]  # ids of the journal, from the first to the last that is read
 Part = tuple[str, int, int]  # a stream, the number of the file's first packet there, and how many it has
 
 
@@ -138,9 +143,67 @@ def read_journal(
     store: Store, wanted: Conditions = EVERYTHING, *, is_newest_first: bool = False
 ) -> Iterator[JournalPart]:
     """Yield the files that fit, in the order in which they were finished or back, part by part."""
-    since = "-" if wanted.finished_since_ms is None else str(wanted.finished_since_ms)
-    until = "+" if wanted.finished_until_ms is None else str(wanted.finished_until_ms)
-    first, last, order = (until, since, "newest") if is_newest_first else (since, until, "oldest")
+    for span in _newest_spans(store, wanted) if is_newest_first else _oldest_spans(store, wanted):
+        if isinstance(span, IndexedPart):
+            yield JournalPart([], span.entries)
+        else:
+            yield from _read_span(store, wanted, *span, is_newest_first=is_newest_first)
+
+
+def _oldest_spans(store: Store, wanted: Conditions) -> Iterator[Span | IndexedPart]:
+    """Yield the spans of the journal to read, and between them the parts in which nothing fits."""
+    first, until = _limits(wanted)
+    done = BEGINNING  # up to here nothing is left
+    for part in _parts_without_match(store, wanted, first):
+        if until != "+" and part.after >= (int(until) + 1, 0):
+            break
+        if part.after > done:
+            yield first, id_text(part.after)
+        yield part
+        first, done = f"({id_text(part.last)}", part.last
+    yield first, until
+
+
+def _newest_spans(store: Store, wanted: Conditions) -> Iterator[Span | IndexedPart]:
+    """Yield the same, back in time."""
+    since, until = _limits(wanted)
+    last, done = until, None  # from behind `done` on nothing is left
+    for part in _parts_without_match(store, wanted, "+", is_newest_first=True):
+        if until != "+" and part.after >= (int(until) + 1, 0):
+            continue
+        if since != "-" and part.last < (int(since), 0):
+            break
+        if part.last != done:
+            yield last, f"({id_text(part.last)}"
+        yield part
+        last, done = id_text(part.after), part.after
+    yield last, since
+
+
+def _limits(wanted: Conditions) -> tuple[str, str]:
+    """Return the ids of the first and the last entry that may fit."""
+    since = "-" if wanted.finished_since_ms is None else str(max(0, wanted.finished_since_ms))
+    return since, "+" if wanted.finished_until_ms is None else str(max(0, wanted.finished_until_ms))
+
+
+def _parts_without_match(
+    store: Store, wanted: Conditions, first: str, *, is_newest_first: bool = False
+) -> Iterator[IndexedPart]:
+    """Yield the parts of the journal in which nothing fits, as far as the index has them."""
+    stream = wanted.stream if _WORD.fullmatch(wanted.stream) else ""
+    verdict = wanted.verdict if _WORD.fullmatch(wanted.verdict) else ""
+    conditions = stream, verdict, wanted.since_ns, wanted.until_ns
+    if conditions != ("", "", None, None):
+        for part in read_index(store, first, is_newest_first=is_newest_first):
+            if not part.may_have(*conditions):
+                yield part
+
+
+def _read_span(
+    store: Store, wanted: Conditions, first: str, last: str, *, is_newest_first: bool
+) -> Iterator[JournalPart]:
+    """Yield the files that fit from one id to another, both included unless they begin with `(`."""
+    order = "newest" if is_newest_first else "oldest"
     conditions = [wanted.stream, wanted.verdict, _text(wanted.since_ns), _text(wanted.until_ns)]
     while first:
         limits = [first, last, order, str(PAGE), str(_LONGEST_BYTES)]

@@ -65,6 +65,7 @@ class Keys:
     fed = _Key("PCAPDJ_FED")  # hash: path to JSON about the file that was fed under it
     captures = _Key("PCAPDJ_CAPTURES")  # hash: digest to the fed captures that begin so
     journal = _Key("PCAPDJ_JOURNAL")  # stream: one entry per finished file
+    journal_index = _Key("PCAPDJ_JOURNAL_INDEX")  # stream: what each part of the journal has in common
     counts = _Key("PCAPDJ_COUNTS")  # hash: sums over all finished files of the lane
     output = _Key("PCAPDJ_OUTPUT")  # hash: input and output of the last files that were fed whole
     samples = _Key("PCAPDJ_SAMPLES")  # stream: how much of each watched disk was free, for a day
@@ -108,5 +109,5 @@ class Keys:
             **dict.fromkeys((self.dispatchers, self.suspend, self.finished), ("set",)),
             **dict.fromkeys((self.state, self.finish), ("string",)),
             self.auth: ("string", "set"),
-            **dict.fromkeys((self.journal, self.events, self.samples), ("stream",)),
+            **dict.fromkeys((self.journal, self.journal_index, self.events, self.samples), ("stream",)),
         }

@@ -11,6 +11,7 @@ from pcapdj.feed.interrupts import SIGNALS
 from pcapdj.feed.options import DispatcherSettings
 from pcapdj.runtime.signals import handled
 from pcapdj.store.client import ROLE_TIMEOUT_S, Store
+from pcapdj.store.journal_index import PART_ENTRIES, read_index
 
 
 class UnreportedLane(Store):
@@ -23,13 +24,10 @@ class UnreportedLane(Store):
         return Store("unix:///nowhere", self.keys, timeout_s=timeout_s)
 
 
-def test_a_suspension_is_read_before_the_first_file_is_taken(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The thread that reads it later comes too late for the first bytes."""
-    store.redis.sadd(store.keys.suspend, "operator")
+def run_once(store: Store, folder: Path) -> None:
+    """Let a dispatcher find its queue empty."""
     settings = DispatcherSettings(
-        pipe=tmp_path / "pipe",
+        pipe=folder / "pipe",
         id="d",
         launcher=None,
         follow=False,
@@ -40,8 +38,28 @@ def test_a_suspension_is_read_before_the_first_file_is_taken(
         max_gap_ns=0,
         storage_timeout_s=0,
     )
-
     with handled(SIGNALS) as signals:
-        Dispatcher(settings, UnreportedLane(store.url, store.keys), signals).run()
+        Dispatcher(settings, store, signals).run()
+
+
+def test_a_suspension_is_read_before_the_first_file_is_taken(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The thread that reads it later comes too late for the first bytes."""
+    store.redis.sadd(store.keys.suspend, "operator")
+
+    run_once(UnreportedLane(store.url, store.keys), tmp_path)
 
     assert " dispatcher suspended by=operator: " in logged(capsys, " dispatcher done ")
+
+
+def test_the_journal_of_an_earlier_version_gets_an_index(store: Store, tmp_path: Path) -> None:
+    """A part of it each time before a file is taken or waited for."""
+    with store.redis.pipeline(transaction=False) as batch:
+        for number in range(PART_ENTRIES + 1):
+            batch.xadd(store.keys.journal, {"name": f"/in/{number}", "stream": "5ca1ab1e"})
+        batch.execute()
+
+    run_once(store, tmp_path)
+
+    assert [part.streams for part in read_index(store)] == [frozenset({"5ca1ab1e"})]

@@ -23,6 +23,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.enqueue import enqueue_new, last_lines
 from pcapdj.store.failures import index_failures
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
+from pcapdj.store.journal_index import PART_ENTRIES, index_part
 from pcapdj.store.keys import Keys
 from pcapdj.store.queue_check import QueueCheck
 from pcapdj.store.retention import Retention
@@ -183,6 +184,13 @@ def test_the_dispatchers_user_may_restore_its_registration_and_note_failures(rig
         assert server.client.hexists("PCAPDJ_FAILED_NAMES", "/in/9")
         entries = {"name": "/in/1", "length_bytes": 1, "crc32": 2}
         assert jobs.finish(entry, Result(entry.name, "processed", capture=("40:aa", entries)))
+        with server.client.pipeline() as batch:
+            for _ in range(PART_ENTRIES):
+                batch.xadd("PCAPDJ_JOURNAL", {"name": "/in/1"})
+            batch.execute()
+        assert index_part(store)
+        do(server.client, "ACL", "SETUSER", "dispatcher", "-xrange")  # the rule of an earlier version
+        assert not index_part(store)
 
 
 @pytest.mark.parametrize("user", ["dispatcher", "controller", "importer"])
