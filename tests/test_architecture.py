@@ -111,6 +111,7 @@ RULES: Final = [
     "console/dispatcher_lines",
     "console/snapshot_fields",
     "console/status_lines",
+    "console/waiting_lines",
     "disk/live_limits",
     "disk/measurements",
     "disk/same_disk",
@@ -147,6 +148,7 @@ RULES_WITH_EFFECTS: Final[dict[str, dict[str, str]]] = {
     "capture/packet_blocks": {"capture/compiled": "the same loops in C"},
     "console/dispatcher_lines": {"console/screen": "the line's type"},
     "console/status_lines": {"console/screen": "the line's type"},
+    "console/waiting_lines": {"console/screen": "the line's type"},
     "feed/note": {"launcher_protocol": "the beginning of a record, which the launcher reads, too"},
     "feed/statistics": {"time": "formats the start in local time"},
     "reclaim/selection": {

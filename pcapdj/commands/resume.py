@@ -2,7 +2,7 @@
 
 import typer
 
-from pcapdj.console.status_lines import suspenders_text
+from pcapdj.console.waiting_lines import suspenders_text
 from pcapdj.runtime.command import new_app
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store

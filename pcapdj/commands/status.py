@@ -51,7 +51,7 @@ def status(
             )  # without a Redis the command ends here; later it shows the error
             keep_showing(lambda: _title_of(store), StatusScreen(store).lines_or_error)
         else:
-            show(f"pcapdj, lane {lane}" if lane else "pcapdj", StatusScreen(store).lines())
+            show(_title_of(store), StatusScreen(store).lines())
     except KeyboardInterrupt:  # the documented way to end --watch
         return
 

@@ -10,8 +10,8 @@ from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, rough_duration, steps_back_text
 
 _BAR_WIDTH: Final = 24
+_FEEDING: Final = "Feeding fifo buffer"  # the state's name, as the original has it
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
-_STALLED_SHOWN_S: Final = 60  # a shorter one is an analyzer that writes its output
 
 
 def rates_between(before: Fields, after: Fields) -> dict[str, float]:
@@ -103,7 +103,12 @@ def dispatcher_lines(snapshot: Fields, rates: Mapping[str, float]) -> Iterator[L
         yield Line("Dispatcher", f"{printable(names[dispatcher])}: {state}{silence}", tone)
         yield from _work_lines(each)
         if file := current.get(each.get("id")):
-            yield from _file_lines(file, each, rates.get(dispatcher))
+            yield from _file_lines(file, each, rates.get(dispatcher) if is_feeding(each) else None)
+
+
+def is_feeding(dispatcher: Fields) -> bool:
+    """Report whether a dispatcher feeds a file now: neither held, suspended nor silent."""
+    return dispatcher.get("state") == _FEEDING and not dispatcher.get("stale")
 
 
 def _work_lines(statistics: Fields) -> Iterator[Line]:
@@ -122,10 +127,6 @@ def _work_lines(statistics: Fields) -> Iterator[Line]:
         name = quoted(str(statistics.get("last_anomaly_name", "")).rpartition("/")[2])
         yield Line("", f"last: {name} {printable_sentence(anomaly)}", Tone.ATTENTION)
     yield from loss_lines(statistics)
-    if statistics.get("waiting_for"):
-        yield Line("", printable_sentence(str(statistics["waiting_for"])), Tone.ATTENTION)
-    if (stalled_s := number_in(statistics, "stalled_s")) >= _STALLED_SHOWN_S:
-        yield Line("", f"the analyzer has read nothing for {rough_duration(stalled_s)}", Tone.BAD)
 
 
 def loss_lines(statistics: Fields) -> Iterator[Line]:

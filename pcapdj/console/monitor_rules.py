@@ -18,7 +18,8 @@ from typing import Final
 
 from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.snapshot_fields import Fields, number_in
-from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
+from pcapdj.console.status_lines import without_exact_bytes
+from pcapdj.console.waiting_lines import suspenders_text
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import rough_duration
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pcapdj.console.disk_lines import outlook_of
-from pcapdj.console.dispatcher_lines import dispatcher_lines, loss_lines, short_names
+from pcapdj.console.dispatcher_lines import dispatcher_lines, is_feeding, loss_lines, short_names
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.snapshot_fields import Fields, count_in, number_in, reason_text, several_in, silence_text
+from pcapdj.console.waiting_lines import waiting_lines
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
 from pcapdj.runtime.units import human_size, rough_duration
 
@@ -20,7 +21,6 @@ _RECLAIM_IS_OLD_S: Final = 900.0  # while a disk is short a round comes every te
 _MOST_DISKS: Final = 6  # on the screen
 _MOST_SUSPECTS: Final = 3  # streams on the screen
 _EXACT: Final = re.compile(r" \(\d+ bytes\)")
-_SIGUSR1: Final = "usr1:"  # before a dispatcher's id: its member of PCAPDJ_SUSPEND
 
 
 def snapshot_lines(
@@ -44,10 +44,10 @@ def snapshot_lines(
         *([Line("Redis", problem, Tone.BAD)] if problem else []),
         Line("Files", _counts(snapshot, queue_bytes)),
         *_outlook_lines(snapshot, rates or {}, queue_bytes),
+        *waiting_lines(snapshot, now_s),
         *_inbox_lines(snapshot.get("importer"), now_s),
         *gate_lines(snapshot.get("gate"), now_s),
         *_disk_lines(snapshot.get("gate") or {}),
-        *_suspension_lines(snapshot),
         *_analyzer_lines(snapshot.get("consumer"), str(snapshot.get("lane") or "")),
         *_suspect_lines(snapshot),
         *dispatcher_lines(snapshot, rates or {}),
@@ -72,8 +72,8 @@ def _counts(snapshot: Fields, queue_bytes: int | None) -> str:
 
 def _outlook_lines(snapshot: Fields, rates: Mapping[str, float], queue_bytes: int | None) -> Iterator[Line]:
     """Yield when the current files and the whole queue will be read, at the rate of the last minutes."""
-    rate, feeding = sum(rates.values()), snapshot.get("current") or ()
-    if rate < 1 or not feeding or not queue_bytes or not number_in(snapshot, "queued"):
+    rate, feeds = sum(rates.values()), any(is_feeding(each) for each in snapshot.get("dispatchers") or ())
+    if rate < 1 or not feeds or not queue_bytes or not number_in(snapshot, "queued"):
         return
     left_bytes = queue_bytes + sum(
         max(0.0, number_in(each, "total_bytes") - number_in(each, "done_bytes"))
@@ -122,7 +122,8 @@ def _heartbeat_lines(snapshot: Fields) -> Iterator[Line]:
     found = [(role, snapshot.get(key) or {}) for role, key in roles]
     dispatchers = snapshot.get("dispatchers") or ()
     names = short_names([str(each.get("id")) for each in dispatchers])
-    found += [(f"dispatcher {printable(names[str(each.get('id'))])}", each) for each in dispatchers]
+    shown = names if len(dispatchers) > 1 else dict.fromkeys(names, "")
+    found += [(f"dispatcher {printable(shown[str(each.get('id'))])}".rstrip(), each) for each in dispatchers]
     ages = [(role, fields.get("heartbeat_age_s")) for role, fields in found]
     texts = [f"{role} {rough_duration(age_s)}" for role, age_s in ages if isinstance(age_s, int | float)]
     missing = [role for role, fields in found if not fields]
@@ -180,7 +181,6 @@ def gate_lines(gate: Fields | None, now_s: float) -> list[Line]:
         lines.append(Line("", _free_space(gate)))
     if outlook := outlook_of(gate.get("disks"), str(gate.get("path") or "")):
         lines.append(Line("", outlook, tone))
-    lines += [Line("", text, Tone.ATTENTION) for text in _between_texts(gate.get("between"), now_s)]
     lines += _reclaim_lines(gate.get("reclaim"), now_s)
     if gate.get("cause") == "operator":
         lines.append(Line("", "'pcapdj gate auto' leaves it to the disks", tone))
@@ -191,18 +191,6 @@ def gate_lines(gate: Fields | None, now_s: float) -> list[Line]:
     if gate.get("stale"):
         lines.append(Line("", f"the controller is {silence_text(gate)}", Tone.BAD))
     return lines
-
-
-def _between_texts(between: object, now_s: float) -> Iterator[str]:
-    """Yield what the command of --between does, or when it runs again."""
-    if not isinstance(between, Mapping):
-        return
-    name = quoted(str(between.get("name") or "").rpartition("/")[2])
-    if between.get("state") == "running":
-        lasts = rough_duration(now_s - number_in(between, "since_s"))
-        yield f"the command of --between has been running for {lasts} before {name}"
-    elif between.get("state") == "failed" and type(between.get("again_in_s")) in (int, float):
-        yield f"the command of --between runs again in {rough_duration(number_in(between, 'again_in_s'))}"
 
 
 def _reclaim_lines(reclaim: object, now_s: float) -> Iterator[Line]:
@@ -227,23 +215,6 @@ def _free_space(gate: Fields) -> str:
     where = f" at {quoted(str(gate['path']))}" if gate.get("path") else ""
     free, needed = human_size(number_in(gate, "free_bytes")), human_size(number_in(gate, "needed_bytes"))
     return f"{free} free, {needed} needed{where}"
-
-
-def suspenders_text(members: Sequence[object], snapshot: Fields) -> str:
-    """Return who of PCAPDJ_SUSPEND suspends feeding; a dispatcher by its short name."""
-    dispatchers = {str(each.get("id")) for each in snapshot.get("dispatchers") or ()}
-    words = [str(each) for each in members]
-    ids = {each: each.removeprefix(_SIGUSR1) for each in words if each.startswith(_SIGUSR1)}
-    names = short_names(sorted(dispatchers | set(ids.values())))
-    return ", ".join(
-        f"SIGUSR1 to the dispatcher {printable(names[ids[each]])}" if each in ids else printable(each)
-        for each in words
-    )
-
-
-def _suspension_lines(snapshot: Fields) -> Iterator[Line]:
-    if members := snapshot.get("suspended"):
-        yield Line("Suspended", f"by {suspenders_text(members, snapshot)}", Tone.ATTENTION)
 
 
 def _analyzer_lines(consumer: Fields | None, lane: str) -> Iterator[Line]:

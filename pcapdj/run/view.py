@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from pcapdj.console.screen import ClosableStream, keep_going_if_closed
-from pcapdj.console.status_lines import suspenders_text, without_exact_bytes
+from pcapdj.console.status_lines import without_exact_bytes
+from pcapdj.console.waiting_lines import suspenders_text
 from pcapdj.disk.reserve import ANYWAY
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted

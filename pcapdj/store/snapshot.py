@@ -59,7 +59,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         As `Store.call`.
     """
     ids = sorted(map(to_text, read_set(store, store.keys.dispatchers)))
-    (queued, processed, failed, state, suspended), hashes = _read_at_once(store, ids)
+    (queued, processed, failed, state, finish, suspended), hashes = _read_at_once(store, ids)
     suspects = hashes.pop()
     control = {to_text(name): to_text(value) for name, value in hashes.pop(_CONTROL).items()}
     gate, consumer, importer, *of_ids = [_typed(fields) for fields in hashes]
@@ -79,6 +79,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "suspects": {to_text(stream): to_text(reason) for stream, reason in suspects.items()},
         "control": control,
         "state": to_text(state),
+        "finish": to_text(finish),
         "redis_problem": problem_at(store.url),
     }
 
@@ -110,7 +111,7 @@ def queued_below(store: Store, folder: bytes) -> tuple[int, bool]:
 
 
 def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:
-    """Return three lengths, STATE and the suspending members, then the hashes, all of one instant."""
+    """Return three lengths, STATE, FINISH and the suspending members, then the hashes, all of one instant."""
     keys = store.keys
     hashes = [
         keys.gate,
@@ -124,7 +125,8 @@ def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[by
     with store.redis.pipeline(transaction=True) as batch:
         for key in (keys.in_queue, keys.processed, keys.failed):
             batch.llen(key)
-        batch.getrange(keys.state, 0, _STATE_LIMIT_BYTES)
+        for key in (keys.state, keys.finish):
+            batch.getrange(key, 0, _STATE_LIMIT_BYTES)
         add_read_set(store, batch, keys.suspend)
         add_read_hashes(store, batch, hashes, _VALUE_LIMIT_BYTES)
         *values, answers = store.call(lambda _: batch.execute())

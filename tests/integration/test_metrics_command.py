@@ -21,6 +21,8 @@ from support.forkserver import PIPE, Process, clean_environment, start
 from support.roles_rig import Trio
 from support.waiting import scaled, wait_until
 
+from pcapdj.capture.files import Identity
+from pcapdj.capture.identity import QueuedFile
 from pcapdj.commands import metrics
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
@@ -204,7 +206,8 @@ def test_the_size_of_the_queue_is_that_of_its_first_thousand_files(store: Store)
     assert queue_size(store) == QueueSize(1, None)
 
     lines: Any = {
-        f"/in/{n}": f'{n} {{"size_bytes": {100 + n % 2}, "mtime_ns": 1500000000}}' for n in range(3000)
+        f"/in/{n}": f"{n} {QueuedFile(Identity(5, 7, 100 + n % 2, 15 * 10**8), 9, '', '/', '').as_line()}"
+        for n in range(3000)
     }
     store.redis.rpush(store.keys.in_queue, *lines)
     store.redis.hset(store.keys.queued, mapping=lines)

@@ -79,8 +79,11 @@ def test_the_screen_of_a_busy_lane(store: Store, screen: Screen) -> None:
     """All of it, on a terminal of 80 columns: long lines are folded beside the labels."""
     busy(store)
 
-    assert [re.sub(r"\b\d+ s\b", "0 s", line) for line in screen(80)] == [
-        f"pcapdj, lane {store.keys.lane}",
+    lines = screen(80)
+
+    assert "".join(lines).startswith(f"pcapdj {__version__}  {gethostname()}:")
+    at = lines.index("Files        2 queued, 1 current, 1 processed, 1 failed")
+    assert [re.sub(r"\b\d+ s\b", "0 s", line) for line in lines[at:]] == [
         "Files        2 queued, 1 current, 1 processed, 1 failed",
         "Gate         open for 10 min: '/var/log' has 20.0 GiB free; it holds below 10.0",
         "             GiB.",
@@ -91,8 +94,7 @@ def test_the_screen_of_a_busy_lane(store: Store, screen: Screen) -> None:
         "             1 file, 2,968 packets, 322.8 KiB captured",
         "             '/in/1.pcap' (feeding)",
         "             [############............] 50% of 1.0 KiB",
-        "Reported     controller 0 s, launcher 0 s, dispatcher stream.pcap 0 s ago; not",
-        "             yet: importer",
+        "Reported     controller 0 s, launcher 0 s, dispatcher 0 s ago; not yet: importer",
         "Failed last  '/in/bad.pcap': it is damaged",
     ]
 
@@ -101,15 +103,13 @@ def test_the_screen_of_a_wider_terminal_folds_nothing(store: Store, screen: Scre
     """Each line of the snapshot is one line."""
     busy(store)
 
-    assert screen(120)[2] == (
-        "Gate         open for 10 min: '/var/log' has 20.0 GiB free; it holds below 10.0 GiB."
-    )
+    gate = "Gate         open for 10 min: '/var/log' has 20.0 GiB free; it holds below 10.0 GiB."
+    assert gate in screen(120)
 
 
-def test_the_screen_of_an_empty_lane(store: Store, screen: Screen) -> None:
+def test_the_screen_of_an_empty_lane(screen: Screen) -> None:
     """Nothing has run yet."""
-    assert screen(80) == [
-        f"pcapdj, lane {store.keys.lane}",
+    assert screen(80)[-4:] == [
         "Files       0 queued, 0 current, 0 processed, 0 failed",
         "Gate        no controller has reported yet",
         "Analyzer    no launcher has reported yet",
@@ -213,7 +213,7 @@ def test_without_a_terminal_the_watched_screen_is_printed_again_every_second(sto
     words = ["--watch", "--redis-url", store.url, "--lane", store.keys.lane]
     with start("pcapdj", "status", *words, stdout=PIPE, text=True) as process:
         first = [process.stdout.readline() for _ in range(6)]
-        store.redis.rpush(store.keys.in_queue, "/in/1.pcap")
+        store.redis.rpush(store.keys.processed, "/in/1.pcap")
         begun_s = time.monotonic()
         second = [process.stdout.readline() for _ in range(6)]
         process.stdout.readline()
@@ -226,7 +226,7 @@ def test_without_a_terminal_the_watched_screen_is_printed_again_every_second(sto
     assert re.fullmatch(re.escape(title) + r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\n", first[0])
     assert second[0] > first[0]
     assert first[1] == "Files       0 queued, 0 current, 0 processed, 0 failed\n"
-    assert second[1:] == [first[1].replace("0 queued", "1 queued"), *first[2:]]
+    assert second[1:] == [first[1].replace("0 processed", "1 processed"), *first[2:]]
     assert first[5] == "\n"
 
 

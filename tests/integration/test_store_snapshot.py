@@ -189,6 +189,7 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
     write(store, keys.control, {"gate": "hold", "min-free": "5%"})
     write(store, keys.suspect, {"5ca1ab1e": "its disk was full"})
     store.redis.set(keys.state, "DONE")
+    store.redis.set(keys.finish, "empty")
 
     snapshot = read_snapshot(store, NOW_S)
 
@@ -209,6 +210,7 @@ def test_the_snapshot_has_every_field_with_its_type(store: Store) -> None:
         "suspects": {"5ca1ab1e": "its disk was full"},
         "control": {"gate": "hold", "min-free": "5%"},
         "state": "DONE",
+        "finish": "empty",
         "redis_problem": "",
     }
     assert snapshot == expected
@@ -238,6 +240,7 @@ def test_the_snapshot_of_an_empty_lane_has_every_key(store: Store) -> None:
         "suspects": {},
         "control": {},
         "state": "",
+        "finish": "",
         "redis_problem": "",
     }
 

@@ -78,9 +78,11 @@ def test_a_busy_lane_fills_the_screen() -> None:
 
     assert snapshot_lines(snapshot, [{"name": "/in/2.pcap", "reason": "it is damaged"}], now_s=1000) == [
         Line("Files", "12 queued, 1 current, 3,456 processed, 1 failed"),
+        Line("Waits for", "'pcapdj resume': feeding is suspended by the operator", Tone.ATTENTION),
+        Line("", "the controller, which is silent for 9 s", Tone.BAD),
+        Line("", "b.pcap: the dispatcher, which is silent", Tone.BAD),
         Line("Gate", "hold for 60 s: '/out' has 1.0 GiB free.", Tone.ATTENTION),
         Line("", "the controller is silent for 9 s", Tone.BAD),
-        Line("Suspended", "by gate, operator", Tone.ATTENTION),
         Line("Analyzer", "reading, stream ab12, pid 77, the previous one exited 0, 2 restarts"),
         Line("", "runs suricata -r {pipe}"),
         Line("", "writes to /out/1-ab12"),
@@ -91,11 +93,9 @@ def test_a_busy_lane_fills_the_screen() -> None:
         Line("Dispatcher", "a.pcap: Feeding fifo buffer"),
         Line("", "3 files, 4,000 packets, 5.0 MiB captured, 1 suspension"),
         Line("", "timestamps: 1 jump, '6.pcap' begins 2 h later", Tone.ATTENTION),
-        Line("", "the analyzer has read nothing for 61 s", Tone.BAD),
         Line("", "'/in/7.pcap' (feeding)"),
         Line("", "[######..................] 25% of 1.0 KiB"),
         Line("Dispatcher", "b.pcap: Running, silent", Tone.ATTENTION),
-        Line("", "The pipe is missing.", Tone.ATTENTION),
         Line("Reported", "controller 9 s, launcher 12 min, dispatcher a.pcap 0 s ago; not yet: importer"),
         Line("Failed last", "'/in/2.pcap': it is damaged", Tone.BAD),
     ]
@@ -127,16 +127,6 @@ def test_what_is_unusual_in_files_has_a_line_for_each_kind_and_the_last_file() -
         ("snaplen", "2 packets are longer than that of the file, and whole")
     ]
     assert list(anomaly_rows({"left_out": 0, "wrapped_times": "x", "after_2038_stream": ""})) == []
-
-
-def test_what_is_waited_for_is_shown_in_every_state() -> None:
-    """Also while a file is fed: its file system may hang."""
-    for state in ("Running", "Feeding fifo buffer"):
-        waiting = {"id": "main", "state": state, "waiting_for": "The analyzer starts.", "stale": False}
-
-        lines = snapshot_lines(EMPTY | {"dispatchers": [waiting]}, [], now_s=0)
-
-        assert lines[-1] == Line("", "The analyzer starts.", Tone.ATTENTION)
 
 
 def test_a_dispatcher_has_the_last_part_of_its_pipes_path_for_a_name() -> None:
@@ -190,16 +180,6 @@ def test_a_dispatcher_without_trouble_has_no_words_about_it() -> None:
         Line("Dispatcher", "main: Feeding fifo buffer"),
         Line("", "2 files, 7 known already, 30 packets, 400 B captured"),
         Line("", "'/in/a.pcap' (feeding)"),
-    ]
-
-
-def test_an_analyzer_that_reads_nothing_for_a_minute_is_shown() -> None:
-    """A shorter pause is an analyzer that writes its output."""
-    lines = snapshot_lines(EMPTY | {"dispatchers": [{"id": "main", "stalled_s": 60}]}, [], now_s=0)
-
-    assert lines[3:] == [
-        Line("Dispatcher", "main: unknown"),
-        Line("", "the analyzer has read nothing for 60 s", Tone.BAD),
     ]
 
 
@@ -261,26 +241,6 @@ def test_a_refused_live_limit_is_shown() -> None:
     assert Line("", "refused: min-free: '98' ..", Tone.ATTENTION) in snapshot_lines(snapshot, [], now_s=0)
 
 
-def test_who_suspends_is_named() -> None:
-    """Every member of the set is on the screen."""
-    snapshot = EMPTY | {"suspended": ["gate", "operator"]}
-
-    assert line(snapshot_lines(snapshot, [], now_s=0), "Suspended").text == "by gate, operator"
-
-
-def test_a_suspending_dispatcher_has_a_short_name_if_no_other_has_the_same() -> None:
-    """Also one that has not reported, or is not there any more."""
-    dispatchers = [{"id": "/a/pipe"}, {"id": "/a/other"}]
-    members = ["usr1:/a/other", "usr1:/b/pipe", "usr1:/b/gone"]
-
-    lines = snapshot_lines(EMPTY | {"dispatchers": dispatchers, "suspended": members}, [], now_s=0)
-
-    assert line(lines, "Suspended").text == (
-        "by SIGUSR1 to the dispatcher other, SIGUSR1 to the dispatcher /b/pipe,"
-        " SIGUSR1 to the dispatcher gone"
-    )
-
-
 def test_a_failing_analyzer_has_its_reason() -> None:
     """State, reason, command as typed, log folder; nothing twice."""
     snapshot = EMPTY | {
@@ -294,7 +254,7 @@ def test_a_failing_analyzer_has_its_reason() -> None:
         }
     }
 
-    assert snapshot_lines(snapshot, [], now_s=0)[2:5] == [
+    assert snapshot_lines(snapshot, [], now_s=0)[3:6] == [
         Line("Analyzer", "failing: suricata exited 1.", Tone.BAD),
         Line("", "runs 'my tool' -r {pipe}"),
         Line("", "writes to /out/x"),
@@ -603,16 +563,6 @@ DISK = {
         ({"path": "/out", "disks": "text"}, None),
         ({"cause": "operator"}, "'pcapdj gate auto' leaves it to the disks"),
         (
-            {"between": {"state": "running", "name": "/in/7.pcap", "since_s": 985.0}},
-            "the command of --between has been running for 15 s before '7.pcap'",
-        ),
-        (
-            {"between": {"state": "failed", "name": "/in/7.pcap", "again_in_s": 7.6}},
-            "the command of --between runs again in 8 s",
-        ),
-        ({"between": {"state": "failed", "again_in_s": "soon"}}, None),
-        ({"between": "text"}, None),
-        (
             {"reclaim": {"how": "delete", "removed": 12, "freed_bytes": 3 << 30, "time_s": 900.0}},
             "--reclaim, 100 s ago: 12 files, 3.0 GiB freed",
         ),
@@ -663,14 +613,33 @@ def test_the_queue_has_its_size_and_the_time_that_it_takes() -> None:
     snapshot = EMPTY | {
         "queued": 3,
         "current": [{"dispatcher": "main", "name": "/in/1"}],
-        "dispatchers": [{"id": "main", "name": "/in/1", "total_bytes": 10 << 20, "done_bytes": 4 << 20}],
-    }
+        "dispatchers": [
+            {"id": "main", "state": "Feeding fifo buffer", "name": "/in/1", "total_bytes": 10 << 20,
+             "done_bytes": 4 << 20},
+        ],
+    }  # fmt: skip
 
     lines = snapshot_lines(snapshot, [], 0, {"main": float(1 << 20)}, 594 << 20)
 
     assert lines[0].text.startswith("3 queued (594.0 MiB), 1 current")
     assert lines[1] == Line("", "all of them are read in 10 min, at 1.0 MiB/s")
     assert "all of them" not in text_of(snapshot_lines(snapshot, [], 0, {}, 594 << 20))
+
+
+@pytest.mark.parametrize("change", [{"state": "Suspended"}, {"stale": True}])
+def test_a_file_that_is_not_fed_now_has_no_rate_and_no_time_left(change: dict[str, Any]) -> None:
+    """The rate of the last minutes is no forecast while feeding is held, or its dispatcher silent."""
+    dispatcher = {"id": "main", "state": "Feeding fifo buffer", "name": "/in/1", "total_bytes": 1024}
+    snapshot = EMPTY | {
+        "queued": 3,
+        "current": [{"dispatcher": "main", "name": "/in/1"}],
+        "dispatchers": [dispatcher | change],
+    }
+
+    text = text_of(snapshot_lines(snapshot, [], 0, {"main": 100.0}, 594 << 20))
+
+    assert "% of 1.0 KiB" in text
+    assert "/s" not in text
 
 
 def test_the_inbox_shows_what_happened_last() -> None:
