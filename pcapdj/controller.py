@@ -212,7 +212,7 @@ class Controller:
             log_live_limits(events, self._monitor, pending.control, limits_before)
         if self._monitor.accept(pending.control.get(ACCEPT_FIELD, "")):
             events.info(
-                "disks_accepted", "The watched paths belong on the file systems that they are on now."
+                "disks_accepted", "The watched paths are accepted on the file systems where they are now."
             )
             self._measure()
             is_changed = True
@@ -296,12 +296,15 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="print what the running controller decides; exit 0 if open, else 3; 69: none runs"
+            "--check",
+            help="print what the running controller decides; exit 0: open, 3: not open, 69: no controller",
         ),
     ] = False,
     as_started: Annotated[
         bool,
-        typer.Option("--as-started", help="with --check: what one with these options would decide"),
+        typer.Option(
+            "--as-started", help="with --check: print what a controller with these options would decide"
+        ),
     ] = False,
     on_event: OnEvent = "",
     redis_url: RedisUrl = "",

@@ -105,8 +105,8 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
         Order | None,
         typer.Option(
             envvar="PCAPDJ_ORDER",
-            help="sort all files by the time of their first packets, or by the natural order of their names;"
-            " default: only the files of each folder, by time",
+            help="sort all files by name (natural order), or by the time of their first packets;"
+            " default: keep the given order, and sort only the files of each folder, by time",
             show_default=False,
         ),
     ] = None,
@@ -358,7 +358,9 @@ class Importer:
     def _identified(self, name: bytes, state: FileState) -> CaptureFile:
         """Return the capture file; a suspect is not looked into."""
         if self._suspects.has(name, state):
-            sentence = "An earlier importer died while it looked into this file: it is queued without a look."
+            sentence = (
+                "An earlier importer died while it read this file: it is queued without being read again."
+            )
             events.warning("suspect_queued", sentence, name=name)
             return look_at_capture(name, refuse_written=True, is_suspect=True)
         with self._suspects.looking(name, state):

@@ -84,7 +84,7 @@ class GateWatch:
                 sentence = "The gate suspends feeding: the analyzer is paused until there is room."
                 _events.info("analyzer_paused", sentence, stream=session.stream, pid=session.analyzer.pid)
             if session.can_be_paused and self._unpaused.is_due(session.stream, now_s):
-                sentence = "This user may not signal it: it goes on writing while the disk is short."
+                sentence = "This user may not signal the analyzer: it keeps writing while the disk is short."
                 _events.warning("analyzer_not_paused", sentence, stream=session.stream)
             if now_s >= self._awake_until_s + _SIGNAL_PAUSE_S and session.analyzer.has_pending_signal():
                 self._awake_until_s = now_s + _AWAKE_S

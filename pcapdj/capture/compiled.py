@@ -156,7 +156,7 @@ def loaded() -> tuple[Form, CompiledLoops | None]:
     """
     choice = os.environ.get(VARIABLE, "")
     if choice not in ("", "python", "compiled"):
-        raise ConfigError(f"{VARIABLE}: {quoted(choice)} is not one of python and compiled.")
+        raise ConfigError(f"{VARIABLE}: {quoted(choice)} is neither python nor compiled.")
     form, loops = (Form.CHOSEN, None) if choice == "python" else load(SOURCE, LIBRARY)
     if choice == "compiled" and loops is None:
         raise Unavailable(f"{VARIABLE}=compiled, but this pcapdj has only {form.value}.")

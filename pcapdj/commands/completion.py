@@ -37,8 +37,8 @@ def completion(
 ) -> None:
     """Write a completion script to stdout.
 
-    Into ~/.local/share/bash-completion/completions/pcapdj, a folder of zsh's fpath as _pcapdj, or
-    ~/.config/fish/completions/pcapdj.fish.
+    Save it as ~/.local/share/bash-completion/completions/pcapdj (bash), as _pcapdj in a folder of fpath
+    (zsh), or as ~/.config/fish/completions/pcapdj.fish.
     """
     typer.echo(script_of(shell))
 

@@ -16,9 +16,9 @@ app = new_app()
 
 @app.command()
 def down(roles: Roles = None) -> None:
-    """End the service of this folder, in order: the analyzer writes its results first. ROLE: stop only that.
+    """End the service of this folder, or stop some of its roles; the analyzer first writes its results.
 
-    What is queued stays queued. 'pcapdj up' goes on where it was stopped.
+    Queued files stay queued. 'pcapdj up' continues at the packet where feeding stopped.
     """
     supervisord = Supervisord(Path())
     unless_running(supervisord)

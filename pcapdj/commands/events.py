@@ -28,11 +28,17 @@ app = new_app()
 def events(  # noqa: PLR0913 - typer makes options of arguments
     *,
     since: Annotated[
-        str, typer.Option("--since", help="how long ago (2h, 3d), or a time; default: a day, with --file all")
+        str,
+        typer.Option(
+            "--since", help="events since a time, or how long ago (2h, 3d); default: 1d; with --file: all"
+        ),
     ] = "",
-    file: Annotated[str, typer.Option("--file", help="only this file, and where it is now")] = "",
+    file: Annotated[
+        str, typer.Option("--file", help="only events of this file; show also where it is now")
+    ] = "",
     kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="only these: gate, analyzer_failing, ..")
+        list[str] | None,
+        typer.Option("--kind", help="only events of this kind, such as gate or analyzer_failing; repeatable"),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until Ctrl-C")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print each event as a line of JSON")] = False,

@@ -98,7 +98,7 @@ def _forget(store: Store, names: Sequence[str]) -> None:
     if names and not removed:
         shown = ", ".join(quoted(name) for name in names)
         raise PcapdjError(
-            f"No entry is about a lost capture of {shown}.", hint="Queue a failed file with --retry."
+            f"No failed entry of {shown} is about a lost capture.", hint="Queue a failed file with --retry."
         )
 
 

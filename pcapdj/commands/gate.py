@@ -48,7 +48,7 @@ def gate(
         return
     if override == _ACCEPT:
         operate.change_control(store, {ACCEPT_FIELD: f"{time.time():.6f}"})
-        typer.echo("The watched paths belong on the file systems that they are on now.")
+        typer.echo("The watched paths are accepted on the file systems where they are now.")
         return
     operate.change_control(store, {OVERRIDE_FIELD: override})
     typer.echo(_RESULTS[override])

@@ -37,7 +37,7 @@ app = new_app()
 @app.command()
 def journal(  # noqa: PLR0913 - an option each
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="only files whose names end so", show_default=False)
+        str, typer.Argument(metavar="NAME", help="only files whose names end with this", show_default=False)
     ] = "",
     *,
     since: Since = "",
@@ -51,13 +51,19 @@ def journal(  # noqa: PLR0913 - an option each
     ] = "",
     last: Annotated[
         int,
-        typer.Option("--last", min=0, max=_MOST_LAST, help="only so many, the newest", show_default=False),
+        typer.Option(
+            "--last",
+            min=0,
+            max=_MOST_LAST,
+            help="only the newest entries, at most this many",
+            show_default=False,
+        ),
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON lines")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="print comma-separated values")] = False,
     print0: Annotated[
         bool,
-        typer.Option("--print0", help="print where the files are, for xargs -0; not those that are gone"),
+        typer.Option("--print0", help="print the paths for xargs -0, without files that are gone"),
     ] = False,
     roots: Roots = None,
     redis_url: RedisUrl = "",

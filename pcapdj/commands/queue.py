@@ -50,13 +50,15 @@ def queue(  # noqa: PLR0913 - an option each
     action: Annotated[str, typer.Argument(help="what to do", metavar="list|remove|first|last")] = _LIST,
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="names, last parts of names, or patterns as '*.pcap'", metavar="NAME"),
+        typer.Argument(help="names, last parts of names, or patterns such as '*.pcap'", metavar="NAME"),
     ] = None,
     *,
-    first: Annotated[int, typer.Option("--from", min=1, help="list: the place of the first name")] = 1,
-    most: Annotated[int, typer.Option("--most", min=0, help="list: this many names; 0 = all")] = _MOST_SHOWN,
+    first: Annotated[int, typer.Option("--from", min=1, help="list: begin at this place in the queue")] = 1,
+    most: Annotated[
+        int, typer.Option("--most", min=0, help="list: show at most this many names; 0 = all")
+    ] = _MOST_SHOWN,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show which names are meant; change nothing")
+        bool, typer.Option("--dry-run", help="show which names match, and change nothing")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="list: print JSON lines")] = False,
     redis_url: RedisUrl = "",
@@ -141,7 +143,7 @@ def _edit_names(store: Store, report: "_Report", names: Sequence[bytes]) -> None
 
 
 def _edit_matching(store: Store, report: "_Report", patterns: Sequence[bytes]) -> None:
-    """Edit all names that fit; those to move are collected first."""
+    """Edit all names that match; those to move are collected first."""
     fits, place, chosen = matcher(patterns), 0, list[QueuedName]()
     with slow_work("queued names to look at", queue_length(store)) as track:
         while page := read_page(store, store.keys.in_queue, place, PAGE):
@@ -154,7 +156,9 @@ def _edit_matching(store: Store, report: "_Report", patterns: Sequence[bytes]) -
             else:
                 chosen += wanted
                 if len(chosen) > _MOST_MOVED:
-                    raise PcapdjError(f"More than {_MOST_MOVED:,} names fit: so many are not moved.")
+                    raise PcapdjError(
+                        f"More than {_MOST_MOVED:,} names match: at most that many are moved at once."
+                    )
     report.edit(chosen)
 
 
@@ -200,7 +204,7 @@ class _Report:
             PcapdjError: no name was there.
         """
         if not self._done:
-            raise PcapdjError("No queued name fits.")
+            raise PcapdjError("No queued name matches.")
         for name in self._named:
             typer.echo(quoted(name))
         if (more := self._done - len(self._named)) > 0:

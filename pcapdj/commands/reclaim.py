@@ -50,8 +50,8 @@ _PAUSES: Final[Mapping[str, tuple[Mapping[str, str], Sequence[str]]]] = {
     "resume": ({}, (RECLAIM_FIELD,)),
 }
 _PAUSED: Final = {
-    "pause": "The controller begins no more rounds of --reclaim; 'pcapdj reclaim resume' ends that.",
-    "resume": "The controller begins rounds of --reclaim where a disk is short, if it was started with it.",
+    "pause": "The controller starts no more rounds of --reclaim; 'pcapdj reclaim resume' ends that.",
+    "resume": "The controller makes room again where a disk is short, if it was started with --reclaim.",
 }
 _NICE: Final = 10  # the analyzer comes first
 _MOST_NOTES: Final = 10  # that screens show
@@ -67,12 +67,13 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
     action: Annotated[
         str,
         typer.Argument(
-            help="do it once; or pause and resume the rounds of the controller", metavar="now|pause|resume"
+            help="now: make room once; pause, resume: stop and continue what the controller does",
+            metavar="now|pause|resume",
         ),
     ] = "",
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show which files would go, and why others stay")
+        bool, typer.Option("--dry-run", help="show which files would be removed, and why others stay")
     ] = False,
     setting: options.Reclaim = NONE,
     roots: Roots = None,
@@ -81,11 +82,13 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
     free: Annotated[
         str,
         typer.Option(
-            "--free", metavar="SIZE|PCT", help="until this much is free [default: resume-free of each disk]"
+            "--free",
+            metavar="SIZE|PCT",
+            help="make room until this much is free [default: resume-free of each disk]",
         ),
     ] = "",
     if_short: Annotated[
-        bool, typer.Option("--if-short", help="only on disks that are short, as the controller does it")
+        bool, typer.Option("--if-short", help="only on disks that are short, as the controller does")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result as JSON")] = False,
     redis_url: RedisUrl = "",
@@ -188,7 +191,7 @@ def _problem(missing: Mapping[str, int], freed_bytes: int, grown_bytes: int) -> 
             " are free: snapshots or open files keep them, or the disk fills meanwhile."
         )
     shown = ", ".join(f"{quoted(path)} lacks {human_size(size)}" for path, size in missing.items())
-    return f"There is not enough that may go: {shown}." if shown else ""
+    return f"Not enough files may be removed: {shown}." if shown else ""
 
 
 def _grown_bytes(before: Needs, disks: Sequence[Disk], freed_bytes: int, signals: Signals) -> int:
@@ -289,7 +292,7 @@ def _show(preview: Round, chosen: ReclaimSetting, disks: Sequence[Disk], *, as_j
         typer.echo(printable_sentence(_disk_sentence(disk, preview)))
     _print_withheld(preview)
     if chosen.how == NONE:
-        typer.echo("--reclaim is none: nothing is removed by itself.")
+        typer.echo("--reclaim is none: the controller removes nothing.")
 
 
 def _line_of(file: Candidate) -> str:

@@ -43,7 +43,7 @@ app = new_app()
 def report(  # noqa: PLR0913 - an option each
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="capture files and folders; none: what the journal has"),
+        typer.Argument(metavar="PATH", help="capture files and folders; default: the files of the journal"),
     ] = None,
     *,
     recursive: Annotated[bool, typer.Option("--recursive", help="include folders inside folders")] = False,
@@ -51,14 +51,21 @@ def report(  # noqa: PLR0913 - an option each
         Order | None, typer.Option(help="sort all files by their packets, or by name", show_default=False)
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="read only the first and last packets: gaps and overlaps alone")
+        bool,
+        typer.Option("--quick", help="read only the first and last packets; show only gaps and overlaps"),
     ] = False,
-    gap: Annotated[str, typer.Option(metavar="TIME", help="a longer pause between files is a gap")] = "10s",
+    gap: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="report a pause between files that is longer than this as a gap"),
+    ] = "10s",
     since: Since = "",
     until: Until = "",
     times: Times = TimeOf.FED,
     stream: Annotated[
-        str, typer.Option("--stream", help="of the journal: only this stream", show_default=False)
+        str,
+        typer.Option(
+            "--stream", help="only files of the journal that were fed into this stream", show_default=False
+        ),
     ] = "",
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="draw the time line into a new file")
@@ -72,7 +79,7 @@ def report(  # noqa: PLR0913 - an option each
     """Show gaps, overlaps, steps back and incomplete captures, of files or of the journal."""
     timeline = Timeline(int(parse_duration(gap, "--gap") * 10**9))
     if svg and os.path.lexists(svg):
-        raise CannotCreate(f"{quoted(str(svg))} is there already.", hint="Name a new file.")
+        raise CannotCreate(f"{quoted(str(svg))} exists already.", hint="Name a new file.")
     if paths and (since or until or stream):
         raise ConfigError("--since, --until and --stream are about the journal: leave the paths out.")
     if not paths and (recursive or order or quick):

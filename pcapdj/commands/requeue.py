@@ -56,10 +56,10 @@ def requeue(  # noqa: PLR0913 - an option each
     until: Until = "",
     times: Times = TimeOf.PACKETS,
     yes: Annotated[
-        bool, typer.Option("--yes", help="with --since or --until: queue them, instead of only showing them")
+        bool, typer.Option("--yes", help="with --since or --until: queue the files; else they are only shown")
     ] = False,
     into_open_stream: Annotated[
-        bool, typer.Option("--into-open-stream", help="mix packets of another time into the open stream")
+        bool, typer.Option("--into-open-stream", help="allow packets of another time in the open stream")
     ] = False,
     roots: Roots = None,
     redis_url: RedisUrl = "",
@@ -156,7 +156,7 @@ def _look_again(
             raise PcapdjError(sentence, hint=hint)
         typer.echo(f"{sentence} {hint}")
     if not queues:
-        typer.echo("Nothing was queued: --yes does that.")
+        typer.echo("Nothing was queued: add --yes to queue them.")
         return
     done = look(queues=True)
     typer.echo(f"{done.queued:,} of {done.files:,} queued again.")

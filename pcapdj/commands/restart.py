@@ -15,9 +15,9 @@ app = new_app()
 
 @app.command()
 def restart(roles: Roles = None) -> None:
-    """Stop and start roles of the service in this folder, so that changed settings count; all without ROLE.
+    """Restart the roles of the service in this folder, so that they read changed settings; all or some.
 
-    A file in flight goes on at its packet. Restarting the consumer begins a new stream.
+    Feeding continues at the packet where it stopped. A restart of the consumer begins a new stream.
     """
     supervisord = Supervisord(Path())
     unless_running(supervisord)

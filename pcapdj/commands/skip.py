@@ -24,7 +24,7 @@ Name = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="this file, as `status` names it, or the last part of its name",
+        help="the file as `status` names it, or the last part of its name",
         show_default=False,
     ),
 ]

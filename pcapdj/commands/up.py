@@ -38,7 +38,7 @@ def up(
         bool, typer.Option("--foreground", help="stay in the foreground, as systemd and containers need it")
     ] = False,
 ) -> None:
-    """Start supervisord with all roles of the service in this folder; if it runs, the roles that do not."""
+    """Start the service of this folder: supervisord with all roles; if it runs, the stopped roles."""
     supervisord = Supervisord(Path())
     if foreground:
         _become(supervisord, roles or [])
@@ -53,7 +53,7 @@ def up(
     if changed := supervisord.changed_programs():
         typer.echo(
             f"{CONF} has changed since the service was started ({', '.join(changed)}):"
-            " 'pcapdj down' and 'pcapdj up' make it count."
+            " 'pcapdj down' and 'pcapdj up' apply the change."
         )
     if problem or not is_well:
         raise typer.Exit(ExitCode.ERROR)

@@ -45,7 +45,7 @@ def whence(  # noqa: PLR0913 - an option each
         str,
         typer.Argument(
             metavar="EVENTS",
-            help="lines of Suricata's EVE or Zeek's conn.log; default: with --log the EVE there, else stdin",
+            help="lines of Suricata's EVE or Zeek's conn.log; default: the EVE file in --log, else stdin",
             show_default=False,
         ),
     ] = "",
@@ -57,7 +57,9 @@ def whence(  # noqa: PLR0913 - an option each
     stream: Annotated[str, typer.Option(help="the id of the events' stream", show_default=False)] = "",
     sid: Annotated[int | None, typer.Option(help="only alerts of this signature")] = None,
     flow_id: Annotated[int | None, typer.Option(help="only events of this flow")] = None,
-    all_events: Annotated[bool, typer.Option("--all", help="with --log: not the alerts only")] = False,
+    all_events: Annotated[
+        bool, typer.Option("--all", help="with --log: all events, not only alerts")
+    ] = False,
     at: Annotated[
         str,
         typer.Option(
@@ -67,7 +69,10 @@ def whence(  # noqa: PLR0913 - an option each
     until: Annotated[
         str, typer.Option(metavar="TIME", help="with --at: the end of a time range", show_default=False)
     ] = "",
-    host: Annotated[list[str] | None, typer.Option(help="with --at: an IP address; also two")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="with --at: only packets of this IP address; given twice: between the two"),
+    ] = None,
     port: Annotated[list[int] | None, typer.Option(help="with --at: the port of each host")] = None,
     protocol: Annotated[str, typer.Option(help="with --at: tcp, udp, icmp ..", show_default=False)] = "",
     write: Annotated[
@@ -84,7 +89,7 @@ def whence(  # noqa: PLR0913 - an option each
 ) -> None:
     """Find the capture file and the packet that an alert, a flow or a time is about; cut its session out."""
     if at and (events or sid or flow_id or all_events):
-        raise ConfigError("--at is a question of its own: it takes no events.")
+        raise ConfigError("--at asks about a time: give no events with it.")
     if not at and (until or host or port or protocol):
         raise ConfigError("--until, --host, --port and --protocol belong to --at.")
 

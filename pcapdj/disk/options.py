@@ -82,7 +82,7 @@ Reclaim = Annotated[
         "--reclaim",
         envvar="PCAPDJ_RECLAIM",
         metavar="none|delete|move:DIR|compress",
-        help="where a disk with captures is short: what happens to captures that were fed, the oldest first",
+        help="what to do with captures that were fed, the oldest first, when their disk is short",
     ),
 ]
 KeepLast = Annotated[
@@ -91,7 +91,7 @@ KeepLast = Annotated[
         "--keep-last",
         envvar="PCAPDJ_KEEP_LAST",
         min=0,
-        help="never reclaim the newest files of the lane and of an open stream",
+        help="never reclaim this many of the newest files of the lane, and of each open stream",
     ),
 ]
 KeepWithin = Annotated[
@@ -100,7 +100,7 @@ KeepWithin = Annotated[
         "--keep-within",
         envvar="PCAPDJ_KEEP_WITHIN",
         metavar="TIME",
-        help="never reclaim files that were fed within this time, such as 7d; 0 = whenever they were fed",
+        help="never reclaim files that were fed less than this long ago, such as 7d; 0 = no such limit",
     ),
 ]
 

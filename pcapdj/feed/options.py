@@ -19,7 +19,7 @@ LauncherSocket = Annotated[
     typer.Option(
         "--launcher",
         envvar="PCAPDJ_LAUNCHER",
-        help="the launcher's socket; without it the analyzer is started by hand",
+        help="the launcher's socket; without it, start the analyzer by hand",
     ),
 ]
 OwnId = Annotated[
@@ -84,8 +84,8 @@ StorageTimeout = Annotated[
         "--storage-timeout",
         envvar="PCAPDJ_STORAGE_TIMEOUT",
         metavar="TIME",
-        help="fail a file whose folder has been gone for this long; 0 = keep waiting. A file system that is"
-        " gone is waited for in any case",
+        help="fail a file whose folder has been gone for this long; 0 = never. A file system that is not"
+        " mounted is always waited for",
     ),
 ]
 
@@ -96,7 +96,7 @@ JournalEntries = Annotated[
         "--journal-entries",
         envvar="PCAPDJ_JOURNAL_ENTRIES",
         min=1,
-        help="how many entries the journal keeps, about; 'pcapdj check' shows the memory they take",
+        help="about how many entries the journal keeps; 'pcapdj check' shows the memory they take",
     ),
 ]
 JournalDays = Annotated[

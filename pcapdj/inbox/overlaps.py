@@ -60,7 +60,7 @@ class Overlap(NamedTuple):
         return (
             f"{quoted(self.before)} and {quoted(self.after)} overlap by {human_duration(self.duration_ns)}:"
             " the analyzer gets the packets of one after those of the other. Feed two taps in two lanes,"
-            " or merge their captures before (mergecap)."
+            " or merge their captures first (mergecap)."
         )
 
 

@@ -240,7 +240,7 @@ class Inbox:
         if is_above and mount_of(self._mount, mounts).place != self._mount:  # else a link was changed
             self.problem = (
                 f"is not mounted: nothing is mounted at {quoted(self._mount)} any more."
-                " If that is meant, restart the importer"
+                " If that is intended, restart the importer"
             )
             return True
         self._mount = mount

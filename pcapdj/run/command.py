@@ -97,8 +97,8 @@ def run(  # noqa: PLR0913 - an option each
     order: Annotated[
         Order | None,
         typer.Option(
-            help="sort all files by the time of their first packets, or by the natural order of their names;"
-            " default: only the files of each folder, by time",
+            help="sort all files by name (natural order), or by the time of their first packets;"
+            " default: keep the given order, and sort only the files of each folder, by time",
             show_default=False,
         ),
     ] = None,
@@ -260,7 +260,8 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
     if record.write_error:
         summary = replace(summary, write_error=record.write_error)
         code = code or ExitCode.ERROR
-    print_summary(replace(summary, verdict=verdict_of(code)))
+    has_files = bool(plan.files or plan.processed_before)
+    print_summary(replace(summary, verdict=verdict_of(code, has_files=has_files)))
     if abort and (summary.fed or progress.interrupted):
         logdir = shell_word(str(record.logdir))
         _print_line(f"To feed the remaining files, repeat the command with --logdir {logdir} --resume.")

@@ -72,7 +72,7 @@ def check_writers(path: Path, found: os.stat_result) -> None:
     """
     if found.st_mode & stat.S_IWOTH:
         raise CannotCreate(
-            f"All users can write to the pipe {quoted(str(path))}.", hint="Take that away: chmod 600."
+            f"All users can write to the pipe {quoted(str(path))}.", hint="Remove that permission: chmod 600."
         )
 
 

@@ -113,7 +113,7 @@ def held_by_another_user(path: Path, holder: Holder) -> AlreadyRunning | None:
         return None
     return AlreadyRunning(
         f"A process of another user, {owner_of(holder.uid)}, {holder}, has locked {quoted(str(path))}.",
-        hint="End it, and take the right to read that place from other users.",
+        hint="End it, and remove the permission of other users to read that place.",
     )
 
 

@@ -283,7 +283,7 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
 def _hint(reason: Distrust, path: Path, remedy: str) -> str:
     if reason not in _TAKE_AWAY:
         return f"{remedy[0].upper()}{remedy[1:]}."
-    command = f"Take that away with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
+    command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
     if reason in _OF_GROUP:
         return f"{command}, or trust the group's members with {VARIABLE}=1."
     return f"{command}, or {remedy}."

@@ -58,8 +58,8 @@ OnEvent = Annotated[
         "--on-event",
         envvar="PCAPDJ_ON_EVENT",
         metavar="CMD",
-        help="run this command, without a shell, when the gate changes, the analyzer fails, a file is poison,"
-        " storage goes away; PCAPDJ_EVENT_KIND, .._SENTENCE and others have what happened",
+        help="run this command (no shell) when the gate changes, the analyzer fails, a file is poison or"
+        " storage goes away; PCAPDJ_EVENT_KIND, PCAPDJ_EVENT_SENTENCE and others describe the event",
         show_default=False,
     ),
 ]

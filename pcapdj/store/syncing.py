@@ -53,8 +53,8 @@ PERIOD_S: Final = 1.0
 _START_LIMIT_S: Final = 10.0
 _LONGEST_SYNC_S: Final = 10.0
 _HANGS: Final = (
-    "The disk with the data of Redis has not finished a sync for more than 10 s. Until it does, a power loss"
-    " may cost names, a kill does not. Look at that disk."
+    "The disk with the data of Redis has not finished a sync for more than 10 s. Until it has, a power loss"
+    " may lose names; a kill does not. Check that disk."
 )
 _MODULE: Final = "pcapdj.store.syncing"
 _FOLDER: Final = "appendonlydir"  # of Redis 7 and Valkey; before that one file in the data folder
@@ -241,7 +241,7 @@ def keep_synced(files: AppendOnlyFiles, server: int, folder: int, watch: HangWat
             failure = files.sync_changed()
         if failure and reminder.is_due(failure.errno, time.monotonic()):
             _events.warning(
-                "sync_failed", f"{failure}. A power loss may cost names; the sync is tried again."
+                "sync_failed", f"{failure}. A power loss may lose names; the sync is tried again."
             )
 
 

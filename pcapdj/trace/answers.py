@@ -94,7 +94,7 @@ def _place(place: PacketPlace) -> str:
     if left_out := place.file.fields.get("left_out"):
         details.append(f"the file also has packets that were left out: {left_out}")
     if begin := place.file.fields.get("begin_bytes", "").strip("0"):
-        details.append(f"counted behind byte {begin}, from where the file was fed after it grew")
+        details.append(f"counted from byte {begin}, where feeding continued after the file grew")
     return f"{number} ({'; '.join(details)})"
 
 

@@ -90,11 +90,12 @@ class Location:
             return ""
         if self.places:
             streams = ", ".join(place.stream for place in self.places)
-            return f"Packet {number:,} fits several streams: name one of {streams} with --stream."
+            return f"Packet {number:,} may be in several streams: choose one of {streams} with --stream."
         if self.stream_end:
             return (
-                f"Its stream has {self.stream_end:,} packets in finished files, and no packet {number:,}:"
-                " it may have broken off in the next file, which is fed again into another stream then."
+                f"The finished files of its stream have {self.stream_end:,} packets, and no packet"
+                f" {number:,}. The stream may have ended early, in the next file, which was then fed into"
+                " another stream."
             )
         return f"No file of the journal has packet {number:,} of its stream at that time."
 

@@ -712,7 +712,7 @@ def test_a_form_of_the_loops_that_does_not_exist_is_refused_before_anything_is_m
     code, _, stderr = run(home, "a.pcap", "--logdir", "o", *ROOM, *copying(home), PCAPDJ_LOOPS="fast")
 
     assert code == 2
-    assert "PCAPDJ_LOOPS: 'fast' is not one of python and compiled." in stderr
+    assert "PCAPDJ_LOOPS: 'fast' is neither python nor compiled." in stderr
     assert not (home / "o").exists()
 
 

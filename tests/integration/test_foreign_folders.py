@@ -270,7 +270,7 @@ def test_a_service_that_others_can_change_is_refused(mode: int, words: str, shor
     share(short_path, mode)
 
     with pytest.raises(
-        ConfigError, match=rf"its folder is writable for {words}\. Take that away with chmod [og]-w"
+        ConfigError, match=rf"its folder is writable for {words}\. Remove that permission with chmod [og]-w"
     ):
         has_service(short_path)
 
@@ -298,7 +298,7 @@ def test_a_service_that_others_can_change_by_an_acl_is_refused(
     set_acl(place, **entries)
 
     with pytest.raises(
-        ConfigError, match=r"writable for other users by its ACL\. Take that away with chmod g-w"
+        ConfigError, match=r"writable for other users by its ACL\. Remove that permission with chmod g-w"
     ):
         has_service(folder)
 
@@ -548,7 +548,7 @@ def test_run_refuses_a_folder_for_temporary_files_in_which_all_users_can_replace
     done = pcapdj("run", "1.pcap", "--preset", "summary", cwd=short_path, TMPDIR=str(short_path / "open"))
 
     assert done.returncode == ExitCode.CANNOT_CREATE
-    assert "open' is writable for all users. Take that away with chmod o-w" in done.stderr
+    assert "open' is writable for all users. Remove that permission with chmod o-w" in done.stderr
     assert done.stderr.endswith(", or set TMPDIR to a folder of your own.\n")
 
 

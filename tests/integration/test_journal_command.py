@@ -237,7 +237,7 @@ def test_a_time_range_is_shown_before_it_is_queued(run: Run, store: Store, files
         ["90", "B", f"'{files[2]}'"],
     ]
     assert "2 files, 158 B, from 2 streams, packets from 2023-11-15T22:13:20.000000Z to" in shown[1]
-    assert shown[1].endswith("Nothing was queued: --yes does that.\n")
+    assert shown[1].endswith("Nothing was queued: add --yes to queue them.\n")
     assert done == (0, "2 of 2 queued again.\n", "")
     assert queued(store) == [str(files[1]), str(files[2])]
     assert run(requeue.app, *words, "--yes")[0] == 1, "they are queued already"

@@ -263,7 +263,7 @@ def test_accepting_the_disks_is_written_anew_each_time(run: Run, store: Store) -
     """And leaves the override alone."""
     accepted = []
     for _ in range(2):
-        result = "The watched paths belong on the file systems that they are on now.\n"
+        result = "The watched paths are accepted on the file systems where they are now.\n"
         assert run(gate.app, "accept") == (ExitCode.OK, result, "")
         accepted.append(store.redis.hget(store.keys.control, "accept"))
 
@@ -547,7 +547,7 @@ def test_failed_forget_removes_entries_about_lost_captures(run: Run, store: Stor
 
     refused = run(failed.app, "--forget", "/in/2.pcap")
     assert refused[0] == ExitCode.ERROR
-    assert "No entry is about a lost capture of '/in/2.pcap'." in refused[2]
+    assert "No failed entry of '/in/2.pcap' is about a lost capture." in refused[2]
     assert run(failed.app, "--forget", "--retry")[0] == ExitCode.USAGE
     assert run(failed.app, "--forget", "/in/1.pcap")[:2] == (
         ExitCode.OK,

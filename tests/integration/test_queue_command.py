@@ -144,7 +144,7 @@ def test_patterns_fit_last_parts_or_with_a_slash_whole_names(run: Run, store: St
     assert run("remove", f"{inbox.parent}/*/[03].*")[0] == 0
     assert queued(store) == ["4.pcap"]
     assert is_consistent(store)
-    assert run("remove", "9*") == (1, "", "pcapdj queue: No queued name fits.\n")
+    assert run("remove", "9*") == (1, "", "pcapdj queue: No queued name matches.\n")
 
 
 def test_names_are_moved_to_the_beginning_and_the_end(run: Run, store: Store, inbox: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_preview_names_the_files_their_sizes_and_what_stays(store: Store, run:
     assert lines[4:] == [
         "These stay:",
         "      10  among the newest (--keep-last)",
-        "--reclaim is none: nothing is removed by itself.",
+        "--reclaim is none: the controller removes nothing.",
     ]
     assert len(names_in(tmp_path)) == 12
 
@@ -78,7 +78,7 @@ def test_now_does_it_once_and_tells_what_is_missing(store: Store, run: Run, tmp_
     assert code == ExitCode.ERROR
     assert shown.splitlines()[1] == "1 file removed: 20.0 KiB."
     assert re.search(
-        r"There is not enough that may go: .* lacks .*iB\. See 'pcapdj reclaim --dry-run'", error
+        r"Not enough files may be removed: .* lacks .*iB\. See 'pcapdj reclaim --dry-run'", error
     )
     about = json.loads(store.redis.hget(store.keys.gate, "reclaim") or b"")
     assert (about["removed"], about["how"], list(about["missing"])) == (1, "delete", [str(tmp_path)])

@@ -280,7 +280,7 @@ def test_packets_that_were_left_out_are_mentioned(run: Run, store: Store, tmp_pa
     _, out, _ = run(eve(tmp_path, pcap_cnt=2), "--stream", "5ca1ab1e")
 
     assert "the file also has packets that were left out" in out
-    assert "counted behind byte 24" in out
+    assert "counted from byte 24" in out
 
 
 def test_events_are_answered_as_they_come(
@@ -312,7 +312,7 @@ def test_events_are_answered_as_they_come(
         (["--at", "5", "--host", "host.example"], "--host takes one or two IP addresses"),
         (["--at", "5", "--host", "::1", "--host", "10.0.0.1"], "of one version"),
         (["--at", "5", "--port", "80"], "a port of each"),
-        (["--at", "5", "--sid", "1"], "--at is a question of its own"),
+        (["--at", "5", "--sid", "1"], "--at asks about a time"),
         (["--until", "5"], "belong to --at"),
         (["--log", "/nonexistent"], "'/nonexistent' is not a folder."),
         (["/nonexistent"], "'/nonexistent' cannot be read: No such file or directory."),

@@ -79,7 +79,7 @@ def test_another_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "Python")
     loaded.cache_clear()
 
-    with pytest.raises(ConfigError, match=r"PCAPDJ_LOOPS: 'Python' is not one of python and compiled\."):
+    with pytest.raises(ConfigError, match=r"PCAPDJ_LOOPS: 'Python' is neither python nor compiled\."):
         loops_for(b"a few bytes")
 
 

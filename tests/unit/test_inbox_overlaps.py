@@ -94,7 +94,7 @@ def test_the_sentence_has_names_and_duration() -> None:
 
     assert sentence == (
         "'/in-1' and '/out-1' overlap by 59 s: the analyzer gets the packets of one after those of the other."
-        " Feed two taps in two lanes, or merge their captures before (mergecap)."
+        " Feed two taps in two lanes, or merge their captures first (mergecap)."
     )
 
 

@@ -225,3 +225,9 @@ def test_a_complete_run_shows_that_last() -> None:
     rows = summary_rows(replace(SUMMARY, verdict=verdict_of(ExitCode.OK)))
 
     assert rows[-1] == ("verdict", "complete: each file was fed whole, and the analyzer ended well")
+
+
+def test_a_run_that_found_no_files_is_not_called_complete() -> None:
+    """Its exit code is 0; who forgot --recursive reads why nothing was fed."""
+    assert verdict_of(ExitCode.OK, has_files=False).startswith("nothing was fed: ")
+    assert verdict_of(ExitCode.ERROR, has_files=False) == "NOT complete (exit code 1)"

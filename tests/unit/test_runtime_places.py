@@ -82,7 +82,9 @@ def test_a_folder_in_which_all_users_may_write_is_refused_unless_it_is_sticky(tm
     folder.mkdir()
     folder.chmod(0o777)
 
-    with pytest.raises(CannotCreate, match=r"is writable for all users\. Take that away with chmod o-w"):
+    with pytest.raises(
+        CannotCreate, match=r"is writable for all users\. Remove that permission with chmod o-w"
+    ):
         private_folder(folder)
 
     folder.chmod(0o1777)

@@ -157,7 +157,9 @@ def test_a_file_that_others_can_write_is_refused(folder: Path) -> None:
     except PermissionError:
         missing("only root can give a file to another user")
 
-    assert writable.startswith("'pcapdj.env' is writable for all users. Take that away with chmod o-w ")
+    assert writable.startswith(
+        "'pcapdj.env' is writable for all users. Remove that permission with chmod o-w "
+    )
     assert refusal_of(folder).startswith("'pcapdj.env' belongs to another user, uid 12345.")
 
 

@@ -89,7 +89,7 @@ def test_an_unknown_stream_is_known_by_the_packets_time() -> None:
     assert certain.place is not None
     assert (certain.place.file.name, certain.stream) == (b"2", "b")
     assert doubtful.place is None
-    assert doubtful.problem() == "Packet 3 fits several streams: name one of a, c with --stream."
+    assert doubtful.problem() == "Packet 3 may be in several streams: choose one of a, c with --stream."
     assert "at that time" in absent.problem()
 
 
@@ -97,7 +97,7 @@ def test_a_number_behind_the_last_finished_file_names_how_far_the_stream_goes() 
     """Its analyzer died in the next file, which went into another stream."""
     [location] = located([fed("1", "a", 1, 50), fed("2", "b", 1, 50)], numbered(60, "a"))
 
-    assert "50 packets in finished files, and no packet 60" in location.problem()
+    assert "have 50 packets, and no packet 60" in location.problem()
 
 
 def test_a_session_is_in_the_files_of_its_time() -> None:

@@ -7,15 +7,15 @@ complete -c pcapdj -n __fish_use_subcommand -f -a completion -d 'write the compl
 complete -c pcapdj -n __fish_use_subcommand -f -a init -d 'create a folder for the service, ready for supervisord'
 complete -c pcapdj -n __fish_use_subcommand -f -a up -d 'start the service of this folder, or roles of it'
 complete -c pcapdj -n __fish_use_subcommand -f -a down -d 'end the service, or stop roles of it'
-complete -c pcapdj -n __fish_use_subcommand -f -a restart -d 'stop and start roles, so that changed settings count'
+complete -c pcapdj -n __fish_use_subcommand -f -a restart -d 'restart roles, so that they read changed settings'
 complete -c pcapdj -n __fish_use_subcommand -f -a import -d 'queue capture files; with --watch, also those that arrive later'
 complete -c pcapdj -n __fish_use_subcommand -f -a status -d 'show queue, current file, gate, dispatchers and analyzer'
 complete -c pcapdj -n __fish_use_subcommand -f -a events -d 'show what happened in the lane, or to one file'
 complete -c pcapdj -n __fish_use_subcommand -f -a metrics -d 'serve or write metrics of the lane for Prometheus'
 complete -c pcapdj -n __fish_use_subcommand -f -a limits -d 'show or change the disk limits while it runs'
 complete -c pcapdj -n __fish_use_subcommand -f -a gate -d 'hold or open the disk gate by hand'
-complete -c pcapdj -n __fish_use_subcommand -f -a reclaim -d 'make room: remove captures that were fed, or show which'
-complete -c pcapdj -n __fish_use_subcommand -f -a suspend -d 'pause feeding, in the middle of a file'
+complete -c pcapdj -n __fish_use_subcommand -f -a reclaim -d 'make room: remove captures that were fed, or show them'
+complete -c pcapdj -n __fish_use_subcommand -f -a suspend -d 'pause feeding, even in the middle of a file'
 complete -c pcapdj -n __fish_use_subcommand -f -a resume -d 'continue feeding after `suspend`'
 complete -c pcapdj -n __fish_use_subcommand -f -a queue -d 'show the queue in order; remove names, or move them to an end'
 complete -c pcapdj -n __fish_use_subcommand -f -a skip -d 'give up the file that is fed, or whose storage is away'
@@ -32,7 +32,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from run' -l preset -d 'the analyz
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l logdir -d 'folder for the output; default: a new folder named after the first file' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l resume -d 'continue the run in --logdir: skip the files it fed'
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l recursive -d 'include folders inside folders'
-complete -c pcapdj -n '__fish_seen_subcommand_from run' -l order -d 'sort all files by the time of their first packets, or by the natural order of their names; default: only the files of each folder, by time' -x -a 'name time'
+complete -c pcapdj -n '__fish_seen_subcommand_from run' -l order -d 'sort all files by name (natural order), or by the time of their first packets; default: keep the given order, and sort only the files of each folder, by time' -x -a 'name time'
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l expect -d 'a sha256sum file of objects that must be extracted whole' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l watch -d 'watch the disk of this path; repeatable, or one path per line in PCAPDJ_WATCH [default: --logdir, and the folder for temporary files]' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from run' -l min-free -d 'authorize no new file below this much *free* space, such as 20GiB or 10%; 0 = off [default: 10%]' -x
@@ -72,7 +72,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from up' -s h -l help -d 'show the
 complete -c pcapdj -n '__fish_seen_subcommand_from down' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from restart' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from import' -l watch -d 'keep running, and queue files that arrive in the folders'
-complete -c pcapdj -n '__fish_seen_subcommand_from import' -l order -d 'sort all files by the time of their first packets, or by the natural order of their names; default: only the files of each folder, by time' -x -a 'name time'
+complete -c pcapdj -n '__fish_seen_subcommand_from import' -l order -d 'sort all files by name (natural order), or by the time of their first packets; default: keep the given order, and sort only the files of each folder, by time' -x -a 'name time'
 complete -c pcapdj -n '__fish_seen_subcommand_from import' -l recursive -s r -d 'include folders inside folders'
 complete -c pcapdj -n '__fish_seen_subcommand_from import' -l again -d 'also queue files that were fed before'
 complete -c pcapdj -n '__fish_seen_subcommand_from import' -s q -l queue -d 'the queue’s key' -x
@@ -89,9 +89,9 @@ complete -c pcapdj -n '__fish_seen_subcommand_from status' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -s h -l help -d 'show the help and exit'
-complete -c pcapdj -n '__fish_seen_subcommand_from events' -l since -d 'how long ago (2h, 3d), or a time; default: a day, with --file all' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from events' -l file -d 'only this file, and where it is now' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from events' -l kind -d 'only these: gate, analyzer_failing, ..' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l since -d 'events since a time, or how long ago (2h, 3d); default: 1d; with --file: all' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l file -d 'only events of this file; show also where it is now' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l kind -d 'only events of this kind, such as gate or analyzer_failing; repeatable' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l follow -s f -d 'go on until Ctrl-C'
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l json -d 'print each event as a line of JSON'
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
@@ -117,13 +117,13 @@ complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l redis-password-file 
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from gate' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -f -a 'now pause resume'
-complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l dry-run -d 'show which files would go, and why others stay'
-complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l reclaim -d 'where a disk with captures is short: what happens to captures that were fed, the oldest first' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l dry-run -d 'show which files would be removed, and why others stay'
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l reclaim -d 'what to do with captures that were fed, the oldest first, when their disk is short' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
-complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l keep-last -d 'never reclaim the newest files of the lane and of an open stream' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l keep-within -d 'never reclaim files that were fed within this time, such as 7d; 0 = whenever they were fed' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l free -d 'until this much is free [default: resume-free of each disk]' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l if-short -d 'only on disks that are short, as the controller does it'
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l keep-last -d 'never reclaim this many of the newest files of the lane, and of each open stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l keep-within -d 'never reclaim files that were fed less than this long ago, such as 7d; 0 = no such limit' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l free -d 'make room until this much is free [default: resume-free of each disk]' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l if-short -d 'only on disks that are short, as the controller does'
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l json -d 'print the result as JSON'
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from reclaim' -l redis-password-file -d 'a file with Redis’s password' -r -F
@@ -138,9 +138,9 @@ complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l redis-password-fil
 complete -c pcapdj -n '__fish_seen_subcommand_from resume' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from resume' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from queue' -f -a 'list remove first last'
-complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l from -d 'list: the place of the first name' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l most -d 'list: this many names; 0 = all' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l dry-run -d 'show which names are meant; change nothing'
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l from -d 'list: begin at this place in the queue' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l most -d 'list: show at most this many names; 0 = all' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l dry-run -d 'show which names match, and change nothing'
 complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l json -d 'list: print JSON lines'
 complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from queue' -l redis-password-file -d 'a file with Redis’s password' -r -F
@@ -166,10 +166,10 @@ complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l log -d 'the analyz
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l stream -d 'the id of the events’ stream' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l sid -d 'only alerts of this signature' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l flow-id -d 'only events of this flow' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l all -d 'with --log: not the alerts only'
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l all -d 'with --log: all events, not only alerts'
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l at -d 'instead of events: a time, as 2026-11-24T10:30:00Z' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l until -d 'with --at: the end of a time range' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l host -d 'with --at: an IP address; also two' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l host -d 'with --at: only packets of this IP address; given twice: between the two' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l port -d 'with --at: the port of each host' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l protocol -d 'with --at: tcp, udp, icmp ..' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from whence' -l write -s w -d 'cut the sessions out into a new file' -r -F
@@ -184,10 +184,10 @@ complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l until -d 'only fi
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l stream -d 'only files with packets in this stream' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l verdict -d 'only processed, failed or removed files' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l last -d 'only so many, the newest' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l last -d 'only the newest entries, at most this many' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l json -d 'print JSON lines'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l csv -d 'print comma-separated values'
-complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l print0 -d 'print where the files are, for xargs -0; not those that are gone'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l print0 -d 'print the paths for xargs -0, without files that are gone'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-password-file -d 'a file with Redis’s password' -r -F
@@ -195,12 +195,12 @@ complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l lane -d 'a prefix
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l recursive -d 'include folders inside folders'
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l order -d 'sort all files by their packets, or by name' -x -a 'name time'
-complete -c pcapdj -n '__fish_seen_subcommand_from report' -l quick -d 'read only the first and last packets: gaps and overlaps alone'
-complete -c pcapdj -n '__fish_seen_subcommand_from report' -l gap -d 'a longer pause between files is a gap' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l quick -d 'read only the first and last packets; show only gaps and overlaps'
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l gap -d 'report a pause between files that is longer than this as a gap' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l since -d 'only files from this time on' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l until -d 'only files up to this time' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
-complete -c pcapdj -n '__fish_seen_subcommand_from report' -l stream -d 'of the journal: only this stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from report' -l stream -d 'only files of the journal that were fed into this stream' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l svg -d 'draw the time line into a new file' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l all -d 'show each file, not only unusual ones'
 complete -c pcapdj -n '__fish_seen_subcommand_from report' -l json -d 'print JSON lines, the sums last'
@@ -212,8 +212,8 @@ complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l stream -d 'all pr
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l since -d 'only files from this time on' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l until -d 'only files up to this time' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
-complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l yes -d 'with --since or --until: queue them, instead of only showing them'
-complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l into-open-stream -d 'mix packets of another time into the open stream'
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l yes -d 'with --since or --until: queue the files; else they are only shown'
+complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l into-open-stream -d 'allow packets of another time in the open stream'
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from requeue' -l redis-password-file -d 'a file with Redis’s password' -r -F
@@ -226,7 +226,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -s q -l queue -d 't
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l lane -d 'a prefix for all keys: one lane per sensor' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l launcher -d 'the launcher’s socket; without it the analyzer is started by hand' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l launcher -d 'the launcher’s socket; without it, start the analyzer by hand' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l id -d 'this dispatcher’s name in Redis; default: the pipe’s path' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l follow -l drain -d 'keep waiting, or exit, when the queue is empty'
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l take -d 'the end of the queue to take from; tail: for producers that use LPUSH' -x -a 'head tail'
@@ -235,8 +235,8 @@ complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l on-linktype -d '
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l idle-eof -d 'end the stream after this long without a file; 0 = never' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l max-gap -d 'warn when a file starts this long after the previous one ended; 0 = never' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l storage-timeout -d 'fail a file whose folder has been gone for this long; 0 = keep waiting. A file system that is gone is waited for in any case' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l journal-entries -d 'how many entries the journal keeps, about; ’pcapdj check’ shows the memory they take' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l storage-timeout -d 'fail a file whose folder has been gone for this long; 0 = never. A file system that is not mounted is always waited for' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l journal-entries -d 'about how many entries the journal keeps; ’pcapdj check’ shows the memory they take' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l journal-days -d 'remove entries of the journal after this many days' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l watch -d 'watch the disk of this path; repeatable, or one path per line in PCAPDJ_WATCH [default: --logdir and --redis-data]' -r -F
@@ -252,14 +252,14 @@ complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reserve -d 'autho
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l force -d 'accept a min-free of 50 % or more'
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between -d 'run this command before each file; the gate holds while it fails' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l between-timeout -d 'kill the command of --between after this long' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reclaim -d 'where a disk with captures is short: what happens to captures that were fed, the oldest first' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l reclaim -d 'what to do with captures that were fed, the oldest first, when their disk is short' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
-complete -c pcapdj -n '__fish_seen_subcommand_from control' -l keep-last -d 'never reclaim the newest files of the lane and of an open stream' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from control' -l keep-within -d 'never reclaim files that were fed within this time, such as 7d; 0 = whenever they were fed' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l keep-last -d 'never reclaim this many of the newest files of the lane, and of each open stream' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l keep-within -d 'never reclaim files that were fed less than this long ago, such as 7d; 0 = no such limit' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l auth-type -d 'type of the authorization key; several dispatchers of one lane need set' -x -a 'string set'
-complete -c pcapdj -n '__fish_seen_subcommand_from control' -l check -d 'print what the running controller decides; exit 0 if open, else 3; 69: none runs'
-complete -c pcapdj -n '__fish_seen_subcommand_from control' -l as-started -d 'with --check: what one with these options would decide'
-complete -c pcapdj -n '__fish_seen_subcommand_from control' -l on-event -d 'run this command, without a shell, when the gate changes, the analyzer fails, a file is poison, storage goes away; PCAPDJ_EVENT_KIND, .._SENTENCE and others have what happened' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l check -d 'print what the running controller decides; exit 0: open, 3: not open, 69: no controller'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l as-started -d 'with --check: print what a controller with these options would decide'
+complete -c pcapdj -n '__fish_seen_subcommand_from control' -l on-event -d 'run this command (no shell) when the gate changes, the analyzer fails, a file is poison or storage goes away; PCAPDJ_EVENT_KIND, PCAPDJ_EVENT_SENTENCE and others describe the event' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from control' -l lane -d 'a prefix for all keys: one lane per sensor' -x
@@ -272,7 +272,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l analyzer-user -d 
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l flush-timeout -d 'how long an analyzer may run after the end of its input' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l restart-pause -d 'wait this long before restarting an analyzer that died; doubled after each failure, up to 60 times this and 60 s' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l stall-timeout -d 'restart an analyzer that has read nothing for this long; 0 = never' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l on-event -d 'run this command, without a shell, when the gate changes, the analyzer fails, a file is poison, storage goes away; PCAPDJ_EVENT_KIND, .._SENTENCE and others have what happened' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l on-event -d 'run this command (no shell) when the gate changes, the analyzer fails, a file is poison or storage goes away; PCAPDJ_EVENT_KIND, PCAPDJ_EVENT_SENTENCE and others describe the event' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l lane -d 'a prefix for all keys: one lane per sensor' -x
