@@ -80,6 +80,7 @@ from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
+from pcapdj.runtime.storage_faults import passes_by_itself
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.event_command import event_command
@@ -376,7 +377,8 @@ class ConsumerLauncher:
             self._restarts.record_available()
 
     def _record_unavailable(self, error: Unavailable | CannotCreate, now_s: float) -> None:
-        self._restarts.record_unavailable(str(error), now_s, is_wanted=self._server.owes_reply)
+        passes, is_wanted = passes_by_itself(error), self._server.owes_reply
+        self._restarts.record_unavailable(str(error), now_s, is_wanted=is_wanted, passes_by_itself=passes)
         if self._reminder.is_due(str(error), now_s):
             events.warning("analyzer_unavailable", str(error))
 

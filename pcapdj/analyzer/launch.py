@@ -84,7 +84,12 @@ class AnalyzerStarter:
         failpoints.reach("launcher.fifo")
         stream = secrets.token_hex(4)
         folder = new_log_folder(self.log_root, stream, time.time())
-        analyzer = self._analyzer(program, folder)
+        try:
+            analyzer = self._analyzer(program, folder)
+        except CannotCreate:
+            with suppress(OSError):
+                folder.rmdir()  # on a full disk there is another try soon, with another folder
+            raise
         failpoints.reach("launcher.spawn")
         return AnalyzerSession(
             *(stream, self.fifo, analyzer),

@@ -1,13 +1,15 @@
 """When the next analyzer may be started, and what went wrong before. A rule: the time comes in as a number.
 
 The pause after a failure is 1 s (or the option's value), then 2, 4 .. 60 times that, at most 60 s. The count
-of failures starts again after a stream that ended in order, and after one that was read for a minute.
+of failures starts again after a stream that ended in order, and after one that was read for a minute. Where
+pipe or log folder cannot be made because of storage that may be back at any moment, the pause is short.
 """
 
 from pcapdj.runtime.backoff import backoff_s
 
 _FIRST_S = 1.0
 _LIMIT_S = 60.0
+_STORAGE_S = 0.25  # a try costs less than a millisecond
 _LONG_READ_S = 60.0  # an analyzer that read for this long did not die of its start
 
 
@@ -58,7 +60,9 @@ class RestartPolicy:
         self.reason, self.is_unavailable = reason, False
         return self._pause(now_s)
 
-    def record_unavailable(self, reason: str, now_s: float, *, is_wanted: bool) -> None:
+    def record_unavailable(
+        self, reason: str, now_s: float, *, is_wanted: bool, passes_by_itself: bool = False
+    ) -> None:
         """Record that the analyzer cannot be started.
 
         Args:
@@ -66,10 +70,13 @@ class RestartPolicy:
             now_s: monotonic.
             is_wanted: a dispatcher waits for a stream, and the next start is tried after the pause; else the
                 program is checked once a minute.
+            passes_by_itself: a disk is full, read-only or not mounted yet.
         """
         self.reason, self.is_unavailable = reason, True
         self._check_at_s = now_s + _LIMIT_S
-        if is_wanted:
+        if passes_by_itself:
+            self._not_before_s = now_s + _STORAGE_S
+        elif is_wanted:
             self._pause(now_s)
 
     def is_check_due(self, now_s: float) -> bool:

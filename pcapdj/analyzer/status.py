@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.session import AnalyzerSession, Exit, Verdict
-from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog, Reminder
@@ -26,6 +26,7 @@ from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
 
 _HEARTBEAT_S: Final = 1.0
+_RETRY_S: Final = 0.25  # while Redis is away
 _MOST_EXITS: Final = 20  # a reader that looks ten times a second misses none
 _LAST_WRITE_S: Final = 0.9  # at the end: how long to wait until Redis has the last status
 
@@ -53,6 +54,7 @@ class StatusPublisher:
         self._heartbeat_s = 0.0
         self._is_new = False
         self._is_closed = False
+        self._pause_s = _HEARTBEAT_S
         self._reminder = Reminder()
         self._thread = threading.Thread(target=self._run, name="consumer-state", daemon=True)
         self._thread.start()
@@ -97,9 +99,9 @@ class StatusPublisher:
         self._store.close()
 
     def _wait(self) -> tuple[dict[Any, Any], bool, bool]:
-        """Wait for a new status or a second; return the fields, whether they are new, whether the last."""
+        """Wait for a new status or a heartbeat; return the fields, whether they are new, whether the last."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_new or self._is_closed, _HEARTBEAT_S)
+            self._changed.wait_for(lambda: self._is_new or self._is_closed, self._pause_s)
             fields = self._fields and self._fields | {"heartbeat_s": f"{self._heartbeat_s:.3f}"}
             is_new, self._is_new = self._is_new, False
             return fields, is_new, self._is_closed
@@ -113,10 +115,12 @@ class StatusPublisher:
                 if is_new:
                     self._store.notify("consumer")
             except PcapdjError as exc:
+                self._pause_s = _RETRY_S if isinstance(exc, StoreUnavailable) else _HEARTBEAT_S
                 if self._reminder.is_due(type(exc), time.monotonic()):
                     sentence = f"{exc} The analyzer goes on; its state in Redis is out of date."
                     _events.warning("waiting_for_redis", sentence)
             else:
+                self._pause_s = _HEARTBEAT_S
                 self._reminder.reset()
         return not is_last
 

@@ -67,10 +67,10 @@ class Reporter:
                 self._suspension.sync(self._store)
                 self._skips.sync(self._store)
                 if time.monotonic() >= next_report_s:
-                    next_report_s = time.monotonic() + _REPORT_S
                     self._report()
                     self._registration.keep(self._store)
                     self._note_losses()
+                    next_report_s = time.monotonic() + _REPORT_S
             self._stop.wait(_POLL_S)
         with suppress(PcapdjError):
             self._report()

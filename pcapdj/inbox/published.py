@@ -10,16 +10,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from pcapdj.inbox.problem_log import ProblemLog
 from pcapdj.inbox.watcher import InboxCounts
-from pcapdj.runtime.errors import PcapdjError
+from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 
 _REPORT_S: Final = 1.0
+_RETRY_S: Final = 0.25  # while Redis is away
 _STOP_LIMIT_S: Final = 0.15  # for the last report; a hung Redis must not delay the exit
 
 
@@ -75,13 +75,15 @@ class Publisher:
         self._lost_names += names
 
     def _work(self) -> None:
-        while not self._stop.wait(_REPORT_S):
+        pause_s = _REPORT_S
+        while not self._stop.wait(pause_s):
             for problem_log in self._problem_logs:
                 problem_log.log_slow_look(time.monotonic())
-            self._report("watching")
+            pause_s = self._report("watching")
         self._report("stopped")
 
-    def _report(self, state: str) -> None:
+    def _report(self, state: str) -> float:
+        """Publish the state; return the pause until the next report, in seconds."""
         fields: dict[Any, Any] = {
             "state": state,
             "pid": os.getpid(),
@@ -92,5 +94,10 @@ class Publisher:
             **self._counts,
             **self._event,
         }
-        with suppress(PcapdjError):  # the main thread logs what is wrong with Redis
+        try:
             self._store.call(lambda client: client.hset(self._store.keys.importer, mapping=fields))
+        except StoreUnavailable:  # the main thread logs what is wrong with Redis
+            return _RETRY_S
+        except PcapdjError:
+            pass
+        return _REPORT_S

@@ -24,9 +24,9 @@ _PAUSE_S: Final = 0.25
 
 
 def passes_by_itself(error: BaseException) -> bool:
-    """Report whether the cause of an error is storage that may be written to later."""
+    """Report whether something could not be made because of storage that may be written to later."""
     cause = error.__cause__
-    return isinstance(cause, OSError) and cause.errno in _PASSING
+    return isinstance(error, CannotCreate) and isinstance(cause, OSError) and cause.errno in _PASSING
 
 
 def started_once_writable(role: str, start: Callable[[], int | None]) -> int | None:

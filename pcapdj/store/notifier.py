@@ -18,7 +18,7 @@ import redis
 from pcapdj.store.client import Store
 
 _LISTEN_S = 5.0  # one wait for a message; an idle connection is used at least this often
-_RECONNECT_S = 0.5
+_RECONNECT_S = 0.25  # after an outage the first messages come then
 
 
 class Notifier:

@@ -11,7 +11,7 @@ import pytest
 
 from support.programs import missing
 
-_MNT_DETACH, _MS_BIND = 2, 4096
+_MNT_DETACH, _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 2, 1, 32, 4096
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
@@ -43,6 +43,11 @@ class MemoryMount:
         """Mount an empty one at its folder."""
         assert not _libc.mount(b"tmpfs", os.fsencode(self.folder), b"tmpfs", 0, b"size=16m")
 
+    def set_writable(self, is_writable: bool) -> None:  # noqa: FBT001 - what it sets
+        """Mount it read-only at its folder, or no longer so; a file that is open for writing refuses that."""
+        flags = _MS_REMOUNT | _MS_BIND | (0 if is_writable else _MS_RDONLY)
+        assert not _libc.mount(b"none", os.fsencode(self.folder), None, flags, None)
+
     def close(self) -> None:
         """Unmount it everywhere."""
         self.unmount()
@@ -50,12 +55,18 @@ class MemoryMount:
 
 
 @contextmanager
-def memory_mount(folder: Path, size: str = "16m") -> Iterator[MemoryMount]:
-    """Return a mount of this size below a folder; skip where only root could."""
+def memory_mount(folder: Path, size: str = "16m", mounted: Path | None = None) -> Iterator[MemoryMount]:
+    """Return a mount of this size; skip where only root could.
+
+    Args:
+        folder: below it the file system stays mounted all the time.
+        size: how much fits into it.
+        mounted: the mount point; None: a new one below the folder.
+    """
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system")
-    mounted, elsewhere = folder / "mounted", folder / "elsewhere"
-    mounted.mkdir()
+    mounted, elsewhere = mounted or folder / "mounted", folder / "elsewhere"
+    mounted.mkdir(parents=True, exist_ok=True)
     elsewhere.mkdir()
     mount = MemoryMount(mounted, elsewhere, size)
     try:

@@ -76,3 +76,13 @@ def test_a_check_without_a_waiting_dispatcher_does_not_delay_the_next_stream() -
     policy.record_unavailable("It is missing.", now_s=0.0, is_wanted=False)
 
     assert policy.wait_s(now_s=0.0) == 0
+
+
+def test_storage_that_may_be_back_at_any_moment_is_tried_again_soon() -> None:
+    """However often it was tried: with room for its log folder the analyzer starts soon."""
+    policy = RestartPolicy()
+    for now_s in range(10):
+        policy.record_unavailable("No room.", now_s=now_s, is_wanted=True, passes_by_itself=True)
+
+    assert policy.wait_s(now_s=9.0) == 0.25
+    assert policy.record_failure("It died.", now_s=9.0, reading_s=0.0) == 1
