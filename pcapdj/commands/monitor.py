@@ -23,6 +23,7 @@ from pcapdj.console.monitor_rules import (
 )
 from pcapdj.runtime.errors import ConfigError, KeyUnusable, PcapdjError, StoreUnavailable
 from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.service import CONF
 from pcapdj.store.client import Store
 from pcapdj.store.options import open_store
@@ -45,7 +46,7 @@ def print_judgement(url: str, password_file: Path | None, lane: str, expected: S
         line, level = _judged(open_store(url, password_file, lane, is_role=False), expected)
     except PcapdjError as exc:
         line, level = monitor_line([Finding(Level.UNKNOWN, str(exc))], {})
-    typer.echo(line)
+    typer.echo(printable_sentence(line))
     return level
 
 

@@ -14,7 +14,7 @@ import typer
 from pcapdj.capture.roots import Roots
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.safe_text import quoted, to_name
+from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_list
@@ -154,7 +154,7 @@ def _look_again(
         hint = f"{hint} {command}"
         if queues:
             raise PcapdjError(sentence, hint=hint)
-        typer.echo(f"{sentence} {hint}")
+        typer.echo(printable_sentence(f"{sentence} {hint}"))
     if not queues:
         typer.echo("Nothing was queued: add --yes to queue them.")
         return

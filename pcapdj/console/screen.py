@@ -1,7 +1,8 @@
 """What commands show: labelled lines, and a progress bar over files.
 
 The lines are aligned. A terminal wraps and colours them; without a terminal each line stays whole. Their text
-is never read as markup. rich is imported only for a terminal: it takes a tenth of a second.
+is never read as markup, and no character of it acts on a terminal, wherever it comes from. rich is imported
+only for a terminal: it takes a tenth of a second.
 """
 
 import os
@@ -14,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from pcapdj.runtime.command import discard
+from pcapdj.runtime.safe_text import printable_sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -126,7 +128,7 @@ def progress_bar() -> Iterator[Callable[[Sequence[bytes]], Iterable[bytes]]]:
 
 def _whole_lines(lines: Sequence[Line]) -> list[str]:
     width = max((len(line.label) for line in lines), default=0)
-    return [f"{line.label:{width}}  {line.text}".rstrip() for line in lines]
+    return [f"{line.label:{width}}  {printable_sentence(line.text)}".rstrip() for line in lines]
 
 
 def _grid(title: str, lines: Sequence[Line]) -> "Table":
@@ -139,5 +141,5 @@ def _grid(title: str, lines: Sequence[Line]) -> "Table":
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for line in lines:
-        grid.add_row(Text(line.label), Text(line.text, style=line.tone.value))
+        grid.add_row(Text(line.label), Text(printable_sentence(line.text), style=line.tone.value))
     return grid

@@ -55,7 +55,7 @@ def check_as_started(monitor: DiskMonitor, grants: Grants) -> ExitCode:
         published = parse_gate(grants.published())
         monitor.apply(grants.control())
     except PcapdjError as exc:
-        typer.echo(f"{exc} Live limits and the last published gate are left out.")
+        typer.echo(printable_sentence(f"{exc} Live limits and the last published gate are left out."))
     decision = monitor.decision(monitor.next_gate(published.gate))
     _print(check_lines(monitor.samples, monitor.limits, decision), monitor.live.refused)
     return _code(decision.state)

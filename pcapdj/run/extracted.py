@@ -1,9 +1,14 @@
-"""The objects that an analyzer extracted, read from its output: our summary's, or Suricata's file store."""
+"""The objects that an analyzer extracted, read from its output: our summary's, or Suricata's file store.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+The analyzer may have been taken over, and a capture can have millions of objects. So a line counts only if
+each of its fields is what it should be, texts are cut, and no more is kept than is shown or compared.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_files import foreign_lines, foreign_text
@@ -11,8 +16,11 @@ from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.summary.results import read_objects
 
-_SHA256_DIGITS: Final = 64
+MOST_OBJECTS: Final = 10  # kept to be shown; the others are counted
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MOST_SUMS_BYTES: Final = 64 << 20  # about half a million objects
+_MOST_NAME_CHARS: Final = 4096
+_MOST_SIZE: Final = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +40,40 @@ class ExtractedObject:
     is_whole: bool
 
 
-def extracted_from(logdir: Path) -> list[ExtractedObject]:
-    """Return the objects in a stream's output folder; empty where the analyzer extracts none."""
-    ours = [
-        ExtractedObject(
-            f"{each.host or each.server}{each.uri or ''}", each.size_bytes, each.sha256, each.complete
-        )
-        for each in read_objects(logdir)
-    ]
-    return ours + list(_suricata_objects(logdir / "eve.json"))
+@dataclass(slots=True)
+class ExtractedObjects:
+    """The objects of all streams of a run.
+
+    Args:
+        first: the first ones, at most `MOST_OBJECTS`.
+        count: how many there are.
+        whole: the sums of those that are whole, as far as they are expected.
+    """
+
+    first: list[ExtractedObject] = field(default_factory=list)
+    count: int = 0
+    whole: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, found: Iterable[ExtractedObject], expected: Mapping[str, str]) -> Self:
+        """Return these objects; `expected`: sha256 to name."""
+        objects = cls()
+        for each in found:
+            objects.count += 1
+            if len(objects.first) < MOST_OBJECTS:
+                objects.first.append(each)
+            if each.is_whole and each.sha256 in expected:
+                objects.whole.add(each.sha256)
+        return objects
+
+
+def extracted_from(logdir: Path) -> Iterator[ExtractedObject]:
+    """Yield the objects in a stream's output folder; none where the analyzer extracts none."""
+    for each in read_objects(logdir):
+        if _SHA256.fullmatch(each.sha256) and 0 <= each.size_bytes < _MOST_SIZE:
+            name = f"{each.host or each.server}{each.uri or ''}"[:_MOST_NAME_CHARS]
+            yield ExtractedObject(name, each.size_bytes, each.sha256, each.complete)
+    yield from _suricata_objects(logdir / "eve.json")
 
 
 def read_expected(path: Path) -> dict[str, str]:
@@ -55,7 +88,7 @@ def read_expected(path: Path) -> dict[str, str]:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ConfigError(f"{quoted(str(path))} cannot be read: {reason}.") from exc
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if any(len(pair) < 2 or len(pair[0]) != _SHA256_DIGITS for pair in pairs):  # noqa: PLR2004 - a pair
+    if any(len(pair) < 2 or not _SHA256.fullmatch(pair[0].lower()) for pair in pairs):  # noqa: PLR2004 - a pair
         raise ConfigError(
             f"{quoted(str(path))} is not a sha256sum file: each line has 64 hexadecimal digits and a name."
         )
@@ -78,6 +111,13 @@ def _stored_object(line: str) -> ExtractedObject | None:
         host = event.get("http", {}).get("hostname", "")
         is_cut = "flow timeout" in event.get("pkt_src", "")  # Suricata reports a cut file as CLOSED, too
         is_whole = file["state"] == "CLOSED" and not file.get("gaps") and not is_cut
-        return ExtractedObject(f"{host}{file['filename']}", int(file["size"]), str(file["sha256"]), is_whole)
+        name, size_bytes, sha256 = (
+            f"{host}{file['filename']}"[:_MOST_NAME_CHARS],
+            file["size"],
+            file["sha256"],
+        )
+        if type(size_bytes) is not int or not 0 <= size_bytes < _MOST_SIZE or not _SHA256.fullmatch(sha256):
+            return None
+        return ExtractedObject(name, size_bytes, sha256, is_whole)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -15,7 +15,6 @@ continues, and writing is tried again.
 import errno
 import json
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from pcapdj.runtime.errors import AlreadyRunning, ConfigError
 from pcapdj.runtime.foreign_files import foreign_text, lines_of, open_foreign
 from pcapdj.runtime.foreign_json import decode_json, decode_object
 from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
+from pcapdj.runtime.numbers import signed_number
 from pcapdj.runtime.places import make_folder
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import calling_user
@@ -45,31 +45,10 @@ _GROWTH: Final = 4  # pcapdj.json is written again when a quarter more results c
 _FAILED_WHOLE: Final = 10  # intervals until it is tried again: a full disk must not cost more than a free one
 _TEXT_FIELDS: Final = ("name", "verdict", "reason", "stream")
 _NUMBER_FIELDS: Final = (
-    "size_bytes",
-    "mtime_ns",
-    "packets",
-    "cap_lengths",
-    "lengths",
-    "stream_start",
-    "stream_end",
-    "first_packet",
-    "linktype",
-    "rewrites",
-    "first_ts_ns",
-    "last_ts_ns",
-    "dev",
-    "ino",
-    "step_ns",
-    "wrapped_times",
-    "steps_back",
-    "largest_step_back_ns",
-    "beyond_snaplen",
-    "after_2038",
-    "begin_bytes",
-    "crc32",
-    "length_bytes",
-    "section",
-    "interfaces_end",
+    *("size_bytes", "mtime_ns", "packets", "cap_lengths", "lengths", "stream_start", "stream_end"),
+    *("first_packet", "linktype", "rewrites", "first_ts_ns", "last_ts_ns", "dev", "ino", "step_ns"),
+    *("wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen", "after_2038", "begin_bytes"),
+    *("crc32", "length_bytes", "section", "interfaces_end"),
 )
 _TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as", "first")
 _TEXTS_OF_JOURNAL: Final = ("reason", "stream", *_TEXTS_OF_SOME)
@@ -85,7 +64,8 @@ _TYPES: Final[Mapping[str, type]] = {
     "earlier_parts": list,
     "begin": dict,
 }
-_INTEGER: Final = re.compile(r"-?[0-9]+")
+_LISTS: Final = ("left_out", "earlier_streams", "earlier_parts")
+_LIMIT: Final = 1 << 64  # of a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,17 +120,31 @@ class FileResult:
         return self.verdict == "processed"
 
 
+def _is_number(value: object) -> bool:
+    return type(value) is int and abs(value) < _LIMIT
+
+
+def _lists_in(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that are lists or mappings, without the members that another program wrote."""
+    left_out, streams, parts = (fields.get(name) or () for name in _LISTS)
+    return {
+        "left_out": {name: number for name, number in dict(left_out).items() if _is_number(number)},
+        "earlier_streams": [each for each in streams if isinstance(each, str)],
+        "earlier_parts": [
+            part for part in parts if isinstance(part, list) and [*map(_is_number, part)] == [True, True]
+        ],
+    }
+
+
 def result_from_journal(entry: Mapping[bytes, bytes]) -> FileResult:
     """Return the result that an entry of the journal describes."""
     texts = {key.decode(): os.fsdecode(value) for key, value in entry.items()}
-    numbers = {name: int(texts[name]) for name in _NUMBER_FIELDS if _INTEGER.fullmatch(texts.get(name, ""))}
+    numbers = {name: signed_number(texts.get(name, "")) for name in _NUMBER_FIELDS}
     reason, stream, jump, known_as, begins_as, first = (texts.get(name, "") for name in _TEXTS_OF_JOURNAL)
     return FileResult(
         *(texts["name"], texts["verdict"], reason, stream),
-        numbers=numbers,
-        left_out=_decoded(texts.get("left_out"), dict),
-        earlier_streams=_decoded(texts.get("earlier_streams"), list),
-        earlier_parts=_decoded(texts.get("earlier_parts"), list),
+        numbers={name: number for name, number in numbers.items() if number is not None},
+        **_lists_in({name: _decoded(texts.get(name), _TYPES[name]) for name in _LISTS}),
         jump=jump,
         known_as=known_as,
         begins_as=begins_as,
@@ -334,10 +328,11 @@ def _as_json(result: FileResult) -> str:
 def _from_json(fields: Mapping[str, Any]) -> FileResult:
     """Return a result; `TypeError` if a field is of another type: it would end the run at its report."""
     for name, kind in _TYPES.items():
-        if not isinstance(fields.get(name, kind()), kind):
+        value = fields.get(name, kind())
+        if not isinstance(value, kind) or (kind is int and not _is_number(value)):
             raise TypeError(f"{name!r} is of another type")
-    if not all(isinstance(packets, int) for packets in fields.get("left_out", {}).values()):
-        raise TypeError("'left_out' is of another type")
+    if any(len(fields.get(name, ())) != len(found) for name, found in _lists_in(fields).items()):
+        raise TypeError("a member of a list is of another type")
     return FileResult(
         **{name: fields[name] for name in _TEXT_FIELDS},
         numbers={name: fields[name] for name in _NUMBER_FIELDS if name in fields},

@@ -5,13 +5,15 @@ The summary shows what was fed, what was extracted, and whether that is what was
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pcapdj.console.dispatcher_lines import anomaly_rows, jumps_text
 from pcapdj.console.screen import Line, keep_going_if_closed, show
-from pcapdj.run.extracted import ExtractedObject, extracted_from
+from pcapdj.run.extracted import ExtractedObject, ExtractedObjects, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED
 from pcapdj.run.record import RECORD, FileResult, RunRecord
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from pcapdj.run.plan import RunPlan
 
 _SUMS: Final = ("wrapped_times", "steps_back", "beyond_snaplen")
-_MOST_OBJECTS: Final = 10  # shown; the others are counted
 _MOST_KNOWN: Final = 10
 _MOST_FAILURES: Final = 10
 
@@ -59,7 +60,7 @@ class Summary:
     elapsed_s: float
     analyzer: str
     logdir: str
-    objects: Sequence[ExtractedObject] = ()
+    objects: ExtractedObjects = field(default_factory=ExtractedObjects)
     expected: Mapping[str, str] = field(default_factory=dict)
     fed_before: int = 0
     not_fed: int = 0
@@ -75,8 +76,7 @@ class Summary:
     @property
     def missing(self) -> list[str]:
         """The names of expected objects that were not extracted whole."""
-        whole = {each.sha256 for each in self.objects if each.is_whole}
-        return [name for sha256, name in self.expected.items() if sha256 not in whole]
+        return [name for sha256, name in self.expected.items() if sha256 not in self.objects.whole]
 
 
 def summarize(
@@ -99,7 +99,7 @@ def summarize(
         elapsed_s=elapsed_s,
         analyzer=f"{plan.analyzer}, {analyzer_end(progress)}",
         logdir=str(folders[0] if len(folders) == 1 else record.logdir),
-        objects=[found for folder in folders for found in extracted_from(folder)],
+        objects=ExtractedObjects.of(chain.from_iterable(map(extracted_from, folders)), expected),
         expected=expected,
         fed_before=plan.processed_before,
         not_fed=len(plan.files) - len(progress.results),
@@ -207,14 +207,14 @@ def _known_rows(summary: Summary) -> list[tuple[str, str]]:
 
 def _object_rows(summary: Summary) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
-    for each in summary.objects[:_MOST_OBJECTS]:
+    for each in summary.objects.first:
         state = "whole" if each.is_whole else "INCOMPLETE"
         lines.append(("object", f"{printable(each.name)}, {each.size_bytes:,} bytes, {state}"))
         lines.append(("  sha256", each.sha256))
         if summary.expected:
             lines.append(("  expected", _comparison(each, summary.expected)))
-    if len(summary.objects) > _MOST_OBJECTS:
-        lines.append(("object", f".. and {len(summary.objects) - _MOST_OBJECTS} more"))
+    if more := summary.objects.count - len(summary.objects.first):
+        lines.append(("object", f".. and {more:,} more"))
     return lines
 
 
@@ -229,7 +229,9 @@ def stream_folders(record: RunRecord) -> list[Path]:
     """Return the output folders of the streams of this run and of those it resumes."""
     results = record.results.values()
     streams = {stream for each in results for stream in (each.stream, *each.earlier_streams) if stream}
-    return sorted(folder for stream in streams for folder in record.logdir.glob(f"*-{stream}"))
+    with suppress(FileNotFoundError):
+        return sorted(each for each in record.logdir.iterdir() if each.name.rpartition("-")[2] in streams)
+    return []
 
 
 def analyzer_end(progress: RunProgress) -> str:

@@ -98,7 +98,7 @@ class ProgressView:
     def show_warning(self, sentence: str) -> None:
         """Show a warning."""
         with keep_going_if_closed(sys.stderr):
-            sys.stderr.write(sentence + "\n")
+            sys.stderr.write(printable_sentence(sentence) + "\n")
 
 
 @contextmanager
@@ -163,7 +163,7 @@ class _BarView(ProgressView):
         return shortened(count, name.rpartition("/")[2], width)
 
     def _print(self, line: str, style: str) -> None:
-        self._progress.console.print(line, style=style, markup=False, highlight=False)
+        self._progress.console.print(printable_sentence(line), style=style, markup=False, highlight=False)
 
 
 def wait_reason(snapshot: Mapping[str, Any]) -> WaitReason | None:

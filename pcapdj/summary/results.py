@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self, TextIO, get_type_hints
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.foreign_files import foreign_lines
@@ -147,15 +147,20 @@ class ResultFiles:
         return self._stack.enter_context((self._logdir / name).open("w", encoding="ascii"))
 
 
-def read_objects(logdir: Path) -> list[HttpObject]:
-    """Return the HTTP objects that an analyzer wrote into this folder, in the order in which they ended.
+def read_objects(logdir: Path) -> Iterator[HttpObject]:
+    """Yield the HTTP objects that an analyzer wrote into this folder, in the order in which they ended.
 
-    Returns:
-        An empty list if there is no such file. Lines that are incomplete or not valid are ignored.
+    There are none if there is no such file. Lines that are incomplete or not valid are ignored, and so are
+    those with a field of another type: the analyzer may be another program.
     """
-    names = {field.name for field in dataclasses.fields(HttpObject)}
-    lines = _read_lines(logdir / OBJECTS_NAME)
-    return [HttpObject(**{name: line[name] for name in names}) for line in lines if names <= line.keys()]
+    kinds = get_type_hints(HttpObject)
+    for line in _read_lines(logdir / OBJECTS_NAME):
+        if all(name in line and _is_of(line[name], kind) for name, kind in kinds.items()):
+            yield HttpObject(**{name: line[name] for name in kinds})
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def _lines(values: Iterable[FlowSummary | HttpObject]) -> Iterator[str]:

@@ -46,6 +46,22 @@ def test_without_a_terminal_lines_are_aligned_and_whole(capsys: pytest.CaptureFi
     ]
 
 
+@pytest.mark.parametrize("is_terminal", [False, True], ids=["pipe", "terminal"])
+def test_no_text_acts_on_a_terminal(
+    is_terminal: bool,  # noqa: FBT001
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What an analyzer or a file of others has written may have come into any line."""
+    if is_terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    show("", [Line("sha256", "a\x1b]0;title\x07\x9b31m\u202eb\nc")])
+
+    shown = capsys.readouterr().out
+    assert not [part for part in ("\x1b]", "\x07", "\x9b", "\u202e", "\nc") if part in shown]
+    assert r"a\x1b]0;title" in shown
+
+
 @pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_long_texts_are_folded_beside_their_labels(capsys: pytest.CaptureFixture[str]) -> None:
     """Even a path without a space; labels and title stand at the left."""

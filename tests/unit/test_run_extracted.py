@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from support.holes import with_hole
 
-from pcapdj.run.extracted import ExtractedObject, extracted_from, read_expected
+from pcapdj.run.extracted import ExtractedObject, ExtractedObjects, extracted_from, read_expected
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.summary.results import HttpObject
 
@@ -21,7 +22,7 @@ EVENT = {"event_type": "fileinfo", "http": {"hostname": "host"}, "fileinfo": STO
 def objects_of(folder: Path, *events: Any) -> list[ExtractedObject]:
     """Return the objects of an eve.json with these events."""
     (folder / "eve.json").write_text("".join(json.dumps(event) + "\n" for event in events))
-    return extracted_from(folder)
+    return [*extracted_from(folder)]
 
 
 def test_sums_are_read_as_sha256sum_writes_them(tmp_path: Path) -> None:
@@ -33,7 +34,14 @@ def test_sums_are_read_as_sha256sum_writes_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["no sums\n", f"{DIGEST}\n", f"{DIGEST[1:]}  x\n", f"{DIGEST}  x\n{DIGEST}0  x\n"]
+    "text",
+    [
+        "\x1b[31m" + "0" * 59 + "  x\n",
+        "no sums\n",
+        f"{DIGEST}\n",
+        f"{DIGEST[1:]}  x\n",
+        f"{DIGEST}  x\n{DIGEST}0  x\n",
+    ],
 )
 def test_a_file_that_has_no_sums_is_refused(tmp_path: Path, text: str) -> None:
     """One wrong line is enough: what it means is unknown."""
@@ -51,7 +59,7 @@ def test_a_file_that_has_no_sums_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder", "device"])
 def test_an_analyzer_that_replaces_its_output_harms_nobody(tmp_path: Path, name: str, kind: str) -> None:
     """A named pipe would be waited for, a link followed to another file of this user."""
-    event = '{"fileinfo": {"filename": "/x", "size": 1, "sha256": "0", "state": "CLOSED", "stored": true}}'
+    event = json.dumps(EVENT)
     other = tmp_path / "other"
     other.write_text(event + "\n")
     place = tmp_path / name
@@ -65,15 +73,15 @@ def test_an_analyzer_that_replaces_its_output_harms_nobody(tmp_path: Path, name:
         case "device":
             place.symlink_to("/dev/zero")
 
-    assert extracted_from(tmp_path) == []
+    assert [*extracted_from(tmp_path)] == []
 
 
 def test_a_line_without_an_end_is_left_out(tmp_path: Path) -> None:
     """Its neighbours are read."""
-    event = '{"fileinfo": {"filename": "/x", "size": 1, "sha256": "0", "state": "CLOSED", "stored": true}}'
+    event = json.dumps(EVENT)
     (tmp_path / "eve.json").write_text(f"{event}\n{'x' * 3_000_000}\n{event}\n")
 
-    assert len(extracted_from(tmp_path)) == 2
+    assert len([*extracted_from(tmp_path)]) == 2
 
 
 @pytest.mark.parametrize(
@@ -107,7 +115,7 @@ def test_sums_that_are_no_file_or_have_no_end_are_refused(kind: str, tmp_path: P
 
 def test_a_folder_without_known_output_has_no_objects(tmp_path: Path) -> None:
     """Most analyzers extract none."""
-    assert extracted_from(tmp_path) == []
+    assert [*extracted_from(tmp_path)] == []
 
 
 def test_an_object_of_the_summary_is_named_by_host_and_path(tmp_path: Path) -> None:
@@ -119,10 +127,46 @@ def test_an_object_of_the_summary_is_named_by_host_and_path(tmp_path: Path) -> N
     lines = [asdict(whole), asdict(cut)]
     (tmp_path / "objects.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    assert extracted_from(tmp_path) == [
+    assert [*extracted_from(tmp_path)] == [
         ExtractedObject("host/x", 7, DIGEST, is_whole=True),
         ExtractedObject("10.0.0.2", 7, DIGEST, is_whole=False),
     ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"sha256": {}}, {"sha256": "\x1b[31m"}, {"size_bytes": "7"}, {"size_bytes": 10**90}, {"complete": 1}],
+    ids=str,
+)
+def test_an_object_with_a_field_of_another_type_is_left_out(tmp_path: Path, change: dict[str, Any]) -> None:
+    """An analyzer that was taken over writes what it likes; the run still shows its summary."""
+    whole = asdict(
+        HttpObject(
+            *("GET", "host", "/x", 200, "", "", 7, DIGEST, True, "", "10.0.0.1", 1, "10.0.0.2", 80, "", "")
+        )
+    )
+    lines = [{**whole, **change}, whole]
+    (tmp_path / "objects.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    assert [each.name for each in extracted_from(tmp_path)] == ["host/x"]
+
+
+@pytest.mark.parametrize("is_long", [False, True], ids=["many objects", "long names"])
+def test_what_is_kept_of_the_objects_is_bounded(tmp_path: Path, is_long: bool) -> None:  # noqa: FBT001
+    """Of a million names of a megabyte each, as few and as much of them as is shown."""
+    stored = {**STORED, "filename": "/" + "x" * (500_000 if is_long else 0)}
+    line = json.dumps({**EVENT, "fileinfo": stored}) + "\n"
+    (tmp_path / "eve.json").write_text(line * (20 if is_long else 2000))
+
+    tracemalloc.start()
+    try:
+        objects = ExtractedObjects.of(extracted_from(tmp_path), {DIGEST: "x"})
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (objects.count, len(objects.first), objects.whole) == (20 if is_long else 2000, 10, {DIGEST})
+    assert kept_bytes < 200_000
 
 
 def test_a_stored_file_of_suricata_is_an_object(tmp_path: Path) -> None:
@@ -154,6 +198,9 @@ def test_a_stored_file_that_misses_bytes_is_not_whole(tmp_path: Path, change: di
         {**EVENT, "fileinfo": {name: value for name, value in STORED.items() if name != "sha256"}},
         {**EVENT, "fileinfo": {**STORED, "size": None}},
         {**EVENT, "fileinfo": {**STORED, "size": "many"}},
+        {**EVENT, "fileinfo": {**STORED, "size": 10**90}},
+        {**EVENT, "fileinfo": {**STORED, "sha256": "\x1b]0;title\x07"}},
+        {**EVENT, "fileinfo": {**STORED, "sha256": {}}},
         {**EVENT, "http": "no object"},
         ["fileinfo"],
     ],

@@ -191,6 +191,11 @@ def test_a_line_that_a_crash_cut_is_left_out(tmp_path: Path) -> None:
         ("left_out", 7),
         ("left_out", {"1": "x"}),
         ("earlier_streams", 9),
+        ("earlier_streams", [{}]),
+        ("earlier_parts", [[1, "x"]]),
+        ("earlier_parts", [7]),
+        ("packets", 10**90),
+        ("packets", True),
         ("begin", "x"),
     ],
 )
@@ -205,6 +210,14 @@ def test_a_result_with_a_field_of_another_type_is_refused(tmp_path: Path, field:
     (tmp_path / RECORD).write_text(f'{{"files": [{changed}]}}')
     with pytest.raises(ConfigError, match="is not a whole record of a run"):
         RunRecord(tmp_path, resume=True)
+
+
+def test_a_journal_entry_keeps_only_what_is_of_its_type() -> None:
+    """An analyzer of the same user reaches the journal of its run, which still ends with a report."""
+    entry = ENTRY | {b"packets": b"9" * 5000, b"left_out": b'{"101": 2, "1": "x"}'}
+    entry |= {b"earlier_streams": b'["s0", {}]', b"earlier_parts": b'[[1, 2], [1], 7, ["x", 1]]'}
+
+    assert result_from_journal(entry) == replace(RESULT, numbers={"step_ns": -5})
 
 
 def test_a_crash_before_the_lines_are_removed_doubles_nothing(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pcapdj.run.extracted import ExtractedObject
+from pcapdj.run.extracted import ExtractedObject, ExtractedObjects
 from pcapdj.run.follow import STOPPED_BY_USER, RunProgress
 from pcapdj.run.plan import RunPlan
 from pcapdj.run.record import FileResult, RunRecord
@@ -48,6 +48,7 @@ def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
         ExtractedObject("a/x", 1000, "aa", is_whole=True),
         ExtractedObject("a/y", 5, "bb", is_whole=False),
     ]
+    expected = {"aa": "x.bin", "bb": "y.bin"}
     summary = replace(
         SUMMARY,
         failed=1,
@@ -56,8 +57,8 @@ def test_the_summary_of_a_run_in_which_everything_went_wrong() -> None:
         elapsed_s=0.0,
         jumps="1 jump, 'b.pcap' begins 12 s before the end of the previous file",
         write_error="No space left on device",
-        objects=objects,
-        expected={"aa": "x.bin", "bb": "y.bin"},
+        objects=ExtractedObjects.of(objects, expected),
+        expected=expected,
     )
 
     assert summary_rows(summary) == [
@@ -94,7 +95,9 @@ def test_ten_objects_are_shown_and_the_others_counted() -> None:
     """An analyzer may extract thousands. A single expected digest is shown below each one."""
     objects = [ExtractedObject(f"o{number}", 1, f"{number:02}", is_whole=True) for number in range(12)]
 
-    rows = summary_rows(replace(SUMMARY, objects=objects, expected={"99": "x"}))
+    expected = {"99": "x"}
+    found = ExtractedObjects.of(objects, expected)
+    rows = summary_rows(replace(SUMMARY, objects=found, expected=expected))
 
     assert [value for label, value in rows if label == "object"][9:] == [
         "o9, 1 bytes, whole",
@@ -171,6 +174,19 @@ def test_the_packets_of_an_earlier_run_are_not_counted_again(tmp_path: Path) -> 
     assert [folder.name[-2:] for folder in stream_folders(record)] == ["s1", "s2"]
 
 
+@pytest.mark.parametrize("stream", ["../out", "x/**/**", "a**", "*", "/etc", "\0"])
+def test_a_record_of_others_names_no_folder_but_those_of_its_streams(tmp_path: Path, stream: str) -> None:
+    """A run may be resumed in a folder from anywhere: its record is no path, and no pattern."""
+    (tmp_path / "run" / "20260101T000000Z-s1").mkdir(parents=True)
+    (tmp_path / "out").mkdir()
+    record = RunRecord(tmp_path / "run", resume=False)
+    record.add(
+        [FileResult("/in/1", "processed", stream=stream), FileResult("/in/2", "processed", stream="s1")]
+    )
+
+    assert [folder.name for folder in stream_folders(record)] == ["20260101T000000Z-s1"]
+
+
 def test_losses_make_the_exit_code_1_and_have_their_lines() -> None:
     """A packet that was left out, or a time that wrapped; other anomalies only have lines."""
     rows = [("left out", "2 packets, because of their link type")]
@@ -208,7 +224,12 @@ def test_failures_and_the_verdict_are_the_last_lines() -> None:
     objects = [ExtractedObject("a", 1, "00", is_whole=True)]
 
     rows = summary_rows(
-        replace(SUMMARY, failures=failures, objects=objects, verdict=verdict_of(ExitCode.ERROR))
+        replace(
+            SUMMARY,
+            failures=failures,
+            objects=ExtractedObjects.of(objects, {}),
+            verdict=verdict_of(ExitCode.ERROR),
+        )
     )
 
     assert rows[-12:-10] == [

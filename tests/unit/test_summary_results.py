@@ -52,7 +52,7 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
         files.add([], [FOUND])
         files.close(SUMMARY)
 
-    assert read_objects(tmp_path / "new" / "folder") == [FOUND, FOUND]
+    assert [*read_objects(tmp_path / "new" / "folder")] == [FOUND, FOUND]
     summary = json.loads((tmp_path / "new" / "folder" / "summary.json").read_text())
     assert summary == dataclasses.asdict(SUMMARY)
     flows = (tmp_path / "new" / "folder" / "flows.jsonl").read_text()
@@ -61,7 +61,7 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
 
 def test_a_folder_without_results_is_empty(tmp_path: Path) -> None:
     """Before the analyzer has written anything."""
-    assert read_objects(tmp_path) == []
+    assert [*read_objects(tmp_path)] == []
 
 
 def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
     line = json.dumps(dataclasses.asdict(FOUND))
     (tmp_path / "objects.jsonl").write_text(f"{line}\n{line[:50]}")
 
-    assert read_objects(tmp_path) == [FOUND]
+    assert [*read_objects(tmp_path)] == [FOUND]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
