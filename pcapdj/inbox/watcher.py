@@ -1,8 +1,9 @@
 """A watched folder: which of its files are complete and not yet handled.
 
-A file is given by `take_complete` in one of three cases: an event reported it complete; an event or a
-rescan (at first, every minute, after lost events) found it and it then stayed the same for ten seconds; it
-was given before and postponed. The folder may be missing, vanish and come back, as a mounted one does.
+A file is given by `take_complete` in one of four cases: an event reported it complete; an event or a
+rescan (at first, every minute, after lost events) found it and it then stayed the same for ten seconds; the
+first look found it on a local disk, and no process has it open for writing; it was given before and
+postponed. The folder may be missing, vanish and come back, as a mounted one does.
 Handled files are remembered by name, size and modification time, so a rescan of a full folder costs one
 stat(2) for each file; memory is bounded by what the folder has.
 
@@ -16,10 +17,12 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from pcapdj.capture.files import is_closed
 from pcapdj.inbox.folder import MOST_LEVELS, is_hidden, list_folder
 from pcapdj.inbox.inotify import FolderEvents, FolderListener
 from pcapdj.inbox.settle import (
     BATCH_LIMIT_S,
+    SETTLED_S,
     ArrivalBatch,
     FileState,
     WaitingFile,
@@ -65,6 +68,7 @@ class Inbox:
         self._recursive = recursive
         self._stops = stops
         self._mount = b""  # where its file system is mounted
+        self._may_hang = True  # another machine may have it, and write to it
         self._inode: tuple[int, int] | None = None  # device and inode of the folder that is watched
         self._listener: FolderListener | None = None
         self._rescan_at_s = 0.0
@@ -235,7 +239,7 @@ class Inbox:
         if self._inode and self._inode[0] == inode[0]:
             return False
         mounts = present_mounts()
-        mount = mount_of(self.folder, mounts).place
+        mount, self._may_hang = mount_of(self.folder, mounts)
         is_above = self._mount != mount and self._mount.startswith(os.path.join(mount, b""))  # noqa: PTH118 - bytes
         if is_above and mount_of(self._mount, mounts).place != self._mount:  # else a link was changed
             self.problem = (
@@ -249,8 +253,19 @@ class Inbox:
     def _wait_for(self, name: bytes, state: FileState, now_s: float) -> None:
         if self._handled.get(name) == state or name in self._arrived:
             return
-        age_s = time.time() - state.mtime_ns / 1e9 if self._is_first_look else 0.0
+        age_s = self._age_s(name, state) if self._is_first_look else 0.0
         self._waiting[name] = updated(self._waiting.get(name), state, now_s, age_s=age_s)
+
+    def _age_s(self, name: bytes, state: FileState) -> float:
+        """Return how long ago a file changed that was there before the first look.
+
+        One that has just been closed need not wait: an importer that was killed may have seen it arrive, and
+        what arrives from now on is not to be queued before it.
+        """
+        age_s = time.time() - state.mtime_ns / 1e9
+        if age_s < SETTLED_S and self._inode and not self._may_hang and is_closed(name, self._inode[0]):
+            return SETTLED_S
+        return age_s
 
     def _is_hidden(self, name: bytes) -> bool:
         return any(is_hidden(part) for part in name.removeprefix(self.folder).split(b"/"))
