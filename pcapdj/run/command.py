@@ -23,6 +23,7 @@ from pcapdj.feed.options import MaxGap, OnLinktype, Precision
 from pcapdj.inbox.listing import Listing, list_captures
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.queueing import queue_captures
+from pcapdj.run.answering import run_answering
 from pcapdj.run.extracted import read_expected
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor, RunProgress, write_error_sentence
 from pcapdj.run.interrupted import continue_file
@@ -88,7 +89,11 @@ def run(  # noqa: PLR0913 - an option each
     preset: PresetOrDefault = "",
     logdir: Annotated[
         Path | None,
-        typer.Option(help="folder for the output; default: a new folder named after the first file"),
+        typer.Option(
+            parser=Path,  # typer's own looks at the file, which may hang
+            metavar="PATH",
+            help="folder for the output; default: a new folder named after the first file",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="continue the run in --logdir: skip the files it fed")
@@ -127,24 +132,34 @@ def run(  # noqa: PLR0913 - an option each
         _print_refused(refused)
         raise typer.Exit(ExitCode.ERROR)
     folder = (logdir or new_logdir(listing)).absolute()
-    disks = disk_settings(limits, [str(Path(text).absolute()) for text in watch], folder, force=force)
+    watched = [str(Path(text).absolute()) for text in watch]
     check_private_service()
-    with only_run_in(folder, resume=resume):
-        record = RunRecord(folder, resume=resume)
-        record.mark_suspects(marked_streams(folder))
+
+    def work() -> ExitCode:
+        disks = disk_settings(limits, watched, folder, force=force)
         streams = {
             "PCAPDJ_MAX_GAP": max_gap,
             "PCAPDJ_ON_LINKTYPE": on_linktype,
             "PCAPDJ_PRECISION": precision,
         }
-        plan = plan_run(listing, record, analyzer, selection | disks | streams)
-        record.add(plan.refused)
-        record.save()  # before anything is started
-        if record.write_error:
-            _print_line(write_error_sentence(record))
-        _print_plan(plan, record)
-        progress, abort = feed_files(plan, record)
-        raise typer.Exit(_report(plan, record, progress, abort, expected, time.monotonic() - started_s))
+        with only_run_in(folder, resume=resume):
+            record = RunRecord(folder, resume=resume)
+            record.mark_suspects(marked_streams(folder))
+            plan = plan_run(listing, record, analyzer, selection | disks | streams)
+            return _run(plan, record, expected, started_s)
+
+    raise typer.Exit(run_answering(work, folder, _STOPS))
+
+
+def _run(plan: RunPlan, record: RunRecord, expected: Mapping[str, str], started_s: float) -> ExitCode:
+    """Feed the files of a plan; show and keep the results."""
+    record.add(plan.refused)
+    record.save()  # before anything is started
+    if record.write_error:
+        _print_line(write_error_sentence(record))
+    _print_plan(plan, record)
+    progress, abort = feed_files(plan, record)
+    return _report(plan, record, progress, abort, expected, time.monotonic() - started_s)
 
 
 def _look_at_files(

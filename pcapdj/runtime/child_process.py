@@ -59,14 +59,7 @@ def run_role(  # noqa: PLR0913 - a way of a process to end each
     """
     if not may_hang:
         return work()
-    parent = os.getpid()
-    ended, has_child = os.pipe()
-    child, before = _forked()
-    if not child:
-        os.close(ended)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _run_child(prog, work, parent)
-    os.close(has_child)
+    child, ended, before = forked_child(prog, work)
     try:
         if (code := _wait_for(child, ended, others, before, stop_limit_s)) is not None:
             return code
@@ -76,6 +69,34 @@ def run_role(  # noqa: PLR0913 - a way of a process to end each
     if after_hang:
         after_hang()
     return ExitCode.OK
+
+
+def forked_child(
+    prog: str, work: Callable[[], int | None], *, own_group: bool = False
+) -> tuple[int, int, Collection[int]]:
+    """Fork a child that does the work and exits with its code; it dies with this process.
+
+    Args:
+        prog: as users call the command.
+        work: of the child.
+        own_group: the terminal sends its signals to this process only.
+
+    Returns:
+        Its pid; a descriptor that turns readable when it has ended; the signal mask to restore here once this
+        process handles its signals.
+    """
+    parent = os.getpid()
+    ended, has_child = os.pipe()
+    child, before = _forked()
+    if not child:
+        os.close(ended)
+        if own_group:
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or a terminal may stop who writes to it
+            os.setpgid(0, 0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _run_child(prog, work, parent)
+    os.close(has_child)
+    return child, ended, before
 
 
 def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes] | None = None) -> int | None:

@@ -58,7 +58,7 @@ class ProcessTree:
 
     def reap(self, spared: int) -> None:
         """Reap the orphans that have ended; not this child."""
-        for pid in _children():
+        for pid in children_of():
             if pid != spared:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
@@ -84,7 +84,7 @@ class ProcessTree:
             while empty_looks < _EMPTY_LOOKS and time.monotonic() < deadline_s:
                 # only children, without a look at all processes: some may fork and exit as fast as they can.
                 # What a child has started is a child itself once that one was killed, or has ended
-                children = _children()
+                children = children_of()
                 killed = [*filter(None, map(_kill_child, children))]
                 left |= {(each.pid, each.start): each for each in killed if each.group != group}
                 empty_looks = 0 if children else empty_looks + 1
@@ -110,7 +110,7 @@ def _reaped_by_kernel() -> Iterator[None]:
         signal.signal(signal.SIGCHLD, before)
 
 
-def _children(pid: int | str = "self") -> list[int]:
+def children_of(pid: int | str = "self") -> list[int]:
     """Return the children of a process, this one by default; an orphan is given to any of its threads."""
     pids: list[int] = []
     with suppress(OSError):
@@ -121,9 +121,9 @@ def _children(pid: int | str = "self") -> list[int]:
 
 
 def _descendants() -> Iterator[int]:
-    pids = _children()
+    pids = children_of()
     for pid in pids:  # it grows meanwhile
-        pids += _children(pid)
+        pids += children_of(pid)
         yield pid
 
 
