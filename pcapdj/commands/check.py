@@ -239,8 +239,7 @@ def _absent(error: StoreUnavailable, *, is_wrong: bool, has_embedded: bool) -> t
     if is_wrong or not has_embedded:
         return str(error), Tone.BAD
     if Path(CONF).is_file():
-        text = f"the Redis of this folder is not running; start it with: supervisord -c {CONF}"
-        return text, Tone.ATTENTION
+        return "the service of this folder does not run; 'pcapdj up' starts it", Tone.ATTENTION
     return "none at the default address; 'pcapdj run' and the service start the embedded one", Tone.PLAIN
 
 

@@ -3,20 +3,24 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from pcapdj.console.event_lines import event_line, event_object
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import StoreUnavailable
+from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, to_name
 from pcapdj.runtime.units import parse_time, utc_text
+from pcapdj.store.bounded import read_list
 from pcapdj.store.client import Store
 from pcapdj.store.events import Event
-from pcapdj.store.history import FileNow, History, file_now
+from pcapdj.store.history import NOWHERE, FileNow, History, file_now
+from pcapdj.store.journal import Conditions, read_journal
+from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.snapshot import read_snapshot
 
 _EVERY_S: Final = 0.5
 _DAY_S: Final = 86_400.0
@@ -34,7 +38,8 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
         ),
     ] = "",
     file: Annotated[
-        str, typer.Option("--file", help="only events of this file; show also where it is now")
+        str,
+        typer.Option("--file", help="only events of this file, by name or last part; show also where it is"),
     ] = "",
     kind: Annotated[
         list[str] | None,
@@ -76,12 +81,31 @@ def _followed(story: History) -> Iterator[Event]:
 
 
 def _name_of(store: Store, text: str) -> bytes:
-    """Return the name under which the file is in Redis: as typed, or its absolute path."""
-    typed = to_name(text)
-    absolute = os.path.abspath(typed)  # noqa: PTH100 - of bytes
-    if absolute == typed or file_now(store, typed) != FileNow(0, "", "", {}):
-        return typed
-    return absolute
+    """Return the name under which the file is in Redis: as typed, its absolute path, or what ends so.
+
+    Raises:
+        PcapdjError: it is no path, and the last part of no name, or of several.
+    """
+    word = to_name(text)
+    absolute = os.path.abspath(word)  # noqa: PTH100 - of bytes
+
+    def known(names: Sequence[bytes]) -> Iterator[bytes]:
+        yield from (name for name in names if file_now(store, name) != NOWHERE)
+
+    def pages() -> Iterator[Sequence[bytes]]:
+        yield [to_name(str(each["name"])) for each in read_snapshot(store, time.time())["current"]]
+        yield from read_list(store, store.keys.in_queue)
+        for part in read_journal(store, Conditions(name_end=b"/" + word)):
+            yield [file.name for file in part.files]
+
+    if b"/" in word:
+        return next(iter([*known([word]), absolute]))
+    try:
+        return find_names([word], known, pages, "in the queue or the journal").names[0]
+    except PcapdjError as exc:
+        if exc.hint or not os.path.lexists(absolute):  # it is not unique, or nowhere
+            raise
+        return absolute  # it may be queued soon
 
 
 def _now_lines(now: FileNow, name: bytes) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """`pcapdj finish`: end the stream, so that the analyzer completes its output."""
 
+import time
 from typing import Annotated
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from pcapdj.runtime.command import new_app
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.snapshot import Snapshot, read_snapshot
 
 app = new_app()
 
@@ -22,6 +24,18 @@ def finish(
     lane: Lane = "",
 ) -> None:
     """End the stream when no file is queued or current; files that come later begin a new one."""
-    operate.finish(open_store(redis_url, redis_password_file, lane, is_role=False), "now" if now else "empty")
+    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    if not _is_needed(read_snapshot(store, time.time()), now=now):
+        typer.echo("No stream is open: there is nothing to end.")
+        return
+    operate.finish(store, "now" if now else "empty")
     when = "after the current file" if now else "as soon as no file is queued or current"
     typer.echo(f"The stream ends {when}; files that come later begin a new one.")
+
+
+def _is_needed(lane: Snapshot, *, now: bool) -> bool:
+    """Report whether a stream is open, or a file will be in one; without a launcher that is not known."""
+    consumer = lane["consumer"] or {}
+    is_known = bool(consumer) and not consumer["stale"]
+    is_open = bool(consumer.get("stream")) or consumer.get("state") == "starting"
+    return not is_known or is_open or bool(lane["current"]) or bool(lane["queued"] and not now)

@@ -21,7 +21,7 @@ from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import printable, to_name
 from pcapdj.store.client import Store
-from pcapdj.store.journal import Conditions, FedFile, journal_length, read_journal
+from pcapdj.store.journal import Conditions, FedFile, FileVerdict, journal_length, read_journal
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.trace.journal_lines import COLUMNS, lines_of, object_of, row_of
 from pcapdj.trace.presence import READABLE, Presences, reading_roots
@@ -47,8 +47,8 @@ def journal(  # noqa: PLR0913 - an option each
         str, typer.Option("--stream", help="only files with packets in this stream", show_default=False)
     ] = "",
     verdict: Annotated[
-        str, typer.Option("--verdict", help="only processed, failed or removed files", show_default=False)
-    ] = "",
+        FileVerdict | None, typer.Option("--verdict", help="only files with this verdict", show_default=False)
+    ] = None,
     last: Annotated[
         int,
         typer.Option(
@@ -73,7 +73,7 @@ def journal(  # noqa: PLR0913 - an option each
     """Show which files were fed: times, packets, bytes, rate, and what was unusual."""
     if as_json + as_csv + print0 > 1:
         raise ConfigError("--json, --csv and --print0 exclude each other.")
-    wanted = Conditions(stream=stream, verdict=verdict, name_end=to_name(name))
+    wanted = Conditions(stream=stream, verdict=verdict or "", name_end=to_name(name))
     wanted = in_time_range(wanted, since, until, times)
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     files = _newest(store, wanted, last) if last else _all(store, wanted)

@@ -7,14 +7,14 @@ mixed into an open stream unless that is wanted.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from pcapdj.capture.roots import Roots
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
+from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word, to_name
 from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_list
@@ -23,6 +23,7 @@ from pcapdj.store.failures import all_failures
 from pcapdj.store.journal import Conditions
 from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.reclaims import reclaimed
 from pcapdj.trace.presence import reading_roots
 from pcapdj.trace.second_look import (
     SecondLook,
@@ -33,6 +34,8 @@ from pcapdj.trace.second_look import (
     run_command,
 )
 from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
+
+_MOST_NAMED: Final = 10
 
 app = new_app()
 
@@ -78,29 +81,61 @@ def requeue(  # noqa: PLR0913 - an option each
         look = partial(look_again, store, wanted, reading_roots(roots))
         _look_again(look, open_stream(store), run_command(since, until), queues=yes, mixes=into_open_stream)
         return
-    chosen = operate.processed_in(store, stream) if stream else [to_name(name) for name in names or []]
+    _requeue_chosen(store, stream, [to_name(name) for name in names or []])
+
+
+def _requeue_chosen(store: Store, stream: str, names: Sequence[bytes]) -> None:
+    """Queue these files again, or without names those of a stream."""
+    chosen = names or operate.processed_in(store, stream)
     if not chosen:
         raise PcapdjError(f"No processed file was last fed into stream {quoted(stream)}.")
-    missing = [name for name in chosen if not _requeue(store, name)]
+    gone = list[str]()  # where files went that were reclaimed
+    missing = [name for name in chosen if not _requeue(store, name, gone)]
     if names:
-        missing = _requeue_endings(store, missing)
-    typer.echo(f"{len(chosen) - len(missing)} of {len(chosen)} queued again.")
+        missing = _requeue_endings(store, missing, gone)
+    typer.echo(f"{len(chosen) - len(missing) - len(gone)} of {len(chosen)} queued again.")
+    if stream and not missing:
+        operate.forget_suspect(store, stream)
     if missing:
         names_shown = ", ".join(quoted(name) for name in missing)
-        raise PcapdjError(f"Not among the processed or failed files: {names_shown}.")
-    if stream:
-        operate.forget_suspect(store, stream)
+        gone.append(f"Not among the processed or failed files: {names_shown}.")
+    if gone:
+        more = [f"And {len(gone) - _MOST_NAMED:,} more."] if len(gone) > _MOST_NAMED else []
+        raise PcapdjError(" ".join([*gone[-_MOST_NAMED:], *more]))
 
 
-def _requeue(store: Store, name: bytes) -> bool:
-    """Queue the file again by its name as given, else by its absolute path."""
-    if operate.requeue(store, name):
-        return True
-    absolute = os.path.abspath(name)  # noqa: PTH100 - of bytes
-    return absolute != name and operate.requeue(store, absolute)
+def _requeue(store: Store, name: bytes, gone: list[str]) -> bool:
+    """Queue the file again by its name as given, else by its absolute path.
+
+    Args:
+        store: the lane.
+        name: of the file.
+        gone: gets where it went, if it was reclaimed: it cannot be fed from there under this name.
+    """
+    names = dict.fromkeys([name, os.path.abspath(name)])  # noqa: PTH100 - of bytes
+    for each in names:
+        if sentence := _where_it_went(store, each):
+            gone.append(sentence)
+            return True
+        if operate.requeue(store, each):
+            return True
+    return False
 
 
-def _requeue_endings(store: Store, words: Sequence[bytes]) -> list[bytes]:
+def _where_it_went(store: Store, name: bytes) -> str:
+    """Return what became of a file that was reclaimed, and what feeds it again; empty: it was not."""
+    record = reclaimed(store, name)
+    if record is None or os.path.lexists(name):
+        return ""
+    to = str(record.get("to") or "")
+    if not to:
+        return f"{quoted(name)} was removed to make room."
+    how = "compressed" if record.get("how") == "compressed" else "moved"
+    command = f"pcapdj import --again {shell_word(to)}"
+    return f"{quoted(name)} was {how} to {quoted(to)} to make room: {command}"
+
+
+def _requeue_endings(store: Store, words: Sequence[bytes], gone: list[str]) -> list[bytes]:
     """Queue the files again of whose names these words are the last parts; return the words of no file.
 
     Raises:
@@ -120,7 +155,7 @@ def _requeue_endings(store: Store, words: Sequence[bytes]) -> list[bytes]:
             if exc.hint:  # it is not unique
                 raise
             found = None
-        if found is None or not operate.requeue(store, found.names[0]):
+        if found is None or not _requeue(store, found.names[0], gone):
             missing.append(word)
     return missing
 

@@ -6,6 +6,7 @@ it, since pipx and uv put `pcapdj` on PATH, and neither supervisord nor supervis
 Source: supervisor's documentation, "XML-RPC API Documentation" and "Process States".
 """
 
+import configparser
 import os
 import select
 import socket
@@ -24,6 +25,7 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
+from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.safe_text import printable_sentence, quoted
 from pcapdj.runtime.trust import has_service
 from pcapdj.service import CONF
@@ -34,6 +36,7 @@ _ANSWER_S: Final = 10.0  # supervisord answers between two things that it does, 
 _START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 .. s: then it was four times
 _LOOK_S: Final = 0.1
 _LAST_LINE_BYTES: Final = 400
+_MOST_CONF_BYTES: Final = 1 << 20
 _UNSETTLED: Final = ("STARTING", "BACKOFF", "STOPPING", "UNKNOWN")
 
 
@@ -118,12 +121,25 @@ class Supervisord:
             )
             for each in sorted(self._asked("getAllProcessInfo"), key=lambda each: priorities[each["name"]])
         }
-        for name in names:
-            if name not in found:
-                nearest = get_close_matches(name, found, n=1, cutoff=0.5)
-                hint = f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(found)}."
-                raise ConfigError(f"No role is called {quoted(name)}.", hint=hint)
+        _check_names(names, found)
         return [each for name, each in found.items() if not names or name in names]
+
+    def check_configured(self, names: Collection[str]) -> None:
+        """Check names of programs against supervisord.conf, before supervisord is started for them.
+
+        Raises:
+            ConfigError: no program has one of the names.
+        """
+        parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
+        try:
+            parser.read_string(foreign_text(self._folder / CONF, _MOST_CONF_BYTES))
+        except (OSError, ValueError, configparser.Error):
+            return  # supervisord reports what is wrong with it
+        if not parser.has_section("include"):  # other files may have more programs
+            begin = "program:"
+            _check_names(
+                names, [each.removeprefix(begin) for each in parser.sections() if each.startswith(begin)]
+            )
 
     @property
     def command(self) -> list[str]:
@@ -220,6 +236,14 @@ class Supervisord:
             raise
         except (OSError, HTTPException) as exc:
             raise Unavailable(f"supervisord does not answer: {exc}.", hint=f"See {_LOG}.") from exc
+
+
+def _check_names(names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(known)}."
+            raise ConfigError(f"No role is called {quoted(name)}.", hint=hint)
 
 
 def unless_running(supervisord: Supervisord) -> None:

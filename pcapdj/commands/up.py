@@ -42,10 +42,13 @@ def up(
     supervisord = Supervisord(Path())
     if foreground:
         _become(supervisord, roles or [])
+    wanted = roles or []
     if not supervisord.pid():
+        supervisord.check_configured(wanted)
         supervisord.begin()
-    supervisord.start(roles or [])
-    programs = supervisord.settled(roles or [])
+        wanted = []  # supervisord starts them all
+    supervisord.start(wanted)
+    programs = supervisord.settled(wanted)
     is_well = shown(programs)
     problem = _problem_of(each.name for each in programs if each.state == "RUNNING")
     if problem:

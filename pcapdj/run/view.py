@@ -130,23 +130,25 @@ class _BarView(ProgressView):
         self._progress = progress
         self._task = task
         self._total_files = total_files
-        self._finished_files = 0
+        self._finished_files = self._failed_files = 0
         self._messages = WaitMessages()
 
     def show_progress(self, done_bytes: int, name: str, reason: WaitReason | None) -> None:
         task = next(each for each in self._progress.tasks if each.id == self._task)
         super().show_progress(done_bytes, name, reason)
+        failed = f"{self._failed_files:,} failed, " if self._failed_files else ""
         self._progress.update(
             self._task,
             completed=done_bytes,
             description=reason.label if reason else self._description(name),
-            sizes=f"{human_size(done_bytes)} of {human_size(task.total or 0)}",
+            sizes=f"{failed}{human_size(done_bytes)} of {human_size(task.total or 0)}",
             rate=f"{human_size(task.speed)}/s" if task.speed and not reason else "",
         )
 
     def show_result(self, result: FileResult) -> None:
         self._finished_files += 1
         if result.reason:
+            self._failed_files += 1
             self._print(_result_line(result), "red")
         else:
             self._messages.file_fed()

@@ -67,6 +67,9 @@ def parse_amount(text: str, what: str = "amount") -> Amount:
         ConfigError: it is neither, or a percentage above 100.
     """
     match = _PERCENT.fullmatch(text.strip())
+    if not match and not _SIZE.fullmatch(text.strip()):
+        hint = "Write a percentage (10%), or a number, also with K, M, G or T (20G)."
+        raise ConfigError(f"{what}: {text!r} is neither a percentage nor a number.", hint=hint)
     if not match:
         return Amount(size_bytes=parse_size(text, what))
     percent = float(match[1])

@@ -6,7 +6,7 @@ Both are streams in Redis, and they are read together, page by page: nothing is 
 import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.numbers import whole_number
@@ -33,6 +33,9 @@ class FileNow:
     current: str
     failed: str
     fed: Mapping[str, Any]
+
+
+NOWHERE: Final = FileNow(0, "", "", {})
 
 
 class History:

@@ -7,6 +7,7 @@ and sends those that fit. Any program may have written an entry: what is not val
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
@@ -91,6 +92,14 @@ class FedFile:
         if span is None:
             return since_ns is None and until_ns is None
         return (since_ns is None or span[1] >= since_ns) and (until_ns is None or span[0] <= until_ns)
+
+
+class FileVerdict(StrEnum):
+    """How an entry's file ended; removed: an operator took it out of the queue."""
+
+    PROCESSED = "processed"
+    FAILED = "failed"
+    REMOVED = "removed"
 
 
 @dataclass(frozen=True, slots=True)

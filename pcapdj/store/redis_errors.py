@@ -7,19 +7,22 @@ Of a command only its name and its keys are shown, never a value.
 import re
 import ssl
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import redis
 from redis.exceptions import AskError, ClusterCrossSlotError, NoPermissionError
 
 from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
-from pcapdj.runtime.safe_text import printable, shortened_message, to_text
+from pcapdj.runtime.safe_text import printable, quoted, shortened_message, to_text
 from pcapdj.store.keys import Keys
-from pcapdj.store.redis_url import DEFAULT_URL, safe_url
+from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, safe_url
 from pcapdj.store.start_problem import problem_at
 
 CommandWords = Sequence[bytes | str | int]
 
+_CONF: Final = "supervisord.conf"
 _LOGIN: Final = ("NOAUTH", "WRONGPASS", "Protocol error: unauthenticated")
 _WAITABLE: Final = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
 _NO_ADDRESS: Final = "Is it running? Else work in the service's folder, or name its Redis with --redis-url."
@@ -83,9 +86,19 @@ def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailabl
         reason = cause.strerror
     if problem := problem_at(url):
         return StoreUnavailable(f"{where} does not answer ({reason}).", hint=problem)
-    return StoreUnavailable(
-        f"{where} does not answer ({reason}).", hint=_NO_ADDRESS if url == DEFAULT_URL else "Is it running?"
-    )
+    hint = _start_hint(url) or (_NO_ADDRESS if url == DEFAULT_URL else "Is it running?")
+    return StoreUnavailable(f"{where} does not answer ({reason}).", hint=hint)
+
+
+def _start_hint(url: str) -> str:
+    """Return how the server of a service's folder is started; empty: the URL is of no such server."""
+    parts = urlsplit(url)
+    path, end = unquote(parts.path), f"/{SOCKET_IN_LAYOUT}"
+    folder = Path(path.removesuffix(end) or "/")
+    if parts.scheme != "unix" or not path.endswith(end) or not (folder / _CONF).is_file():
+        return ""
+    where = "" if folder == Path.cwd() else f" in {quoted(str(folder))}"
+    return f"'pcapdj up'{where} starts the service."
 
 
 def _forbidden(where: str, why: str, keys: Keys, command: CommandWords, script: str) -> StoreDenied:

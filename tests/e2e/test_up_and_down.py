@@ -43,6 +43,8 @@ def states(folder: Path) -> dict[str, str]:
 def test_up_starts_what_does_not_run_and_down_ends_it(folder: Path) -> None:
     """The whole service, then one role of it; each command shows what became of it."""
     before = pcapdj(folder, "down")
+    refused = pcapdj(folder, "up", "consumer", "bogus")
+    programs_before = programs_in(folder)
     started = pcapdj(folder, "up")
     stopped = pcapdj(folder, "down", "importer", "controller")
     states_meanwhile = states(folder)
@@ -57,6 +59,11 @@ def test_up_starts_what_does_not_run_and_down_ends_it(folder: Path) -> None:
         ExitCode.UNAVAILABLE,
         "pcapdj down: The service of this folder does not run. 'pcapdj up' starts it.\n",
     )
+    assert refused == (
+        ExitCode.USAGE,
+        f"pcapdj up: No role is called 'bogus'. There are: {', '.join(ROLES)}.\n",
+    )
+    assert programs_before == {}
     assert started[0] == 0
     assert [line.split()[:2] for line in started[1].splitlines()[:5]] == [[each, "running"] for each in ROLES]
     assert "The service runs" in started[1]

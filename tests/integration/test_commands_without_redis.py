@@ -81,13 +81,17 @@ def connected_s(mute: socket.socket) -> float:
 
 
 def test_in_a_layout_the_layouts_redis_is_meant_and_no_other(short_path: Path) -> None:
-    """The error names the service that does not run; no other server is used instead."""
+    """The error names the service that does not run, and what starts it; no other server is used instead."""
     (short_path / CONF).touch()
 
-    done = pcapdj("status", cwd=short_path)
+    here = pcapdj("status", cwd=short_path)
+    url = f"unix://{short_path}/var/run/redis.sock"
+    elsewhere = pcapdj("status", "--redis-url", url, cwd=short_path.parent)
 
-    assert done.returncode == ExitCode.UNAVAILABLE
-    assert "var/run/redis.sock" in done.stderr
+    assert here.returncode == elsewhere.returncode == ExitCode.UNAVAILABLE
+    assert f"Redis at {url} does not answer" in here.stderr
+    assert here.stderr.endswith(" 'pcapdj up' starts the service.\n")
+    assert elsewhere.stderr.endswith(f" 'pcapdj up' in '{short_path}' starts the service.\n")
 
 
 @pytest.mark.parametrize("credential", ["", ":wrong-guess@"])
@@ -307,6 +311,6 @@ def test_check_in_the_folder_of_a_service_that_does_not_run(short_path: Path) ->
     done = pcapdj("check", cwd=short_path, PATH=NO_ANALYZERS, COLUMNS="300")
 
     assert done.returncode == ExitCode.OK
-    assert (
-        "note: the Redis of this folder is not running; start it with: supervisord -c supervisord.conf\n"
-    ) in "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
+    assert ("note: the service of this folder does not run; 'pcapdj up' starts it\n") in "".join(
+        line.rstrip() + "\n" for line in done.stdout.splitlines()
+    )

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,6 +104,42 @@ def test_where_a_file_is(store: Store, printed: Printed) -> None:
 
     assert printed("--file", "/in/1") == ["File: '/in/1'", "Now:  queued 2 times"]
     assert printed("--file", "/in/2")[1] == "Now:  neither queued, current nor failed"
+
+
+def test_a_file_is_named_by_the_last_part_of_its_name(
+    store: Store, printed: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for all commands: in flight, queued or fed; of a file that is nowhere but here, its path."""
+    (tmp_path / "new.pcap").touch()
+    monkeypatch.chdir(tmp_path)
+    store.redis.sadd(store.keys.dispatchers, "main")
+    store.redis.hset(store.keys.current("main"), mapping={"name": "/in/1.pcap", "state": "asked"})
+    store.redis.rpush(store.keys.in_queue, "/in/2.pcap")
+    store.redis.xadd(store.keys.journal, {"name": "/in/3.pcap", "verdict": "processed"})
+
+    found = [printed("--file", f"{word}.pcap")[0] for word in ("1", "2", "3", "new")]
+
+    assert found == [*(f"File: '/in/{n}.pcap'" for n in (1, 2, 3)), f"File: '{tmp_path}/new.pcap'"]
+
+
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [
+        ("4.pcap", "Not in the queue or the journal: '4.pcap'."),
+        ("1", "'1' is not unique in the queue or the journal. Name one of '/a/1', '/b/1'."),
+    ],
+)
+def test_the_last_part_of_no_name_or_of_several_is_refused(
+    store: Store, capsys: pytest.CaptureFixture[str], word: str, error: str
+) -> None:
+    """With the names that it may be."""
+    store.redis.rpush(store.keys.in_queue, "/a/1", "/b/1")
+
+    code = exit_code_of(
+        events.app, "pcapdj events", ["--redis-url", store.url, "--lane", store.keys.lane, "--file", word]
+    )
+
+    assert (code, capsys.readouterr().err) == (ExitCode.ERROR, f"pcapdj events: {error}\n")
 
 
 def test_a_long_story_begins_at_once(store: Store, printed: Printed) -> None:

@@ -214,7 +214,13 @@ def test_paths_are_printed_for_xargs(run: Run, files: list[Path]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--json", "--csv"], ["--since", "soon"], ["--since", "2024", "--until", "2023"], ["--times", "x"]],
+    [
+        ["--json", "--csv"],
+        ["--since", "soon"],
+        ["--since", "2024", "--until", "2023"],
+        ["--times", "x"],
+        ["--verdict", "good"],
+    ],
 )
 def test_a_wrong_question_is_refused(run: Run, words: list[str]) -> None:
     """In one sentence."""

@@ -80,7 +80,7 @@ def test_status_has_exactly_the_promised_keys(run: Run) -> None:
     """Programs may rely on the keys, of an empty lane too."""
     assert set(status_fields(run)) == {
         *("lane", "queued", "current", "processed", "failed", "gate", "dispatchers", "consumer", "suspended"),
-        *("importer", "control", "state", "suspects", "redis_problem"),
+        *("importer", "control", "state", "suspects", "redis_problem", "finish"),
     }
 
 
@@ -257,6 +257,38 @@ def test_finish_writes_when_the_stream_ends(
 
     assert (code, out) == (ExitCode.OK, f"The stream ends {when}; files that come later begin a new one.\n")
     assert store.redis.get(store.keys.finish) == value
+
+
+@pytest.mark.parametrize(
+    ("consumer", "queued_names", "arguments", "is_written"),
+    [
+        ({"state": "idle", "stream": ""}, 0, [], False),
+        ({"state": "idle", "stream": ""}, 1, ["--now"], False),
+        ({"state": "idle", "stream": ""}, 1, [], True),
+        ({"state": "reading", "stream": "s1"}, 0, [], True),
+        ({"state": "starting"}, 0, ["--now"], True),
+        ({"state": "idle", "stream": "", "heartbeat_s": 1}, 0, [], True),
+    ],
+    ids=str,
+)
+def test_finish_promises_no_end_where_no_stream_is_open(
+    run: Run,
+    store: Store,
+    consumer: dict[str, Any],
+    queued_names: int,
+    arguments: list[str],
+    is_written: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    """Unless files will open one, or the launcher is silent."""
+    fields: dict[Any, Any] = {"heartbeat_s": time.time(), **consumer}
+    store.redis.hset(store.keys.consumer, mapping=fields)
+    if queued_names:
+        store.redis.rpush(store.keys.in_queue, "/in/1")
+
+    code, out, _ = run(finish.app, *arguments)
+
+    assert (code, store.redis.exists(store.keys.finish)) == (ExitCode.OK, is_written)
+    assert (out == "No stream is open: there is nothing to end.\n") != is_written
 
 
 def test_accepting_the_disks_is_written_anew_each_time(run: Run, store: Store) -> None:
@@ -595,6 +627,38 @@ def test_requeue_of_an_unknown_name_moves_the_known_ones(run: Run, store: Store)
     assert out == "1 of 2 queued again.\n"
     assert err == "pcapdj test: Not among the processed or failed files: '/in/none.pcap'.\n"
     assert queued(store) == [b"/in/1.pcap"]
+
+
+def test_requeue_of_a_file_that_made_room_names_where_it_went(run: Run, store: Store, tmp_path: Path) -> None:
+    """It would fail: it is not queued. One whose name has a file again is."""
+    there = os.fsencode(tmp_path / "there.pcap")
+    (tmp_path / "there.pcap").touch()
+    for name, record in (
+        (b"/in/1.pcap", {"how": "moved", "to": "/old/1 a.pcap"}),
+        (b"/in/2.pcap", {"how": "compressed", "to": "/in/2.pcap.zst"}),
+        (b"/in/3.pcap", {"how": "removed"}),
+        (there, {"how": "removed"}),
+    ):
+        processed(store, name, "s1")
+        store.redis.hset(store.keys.reclaimed, name, json.dumps(record))
+    store.redis.hset(store.keys.suspect, "s1", "The disk was full.")
+    sentences = [
+        "'/in/1.pcap' was moved to '/old/1 a.pcap' to make room: pcapdj import --again '/old/1 a.pcap'",
+        "'/in/2.pcap' was compressed to '/in/2.pcap.zst' to make room: pcapdj import --again /in/2.pcap.zst",
+        "'/in/3.pcap' was removed to make room.",
+    ]
+
+    code, out, err = run(requeue.app, "--stream", "s1")
+
+    assert (code, out) == (ExitCode.ERROR, "1 of 4 queued again.\n")
+    assert err == f"pcapdj test: {' '.join(sentences)}\n"
+    assert queued(store) == [there]
+    assert not store.redis.exists(store.keys.suspect)
+    assert run(requeue.app, "3.pcap") == (
+        ExitCode.ERROR,
+        "0 of 1 queued again.\n",
+        f"pcapdj test: {sentences[2]}\n",
+    )
 
 
 def test_requeue_of_a_stream_takes_its_files_in_order(run: Run, store: Store) -> None:

@@ -75,7 +75,7 @@ OPTIONS: dict[str, Options] = {
         "--until": (None, ""),
         "--times": (None, "fed"),
         "--stream": (None, ""),
-        "--verdict": (None, ""),
+        "--verdict": (None, None),
         "--last": (None, 0),
         "--json": (None, False),
         "--csv": (None, False),

@@ -129,7 +129,7 @@ def test_without_any_redis_it_is_wrong_and_the_remedy_is_shown(
     )
     assert note == Line(
         "Redis",
-        "the Redis of this folder is not running; start it with: supervisord -c supervisord.conf",
+        "the service of this folder does not run; 'pcapdj up' starts it",
         Tone.ATTENTION,
     )
     assert (found.label, found.tone) == ("Embedded", Tone.GOOD)

@@ -175,12 +175,15 @@ def test_on_a_terminal_the_bar_shows_its_beginning_end_and_waits(terminal: Termi
 
 
 def test_on_a_terminal_failures_and_warnings_stay_above_the_bar(terminal: Terminal) -> None:
-    """A file that was fed leaves no line, one that failed does; the end of a wait leaves none."""
+    """A file that failed leaves a line, and is counted beside the bar; the end of a wait leaves none."""
     held_up = WaitReason("the gate holds", "the gate holds: '/out' is full")
     failing = WaitReason("x", "the analyzer fails: [bold]x[/bold]", is_analyzer_failure=True)
     with redirect_stderr(terminal), progress_view(4096, 3) as view:
         view.show_result(FileResult("/in/fed.pcap", "processed"))
+        terminal.await_bar("starting ━")
         view.show_result(FileResult("/in/[b]bad[/b].pcap", "failed", "it is damaged"))
+        view.show_progress(1024, "/in/3.pcap", None)
+        counted = terminal.await_bar("3/3 3.pcap ━")
         for reason in (held_up, held_up, None, failing, None, failing):
             view.show_progress(0, "", reason)
         view.show_result(FileResult("/in/fed.pcap", "processed"))
@@ -188,6 +191,7 @@ def test_on_a_terminal_failures_and_warnings_stay_above_the_bar(terminal: Termin
             view.show_progress(0, "", reason)
     text = terminal.getvalue()
 
+    assert "━ 1 failed, 1.0 KiB of 4.0 KiB" in counted
     assert "fed.pcap" not in text
     assert text.count("\x1b[31m/in/[b]bad[/b].pcap: failed: it is damaged") == 1
     assert text.count(f"\x1b[33m{held_up.sentence}") == 1

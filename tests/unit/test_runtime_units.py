@@ -71,6 +71,14 @@ def test_an_invalid_percentage_is_refused(text: str) -> None:
         parse_amount(text)
 
 
+def test_what_is_no_amount_is_refused_with_all_that_may_be_written() -> None:
+    """A percentage, too."""
+    with pytest.raises(ConfigError, match=r"x: 'lots' is neither a percentage nor a number\.") as refused:
+        parse_amount("lots", "x")
+
+    assert "10%" in (refused.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -90,7 +90,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from status' -l redis-password-fil
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from status' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l since -d 'events since a time, or how long ago (2h, 3d); default: 1d; with --file: all' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from events' -l file -d 'only events of this file; show also where it is now' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l file -d 'only events of this file, by name or last part; show also where it is' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l kind -d 'only events of this kind, such as gate or analyzer_failing; repeatable' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l follow -s f -d 'go on until Ctrl-C'
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l json -d 'print each event as a line of JSON'
@@ -183,7 +183,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l since -d 'only fi
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l until -d 'only files up to this time' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l times -d '--since and --until are about when a file was fed, or about its packets' -x -a 'fed packets'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l stream -d 'only files with packets in this stream' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l verdict -d 'only processed, failed or removed files' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l verdict -d 'only files with this verdict' -x -a 'processed failed removed'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l last -d 'only the newest entries, at most this many' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l json -d 'print JSON lines'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l csv -d 'print comma-separated values'
