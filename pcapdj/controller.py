@@ -48,7 +48,7 @@ from pcapdj.disk.published_gate import PublishedGate, gate_fields, parse_gate, p
 from pcapdj.disk.reclaim_process import ReclaimProcess
 from pcapdj.disk.reclaim_rule import NONE
 from pcapdj.disk.requested_files import RequestedFiles
-from pcapdj.runtime.child_process import run_role
+from pcapdj.runtime.child_process import heartbeat_s, run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.errors import (
     ConfigError,
@@ -243,7 +243,7 @@ class Controller:
             "output_bytes": self._monitor.growth.total_bytes,
             "full": encode_disks_at_end(self._monitor.full.values()),
         }
-        times = {"since_s": since_s, "heartbeat_s": time.time()}
+        times = {"since_s": since_s, "heartbeat_s": heartbeat_s()}
         is_announced = is_transition or self._monitor.is_newly_full
         message = f"gate {decision.state.word}" if is_announced else ""
         suspended = decision.state is State.SUSPENDED

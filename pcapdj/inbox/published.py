@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pcapdj.inbox.problem_log import ProblemLog
 from pcapdj.inbox.watcher import InboxCounts
+from pcapdj.runtime.child_process import heartbeat_s
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
@@ -87,7 +88,7 @@ class Publisher:
         fields: dict[Any, Any] = {
             "state": state,
             "pid": os.getpid(),
-            "heartbeat_s": f"{time.time():.3f}",
+            "heartbeat_s": f"{heartbeat_s():.3f}",
             "folders": json.dumps([to_text(each.folder) for each in self._problem_logs]),
             "problem": " ".join(each.problem for each in self._problem_logs if each.problem),
             "lost_names": self._lost_names,

@@ -8,13 +8,20 @@ child that hangs keeps what it has open.
 
 A role that measures local file systems only is one process; so is a command that reads local files only, and
 no folder. Which it is, is decided at the start.
+
+Both processes of a role have to run: without the child nothing is done, and without the other one no stop
+signal ends it. So the other one writes the time into memory that both have, each second, and the heartbeat
+that the child publishes is never much younger than that.
 """
 
 import gc
+import mmap
 import os
 import pickle
 import select
 import signal
+import struct
+import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NoReturn, TypeVar
@@ -30,9 +37,20 @@ T = TypeVar("T")
 _ROLE_STOP_LIMIT_S: Final = 0.8
 _READER_STOP_LIMIT_S: Final = 0.3  # the signal ends it, unless a call hangs
 _LONGEST_WAIT_S: Final = 60.0
+_BEAT_S: Final = 1.0
+_LATE_S: Final = 2.5  # a busy machine delays a beat
+_BEAT: Final = struct.Struct("d")  # seconds on the clock that never steps, the same in all processes
 _PART_BYTES: Final = 1 << 20
 _STDERR: Final = 2
 _HANG: Final = "It was stopped while a file system did not answer."
+
+_beats: mmap.mmap | None = None  # in a child of `run_role`: when its parent last ran
+
+
+def heartbeat_s() -> float:
+    """Return when both processes of this role last ran, in seconds since the epoch: now, mostly."""
+    age_s = time.monotonic() - _BEAT.unpack_from(_beats)[0] if _beats is not None else 0.0
+    return time.time() - (age_s if age_s > _LATE_S else 0.0)
 
 
 def run_role(  # noqa: PLR0913 - a way of a process to end each
@@ -59,9 +77,11 @@ def run_role(  # noqa: PLR0913 - a way of a process to end each
     """
     if not may_hang:
         return work()
-    child, ended, before = forked_child(prog, work)
+    beats = mmap.mmap(-1, _BEAT.size)
+    _BEAT.pack_into(beats, 0, time.monotonic())
+    child, ended, before = forked_child(prog, lambda: _run_watching(work, beats))
     try:
-        if (code := _wait_for(child, ended, others, before, stop_limit_s)) is not None:
+        if (code := _wait_for(child, ended, beats, others, before, stop_limit_s)) is not None:
             return code
     finally:
         os.close(ended)
@@ -221,14 +241,22 @@ def _report_hang() -> NoReturn:
     raise PcapdjError(_HANG)
 
 
+def _run_watching(work: Callable[[], int | None], beats: mmap.mmap) -> int | None:
+    """Do the work of a role, in a child: `heartbeat_s` depends on when the parent ran."""
+    global _beats  # noqa: PLW0603 - of this process, as its parent is
+    _beats = beats
+    return work()
+
+
 def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoReturn:
     die_with(parent, signal.SIGKILL)
     end_process(run_command(prog, work))
 
 
-def _wait_for(
+def _wait_for(  # noqa: PLR0913 - what there is of the child
     child: int,
     ended: int,
+    beats: mmap.mmap,
     others: Collection[signal.Signals],
     mask: Collection[int],
     stop_limit_s: float,
@@ -238,7 +266,8 @@ def _wait_for(
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         try:
             while not select.select([ended], [], [], 0)[0]:
-                signals.wait(_LONGEST_WAIT_S, ended)
+                signals.wait(_BEAT_S, ended)
+                _BEAT.pack_into(beats, 0, time.monotonic())
         except Stopped:
             os.kill(child, signal.SIGTERM)
             if not select.select([ended], [], [], stop_limit_s)[0]:

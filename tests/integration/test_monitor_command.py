@@ -69,6 +69,29 @@ def test_each_role_that_is_stopped_or_killed_is_critical_within_ten_seconds(
             wait_until(lambda: monitor(url)[0] == 0, "all roles to report again")
 
 
+@pytest.mark.slow
+def test_an_importer_of_which_only_the_waiting_process_is_stopped_is_silent(
+    trio: Trio, monitor: Monitor
+) -> None:
+    """The other one goes on with its work, but no stop signal would end it."""
+    url = trio.environment["PCAPDJ_REDIS_URL"]
+    trio.start("importer")
+    wait_until(
+        lambda: "importer" not in monitor(url, "--expect", "importer")[1].partition("|")[0], "a report"
+    )
+    waiting = trio.processes["importer"].pid
+    assert waiting != trio.working_pid("importer")
+
+    os.kill(waiting, signal.SIGSTOP)
+    began_s = time.monotonic()
+    try:
+        wait_until(lambda: "importer silent" in monitor(url)[1], "the importer to be missed")
+        assert time.monotonic() - began_s < scaled(10)
+    finally:
+        os.kill(waiting, signal.SIGCONT)
+    wait_until(lambda: "importer silent" not in monitor(url)[1], "the importer to report again")
+
+
 def alerts_raised(url: str, capsys: pytest.CaptureFixture[str], folder: Path) -> set[str]:
     """Let promtool apply the alert rules to the metrics as of now; return the roles that they find down."""
     assert exit_code_of(metrics.app, "pcapdj metrics", ["--redis-url", url]) == 0
