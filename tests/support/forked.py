@@ -75,7 +75,7 @@ def serve(requests: socket.socket) -> None:
 
 def run_as_new(module: str, arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Run `python -m module` to its end in this process, as if its interpreter had just started."""
-    from pcapdj.runtime import failpoints, log
+    from pcapdj.runtime import failpoints
 
     os.environ.clear()
     os.environ.update(environment)
@@ -90,7 +90,6 @@ def run_as_new(module: str, arguments: Sequence[str], environment: Mapping[str, 
     random.seed()
     sys.stdout.reconfigure(line_buffering=os.isatty(1))  # type: ignore[union-attr]  # an ordinary stdout
     atexit._clear()  # noqa: SLF001 - exec forgets it, too
-    importlib.reload(log)  # its thread is in the parent
     failpoints.reach = failpoints.armed(environment.get(failpoints.VARIABLE, ""))
     sys.argv = [module, *arguments]
     sys.modules.pop(f"{module}.__main__" if hasattr(sys.modules.get(module), "__path__") else module, None)
@@ -159,9 +158,11 @@ def _import_all() -> None:
         if each.name != "pcapdj.capture._loops":  # a shared library that ctypes loads, not a module
             importlib.import_module(each.name)
     from pcapdj.cli import MODULES, start
+    from support import fork_for_exec
     from support.redis_library import keep_version
     from support.typer_library import keep_commands
 
+    assert fork_for_exec  # imported here, so that no child has to
     keep_version()
     keep_commands(list(sys.modules.values()))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
