@@ -112,7 +112,7 @@ def whence(  # noqa: PLR0913 - an option each
             joined = join_flows(named, eve_lines(folder) if folder else ())
             written_ms = written_between_ms(folder) if folder and not stream else None
             answer.add(_located(source, joined, written_ms, has_sessions=bool(write)))
-        answer.end()
+        answer.end(is_about_alerts=is_alert and sid is None and flow_id is None)
 
     if code := run_reader("pcapdj whence", work):  # the journal names the captures
         raise typer.Exit(code)
@@ -258,12 +258,17 @@ class _Answer:
             for line in lines_of_cut(report, self._out):
                 self._print(line)
 
-    def end(self) -> None:
+    def end(self, *, is_about_alerts: bool) -> None:
         """End with an error if something is missing.
+
+        Args:
+            is_about_alerts: only alerts of a log folder were looked for.
 
         Raises:
             PcapdjError: it is.
         """
+        if not self._events and is_about_alerts:
+            raise PcapdjError("The log has no alerts.", hint="--all looks for its other events, too.")
         if not self._events:
             raise PcapdjError("There are no events to look for.")
         if self._missing:

@@ -326,6 +326,16 @@ def test_a_wrong_question_is_refused(run: Run, arguments: list[str], sentence: s
     assert sentence in err
 
 
+def test_a_log_without_alerts_leads_to_its_other_events(run: Run, tmp_path: Path) -> None:
+    """A preset that only extracts files writes no alerts; the answer names the option that looks further."""
+    (tmp_path / "eve.json").write_text('{"event_type": "dns", "pcap_cnt": 1}\n')
+
+    code, out, err = run("--log", str(tmp_path))
+
+    assert (code, out) == (1, "")
+    assert err == "pcapdj whence: The log has no alerts. --all looks for its other events, too.\n"
+
+
 def test_no_file_is_overwritten(run: Run, captures: list[Path], tmp_path: Path) -> None:
     """A cut is evidence, too."""
     out = tmp_path / "out.pcap"
