@@ -64,6 +64,7 @@ RULES: Final = [
     "runtime/errors",
     "runtime/foreign_json",
     "runtime/full_disks",
+    "runtime/nfs4_acl",
     "runtime/numbers",
     "runtime/units",
     "runtime/safe_text",

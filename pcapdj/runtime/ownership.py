@@ -37,6 +37,8 @@ class Distrust(Enum):
     ALL_WRITE = "is writable for all users"
     GROUP_WRITES = "is writable for {group}"
     ACL_WRITES = "is writable for other users by its ACL"
+    NFS4_ACL_WRITES = "is writable for other users by its NFSv4 ACL"
+    UNKNOWN_ACL = "has an NFSv4 ACL of a form that is not known"
 
 
 class Account(NamedTuple):

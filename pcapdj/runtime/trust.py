@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pcapdj.runtime import nfs4_acl
 from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
@@ -34,6 +35,7 @@ _KINDS: Final = (
 # With an ACL the group's bits are the mask of all its entries.
 _TAKE_AWAY: Final = {Distrust.ALL_WRITE: "o-w", Distrust.GROUP_WRITES: "g-w", Distrust.ACL_WRITES: "g-w"}
 _OF_GROUP: Final = (Distrust.GROUP_WRITES, Distrust.ACL_WRITES)
+_OF_NFS4_ACL: Final = (Distrust.NFS4_ACL_WRITES, Distrust.UNKNOWN_ACL)
 _ACL: Final = "system.posix_acl_access"
 
 
@@ -225,13 +227,39 @@ def _unless_group_is_trusted(
         return None
     if reason and not _has_private_group(found):
         return reason
-    if stat.S_ISLNK(found.st_mode) or not found.st_mode & stat.S_IWGRP:
+    if stat.S_ISLNK(found.st_mode):
+        return None
+    return _nfs4_distrust(path, found, caller) or _posix_acl_distrust(path, found, caller)
+
+
+def _posix_acl_distrust(path: Path | int, found: os.stat_result, caller: int | None) -> Distrust | None:
+    if not found.st_mode & stat.S_IWGRP:
         return None
     try:
         acl = os.getxattr(path, _ACL)
     except OSError:  # none, or a file system without ACLs
         return None
     return acl_distrust(acl, (os.geteuid(), *(() if caller is None else (caller,))))
+
+
+def _nfs4_distrust(path: Path | int, found: os.stat_result, caller: int | None) -> Distrust | None:
+    """Return why the NFSv4 ACL of a file is a reason; None: it is none, or there is no such ACL."""
+    if found.st_mode & stat.S_ISVTX and found.st_mode & stat.S_IWOTH:  # accepted although all may write
+        return None
+    try:
+        acl = os.getxattr(path, nfs4_acl.ATTRIBUTE)
+    except OSError:
+        return None
+    users = {ROOT, os.geteuid(), *(() if caller is None else (caller,))}
+    names = {str(each).encode() for each in users} | {
+        os.fsencode(each.pw_name) for each in pwd.getpwall() if each.pw_uid in users
+    }
+    is_private = found.st_gid == ROOT or _has_private_group(found)
+    try:
+        has_others = nfs4_acl.other_writers(acl, names, trusts_group=is_private)
+    except ValueError:
+        return Distrust.UNKNOWN_ACL
+    return Distrust.NFS4_ACL_WRITES if has_others else None
 
 
 def _trusts_groups() -> bool:
@@ -281,6 +309,11 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
 
 
 def _hint(reason: Distrust, path: Path, remedy: str) -> str:
+    if reason in _OF_NFS4_ACL:
+        return (
+            f"Look at it with nfs4_getfacl {shlex.quote(str(path))}, and take that away, or trust those users"
+            f" with {VARIABLE}=1."
+        )
     if reason not in _TAKE_AWAY:
         return f"{remedy[0].upper()}{remedy[1:]}."
     command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
