@@ -3,12 +3,13 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Final
 
 import typer
 
 from pcapdj.console.event_lines import event_line, event_object
+from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, to_name
@@ -17,9 +18,10 @@ from pcapdj.store.bounded import read_list
 from pcapdj.store.client import Store
 from pcapdj.store.events import Event
 from pcapdj.store.history import NOWHERE, FileNow, History, file_now
-from pcapdj.store.journal import Conditions, read_journal
+from pcapdj.store.journal import Conditions, journal_length, read_journal
 from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.queue import queue_length
 from pcapdj.store.snapshot import read_snapshot
 
 _EVERY_S: Final = 0.5
@@ -62,22 +64,34 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
         for line in _now_lines(file_now(store, name), name):
             typer.echo(line)
     try:
-        for event in _followed(story) if follow else story.read():
-            if not kind or event.kind in kind or event.fields.get("event") in kind:
-                typer.echo(json.dumps(event_object(event)) if as_json else event_line(event))
+        for event in _followed(story, kind) if follow else _so_far(story, kind):
+            typer.echo(json.dumps(event_object(event)) if as_json else event_line(event))
     except KeyboardInterrupt:  # the documented way to end --follow
         return
 
 
-def _followed(story: History) -> Iterator[Event]:
+def _so_far(story: History, kinds: Collection[str] | None) -> Iterator[Event]:
+    """Yield what happened, of these kinds; None: of all."""
+    with slow_work("events and journal entries to look at", story.length()) as work:
+        for event in story.read(work.add):
+            if _is_of(event, kinds):
+                work.clear()
+                yield event
+
+
+def _followed(story: History, kinds: Collection[str] | None) -> Iterator[Event]:
     """Yield what happened, and what happens; a Redis that does not answer is waited for."""
-    yield from story.read()
+    yield from _so_far(story, kinds)
     while True:
         time.sleep(_EVERY_S)
         try:
-            yield from story.read()
+            yield from (event for event in story.read() if _is_of(event, kinds))
         except StoreUnavailable:
             continue
+
+
+def _is_of(event: Event, kinds: Collection[str] | None) -> bool:
+    return not kinds or event.kind in kinds or event.fields.get("event") in kinds
 
 
 def _name_of(store: Store, text: str) -> bytes:
@@ -94,9 +108,14 @@ def _name_of(store: Store, text: str) -> bytes:
 
     def pages() -> Iterator[Sequence[bytes]]:
         yield [to_name(str(each["name"])) for each in read_snapshot(store, time.time())["current"]]
-        yield from read_list(store, store.keys.in_queue)
-        for part in read_journal(store, Conditions(name_end=b"/" + word)):
-            yield [file.name for file in part.files]
+        total = queue_length(store) + journal_length(store)
+        with slow_work("queued names and journal entries to look at", total) as work:
+            for names in read_list(store, store.keys.in_queue):
+                yield names
+                work.add(len(names))
+            for part in read_journal(store, Conditions(name_end=b"/" + word)):
+                yield [file.name for file in part.files]
+                work.add(part.looked_at)
 
     if b"/" in word:
         return next(iter([*known([word]), absolute]))

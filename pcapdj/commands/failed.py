@@ -3,10 +3,11 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name, to_text
@@ -14,6 +15,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.failures import (
     Failure,
     all_failures,
+    failures_length,
     failures_of,
     forget_lost,
     index_failures,
@@ -22,6 +24,8 @@ from pcapdj.store.failures import (
 )
 from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+
+_WHAT: Final = "failed files to look at"
 
 app = new_app()
 
@@ -46,17 +50,20 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
     if retry and forget:
         raise ConfigError("--retry and --forget exclude each other.")
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    for _ in index_failures(store):
-        pass
+    with slow_work(_WHAT, failures_length(store)) as work:
+        for looked_at in index_failures(store):
+            work.add(looked_at)
     chosen = _whole_names(store, names or [])
     if retry:
         _retry(store, chosen)
     elif forget:
         _forget(store, chosen)
     else:
-        for failure in _chosen(all_failures(store), chosen):
-            fields = failure.fields or {"reason": failure.reason}
-            typer.echo(json.dumps(fields) if as_json else _sentence(failure))
+        with slow_work(_WHAT, failures_length(store)) as work:
+            for failure in _chosen(all_failures(store, work.add), chosen):
+                fields = failure.fields or {"reason": failure.reason}
+                work.clear()
+                typer.echo(json.dumps(fields) if as_json else _sentence(failure))
 
 
 def _whole_names(store: Store, words: Sequence[str]) -> list[str]:
@@ -67,8 +74,9 @@ def _whole_names(store: Store, words: Sequence[str]) -> list[str]:
     """
 
     def pages() -> Iterator[Sequence[bytes]]:
-        for failure in all_failures(store):
-            yield [failure.name] if failure.name else []
+        with slow_work(_WHAT, failures_length(store)) as work:
+            for failure in all_failures(store, work.add):
+                yield [failure.name] if failure.name else []
 
     short = [
         to_name(word) for word in words if "/" not in word and not failures_of(store, [*_wanted([word])])
@@ -86,14 +94,16 @@ def _retry(store: Store, names: Sequence[str]) -> None:
         chosen = list(_chosen(failures_of(store, [*_wanted(names)]), names))
         moved, count = requeue_failures(store, chosen), len(chosen)
     else:
-        moved, count = requeue_all_failures(store)
+        with slow_work("failed files to queue", failures_length(store)) as work:
+            moved, count = requeue_all_failures(store, work.add)
     typer.echo(f"{moved} of {count} queued again.")
     if left := count - moved:
         raise PcapdjError(f"{left} of {count} failed files could not be queued again.")
 
 
 def _forget(store: Store, names: Sequence[str]) -> None:
-    removed = forget_lost(store, [*_wanted(names)] or None)
+    with slow_work(_WHAT, failures_length(store)) as work:
+        removed = forget_lost(store, [*_wanted(names)] or None, work.add)
     typer.echo(f"{removed} {'entry' if removed == 1 else 'entries'} about lost captures removed.")
     if names and not removed:
         shown = ", ".join(quoted(name) for name in names)

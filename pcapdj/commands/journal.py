@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Annotated, Final
 
 import typer
@@ -93,15 +92,25 @@ def journal(  # noqa: PLR0913 - an option each
 
 
 def _all(store: Store, wanted: Conditions) -> Iterator[FedFile]:
-    with slow_work("journal entries to look at", journal_length(store)) as track:
+    with slow_work("journal entries to look at", journal_length(store)) as work:
         for part in read_journal(store, wanted):
-            yield from part.files
-            track(0 if part.files else part.looked_at)  # what is shown needs no other sign of work
+            if part.files:
+                work.clear()
+                yield from part.files
+                sys.stdout.flush()  # the next ones may be far away
+            else:  # what is shown needs no other sign of work
+                work.add(part.looked_at)
 
 
 def _newest(store: Store, wanted: Conditions, most: int) -> list[FedFile]:
-    parts = read_journal(store, wanted, is_newest_first=True)
-    return [*islice((file for part in parts for file in part.files), most)][::-1]
+    found = list[FedFile]()
+    with slow_work("journal entries to look at", journal_length(store)) as work:
+        for part in read_journal(store, wanted, is_newest_first=True):
+            found += part.files
+            if len(found) >= most:
+                break
+            work.add(part.looked_at)
+    return found[:most][::-1]
 
 
 def _text(files: Iterable[FedFile]) -> Iterator[bytes]:

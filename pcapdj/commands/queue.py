@@ -121,12 +121,13 @@ def _edit(store: Store, edit: Edit, words: Sequence[bytes], *, dry_run: bool) ->
         return [each.name for each in queued_occurrences(store, names)]
 
     def pages() -> Iterator[list[bytes]]:
-        with slow_work("queued names to look at", queue_length(store)) as track:
+        with slow_work("queued names to look at", queue_length(store)) as work:
             for _, names in name_pages(store):
                 yield names
-                track(len(names))
+                work.add(len(names))
 
-    compare_now(store)  # a name that another program pushed is found, too
+    with slow_work("queued names to compare", queue_length(store)) as work:
+        compare_now(store, work.add)  # a name that another program pushed is found, too
     found = find_names(words, known, pages, "in the queue", has_patterns=True)
     report = _Report(store, edit, dry_run=dry_run)
     _edit_names(store, report, found.names)
@@ -145,11 +146,11 @@ def _edit_names(store: Store, report: "_Report", names: Sequence[bytes]) -> None
 def _edit_matching(store: Store, report: "_Report", patterns: Sequence[bytes]) -> None:
     """Edit all names that match; those to move are collected first."""
     fits, place, chosen = matcher(patterns), 0, list[QueuedName]()
-    with slow_work("queued names to look at", queue_length(store)) as track:
+    with slow_work("queued names to look at", queue_length(store)) as work:
         while page := read_page(store, store.keys.in_queue, place, PAGE):
             places = [place + index for index, name in enumerate(page) if fits(name)]
             wanted = with_identities(store, [page[each - place] for each in places], places)
-            track(len(page))
+            work.add(len(page))
             place += len(page)
             if report.edits_at_once:
                 place -= report.edit(wanted)

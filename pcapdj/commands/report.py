@@ -6,6 +6,7 @@ the journal. Only files with something unusual are shown, unless `--all` is give
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
@@ -110,10 +111,12 @@ def _of_files(
     """Yield the captures of paths, in the order in which they are fed, then those that cannot be fed."""
     with progress_bar() as track:
         listing = list_captures(names, recursive=recursive, order=order, track=track)
-    with slow_work("files to read", len(listing.files)) as done:
+    with slow_work("files to read", len(listing.files)) as work:
         for file in listing.files:
-            yield _span_of(file.name, is_quick=is_quick)
-            done(1)
+            span = _span_of(file.name, is_quick=is_quick)
+            work.clear()
+            yield span
+            work.add(1)
     for refusal in listing.faults:
         yield CaptureSpan(refusal.name, None, None, failure=refusal.reason)
 
@@ -150,10 +153,12 @@ def _quick_span(capture: Capture) -> CaptureSpan:
 
 
 def _of_journal(store: Store, wanted: Conditions) -> Iterator[CaptureSpan]:
-    with slow_work("journal entries to look at", journal_length(store)) as done:
+    with slow_work("journal entries to look at", journal_length(store)) as work:
         for part in read_journal(store, wanted):
+            work.clear()
             yield from (_fed_span(file) for file in part.files if file.packets or file.reason)
-            done(part.looked_at)
+            sys.stdout.flush()
+            work.add(part.looked_at)
 
 
 def _fed_span(file: FedFile) -> CaptureSpan:

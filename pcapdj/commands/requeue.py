@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.capture.roots import Roots
+from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word, to_name
@@ -19,8 +20,8 @@ from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_list
 from pcapdj.store.client import Store
-from pcapdj.store.failures import all_failures
-from pcapdj.store.journal import Conditions
+from pcapdj.store.failures import all_failures, failures_length
+from pcapdj.store.journal import Conditions, journal_length
 from pcapdj.store.name_search import find_names
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.reclaims import reclaimed
@@ -78,30 +79,43 @@ def requeue(  # noqa: PLR0913 - an option each
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if has_range:
         wanted = in_time_range(Conditions(), since, until, times)
-        look = partial(look_again, store, wanted, reading_roots(roots))
+        look = partial(_look, store, wanted, reading_roots(roots))
         _look_again(look, open_stream(store), run_command(since, until), queues=yes, mixes=into_open_stream)
         return
-    _requeue_chosen(store, stream, [to_name(name) for name in names or []])
+    if stream:
+        _requeue_stream(store, stream)
+    else:
+        _requeue_names(store, [to_name(name) for name in names or []])
 
 
-def _requeue_chosen(store: Store, stream: str, names: Sequence[bytes]) -> None:
-    """Queue these files again, or without names those of a stream."""
-    chosen = names or operate.processed_in(store, stream)
-    if not chosen:
-        raise PcapdjError(f"No processed file was last fed into stream {quoted(stream)}.")
+def _requeue_names(store: Store, names: Sequence[bytes]) -> None:
     gone = list[str]()  # where files went that were reclaimed
-    missing = [name for name in chosen if not _requeue(store, name, gone)]
-    if names:
-        missing = _requeue_endings(store, missing, gone)
-    typer.echo(f"{len(chosen) - len(missing) - len(gone)} of {len(chosen)} queued again.")
-    if stream and not missing:
-        operate.forget_suspect(store, stream)
+    missing = _requeue_endings(store, [name for name in names if not _requeue(store, name, gone)], gone)
+    typer.echo(f"{len(names) - len(missing) - len(gone)} of {len(names)} queued again.")
     if missing:
         names_shown = ", ".join(quoted(name) for name in missing)
         gone.append(f"Not among the processed or failed files: {names_shown}.")
-    if gone:
-        more = [f"And {len(gone) - _MOST_NAMED:,} more."] if len(gone) > _MOST_NAMED else []
-        raise PcapdjError(" ".join([*gone[-_MOST_NAMED:], *more]))
+    _refuse(gone)
+
+
+def _requeue_stream(store: Store, stream: str) -> None:
+    gone, found = list[str](), 0
+    with slow_work("processed files to look at", operate.processed_length(store)) as work:
+        for name in operate.processed_in(store, stream, work.add):
+            found += _requeue(store, name, gone)
+            work.add(0)
+    if not found:
+        raise PcapdjError(f"No processed file was last fed into stream {quoted(stream)}.")
+    typer.echo(f"{found - len(gone)} of {found} queued again.")
+    operate.forget_suspect(store, stream)
+    _refuse(gone)
+
+
+def _refuse(sentences: Sequence[str]) -> None:
+    """End with what could not be queued, if there is something."""
+    if sentences:
+        more = [f"And {len(sentences) - _MOST_NAMED:,} more."] if len(sentences) > _MOST_NAMED else []
+        raise PcapdjError(" ".join([*sentences[-_MOST_NAMED:], *more]))
 
 
 def _requeue(store: Store, name: bytes, gone: list[str]) -> bool:
@@ -143,9 +157,13 @@ def _requeue_endings(store: Store, words: Sequence[bytes], gone: list[str]) -> l
     """
 
     def pages() -> Iterator[Sequence[bytes]]:
-        yield from read_list(store, store.keys.processed)
-        for failure in all_failures(store):
-            yield [failure.name] if failure.name else []
+        total = operate.processed_length(store) + failures_length(store)
+        with slow_work("processed and failed files to look at", total) as work:
+            for names in read_list(store, store.keys.processed):
+                yield names
+                work.add(len(names))
+            for failure in all_failures(store, work.add):
+                yield [failure.name] if failure.name else []
 
     missing = []
     for word in words:
@@ -158,6 +176,11 @@ def _requeue_endings(store: Store, words: Sequence[bytes], gone: list[str]) -> l
         if found is None or not _requeue(store, found.names[0], gone):
             missing.append(word)
     return missing
+
+
+def _look(store: Store, wanted: Conditions, roots: Sequence[bytes], *, queues: bool) -> SecondLook:
+    with slow_work("journal entries to look at", journal_length(store)) as work:
+        return look_again(store, wanted, roots, queues=queues, track=work.add)
 
 
 def _look_again(

@@ -202,10 +202,10 @@ def _located(
         return []
     locator = Locator(events, has_sessions=has_sessions)
     is_newest_first = bool(locator.stream)  # then the search ends with the file that begins the stream
-    with slow_work("journal entries to look at", source.length()) as track:
+    with slow_work("journal entries to look at", source.length()) as work:
         for part in source.parts(_conditions(locator, written_ms), is_newest_first=is_newest_first):
             locator.add(part.files, is_newest_first=is_newest_first)
-            track(part.looked_at)
+            work.add(part.looked_at)
             if locator.is_complete:
                 break
     return locator.locations

@@ -6,13 +6,13 @@ not silent for seconds. stdout is the answer's alone.
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from pcapdj.console.screen import keep_going_if_closed
 
-_AFTER_S: Final = 0.3
+_AFTER_S: Final = 0.1  # a command has run for some 0.3 s before, and shows something within half a second
 _EVERY_S: Final = 0.2
 _CLEAR: Final = "\r\x1b[K"
 
@@ -39,15 +39,16 @@ class SlowWork:
         if time.monotonic() >= self._next_s:
             self._show()
 
-    def end(self) -> None:
-        """Clear the line."""
+    def clear(self) -> None:
+        """Clear the line of a terminal, before something is printed there; `add` shows it again."""
         if self._is_shown and self._is_terminal:
             self._write(_CLEAR)
+            self._is_shown = False
 
     def _show(self) -> None:
         if self._is_terminal:
             self._next_s = time.monotonic() + _EVERY_S
-            self._write(f"{_CLEAR}{self._done:,} of {self._total:,} {self._what}")
+            self._write(f"{_CLEAR}{min(self._done, self._total):,} of {self._total:,} {self._what}")
         elif not self._is_shown:
             self._write(f"{self._total:,} {self._what} ..\n")
         self._is_shown = True
@@ -58,10 +59,10 @@ class SlowWork:
 
 
 @contextmanager
-def slow_work(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that counts what is done; the arguments are those of `SlowWork`."""
+def slow_work(what: str, total: int) -> Iterator[SlowWork]:
+    """Yield work whose line is cleared at the end; the arguments are those of `SlowWork`."""
     work = SlowWork(what, total)
     try:
-        yield work.add
+        yield work
     finally:
-        work.end()
+        work.clear()

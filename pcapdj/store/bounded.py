@@ -5,7 +5,7 @@ what is too long (the scripts `read_*`), so that no role or command needs memory
 ours has written. Our own values are far below these limits: a path has up to 4095 bytes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -23,6 +23,7 @@ _PAGE: Final = 1000  # entries of a list in one call
 _STREAM_PAGE: Final = 300  # entries of a stream in one call
 
 Hash = dict[bytes, bytes]
+Track = Callable[[int], None]  # is called with how many entries were looked at, again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ def read_stream(  # noqa: PLR0913 - what is read, and how much at once
     is_newest_first: bool = False,
     only: tuple[str, bytes] | None = None,
     most: int = _STREAM_PAGE,
+    track: Track = lambda _: None,
 ) -> Iterator[StreamEntry]:
     """Yield the entries of a stream, a page in each call; what is added meanwhile comes, too.
 
@@ -127,6 +129,7 @@ def read_stream(  # noqa: PLR0913 - what is read, and how much at once
         is_newest_first: go back in time.
         only: a field and its value, which the others do not have.
         most: entries that one call looks at.
+        track: is called with that number after each call.
     """
     order = "newest" if is_newest_first else "oldest"
     limits = [str(each) for each in (VALUE_LIMIT_BYTES, _BUDGET_BYTES, most)]
@@ -135,6 +138,7 @@ def read_stream(  # noqa: PLR0913 - what is read, and how much at once
         if not last:
             return
         yield from (StreamEntry(entry_id.decode(), hash_of(parts)) for entry_id, parts in entries)
+        track(most)
         first = f"({last.decode()}"
 
 

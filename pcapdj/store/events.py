@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.safe_text import to_text
-from pcapdj.store.bounded import StreamEntry, read_stream
+from pcapdj.store.bounded import StreamEntry, Track, read_stream
 from pcapdj.store.client import Store
 
 MOST_EVENTS: Final = 50_000  # about 15 MB in Redis
@@ -78,19 +78,22 @@ def add_event(store: Store, event: Event) -> None:
         Store.call(store, lambda _: batch.execute())
 
 
-def read_events(store: Store, first: str = "-", name: bytes | None = None) -> Iterator[Event]:
+def read_events(
+    store: Store, first: str = "-", name: bytes | None = None, track: Track = lambda _: None
+) -> Iterator[Event]:
     """Yield the events from one on, the oldest first.
 
     Args:
         store: the lane.
         first: as in `bounded.read_stream`.
         name: only those about this file.
+        track: as in `bounded.read_stream`.
 
     Raises:
         As `Store.call`.
     """
     only = None if name is None else ("name", name)
-    yield from map(event_of, read_stream(store, store.keys.events, first, only=only))
+    yield from map(event_of, read_stream(store, store.keys.events, first, only=only, track=track))
 
 
 def event_of(entry: StreamEntry) -> Event:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
-from pcapdj.store.bounded import ENTRY_LIMIT_BYTES, read_entries, read_hash, read_list, read_page
+from pcapdj.store.bounded import ENTRY_LIMIT_BYTES, Track, read_entries, read_hash, read_list, read_page
 from pcapdj.store.client import Store
 from pcapdj.store.keys import AGAIN
 
@@ -54,10 +54,16 @@ def newest_failures(store: Store, most: int) -> list[Failure]:
     return [_failure(entry) for entry in read_entries(store, store.keys.failed, -most, -1)]
 
 
-def all_failures(store: Store) -> Iterator[Failure]:
-    """Yield the failed files, oldest first."""
+def failures_length(store: Store) -> int:
+    """Return how many entries FAILED has."""
+    return int(store.call(lambda client: client.llen(store.keys.failed)))
+
+
+def all_failures(store: Store, track: Track = lambda _: None) -> Iterator[Failure]:
+    """Yield the failed files, oldest first; after each call of Redis `track` is called with how many."""
     for entries in read_list(store, store.keys.failed):
         yield from map(_failure, entries)
+        track(len(entries))
 
 
 def failures_of(store: Store, names: Sequence[bytes]) -> list[Failure]:
@@ -76,35 +82,42 @@ def requeue_failures(store: Store, failures: Iterable[Failure]) -> int:
     )
 
 
-def requeue_all_failures(store: Store) -> tuple[int, int]:
+def requeue_all_failures(store: Store, track: Track = lambda _: None) -> tuple[int, int]:
     """Move all failed files to the queue's end, in the order in which they failed.
 
     What fails meanwhile is left there; so are entries about lost captures.
+
+    Args:
+        store: the lane.
+        track: is called with how many entries were looked at, again and again.
 
     Returns:
         How many were moved, and how many should have been.
     """
     moved = chosen = place = 0
-    left = store.call(lambda client: client.llen(store.keys.failed))
-    while left > 0 and (entries := read_page(store, store.keys.failed, place, left)):
+    left = failures_length(store)
+    while left > 0 and (entries := read_page(store, store.keys.failed, place, min(left, _CHUNK))):
         left -= len(entries)
+        track(len(entries))
         wanted = [each for each in map(_failure, entries) if not each.is_lost]
         gone = requeue_failures(store, wanted)
         moved, chosen, place = moved + gone, chosen + len(wanted), place + len(entries) - gone
     return moved, chosen
 
 
-def forget_lost(store: Store, names: Sequence[bytes] | None) -> int:
+def forget_lost(store: Store, names: Sequence[bytes] | None, track: Track = lambda _: None) -> int:
     """Remove the entries about lost captures; return how many there were.
 
     Args:
         store: the lane.
         names: of these files; None: all.
+        track: as of `requeue_all_failures`.
     """
     removed = place = 0
-    left = store.call(lambda client: client.llen(store.keys.failed))
+    left = failures_length(store)
     while left > 0 and (entries := read_page(store, store.keys.failed, place, left)):
         left -= len(entries)
+        track(len(entries))
         lost = [each for each in map(_failure, entries) if each.is_lost and (not names or each.name in names)]
         gone = sum(store.run("forget_entry", [store.keys.failed], [each.entry]) for each in lost)
         removed, place = removed + gone, place + len(entries) - gone
@@ -134,18 +147,22 @@ def requeue_entries(store: Store, source: str, pairs: Sequence[tuple[bytes, byte
     return moved
 
 
-def index_failures(store: Store) -> Iterator[None]:
-    """Note the entries of a version that had no FAILED_NAMES, once; each step is one short call."""
+def index_failures(store: Store) -> Iterator[int]:
+    """Note the entries of a version that had no FAILED_NAMES, once; each step is one short call.
+
+    Yields:
+        How many entries it has looked at.
+    """
     if store.call(lambda client: client.hexists(store.keys.failed_names, "")):
         return
     keys, place = store.keys, 0
     places = [keys.failed, keys.failed_names, keys.queued, keys.fed]
-    left = store.call(lambda client: client.llen(keys.failed))
+    left = failures_length(store)
     while left > 0 and (entries := read_page(store, keys.failed, place, min(left, _CHUNK))):
         pairs = [_pair(each) for each in map(_failure, entries) if _is_there(each)]
         removed = store.run("index_failures", places, ["0", *(part for pair in pairs for part in pair)])
         left, place = left - len(entries), place + len(entries) - removed
-        yield
+        yield len(entries)
     store.run("index_failures", places, ["1"])
 
 

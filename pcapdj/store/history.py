@@ -12,9 +12,10 @@ from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.runtime.units import human_size
-from pcapdj.store.bounded import StreamEntry, read_hash, read_stream
+from pcapdj.store.bounded import StreamEntry, Track, read_hash, read_stream
 from pcapdj.store.client import Store
 from pcapdj.store.events import Event, read_events
+from pcapdj.store.journal import journal_length
 from pcapdj.store.snapshot import read_snapshot
 
 
@@ -52,22 +53,35 @@ class History:
         self._name = name
         self._first_event = self._first_entry = f"{int(since_s * 1000)}-0"
 
-    def read(self) -> Iterator[Event]:
+    def read(self, track: Track = lambda _: None) -> Iterator[Event]:
         """Yield what happened, in the order in which Redis got it.
+
+        Args:
+            track: is called with how many entries were looked at, after each call of Redis.
 
         Raises:
             As `Store.call`.
         """
-        yield from heapq.merge(self._events(), self._files(), key=_order)
+        yield from heapq.merge(self._events(track), self._files(track), key=_order)
 
-    def _events(self) -> Iterator[Event]:
-        for event in read_events(self._store, self._first_event, self._name):
+    def length(self) -> int:
+        """Return how many entries there are, of all times.
+
+        Raises:
+            As `Store.call`.
+        """
+        events = self._store.call(lambda client: client.xlen(self._store.keys.events))
+        return int(events) + journal_length(self._store)
+
+    def _events(self, track: Track) -> Iterator[Event]:
+        for event in read_events(self._store, self._first_event, self._name, track):
             self._first_event = f"({event.id}"
             yield event
 
-    def _files(self) -> Iterator[Event]:
+    def _files(self, track: Track) -> Iterator[Event]:
         only = None if self._name is None else ("name", self._name)
-        for entry in read_stream(self._store, self._store.keys.journal, self._first_entry, only=only):
+        key = self._store.keys.journal
+        for entry in read_stream(self._store, key, self._first_entry, only=only, track=track):
             self._first_entry = f"({entry.id}"
             yield event_of_journal(entry)
 

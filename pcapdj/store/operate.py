@@ -4,15 +4,16 @@ Each call writes absolute values or runs an idempotent script, then publishes a 
 No role needs to run: the keys hold the change until a role reads them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
-from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, read_hash, read_list, read_set
+from pcapdj.store.bounded import LIVE_VALUE_LIMIT_BYTES, Track, read_hash, read_list, read_set
 from pcapdj.store.client import Store
 from pcapdj.store.failures import failures_of, requeue_entries, requeue_failures
 from pcapdj.store.job_queue import as_bytes
+from pcapdj.store.journal import Conditions, read_journal
 
 OPERATOR: Final = "operator"  # the operator's member of PCAPDJ_SUSPEND
 _LAST_FILES: Final = 10
@@ -83,16 +84,49 @@ def requeue(store: Store, name: bytes) -> bool:
     return requeue_entries(store, store.keys.processed, [(name, name)]) == [True]
 
 
-def processed_in(store: Store, stream: str) -> list[bytes]:
-    """Return the processed files that this stream has a part of, in the order in which they were fed.
+def processed_in(store: Store, stream: str, track: Track = lambda _: None) -> Iterator[bytes]:
+    """Yield the processed files that a stream has a part of, in the order in which they were fed.
 
-    Of streams that broke off in a file it is not found: the file was fed again.
+    A file in which the stream broke off is not among them: it was fed again. The journal has the files, if it
+    still has the one that begins the stream; some of them may be queued again by now. Else all that are in
+    PROCESSED are looked at first.
+
+    Args:
+        store: the lane.
+        stream: its id.
+        track: is called with how many entries were looked at, again and again.
     """
+    has_begin = False
+    for part in read_journal(store, Conditions(stream=stream)):
+        begins = (each[:2] == (stream, 1) for file in part.files for each in file.all_parts)
+        has_begin = has_begin or any(begins)
+        if part.files and not has_begin:
+            break
+        names = dict.fromkeys(file.name for file in part.files if file.verdict == "processed")
+        yield from _fed_into(store, stream, [*names])
+        track(part.looked_at)
+    if not has_begin:
+        yield from _listed_in(store, stream, track)
+
+
+def _listed_in(store: Store, stream: str, track: Track) -> list[bytes]:
+    """Return the files of a stream that are in PROCESSED."""
     found: list[bytes] = []
     for names in read_list(store, store.keys.processed):
-        notes = read_hash(store, store.keys.fed, names)
-        found += [name for name in names if stream in _streams_of(notes.get(name))]
+        found += _fed_into(store, stream, names)
+        track(len(names))
     return found
+
+
+def processed_length(store: Store) -> int:
+    """Return how many processed files there are."""
+    return int(store.call(lambda client: client.llen(store.keys.processed)))
+
+
+def _fed_into(store: Store, stream: str, names: Sequence[bytes]) -> list[bytes]:
+    """Return those of these files that were last fed into this stream."""
+    notes = read_hash(store, store.keys.fed, names) if names else {}
+    return [name for name in names if stream in _streams_of(notes.get(name))]
 
 
 def forget_suspect(store: Store, stream: str) -> None:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.store.bounded import Track
 from pcapdj.store.client import Store
 from pcapdj.store.queue_comparison import PART_NAMES, QueueCounts, QueueWalk, lost_names, vanished
 from pcapdj.store.stepwise import StepwiseWork
@@ -100,11 +101,15 @@ class QueueCheck:
         return has_more
 
 
-def compare_now(store: Store) -> None:
+def compare_now(store: Store, track: Track = lambda _: None) -> None:
     """Bring the lines up to date after other programs have changed the queue.
 
     Names that were pushed stand at the ends, mostly: the head is looked at first, and then all from the tail
     on, until all have a line.
+
+    Args:
+        store: the lane.
+        track: is called with how many names were looked at, after each call of Redis.
 
     Raises:
         Stopped: a stop signal arrived; the next call begins again.
@@ -114,9 +119,11 @@ def compare_now(store: Store) -> None:
     while part.change > 0 and place < part.length:
         part = _index(store, -(place + PART_NAMES), -(place + 1))
         place += max(1, len(part.names))
+        track(len(part.names))
         store.check_stop()
     if part.change < 0:
         for _ in _compare(store):
+            track(PART_NAMES)
             store.check_stop()
     else:
         store.run("end_check", [store.keys.in_queue, store.keys.queued], [])

@@ -40,6 +40,7 @@ class FedFileState(StrEnum):
 
 
 READABLE: Final = (FedFileState.SAME, FedFileState.GROWN, FedFileState.MOVED, FedFileState.COMPRESSED)
+_MOST_KEPT: Final = 10_000
 _HOW: Final = {"moved": FedFileState.MOVED, "compressed": FedFileState.COMPRESSED}  # in PCAPDJ_RECLAIMED
 
 
@@ -85,7 +86,7 @@ def reading_roots(roots: Sequence[Path] | None) -> tuple[bytes, ...]:
 
 
 class Presences:
-    """Looks at files that were fed; each name once.
+    """Looks at files that were fed; each name once, among some thousand.
 
     Args:
         store: the lane, for what pcapdj itself moved or removed; None: a run, which moves nothing.
@@ -101,6 +102,8 @@ class Presences:
         """Return what became of the file."""
         key = (file.name, file.size_bytes, file.mtime_ns)
         if key not in self._found:
+            if len(self._found) >= _MOST_KEPT:
+                self._found.clear()
             self._found[key] = self._look(file)
         return self._found[key]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pcapdj.runtime.safe_text import shell_word
+from pcapdj.store.bounded import Track
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import fed_files
 from pcapdj.store.failures import failures_of, requeue_entries, requeue_failures
@@ -76,7 +77,14 @@ class StreamInUse:
     last_ns: int | None
 
 
-def look_again(store: Store, wanted: Conditions, roots: Sequence[bytes] = (), *, queues: bool) -> SecondLook:
+def look_again(
+    store: Store,
+    wanted: Conditions,
+    roots: Sequence[bytes] = (),
+    *,
+    queues: bool,
+    track: Track = lambda _: None,
+) -> SecondLook:
     """Return which files fit; queue them, if that is wanted.
 
     Args:
@@ -84,12 +92,13 @@ def look_again(store: Store, wanted: Conditions, roots: Sequence[bytes] = (), *,
         wanted: conditions.
         roots: the folders below which files are looked at; none: anywhere.
         queues: move them to the queue's end.
+        track: is called with how many journal entries were looked at, again and again.
 
     Raises:
         As `Store.call`.
     """
     found = SecondLook()
-    for files in _parts(store, _until_now(store, wanted), roots, found):
+    for files in _parts(store, _until_now(store, wanted), roots, found, track):
         for file in files:
             found.add(file)
         if queues:
@@ -135,7 +144,7 @@ def _until_now(store: Store, wanted: Conditions) -> Conditions:
 
 
 def _parts(
-    store: Store, wanted: Conditions, roots: Sequence[bytes], found: SecondLook
+    store: Store, wanted: Conditions, roots: Sequence[bytes], found: SecondLook, track: Track
 ) -> Iterator[list[FedFile]]:
     """Yield the files that can be fed again; count the others."""
     for part in read_journal(store, wanted):
@@ -150,6 +159,7 @@ def _parts(
         found.gone += len(newest) - len(there) - outside
         if there:
             yield there
+        track(part.looked_at)
 
 
 def _is_newest(file: FedFile, fed_s: object) -> bool:

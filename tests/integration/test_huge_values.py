@@ -115,7 +115,7 @@ READS: Final[dict[str, Callable[[Store], object]]] = {
     "limits": operate.read_control,
     "resume": operate.resume,
     "requeue": lambda store: operate.requeue(store, b"/in/2.pcap"),
-    "requeue --stream": lambda store: operate.processed_in(store, "5ca1ab1e"),
+    "requeue --stream": lambda store: list(operate.processed_in(store, "5ca1ab1e")),
     "end of a run": lambda store: interrupted_file(store, DISPATCHER, Path("/nowhere")),
 }
 

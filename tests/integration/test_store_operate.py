@@ -51,10 +51,33 @@ def test_the_processed_files_of_a_stream_are_found_in_their_order(store: Store) 
     store.redis.rpush(store.keys.processed, *names)
     store.redis.hset(store.keys.fed, mapping=entries)
 
-    assert operate.processed_in(store, "even") == [names[0], *names[8::2]]
-    assert operate.processed_in(store, "odd") == [*names[1:10:2], names[10], *names[11::2]]
-    assert operate.processed_in(store, "none") == [names[10]]
-    assert operate.processed_in(store, "other") == []
+    assert [*operate.processed_in(store, "even")] == [names[0], *names[8::2]]
+    assert [*operate.processed_in(store, "odd")] == [*names[1:10:2], names[10], *names[11::2]]
+    assert [*operate.processed_in(store, "none")] == [names[10]]
+    assert [*operate.processed_in(store, "other")] == []
+
+
+@pytest.mark.parametrize("has_begin", [True, False])
+def test_the_journal_has_the_files_of_a_stream_if_it_has_its_begin(store: Store, *, has_begin: bool) -> None:
+    """Else an earlier file may be missing there: all processed files are looked at."""
+    names = [b"/in/%d.pcap" % number for number in range(3000)]
+    store.redis.rpush(store.keys.processed, *names)
+    streams = {name: "old" if number < 2990 else "new" for number, name in enumerate(names)}
+    streams[names[2995]] = "later"  # it was fed again since
+    fed: dict[Any, Any] = {name: json.dumps({"stream": stream}) for name, stream in streams.items()}
+    store.redis.hset(store.keys.fed, mapping=fed)
+    for number in range(2990 if has_begin else 2991, 3000):
+        fields: dict[Any, Any] = {"name": names[number], "verdict": "processed", "stream": "new"}
+        fields |= {"first_packet": (number - 2990) * 10 + 1, "packets": 10}
+        store.redis.xadd(store.keys.journal, fields)
+    failed: dict[Any, Any] = {"name": "/in/bad.pcap", "verdict": "failed", "stream": "new"}
+    store.redis.xadd(store.keys.journal, failed)
+    looked_at: list[int] = []
+
+    found = [*operate.processed_in(store, "new", looked_at.append)]
+
+    assert found == [*names[2990:2995], *names[2996:]]
+    assert sum(looked_at) == (11 if has_begin else 3000)
 
 
 def test_a_change_of_limits_writes_and_removes_at_once(store: Store) -> None:
