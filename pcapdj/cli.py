@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "queue": ("pcapdj.commands.queue", "show the queue in order; remove names, or move them to an end"),
         "skip": ("pcapdj.commands.skip", "give up the file that is fed, or whose storage is away"),
         "finish": ("pcapdj.commands.finish", "end the stream, so that the analyzer completes its output"),
+        "forget": ("pcapdj.commands.forget", "remove a dispatcher that is out of service"),
         "failed": (
             "pcapdj.commands.failed",
             "list the files that failed, and why; --retry queues them again",

@@ -20,12 +20,13 @@ from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.snapshot_fields import Fields, number_in
 from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.console.waiting_lines import suspenders_text
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
 from pcapdj.runtime.units import rough_duration
 
 ROLES: Final = ("dispatcher", "controller", "consumer", "importer")  # as programs in supervisord.conf
 STALE_AFTER_S: Final = 5.0
 _STALLED_S: Final = 60
+_LONG_SILENCE_S: Final = 60.0  # a restart takes seconds
 _MOST_FINDINGS: Final = 5  # on the line; the others are a number
 _MOST_DISKS: Final = 40
 _SENTENCE_CHARS: Final = 200
@@ -125,15 +126,17 @@ def role_findings(snapshot: Fields, expected: Collection[str], now_s: float) -> 
         yield Finding(Level.CRITICAL, "no dispatcher is registered")
     names = short_names([str(each.get("id")) for each in dispatchers])
     for each in dispatchers:
-        name = printable(names[str(each.get("id"))])
-        yield from _heartbeat_findings(f"dispatcher {name}", each, now_s)
+        name = names[str(each.get("id"))]
+        remedy = f" ('pcapdj forget {shell_word(name)}' if it is out of service)"
+        yield from _heartbeat_findings(f"dispatcher {printable(name)}", each, now_s, remedy)
 
 
-def _heartbeat_findings(name: str, fields: Fields, now_s: float) -> Iterator[Finding]:
+def _heartbeat_findings(name: str, fields: Fields, now_s: float, remedy: str = "") -> Iterator[Finding]:
     age_s, beat_s = fields.get("heartbeat_age_s"), fields.get("heartbeat_s")
     if fields.get("stale"):
         since = f" for {rough_duration(age_s)}" if isinstance(age_s, int | float) else ""
-        yield Finding(Level.CRITICAL, f"{name} silent{since}")
+        is_long = not isinstance(age_s, int | float) or age_s >= _LONG_SILENCE_S
+        yield Finding(Level.CRITICAL, f"{name} silent{since}{remedy if is_long else ''}")
     elif isinstance(beat_s, float) and beat_s > now_s + STALE_AFTER_S:
         ahead = rough_duration(beat_s - now_s)
         yield Finding(

@@ -14,6 +14,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.failures import failures_of, requeue_entries, requeue_failures
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.journal import Conditions, read_journal
+from pcapdj.store.keys import Keys
 
 OPERATOR: Final = "operator"  # the operator's member of PCAPDJ_SUSPEND
 _LAST_FILES: Final = 10
@@ -137,6 +138,29 @@ def forget_suspect(store: Store, stream: str) -> None:
 def request_skip(store: Store, dispatcher_id: str, token: bytes) -> None:
     """Request that a dispatcher gives up the file that it has taken with this token."""
     store.call(lambda client: client.hset(store.keys.skip, dispatcher_id, token))
+
+
+def forget_dispatcher(
+    store: Store, dispatcher_id: str, queue: str, heartbeat: str, *, requeue: bool
+) -> list[bytes]:
+    """Remove a dispatcher that has not reported since; return the script's answer.
+
+    Args:
+        store: the lane.
+        dispatcher_id: of the dispatcher.
+        queue: which it takes files from, as `-q` has it.
+        heartbeat: its last one, as Redis has it; empty: none.
+        requeue: put the file that it has taken back to the head of the queue.
+    """
+    keys = Keys(store.keys.lane, queue)
+    places = [keys.dispatchers, keys.current(dispatcher_id), keys.stats(dispatcher_id)]
+    places += [keys.samples_of(dispatcher_id), keys.suspend, keys.skip, keys.finished, keys.next, keys.auth]
+    places += [keys.in_queue, keys.queued, keys.channel]
+    member = f"usr1:{dispatcher_id}"
+    answer: Any = store.run(
+        "forget_dispatcher", places, [dispatcher_id, member, heartbeat, "1" if requeue else ""]
+    )
+    return list(answer)
 
 
 def _streams_of(note: bytes | None) -> list[object]:

@@ -13,13 +13,17 @@ import pytest
 import typer
 from support.cases import some_long
 
-from pcapdj.commands import failed, finish, gate, limits, requeue, resume, skip, status, suspend
+from pcapdj.commands import failed, finish, forget, gate, limits, requeue, resume, skip, status, suspend
 from pcapdj.disk.limits import DEFAULTS
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_text
+from pcapdj.store import operate
 from pcapdj.store.client import Store
 from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
+from pcapdj.store.keys import IN_QUEUE
+from pcapdj.store.queue import queue_length
+from pcapdj.store.queue_check import compare_now
 
 HOSTILE = b"/in/\x1b[2J; $(id)\n'\xff -x"
 Run = Callable[..., tuple[int, str, str]]
@@ -705,3 +709,57 @@ def test_requeue_of_a_stream_without_files_is_an_error(run: Run, store: Store) -
     assert (code, out) == (ExitCode.ERROR, "")
     assert err == "pcapdj test: No processed file was last fed into stream 's2'.\n"
     assert queued(store) == []
+
+
+def test_a_dispatcher_that_is_out_of_service_is_forgotten_with_all_that_waits_for_it(
+    store: Store, run: Run
+) -> None:
+    """Its suspension and its end of a stream, too; other dispatchers keep theirs."""
+    keys, redis = store.keys, store.redis
+    redis.sadd(keys.dispatchers, "/run/old", "/run/other")
+    redis.hset(keys.stats("/run/old"), mapping={"heartbeat_s": "1600000000.000"})
+    redis.sadd(keys.suspend, "usr1:/run/old", "usr1:/run/other")
+    redis.sadd(keys.finished, "/run/old")
+    redis.hset(keys.skip, "/run/old", "token")
+
+    assert run(forget.app, "old") == (0, "The dispatcher '/run/old' is forgotten.\n", "")
+
+    assert redis.smembers(keys.dispatchers) == {b"/run/other"}
+    assert redis.smembers(keys.suspend) == {b"usr1:/run/other"}
+    assert not redis.exists(keys.stats("/run/old"), keys.finished, keys.skip)
+    assert run(forget.app, "old")[0] == ExitCode.ERROR
+
+
+def test_a_dispatcher_that_reports_is_not_forgotten(store: Store, run: Run) -> None:
+    """It would register again, and its file would be fed twice."""
+    store.redis.sadd(store.keys.dispatchers, "main")
+    store.redis.hset(store.keys.stats("main"), mapping={"heartbeat_s": f"{time.time():.3f}"})
+
+    code, _, error = run(forget.app, "main", "--requeue")
+
+    assert (code, "reports every second: it works. Stop it first." in error) == (ExitCode.ERROR, True)
+    assert operate.forget_dispatcher(store, "main", IN_QUEUE, "", requeue=True) == [b"alive"]
+    assert store.redis.smembers(store.keys.dispatchers) == {b"main"}
+
+
+def test_the_file_of_a_forgotten_dispatcher_goes_back_to_the_head_of_the_queue(
+    store: Store, run: Run
+) -> None:
+    """On demand only: the next dispatcher of that pipe would go on inside the file."""
+    keys = store.keys
+    _, taken = take(store, HOSTILE)
+    store.redis.rpush(keys.in_queue, b"/in/other", HOSTILE)
+    compare_now(store)
+    store.redis.rpush(keys.next, HOSTILE)
+    store.redis.set(keys.auth, HOSTILE)
+
+    code, _, error = run(forget.app, "main")
+    assert (code, "has taken" in error, "--requeue" in error) == (ExitCode.ERROR, True, True)
+    assert store.redis.hget(keys.current("main"), "name") == taken.name
+
+    assert run(forget.app, "main", "--requeue")[0] == ExitCode.OK
+    assert store.redis.lrange(keys.in_queue, 0, -1) == [HOSTILE, b"/in/other", HOSTILE]
+    assert not store.redis.exists(keys.current("main"), keys.dispatchers, keys.next, keys.auth)
+    assert queue_length(store) == 3
+    lines: Any = store.redis.hget(keys.queued, HOSTILE)
+    assert len(lines.split(b"\n")) == 2

@@ -141,6 +141,7 @@ OPTIONS: dict[str, Options] = {
         "--root": ("PCAPDJ_ROOT", None),
     },
     "skip": REDIS,
+    "forget": REDIS | {"--requeue": (None, False)},
     "events": REDIS | {
         "--since": (None, ""),
         "--file": (None, ""),
@@ -201,6 +202,7 @@ ARGUMENTS: dict[str, list[tuple[str, bool, Any]]] = {
     "reclaim": [("now|pause|resume", False, "")],
     "gate": [("open|hold|auto|accept", False, None)],
     "skip": [("NAME", False, "")],
+    "forget": [("DISPATCHER", True, None)],
     "failed": [("NAME", False, None)],
     "whence": [("EVENTS", False, "")],
     "journal": [("NAME", False, "")],

@@ -71,7 +71,14 @@ def test_a_lane_that_is_well() -> None:
         ({"importer": None}, "importer has not reported"),
         ({"importer": {"state": "stopped"}}, "importer was stopped"),
         ({"dispatchers": dispatcher(**SILENT)}, "dispatcher stream.pcap silent for 12 s"),
-        ({"dispatchers": dispatcher(stale=True, heartbeat_age_s=None)}, "dispatcher stream.pcap silent"),
+        (
+            {"dispatchers": dispatcher(stale=True, heartbeat_age_s=None)},
+            "dispatcher stream.pcap silent ('pcapdj forget stream.pcap' if it is out of service)",
+        ),
+        (
+            {"dispatchers": dispatcher(stale=True, heartbeat_age_s=90.0)},
+            "dispatcher stream.pcap silent for 90 s ('pcapdj forget stream.pcap' if it is out of service)",
+        ),
         ({"dispatchers": []}, "no dispatcher is registered"),
         ({"suspended": ["operator"]}, "suspended by operator"),
         ({"gate": {"state": "suspended", "reason": "It is full."}}, "gate suspended: It is full"),

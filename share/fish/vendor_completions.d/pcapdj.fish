@@ -20,6 +20,7 @@ complete -c pcapdj -n __fish_use_subcommand -f -a resume -d 'continue feeding af
 complete -c pcapdj -n __fish_use_subcommand -f -a queue -d 'show the queue in order; remove names, or move them to an end'
 complete -c pcapdj -n __fish_use_subcommand -f -a skip -d 'give up the file that is fed, or whose storage is away'
 complete -c pcapdj -n __fish_use_subcommand -f -a finish -d 'end the stream, so that the analyzer completes its output'
+complete -c pcapdj -n __fish_use_subcommand -f -a forget -d 'remove a dispatcher that is out of service'
 complete -c pcapdj -n __fish_use_subcommand -f -a failed -d 'list the files that failed, and why; --retry queues them again'
 complete -c pcapdj -n __fish_use_subcommand -f -a whence -d 'find the capture and packet of an alert; cut its session out'
 complete -c pcapdj -n __fish_use_subcommand -f -a journal -d 'show which files were fed, when, and what was unusual'
@@ -155,6 +156,11 @@ complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from finish' -s h -l help -d 'show the help and exit'
+complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l requeue -d 'put the file that it has taken back to the head of the queue'
+complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l redis-password-file -d 'a file with Redis’s password' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l lane -d 'a prefix for all keys: one lane per sensor' -x
+complete -c pcapdj -n '__fish_seen_subcommand_from forget' -s h -l help -d 'show the help and exit'
 complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l retry -d 'queue the files again'
 complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l forget -d 'remove the entries about captures that were overwritten before they were fed'
 complete -c pcapdj -n '__fish_seen_subcommand_from failed' -l json -d 'print the entries as JSON lines'
