@@ -388,7 +388,7 @@ def _show_dispatcher_command(settings: LauncherSettings) -> None:
     command = " ".join(map(shell_word, words))
     log.flush()
     print(  # noqa: T201 - an answer
-        f"The dispatcher that goes with it: {command}", file=sys.stderr
+        f"Start its dispatcher with: {command}", file=sys.stderr
     )
 
 
