@@ -112,6 +112,7 @@ RULES: Final = [
     "console/dispatcher_lines",
     "console/snapshot_fields",
     "console/status_lines",
+    "console/trend_lines",
     "console/waiting_lines",
     "disk/live_limits",
     "disk/measurements",

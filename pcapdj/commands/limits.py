@@ -6,27 +6,30 @@ of the controller, only the controller can decide: the command waits for the ans
 undoes the change if that is a refusal.
 """
 
+import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from pcapdj.console.disk_lines import disk_lines
-from pcapdj.console.screen import show
+from pcapdj.console.screen import show, shows_blocks
 from pcapdj.console.status_lines import gate_lines
+from pcapdj.console.trend_lines import SPAN_S, trend_lines
 from pcapdj.disk.limit_changes import change_lines
 from pcapdj.disk.limits import DEFAULTS, DERIVED, check_without_defaults, unknown_limit
 from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_forced, live_limits_json
 from pcapdj.disk.published_gate import published_disks, published_texts
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
 from pcapdj.store.operate import change_control, read_control
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
+from pcapdj.store.samples import least_values
 from pcapdj.store.snapshot import is_recent, read_snapshot
 
 _MIN_FREE: Final = "min-free"  # the limit that --force is about
@@ -86,12 +89,29 @@ def _show_all(store: Store) -> None:
     gate = Grants(store).published()
     if not is_recent(gate.get("heartbeat_s")):
         gate = {}
-    if lines := disk_lines(published_disks(gate)):
+    disks = published_disks(gate)
+    sys.stdout.flush()  # a day of samples takes a moment
+    if lines := disk_lines(disks, _trends(store, disks)):
         typer.echo("\n".join(["", *lines]))
     typer.echo()
     _show(read_control(store), gate)
     if learned := _learned(shown.get("reserve") if gate else None):
         typer.echo(f"{'':<22}{learned}")
+
+
+def _trends(store: Store, disks: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the lines about the last day by the disk's name; none where samples cannot be read."""
+    now_s, has_blocks = time.time(), shows_blocks()
+    try:
+        least = least_values(store, store.keys.samples, SPAN_S, now_s) if disks else {}
+    except PcapdjError:  # an ACL, or a key of another type: the disks are shown all the same
+        return {}
+    units = {disk["name"]: disk["unit"] for disk in disks}
+    return {
+        name: trend_lines(spans, units[name], now_s, has_blocks=has_blocks)
+        for name, spans in least.items()
+        if name in units
+    }
 
 
 def assignments(words: Sequence[str]) -> dict[str, str]:

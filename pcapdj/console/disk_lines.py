@@ -21,13 +21,19 @@ _SLOWEST: Final = 86_400 * 30  # seconds: a limit that is further away is not ne
 Fields = Mapping[str, Any]
 
 
-def disk_lines(disks: Sequence[Fields]) -> list[str]:
+def disk_lines(disks: Sequence[Fields], trends: Mapping[str, Sequence[str]] | None = None) -> list[str]:
     """Return the lines about the measured resources.
 
     Args:
         disks: as `disk.published_gate.published_disks` returns them.
+        trends: lines about the last day, by the name of the disk.
     """
-    return [line for disk in disks for line in _lines_of(disk)]
+    found = trends or {}
+    return [
+        line
+        for disk in disks
+        for line in (*_lines_of(disk), *(f"  {each}" for each in found.get(disk["name"], ())))
+    ]
 
 
 def outlook_of(disks: object, name: str) -> str:

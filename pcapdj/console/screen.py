@@ -110,6 +110,11 @@ def keep_showing(
             live.update(_grid(read_title(), read_lines()), refresh=True)
 
 
+def shows_blocks() -> bool:
+    """Report whether stdout is a terminal that can show block elements, as its encoding has them."""
+    return sys.stdout.isatty() and sys.stdout.encoding.lower().replace("-", "") == "utf8"
+
+
 @contextmanager
 def progress_bar() -> Iterator[Callable[[Sequence[bytes]], Iterable[bytes]]]:
     """Yield a function that returns an iterable of names; on a terminal a bar on stderr follows them.

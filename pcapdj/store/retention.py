@@ -4,20 +4,28 @@ A record in FED is removed when its file is gone and it is older than 30 days: a
 again makes a new file. A file is gone only if its folder is there, on the file system that it had: storage
 that is away may come back with the file. The captures in CAPTURES are kept for a year, also without a file: a
 copy may arrive. Once a day each hash is walked in slices. The journal is trimmed by FINISH.
+
+A stream in SUSPECT keeps its captures from being removed to make room. So it has no limit in number or age:
+it goes when two walks, a day apart, have found it neither in FED nor in flight nor open.
 """
 
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
+from pcapdj.runtime.errors import StoreDenied, StoreFailed
 from pcapdj.runtime.foreign_json import decode_object
+from pcapdj.runtime.safe_text import to_text
+from pcapdj.store.bounded import read_hash, read_set
 from pcapdj.store.client import Store
 from pcapdj.store.stepwise import StepwiseWork
 
 DAY_S: Final = 86_400.0
 _EVERY_S: Final = DAY_S
 _SLICE: Final = 100  # fields in one call
+_MOST_SUSPECTS: Final = 1000  # that one walk looks for
 _LONGEST_BYTES: Final = 80 << 10  # of a field and its value: what is longer is not ours, and stays
 
 
@@ -34,6 +42,7 @@ class Retention:
         self._store = store
         self._fed_s = fed_s
         self._captures_s = captures_s
+        self._unused_suspects = frozenset[bytes]()  # of the walk before
         self._work_now = StepwiseWork()
         self._next_s = 0.0
 
@@ -57,7 +66,10 @@ class Retention:
 
     def _work(self, now_s: float) -> Iterator[None]:
         keys = self._store.keys
+        unused = self._suspects() if self._fed_s else {}
         for records in self._scan(keys.fed) if self._fed_s else ():
+            for value in records.values() if unused else ():
+                _remove_named(unused, value)
             self._forget(
                 keys.fed,
                 {
@@ -67,6 +79,7 @@ class Retention:
                 },
             )
             yield
+        self._forget_suspects(unused)
         for captures in self._scan(keys.captures) if self._captures_s else ():
             before_s = now_s - self._captures_s
             self._forget(
@@ -74,6 +87,38 @@ class Retention:
                 {digest: value for digest, value in captures.items() if _newest_s(value) < before_s},
             )
             yield
+
+    def _suspects(self) -> dict[bytes, bytes]:
+        """Return streams in SUSPECT with their reasons; none, where an ACL of an older version forbids it."""
+        found = dict[bytes, bytes]()
+        with suppress(StoreDenied, StoreFailed):
+            for part in self._scan(self._store.keys.suspect):
+                found |= part
+                if len(found) >= _MOST_SUSPECTS:
+                    break
+        return found
+
+    def _forget_suspects(self, unused: dict[bytes, bytes]) -> None:
+        """Remove suspect streams that have been without a file for two walks.
+
+        Args:
+            unused: those that no record in FED names.
+        """
+        keys = self._store.keys
+        if not unused:
+            return
+        with suppress(StoreDenied, StoreFailed):
+            # by no script: the documented user of the importer may only read this key
+            stream: Any = self._store.call(lambda client: client.hget(keys.consumer, "stream"))
+            in_use: list[bytes] = [stream or b""]
+            for dispatcher in read_set(self._store, keys.dispatchers):
+                key = keys.current(to_text(dispatcher))
+                fields = read_hash(self._store, key, ("stream", "begin"), longest_bytes=_LONGEST_BYTES)
+                in_use += fields.values()
+            for text in in_use:
+                _remove_named(unused, text)
+            self._forget(keys.suspect, {each: unused[each] for each in unused.keys() & self._unused_suspects})
+            self._unused_suspects = frozenset(unused)
 
     def _scan(self, key: str) -> Iterator[dict[bytes, bytes]]:
         cursor, limits = b"0", [str(_SLICE), str(_LONGEST_BYTES)]
@@ -86,6 +131,12 @@ class Retention:
     def _forget(self, key: str, outdated: Mapping[bytes, bytes]) -> None:
         if outdated:
             self._store.run("forget_fields", [key], [part for pair in outdated.items() for part in pair])
+
+
+def _remove_named(streams: dict[bytes, bytes], text: bytes) -> None:
+    """Remove the streams that this text names anywhere."""
+    for stream in [each for each in streams if each in text]:
+        del streams[stream]
 
 
 class _Record(NamedTuple):

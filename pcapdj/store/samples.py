@@ -6,7 +6,7 @@ minutes reads two entries: what a screen has seen by itself begins anew with eac
 
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pcapdj.runtime.foreign_json import decode_json
 from pcapdj.runtime.numbers import whole_number
@@ -18,7 +18,16 @@ EVERY_S: Final = 10.0
 DAY_S: Final = 86_400
 MOST: Final = int(DAY_S / EVERY_S)
 _MOST_VALUES: Final = 100  # of one entry
+_PAGE: Final = 1000  # samples that a script looks at: a few milliseconds
+_MOST_PAGES: Final = 20
 _NAME_LIMIT_CHARS: Final = 4200  # a path and a word
+
+
+class Least(NamedTuple):
+    """The least of a value, and when it was first sampled, in seconds since the epoch."""
+
+    value: int
+    time_s: float
 
 
 class Sampler:
@@ -84,6 +93,31 @@ def rates_of(store: Store, key: str, over_s: float, now_s: float) -> dict[str, f
     before, after = _numbers(first), _numbers(last)
     elapsed_s = last.time_s - first.time_s
     return {name: (after[name] - before[name]) / elapsed_s for name in before.keys() & after.keys()}
+
+
+def least_values(store: Store, key: str, span_s: int, now_s: float) -> dict[str, dict[int, Least]]:
+    """Return the least of each value in each span of the last day, by its name and the span's number.
+
+    Args:
+        store: the lane.
+        key: of the stream.
+        span_s: spans are counted from the epoch.
+        now_s: seconds since the epoch.
+
+    Raises:
+        As `Store.call`.
+    """
+    found = dict[str, dict[int, Least]]()
+    first = str(max(0, int((now_s - DAY_S) * 1000)))
+    for _ in range(_MOST_PAGES):
+        last, *lows = store.run("least_samples", [key], [first, str(_PAGE), str(span_s * 1000)])
+        if not last:
+            break
+        for span, name, value, time_ms in lows:
+            spans, least = found.setdefault(to_text(name), {}), Least(int(value), int(time_ms) / 1000)
+            spans[int(span)] = min(least, spans.get(int(span), least))  # a span may go on in the next page
+        first = f"({to_text(last)}"
+    return found
 
 
 def _numbers(entry: StreamEntry) -> dict[str, int]:

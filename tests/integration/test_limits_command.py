@@ -1,5 +1,6 @@
 """`pcapdj limits` and a running controller: what the controller refuses, the command refuses."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -69,6 +70,28 @@ def test_the_limits_in_force_are_shown(run: Run, show: Show, store: Store) -> No
     assert words["resume-after"] == ["5s", "live, instead of 30s (default)"]
     assert words["min-free-inodes"] == ["5%", "default"]
     assert words["Gate"][0] == "open"
+
+
+def test_the_last_day_of_each_disk_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """The least that was free, when, and a trend in ASCII without a terminal; without samples no line."""
+    limits_of_disk = dict.fromkeys(("total", "suspend_below", "hold_below", "open_from", "fills_per_s"), 0)
+    texts = {"unit": "bytes", "state": "open", "failure": ""}
+    disks = [{"name": name, "free": 9 << 20, **texts, **limits_of_disk} for name in ("out", "new")]
+    store.redis.hset(
+        store.keys.gate, mapping={"state": "open", "heartbeat_s": time.time(), "disks": json.dumps(disks)}
+    )
+    for age_s, free in ((7200, 8 << 20), (3600, 2 << 20), (1, 9 << 20)):
+        number = f"{int((time.time() - age_s) * 1000)}-0"
+        store.redis.xadd(store.keys.samples, {"out": free, "other": 1}, id=number)
+
+    assert exit_code_of(limits.app, "x", ["--redis-url", store.url, "--lane", store.keys.lane]) == ExitCode.OK
+
+    lines = capsys.readouterr().out.splitlines()
+    at = lines.index("out  open, 9.0 MiB free")
+    assert re.fullmatch(r"  least since \S+Z: 2\.0 MiB free at \S+Z", lines[at + 2])
+    assert lines[at + 3].endswith("# . @]")
+    assert lines[at + 4] == "  the least in each half hour, 2.0 MiB to 9.0 MiB"
+    assert lines[at + 5 : at + 7] == ["new  open, 9.0 MiB free", "  without limits"]
 
 
 @pytest.mark.parametrize("heartbeat", [1.5, "yesterday"])

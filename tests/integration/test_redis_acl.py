@@ -26,7 +26,7 @@ from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
 from pcapdj.store.journal_index import PART_ENTRIES, index_part
 from pcapdj.store.keys import Keys
 from pcapdj.store.queue_check import QueueCheck
-from pcapdj.store.retention import Retention
+from pcapdj.store.retention import DAY_S, Retention
 
 OPERATIONS: Final = ROOT / "docs" / "operations.md"
 USERS: Final = {"dispatcher": "dispatcher", "consumer": "dispatcher", "controller": "controller"}
@@ -140,10 +140,12 @@ def test_the_importers_user_may_compare_queue_and_lines_and_remove_old_records(
         old = json.dumps({"time_s": 1, "dev": short_path.stat().st_dev})
         server.client.hset("PCAPDJ_FED", str(short_path / "gone"), old)
         server.client.hset("PCAPDJ_CAPTURES", "40:aa", old)
+        server.client.hset("PCAPDJ_SUSPECT", "s1", "The disk was full.")
         retention = Retention(store)
-        while retention.step(0.0):
-            pass
-        assert not server.client.exists("PCAPDJ_FED", "PCAPDJ_CAPTURES")
+        for day in range(2):
+            while retention.step(day * DAY_S):
+                pass
+        assert not server.client.exists("PCAPDJ_FED", "PCAPDJ_CAPTURES", "PCAPDJ_SUSPECT")
         assert candidates(store, ["40:aa"]) == []
 
 

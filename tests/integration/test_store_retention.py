@@ -53,6 +53,30 @@ def test_the_record_of_a_file_that_is_gone_is_removed_after_thirty_days(store: S
     assert set(store.redis.hkeys(store.keys.fed)) == set(list(fed)[2:])
 
 
+def test_a_suspect_stream_is_forgotten_when_two_walks_find_no_file_of_it(
+    store: Store, tmp_path: Path
+) -> None:
+    """While FED has a file of it, it keeps that from being removed; so it does while one is in flight."""
+    keys, gone = store.keys, os.fsencode(tmp_path / "gone")
+    here = {"/in/1": {"stream": "fed"}, "/in/2": {"stream": "x", "earlier_streams": ["earlier"]}}
+    store.redis.hset(keys.fed, mapping={name: json.dumps(fields) for name, fields in here.items()})
+    store.redis.hset(keys.fed, gone, record(tmp_path, OLD_S, stream="of a file that is gone"))
+    store.redis.sadd(keys.dispatchers, "main")
+    store.redis.hset(keys.current("main"), mapping={"name": "/in/3", "begin": '{"streams": ["in flight"]}'})
+    store.redis.hset(keys.consumer, "stream", "open")
+    streams = ("fed", "earlier", "in flight", "open", "of a file that is gone", "unused")
+    store.redis.hset(keys.suspect, mapping=dict.fromkeys(streams, "The disk was full."))
+    retention = Retention(store)
+
+    found = []
+    for day in range(3):
+        run(retention, day * DAY_S)
+        found.append(len(store.redis.hkeys(keys.suspect)))
+
+    assert found == [6, 5, 4]
+    assert set(store.redis.hkeys(keys.suspect)) == {b"fed", b"earlier", b"in flight", b"open"}
+
+
 def test_a_capture_is_forgotten_after_a_year(store: Store) -> None:
     """With all that begin like it: the newest of them counts."""
     now_s = time.time()

@@ -10,7 +10,7 @@ from support.waiting import wait_until
 
 from pcapdj.store import samples
 from pcapdj.store.client import Store
-from pcapdj.store.samples import Sampler, disk_values, rates_of
+from pcapdj.store.samples import Least, Sampler, disk_values, least_values, rates_of
 
 
 def add(store: Store, age_s: float, **values: int) -> None:
@@ -39,6 +39,32 @@ def test_without_two_samples_there_is_no_rate(store: Store) -> None:
     assert rates_of(store, store.keys.samples, 600, time.time()) == {}
     store.redis.xadd(store.keys.samples, {"out": "many"})
     assert rates_of(store, store.keys.samples, 600, time.time()) == {}
+
+
+def test_the_least_of_each_span_of_the_last_day_is_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a span goes on in the next part; what is older, or another program wrote, is left out."""
+    monkeypatch.setattr(samples, "_PAGE", 2)
+    now_s = 1_700_000_000.0
+    values: list[tuple[float, dict[Any, Any]]] = [
+        (90_000, {"out": 1}), (1010, {"out": 7}), (1000, {"out": 5, "in": 9}), (990, {"out": 8}),
+        (10, {"out": 10}), (5, {"out": "many", "in": "9" * 19}), (0, {"out": 6, "x" * 5000: 1}),
+    ]  # fmt: skip
+    for age_s, fields in values:
+        store.redis.xadd(store.keys.samples, fields, id=f"{int((now_s - age_s) * 1000)}-0")
+
+    found = least_values(store, store.keys.samples, 500, now_s)
+
+    assert found == {
+        "out": {
+            3_399_997: Least(7, now_s - 1010),
+            3_399_998: Least(5, now_s - 1000),
+            3_399_999: Least(10, now_s - 10),
+            3_400_000: Least(6, now_s),
+        },
+        "in": {3_399_998: Least(9, now_s - 1000)},
+    }
 
 
 def test_samples_are_added_every_ten_seconds_and_kept_for_a_day(
