@@ -262,6 +262,7 @@ def test_options_show_what_their_values_are() -> None:
     )
     assert shown == {
         "--watch": "PATH[=MIN_FREE]",
+        "--logdir": "PATH",
         "--expect": "ROLE",
         "--on-event": "CMD",
         "--reclaim": "none|delete|move:DIR|compress",
