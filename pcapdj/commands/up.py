@@ -50,7 +50,7 @@ def up(
     supervisord.start(wanted)
     programs = supervisord.settled(wanted)
     is_well = shown(programs)
-    problem = _problem_of(each.name for each in programs if each.state == "RUNNING")
+    problem = reporting_problem(each.name for each in programs if each.state == "RUNNING")
     if problem:
         typer.echo(printable_sentence(problem))
     if changed := supervisord.changed_programs():
@@ -63,14 +63,22 @@ def up(
     typer.echo(f"The service runs: captures go into {INBOX}/, results into out/, logs into var/log/.")
 
 
-def _problem_of(running: Iterable[str]) -> str:
-    """Wait until these roles have reported to Redis; return what is wrong then; empty: nothing."""
+def reporting_problem(running: Iterable[str], limit_s: float = _REPORT_S) -> str:
+    """Wait until these roles have reported to Redis; return what is wrong then; empty: nothing.
+
+    Args:
+        running: programs of the service in the current folder; those that are no roles do not report.
+        limit_s: how long to wait, in seconds.
+
+    Raises:
+        PcapdjError: the settings cannot be read, or the name of the Redis is not valid.
+    """
     read_settings(Path()).apply()  # not before: supervisord must not have them in its environment
     password_file = os.environ.get("PCAPDJ_REDIS_PASSWORD_FILE")
     store = open_store(
         "", Path(password_file) if password_file else None, os.environ.get("PCAPDJ_LANE", ""), is_role=False
     )
-    expected, until_s = set(running) & set(ROLES), time.monotonic() + _REPORT_S
+    expected, until_s = set(running) & set(ROLES), time.monotonic() + limit_s
     while True:
         try:
             found = role_findings(read_snapshot(store, time.time()), expected, time.time())

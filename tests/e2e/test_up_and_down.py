@@ -90,11 +90,15 @@ def test_up_starts_what_does_not_run_and_down_ends_it(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_role_that_cannot_start_is_shown_with_the_reason_and_the_exit_code_is_1(folder: Path) -> None:
-    """Supervisord tries it again in vain: what it printed last is shown below its name."""
+    """Supervisord tries it again in vain: what it printed last is shown below its name, and no other line.
+
+    That it has not reported follows from this, and is not shown as well.
+    """
     conf = folder / "supervisord.conf"
-    ending = "command=/bin/sh -c \"echo 'It has no room.'; exit 2\""
+    ending = "command=/bin/sh -c \"echo 'It begins.'; echo 'It has no room.'; exit 2\""
     conf.write_text(re.sub(r"(?m)^command=.* -m pcapdj\.controller.*$", lambda _: ending, conf.read_text()))
     code, printed = pcapdj(folder, "up")
+    restarted, printed_then = pcapdj(folder, "restart", "controller")
     lines = printed.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("controller"))
 
@@ -102,6 +106,9 @@ def test_a_role_that_cannot_start_is_shown_with_the_reason_and_the_exit_code_is_
     assert lines[place].split()[1] in ("backoff", "starting")
     assert lines[place].endswith("see var/log/controller.log")
     assert lines[place + 1].strip() == "It has no room."
+    assert "reported" not in printed
+    assert restarted == 1
+    assert printed_then.startswith("controller  ")
 
 
 def test_a_folder_without_a_service_and_a_file_that_cannot_be_read_are_refused(folder: Path) -> None:
@@ -130,11 +137,13 @@ def test_up_in_the_foreground_is_supervisord_itself(folder: Path) -> None:
     )
     wait_until(lambda: set(states(folder).values()) == {"RUNNING"}, "all programs to run")
     second = pcapdj(folder, "up", "--foreground")
+    one_role = pcapdj(folder, "up", "--foreground", "importer")
     pid = int((folder / "var/run/supervisord.pid").read_text())
     os.kill(process.pid, 15)
 
     assert pid == process.pid
     assert process.wait() == 0
+    assert one_role == (ExitCode.USAGE, "pcapdj up: --foreground starts all roles. Name none.\n")
     assert second == (
         ExitCode.USAGE,
         f"pcapdj up: The service runs already: supervisord has the pid {pid}.\n",

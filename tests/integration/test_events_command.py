@@ -99,11 +99,15 @@ def test_a_wrong_time_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_where_a_file_is(store: Store, printed: Printed) -> None:
-    """Queued twice, and not fed."""
+    """Queued twice, and not fed; or fed: another program wrote no stream, and a time that is none."""
     store.redis.hset(store.keys.queued, "/in/1", "1 \n2 ")
+    for name, time_s in (("/in/3", '"soon"'), ("/in/4", "-1"), ("/in/5", "60")):
+        store.redis.hset(store.keys.fed, name, f'{{"result": "processed", "time_s": {time_s}}}')
 
     assert printed("--file", "/in/1") == ["File: '/in/1'", "Now:  queued 2 times"]
     assert printed("--file", "/in/2")[1] == "Now:  neither queued, current nor failed"
+    assert printed("--file", "/in/3")[2] == printed("--file", "/in/4")[2] == "Fed:  processed, stream ''"
+    assert printed("--file", "/in/5")[2] == "Fed:  processed at 1970-01-01T00:01:00Z, stream ''"
 
 
 def test_a_file_is_named_by_the_last_part_of_its_name(

@@ -112,6 +112,24 @@ def test_limits_that_are_not_json_are_not_shown(show: Show, store: Store, limits
     assert show()["min-free"] == "unknown: no controller is running"
 
 
+@pytest.mark.parametrize(
+    ("learned", "text"),
+    [
+        ((1234, 0.25), "learned from 1,234 files: the output is 0.25 x the size of a file"),
+        ((0, None), "nothing is learned yet: files are authorized without a reserve"),
+        ((0, 0.5), ""),
+    ],
+)
+def test_what_the_reserve_has_learned_is_shown(
+    show: Show, store: Store, learned: tuple[int, float | None], text: str
+) -> None:
+    """From how many files, and how much output they made; a factor of the options is not learned."""
+    reserve = json.dumps({"learned_from_files": learned[0], "factor": learned[1]})
+    store.redis.hset(store.keys.gate, mapping={"heartbeat_s": time.time(), "reserve": reserve})
+
+    assert show().get("", "") == text
+
+
 @pytest.mark.usefixtures("_controller")
 def test_a_limit_that_fits_the_controllers_options_is_taken(run: Run, store: Store) -> None:
     """8 % is below the default min-free, and above that of this controller."""

@@ -183,11 +183,12 @@ def test_no_link_beside_the_text_file_is_followed(store: Store, run: Run, tmp_pa
         (["--listen", ":9108"], ExitCode.USAGE),
         (["--listen", "70000"], ExitCode.USAGE),
         (["--listen", "1", "--textfile", "x"], ExitCode.USAGE),
+        (["--lane=x"] * 1001, ExitCode.USAGE),
         (["--listen", "192.0.2.1:1"], ExitCode.CANNOT_CREATE),
         (["--listen", f"{'a' * 80}:1"], ExitCode.CANNOT_CREATE),
         (["--textfile", "/does/not/exist/x.prom"], ExitCode.CANNOT_CREATE),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+    ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_served_or_written_is_refused(
     run: Run, store: Store, words: list[str], code: int
@@ -266,6 +267,20 @@ def test_many_scrapes_at_once_are_all_answered(store: Store) -> None:
         assert all("pcapdj_redis_up" in text for text in texts)
         os.set_blocking(process.stderr.fileno(), False)
         assert not process.stderr.read()
+
+
+def test_a_stop_signal_ends_it_at_once_and_the_next_one_has_its_port(store: Store) -> None:
+    """Clients that send nothing are not waited for, and a connection that was closed keeps no port."""
+    with serving("0", "--redis-url", store.url) as (process, address):
+        scraped(address)
+        silent = connections(address, 2)
+        wait_until(lambda: psutil.Process(process.pid).num_threads() > 3, "the connections' threads")
+        stopped_s = time.monotonic()
+    assert time.monotonic() - stopped_s < scaled(8)
+
+    port = address.split("/")[2].split(":")[1]
+    with silent, serving(port, "--redis-url", store.url) as (_, address):
+        assert "pcapdj_redis_up" in scraped(address)
 
 
 @pytest.mark.parametrize("digits", [40, 350, 4000])

@@ -81,22 +81,28 @@ def test_the_queue_is_listed_in_order_with_sizes_and_what_is_in_flight(
     run: Run, store: Store, inbox: Path
 ) -> None:
     """As lines for people, and as JSON lines; a name that another program pushed has no size."""
-    store.redis.sadd(store.keys.dispatchers, "d")
+    store.redis.sadd(store.keys.dispatchers, "d", "e")
     assert isinstance(JobQueue(store, "d").take(), QueueEntry)
+    assert isinstance(JobQueue(store, "e").take(), QueueEntry)
+    store.redis.hset(store.keys.stats("e"), "total_bytes", 68)
     store.redis.rpush(store.keys.in_queue, "/by/hand.pcap")
 
     code, out, err = run()
     lines = [json.loads(line) for line in run("--json")[1].splitlines()]
 
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == "5 queued, 1 in flight"
+    assert out.splitlines()[0] == "4 queued, 2 in flight"
     assert out.splitlines()[1].split() == ["in", "flight", f"'{inbox}/0.pcap',", "asked"]
-    assert out.splitlines()[2].split() == ["1", "68", "B", f"'{inbox}/1.pcap'"]
-    assert out.splitlines()[-1].split() == ["5", "'/by/hand.pcap'"]
-    assert lines[0]["queued"] == 5
-    assert lines[0]["current"][0]["name"] == f"{inbox}/0.pcap"
-    assert lines[1] == {"place": 1, "name": f"{inbox}/1.pcap", "size_bytes": 68}
-    assert lines[-1] == {"place": 5, "name": "/by/hand.pcap", "size_bytes": None}
+    assert out.splitlines()[2].split() == ["in", "flight", "68", "B", f"'{inbox}/1.pcap',", "asked"]
+    assert out.splitlines()[3].split() == ["1", "90", "B", f"'{inbox}/2.pcap'"]
+    assert out.splitlines()[-1].split() == ["4", "'/by/hand.pcap'"]
+    assert lines[0]["queued"] == 4
+    assert lines[0]["current"] == [
+        {"name": f"{inbox}/0.pcap", "dispatcher": "d", "state": "asked", "size_bytes": None},
+        {"name": f"{inbox}/1.pcap", "dispatcher": "e", "state": "asked", "size_bytes": 68},
+    ]
+    assert lines[1] == {"place": 1, "name": f"{inbox}/2.pcap", "size_bytes": 90}
+    assert lines[-1] == {"place": 4, "name": "/by/hand.pcap", "size_bytes": None}
 
 
 @pytest.mark.usefixtures("inbox")
@@ -107,6 +113,36 @@ def test_a_long_queue_is_shown_page_by_page(run: Run) -> None:
     assert page[1].endswith("and 3 more: pcapdj queue --from 3\n")
     assert [line.split()[0] for line in rest[1].splitlines()[1:]] == ["4", "5"]
     assert everything[1].count("\n") == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["remov", "x"], "Unknown action 'remov'. Write list, remove NAME.., first NAME.. or last NAME..."),
+        (["remove"], "Name the files to remove or to move."),
+        (["first"], "Name the files to remove or to move."),
+        (["list", "x"], "list takes no names."),
+    ],
+)
+def test_a_wrong_use_is_refused(run: Run, words: list[str], sentence: str) -> None:
+    """Before anything is read: one sentence, with what to write instead."""
+    assert run(*words) == (ExitCode.USAGE, "", f"pcapdj queue: {sentence}\n")
+
+
+def test_of_many_edited_names_ten_are_shown_and_a_move_has_a_limit(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are a number; above the limit nothing is moved."""
+    names = [f"/by/hand/{number:02}.pcap" for number in range(12)]
+    store.redis.rpush(store.keys.in_queue, *names)
+
+    _, out, _ = run("remove", "--dry-run", "*.pcap")
+    assert out.splitlines() == [*map(repr, names[:10]), "and 2 more", "12 names would be removed."]
+
+    monkeypatch.setattr(command, "_MOST_MOVED", 11)
+    code, _, error = run("last", "*.pcap")
+    assert (code, "More than 11 names match" in error) == (ExitCode.ERROR, True)
+    assert len(listed(store)) == 12
 
 
 def test_a_removed_file_does_not_come_back(run: Run, store: Store, inbox: Path) -> None:
@@ -182,14 +218,6 @@ def test_a_name_is_removed_as_often_as_it_is_queued(run: Run, store: Store) -> N
     assert queued(store) == ["b", "c"]
     assert is_consistent(store)
     assert not store.redis.exists(store.keys.fed)
-
-
-@pytest.mark.parametrize("words", [["shuffle"], ["remove"], ["list", "x"], ["first"]])
-def test_a_wrong_use_is_refused(run: Run, words: list[str]) -> None:
-    """Before anything is read."""
-    code, out, err = run(*words)
-
-    assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)
 
 
 names = st.lists(st.sampled_from([b"/%d" % n for n in range(6)]), max_size=25)

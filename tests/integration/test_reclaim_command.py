@@ -13,7 +13,7 @@ from support import forkserver
 from support.forkserver import PIPE, Process, clean_environment, start
 from support.mounts import MemoryMount, memory_mount
 from support.reclaiming import feed, names_in, reclaimed, write_capture
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.commands import reclaim
 from pcapdj.runtime.errors import ExitCode
@@ -85,6 +85,7 @@ def test_now_does_it_once_and_tells_what_is_missing(store: Store, run: Run, tmp_
     wait_until(lambda: any(each.kind == "reclaimed" for each in read_events(store)), "the event")
     [event] = [each for each in read_events(store) if each.kind == "reclaimed"]
     assert (event.fields["name"], event.fields["how"], event.role) == (str(path), "removed", "reclaim")
+    assert about["time_s"] - event.time_s < scaled(4)  # it waits only for a disk that frees too little
 
 
 def test_what_a_killed_process_has_left_is_shown_and_completed_also_without_a_setting(

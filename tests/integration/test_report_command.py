@@ -118,7 +118,7 @@ def test_the_journal_is_reported_without_its_files(run: Run, store: Store, tmp_p
     assert json.loads(of_stream[1].splitlines()[-1])["summary"]["files"] == 3
     assert ET.fromstring(svg.read_text()).tag.endswith("svg")  # noqa: S314 - our own
     again = run(*redis, "--svg", str(svg))
-    assert (again[0], "is there already" in again[2]) == (ExitCode.CANNOT_CREATE, True)
+    assert (again[0], "exists already" in again[2]) == (ExitCode.CANNOT_CREATE, True)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +135,10 @@ def test_a_wrong_use_is_refused(run: Run, words: list[str]) -> None:
 def test_nothing_to_report_is_an_error(run: Run, store: Store, tmp_path: Path) -> None:
     """Of an empty folder, and of an empty journal."""
     assert run(str(tmp_path))[0] == 1
-    assert run("--redis-url", store.url, "--lane", store.keys.lane)[2] == (
-        "pcapdj report: There are no captures.\n"
-    )
+    redis = ("--redis-url", store.url, "--lane", store.keys.lane)
+    assert run(*redis)[2] == "pcapdj report: There are no captures.\n"
+
+    (tmp_path / "1.pcap").write_bytes(classic([]))
+    code, _, error = run(str(tmp_path), "--svg", str(tmp_path / "out.svg"))
+    assert code == ExitCode.ERROR
+    assert error == "pcapdj report: No capture has packets: there is no time line to draw.\n"

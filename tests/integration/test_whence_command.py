@@ -336,6 +336,43 @@ def test_a_log_without_alerts_leads_to_its_other_events(run: Run, tmp_path: Path
     assert err == "pcapdj whence: The log has no alerts. --all looks for its other events, too.\n"
 
 
+@pytest.mark.usefixtures("captures")
+def test_the_sessions_of_too_many_events_are_not_cut_out(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stdin may never end: what to add is in the sentence. Without --write each event is answered."""
+    monkeypatch.setattr(whence, "_MOST_CUT", 2)
+    eve, out = tmp_path / "eve.json", tmp_path / "out.pcap"
+    eve.write_text(3 * (json.dumps({**UDP, "event_type": "alert", "pcap_cnt": 1}) + "\n"))
+
+    code, shown, error = run(str(eve), "--stream", "5ca1ab1e", "--write", str(out))
+
+    assert (code, shown, out.exists()) == (ExitCode.ERROR, "", False)
+    sentence = (
+        "More than 2 events: their sessions are not cut out at once. Choose some with --sid or --flow-id."
+    )
+    assert error == f"pcapdj whence: {sentence}\n"
+    assert run(str(eve), "--stream", "5ca1ab1e")[0] == ExitCode.OK
+
+
+def test_without_an_event_there_is_no_answer(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is empty, or stdin is a terminal."""
+    (tmp_path / "empty").touch()
+    assert run(str(tmp_path / "empty")) == (
+        ExitCode.ERROR,
+        "",
+        "pcapdj whence: There are no events to look for.\n",
+    )
+
+    controlling, terminal = os.openpty()
+    with os.fdopen(controlling), os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        code, _, error = run()
+    assert (code, "stdin is a terminal. Pipe lines of EVE into it" in error) == (ExitCode.USAGE, True)
+
+
 def test_no_file_is_overwritten(run: Run, captures: list[Path], tmp_path: Path) -> None:
     """A cut is evidence, too."""
     out = tmp_path / "out.pcap"

@@ -12,6 +12,7 @@ import re
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -174,10 +175,18 @@ def _first_failure(tests: Sequence[RecordedTest]) -> str:
         _, status = os.waitpid(pid, 0)
     finally:
         _end_descendants()
-    shutil.rmtree(scratch, ignore_errors=True)
+    _remove(scratch)
     text = output.read_text("utf-8", "replace")
     found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", text, re.MULTILINE)
     return _TIME_OUT if is_late else found.group(1) if found else "pytest itself" if status else ""
+
+
+def _remove(scratch: Path) -> None:
+    """Remove what a try has left; a mount of a test that was killed is detached first, or it stays."""
+    for mount in reversed(psutil.disk_partitions(all=True)):
+        if scratch in Path(mount.mountpoint).parents:
+            subprocess.run(["umount", "--lazy", mount.mountpoint], check=False)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _become_pytest(tests: Sequence[RecordedTest], scratch: Path, output: Path) -> NoReturn:

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+import pytest
+
 from pcapdj.console.metrics import FAMILIES, LaneReading, MetricSample, lane_samples
 
 NOW_S: Final = 1000.0
@@ -39,6 +41,18 @@ def test_an_empty_lane_has_its_roles_down_and_its_counters_at_zero() -> None:
     assert value(samples, "pcapdj_files_total", verdict="processed") == 0
     assert value(samples, "pcapdj_findings", level="critical") == 2
     assert value(samples, "pcapdj_queue_oldest_age_seconds") == 0
+
+
+@pytest.mark.parametrize(
+    ("member", "by"), [("operator", "operator"), ("gate", "gate"), ("usr1:/run/p", "usr1")]
+)
+def test_who_suspends_a_lane_is_a_label(member: str, by: str) -> None:
+    """Each alone; a lane that goes on has all three at zero."""
+    suspended, goes_on = samples_of({"suspended": [member, "foreign"]}), samples_of({"suspended": []})
+
+    for each in ("operator", "gate", "usr1"):
+        assert value(suspended, "pcapdj_suspended", by=each) == (each == by)
+        assert value(goes_on, "pcapdj_suspended", by=each) == 0
 
 
 def test_every_sample_is_of_a_family_with_help() -> None:

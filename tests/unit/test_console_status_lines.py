@@ -573,6 +573,7 @@ DISK = {
         ({"reclaim": {"how": "delete", "time_s": 50.0, "problem": "too little"}}, None),
         ({"reclaim": {"how": "delete", "removed": 0, "notes": "text"}}, None),
         ({"reclaim": ["text"]}, None),
+        ({"lost": "'/out' is not a mount point any more\x1b."}, "'/out' is not a mount point any more\\x1b."),
     ],
     ids=str,
 )
