@@ -16,7 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied
+from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed
 from pcapdj.runtime.places import is_trusted_server, peer_of
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.trust import owner_of
@@ -26,6 +26,8 @@ from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
 _USES = re.compile(r"^-- Uses (\w+)\.lua\n", re.MULTILINE)  # a part of several scripts stands there
+# What redis-py raises where an answer has not the form of the protocol, or not the type of the command's.
+NO_ANSWERS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _MOST_IDS = 20  # of dispatchers whose keys are looked at for one of another type
 COMMAND_TIMEOUT_S = 3.0  # how long an operator's command waits before it reports that Redis does not answer
 
@@ -105,12 +107,18 @@ class Store:
             StoreDenied: it refuses the password, its ACL forbids the command, a key or the channel, or the
                 server is another user's.
             KeyUnusable: a key has another type.
-            StoreFailed: the command failed otherwise.
+            StoreFailed: the command failed otherwise, or the answer is not one of a Redis to this command.
         """
         try:
             return command(self.redis)
         except redis.RedisError as exc:
             raise self._translated(exc) from exc
+        except NO_ANSWERS as exc:
+            self.redis.close()  # what follows on this connection is unknown, too
+            raise StoreFailed(
+                f"Redis at {safe_url(self.url)} sent an answer that is not one of a Redis.",
+                hint="Look which program listens there.",
+            ) from exc
 
     def run(self, script: str, keys: list[str], arguments: Sequence[bytes | str]) -> Reply:
         """Run one of the Lua scripts beside this module, by name.

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import redis
 
-from pcapdj.store.client import Store
+from pcapdj.store.client import NO_ANSWERS, Store
 
 _LISTEN_S = 5.0  # one wait for a message; an idle connection is used at least this often
 _RECONNECT_S = 0.25  # after an outage the first messages come then
@@ -56,7 +56,7 @@ class Notifier:
         while not self._closed.is_set():
             try:
                 self._receive()
-            except redis.RedisError:
+            except (redis.RedisError, *NO_ANSWERS):
                 self._closed.wait(_RECONNECT_S)
 
     def _receive(self) -> None:
