@@ -3,8 +3,12 @@
 It has a thread for each connection, and few connections. Where one too many arrives, the oldest that has not
 sent its request yet is closed for it: a scrape is answered, however many others send nothing. Only while all
 of them wait for their answer, the next one waits, too.
+
+Of a request 16 KiB are read: Python's own limits are a hundred header fields of 64 KiB, which sixteen
+connections could send at a time.
 """
 
+import io
 import socket
 import threading
 import time
@@ -17,6 +21,7 @@ from prometheus_client import CollectorRegistry, MetricsHandler
 
 _MOST_CONNECTIONS: Final = 16
 _GRACE_S: Final = 0.1  # for a client to send its request, where others wait for its place
+_MOST_BYTES: Final = 16 << 10  # of a request; a scrape has less than one
 _TIMEOUT_S: Final = 10.0  # for each part of a request, and for the client to take its answer
 
 
@@ -82,11 +87,41 @@ class MetricsServer(ThreadingTCPServer):
         return None
 
 
+class _Request(io.RawIOBase):
+    """What a client sends, up to the limit; then it is as if the client had sent no more.
+
+    Args:
+        connection: to the client.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._left_bytes = _MOST_BYTES
+
+    def readable(self) -> bool:
+        """Report that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read what has arrived into the buffer; return how many bytes that are, 0 at the end."""
+        read_bytes = (
+            self._connection.recv_into(memoryview(buffer)[: self._left_bytes]) if self._left_bytes else 0
+        )
+        self._left_bytes -= read_bytes
+        return read_bytes
+
+
 class _Handler(MetricsHandler, BaseHTTPRequestHandler):
     """Answers one request."""
 
     timeout = _TIMEOUT_S
     server: MetricsServer
+
+    def setup(self) -> None:
+        """Read the request within the limit."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Request(self.connection))
 
     def handle(self) -> None:
         """Answer the request, unless its client is gone."""

@@ -29,6 +29,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MOST_PORT: Final = 65_535
 _MOST_CHARS: Final = 200
+_MOST_LABEL_CHARS: Final = 300  # as many as are shown
+_MOST_PROTOCOL_CHARS: Final = 20
+_MOST_TIME_CHARS: Final = 40
 _SECONDS: Final = re.compile(r"\d{1,10}(?:\.\d+)?")
 _SEPARATOR: Final = re.compile(r"#separator \\x([0-9a-fA-F]{2})")
 _MOST_COLUMNS: Final = 1000  # a conn.log has about thirty
@@ -180,7 +183,7 @@ def addresses_of(hosts: tuple[object, ...], ports: tuple[object, ...], protocol:
     found_ports = [whole_number(str(port)) for port in ports if isinstance(port, int | str)]
     numbers = [number for number in found_ports if number is not None]
     has_ports = len(numbers) == len(found) and all(number <= _MOST_PORT for number in numbers)
-    word = str(protocol or "").lower()[:_MOST_CHARS]
+    word = str(protocol or "").lower()[:_MOST_PROTOCOL_CHARS]
     return Addresses(tuple(map(str, found)), tuple(numbers) if has_ports and any(numbers) else (), word)
 
 
@@ -231,7 +234,7 @@ def _label(fields: Mapping[str, Any], alert: Mapping[str, Any]) -> str:
         )
     if source := fields.get("pkt_src"):
         words.append(f"({str(source)[:_MOST_CHARS]})")
-    return " ".join(words)
+    return " ".join(words)[:_MOST_LABEL_CHARS]
 
 
 def _of_zeek(fields: Mapping[str, Any]) -> AnalyzerEvent | None:
@@ -253,7 +256,7 @@ def _of_zeek(fields: Mapping[str, Any]) -> AnalyzerEvent | None:
 
 def _short(value: object) -> str:
     """Return a text without more than is ever needed of it: a line may have a megabyte, and many are kept."""
-    return str(value)[:_MOST_CHARS] if isinstance(value, str | int | float) else ""
+    return str(value)[:_MOST_TIME_CHARS] if isinstance(value, str | int | float) else ""
 
 
 def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:

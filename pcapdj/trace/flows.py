@@ -4,43 +4,69 @@ Suricata gives a flow_id to another flow later, in a long stream: so where an ev
 record has to have the same, and where it has none, the record's flow began before the event was written.
 """
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_files import foreign_lines
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.trace.events import Addresses, AnalyzerEvent, Rule, ZeekHead, event_of, time_of
 
 _FLOW_ID: Final = re.compile(r'"flow_id": ?(\d{1,20})\b')
 _EVE: Final = "eve*.json"
 _CLOCKS_S: Final = 3600
-_MOST_RECORDS: Final = 100  # with one flow_id: so often it is given to another flow at most
+_MOST_OF_FLOW: Final = 100  # times with one flow_id: so often it is given to another flow at most
+_MOST_TIMES: Final = 100_000  # of all flows that are wanted at once
+_MOST_FILES: Final = 10_000  # of one folder: Suricata writes one an hour, at most
 
 
-@dataclass(frozen=True, slots=True)
-class FlowRecord:
+@dataclass(slots=True)
+class FlowLines:
     """What other lines have of a flow.
 
     Args:
-        start_ns, end_ns: its times; None: unknown.
-        addresses: of its packets.
-        outer: of the packets around them, in a tunnel.
+        times: its first and its last time, of each line; None: the line has none.
+        outer: of the packets around its packets, in a tunnel.
     """
 
-    start_ns: int | None
-    end_ns: int | None
-    addresses: Addresses | None
-    outer: Addresses | None
+    times: dict[tuple[int | None, int | None], None] = field(default_factory=dict)
+    outer: Addresses | None = None
 
 
 def eve_lines(folder: Path) -> Iterator[str]:
-    """Yield the lines of the EVE files in an analyzer's log folder, the oldest file first."""
-    for path in sorted(folder.glob(_EVE), key=lambda path: path.name):
+    """Yield the lines of the EVE files in an analyzer's log folder, the oldest file first.
+
+    Raises:
+        ConfigError: as `_eve_files`.
+    """
+    for path in _eve_files(folder):
         yield from foreign_lines(path)
+
+
+def _eve_files(folder: Path) -> list[Path]:
+    """Return the EVE files of a folder, by name.
+
+    Raises:
+        ConfigError: there are too many, or the folder cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = (each.name for each in entries if fnmatchcase(each.name, _EVE))
+            found = [*islice(names, _MOST_FILES + 1)]
+    except OSError as exc:
+        raise ConfigError(f"{quoted(str(folder))} cannot be read: {exc.strerror}.") from exc
+    if len(found) > _MOST_FILES:
+        raise ConfigError(f"{quoted(str(folder))} has more than {_MOST_FILES:,} files {_EVE}.")
+    return [folder / name for name in sorted(found)]
 
 
 def stream_of(folder: Path | None) -> str:
@@ -55,11 +81,20 @@ def written_between_ms(folder: Path) -> tuple[int, int] | None:
     Its name has the time at which the stream began, and EVE is written until its end. Clocks differ by less
     than an hour.
     """
-    written_s = [path.stat().st_mtime for path in folder.glob(_EVE)]
+    written_s = [_written_s(path) for path in _eve_files(folder)]
+    latest_s = max((each for each in written_s if each is not None), default=None)
     with suppress(ValueError):
         begun = datetime.strptime(folder.name.partition("-")[0], "%Y%m%dT%H%M%S%z")
-        if written_s:
-            return round((begun.timestamp() - _CLOCKS_S) * 1000), round((max(written_s) + _CLOCKS_S) * 1000)
+        if latest_s is not None:
+            return round((begun.timestamp() - _CLOCKS_S) * 1000), round((latest_s + _CLOCKS_S) * 1000)
+    return None
+
+
+def _written_s(path: Path) -> float | None:
+    """Return when a file was written last; None: it is gone, or what `eve_lines` does not read, as a link."""
+    with suppress(OSError):
+        found = path.lstat()
+        return found.st_mtime if stat.S_ISREG(found.st_mode) else None
     return None
 
 
@@ -71,37 +106,37 @@ def join_flows(events: Sequence[AnalyzerEvent], lines: Iterable[str]) -> list[An
         lines: EVE.
     """
     wanted = {each.flow_id for each in events if each.flow_id is not None and _lacks(each)}
-    records = dict[int, dict[FlowRecord, None]]()  # a flow of many events has many equal ones
+    most = min(_MOST_OF_FLOW, max(1, _MOST_TIMES // max(1, len(wanted))))
+    flows = dict[int, FlowLines]()
     for line in lines if wanted else ():
         match = _FLOW_ID.search(line)
         if not match or int(match[1]) not in wanted:
             continue
         event = event_of(line, ZeekHead())
         if event and (event.start_ns is not None or event.outer):
-            record = FlowRecord(event.start_ns, event.end_ns, event.addresses, event.outer)
-            of_flow = records.setdefault(int(match[1]), {})
-            if len(of_flow) < _MOST_RECORDS:
-                of_flow[record] = None
-    return [_joined(each, [*records.get(each.flow_id or 0, ())]) for each in events]
+            flow = flows.setdefault(int(match[1]), FlowLines())
+            flow.outer = flow.outer or event.outer
+            if len(flow.times) < most:
+                flow.times[event.start_ns, event.end_ns] = None
+    return [_joined(each, flows.get(each.flow_id or 0, FlowLines())) for each in events]
 
 
 def _lacks(event: AnalyzerEvent) -> bool:
     return event.start_ns is None or event.end_ns is None or event.outer is None
 
 
-def _joined(event: AnalyzerEvent, records: Sequence[FlowRecord]) -> AnalyzerEvent:
-    start_ns, outers = event.start_ns, [each.outer for each in records if each.outer]
-    written_ns = time_of(event.written)
-    starts = [each.start_ns for each in records if each.start_ns is not None]
+def _joined(event: AnalyzerEvent, flow: FlowLines) -> AnalyzerEvent:
+    start_ns, written_ns = event.start_ns, time_of(event.written)
+    starts = [start for start, _ in flow.times if start is not None]
     if start_ns is None and starts:
         earlier = [each for each in starts if written_ns is None or each <= written_ns]
         start_ns = max(earlier, default=None)
-    ends = [each.end_ns for each in records if each.end_ns is not None and each.start_ns == start_ns]
+    ends = [end for start, end in flow.times if end is not None and start == start_ns]
     is_alone = event.rule is Rule.JOINED_FLOW and not ends and event.start_ns is not None
     return replace(
         event,
         start_ns=start_ns,
         end_ns=event.end_ns or max(ends, default=None),
-        outer=event.outer or next(iter(outers), None),
+        outer=event.outer or flow.outer,
         rule=Rule.FLOW if is_alone else event.rule,
     )

@@ -283,6 +283,30 @@ def test_a_stop_signal_ends_it_at_once_and_the_next_one_has_its_port(store: Stor
         assert "pcapdj_redis_up" in scraped(address)
 
 
+def test_long_requests_take_no_memory(store: Store) -> None:
+    """Sixteen clients with ninety header fields of 64 KiB each took half a gigabyte."""
+    fields = b"".join(b"a%d: " % number + b"x" * 65_000 + b"\r\n" for number in range(90))
+    with serving("0", "--redis-url", store.url) as (process, url):
+        scraped(url)
+        before_bytes = psutil.Process(process.pid).memory_info().rss
+        address = url.removeprefix("http://").removesuffix("/metrics")
+
+        def send(_: int) -> None:
+            host, port = address.rsplit(":", 1)
+            with suppress(OSError), socket.create_connection((host, int(port))) as client:
+                client.sendall(b"GET /metrics HTTP/1.1\r\n" + fields + b"\r\n")
+                while client.recv(65_536):
+                    pass
+
+        with ThreadPoolExecutor(16) as clients:
+            list(clients.map(send, range(16)))
+
+        assert "pcapdj_redis_up" in scraped(url)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        highest_bytes = int(status.split("VmHWM:")[1].split()[0]) << 10
+        assert highest_bytes - before_bytes < 64 << 20
+
+
 @pytest.mark.parametrize("digits", [40, 350, 4000])
 def test_no_number_that_another_program_wrote_ends_it(run: Run, store: Store, digits: int) -> None:
     """A whole number in JSON may be larger than any float."""
