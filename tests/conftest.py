@@ -18,12 +18,14 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 from support import forkserver
+from support.cases import some_long
 from support.loops import loops
 from support.redis_library import keep_version
 from support.redis_server import redis_at
 from support.suricata import suricata
 from support.waiting import FACTOR, scaled
 
+from pcapdj.capture import compiled
 from pcapdj.runtime import log
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import Store
@@ -32,6 +34,7 @@ from pcapdj.store.keys import Keys
 __all__ = ["suricata"]
 
 MARK = "PYTEST_SESSION_FOLDER"
+QUICK_FORM = "compiled" if Path(compiled.LIBRARY).exists() else "python"
 SLOWEST_FIRST = ("e2e", "faults", "integration", "property", "unit")
 
 settings.register_profile(
@@ -180,8 +183,11 @@ def store(redis_socket: Path, request: pytest.FixtureRequest) -> Iterator[Store]
     with_lane.close()
 
 
-@pytest.fixture(params=["python", "compiled"], scope="module")
+@pytest.fixture(params=some_long(["python", "compiled"], quick=(QUICK_FORM,)), scope="module")
 def both_forms(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run a module's tests with each form of the loops over records."""
+    """Run a module's tests with each form of the loops over records; that of this machine is the quick one.
+
+    `test_compiled_loops_properties.py` shows that both do the same.
+    """
     with loops(request.param):
         yield

@@ -233,6 +233,12 @@ def tree_of(module: Path) -> ast.Module:
     return ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
 
 
+@cache
+def nodes_of(module: Path) -> tuple[ast.AST, ...]:
+    """Return every node of the parsed module; many rules look at them."""
+    return tuple(ast.walk(tree_of(module)))
+
+
 def lines_of(module: Path) -> int:
     """Return how many lines the module has."""
     return len((PACKAGE / module).read_text(encoding="utf-8").splitlines())
@@ -242,7 +248,7 @@ def lines_of(module: Path) -> int:
 def imports_of(module: Path) -> set[str]:
     """Return the dotted names a module imports, wherever the import stands."""
     found: set[str] = set()
-    for node in ast.walk(tree_of(module)):
+    for node in nodes_of(module):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -402,9 +408,7 @@ def test_names_are_of_this_field() -> None:
 
 def names_defined_in(module: Path) -> list[str]:
     """Return the names of its classes and functions."""
-    return [
-        node.name for node in ast.walk(tree_of(module)) if isinstance(node, ast.ClassDef | ast.FunctionDef)
-    ]
+    return [node.name for node in nodes_of(module) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
 
 
 def test_no_role_keeps_a_callback() -> None:
@@ -448,7 +452,7 @@ def test_no_object_writes_the_state_of_another() -> None:
     writing = {
         f"{module} {name}"
         for module in MODULES
-        for node in ast.walk(tree_of(module))
+        for node in nodes_of(module)
         if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
         for name in [foreign_attribute(node, attributes_of(module))]
         if name
@@ -469,7 +473,7 @@ def foreign_attribute(node: ast.Attribute, own: set[str]) -> str:
 def attributes_of(module: Path) -> set[str]:
     """Return the names of all attributes of the module's classes."""
     found: set[str] = set()
-    for class_ in (node for node in ast.walk(tree_of(module)) if isinstance(node, ast.ClassDef)):
+    for class_ in (node for node in nodes_of(module) if isinstance(node, ast.ClassDef)):
         found |= {
             each.target.id
             for each in class_.body
@@ -492,7 +496,7 @@ def test_json_of_other_programs_is_decoded_in_one_place() -> None:
     found = {
         str(module)
         for module in MODULES
-        for node in ast.walk(tree_of(module))
+        for node in nodes_of(module)
         if isinstance(node, ast.Attribute) and node.attr in decoders and ast.unparse(node.value) != "pickle"
     }
     imported = {
@@ -514,7 +518,7 @@ def test_whole_files_are_read_where_their_size_is_known() -> None:
     found = {
         str(module)
         for module in MODULES
-        for node in ast.walk(tree_of(module))
+        for node in nodes_of(module)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in readers
     }
 

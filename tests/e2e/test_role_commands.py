@@ -7,6 +7,7 @@ from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
+from support.cases import some_long
 from support.forkserver import ROOT
 from support.service_rig import environment
 from support.waiting import is_met, wait_until
@@ -43,7 +44,7 @@ def service_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("program", FIRST_EVENT)
+@pytest.mark.parametrize("program", some_long(FIRST_EVENT, quick=("dispatcher",)))
 def test_control_signals_during_the_start_end_no_role(program: str, short_path: Path, store: Store) -> None:
     """Not while it imports its modules, nor in the moment when it takes over; SIGTERM ends it with 0."""
     service_folder(short_path)

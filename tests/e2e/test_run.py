@@ -207,6 +207,7 @@ def test_a_run_that_can_feed_nothing_leaves_no_folder(home: Path) -> None:
     assert {path.name for path in home.iterdir()} == {"copying.py", "empty.pcap", "o", "tmp"}
 
 
+@pytest.mark.long
 def test_timestamps_that_jump_are_shown_at_the_end_and_change_nothing(home: Path) -> None:
     """How many and the last one, in the summary; each in the record; exit 0. `--max-gap` sets the limit."""
     for name, first_s in (("a", 1000), ("b", 500), ("c", 600)):
@@ -277,6 +278,7 @@ def test_an_analyzer_that_cannot_begin_ends_the_run(home: Path) -> None:
     assert "exited 3" in stderr
 
 
+@pytest.mark.long
 def test_an_analyzer_that_dies_on_every_file_ends_the_run(home: Path) -> None:
     """Exit 69 and where to look, in words that fit a run; --resume feeds all of them to a better one."""
     for number in range(5):
@@ -300,6 +302,7 @@ def test_an_analyzer_that_dies_on_every_file_ends_the_run(home: Path) -> None:
     assert [file["verdict"] for file in record["files"]] == ["processed"] * 5
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: Path) -> None:
     """Exit 130, no process left; with the same folder and --resume only the rest is fed."""
     small, large = capture(home / "a.pcap", 3), capture(home / "b.pcap", 4000, 1400)
@@ -523,6 +526,7 @@ def test_killed_processes_are_started_again_and_the_run_goes_on(home: Path) -> N
     assert (home / "o" / stream / "copy").read_bytes() == (home / "a.pcap").read_bytes()
 
 
+@pytest.mark.long
 def test_a_killed_launcher_begins_a_new_stream(home: Path) -> None:
     """Its analyzer dies with it: the file is fed again to another one, and the run ends with that."""
     with braked(home) as process:
@@ -564,6 +568,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_analyzer(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
+@pytest.mark.long
 def test_a_second_stop_that_arrives_with_the_first_does_not_wait_for_the_analyzer_either(home: Path) -> None:
     """Ctrl-C and SIGTERM together: neither is lost, however late the command comes to read them."""
     with braked(home) as process:
@@ -625,6 +630,7 @@ def three_files(home: Path) -> list[str]:
     return ["run", *names, "--logdir", "o", *ROOM, *copying(home)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("streams", some_long([">&- 2>&-", "<&- >&- 2>&-"], quick=("<&- >&- 2>&-",)))
 def test_all_is_fed_when_the_screen_is_closed(home: Path, three_files: list[str], streams: str) -> None:
     """The record has what the screen has not."""
@@ -656,6 +662,7 @@ def test_all_is_fed_when_the_screen_cannot_be_written(
     assert_all_is_fed(home)
 
 
+@pytest.mark.long
 def test_a_real_terminal_that_closes_stops_it_in_order(home: Path) -> None:
     """Writing to it fails before the signal arrives; as after Ctrl-C the exit code is 130."""
     capture(home / "a.pcap", 4000, 1400)
@@ -809,6 +816,7 @@ def test_an_invalid_option_is_refused_before_anything_is_created(
     assert sorted(path.name for path in home.iterdir()) == ["a.pcap", "tmp"]
 
 
+@pytest.mark.long
 def test_another_link_type_begins_a_new_stream_or_is_rewritten(home: Path) -> None:
     """Where that is wanted; by default it fails."""
     ethernet, raw = capture(home / "1.pcap"), home / "2.pcap"
@@ -830,6 +838,7 @@ def test_another_link_type_begins_a_new_stream_or_is_rewritten(home: Path) -> No
     assert copies("--on-linktype", "ethernet") == (0, [size + 16 + 14 + 4])
 
 
+@pytest.mark.long
 def test_the_end_of_every_streams_analyzer_counts(home: Path) -> None:
     """One that ended with an error is shown, though the last one ended well."""
     ethernet, raw = capture(home / "1.pcap"), home / "2.pcap"
@@ -877,6 +886,7 @@ def test_resume_needs_the_folder_of_an_earlier_run(home: Path) -> None:
     assert not (home / "nope").exists()
 
 
+@pytest.mark.long
 def test_an_order_that_the_times_contradict_is_shown(home: Path) -> None:
     """A shell's `*` puts cap10 before cap8: sessions would be cut, and the reason would not be visible."""
     for number in (10, 8):

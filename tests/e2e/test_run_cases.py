@@ -90,6 +90,7 @@ def test_what_is_only_unusual_is_shown_and_the_exit_code_is_0(short_path: Path) 
     assert (snaplen["packets"], snaplen["beyond_snaplen"], y2038["after_2038"]) == (4, 4, 1)
 
 
+@pytest.mark.long
 def test_refused_variants_are_named_and_a_text_mode_transfer_is_suspected(short_path: Path) -> None:
     """With the remedy; the good packet before the damage is fed."""
     code, summary, results, _ = fed(short_path, *REFUSED, "ftp-ascii-mode.pcap")

@@ -82,6 +82,7 @@ def test_copies_of_a_capture_are_named_and_not_fed(home: Path) -> None:
     }
 
 
+@pytest.mark.long
 def test_a_shorter_cut_is_named_too(home: Path) -> None:
     """It is fed whole: nothing proves that its packets were fed."""
     long, short = put(home, "long.pcap", numbered(1, 200)), put(home, "short.pcap", numbered(1, 100))
@@ -139,6 +140,7 @@ def test_a_resumed_run_knows_what_was_fed_under_other_names_and_times(home: Path
     assert (touched["packets"], touched.get("known_as")) == (20, None)
 
 
+@pytest.mark.long
 def test_streams_are_whole(home: Path) -> None:
     """The rest of a file is a stream of its own, with a header."""
     path = put(home, "a.pcap", numbered(1, 20))

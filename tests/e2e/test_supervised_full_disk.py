@@ -184,6 +184,7 @@ def test_a_service_that_starts_without_room_works_soon_after_there_is_some(small
     assert "files_queued" in service.log_of("importer")  # supervisord goes on writing its logs
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_disk_that_gets_full_meanwhile_ends_no_role(small_service: Service) -> None:
     """Redis refuses writes, the gate suspends, and all that was queued is fed once there is room."""

@@ -91,6 +91,7 @@ def is_fed(service: Service, name: str) -> bool:
     return any(str(each["name"]).endswith(name) for each in fed)
 
 
+@pytest.mark.long
 def test_thresholds_changed_live_close_and_open_the_gate(running: Service) -> None:
     """A min-free above what is free holds the next file; unset, it is fed."""
     before = running.snapshot()["processed"]
@@ -128,6 +129,7 @@ def test_supervisorctl_signals_reach_the_dispatcher(running: Service) -> None:
     assert not running.snapshot()["suspended"]
 
 
+@pytest.mark.long
 def test_a_killed_dispatcher_leaves_the_same_analyzer_with_a_whole_stream(running: Service) -> None:
     """A kill -9 in mid-file: the next dispatcher goes on mid-record, and the analyzer does not notice."""
     end_open_stream(running)

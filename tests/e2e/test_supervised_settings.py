@@ -63,6 +63,7 @@ def assert_untouched(service: Service) -> None:
     assert pids_of(service) == before
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_shipped_layout_has_no_updates_and_a_wrong_line_is_in_the_log(service: Service) -> None:
     """The role that is restarted ends with the file's line; the others go on as they were."""

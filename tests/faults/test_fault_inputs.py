@@ -53,6 +53,7 @@ def scenario() -> Iterator[Scenario]:
     scenario.close()
 
 
+@pytest.mark.long
 def test_more_than_sixty_bad_inputs_disturb_nothing(scenario: Scenario) -> None:
     """Cut, garbled, of the wrong kind, not there, strangely named: a verdict each, and whole records.
 
@@ -83,7 +84,12 @@ def test_sixty_mutants_disturb_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "is_regrown"), [("splice.within:2", False), ("splice.between:1", True), ("file.end:1", True)]
+    ("point", "is_regrown"),
+    [
+        ("splice.within:2", False),
+        pytest.param("splice.between:1", True, marks=pytest.mark.long),
+        pytest.param("file.end:1", True, marks=pytest.mark.long),
+    ],
 )
 def test_a_file_that_changes_while_it_is_fed_leaves_the_stream_whole(
     scenario: Scenario, point: str, *, is_regrown: bool
@@ -101,6 +107,7 @@ def test_a_file_that_changes_while_it_is_fed_leaves_the_stream_whole(
     check_change(scenario, file, after, is_processed=is_processed)
 
 
+@pytest.mark.long
 def test_a_file_that_changes_while_its_packets_wait_in_the_pipe_leaves_the_stream_whole(
     scenario: Scenario,
 ) -> None:
@@ -178,6 +185,7 @@ def unread_bytes(scenario: Scenario) -> int:
         os.close(reader)
 
 
+@pytest.mark.long
 def test_a_file_that_its_sensor_still_writes_is_not_touched(scenario: Scenario) -> None:
     """It fails at once, and by that name."""
     path = scenario.captures / "growing.pcap"

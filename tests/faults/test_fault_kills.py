@@ -94,12 +94,13 @@ def test_what_is_processed_was_read_by_the_analyzer() -> None:
     assert kill(Schedule.finished_files, 2).violations == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("method", "times"),
     [
-        pytest.param(Schedule.redises, 3, marks=pytest.mark.long),
-        pytest.param(Schedule.launchers, 2, marks=pytest.mark.long),
-        pytest.param(Schedule.controllers, 3, marks=pytest.mark.long),
+        (Schedule.redises, 3),
+        (Schedule.launchers, 2),
+        (Schedule.controllers, 3),
         (Schedule.everything, 2),
     ],
 )

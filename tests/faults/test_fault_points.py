@@ -57,6 +57,7 @@ def authorizations(scenario: Scenario) -> Counter[str]:
     return Counter(line.partition("name=")[2] for line in lines if " file_authorized " in line)
 
 
+@pytest.mark.long
 def test_a_dispatcher_dies_at_each_point(scenario: Scenario) -> None:
     """The next one goes on mid-record; the analyzer does not notice, and nothing is authorized twice."""
     for point in DISPATCHER_POINTS:
@@ -96,6 +97,7 @@ def test_a_dispatcher_fails_otherwise_at_each_point(scenario: Scenario, action: 
     assert len(streams_of(scenario)) == 1
 
 
+@pytest.mark.long
 def test_a_launcher_dies_at_each_point(scenario: Scenario) -> None:
     """The analyzer dies with it; the file in flight is replayed into the next stream, from its start."""
     scenario.roles["consumer_launcher"].kill()
@@ -114,6 +116,7 @@ def test_a_launcher_dies_at_each_point(scenario: Scenario) -> None:
     assert check(scenario) == []
 
 
+@pytest.mark.long
 def test_a_controller_dies_at_each_point(scenario: Scenario) -> None:
     """Before the grant the name still stands in NEXT, after it in AUTH."""
     scenario.start("dispatcher")
@@ -126,6 +129,7 @@ def test_a_controller_dies_at_each_point(scenario: Scenario) -> None:
     assert check(scenario) == []
 
 
+@pytest.mark.long
 def test_an_importer_dies_at_each_point(scenario: Scenario, tmp_path: Path) -> None:
     """Started again, it queues each file once."""
     folder = tmp_path / "inbox"
@@ -139,6 +143,7 @@ def test_an_importer_dies_at_each_point(scenario: Scenario, tmp_path: Path) -> N
     assert lists_of(scenario).queued == [os.fsencode(file.path) for file in files]
 
 
+@pytest.mark.long
 def test_a_second_dispatcher_is_turned_away(scenario: Scenario) -> None:
     """Also while the first one is stopped: two in one pipe would tear the stream (G11)."""
     first = scenario.start("dispatcher")

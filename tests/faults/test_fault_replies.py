@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from support.cases import some_long
 
 from faults.proxy import ERRORS, FAULTS, Fault, Proxy, cut_after, pass_on, refuse
 from pcapdj.runtime.errors import StoreDenied, StoreUnavailable
@@ -249,7 +250,7 @@ def check(
         assert found == wanted, f"{name}: {label}"
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", some_long(SCRIPTS, quick=("take", "authorize", "finish", "enqueue")))
 def test_any_fault_changes_nothing(store: Store, proxied: Store, proxy: Proxy, name: str) -> None:
     """The files stand where one call puts them: of each script, after each of seven faults."""
     plans = {label: (fault,) for label, fault in FAULTS.items()}
@@ -296,7 +297,7 @@ def test_a_reply_may_break_off_at_each_byte(store: Store, proxied: Store, proxy:
     check(store, proxied, proxy, name, plans, cold=False)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", some_long(SCRIPTS, quick=("take", "authorize", "finish", "enqueue")))
 def test_what_redis_refuses_is_asked_again(store: Store, proxied: Store, proxy: Proxy, name: str) -> None:
     """Loading, read-only, out of memory, misconfigured, wrong password: it waits, and then it works."""
     plans: dict[str, Sequence[Fault]] = {error.split()[0]: (refuse(error),) * 2 for error in ERRORS}

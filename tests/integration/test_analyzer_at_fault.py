@@ -57,6 +57,7 @@ def failures(trio: Trio) -> list[dict[str, Any]]:
     return [json.loads(entry) for entry in trio.store.redis.lrange(trio.store.keys.failed, 0, -1)]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_poison_files_fail_and_the_others_are_fed(trio: Trio) -> None:
     """Each fails after three deaths; the files between and after them are fed whole, the lane is not held."""

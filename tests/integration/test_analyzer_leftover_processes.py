@@ -96,7 +96,7 @@ def open_and_end(rig: Rig, signals: Signals) -> None:
     launcher.end(opened.stream)
 
 
-@pytest.mark.parametrize("work", WORKS)
+@pytest.mark.parametrize("work", some_long(WORKS, quick=("ignore", "adopt")))
 def test_a_daemon_of_the_analyzer_ends_with_the_stream(rig: Rig, signals: Signals, work: str) -> None:
     """In a session of its own, with signals ignored, stopped, with orphans of its own, renewing itself."""
     process = rig.start_python(f"{DAEMON}\ndaemon({work}){READ}")
@@ -123,7 +123,7 @@ def test_chains_of_processes_end_with_the_stream(rig: Rig, signals: Signals, cha
     assert stop(process) == 0
 
 
-@pytest.mark.parametrize("end", ["crash", "kill", "stop"])
+@pytest.mark.parametrize("end", some_long(["crash", "kill", "stop"], quick=("crash", "stop")))
 def test_a_daemon_ends_however_the_stream_does(rig: Rig, signals: Signals, end: str) -> None:
     """After an exit in the middle of the stream, a kill of the analyzer, a stop of the launcher."""
     process = rig.start_python(f"{DAEMON}\ndaemon(sleep){READ if end != 'crash' else CRASH}")
@@ -183,7 +183,7 @@ def test_an_analyzer_that_leaves_nothing_is_not_delayed(rig: Rig, signals: Signa
     assert time.monotonic() - began_s < 20
 
 
-@pytest.mark.parametrize("work", ["sleep", "ignore", "adopt"])
+@pytest.mark.parametrize("work", some_long(["sleep", "ignore", "adopt"], quick=("adopt",)))
 def test_a_daemon_outlives_a_killed_launcher_only_until_the_next_one_starts(
     rig: Rig, signals: Signals, work: str
 ) -> None:

@@ -112,6 +112,7 @@ def test_each_stream_has_a_pipe_and_a_folder_of_its_own(rig: Rig, signals: Signa
     os.close(second.write_end)
 
 
+@pytest.mark.long
 def test_many_streams_leave_no_descriptor(rig: Rig, signals: Signals, tmp_path: Path) -> None:
     """A launcher runs for months: pipe, stored files and logs of a stream are closed with it."""
     source = tmp_path / "source"

@@ -160,7 +160,9 @@ MANY: dict[str, tuple[Callable[[], bytes], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize(
+    "name", some_long(MANY, quick=("empty members of gzip", "skippable frames", "sections"))
+)
 def test_parts_without_a_packet_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -176,6 +178,7 @@ def test_parts_without_a_packet_are_counted(
     assert (len(found), fault) == (packets, reason)
 
 
+@pytest.mark.long
 def test_a_member_for_each_byte_is_no_capture(tmp_path: Path) -> None:
     """As many members as are allowed give what the format is recognized by."""
     path = tmp_path / "capture"
@@ -236,11 +239,12 @@ def test_each_packet_renews_the_budget(tmp_path: Path) -> None:
     assert (found, fault) == (as_read(PACKETS), "")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(interface(), id="i", marks=pytest.mark.long),
-        pytest.param(section() + interface(), id="s", marks=pytest.mark.long),
+        pytest.param(interface(), id="i"),
+        pytest.param(section() + interface(), id="s"),
         pytest.param(struct.pack("<III", OTHER, 12, 12), id="o"),
     ],
 )
@@ -271,7 +275,7 @@ TINY = {
 }
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", some_long(TINY, quick=("empty", "left out")))
 def test_an_archive_has_not_more_packets_than_its_bytes_allow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -129,7 +129,8 @@ def test_python_m_executes_nothing_once_the_package_is_loaded(
     assert canaries.found() == set()
 
 
-@pytest.mark.parametrize("start", [pytest.param("as the script", marks=pytest.mark.long), "as python -m"])
+@pytest.mark.long
+@pytest.mark.parametrize("start", ["as the script", "as python -m"])
 def test_no_command_imports_anything_of_the_current_folder(
     start: str, here: Path, canaries: Canaries, short_path: Path, store: Store
 ) -> None:
@@ -179,6 +180,7 @@ def handles_stops(pid: int) -> bool:
     return bool(int(line.split()[1], 16) & 1 << signal.SIGTERM - 1)
 
 
+@pytest.mark.long
 def test_an_empty_element_of_pythonpath_is_not_the_current_folder(
     here: Path, canaries: Canaries, short_path: Path, store: Store
 ) -> None:
@@ -196,7 +198,7 @@ def test_an_empty_element_of_pythonpath_is_not_the_current_folder(
 @pytest.mark.parametrize(
     "preset",
     [
-        pytest.param(name, marks=() if name in ("summary", "suricata-extract") else pytest.mark.long)
+        pytest.param(name, marks=() if name == "summary" else pytest.mark.long)
         for name in [*filter(lambda name: shutil.which(PRESETS[name][0]), PRESETS), "summary"]
     ],
 )
@@ -297,6 +299,7 @@ def checkout(canaries: Canaries, short_path: Path) -> Path:
     return root
 
 
+@pytest.mark.long
 def test_a_checkout_that_is_not_installed_runs_from_its_top(
     checkout: Path, canaries: Canaries, short_path: Path
 ) -> None:
@@ -320,6 +323,7 @@ def test_a_checkout_that_is_not_installed_runs_from_its_top(
     assert canaries.found() == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", some_long([("-m",), ("-P", "-m")], quick=[("-P", "-m")]), ids=" ".join)
 def test_a_folder_that_pythonpath_names_is_searched_also_as_the_current_folder(
     options: tuple[str, ...], checkout: Path, short_path: Path
@@ -359,7 +363,11 @@ def test_the_command_of_a_checkout_runs_in_any_folder(
 
 
 @pytest.mark.parametrize(
-    "module", ["pcapdj.store.syncing", "pcapdj.summary", "pcapdj.capture.reading_process"]
+    "module",
+    some_long(
+        ["pcapdj.store.syncing", "pcapdj.summary", "pcapdj.capture.reading_process"],
+        quick=("pcapdj.summary",),
+    ),
 )
 def test_a_module_of_a_checkout_runs_wherever_a_role_works(
     module: str, checkout: Path, here: Path, canaries: Canaries, short_path: Path

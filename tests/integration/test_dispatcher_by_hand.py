@@ -457,7 +457,7 @@ def test_a_stop_in_mid_file_leaves_whole_records_if_the_analyzer_reads_on(
     assert current(rig.store, str(rig.pipe))["name"] == big
 
 
-@pytest.mark.parametrize("is_changed", [False, True])
+@pytest.mark.parametrize("is_changed", some_long([False, True], quick=(False,)))
 def test_after_a_stop_in_order_the_file_goes_on_in_the_next_stream(
     rig: Dispatchers, big: bytes, *, is_changed: bool
 ) -> None:
@@ -617,7 +617,7 @@ def test_the_other_options_have_their_effect(rig: Dispatchers, tmp_path: Path) -
     assert rig.store.redis.exists(rig.store.keys.stats("me"))
 
 
-@pytest.mark.parametrize("when", ["now", "empty"])
+@pytest.mark.parametrize("when", some_long(["now", "empty"], quick=("now",)))
 def test_a_stream_ends_on_the_operators_request(rig: Dispatchers, tmp_path: Path, when: str) -> None:
     """The analyzer sees the end while the dispatcher goes on; the next file opens the next stream."""
     names = [written(tmp_path, f"{number}.pcap", stream_of(SMALL)) for number in range(3)]
@@ -660,7 +660,7 @@ def gate(store: Store, state: str, heartbeat_s: float) -> None:
     store.notify("gate")
 
 
-@pytest.mark.parametrize("end", ["drained", "requested", "idle"])
+@pytest.mark.parametrize("end", some_long(["drained", "requested", "idle"], quick=("drained", "idle")))
 def test_a_stream_ends_while_the_output_disk_has_room(rig: Dispatchers, end: str) -> None:
     """What the analyzer writes at the end of its input cannot be held: the gate has to be open."""
     gate(rig.store, "hold", time.time() + 4)

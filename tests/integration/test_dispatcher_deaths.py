@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cases import some_long
 from support.dispatcher_rig import dispatchers_in, listed, packets, queue_authorized, stream_of
 from support.preloaded import failing
 from support.roles_rig import Trio, places, places_in
@@ -55,7 +56,9 @@ def restart_until_all_is_done(trio: Trio, environment: dict[str, str]) -> list[i
             "without a trace, as by SIGKILL",
             marks=pytest.mark.long,
         ),
-        ("its opening", {"BAD_MEMORY": 1}, 1, "by the error MemoryError"),
+        pytest.param(
+            *("its opening", {"BAD_MEMORY": 1}, 1, "by the error MemoryError"), marks=pytest.mark.long
+        ),
         ("its middle", {"BAD_SIGNAL": signal.SIGSEGV}, -signal.SIGSEGV, "by a fatal signal: Segmentation"),
         pytest.param(
             *("its middle", {"BAD_SIGNAL": signal.SIGABRT}, -signal.SIGABRT),
@@ -104,7 +107,9 @@ def test_an_archive_that_kills_the_thread_which_reads_in_advance_fails(trio: Tri
     assert failure["reason"].startswith("poison(dispatcher): 3 dispatchers died")
 
 
-@pytest.mark.parametrize("state", ["waiting for its authorization", "sending", "suspended"])
+@pytest.mark.parametrize(
+    "state", some_long(["waiting for its authorization", "sending", "suspended"], quick=("sending",))
+)
 def test_kills_at_other_times_never_count(trio: Trio, state: str) -> None:
     """Whoever kills a dispatcher that waits, five times, kills no file."""
     if state == "waiting for its authorization":

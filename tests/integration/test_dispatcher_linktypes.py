@@ -234,6 +234,7 @@ def test_the_stream_ends_before_the_file_of_another_link_type_is_asked_for(trio:
     )
 
 
+@pytest.mark.long
 def test_a_restart_between_two_files_keeps_the_stream_of_the_same_link_type(trio: Trio) -> None:
     """And ends it for another one."""
     paths = [trio.captures / name for name in "123"]

@@ -166,6 +166,7 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     assert trio.logged().count("stream_resumed") == 6
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("then", some_long(["fail", "new-stream"], quick=("new-stream",)))
 def test_rewritten_packets_survive_every_death_too(trio: Trio, then: str) -> None:
@@ -204,6 +205,7 @@ def test_rewritten_packets_survive_every_death_too(trio: Trio, then: str) -> Non
     assert [int(entry["attempt"]) for entry in journal(trio.store)] == [1, 1]
 
 
+@pytest.mark.long
 def test_a_stop_in_mid_file_is_continued_by_the_next(trio: Trio) -> None:
     """In mid-record, without another grant; the analyzer notices nothing."""
     name = written(trio.folder, "1.pcap", stream_of(FIRST))
@@ -348,7 +350,9 @@ def test_a_dispatcher_that_died_before_the_first_byte_needs_no_other_grant(trio:
     assert int(journal(trio.store)[1]["attempt"]) == 1
 
 
-@pytest.mark.parametrize("state", ["idle", "asking", "feeding", "suspended"])
+@pytest.mark.parametrize(
+    "state", some_long(["idle", "asking", "feeding", "suspended"], quick=("feeding", "suspended"))
+)
 def test_a_launcher_that_is_asked_to_stop_gets_the_pipe_back(trio: Trio, state: str) -> None:
     """Whatever the dispatcher waits for: the analyzer sees the end of its stream and flushes."""
     trio.allow(EVERYTHING)
@@ -470,7 +474,7 @@ def test_after_a_flushall_a_living_dispatcher_finishes_the_file(short_path: Path
         assert listed(store, store.keys.processed) == [name]
 
 
-@pytest.mark.parametrize("when", ["now", "empty"])
+@pytest.mark.parametrize("when", some_long(["now", "empty"], quick=("now",)))
 def test_the_operator_ends_a_stream_and_the_next_file_opens_another(trio: Trio, when: str) -> None:
     """`now` comes before what is queued, `empty` after it."""
     names = [written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 5))) for n in range(2)]

@@ -146,6 +146,7 @@ def test_the_last_part_of_no_name_or_of_several_is_refused(
     assert (code, capsys.readouterr().err) == (ExitCode.ERROR, f"pcapdj events: {error}\n")
 
 
+@pytest.mark.long
 def test_a_long_story_begins_at_once(store: Store, printed: Printed) -> None:
     """It is read page by page, also where most entries are about other files."""
     batch = store.redis.pipeline()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.captures import classic
+from support.cases import some_long
 from support.mounts import memory_mount
 from support.roles_rig import Trio, numbered, places, places_in
 from support.waiting import wait_until
@@ -97,6 +98,7 @@ def test_a_ring_of_files_that_wrapped_is_fed_in_order_and_what_is_lost_is_in_fai
     assert all(entry["lost"] and "overwritten before it was fed" in entry["reason"] for entry in lost)
 
 
+@pytest.mark.long
 def test_a_folder_of_fed_captures_that_is_renamed_is_not_fed_again(trio: Trio) -> None:
     """Nor after its way back."""
     inner, other = trio.captures / "day", trio.captures / "monday"
@@ -121,7 +123,9 @@ def test_a_folder_of_fed_captures_that_is_renamed_is_not_fed_again(trio: Trio) -
     assert marker.name in processed(trio)
 
 
-@pytest.mark.parametrize("is_suspended", [True, False], ids=["suspended", "waiting for the gate"])
+@pytest.mark.parametrize(
+    "is_suspended", some_long([True, False], quick=(True,)), ids=["suspended", "waiting for the gate"]
+)
 def test_an_importer_never_queues_what_is_fed_now(trio: Trio, *, is_suspended: bool) -> None:
     """Though the key of the dispatchers was lost: they register again, and it waits for them."""
     path = trio.capture("x", 0, 20)
@@ -179,6 +183,7 @@ def test_an_inbox_that_is_unmounted_and_comes_back_is_not_fed_again(trio: Trio) 
     assert failures(trio) == []
 
 
+@pytest.mark.long
 def test_a_capture_that_is_touched_while_it_is_read_goes_on_where_it_was(trio: Trio) -> None:
     """It fails, since it changed; what was read of it is proven to be there still, and is not fed again."""
     trio.brake.touch()

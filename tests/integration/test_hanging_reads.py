@@ -113,6 +113,7 @@ def test_a_file_system_that_hangs_for_a_while_costs_only_time(trio: Trio, mount:
     )
 
 
+@pytest.mark.long
 def test_a_dispatcher_ends_while_a_file_cannot_even_be_opened(trio: Trio, mount: FuseMount) -> None:
     """The file stays current, and is fed when the file system answers again."""
     mount.hang(everything=True)
@@ -141,6 +142,7 @@ def test_a_killed_reading_process_is_replaced(trio: Trio) -> None:
     assert [places_in(stream) for stream in trio.streams()] == [whole]
 
 
+@pytest.mark.long
 def test_a_compressed_capture_that_hangs_does_not_delay_the_end(trio: Trio, mount: FuseMount) -> None:
     """It is decompressed without a thread there: nothing has to be waited for but the read itself."""
     trio.store.redis.delete(trio.store.keys.in_queue)
@@ -174,6 +176,7 @@ def test_the_reading_process_has_nothing_of_the_dispatcher(trio: Trio) -> None:
     wait_until(lambda: not Path(f"/proc/{reading}").exists(), "the reading process to end")
 
 
+@pytest.mark.long
 def test_a_dispatcher_by_hand_ends_during_a_read_that_hangs(
     short_path: Path, store: Store, mount: FuseMount
 ) -> None:
@@ -210,7 +213,11 @@ def test_a_dispatcher_by_hand_ends_during_a_read_that_hangs(
 
 @pytest.mark.parametrize(
     ("place", "number"),
-    [("file", signal.SIGINT), ("folder", signal.SIGTERM), ("link in a folder", signal.SIGTERM)],
+    [
+        ("file", signal.SIGINT),
+        pytest.param("folder", signal.SIGTERM, marks=pytest.mark.long),
+        ("link in a folder", signal.SIGTERM),
+    ],
 )
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_ends_while_its_files_hang(
@@ -342,6 +349,7 @@ def test_a_controller_ends_while_a_watched_disk_hangs(trio: Trio, mount: FuseMou
     wait_until(lambda: not Path(f"/proc/{working}").exists(), "the child to end")
 
 
+@pytest.mark.long
 def test_a_run_ends_while_the_file_that_it_feeds_hangs(
     mount: FuseMount, tmp_path: Path, short_path: Path
 ) -> None:

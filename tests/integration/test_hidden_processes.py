@@ -145,8 +145,11 @@ def locked(short_path: Path) -> Iterator[PrivateRedis]:
 
 @pytest.mark.parametrize(
     "words",
-    [["pcapdj.controller"], ["pcapdj.dispatcher", "-b", "pipe", "--follow"], ["pcapdj", "status", "--watch"]],
-    ids=["controller", "dispatcher", "status"],
+    [
+        pytest.param(["pcapdj.controller"], id="controller", marks=pytest.mark.long),
+        pytest.param(["pcapdj.dispatcher", "-b", "pipe", "--follow"], id="dispatcher"),
+        pytest.param(["pcapdj", "status", "--watch"], id="status", marks=pytest.mark.long),
+    ],
 )
 def test_the_password_leaves_the_environment_once_it_is_read(
     locked: PrivateRedis, short_path: Path, words: list[str]

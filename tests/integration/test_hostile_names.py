@@ -6,6 +6,7 @@ import re
 from typing import Final
 
 import pytest
+from support.cases import some_long
 from support.forkserver import clean_environment, run
 from support.roles_rig import Trio, places, places_in
 
@@ -112,7 +113,13 @@ def test_what_is_too_long_for_a_name_is_kept_short(trio: Trio) -> None:
     assert len(entry["name"]) == 8192
 
 
-@pytest.mark.parametrize("command", [("status",), ("failed",), ("status", "--json"), ("failed", "--json")])
+@pytest.mark.parametrize(
+    "command",
+    some_long(
+        [("status",), ("failed",), ("status", "--json"), ("failed", "--json")],
+        quick=(("status",), ("failed", "--json")),
+    ),
+)
 def test_commands_show_hostile_names_escaped(trio: Trio, command: tuple[str, ...]) -> None:
     """What an operator sees of them acts on no terminal."""
     for name in [*NO_FILES[:9], b"/\x1b[2Jgone\n", "/\u202eturned".encode()]:

@@ -157,6 +157,7 @@ def test_a_long_comparison_is_shown_while_it_lasts(
         role.inbox.close()
 
 
+@pytest.mark.long
 def test_thousands_of_names_are_queued_in_natural_order(store: Store, tmp_path: Path) -> None:
     """All of them, each once; a second import queues none."""
     names = written(tmp_path, *(f"cap{number}.pcap" for number in range(1200)))
@@ -681,6 +682,7 @@ def test_a_name_that_is_queued_too_often_is_logged_and_offered_again(
     assert logged(capsys, "queued_too_often").count("queued_too_often") == 1
 
 
+@pytest.mark.long
 def test_a_thousand_files_that_are_renamed_newest_first_are_queued_in_their_order(
     store: Store, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def service(trio: Trio) -> Trio:
     return trio
 
 
+@pytest.mark.long
 def test_renamed_linked_grown_and_compressed_captures_arrive_once(service: Trio) -> None:
     """Of five captures one is touched and grown by five packets: 105 packets, each once."""
     for number in range(5):
@@ -137,6 +138,7 @@ def test_renamed_linked_grown_and_compressed_captures_arrive_once(service: Trio)
     assert service.statistics()["files"] == 6
 
 
+@pytest.mark.long
 def test_short_captures_that_all_begin_alike_are_each_known(service: Trio) -> None:
     """The first 40 bytes of short pcapng captures are the same blocks; their copies arrive in any order."""
     contents = [section() + interface() + enhanced(0, numbered(n, 1, 8)[0].data) for n in range(20)]
@@ -148,7 +150,9 @@ def test_short_captures_that_all_begin_alike_are_each_known(service: Trio) -> No
 
 
 @pytest.mark.parametrize("form", some_long(FORMS, quick=("pcapng",)))
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "pack", some_long([bytes, gzip.compress], quick=(gzip.compress,)), ids=["plain", "gzip"]
+)
 def test_of_a_file_that_grew_only_the_rest_is_fed(
     service: Trio, form: str, pack: Callable[[bytes], bytes]
 ) -> None:
@@ -167,6 +171,7 @@ def test_of_a_file_that_grew_only_the_rest_is_fed(
     assert feed(service, put(service, "copy.pcap", whole))["known_as"] == os.fsencode(path)
 
 
+@pytest.mark.long
 def test_the_rest_of_a_file_goes_into_the_next_stream_if_its_own_is_over(service: Trio) -> None:
     """The next stream begins with the first packet behind what was fed."""
     path = put(service, "a.pcap", classic_of(1, 30))
@@ -179,7 +184,9 @@ def test_the_rest_of_a_file_goes_into_the_next_stream_if_its_own_is_over(service
 
 
 @pytest.mark.parametrize("form", some_long(FORMS, quick=("nanoseconds",)))
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "pack", some_long([bytes, gzip.compress], quick=(gzip.compress,)), ids=["plain", "gzip"]
+)
 def test_a_file_that_was_cut_off_goes_on_when_it_is_complete(
     service: Trio, form: str, pack: Callable[[bytes], bytes]
 ) -> None:
@@ -199,7 +206,7 @@ def test_a_file_that_was_cut_off_goes_on_when_it_is_complete(
     assert not failures(service)
 
 
-@pytest.mark.parametrize("death", ["", "dispatcher"])
+@pytest.mark.parametrize("death", some_long(["", "dispatcher"], quick=("dispatcher",)))
 def test_a_file_that_grows_while_it_is_read_goes_on_behind_what_was_read(trio: Trio, death: str) -> None:
     """It fails with the packets that it had; the rest is fed when it is queued again.
 
@@ -225,6 +232,7 @@ def test_a_file_that_grows_while_it_is_read_goes_on_behind_what_was_read(trio: T
     assert not failures(trio)
 
 
+@pytest.mark.long
 def test_a_file_with_other_damage_is_fed_whole_again(service: Trio) -> None:
     """Only what is missing at its end may come later."""
     content = classic_of(1, 40)
@@ -236,7 +244,7 @@ def test_a_file_with_other_damage_is_fed_whole_again(service: Trio) -> None:
     assert arrived(service) == [*places(1, int(first["packets"])), *places(1, 40)]
 
 
-@pytest.mark.parametrize("push", ["again", "foreign"])
+@pytest.mark.parametrize("push", some_long(["again", "foreign"], quick=("foreign",)))
 def test_what_a_person_queues_is_fed_whole(service: Trio, push: str) -> None:
     """`import --again`, `requeue`, `failed --retry`, and scripts of their own."""
     path = put(service, "a.pcap", classic_of(1, 20))
@@ -284,7 +292,9 @@ def test_what_was_queued_is_what_is_fed(trio: Trio) -> None:
     assert fed(trio, ring[0])["result"] == "processed"
 
 
-@pytest.mark.parametrize("now", [b"", b"no capture at all", classic_of(9, 5)[:20]])
+@pytest.mark.parametrize(
+    "now", some_long([b"", b"no capture at all", classic_of(9, 5)[:20]], quick=(b"no capture at all",))
+)
 def test_a_capture_is_lost_too_if_what_has_its_name_cannot_be_read(trio: Trio, now: bytes) -> None:
     """A writer has emptied it, and begins anew."""
     path = put(trio, "r.pcap", classic_of(1, 20))
@@ -313,7 +323,7 @@ def test_a_capture_whose_name_another_one_is_written_under_is_lost(trio: Trio) -
     assert reasons == {"lost.pcap": "overwritten before it was fed", "grows.pcap": "is still being written"}
 
 
-@pytest.mark.parametrize("now", ["other", "empty", "grown"])
+@pytest.mark.parametrize("now", some_long(["other", "empty", "grown"], quick=("grown",)))
 def test_a_file_is_compared_again_once_it_is_authorized(trio: Trio, now: str) -> None:
     """The dispatcher had it open while the gate held: it was overwritten in place, or has grown."""
     for role in ("consumer", "dispatcher"):
@@ -348,6 +358,7 @@ def test_a_pushed_name_is_fed_as_it_is_once_it_is_authorized(trio: Trio) -> None
     assert arrived(trio) == places(2, 20)
 
 
+@pytest.mark.long
 def test_a_file_that_only_grew_while_it_was_queued_is_fed_whole(trio: Trio) -> None:
     """It is the file that was queued."""
     path = put(trio, "a.pcap", classic_of(1, 20))
@@ -358,7 +369,7 @@ def test_a_file_that_only_grew_while_it_was_queued_is_fed_whole(trio: Trio) -> N
     assert arrived(trio) == places(1, 30)
 
 
-@pytest.mark.parametrize("who", ["dispatcher", "consumer"])
+@pytest.mark.parametrize("who", some_long(["dispatcher", "consumer"], quick=("dispatcher",)))
 def test_the_rest_of_a_file_that_grew_survives_crashes(trio: Trio, who: str) -> None:
     """A dispatcher that takes over goes on at the record; a new analyzer gets the rest, and only the rest."""
     path = put(trio, "a.pcap", classic_of(1, 50))
@@ -385,6 +396,7 @@ def test_the_rest_of_a_file_that_grew_survives_crashes(trio: Trio, who: str) -> 
     assert (int(entry["crc32"]), int(entry["begin_bytes"])) == (zlib.crc32(content), first_bytes)
 
 
+@pytest.mark.long
 def test_a_file_that_grows_after_an_orderly_stop_goes_on_behind_what_was_fed(trio: Trio) -> None:
     """It fails with the packets that the first stream has; the others are fed when it is queued again."""
     trio.brake.touch()
@@ -409,6 +421,7 @@ def test_a_file_that_grows_after_an_orderly_stop_goes_on_behind_what_was_fed(tri
     assert not failures(trio)
 
 
+@pytest.mark.long
 def test_an_orderly_stop_in_the_rest_of_a_file_doubles_nothing(trio: Trio) -> None:
     """The next stream goes on at the record, and the journal has where the entry began."""
     path = put(trio, "a.pcap", classic_of(1, 50))
@@ -435,7 +448,9 @@ def test_an_orderly_stop_in_the_rest_of_a_file_doubles_nothing(trio: Trio) -> No
 
 @pytest.mark.parametrize("loops", some_long(["python", "compiled"], quick=("compiled",)))
 @pytest.mark.parametrize("form", some_long(FORMS, quick=("pcapng",)))
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "pack", some_long([bytes, gzip.compress], quick=(gzip.compress,)), ids=["plain", "gzip"]
+)
 def test_a_take_over_in_mid_file_gives_the_same_checksum(
     trio: Trio, form: str, pack: Callable[[bytes], bytes], loops: str
 ) -> None:

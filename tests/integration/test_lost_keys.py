@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.cases import some_long
 from support.redis_server import PrivateRedis, redis_at
 from support.waiting import wait_until
 
@@ -124,7 +125,7 @@ def has_reported_since(working: Working, beat: object) -> bool:
     return heartbeat(working) not in (beat, None)
 
 
-@pytest.mark.parametrize("lose", [restart, evict, resync, delete])
+@pytest.mark.parametrize("lose", some_long([restart, evict, resync, delete], quick=(resync, delete)))
 def test_a_dispatcher_stays_registered_with_its_file(
     working: Working, lose: Callable[[Working], None]
 ) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.cases import some_long
 from support.forkserver import PIPE, Process, clean_environment, start
 from support.roles_rig import Trio
 from support.waiting import scaled, wait_until
@@ -219,6 +220,7 @@ def test_the_size_of_the_queue_is_that_of_its_first_thousand_files(store: Store)
     assert size.size_bytes == 3001 * (999 * 100 + 499) // 999
 
 
+@pytest.mark.long
 def test_a_scrape_of_twenty_lanes_costs_less_than_a_hundredth_of_a_core(store: Store) -> None:
     """Every 15 s: that are 150 ms of CPU for one; the limit here is for a busy machine."""
     lanes = [word for n in range(20) for word in ("--lane", f"{store.keys.lane}-{n}")]
@@ -243,7 +245,7 @@ def connections(address: str, count: int, *, sent: bytes = b"") -> ExitStack:
     return opened
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /metrics HTTP/1.1\r\nA: "])
+@pytest.mark.parametrize("sent", some_long([b"", b"GET /metrics HTTP/1.1\r\nA: "], quick=(b"",)))
 def test_connections_without_a_request_keep_no_scrape_from_its_answer(store: Store, sent: bytes) -> None:
     """Hundreds of them take no thread each, and leave nothing on the screen."""
     with serving("0", "--redis-url", store.url) as (process, address):

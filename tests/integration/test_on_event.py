@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import psutil
 import pytest
+from support.cases import some_long
 from support.roles_rig import Trio
 from support.waiting import scaled, wait_until
 
@@ -149,6 +150,7 @@ def test_a_command_that_fails_is_recorded_with_its_last_words(store: Store, prog
     assert failure.fields["of"] == "gate"
 
 
+@pytest.mark.long
 def test_a_flood_of_events_is_bounded_and_delays_nobody(
     store: Store, program: Program, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +180,11 @@ def skipped_and_run(out: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "cursor", [b"x", b"1-1 x", b"9999999999999-0", b"%d-x", b"-5-1", b"\xff", b"%d", b"1" * 99]
+    "cursor",
+    some_long(
+        [b"x", b"1-1 x", b"9999999999999-0", b"%d-x", b"-5-1", b"\xff", b"%d", b"1" * 99],
+        quick=(b"x", b"9999999999999-0", b"\xff"),
+    ),
 )
 def test_what_other_programs_write_as_the_last_event_hides_no_event(
     store: Store, program: Program, short_path: Path, cursor: bytes

@@ -525,6 +525,7 @@ def test_failed_retry_of_a_name_leaves_the_others(run: Run, store: Store) -> Non
     assert store.redis.llen(store.keys.failed) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     some_long([("--json",), ("--retry",), ("--retry", "/in/0.pcap")], quick=[("--retry", "/in/0.pcap")]),

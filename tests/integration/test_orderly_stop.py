@@ -101,7 +101,7 @@ def whole_places(trio: Trio) -> list[list[tuple[int, int]]]:
     [
         pytest.param("plain", ("consumer", "dispatcher"), (), marks=pytest.mark.long),
         ("pcapng", ("dispatcher",), ("consumer",)),
-        ("gzip", ("consumer",), ("dispatcher",)),
+        pytest.param("gzip", ("consumer",), ("dispatcher",), marks=pytest.mark.long),
     ],
 )
 def test_each_packet_is_in_exactly_one_of_two_streams(
@@ -145,6 +145,7 @@ def test_each_packet_is_in_exactly_one_of_two_streams(
     assert not ended_stream_path(trio.socket).with_name(f".{trio.socket.name}.ended").exists()
 
 
+@pytest.mark.long
 def test_the_next_stream_has_the_format_of_the_ended_one(trio: Trio) -> None:
     """Another choice for the packets of other link types counts for the next file."""
     raw = [each._replace(data=b"\x45" + each.data) for each in numbered(1, PACKETS)]
@@ -188,6 +189,7 @@ def test_a_file_that_was_read_to_its_end_needs_no_other_stream(trio: Trio) -> No
     assert (entry["first_packet"], json.loads(entry["earlier_parts"])) == (b"", [[1, FEW]])
 
 
+@pytest.mark.long
 def test_a_file_may_be_stopped_again_and_again(trio: Trio) -> None:
     """Three streams have a part each."""
     trio.start_all()
@@ -228,6 +230,7 @@ def test_a_launcher_that_is_killed_at_each_step_of_a_stop_loses_nothing(trio: Tr
         trio.kill("consumer", signal.SIGTERM)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", some_long(CONTINUE_POINTS, quick=CONTINUE_POINTS[:1]))
 def test_a_dispatcher_that_is_killed_while_it_goes_on_doubles_nothing(trio: Trio, point: str) -> None:
     """Before Redis has the place, and after it."""
@@ -314,6 +317,7 @@ def test_a_program_behind_tee_gets_all_packets_before_the_stream_counts_as_ended
     assert ended_stream_path(trio.socket).exists()
 
 
+@pytest.mark.long
 def test_a_second_stop_signal_ends_the_analyzer_at_once(trio: Trio) -> None:
     """Then the file is fed again."""
     trio.start_all()

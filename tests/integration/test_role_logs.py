@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.cases import some_long
 from support.forkserver import run
 from support.roles_rig import Trio, trio_in
 
@@ -89,7 +90,7 @@ def test_one_file_is_fed_and_one_is_refused(short_path: Path) -> None:
     assert logs == LOGS
 
 
-@pytest.mark.parametrize("stops", [1, 2])
+@pytest.mark.parametrize("stops", some_long([1, 2], quick=(2,)))
 def test_a_second_stop_signal_kills_the_analyzer(short_path: Path, stops: int) -> None:
     """The first one lets it read to the end of what is in the pipe."""
     with trio_in(short_path) as (_, trio):

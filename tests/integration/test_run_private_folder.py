@@ -49,6 +49,7 @@ def test_it_is_private_and_gone_at_the_end(temporary: Path) -> None:
     assert not list(temporary.iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_own", some_long([True, False], quick=(True,)))
 def test_a_folder_with_thousands_of_levels_is_removed(*, is_own: bool, temporary: Path) -> None:
     """The run's own, or one of a killed run. An analyzer may make them; what its links lead to stays."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from support.cases import some_long
 from support.forkserver import clean_environment, run
 from support.redis_server import PrivateRedis
 from support.roles_rig import Trio, trio_in
@@ -64,7 +65,7 @@ def test_the_password_is_in_no_log_command_line_or_file(rigs: Rigs) -> None:
     assert [content for content in lines + written if traces_in(content)] == []
 
 
-@pytest.mark.parametrize("as_file", [False, True], ids=["in the URL", "in a file"])
+@pytest.mark.parametrize("as_file", some_long([False, True], quick=(True,)), ids=["in the URL", "in a file"])
 def test_the_analyzer_does_not_get_the_password(rigs: Rigs, *, as_file: bool) -> None:
     """Its environment has no PCAPDJ_ variable but its mark, and it inherits no descriptor of the launcher."""
     server, trio = rigs

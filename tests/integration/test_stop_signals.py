@@ -96,6 +96,7 @@ def test_a_launcher_stops_while_redis_hangs(rigs: tuple[PrivateRedis, Trio]) -> 
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 100)]
 
 
+@pytest.mark.long
 def test_a_file_stopped_anywhere_is_finished_by_the_next_dispatcher(rigs: tuple[PrivateRedis, Trio]) -> None:
     """Stop and start in mid-file, again and again: the stream has every packet once, and no second grant."""
     _, trio = rigs

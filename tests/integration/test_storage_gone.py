@@ -153,7 +153,9 @@ def test_another_disk_at_the_same_place_is_not_the_one_that_is_waited_for(
     assert failures(trio.store) == []
 
 
-@pytest.mark.parametrize("is_known", [True, False], ids=["queued by the importer", "pushed by a person"])
+@pytest.mark.parametrize(
+    "is_known", some_long([True, False], quick=(True,)), ids=["queued by the importer", "pushed by a person"]
+)
 def test_a_folder_that_is_moved_away_and_comes_back_costs_only_time(trio: Trio, *, is_known: bool) -> None:
     """Three queued captures, the first of them taken already; each is fed once, and `failed` stays empty."""
     paths = [put(trio.captures, number) for number in (1, 2, 3)]
@@ -217,7 +219,10 @@ def test_a_dispatcher_that_waits_ends_in_time_and_its_successor_waits_too(
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 50)]
 
 
-@pytest.mark.parametrize("kills", [0, 1], ids=["one dispatcher", "killed while it waits"])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "kills", some_long([0, 1], quick=(1,)), ids=["one dispatcher", "killed while it waits"]
+)
 def test_a_lazy_unmount_in_mid_file_is_not_noticed(trio: Trio, disk: MemoryMount, kills: int) -> None:
     """The open file can be read on, by the next dispatcher, too; what is queued behind it is waited for."""
     queue_as_importer(trio, put(disk.folder, 1, PACKETS), put(disk.folder, 2))
@@ -307,6 +312,7 @@ def test_storage_that_goes_away_before_the_authorization_is_waited_for(
     assert is_changed or count == PACKETS
 
 
+@pytest.mark.long
 def test_a_compressed_capture_goes_on_at_its_record(trio: Trio, mount: FuseMount) -> None:
     """It is decompressed again up to there."""
     content = [each._replace(data=os.urandom(900)) for each in numbered(1, PACKETS)]
@@ -384,6 +390,7 @@ def feed_by_hand_until_it_dies(rig: Dispatchers, mount: FuseMount, capture: list
     return reader
 
 
+@pytest.mark.long
 def test_by_hand_a_file_system_that_dies_in_mid_file_costs_only_time(
     short_path: Path, store: Store, mount: FuseMount
 ) -> None:
@@ -398,6 +405,7 @@ def test_by_hand_a_file_system_that_dies_in_mid_file_costs_only_time(
         assert failures(store) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", some_long([signal.SIGTERM, signal.SIGKILL], quick=(signal.SIGKILL,)))
 def test_by_hand_the_next_dispatcher_waits_too(
     short_path: Path, store: Store, mount: FuseMount, number: int

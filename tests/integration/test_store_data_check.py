@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.cases import some_long
 from support.forkserver import DEVNULL, Process, clean_environment, start
 from support.mounts import MemoryMount, fill, memory_mount
 from support.redis_server import answers
@@ -173,7 +174,9 @@ def test_a_damaged_file_is_named_with_what_repairs_it(short_path: Path) -> None:
     assert problem_at(store.url) == ""
 
 
-@pytest.mark.parametrize("is_of_wheel", [False, True], ids=["installed", "of the wheel"])
+@pytest.mark.parametrize(
+    "is_of_wheel", some_long([False, True], quick=(True,)), ids=["installed", "of the wheel"]
+)
 def test_a_server_without_a_checking_program_checks_by_itself(
     is_of_wheel: bool,  # noqa: FBT001 - a parameter of the test
     short_path: Path,
@@ -196,7 +199,7 @@ def test_a_server_without_a_checking_program_checks_by_itself(
     assert damaged.stat().st_size < before
 
 
-@pytest.mark.parametrize("cut_bytes", [1, 5, 40])
+@pytest.mark.parametrize("cut_bytes", some_long([1, 5, 40], quick=(5,)))
 def test_a_torn_end_is_no_damage(cut_bytes: int, short_path: Path) -> None:
     """The server cuts it off by itself, as after a power loss, or a kill while it writes."""
     data = written(short_path)

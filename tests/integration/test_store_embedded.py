@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.cases import some_long
 from support.forkserver import DEVNULL, Process, clean_environment, run, start
 from support.waiting import wait_until
 
@@ -70,7 +71,7 @@ def test_a_kill_loses_no_name(short_path: Path) -> None:
     assert (short_path / "data").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", some_long([signal.SIGKILL, signal.SIGTERM], quick=(signal.SIGKILL,)))
 def test_the_companion_ends_with_the_server(short_path: Path, number: int) -> None:
     """However the server ends, no process remains."""
     with serving(short_path) as (process, _):

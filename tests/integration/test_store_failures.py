@@ -126,6 +126,7 @@ def test_only_entries_about_lost_captures_are_forgotten(store: Store) -> None:
     assert noted(store) == {b"/in/1"}
 
 
+@pytest.mark.long
 def test_many_failed_files_are_queued_again_in_their_order(store: Store) -> None:
     """Some by name from the middle, then all; what is not valid stays."""
     names = [b"/in/%04d" % number for number in range(350)]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support.cases import some_long
 from support.launcher_rig import ActingWaits, Rig, connected, feed, feed_stream, is_running, rig_in
 from support.programs import require_program
 from support.sample import sample_in
@@ -54,7 +55,7 @@ def test_suricata_extract_stores_a_3_mb_download_whole(
 
 
 @pytest.mark.usefixtures("suricata")
-@pytest.mark.parametrize("runmode", ["single", "autofp"])
+@pytest.mark.parametrize("runmode", some_long(["single", "autofp"], quick=("autofp",)))
 def test_suricata_that_cannot_read_the_stream_is_a_crash(
     rig: Rig, signals: Signals, runmode: str, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_tcpdump_copies_the_stream(rig: Rig, signals: Signals, stream: Path) -> 
     assert (rig.latest() / "stream.pcap").read_bytes() == stream.read_bytes()
 
 
+@pytest.mark.long
 def test_tshark_counts_the_streams_protocols(rig: Rig, signals: Signals, stream: Path) -> None:
     """Its table stands in the analyzer's log."""
     require_program("tshark")

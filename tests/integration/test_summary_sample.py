@@ -133,6 +133,7 @@ def test_capinfos_accepts_the_files(sample: list[Path]) -> None:
     assert times == sorted(times)
 
 
+@pytest.mark.long
 def test_tcpdump_and_tshark_count_the_same_packets(sample: list[Path], merged: Path) -> None:
     """As many as our analyzer."""
     summary, _ = analyzed(*sample)
@@ -166,6 +167,7 @@ def test_suricata_extracts_the_download_only_from_the_stream(
     assert not any(expected in objects for objects in single)
 
 
+@pytest.mark.long
 def test_tshark_counts_the_same_connections(sample: list[Path]) -> None:
     """The download and the mail session are two TCP flows."""
     analysis = Analysis()

@@ -51,7 +51,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("how", some_long(CHANGES, quick=("cut in what was sent", "overwritten")))
+@pytest.mark.parametrize("how", some_long(CHANGES, quick=("overwritten",)))
 def test_a_file_that_changed_meanwhile_leaves_whole_records(rigs: Rigs, how: str) -> None:
     """The next dispatcher completes the record, or gives the stream up; the next file is fed whole."""
     _, trio = rigs
@@ -70,6 +70,7 @@ def test_a_file_that_changed_meanwhile_leaves_whole_records(rigs: Rigs, how: str
     assert [place for place in first if place[0] == 1] == places(1, len(first) - 20)[: len(first) - 20]
 
 
+@pytest.mark.long
 def test_after_a_flushall_the_record_in_the_pipe_is_completed(rigs: Rigs) -> None:
     """Redis has nothing about the file any more; the analyzer sees whole records, then the next file."""
     server, trio = rigs
@@ -86,6 +87,7 @@ def test_after_a_flushall_the_record_in_the_pipe_is_completed(rigs: Rigs) -> Non
     assert trio.logged("dispatcher").count("stream_resumed") == 1
 
 
+@pytest.mark.long
 def test_a_flushall_under_a_running_dispatcher_ends_with_the_file(short_path: Path) -> None:
     """The file is fed to its end and written down; the next file follows in the stream."""
     with trio_in(short_path) as (server, trio):

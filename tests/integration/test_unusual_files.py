@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from support.captures import RAW_IP, Record, classic, enhanced, interface, section
+from support.cases import some_long
 from support.dispatcher_rig import journal, listed
 from support.forkserver import clean_environment, run
 from support.roles_rig import Trio
@@ -59,7 +60,7 @@ def status(trio: Trio, *options: str) -> str:
     return str(done.stdout)
 
 
-@pytest.mark.parametrize("point", ["", "finish.after:1"])
+@pytest.mark.parametrize("point", some_long(["", "finish.after:1"], quick=("finish.after:1",)))
 def test_the_counts_are_exact_through_the_death_of_a_dispatcher(trio: Trio, point: str) -> None:
     """Killed in mid-file, or after its result is written; each kind is logged once."""
     rounds = 800

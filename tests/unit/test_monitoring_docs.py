@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.cases import some_long
 
 from pcapdj.console.metrics import FAMILIES
 
@@ -13,7 +14,10 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "monitoring"
 NAMES = {*FAMILIES, "pcapdj_build_info"}
 
 
-@pytest.mark.parametrize("words", ["check rules alerts.yml", "test rules alerts_test.yml"])
+@pytest.mark.parametrize(
+    "words",
+    some_long(["check rules alerts.yml", "test rules alerts_test.yml"], quick=("check rules alerts.yml",)),
+)
 def test_promtool_accepts_the_alert_rules(words: str) -> None:
     """Their form, and their unit tests."""
     answer = subprocess.run(

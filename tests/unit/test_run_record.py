@@ -245,6 +245,7 @@ def test_a_reader_of_a_long_run_finds_at_least_four_fifths_of_its_results(tmp_pa
     assert (tmp_path / NEWER).exists()
 
 
+@pytest.mark.long
 def test_a_result_costs_the_same_however_many_there_are(tmp_path: Path) -> None:
     """Counted in bytes written: ten times as many results take ten times as many."""
     few = written_bytes(tmp_path / "few", 400)
@@ -389,7 +390,10 @@ def test_a_record_that_is_no_file_is_refused(name: str, kind: str, tmp_path: Pat
         RunRecord(tmp_path, resume=True)
 
 
-@pytest.mark.parametrize(("name", "hole_bytes"), [(RECORD, HOLE_BYTES), (NEWER, 256 << 20)])
+@pytest.mark.parametrize(
+    ("name", "hole_bytes"),
+    [(RECORD, HOLE_BYTES), pytest.param(NEWER, 256 << 20, marks=pytest.mark.long)],
+)
 def test_a_record_with_a_hole_takes_no_memory(name: str, hole_bytes: int, tmp_path: Path) -> None:
     """The newer results are read line by line, and one without an end is left out."""
     with_hole(tmp_path / name, b"{}\n", hole_bytes)
