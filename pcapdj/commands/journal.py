@@ -18,7 +18,7 @@ from pcapdj.capture.roots import Roots
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.safe_text import printable, to_name
+from pcapdj.runtime.safe_text import is_shown, printable, to_name
 from pcapdj.store.client import Store
 from pcapdj.store.journal import Conditions, FedFile, FileVerdict, journal_length, read_journal
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -138,7 +138,7 @@ def _csv(files: Iterable[FedFile]) -> Iterator[bytes]:
 def _for_terminal(data: bytes) -> bytes:
     """Return what programs get in a form that cannot act on a terminal; line ends stay."""
     text = data.decode("utf-8", "surrogateescape")
-    shown = (char if char.isprintable() or char in "\r\n" else printable(char) for char in text)
+    shown = (char if is_shown(char) or char in "\r\n" else printable(char) for char in text)
     return "".join(shown).encode()
 
 

@@ -14,23 +14,34 @@ PRINTABLE_LIMIT_CHARS = 300  # of a name in a log line: enough to recognise it, 
 _MESSAGE_LIMIT_CHARS = 160
 _SENTENCE_LIMIT_CHARS = 4000
 _PLAIN_WORD: Final = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
+# Python counts them as printable, but no terminal shows them: marks and letters without a form, and blanks.
+# With one of them two names look the same, or a text has more in it than is seen.
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U0001d159\U000e0100-\U000e01ef]"
+)
 _URL: Final = re.compile(r"\b(\w+)://.*", re.DOTALL)  # from the start of a word: a long one costs its length
 
 
 def printable(name: bytes | str) -> str:
     """Return the name on one line, every character that could act on a terminal escaped.
 
-    Control, format (U+202E turns text around), surrogate, private and unassigned characters and blanks other
-    than the space become backslash escapes, and so do backslash and quote; a name longer than
+    Control, format (U+202E turns text around), surrogate, private, unassigned and invisible characters and
+    blanks other than the space become backslash escapes, and so do backslash and quote; a name longer than
     `PRINTABLE_LIMIT_CHARS` ends in an ellipsis.
 
-    Source: str.isprintable of Python; PEP 383 for bytes that are not UTF-8.
+    Source: str.isprintable of Python; DerivedCoreProperties.txt of Unicode, Default_Ignorable_Code_Point; PEP
+    383 for bytes that are not UTF-8.
     """
     text = os.fsdecode(name) if isinstance(name, bytes) else name
     escaped = "".join(_escaped(char) for char in text[: PRINTABLE_LIMIT_CHARS + 1])
     if len(escaped) <= PRINTABLE_LIMIT_CHARS:
         return escaped
     return escaped[: PRINTABLE_LIMIT_CHARS - 1] + "…"
+
+
+def is_shown(text: str) -> bool:
+    """Report whether each character of a text is seen on a terminal, and acts on none."""
+    return text.isprintable() and not _INVISIBLE.search(text)
 
 
 def quoted(name: bytes | str) -> str:
@@ -62,7 +73,9 @@ def printable_sentence(sentence: str) -> str:
     Quotes stay, what could act on a terminal is escaped.
     """
     start = sentence[:_SENTENCE_LIMIT_CHARS]
-    shown = "".join(char if char.isprintable() else printable(char) for char in start)
+    shown = (
+        start if is_shown(start) else "".join(char if is_shown(char) else printable(char) for char in start)
+    )
     return shown if len(sentence) <= _SENTENCE_LIMIT_CHARS else shown + "…"
 
 
@@ -88,7 +101,7 @@ def to_name(text: str) -> bytes:
 
 def _between_quotes(text: str) -> str:
     """Return what stands between single quotes; if it has a backslash, between those of $'..'."""
-    if text.isprintable() and "'" not in text and "\\" not in text:
+    if is_shown(text) and "'" not in text and "\\" not in text:
         return text
     return "".join(_escaped_for_shell(char) for char in text)
 
@@ -96,7 +109,7 @@ def _between_quotes(text: str) -> str:
 def _escaped_for_shell(char: str) -> str:
     if char in "\\'":
         return "\\" + char
-    if char.isprintable() and char != "!":  # bash looks for its history inside $'..'
+    if is_shown(char) and char != "!":  # bash looks for its history inside $'..'
         return char
     return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
@@ -106,4 +119,4 @@ def _escaped(char: str) -> str:
         return "\\" + char
     if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8 (PEP 383)
         return f"\\x{ord(char) - 0xDC00:02x}"
-    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+    return char if is_shown(char) else char.encode("unicode_escape").decode("ascii")

@@ -30,6 +30,8 @@ HOSTILE = [
     ("/in/größe $(rm) `x` ;".encode(), "/in/größe $(rm) `x` ;"),
     (b"-rf", "-rf"),
     (b"%s {0} \x00", "%s {0} \\x00"),
+    ("/in/a\u3164.pcap".encode(), "/in/a\\u3164.pcap"),
+    ("/in/a\ufe0f\u2800.pcap".encode(), "/in/a\\ufe0f\\u2800.pcap"),
 ]
 
 
@@ -48,12 +50,40 @@ def test_what_could_act_on_a_terminal_is_escaped(name: bytes, escaped: str) -> N
         (b"/in/a\nb", "$'/in/a\\x0ab'"),
         (b"/in/\xff", "$'/in/\\xff'"),
         ("/in/\u202egnp".encode(), "$'/in/\\xe2\\x80\\xaegnp'"),
+        ("/in/a\U000e0101.pcap".encode(), "$'/in/a\\xf3\\xa0\\x84\\x81.pcap'"),
         (b"x" * 301, f"'{'x' * 299}…'"),
     ],
 )
 def test_a_name_is_shown_as_bash_reads_it(name: bytes, shown: str) -> None:
     """In quotes, and with escapes only where it needs them."""
     assert quoted(name) == shown
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        0x034F,
+        0x115F,
+        0x1160,
+        0x17B4,
+        0x180B,
+        0x180E,
+        0x200B,
+        0x2060,
+        0x2800,
+        0x3164,
+        0xFE0F,
+        0xFFA0,
+        0xE0061,
+        0xE01EF,
+    ],
+)
+def test_no_form_of_a_text_has_a_character_that_is_not_seen(code: int) -> None:
+    """Two names would look the same, and a text that is pasted would have more in it than is seen."""
+    text = f"/in/a{chr(code)}b"
+
+    for shown in (printable(text), printable_sentence(text), quoted(text), shell_word(text)):
+        assert chr(code) not in shown
 
 
 @given(st.lists(st.binary(max_size=60).filter(lambda name: b"\0" not in name), min_size=1, max_size=20))
