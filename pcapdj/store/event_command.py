@@ -245,7 +245,7 @@ class CommandRunner:
         """Run the command; whatever it has started in its process group ends with it."""
         skipped, self._skipped = self._skipped, 0
         variables = event_variables(event, self._store.keys.lane, skipped)
-        with tempfile.TemporaryFile() as errors:
+        with _output_file() as errors:
             try:
                 process = subprocess.Popen(
                     self._words,
@@ -268,6 +268,14 @@ class CommandRunner:
         _events.warning("on_event_failed", sentence, program=self._words[0], kind=event.kind)
         fields = {"level": "WARNING", "program": self._words[0], "of": event.kind}
         record_event(self._store, "on_event_failed", sentence, role="on_event", fields=fields)
+
+
+def _output_file() -> IO[bytes]:
+    """Return a file for what a command prints; without room for it, which may be the event, none."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")  # noqa: PTH123 - as the line above
 
 
 def event_variables(event: Event, lane: str, skipped: int) -> dict[str, str]:

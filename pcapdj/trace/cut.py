@@ -29,7 +29,7 @@ from pcapdj.capture.pcap import (
 )
 from pcapdj.capture.stream_options import StreamOptions, with_rewriting
 from pcapdj.runtime.environment import program_path
-from pcapdj.runtime.errors import CaptureError, PcapdjError, Unavailable
+from pcapdj.runtime.errors import CannotCreate, CaptureError, PcapdjError, Unavailable
 from pcapdj.runtime.safe_text import shortened_message
 
 _MESSAGE_BYTES: Final = 4096
@@ -106,6 +106,7 @@ def cut(files: Sequence[SourceFile], stream: StreamFormat, expression: str) -> I
 
     Raises:
         Unavailable: tcpdump is not installed.
+        CannotCreate: no temporary file can be made.
         PcapdjError: it failed, or a file cannot be read.
     """
     passed = _Filter(files, stream, expression) if expression else None
@@ -135,7 +136,10 @@ class _Filter:
             raise Unavailable("tcpdump is not installed.", hint="Install the package tcpdump.")
         precision = "nano" if stream.nanosecond else "micro"
         argv = [program, "-n", f"--time-stamp-precision={precision}", "-r", "-", "-w", "-", expression]
-        self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        try:
+            self._messages = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        except OSError as exc:
+            raise CannotCreate(f"A temporary file cannot be made: {exc.strerror}.") from exc
         self._process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,

@@ -4,6 +4,7 @@ import json
 import os
 import select
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -137,6 +138,19 @@ def test_a_command_that_hangs_is_killed_with_its_group_and_recorded(
 def is_alive(pid: str) -> bool:
     """Report whether a process runs; one that nobody reaps has ended all the same."""
     return psutil.pid_exists(int(pid)) and psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+
+
+def test_a_full_disk_for_temporary_files_keeps_no_command_from_running(
+    store: Store, program: Program, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk that is full may be the event; the process ended, and no role noticed it."""
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/1/no-room")
+    out = short_path / "events"
+
+    with running([program(WRITING), str(out)], store) as command:
+        command.offer(event(number=1))
+        command.offer(event(number=2))
+        wait_until(lambda: len(written(out)) == 2, "both commands")
 
 
 def test_a_command_that_fails_is_recorded_with_its_last_words(store: Store, program: Program) -> None:
