@@ -216,8 +216,11 @@ class Controller:
             )
             self._measure()
             is_changed = True
+        is_closed = self._published.state is not State.OPEN  # an analyzer may be paused, or an end wait
         if is_measured := schedule.is_measurement_due(
-            self._monitor.age_s(), is_decisive=bool(pending.requested) or is_changed, is_busy=self._is_busy
+            self._monitor.age_s(),
+            is_decisive=bool(pending.requested) or is_changed,
+            is_busy=self._is_busy or is_closed,
         ):
             self._measure()
         self._signals.wait(0)  # a stop signal may have arrived while a disk hung
@@ -260,7 +263,7 @@ class Controller:
         if before.is_left_by(decision) or is_other_file:
             disks = published_disks({"disks": str(fields["disks"])})
             is_worse = decision.state > (before.state or State.OPEN)  # else the rate is of the time before
-            log_transition(events, decision, fields, outlook_of(disks, decision.path) if is_worse else "")
+            log_transition(events, decision, outlook_of(disks, decision.path) if is_worse else "")
 
     def _authorize(self, name: bytes) -> Granted:
         result = self._grants.grant(name)

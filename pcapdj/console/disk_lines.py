@@ -100,14 +100,20 @@ def _outlook(disk: Fields) -> Iterator[str]:
         times = [(word, (free - at) / rate) for word, at in steps if word in worse and at and free >= at]
         word, speed = "fills", rate
     elif rate < 0 and disk["state"] != "open":
-        steps = [("hold", disk["hold_below"]), ("open", disk["open_from"])]
-        times = [(word, (limit - free) / -rate) for word, limit in steps if free < limit]
+        steps = [("open", disk["open_from"])]
+        if disk["state"] == "suspended":
+            steps.insert(0, ("hold", disk["hold_below"]))
+        times = [(word, (at - free) / -rate) for word, at in steps if free < at and _can_be_free(disk, at)]
         word, speed = "empties", -rate
     else:
         return
     near = [f"{state} in {rough_duration(left_s)}" for state, left_s in times if left_s <= _SLOWEST]
     if near:
         yield f"{word} by {_amount(disk, speed)}/s: {', '.join(near)}"
+
+
+def _can_be_free(disk: Fields, amount: int) -> bool:
+    return not 0 < disk["total"] <= amount
 
 
 def _free_of_total(disk: Fields) -> str:

@@ -182,8 +182,6 @@ def gate_lines(gate: Fields | None, now_s: float) -> list[Line]:
     if outlook := outlook_of(gate.get("disks"), str(gate.get("path") or "")):
         lines.append(Line("", outlook, tone))
     lines += _reclaim_lines(gate.get("reclaim"), now_s)
-    if gate.get("cause") == "operator":
-        lines.append(Line("", "'pcapdj gate auto' leaves it to the disks", tone))
     if gate.get("lost"):
         lines.append(Line("", printable_sentence(str(gate["lost"])), Tone.BAD))
     if gate.get("refused"):

@@ -109,6 +109,8 @@ class ResourceState:
 
 
 OPEN_RESOURCE: Final = ResourceState()
+_HELD: Final = "An operator holds it: no new file starts until 'pcapdj gate auto'."
+_OPENED_UNTIL: Final = "whatever the disks have, until 'pcapdj gate auto'"
 
 
 def next_resource_state(
@@ -248,7 +250,7 @@ def _overridden(decision: Decision, override: Override) -> Decision:
     if override is Override.OPEN:
         return Decision(State.OPEN, _opened_reason(decision), cause=Cause.OPERATOR)
     if override is Override.HOLD and decision.state is not State.SUSPENDED:
-        return Decision(State.HOLD, "An operator holds it.", cause=Cause.OPERATOR)
+        return Decision(State.HOLD, _HELD, cause=Cause.OPERATOR)
     return decision
 
 
@@ -256,21 +258,22 @@ def _opened_reason(decision: Decision) -> str:
     """Return why the gate is open, and the shortage that it is opened in spite of."""
     measured, opened = decision.measurement, "An operator opened it"
     if measured is None or _has_minimum(measured):
-        return f"{opened}."
+        return f"{opened}: files start {_OPENED_UNTIL}."
     if measured.free is None:
-        return f"{opened}, although {measured.subject} {measured.failure}."
+        return f"{opened}, although {measured.subject} {measured.failure}: files start {_OPENED_UNTIL}."
     free, minimum = (
         exact_amount(each, measured.unit) for each in (measured.free, measured.thresholds.minimum)
     )
     subject = "the memory" if not measured.path else measured.subject
-    return f"{opened}, although {subject} has {free} free, below {minimum}."
+    return f"{opened}, although {subject} has {free} free, below {minimum}: files start {_OPENED_UNTIL}."
 
 
 def _reason(measurement: Measurement, resource: ResourceState, needed: int, resume_after_s: float) -> str:
     is_suspended = resource.state is State.SUSPENDED
     if measurement.free is None:
+        cannot = f"{measurement.subject} {measurement.failure}, which counts as full"
         follows = "the running file is paused" if is_suspended else "no new file starts"
-        return f"{measurement.subject} {measurement.failure}, which counts as full: {follows}."
+        return f"{cannot}: {follows} until that changes."
     unit, thresholds = measurement.unit, measurement.thresholds
     has = f"{measurement.subject} has {exact_amount(measurement.free, unit)} free"
     if resource.state is State.OPEN:

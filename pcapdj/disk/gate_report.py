@@ -30,21 +30,20 @@ def check_lines(samples: Samples, limits: Limits, decision: Decision) -> list[st
     return [*lines, f"gate: {decision.state.word}: {decision.reason}"]
 
 
-def log_transition(
-    events: EventLog, decision: Decision, fields: Mapping[str, object], outlook: str = ""
-) -> None:
-    """Log the gate's new state, with the number and the threshold.
+def log_transition(events: EventLog, decision: Decision, outlook: str = "") -> None:
+    """Log the gate's new state, with the number and the threshold in their unit.
 
     Args:
         events: the log of the controller.
         decision: the new one.
-        fields: of PCAPDJ_GATE.
         outlook: which limit the disk reaches when, in words; empty: none.
     """
     log = events.info if decision.state is State.OPEN else events.warning
-    names = ("path", "free_bytes", "needed_bytes") if decision.measurement else ()
-    numbers: dict[str, object] = {name: fields[name] for name in names}
-    disk = decision.measurement
+    disk, numbers = decision.measurement, dict[str, object]()
+    if disk:
+        numbers = {"path": disk.path or disk.label}
+    if disk and disk.free is not None:
+        numbers |= {f"free_{disk.unit}": disk.free, f"needed_{disk.unit}": decision.needed}
     sentence = f"{decision.reason} {disk.subject} {outlook}." if outlook and disk else decision.reason
     log(f"gate_{decision.state.word}", sentence, **numbers)
 

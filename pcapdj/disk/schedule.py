@@ -1,9 +1,9 @@
 """When the controller measures the disks, publishes the gate, and begins its next round. Rules only.
 
     round      on a message, else every second; four times a second while AUTH is occupied
-    measure    every second while a file is requested or fed or a disk fills, and for five seconds after that
-               and after each message; else every five seconds; a grant or a changed limit needs a measurement
-               of the last quarter second
+    measure    every second while a file is requested or fed or a disk fills, for five seconds after that and
+               after each message, and while the gate is not open; else every five seconds; a grant or a
+               changed limit needs a measurement of the last quarter second
     publish    after each measurement and each change, else every second as a heartbeat
 
 All ages are seconds on a clock that never steps.
@@ -26,7 +26,7 @@ def is_measurement_due(age_s: float, *, is_decisive: bool, is_busy: bool) -> boo
     Args:
         age_s: of the last measurement.
         is_decisive: a grant or a changed limit depends on it.
-        is_busy: a file is requested, or a dispatcher has one.
+        is_busy: a file is requested, a dispatcher has one, or the gate is not open.
     """
     period_s = FRESH_S if is_decisive else BUSY_S if is_busy else IDLE_S
     return age_s >= period_s - _SLACK_S

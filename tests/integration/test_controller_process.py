@@ -190,7 +190,9 @@ def test_changed_limits_and_the_gate_are_logged(store: Store, start: Start) -> N
 
     assert "live_value_refused: min-free: '98%' would keep 98 % of the disk *free*, not used." in refused
     assert "live_values_in_force: min-free=1\n" in in_force
-    assert held.endswith(" WARNING controller gate_hold: An operator holds it.")
+    assert held.endswith(
+        " WARNING controller gate_hold: An operator holds it: no new file starts until 'pcapdj gate auto'."
+    )
     assert "live_values_in_force: None: the options are in force." in removed
 
 
@@ -255,7 +257,8 @@ def test_check_asks_the_running_controller(store: Store, start: Start, tmp_path:
     assert (is_open.returncode, holds.returncode) == (0, 3)
     assert is_open.stdout.startswith(f"{tmp_path}  open, ")
     assert "\ngate: open: " in is_open.stdout
-    assert "gate: hold: An operator holds it.\nrefused: min-free: '98%'" in holds.stdout
+    assert "gate: hold: An operator holds it: no new file starts until " in holds.stdout
+    assert "\nrefused: min-free: '98%'" in holds.stdout
     assert ended(process) == 0
 
 

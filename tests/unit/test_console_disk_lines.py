@@ -59,8 +59,16 @@ def test_a_disk_is_shown_with_its_space_its_limits_and_when_they_are_reached() -
             "empties by 1.0 MiB/s: open in 34 min",
         ),
         ({"fills_per_s": -(1 << 20)}, None),
+        (
+            {"state": "hold", "free": 5 * _GIB, "fills_per_s": -(1 << 20)},
+            "empties by 1.0 MiB/s: open in 85 min",
+        ),
+        ({"state": "hold", "free": 5 * _GIB, "total": 9 * _GIB, "fills_per_s": -(1 << 20)}, None),
     ],
-    ids=["steady", "months", "holding", "suspended, empties", "holding, empties", "open, empties"],
+    ids=[
+        *("steady", "months", "holding", "suspended, empties", "holding, empties", "open, empties"),
+        *("below min-free, empties", "out of reach, empties"),
+    ],
 )
 def test_the_outlook_has_the_next_limits_only(changes: dict[str, object], expected: str | None) -> None:
     """Those that the disk moves to, within a month."""

@@ -561,7 +561,6 @@ DISK = {
         ({"path": "/out", "disks": [{**DISK, "free": None}]}, None),
         ({"path": "/out", "disks": ["text", {"name": "/out"}]}, None),
         ({"path": "/out", "disks": "text"}, None),
-        ({"cause": "operator"}, "'pcapdj gate auto' leaves it to the disks"),
         (
             {"reclaim": {"how": "delete", "removed": 12, "freed_bytes": 3 << 30, "time_s": 900.0}},
             "--reclaim, 100 s ago: 12 files, 3.0 GiB freed",

@@ -226,7 +226,7 @@ def test_each_closed_state_has_its_own_reason() -> None:
         " paused until 100 B (100 bytes) are free. New files start once 150 B (150 bytes) are free for 30 s."
     )
     assert Rounds().measure(space(None)).reason == (
-        "'/out' is not there, which counts as full: the running file is paused."
+        "'/out' is not there, which counts as full: the running file is paused until that changes."
     )
 
 

@@ -93,7 +93,10 @@ def test_the_lines_of_check_have_every_number_in_bytes() -> None:
         "  hold below       100 inodes, open from 150",
         "$'/gone\\x0a': is not there, which counts as full",
         "memory: 300 B (300 bytes) available, hold below 400 B (400 bytes)",
-        "gate: suspended: $'/gone\\x0a' is not there, which counts as full: the running file is paused.",
+        (
+            "gate: suspended: $'/gone\\x0a' is not there, which counts as full: the running file is paused"
+            " until that changes."
+        ),
     ]
 
 
@@ -108,7 +111,10 @@ def test_the_lines_of_check_show_limits_out_of_order() -> None:
         "'/out'",
         "  free             500 B (500 bytes) of 1000 B (1000 bytes), 50.0 %",
         f"  {numbers}. The order is suspend-free < min-free < resume-free.",
-        f"gate: hold: '/out' has limits out of order ({numbers}), which counts as full: no new file starts.",
+        (
+            f"gate: hold: '/out' has limits out of order ({numbers}), which counts as full: no new file"
+            " starts until that changes."
+        ),
     ]
 
 
