@@ -14,7 +14,9 @@ from pcapdj.trace.timeline import Timeline
 
 _WIDTH, _MARGIN, _BAR, _STEP = 1200, 20, 22, 28  # in pixels
 _MOST_LINES: Final = 6  # of bars; what overlaps more is drawn on the last one
-_TICKS: Final = 6
+_TICKS: Final = 4  # a label has 20 characters: more would overlap
+_COLUMNS: Final = 2  # of sums: the longest have 60 characters
+_TITLE_CHARS: Final = 120  # at ten pixels: bold, and wide characters
 _LEAST_WIDTH: Final = 0.75
 _STYLE: Final = """\
 text{font:13px sans-serif;fill:#222}.head{font-weight:bold}.file{fill:#3b6ea5}.odd{fill:#6f9bc8}
@@ -34,10 +36,10 @@ def svg_of(timeline: Timeline, title: str) -> Iterator[str]:
     first_ns, last_ns = timeline.first_ns or 0, timeline.last_ns or 0
     lines = _lines_of_bars(timeline, first_ns, max(1, last_ns - first_ns))
     axis_y = 50 + _STEP * len(lines)
-    height = axis_y + 40 + 18 * ((len(timeline.lines()) + 3) // 4) + 30
+    height = axis_y + 40 + 18 * ((len(timeline.lines()) + _COLUMNS - 1) // _COLUMNS) + 30
     yield f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}">\n'
     yield f"<style>{_STYLE}</style>\n"
-    yield f'<text class="head" x="{_MARGIN}" y="24">{escape(title)}</text>\n'
+    yield f'<text class="head" x="{_MARGIN}" y="24">{escape(_fitting(title))}</text>\n'
     for line, bars in enumerate(lines):
         for x, width, kind in bars:
             y = 40 + _STEP * line
@@ -45,12 +47,18 @@ def svg_of(timeline: Timeline, title: str) -> Iterator[str]:
     yield from _gaps(timeline, first_ns, max(1, last_ns - first_ns), axis_y)
     yield from _axis(first_ns, last_ns, axis_y)
     for place, (label, text) in enumerate(timeline.lines()):
-        x, y = _MARGIN + (place % 4) * 295, axis_y + 50 + 18 * (place // 4)
+        x, y = _MARGIN + (place % _COLUMNS) * 590, axis_y + 50 + 18 * (place // _COLUMNS)
         yield f'<text x="{x}" y="{y}">{escape(label)}: {escape(text)}</text>\n'
     yield (
         f'<text x="{_MARGIN}" y="{height - 8}">blue: files; yellow: steps back, cut packets or damage inside;'
         " red: gaps</text>\n</svg>\n"
     )
+
+
+def _fitting(title: str) -> str:
+    """Return a title that is as wide as the drawing at most: the end of a path says more than its middle."""
+    half = _TITLE_CHARS // 2
+    return title if len(title) <= _TITLE_CHARS else f"{title[:half]} … {title[-half + 3 :]}"
 
 
 def _x(time_ns: int, first_ns: int, span_ns: int) -> float:
@@ -89,7 +97,7 @@ def _add(bars: list[Bar], bar: Bar) -> None:
 
 def _gaps(timeline: Timeline, first_ns: int, span_ns: int, axis_y: int) -> Iterator[str]:
     """Yield a mark for each gap that is wide enough to be seen, and for others one at each place."""
-    latest_ns, last_x = first_ns, -1.0
+    latest_ns, last_x = timeline.firsts[0], -1.0
     for begin_ns, end_ns in zip(timeline.firsts, timeline.lasts, strict=True):
         if begin_ns - latest_ns > timeline.gap_ns:
             x = _x(latest_ns, first_ns, span_ns)

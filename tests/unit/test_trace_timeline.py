@@ -1,7 +1,9 @@
 """The time line of captures, and its drawing: `pcapdj.trace.timeline`, `pcapdj.trace.drawing`."""
 
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,6 +97,56 @@ def test_every_time_line_can_be_drawn(files: list[tuple[int, int, bool]]) -> Non
         assert x >= 19.9
         assert x + width <= 1180 + 1
     assert "<a> & b" in "".join(drawing.itertext())
+
+
+WIDTH, CHARACTER = 1200.0, 8.0  # of the drawing, and of a wide character of its font, in pixels
+FOUND_ONCE: dict[str, int | str] = {
+    "steps_back": 1,
+    "largest_step_back_ns": 86_399 * SECOND,
+    "cap_lengths": 1,
+    "lengths": 1 << 40,
+    "failure": "x",
+}
+
+
+def extents(drawing: ET.Element) -> dict[str, list[tuple[float, float]]]:
+    """Return from where to where each text of the drawing reaches, by its height in the drawing."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for text in (each for each in drawing.iter() if each.tag.endswith("text")):
+        is_title = text.get("class") == "head"
+        width = len(text.text or "") * (CHARACTER * 1.2 if is_title else CHARACTER)
+        shift = {"start": 0.0, "middle": 0.5, "end": 1.0}[text.get("text-anchor", "start")]
+        left = float(text.get("x", "")) - shift * width
+        found.setdefault(text.get("y", ""), []).append((left, left + width))
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+def test_no_label_of_the_drawing_overlaps_or_leaves_it(count: int) -> None:
+    """The axis, the sums of everything that may be unusual, and a title of any length."""
+    timeline = Timeline()
+    for number in range(count):
+        timeline.add(span(number * 7000 - 40_000 * (number % 3), 9000, **FOUND_ONCE))
+    title = "time line of " + "/srv/captures" * 50
+
+    drawing = ET.fromstring("".join(svg_of(timeline, title)))  # noqa: S314 - our own
+
+    lines = extents(drawing)
+    _, _, width, height = map(float, drawing.get("viewBox", "").split())
+    assert width == WIDTH
+    assert max(map(float, lines)) <= height
+    for texts in lines.values():
+        assert all(left >= 0 and right <= WIDTH for left, right in texts)
+        assert all(before[1] < after[0] for before, after in pairwise(sorted(texts)))
+
+
+def test_the_time_before_the_first_file_is_no_gap() -> None:
+    """Where later files go back in time."""
+    timeline = Timeline()
+    for file in (span(90_000), span(0), span(60)):
+        timeline.add(file)
+
+    assert 'class="gap"' not in "".join(svg_of(timeline, "x"))
 
 
 def test_the_drawing_of_many_files_is_small() -> None:
