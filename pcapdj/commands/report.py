@@ -92,7 +92,7 @@ def report(  # noqa: PLR0913 - an option each
             title = " ".join(map(quoted, names))
             spans = _of_files(names, recursive=recursive, order=order, is_quick=quick)
         else:
-            title = f"journal of lane {quoted(lane)}" if lane else "journal"
+            title = f"the journal of lane {quoted(lane)}" if lane else "the journal"
             store = open_store(redis_url, redis_password_file, lane, is_role=False)
             wanted = in_time_range(Conditions(stream=stream), since, until, times)
             spans = _of_journal(store, wanted)

@@ -101,7 +101,8 @@ def monitor_line(findings: Iterable[Finding], snapshot: Fields) -> tuple[str, Le
         texts.append(f"and {len(found) - _MOST_FINDINGS} more")
     text = "; ".join(texts) if found else _well(snapshot)
     data = " ".join(_performance(snapshot))
-    return f"PCAPDJ {level.name} - {_plain(text)}{f' | {data}' if data else ''}", level
+    lane = f"lane {printable(str(snapshot['lane']))}: " if snapshot.get("lane") else ""
+    return f"PCAPDJ {level.name} - {_plain(lane + text)}{f' | {data}' if data else ''}", level
 
 
 def _well(snapshot: Fields) -> str:

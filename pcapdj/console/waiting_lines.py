@@ -81,9 +81,11 @@ def _gate_waits(snapshot: Fields, now_s: float) -> Iterator[Wait]:
     ]
     if not requested and not is_suspended:
         return
+    names = [f"the authorization of {quoted(name.rpartition('/')[2])}" for name in requested[:1]]
+    wanted = next(iter(names), "the gate to open")
     if not gate or gate.get("stale"):
-        silence = silence_text(gate) if gate else "has not reported"
-        yield f"the controller, which {'is ' if gate else ''}{silence}", Tone.BAD
+        silence = f"is {silence_text(gate)}" if gate else "has not reported"
+        yield f"{wanted}: the controller {silence}", Tone.BAD
     elif gate.get("cause") == _OPERATOR and gate.get("state") != "open":
         yield "'pcapdj gate auto': the gate is held by the operator", Tone.ATTENTION
     elif gate.get("cause") == "reserve":
@@ -95,8 +97,7 @@ def _gate_waits(snapshot: Fields, now_s: float) -> Iterator[Wait]:
     elif gate.get("state") != "open":
         yield "the gate to open", Tone.ATTENTION
     else:
-        names = ", ".join(quoted(name.rpartition("/")[2]) for name in requested[:1])
-        yield f"the authorization of {names}" if names else "the gate to open", Tone.PLAIN
+        yield wanted, Tone.PLAIN
 
 
 def _is_requested(file: Fields, dispatcher: Fields) -> bool:

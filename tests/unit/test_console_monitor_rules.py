@@ -60,6 +60,14 @@ def test_a_lane_that_is_well() -> None:
     )
 
 
+def test_a_lane_with_a_name_is_named() -> None:
+    """Two lanes of one Redis are two services of the monitoring; a bar in the name ends no text."""
+    line, level = monitor_line(found(), WELL | {"lane": "sensor|2"})
+
+    assert line.startswith("PCAPDJ OK - lane sensor/2: ")
+    assert level is Level.OK
+
+
 @pytest.mark.parametrize(
     ("parts", "text"),
     [

@@ -79,7 +79,7 @@ def test_a_busy_lane_fills_the_screen() -> None:
     assert snapshot_lines(snapshot, [{"name": "/in/2.pcap", "reason": "it is damaged"}], now_s=1000) == [
         Line("Files", "12 queued, 1 current, 3,456 processed, 1 failed"),
         Line("Waits for", "'pcapdj resume': feeding is suspended by the operator", Tone.ATTENTION),
-        Line("", "the controller, which is silent for 9 s", Tone.BAD),
+        Line("", "the gate to open: the controller is silent for 9 s", Tone.BAD),
         Line("", "b.pcap: the dispatcher, which is silent", Tone.BAD),
         Line("Gate", "hold for 60 s: '/out' has 1.0 GiB free.", Tone.ATTENTION),
         Line("", "the controller is silent for 9 s", Tone.BAD),

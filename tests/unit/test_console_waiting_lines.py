@@ -98,8 +98,11 @@ def test_the_first_line_has_the_label_and_nothing_stands_twice() -> None:
             ["the command of --between, which failed and runs again in 8 s"],
         ),
         ({"state": "open", "between": {"state": "failed"}}, ["the authorization of '7.pcap'"]),
-        (None, ["the controller, which has not reported"]),
-        (GATE | {"stale": True, "heartbeat_age_s": 9.0}, ["the controller, which is silent for 9 s"]),
+        (None, ["the authorization of '7.pcap': the controller has not reported"]),
+        (
+            GATE | {"stale": True, "heartbeat_age_s": 9.0},
+            ["the authorization of '7.pcap': the controller is silent for 9 s"],
+        ),
     ],
     ids=str,
 )  # fmt: skip
