@@ -1,9 +1,9 @@
 """Duplicates of the dispatcher's descriptors: header, two batches, their note, and the capture file.
 
-What a pipe holds stays when the process that filled it dies, if another one has it open. After `kill -9` of
-a dispatcher a batch holds exactly what of it is not in the analyzer's pipe: splice(2) moves a page from one
-to the other while both are locked. (A journal written after each write was wrong in 135 of 150 kills.)
-`feed/batches.py` has the order of things, `feed/note.py` what the note holds.
+A pipe keeps its bytes when the process that filled it dies, if another process has it open. After `kill -9`
+of a dispatcher a batch has exactly its bytes that are not in the analyzer's pipe, because splice(2) moves a
+page from one to the other while both are locked. (A journal written after each write was wrong in 135 of 150
+kills.) `feed/batches.py` has the order of the steps, `feed/note.py` the layout of the note.
 """
 
 import fcntl

@@ -1,19 +1,18 @@
-"""What the launcher reads of the controller: whether it suspends feeding, and which disks were at their end.
+"""Reads for the launcher whether the controller suspends feeding, and which disks were full.
 
 While it suspends feeding because a disk is short, the launcher pauses the analyzer.
 
-A suspended feeder alone does not stop the output. An analyzer still writes about what it has read: Suricata
-wrote 74 MB within the second after its last input (312,000 flows of one packet, 24 MB of them), and at the
-end of its input it writes all flows that are still open. A paused analyzer (SIGSTOP) writes nothing, wherever
-it is, and does not notice the pause.
+It is not enough to suspend feeding. An analyzer still writes about packets that it has read: Suricata wrote
+74 MB in the second after its last input (312,000 flows of one packet, 24 MB of them), and at the end of its
+input it writes all open flows. A paused analyzer (SIGSTOP) writes nothing, and does not notice the pause.
 
-A paused process gets no signal. But what makes room may need one: after logrotate has moved a log away, its
-blocks are free when the analyzer has opened another one (SIGHUP). So a signal that waits lets it go on for a
-tenth of a second.
+A paused process cannot handle a signal, but it may need one to make room: after logrotate has moved a log
+away, its blocks are free once the analyzer has opened a new log (SIGHUP). So a pending signal resumes the
+analyzer for a tenth of a second.
 
 A thread reads PCAPDJ_SUSPEND and the field `full` of PCAPDJ_GATE, on each message on the lane's channel and
-once a second. The launcher polls the descriptor. As long as Redis does not answer, what was read last counts,
-as it does for the dispatcher.
+once a second. The launcher polls the descriptor. While Redis does not answer, the last values count, as for
+the dispatcher.
 """
 
 import os

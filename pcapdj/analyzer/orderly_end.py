@@ -1,4 +1,4 @@
-"""The end of a stream in the middle of a file, after which the next stream goes on at a record.
+"""The end of a stream in the middle of a file, after which the next stream continues at a record.
 
 The dispatcher stops anywhere, also in the middle of a record. Once it has no descriptor of the pipe any more:
 
@@ -8,9 +8,9 @@ The dispatcher stops anywhere, also in the middle of a record. Once it has no de
     4 look       it exited by itself with status 0, and nothing is unread
     5 record     write `EndedStream` into a file beside the socket, whole or not at all
 
-Without the file the dispatcher feeds the file in flight again. So a crash between any two steps leads to a
-replay, and never to a loss. Without the look it would be a loss: an analyzer that gives up exits with status
-0, too (12 of 12 trials). A file, because a service that is stopped ends Redis first.
+Without that file the dispatcher feeds the file in flight again. So a crash between two steps leads to a
+replay, and never to a loss. Without step 4 packets would be lost, because an analyzer that gives up also
+exits with status 0 (12 of 12 trials). The place is in a file, because a stop of the service ends Redis first.
 """
 
 import base64

@@ -1,6 +1,6 @@
-"""The launcher's status in Redis: PCAPDJ_CONSUMER, written by a thread of its own.
+"""The launcher's status in Redis: PCAPDJ_CONSUMER, written by a separate thread.
 
-The launcher never waits for Redis: it leaves its latest status with the thread and goes on. A status that
+The launcher never waits for Redis: it hands its latest status to the thread and continues. A status that
 Redis missed while it was away is replaced by the next one. The heartbeat is the time of the launcher's last
 round, not of the thread's last write, so a launcher that hangs looks dead.
 """

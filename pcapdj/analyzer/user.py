@@ -1,9 +1,9 @@
 """Another user for the analyzer (`--analyzer-user`), where the launcher is root.
 
-An analyzer that was taken over then reaches what that user may reach, and neither Redis, supervisord, the
-roles nor the captures of the service's user. It gets the stream by a descriptor: the folder of the pipe stays
-closed to it. Its log folder belongs to it; the folder of all log folders must not, or it could put a link in
-place of the next one, which root follows.
+If an attacker takes over the analyzer, they reach only what that user may reach. They do not reach Redis,
+supervisord, the roles, or captures of the service's user. The analyzer gets the stream as a descriptor, so it
+needs no access to the folder of the pipe. It owns its log folder. It must not be able to write to the folder
+of all log folders: it could put a link in place of the next one, and root would follow it.
 """
 
 import grp

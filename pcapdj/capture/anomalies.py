@@ -1,6 +1,7 @@
-"""Anomalies of a capture file: what of it the stream does not have, or has otherwise than expected. Pure.
+"""Anomalies of a capture file: packets that the stream lacks, or that are unusual. Pure.
 
-They are no damage: the file is read to its end, and its packets are delivered. Each has an event of the log:
+Anomalies are not damage: the file is read to its end, and its packets are delivered. Each has an event of the
+log:
 
     packets_skipped     packets of a link type that the stream does not accept, or that cannot be rewritten
     times_wrapped       a record of a pcap has 32 bits of seconds: times before 1970 and after 2106 wrap

@@ -1,18 +1,19 @@
-"""The budget of a capture file: how much it may make us do without giving a packet. Pure.
+"""The budget of a capture file: how much work it may cause without a packet. Pure.
 
 A file of 4 KiB may have a hole of 8 TiB behind an empty archive, or a million empty archives in a megabyte.
-What is read and found between two packets is counted, and a file beyond a limit below is given up there: the
-packets before it are delivered, and the reason has the number. The limits are numbers, never times, so that
-every machine comes to the same verdict. Each packet renews the budget, also one that the stream does not
-accept: it is counted, so it must be read.
+So bytes, archive members and blocks between two packets are counted. Beyond a limit the file is given up: the
+packets before are delivered, and the reason has the number. The limits are numbers, never times, so that
+every machine decides alike. Each packet renews the budget, even one that the stream does not accept, because
+skipped packets must be read and counted.
 
-Blocks that are no packets are also counted over all packets: an archive of 5 KB may have millions of them,
-with a packet in between now and then. It may have as many more than twice the limit as it has bytes.
+Blocks without packets are also counted over the whole file: an archive of 5 KB may have millions of them,
+with a packet in between now and then. At most twice the limit is allowed, and one more for each byte of the
+archive.
 
-Packets are counted, too: an archive of a megabyte may have sixty million of a few bytes. It may have four of
-them for each of its bytes more than a limit: the most repetitive captures of traffic have two.
+Packets are counted, too: an archive of a megabyte may have sixty million of a few bytes. A limit is allowed,
+and four more for each byte of the archive: the most repetitive captures of traffic have two.
 
-A file that ends within its budget without a packet is an empty capture, and no fault.
+A file that ends within its budget without a packet is an empty capture, which is valid.
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""What a capture is known by: its bytes up to the end of its last delivered record. Pure.
+"""How a fed capture is recognized: by its bytes up to the end of its last delivered record. Pure.
 
-A file is *suspected* to be a capture that was fed by a digest of its beginning, and *proven* to be one by the
-checksum of every byte up to the fed length (`capture.fed_before`). All bytes are those of the decompressed
+A digest of its beginning shows that a file *may* be a fed capture. The checksum of every byte up to the fed
+length *proves* it (`capture.fed_before`). All bytes are those of the decompressed
 capture, so a compressed copy is the same capture.
 
 A file that has grown since it was fed has another length, so its beginning is digested at several lengths.

@@ -1,7 +1,7 @@
 """Finds the time of a capture's last packet without reading it whole.
 
-A classic pcap has no index, and no mark where a record begins. So a row of records is looked for in the last
-64 KiB: one that has possible lengths and times, and ends exactly at the end of the file, is not there by
+A classic pcap has no index, and no mark where a record begins. So it searches the last 64 KiB for a row of
+records with possible lengths and times that ends exactly at the end of the file. Such a row is not there by
 chance.
 """
 

@@ -2,10 +2,10 @@
 
 A window is the bytes of the capture at an offset, read with pread(2) into memory that only this process has.
 Never mmap: if the file became shorter, the kernel would end the process. A piece is whole, validated records
-in the stream's format, made from one window; it is what is sent, whatever happens to the file afterwards. It
-fits into a batch (`feed.batches`).
+in the stream's format, made from one window. Exactly these bytes are sent, even if the file changes
+afterwards. A piece fits into a batch (`feed.batches`).
 
-With each piece comes the place behind it. From there a reader goes on, in another process too.
+With each piece comes the place behind it. A reader can continue there, also in another process.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,17 +1,17 @@
-"""Opens capture files; those on file systems that may hang are opened and read by a process of its own.
+"""Opens capture files; a separate process opens and reads those on file systems that may hang.
 
-As long as a call about such a file does not return, nothing ends the process that made it. So a role makes
-none: it asks a process that has nothing of the role but its end of a socket, and waits where a stop signal
-ends the wait. A process that hangs when the role ends, or goes on to the next file, is left behind; it ends
-when its call returns. Local files are opened and read by the role itself.
+While a call about such a file does not return, nothing can end the process that made it. So a role makes no
+such call. It asks a process that shares only a socket with the role, and a stop signal ends its wait. If that
+process hangs when the role ends, or begins the next file, the role leaves it behind; the process ends when
+its call returns. The role itself opens and reads local files.
 
     role    --> ("read", length, offset) -->  python .. pcapdj.capture.reading_process
             <-- (bytes, None) or (None, error) <--
 
-A message is a pickle behind its length; a descriptor may come with it. What the role has of the file is a
-descriptor opened with O_PATH: it cannot read, and closing it is no call to the file system. The file can be
-opened again by it, also by the next dispatcher, and also when its name is gone.
-Source: open(2) "O_PATH", unix(7) "SCM_RIGHTS".
+A message is a length and a pickle; a descriptor may come with it. The role gets a descriptor of the file that
+was opened with O_PATH: it cannot read, and closing it is not a call to the file system. The file can be
+opened again through it, also by the next dispatcher, and also when its name is gone. Source: open(2)
+"O_PATH", unix(7) "SCM_RIGHTS".
 """
 
 import fcntl

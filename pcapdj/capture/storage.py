@@ -1,9 +1,9 @@
-"""Whose fault it is that a capture cannot be opened or read: the file's, or that of its storage. Pure.
+"""Whether the file or its storage is at fault when a capture cannot be opened or read. Pure.
 
     storage gone      an unmounted disk, a dead file system, another one in its place   wait without limit
     folder gone       its file system is still there                                    wait for some time
     bad block         EIO on opening, other files of the folder can be read             a few tries
-    the file's fault  it is missing from a folder that is there; nothing is recorded    none
+    file at fault     it is missing from a folder that is there; nothing is recorded    none
 
 Which file system a file was on is recorded when it is queued (`identity.QueuedFile`), or opened.
 """

@@ -1,4 +1,4 @@
-"""What a lane waits for now, one line for each thing, and nothing that it does not wait for. Rules only.
+"""What a lane waits for now, one line for each reason. Rules only.
 
     Waits for   room at 'out': 3.0 GiB free; new files start from 37.8 GiB
                 the end of the current file: then the stream ends

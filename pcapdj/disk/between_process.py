@@ -1,4 +1,4 @@
-"""Runs the command of --between in a process of its own, so that the controller never waits for it.
+"""Runs the command of --between in a separate process, so that the controller never waits for it.
 
     controller ----- environment of a run ----> runner ---- fork, exec ----> command, in a session of its own
                <---- lines, how it ended -----         <---- output --------

@@ -2,7 +2,7 @@
 
                        launcher                                    by hand
 who makes the pipe     the launcher, a new inode for each stream   the user; we, if it is missing
-our death in mid-file  the next dispatcher goes on mid-record      the stream is torn, never continued
+our death in mid-file  the next dispatcher continues mid-record    the stream is torn, never continued
 the analyzer's death   a new analyzer, a new stream                wait for the next reader
 """
 

@@ -1,4 +1,4 @@
-"""Batches: the only way into the pipe. What is sent is what was checked, whatever happens to the file.
+"""Batches: the only way into the pipe. Exactly the checked bytes are sent, even if the file changes.
 
 A piece of a capture is written into one of two pipes of our own, the batches, and its pages are moved from
 there into the analyzer's pipe. The launcher has duplicates of both, and of the note (`feed.note`). For each
@@ -6,12 +6,12 @@ batch, in this order:
 
     1 write     the records; a batch is empty before
     2 note      which file, which batch, where to go on. From now on the batch is part of the stream.
-    3 splice    what is left in the batch, which outlives this process, is what is not in the analyzer's pipe
+    3 splice    the bytes that are left in the batch are not in the analyzer's pipe, also after our death
 
-The next dispatcher sends what is left of the noted batch and goes on at the noted place; what is in the other
-batch was never noted, and is dropped. So the next batch is never the noted one. All other orders that were
-tried lose or double packets: the note before the write, the splice before the note, one record in the note,
-one batch, a batch that is not emptied.
+The next dispatcher sends the rest of the noted batch and continues at the noted place. The other batch was
+not noted, and is dropped. So the next batch is never the noted one. All other orders that were tried lose or
+double packets: the note before the write, the splice before the note, one record in the note, one batch, a
+batch that is not emptied.
 
 Nothing writes to a page once it is in a batch, and splice moves it whole. So a reader that passes the pages
 on keeps their bytes. (Memory files need a hole for that each time they are filled again: 280 us for 260 KiB

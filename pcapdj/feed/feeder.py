@@ -1,7 +1,7 @@
 """Feeds capture files into the stream, and finishes what a dead dispatcher had begun.
 
-It joins what a file's records are (`capture`) with how bytes reach the analyzer (`streams`, `batches`). What
-a pass means for queue and statistics is the job's: a `FilePass` yields each piece that is in the pipe.
+It connects the records of a file (`capture`) with the way to the analyzer (`streams`, `batches`). A
+`FilePass` yields each piece that is in the pipe; the job updates queue and statistics.
 """
 
 from collections.abc import Iterator, Mapping

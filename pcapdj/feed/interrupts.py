@@ -1,7 +1,7 @@
 """What interrupts a dispatcher: stop signals, suspension, SIGUSR1 and SIGUSR2. Every wait goes through here.
 
-Before bytes enter the pipe: `check`. For everything else: `wait`, which also shows what is waited for.
-Signals act in these two only, in the main thread, never in a handler.
+Call `check` before bytes enter the pipe, and `wait` for everything else; `wait` also shows the reason for the
+wait. Signals act only in these two, in the main thread, never in a handler.
 """
 
 import signal

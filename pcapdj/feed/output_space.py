@@ -1,9 +1,9 @@
 """Whether the output disk has room for what an analyzer writes when its stream ends.
 
-Suricata keeps the flows that are still open in memory, and writes them all at the end of its input: tens of
-megabytes (measured: 45,000 flow records were lost on a disk with 24 MiB free, before the launcher could pause
-an analyzer, and without a launcher nothing can). So a stream ends only while the controller's gate is open. A
-controller that is not running is not waited for: the dispatcher works without one, too.
+Suricata keeps open flows in memory, and writes all of them at the end of its input: tens of megabytes. (An
+earlier version that could not pause the analyzer lost 45,000 flow records on a disk with 24 MiB free; without
+a launcher nothing can pause it.) So a stream ends only while the controller's gate is open. If no controller
+runs, the dispatcher does not wait: it works without one, too.
 """
 
 from typing import Final

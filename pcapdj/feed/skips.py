@@ -1,8 +1,8 @@
 """Whether the operator wants the file in flight to be skipped: PCAPDJ_SKIP, dispatcher id -> token.
 
-The token is that of the queue entry, so a request never skips another file. The reporter's thread looks
-(`sync`) for as long as the main thread has a file, and removes each request that it sees. A file that waits
-for its storage or its authorization is skipped at once, one that is fed behind a whole record.
+The token is that of the queue entry, so a request never skips another file. While the main thread has a file,
+the reporter's thread reads the key (`sync`), and removes each request that it sees. A file that waits for its
+storage or its authorization is skipped at once, a file that is being fed after a whole record.
 """
 
 import os

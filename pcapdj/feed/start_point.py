@@ -1,12 +1,12 @@
 """Where the passes of a file begin: at its first packet, or behind what earlier streams have of it.
 
-PCAPDJ_CURRENT has it as JSON in `begin`. For a file that was fed before it grew, that is the first record
-behind what was fed (`feed.known_captures`). Later it changes only when a stream ended in order in the middle
+PCAPDJ_CURRENT has it as JSON in `begin`. For a file that was fed before it grew, it is the first record that
+was not fed (`feed.known_captures`). Later it changes only when a stream ended in order in the middle
 of the file (`launcher_protocol.EndedStream`): its analyzer has read and kept everything before that place.
 Any other end of a stream leaves it, so that the next stream begins where this one began.
 
-A stream that begins in the middle of a file keeps the format of the one before: a format chosen anew there
-could leave out other packets. The file has to be the same as before: the rest of another one would not fit.
+A stream that begins in the middle of a file keeps the format of the stream before: a new choice there could
+leave out other packets. The file has to be the same as before: the rest of another file would not fit.
 """
 
 import json

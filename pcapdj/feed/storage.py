@@ -1,8 +1,8 @@
 """Opens a dispatcher's files, and waits while their storage is away, before the announcement and in mid-file.
 
-Whose fault a failed call is decides `capture.storage`. What is waited for stands in the statistics and in the
-log, with the number of queued names that wait for it, too. The wait ends when the file can be opened again;
-`pcapdj skip` ends it before that.
+`capture.storage` decides whether file or storage is at fault. Statistics and log show what the dispatcher
+waits for, and how many queued names wait for it, too. The wait ends when the file can be opened again, or
+with `pcapdj skip`.
 """
 
 import errno

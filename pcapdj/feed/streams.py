@@ -1,8 +1,8 @@
 """The open stream: opened with its header, taken over from a dead dispatcher, ended, or lost.
 
-One analyzer process reads a stream from its first byte to its end. Here is how the stream that is open came
-and how it goes; what is in it is the feeder's. This module has nothing to do with capture files: a stream's
-format is its header, and a note that has the same as fields.
+One analyzer process reads a stream from its first byte to its end. This module opens and ends streams; the
+feeder fills them. It does not use capture files: the format of a stream is its header, and the note has the
+same as fields.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Who suspends feeding: the set PCAPDJ_SUSPEND, and SIGUSR1 before Redis has it.
+"""Reads who suspends feeding: the set PCAPDJ_SUSPEND, and SIGUSR1 before Redis has it.
 
 The set has `operator`, `gate`, and `usr1:<id>` for the signal; each of them removes only its own member, and
 the set outlives every process. The reporter's thread reads it (`sync`); the main thread toggles its own

@@ -1,8 +1,8 @@
-"""Files on which an importer died: they are queued without a look into them, and the dispatcher judges them.
+"""Files on which an importer died: they are queued unread, and the dispatcher decides about them.
 
 The importer decompresses the beginning of each archive. A codec that crashes there would end every importer
-at the same file, and nothing would be queued any more. So it notes which file it looks into. If that stands
-there when an importer starts, the one before died in that look: the file is a suspect from then on, until it
+at the same file, and nothing would be queued any more. So it notes which file it reads. If the note is still
+there when an importer starts, the importer before died on that file: the file is a suspect until it
 changes. The dispatcher counts its own deaths on a file and fails it at last (`feed.poison`).
 
     slot 0   digest, "1": a look at this file has begun; "0": and has ended

@@ -1,9 +1,14 @@
 """A watched folder: which of its files are complete and not yet handled.
 
-A file is given by `take_complete` in one of four cases: an event reported it complete; an event or a
-rescan (at first, every minute, after lost events) found it and it then stayed the same for ten seconds; the
-first look found it on a local disk, and no process has it open for writing; it was given before and
-postponed. The folder may be missing, vanish and come back, as a mounted one does.
+`take_complete` returns a file in one of four cases:
+
+- an event reported it complete;
+- an event or a scan (the first one, every minute, after lost events) found it, and it then stayed the same
+  for ten seconds;
+- the first scan found it on a local disk, and no process has it open for writing;
+- it was returned before, and postponed.
+
+The folder may be missing, vanish and come back, as a mounted one does.
 Handled files are remembered by name, size and modification time, so a rescan of a full folder costs one
 stat(2) for each file; memory is bounded by what the folder has.
 

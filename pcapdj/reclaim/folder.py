@@ -1,7 +1,7 @@
 """The folder of a capture that may be removed, and why a capture stays where it is.
 
-The folder is opened component by component from its root, without following links: whatever is put in its
-place meanwhile, what is done in it is done in the folder that was opened.
+The folder is opened component by component from its root, without following links. All later steps work in
+the opened folder, even if another one takes its place meanwhile.
 """
 
 import os

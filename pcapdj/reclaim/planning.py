@@ -1,7 +1,7 @@
-"""Which files of a lane may go now: PROCESSED, its records, the files, and the other lanes, looked at once.
+"""Lists which files of a lane may be removed now: from PROCESSED, records, files, and other lanes.
 
-Nothing is changed here. Between this look and the removal of a file hours may pass: each is looked at again
-when its turn comes (`reclaim.removal`).
+Nothing is changed here. Hours may pass until a file is removed, so each is checked again when its turn comes
+(`reclaim.removal`).
 """
 
 import heapq

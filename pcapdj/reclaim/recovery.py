@@ -1,4 +1,4 @@
-"""What a process has left that died while it removed captures: finished, or put back.
+"""Finishes or undoes what a process left that died while it removed captures.
 
 Redis has what was begun (PCAPDJ_RECLAIMING), the folder what was done. `NAME` is the capture, `hidden` its
 second name.

@@ -1,8 +1,8 @@
-"""One round: recover what an earlier process left, look which files may go, and remove as many as are needed.
+"""One round: recover what an earlier process left, find removable files, and remove as many as needed.
 
-How much has to become free is measured once, at the beginning. What the removed files took is subtracted,
-instead of measuring again after each: a file system may free blocks later, or not at all, where a snapshot or
-another process still has the file, and then all captures would go in one round.
+How much has to become free is measured once, at the beginning, and the size of each removed file is
+subtracted. It would be wrong to measure again after each file: a file system may free blocks later, or never
+if a snapshot or another process still has the file. Then one round would remove all captures.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""The file that a run was feeding when it was stopped, and where `--resume` goes on with it.
+"""The file that a run was feeding when it was stopped, and where `--resume` continues with it.
 
-The private service ends with the run, and its Redis with it. What a service would find there at its next
-start is kept in pcapdj.json instead: `begin`, as PCAPDJ_CURRENT has it (`feed.start_point`). The next run
-gives its dispatcher this file first, as one that it has taken before.
+The private service and its Redis end with the run. So pcapdj.json keeps what a service would find in its
+Redis at the next start: `begin`, as PCAPDJ_CURRENT has it (`feed.start_point`). The next run gives its
+dispatcher this file first, as one that it has taken before.
 """
 
 import json

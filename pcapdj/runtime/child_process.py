@@ -1,17 +1,17 @@
-"""Does work in a child process where file systems may hang, so that who waits for it ends in time.
+"""Does work in a child process where file systems may hang, so that the parent can end in time.
 
-While a call about such a file system does not return, nothing ends the process that made it, also if only one
-of its threads did. So a role's or command's own process makes none: it waits for signals and for the child,
-and after a stop signal it waits 0.8 s for the child's orderly end. A child that is left behind gets SIGKILL:
-when its call returns, it does nothing more. Only for roles that another one may follow at any instant: a
-child that hangs keeps what it has open.
+While a call about such a file system does not return, nothing can end the process that made it, even if only
+one of its threads did. So the process of a role or command makes no such call. It waits for signals and for
+the child; after a stop signal it gives the child 0.8 s to end in order. A child that is left behind gets
+SIGKILL: it does nothing more when its call returns. Use this only for roles whose successor may start at any
+time: a child that hangs keeps its open files.
 
-A role that measures local file systems only is one process; so is a command that reads local files only, and
-no folder. Which it is, is decided at the start.
+A role that only measures local file systems is one process. So is a command that reads only local files, and
+no folder. The choice is made at the start.
 
-Both processes of a role have to run: without the child nothing is done, and without the other one no stop
-signal ends it. So the other one writes the time into memory that both have, each second, and the heartbeat
-that the child publishes is never much younger than that.
+Both processes of a role have to run: without the child no work is done, and without the parent no stop signal
+arrives. So the parent writes the time into shared memory each second, and the heartbeat that the child
+publishes is never much younger than that.
 """
 
 import gc

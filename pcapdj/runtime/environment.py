@@ -1,7 +1,7 @@
 """Which of our environment variables the programs that we start get.
 
-An analyzer parses hostile bytes, and a reading process hangs in foreign file systems: neither needs to know
-where Redis is, how to log in there, or how to reach supervisord. What is not passed on cannot be read there.
+An analyzer parses hostile bytes, and a reading process hangs in foreign file systems: neither needs
+the address or password of Redis, or the socket of supervisord. They cannot leak what they do not get.
 
 A variable with a password is also removed from this process, once it was read: /proc/PID/environ shows the
 memory that a process was started with, whatever `os.environ` has.

@@ -1,11 +1,11 @@
 """Decodes JSON that another program may have written. Pure.
 
-It is in Redis, in files, and in messages between the roles. Its author may be hostile, or a program with an
-error. What is not valid is one value that cannot be used, never more: the caller catches `ValueError`.
+Redis, files and messages between the roles contain JSON. Its author may be hostile, or a program with a bug.
+Invalid text only means that this one value cannot be used: the caller catches `ValueError`.
 
 Source: RFC 8259, "Parsers": an implementation may set limits on the size of texts and the depth of nesting.
-Python's decoder has neither: it raises RecursionError for a thousand levels, and what it decodes below that
-may raise it later, where it is encoded again.
+Python's decoder has none: it raises RecursionError for a thousand levels, and a value with fewer levels may
+raise it later, when it is encoded again.
 """
 
 import json
@@ -75,7 +75,7 @@ def _short(text: str) -> int:
 
 
 def _refuse_depth(value: object) -> None:
-    """Raise if the value is too deep; it is looked at level by level, since recursion is what is refused."""
+    """Raise if the value is too deep; level by level, without the recursion that it refuses."""
     level = [value]
     for _ in range(MOST_LEVELS):
         level = [

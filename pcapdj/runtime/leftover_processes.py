@@ -1,19 +1,20 @@
-"""Ends what programs of a killed role have left running, by a mark in their environment.
+"""Ends processes that programs of a killed role left running; a mark in their environment finds them.
 
-A launcher that is killed (SIGKILL) takes its analyzer with it, but no process that has left the analyzer's
-process group. Such a process still has the environment that the analyzer was started with, and in it the
-path of the launcher's pipe. Only one launcher at a time has that pipe (`lock`): whoever has the mark when the
-next one starts was left by the one before.
+When a launcher is killed (SIGKILL), its analyzer dies with it, but not a process that left the analyzer's
+process group. Such a process still has the analyzer's environment, with the path of the launcher's pipe. Only
+one launcher at a time has that pipe (`lock`). So when the next one starts, a process with the mark belongs to
+the launcher before.
 
-A container of the same machine may have another service at the same path, and its processes are seen from
-outside. So the folder of the pipe has to be the same one for a process that has the mark, by its own root.
+A container of the same machine may have another service at the same path, and its processes are visible from
+outside. So the pipe's folder, as the process with the mark sees it from its own root, has to be the same
+folder.
 
-Likewise with the command of --between, if the process that runs it is killed. Controllers have no lock, and
-several may run such commands: here the mark is that process itself, and who has the mark of one that is gone
-was left by it. The mark of a container's process counts only in there.
+The same is done for the command of --between, if the process that runs it is killed. Controllers have no
+lock, and several may run such commands. So here the mark is the running process itself: when that is gone, a
+process with its mark was left behind. The mark of a process in a container counts only in that container.
 
-This finds every process that does not hide. One that an attacker controls can start another program with an
-empty environment; against him only a sandbox or a user of its own helps (SECURITY.md).
+This finds every process that does not hide. A process that an attacker controls can start another program
+with an empty environment; only a sandbox or a separate user protects against that (SECURITY.md).
 
 Source: proc_pid_environ(5), proc_pid_root(5), pidfd_open(2).
 """

@@ -1,10 +1,9 @@
 """Which file system a path is on, and whether it may hang: a call about a file may never return.
 
-Not even SIGKILL ends a process in such a call. That is so where another machine or another process answers:
-NFS, CIFS, FUSE and the like. The answer is found without such a call: a path is followed from the root, part
-by part, as far as the file systems are local, and looked up in the list of mounts. statfs(2) would hang with
-the file system that it asks about.
-Source: proc_pid_mountinfo(5).
+Not even SIGKILL ends a process in such a call. It may happen where another machine or another process
+answers: NFS, CIFS, FUSE and the like. This module makes no such call: it follows a path from the root, part
+by part, while the file systems are local, and looks it up in the list of mounts. statfs(2) would hang with
+the file system. Source: proc_pid_mountinfo(5).
 """
 
 import os

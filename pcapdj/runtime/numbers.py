@@ -1,8 +1,8 @@
 """Numbers in texts that another program may have written: in Redis, in files, in an analyzer's output. Pure.
 
-A number of ours is short, and is written in ASCII digits. Of other texts Python's own conversions take some
-(blanks, underscores, digits of other scripts, NaN), raise an error for some that look like numbers (thousands
-of digits, superscripts), and what they give may raise one later (infinity as an integer, NaN in JSON).
+pcapdj writes short numbers in ASCII digits. Python's own conversions accept other texts, too: blanks,
+underscores, digits of other scripts, NaN. They raise errors for texts that look like numbers: thousands of
+digits, superscripts. And some results raise an error later: infinity as an integer, NaN in JSON.
 """
 
 import math
@@ -15,7 +15,7 @@ _MOST_CHARS: Final = 40  # of a number with a fraction
 
 
 def whole_number(text: str | bytes) -> int | None:
-    """Return a number that is written in digits alone, and has at most 64 bits; None: it is none of ours."""
+    """Return a number that is written in digits alone, and has at most 64 bits; None: it is not one."""
     number = int(text) if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit() else None
     return None if number is None or number >= _LIMIT else number
 

@@ -1,13 +1,13 @@
 """Which files and folders this process may trust, by owner and mode. Rules only.
 
-A folder is trusted if only this user and root can put or replace files in it: what was checked there a moment
-ago is still the same, and no link in it leads elsewhere. So it belongs to this user or to root, and is not
-writable for others, whether by its mode or by an access ACL. Four exceptions:
+A folder is trusted if only this user and root can create or replace files in it. Then a file that was checked
+there is still the same a moment later, and no link in it leads elsewhere. So the folder must belong to this
+user or to root, and neither its mode nor an access ACL may let others write. Four exceptions:
 
-- in a sticky folder, as /tmp, a user can replace only his own files;
-- a group without another member than the folder's owner is that owner (umask 002 on Debian, Ubuntu, Fedora);
-- the operator may declare that he trusts the members of the folder's group (`runtime.trust`);
-- results may lie in a folder of the user who became root with sudo. His links are not trusted.
+- in a sticky folder, such as /tmp, a user can replace only their own files;
+- a group whose only member is the folder's owner counts as the owner (umask 002 on Debian, Ubuntu, Fedora);
+- the operator may trust the members of the folder's group (`runtime.trust`);
+- results may be in a folder of the user who became root with sudo. That user's links are not trusted.
 
 Source: inode(7), "The file type and mode"; acl(5); linux/posix_acl_xattr.h; OpenSSH on Debian has the same
 rule for groups.

@@ -1,9 +1,9 @@
 """With which settings a role of this folder runs: it leaves a file, which `pcapdj check --settings` shows.
 
-Nothing else has them. Another user's shell has another environment than supervisord had, and the settings
-file may have changed since. The file is `var/run/ROLE.settings`, JSON with the text of each setting and where
-it comes from, with pid and start time of the process, by which a reader sees whether it still runs. A role
-writes it once it has its locks, and goes on if that fails.
+No other place has them: a shell has another environment than supervisord had, and the settings file may have
+changed since. The file is `var/run/ROLE.settings`. It is JSON with the text and the source of each setting,
+and with pid and start time of the process, so that a reader sees whether it still runs. A role writes it once
+it has its locks, and continues if that fails.
 """
 
 import json

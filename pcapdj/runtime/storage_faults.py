@@ -1,8 +1,8 @@
-"""Errors of storage that pass by themselves: a full disk, a read-only mount, one that is not there yet.
+"""Errors of storage that may end without an action of pcapdj: a full disk, a read-only or missing mount.
 
-Under supervisord a role that meets one at its start waits and tries again, four times a second. An exit would
-not do: supervisord gives a program up that ends early too often, and restarts none that ends with code 73.
-So all roles are back at once when there is room. By hand, a role exits with the reason.
+If a role under supervisord meets one at its start, it waits and tries again, four times a second. It must not
+exit: supervisord gives up a program that ends early too often, and never restarts one that ends with code 73.
+So all roles run again as soon as there is room. A role that was started by hand exits with the reason.
 """
 
 import errno

@@ -2,7 +2,7 @@
 
 `ownership` has the rule. Names are looked at with lstat(2), so that a link is judged by its own owner before
 it is followed. A folder's group is trusted if it has no other member than the owner, or if PCAPDJ_TRUST_GROUP
-is set, as `--trust-group` does: the processes that are started get it, too. Then the owners of folders above
+is set. `--trust-group` sets it, also for the processes that this one starts. Then the owners of folders above
 are trusted, too.
 """
 

@@ -1,9 +1,9 @@
 """Whether the embedded server can start on its data: is there room, and can it read its append-only file?
 
 Redis exits at once with code 1 if it cannot create a file in its data folder, or if its append-only file is
-damaged in the middle (a torn end it cuts off by itself, `is_torn`). supervisord would start it again at once,
-each time. So its start waits here: for its disk, for room on it, for a repaired file, and, where a server has
-ended for another reason shortly after its start, for longer each time.
+damaged in the middle. (It cuts off a torn end without help, `is_torn`.) supervisord would start it again at
+once, each time. So its start waits here: for its disk, for room on it, or for a repaired file. If a server
+has ended shortly after its start for another reason, the wait becomes longer each time.
 
 Only after such an end the file is checked, with redis-check-aof: that reads all of it, as the server does.
 Source: redis.io "Redis persistence", "What should I do if my AOF gets corrupted?".

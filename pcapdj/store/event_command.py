@@ -1,11 +1,11 @@
-"""`--on-event`: starts a command of the operator's for each event that matters, from a process of its own.
+"""`--on-event`: a separate process runs the operator's command for each important event.
 
 A role hands its events over through a socket and never waits. The process, forked when the role starts, runs
 the command for one event after the other, each for at most 30 s. The controller's process also reads what the
 other roles record in Redis; the launcher's runs it for the launcher alone, which works without Redis.
 
-The process is no child of the role: the launcher ends whatever descends from it with each stream. It ends
-when the role's end of the socket is closed, however the role died.
+The process is not a child of the role, because the launcher ends all its descendants with each stream. It
+ends when the role's end of the socket is closed, however the role died.
 
 A flood is bounded: twenty commands at once, then one every three seconds; a hundred events wait, the oldest
 ones are dropped, and the next command gets their number.
@@ -213,7 +213,7 @@ class CommandRunner:
         return f"({milliseconds}-{number}" if is_recent else newest
 
     def _read_others(self) -> None:
-        """Take what other roles have recorded, but for what they have run the command for."""
+        """Take what other roles have recorded, except events for which they ran the command."""
         is_over = self._ends_s < float("inf")
         if is_over or not self._cursor or time.monotonic() < self._looked_s + _LOOK_S:
             return

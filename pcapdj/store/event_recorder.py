@@ -1,8 +1,8 @@
-"""Records what a role logs as events of its lane, in a thread: nothing that matters is in a log file only.
+"""Records log lines of a role as events of its lane, in a thread, so that log files have nothing alone.
 
-Every warning and error is recorded, and those lines of level INFO that are a part of the lane's story. What
-the journal has about each file is not recorded twice. Lines wait while Redis is away, and are written with
-the time at which they were logged; beyond a thousand the newest are dropped, and their number is recorded.
+Every warning and error is recorded, and lines of level INFO about the lane as a whole. Results of files are
+in the journal, and are not recorded twice. Lines wait while Redis is away, and are written with the time at
+which they were logged; beyond a thousand the newest are dropped, and their number is recorded.
 """
 
 import queue
@@ -29,7 +29,7 @@ KINDS: Final = {
     "analyzer_at_fault": "lane_held",
     "stream_suspect": "suspect",
 }
-# of level INFO: the others are about one file, which the journal has, or of use to who reads that log
+# of level INFO: the others are about one file, which the journal has, or help only a reader of that log
 _RECORDED: Final = frozenset({
     *("gate_open", "disks_accepted", "measured_again"),
     *("live_values_in_force", "suspended", "resumed", "lane_resumed"),

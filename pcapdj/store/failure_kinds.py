@@ -1,6 +1,6 @@
 """The kind of a failure, from its reason: one word of a short list, for counters and alert rules. Rules only.
 
-A reason has numbers and names; a counter needs a label of which there are few. What no pattern knows is
+A reason has numbers and names, but a counter needs one of a few labels. A reason that matches no pattern is
 `damaged`: nearly all other reasons are about bytes of the capture.
 """
 

@@ -1,6 +1,6 @@
-"""Compares the queue with the hash beside it, in slices: the list is the truth.
+"""Compares the queue with the hash beside it, part by part; if they differ, the list is right.
 
-Our scripts change both at once. Other programs know the list only: they push names, and remove some with
+Our scripts change both at once. Other programs change only the list: they push names, and remove some with
 LREM, LTRIM or DEL. A pushed name gets an empty line. A name that is not in the list any more loses its lines,
 which is logged: it may be queued again. `queue_comparison` has the rules.
 """

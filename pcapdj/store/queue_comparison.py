@@ -1,4 +1,4 @@
-"""What a comparison of the queue with its lines decides, from the parts that it is given. Rules only.
+"""How the queue is compared with its lines, part by part. Rules only.
 
 First the queue is walked, from its tail to its head. Dispatchers take names from the head meanwhile; the
 places of the other names, counted from the tail, stay the same. (Names that are removed at the tail change

@@ -2,8 +2,8 @@
 
 Before a file loses its name, its record in FED is marked, in each lane that has one: a script checks in the
 same step that the name is neither queued, current nor failed there. While the mark stands, ENQUEUE and
-REQUEUE refuse the name. Other programs push names into the list without asking: so the claim is checked
-once more just before the file is unlinked, and again the list itself is searched.
+REQUEUE refuse the name. Other programs push names into the list without a check. So the claim is confirmed
+just before the file is unlinked, and the list itself is searched again.
 
     PCAPDJ_RECLAIMING  name -> the claims, and what is being done; kept until that is done
     PCAPDJ_RECLAIMED   name -> what became of the file

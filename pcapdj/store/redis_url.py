@@ -4,9 +4,9 @@ redis-py takes every query parameter as an argument of its own: `decode_response
 text, a misspelled parameter is a TypeError at the first call, and a database that is not a number is database
 0. So only the parameters listed here are accepted.
 
-Shown are scheme, host, port, a unix socket's path and the database, and nothing else. Where a password has
-characters that should be %XX, or a parameter stands in the wrong place, a part of the password looks like one
-of these: of a URL that is not clear in this way only the scheme is shown.
+Messages show only scheme, host, port, a unix socket's path and the database. If a password has characters
+that should be %XX, or a parameter stands in the wrong place, a part of the password may look like one of
+these. Of such an unclear URL only the scheme is shown.
 """
 
 import re

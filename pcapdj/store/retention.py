@@ -1,4 +1,4 @@
-"""How long Redis keeps what is known of files that were fed. FED and CAPTURES would grow for ever.
+"""How long Redis keeps the records of fed files; otherwise FED and CAPTURES would grow for ever.
 
 A record in FED is removed when its file is gone and it is older than 30 days: a rotation that uses the name
 again makes a new file. A file is gone only if its folder is there, on the file system that it had: storage
@@ -6,7 +6,7 @@ that is away may come back with the file. The captures in CAPTURES are kept for 
 copy may arrive. Once a day each hash is walked in slices. The journal is trimmed by FINISH.
 
 A stream in SUSPECT keeps its captures from being removed to make room. So it has no limit in number or age:
-it goes when two walks, a day apart, have found it neither in FED nor in flight nor open.
+it is removed when two walks, a day apart, found it neither in FED nor in flight nor open.
 """
 
 import os

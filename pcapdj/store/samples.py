@@ -1,7 +1,7 @@
 """Samples, ten seconds apart, for a day: how much of each watched disk was free, and how much was read.
 
-The controller adds those of the disks with what it publishes, each dispatcher its own. Who wants a rate over
-minutes reads two entries: what a screen has seen by itself begins anew with each screen.
+The controller adds samples of the disks, and each dispatcher its own. A rate over minutes comes from two
+entries; a screen that only compares its own readings would have to begin again each time.
 """
 
 import time

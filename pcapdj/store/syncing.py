@@ -1,25 +1,24 @@
 """The companion process: syncs the embedded server's files to the disk once a second, beside the server.
 
-Why. Redis with `appendfsync everysec` syncs by itself. While its fsync runs, it keeps back the writes that it
-has acknowledged since, for up to two seconds, because write(2) might block. A `kill -9` in that moment loses
-them (measured: in 30 of 30 such kills). With `no` it writes before each reply, so that the kernel has every
-acknowledged write however the server ends; but the kernel takes up to 30 s to bring it to the disk, and a
-power loss costs that much. So the server runs with `no`, and this process syncs. With `always` the server
-would exit when its disk is full.
+Why. With `appendfsync everysec` Redis itself syncs. While its fsync runs, it delays acknowledged writes for
+up to two seconds, because write(2) might block. A `kill -9` in that moment loses them (measured: in 30 of 30
+such kills). With `no` it writes before each reply, so the kernel has every acknowledged write however the
+server ends. But the kernel takes up to 30 s to bring it to the disk, and a power loss loses that much. So the
+server runs with `no`, and this process syncs. With `always` the server would exit when its disk is full.
 
 How. `start_beside` is called by the process that becomes the server. It runs this module in a new
 interpreter, which forks and exits, so that the companion is not a child of the server (measured: Redis leaves
-a child that it did not start a zombie until its next rewrite, and then warns about it). The companion has a
-session of its own, and three descriptors: stderr, a pidfd of the server, and the data folder. `lock_data` has
-locked that folder: by the lock `is_synced` sees the companion, and a second server of the same folder waits.
-The companion sleeps on the pidfd. Each second it compares size and time of every append-only file and its
-folder, and syncs those that changed; a rewrite makes new inodes, so it counts as a change. When the server
-has ended, the companion unlocks the folder, syncs once more and exits. A failed sync is logged, at most once
-a minute, and tried again. One that does not return after ten seconds is logged by a thread, which also leaves
-the reason beside the server's socket (`start_problem`), where every screen finds it.
+a child that it did not start a zombie until its next rewrite, and then warns about it). The companion has its
+own session, and three descriptors: stderr, a pidfd of the server, and the data folder. `lock_data` has locked
+that folder: the lock shows `is_synced` that there is a companion, and makes a second server of the folder
+wait. The companion sleeps on the pidfd. Each second it compares size and time of every append-only file and
+its folder, and syncs those that changed; a rewrite makes new inodes, so it counts as a change. When the
+server has ended, the companion unlocks the folder, syncs once more and exits. A failed sync is logged, at
+most once a minute, and tried again. One that does not return after ten seconds is logged by a thread, which
+also leaves the reason beside the server's socket (`start_problem`), where every screen finds it.
 
-If only the companion is killed, it is missing until the server is started again: until then a power loss may
-cost 30 s, and `pcapdj check` reports it. Where it cannot be started, the server runs with everysec.
+If only the companion is killed, it is missing until the server is started again. Until then a power loss may
+lose 30 s, and `pcapdj check` reports it. If it cannot be started, the server runs with everysec.
 
 Cost. 10 MB of memory, 6.7 of them its own, since it imports no typer; at rest no measurable CPU. Redis
 answered 500 SET of 200 bytes a second, each waited for (7.0.15, ext4 on a virtual disk, seven runs of 15 to

@@ -3,14 +3,14 @@
 Which field names the packet, by the source of the packet that an event is about (`pkt_src`):
 
     wire/pcap                     pcap_cnt: its running number in the stream
-    defrag, a tunnel              tunnel.pcap_cnt: that of the packet around it; of fragments the last one
+    defrag, a tunnel              tunnel.pcap_cnt: the number of the outer packet, or of the last fragment
     stream (flow timeout), none   no packet of its own: flow.start and flow.end, or those of the flow with the
                                   same flow_id in another line
     Zeek's conn.log               ts, duration and the addresses
 
-`timestamp` alone never names a packet: Suricata sets it to another time for events that have no packet of
-their own, up to hours later in a long stream. Measured with Suricata 7.0.10 and 8.0.8: the number was that of
-the packet in 229 of 229 events, across damaged files, too.
+`timestamp` alone never names a packet: for events without their own packet Suricata sets it to another time,
+up to hours later in a long stream. Measured with Suricata 7.0.10 and 8.0.8: the number was right in 229 of
+229 events, across damaged files, too.
 """
 
 import re

@@ -1,7 +1,8 @@
 """Joins events to the flow record with the same flow_id: it has the times of the whole session.
 
-Suricata gives a flow_id to another flow later, in a long stream: so where an event has its flow's start, the
-record has to have the same, and where it has none, the record's flow began before the event was written.
+In a long stream Suricata uses a flow_id again for another flow. So if an event has the start of its flow, the
+record must have the same start. If it has none, the record's flow must have begun before the event was
+written.
 """
 
 import os

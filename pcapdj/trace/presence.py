@@ -1,9 +1,9 @@
-"""Whether the file of a journal's entry is still what was fed, and where it is if it is not there any more.
+"""Whether the file of a journal's entry is still the fed one, and where it is now if pcapdj moved it.
 
-Size and time of the last write decide, as they do for the importer; device and inode only tell a file that
-has grown from another one: a disk that is mounted again may number them anew.
+Size and time of the last write decide, as they do for the importer. Device and inode only distinguish a grown
+file from another file, because a disk that is mounted again may get other numbers.
 
-Any program that writes to Redis may have written the names. So with roots only what lies below one of them is
+Any program that writes to Redis may have written the names. So if there are roots, only files below them are
 looked at, and no link is followed on the way.
 """
 

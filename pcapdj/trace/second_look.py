@@ -1,8 +1,8 @@
-"""Which files of the journal are fed again for a second look at a time range, and whether that mixes times.
+"""Which files to feed again for a second analysis of a time range, and whether that mixes times.
 
-Only the newest entry of a name counts, if the file is still what was fed then: FED has when it was fed last.
-Files go into the queue in the order in which they were fed. An analyzer whose stream is open has flows of
-today: packets of last week in between end them, and get wrong times.
+Only the newest entry of a name counts, if the file has not changed since; FED has the time at which it was
+fed last. Files are queued in the order in which they were fed. The analyzer of an open stream has flows of
+today: packets of last week in between would end these flows, and get wrong times.
 """
 
 import shlex

@@ -1,8 +1,8 @@
 """Cuts the sessions of located events out of the captures that have them, into one capture file.
 
 A packet is kept if tcpdump's filter lets it pass and its time is in a session, or if it is the packet of an
-event by its number. Parts of an IP packet may be older than the session: an analyzer gives a packet that it
-has put together the time of its last part.
+event by its number. Fragments of an IP packet may be older than the session, because an analyzer gives a
+reassembled packet the time of its last fragment.
 """
 
 import os
