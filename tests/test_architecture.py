@@ -199,7 +199,7 @@ AVOIDED_NAMES: Final = {
     *("board", "continuity", "deaf", "desk", "ending", "guard", "insist", "intake", "keeper", "lay", "life"),
     *("lifeline", "lossy", "mind", "news", "nonsense", "nursery", "observe", "oracle", "outlet", "passage"),
     *("patience", "rarities", "room", "settling", "site", "slices", "spot", "standing", "streamwish"),
-    *("taking", "told", "transfer", "unpacked", "wish"),
+    *("outlived", "story", "taking", "told", "transfer", "unpacked", "wish"),
 }
 
 # class names that two modules have, and why

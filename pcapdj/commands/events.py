@@ -47,7 +47,9 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
         list[str] | None,
         typer.Option("--kind", help="only events of this kind, such as gate or analyzer_failing; repeatable"),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on until Ctrl-C")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="keep showing new events until Ctrl-C")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print each event as a line of JSON")] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,

@@ -1,8 +1,9 @@
 """`pcapdj forget`: remove a dispatcher that is out of service from its lane.
 
-A dispatcher stays registered after its death, since the next one of its id goes on with its file. Where none
-comes, screens and monitoring show it as silent until it is removed here. What it suspended by a signal is
-resumed. Its file, if it has one, must not be lost: it goes back to the head of the queue, or nothing is done.
+A dispatcher stays registered after its death, since the next one of its id continues with its file. If none
+comes, screens and monitoring show it as silent until this command removes it. A suspension by its signal
+ends, too. Its file, if it has one, must not be lost: it goes back to the head of the queue, or the command
+refuses.
 """
 
 from typing import Annotated, Any, Final
@@ -53,7 +54,7 @@ def forget(
         case b"taken":
             raise PcapdjError(
                 f"The dispatcher {quoted(chosen)} has taken {quoted(name[0])}.",
-                hint="One that is started with the same pipe or --id goes on with it; --requeue puts it back"
+                hint="A dispatcher with the same pipe or --id continues with it; --requeue puts it back"
                 " to the head of the queue, and it is fed from its first packet.",
             )
     _report(store, chosen, name[0] if name else b"")

@@ -210,6 +210,6 @@ def _analyzer_waits(consumer: Fields, now_s: float) -> Iterator[Wait]:
 
 def _finish_waits(finish: object) -> Iterator[Wait]:
     if finish == "now":
-        yield "the end of the current file: then the stream ends, as 'pcapdj finish' wants", Tone.PLAIN
+        yield "the end of the current file: then the stream ends ('pcapdj finish')", Tone.PLAIN
     elif finish:
-        yield "an empty queue: then the stream ends, as 'pcapdj finish' wants", Tone.PLAIN
+        yield "an empty queue: then the stream ends ('pcapdj finish')", Tone.PLAIN

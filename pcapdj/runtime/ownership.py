@@ -38,7 +38,7 @@ class Distrust(Enum):
     GROUP_WRITES = "is writable for {group}"
     ACL_WRITES = "is writable for other users by its ACL"
     NFS4_ACL_WRITES = "is writable for other users by its NFSv4 ACL"
-    UNKNOWN_ACL = "has an NFSv4 ACL of a form that is not known"
+    UNKNOWN_ACL = "has an NFSv4 ACL of an unknown form"
 
 
 class Account(NamedTuple):

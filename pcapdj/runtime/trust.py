@@ -311,8 +311,8 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
 def _hint(reason: Distrust, path: Path, remedy: str) -> str:
     if reason in _OF_NFS4_ACL:
         return (
-            f"Look at it with nfs4_getfacl {shlex.quote(str(path))}, and take that away, or trust those users"
-            f" with {VARIABLE}=1."
+            f"Look at it with nfs4_getfacl {shlex.quote(str(path))}, and remove that permission,"
+            f" or trust those users with {VARIABLE}=1."
         )
     if reason not in _TAKE_AWAY:
         return f"{remedy[0].upper()}{remedy[1:]}."

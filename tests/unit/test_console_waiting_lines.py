@@ -53,7 +53,7 @@ def test_the_first_line_has_the_label_and_nothing_stands_twice() -> None:
 
     assert [*waiting_lines(snapshot, NOW_S)] == [
         Line("Waits for", "room at 'out': 3.0 GiB free; new files start from 10.0 GiB", Tone.ATTENTION),
-        Line("", "the end of the current file: then the stream ends, as 'pcapdj finish' wants"),
+        Line("", "the end of the current file: then the stream ends ('pcapdj finish')"),
     ]
 
 
@@ -203,7 +203,7 @@ def test_queued_files_without_a_dispatcher_wait_for_one() -> None:
 
 def test_an_end_of_the_stream_that_was_requested_is_shown() -> None:
     """After the current file, or with the queue's end."""
-    assert texts(finish="empty") == ["an empty queue: then the stream ends, as 'pcapdj finish' wants"]
+    assert texts(finish="empty") == ["an empty queue: then the stream ends ('pcapdj finish')"]
 
 
 def test_a_suspending_dispatcher_has_a_short_name_if_no_other_has_the_same() -> None:

@@ -84,7 +84,7 @@ def test_an_acl_that_is_cut_off_is_refused(data: st.DataObject) -> None:
     ("data", "words"),
     [
         (acl((ALLOW, 0, ADD_FILE, b"bob@example.org")), "is writable for other users by its NFSv4 ACL"),
-        (b"\0\0\0\1", "has an NFSv4 ACL of a form that is not known"),
+        (b"\0\0\0\1", "has an NFSv4 ACL of an unknown form"),
     ],
 )
 def test_a_folder_with_such_an_acl_is_refused(

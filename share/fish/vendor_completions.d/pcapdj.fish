@@ -93,7 +93,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from status' -s h -l help -d 'show
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l since -d 'events since a time, or how long ago (2h, 3d); default: 1d; with --file: all' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l file -d 'only events of this file, by name or last part; show also where it is' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l kind -d 'only events of this kind, such as gate or analyzer_failing; repeatable' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from events' -l follow -s f -d 'go on until Ctrl-C'
+complete -c pcapdj -n '__fish_seen_subcommand_from events' -l follow -s f -d 'keep showing new events until Ctrl-C'
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l json -d 'print each event as a line of JSON'
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from events' -l redis-password-file -d 'a file with Redis’s password' -r -F
