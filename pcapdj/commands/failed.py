@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pcapdj.console.screen import fitted
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
@@ -63,7 +64,7 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
             for failure in _chosen(all_failures(store, work.add), chosen):
                 fields = failure.fields or {"reason": failure.reason}
                 work.clear()
-                typer.echo(json.dumps(fields) if as_json else _sentence(failure))
+                typer.echo(json.dumps(fields) if as_json else fitted(_sentence(failure)))
 
 
 def _whole_names(store: Store, words: Sequence[str]) -> list[str]:

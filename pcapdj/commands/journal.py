@@ -15,6 +15,7 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.capture.roots import Roots
+from pcapdj.console.screen import fitted
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
@@ -115,7 +116,7 @@ def _newest(store: Store, wanted: Conditions, most: int) -> list[FedFile]:
 
 def _text(files: Iterable[FedFile]) -> Iterator[bytes]:
     for file in files:
-        yield "".join(f"{line}\n" for line in lines_of(file)).encode()
+        yield "".join(f"{fitted(line)}\n" for line in lines_of(file)).encode()
 
 
 def _json(files: Iterable[FedFile]) -> Iterator[bytes]:

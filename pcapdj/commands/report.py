@@ -16,7 +16,7 @@ import typer
 from pcapdj.capture.last_packet import last_packet_time_ns
 from pcapdj.capture.opening import Capture, first_packet_time_ns, open_capture
 from pcapdj.capture.pcap import Totals
-from pcapdj.console.screen import Line, progress_bar, show
+from pcapdj.console.screen import Line, fitted, progress_bar, show
 from pcapdj.console.slow_work import slow_work
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.order import Order
@@ -202,7 +202,7 @@ def _print_table(files: Iterable[tuple[CaptureSpan, Sequence[Remark]]], *, most:
             typer.echo(_ROW.format("first packet", "lasts", "packets", "file"))
         if most is None or count <= most:
             for line in [_row(span), *(f"    {each.sentence}" for each in remarks)]:
-                typer.echo(printable_sentence(line))
+                typer.echo(fitted(printable_sentence(line)))
     if count:
         typer.echo(f"and {count - most:,} more: --all\n" if most and count > most else "")
 

@@ -10,6 +10,7 @@ import typer
 
 from pcapdj.commands.supervised import Supervisord, shown
 from pcapdj.console.monitor_rules import ROLES, role_findings
+from pcapdj.console.screen import fitted
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError
@@ -60,7 +61,7 @@ def up(
         )
     if problem or not is_well:
         raise typer.Exit(ExitCode.ERROR)
-    typer.echo(f"The service runs: captures go into {INBOX}/, results into out/, logs into var/log/.")
+    typer.echo(fitted(f"The service runs: captures go into {INBOX}/, results into out/, logs into var/log/."))
 
 
 def reporting_problem(running: Iterable[str], limit_s: float = _REPORT_S) -> str:

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.capture.roots import Roots
+from pcapdj.console.screen import fitted
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
@@ -277,4 +278,4 @@ class _Answer:
             raise PcapdjError("Some captures are not there any more: their packets are missing.")
 
     def _print(self, line: str) -> None:
-        typer.echo(line if self._as_json else printable_sentence(line), err=self._out == "-")
+        typer.echo(line if self._as_json else fitted(printable_sentence(line)), err=self._out == "-")

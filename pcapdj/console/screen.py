@@ -6,6 +6,8 @@ only for a terminal: it takes a tenth of a second.
 """
 
 import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 _AS_TERMINAL: Final = frozenset(
     {"FORCE_COLOR", "TTY_COMPATIBLE"}
 )  # with these rich may write colours into a pipe
+
+
+_INDENT: Final = 4  # of what follows a broken line
+_LEAST_COLUMNS: Final = 40  # on a narrower terminal there is no room to indent
+# blanks and a word; a part in quotes, as `name='a b'`, belongs to its word
+_WORD: Final = re.compile(r"\s*(?:[^\s']*'(?:[^'\\]|\\.)*'\S*|\S+)")
 
 
 class Tone(Enum):
@@ -113,6 +121,36 @@ def keep_showing(
 def shows_blocks() -> bool:
     """Report whether stdout is a terminal that can show block elements, as its encoding has them."""
     return sys.stdout.isatty() and sys.stdout.encoding.lower().replace("-", "") == "utf8"
+
+
+def fitted(line: str) -> str:
+    """Return the line as stdout takes it: on a terminal in parts that fit, each on a line of its own."""
+    if not sys.stdout.isatty():
+        return line
+    return "\n".join(folded(line, shutil.get_terminal_size().columns))
+
+
+def folded(line: str, columns: int) -> Iterator[str]:
+    """Yield the parts of a line, broken at blanks, and never in a quoted name: it can be copied.
+
+    A terminal breaks a line anywhere, also inside a number.
+
+    Args:
+        line: without a line end.
+        columns: that a part may have; a longer word has more, and a narrow terminal changes nothing.
+    """
+    if len(line) <= columns or columns < _LEAST_COLUMNS:
+        yield line
+        return
+    indent = " " * (len(line) - len(line.lstrip()) + _INDENT)
+    part = ""
+    for word in _WORD.findall(line):
+        if part.strip() and len(part) + len(word) > columns:
+            yield part
+            part = indent + word.lstrip()
+        else:
+            part += word
+    yield part
 
 
 @contextmanager

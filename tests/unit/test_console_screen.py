@@ -8,11 +8,14 @@ import sys
 from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from support.forkserver import clean_environment
 from support.waiting import wait_until
 
-from pcapdj.console.screen import ClosableStream, Line, Tone, keep_showing, progress_bar, show
+from pcapdj.console.screen import ClosableStream, Line, Tone, folded, keep_showing, progress_bar, show
+from pcapdj.runtime.safe_text import quoted
 
 LINES = [Line("Gate", "open"), Line("", "20.0 GiB free"), Line("Analyzer", "[b]failing[/b]", Tone.BAD)]
 
@@ -202,3 +205,56 @@ def test_a_stream_whose_reader_is_gone_takes_what_is_written() -> None:
 
         closable.write("second")
         closable.write("third")
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("short", ["short"]),
+        ("x" * 40, ["x" * 40]),
+        ("x" * 41, ["x" * 41]),
+        ("a  b " + "x" * 36, ["a  b", "    " + "x" * 36]),
+        ("  a " + "x" * 37 + " b", ["  a", "      " + "x" * 37, "      b"]),
+        ("name='a b " + "x" * 40 + "' b", ["name='a b " + "x" * 40 + "'", "    b"]),
+        ("the operator's " + "x" * 30, ["the operator's", "    " + "x" * 30]),
+    ],
+)
+def test_a_line_is_broken_at_blanks_outside_of_quotes(line: str, parts: list[str]) -> None:
+    """What is longer than the terminal without a blank stays whole; alignment inside a part stays."""
+    assert list(folded(line, 40)) == parts
+
+
+def test_on_a_terminal_that_is_too_narrow_nothing_is_broken() -> None:
+    """The terminal does it."""
+    assert list(folded("a b " * 20, 39)) == ["a b " * 20]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60)), st.integers(40, 100))
+def test_nothing_is_lost_and_no_quoted_name_is_broken(names: list[bytes], columns: int) -> None:
+    """Whatever the names hold; parts are wider than the terminal only for a single word."""
+    words = [f"name={quoted(name)}" for name in names]
+    line = " ".join(["at", *words])
+
+    parts = list(folded(line, columns))
+
+    assert [*re.sub(r"\s", "", "".join(parts))] == [*re.sub(r"\s", "", line)]
+    assert all(any(word in part for part in parts) for word in words)
+    assert all(len(part) <= columns or part.strip() in [*words, "at"] for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "lines"), [(True, ["word " * 7 + "word", "    word"]), (False, None)]
+)
+def test_only_a_terminal_gets_folded_lines(is_terminal: bool, lines: list[str] | None) -> None:  # noqa: FBT001 - a parameter
+    """Programs get each line whole."""
+    line = " ".join(["word"] * 9)
+    program = f"from pcapdj.console.screen import fitted; print(fitted({line!r}))"
+    master, slave = pty.openpty()
+    environment = clean_environment(COLUMNS="40")
+    stdout = slave if is_terminal else subprocess.PIPE
+    done = subprocess.run([sys.executable, "-c", program], stdout=stdout, env=environment, check=True)
+    os.close(slave)
+    printed = os.read(master, 4096) if is_terminal else done.stdout
+    os.close(master)
+
+    assert printed.decode().splitlines() == (lines or [line])
