@@ -531,9 +531,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_real_disk_that_fills_holds_then_suspends_then_recovers(
-    store: Store, make: Make, small_disk: Path
+    store: Store, make: Make, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A 4 MiB tmpfs, filled by a file and freed again."""
+    """A 4 MiB tmpfs, filled by a file and freed again.
+
+    The log has each transition with its reason, and how fast the disk fills only where it got worse.
+    """
     controller = make(path=small_disk, min_free="25%")  # hold below 1 MiB, suspend below 0.5, open from 1.5
     for filled_kib, state in (
         (0, "open"),
@@ -545,6 +548,9 @@ def test_a_real_disk_that_fills_holds_then_suspends_then_recovers(
     ):
         (small_disk / "log").write_bytes(bytes(filled_kib << 10))
         wait_until(partial(shows, controller, store, state, 4096 - filled_kib), f"the gate to be {state}")
+    logged = re.findall(r" gate_(\w+) .*: '.*' (has .*)", capsys.readouterr().err)
+    assert [word for word, _ in logged] == ["open", "hold", "suspended", "hold", "open"]
+    assert not any(str(small_disk) in logged[number][1] for number in (0, 3, 4))
 
 
 def register_feeding(store: Store) -> None:

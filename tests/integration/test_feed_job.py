@@ -462,6 +462,39 @@ def test_nonsense_in_the_place_of_a_start_point_begins_at_the_first_packet(
     )
 
 
+def test_a_file_that_another_one_replaces_while_it_is_fed_fails_for_its_own_reason(
+    rig: Rig, store: Store, tmp_path: Path
+) -> None:
+    """The stream has packets of it: it was not overwritten before it was fed."""
+    name = written(tmp_path, "a.pcap", stream_of(FIRST)[:-10])
+    other = Path(os.fsdecode(written(tmp_path, "b.pcap", stream_of(SECOND))))
+    queue_as_imported(store, name)
+    authorize(store, name)
+    rig.interrupts.at_check(3, lambda: other.replace(os.fsdecode(name)))
+
+    rig.run()
+
+    [failure] = failures(store)
+    assert "overwritten" not in failure["reason"]
+    assert ("lost" in failure, failure["packets"]) == (False, 19)
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_only_a_file_of_which_nothing_was_fed_is_overwritten_before_it_was_fed(
+    rig: Rig, store: Store, tmp_path: Path, attempt: int
+) -> None:
+    """An earlier dispatcher has sent packets of a file in its second attempt."""
+    name = written(tmp_path, "a.pcap", stream_of(FIRST))
+    queue_as_imported(store, name)
+    authorize(store, name)
+    Path(os.fsdecode(name)).write_bytes(b"")
+
+    rig.runner.run(replace(rig.take(), attempt=attempt))
+
+    [failure] = failures(store)
+    assert [failure.get("lost", False), "overwritten" in failure["reason"]] == [attempt == 1] * 2
+
+
 def test_what_a_stream_had_of_a_file_does_not_count_once_it_is_lost(
     rig: Rig, store: Store, tmp_path: Path
 ) -> None:

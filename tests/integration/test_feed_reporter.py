@@ -87,7 +87,7 @@ def test_statistics_are_published_with_a_heartbeat(store: Store) -> None:
 
     wait_until(lambda: store.redis.exists(key), "the last report")
     fields = store.redis.hgetall(key)
-    assert (fields[b"packets"], fields[b"name"]) == (b"7", b"/in/\xff")
+    assert (fields[b"packets"], fields[b"name"], fields[b"stalled_s"]) == (b"7", b"/in/\xff", b"0")
     assert abs(float(fields[b"heartbeat_s"]) - time.time()) < 60
 
 

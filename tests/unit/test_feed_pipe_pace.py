@@ -22,9 +22,10 @@ def test_an_analyzer_that_empties_the_pipe_gets_shorter_pauses_down_to_none(befo
     assert next_pause_ms(before, 0, SIZE) == after
 
 
-def test_a_pause_in_which_about_a_quarter_of_the_pipe_is_read_stays() -> None:
+@pytest.mark.parametrize("unread_eighths", [5, 6, 7])
+def test_a_pause_in_which_about_a_quarter_of_the_pipe_is_read_stays(unread_eighths: int) -> None:
     """Neither side waits for the other then."""
-    assert next_pause_ms(4, SIZE // 4 * 3, SIZE) == 4
+    assert next_pause_ms(4, SIZE // 8 * unread_eighths, SIZE) == 4
 
 
 def test_the_first_look_at_a_draining_pipe_is_soon() -> None:

@@ -84,6 +84,37 @@ def test_what_was_left_counts_for_the_first_file_only(tmp_path: Path) -> None:
     mark.close()
 
 
+def test_a_wait_sets_no_mark_that_was_not_set(tmp_path: Path) -> None:
+    """Before the first file, and between two reads: whoever is killed there was reading nothing."""
+    first = ReadingMark(tmp_path / "mark")
+    first.begin("token", 1)
+    first.close()
+
+    mark = ReadingMark(tmp_path / "mark")
+    with mark.waiting():
+        pass
+    mark.close()
+    assert not left_in(tmp_path / "mark").is_set
+
+    mark = ReadingMark(tmp_path / "mark")
+    mark.begin("token", 1)
+    with mark.reading(), mark.waiting():
+        assert not left_in(tmp_path / "mark").is_set
+    with mark.waiting():
+        pass
+    mark.close()
+    assert not left_in(tmp_path / "mark").is_set
+
+
+def left_in(path: Path) -> PreviousMark:
+    """Return what the next dispatcher would find."""
+    mark = ReadingMark(path)
+    found = mark.previous
+    mark.close()
+    assert found is not None
+    return found
+
+
 def test_a_batch_that_was_sent_ends_the_count(tmp_path: Path) -> None:
     """The file gave packets since: the deaths before are forgotten."""
     mark = ReadingMark(tmp_path / "mark")
