@@ -107,7 +107,6 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
             envvar="PCAPDJ_ORDER",
             help="sort all files by name (natural order), or by the time of their first packets;"
             " default: keep the given order, and sort only the files of each folder, by time",
-            show_default=False,
         ),
     ] = None,
     recursive: Annotated[

@@ -33,7 +33,6 @@ CommandLine = Annotated[
     typer.Argument(
         metavar="-- COMMAND..",
         help=f"any other analyzer; {{pipe}} and {{logdir}} are replaced (default: {COMMAND_VARIABLE})",
-        show_default=False,
     ),
 ]
 PresetOrDefault = Annotated[
@@ -42,7 +41,6 @@ PresetOrDefault = Annotated[
         "--preset",
         envvar=PRESET_VARIABLE,
         help="the analyzer; default: suricata-extract where Suricata is installed, else summary",
-        show_default=False,
     ),
 ]
 PresetName = Annotated[
@@ -51,7 +49,6 @@ PresetName = Annotated[
         "--preset",
         envvar=PRESET_VARIABLE,
         help=f"the analyzer: {', '.join(PRESETS)}; default {DEFAULT_PRESET}",
-        show_default=False,
     ),
 ]
 SocketPath = Annotated[
@@ -60,12 +57,11 @@ SocketPath = Annotated[
         "--socket",
         envvar="PCAPDJ_LAUNCHER",
         help="the socket that the dispatcher connects to",
-        show_default=False,
     ),
 ]
 PipePath = Annotated[
     Path | None,
-    typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to make", show_default=False),
+    typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to make"),
 ]
 TrustGroup = Annotated[
     bool,
@@ -85,7 +81,6 @@ AnalyzerUserName = Annotated[
         "--analyzer-user",
         envvar="PCAPDJ_ANALYZER_USER",
         help="run the analyzer as this user; only for root",
-        show_default=False,
     ),
 ]
 FlushTimeout = Annotated[

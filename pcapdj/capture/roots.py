@@ -21,7 +21,6 @@ Roots = Annotated[
         "--root",
         envvar="PCAPDJ_ROOT",
         help="refuse files outside this folder; may be given several times (variable: DIR:DIR)",
-        show_default=False,
     ),
 ]
 

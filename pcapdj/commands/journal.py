@@ -36,18 +36,14 @@ app = new_app()
 
 @app.command()
 def journal(  # noqa: PLR0913 - an option each
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="only files whose names end with this", show_default=False)
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="only files whose names end with this")] = "",
     *,
     since: Since = "",
     until: Until = "",
     times: Times = TimeOf.FED,
-    stream: Annotated[
-        str, typer.Option("--stream", help="only files with packets in this stream", show_default=False)
-    ] = "",
+    stream: Annotated[str, typer.Option("--stream", help="only files with packets in this stream")] = "",
     verdict: Annotated[
-        FileVerdict | None, typer.Option("--verdict", help="only files with this verdict", show_default=False)
+        FileVerdict | None, typer.Option("--verdict", help="only files with this verdict")
     ] = None,
     last: Annotated[
         int,

@@ -49,7 +49,6 @@ def metrics(
             "--listen",
             metavar="[HOST:]PORT",
             help=f"serve them; without a host on {_LOOPBACK} only",
-            show_default=False,
         ),
     ] = "",
     textfile: Annotated[
@@ -57,7 +56,6 @@ def metrics(
         typer.Option(
             "--textfile",
             help="write them once, for the textfile collector of node_exporter",
-            show_default=False,
         ),
     ] = None,
     redis_url: RedisUrl = "",

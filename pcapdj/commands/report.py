@@ -48,9 +48,7 @@ def report(  # noqa: PLR0913 - an option each
     ] = None,
     *,
     recursive: Annotated[bool, typer.Option("--recursive", help="include folders inside folders")] = False,
-    order: Annotated[
-        Order | None, typer.Option(help="sort all files by their packets, or by name", show_default=False)
-    ] = None,
+    order: Annotated[Order | None, typer.Option(help="sort all files by their packets, or by name")] = None,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="read only the first and last packets; show only gaps and overlaps"),
@@ -64,9 +62,7 @@ def report(  # noqa: PLR0913 - an option each
     times: Times = TimeOf.FED,
     stream: Annotated[
         str,
-        typer.Option(
-            "--stream", help="only files of the journal that were fed into this stream", show_default=False
-        ),
+        typer.Option("--stream", help="only files of the journal that were fed into this stream"),
     ] = "",
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="draw the time line into a new file")

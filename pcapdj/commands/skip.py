@@ -25,7 +25,6 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="the file as `status` names it, or the last part of its name",
-        show_default=False,
     ),
 ]
 _TAKEN: Final = ("name", "token", "state")

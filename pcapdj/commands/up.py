@@ -25,7 +25,7 @@ _LOOK_S: Final = 0.1
 
 Roles = Annotated[
     list[str] | None,
-    typer.Argument(metavar="ROLE..", help="as in supervisord.conf [default: all]", show_default=False),
+    typer.Argument(metavar="ROLE..", help="as in supervisord.conf [default: all]"),
 ]
 
 app = new_app()

@@ -47,7 +47,6 @@ def whence(  # noqa: PLR0913 - an option each
         typer.Argument(
             metavar="EVENTS",
             help="lines of Suricata's EVE or Zeek's conn.log; default: the EVE file in --log, else stdin",
-            show_default=False,
         ),
     ] = "",
     *,
@@ -55,7 +54,7 @@ def whence(  # noqa: PLR0913 - an option each
         Path | None,
         typer.Option(help="the analyzer's log folder: it names the stream, and has the flow records"),
     ] = None,
-    stream: Annotated[str, typer.Option(help="the id of the events' stream", show_default=False)] = "",
+    stream: Annotated[str, typer.Option(help="the id of the events' stream")] = "",
     sid: Annotated[int | None, typer.Option(help="only alerts of this signature")] = None,
     flow_id: Annotated[int | None, typer.Option(help="only events of this flow")] = None,
     all_events: Annotated[
@@ -63,24 +62,18 @@ def whence(  # noqa: PLR0913 - an option each
     ] = False,
     at: Annotated[
         str,
-        typer.Option(
-            metavar="TIME", help="instead of events: a time, as 2026-11-24T10:30:00Z", show_default=False
-        ),
+        typer.Option(metavar="TIME", help="instead of events: a time, as 2026-11-24T10:30:00Z"),
     ] = "",
-    until: Annotated[
-        str, typer.Option(metavar="TIME", help="with --at: the end of a time range", show_default=False)
-    ] = "",
+    until: Annotated[str, typer.Option(metavar="TIME", help="with --at: the end of a time range")] = "",
     host: Annotated[
         list[str] | None,
         typer.Option(help="with --at: only packets of this IP address; given twice: between the two"),
     ] = None,
     port: Annotated[list[int] | None, typer.Option(help="with --at: the port of each host")] = None,
-    protocol: Annotated[str, typer.Option(help="with --at: tcp, udp, icmp ..", show_default=False)] = "",
+    protocol: Annotated[str, typer.Option(help="with --at: tcp, udp, icmp ..")] = "",
     write: Annotated[
         str,
-        typer.Option(
-            "--write", "-w", metavar="FILE", help="cut the sessions out into a new file", show_default=False
-        ),
+        typer.Option("--write", "-w", metavar="FILE", help="cut the sessions out into a new file"),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print JSON lines")] = False,
     roots: Roots = None,

@@ -50,7 +50,6 @@ RedisData = Annotated[
         "--redis-data",
         envvar="PCAPDJ_REDIS_DATA",
         help="the embedded Redis's data folder [default: var/redis beside a supervisord.conf, without a URL]",
-        show_default=False,
     ),
 ]
 Force = Annotated[
@@ -63,7 +62,6 @@ Between = Annotated[
         envvar="PCAPDJ_BETWEEN",
         metavar="CMD",
         help="run this command before each file; the gate holds while it fails",
-        show_default=False,
     ),
 ]
 BetweenTimeout = Annotated[
@@ -128,9 +126,7 @@ _LIMITS: Final = {
 
 def _limit_option(limit: str) -> inspect.Parameter:
     metavar, explanation = _LIMITS[limit]
-    option = typer.Option(
-        f"--{limit}", envvar=variable_of(limit), metavar=metavar, help=explanation, show_default=False
-    )
+    option = typer.Option(f"--{limit}", envvar=variable_of(limit), metavar=metavar, help=explanation)
     name = limit.replace("-", "_")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default="", annotation=Annotated[str, option]

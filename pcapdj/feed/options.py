@@ -11,7 +11,7 @@ from pcapdj.capture.stream_options import StreamOptions
 from pcapdj.store.job_queue import JOURNAL, JournalLimits
 
 Pipe = Annotated[Path, typer.Option("-b", "--pipe", envvar="PCAPDJ_PIPE", help="the named pipe to feed")]
-Server = Annotated[str, typer.Option("-s", "--server", help="Redis's host", show_default=False)]
+Server = Annotated[str, typer.Option("-s", "--server", help="Redis's host")]
 Port = Annotated[int, typer.Option("-p", "--port", min=0, max=65535, help="Redis's port", show_default=False)]
 Queue = Annotated[str, typer.Option("-q", "--queue", envvar="PCAPDJ_QUEUE", help="the queue's key")]
 LauncherSocket = Annotated[
@@ -28,7 +28,6 @@ OwnId = Annotated[
         "--id",
         envvar="PCAPDJ_ID",
         help="this dispatcher's name in Redis; default: the pipe's path",
-        show_default=False,
     ),
 ]
 Follow = Annotated[

@@ -104,7 +104,6 @@ def run(  # noqa: PLR0913 - an option each
         typer.Option(
             help="sort all files by name (natural order), or by the time of their first packets;"
             " default: keep the given order, and sort only the files of each folder, by time",
-            show_default=False,
         ),
     ] = None,
     expect: Annotated[

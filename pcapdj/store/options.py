@@ -31,7 +31,6 @@ RedisUrl = Annotated[
         "--redis-url",
         envvar=URL_VARIABLE,
         help="redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379",
-        show_default=False,
         callback=_checked_url,
     ),
 ]
@@ -41,14 +40,11 @@ PasswordFile = Annotated[
         "--redis-password-file",
         envvar="PCAPDJ_REDIS_PASSWORD_FILE",
         help="a file with Redis's password",
-        show_default=False,
     ),
 ]
 Lane = Annotated[
     str,
-    typer.Option(
-        "--lane", envvar="PCAPDJ_LANE", help="a prefix for all keys: one lane per sensor", show_default=False
-    ),
+    typer.Option("--lane", envvar="PCAPDJ_LANE", help="a prefix for all keys: one lane per sensor"),
 ]
 
 
@@ -60,7 +56,6 @@ OnEvent = Annotated[
         metavar="CMD",
         help="run this command (no shell) when the gate changes, the analyzer fails, a file is poison or"
         " storage goes away; PCAPDJ_EVENT_KIND, PCAPDJ_EVENT_SENTENCE and others describe the event",
-        show_default=False,
     ),
 ]
 FedDays = Annotated[

@@ -29,12 +29,8 @@ class TimeOf(StrEnum):
     PACKETS = "packets"
 
 
-Since = Annotated[
-    str, typer.Option("--since", metavar="TIME", help="only files from this time on", show_default=False)
-]
-Until = Annotated[
-    str, typer.Option("--until", metavar="TIME", help="only files up to this time", show_default=False)
-]
+Since = Annotated[str, typer.Option("--since", metavar="TIME", help="only files from this time on")]
+Until = Annotated[str, typer.Option("--until", metavar="TIME", help="only files up to this time")]
 Times = Annotated[
     TimeOf,
     typer.Option("--times", help="--since and --until are about when a file was fed, or about its packets"),
