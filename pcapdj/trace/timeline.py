@@ -3,15 +3,17 @@
 A file is compared with those before it:
 
     gap           it begins later than the latest packet before it
-    overlap       it begins earlier than that, but not before the previous file began
+    overlap       it begins earlier than that, but not before the previous file began, and a file before it
+                  has packets of its time, too: after a step back files may follow that have not
     step back     it begins before the previous file did
     inside        packets of it are earlier than the packet before them
     incomplete    packets are longer on the wire (`lengths`) than what was captured of them (`cap_lengths`)
 
-It keeps two numbers of each file, however many there are.
+It keeps two numbers of each file, however many there are, and two of each span of time without a gap.
 """
 
 from array import array
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -82,6 +84,8 @@ class Timeline:
         counts, sums, largest: of the remarks of each kind, their sums, and the largest one.
         firsts, lasts: times of the files that have packets, in ns.
         marks: for each of them 1, if it has a remark about its content.
+        latest_ns, previous_ns: the latest packet, and the first one of the file before.
+        begins, ends: of the spans that have files, in order; pauses that are no gap are in a span.
     """
 
     gap_ns: int = DEFAULT_GAP_NS
@@ -97,6 +101,8 @@ class Timeline:
     marks: bytearray = field(default_factory=bytearray)
     latest_ns: int = _UNKNOWN
     previous_ns: int = _UNKNOWN
+    begins: "array[int]" = field(default_factory=lambda: array("q"))
+    ends: "array[int]" = field(default_factory=lambda: array("q"))
 
     @property
     def first_ns(self) -> int | None:
@@ -125,6 +131,7 @@ class Timeline:
             self.marks.append(bool(_of_content(file)))
             self.latest_ns = max(self.latest_ns, file.last_ns)
             self.previous_ns = file.first_ns
+            self._cover(file.first_ns, file.last_ns)
         return remarks
 
     def _step(self, file: CaptureSpan) -> list[Remark]:
@@ -137,10 +144,25 @@ class Timeline:
             back_ns = self.previous_ns - file.first_ns
             sentence = f"begins {human_duration(back_ns)} before the previous file began"
             return [Remark(RemarkKind.STEP_BACK, back_ns, sentence)]
-        if step_ns < 0:
-            sentence = f"overlaps by {human_duration(-step_ns)} with a file before it"
-            return [Remark(RemarkKind.OVERLAP, -step_ns, sentence)]
+        if step_ns < 0 and (common_ns := self._covered_ns(file.first_ns, file.last_ns or file.first_ns)):
+            sentence = f"overlaps by {human_duration(common_ns)} with a file before it"
+            return [Remark(RemarkKind.OVERLAP, common_ns, sentence)]
         return []
+
+    def _covered_ns(self, first_ns: int, last_ns: int) -> int:
+        """Return how much of this time the latest span has that begins before its end."""
+        place = bisect_right(self.begins, last_ns) - 1
+        if place < 0:
+            return 0
+        return max(0, min(last_ns, self.ends[place]) - max(first_ns, self.begins[place]))
+
+    def _cover(self, first_ns: int, last_ns: int) -> None:
+        """Add a file's time to the spans; those with less than a gap between them become one."""
+        left = bisect_left(self.ends, first_ns - self.gap_ns)
+        right = bisect_right(self.begins, last_ns + self.gap_ns)
+        if left < right:
+            first_ns, last_ns = min(first_ns, self.begins[left]), max(last_ns, self.ends[right - 1])
+        self.begins[left:right], self.ends[left:right] = array("q", [first_ns]), array("q", [last_ns])
 
     def summary(self) -> dict[str, Any]:
         """Return sums for programs: of each kind how often, how much in all, and the largest."""

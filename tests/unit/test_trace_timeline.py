@@ -40,6 +40,33 @@ def test_each_file_is_compared_with_those_before_it() -> None:
     ]
 
 
+def test_files_that_follow_a_step_back_overlap_only_with_packets_of_their_time() -> None:
+    """A folder of last month behind one of this month is one step back, until it reaches what was fed."""
+    found = remarks(span(10_000), span(0), span(60), span(120), span(10_020), span(10_030, 10))
+
+    assert found == [
+        [],
+        [("step_back", 10_000 * SECOND)],
+        [],
+        [],
+        [("overlap", 40 * SECOND)],
+        [("overlap", 10 * SECOND)],
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60)), max_size=30))
+def test_an_overlap_is_time_that_a_file_before_has_too(files: list[tuple[int, int]]) -> None:
+    """Files that share no moment with any before, but for pauses that are no gap, have none."""
+    found = remarks(*(span(begin, seconds) for begin, seconds in files))
+
+    for number, (begin, seconds) in enumerate(files):
+        before = [(first, first + length) for first, length in files[:number]]
+        is_near = any(first - 10 < begin + seconds and begin < last + 10 for first, last in before)
+        overlaps = [amount for kind, amount in found[number] if kind == "overlap"]
+        assert is_near or not overlaps
+        assert all(0 < amount <= seconds * SECOND for amount in overlaps)
+
+
 def test_what_is_unusual_inside_a_file_is_a_remark_too() -> None:
     """Steps back inside it, bytes that were not captured, why it failed."""
     [found] = remarks(
