@@ -1,10 +1,12 @@
 """Captures of very many flows, and somebody who moves an analyzer's output away while it is written."""
 
 import ctypes
+import json
 import os
 import shutil
 import struct
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +116,21 @@ def shipping(disk: Path, shipped: Path, every_s: float, below_bytes: int) -> Ite
         shipper.stop()
 
 
-def flow_records(shipped: Path) -> int:
-    """Return how many flow records were shipped."""
+def missing_flows(shipped: Path, flows: int) -> set[tuple[str, int]]:
+    """Return the addresses and ports of those of `flow_captures` without a record, or with two.
+
+    A line that is torn, or joined with another one, is an error.
+    """
+    records = Counter[tuple[str, int]]()
     with shipped.open("rb") as lines:
-        return sum(b'"event_type":"flow"' in line for line in lines)
+        for line in lines:
+            record = json.loads(line)
+            if record["event_type"] == "flow":
+                records[record["src_ip"], record["src_port"]] += 1
+    wanted = Counter(map(_source, range(flows)))
+    return {flow for flow in wanted.keys() | records.keys() if wanted[flow] != records[flow]}
+
+
+def _source(flow: int) -> tuple[str, int]:
+    number = 0x0A000001 + flow % _SOURCES
+    return ".".join(map(str, number.to_bytes(4))), 1024 + flow // _SOURCES
