@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -34,6 +34,7 @@ from pcapdj.store.keys import Keys
 __all__ = ["suricata"]
 
 MARK = "PYTEST_SESSION_FOLDER"
+LONG_WORDS = ("mark.long", "some_long", "both_forms", "suricata")  # each way in which a test gets the mark
 QUICK_FORM = "compiled" if Path(compiled.LIBRARY).exists() else "python"
 SLOWEST_FIRST = ("e2e", "faults", "integration", "property", "unit")
 
@@ -62,6 +63,24 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure() -> None:
     """End what was started for the workers."""
     forkserver.close()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the modules of which `-m long` selects no test: a third of what each worker imports."""
+    if config.getoption("markexpr") != "long" or not collection_path.match("test_*.py"):
+        return None
+    return None if _may_be_long(collection_path) else True
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Fail `make test` if `make test-long` would leave out a module that has long tests."""
+    paths = {item.path for item in items if item.get_closest_marker("long")}
+    assert [path.name for path in paths if not _may_be_long(path)] == [], f"not named in {LONG_WORDS}"
+
+
+def _may_be_long(path: Path) -> bool:
+    text = path.read_text("utf-8")
+    return any(word in text for word in LONG_WORDS)
 
 
 @pytest.hookimpl(trylast=True)

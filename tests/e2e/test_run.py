@@ -141,6 +141,7 @@ def test_suricata_shows_no_whole_object_of_one_file_alone(home: Path) -> None:
     assert not list((home / "o").rglob(digest))
 
 
+@pytest.mark.long
 def test_files_are_fed_in_the_order_given_and_folders_in_that_of_their_packets(home: Path) -> None:
     """The stream holds the records of the files in that order."""
     (home / "d").mkdir()
@@ -452,6 +453,7 @@ def test_a_full_disk_is_shown_while_the_gate_holds(home: Path) -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.long
 def test_a_run_ends_before_a_file_whose_output_never_fits(home: Path) -> None:
     """A run has no operator who could change the reserve; the files before it are fed."""
     capture(home / "a.pcap")
@@ -631,7 +633,7 @@ def three_files(home: Path) -> list[str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("streams", some_long([">&- 2>&-", "<&- >&- 2>&-"], quick=("<&- >&- 2>&-",)))
+@pytest.mark.parametrize("streams", [">&- 2>&-", "<&- >&- 2>&-"])
 def test_all_is_fed_when_the_screen_is_closed(home: Path, three_files: list[str], streams: str) -> None:
     """The record has what the screen has not."""
     words = shlex.join([sys.executable, "-m", "pcapdj", *three_files])
@@ -758,6 +760,7 @@ def titles(home: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.long
 def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:
     """The folder's disk is full: it is shown once, the files are fed; exit code and summary show it."""
     for number in range(3):

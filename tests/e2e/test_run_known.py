@@ -113,6 +113,7 @@ def test_a_lost_capture_is_a_failure(home: Path) -> None:
     assert len(recorded(home)["a.pcap"]["earlier_streams"]) == 1
 
 
+@pytest.mark.long
 def test_a_resumed_run_knows_what_was_fed_under_other_names_and_times(home: Path) -> None:
     """Renamed, touched and compressed captures are not fed again; of one that grew only the rest is."""
     names = ["renamed.pcap", "touched.pcap", "packed.pcap", "grown.pcap", "same.pcap"]

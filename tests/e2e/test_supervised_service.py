@@ -57,6 +57,7 @@ def test_captures_moved_into_the_inbox_come_out_whole_and_in_order(service: Serv
     wait_until(lambda: not processes_about(service.folder), "every process to be gone")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_stop_of_all_in_mid_file_and_a_start_feed_each_packet_once(service: Service) -> None:
     """Redis is stopped first: what the next start needs is in a file beside the launcher's socket."""

@@ -57,6 +57,7 @@ def write_all(pipe: Path, content: bytes) -> None:
         return
 
 
+@pytest.mark.long
 def test_through_pcapdj_everything_arrives(preloaded: list[str], short_path: Path) -> None:
     """The same Suricata gets every packet of the five files."""
     files = [str(path) for path in sample_in(short_path / "sample")]

@@ -83,12 +83,13 @@ def test_sixty_mutants_disturb_nothing() -> None:
     assert read.returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("point", "is_regrown"),
     [
         ("splice.within:2", False),
-        pytest.param("splice.between:1", True, marks=pytest.mark.long),
-        pytest.param("file.end:1", True, marks=pytest.mark.long),
+        ("splice.between:1", True),
+        ("file.end:1", True),
     ],
 )
 def test_a_file_that_changes_while_it_is_fed_leaves_the_stream_whole(

@@ -154,6 +154,7 @@ def test_without_the_option_a_stalled_analyzer_is_waited_for(trio: Trio, short_p
     assert trio.streams()[0][:HEADER_BYTES] == (trio.captures / "1.pcap").read_bytes()[:HEADER_BYTES]
 
 
+@pytest.mark.long
 def test_an_analyzer_that_closed_the_pipe_and_does_not_exit_is_replaced(trio: Trio) -> None:
     """POLLERR on the write end shows it, not its exit; the file is fed to the next one."""
     closing = """

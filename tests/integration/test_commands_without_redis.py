@@ -190,7 +190,9 @@ def test_check_counts_what_is_wrong(short_path: Path) -> None:
     """A Redis that is named and does not answer, and limits that contradict each other."""
     url = f"unix://{short_path}/none.sock"
 
-    done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300")
+    done = pcapdj(
+        "check", cwd=short_path, PATH=NO_ANALYZERS, PCAPDJ_REDIS_URL=url, PCAPDJ_MIN_FREE="98%", COLUMNS="300"
+    )
 
     assert done.returncode == ExitCode.ERROR
     assert done.stdout.count("wrong: ") == 2
@@ -201,8 +203,9 @@ def test_check_shows_a_lane_whose_live_limits_cannot_be_read(short_path: Path) -
     """Another program wrote the key; each lane has its own."""
     with redis_at(short_path / "redis.sock") as server:
         server.client.rpush("PCAPDJ_CONTROL", "x")
-        wrong = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
-        other = pcapdj("check", "--lane", "b", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
+        variables = {"PATH": NO_ANALYZERS, "PCAPDJ_REDIS_URL": server.url, "COLUMNS": "300"}
+        wrong = pcapdj("check", cwd=short_path, **variables)
+        other = pcapdj("check", "--lane", "b", cwd=short_path, **variables)
 
     assert re.search(r"^ +wrong: .*WRONGTYPE", wrong.stdout, re.MULTILINE)
     assert "WRONGTYPE" not in other.stdout

@@ -118,6 +118,7 @@ def test_the_command_executes_nothing_in_the_current_folder(
     assert canaries.found() == set()
 
 
+@pytest.mark.long
 def test_python_m_executes_nothing_once_the_package_is_loaded(
     here: Path, canaries: Canaries, store: Store
 ) -> None:
@@ -324,7 +325,7 @@ def test_a_checkout_that_is_not_installed_runs_from_its_top(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("options", some_long([("-m",), ("-P", "-m")], quick=[("-P", "-m")]), ids=" ".join)
+@pytest.mark.parametrize("options", [("-m",), ("-P", "-m")], ids=" ".join)
 def test_a_folder_that_pythonpath_names_is_searched_also_as_the_current_folder(
     options: tuple[str, ...], checkout: Path, short_path: Path
 ) -> None:

@@ -269,6 +269,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compared]:
     return compared(folder, contents)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no capture corpus at {CORPUS}")
 @pytest.mark.parametrize("linktype", PUBLIC_LINKTYPES)
 def test_tshark_decodes_the_same_of_public_captures(public: dict[str, Compared], linktype: int) -> None:

@@ -154,6 +154,7 @@ def test_an_importer_never_queues_what_is_fed_now(trio: Trio, *, is_suspended: b
     assert processed(trio) == [path.name, marker.name]
 
 
+@pytest.mark.long
 def test_an_inbox_that_is_unmounted_and_comes_back_is_not_fed_again(trio: Trio) -> None:
     """`status` shows that it is away; what is put into the mount point meanwhile is not its own."""
     place = trio.folder / "disk"

@@ -446,11 +446,10 @@ def test_an_orderly_stop_in_the_rest_of_a_file_doubles_nothing(trio: Trio) -> No
     assert int(entry["begin_bytes"]) == len(classic_of(1, 50))
 
 
-@pytest.mark.parametrize("loops", some_long(["python", "compiled"], quick=("compiled",)))
-@pytest.mark.parametrize("form", some_long(FORMS, quick=("pcapng",)))
-@pytest.mark.parametrize(
-    "pack", some_long([bytes, gzip.compress], quick=(gzip.compress,)), ids=["plain", "gzip"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("loops", ["python", "compiled"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 def test_a_take_over_in_mid_file_gives_the_same_checksum(
     trio: Trio, form: str, pack: Callable[[bytes], bytes], loops: str
 ) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import typer
-from support.cases import some_long
 
 from pcapdj.commands import failed, finish, forget, gate, limits, requeue, resume, skip, status, suspend
 from pcapdj.disk.limits import DEFAULTS
@@ -528,7 +527,7 @@ def test_failed_retry_of_a_name_leaves_the_others(run: Run, store: Store) -> Non
 @pytest.mark.long
 @pytest.mark.parametrize(
     "words",
-    some_long([("--json",), ("--retry",), ("--retry", "/in/0.pcap")], quick=[("--retry", "/in/0.pcap")]),
+    [("--json",), ("--retry",), ("--retry", "/in/0.pcap")],
 )
 def test_failed_keeps_no_long_list_in_memory(run: Run, store: Store, words: tuple[str, ...]) -> None:
     """It is read in parts of four MiB."""

@@ -231,7 +231,7 @@ def test_a_launcher_that_is_killed_at_each_step_of_a_stop_loses_nothing(trio: Tr
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("point", some_long(CONTINUE_POINTS, quick=CONTINUE_POINTS[:1]))
+@pytest.mark.parametrize("point", CONTINUE_POINTS)
 def test_a_dispatcher_that_is_killed_while_it_goes_on_doubles_nothing(trio: Trio, point: str) -> None:
     """Before Redis has the place, and after it."""
     trio.start_all()
@@ -334,6 +334,7 @@ def test_a_second_stop_signal_ends_the_analyzer_at_once(trio: Trio) -> None:
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
 
 
+@pytest.mark.long
 def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio: Trio) -> None:
     """It could still send something: where the stream ends is not known."""
     trio.start("consumer", "--flush-timeout", "1s")

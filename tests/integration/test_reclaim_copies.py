@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.captures import Record, classic
+from support.cases import some_long
 from support.feeding import content_of, identity_of
 from support.forkserver import clean_environment, start
 from support.mounts import MemoryMount, memory_mount
@@ -128,7 +129,7 @@ def test_a_target_on_the_same_disk_frees_nothing(store: Store, root: Path, signa
     assert (names_in(root), names_in(target), dict(done.refused)) == (["1.pcap"], [], {SAME_DISK: 1})
 
 
-@pytest.mark.parametrize("how", ["move", "compress"])
+@pytest.mark.parametrize("how", some_long(["move", "compress"], quick=("compress",)))
 def test_a_copy_that_does_not_fit_leaves_nothing_behind(
     store: Store, root: Path, mount: MemoryMount, signals: Signals, how: str
 ) -> None:

@@ -238,6 +238,7 @@ def test_scripts_that_redis_has_lost_are_sent_again(rigs: tuple[PrivateRedis, Tr
     assert "WARNING" not in trio.logged("dispatcher")
 
 
+@pytest.mark.long
 def test_closed_connections_are_opened_again(rigs: tuple[PrivateRedis, Trio]) -> None:
     """CLIENT KILL of all clients, repeated, loses no file and ends no role."""
     server, trio = rigs

@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from support.cases import some_long
 from support.descriptors import open_descriptors
 from support.folders import deep_tree
 
@@ -50,7 +49,7 @@ def test_it_is_private_and_gone_at_the_end(temporary: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("is_own", some_long([True, False], quick=(True,)))
+@pytest.mark.parametrize("is_own", [True, False])
 def test_a_folder_with_thousands_of_levels_is_removed(*, is_own: bool, temporary: Path) -> None:
     """The run's own, or one of a killed run. An analyzer may make them; what its links lead to stays."""
     (temporary / "kept").mkdir()

@@ -53,7 +53,7 @@ def stopped(trio: Trio, role: str) -> int:
 
 
 @pytest.mark.parametrize("hung", some_long([False, True], quick=(True,)), ids=["Redis well", "Redis hung"])
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", some_long(STATES, quick=("pipe full", "suspended")))
 def test_a_dispatcher_stops_in_every_state(
     rigs: tuple[PrivateRedis, Trio], state: str, *, hung: bool
 ) -> None:

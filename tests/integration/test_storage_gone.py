@@ -153,9 +153,8 @@ def test_another_disk_at_the_same_place_is_not_the_one_that_is_waited_for(
     assert failures(trio.store) == []
 
 
-@pytest.mark.parametrize(
-    "is_known", some_long([True, False], quick=(True,)), ids=["queued by the importer", "pushed by a person"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("is_known", [True, False], ids=["queued by the importer", "pushed by a person"])
 def test_a_folder_that_is_moved_away_and_comes_back_costs_only_time(trio: Trio, *, is_known: bool) -> None:
     """Three queued captures, the first of them taken already; each is fed once, and `failed` stays empty."""
     paths = [put(trio.captures, number) for number in (1, 2, 3)]
@@ -220,9 +219,7 @@ def test_a_dispatcher_that_waits_ends_in_time_and_its_successor_waits_too(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    "kills", some_long([0, 1], quick=(1,)), ids=["one dispatcher", "killed while it waits"]
-)
+@pytest.mark.parametrize("kills", [0, 1], ids=["one dispatcher", "killed while it waits"])
 def test_a_lazy_unmount_in_mid_file_is_not_noticed(trio: Trio, disk: MemoryMount, kills: int) -> None:
     """The open file can be read on, by the next dispatcher, too; what is queued behind it is waited for."""
     queue_as_importer(trio, put(disk.folder, 1, PACKETS), put(disk.folder, 2))
@@ -287,7 +284,8 @@ def test_a_file_system_that_dies_in_mid_file_costs_only_time(
     assert "Traceback" not in remote.logged("dispatcher")
 
 
-@pytest.mark.parametrize("is_changed", some_long([False, True], quick=(True,)))
+@pytest.mark.long
+@pytest.mark.parametrize("is_changed", [False, True])
 def test_storage_that_goes_away_before_the_authorization_is_waited_for(
     remote: Trio, mount: FuseMount, *, is_changed: bool
 ) -> None:
@@ -351,6 +349,7 @@ def test_a_capture_that_changed_meanwhile_fails_with_the_exact_count(
     assert stream == [*places(1, len(stream) - 20), *places(3, 20)]
 
 
+@pytest.mark.long
 def test_skip_ends_the_wait_and_counts_what_arrived(remote: Trio, mount: FuseMount) -> None:
     """The next file is fed into the same stream; without a wait there is nothing to skip."""
     die_in_mid_file(remote, mount)
@@ -406,7 +405,7 @@ def test_by_hand_a_file_system_that_dies_in_mid_file_costs_only_time(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("number", some_long([signal.SIGTERM, signal.SIGKILL], quick=(signal.SIGKILL,)))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_by_hand_the_next_dispatcher_waits_too(
     short_path: Path, store: Store, mount: FuseMount, number: int
 ) -> None:

@@ -118,6 +118,7 @@ def test_status_shows_each_kind_and_the_last_such_file(trio: Trio) -> None:
     assert dispatcher["last_anomaly_name"] == str(trio.captures / "3.pcap")
 
 
+@pytest.mark.long
 def test_times_after_2038_are_logged_once_per_stream(trio: Trio) -> None:
     """They concern how its analyzer reads the stream, not one file."""
     trio.start("dispatcher")

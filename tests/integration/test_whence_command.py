@@ -461,7 +461,7 @@ def test_the_log_folder_names_the_stream_and_when_it_was_fed(
 
 @pytest.mark.parametrize(
     "number",
-    some_long([1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 10**20 - 1], quick=(1 << 63, 10**20 - 1)),
+    some_long([1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, 10**20 - 1], quick=(1 << 63,)),
 )
 @pytest.mark.parametrize("name", ["linktype", "begin_bytes", "first_ts_ns", "packets", "first_packet"])
 def test_a_number_that_no_capture_has_is_not_used(
