@@ -348,7 +348,7 @@ class EndedStream:
     Args:
         stream: its id.
         token: of the queue entry whose file is continued in the next stream.
-        record: of the note, as base64: where in the file that is, and what of it was sent before.
+        record: the note's record as base64: the place in the file, and the packets before it.
         header: the note stored with the stream's header: its format.
         file: the note stored with the file.
     """

@@ -164,6 +164,6 @@ def content_change(before: Identity, digest: str, capture: Capture) -> CaptureEr
 def _change(before: Identity, now: Identity) -> CaptureError:
     """Return the error of a file that changed while it was read.
 
-    What was read of it is proven by its checksum: if that is still there, the file goes on behind it.
+    The checksum proves the part that was read: if the file still begins with it, it continues behind that.
     """
     return size_change(before.size_bytes, now.size_bytes) or CutOff("changed while it was read")

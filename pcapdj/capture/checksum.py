@@ -33,7 +33,7 @@ _MOST_GAPS_BYTES: Final = 64 << 20
 
 
 class ChecksummedSource:
-    """A capture's bytes, and the checksum of those up to any place that its reader comes to.
+    """A capture's bytes, and the checksum of those up to any place that its reader reaches.
 
     Args:
         inner: the bytes.

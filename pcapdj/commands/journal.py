@@ -140,7 +140,7 @@ def _for_terminal(data: bytes) -> bytes:
 
 
 def _paths(presences: Presences, files: Iterable[FedFile]) -> Iterator[bytes]:
-    """Yield where the files are that are still what was fed."""
+    """Yield the paths of the files that have not changed since they were fed."""
     for file in files:
         if (presence := presences.of(file)).state in READABLE:
             is_option = presence.path.startswith(b"-")  # for the program that xargs gives it to

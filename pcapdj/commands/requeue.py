@@ -243,6 +243,6 @@ def _show(found: SecondLook) -> None:
 def _left_out(found: SecondLook, more: str) -> Iterator[str]:
     """Yield how many files cannot be fed again, and why."""
     if found.gone:
-        yield f"{found.gone:,}{more} are not what was fed any more."
+        yield f"{found.gone:,}{more} changed since they were fed, or are missing."
     if found.outside:
         yield f"{found.outside:,}{more} are outside of the roots, or behind a link."

@@ -37,7 +37,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "pcapdj_current_file_info": "The file that a dispatcher has taken.",
     "pcapdj_current_file_size_bytes": "Size of that file.",
     "pcapdj_current_file_read_bytes": "How much of it has been read.",
-    "pcapdj_failed_files": "Entries about failed files that nobody has queued again or forgotten.",
+    "pcapdj_failed_files": "Entries about failed files that were neither queued again nor forgotten.",
     "pcapdj_suspect_streams": "Streams whose output may be incomplete, until their files are fed again.",
     "pcapdj_files_total": "Files that the lane has finished, by verdict (processed, failed, known).",
     "pcapdj_file_failures_total": "Failed files by the kind of the reason.",

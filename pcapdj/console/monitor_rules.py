@@ -2,10 +2,10 @@
 
     PCAPDJ CRITICAL - dispatcher stream.pcap silent for 12 s; 3 failed files | queued=7 failed=3;0 ..
 
-CRITICAL: nothing is fed, or nobody would notice that: a role that should run is missing or silent, feeding is
-suspended, the analyzer is failing, the lane is held, storage is away. WARNING: the gate holds or is set by
-hand, files failed, a stream may lack output, a role reports a problem. Redis that does not answer is the
-caller's to judge: there is no snapshot then.
+CRITICAL: nothing is fed, or a failure would go unnoticed: a role that should run is missing or silent,
+feeding is suspended, the analyzer is failing, the lane is held, storage is away. WARNING: the gate holds or
+is set by hand, files failed, a stream may lack output, a role reports a problem. Redis that does not answer
+is the caller's to judge: there is no snapshot then.
 
 Source: Monitoring Plugins Development Guidelines, "Plugin Output for Nagios", "Performance data", "Threshold
 and Ranges".

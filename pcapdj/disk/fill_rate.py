@@ -37,7 +37,7 @@ Point = tuple[float, int]
 
 @dataclass(frozen=True, slots=True)
 class FillRates:
-    """What has been seen of how the disks fill.
+    """How fast the disks filled so far.
 
     Args:
         largest: the largest rate by unit, per second.
@@ -52,7 +52,7 @@ class FillRates:
     since: Mapping[str, tuple[Point, Point]] = field(default_factory=dict)
 
     def after(self, measurements: Sequence[Measurement], now_s: float, *, is_busy: bool) -> "FillRates":
-        """Return what is known after one more round of measurements.
+        """Return the rates after one more round of measurements.
 
         Args:
             measurements: of that round.

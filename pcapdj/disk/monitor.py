@@ -81,7 +81,7 @@ class DiskMonitor:
         self._full_now = frozenset(full)
 
     def restore(self, fields: Mapping[str, str]) -> None:
-        """Go on from what PCAPDJ_GATE has; it counts for the last measurement, too."""
+        """Continue from the fields of PCAPDJ_GATE; they also count as the last measurement."""
         self.rates = self.rates.with_learned(fields.get("fill_rates", ""))
         self.growth = self.growth.with_published(fields.get("output_bytes", ""))
         self.samples, self.disks = same_disks_of(fields).judge(self._measured)

@@ -50,7 +50,7 @@ class SameDisks:
         return replace(samples, paths=tuple(paths)), replace(self, known=known)
 
     def accepting(self, accepted: str) -> Self:
-        """Return this after an operator's acceptance: what is measured next belongs there."""
+        """Return this after an operator's acceptance: the next measurement defines the file systems."""
         return self if accepted == self.accepted else replace(self, known={}, accepted=accepted)
 
     def as_fields(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ OCCUPIED_S: Final = 0.25  # our dispatchers send a message when they consume an 
 BUSY_S: Final = 1.0  # a full disk suspends within 1.5 s: this, and half a second for the dispatcher
 IDLE_S: Final = 5.0
 FRESH_S: Final = 0.25  # how old a measurement may be for a grant
-AFTERMATH_S: Final = 5.0  # an analyzer may begin to write so long after its last input; as while it is fed
+AFTERMATH_S: Final = 5.0  # an analyzer may begin to write this long after its last input
 _SLACK_S: Final = 0.02  # a timer may fire this much early without skipping a period
 
 

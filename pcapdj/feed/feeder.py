@@ -143,9 +143,9 @@ class FilePass:
         stream.add(len(piece.data))
 
     def _stop(self) -> None:
-        """By hand, where no process can finish it: leave whole records, and a place to go on at.
+        """Without a launcher, leave whole records, and a place where the next stream continues.
 
-        The record first, then the pipe, then the rest of the batch, which an empty pipe has room for.
+        First the record, then the pipe, then the rest of the batch, which fits into an empty pipe.
 
         Raises:
             Stopped: the analyzer does not read on in time: the file has to be fed again.

@@ -14,7 +14,7 @@ _NAME_LIMIT_BYTES: Final = 255  # the end of a longer path identifies it; three 
 
 @dataclass(frozen=True, slots=True)
 class ResumeNote:
-    """Which file is being sent, for the dispatcher that has to go on with it.
+    """Which file is being sent, for the dispatcher that has to continue it.
 
     Args:
         token: of the queue entry.

@@ -251,9 +251,9 @@ def _fed_entry(file: CaptureFile, capture: FedCapture, before: Mapping[str, Any]
 def _overwritten(
     store: Store, files: Mapping[bytes, CaptureFile], outcomes: Mapping[bytes, Outcome]
 ) -> dict[bytes, str]:
-    """Return the names that are queued or taken for other files than they have now.
+    """Return the names that were queued or taken for another file than the present one.
 
-    With each comes what the present file goes behind, for `enqueue_new`.
+    Each has the queue line that the present file follows, for `enqueue_new`.
     """
     queued = [name for name in files if outcomes[name] is Outcome.QUEUED]
     lines = last_lines(store, queued)

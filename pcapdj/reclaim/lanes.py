@@ -1,4 +1,4 @@
-"""What the lanes of a Redis still want of the files that may go.
+"""Which of the removable files the lanes of a Redis still want.
 
 Several lanes may feed the same folder, each into its own analyzer. A file stays
 
@@ -31,7 +31,7 @@ FAILED: Final = "among the failed files"
 
 
 class LaneInterest(NamedTuple):
-    """What the lanes of a Redis want of some files.
+    """Which of some files the lanes of a Redis still want.
 
     Args:
         reasons: of the files that stay, by name.
@@ -43,7 +43,7 @@ class LaneInterest(NamedTuple):
 
 
 def interest_of(store: Store, lanes: Sequence[LaneKeys], files: Sequence[Candidate]) -> LaneInterest:
-    """Return what the lanes want of these files.
+    """Return which of these files the lanes still want.
 
     Args:
         store: the lane that has processed the files.

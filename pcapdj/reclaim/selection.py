@@ -248,7 +248,7 @@ def oldest_for(files: Iterable[Candidate], needs: Needs) -> Iterator[Candidate]:
 
     Args:
         files: that may go.
-        needs: what is yielded is subtracted by who removes it, so that the next file fits to what was freed.
+        needs: the caller subtracts each file that it removes; the next file is chosen by the rest.
     """
     for file in sorted(files, key=lambda each: each.age_key):
         if needs.has(file.present.identity.dev):

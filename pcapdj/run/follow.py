@@ -59,7 +59,7 @@ class RunProgress:
 
 @dataclass(frozen=True, slots=True)
 class AbortReason:
-    """Why a run did not come to its end: a sentence for the user, and the command's exit code."""
+    """Why a run was aborted: a sentence for the user, and the command's exit code."""
 
     sentence: str
     exit_code: ExitCode

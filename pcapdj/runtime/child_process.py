@@ -140,10 +140,10 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
 
 
 def result_of(work: Callable[[], T], waits: Waits) -> T:
-    """Return what the work returns; a child process does it, and leaves nothing here but the result.
+    """Do the work in a child process, and return its result.
 
-    The child has no descriptor but the standard streams: what else this process has open, such as locks, is
-    free as soon as this process ends. It shows its progress on a terminal only.
+    The child has no descriptor but the standard streams: everything else that this process has open, such as
+    locks, is free as soon as this process ends. It shows its progress on a terminal only.
 
     Args:
         work: its result, and the `PcapdjError` that it may raise, are sent here.

@@ -83,7 +83,7 @@ class Lock:
 
 
 def locked(descriptor: int) -> bool:
-    """Lock what is open here, and report whether that worked; where another process has the lock it did not.
+    """Lock the open file, and report whether that worked: it does not while another process has the lock.
 
     Raises:
         OSError: its file system has no locks.

@@ -76,7 +76,7 @@ class _Writer:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """What a line is made of.
+    """The parts of a log line.
 
     Args:
         time_s: seconds since the epoch.

@@ -55,9 +55,9 @@ def distrust(
     """Return why this user should not trust it; None if there is no reason.
 
     Args:
-        found: of lstat(2). Of a link only the owner counts: who may replace it is the folder's matter.
+        found: of lstat(2). Of a link only the owner counts; the folder decides who may replace it.
         uid: this user's.
-        allows_sticky: other users may put their files into a sticky folder: no name in it is taken for ours.
+        allows_sticky: a sticky folder is accepted, because the caller trusts no name in it.
         caller: another user who is trusted, but for links.
     """
     is_callers = found.st_uid == caller and not stat.S_ISLNK(found.st_mode)
@@ -110,8 +110,8 @@ def is_private_group(
 def may_serve(peer_uid: int, uid: int, socket: os.stat_result, folder: os.stat_result) -> bool:
     """Report whether the process of this user may be the server at a unix socket that was named.
 
-    Who names a socket trusts the folder's owner, who could put any socket there, and root, who may have given
-    the socket away; in a folder where others can make files too, as /tmp, only himself and root.
+    Whoever names a socket trusts the folder's owner, who could put any socket there, and root, who may have
+    given the socket away. If others can create files in the folder, as in /tmp, it must be this user or root.
 
     Args:
         peer_uid: the user of the process that listens.

@@ -69,7 +69,7 @@ class ProcessTree:
             _signal_process(pid, number, spared_group)
 
     def has_pending_signal(self) -> bool:
-        """Report whether a signal waits for a descendant to go on; one that stops or continues it aside."""
+        """Report whether a signal other than STOP and CONT is pending for a paused descendant."""
         return any(map(_has_pending_signal, _descendants()))
 
     def end(self, group: int) -> list[FoundProcess]:

@@ -70,10 +70,10 @@ def check_folder(
 
 
 def check_way(path: Path, remedy: str = _REMEDY, *, caller: int | None = None) -> None:
-    """Refuse a path on which another user can put something in the place of ours.
+    """Refuse a path on which another user can replace a file or folder.
 
-    He made a link on it, and chose where it ends; or he can write to a folder above, and so replace the next
-    one. What is missing, or out of reach, is not refused.
+    That user owns a link on the path, and chooses its target; or can write to a folder above, and replace the
+    next one. Missing or unreachable parts are not refused.
 
     Args:
         path: of a file or folder.
@@ -154,7 +154,7 @@ def declare_trust(is_given: bool) -> bool:  # noqa: FBT001 - as an option's call
 def calling_user() -> int | None:
     """Return the user who became root with sudo; None: this is not root, or came to be root otherwise.
 
-    Whoever may run pcapdj as root can have it start any analyzer as root: his folders are no way to more.
+    Whoever may run pcapdj as root can start any analyzer as root; their folders give no more rights.
     """
     return whole_number(os.environ.get("SUDO_UID", "")) if os.geteuid() == ROOT else None
 
@@ -168,13 +168,13 @@ def owner_of(uid: int) -> str:
 
 
 def described(found: os.stat_result) -> str:
-    """Return what a status is of, and whose it is, for people: `a named pipe of nobody (uid 65534)`."""
+    """Return kind and owner of a file, for people: `a named pipe of nobody (uid 65534)`."""
     kind = next((words for is_kind, words in _KINDS if is_kind(found.st_mode)), "something else")
     return f"{kind} of {owner_of(found.st_uid)}"
 
 
 def present_at(path: Path) -> str:
-    """Return what stands where something could not be made, for the end of a sentence; empty: nothing."""
+    """Return what exists where a file could not be made, for the end of a sentence; empty: nothing."""
     with suppress(OSError):
         return f"; there is {described(path.lstat())}"
     return ""

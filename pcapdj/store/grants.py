@@ -106,7 +106,7 @@ class Grants:
     def output_groups(self) -> tuple[bytes, bytes]:
         """Return what FINISH has recorded of the input and output of plain files, and of compressed ones.
 
-        One try, also where the store retries: the disks are measured by who calls this.
+        It makes only one try, even if the store retries, because the caller has to measure the disks.
 
         Raises:
             As `Store.call`.

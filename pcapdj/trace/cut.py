@@ -59,7 +59,7 @@ class CutPacket(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """A capture file, and what of it is wanted.
+    """A capture file, and which of its packets are wanted.
 
     Args:
         path: where it is.

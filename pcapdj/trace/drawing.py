@@ -1,8 +1,8 @@
 """Draws a time line as SVG, for any browser or document. Pure.
 
 Files are bars on a line of time; where they overlap, they are on the next line. Pauses between them stay
-empty, and gaps are red. What cannot be told apart at this width is drawn as one bar, so the drawing has the
-same size for a hundred files and for a million.
+empty, and gaps are red. Files that are too close at this width are drawn as one bar, so the drawing has
+the same size for a hundred files and for a million.
 """
 
 from collections.abc import Iterator

@@ -42,7 +42,7 @@ class Location:
 
     Args:
         event: what was looked for.
-        places: of its packet; more than one: the streams cannot be told apart.
+        places: of its packet; more than one: several streams match.
         files: that may have packets of its session.
         stream_end: the last packet number that a finished file of its stream has; 0: there is none.
     """

@@ -34,7 +34,7 @@ class SecondLook:
     Args:
         files, size_bytes: how many files, and their sizes when they were fed.
         queued: how many of them were queued.
-        gone: how many are not what was fed any more.
+        gone: how many changed since they were fed, or are missing.
         outside: how many are outside of the roots, or behind a link.
         streams: that they were in.
         first_ns, last_ns: times of the first and last packet.

@@ -58,7 +58,7 @@ class CutReport:
 
     Args:
         files: those that were read, in order.
-        left_out: files that may have packets, and are not what was fed any more.
+        left_out: files that may have packets, but changed since they were fed.
     """
 
     files: list[FileCut] = field(default_factory=list)

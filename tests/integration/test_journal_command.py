@@ -206,7 +206,7 @@ def test_files_are_chosen(run: Run, files: list[Path], words: list[str], numbers
 
 
 def test_paths_are_printed_for_xargs(run: Run, files: list[Path]) -> None:
-    """Without files that are not what was fed any more."""
+    """Without files that changed since they were fed, or are missing."""
     files[1].unlink()
     files[2].write_bytes(b"another")
 
@@ -295,10 +295,10 @@ def test_files_that_are_gone_are_counted(run: Run, store: Store, files: list[Pat
     files[1].unlink()
     words = ("--since", "2023-11-15", "--until", "2023-11-16")
 
-    assert "1 more are not what was fed any more." in run(requeue.app, *words)[1]
+    assert "1 more changed since they were fed, or are missing." in run(requeue.app, *words)[1]
     files[2].unlink()
     assert run(requeue.app, *words)[2] == (
-        "pcapdj test: No file of that time can be fed again. 2 are not what was fed any more.\n"
+        "pcapdj test: No file of that time can be fed again. 2 changed since they were fed, or are missing.\n"
     )
     assert queued(store) == []
 
