@@ -32,10 +32,9 @@ ENTRIES: Final = 1_000_000
 FIRST_OUTPUT_LIMIT_S: Final = 0.5
 PEAK_LIMIT_MB: Final = 80.0
 CALL_LIMIT_MS: Final = 10.0
-SECOND_MS: Final = 1000
 BEGIN_S: Final = 1_700_000_000  # 2023-11-14T22:13:20Z: entry N of the journal was written N seconds later
 STREAM_FILES: Final = 1000
-_BATCH: Final = 2000
+_BATCH: Final = 5000
 _DISPATCHER: Final = "/run/pipe"
 
 COMMANDS: Final = (
@@ -212,18 +211,25 @@ def _cpu_s(pid: int) -> float:
 
 
 def _fill(store: Store, entries: int) -> None:
-    """Write so many entries into every key, each as the roles write it."""
-    keys = store.keys
-    store.redis.set(keys.state, "x" * entries)
-    store.redis.set(keys.finish, "empty")
-    for start in range(1, entries + 1, _BATCH):
-        numbers = range(start, min(entries + 1, start + _BATCH))
-        with store.redis.pipeline(transaction=False) as batch:
-            _add_files(batch, keys, numbers)
-            _add_journal(batch, keys, numbers)
-            _add_states(batch, keys, numbers)
-            batch.execute()
-    redis = cast("Any", store.redis)
+    """Write so many entries into every key, each as the roles write it; Redis makes them itself."""
+    keys, redis = store.keys, cast("Any", store.redis)
+    hashes = (keys.counts, keys.output, keys.gate, keys.control, keys.consumer, keys.suspect, keys.skip)
+    theirs = (keys.current(_DISPATCHER), keys.stats(_DISPATCHER))
+    sets = (keys.dispatchers, keys.suspend, keys.finished, keys.auth)
+    scripts = [
+        (_FILES, (keys.in_queue, keys.queued, keys.processed, keys.failed, keys.failed_names, keys.fed)),
+        (_FORGOTTEN, (keys.captures, keys.reclaimed, keys.next)),
+        (_STREAMS, (keys.journal, keys.events, keys.samples, keys.samples_of(_DISPATCHER))),
+        (_HASHES, (*hashes, keys.importer, keys.reclaiming, *theirs)),
+        (_SETS, sets),
+    ]
+    for text, written in scripts:
+        script = redis.register_script(text)
+        for start in range(1, entries + 1, _BATCH):
+            script(keys=written, args=[start, min(entries, start + _BATCH - 1), BEGIN_S, STREAM_FILES])
+    redis.set(keys.state, "x" * entries)
+    redis.set(keys.finish, "empty")
+    redis.sadd(keys.dispatchers, _DISPATCHER)
     redis.hset(keys.queued, "", f"{entries} {entries} 0")
     redis.hset(keys.failed_names, "", "1")
     now_s = f"{time.time():.3f}"
@@ -231,66 +237,52 @@ def _fill(store: Store, entries: int) -> None:
         redis.hset(key, mapping={"heartbeat_s": now_s, "state": "open", "limits": "{}"})
 
 
-def _add_files(batch: Any, keys: Keys, numbers: range) -> None:
-    """Add queued, processed and failed files, what is known of them, and what became of them."""
-    queued = [f"/data/captures/eth0-2026/cap-{number}.pcap" for number in numbers]
-    old = {number: f"/data/old/{number}.pcap" for number in numbers}
-    line = '{"identity":[1,2,1000000,1],"first_bytes":0,"digest":""}'
-    bad = {
-        f"/data/bad/{number}.pcap": f'{{"name": "/data/bad/{number}.pcap", "reason": "cut off", "offset": 1,'
-        f' "packets": 5, "attempt": 1, "time_s": {BEGIN_S + number}}}'
-        for number in numbers
-    }
-    fed = {
-        name: f'{{"size_bytes": 1, "mtime_ns": 1, "dev": 1, "ino": {number}, "result": "processed",'
-        f' "stream": "s{number // STREAM_FILES}", "time_s": {BEGIN_S + number}, "whole": true,'
-        ' "length_bytes": 1, "crc32": 1}'
-        for number, name in old.items()
-    }
-    batch.rpush(keys.in_queue, *queued)
-    batch.hset(keys.queued, mapping=dict.fromkeys(queued, f"{numbers[0]} {line}"))
-    batch.rpush(keys.processed, *old.values())
-    batch.rpush(keys.failed, *bad.values())
-    batch.hset(keys.failed_names, mapping=bad)
-    batch.hset(keys.fed, mapping=fed)
-    batch.hset(keys.captures, mapping={f"1:{number}": '{"length_bytes":1}' for number in numbers})
-    batch.hset(
-        keys.reclaimed, mapping={f"/data/gone/{number}.pcap": '{"how":"removed"}' for number in numbers}
-    )
-
-
-def _add_journal(batch: Any, keys: Keys, numbers: range) -> None:
-    for number in numbers:
-        entry_id = f"{(BEGIN_S + number) * SECOND_MS}-0"
-        entry = {
-            "name": f"/data/old/{number}.pcap",
-            "verdict": "processed",
-            "stream": f"s{number // STREAM_FILES}",
-            "packets": 1000,
-            "cap_lengths": 990_000,
-            "lengths": 990_000,
-            "first_ts_ns": f"{BEGIN_S + number}000000000",
-            "last_ts_ns": f"{BEGIN_S + number}900000000",
-            "first_packet": 1 + number % STREAM_FILES * 1000,
-            "fed_s": "0.1",
-        }
-        batch.xadd(keys.journal, entry, id=entry_id)
-        event = {"kind": "gate", "role": "controller", "sentence": "The gate is open.", "level": "INFO"}
-        batch.xadd(keys.events, event, id=entry_id)
-        for key in (keys.samples, keys.samples_of(_DISPATCHER)):
-            batch.xadd(key, {"/": number}, id=entry_id)
-
-
-def _add_states(batch: Any, keys: Keys, numbers: range) -> None:
-    """Add what no program of ours writes so often: dispatchers, suspect streams, fields and members."""
-    hashes = (keys.counts, keys.output, keys.gate, keys.control, keys.consumer, keys.suspect, keys.skip)
-    theirs = (keys.current(_DISPATCHER), keys.stats(_DISPATCHER))
-    for key in (*hashes, keys.importer, keys.reclaiming, *theirs):
-        batch.hset(key, mapping={f"x{number}": "1" for number in numbers})
-    for key in (keys.dispatchers, keys.suspend, keys.finished, keys.auth):
-        batch.sadd(key, *(f"x{number}" for number in numbers))
-    batch.sadd(keys.dispatchers, _DISPATCHER)
-    batch.rpush(keys.next, *(f"/data/next/{number}.pcap" for number in numbers))
+# Each script has its keys in the order of the names above, and the numbers ARGV[1] to ARGV[2] of the entries.
+_FILES: Final = """
+for n = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+    local queued, old = '/data/captures/eth0-2026/cap-' .. n .. '.pcap', '/data/old/' .. n .. '.pcap'
+    local bad, time_s = '/data/bad/' .. n .. '.pcap', string.format('%.0f', ARGV[3] + n)
+    local failure = '{"name": "' .. bad .. '", "reason": "is cut off", "offset": 1, "packets": 5, '
+        .. '"attempt": 1, "time_s": ' .. time_s .. '}'
+    redis.call('RPUSH', KEYS[1], queued)
+    redis.call('HSET', KEYS[2], queued, n .. ' {"identity":[1,2,1000000,1],"first_bytes":0,"digest":""}')
+    redis.call('RPUSH', KEYS[3], old)
+    redis.call('RPUSH', KEYS[4], failure)
+    redis.call('HSET', KEYS[5], bad, failure)
+    redis.call('HSET', KEYS[6], old, '{"size_bytes": 1, "mtime_ns": 1, "dev": 1, "ino": ' .. n
+        .. ', "result": "processed", "stream": "s' .. math.floor(n / ARGV[4]) .. '", "time_s": ' .. time_s
+        .. ', "whole": true, "length_bytes": 1, "crc32": 1}')
+end"""
+_FORGOTTEN: Final = """
+for n = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+    redis.call('HSET', KEYS[1], '1:' .. n, '{"length_bytes":1}')
+    redis.call('HSET', KEYS[2], '/data/gone/' .. n .. '.pcap', '{"how":"removed"}')
+    redis.call('RPUSH', KEYS[3], '/data/next/' .. n .. '.pcap')
+end"""
+_STREAMS: Final = """
+for n = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+    local time_s = string.format('%.0f', ARGV[3] + n)
+    local id = time_s .. '000-0'
+    redis.call('XADD', KEYS[1], id, 'name', '/data/old/' .. n .. '.pcap', 'verdict', 'processed',
+        'stream', 's' .. math.floor(n / ARGV[4]), 'packets', 1000, 'cap_lengths', 990000, 'lengths', 990000,
+        'first_ts_ns', time_s .. '000000000', 'last_ts_ns', time_s .. '900000000',
+        'first_packet', string.format('%.0f', 1 + n % ARGV[4] * 1000), 'fed_s', '0.1')
+    redis.call('XADD', KEYS[2], id, 'kind', 'gate', 'role', 'controller', 'sentence', 'The gate is open.')
+    redis.call('XADD', KEYS[3], id, '/', n)
+    redis.call('XADD', KEYS[4], id, 'read_bytes', n)
+end"""
+_HASHES: Final = """
+for n = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+    for _, key in ipairs(KEYS) do
+        redis.call('HSET', key, 'x' .. n, '1')
+    end
+end"""
+_SETS: Final = """
+for n = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+    for _, key in ipairs(KEYS) do
+        redis.call('SADD', key, 'x' .. n)
+    end
+end"""
 
 
 def _options() -> argparse.Namespace:

@@ -107,7 +107,7 @@ def _of_files(
     """Yield the captures of paths, in the order in which they are fed, then those that cannot be fed."""
     with progress_bar() as track:
         listing = list_captures(names, recursive=recursive, order=order, track=track)
-    with slow_work("files to read", len(listing.files)) as work:
+    with slow_work("files to read", len(listing.files), few=0) as work:
         for file in listing.files:
             span = _span_of(file.name, is_quick=is_quick)
             work.clear()

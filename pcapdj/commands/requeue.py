@@ -36,6 +36,7 @@ from pcapdj.trace.second_look import (
 )
 from pcapdj.trace.time_range import Since, TimeOf, Times, Until, in_time_range
 
+_AT_ONCE: Final = 100
 _MOST_NAMED: Final = 10
 
 app = new_app()
@@ -99,14 +100,18 @@ def _requeue_names(store: Store, names: Sequence[bytes]) -> None:
 
 
 def _requeue_stream(store: Store, stream: str) -> None:
-    gone, found = list[str](), 0
+    gone, moved = list[str](), 0
     with slow_work("processed files to look at", operate.processed_length(store)) as work:
-        for name in operate.processed_in(store, stream, work.add):
-            found += _requeue(store, name, gone)
-            work.add(0)
-    if not found:
+        for names in operate.processed_in(store, stream, work.add):
+            for start in range(0, len(names), _AT_ONCE):
+                some = names[start : start + _AT_ONCE]
+                sentences = {name: _where_it_went(store, name) for name in some}
+                gone += filter(None, sentences.values())
+                moved += operate.requeue_all(store, [name for name in some if not sentences[name]])
+                work.add(0)
+    if not moved and not gone:
         raise PcapdjError(f"No processed file was last fed into stream {quoted(stream)}.")
-    typer.echo(f"{found - len(gone)} of {found} queued again.")
+    typer.echo(f"{moved} of {moved + len(gone)} queued again.")
     operate.forget_suspect(store, stream)
     _refuse(gone)
 

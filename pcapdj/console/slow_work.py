@@ -4,6 +4,7 @@ A terminal shows it in place and clears it; elsewhere one line names what is bei
 not silent for seconds. stdout is the answer's alone.
 """
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Final
 from pcapdj.console.screen import keep_going_if_closed
 
 _AFTER_S: Final = 0.1  # a command has run for some 0.3 s before, and shows something within half a second
+_FEW: Final = 5000  # entries of Redis: a few calls
 _EVERY_S: Final = 0.2
 _CLEAR: Final = "\r\x1b[K"
 
@@ -23,13 +25,14 @@ class SlowWork:
     Args:
         what: things that are counted, as `journal entries to look at`.
         total: how many there are, about.
+        few: so many take no time that is worth a line, even where the machine is busy.
     """
 
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int, few: int = _FEW) -> None:
         self._what = what
         self._total = total
         self._done = 0
-        self._next_s = time.monotonic() + _AFTER_S
+        self._next_s = time.monotonic() + _AFTER_S if total > few else math.inf
         self._is_terminal = sys.stderr.isatty()
         self._is_shown = False
 
@@ -59,9 +62,9 @@ class SlowWork:
 
 
 @contextmanager
-def slow_work(what: str, total: int) -> Iterator[SlowWork]:
+def slow_work(what: str, total: int, few: int = _FEW) -> Iterator[SlowWork]:
     """Yield work whose line is cleared at the end; the arguments are those of `SlowWork`."""
-    work = SlowWork(what, total)
+    work = SlowWork(what, total, few)
     try:
         yield work
     finally:

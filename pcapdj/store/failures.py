@@ -6,6 +6,7 @@ be longer than what fits into memory, and is read in pages. To remove an entry, 
 end of the list up to it. So commands that remove many begin at the head.
 """
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -138,7 +139,7 @@ def requeue_entries(store: Store, source: str, pairs: Sequence[tuple[bytes, byte
     keys, moved = store.keys, list[bool]()
     places = [source, keys.in_queue, keys.queued, keys.failed, keys.failed_names, keys.fed, keys.channel]
     while rest := pairs[len(moved) : len(moved) + _CHUNK]:
-        answers = store.run("requeue", places, [AGAIN, *(part for pair in rest for part in pair)])
+        answers = store.run("requeue", places, [AGAIN, _mark(), *(part for pair in rest for part in pair)])
         done = answers.index(_LATER) if _LATER in answers else len(answers)
         if _RECLAIMING in answers:
             name = rest[answers.index(_RECLAIMING)][1]
@@ -168,6 +169,10 @@ def index_failures(store: Store) -> Iterator[int]:
 
 def _is_there(failure: Failure) -> bool:
     return failure.name is not None and not failure.is_lost
+
+
+def _mark() -> bytes:
+    return b"\0queued " + secrets.token_bytes(16)  # neither a name nor JSON has a NUL
 
 
 def _pair(failure: Failure) -> tuple[bytes, bytes]:

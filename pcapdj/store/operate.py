@@ -85,8 +85,18 @@ def requeue(store: Store, name: bytes) -> bool:
     return requeue_entries(store, store.keys.processed, [(name, name)]) == [True]
 
 
-def processed_in(store: Store, stream: str, track: Track = lambda _: None) -> Iterator[bytes]:
-    """Yield the processed files that a stream has a part of, in the order in which they were fed.
+def requeue_all(store: Store, names: Sequence[bytes]) -> int:
+    """Move processed or failed files to the queue's end, in this order; return how many were there.
+
+    Those that were fed one after the other are moved together, which costs little more than one of them.
+    """
+    if failures_of(store, names):
+        return sum(requeue(store, name) for name in names)
+    return sum(requeue_entries(store, store.keys.processed, [(name, name) for name in names]))
+
+
+def processed_in(store: Store, stream: str, track: Track = lambda _: None) -> Iterator[list[bytes]]:
+    """Yield the processed files that a stream has a part of, many at once, as they were fed.
 
     A file in which the stream broke off is not among them: it was fed again. The journal has the files, if it
     still has the one that begins the stream; some of them may be queued again by now. Else all that are in
@@ -104,10 +114,10 @@ def processed_in(store: Store, stream: str, track: Track = lambda _: None) -> It
         if part.files and not has_begin:
             break
         names = dict.fromkeys(file.name for file in part.files if file.verdict == "processed")
-        yield from _fed_into(store, stream, [*names])
+        yield _fed_into(store, stream, [*names])
         track(part.looked_at)
     if not has_begin:
-        yield from _listed_in(store, stream, track)
+        yield _listed_in(store, stream, track)
 
 
 def _listed_in(store: Store, stream: str, track: Track) -> list[bytes]:

@@ -15,8 +15,8 @@ from pcapdj.runtime.safe_text import shell_word
 from pcapdj.store.bounded import Track
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import fed_files
-from pcapdj.store.failures import failures_of, requeue_entries, requeue_failures
 from pcapdj.store.journal import Conditions, FedFile, read_journal
+from pcapdj.store.operate import requeue_all
 from pcapdj.store.snapshot import read_snapshot
 from pcapdj.trace.presence import FedFileState, Presences
 
@@ -102,7 +102,7 @@ def look_again(
         for file in files:
             found.add(file)
         if queues:
-            found.queued += _queue(store, files)
+            found.queued += requeue_all(store, [file.name for file in files])
     return found
 
 
@@ -165,14 +165,3 @@ def _parts(
 def _is_newest(file: FedFile, fed_s: object) -> bool:
     """Report whether FED is about this pass of the file, and not about a later one."""
     return isinstance(fed_s, int | float) and abs(fed_s * 1000 - file.finished_ms) < _CLOCKS_MS
-
-
-def _queue(store: Store, files: list[FedFile]) -> int:
-    """Move files to the queue's end, in their order; return how many were there."""
-    queued = 0
-    for file in files:
-        if failures := failures_of(store, [file.name]):
-            queued += requeue_failures(store, failures)
-        else:
-            queued += sum(requeue_entries(store, store.keys.processed, [(file.name, file.name)]))
-    return queued

@@ -35,6 +35,11 @@ def test_failures_in_a_row_are_counted_from_the_newest(
     assert operate.poison_in_a_row(store, "poison") == expected
 
 
+def found_in(store: Store, stream: str) -> list[bytes]:
+    """Return the files of a stream."""
+    return [name for names in operate.processed_in(store, stream) for name in names]
+
+
 def test_the_processed_files_of_a_stream_are_found_in_their_order(store: Store) -> None:
     """More names than one HMGET takes; files without a readable entry in FED are not found.
 
@@ -51,10 +56,10 @@ def test_the_processed_files_of_a_stream_are_found_in_their_order(store: Store) 
     store.redis.rpush(store.keys.processed, *names)
     store.redis.hset(store.keys.fed, mapping=entries)
 
-    assert [*operate.processed_in(store, "even")] == [names[0], *names[8::2]]
-    assert [*operate.processed_in(store, "odd")] == [*names[1:10:2], names[10], *names[11::2]]
-    assert [*operate.processed_in(store, "none")] == [names[10]]
-    assert [*operate.processed_in(store, "other")] == []
+    assert found_in(store, "even") == [names[0], *names[8::2]]
+    assert found_in(store, "odd") == [*names[1:10:2], names[10], *names[11::2]]
+    assert found_in(store, "none") == [names[10]]
+    assert found_in(store, "other") == []
 
 
 @pytest.mark.parametrize("has_begin", [True, False])
@@ -74,10 +79,31 @@ def test_the_journal_has_the_files_of_a_stream_if_it_has_its_begin(store: Store,
     store.redis.xadd(store.keys.journal, failed)
     looked_at: list[int] = []
 
-    found = [*operate.processed_in(store, "new", looked_at.append)]
+    found = [name for names in operate.processed_in(store, "new", looked_at.append) for name in names]
 
     assert found == [*names[2990:2995], *names[2996:]]
     assert sum(looked_at) == (11 if has_begin else 3000)
+
+
+def test_files_that_were_fed_one_after_the_other_are_queued_by_one_search(store: Store) -> None:
+    """A hundred in each call of Redis; what stands elsewhere, twice or nowhere is found as well."""
+    names = [b"/in/%d.pcap" % number for number in range(1000)]
+    store.redis.rpush(store.keys.processed, *names, names[420])
+    redis: Any = store.redis
+    redis.config_resetstat()
+
+    moved = operate.requeue_all(store, names[400:650])
+
+    calls = {name[8:]: each["calls"] for name, each in redis.info("commandstats").items()}
+    assert (moved, calls["lpos"], calls["lrem"]) == (250, 3, 3)
+    assert store.redis.lrange(store.keys.in_queue, 0, -1) == names[400:650]
+    assert store.redis.lrange(store.keys.processed, 0, -1) == [*names[:400], *names[650:], names[420]]
+
+    others = [names[999], b"/in/none.pcap", names[420], names[3], names[3], names[0]]
+    assert operate.requeue_all(store, others) == 4
+    assert store.redis.lrange(store.keys.in_queue, 250, -1) == [names[999], names[420], names[3], names[0]]
+    assert store.redis.lrange(store.keys.processed, 0, -1) == [*names[1:3], *names[4:400], *names[650:999]]
+    assert redis.hget(store.keys.queued, names[420]).count(b"\n") == 1
 
 
 def test_a_change_of_limits_writes_and_removes_at_once(store: Store) -> None:

@@ -7,11 +7,15 @@ local function time_of(entry)
     return tonumber(string.match(entry or '', '"time_s": ?([%d.]+)'))
 end
 
-local function remove_entry(list, entry, time)
+local function is_in_second_half(list, entry, time)
     local middle = redis.call('LINDEX', list, math.floor(redis.call('LLEN', list) / 2))
     local middle_time = middle and time(middle)
     local entry_time = middle_time and time(entry)
-    return redis.call('LREM', list, entry_time and entry_time > middle_time and -1 or 1, entry)
+    return entry_time and entry_time > middle_time
+end
+
+local function remove_entry(list, entry, time)
+    return redis.call('LREM', list, is_in_second_half(list, entry, time) and -1 or 1, entry)
 end
 
 local function forget_failure(list, names, name)
