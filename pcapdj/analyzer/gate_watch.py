@@ -91,6 +91,12 @@ class GateWatch:
         elif session.resume(now_s) or (self._awake_until_s and not is_awake):
             self._awake_until_s = 0.0
             _events.info("analyzer_resumed", stream=session.stream, pid=session.analyzer.pid)
+            if is_stopping and self._is_suspended:
+                sentence = (
+                    "A stop does not wait for the disk: the analyzer writes the rest of its output into the"
+                    " room that is left. If that is too little, its stream is suspect: make room first."
+                )
+                _events.warning("stopped_without_room", sentence, stream=session.stream)
 
     def timeout_s(self, now_s: float) -> float:
         """Return in how many seconds to call `apply`, if nothing comes before."""

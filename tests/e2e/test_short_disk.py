@@ -117,7 +117,7 @@ def is_idle(service: Service) -> bool:
     return bool((service.snapshot()["consumer"] or {}).get("state") == "idle")
 
 
-# Writes what it reads ten times, 200 MB a second, and ignores errors, as Suricata does. `fastest` gets the
+# Writes what it reads ten times, 200 MB a second, and ignores errors, as Suricata does. `fastest` gets
 # the largest rate: as fast as the memory after a pause, since it then catches up.
 WRITING = """
 import contextlib, sys, time

@@ -124,7 +124,7 @@ def test_what_an_analyzer_writes_at_its_end_is_held_and_the_pause_is_not_its_tim
 
 
 def test_a_stop_does_not_wait_for_the_disk(rig: Rig, signals: Signals, store: Store) -> None:
-    """A paused analyzer goes on and flushes, and the launcher ends."""
+    """A paused analyzer goes on and flushes, and the launcher ends; its log shows what that may cost."""
     opened = started(rig, signals, store)
     suspend(store)
     wait_until(lambda: states(rig)[0] == "T", "the analyzer to be paused")
@@ -135,6 +135,7 @@ def test_a_stop_does_not_wait_for_the_disk(rig: Rig, signals: Signals, store: St
 
     assert stop(rig.processes[0]) == 0
     assert consumer(store, "last_exit").startswith(b"exited 0")
+    assert rig.logged().count("stopped_without_room") == 1
 
 
 def test_a_paused_analyzer_dies_with_its_launcher(rig: Rig, signals: Signals, store: Store) -> None:
