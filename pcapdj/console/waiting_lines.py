@@ -73,7 +73,8 @@ def _suspension_waits(snapshot: Fields) -> Iterator[Wait]:
 def _gate_waits(snapshot: Fields, now_s: float) -> Iterator[Wait]:
     """Yield what has to happen before a file is authorized, or a suspended one goes on."""
     gate = snapshot.get("gate") or {}
-    is_suspended = _GATE in (snapshot.get("suspended") or ()) and bool(snapshot.get("current"))
+    is_fed = any(file.get("state") == "feeding" for file, _ in _current(snapshot))
+    is_suspended = _GATE in (snapshot.get("suspended") or ()) and is_fed
     requested = [
         str(file.get("name", ""))
         for file, dispatcher in _current(snapshot)
@@ -90,7 +91,7 @@ def _gate_waits(snapshot: Fields, now_s: float) -> Iterator[Wait]:
         yield "'pcapdj gate auto': the gate is held by the operator", Tone.ATTENTION
     elif gate.get("cause") == "reserve":
         yield f"room at {quoted(str(gate.get('path') or ''))} for the output of the next file", Tone.ATTENTION
-    elif gate.get("state") != "open" and (disks := [*_closed_disks(gate)]):
+    elif gate.get("state") != "open" and (disks := [*_closed_disks(gate, is_fed=is_fed)]):
         yield from ((text, Tone.ATTENTION) for text in disks)
     elif between := _between_text(gate.get("between"), now_s):
         yield between, Tone.ATTENTION
@@ -114,8 +115,8 @@ def _current(snapshot: Fields) -> Iterator[tuple[Fields, Fields]]:
         yield file, dispatchers.get(file.get("dispatcher"), {})
 
 
-def _closed_disks(gate: Fields) -> Iterator[str]:
-    """Yield what is missing on each disk that keeps the gate closed."""
+def _closed_disks(gate: Fields, *, is_fed: bool) -> Iterator[str]:
+    """Yield what is missing on each disk that closes the gate, for the file that is fed or for a new one."""
     disks, short = gate.get("disks"), gate.get("short")
     is_suspended = gate.get("state") == "suspended"
     for disk in disks if isinstance(disks, list) else ():
@@ -126,13 +127,15 @@ def _closed_disks(gate: Fields) -> Iterator[str]:
             yield f"{name}: it {printable_sentence(str(disk.get('failure') or ''))}, which counts as full"
             continue
         was_short = isinstance(short, Mapping) and disk.get("name") in short
-        needed = "hold_below" if is_suspended or not was_short else "open_from"
-        yield f"room at {name}: {_amount(disk, 'free')} free; {_what_follows(disk, needed, gate)}"
+        goes_on = is_suspended and is_fed
+        needed = "hold_below" if goes_on or not (was_short or is_suspended) else "open_from"
+        follows = _what_follows(disk, needed, gate, goes_on=goes_on)
+        yield f"room at {name}: {_amount(disk, 'free')} free; {follows}"
 
 
-def _what_follows(disk: Fields, needed: str, gate: Fields) -> str:
+def _what_follows(disk: Fields, needed: str, gate: Fields, *, goes_on: bool) -> str:
     """Return what happens once the disk has this much free."""
-    follows = "feeding goes on" if gate.get("state") == "suspended" else "new files start"
+    follows = "feeding goes on" if goes_on else "new files start"
     limits = gate.get("limits")
     lasting = printable(str(limits.get("resume-after") or "")) if isinstance(limits, Mapping) else ""
     if number_in(disk, "free") >= number_in(disk, needed):

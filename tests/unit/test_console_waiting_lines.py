@@ -112,17 +112,20 @@ def test_a_requested_file_waits_for_what_the_gate_waits_for(gate: Any, expected:
 
 
 def test_a_suspended_file_waits_for_the_disk_and_for_who_suspends_it() -> None:
-    """From the limit at which feeding goes on; without a current file the disk stops nothing."""
+    """From the limit at which feeding goes on, or a file starts; without a file the disk stops nothing."""
     gate = GATE | {"state": "suspended", "disks": [DISK | {"state": "suspended"}]}
     suspended = FEEDING | {"state": "Suspended", "stalled_s": 99}
     members = ["gate", "operator", "usr1:/run/a.pcap"]
 
-    found = texts([suspended], gate, suspended=members)
+    found = texts([suspended], gate, suspended=members, current=[FILE | {"state": "feeding"}])
 
     assert found == [
         "'pcapdj resume': feeding is suspended by the operator",
         "the end of the suspension by SIGUSR1 to the dispatcher a.pcap",
         "room at 'out': 3.0 GiB free; feeding goes on from 7.0 GiB",
+    ]
+    assert texts([suspended], gate, suspended=["gate"]) == [
+        "room at 'out': 3.0 GiB free; new files start from 10.0 GiB"
     ]
     assert texts([IDLE], gate, suspended=["gate"], current=[]) == ["files in the queue"]
 
