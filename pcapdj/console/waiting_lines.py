@@ -25,6 +25,7 @@ _AUTHORIZATION: Final = "Waiting for authorization"  # the state's name, as the 
 _SUSPENDED: Final = "Suspended"
 _FILES: Final = "files in the queue"
 _LEAD: Final = "Waiting for "
+_OPENING: Final = "Waiting for the analyzer to open the pipe."
 _STALLED_SHOWN_S: Final = 60  # a shorter pause is an analyzer that writes its output
 
 Wait = tuple[str, Tone]
@@ -169,11 +170,14 @@ def _dispatcher_waits(snapshot: Fields) -> Iterator[Wait]:
     if not dispatchers and number_in(snapshot, "queued"):
         yield "a dispatcher: none has reported yet", Tone.BAD
     names = short_names([str(each.get("id")) for each in dispatchers])
+    starts = any(_analyzer_waits(snapshot.get("consumer") or {}, 0.0))
     for each in dispatchers:
         who = f"{printable(names[str(each.get('id'))])}: " if len(dispatchers) > 1 else ""
         if each.get("stale"):
             yield f"{who}the dispatcher, which is {silence_text(each)}", Tone.BAD
-        elif sentence := printable_sentence(str(each.get("waiting_for") or "")):
+        elif (sentence := printable_sentence(str(each.get("waiting_for") or ""))) == _OPENING and starts:
+            continue  # the analyzer's own line has more about it
+        elif sentence:
             yield f"{who}{_without_lead(sentence, snapshot)}", _tone_of(sentence)
         elif _is_stalled(each, snapshot):
             lasts = rough_duration(number_in(each, "stalled_s"))

@@ -198,6 +198,15 @@ def test_an_analyzer_that_begins_ends_or_fails_is_waited_for(
     assert texts(consumer=consumer, current=[]) == expected
 
 
+def test_an_analyzer_that_does_not_open_the_pipe_is_one_line() -> None:
+    """The launcher knows more about it than the dispatcher; of a silent one nothing is shown."""
+    opening = [FEEDING | {"waiting_for": "Waiting for the analyzer to open the pipe."}]
+
+    assert texts(opening, consumer={"state": "failing"}) == ["the next start of the analyzer, which fails"]
+    assert texts(opening, consumer={"state": "failing", "stale": True}) == ["the analyzer to open the pipe"]
+    assert texts(opening) == ["the analyzer to open the pipe"]
+
+
 def test_queued_files_without_a_dispatcher_wait_for_one() -> None:
     """Without files nothing waits."""
     assert texts(queued=1, current=[]) == ["a dispatcher: none has reported yet"]
