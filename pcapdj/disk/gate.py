@@ -272,8 +272,7 @@ def _reason(measurement: Measurement, resource: ResourceState, needed: int, resu
     is_suspended = resource.state is State.SUSPENDED
     if measurement.free is None:
         cannot = f"{measurement.subject} {measurement.failure}, which counts as full"
-        follows = "the running file is paused" if is_suspended else "no new file starts"
-        return f"{cannot}: {follows} until that changes."
+        return f"{cannot}: {_follows(resource)} until that changes."
     unit, thresholds = measurement.unit, measurement.thresholds
     has = f"{measurement.subject} has {exact_amount(measurement.free, unit)} free"
     if resource.state is State.OPEN:
@@ -283,7 +282,7 @@ def _reason(measurement: Measurement, resource: ResourceState, needed: int, resu
     to_open = _needed_to_open(resource, thresholds)
     if 0 < measurement.total <= to_open:
         return (
-            f"{has} of {exact_amount(measurement.total, unit)} in all; it opens from"
+            f"{has} of {exact_amount(measurement.total, unit)} in all: {_follows(resource)}. It opens from"
             f" {exact_amount(to_open, unit)}: never, unless the limits are changed."
         )
     lasts = f" for {resume_after_s:g} s" if resume_after_s else ""
@@ -293,6 +292,10 @@ def _reason(measurement: Measurement, resource: ResourceState, needed: int, resu
         paused = f"the running file is paused until {exact_amount(needed, unit)} are free"
         return f"{has}, {crossed}: {paused}. New files start {opens}."
     return f"{has}, {crossed}: no new file starts. It opens {opens}."
+
+
+def _follows(resource: ResourceState) -> str:
+    return "the running file is paused" if resource.state is State.SUSPENDED else "no new file starts"
 
 
 def _crossed(measurement: Measurement, *, is_suspended: bool) -> str:

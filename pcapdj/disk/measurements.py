@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pcapdj.disk.gate import Measurement, exact_amount
 from pcapdj.disk.limits import Limits, Thresholds, Watch
@@ -61,6 +61,9 @@ class FailedMeasurement:
     """Why a watched path could not be measured: `is not there`."""
 
     reason: str
+
+
+NOT_THERE: Final = FailedMeasurement("is not there")
 
 
 @dataclass(frozen=True, slots=True)

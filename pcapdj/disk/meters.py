@@ -21,7 +21,7 @@ from typing import Final
 import psutil
 
 from pcapdj.disk.limits import Watch
-from pcapdj.disk.measurements import FailedMeasurement, FileSystem, Memory, Sample, Samples
+from pcapdj.disk.measurements import NOT_THERE, FailedMeasurement, FileSystem, Memory, Sample, Samples
 from pcapdj.runtime.mounts import boot_id, mount_of, mounted_source
 
 LONGEST_WAIT_S: Final = 0.7  # with one Redis call after it, a role still stops within a second
@@ -47,7 +47,7 @@ class WatchedPath:
         try:
             return self._sample_at(self._measured_path())
         except FileNotFoundError:
-            return FailedMeasurement("is not there")
+            return NOT_THERE
         except OSError as exc:
             return FailedMeasurement(f"cannot be measured ({exc.strerror})")
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
-from pcapdj.disk.measurements import FailedMeasurement, FileSystem, Sample, Samples
+from pcapdj.disk.measurements import NOT_THERE, FailedMeasurement, FileSystem, Sample, Samples
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import quoted
 
@@ -46,6 +46,10 @@ class SameDisks:
                     found = _another(before, sample.file_system)
                 elif not sample.is_parent:  # the path may be made on another one
                     known[watch.path] = sample.file_system
+            elif sample == NOT_THERE and (gone := known.get(watch.path)) and gone.mount != "/":
+                found = FailedMeasurement(
+                    f"{NOT_THERE.reason} (its disk was mounted at {quoted(gone.mount)})"
+                )
             paths.append((watch, found))
         return replace(samples, paths=tuple(paths)), replace(self, known=known)
 

@@ -279,8 +279,8 @@ def test_a_reason_promises_no_opening_that_cannot_be() -> None:
     fitting = Measurement("/out", "'/out'", 7, THRESHOLDS, path="/out", total=151)
 
     assert Rounds().measure(small).reason == (
-        "'/out' has 7 B (7 bytes) free of 150 B (150 bytes) in all; it opens from 150 B (150 bytes): never,"
-        " unless the limits are changed."
+        "'/out' has 7 B (7 bytes) free of 150 B (150 bytes) in all: the running file is paused. It opens from"
+        " 150 B (150 bytes): never, unless the limits are changed."
     )
     assert "never" not in Rounds().measure(fitting).reason
 

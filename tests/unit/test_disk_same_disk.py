@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pcapdj.disk.limits import Watch
-from pcapdj.disk.measurements import FailedMeasurement, FileSystem, Memory, Sample, Samples
+from pcapdj.disk.measurements import NOT_THERE, FailedMeasurement, FileSystem, Memory, Sample, Samples
 from pcapdj.disk.same_disk import SameDisks, is_same, same_disks_of
 
 _DISK = FileSystem(device=17, boot="b1", uuid="u1", source="/dev/sdb1", mount="/data")
@@ -106,3 +106,14 @@ def test_the_next_controller_goes_on_from_what_was_published() -> None:
     ]
     for each in wrong:
         assert same_disks_of({"file_systems": json.dumps({"/a": each})}).known == {}, each
+
+
+def test_a_path_that_is_gone_is_shown_with_where_its_disk_was_mounted() -> None:
+    """Which disk to mount again; of a path on the root disk only the path is gone."""
+    gone = Samples(((Watch("/data/out"), NOT_THERE),), Memory(1, 2))
+
+    assert SameDisks({}).judge(gone)[0] == gone
+    assert SameDisks({"/data/out": _ROOT}).judge(gone)[0] == gone
+    assert [each.reason for _, each in SameDisks({"/data/out": _DISK}).judge(gone)[0].failures] == [
+        "is not there (its disk was mounted at '/data')"
+    ]
