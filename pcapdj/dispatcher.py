@@ -97,8 +97,8 @@ class Dispatcher:
         self._indexer = JournalIndexer(store)
         self._notifier = Notifier(store)
         link = _link(settings, self._interrupts)
-        self._room = OutputSpace(self._lane, self._notifier, self._interrupts)
-        self._streams = Streams(link, self._interrupts, self._room)
+        self._output_space = OutputSpace(self._lane, self._notifier, self._interrupts)
+        self._streams = Streams(link, self._interrupts, self._output_space)
         opener, skips = FileOpener(self._interrupts), SkipRequests(settings.id)
         storage = CaptureStorage(
             store,
@@ -193,7 +193,7 @@ class Dispatcher:
     def _wait_for_files(self) -> None:
         idle_s = time.monotonic() - self._idle_since_s
         is_idle = self._streams.open and 0 < self._settings.idle_eof_s <= idle_s
-        if is_idle and not self._room.shortage():
+        if is_idle and not self._output_space.shortage():
             self._streams.end()
         self._streams.lose_if_broken()
         self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for="Waiting for files in the queue.")

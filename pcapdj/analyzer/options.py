@@ -73,7 +73,12 @@ TrustGroup = Annotated[
     ),
 ]
 LogRoot = Annotated[
-    Path, typer.Option("--logdir", envvar="PCAPDJ_LOGDIR", help="each stream gets a folder in it")
+    Path,
+    typer.Option(
+        "--logdir",
+        envvar="PCAPDJ_LOGDIR",
+        help="the folder of results; each stream gets its own folder in it",
+    ),
 ]
 AnalyzerUserName = Annotated[
     str,

@@ -33,15 +33,15 @@ _ALL: Final = "all roles"
 _WIDTH: Final = 100
 _DEFAULT_IN_HELP: Final = re.compile(r"\s*\[default: ([^]]+)\]")
 _HEAD: Final = f"""\
-# Settings of this service. Its roles read them when they start, and pcapdj's commands in this folder.
+# Settings of this service. Its roles read them when they start; pcapdj's commands in this folder do, too.
 # A command-line option overrides an environment variable, which overrides this file, which overrides the
 # default. 'pcapdj check --settings' shows what is in force, and where it comes from.
 #
 # After a change: pcapdj restart ROLE; or: supervisorctl -c {CONF} restart ROLE
 #
-# NAME=value, as systemd's EnvironmentFile= takes it. A comment has a line of its own. A value with quotes,
-# backslashes or several lines stands in "..". Other users may be able to read this file: a password belongs
-# into a file of its own, which PCAPDJ_REDIS_PASSWORD_FILE names.
+# Write NAME=value, as in systemd's EnvironmentFile=. A comment has its own line. Put a value with quotes,
+# backslashes or several lines into "..". Other users may be able to read this file: put a password into a
+# separate file, which PCAPDJ_REDIS_PASSWORD_FILE names.
 """
 
 
@@ -140,7 +140,7 @@ def _entry(setting: Setting, chosen: Mapping[str, str]) -> str:
     if setting.is_list:
         notes.append('several: one per line, all in one pair of ".."')
     if setting.is_fixed:
-        notes.append(f"a command= line in {CONF} has this option, which overrides a value here")
+        notes.append(f"a command= line in {CONF} sets this option and overrides a value here")
     comment = textwrap.fill("; ".join(notes), _WIDTH, initial_indent="# ", subsequent_indent="# ")
     is_chosen = setting.variable in chosen
     line = assignment_line(setting.variable, chosen.get(setting.variable, setting.default))

@@ -139,10 +139,8 @@ def _heartbeat_findings(name: str, fields: Fields, now_s: float, remedy: str = "
         is_long = not isinstance(age_s, int | float) or age_s >= _LONG_SILENCE_S
         yield Finding(Level.CRITICAL, f"{name} silent{since}{remedy if is_long else ''}")
     elif isinstance(beat_s, float) and beat_s > now_s + STALE_AFTER_S:
-        ahead = rough_duration(beat_s - now_s)
-        yield Finding(
-            Level.WARNING, f"the clock of {name} is {ahead} ahead: its silence would not be noticed"
-        )
+        lead = rough_duration(beat_s - now_s)
+        yield Finding(Level.WARNING, f"the clock of {name} is {lead} ahead: its silence would not be noticed")
 
 
 def _gate_findings(snapshot: Fields) -> Iterator[Finding]:

@@ -33,7 +33,9 @@ OwnId = Annotated[
 Follow = Annotated[
     bool,
     typer.Option(
-        "--follow/--drain", envvar="PCAPDJ_FOLLOW", help="keep waiting, or exit, when the queue is empty"
+        "--follow/--drain",
+        envvar="PCAPDJ_FOLLOW",
+        help="when the queue is empty, keep waiting (follow) or exit (drain)",
     ),
 ]
 Take = Annotated[

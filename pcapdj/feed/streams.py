@@ -73,16 +73,18 @@ class Streams:
     """The stream that is open now, if any, and how it came and goes.
 
     Args:
-        room: a stream ends while the output disk has room; None: at once.
+        output_space: a stream ends while the output disk has room; None: at once.
     """
 
-    def __init__(self, link: AnalyzerLink, interrupts: Interrupts, room: OutputSpace | None = None) -> None:
+    def __init__(
+        self, link: AnalyzerLink, interrupts: Interrupts, output_space: OutputSpace | None = None
+    ) -> None:
         self.open: Stream | None = None
         # the capture file that an earlier dispatcher was sending in this stream
         self.unfinished: Entry | None = None
         self._link = link
         self._interrupts = interrupts
-        self._room = room
+        self._output_space = output_space
 
     def resume(self) -> None:
         """Take over the stream that an earlier dispatcher left open, and complete its header or batch.
@@ -190,8 +192,8 @@ class Streams:
         self.lose()
 
     def _wait_for_room(self) -> None:
-        while self.open and self._room and (shortage := self._room.shortage()):
-            self._room.wait(shortage)
+        while self.open and self._output_space and (shortage := self._output_space.shortage()):
+            self._output_space.wait(shortage)
             self.lose_if_broken()
 
     def lose(self) -> None:

@@ -51,10 +51,14 @@ def fed(home: Path, *names: str) -> tuple[int, dict[str, str], dict[str, dict[st
 
 def test_losses_are_counted_and_make_the_exit_code_1(short_path: Path) -> None:
     """Packets left out, by link type, and times that wrap; empty files are never at fault."""
-    lossy = ("ethernet-first-then-cooked.pcapng", "usb-first-then-ethernet.pcapng", "time-after-2106.pcapng")
+    incomplete = (
+        "ethernet-first-then-cooked.pcapng",
+        "usb-first-then-ethernet.pcapng",
+        "time-after-2106.pcapng",
+    )
 
     code, summary, results, stderr = fed(
-        short_path, *lossy, "y2106.pcapng", "empty-rawip.pcap", "empty-wifi.pcap"
+        short_path, *incomplete, "y2106.pcapng", "empty-rawip.pcap", "empty-wifi.pcap"
     )
 
     assert code == 1

@@ -95,8 +95,8 @@ def test_a_role_that_cannot_start_is_shown_with_the_reason_and_the_exit_code_is_
     That it has not reported follows from this, and is not shown as well.
     """
     conf = folder / "supervisord.conf"
-    ending = "command=/bin/sh -c \"echo 'It begins.'; echo 'It has no room.'; exit 2\""
-    conf.write_text(re.sub(r"(?m)^command=.* -m pcapdj\.controller.*$", lambda _: ending, conf.read_text()))
+    exiting = "command=/bin/sh -c \"echo 'It begins.'; echo 'It has no room.'; exit 2\""
+    conf.write_text(re.sub(r"(?m)^command=.* -m pcapdj\.controller.*$", lambda _: exiting, conf.read_text()))
     code, printed = pcapdj(folder, "up")
     restarted, printed_then = pcapdj(folder, "restart", "controller")
     lines = printed.splitlines()

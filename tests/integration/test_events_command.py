@@ -1,4 +1,4 @@
-"""`pcapdj events`: one story of all roles, the commands, and one file's life."""
+"""`pcapdj events`: the events of all roles and commands, and the history of one file."""
 
 import json
 import os
@@ -49,19 +49,19 @@ def test_the_roles_tell_one_story_and_a_file_its_life(trio: Trio) -> None:
     environment = clean_environment(PCAPDJ_REDIS_URL=trio.environment["PCAPDJ_REDIS_URL"])
 
     story = as_objects(run("pcapdj", "events", "--json", env=environment).stdout.splitlines())
-    life = run("pcapdj", "events", "--file", os.path.relpath(torn), env=environment).stdout.splitlines()
+    history = run("pcapdj", "events", "--file", os.path.relpath(torn), env=environment).stdout.splitlines()
 
     found = [(each["role"], each["kind"]) for each in story]
     assert {role for role, kind in found if kind == "started"} == {"consumer", "dispatcher"}
     assert {("controller", "gate"), ("consumer", "analyzer_started")} <= set(found)
     by_dispatcher = ["authorized", "stream_opened", "file_processed", "authorized", "file_failed"]
     assert [kind for role, kind in found if role == "dispatcher"][1:] == by_dispatcher
-    assert life[0] == f"File: '{torn}'"
-    assert life[1].startswith("Now:  failed: ")
-    assert life[2].startswith("Fed:  failed at 20")
-    assert "authorized" in life[3]
-    assert "(9 packets delivered) name=" in life[4]
-    assert len(life) == 5
+    assert history[0] == f"File: '{torn}'"
+    assert history[1].startswith("Now:  failed: ")
+    assert history[2].startswith("Fed:  failed at 20")
+    assert "authorized" in history[3]
+    assert "(9 packets delivered) name=" in history[4]
+    assert len(history) == 5
 
 
 def test_without_a_time_the_last_day_is_shown(store: Store, printed: Printed) -> None:

@@ -188,14 +188,14 @@ def test_a_server_without_a_checking_program_checks_by_itself(
         monkeypatch.setenv("PATH", "/nowhere")
     server = find_server()
     monkeypatch.undo()
-    alone = short_path / server.name
-    alone.symlink_to(server)
+    link = short_path / server.name
+    link.symlink_to(server)
     before = damaged.stat().st_size
 
-    words = repair(damage_of(alone, short_path / "data"))
+    words = repair(damage_of(link, short_path / "data"))
 
     assert words[:2] == ["bash", "-c"]
-    assert damage_of(alone, short_path / "data") == ""
+    assert damage_of(link, short_path / "data") == ""
     assert damaged.stat().st_size < before
 
 

@@ -87,6 +87,4 @@ def test_what_the_layout_fixes_is_shown_as_such() -> None:
         *("PCAPDJ_LAUNCHER", "PCAPDJ_PIPE", "PCAPDJ_FOLLOW", "PCAPDJ_INBOX", "PCAPDJ_IMPORT_WATCH"),
     }
     comment = entries(settings_text({}))["PCAPDJ_INBOX"][0]
-    assert comment.endswith(
-        "a command= line in supervisord.conf has this option, which overrides a value here"
-    )
+    assert comment.endswith("a command= line in supervisord.conf sets this option and overrides a value here")

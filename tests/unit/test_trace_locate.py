@@ -110,12 +110,12 @@ def test_a_session_is_in_the_files_of_its_time() -> None:
     [one] = located(files, timed(510, 520))
     [several] = located(files, timed(570, 720))
     [of_stream] = located(files, timed(570, 720, "a"))
-    [alone] = located(files, timed(899))
+    [found] = located(files, timed(899))
 
     assert [file.name for file in one.files] == [b"4", b"5"], "the fragments may be a minute older"
     assert [file.name for file in several.files] == [b"5", b"6", b"7"]
     assert [file.name for file in of_stream.files] == [b"6"]
-    assert [file.name for file in alone.files] == [b"8"]
+    assert [file.name for file in found.files] == [b"8"]
     assert FRAGMENTS_NS == 60 * SECOND
 
 

@@ -234,7 +234,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l redis-password-f
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l launcher -d 'the launcher’s socket; without it, start the analyzer by hand' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l id -d 'this dispatcher’s name in Redis; default: the pipe’s path' -x
-complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l follow -l drain -d 'keep waiting, or exit, when the queue is empty'
+complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l follow -l drain -d 'when the queue is empty, keep waiting (follow) or exit (drain)'
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l take -d 'the end of the queue to take from; tail: for producers that use LPUSH' -x -a 'head tail'
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l precision -d 'the streams’ timestamp precision' -x -a 'first us ns'
 complete -c pcapdj -n '__fish_seen_subcommand_from dispatch' -l on-linktype -d 'a file of another link type than the stream’s: fail it, begin a new stream, or rewrite raw IP, loopback and Linux cooked packets to Ethernet' -x -a 'fail new-stream ethernet'
@@ -273,7 +273,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from control' -s h -l help -d 'sho
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l preset -d 'the analyzer: suricata, suricata-extract, zeek, tshark, tcpdump, tcpflow, summary; default suricata-extract' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l socket -d 'the socket that the dispatcher connects to' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -s b -l pipe -d 'the named pipe to make' -r -F
-complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l logdir -d 'each stream gets a folder in it' -r -F
+complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l logdir -d 'the folder of results; each stream gets its own folder in it' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l analyzer-user -d 'run the analyzer as this user; only for root' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l flush-timeout -d 'how long an analyzer may run after the end of its input' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from consume' -l restart-pause -d 'wait this long before restarting an analyzer that died; doubled after each failure, up to 60 times this and 60 s' -x
