@@ -18,7 +18,7 @@ from pcapdj.summary.results import read_objects
 
 MOST_OBJECTS: Final = 10  # kept to be shown; the others are counted
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_MOST_SUMS_BYTES: Final = 64 << 20  # about half a million objects
+_MOST_SUMS_BYTES: Final = 16 << 20  # more than a hundred thousand objects
 _MOST_NAME_CHARS: Final = 4096
 _MOST_SIZE: Final = 1 << 63
 
@@ -83,16 +83,21 @@ def read_expected(path: Path) -> dict[str, str]:
         ConfigError: it cannot be read, or a line has another format.
     """
     try:
-        lines = foreign_text(path, _MOST_SUMS_BYTES).splitlines()
+        text = foreign_text(path, _MOST_SUMS_BYTES)
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ConfigError(f"{quoted(str(path))} cannot be read: {reason}.") from exc
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if any(len(pair) < 2 or not _SHA256.fullmatch(pair[0].lower()) for pair in pairs):  # noqa: PLR2004 - a pair
-        raise ConfigError(
-            f"{quoted(str(path))} is not a sha256sum file: each line has 64 hexadecimal digits and a name."
-        )
-    return {digits.lower(): name.lstrip("*") for digits, name in pairs}
+    expected = dict[str, str]()
+    for line in re.finditer(r"[^\r\n]+", text):
+        digits, _, name = line[0].strip().partition(" ")
+        if digits and not (name and _SHA256.fullmatch(digits.lower())):
+            named = quoted(str(path))
+            raise ConfigError(
+                f"{named} is not a sha256sum file: each line has 64 hexadecimal digits and a name."
+            )
+        if digits:
+            expected[digits.lower()] = name.lstrip(" *")
+    return expected
 
 
 def _suricata_objects(eve: Path) -> Iterator[ExtractedObject]:

@@ -2,13 +2,16 @@
 
 import json
 import os
+import time
 import tracemalloc
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.holes import with_hole
+from support.waiting import scaled
 
 from pcapdj.run.extracted import ExtractedObject, ExtractedObjects, extracted_from, read_expected
 from pcapdj.runtime.errors import ConfigError
@@ -82,6 +85,18 @@ def test_a_line_without_an_end_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "eve.json").write_text(f"{event}\n{'x' * 3_000_000}\n{event}\n")
 
     assert len([*extracted_from(tmp_path)]) == 2
+
+
+@pytest.mark.parametrize("line", [f"{DIGEST} x\n", " ", " \n", "x"], ids=["sums", "blanks", "lines", "x"])
+def test_long_sums_cost_no_more_than_their_length(tmp_path: Path, line: str) -> None:
+    """A megabyte of blanks, or of lines; they lie beside captures from anywhere."""
+    (tmp_path / "sums").write_text(line * ((1 << 20) // len(line)))
+    began_s = time.process_time()
+
+    with suppress(ConfigError):
+        read_expected(tmp_path / "sums")
+
+    assert time.process_time() - began_s < scaled(5)
 
 
 @pytest.mark.parametrize(
