@@ -507,6 +507,39 @@ def test_a_restart_queues_nothing_twice(stepped: Stepped, store: Store, tmp_path
     assert queue_of(store) == [queued]
 
 
+class DispatcherRegisters(process_signals.Signals):
+    """A dispatcher registers again during the first wait."""
+
+    def __init__(self, wakeup: socket.socket, store: Store) -> None:
+        super().__init__(wakeup)
+        self._store = store
+
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
+        """Wait as usual, if at all."""
+        if timeout_s > 0:
+            self._store.redis.sadd(self._store.keys.dispatchers, "/pipe")
+        super().wait(timeout_s, *readable, stops=stops, waiting_for=waiting_for)
+
+
+def test_the_file_of_a_dispatcher_that_registers_again_is_not_queued(store: Store, tmp_path: Path) -> None:
+    """Redis had lost the keys: the importer waits a moment before it queues the first files."""
+    (name,) = written(tmp_path, "x")
+    store.redis.hset(store.keys.fed, "/in/other", "{}")
+    store.redis.hset(store.keys.current("/pipe"), mapping=dict[Any, Any]({"name": name}))
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        role = Stepped(store, tmp_path, DispatcherRegisters(here, store))
+
+        assert sum(role.step(after_s) for after_s in (1.0, LATER_S, LATER_S)) == 0
+        role.inbox.close()
+
+    assert store.redis.smembers(store.keys.dispatchers) == {b"/pipe"}
+    assert queue_of(store) == []
+
+
 def test_files_that_are_not_captures_are_skipped(
     stepped: Stepped, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -116,8 +116,22 @@ def test_json_has_the_same(store: Store, run: Run, tmp_path: Path) -> None:
     _, shown, _ = run("--dry-run", "--json", "--root", tmp_path, "--free", "100%", "--keep-last", 1)
 
     found = json.loads(shown)
-    assert [each["name"] for each in found["files"]] == [str(tmp_path / "1.pcap")]
+    size_bytes = (tmp_path / "1.pcap").stat().st_size
+    file = {"name": str(tmp_path / "1.pcap"), "disk_bytes": 20480, "size_bytes": size_bytes}
+    assert [{name: each[name] for name in file} for each in found["files"]] == [file]
+    assert found["files"][0].keys() == {*file, "fed_s"}
     assert found["withheld"] == {"among the newest (--keep-last)": 1}
+    assert (found["how"], found["dry_run"], found["removed"]) == ("delete", True, 0)
+
+    _, shown, _ = run(
+        "now", "--json", "--reclaim", "delete", "--root", tmp_path, "--free", "100%", "--keep-last", 1
+    )
+
+    done = json.loads(shown)
+    assert [{name: each[name] for name in file} for each in done["files"]] == [file]
+    assert done["files"][0].keys() == {*file, "fed_s", "to"}
+    assert (done["how"], done["removed"], done["freed_bytes"]) == ("delete", 1, 20480)
+    assert done["problem"].startswith("Not enough files may be removed")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Where a file goes on: what Redis keeps of it, and what of the launcher's file and of the capture counts."""
 
 import base64
+import gzip
 import json
 import os
 from pathlib import Path
@@ -131,6 +132,24 @@ def test_a_file_goes_on_where_the_noted_batch_ends() -> None:
         ("cafe0123", "feed0123"),
         parts=((11, 1), (41, 2)),
     )
+
+
+def test_the_controller_gets_how_much_of_a_file_is_left(tmp_path: Path) -> None:
+    """Of a compressed one all counts: how much of it is behind a place among its packets is not known."""
+    content = classic(packets(100, 20))
+    plain, packed = tmp_path / "a.pcap", tmp_path / "a.pcap.gz"
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    behind = FIRST_PACKET._replace(place=Place(84))
+
+    with open_capture(bytes(plain)) as capture:
+        assert FIRST_PACKET.request_fields(capture) == {"input_bytes": len(content), "compression": ""}
+        assert behind.request_fields(capture) == {"input_bytes": len(content) - 84, "compression": ""}
+        beyond = FIRST_PACKET._replace(place=Place(len(content) + 1))
+        assert beyond.request_fields(capture) == {"input_bytes": 0, "compression": ""}
+    with open_capture(bytes(packed)) as capture:
+        size_bytes = packed.stat().st_size
+        assert behind.request_fields(capture) == {"input_bytes": size_bytes, "compression": "gzip"}
 
 
 def test_the_newest_hundred_streams_are_kept() -> None:

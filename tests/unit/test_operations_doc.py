@@ -102,6 +102,25 @@ def test_every_warning_is_explained() -> None:
     assert warned - explained_events() == set()
 
 
+@pytest.mark.parametrize(
+    ("role", "file", "room"),
+    [
+        ("dispatcher", "dispatcher.py", "feed"),
+        ("controller", "controller.py", "disk"),
+        ("consumer", "consumer_launcher.py", "analyzer"),
+        ("importer", "importer.py", "inbox"),
+    ],
+)
+def test_every_module_of_a_role_logs_under_the_roles_name(role: str, file: str, room: str) -> None:
+    """It is the word after the level, by which an operator sees who wrote a line."""
+    package = ROOT / "pcapdj"
+    paths = [package / file, *(package / room).glob("*.py")]
+
+    names = [name for path in paths for name in re.findall(r'EventLog\("(.*?)"\)', path.read_text())]
+
+    assert set(names) == {role}
+
+
 def test_every_explained_event_is_in_the_code() -> None:
     """A renamed or removed event leaves no row behind."""
     logged = {event for _, event in logged_events()}
