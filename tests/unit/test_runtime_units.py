@@ -177,9 +177,9 @@ def test_what_is_no_number_of_ours_is_none(text: str) -> None:
     assert text == "-1" or signed_number(text) is None
 
 
-@given(st.integers(0, 2**64))
-def test_a_whole_number_is_read_back(number: int) -> None:
-    """From text and from bytes, and below zero where that is allowed."""
+@given(st.integers(0, 2**64 - 1))
+def test_a_whole_number_of_64_bits_is_read_back(number: int) -> None:
+    """From text and from bytes; with a sign it has 63."""
     assert whole_number(str(number)) == whole_number(b"%d" % number) == number
-    assert signed_number(f"-{number}") == -number
+    assert signed_number(f"-{number}") == (-number if number < 2**63 else None)
     assert signed_number(f"--{number}") is None
