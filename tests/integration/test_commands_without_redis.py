@@ -244,6 +244,22 @@ def test_init_prints_the_next_commands(short_path: Path) -> None:
     assert "\nPCAPDJ_PRESET=summary\n" in (short_path / "sensor 1" / SETTINGS).read_text()
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_init_prints_the_path_of_pcapdj_unless_the_name_finds_this_one(
+    short_path: Path, *, is_ours: bool
+) -> None:
+    """Another version on PATH would be started else."""
+    programs, others = Path(sys.executable).parent, short_path / "bin"
+    others.mkdir()
+    (others / "pcapdj").write_text("#!/bin/sh\n")
+    (others / "pcapdj").chmod(0o755)
+    path = f"{programs if is_ours else others}:/usr/bin:/bin"
+
+    done = pcapdj("init", "sensor", "--preset", "summary", cwd=short_path, PATH=path)
+
+    assert f"\n  {'pcapdj' if is_ours else programs / 'pcapdj'} up\n" in done.stdout
+
+
 def test_init_chooses_summary_where_suricata_is_missing(short_path: Path) -> None:
     """The first command works on a bare machine, and shows the reason."""
     done = pcapdj("init", "sensor", cwd=short_path, PATH=NO_ANALYZERS)

@@ -17,6 +17,7 @@ from pcapdj.feed.batches import memory_file
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.launcher_client import Entry
 from pcapdj.feed.note import BatchNote
+from pcapdj.feed.output_space import OutputSpace
 from pcapdj.feed.streams import STOP_GRACE_S, Streams
 from pcapdj.launcher_protocol import BATCH_KEYS, NOTE_KEY
 from pcapdj.runtime.errors import Stopped
@@ -111,6 +112,35 @@ def test_a_stream_whose_analyzer_died_is_lost_and_the_next_is_waited_for(
     assert open_descriptors() <= before
     why = "The analyzer closed the pipe. The stream ended between two files."
     assert f" dispatcher stream_lost stream=5ca1ab1e: {why}\n" in logged(capsys, "stream_lost")
+
+
+class FullDisk(OutputSpace):
+    """An output disk on which there is never room; the analyzer dies while that is waited for."""
+
+    def __init__(self, link: RecordingLink) -> None:
+        self._link = link
+
+    def shortage(self) -> str:
+        """Return why the stream cannot end."""
+        return "The disk is full."
+
+    def wait(self, shortage: str) -> None:
+        """Let the analyzer die."""
+        assert shortage == "The disk is full."
+        self._link.leave()
+
+
+def test_a_stream_whose_analyzer_died_does_not_wait_for_room(
+    link: RecordingLink, interrupts: ReadingInterrupts
+) -> None:
+    """Nothing writes its results any more; the stream is lost."""
+    streams = Streams(link, interrupts, FullDisk(link))
+    streams.ensure(HEADER, FORMAT)
+
+    streams.end()
+
+    assert streams.open is None
+    assert ("remember",) not in link.calls
 
 
 def test_an_ended_stream_has_its_readers_remembered(
