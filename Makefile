@@ -49,6 +49,8 @@ install: $(VENV)/.dev  ## the virtual environment, with everything for developme
 # Many tests wait for processes or times: two workers more than processors overlap the waits. Each costs 4 s.
 # Without its bytecode every worker and every process that a test starts would compile all modules again.
 test test-long: export PYTHONDONTWRITEBYTECODE =
+# With more workers than processors, what takes a second alone may take three.
+test test-long: export PCAPDJ_TEST_TIMEOUT_FACTOR ?= 3
 test: $(VENV)/.dev lint types  ## each promise and rule once; tests that this machine cannot run are listed as skipped
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long"
 
