@@ -30,7 +30,6 @@ replays the file in flight into the next stream, and the next launcher replaces 
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -66,6 +65,7 @@ from pcapdj.analyzer.server import LauncherServer
 from pcapdj.analyzer.session import AnalyzerSession, Exit, Stage, Timeouts, Verdict
 from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
 from pcapdj.analyzer.user import check_log_root, find_user
+from pcapdj.console.screen import print_lines
 from pcapdj.launcher_protocol import EndedStream, ended_stream_path
 from pcapdj.runtime import failpoints, log
 from pcapdj.runtime.command import new_app, run_app
@@ -387,9 +387,7 @@ def _show_dispatcher_command(settings: LauncherSettings) -> None:
     words = ["pcapdj", "dispatch", "-b", str(settings.pipe), "--launcher", str(settings.socket)]
     command = " ".join(map(shell_word, words))
     log.flush()
-    print(  # noqa: T201 - an answer
-        f"Start its dispatcher with: {command}", file=sys.stderr
-    )
+    print_lines(f"Start its dispatcher with: {command}", to_stderr=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ import typer
 
 from pcapdj.capture.files import StillWritten
 from pcapdj.capture.roots import Roots, absolute_roots, check_below
-from pcapdj.console.screen import progress_bar
+from pcapdj.console.screen import print_lines, progress_bar
 from pcapdj.inbox.listing import CaptureFile, below_roots, list_captures, look_at_capture, sort_captures
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.problem_log import ProblemLog, log_refused
@@ -57,7 +57,7 @@ from pcapdj.runtime.errors import (
 )
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.process import die_with_supervisord
-from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.settings_record import record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
@@ -183,8 +183,8 @@ def import_once(  # noqa: PLR0913 - the options
     refused = [*outside, *listing.refused]
     report = queue_captures(retrying, files, again=again)
     for sentence in [*listing.notes, *refusal_sentences(refused), *report_sentences(report)]:
-        typer.echo(f"pcapdj import: {printable_sentence(sentence)}", err=True)
-    typer.echo(summary(Counter((outcomes | report.outcomes).values()), len(refused)))
+        print_lines(f"pcapdj import: {sentence}", to_stderr=True)
+    print_lines(summary(Counter((outcomes | report.outcomes).values()), len(refused)))
     return ExitCode.ERROR if any(refusal.is_fault for refusal in refused) else ExitCode.OK
 
 

@@ -553,3 +553,46 @@ def test_numbers_that_others_may_have_written_are_converted_in_one_place() -> No
     }
 
     assert found == OWN_DIGITS.keys()
+
+
+# module -> why it writes to stdout or stderr by itself; all others print with `console.screen`, which escapes
+# what acts on a terminal
+OWN_OUTPUT: Final = {
+    "cli.py": "help, the version, and a word that it quotes: it starts without the libraries of the screen",
+    "commands/cat.py": "packets on stdout; its sentences are escaped without the import of a screen",
+    "commands/completion.py": "a script for a shell, of the package",
+    "commands/journal.py": "the lines of a file, byte for byte where stdout is no terminal",
+    "commands/manual_page.py": "a page for man, of the package",
+    "commands/metrics.py": "metrics for Prometheus, on many lines",
+    "console/screen.py": "the place",
+    "console/slow_work.py": "a line that replaces the one before, of numbers and words of the package",
+    "feed/interrupts.py": "the [STATS] lines, which scripts read",
+    "run/answering.py": "a sequence that shows the cursor again",
+    "run/command.py": "escaped; its reader may be gone while the run goes on",
+    "run/view.py": "escaped; its reader may be gone while the run goes on",
+    "runtime/command.py": "why a command ends, escaped; all rooms import it, and it imports none",
+    "runtime/log.py": "the log, escaped",
+    "summary/__main__.py": "an analyzer, which imports no screen; its sentences and names are escaped",
+    "summary/table.py": "tables of escaped cells",
+}
+PRINTERS: Final = {"print", "echo", "secho", "write"}
+OUTPUTS: Final = {"sys.stdout", "sys.stderr", "sys.stdout.buffer", "sys.stderr.buffer", "typer", "click"}
+
+
+def prints(node: ast.AST) -> bool:
+    """Report whether it is a call that prints: of print, typer, sys.stdout, or a console of rich."""
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Name):
+        return node.func.id in PRINTERS - {"write"}
+    if not isinstance(node.func, ast.Attribute) or node.func.attr not in PRINTERS:
+        return False
+    output = ast.unparse(node.func.value)
+    return output in OUTPUTS or output.endswith("console")
+
+
+def test_text_for_people_is_printed_in_one_place() -> None:
+    """A name, or a text of Redis, has characters that act on a terminal until somebody escapes them."""
+    found = {str(module) for module in MODULES if any(map(prints, nodes_of(module)))}
+
+    assert found == OWN_OUTPUT.keys()

@@ -20,7 +20,7 @@ import typer
 
 from pcapdj import __version__
 from pcapdj.capture.compiled import Form, loaded
-from pcapdj.console.screen import Line, Tone, show
+from pcapdj.console.screen import Line, Tone, print_lines, show
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
 from pcapdj.disk.measurements import Mount, mounts
 from pcapdj.disk.meters import DiskMeter
@@ -114,7 +114,7 @@ def check(  # noqa: PLR0913 - an option each
     lines = list(_without_repeated(lines))
     wrong = sum(line.tone is Tone.BAD for line in lines)
     show("What this machine has", [_marked(line) for line in lines])
-    typer.echo(_verdict(wrong))
+    print_lines(_verdict(wrong))
     return ExitCode.ERROR if wrong else ExitCode.OK
 
 

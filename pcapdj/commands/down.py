@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Final
 
-import typer
-
 from pcapdj.commands.supervised import Supervisord, shown, unless_running
 from pcapdj.commands.up import Roles
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
 
 STOP_S: Final = 180.0  # supervisord waits 150 s for the analyzer, and then kills the launcher
@@ -26,6 +25,6 @@ def down(roles: Roles = None) -> None:
         supervisord.stop(roles)
         shown(supervisord.settled(roles, STOP_S))
         return
-    typer.echo("The service ends; the analyzer writes its results first, which may take two minutes.")
+    print_lines("The service ends; the analyzer writes its results first, which may take two minutes.")
     supervisord.end()
-    typer.echo("The service has ended.")
+    print_lines("The service has ended.")

@@ -1,6 +1,5 @@
 """`pcapdj events`: what happened in a lane: one story of all roles, the commands, and each file."""
 
-import json
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -9,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.console.event_lines import event_line, event_object
-from pcapdj.console.screen import fitted
+from pcapdj.console.screen import print_fitted, print_json
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
@@ -65,10 +64,13 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
     story = History(store, since_s, name)
     if name is not None and not as_json:
         for line in _now_lines(file_now(store, name), name):
-            typer.echo(fitted(line))
+            print_fitted(line)
     try:
         for event in _followed(story, kind) if follow else _so_far(story, kind):
-            typer.echo(json.dumps(event_object(event)) if as_json else fitted(event_line(event)))
+            if as_json:
+                print_json(event_object(event))
+            else:
+                print_fitted(event_line(event))
     except KeyboardInterrupt:  # the documented way to end --follow
         return
 

@@ -1,13 +1,12 @@
 """`pcapdj failed`: lists the files that could not be fed whole, and why; queues them again."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Final
 
 import typer
 
-from pcapdj.console.screen import fitted
+from pcapdj.console.screen import print_fitted, print_json, print_lines
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
@@ -64,7 +63,10 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
             for failure in _chosen(all_failures(store, work.add), chosen):
                 fields = failure.fields or {"reason": failure.reason}
                 work.clear()
-                typer.echo(json.dumps(fields) if as_json else fitted(_sentence(failure)))
+                if as_json:
+                    print_json(fields)
+                else:
+                    print_fitted(_sentence(failure))
 
 
 def _whole_names(store: Store, words: Sequence[str]) -> list[str]:
@@ -97,7 +99,7 @@ def _retry(store: Store, names: Sequence[str]) -> None:
     else:
         with slow_work("failed files to queue", failures_length(store)) as work:
             moved, count = requeue_all_failures(store, work.add)
-    typer.echo(f"{moved} of {count} queued again.")
+    print_lines(f"{moved} of {count} queued again.")
     if left := count - moved:
         raise PcapdjError(f"{left} of {count} failed files could not be queued again.")
 
@@ -105,7 +107,7 @@ def _retry(store: Store, names: Sequence[str]) -> None:
 def _forget(store: Store, names: Sequence[str]) -> None:
     with slow_work(_WHAT, failures_length(store)) as work:
         removed = forget_lost(store, [*_wanted(names)] or None, work.add)
-    typer.echo(f"{removed} {'entry' if removed == 1 else 'entries'} about lost captures removed.")
+    print_lines(f"{removed} {'entry' if removed == 1 else 'entries'} about lost captures removed.")
     if names and not removed:
         shown = ", ".join(quoted(name) for name in names)
         raise PcapdjError(

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -26,11 +27,11 @@ def finish(
     """End the stream when no file is queued or current; files that come later begin a new one."""
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if not _is_needed(read_snapshot(store, time.time()), now=now):
-        typer.echo("No stream is open: there is nothing to end.")
+        print_lines("No stream is open: there is nothing to end.")
         return
     operate.finish(store, "now" if now else "empty")
     when = "after the current file" if now else "as soon as no file is queued or current"
-    typer.echo(f"The stream ends {when}; files that come later begin a new one.")
+    print_lines(f"The stream ends {when}; files that come later begin a new one.")
 
 
 def _is_needed(lane: Snapshot, *, now: bool) -> bool:

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from pcapdj.console.dispatcher_lines import short_names
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.safe_text import printable_sentence, quoted, to_text
+from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
@@ -67,7 +68,7 @@ def _report(store: Store, dispatcher: str, name: bytes) -> None:
     record_event(
         store, "dispatcher_forgotten", sentence, role="forget", fields={"name": to_text(name)} if name else {}
     )
-    typer.echo(printable_sentence(sentence))
+    print_lines(sentence)
 
 
 def _chosen(dispatchers: list[dict[str, Any]], wanted: str) -> str:

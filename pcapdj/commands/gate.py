@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from pcapdj.console.screen import print_lines
 from pcapdj.disk.gate import Override
 from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD
 from pcapdj.runtime.command import new_app
@@ -44,11 +45,11 @@ def gate(
         raise ConfigError(f"Unknown gate setting {quoted(override[:80])}.", hint=hint)
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     if override is None:
-        typer.echo(printable(operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)))
+        print_lines(printable(operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)))
         return
     if override == _ACCEPT:
         operate.change_control(store, {ACCEPT_FIELD: f"{time.time():.6f}"})
-        typer.echo("The watched paths are accepted on the file systems where they are now.")
+        print_lines("The watched paths are accepted on the file systems where they are now.")
         return
     operate.change_control(store, {OVERRIDE_FIELD: override})
-    typer.echo(_RESULTS[override])
+    print_lines(_RESULTS[override])

@@ -11,10 +11,11 @@ import typer
 from pcapdj.analyzer.options import PRESET_VARIABLE, PresetOrDefault, TrustGroup, default_preset
 from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
 from pcapdj.commands.settings import settings_text
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.service import CONF, INBOX, configuration, write_layout
 
@@ -46,10 +47,9 @@ def init(
         values["PCAPDJ_ROOT"] = os.pathsep.join(str(each.absolute()) for each in roots)
     if not write_layout(folder, text, settings_text(values), force=force):
         change = f": set {PRESET_VARIABLE}={chosen} in it to change the analyzer" if is_chosen else ""
-        typer.echo(f"The {SETTINGS} that was there is kept{change}.")
+        print_lines(f"The {SETTINGS} that was there is kept{change}.")
         chosen = ""
-    for line in _next_steps(folder.absolute(), chosen, interpreter.parent, is_chosen=is_chosen):
-        typer.echo(line)
+    print_lines(*_next_steps(folder.absolute(), chosen, interpreter.parent, is_chosen=is_chosen))
 
 
 def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -> list[str]:
@@ -61,11 +61,10 @@ def _next_steps(folder: Path, preset: str, programs: Path, *, is_chosen: bool) -
     pcapdj = "pcapdj" if is_on_path or not own.exists() else shell_word(str(own))
     why = "" if is_chosen or preset != FALLBACK_PRESET else ", because Suricata is not installed"
     analyzer = f"; its analyzer is the preset {preset}{why}" if preset else ""
-    lines = [
+    return [
         f"The service in {quoted(str(folder))} is ready{analyzer}. {SETTINGS} has all settings. Next:",
         f"  cd {shell_word(str(folder))}",
         f"  {pcapdj} up",
         "  mv CAPTURES.. inbox/",
         f"  {pcapdj} status --watch",
     ]
-    return [printable_sentence(line) for line in lines]

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pcapdj.console.disk_lines import disk_lines
-from pcapdj.console.screen import show, shows_blocks
+from pcapdj.console.screen import print_lines, show, shows_blocks
 from pcapdj.console.status_lines import gate_lines
 from pcapdj.console.trend_lines import SPAN_S, trend_lines
 from pcapdj.disk.limit_changes import change_lines
@@ -71,10 +71,10 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     if action == "set":
         _check_texts(store, changes, force=force)
         if dry_run:
-            typer.echo("\n".join(_preview(store, changes)) or "Nothing would change.")
+            print_lines(*_preview(store, changes) or ["Nothing would change."])
             return
         with suppress(ConfigError):  # the controller refuses it, with its reason
-            typer.echo("\n".join([*_preview(store, changes), ""]))
+            print_lines(*_preview(store, changes), "")
         _set(store, changes, force=force)
     elif action == "unset":
         _check_names(words, LIMIT_FIELDS)
@@ -92,11 +92,11 @@ def _show_all(store: Store) -> None:
     disks = published_disks(gate)
     sys.stdout.flush()  # a day of samples takes a moment
     if lines := disk_lines(disks, _trends(store, disks)):
-        typer.echo("\n".join(["", *lines]))
-    typer.echo()
+        print_lines("", *lines)
+    print_lines("")
     _show(read_control(store), gate)
     if learned := _learned(shown.get("reserve") if gate else None):
-        typer.echo(f"{'':<22}{learned}")
+        print_lines(f"{'':<22}{learned}")
 
 
 def _trends(store: Store, disks: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -185,12 +185,12 @@ def _await_refusal(store: Store) -> str | None:
         gate = grants.published()
         if not is_recent(gate.get("heartbeat_s")):
             sentence = "No controller is running; the next one applies this if it fits its options."
-            typer.echo(sentence, err=True)
+            print_lines(sentence, to_stderr=True)
             return None
         if gate.get("live") == written:  # its answer is about these limits, not about those before
             return gate["refused"] if KEPT in gate.get("refused", "") else None
         time.sleep(_LOOK_S)
-    typer.echo("The controller has not answered yet: see 'pcapdj status'.", err=True)
+    print_lines("The controller has not answered yet: see 'pcapdj status'.", to_stderr=True)
     return None
 
 
@@ -205,9 +205,9 @@ def _show(control: Mapping[str, str], gate: Mapping[str, str]) -> None:
     for name in DEFAULTS:
         text, option = (_shown(name, texts.get(name)) for texts in (in_force, options))
         source = sources.get(name, "")
-        typer.echo(printable(f"{name:<22}{_limit_text(control.get(name), text, option, source)}").rstrip())
+        print_lines(printable(f"{name:<22}{_limit_text(control.get(name), text, option, source)}").rstrip())
     if FORCE_FIELD in control:
-        typer.echo(f"{FORCE_FIELD:<22}{printable(control[FORCE_FIELD])}")
+        print_lines(f"{FORCE_FIELD:<22}{printable(control[FORCE_FIELD])}")
 
 
 def _learned(reserve: object) -> str:

@@ -20,6 +20,7 @@ from pcapdj import __version__
 from pcapdj.commands.metrics_server import MetricsServer
 from pcapdj.commands.monitor import expected_roles
 from pcapdj.console.metrics import FAMILIES, LaneReading, MetricSample, lane_samples
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError
 from pcapdj.runtime.numbers import whole_number
@@ -168,7 +169,7 @@ def _serve(address: tuple[str, int], registry: CollectorRegistry) -> None:
                 f"{quoted(host)}, port {port}: the metrics cannot be served: {reason}."
             ) from exc
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        typer.echo(f"Serving metrics at {host}, port {server.port}.", err=True)
+        print_lines(f"Serving metrics at {host}, port {server.port}.", to_stderr=True)
         while True:
             signals.wait(_WAIT_S)
 

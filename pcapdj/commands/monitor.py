@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-import typer
-
 from pcapdj.console.monitor_rules import (
     ROLES,
     Finding,
@@ -21,9 +19,9 @@ from pcapdj.console.monitor_rules import (
     findings_of,
     monitor_line,
 )
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.errors import ConfigError, KeyUnusable, PcapdjError, StoreUnavailable
 from pcapdj.runtime.foreign_files import foreign_text
-from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.service import CONF
 from pcapdj.store.client import Store
 from pcapdj.store.options import open_store
@@ -46,7 +44,7 @@ def print_judgement(url: str, password_file: Path | None, lane: str, expected: S
         line, level = _judged(open_store(url, password_file, lane, is_role=False), expected)
     except PcapdjError as exc:
         line, level = monitor_line([Finding(Level.UNKNOWN, str(exc))], {})
-    typer.echo(printable_sentence(line))
+    print_lines(line)
     return level
 
 

@@ -4,13 +4,13 @@ A removed file does not come back at the importer's next look. It is read and ch
 a million names costs no more memory than one of a thousand.
 """
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
+from pcapdj.console.screen import print_json, print_lines
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
@@ -81,23 +81,23 @@ def queue(  # noqa: PLR0913 - an option each
 def _list(store: Store, first: int, most: int | None, *, as_json: bool) -> None:
     length, current = queue_length(store), _in_flight(store)
     if as_json:
-        typer.echo(json.dumps({"queued": length, "current": current}))
+        print_json({"queued": length, "current": current})
     else:
-        typer.echo(f"{length:,} queued, {len(current)} in flight")
+        print_lines(f"{length:,} queued, {len(current)} in flight")
         for each in current:
-            typer.echo(_line("in flight", to_name(each["name"]), each["size_bytes"], each["state"]))
+            print_lines(_line("in flight", to_name(each["name"]), each["size_bytes"], each["state"]))
     shown = 0
     for page in read_queue(store, first, most):
         for item in page:
             place = item.place + 1
             if as_json:
                 fields = {"place": place, "name": to_text(item.name), "size_bytes": item.size_bytes}
-                typer.echo(json.dumps(fields))
+                print_json(fields)
             else:
-                typer.echo(_line(f"{place:,}", item.name, item.size_bytes))
+                print_lines(_line(f"{place:,}", item.name, item.size_bytes))
         shown += len(page)
     if not as_json and (more := length - first - shown) > 0:
-        typer.echo(f"and {more:,} more: pcapdj queue --from {first + shown + 1}")
+        print_lines(f"and {more:,} more: pcapdj queue --from {first + shown + 1}")
 
 
 def _line(label: str, name: bytes, size_bytes: int | None, state: str = "") -> str:
@@ -207,15 +207,15 @@ class _Report:
         if not self._done:
             raise PcapdjError("No queued name matches.")
         for name in self._named:
-            typer.echo(quoted(name))
+            print_lines(quoted(name))
         if (more := self._done - len(self._named)) > 0:
-            typer.echo(f"and {more:,} more")
+            print_lines(f"and {more:,} more")
         names = "1 name" if self._done == 1 else f"{self._done:,} names"
         if self._dry_run:
-            typer.echo(f"{names} would be {_PAST[self._edit]}.")
+            print_lines(f"{names} would be {_PAST[self._edit]}.")
             return
         sentence = f"{names} {_PAST[self._edit]} of the queue.".replace("removed of", "removed from")
-        typer.echo(sentence)
+        print_lines(sentence)
         kind = "removed" if self._edit is Edit.REMOVE else "reordered"
         fields = {"name": to_text(self._named[0])} if self._done == 1 else {}
         record_event(self._store, kind, sentence, role="queue", fields=fields)

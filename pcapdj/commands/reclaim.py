@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pcapdj.capture.roots import Roots, absolute_roots
+from pcapdj.console.screen import print_json, print_lines
 from pcapdj.disk import options
 from pcapdj.disk.limits import Limits, Watch, parse_limits
 from pcapdj.disk.published_gate import published_disks, published_texts
@@ -32,7 +33,7 @@ from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.places import private_folder, user_folder
-from pcapdj.runtime.safe_text import printable_sentence, quoted, to_text
+from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.trust import check_folder
 from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duration, utc_text
@@ -100,7 +101,7 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
         raise ConfigError("Write 'pcapdj reclaim --dry-run', or 'pcapdj reclaim now', pause or resume.")
     if action in _PAUSES:
         change_control(open_store(redis_url, redis_password_file, lane, is_role=False), *_PAUSES[action])
-        typer.echo(_PAUSED[action])
+        print_lines(_PAUSED[action])
         return
     chosen = parse_reclaim(setting)
     below = options.reclaim_roots(absolute_roots(roots))
@@ -127,7 +128,7 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
         if dry_run:
             _show(previewed_round(store, selected, disks), chosen, disks, as_json=as_json)
             if not as_json and (left := unfinished_count(store)):
-                typer.echo(
+                print_lines(
                     f"{_files(left)} left by a process that died: 'pcapdj reclaim now' completes that."
                 )
         else:
@@ -279,20 +280,20 @@ def _show(preview: Round, chosen: ReclaimSetting, disks: Sequence[Disk], *, as_j
     about = _as_json(preview, how, disks)
     if as_json:
         files = [_file_fields(each) for each in preview.chosen]
-        typer.echo(json.dumps({**about, "dry_run": True, "files": files}))
+        print_json({**about, "dry_run": True, "files": files})
         return
     for file in preview.chosen:
-        typer.echo(_line_of(file))
+        print_lines(_line_of(file))
     size = human_size(sum(each.present.disk_bytes for each in preview.chosen))
     exact = ", before compression" if how == "compress" else ""
-    typer.echo(f"{_files(len(preview.chosen))} would be {_WORDS[how]}: {size}{exact}.")
+    print_lines(f"{_files(len(preview.chosen))} would be {_WORDS[how]}: {size}{exact}.")
     if not disks:
-        typer.echo("No watched disk needs room.")
+        print_lines("No watched disk needs room.")
     for disk in disks:
-        typer.echo(printable_sentence(_disk_sentence(disk, preview)))
+        print_lines(_disk_sentence(disk, preview))
     _print_withheld(preview)
     if chosen.how == NONE:
-        typer.echo("--reclaim is none: the controller removes nothing.")
+        print_lines("--reclaim is none: the controller removes nothing.")
 
 
 def _line_of(file: Candidate) -> str:
@@ -316,26 +317,22 @@ def _disk_sentence(disk: Disk, preview: Round) -> str:
 
 def _print_result(done: Round, word: str, about: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(
-            json.dumps(
-                {**about, "files": [{**_file_fields(each.file), "to": each.to} for each in done.removed]}
-            )
-        )
+        print_json({**about, "files": [{**_file_fields(each.file), "to": each.to} for each in done.removed]})
         return
     for each in done.removed:
         to = f" -> {quoted(each.to)}" if each.to else ""
-        typer.echo(f"{_line_of(each.file)}{to}")
-    typer.echo(f"{_files(len(done.removed))} {word}: {human_size(done.freed_bytes)}.")
+        print_lines(f"{_line_of(each.file)}{to}")
+    print_lines(f"{_files(len(done.removed))} {word}: {human_size(done.freed_bytes)}.")
     _print_withheld(done)
     for note in done.notes:
-        typer.echo(printable_sentence(note))
+        print_lines(note)
 
 
 def _print_withheld(done: Round) -> None:
     if done.withheld:
-        typer.echo("These stay:")
+        print_lines("These stay:")
     for reason, count in done.withheld.most_common():
-        typer.echo(f"  {count:>6,}  {printable_sentence(reason)}")
+        print_lines(f"  {count:>6,}  {reason}")
 
 
 def _files(count: int) -> str:

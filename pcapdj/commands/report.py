@@ -4,7 +4,6 @@ Of folders and files the captures are read whole, as they would be fed. Of the j
 the journal. Only files with something unusual are shown, unless `--all` is given.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ import typer
 from pcapdj.capture.last_packet import last_packet_time_ns
 from pcapdj.capture.opening import Capture, first_packet_time_ns, open_capture
 from pcapdj.capture.pcap import Totals
-from pcapdj.console.screen import Line, fitted, progress_bar, show
+from pcapdj.console.screen import Line, print_fitted, print_json, print_lines, progress_bar, show
 from pcapdj.console.slow_work import slow_work
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.order import Order
@@ -24,7 +23,7 @@ from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, CaptureError, ConfigError, ExitCode, PcapdjError
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name, to_text
+from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import human_duration, parse_duration, utc_text_ns
 from pcapdj.store.client import Store
 from pcapdj.store.journal import Conditions, FedFile, journal_length, read_journal
@@ -180,9 +179,9 @@ def _print(timeline: Timeline, spans: Iterable[CaptureSpan], *, show_all: bool, 
     chosen = ((span, remarks) for span, remarks in added if show_all or remarks)
     if as_json:
         for span, remarks in chosen:
-            typer.echo(json.dumps(_object(span, remarks)))
+            print_json(_object(span, remarks))
         if timeline.files:
-            typer.echo(json.dumps({"summary": timeline.summary()}))
+            print_json({"summary": timeline.summary()})
     else:
         _print_table(chosen, most=None if show_all else _MOST_SHOWN)
         show("", [Line(label, text) for label, text in timeline.lines()])
@@ -195,12 +194,12 @@ def _print_table(files: Iterable[tuple[CaptureSpan, Sequence[Remark]]], *, most:
     count = 0
     for count, (span, remarks) in enumerate(files, 1):
         if count == 1:
-            typer.echo(_ROW.format("first packet", "lasts", "packets", "file"))
+            print_lines(_ROW.format("first packet", "lasts", "packets", "file"))
         if most is None or count <= most:
             for line in [_row(span), *(f"    {each.sentence}" for each in remarks)]:
-                typer.echo(fitted(printable_sentence(line)))
+                print_fitted(line)
     if count:
-        typer.echo(f"and {count - most:,} more: --all\n" if most and count > most else "")
+        print_lines(*([f"and {count - most:,} more: --all"] if most and count > most else []), "")
 
 
 def _row(span: CaptureSpan) -> str:

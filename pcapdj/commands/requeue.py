@@ -12,10 +12,11 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.capture.roots import Roots
+from pcapdj.console.screen import print_lines
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word, to_name
+from pcapdj.runtime.safe_text import quoted, shell_word, to_name
 from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_list
@@ -92,7 +93,7 @@ def requeue(  # noqa: PLR0913 - an option each
 def _requeue_names(store: Store, names: Sequence[bytes]) -> None:
     gone = list[str]()  # where files went that were reclaimed
     missing = _requeue_endings(store, [name for name in names if not _requeue(store, name, gone)], gone)
-    typer.echo(f"{len(names) - len(missing) - len(gone)} of {len(names)} queued again.")
+    print_lines(f"{len(names) - len(missing) - len(gone)} of {len(names)} queued again.")
     if missing:
         names_shown = ", ".join(quoted(name) for name in missing)
         gone.append(f"Not among the processed or failed files: {names_shown}.")
@@ -111,7 +112,7 @@ def _requeue_stream(store: Store, stream: str) -> None:
                 work.add(0)
     if not moved and not gone:
         raise PcapdjError(f"No processed file was last fed into stream {quoted(stream)}.")
-    typer.echo(f"{moved} of {moved + len(gone)} queued again.")
+    print_lines(f"{moved} of {moved + len(gone)} queued again.")
     operate.forget_suspect(store, stream)
     _refuse(gone)
 
@@ -217,12 +218,12 @@ def _look_again(
         hint = f"{hint} {command}"
         if queues:
             raise PcapdjError(sentence, hint=hint)
-        typer.echo(printable_sentence(f"{sentence} {hint}"))
+        print_lines(f"{sentence} {hint}")
     if not queues:
-        typer.echo("Nothing was queued: add --yes to queue them.")
+        print_lines("Nothing was queued: add --yes to queue them.")
         return
     done = look(queues=True)
-    typer.echo(f"{done.queued:,} of {done.files:,} queued again.")
+    print_lines(f"{done.queued:,} of {done.files:,} queued again.")
     if done.queued < done.files:
         raise PcapdjError(
             f"{done.files - done.queued:,} are not in PCAPDJ_PROCESSED or PCAPDJ_FAILED any more."
@@ -232,17 +233,17 @@ def _look_again(
 def _show(found: SecondLook) -> None:
     for file in found.named:
         size = "" if file.size_bytes is None else human_size(file.size_bytes)
-        typer.echo(f"{size:>10}  {quoted(file.name)}")
+        print_lines(f"{size:>10}  {quoted(file.name)}")
     if (more := found.files - len(found.named)) > 0:
-        typer.echo(f"and {more:,} more")
+        print_lines(f"and {more:,} more")
     streams = "1 stream" if len(found.streams) == 1 else f"{len(found.streams):,} streams"
     files = "1 file" if found.files == 1 else f"{found.files:,} files"
     times = ""
     if found.first_ns is not None and found.last_ns is not None:
         times = f", packets from {utc_text_ns(found.first_ns)} to {utc_text_ns(found.last_ns)}"
-    typer.echo(f"{files}, {human_size(found.size_bytes)}, from {streams}{times}.")
+    print_lines(f"{files}, {human_size(found.size_bytes)}, from {streams}{times}.")
     for sentence in _left_out(found, " more"):
-        typer.echo(sentence)
+        print_lines(sentence)
 
 
 def _left_out(found: SecondLook, more: str) -> Iterator[str]:

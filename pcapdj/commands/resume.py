@@ -1,7 +1,6 @@
 """`pcapdj resume`: end the operator's suspension, and show who else suspends."""
 
-import typer
-
+from pcapdj.console.screen import print_lines
 from pcapdj.console.waiting_lines import suspenders_text
 from pcapdj.runtime.command import new_app
 from pcapdj.store import operate
@@ -15,9 +14,9 @@ def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, l
     """End the suspension by `pcapdj suspend`; the gate and SIGUSR1 may still suspend feeding."""
     removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, is_role=False))
     ended = "The operator's suspension has ended." if others else "Resumed."
-    typer.echo(ended if removed else "The operator had not suspended feeding.")
+    print_lines(ended if removed else "The operator had not suspended feeding.")
     if others:
-        typer.echo(f"Still suspended by {suspenders_text(others, {})}.{_hints(others)}")
+        print_lines(f"Still suspended by {suspenders_text(others, {})}.{_hints(others)}")
 
 
 def _hints(members: list[str]) -> str:

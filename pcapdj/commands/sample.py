@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.safe_text import printable_sentence, quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.summary.sample import write_sample
 
 app = new_app()
@@ -16,5 +17,5 @@ app = new_app()
 def sample(folder: Annotated[Path, typer.Argument(help="created if missing", metavar="DIR")]) -> None:
     """Write five rotated captures that contain one HTTP download in parts, and its sha256."""
     captures = write_sample(folder)
-    typer.echo(f"Wrote {len(captures)} captures to {quoted(str(folder))}.")
-    typer.echo(printable_sentence(f"Next: pcapdj run {shell_word(str(folder))}"))
+    print_lines(f"Wrote {len(captures)} captures to {quoted(str(folder))}.")
+    print_lines(f"Next: pcapdj run {shell_word(str(folder))}")

@@ -10,9 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
+from pcapdj.runtime.safe_text import quoted, to_name
 from pcapdj.store import operate
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
@@ -70,7 +71,7 @@ def skip(
         sentence = _outcome(file, is_done=is_done)
         fields = {"name": name} if (name := file.name.decode("utf-8", "surrogateescape")) else {}
         record_event(store, "skipped", sentence, role="skip", fields=fields)
-        typer.echo(printable_sentence(sentence))
+        print_lines(sentence)
 
 
 def chosen(files: list[TakenFile], wanted: bytes | None) -> list[TakenFile]:

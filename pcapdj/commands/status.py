@@ -1,6 +1,5 @@
 """`pcapdj status`: one screen of what a lane is doing, or the same as JSON for programs."""
 
-import json
 import socket
 import time
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ import typer
 from pcapdj import __version__
 from pcapdj.commands.monitor import layout_of
 from pcapdj.console.dispatcher_lines import rates_between
-from pcapdj.console.screen import Line, Tone, keep_showing, show
+from pcapdj.console.screen import Line, Tone, keep_showing, print_json, show
 from pcapdj.console.status_lines import snapshot_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import PcapdjError
@@ -108,7 +107,7 @@ def _last_failures(store: Store) -> list[dict[str, Any]]:
 
 
 def _print_json(store: Store, *, repeat: bool) -> None:
-    typer.echo(json.dumps(read_snapshot(store, time.time())))
+    print_json(read_snapshot(store, time.time()))
     while repeat:
         time.sleep(_EVERY_S)
-        typer.echo(json.dumps(read_snapshot(store, time.time())))
+        print_json(read_snapshot(store, time.time()))

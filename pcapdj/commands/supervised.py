@@ -23,10 +23,11 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
+from pcapdj.console.screen import print_lines
 from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
 from pcapdj.runtime.foreign_files import foreign_text
-from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import has_service
 from pcapdj.service import CONF
 
@@ -259,5 +260,5 @@ def unless_running(supervisord: Supervisord) -> None:
 def shown(programs: Sequence[Program]) -> bool:
     """Print a line for each program; report whether all are well."""
     for line in (line for each in programs for line in each.lines):
-        print(printable_sentence(line))  # noqa: T201 - the answer
+        print_lines(line)
     return all(each.is_well for each in programs)

@@ -10,11 +10,10 @@ import typer
 
 from pcapdj.commands.supervised import Supervisord, shown
 from pcapdj.console.monitor_rules import ROLES, role_findings
-from pcapdj.console.screen import fitted
+from pcapdj.console.screen import print_fitted, print_lines
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError
-from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.settings_file import read_settings
 from pcapdj.service import CONF, INBOX
 from pcapdj.store.options import open_store
@@ -53,15 +52,15 @@ def up(
     is_well = shown(programs)
     problem = reporting_problem(each.name for each in programs if each.state == "RUNNING")
     if problem:
-        typer.echo(printable_sentence(problem))
+        print_lines(problem)
     if changed := supervisord.changed_programs():
-        typer.echo(
+        print_lines(
             f"{CONF} has changed since the service was started ({', '.join(changed)}):"
             " 'pcapdj down' and 'pcapdj up' apply the change."
         )
     if problem or not is_well:
         raise typer.Exit(ExitCode.ERROR)
-    typer.echo(fitted(f"The service runs: captures go into {INBOX}/, results into out/, logs into var/log/."))
+    print_fitted(f"The service runs: captures go into {INBOX}/, results into out/, logs into var/log/.")
 
 
 def reporting_problem(running: Iterable[str], limit_s: float = _REPORT_S) -> str:

@@ -5,7 +5,6 @@ the question (`--at`). The journal of the lane has which file has which packets 
 belongs to a run, its record has that. The rules are in `pcapdj.trace`.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,13 +15,13 @@ from typing import Annotated, Final
 import typer
 
 from pcapdj.capture.roots import Roots
-from pcapdj.console.screen import fitted
+from pcapdj.console.screen import print_fitted, print_json
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_files import lines_as_they_come, open_foreign
-from pcapdj.runtime.safe_text import printable_sentence, quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.journal import Conditions
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.trace.answers import as_object, cut_as_object, lines_about, lines_of_cut
@@ -236,7 +235,7 @@ class _Answer:
             self._events += 1
             self._missing += bool(location.problem())
             if self._as_json:
-                self._print(json.dumps(as_object(location, self._presences)))
+                print_json(as_object(location, self._presences), to_stderr=self._out == "-")
             else:
                 for line in lines_about(location, self._presences):
                     self._print(line)
@@ -247,7 +246,7 @@ class _Answer:
         report = cut_sessions(locations, self._presences, self._out)
         self._is_whole = not report.left_out
         if self._as_json:
-            self._print(json.dumps(cut_as_object(report, self._out)))
+            print_json(cut_as_object(report, self._out), to_stderr=self._out == "-")
         else:
             for line in lines_of_cut(report, self._out):
                 self._print(line)
@@ -271,4 +270,4 @@ class _Answer:
             raise PcapdjError("Some captures are not there any more: their packets are missing.")
 
     def _print(self, line: str) -> None:
-        typer.echo(line if self._as_json else fitted(printable_sentence(line)), err=self._out == "-")
+        print_fitted(line, to_stderr=self._out == "-")

@@ -5,6 +5,7 @@ is never read as markup, and no character of it acts on a terminal, wherever it 
 only for a terminal: it takes a tenth of a second.
 """
 
+import json
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ _AS_TERMINAL: Final = frozenset(
 )  # with these rich may write colours into a pipe
 
 
+_LINE_LIMIT_CHARS: Final = 16_000  # a sentence, and the fields of an event after it
 _INDENT: Final = 4  # of what follows a broken line
 _LEAST_COLUMNS: Final = 40  # on a narrower terminal there is no room to indent
 # blanks and a word; a part in quotes, as `name='a b'`, belongs to its word
@@ -91,7 +93,31 @@ def show(title: str, lines: Sequence[Line]) -> None:
         if (console := Console()).is_terminal:
             console.print(_grid(title, lines))
             return
-    print(*([title] if title else []), *_whole_lines(lines), sep="\n")  # noqa: T201 - the answer
+    print_lines(*([title] if title else []), *_whole_lines(lines))
+
+
+def print_lines(*lines: str, to_stderr: bool = False) -> None:
+    """Print an answer for people; no character of a line acts on a terminal, and none adds a line."""
+    _print("\n".join(map(_shown, lines)), to_stderr=to_stderr)
+
+
+def print_fitted(line: str, *, to_stderr: bool = False) -> None:
+    """Print a line as `print_lines` does; on a terminal in parts that fit, each on a line of its own."""
+    _print(fitted(_shown(line)), to_stderr=to_stderr)
+
+
+def print_json(value: object, *, to_stderr: bool = False) -> None:
+    """Print a value for programs, on one line of ASCII."""
+    _print(json.dumps(value), to_stderr=to_stderr)
+
+
+def _shown(line: str) -> str:
+    return printable_sentence(line, limit_chars=_LINE_LIMIT_CHARS)
+
+
+def _print(text: str, *, to_stderr: bool) -> None:
+    """Print at once: a reader behind a pipe sees each answer when it is there."""
+    print(text, file=sys.stderr if to_stderr else sys.stdout, flush=True)
 
 
 def keep_showing(
@@ -110,7 +136,7 @@ def keep_showing(
     console = Console()
     while not console.is_terminal:
         show(read_title(), read_lines())
-        print(flush=True)  # noqa: T201 - a reader behind a pipe sees each screen at once
+        print_lines("")
         time.sleep(every_s)
     with Live(_grid(read_title(), read_lines()), console=console, auto_refresh=False) as live:
         while True:
@@ -179,10 +205,12 @@ def _grid(title: str, lines: Sequence[Line]) -> "Table":
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
-    grid.title = Text(title, style="bold") if title else None
+    grid.title = Text(printable_sentence(title), style="bold") if title else None
     grid.title_justify = "left"
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for line in lines:
-        grid.add_row(Text(line.label), Text(printable_sentence(line.text), style=line.tone.value))
+        grid.add_row(
+            Text(printable_sentence(line.label)), Text(printable_sentence(line.text), style=line.tone.value)
+        )
     return grid

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 
-import typer
-
 from pcapdj.console.disk_lines import disk_lines
+from pcapdj.console.screen import print_lines
 from pcapdj.disk.gate import State
 from pcapdj.disk.gate_report import check_lines
 from pcapdj.disk.monitor import DiskMonitor
 from pcapdj.disk.published_gate import PublishedGate, parse_gate, published_disks
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Unavailable
-from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.store.grants import Grants
 from pcapdj.store.snapshot import is_recent
 
@@ -55,7 +53,7 @@ def check_as_started(monitor: DiskMonitor, grants: Grants) -> ExitCode:
         published = parse_gate(grants.published())
         monitor.apply(grants.control())
     except PcapdjError as exc:
-        typer.echo(printable_sentence(f"{exc} Live limits and the last published gate are left out."))
+        print_lines(f"{exc} Live limits and the last published gate are left out.")
     decision = monitor.decision(monitor.next_gate(published.gate))
     _print(check_lines(monitor.samples, monitor.limits, decision), monitor.live.refused)
     return _code(decision.state)
@@ -66,5 +64,4 @@ def _code(state: State) -> ExitCode:
 
 
 def _print(lines: Sequence[str], refused: str) -> None:
-    for line in [*lines, *([f"refused: {refused}"] if refused else [])]:
-        typer.echo(printable_sentence(line))
+    print_lines(*lines, *([f"refused: {refused}"] if refused else []))

@@ -67,16 +67,16 @@ def shell_word(text: str) -> str:
     return f"$'{shown}'" if "\\" in shown else f"'{shown}'"
 
 
-def printable_sentence(sentence: str) -> str:
-    """Return the sentence on one line, at most 4000 characters of it.
+def printable_sentence(sentence: str, *, limit_chars: int = _SENTENCE_LIMIT_CHARS) -> str:
+    """Return the sentence on one line, at most 4000 characters of it, or the limit.
 
     Quotes stay, what could act on a terminal is escaped.
     """
-    start = sentence[:_SENTENCE_LIMIT_CHARS]
+    start = sentence[:limit_chars]
     shown = (
         start if is_shown(start) else "".join(char if is_shown(char) else printable(char) for char in start)
     )
-    return shown if len(sentence) <= _SENTENCE_LIMIT_CHARS else shown + "…"
+    return shown if len(sentence) <= limit_chars else shown + "…"
 
 
 def shortened_message(message: str) -> str:

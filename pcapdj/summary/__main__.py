@@ -88,7 +88,9 @@ def _show(summary: "StreamSummary", objects: "list[HttpObject]") -> None:
 
 
 def _complain(sentence: str, exit_code: int) -> int:
-    sys.stderr.write(f"pcapdj.summary: {sentence}\n")
+    from pcapdj.runtime.safe_text import printable_sentence
+
+    sys.stderr.write(f"pcapdj.summary: {printable_sentence(sentence)}\n")
     return exit_code
 
 

@@ -290,6 +290,20 @@ def test_old_packets_are_not_mixed_into_an_open_stream(run: Run, store: Store, f
     assert queued(store) == [str(files[0])]
 
 
+@pytest.mark.usefixtures("files")
+def test_the_id_of_the_open_stream_does_not_act_on_the_terminal(run: Run, store: Store) -> None:
+    """Any program that reaches Redis may have written it."""
+    hostile = "b\x1b[2J\nNothing is open.\u202e"
+    consumer = {"stream": hostile, "state": "reading", "heartbeat_s": f"{time.time() + 60:.3f}"}
+    store.redis.hset(store.keys.consumer, mapping=dict[Any, Any](consumer))
+    words = ("--since", "2023-11-14", "--until", "2023-11-14")
+
+    shown, refused = run(requeue.app, *words)[1], run(requeue.app, *words, "--yes")[2]
+
+    for text in (shown, refused):
+        assert r"Stream b\x1b[2J\nNothing is open.\u202e is open: packets of another" in text
+
+
 def test_files_that_are_gone_are_counted(run: Run, store: Store, files: list[Path]) -> None:
     """They cannot be fed again."""
     files[1].unlink()

@@ -130,6 +130,15 @@ def test_skip_requests_it_for_the_entry_that_is_taken(
     assert store.redis.hgetall(store.keys.skip) == {b"main": token.encode()}
 
 
+def test_skip_shows_who_suspends_feeding_without_an_effect_on_the_terminal(run: Run, store: Store) -> None:
+    """Any program that reaches Redis may have written it."""
+    waiting_for_storage(store, b"/in/1.pcap", "", time.time())
+    store.redis.hset(store.keys.stats("main"), "suspended_by", "gate\x1b[2J\nSkipped.")
+    store.redis.hset(store.keys.current("main"), "state", "feeding")
+
+    assert r"gate\x1b[2J\nSkipped." in run(skip.app)[1]
+
+
 @pytest.mark.parametrize(
     ("age_s", "name", "sentence"),
     [

@@ -14,7 +14,18 @@ from rich.console import Console
 from support.forkserver import clean_environment
 from support.waiting import wait_until
 
-from pcapdj.console.screen import ClosableStream, Line, Tone, folded, keep_showing, progress_bar, show
+from pcapdj.console.screen import (
+    ClosableStream,
+    Line,
+    Tone,
+    folded,
+    keep_showing,
+    print_fitted,
+    print_json,
+    print_lines,
+    progress_bar,
+    show,
+)
 from pcapdj.runtime.safe_text import quoted
 
 LINES = [Line("Gate", "open"), Line("", "20.0 GiB free"), Line("Analyzer", "[b]failing[/b]", Tone.BAD)]
@@ -63,6 +74,25 @@ def test_no_text_acts_on_a_terminal(
     shown = capsys.readouterr().out
     assert not [part for part in ("\x1b]", "\x07", "\x9b", "\u202e", "\nc") if part in shown]
     assert r"a\x1b]0;title" in shown
+
+
+def test_titles_labels_and_lines_do_not_act_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """The escape stands for the character, and no text adds a line; what was escaped before stays."""
+    hostile = "a\x1b[2J\nb"
+
+    show(hostile, [Line(hostile, "c")])
+    print_lines(hostile, "", quoted(hostile))
+    print_fitted(hostile, to_stderr=True)
+    print_json({"a": hostile})
+
+    printed = capsys.readouterr()
+    escaped = r"a\x1b[2J\nb"
+    quoted_once = r"$'a\x1b[2J\x0ab'"
+    assert printed.out.splitlines() == [
+        *(escaped, f"{escaped}  c", escaped, "", quoted_once),
+        r'{"a": "a\u001b[2J\nb"}',
+    ]
+    assert printed.err == f"{escaped}\n"
 
 
 @pytest.mark.usefixtures("terminal")
