@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.rows import each_row
 
 from faults.checker import Findings, RedisLists, Stream, check_journal, check_names, check_order, check_stream
 from faults.packets import FORMS, STREAM_HEADER, Numbered, body_of, frame, write_numbered
@@ -30,13 +31,13 @@ def test_a_good_stream_is_good() -> None:
     assert found.packets == 15
 
 
-@pytest.mark.parametrize("end", [0, 1, 23, 24, 30, 24 + FIRST_BYTES, 24 + len(BODIES[1]) + 70])
+@each_row("end", [0, 1, 23, 24, 30, 24 + FIRST_BYTES, 24 + len(BODIES[1]) + 70])
 def test_a_killed_analyzers_stream_may_break_off_anywhere(end: int) -> None:
     """But only if it was killed, and only at its end."""
     assert checked(GOOD[:end], was_killed=True).sentences == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "count"),
     [
         (GOOD[:-1], "torn"),
@@ -124,7 +125,7 @@ def test_a_stop_cuts_the_files_at_a_record_and_doubles_nothing() -> None:
     assert parts_checked(ALL[:CUT], ALL[CUT : CUT + 80], ALL[CUT:], killed=(1,)).sentences == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parts", "killed", "count"),
     [
         ((ALL[:CUT], ALL[CUT + 1 :]), (), "lost"),

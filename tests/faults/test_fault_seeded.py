@@ -1,12 +1,12 @@
 """The known bugs can still be put into the source; `make seeded-bugs` shows whether they are caught."""
 
-import pytest
 from support.forkserver import ROOT
+from support.rows import each_row
 
 from faults.bugs import BUGS, Bug
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+@each_row("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_known_bug_still_has_its_place(bug: Bug) -> None:
     """Where the source has changed, the bug has to be written anew."""
     for change in bug.changes:

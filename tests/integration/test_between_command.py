@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.launcher_rig import is_running
 from support.logs import logged
+from support.rows import each_row
 from support.waiting import scaled, wait_until
 
 from pcapdj.controller import Controller
@@ -157,9 +158,7 @@ def test_what_a_killed_runner_leaves_is_killed_by_the_next_controller(
         logged(capsys, "between_left_processes")
 
 
-@pytest.mark.parametrize(
-    "mark", ["", "x", "1", "0:0:", "1:1:elsewhere", f"{'9' * 5000}:1:{{}}", "{own}", "-1:1:{}"]
-)
+@each_row("mark", ["", "x", "1", "0:0:", "1:1:elsewhere", f"{'9' * 5000}:1:{{}}", "{own}", "-1:1:{}"])
 def test_no_other_mark_ends_a_process(mark: str) -> None:
     """One of another PID namespace, or that nothing of ours has written."""
     own = mark_of_runner()[COMMAND_MARK]
@@ -170,7 +169,7 @@ def test_no_other_mark_ends_a_process(mark: str) -> None:
         process.kill()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "timeout", "words"),
     [
         ("no-such-program -x", "5m", "between: the program 'no-such-program' is not there"),

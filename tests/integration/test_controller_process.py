@@ -13,6 +13,7 @@ import pytest
 from support import forkserver
 from support.forkserver import PIPE, Finished, Process, clean_environment, run
 from support.redis_server import redis_at
+from support.rows import each_row
 from support.waiting import scaled, wait_until
 
 from pcapdj.store.client import Store
@@ -346,7 +347,7 @@ def test_the_log_folder_is_watched_by_default(store: Store, tmp_path: Path) -> N
     assert str(tmp_path / "out") in done.stdout
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "named"),
     [
         (["--min-free", "98%"], "free"),

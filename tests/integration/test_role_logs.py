@@ -9,6 +9,7 @@ import pytest
 from support.cases import some_long
 from support.forkserver import run
 from support.roles_rig import Trio, trio_in
+from support.rows import each_row
 
 from pcapdj.runtime.errors import ExitCode
 
@@ -114,7 +115,7 @@ def test_a_second_stop_signal_kills_the_analyzer(short_path: Path, stops: int) -
     assert ("killed" in ended) == (stops == 2)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("role", "command"),
     [
         ("dispatcher", "pcapdj dispatch"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import Outcome, enqueue_new, fed_files, last_lines, was_fed
@@ -249,7 +250,7 @@ def test_what_fed_has_is_returned_by_name(store: Store) -> None:
     } == {b"/fed": "failed"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     "entry",
     [b"", b"not JSON", b"[]", b"{}", b'{"size_bytes": 10, "mtime_ns": 1.5}', b"[" * 3000 + b"]" * 3000],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.store.client import Store
 from pcapdj.store.failures import Failure, all_failures, newest_failures
@@ -157,7 +158,7 @@ def documented(key: str) -> set[str]:
     return set(cell.split(", "))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("key", "fields"),
     [
         ("PCAPDJ_CURRENT:<id>", {*CURRENT, "token", "queued"}),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.forkserver import run
+from support.rows import each_row
 from support.waiting import wait_until
 
 from pcapdj.runtime import log
@@ -139,7 +140,7 @@ def test_a_companion_that_fails_at_its_start_is_reported(
     assert not start_beside(tmp_path, lock_data(tmp_path), tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",), ("/data", "1"), ("/data", "one", "two")])
+@each_row("arguments", [(), ("--help",), ("/data", "1"), ("/data", "one", "two")])
 def test_a_start_by_hand_is_refused_with_a_sentence(arguments: tuple[str, ...]) -> None:
     """It is a part of the embedded Redis."""
     done = run("pcapdj.store.syncing", *arguments)

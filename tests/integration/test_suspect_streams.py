@@ -9,6 +9,7 @@ import pytest
 from support.captures import classic
 from support.launcher_rig import Rig, connected, feed, feed_stream, rig_in, stop
 from support.mounts import MemoryMount, memory_mount
+from support.rows import each_row
 from support.waiting import wait_until
 
 from pcapdj.disk.limits import Watch
@@ -201,7 +202,7 @@ def test_the_controller_sees_when_a_disk_is_at_its_end(disk: MemoryMount) -> Non
     assert decode_disks_at_end(encode_disks_at_end([seen])) == (seen,)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("free_bytes", "total_bytes", "free_inodes", "expected"),
     [
         ((1 << 20) - 1, 48 << 20, 9, "had 1048575 bytes free"),
@@ -218,7 +219,7 @@ def test_a_disk_is_at_its_end_below_1_mib_or_a_thousandth_up_to_64_mib_or_withou
     assert state_at_end(free_bytes, total_bytes, free_inodes, 1000) == expected
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "7", '[{"path": "/"}]', '[{"path": 1, "device": "x"}]'])
+@each_row("text", ["", "{", "[1]", "7", '[{"path": "/"}]', '[{"path": 1, "device": "x"}]'])
 def test_what_is_no_list_of_full_disks_is_left_out(text: str) -> None:
     """Another program may write the field."""
     assert decode_disks_at_end(text) == ()

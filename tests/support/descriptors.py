@@ -15,6 +15,7 @@ def open_descriptors(pid: int | str = "self") -> set[int]:
     """
     if pid == "self":
         gc.collect()
+        gc.freeze()  # what is still in use is not looked through by the next call: 80 ms each
     return {int(each.name) for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists()}
 
 

@@ -1,6 +1,6 @@
 """Which lines of an analyzer's output name the cause of its exit, on the real output of analyzers."""
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.analyzer.exit_cause import cause_in
 
@@ -59,7 +59,7 @@ ValueError: no such table
 """
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("program", "output", "cause"),
     [
         (
@@ -96,7 +96,7 @@ def test_the_cause_is_found_wherever_it_is_printed(program: str, output: str, ca
     assert cause_in(output.split("\n"), program) == cause
 
 
-@pytest.mark.parametrize(
+@each_row(
     "line",
     [
         "[4711 - Suricata-Main] 2026-11-26 07:33:00 Error: suricata: pcap file 'x': No such file",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.analyzer.options import (
     COMMAND_VARIABLE,
@@ -50,7 +51,7 @@ def test_two_analyzers_on_one_command_line_are_refused() -> None:
         chosen_command(["cat", "{pipe}"], "tcpdump", preset_is_flag=True, environ={})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "preset", "preset_is_flag", "expected"),
     [
         ([], "tcpdump", True, [PRESET_VARIABLE, COMMAND_VARIABLE]),

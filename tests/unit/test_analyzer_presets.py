@@ -1,6 +1,7 @@
 """Presets and commands: split into an argv once, with placeholders, never expanded by a shell."""
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.analyzer.presets import (
     EXTRACT,
@@ -16,7 +17,7 @@ from pcapdj.analyzer.presets import (
 from pcapdj.runtime.errors import ConfigError
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@each_row("name", PRESETS)
 def test_every_preset_reads_the_pipe(name: str) -> None:
     """A preset without the pipe would wait for ever."""
     assert any(PIPE in element for element in preset_command(name).argv)
@@ -77,7 +78,7 @@ def test_an_open_quote_is_refused() -> None:
         split_command("suricata -r 'x")
 
 
-@pytest.mark.parametrize("argv", [[], [""], ["suricata", "-r", "file.pcap"], ["{pipe}"]])
+@each_row("argv", [[], [""], ["suricata", "-r", "file.pcap"], ["{pipe}"]])
 def test_a_command_that_could_not_read_the_stream_is_refused(argv: list[str]) -> None:
     """An analyzer that never opens the pipe would wait for ever."""
     with pytest.raises(ConfigError):
@@ -114,7 +115,7 @@ def test_extraction_goes_on_top_of_the_machines_own_configuration() -> None:
     assert "-c" not in argv
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "is_needed"),
     [
         ("This is Suricata version 7.0.10 RELEASE\n", False),
@@ -134,7 +135,7 @@ def test_the_stream_pauses_after_its_header_for_the_suricatas_that_lose_what_fol
     assert needs_pause(own_command(["/opt/8/suricata", "-r", PIPE]), version) is is_needed
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if "suricata" not in name])
+@each_row("name", [name for name in PRESETS if "suricata" not in name])
 def test_the_stream_of_another_analyzer_does_not_pause(name: str) -> None:
     """None of them changes the buffer of what it reads."""
     assert not needs_pause(preset_command(name), "")

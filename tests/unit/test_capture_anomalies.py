@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.capture.anomalies import Anomaly, anomalies_of
 from pcapdj.capture.pcap import Totals
@@ -31,7 +31,7 @@ def test_packets_left_out_are_a_loss() -> None:
     assert anomalies_of(Totals(), Capture({113: 2})) == [Anomaly("packets_skipped", sentence, is_loss=True)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("totals", "event", "sentence", "is_loss"),
     [
         (Totals(wrapped_times=1), "times_wrapped", f"1 packet is {WRAPPED}", True),

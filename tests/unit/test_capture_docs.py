@@ -6,7 +6,7 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.capture import budget, decompress, interfaces, pcap, pcapng
 from pcapdj.capture.linktypes import REWRITABLE
@@ -45,7 +45,7 @@ def test_every_reason_in_the_code_is_documented() -> None:
     assert [each for each in reasons if not any(re.match(each[1], quoted) for quoted in QUOTED)] == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     "limit",
     [
         pcap.MAX_CAPTURED_BYTES,
@@ -62,7 +62,7 @@ def test_every_limit_is_documented(limit: int) -> None:
     assert str(limit) in DOCUMENT
 
 
-@pytest.mark.parametrize("what", ["read_bytes", "decompressed_bytes", "members", "blocks"])
+@each_row("what", ["read_bytes", "decompressed_bytes", "members", "blocks"])
 def test_every_limit_of_the_budget_is_documented(what: str) -> None:
     """Word for word, with its number."""
     reason = budget.Budget().spend(**{what: budget.MOST_BYTES + 1})

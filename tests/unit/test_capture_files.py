@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.descriptors import open_descriptors
+from support.rows import each_row
 
 from pcapdj.capture.files import SETTLED_S, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.runtime.errors import CaptureError
@@ -50,7 +51,7 @@ def test_a_link_is_followed_without_a_root(capture: Path) -> None:
     os.close(open_regular(os.fsencode(link)))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "reason"),
     [
         (b"", "empty name"),

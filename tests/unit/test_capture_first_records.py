@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from support.captures import MICRO, MODIFIED, NANO, Record, classic, file_header, record
+from support.rows import each_row
 
 from pcapdj.capture.first_records import TEXT_MODE, FirstRecords, look_at_records
 from pcapdj.capture.pcap import parse_file_header
@@ -25,8 +26,8 @@ def with_headers_of(
     return file_header(magic, order) + b"".join(record(packet, order, extra=extra) for packet in packets)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(
+@each_row("order", ["<", ">"])
+@each_row(
     ("magic", "header_bytes", "name"),
     [
         (MICRO, 20, "Nokia pcap"),

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 from support.captures import MICRO, MODIFIED, NANO, file_header, section
+from support.rows import each_row
 
 from pcapdj.capture.formats import Kind, identify
 
@@ -14,8 +15,8 @@ def commview(month: int) -> bytes:
     return struct.pack("<HHBHBBBBBIBB6x", 60, 60, 0, *date, *time, 0, 40)
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("magic", [MICRO, NANO, MODIFIED])
+@each_row("order", ["<", ">"])
+@each_row("magic", [MICRO, NANO, MODIFIED])
 def test_every_classic_variant_is_a_classic_capture(magic: int, order: str) -> None:
     """The magic has byte order and time unit; all variants are read."""
     assert identify(file_header(magic, order)).kind is Kind.CLASSIC
@@ -32,7 +33,7 @@ def test_a_text_that_begins_like_a_section_header_is_unknown() -> None:
     assert identify(b"\n\r\r\n" + b"some text").kind is Kind.UNKNOWN
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "name"),
     [
         (b"\x1f\x8b\x08\x00", "gzip"),
@@ -48,7 +49,7 @@ def test_compressions_are_identified_by_content(first: bytes, name: str) -> None
     assert (found.kind, found.name) == (Kind.COMPRESSED, name)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "name"),
     [
         (b"snoop\x00\x00\x00\x00\x00\x00\x02", "snoop"),
@@ -79,7 +80,7 @@ def test_unsupported_formats_are_identified_by_name(first: bytes, name: str) -> 
     assert (found.kind, found.name) == (Kind.UNSUPPORTED, name)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("first", "reason"),
     [
         (b"XCP\x00", "is NetXRay, which is not a supported format: 'editcap -F pcapng IN OUT' converts it"),
@@ -93,7 +94,7 @@ def test_a_refusal_names_format_and_remedy(first: bytes, reason: str) -> None:
     assert str(identify(first).refusal) == reason
 
 
-@pytest.mark.parametrize(
+@each_row(
     "first",
     [
         struct.pack("<HBBII", 4, 1, 0, 1, 2) + b"\x04\x0e\x01\x00",  # one record may be chance
@@ -108,7 +109,7 @@ def test_what_nearly_looks_like_a_format_without_magic_is_unknown(first: bytes) 
     assert identify(first).kind is Kind.UNKNOWN
 
 
-@pytest.mark.parametrize("first", [b"", b"\xd4", b"hello world", bytes(512), bytes(range(256)) * 2])
+@each_row("first", [b"", b"\xd4", b"hello world", bytes(512), bytes(range(256)) * 2])
 def test_anything_else_is_unknown(first: bytes) -> None:
     """Zeros, text and short files."""
     assert identify(first).kind is Kind.UNKNOWN

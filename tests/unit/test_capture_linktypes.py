@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from support.captures import cooked, cooked_2
+from support.rows import each_row
 
 from pcapdj.capture.linktypes import (
     LINUX_SLL,
@@ -36,7 +37,7 @@ def frame_of(linktype: int, packet: bytes) -> tuple[bytes, int] | None:
     return to_ethernet(linktype, packet, len(packet))
 
 
-@pytest.mark.parametrize("linktype", [12, 14, 101, 228, 229])
+@each_row("linktype", [12, 14, 101, 228, 229])
 def test_the_version_decides_the_type_of_raw_ip(linktype: int) -> None:
     """As in tcpdump and Suricata, whatever the link type; other versions have no frame."""
     assert frame_of(linktype, IPV4) == frame(0x0800, IPV4)
@@ -45,11 +46,9 @@ def test_the_version_decides_the_type_of_raw_ip(linktype: int) -> None:
     assert frame_of(linktype, b"") is None
 
 
-@pytest.mark.parametrize("linktype", [0, 108])
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(
-    ("family", "kind"), [(2, 0x0800), (10, 0x86DD), (24, 0x86DD), (28, 0x86DD), (30, 0x86DD)]
-)
+@each_row("linktype", [0, 108])
+@each_row("order", ["<", ">"])
+@each_row(("family", "kind"), [(2, 0x0800), (10, 0x86DD), (24, 0x86DD), (28, 0x86DD), (30, 0x86DD)])
 def test_loopback_families_are_accepted_in_either_byte_order(
     linktype: int, order: str, family: int, kind: int
 ) -> None:

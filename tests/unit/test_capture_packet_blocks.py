@@ -4,6 +4,7 @@ import struct
 
 import pytest
 from support.captures import Record, as_read, block, enhanced, option, records_of, simple
+from support.rows import each_row
 
 from pcapdj.capture.interfaces import Interface, parse_interface
 from pcapdj.capture.packet_blocks import convert_enhanced_blocks
@@ -46,7 +47,7 @@ def test_good_blocks_of_several_interfaces_are_converted(order: str) -> None:
     assert (totals.first_ts_ns, totals.last_ts_ns) == (1_000_002_000, 5_000_006_000)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "other",
     [
         enhanced(2)[:-4] + b"what",

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 from support.captures import MODIFIED, NANO, file_header
+from support.rows import each_row
 
 from pcapdj.capture.pcap import (
     LengthOrder,
@@ -35,7 +36,7 @@ def test_a_big_endian_header_is_read() -> None:
     assert (layout.big_endian, layout.nanosecond, layout.linktype, layout.snaplen) == (True, True, 101, 96)
 
 
-@pytest.mark.parametrize("snaplen", [0, 0x8000_0000, 0xFFFF_FFFF, 300_000, 262_144])
+@each_row("snaplen", [0, 0x8000_0000, 0xFFFF_FFFF, 300_000, 262_144])
 def test_snaplens_of_zero_and_beyond_the_maximum_mean_262144(snaplen: int) -> None:
     """As in libpcap."""
     assert parse_file_header(file_header(snaplen=snaplen)).snaplen == 262_144
@@ -51,7 +52,7 @@ def test_the_modified_format_has_longer_record_headers() -> None:
     assert parse_file_header(file_header(MODIFIED)).header_bytes == 24
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "order"),
     [
         ((2, 4), LengthOrder.CAPTURED_FIRST),
@@ -66,7 +67,7 @@ def test_old_versions_have_another_order_of_lengths(version: tuple[int, int], or
     assert parse_file_header(file_header(version=version)).length_order is order
 
 
-@pytest.mark.parametrize("version", [(1, 9), (2, 5), (3, 0), (543, 1), (0, 0)])
+@each_row("version", [(1, 9), (2, 5), (3, 0), (543, 1), (0, 0)])
 def test_other_versions_are_refused_with_their_number(version: tuple[int, int]) -> None:
     """As in libpcap."""
     with pytest.raises(CaptureError, match=rf"version {version[0]}\.{version[1]} "):
@@ -124,7 +125,7 @@ def test_running_totals_are_those_of_adding_one_by_one() -> None:
     assert (added.steps_back, added.largest_step_back_ns, added.beyond_snaplen) == (2, 5, 2)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "wrapped", "is_late"),
     [
         (-1, 1, True),

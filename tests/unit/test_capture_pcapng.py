@@ -4,6 +4,7 @@ import struct
 
 import pytest
 from support.captures import Record, block, enhanced, interface, option, records_of, section, simple
+from support.rows import each_row
 
 from pcapdj.capture.pcap import StreamFormat
 from pcapdj.capture.pcapng import BlockWalk
@@ -72,7 +73,7 @@ def test_a_section_may_change_the_byte_order_and_has_its_own_interfaces() -> Non
     assert "interface 1" in damage_in(first + section() + interface() + enhanced(1, number=1))[1]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("resolution", "ticks", "expected"),
     [
         (6, 1_000_001, (1, 1000)),
@@ -158,7 +159,7 @@ FINE = interface(113, options=option(TSRESOL, b"\x09"))
 WIRELESS, COOKED = interface(105), interface(113)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("blocks", "linktype"),
     [
         (interface() + COOKED + enhanced(1) + enhanced(1, number=1) * 2, 113),
@@ -214,7 +215,7 @@ def test_the_finest_interface_decides_the_resolution() -> None:
     assert not BlockWalk().is_done
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("bad", "reason"),
     [
         (bytes(64), "zeros instead of a block"),

@@ -6,6 +6,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.capture.storage import FileMount, FolderState, StorageFault, is_gone, storage_fault_of
 
@@ -23,16 +24,16 @@ FOUND = st.builds(
 )
 
 
-@pytest.mark.parametrize("number", [errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.EHOSTDOWN])
-@pytest.mark.parametrize("recorded", [STICK, None], ids=["recorded", "unknown"])
+@each_row("number", [errno.ENOTCONN, errno.ESTALE, errno.ENODEV, errno.EHOSTDOWN])
+@each_row("recorded", [STICK, None], ids=["recorded", "unknown"])
 def test_some_errors_mean_that_the_storage_is_gone(number: int, recorded: FileMount | None) -> None:
     """Also for a name that nothing is recorded of: no mistyped name gives these."""
     assert storage_fault_of(number, recorded, HEALTHY) is StorageFault.STORAGE_GONE
     assert is_gone(number)
 
 
-@pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO])
-@pytest.mark.parametrize(
+@each_row("number", [errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EIO])
+@each_row(
     "found",
     [
         UNMOUNTED,

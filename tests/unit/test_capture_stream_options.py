@@ -3,6 +3,7 @@
 from typing import get_args
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.capture.linktypes import REWRITABLE
 from pcapdj.capture.pcap import StreamFormat
@@ -45,7 +46,7 @@ def test_only_ethernet_rewrites_and_only_new_stream_needs_a_new_stream(on_linkty
     assert not options.needs_new_stream(RAW_US, RAW_NS)
 
 
-@pytest.mark.parametrize("linktype", [*sorted(REWRITABLE), 1, 105, 239])
+@each_row("linktype", [*sorted(REWRITABLE), 1, 105, 239])
 def test_a_stream_starts_with_the_link_type_that_its_first_packets_get(linktype: int) -> None:
     """Ethernet if they can be rewritten, else their own link type, and then nothing is rewritten."""
     native = StreamFormat(linktype, nanosecond=True)

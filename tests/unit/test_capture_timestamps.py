@@ -1,6 +1,6 @@
 """Which gaps between two files are jumps, and how they are reported."""
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.capture.timestamps import TimestampJump, find_jump, gap_ns
 
@@ -8,7 +8,7 @@ SECOND = 10**9
 HOUR = 3600 * SECOND
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("last", "first", "gap"),
     [(10, 12, 2), (12, 10, -2), (5, 5, 0), (0, 0, 0), (None, 5, None), (5, None, None), (None, None, None)],
 )
@@ -19,14 +19,14 @@ def test_a_gap_is_the_time_from_the_last_packet_to_the_first(
     assert gap_ns(last, first) == gap
 
 
-@pytest.mark.parametrize("gap", [-1, -12 * SECOND, -(50 * 365 * 24 * HOUR)])
-@pytest.mark.parametrize("max_gap", [0, 1, HOUR])
+@each_row("gap", [-1, -12 * SECOND, -(50 * 365 * 24 * HOUR)])
+@each_row("max_gap", [0, 1, HOUR])
 def test_back_is_a_jump_whatever_the_limit(gap: int, max_gap: int) -> None:
     """Even by one nanosecond."""
     assert find_jump(gap, max_gap) == TimestampJump(gap)
 
 
-@pytest.mark.parametrize("gap", [0, 1, HOUR - 1, HOUR])
+@each_row("gap", [0, 1, HOUR - 1, HOUR])
 def test_forward_up_to_the_limit_is_no_jump(gap: int) -> None:
     """The limit itself is allowed."""
     assert find_jump(gap, HOUR) is None

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 from support.captures import Record, file_header, record
+from support.rows import each_row
 
 from pcapdj.capture.pcap import Layout, LengthOrder, Totals
 from pcapdj.capture.walk import Damage, WalkResult, cut_off, record_bytes, record_end, walk
@@ -28,7 +29,7 @@ def test_whole_records_are_counted_and_summed() -> None:
     assert result == WalkResult(len(ONE + later), Totals(2, 70, 110, 1_000_002_000, 4_000_005_000), None)
 
 
-@pytest.mark.parametrize("cut", [1, 15, 16, 17, len(ONE) - 1])
+@each_row("cut", [1, 15, 16, 17, len(ONE) - 1])
 def test_an_incomplete_record_is_not_counted(cut: int) -> None:
     """The walk ends where the last whole record ends."""
     assert walked(ONE + ONE[:cut]).end == len(ONE)
@@ -43,7 +44,7 @@ def test_a_captured_length_above_the_maximum_is_damage() -> None:
     assert "262145" in result.stop.reason
 
 
-@pytest.mark.parametrize(
+@each_row(
     "unusual",
     [
         Record(data=b""),
@@ -116,8 +117,8 @@ def test_steps_back_to_and_from_records_without_captured_bytes_are_counted() -> 
     assert (totals.packets, totals.steps_back, totals.largest_step_back_ns) == (3, 2, 1_000_000_000)
 
 
-@pytest.mark.parametrize("data", [b"", b"y"])
-@pytest.mark.parametrize(("seconds", "is_late"), [(0x7FFF_FFFF, False), (0x8000_0000, True)])
+@each_row("data", [b"", b"y"])
+@each_row(("seconds", "is_late"), [(0x7FFF_FFFF, False), (0x8000_0000, True)])
 def test_times_after_2038_are_noticed(data: bytes, seconds: int, *, is_late: bool) -> None:
     """From 2038-01-19 03:14:08 on, and whatever follows."""
     totals = walked(record(Record(seconds, 0, data)) + ONE).totals
@@ -141,7 +142,7 @@ def test_the_reason_of_a_cut_off_file_has_its_numbers() -> None:
     assert "5 of 100 captured" in cut_off(ONE[:21], swapped)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("position", "end"),
     [
         (0, 0),

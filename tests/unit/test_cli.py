@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.loops import loops
+from support.rows import each_row
 
 from pcapdj import __version__, cli
 from pcapdj.runtime.errors import ExitCode
@@ -90,7 +91,7 @@ def test_a_word_with_escape_sequences_is_shown_harmless(capsys: pytest.CaptureFi
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("module", sorted(cli.MODULES.values()))
+@each_row("module", sorted(cli.MODULES.values()))
 def test_every_subcommand_has_its_module(module: str) -> None:
     """The table names modules that exist."""
     assert find_spec(module) is not None

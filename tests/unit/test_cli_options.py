@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from support.rows import each_row
 from typer.core import TyperArgument
 
 from pcapdj import cli
@@ -225,7 +226,7 @@ def default(parameter: Any) -> Any:
     return str(found) if isinstance(found, Path) else found
 
 
-@pytest.mark.parametrize("command", OPTIONS)
+@each_row("command", OPTIONS)
 def test_options_have_the_promised_names_variables_and_defaults(command: str) -> None:
     """A renamed option or another default would break scripts and services."""
     options = {
@@ -297,7 +298,7 @@ def test_a_time_that_is_none_is_refused_with_its_option(
     assert capsys.readouterr().err.startswith(f"pcapdj role: {time}: 'soon' is not a time. ")
 
 
-@pytest.mark.parametrize("command", OPTIONS)
+@each_row("command", OPTIONS)
 def test_arguments_have_the_promised_names(command: str) -> None:
     """The usage line names what to type."""
     arguments = [
@@ -309,7 +310,7 @@ def test_arguments_have_the_promised_names(command: str) -> None:
     assert arguments == ARGUMENTS.get(command, [])
 
 
-@pytest.mark.parametrize("command", OPTIONS)
+@each_row("command", OPTIONS)
 def test_a_default_that_means_nothing_is_not_shown(command: str) -> None:
     """The port 0, say: the help of the option names what is used then."""
     numbers = [each for each in parameters(command) if type(default(each)) is int and not default(each)]
@@ -317,7 +318,7 @@ def test_a_default_that_means_nothing_is_not_shown(command: str) -> None:
     assert [each.name for each in numbers if each.show_default] == []
 
 
-@pytest.mark.parametrize("command", OPTIONS)
+@each_row("command", OPTIONS)
 def test_every_option_has_its_help(command: str) -> None:
     """No option is left to be guessed."""
     assert [each.name for each in parameters(command) if not each.help] == []

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from support.descriptors import open_descriptors
 from support.loops import loops
+from support.rows import each_row
 
 from pcapdj.commands.check import (
     ANALYZERS,
@@ -32,7 +33,7 @@ from pcapdj.service import write_layout
 NOBODY = 65_534
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("output", "version"),
     [
         ("This is Suricata version 7.0.10 RELEASE", "7.0.10"),
@@ -47,7 +48,7 @@ def test_the_version_is_found_in_the_output(output: str, version: str) -> None:
     assert version_in(output) == version
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "loses"),
     [
         *(("7.0.10", False), ("8.0.0", True), ("8.0.5", True), ("8.0.6", False), ("8.1", False), ("", False)),

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.console.disk_lines import disk_lines, usage_bar
 
@@ -41,7 +41,7 @@ def test_a_disk_is_shown_with_its_space_its_limits_and_when_they_are_reached() -
     assert max(map(len, lines.splitlines())) <= 80
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("changes", "expected"),
     [
         ({}, None),

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.console.monitor_rules import (
     ROLES,
@@ -68,7 +68,7 @@ def test_a_lane_with_a_name_is_named() -> None:
     assert level is Level.OK
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parts", "text"),
     [
         ({"gate": SILENT}, "controller silent for 12 s"),
@@ -102,7 +102,7 @@ def test_what_stops_feeding_or_hides_that_is_critical(parts: dict[str, Any], tex
     assert found(**parts) == [Finding(Level.CRITICAL, text)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parts", "text"),
     [
         ({"gate": {"state": "hold", "reason": "1 B (1 bytes) free."}}, "gate holds: 1 B free"),
@@ -149,7 +149,7 @@ def test_a_role_that_is_not_expected_is_not_missed() -> None:
     assert findings_of(WELL | {"consumer": None, "importer": None}, {"dispatcher", "controller"}, NOW_S) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("parts", "expected"),
     [
         ({}, set(ROLES)),

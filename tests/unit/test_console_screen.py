@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from support.forkserver import clean_environment
+from support.rows import each_row
 from support.waiting import wait_until
 
 from pcapdj.console.screen import (
@@ -237,7 +238,7 @@ def test_a_stream_whose_reader_is_gone_takes_what_is_written() -> None:
         closable.write("third")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "parts"),
     [
         ("short", ["short"]),

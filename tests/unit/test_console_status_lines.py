@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.console.dispatcher_lines import (
     anomaly_rows,
@@ -270,7 +271,7 @@ def test_a_stream_that_broke_off_is_named_with_what_to_do() -> None:
     assert "stream ab12 broke off; to feed its files again: pcapdj requeue --stream ab12" in text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("stream", "lane", "end"),
     [
         ("x; touch PWNED", "", ": pcapdj requeue --stream 'x; touch PWNED'"),
@@ -481,7 +482,7 @@ def test_an_importer_that_was_stopped_is_shown_as_stopped() -> None:
     assert line(lines, "Inbox") == Line("Inbox", "the importer was stopped", Tone.ATTENTION)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("restored", "lost_names", "expected"),
     [
         (1, 0, ["Redis lost its registration once; it was restored"]),
@@ -553,7 +554,7 @@ DISK = {
 }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "expected"),
     [
         ({"path": "/out", "disks": [DISK]}, "fills by 10.0 MiB/s: hold in 51 min, suspended in 58 min"),

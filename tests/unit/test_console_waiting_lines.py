@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.waiting_lines import suspenders_text, waiting_lines
@@ -57,7 +57,7 @@ def test_the_first_line_has_the_label_and_nothing_stands_twice() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("gate", "expected"),
     [
         (GATE, ["room at 'out': 3.0 GiB free; new files start from 10.0 GiB"]),
@@ -180,7 +180,7 @@ def test_an_analyzer_that_reads_nothing_is_waited_for_after_a_minute() -> None:
     assert texts(stalled, suspended=["x"]) == ["the end of the suspension by x"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("consumer", "expected"),
     [
         ({"state": "flushing", "since_s": 988.0}, ["the analyzer, which writes its last results, for 12 s"]),

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.disk.fill_rate import (
     ASSUMED_RATES,
@@ -86,7 +87,7 @@ def test_a_rate_is_learned_while_files_are_fed_only() -> None:
     assert rates.next_look_s([disk]) == LONGEST_LOOK_S
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("disk", "expected_s"),
     [
         (measured(48 << 40), LONGEST_LOOK_S),

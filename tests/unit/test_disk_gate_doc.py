@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support.rows import each_row
 from typer.main import get_command
 
 from pcapdj.controller import app
@@ -41,7 +41,7 @@ def test_the_table_has_each_option_of_the_controller_once() -> None:
     assert sorted(named) == sorted(OPTIONS)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+@each_row("name", OPTIONS)
 def test_a_row_has_variable_live_field_and_default_of_its_option(name: str) -> None:
     """A live field has the name of its option. A default that depends on the machine is described."""
     option = OPTIONS[name]
@@ -54,7 +54,7 @@ def test_a_row_has_variable_live_field_and_default_of_its_option(name: str) -> N
     assert all(row[3:])
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
+@each_row("name", DEFAULTS)
 def test_the_default_of_a_limit_is_that_of_the_rules(name: str) -> None:
     """The help of an option is written by hand, beside the rule that applies it."""
     assert DEFAULTS[name] in ("", default_of(OPTIONS[name]))

@@ -1,6 +1,7 @@
 """From typed limits to bytes on a mount: `pcapdj.disk.limits`."""
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.disk.limits import DEFAULTS, Thresholds, Watch, check_without_defaults, parse_limits, parse_watch
 from pcapdj.runtime.errors import ConfigError
@@ -46,7 +47,7 @@ def test_a_disk_smaller_than_min_free_is_no_error() -> None:
     assert parse_limits({"min-free": "20GiB"}).space_thresholds(HERE, GIB).minimum == 20 * GIB
 
 
-@pytest.mark.parametrize("word", ["0", "off", "OFF", "0%"])
+@each_row("word", ["0", "off", "OFF", "0%"])
 def test_zero_and_off_switch_suspension_off(word: str) -> None:
     """Without suspension neither space nor inodes pause the running file."""
     limits = parse_limits({"suspend-free": word})
@@ -71,7 +72,7 @@ def test_a_filesystem_without_inodes_has_no_inode_limit() -> None:
     assert parse_limits({}).inode_thresholds(0) == Thresholds(0, 0, 0)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("texts", "named"),
     [
         ({"min-free": "98%"}, "free"),
@@ -119,7 +120,7 @@ def test_empty_texts_are_the_default() -> None:
     assert parse_limits(dict.fromkeys(DEFAULTS, "")) == parse_limits({})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "watch"),
     [
         ("/out", Watch("/out")),
@@ -135,14 +136,14 @@ def test_a_watch_is_a_path_and_perhaps_a_limit(text: str, watch: Watch) -> None:
     assert parse_watch(text) == watch
 
 
-@pytest.mark.parametrize("text", ["", "=5%", "/out=lots", "/out=60%", "/o\0ut"])
+@each_row("text", ["", "=5%", "/out=lots", "/out=60%", "/o\0ut"])
 def test_a_watch_that_makes_no_sense_is_refused(text: str) -> None:
     """An empty path, and a text that is not a limit."""
     with pytest.raises(ConfigError, match="watch"):
         parse_watch(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "texts",
     [{"resume-free": "8%"}, {"suspend-free": "12%"}, {"suspend-free": "5GiB", "resume-free": "8%"}, {}],
 )
@@ -151,7 +152,7 @@ def test_texts_alone_are_not_compared_with_defaults(texts: dict[str, str]) -> No
     check_without_defaults(texts)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "texts",
     [
         {"resume-free": "8parsecs"},

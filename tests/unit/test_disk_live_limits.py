@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import DEFAULTS, Watch
@@ -39,7 +40,7 @@ def test_other_options_stay_in_force_beside_a_live_value() -> None:
     assert live.in_force.resume_free == Amount(percent=20)
 
 
-@pytest.mark.parametrize("text", ["98%", "nonsense", "1" * 100_000, "\x1b[2J"])
+@each_row("text", ["98%", "nonsense", "1" * 100_000, "\x1b[2J"])
 def test_a_bad_live_value_is_refused_and_the_old_one_kept(text: str) -> None:
     """Old means the last valid live value, not the option."""
     live = LiveLimits({"min-free": "5%"})

@@ -1,6 +1,7 @@
 """From samples to measurements, and the lines of `--check`: `pcapdj.disk.measurements`, `gate_report`."""
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.disk.gate import Gate
 from pcapdj.disk.gate_report import check_lines
@@ -139,7 +140,7 @@ def test_a_filesystem_that_counts_no_inodes_has_no_limit_of_them() -> None:
     assert [each.unit for each in found] == ["bytes"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("limits", "expected"),
     [
         ({"min-free": "1000"}, "'/out' has 1000 B (1000 bytes) in all"),

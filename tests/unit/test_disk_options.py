@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-import pytest
 import typer
+from support.rows import each_row
 from typer.main import get_command
 
 from pcapdj.controller import app as control_app
@@ -27,8 +27,8 @@ def test_every_limit_has_an_option_of_its_name() -> None:
     assert received == {name: f"value of {name}" for name in DEFAULTS}
 
 
-@pytest.mark.parametrize("name", DEFAULTS)
-@pytest.mark.parametrize("app", [control_app, run_app], ids=["control", "run"])
+@each_row("name", DEFAULTS)
+@each_row("app", [control_app, run_app], ids=["control", "run"])
 def test_the_variable_is_the_one_that_the_option_reads(app: typer.Typer, name: str) -> None:
     """`run` hands the limits to its controller by these variables."""
     option = next(each for each in get_command(app).params if f"--{name}" in each.opts)

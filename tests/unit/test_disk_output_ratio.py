@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.disk.output_ratio import (
     FEWEST_GROUPS,
@@ -33,7 +34,7 @@ def test_a_factor_auto_and_off_are_what_may_be_typed() -> None:
     assert not parse_reserve("auto").is_off
 
 
-@pytest.mark.parametrize("text", ["-1", "1001", "nan", "inf", "10%", "2 GiB", "yes"])
+@each_row("text", ["-1", "1001", "nan", "inf", "10%", "2 GiB", "yes"])
 def test_anything_else_is_refused_with_what_may_be_typed(text: str) -> None:
     """A size or a share is none: the output depends on the file."""
     with pytest.raises(ConfigError, match=r"is no factor\. Write auto, off, or output bytes"):
@@ -48,7 +49,7 @@ def test_the_groups_are_parsed() -> None:
     assert ratios.compressed == (FileGroup(3_000_000, 7, 1),)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         b"",

@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.disk.fill_rate import FillRates
 from pcapdj.disk.gate import Gate, Measurement, ResourceState, State
@@ -66,7 +66,7 @@ def test_a_state_that_another_program_wrote_is_respected() -> None:
     assert everywhere.after(measurements(120), 0, 30).decision(measurements(120)).state is State.HOLD
 
 
-@pytest.mark.parametrize(
+@each_row(
     "fields",
     [
         {},
@@ -116,14 +116,14 @@ def test_the_measured_resources_are_published_with_their_limits_and_states() -> 
     assert (gone["free"], gone["failure"], gone["state"]) == (None, "is not there", "suspended")
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[1]", '[{"name": "/out"}]', "[[]]", "null"])
+@each_row("text", ["", "{", "{}", "[1]", '[{"name": "/out"}]', "[[]]", "null"])
 def test_published_resources_of_another_form_are_left_out(text: str) -> None:
     """Another program may have written them."""
     assert published_disks({"disks": text}) == []
     assert published_disks({}) == []
 
 
-@pytest.mark.parametrize("wrong", [None, "1", 1 << 63, 1.5, True, []])
+@each_row("wrong", [None, "1", 1 << 63, 1.5, True, []])
 def test_a_published_number_of_another_form_leaves_its_resource_out(wrong: object) -> None:
     """A size that cannot be one is not shown; only what is free may be unknown."""
     found = measurements(90)

@@ -1,6 +1,7 @@
 """When the controller makes room, and how: rules on values."""
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.disk.gate import Gate, Measurement, ResourceState, State
 from pcapdj.disk.limits import Thresholds
@@ -16,7 +17,7 @@ from pcapdj.disk.reclaim_rule import (
 from pcapdj.runtime.errors import ConfigError, ExitCode
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "setting"),
     [
         ("", ReclaimSetting("none")),
@@ -32,7 +33,7 @@ def test_a_setting_is_one_of_four(text: str, setting: ReclaimSetting) -> None:
     assert str(setting) == (text.strip() or "none")
 
 
-@pytest.mark.parametrize("text", ["move", "move:", "move:\0", "remove", "DELETE", "delete:/x"])
+@each_row("text", ["move", "move:", "move:\0", "remove", "DELETE", "delete:/x"])
 def test_anything_else_is_refused(text: str) -> None:
     """With the four words."""
     with pytest.raises(ConfigError, match="Write none, delete, move:DIR or compress"):
@@ -44,7 +45,7 @@ def measured(free: int | None, path: str = "/c") -> Measurement:
     return Measurement(path or "memory", path, free, Thresholds(1, 2, 3), path)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("state", "was_short", "free", "path", "expected"),
     [
         (State.HOLD, True, 1, "/c", True),

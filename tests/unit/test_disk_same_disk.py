@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.disk.limits import Watch
 from pcapdj.disk.measurements import NOT_THERE, FailedMeasurement, FileSystem, Memory, Sample, Samples
@@ -20,7 +20,7 @@ def measured(file_system: FileSystem, path: str = "/data/out", *, is_parent: boo
     return Samples(((Watch(path), sample),), Memory(1, 2))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("one", "other", "expected"),
     [
         (_DISK, _DISK, True),

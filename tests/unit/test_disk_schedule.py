@@ -1,11 +1,11 @@
 """When the controller measures, publishes and looks again: `pcapdj.disk.schedule`."""
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.disk.schedule import is_measurement_due, is_publication_due, pause_s
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("is_decisive", "is_busy", "period_s"),
     [(True, True, 0.25), (True, False, 0.25), (False, True, 1.0), (False, False, 5.0)],
     ids=["grant", "grant while idle", "feeding", "idle"],

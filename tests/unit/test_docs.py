@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-import pytest
+from support.rows import each_row
 from typer.testing import CliRunner
 
 from pcapdj.cli import MODULES
@@ -23,7 +23,7 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@each_row("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
     """A link into the repository names a file that is there, and a heading in it."""
     links = re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8"))
@@ -35,7 +35,7 @@ def test_every_link_leads_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{document.name}: no heading {anchor} in {name}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@each_row("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_module_that_a_document_names_is_there(document: Path) -> None:
     """A module that was renamed or merged leaves no old name in the documents."""
     named = set(re.findall(r"`((?:\w+/)*\w+\.(?:py|lua))`", document.read_text("utf-8")))
@@ -45,7 +45,7 @@ def test_every_module_that_a_document_names_is_there(document: Path) -> None:
     assert {name for name in named if not any(path.endswith(f"/{name}") for path in paths)} == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@each_row("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_make_target_that_a_document_names_is_there(document: Path) -> None:
     """`make X` in a document works."""
     named = set(re.findall(r"(?:`|^ {4})make ([a-z-]+)", document.read_text("utf-8"), re.MULTILINE))
@@ -54,7 +54,7 @@ def test_every_make_target_that_a_document_names_is_there(document: Path) -> Non
     assert named - targets == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@each_row("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_that_a_document_shows_exists(document: Path) -> None:
     """`pcapdj X --option` in a document is a subcommand with that option."""
     shown = re.findall(r"(?:`|^ {4}|/)pcapdj ([a-z]+)\b([^`#\n]*)", document.read_text("utf-8"), re.MULTILINE)

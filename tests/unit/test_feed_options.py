@@ -1,11 +1,11 @@
 """The dispatcher's options: which Redis the original's `-s` and `-p` name."""
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.feed.options import url_of
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("server", "port", "url", "chosen"),
     [
         ("", 0, "", ""),

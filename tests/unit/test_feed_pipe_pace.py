@@ -1,6 +1,7 @@
 """How long a writer lets a pipe be: while it is full, and while it drains."""
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.feed.pipe import next_pause_ms, next_poll_s
 
@@ -16,7 +17,7 @@ def test_an_analyzer_that_takes_little_gets_longer_pauses_up_to_16_ms() -> None:
     assert pauses == [0, 1, 2, 4, 8, 16, 16, 16]
 
 
-@pytest.mark.parametrize(("before", "after"), [(16, 8), (2, 1), (1, 0), (0, 0)])
+@each_row(("before", "after"), [(16, 8), (2, 1), (1, 0), (0, 0)])
 def test_an_analyzer_that_empties_the_pipe_gets_shorter_pauses_down_to_none(before: int, after: int) -> None:
     """It must never wait for us longer than for one wake-up."""
     assert next_pause_ms(before, 0, SIZE) == after

@@ -2,7 +2,7 @@
 
 import json
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import QueuedFile
@@ -21,7 +21,7 @@ def test_where_a_queued_file_was_is_read_from_its_line() -> None:
     assert recorded_in(json.dumps({"again": True, **fields})) == PLACE
 
 
-@pytest.mark.parametrize("line", ["", '{"again":true}', "nonsense", "[]", '{"identity":[1]}'])
+@each_row("line", ["", '{"again":true}', "nonsense", "[]", '{"identity":[1]}'])
 def test_a_line_without_a_file_records_nothing(line: str) -> None:
     """A name that another program pushed, or one that is fed again."""
     assert recorded_in(line) is None
@@ -35,7 +35,7 @@ def test_the_line_of_a_pushed_file_says_where_it_was_opened_and_that_it_is_fed_w
     assert json.loads(line)["again"] is True
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "is_complete", "text"),
     [
         (0, True, ""),

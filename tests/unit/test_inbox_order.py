@@ -1,6 +1,6 @@
 """Natural order, the order of first packets, and what is shown where the two contradict each other."""
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.inbox.order import (
     given_order_note,
@@ -11,7 +11,7 @@ from pcapdj.inbox.order import (
 )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "names",
     [
         [b"cap1", b"cap2", b"cap10"],
@@ -50,7 +50,7 @@ def test_times_decide_and_names_where_they_are_equal() -> None:
     assert by_name == [b"a", b"b9", b"b10", b"c"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("times", "shown"),
     [
         ({b"a": 1, b"b": 1, b"c": 2}, ""),
@@ -69,7 +69,7 @@ def test_a_given_order_that_the_times_contradict_is_shown(times: dict[bytes, int
     assert (shown in note) if shown else (note == "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("names", "is_shown"),
     [
         ((b"r_00001_2023.pcap", b"r_00002_2024.pcap", b"r_00003_1970.pcap"), True),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.launcher_protocol import (
     BUSY,
@@ -28,13 +29,13 @@ REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize(("request_", "descriptors"), REQUESTS)
+@each_row(("request_", "descriptors"), REQUESTS)
 def test_a_request_is_decoded_as_it_was_encoded(request_: LauncherRequest, descriptors: int) -> None:
     """All five requests, with all their fields."""
     assert decode_request(encode_request(request_), descriptors) == request_
 
 
-@pytest.mark.parametrize(
+@each_row(
     "reply",
     [
         LauncherReply(),
@@ -73,7 +74,7 @@ def test_a_note_that_is_too_long_is_not_sent() -> None:
         )
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         b"",
@@ -114,7 +115,7 @@ def test_only_put_comes_with_a_descriptor() -> None:
         decode_request(encode_request(LauncherRequest(RequestType.GET)), 1)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         b"3",

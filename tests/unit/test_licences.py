@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-import pytest
+from support.rows import each_row
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PINNED: Final = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)", re.MULTILINE)
@@ -52,7 +52,7 @@ def licences_of(package: str) -> list[str]:
     return [(text or "").strip().partition("\n")[0] for text in found.get_all("License") or [""]]
 
 
-@pytest.mark.parametrize("package", sorted(filter(is_installed, pinned("run.txt"))))
+@each_row("package", sorted(filter(is_installed, pinned("run.txt"))))
 def test_the_licence_of_each_package_is_allowed(package: str) -> None:
     """A new dependency, or a new licence of one, is a decision and no accident."""
     assert set(licences_of(package)) <= ALLOWED

@@ -12,6 +12,7 @@ from mutants.blocks import SIGNATURES, SOURCE, Package, instrumented
 from mutants.operators import Mutant, is_python, mutants_of
 from mutants.recording import RecordedTest
 from mutants.trial import CAP_S, trial
+from support.rows import each_row
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MUTANT = Mutant(1, 0, "<", "<=", "operator", 1.0)
@@ -45,7 +46,7 @@ def changed(text: str) -> set[str]:
     return {mutant.applied_to(text) for mutant in mutants_of(text)}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("before", "after"),
     [
         ("x = a < b", "x = a <= b"),
@@ -77,7 +78,7 @@ def test_every_operator_changes_what_it_is_for(before: str, after: str) -> None:
     assert after in changed(before)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         '"""Head."""\nclass A:\n    """A."""\n\n    def f(self):\n        """F."""',
@@ -130,7 +131,7 @@ def test_nearly_all_mutants_are_python() -> None:
     assert sum(valid) >= 0.95 * len(valid) > 10
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("line", "blocks"),
     [
         (9, {"rules.py:9"}),

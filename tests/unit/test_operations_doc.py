@@ -4,7 +4,7 @@ import configparser
 import re
 from pathlib import Path
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.analyzer.session import Verdict
 from pcapdj.disk.gate import State
@@ -38,7 +38,7 @@ def test_every_exit_code_is_documented_with_its_number() -> None:
     assert documented == {int(code) for code in ExitCode}
 
 
-@pytest.mark.parametrize("role", ROLES)
+@each_row("role", ROLES)
 def test_supervisord_does_with_a_code_what_the_table_has(role: str) -> None:
     """`stays down` in the table is `exitcodes=` in the file; everything else is restarted."""
     conf = configparser.RawConfigParser()
@@ -59,7 +59,7 @@ def test_a_crash_is_restarted_and_mistakes_are_not_for_ever() -> None:
     assert {ExitCode.USAGE, ExitCode.CANNOT_CREATE, ExitCode.BUSY, ExitCode.DENIED} <= stays_down
 
 
-@pytest.mark.parametrize("role", ROLES)
+@each_row("role", ROLES)
 def test_a_busy_role_is_tried_until_the_old_launcher_has_flushed(role: str) -> None:
     """Supervisord waits 1, 2, 3 .. s between early exits: together longer than the consumer may take."""
     conf = configparser.RawConfigParser()
@@ -102,7 +102,7 @@ def test_every_warning_is_explained() -> None:
     assert warned - explained_events() == set()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("role", "file", "room"),
     [
         ("dispatcher", "dispatcher.py", "feed"),

@@ -1,6 +1,6 @@
 """The rules of a release: which version, and what becomes of the list of changes."""
 
-import pytest
+from support.rows import each_row
 
 from release import dated, refusal, versioned
 
@@ -8,7 +8,7 @@ CHANGES = "# Changes\n\n## Unreleased\n\n### Added\n\n- A thing.\n\n## 0.1.0 - 2
 EMPTY = CHANGES.replace("- A thing.\n", "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "changes", "reason"),
     [
         ("0.2.0", CHANGES, ""),

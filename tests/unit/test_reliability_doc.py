@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-import pytest
+from support.rows import each_row
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PROMISES: Final = re.findall(
@@ -37,7 +37,7 @@ def quick_tests_in(path: Path) -> list[str]:
     return [] if is_long(module) else [each.name for each in tests if not is_long(each)]
 
 
-@pytest.mark.parametrize(("promise", "row"), PROMISES, ids=[promise for promise, _ in PROMISES])
+@each_row(("promise", "row"), PROMISES, ids=[promise for promise, _ in PROMISES])
 def test_make_test_has_a_test_of_each_promise(promise: str, row: str) -> None:
     """Only what repeats a statement in volume is marked long."""
     named = re.findall(r"`(test_\w+\.py)`", row)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.capture.files import Identity
 from pcapdj.inbox.listing import CaptureFile, Listing
@@ -107,7 +108,7 @@ def test_only_refused_files_that_the_user_named_are_results() -> None:
     assert refused_results(captures()) == [FileResult("/in/\udcff.txt", "failed", "is no capture")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("of", "sentence"),
     [
         (plan(files=1), "1 file into zeek; output in '/o'."),

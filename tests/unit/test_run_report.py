@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.run.extracted import ExtractedObject, ExtractedObjects
 from pcapdj.run.follow import STOPPED_BY_USER, RunProgress
@@ -120,7 +121,7 @@ def test_without_a_terminal_nothing_is_wrapped(
     assert lines[-1] == f"output    {path}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("progress", "end", "code"),
     [
         (WELL, "exited 0", ExitCode.OK),

@@ -6,6 +6,7 @@ from contextlib import redirect_stderr
 from typing import Any
 
 import pytest
+from support.rows import each_row
 from support.waiting import wait_until
 
 from pcapdj.disk.reserve import ExpectedFile, Fit, OutputDisk, ReserveNumbers, reserve_sentence
@@ -20,7 +21,7 @@ def held(free: str) -> dict[str, Any]:
     return {"gate": {"state": "hold", "reason": FULL.format(free, 81009463296)}}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("snapshot", "reason"),
     [
         ({}, None),

@@ -5,12 +5,13 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.runtime.assignments import assignment_line, parse_assignments
 from pcapdj.runtime.errors import ConfigError
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "value"),
     [
         ("A=10%", "10%"),
@@ -44,7 +45,7 @@ def test_comments_and_empty_lines_are_left_out_and_lines_are_counted() -> None:
     assert parse_assignments(text) == [("C", "1\n2", 4), ("D", "", 6), ("E", "3", 9)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "message"),
     [
         ("A=1\nB", "line 2: 'B' has no '='. Write NAME=value."),

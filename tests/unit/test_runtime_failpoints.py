@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.runtime import failpoints
 
@@ -31,7 +32,7 @@ def test_a_fault_comes_at_the_nth_time_and_only_there() -> None:
     reach("put.after")
 
 
-@pytest.mark.parametrize("value", ["x", "put.after", "put.after:1", "put:1:kill", "done:x:kill", "done:1:no"])
+@each_row("value", ["x", "put.after", "put.after:1", "put:1:kill", "done:x:kill", "done:1:no"])
 def test_a_misspelt_fault_is_an_error(value: str) -> None:
     """It is refused at once, instead of never coming."""
     with pytest.raises(ValueError, match="PCAPDJ_FAULT"):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.runtime.foreign_json import MOST_BYTES, MOST_LEVELS, decode_json, decode_object
 
@@ -12,8 +13,8 @@ def nested(levels: int, kind: str) -> str:
     return "[" * levels + "]" * levels if kind == "lists" else '{"a":' * levels + "1" + "}" * levels
 
 
-@pytest.mark.parametrize("kind", ["lists", "objects"])
-@pytest.mark.parametrize("levels", [MOST_LEVELS + 1, 900, 3000, 100_000])
+@each_row("kind", ["lists", "objects"])
+@each_row("levels", [MOST_LEVELS + 1, 900, 3000, 100_000])
 def test_what_is_too_deep_is_not_valid(levels: int, kind: str) -> None:
     """Also what Python decodes: to encode it again may be too deep."""
     with pytest.raises(ValueError, match="levels"):
@@ -28,7 +29,7 @@ def test_as_deep_as_allowed_is_valid(kind: str) -> None:
     assert decode_json(text) == json.loads(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         *(None, "", b"", "{", b"\xff", "nothing", "9" * 5000, '"' + "a" * MOST_BYTES + '"'),
@@ -45,8 +46,8 @@ def test_what_is_no_json_is_not_valid(text: str | bytes | None) -> None:
         decode_json(text)
 
 
-@pytest.mark.parametrize("text", ['"\\ud800"', '{"\\uDFFF": 1}', '["a", "\ud800"]', b'"\xed\xa0\x80"'])
-@pytest.mark.parametrize("encoding", ["", "utf-16-le"])
+@each_row("text", ['"\\ud800"', '{"\\uDFFF": 1}', '["a", "\ud800"]', b'"\xed\xa0\x80"'])
+@each_row("encoding", ["", "utf-16-le"])
 def test_half_a_surrogate_pair_is_not_valid(text: str | bytes, encoding: str) -> None:
     """It cannot be encoded again, so whoever shows, logs or opens it would fail."""
     wide = text.encode(encoding, "surrogatepass") if encoding and isinstance(text, str) else text
@@ -67,7 +68,7 @@ def test_a_caller_sets_another_size() -> None:
     assert len(decode_json(text, most_bytes=2 * MOST_BYTES)) == MOST_BYTES
 
 
-@pytest.mark.parametrize("text", ["[]", "1", "null", '"a"'])
+@each_row("text", ["[]", "1", "null", '"a"'])
 def test_an_object_is_what_most_callers_need(text: str) -> None:
     """Everything else is not valid for them."""
     assert decode_object('{"a": [1]}') == {"a": [1]}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.runtime import nfs4_acl
 from pcapdj.runtime.errors import CannotCreate
@@ -27,7 +28,7 @@ def acl(*entries: tuple[int, int, int, bytes]) -> bytes:
     return data
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entries", "others"),
     [
         ([(ALLOW, 0, ADD_FILE, b"OWNER@"), (ALLOW, 0, READ, b"EVERYONE@")], []),

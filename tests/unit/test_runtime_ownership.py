@@ -3,10 +3,10 @@
 import os
 import stat
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.acls import acl_of
+from support.rows import each_row
 
 from pcapdj.runtime.ownership import Account, Distrust, acl_distrust, distrust, is_private_group, may_serve
 
@@ -23,7 +23,7 @@ def status(mode: int, uid: int = US, gid: int = US) -> os.stat_result:
     return os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("found", "reason"),
     [
         (status(FOLDER | 0o700), None),
@@ -88,7 +88,7 @@ def test_taking_rights_away_never_makes_it_less_trusted(mode: int, uid: int, tak
     assert after is None or before is not None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("gid", "members", "accounts", "is_private"),
     [
         (US, (), [ALICE, BOB], True),
@@ -114,7 +114,7 @@ def test_a_group_without_another_member_is_its_owner(
     assert is_private_group(status(FOLDER | 0o775, gid=gid), members, accounts) is is_private
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("peer", "folder", "socket", "trusted"),
     [
         (US, status(FOLDER | 0o1777, uid=ROOT), status(FILE, uid=US), True),
@@ -136,7 +136,7 @@ def test_the_server_of_a_named_socket_is_who_may_have_put_it_there(
     assert may_serve(peer, US, socket, folder) is trusted
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("entries", "reason"),
     [
         ({}, None),

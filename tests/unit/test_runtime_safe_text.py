@@ -3,9 +3,9 @@
 import subprocess
 import unicodedata
 
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.runtime.safe_text import (
     PRINTABLE_LIMIT_CHARS,
@@ -35,13 +35,13 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "escaped"), HOSTILE)
+@each_row(("name", "escaped"), HOSTILE)
 def test_what_could_act_on_a_terminal_is_escaped(name: bytes, escaped: str) -> None:
     """Everything else is unchanged, so that a person recognises the file."""
     assert printable(name) == escaped
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "shown"),
     [
         (b"/in/1.pcap", "'/in/1.pcap'"),
@@ -59,7 +59,7 @@ def test_a_name_is_shown_as_bash_reads_it(name: bytes, shown: str) -> None:
     assert quoted(name) == shown
 
 
-@pytest.mark.parametrize(
+@each_row(
     "code",
     [
         0x034F,
@@ -99,7 +99,7 @@ def test_bash_reads_what_is_shown_as_the_same_bytes(names: list[bytes]) -> None:
         assert done.stdout.split(b"\0")[:-1] == names
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "word"), [("5ca1ab1e", "5ca1ab1e"), ("--stream", "--stream"), ("a b", "'a b'"), ("", "''")]
 )
 def test_a_plain_word_needs_no_quotes(text: str, word: str) -> None:
@@ -144,7 +144,7 @@ def test_a_sentence_keeps_what_can_be_printed(sentence: str) -> None:
         assert escaped == sentence
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("message", "shortened"),
     [("It is\n  full.", "It is full"), ("x" * 200, "x" * 160), ("", ""), ("wait...", "wait")],
 )

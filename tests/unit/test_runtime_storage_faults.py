@@ -4,6 +4,7 @@ import errno
 import os
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.storage_faults import passes_by_itself, started_once_writable
@@ -16,7 +17,7 @@ def refusal(number: int | None) -> CannotCreate:
     return error
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("number", "passes"),
     [
         *((number, True) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOENT, errno.ESTALE)),

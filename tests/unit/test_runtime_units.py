@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.numbers import signed_number, whole_number
@@ -19,7 +20,7 @@ from pcapdj.runtime.units import (
 )
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "size_bytes"),
     [
         ("0", 0),
@@ -37,9 +38,7 @@ def test_a_size_is_read_as_people_write_it(text: str, size_bytes: int) -> None:
     assert parse_size(text) == size_bytes
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "1e9", "ten", "5 X", "1,5G", "nan", "inf", "1K2", "\u0665\n%", "9P9"]
-)
+@each_row("text", ["", "-1", "1e9", "ten", "5 X", "1,5G", "nan", "inf", "1K2", "\u0665\n%", "9P9"])
 def test_a_text_that_is_not_a_size_is_refused_and_named(text: str) -> None:
     """The message has the option and the text as typed."""
     with pytest.raises(ConfigError, match="--min-free") as refused:
@@ -55,7 +54,7 @@ def test_a_size_above_an_exbibyte_is_refused(text: str) -> None:
         parse_size(text)
 
 
-@pytest.mark.parametrize(("text", "percent"), [("10%", 10.0), (" 0.5 % ", 0.5), ("100%", 100.0), ("0%", 0.0)])
+@each_row(("text", "percent"), [("10%", 10.0), (" 0.5 % ", 0.5), ("100%", 100.0), ("0%", 0.0)])
 def test_a_percentage_is_a_part_of_the_whole(text: str, percent: float) -> None:
     """Of a disk, of inodes, of memory."""
     amount = parse_amount(text)
@@ -64,7 +63,7 @@ def test_a_percentage_is_a_part_of_the_whole(text: str, percent: float) -> None:
     assert amount.of(1000) == percent * 10
 
 
-@pytest.mark.parametrize("text", ["101%", "%", "-5%", "5%%", "five%"])
+@each_row("text", ["101%", "%", "-5%", "5%%", "five%"])
 def test_an_invalid_percentage_is_refused(text: str) -> None:
     """So is one above 100."""
     with pytest.raises(ConfigError):
@@ -79,7 +78,7 @@ def test_what_is_no_amount_is_refused_with_all_that_may_be_written() -> None:
     assert "10%" in (refused.value.hint or "")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "seconds"),
     [
         ("30", 30.0),
@@ -96,7 +95,7 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> Non
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1s", "1w", "1 m 5", "inf"])
+@each_row("text", ["", "soon", "-1s", "1w", "1 m 5", "inf"])
 def test_a_text_that_is_not_a_duration_is_refused(text: str) -> None:
     """The message shows how to write one."""
     with pytest.raises(ConfigError, match="seconds"):
@@ -110,7 +109,7 @@ def test_a_duration_above_a_century_is_refused(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("seconds", "text"),
     [(0.4, "0 s"), (-5, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 d")],
 )
@@ -119,7 +118,7 @@ def test_a_rough_duration_has_one_unit(seconds: float, text: str) -> None:
     assert rough_duration(seconds) == text
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("span_ns", "text"),
     [
         (0, "0 s"),
@@ -168,9 +167,7 @@ def test_a_duration_in_words_loses_less_than_a_tenth(span_ns: int) -> None:
     assert span_ns - in_words_ns < span_ns / 10
 
 
-@pytest.mark.parametrize(
-    "text", ["", "-1", "+1", "1_0", " 1", "1.0", "\u00b2", "\u0663", "9" * 21, "9" * 5000]
-)
+@each_row("text", ["", "-1", "+1", "1_0", " 1", "1.0", "\u00b2", "\u0663", "9" * 21, "9" * 5000])
 def test_what_is_no_number_of_ours_is_none(text: str) -> None:
     """Python's own conversion takes some of these, and raises an error for others that look like numbers."""
     assert whole_number(text) is None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.programs import missing
+from support.rows import each_row
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.settings_file import NAME as SETTINGS
@@ -57,7 +58,7 @@ def test_supervisord_listens_on_a_private_unix_socket_only() -> None:
     assert conf.has_section("rpcinterface:supervisor")
 
 
-@pytest.mark.parametrize("role", ROLES)
+@each_row("role", ROLES)
 def test_each_role_ignores_early_signals_and_is_private(role: str) -> None:
     """USR1 and USR2 cannot kill a role before it handles them; its files are readable by the owner only."""
     section = parsed(shipped())[f"program:{role}"]

@@ -1,6 +1,6 @@
 """The rule by which a part of the journal is skipped: only if no entry of it can fit."""
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.store.journal_index import IndexedPart
 
@@ -18,7 +18,7 @@ ANYTHING = IndexedPart((1, 0), (9, 0), 400, None, None, None, None, has_times=Fa
 NO_PACKETS = IndexedPart((1, 0), (9, 0), 400, frozenset(), frozenset({"failed"}), None, None)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("part", "stream", "verdict", "since_s", "until_s", "may"),
     [
         (PART, "", "", None, None, True),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.store.keys import Keys
@@ -41,7 +42,7 @@ def test_a_password_in_place_of_the_file_is_not_shown() -> None:
     assert SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize("lane", ["a b", "a{b", "a\nb", "}"])
+@each_row("lane", ["a b", "a{b", "a\nb", "}"])
 def test_a_lane_with_braces_blanks_or_control_characters_is_refused(lane: str) -> None:
     """Its name is in braces before every key."""
     with pytest.raises(ConfigError, match="lane"):

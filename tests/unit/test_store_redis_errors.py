@@ -2,6 +2,7 @@
 
 import pytest
 import redis
+from support.rows import each_row
 
 from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.store.client import Store
@@ -10,7 +11,7 @@ from pcapdj.store.keys import Keys
 SECRET = "s3cr3t"  # noqa: S105 - of a test
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("error", "kind"),
     [
         (redis.ConnectionError("Error 111 connecting to host:6379. Connection refused."), StoreUnavailable),
@@ -51,7 +52,7 @@ def test_an_error_is_raised_as_the_class_of_its_remedy(
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "message",
     [
         "this user has no permissions to access one of the keys used as arguments",

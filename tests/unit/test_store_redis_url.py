@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.store.client import Store
@@ -15,7 +16,7 @@ from pcapdj.store.redis_url import refuse_secret, safe_url
 SECRET = "s3cr3t"  # noqa: S105 - of a test
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "safe"),
     [
         ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
@@ -48,7 +49,7 @@ def test_a_url_is_shown_without_its_password(url: str, safe: str) -> None:
     assert safe_url(url) == safe
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "",
@@ -76,7 +77,7 @@ def test_a_url_that_is_not_one_of_redis_is_refused_without_its_password(url: str
     assert SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "supported"),
     [
         ("redis://host?foo=1", "password"),
@@ -99,7 +100,7 @@ def test_a_parameter_that_pcapdj_does_not_support_is_refused(url: str, supported
     assert SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url", ["redis://host/zero", "redis://host/1/2", "redis://host?db=zero", "unix:///run/r.sock?db=-1"]
 )
 def test_a_database_that_is_not_a_number_is_refused(url: str) -> None:
@@ -108,7 +109,7 @@ def test_a_database_that_is_not_a_number_is_refused(url: str) -> None:
         Store(url, Keys())
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("url", "expected"),
     [
         ("redis://host", {"host": "host"}),
@@ -148,7 +149,7 @@ def test_no_part_of_a_password_is_shown_wherever_it_ends(password: str, before: 
     assert not set("pw") & set(safe_url(before + password + after).replace("/run/redis.sock", ""))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         f"redis://:{SECRET}@host",
@@ -168,9 +169,7 @@ def test_a_password_on_a_command_line_is_refused(url: str) -> None:
     assert SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["redis://user@host/0", "unix:///run/a@b/redis.sock", "", "redis://host?db=1"]
-)
+@each_row("url", ["redis://user@host/0", "unix:///run/a@b/redis.sock", "", "redis://host?db=1"])
 def test_a_url_without_a_password_may_be_on_a_command_line(url: str) -> None:
     """A user of an ACL is not a secret."""
     refuse_secret(url, "--redis-url")

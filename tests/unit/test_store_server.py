@@ -1,6 +1,6 @@
 """What Redis's settings mean for a queue."""
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.store.server import risks
 
@@ -17,7 +17,7 @@ def test_the_settings_of_the_embedded_server_bring_no_risk() -> None:
     assert list(risks(SAFE | {"appendfsync": "no"}, is_synced=True)) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("settings", "words"),
     [
         ({"appendonly": "no", "save": "3600 1"}, "snapshot"),

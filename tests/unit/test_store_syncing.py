@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.store.syncing import (
@@ -196,7 +197,7 @@ def test_new_and_different_files_count_as_changed() -> None:
     assert changed({a: (1, 1, 1)}, {}) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "is_one"),
     [
         ("appendonly.aof", True),

@@ -1,6 +1,7 @@
 """Messages of HTTP/1.x: heads, framing and bodies."""
 
 import pytest
+from support.rows import each_row
 
 from pcapdj.summary.http_message import (
     NO_BODY,
@@ -31,7 +32,7 @@ def fed(body: Body, *pieces: bytes) -> tuple[bytes, bytes | None]:
     return content, rest
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [b"GET / HTTP/1.1\r\n", b"M-SEARCH * HTTP/1.1\n", b"HTTP/1.0 200 OK\r\n", b"HTTP/1.1 404\r\nA: b"],
 )
@@ -41,7 +42,7 @@ def test_a_complete_first_line_begins_a_message(data: bytes) -> None:
     assert all(may_begin_message(data[:size]) for size in range(1, len(data) + 1))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         b"",
@@ -67,7 +68,7 @@ def test_fields_are_unfolded_joined_and_lower_case() -> None:
     assert not head.is_response
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("fields", "framing"),
     [
         (b"Content-Length: 5", Framing(length_bytes=5)),
@@ -82,7 +83,7 @@ def test_the_fields_of_a_response_declare_how_its_body_ends(fields: bytes, frami
     assert response_framing(parse_head(b"HTTP/1.1 200 OK\r\n" + fields), "GET") == framing
 
 
-@pytest.mark.parametrize("length", [b"-1", b"5, 6", b"", b"0x10", b"9" * 30, "\u0663".encode()])
+@each_row("length", [b"-1", b"5, 6", b"", b"0x10", b"9" * 30, "\u0663".encode()])
 def test_an_invalid_length_is_a_fault(length: bytes) -> None:
     """It is named, and the body ends with the connection."""
     framing = response_framing(parse_head(b"HTTP/1.1 200 OK\r\nContent-Length: " + length), "GET")
@@ -91,9 +92,7 @@ def test_an_invalid_length_is_a_fault(length: bytes) -> None:
     assert "is not a number" in framing.fault
 
 
-@pytest.mark.parametrize(
-    ("status", "method"), [(b"200", "HEAD"), (b"100", "GET"), (b"204", None), (b"304", "GET")]
-)
+@each_row(("status", "method"), [(b"200", "HEAD"), (b"100", "GET"), (b"204", None), (b"304", "GET")])
 def test_some_responses_never_have_a_body(status: bytes, method: str | None) -> None:
     """HEAD, 1xx, 204 and 304 have none, whatever Content-Length is."""
     head = parse_head(b"HTTP/1.1 " + status + b" X\r\nContent-Length: 5")
@@ -126,9 +125,7 @@ def test_chunks_are_the_same_whole_or_byte_by_byte(tail: bytes) -> None:
     assert by_byte == (b"abcdefghijklmnopqrstuvwxyz012345", b"")
 
 
-@pytest.mark.parametrize(
-    "data", [b"xyz\r\n", b"-1\r\n", b"4\r\nabcdXX\r\n", b"1" * 5000, b"f" * 16 + b"\r\n"]
-)
+@each_row("data", [b"xyz\r\n", b"-1\r\n", b"4\r\nabcdXX\r\n", b"1" * 5000, b"f" * 16 + b"\r\n"])
 def test_broken_chunk_framing_is_an_error(data: bytes) -> None:
     """A size that is not a number, or a line that is too long."""
     with pytest.raises(FramingError):

@@ -5,6 +5,7 @@ import struct
 import dpkt
 import pytest
 from support.frames import ACK, CLIENT, PSH, SERVER, ethernet, ip_packet, tcp_frame, tcp_segment
+from support.rows import each_row
 
 from pcapdj.summary.packets import Packet, UndecodableError, decode, decode_with_dpkt
 
@@ -14,7 +15,7 @@ SLL = struct.pack(">HHH8sH", 0, 1, 6, b"", 0x0800)
 SLL2 = struct.pack(">HHIHBB8s", 0x86DD, 0, 1, 1, 0, 6, b"")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("linktype", "frame"),
     [
         pytest.param(1, ethernet(V4), id="ethernet"),
@@ -96,7 +97,7 @@ def test_a_length_of_zero_means_offloaded_segmentation() -> None:
     assert decoded.payload == b"hello"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("linktype", "frame"),
     [
         pytest.param(147, ethernet(V4), id="unknown link type"),
@@ -125,8 +126,8 @@ def test_the_fast_decoder_gives_the_same_as_dpkt() -> None:
     assert decode(1, frame) == decode_with_dpkt(1, frame)
 
 
-@pytest.mark.parametrize("kind", [0, 43, 44, 60])
-@pytest.mark.parametrize(("count", "is_decoded"), [(16, True), (17, False), (8000, False)])
+@each_row("kind", [0, 43, 44, 60])
+@each_row(("count", "is_decoded"), [(16, True), (17, False), (8000, False)])
 def test_a_packet_with_many_extension_headers_is_not_decoded(
     *, kind: int, count: int, is_decoded: bool
 ) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 from support.frames import header, record, stream
+from support.rows import each_row
 
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.stream import Record, RecordCutter
@@ -25,8 +26,8 @@ def test_records_are_the_same_whole_or_byte_by_byte() -> None:
     assert [each.frame for each in by_byte] == [b"one", b"", b"three"]
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(("magic", "time_ns"), [(0xA1B2C3D4, 7_000_005_000), (0xA1B23C4D, 7_000_000_005)])
+@each_row("order", ["<", ">"])
+@each_row(("magic", "time_ns"), [(0xA1B2C3D4, 7_000_005_000), (0xA1B23C4D, 7_000_000_005)])
 def test_both_byte_orders_and_resolutions_are_read(order: str, magic: int, time_ns: int) -> None:
     """The magic decides both."""
     data = header(113, order=order, magic=magic) + record(b"x", 7, 5, order=order)
@@ -53,7 +54,7 @@ def test_a_stream_without_records_is_valid(data: bytes) -> None:
     assert cut(data) == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "message"),
     [
         (b"GET / HTTP/1.1\r\n\r\n and more", "not a capture stream"),

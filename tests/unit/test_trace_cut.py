@@ -2,7 +2,7 @@
 
 import struct
 
-import pytest
+from support.rows import each_row
 
 from pcapdj.trace.cut import is_fragment
 
@@ -24,8 +24,8 @@ def ipv6(next_header: int) -> bytes:
     return struct.pack(">HIHBB", 0x86DD, 6 << 28, 8, next_header, 64) + bytes(32)
 
 
-@pytest.mark.parametrize("tags", [b"", TAG, SERVICE_TAG + TAG], ids=["no tag", "a tag", "two tags"])
-@pytest.mark.parametrize(
+@each_row("tags", [b"", TAG, SERVICE_TAG + TAG], ids=["no tag", "a tag", "two tags"])
+@each_row(
     ("packet", "expected"),
     [
         (ipv4(MORE_FRAGMENTS), True),

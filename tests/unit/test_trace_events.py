@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.rows import each_row
 
 from pcapdj.trace.events import Addresses, AnalyzerEvent, Rule, ZeekHead, addresses_of, event_of, time_of
 
@@ -84,7 +85,7 @@ def test_a_line_of_conn_log_has_times_and_addresses(form: str) -> None:
     assert (found.start_ns, found.end_ns) == (START_NS, START_NS + 2_500_000_000)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "time_ns"),
     [
         ("2023-11-14T22:13:27.000001+0000", START_NS),
@@ -104,7 +105,7 @@ def test_a_time_is_iso_with_or_without_zone_or_seconds(text: object, time_ns: in
     assert time_of(text) == time_ns
 
 
-@pytest.mark.parametrize(
+@each_row(
     "hosts", [("10.0.0.1", "::1"), ("10.0.0.1 or ip", None), ("fe80::1%eth0", None), (None, None), ("", 5)]
 )
 def test_what_is_no_pair_of_addresses_is_none(hosts: tuple[object, ...]) -> None:
@@ -141,7 +142,7 @@ def test_no_line_raises(fields: dict[str, Any], text: str) -> None:
         assert found is None or isinstance(found.label, str)
 
 
-@pytest.mark.parametrize("separator", ["", "\\x", "\\xzz", "\\N{no}", "\\u12", "\\x0920", "\\", "\x00"])
+@each_row("separator", ["", "\\x", "\\xzz", "\\N{no}", "\\u12", "\\x0920", "\\", "\x00"])
 def test_a_separator_as_zeek_never_writes_it_is_not_used(separator: str) -> None:
     """The columns are separated by tabs then."""
     head = ZeekHead()
@@ -153,7 +154,7 @@ def test_a_separator_as_zeek_never_writes_it_is_not_used(separator: str) -> None
     assert found.addresses == SESSION
 
 
-@pytest.mark.parametrize("name", ["payload", "alert", "timestamp", "event_type", "pkt_src", "proto"])
+@each_row("name", ["payload", "alert", "timestamp", "event_type", "pkt_src", "proto"])
 def test_an_event_keeps_little_of_a_long_line(name: str) -> None:
     """Hundreds are looked for at once: each of a megabyte would fill the memory."""
     long: Any = {"signature": "x" * 100_000, "signature_id": "y" * 100_000, "metadata": [[]] * 100_000}
