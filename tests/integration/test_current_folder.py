@@ -59,6 +59,7 @@ IN_TURN: Final[Mapping[str, Sequence[str]]] = {
     "failed": (),
     "requeue": (f"{CAPTURES}/1.pcap",),
     "skip": (f"{CAPTURES}/1.pcap",),
+    "forget": ("/no/dispatcher",),
     "dispatch": ("-b", "../pipe", "--follow"),
     "control": (),
     "consume": ("--socket", "../l.sock", "-b", "../own/pipe", "--logdir", "../out", "--preset", "summary"),
@@ -149,7 +150,7 @@ def test_no_command_imports_anything_of_the_current_folder(
 
     codes = run_in_turn(python, list(IN_TURN), here, variables(store))
 
-    refused = dict.fromkeys(("requeue", "skip", "whence", "journal"), ExitCode.ERROR)
+    refused = dict.fromkeys(("requeue", "skip", "forget", "whence", "journal"), ExitCode.ERROR)
     refused |= dict.fromkeys(("up", "down", "restart"), ExitCode.USAGE)  # there is no service here
     refused["reclaim"] = ExitCode.UNAVAILABLE  # no controller has reported a disk
     assert codes == dict.fromkeys(IN_TURN, ExitCode.OK) | refused

@@ -443,6 +443,7 @@ def test_a_file_that_was_queued_wakes_the_role_when_its_batch_ends(store: Store,
 
 def test_a_closed_watch_leaves_no_descriptor(store: Store, tmp_path: Path) -> None:
     """Each folder has an inotify descriptor, and a thread."""
+    store.ping()
     before = open_descriptors()
     with process_signals.handled() as signals:
         role = Stepped(store, tmp_path, signals)

@@ -112,8 +112,8 @@ def test_queued_captures_on_a_disk_that_is_unmounted_are_fed_once_it_is_back(
     assert shown["storage"] == str(disk.folder)
     assert time.time() - scaled(60) < shown["storage_since_s"] <= time.time()
     assert shown["storage_queued"] == 2
-    [line] = [each for each in lines if f"Waiting for '{disk.folder}' since " in each]
-    assert line.endswith("its file system is not mounted there. 2 queued files wait for it, too.")
+    [line] = [each for each in lines if each.startswith(f"'{disk.folder}' since ")]
+    assert line.endswith("its file system is not mounted there. 2 queued files wait for it, too")
     assert [places_in(stream) for stream in trio.streams()] == [whole({1: 50, 2: 50, 3: 50})]
     assert failures(trio.store) == []
     assert [trio.logged("dispatcher").count(each) for each in ("storage_gone", "storage_back")] == [1, 1]
