@@ -72,7 +72,7 @@ def journal(  # noqa: PLR0913 - an option each
     wanted = Conditions(stream=stream, verdict=verdict or "", name_end=to_name(name))
     wanted = in_time_range(wanted, since, until, times)
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    files = _newest(store, wanted, last) if last else _all(store, wanted)
+    files = _newest(store, wanted, last) if last else _all(store, wanted, shows_all=not print0)
     form: Form = _json if as_json else _csv if as_csv else _text
     count = 0
     if print0:
@@ -88,14 +88,14 @@ def journal(  # noqa: PLR0913 - an option each
         )
 
 
-def _all(store: Store, wanted: Conditions) -> Iterator[FedFile]:
+def _all(store: Store, wanted: Conditions, *, shows_all: bool) -> Iterator[FedFile]:
     with slow_work("journal entries to look at", journal_length(store)) as work:
         for part in read_journal(store, wanted):
             if part.files:
                 work.clear()
                 yield from part.files
                 sys.stdout.flush()  # the next ones may be far away
-            else:  # what is shown needs no other sign of work
+            if not (part.files and shows_all):  # what is shown needs no other sign of work
                 work.add(part.looked_at)
 
 
