@@ -760,7 +760,6 @@ def titles(home: Path) -> dict[str, int]:
     return found
 
 
-@pytest.mark.long
 def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:
     """The folder's disk is full: it is shown once, the files are fed; exit code and summary show it."""
     for number in range(3):

@@ -33,7 +33,9 @@ def run(home: Path, *arguments: str | Path) -> tuple[int, str, str]:
     env = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
     command = ["--logdir", "o", *ROOM, "--", "python3", str(home / "copying.py"), "{pipe}", "{logdir}"]
     streams: dict[str, Any] = {"stdin": DEVNULL, "stdout": PIPE, "stderr": PIPE, "text": True}
-    with forkserver.start("pcapdj", "run", *arguments, *command, cwd=home, env=env, **streams) as process:
+    with forkserver.start(
+        "pcapdj", "run", *arguments, *command, cwd=home, env=env, forks=True, **streams
+    ) as process:
         stdout, stderr = process.communicate(120)
     assert "Traceback" not in stderr
     return process.wait(), stdout, stderr
@@ -113,7 +115,6 @@ def test_a_lost_capture_is_a_failure(home: Path) -> None:
     assert len(recorded(home)["a.pcap"]["earlier_streams"]) == 1
 
 
-@pytest.mark.long
 def test_a_resumed_run_knows_what_was_fed_under_other_names_and_times(home: Path) -> None:
     """Renamed, touched and compressed captures are not fed again; of one that grew only the rest is."""
     names = ["renamed.pcap", "touched.pcap", "packed.pcap", "grown.pcap", "same.pcap"]

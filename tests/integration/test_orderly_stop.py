@@ -334,7 +334,7 @@ def test_a_second_stop_signal_ends_the_analyzer_at_once(trio: Trio) -> None:
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio: Trio) -> None:
     """It could still send something: where the stream ends is not known."""
     trio.start("consumer", "--flush-timeout", "1s")

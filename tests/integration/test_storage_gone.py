@@ -284,8 +284,7 @@ def test_a_file_system_that_dies_in_mid_file_costs_only_time(
     assert "Traceback" not in remote.logged("dispatcher")
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("is_changed", [False, True])
+@pytest.mark.parametrize("is_changed", some_long([False, True], quick=(True,)))
 def test_storage_that_goes_away_before_the_authorization_is_waited_for(
     remote: Trio, mount: FuseMount, *, is_changed: bool
 ) -> None:
@@ -349,7 +348,6 @@ def test_a_capture_that_changed_meanwhile_fails_with_the_exact_count(
     assert stream == [*places(1, len(stream) - 20), *places(3, 20)]
 
 
-@pytest.mark.long
 def test_skip_ends_the_wait_and_counts_what_arrived(remote: Trio, mount: FuseMount) -> None:
     """The next file is fed into the same stream; without a wait there is nothing to skip."""
     die_in_mid_file(remote, mount)
