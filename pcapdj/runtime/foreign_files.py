@@ -9,8 +9,9 @@ import errno
 import os
 import select
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -77,6 +78,8 @@ def lines_as_they_come(file: BinaryIO, pause_s: float = 0.3) -> Iterator[str]:
         is_too_long = (is_too_long and not whole) or len(rest) > MOST_LINE_BYTES
         rest = b"" if is_too_long else rest
         is_paused = False
+        if is_too_long:
+            _skip_hole(partial(os.lseek, file.fileno()))
     if rest and len(rest) < MOST_LINE_BYTES:
         yield rest.decode("utf-8", "replace")
 
@@ -88,4 +91,18 @@ def lines_of(file: BinaryIO) -> Iterator[str]:
             yield line.decode("utf-8", "replace")
             continue
         while line and not line.endswith(b"\n"):
+            _skip_hole(file.seek)
             line = file.readline(MOST_LINE_BYTES)
+
+
+def _skip_hole(seek: Callable[[int, int], int]) -> None:
+    """Go to the next bytes that the file has on disk: a hole has no line end, and may take hours to read.
+
+    Args:
+        seek: of the file, as os.lseek without the descriptor; a pipe stays where it is.
+    """
+    try:
+        seek(seek(0, os.SEEK_CUR), os.SEEK_DATA)
+    except OSError as exc:
+        if exc.errno == errno.ENXIO:  # there are none
+            seek(0, os.SEEK_END)

@@ -2,12 +2,14 @@
 
 import os
 import tempfile
+from pathlib import Path
 from typing import Final
 
 import pytest
+from support.holes import with_hole
 
 from pcapdj.runtime import foreign_files
-from pcapdj.runtime.foreign_files import lines_as_they_come, lines_of
+from pcapdj.runtime.foreign_files import foreign_lines, lines_as_they_come, lines_of
 
 CASES: Final = {
     b"": [],
@@ -46,3 +48,14 @@ def test_a_pause_is_an_empty_text() -> None:
         assert [next(lines), next(lines)] == ["bc\n", ""]
         os.close(write)
         assert list(lines) == []
+
+
+def test_a_hole_of_terabytes_costs_no_time(tmp_path: Path) -> None:
+    """A hole costs its author nothing, and would take hours to read; the lines before and behind it count."""
+    path = with_hole(tmp_path / "eve.json", b"a\n")
+    assert list(foreign_lines(path)) == ["a\n"]
+    with path.open("ab") as file:
+        file.write(b"\nb\n")
+    assert list(foreign_lines(path)) == ["a\n", "b\n"]
+    with path.open("rb") as file:
+        assert [line for line in lines_as_they_come(file) if line] == ["a\n", "b\n"]
