@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj import __version__
+from pcapdj.run.record_lines import files_of
 from pcapdj.runtime.errors import AlreadyRunning, ConfigError
-from pcapdj.runtime.foreign_files import foreign_text, lines_of, open_foreign
+from pcapdj.runtime.foreign_files import lines_of, open_foreign
 from pcapdj.runtime.foreign_json import decode_json, decode_object
 from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
 from pcapdj.runtime.numbers import signed_number
@@ -38,7 +39,7 @@ T = TypeVar("T")
 RECORD: Final = "pcapdj.json"
 NEWER: Final = "pcapdj.jsonl"  # the results that pcapdj.json does not have yet
 _INTERVAL_S: Final = 1.0
-_MOST_BYTES: Final = 1 << 30  # of pcapdj.json: a million files have 400 MB
+_MOST_RESULTS: Final = 2_000_000  # of a record: a million take 1 GB of memory
 _FOLDER_MODE: Final = 0o755
 _APPENDING: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _GROWTH: Final = 4  # pcapdj.json is written again when a quarter more results came
@@ -360,12 +361,10 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
             f"There is no {RECORD} of an earlier run in {quoted(str(path.parent))}.",
             hint="Name the folder of that run with --logdir.",
         )
-    results = list[FileResult]()
+    results = dict[str, FileResult]()
     try:
         if path.exists():
-            results += map(
-                _from_json, decode_object(foreign_text(path, _MOST_BYTES), most_bytes=_MOST_BYTES)["files"]
-            )
+            _add_to(results, map(_from_json, files_of(path)), path)
     except OSError as exc:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {exc.strerror}.") from exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -375,10 +374,21 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
     try:
         if newer_path.exists():
             with open_foreign(newer_path) as file:
-                results += _whole_lines(lines_of(file))
+                _add_to(results, _whole_lines(lines_of(file)), newer_path)
     except OSError as exc:
         raise ConfigError(f"{quoted(str(newer_path))} cannot be read: {exc.strerror}.") from exc
-    return {result.name: result for result in results}
+    return results
+
+
+def _add_to(results: dict[str, FileResult], more: Iterable[FileResult], path: Path) -> None:
+    """Add the results of a file, in order; the last one of a name counts."""
+    for result in more:
+        results[result.name] = result
+        if len(results) > _MOST_RESULTS:
+            raise ConfigError(
+                f"{quoted(str(path))} has results of more than {_MOST_RESULTS:,} files.",
+                hint="Use another --logdir.",
+            )
 
 
 def _whole_lines(lines: Iterable[str]) -> Iterator[FileResult]:

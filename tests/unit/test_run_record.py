@@ -406,6 +406,64 @@ def test_a_record_with_a_hole_takes_no_memory(name: str, hole_bytes: int, tmp_pa
     assert peak_bytes < 16 << 20
 
 
+HEAD = b'{\n "pcapdj": "1",\n "files": [\n'
+
+
+@pytest.mark.parametrize(
+    ("beginning", "repeated", "end"),
+    [
+        (b"{", b"", b""),
+        (HEAD, b"", b""),
+        (b'{"files": [1', b",1", b"]}"),
+        (HEAD, b"1,\n", b"1\n ]\n}\n"),
+        (b"{\n", b" " * 4000 + b"\n", b'"files": []}'),
+    ],
+    ids=["hole", "hole after the head", "list on one line", "list on many lines", "blank lines"],
+)
+def test_a_long_record_that_no_run_wrote_is_refused_without_its_memory(
+    tmp_path: Path, beginning: bytes, repeated: bytes, end: bytes
+) -> None:
+    """A folder of captures from anywhere may have it; only the lines up to the first wrong one are read."""
+    content = beginning + repeated * ((4 << 20) // len(repeated) if repeated else 0)
+    with_hole(tmp_path / RECORD, content + end if repeated else content, max(1 << 30, len(content)))
+    if repeated:
+        (tmp_path / RECORD).write_bytes(content + end)
+    tracemalloc.start()
+    with pytest.raises(ConfigError, match="is not a whole record of a run"):
+        RunRecord(tmp_path, resume=True)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 8 << 20
+
+
+def test_a_record_of_many_files_is_read_whole(tmp_path: Path) -> None:
+    """It has more than 1 MiB; one that was cut is refused."""
+    record = RunRecord(tmp_path, resume=False)
+    record.add(replace(RESULT, name=f"/in/{number:01000}.pcap") for number in range(1200))
+    record.write({"complete": True, "folders": {"/in": ["a"]}})
+
+    assert RunRecord(tmp_path, resume=True).results == record.results
+
+    data = (tmp_path / RECORD).read_bytes()
+    assert len(data) > 1 << 20
+    for cut in (data[:-2], data[:-5], data[:-2000], data + b"{}\n"):
+        (tmp_path / RECORD).write_bytes(cut)
+        with pytest.raises(ConfigError, match="is not a whole record of a run"):
+            RunRecord(tmp_path, resume=True)
+
+
+def test_a_record_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file costs memory; a million of them is a record of this program."""
+    record = RunRecord(tmp_path, resume=False)
+    record.add([PLAIN, RESULT, STOPPED])
+    record.write({})
+    monkeypatch.setattr("pcapdj.run.record._MOST_RESULTS", 2)
+
+    with pytest.raises(ConfigError, match="has results of more than 2 files"):
+        RunRecord(tmp_path, resume=True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_the_record_of_another_user_is_not_read(tmp_path: Path) -> None:
     """Its folder is looked at first."""
