@@ -29,7 +29,7 @@ from pcapdj.run.service_process import (
 )
 from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
-from pcapdj.runtime.foreign_files import foreign_lines, open_foreign
+from pcapdj.runtime.foreign_files import foreign_lines, open_foreign, skip_hole
 from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
@@ -261,9 +261,9 @@ class PrivateService:
 
 
 def _copy(path: Path, copy: Path) -> None:
-    """Copy as much of a log as it has now: an analyzer can write to it, or put anything in its place."""
+    """Copy what a log has on disk now: an analyzer can write to it, or put anything in its place."""
     with open_foreign(path) as log, os.fdopen(os.open(copy, _COPY_FLAGS, 0o666), "wb") as file:
-        left_bytes = os.fstat(log.fileno()).st_size
-        while part := log.read(min(_COPY_BYTES, left_bytes)):
-            left_bytes -= len(part)
+        end = os.fstat(log.fileno()).st_size
+        while part := log.read(max(0, min(_COPY_BYTES, end - log.tell()))):
             file.write(part)
+            skip_hole(log.seek)

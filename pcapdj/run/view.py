@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BESIDE_NAME: Final = 62  # columns for a short bar, the sizes, the rate and the time left
 _NAME_WIDTHS: Final = (16, 48)  # the least and the most columns for the name of the current file
 _NUMBERS: Final = re.compile(r"\d+(?:\.\d+)?(?: [KMGTP]?i?B)?")
-_WORDS_WITH_DIGITS: Final = re.compile(r"\S*\d\S*")
+_WORDS_WITH_DIGITS: Final = re.compile(r"(?<!\S)[^\s\d]*+\d\S*")  # looks at a character once
 
 
 @dataclass(frozen=True, slots=True)

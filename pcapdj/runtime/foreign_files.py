@@ -79,7 +79,7 @@ def lines_as_they_come(file: BinaryIO, pause_s: float = 0.3) -> Iterator[str]:
         rest = b"" if is_too_long else rest
         is_paused = False
         if is_too_long:
-            _skip_hole(partial(os.lseek, file.fileno()))
+            skip_hole(partial(os.lseek, file.fileno()))
     if rest and len(rest) < MOST_LINE_BYTES:
         yield rest.decode("utf-8", "replace")
 
@@ -91,11 +91,11 @@ def lines_of(file: BinaryIO) -> Iterator[str]:
             yield line.decode("utf-8", "replace")
             continue
         while line and not line.endswith(b"\n"):
-            _skip_hole(file.seek)
+            skip_hole(file.seek)
             line = file.readline(MOST_LINE_BYTES)
 
 
-def _skip_hole(seek: Callable[[int, int], int]) -> None:
+def skip_hole(seek: Callable[[int, int], int]) -> None:
     """Go to the next bytes that the file has on disk: a hole has no line end, and may take hours to read.
 
     Args:

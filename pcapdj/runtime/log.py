@@ -20,16 +20,36 @@ from typing import Protocol
 
 from pcapdj.runtime.safe_text import printable, printable_sentence
 
-_QUEUE_LINES = 10_000
+_MOST_WAITING_CHARS = 2 << 20  # 8 MiB at most: Python keeps a character in one to four bytes
 _FLUSH_S = 0.5  # at exit: long enough for a live reader, short enough for SIGTERM within a second
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:%+@,-")
+
+
+class _WaitingLines(queue.Queue[str]):
+    """Lines that wait to be written; its size is the number of their characters."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._chars = 0
+
+    def _qsize(self) -> int:
+        return self._chars
+
+    def _put(self, item: str) -> None:
+        super()._put(item)
+        self._chars += len(item)
+
+    def _get(self) -> str:
+        line = super()._get()
+        self._chars -= len(line)
+        return line
 
 
 class _Writer:
     """Writes queued lines to stderr in a thread of its own."""
 
     def __init__(self) -> None:
-        self._lines: queue.Queue[str] = queue.Queue(_QUEUE_LINES)
+        self._lines = _WaitingLines(_MOST_WAITING_CHARS)
         self._dropped = 0
         self._thread: threading.Thread | None = None
 

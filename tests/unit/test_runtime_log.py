@@ -81,10 +81,10 @@ def run(code: str, **options: object) -> "subprocess.Popen[bytes]":
 
 
 def test_a_stderr_that_is_not_read_blocks_no_caller_and_lost_lines_are_counted() -> None:
-    """12,000 lines are more than pipe and queue hold; the rest is dropped, and the log has their number."""
+    """12,000 lines of 240 characters are more than pipe and queue hold; the log has the number of the rest."""
     code = """
 for number in range(12_000):
-    events.info("counted", number=number, filler="x" * 80)
+    events.info("counted", number=number, filler="x" * 200)
     if number == 2_000:
         flush()  # the pipe is full now: no line leaves the queue before the last one is logged
 print("done", flush=True)
