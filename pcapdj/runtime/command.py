@@ -9,7 +9,9 @@ and `pcapdj cat` starts without it in 0.04 s.
 """
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
@@ -107,15 +109,31 @@ def exit_code_of(
     return run_command(prog, lambda: run(app, prog, arguments))
 
 
+_thread_has_died: Final = threading.Event()
+
+
+def _stop_without_thread(died: threading.ExceptHookArgs) -> None:
+    """Show why a thread died, and stop this process in order, as after SIGTERM; it then exits with 1.
+
+    It must not go on without the thread: a launcher would no longer see that feeding is suspended.
+    """
+    is_first = not _thread_has_died.is_set()
+    _thread_has_died.set()
+    threading.__excepthook__(died)
+    if is_first:  # a second SIGTERM would cut the orderly stop short
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def run_command(prog: str, command: Callable[[], int | None]) -> int:
     """Run a command; print one sentence on stderr if it fails; return the exit code.
 
     Only an error in pcapdj itself shows a traceback.
     """
+    threading.excepthook = _stop_without_thread
     try:
         code = command()
     except Stopped:
-        return ExitCode.OK
+        return ExitCode.ERROR if _thread_has_died.is_set() else ExitCode.OK
     except PcapdjError as exc:
         print_error(prog, str(exc))
         return exc.exit_code
@@ -130,7 +148,7 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
         flush_log()
         traceback.print_exc()
         return ExitCode.ERROR
-    return int(code or 0)
+    return int(code or _thread_has_died.is_set())
 
 
 def print_error(prog: str, sentence: str) -> None:

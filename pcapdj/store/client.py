@@ -23,6 +23,7 @@ from pcapdj.runtime.trust import owner_of
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
+from pcapdj.store.script_answers import FORMS, checked
 
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
 _USES = re.compile(r"^-- Uses (\w+)\.lua\n", re.MULTILINE)  # a part of several scripts stands there
@@ -126,8 +127,8 @@ class Store:
         Raises:
             As `call`.
         """
-        found = self.script(script)
-        return self.call(lambda _: cast("Reply", found(keys=keys, args=arguments)))
+        found, form = self.script(script), FORMS[script]
+        return self.call(lambda _: checked(found(keys=keys, args=arguments), form))
 
     def script(self, name: str) -> "redis.commands.core.Script":
         """Return one of the Lua scripts, to add it to a pipeline."""

@@ -1,18 +1,25 @@
 """Answers that no Redis gives: one sentence, and the next call begins on a new connection."""
 
+import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 from pcapdj.runtime.errors import StoreFailed
+from pcapdj.store import client
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
+from pcapdj.store.script_answers import FORMS
+
+SCRIPTS = Path(client.__file__).parent / "scripts"
 
 ANSWERS = {
     "no integer": b":nan\r\n",
@@ -64,6 +71,50 @@ def test_an_answer_that_no_redis_gives_is_an_error_of_the_store(short_path: Path
             with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
                 store.call(lambda client: client.llen("x"))
         assert len(connections) == 2
+
+
+OTHER_TYPES = {
+    "integer": b":7\r\n",
+    "text": b"$2\r\nno\r\n",
+    "none": b"$-1\r\n",
+    "integers": b"*3\r\n:1\r\n:2\r\n:3\r\n",
+    "odd pairs": b"*1\r\n*1\r\n$1\r\na\r\n",
+}
+
+
+def test_a_scripts_answer_of_another_type_is_such_an_error(short_path: Path) -> None:
+    """It is refused where it arrives: no code behind it meets it."""
+    short_path.chmod(0o700)
+    for number, answer in enumerate(OTHER_TYPES.values()):
+        with answering(path := short_path / f"t{number}", answer):
+            store = Store(f"unix://{path}", Keys())
+            for script in ("read_hashes", "requests", "read_stream", "restore"):
+                with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
+                    store.run(script, ["x"], [])
+
+
+def test_each_script_that_is_run_has_a_form() -> None:
+    """A script that is a part of others, which `-- Uses` names, has no answer."""
+    scripts = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
+    parts = {
+        name for text in scripts.values() for name in re.findall(r"^-- Uses (\w+)\.lua$", text, re.MULTILINE)
+    }
+    assert set(FORMS) == set(scripts) - parts
+
+
+def test_a_process_ends_with_1_when_one_of_its_threads_dies() -> None:
+    """It stops as after SIGTERM, and the traceback is shown."""
+    program = (
+        "import signal, sys, threading; from pcapdj.runtime.command import run_command\n"
+        "def command():\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+        "    threading.Thread(target=lambda: [][0], daemon=True).start()\n"
+        "    signal.sigwait([signal.SIGTERM])\n"
+        "sys.exit(run_command('x', command))"
+    )
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=scaled(20))
+    assert (done.returncode, "IndexError" in done.stderr) == (1, True)
 
 
 def test_the_notifier_connects_again_after_such_an_answer(short_path: Path) -> None:

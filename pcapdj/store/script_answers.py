@@ -1,0 +1,100 @@
+"""The form of each Lua script's answer: what has another form does not come from a Redis.
+
+Redis runs a script and sends what it returns: an integer, bytes, none (`false`), or a list of these. Another
+program at that port, or a proxy that mixes up connections, can send a well-formed answer of another type.
+It is refused where it arrives, in `Store.run`, so that the code behind it needs no check of its own.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+Form = Callable[[Any], bool]
+
+_DIGITS: Final = re.compile(rb"-?[0-9]{1,300}")
+
+
+def _is_number(answer: Any) -> bool:
+    return isinstance(answer, int)
+
+
+def _is_text(answer: Any) -> bool:
+    return isinstance(answer, bytes)
+
+
+def _is_whole(answer: Any) -> bool:
+    return _is_number(answer) or (_is_text(answer) and _DIGITS.fullmatch(answer) is not None)
+
+
+def _maybe(form: Form) -> Form:
+    return lambda answer: answer is None or form(answer)
+
+
+def _one_of(*numbers: int) -> Form:
+    return lambda answer: _is_number(answer) and answer in numbers
+
+
+def _list(*first: Form, rest: tuple[Form, ...] = ()) -> Form:
+    """Return the form of a list: these elements, and then `rest` as often as it takes."""
+
+    def has_form(answer: Any) -> bool:
+        if not isinstance(answer, list) or len(answer) < len(first):
+            return False
+        left = len(answer) - len(first)
+        if left and (not rest or left % len(rest)):
+            return False
+        forms = (*first, *rest * (left // len(rest) if rest else 0))
+        return all(form(each) for form, each in zip(forms, answer, strict=True))
+
+    return has_form
+
+
+_TEXTS: Final = _list(rest=(_is_text,))
+_NUMBERS: Final = _list(rest=(_is_number,))
+_PAIRS: Final = _list(rest=(_is_text, _is_text))
+
+FORMS: Final[Mapping[str, Form]] = {
+    "announce": _is_number,
+    "authorize": _list(_one_of(-1, 0, 1), rest=(_is_text,)),
+    "begin_pass": _is_number,
+    "claim": _maybe(_is_number),
+    "edit_queue": _maybe(_NUMBERS),
+    "end_check": _is_number,
+    "enqueue": _maybe(_NUMBERS),
+    "finish": _is_number,
+    "forget_dispatcher": _list(_is_text, rest=(_is_text,)),
+    "forget_entry": _is_number,
+    "forget_fields": _is_number,
+    "forget_lines": _TEXTS,
+    "grant": _maybe(_one_of(-1, 0, 1)),
+    "index_failures": _is_number,
+    "index_journal": _is_number,
+    "index_names": _list(*[_is_number] * 5, _TEXTS),
+    "last_lines": _list(rest=(_maybe(_is_text),)),
+    "least_samples": _list(_is_text, rest=(_list(_is_text, _is_text, _is_whole, _is_whole),)),
+    "newest_reasons": _TEXTS,
+    "queue_size": _list(_is_number, _is_whole, _is_text),
+    "read_hashes": _list(_PAIRS, rest=(_PAIRS,)),
+    "read_list": _TEXTS,
+    "read_set": _TEXTS,
+    "read_stream": _list(_is_text, rest=(_list(_is_text, _PAIRS),)),
+    "replace_field": _is_number,
+    "requests": _list(_TEXTS, _NUMBERS, _list(rest=(_PAIRS,))),
+    "requeue": _NUMBERS,
+    "restore": _list(_is_number, _is_number, _is_number, _is_text),
+    "scan_hash": _list(_is_text, rest=(_is_text, _is_text)),
+    "scan_journal": _list(_is_text, _is_number, rest=(_is_text, _list(rest=(_maybe(_is_text),)))),
+    "scan_lines": _list(_is_text, rest=(_is_text, _is_whole)),
+    "take": _list(_is_text, rest=(_is_text,)),
+}
+
+
+def checked(answer: Any, form: Form) -> Any:
+    """Return a script's answer.
+
+    Raises:
+        TypeError: it has another form.
+    """
+    if not form(answer):
+        raise TypeError("a script does not answer so")
+    return answer
