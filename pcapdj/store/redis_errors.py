@@ -12,7 +12,13 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import redis
-from redis.exceptions import AskError, ClusterCrossSlotError, NoPermissionError
+from redis.exceptions import (
+    AskError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    NoPermissionError,
+    TryAgainError,
+)
 
 from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.safe_text import printable, quoted, shortened_message, to_text
@@ -25,6 +31,8 @@ CommandWords = Sequence[bytes | str | int]
 _CONF: Final = "supervisord.conf"
 _LOGIN: Final = ("NOAUTH", "WRONGPASS", "Protocol error: unauthenticated")
 _WAITABLE: Final = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
+# redis-py takes the first word off the messages of these; MasterDownError is a ClusterDownError
+_WAITABLE_CLASSES: Final = (redis.ReadOnlyError, redis.OutOfMemoryError, ClusterDownError, TryAgainError)
 _NO_ADDRESS: Final = "Is it running? Else work in the service's folder, or name its Redis with --redis-url."
 # redis-py puts the command of a pipeline, its values included, before the server's message.
 _PIPELINE: Final = re.compile(r"Command # \d+ \((?P<command>.*)\) of pipeline caused error: ", re.DOTALL)
@@ -58,7 +66,7 @@ def translated(
         return _forbidden(where, why, keys, command, script)
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.InvalidResponse):
         return _no_answer(error, where, url)
-    if isinstance(error, redis.ReadOnlyError | redis.OutOfMemoryError) or why.startswith(_WAITABLE):
+    if isinstance(error, _WAITABLE_CLASSES) or why.startswith(_WAITABLE):
         return StoreUnavailable(f"{where} takes no writes now ({shortened_message(why)}).")
     if isinstance(error, AskError | ClusterCrossSlotError):  # MovedError is an AskError
         return StoreFailed(
