@@ -90,6 +90,20 @@ def test_the_logs_of_a_failed_run_are_copied_whatever_an_analyzer_put_in_their_p
     assert copied == {"dispatcher.log": "why\n\n"}
 
 
+def test_a_hole_in_a_log_is_not_copied(temporary: Path, tmp_path: Path) -> None:
+    """An analyzer of the same user can make it as long as the disk's numbers go."""
+    log = temporary / LOGS / "consumer.log"
+    log.parent.mkdir()
+    log.write_text("why\n")
+    os.truncate(log, 1 << 40)
+
+    PrivateService(temporary, Store(DEFAULT_URL, Keys()), -1, -1).keep_logs(tmp_path / "logs")
+
+    copy = tmp_path / "logs" / "consumer.log"
+    assert copy.stat().st_size <= 2 << 20
+    assert copy.read_bytes().strip(b"\0") == b"why\n"
+
+
 def test_folders_of_killed_runs_are_removed(temporary: Path) -> None:
     """And no descriptor stays open."""
     for number in range(3):

@@ -81,7 +81,7 @@ def run(code: str, **options: object) -> "subprocess.Popen[bytes]":
 
 
 def test_a_stderr_that_is_not_read_blocks_no_caller_and_lost_lines_are_counted() -> None:
-    """12,000 lines of 240 characters are more than pipe and queue hold; the log has the number of the rest."""
+    """12,000 lines of 240 characters are more than pipe and queue hold; the number of the rest is logged."""
     code = """
 for number in range(12_000):
     events.info("counted", number=number, filler="x" * 200)
