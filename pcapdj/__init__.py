@@ -9,7 +9,7 @@ They import only what is built into the interpreter. Python itself has imported 
 import sys
 from posix import environ, getcwd
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def _forget_current_folder() -> None:
