@@ -1,5 +1,7 @@
 """`pcapdj skip` of the file that is fed: it ends at a record's end, and the next one follows it."""
 
+import os
+import signal
 from threading import Thread
 
 from support import forkserver
@@ -25,8 +27,11 @@ def test_the_file_that_is_fed_fails_with_its_packets_and_the_next_one_goes_on(tr
     command = Thread(
         target=lambda: done.append(forkserver.run("pcapdj", "skip", "1.pcap", "--redis-url", url))
     )
+    dispatcher = trio.working_pid("dispatcher")
+    os.kill(dispatcher, signal.SIGSTOP)  # else it may remove the request between two looks
     command.start()
     wait_until(lambda: trio.store.redis.exists(trio.store.keys.skip), "the request")
+    os.kill(dispatcher, signal.SIGCONT)
     wait_until(lambda: not trio.store.redis.exists(trio.store.keys.skip), "the dispatcher to see it")
     trio.brake.unlink()
     command.join()

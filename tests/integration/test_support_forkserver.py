@@ -46,6 +46,7 @@ def test_a_fork_ends_as_it_was_killed() -> None:
 def test_a_fork_that_still_runs_is_waited_for_until_the_limit() -> None:
     """The limit is that of the caller."""
     with start("pcapdj", "status", "--watch", stdout=PIPE, stderr=PIPE) as process:
+        process.send_signal(signal.SIGSTOP)  # it could end by itself: no Redis runs there
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.01)
         process.kill()
