@@ -72,6 +72,7 @@ from pcapdj.store.redis_url import refuse_secret, safe_url
 from pcapdj.store.retrying import RetryingStore
 from pcapdj.store.server import warn_of_losses
 
+WAITING_FOR_FILES: Final = "Waiting for files in the queue."
 IDLE_POLL_S: Final = 0.5  # for producers that send no message
 
 events = EventLog("dispatcher")
@@ -196,7 +197,7 @@ class Dispatcher:
         if is_idle and not self._output_space.shortage():
             self._streams.end()
         self._streams.lose_if_broken()
-        self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for="Waiting for files in the queue.")
+        self._interrupts.wait(IDLE_POLL_S, self._notifier, waiting_for=WAITING_FOR_FILES)
         self._notifier.clear()
 
     def _abandon_unless_taken(self, found: object) -> None:

@@ -1,7 +1,7 @@
 """`pcapdj resume`: end the operator's suspension, and show who else suspends."""
 
 from pcapdj.console.screen import print_lines
-from pcapdj.console.waiting_lines import suspenders_text
+from pcapdj.console.waiting_lines import GATE, SIGUSR1, suspenders_text
 from pcapdj.runtime.command import new_app
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -21,8 +21,8 @@ def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, l
 
 def _hints(members: list[str]) -> str:
     hints = []
-    if "gate" in members:
+    if GATE in members:
         hints.append(" The gate resumes when the disk has room, or after 'pcapdj gate open'.")
-    if any(member.startswith("usr1:") for member in members):
+    if any(member.startswith(SIGUSR1) for member in members):
         hints.append(" SIGUSR1 to the same dispatcher ends its suspension.")
     return "".join(hints)

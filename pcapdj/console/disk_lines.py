@@ -11,6 +11,7 @@ The bar is the whole disk, `#` is in use, and the letters are the limits. Inodes
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pcapdj.console.snapshot_fields import number_in
 from pcapdj.runtime.safe_text import printable
 from pcapdj.runtime.units import human_size, rough_duration
 
@@ -64,10 +65,10 @@ def _lines_of(disk: Fields) -> Iterator[str]:
         yield f"  {usage_bar(disk)}"
     suspends = disk["suspend_below"]
     limits = [
-        f"O open from {_number(disk, disk['open_from'])} free",
-        f"H hold below {_number(disk, disk['hold_below'])}",
+        f"O open from {number_text(disk, disk['open_from'])} free",
+        f"H hold below {number_text(disk, disk['hold_below'])}",
     ]
-    limits.append(f"S suspended below {_number(disk, suspends)}" if suspends else "never suspended")
+    limits.append(f"S suspended below {number_text(disk, suspends)}" if suspends else "never suspended")
     yield f"  {', '.join(limits)}" if disk["hold_below"] else "  without limits"
     yield from (f"  {line}" for line in _outlook(disk))
 
@@ -103,7 +104,7 @@ def _outlook(disk: Fields) -> Iterator[str]:
         steps = [("open", disk["open_from"])]
         if disk["state"] == "suspended":
             steps.insert(0, ("hold", disk["hold_below"]))
-        times = [(word, (at - free) / -rate) for word, at in steps if free < at and _can_be_free(disk, at)]
+        times = [(word, (at - free) / -rate) for word, at in steps if free < at and can_be_free(disk, at)]
         word, speed = "empties", -rate
     else:
         return
@@ -112,21 +113,22 @@ def _outlook(disk: Fields) -> Iterator[str]:
         yield f"{word} by {_amount(disk, speed)}/s: {', '.join(near)}"
 
 
-def _can_be_free(disk: Fields, amount: int) -> bool:
-    return not 0 < disk["total"] <= amount
+def can_be_free(disk: Fields, amount: float) -> bool:
+    """Report whether a disk can have this much free: whether it is larger, as far as its size is known."""
+    return not 0 < number_in(disk, "total") <= amount
 
 
 def _free_of_total(disk: Fields) -> str:
     free, total = disk["free"], disk["total"]
     if total <= 0:
         return _amount(disk, free)
-    return f"{_number(disk, free)} of {_amount(disk, total)}"
+    return f"{number_text(disk, free)} of {_amount(disk, total)}"
 
 
 def _amount(disk: Fields, number: int) -> str:
-    return _number(disk, number) if disk["unit"] == "bytes" else f"{number:,} {printable(disk['unit'])}"
+    return number_text(disk, number) if disk["unit"] == "bytes" else f"{number:,} {printable(disk['unit'])}"
 
 
-def _number(disk: Fields, number: int) -> str:
+def number_text(disk: Fields, number: int) -> str:
     """Return an amount without the unit where that is one of a kind: a line has to fit into 80 columns."""
-    return human_size(number) if disk["unit"] == "bytes" else f"{number:,}"
+    return human_size(number) if disk.get("unit") == "bytes" else f"{number:,}"

@@ -10,7 +10,7 @@ from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, rough_duration, steps_back_text
 
 _BAR_WIDTH: Final = 24
-_FEEDING: Final = "Feeding fifo buffer"  # the state's name, as the original has it
+FEEDING: Final = "Feeding fifo buffer"  # the state's name, as the original has it
 _NAME_WIDTH: Final = 64  # characters beside the labels of a terminal with 80 columns
 
 
@@ -108,7 +108,7 @@ def dispatcher_lines(snapshot: Fields, rates: Mapping[str, float]) -> Iterator[L
 
 def is_feeding(dispatcher: Fields) -> bool:
     """Report whether a dispatcher feeds a file now: neither held, suspended nor silent."""
-    return dispatcher.get("state") == _FEEDING and not dispatcher.get("stale")
+    return dispatcher.get("state") == FEEDING and not dispatcher.get("stale")
 
 
 def _work_lines(statistics: Fields) -> Iterator[Line]:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from pcapdj.console.monitor_rules import ROLES, Level, findings_of
 from pcapdj.console.snapshot_fields import Fields, number_in
+from pcapdj.console.waiting_lines import GATE, OPERATOR, SIGUSR1
 from pcapdj.runtime.safe_text import printable
 
 GATE_STATES: Final = ("open", "hold", "suspended")
@@ -152,10 +153,10 @@ def _gate_samples(snapshot: Fields) -> Iterator[MetricSample]:
     override = (snapshot.get("control") or {}).get("gate") or "auto"
     yield MetricSample("pcapdj_gate_set_by_hand", {}, override != "auto")
     members = [str(each) for each in snapshot.get("suspended") or ()]
-    of_signal = any(each.startswith("usr1:") for each in members)
+    of_signal = any(each.startswith(SIGUSR1) for each in members)
     for by, is_suspended in (
-        ("operator", "operator" in members),
-        ("gate", "gate" in members),
+        ("operator", OPERATOR in members),
+        ("gate", GATE in members),
         ("usr1", of_signal),
     ):
         yield MetricSample("pcapdj_suspended", {"by": by}, is_suspended)

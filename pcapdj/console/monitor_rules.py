@@ -19,13 +19,12 @@ from typing import Final
 from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.snapshot_fields import Fields, number_in
 from pcapdj.console.status_lines import without_exact_bytes
-from pcapdj.console.waiting_lines import suspenders_text
+from pcapdj.console.waiting_lines import GATE, STALLED_S, suspenders_text
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
 from pcapdj.runtime.units import rough_duration
 
 ROLES: Final = ("dispatcher", "controller", "consumer", "importer")  # as programs in supervisord.conf
 STALE_AFTER_S: Final = 5.0
-_STALLED_S: Final = 60
 _LONG_SILENCE_S: Final = 60.0  # a restart takes seconds
 _MOST_FINDINGS: Final = 5  # on the line; the others are a number
 _MOST_DISKS: Final = 40
@@ -146,11 +145,11 @@ def _heartbeat_findings(name: str, fields: Fields, now_s: float, remedy: str = "
 def _gate_findings(snapshot: Fields) -> Iterator[Finding]:
     gate, members = snapshot.get("gate") or {}, snapshot.get("suspended") or ()
     state, reason = gate.get("state"), _text(gate, "reason")
-    if state == "suspended" or "gate" in members:
+    if state == "suspended" or GATE in members:
         yield Finding(Level.CRITICAL, f"gate suspended: {reason}".rstrip(": "))
     elif state == "hold":
         yield Finding(Level.WARNING, f"gate holds: {reason}".rstrip(": "))
-    if others := [each for each in members if each != "gate"]:
+    if others := [each for each in members if each != GATE]:
         yield Finding(Level.CRITICAL, f"suspended by {suspenders_text(others, snapshot)}")
     override = str((snapshot.get("control") or {}).get("gate") or "auto")
     if override != "auto":
@@ -177,7 +176,7 @@ def _dispatcher_findings(dispatcher: Fields) -> Iterator[Finding]:
         yield Finding(Level.CRITICAL, f"lane held: {_text(dispatcher, 'at_fault')}")
     if dispatcher.get("storage"):
         yield Finding(Level.CRITICAL, f"storage away: {quoted(str(dispatcher['storage']))}")
-    if (stalled_s := number_in(dispatcher, "stalled_s")) >= _STALLED_S:
+    if (stalled_s := number_in(dispatcher, "stalled_s")) >= STALLED_S:
         yield Finding(Level.WARNING, f"analyzer has read nothing for {rough_duration(stalled_s)}")
     if lost := number_in(dispatcher, "lost_names"):
         yield Finding(Level.WARNING, f"Redis lost {lost:,.0f} names of the queue")

@@ -11,22 +11,24 @@ reads nothing. One that feeds waits for nothing. What a silent role last waited 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from pcapdj.console.disk_lines import can_be_free, number_text
 from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.snapshot_fields import Fields, number_in, silence_text
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
-from pcapdj.runtime.units import human_size, rough_duration
+from pcapdj.runtime.units import rough_duration
 
 LABEL: Final = "Waits for"
-_OPERATOR: Final = "operator"  # their and the gate's member of PCAPDJ_SUSPEND
-_GATE: Final = "gate"
-_SIGUSR1: Final = "usr1:"  # before a dispatcher's id: its member
-_AUTHORIZATION: Final = "Waiting for authorization"  # the state's name, as the original has it
-_SUSPENDED: Final = "Suspended"
+STALLED_S: Final = 60  # a shorter pause is an analyzer that writes its output
+OPERATOR: Final = "operator"  # their and the gate's member of PCAPDJ_SUSPEND
+GATE: Final = "gate"
+SIGUSR1: Final = "usr1:"  # before a dispatcher's id: its member
+AUTHORIZATION: Final = "Waiting for authorization"  # the state's name, as the original has it
+SUSPENDED: Final = "Suspended"
 _FILES: Final = "files in the queue"
 _LEAD: Final = "Waiting for "
-_OPENING: Final = "Waiting for the analyzer to open the pipe."
-_STALLED_SHOWN_S: Final = 60  # a shorter pause is an analyzer that writes its output
+IDLE: Final = f"{_LEAD}{_FILES}."
+OPENING: Final = f"{_LEAD}the analyzer to open the pipe."
 
 Wait = tuple[str, Tone]
 
@@ -55,7 +57,7 @@ def suspenders_text(members: Sequence[object], snapshot: Fields) -> str:
     """Return who of PCAPDJ_SUSPEND suspends feeding; a dispatcher by its short name."""
     dispatchers = {str(each.get("id")) for each in snapshot.get("dispatchers") or ()}
     words = [str(each) for each in members]
-    ids = {each: each.removeprefix(_SIGUSR1) for each in words if each.startswith(_SIGUSR1)}
+    ids = {each: each.removeprefix(SIGUSR1) for each in words if each.startswith(SIGUSR1)}
     names = short_names(sorted(dispatchers | set(ids.values())))
     return ", ".join(
         f"SIGUSR1 to the dispatcher {printable(names[ids[each]])}" if each in ids else printable(each)
@@ -65,9 +67,9 @@ def suspenders_text(members: Sequence[object], snapshot: Fields) -> str:
 
 def _suspension_waits(snapshot: Fields) -> Iterator[Wait]:
     members = [str(each) for each in snapshot.get("suspended") or ()]
-    if _OPERATOR in members:
+    if OPERATOR in members:
         yield "'pcapdj resume': feeding is suspended by the operator", Tone.ATTENTION
-    if others := [each for each in members if each not in (_OPERATOR, _GATE)]:
+    if others := [each for each in members if each not in (OPERATOR, GATE)]:
         yield f"the end of the suspension by {suspenders_text(others, snapshot)}", Tone.ATTENTION
 
 
@@ -75,7 +77,7 @@ def _gate_waits(snapshot: Fields, now_s: float) -> Iterator[Wait]:
     """Yield what has to happen before a file is authorized, or a suspended one goes on."""
     gate = snapshot.get("gate") or {}
     is_fed = any(file.get("state") == "feeding" for file, _ in _current(snapshot))
-    is_suspended = _GATE in (snapshot.get("suspended") or ()) and is_fed
+    is_suspended = GATE in (snapshot.get("suspended") or ()) and is_fed
     requested = [
         str(file.get("name", ""))
         for file, dispatcher in _current(snapshot)
@@ -88,7 +90,7 @@ def _gate_waits(snapshot: Fields, now_s: float) -> Iterator[Wait]:
     if not gate or gate.get("stale"):
         silence = f"is {silence_text(gate)}" if gate else "has not reported"
         yield f"{wanted}: the controller {silence}", Tone.BAD
-    elif gate.get("cause") == _OPERATOR and gate.get("state") != "open":
+    elif gate.get("cause") == OPERATOR and gate.get("state") != "open":
         yield "'pcapdj gate auto': the gate is held by the operator", Tone.ATTENTION
     elif gate.get("cause") == "reserve":
         yield f"room at {quoted(str(gate.get('path') or ''))} for the output of the next file", Tone.ATTENTION
@@ -104,7 +106,7 @@ def _gate_waits(snapshot: Fields, now_s: float) -> Iterator[Wait]:
 
 def _is_requested(file: Fields, dispatcher: Fields) -> bool:
     """Report whether a file waits for its authorization, also while the dispatcher shows a suspension."""
-    states = (_AUTHORIZATION, _SUSPENDED) if file.get("state") == "asked" else (_AUTHORIZATION,)
+    states = (AUTHORIZATION, SUSPENDED) if file.get("state") == "asked" else (AUTHORIZATION,)
     waits_for_other = dispatcher.get("stale") or dispatcher.get("waiting_for")
     return dispatcher.get("state") in states and not waits_for_other
 
@@ -141,14 +143,13 @@ def _what_follows(disk: Fields, needed: str, gate: Fields, *, goes_on: bool) -> 
     lasting = printable(str(limits.get("resume-after") or "")) if isinstance(limits, Mapping) else ""
     if number_in(disk, "free") >= number_in(disk, needed):
         return f"{follows} if that lasts {lasting}".rstrip()
-    if 0 < number_in(disk, "total") <= number_in(disk, needed):
+    if not can_be_free(disk, number_in(disk, needed)):
         return f"{_amount(disk, needed)} are needed, more than it has: see 'pcapdj limits'"
     return f"{follows} from {_amount(disk, needed)}"
 
 
 def _amount(disk: Fields, field: str) -> str:
-    number = number_in(disk, field)
-    return human_size(number) if disk.get("unit") == "bytes" else f"{number:,.0f}"
+    return number_text(disk, round(number_in(disk, field)))
 
 
 def _between_text(between: object, now_s: float) -> str:
@@ -175,7 +176,7 @@ def _dispatcher_waits(snapshot: Fields) -> Iterator[Wait]:
         who = f"{printable(names[str(each.get('id'))])}: " if len(dispatchers) > 1 else ""
         if each.get("stale"):
             yield f"{who}the dispatcher, which is {silence_text(each)}", Tone.BAD
-        elif (sentence := printable_sentence(str(each.get("waiting_for") or ""))) == _OPENING and starts:
+        elif (sentence := printable_sentence(str(each.get("waiting_for") or ""))) == OPENING and starts:
             continue  # the analyzer's own line has more about it
         elif sentence:
             yield f"{who}{_without_lead(sentence, snapshot)}", _tone_of(sentence)
@@ -194,14 +195,14 @@ def _without_lead(sentence: str, snapshot: Fields) -> str:
 
 
 def _tone_of(sentence: str) -> Tone:
-    return Tone.PLAIN if sentence == f"{_LEAD}{_FILES}." else Tone.ATTENTION
+    return Tone.PLAIN if sentence == IDLE else Tone.ATTENTION
 
 
 def _is_stalled(dispatcher: Fields, snapshot: Fields) -> bool:
     """Report whether the analyzer reads nothing, although neither it nor feeding is paused."""
     consumer = snapshot.get("consumer") or {}
     may_read = not snapshot.get("suspended") and not consumer.get("paused_s")
-    return may_read and number_in(dispatcher, "stalled_s") >= _STALLED_SHOWN_S
+    return may_read and number_in(dispatcher, "stalled_s") >= STALLED_S
 
 
 def _analyzer_waits(consumer: Fields, now_s: float) -> Iterator[Wait]:

@@ -37,6 +37,7 @@ from pcapdj.runtime.signals import Waits
 
 _REPLY_LIMIT_S: Final = 2.0  # the launcher replies in well under a millisecond unless stopped or swapped out
 _POLL_S: Final = 0.25  # how often a waiting `open` looks at what it shows
+OPENING: Final = "Waiting for the analyzer to open the pipe."
 _SLOW_START_S: Final = 1.0  # an analyzer that takes longer is shown as waited for
 
 
@@ -140,7 +141,7 @@ class LauncherClient:
         started_s = time.monotonic()
         while (reply := self._next_reply()) is None:
             is_slow = time.monotonic() - started_s > _SLOW_START_S
-            sentence = "Waiting for the analyzer to open the pipe." if is_slow else ""
+            sentence = OPENING if is_slow else ""
             try:
                 self._waits.wait(_POLL_S, self._connected(), waiting_for=sentence)
             except Stopped:

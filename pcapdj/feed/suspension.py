@@ -13,6 +13,7 @@ from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.log import EventLog
 from pcapdj.store.bounded import read_set
 from pcapdj.store.client import Store
+from pcapdj.store.keys import SIGUSR1_MEMBER
 
 events = EventLog("dispatcher")
 _SHOWN_CHARS = 4200  # one id is a path; a flood of members is cut
@@ -27,7 +28,7 @@ class Suspension:
     """
 
     def __init__(self, dispatcher_id: str, statistics: Statistics) -> None:
-        self._own = f"usr1:{dispatcher_id}".encode("utf-8", "surrogateescape")
+        self._own = f"{SIGUSR1_MEMBER}{dispatcher_id}".encode("utf-8", "surrogateescape")
         self._statistics = statistics
         self.members: frozenset[bytes] = frozenset()
         # after SIGUSR1, until Redis has it: whether our member is in the set

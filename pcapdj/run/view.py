@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from pcapdj.console.screen import ClosableStream, keep_going_if_closed
 from pcapdj.console.status_lines import without_exact_bytes
-from pcapdj.console.waiting_lines import suspenders_text
+from pcapdj.console.waiting_lines import GATE, OPERATOR, suspenders_text
 from pcapdj.disk.reserve import ANYWAY
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
@@ -175,7 +175,7 @@ def wait_reason(snapshot: Mapping[str, Any]) -> WaitReason | None:
     """
     gate, consumer = snapshot.get("gate") or {}, snapshot.get("consumer") or {}
     is_failing = consumer.get("state") == "failing"
-    own_members = ("gate", "operator") if is_failing else ("gate",)
+    own_members = (GATE, OPERATOR) if is_failing else (GATE,)
     members = snapshot.get("suspended") or ()
     others = [member for member in members if member not in own_members]
     if others:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pcapdj.runtime.errors import ConfigError
 
 IN_QUEUE = "PCAPDJ_IN_QUEUE"
+SIGUSR1_MEMBER = "usr1:"  # of PCAPDJ_SUSPEND, before the id of the dispatcher that got the signal
 AGAIN = '{"again":true}'  # in `queued`: the file is fed whole, whatever is known of it
 
 

@@ -14,7 +14,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.failures import failures_of, requeue_entries, requeue_failures
 from pcapdj.store.job_queue import as_bytes
 from pcapdj.store.journal import Conditions, read_journal
-from pcapdj.store.keys import Keys
+from pcapdj.store.keys import SIGUSR1_MEMBER, Keys
 
 OPERATOR: Final = "operator"  # the operator's member of PCAPDJ_SUSPEND
 _LAST_FILES: Final = 10
@@ -166,10 +166,8 @@ def forget_dispatcher(
     places = [keys.dispatchers, keys.current(dispatcher_id), keys.stats(dispatcher_id)]
     places += [keys.samples_of(dispatcher_id), keys.suspend, keys.skip, keys.finished, keys.next, keys.auth]
     places += [keys.in_queue, keys.queued, keys.channel]
-    member = f"usr1:{dispatcher_id}"
-    answer: Any = store.run(
-        "forget_dispatcher", places, [dispatcher_id, member, heartbeat, "1" if requeue else ""]
-    )
+    arguments = [dispatcher_id, f"{SIGUSR1_MEMBER}{dispatcher_id}", heartbeat, "1" if requeue else ""]
+    answer: Any = store.run("forget_dispatcher", places, arguments)
     return list(answer)
 
 

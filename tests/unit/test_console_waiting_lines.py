@@ -4,8 +4,16 @@ from typing import Any
 
 from support.rows import each_row
 
+from pcapdj.console import dispatcher_lines
+from pcapdj.console import waiting_lines as screen
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.waiting_lines import suspenders_text, waiting_lines
+from pcapdj.dispatcher import WAITING_FOR_FILES
+from pcapdj.feed import statistics
+from pcapdj.feed.launcher_client import OPENING
+from pcapdj.store.grants import SUSPENDER
+from pcapdj.store.keys import SIGUSR1_MEMBER
+from pcapdj.store.operate import OPERATOR
 
 NOW_S = 1000.0
 FEEDING = {"id": "/run/a.pcap", "state": "Feeding fifo buffer", "stale": False}
@@ -226,3 +234,12 @@ def test_a_suspending_dispatcher_has_a_short_name_if_no_other_has_the_same() -> 
     assert suspenders_text(members, {"dispatchers": dispatchers}) == (
         "SIGUSR1 to the dispatcher other, SIGUSR1 to the dispatcher /b/pipe, SIGUSR1 to the dispatcher gone"
     )
+
+
+def test_the_screen_looks_for_the_words_that_the_roles_write() -> None:
+    """Screens import no role: a word that is changed in one place only is found here."""
+    assert dispatcher_lines.FEEDING == statistics.FEEDING
+    assert (screen.AUTHORIZATION, screen.SUSPENDED) == (statistics.WAITING, statistics.SUSPENDED)
+    assert (screen.IDLE, screen.OPENING) == (WAITING_FOR_FILES, OPENING)
+    members = (screen.OPERATOR, screen.GATE, screen.SIGUSR1)
+    assert members == (OPERATOR, SUSPENDER, SIGUSR1_MEMBER)
