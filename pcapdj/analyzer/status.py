@@ -23,10 +23,9 @@ from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.bounded import read_hash
-from pcapdj.store.client import Store
+from pcapdj.store.client import RETRY_S, Store
 
 _HEARTBEAT_S: Final = 1.0
-_RETRY_S: Final = 0.25  # while Redis is away
 _MOST_EXITS: Final = 20  # a reader that looks ten times a second misses none
 _LAST_WRITE_S: Final = 0.9  # at the end: how long to wait until Redis has the last status
 
@@ -115,7 +114,7 @@ class StatusPublisher:
                 if is_new:
                     self._store.notify("consumer")
             except PcapdjError as exc:
-                self._pause_s = _RETRY_S if isinstance(exc, StoreUnavailable) else _HEARTBEAT_S
+                self._pause_s = RETRY_S if isinstance(exc, StoreUnavailable) else _HEARTBEAT_S
                 if self._reminder.is_due(type(exc), time.monotonic()):
                     sentence = f"{exc} The analyzer goes on; its state in Redis is out of date."
                     _events.warning("waiting_for_redis", sentence)

@@ -17,10 +17,9 @@ from pcapdj.inbox.watcher import InboxCounts
 from pcapdj.runtime.child_process import heartbeat_s
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.safe_text import to_text
-from pcapdj.store.client import Store
+from pcapdj.store.client import RETRY_S, Store
 
 _REPORT_S: Final = 1.0
-_RETRY_S: Final = 0.25  # while Redis is away
 _STOP_LIMIT_S: Final = 0.15  # for the last report; a hung Redis must not delay the exit
 
 
@@ -98,7 +97,7 @@ class Publisher:
         try:
             self._store.call(lambda client: client.hset(self._store.keys.importer, mapping=fields))
         except StoreUnavailable:  # the main thread logs what is wrong with Redis
-            return _RETRY_S
+            return RETRY_S
         except PcapdjError:
             pass
         return _REPORT_S

@@ -25,6 +25,7 @@ from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 from pcapdj.store.script_answers import FORMS, checked
 
+RETRY_S = 0.25  # while Redis is away: a try costs 0.15 ms, and all has to work within 2 s of its recovery
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
 _USES = re.compile(r"^-- Uses (\w+)\.lua\n", re.MULTILINE)  # a part of several scripts stands there
 # What redis-py raises where an answer has not the form of the protocol, or not the type of the command's.

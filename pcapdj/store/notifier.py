@@ -15,10 +15,9 @@ from contextlib import suppress
 
 import redis
 
-from pcapdj.store.client import NO_ANSWERS, Store
+from pcapdj.store.client import NO_ANSWERS, RETRY_S, Store
 
 _LISTEN_S = 5.0  # one wait for a message; an idle connection is used at least this often
-_RECONNECT_S = 0.25  # after an outage the first messages come then
 
 
 class Notifier:
@@ -57,7 +56,7 @@ class Notifier:
             try:
                 self._receive()
             except (redis.RedisError, *NO_ANSWERS):
-                self._closed.wait(_RECONNECT_S)
+                self._closed.wait(RETRY_S)
 
     def _receive(self) -> None:
         with self._store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from pcapdj.runtime.backoff import backoff_s, jittered
 from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.log import EventLog, Reminder
-from pcapdj.store.client import Store
+from pcapdj.store.client import RETRY_S, Store
 
 if TYPE_CHECKING:
     import redis
 
 _FIRST_S: Final = 0.1
-_LIMIT_S: Final = 0.25  # an attempt costs 0.15 ms; work has to go on well within 2 s of Redis's recovery
 _REFUSED_LIMIT_S: Final = 1.0  # where it refuses: each attempt is in its log, and a person has to act
 FAILURE_EVENTS: Final[dict[type[PcapdjError], str]] = {
     StoreUnavailable: "waiting_for_redis",
@@ -79,7 +78,7 @@ class RetryingStore(Store):
                 answer = super().call(command)
             except self._retried as exc:
                 failures += 1
-                limit_s = _LIMIT_S if isinstance(exc, StoreUnavailable) else _REFUSED_LIMIT_S
+                limit_s = RETRY_S if isinstance(exc, StoreUnavailable) else _REFUSED_LIMIT_S
                 pause_s = jittered(backoff_s(failures, first_s=_FIRST_S, limit_s=limit_s))
                 if time.monotonic() + pause_s > deadline_s:
                     raise
