@@ -27,7 +27,7 @@ from pcapdj.runtime.child_process import forked_child
 from pcapdj.runtime.command import print_error
 from pcapdj.runtime.errors import ExitCode, Stopped
 from pcapdj.runtime.mounts import mount_of
-from pcapdj.runtime.process_tree import FoundProcess, children_of, find_process
+from pcapdj.runtime.process_tree import FoundProcess, children_of, descendants_of, find_process
 from pcapdj.runtime.safe_text import quoted, shell_word
 from pcapdj.runtime.signals import Signals, handled
 
@@ -116,9 +116,7 @@ class WaitingProcesses:
 
 def _tasks_below(pid: int) -> Iterator[FoundProcess]:
     """Yield all threads of a process and of those below it."""
-    pids = [pid]
-    for each in pids:  # it grows meanwhile
-        pids += children_of(each)
+    for each in (pid, *descendants_of(pid)):
         with suppress(OSError):
             for task in os.listdir(f"/proc/{each}/task"):  # noqa: PTH208 - names
                 if found := find_process(int(task)):

@@ -65,12 +65,12 @@ class ProcessTree:
 
     def signal(self, number: int, *, spared_group: int) -> None:
         """Send a signal to all descendants, those of this group aside, which was signalled before."""
-        for pid in _descendants():
+        for pid in descendants_of():
             _signal_process(pid, number, spared_group)
 
     def has_pending_signal(self) -> bool:
         """Report whether a signal other than STOP and CONT is pending for a paused descendant."""
-        return any(map(_has_pending_signal, _descendants()))
+        return any(map(_has_pending_signal, descendants_of()))
 
     def end(self, group: int) -> list[FoundProcess]:
         """Kill all descendants; return those that did not belong to the group, which was killed before.
@@ -120,11 +120,12 @@ def children_of(pid: int | str = "self") -> list[int]:
     return pids
 
 
-def _descendants() -> Iterator[int]:
-    pids = children_of()
-    for pid in pids:  # it grows meanwhile
-        pids += children_of(pid)
-        yield pid
+def descendants_of(pid: int | str = "self") -> Iterator[int]:
+    """Yield the processes below a process, this one by default, without it."""
+    pids = children_of(pid)
+    for each in pids:  # it grows meanwhile
+        pids += children_of(each)
+        yield each
 
 
 def _has_pending_signal(pid: int) -> bool:
