@@ -70,9 +70,9 @@ class ExtractedObjects:
 def extracted_from(logdir: Path) -> Iterator[ExtractedObject]:
     """Yield the objects in a stream's output folder; none where the analyzer extracts none."""
     for each in read_objects(logdir):
-        if _SHA256.fullmatch(each.sha256) and 0 <= each.size_bytes < _MOST_SIZE:
-            name = f"{each.host or each.server}{each.uri or ''}"[:_MOST_NAME_CHARS]
-            yield ExtractedObject(name, each.size_bytes, each.sha256, each.complete)
+        name = f"{each.host or each.server}{each.uri or ''}"
+        if found := _valid_object(name, each.size_bytes, each.sha256, is_whole=each.complete):
+            yield found
     yield from _suricata_objects(logdir / "eve.json")
 
 
@@ -89,15 +89,22 @@ def read_expected(path: Path) -> dict[str, str]:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {reason}.") from exc
     expected = dict[str, str]()
     for line in re.finditer(r"[^\r\n]+", text):
-        digits, _, name = line[0].strip().partition(" ")
-        if digits and not (name and _SHA256.fullmatch(digits.lower())):
+        digits, *names = line[0].strip().split(maxsplit=1) or [""]
+        if digits and not (names and _SHA256.fullmatch(digits.lower())):
             named = quoted(str(path))
             raise ConfigError(
                 f"{named} is not a sha256sum file: each line has 64 hexadecimal digits and a name."
             )
         if digits:
-            expected[digits.lower()] = name.lstrip(" *")
+            expected[digits.lower()] = names[0].lstrip("*")
     return expected
+
+
+def _valid_object(name: str, size_bytes: object, sha256: str, *, is_whole: bool) -> ExtractedObject | None:
+    """Return the object; None: its size or sum is not one."""
+    if type(size_bytes) is not int or not 0 <= size_bytes < _MOST_SIZE or not _SHA256.fullmatch(sha256):
+        return None
+    return ExtractedObject(name[:_MOST_NAME_CHARS], size_bytes, sha256, is_whole)
 
 
 def _suricata_objects(eve: Path) -> Iterator[ExtractedObject]:
@@ -116,13 +123,6 @@ def _stored_object(line: str) -> ExtractedObject | None:
         host = event.get("http", {}).get("hostname", "")
         is_cut = "flow timeout" in event.get("pkt_src", "")  # Suricata reports a cut file as CLOSED, too
         is_whole = file["state"] == "CLOSED" and not file.get("gaps") and not is_cut
-        name, size_bytes, sha256 = (
-            f"{host}{file['filename']}"[:_MOST_NAME_CHARS],
-            file["size"],
-            file["sha256"],
-        )
-        if type(size_bytes) is not int or not 0 <= size_bytes < _MOST_SIZE or not _SHA256.fullmatch(sha256):
-            return None
-        return ExtractedObject(name, size_bytes, sha256, is_whole)
+        return _valid_object(f"{host}{file['filename']}", file["size"], file["sha256"], is_whole=is_whole)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
