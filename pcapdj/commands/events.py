@@ -61,12 +61,12 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
     )
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
     name = _name_of(store, file) if file else None
-    story = History(store, since_s, name)
+    history = History(store, since_s, name)
     if name is not None and not as_json:
         for line in _now_lines(file_now(store, name), name):
             print_fitted(line)
     try:
-        for event in _followed(story, kind) if follow else _so_far(story, kind):
+        for event in _followed(history, kind) if follow else _so_far(history, kind):
             if as_json:
                 print_json(event_object(event))
             else:
@@ -75,22 +75,22 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
         return
 
 
-def _so_far(story: History, kinds: Collection[str] | None) -> Iterator[Event]:
+def _so_far(history: History, kinds: Collection[str] | None) -> Iterator[Event]:
     """Yield what happened, of these kinds; None: of all."""
-    with slow_work("events and journal entries to look at", story.length()) as work:
-        for event in story.read(work.add):
+    with slow_work("events and journal entries to look at", history.length()) as work:
+        for event in history.read(work.add):
             if _is_of(event, kinds):
                 work.clear()
                 yield event
 
 
-def _followed(story: History, kinds: Collection[str] | None) -> Iterator[Event]:
+def _followed(history: History, kinds: Collection[str] | None) -> Iterator[Event]:
     """Yield what happened, and what happens; a Redis that does not answer is waited for."""
-    yield from _so_far(story, kinds)
+    yield from _so_far(history, kinds)
     while True:
         time.sleep(_EVERY_S)
         try:
-            yield from (event for event in story.read() if _is_of(event, kinds))
+            yield from (event for event in history.read() if _is_of(event, kinds))
         except StoreUnavailable:
             continue
 

@@ -144,8 +144,7 @@ def _requeue(store: Store, name: bytes, gone: list[str]) -> bool:
 
 def _where_it_went(store: Store, name: bytes) -> str:
     """Return what became of a file that was reclaimed, and what feeds it again; empty: it was not."""
-    record = reclaimed(store, name)
-    if record is None or os.path.lexists(name):
+    if os.path.lexists(name) or (record := reclaimed(store, name)) is None:
         return ""
     to = str(record.get("to") or "")
     if not to:

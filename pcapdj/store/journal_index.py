@@ -99,7 +99,7 @@ def index_part(store: Store) -> bool:
         As `Store.call`; so do all functions here.
     """
     keys = [store.keys.journal, store.keys.journal_index]
-    return bool(Store.run(store, "index_journal", keys, [str(PART_ENTRIES)]))
+    return bool(store.run("index_journal", keys, [str(PART_ENTRIES)]))
 
 
 def read_index(store: Store, first: str = "-", *, is_newest_first: bool = False) -> Iterator[IndexedPart]:
