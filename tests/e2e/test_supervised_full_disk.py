@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,28 +34,29 @@ def disk(short_path: Path) -> Iterator[MemoryMount]:
         yield mount
 
 
-@pytest.fixture
-def service(short_path: Path) -> Iterator[Service]:
-    """Yield a service; stopped afterwards, whatever happened."""
-    folder = short_path / "s"
+@contextmanager
+def service_in(folder: Path) -> Iterator[Service]:
+    """Yield a service in a new folder; stopped afterwards, whatever happened."""
     folder.mkdir(0o700)
     rig = Service(folder)
     try:
         yield rig
     finally:
         rig.stop()
+
+
+@pytest.fixture
+def service(short_path: Path) -> Iterator[Service]:
+    """Yield a service; stopped afterwards, whatever happened."""
+    with service_in(short_path / "s") as rig:
+        yield rig
 
 
 @pytest.fixture
 def small_service(disk: MemoryMount) -> Iterator[Service]:
     """Yield a service whose whole folder is on that disk."""
-    folder = disk.folder / "s"
-    folder.mkdir(0o700)
-    rig = Service(folder)
-    try:
+    with service_in(disk.folder / "s") as rig:
         yield rig
-    finally:
-        rig.stop()
 
 
 def states(service: Service) -> dict[str, str]:
