@@ -29,11 +29,11 @@ def objects_of(folder: Path, *events: Any) -> list[ExtractedObject]:
 
 
 def test_sums_are_read_as_sha256sum_writes_them(tmp_path: Path) -> None:
-    """Text and binary mode, names with spaces, digits in capitals, empty lines."""
-    sums = tmp_path / "sums"
-    sums.write_text(f"{DIGEST}  a name\n\n{DIGEST[::-1].upper()} *b.bin\n")
+    """Text and binary mode, names with spaces, digits in capitals, empty lines; a tab from an editor."""
+    sums, edited = tmp_path / "sums", "0" * 64
+    sums.write_text(f"{DIGEST}  a name\n\n{DIGEST[::-1].upper()} *b.bin\n{edited}\tc.bin\n")
 
-    assert read_expected(sums) == {DIGEST: "a name", DIGEST[::-1]: "b.bin"}
+    assert read_expected(sums) == {DIGEST: "a name", DIGEST[::-1]: "b.bin", edited: "c.bin"}
 
 
 @pytest.mark.parametrize(
