@@ -114,14 +114,17 @@ class CaptureStorage:
         Raises:
             StillWritten, CaptureError, Stopped: as `FileOpener.open`; `wait` decides whose fault it is.
         """
-        root = root_of(self._name, self._roots)
-        file = self._opener.open(self._name, root=root, refuse_written=refuse_written)
-        try:
-            self._check_device(file.identity().dev)
-        except PcapdjError:
-            file.close()
-            raise
-        return file
+        root, device = root_of(self._name, self._roots), None
+        while True:
+            file = self._opener.open(self._name, root=root, refuse_written=refuse_written)
+            try:
+                before, device = device, file.identity().dev
+                if not self._is_elsewhere(device) or device == before:
+                    return file
+            except PcapdjError:
+                file.close()
+                raise
+            file.close()  # opened before the disk was mounted, or on a disk with a new number: that stays
 
     def wait(self, error: CaptureError) -> None:
         """Wait a moment after a failed call; then look after the open stream, and open the file again.
@@ -157,16 +160,20 @@ class CaptureStorage:
         if self._skips.is_requested(self._token):
             raise CaptureError(SKIPPED) from error
 
-    def _check_device(self, device: int) -> None:
-        """Refuse a file of the same name from below the mount point, while nothing is mounted there.
+    def _is_elsewhere(self, device: int) -> bool:
+        """Report whether an open file has another device than the recorded one.
 
-        Another device is no reason: NFS, FUSE and others get a new number each time they are mounted.
+        That alone is no reason to refuse it: NFS, FUSE and others get a new number at each mount.
+
+        Raises:
+            CaptureError: it is from below the mount point, and nothing is mounted there.
         """
         recorded = self._recorded
         if recorded is None or not recorded.mount or recorded.device == device:
-            return
+            return False
         if not self._opener.folder_state(self._name, recorded.mount).mount_type:
             raise CaptureError("is not on the file system that it was queued from", error_number=errno.ENODEV)
+        return True
 
     def _fault_of(self, error: CaptureError) -> StorageFault:
         """Return whose fault it is.

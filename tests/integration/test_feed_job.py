@@ -25,6 +25,7 @@ from support.dispatcher_rig import (
     written,
 )
 from support.logs import logged
+from support.mounts import memory_mount
 from support.stream_link import ReadingInterrupts, RecordingLink, SilentNotifier, storage_of
 
 from pcapdj.capture.files import OpenFile, StillWritten
@@ -323,6 +324,24 @@ def test_a_file_that_comes_back_between_the_failed_call_and_the_look_is_fed(
     rig.run()
 
     assert listed(store, store.keys.processed) == [name]
+
+
+def test_a_disk_that_is_mounted_just_after_the_file_below_it_was_opened_is_opened_again(
+    rig: Rig, store: Store, short_path: Path
+) -> None:
+    """The look shows the disk, but the open file is the one below the mount point."""
+    with memory_mount(short_path) as disk:
+        name = written(disk.folder, "a.pcap", stream_of(FIRST))
+        queue_as_imported(store, name, mount=os.fsencode(disk.folder))
+        authorize(store, name)
+        disk.unmount()
+        written(disk.folder, "a.pcap", stream_of(SECOND))
+        rig.opener.before_looks = [disk.mount]
+
+        rig.run()
+
+        assert (listed(store, store.keys.processed), failures(store)) == ([name], [])
+        assert bytes(rig.link.got) == stream_of(FIRST)
 
 
 def test_a_file_that_is_missing_from_its_folder_fails_after_two_looks(

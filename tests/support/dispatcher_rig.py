@@ -164,13 +164,13 @@ def queue(store: Store, *names: bytes) -> None:
     store.redis.rpush(store.keys.in_queue, *names)
 
 
-def queue_as_imported(store: Store, *names: bytes, again: bool = False) -> None:
+def queue_as_imported(store: Store, *names: bytes, again: bool = False, mount: bytes = b"/") -> None:
     """Queue the names with which files they are, as importer and `run` do; also those that are queued."""
     files, lines = dict[bytes, Identity](), dict[bytes, str]()
     for name in names:
         with closing(OpenFile(open_regular(name))) as file:
             files[name], first = file.identity(), first_bytes_of(file)
-        queued = QueuedFile(files[name], len(first), digest_of(first), "/", "boot").as_fields()
+        queued = QueuedFile(files[name], len(first), digest_of(first), os.fsdecode(mount), "boot").as_fields()
         lines[name] = json.dumps(queued | ({"again": True} if again else {}), separators=(",", ":"))
     behind = {name: line.seq for name, line in last_lines(store, names).items()}
     enqueue_new(store, files, again=True, lines=lines, behind=behind)
