@@ -36,8 +36,7 @@ class DiskAtEnd(NamedTuple):
 def state_at_end(free_bytes: int, total_bytes: int, free_inodes: int, total_inodes: int) -> str:
     """Return how a disk is at its end; empty: it is not.
 
-    It is when less than 1 MiB is free, or less than a thousandth of it where that is not more than 64 MiB, or
-    when no inode is free.
+    It is when less than 1 MiB is free, or less than a thousandth of its size (64 MiB at most), or no inode.
 
     Args:
         free_bytes: what may still be written.
