@@ -197,7 +197,9 @@ def new_logdir(listing: Listing) -> Path:
     """
     names = [each.name for each in listing.files] or [each.name for each in listing.refused]
     if not names:
-        raise ConfigError("The given paths contain no capture files.")
+        raise ConfigError(
+            "The given paths contain no capture files.", hint="--recursive includes folders inside folders."
+        )
     stem = Path(to_text(names[0])).name.split(".")[0] or "run"
     for suffix in ("", *(f"-{number}" for number in range(2, _MOST_FOLDERS))):
         if not (path := Path(f"{stem}-pcapdj{suffix}")).exists():

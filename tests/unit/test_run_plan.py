@@ -227,7 +227,7 @@ def test_a_new_folder_is_named_after_the_first_file(tmp_path: Path, monkeypatch:
 def test_without_files_there_is_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor with a thousand runs in the folder."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match=r"^The given paths contain no capture files\.$"):
+    with pytest.raises(ConfigError, match=r"^The given paths contain no capture files\. --recursive "):
         new_logdir(Listing((), ()))
 
     for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
