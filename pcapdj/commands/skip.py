@@ -142,7 +142,9 @@ def _outcome(file: TakenFile, *, is_done: bool) -> str:
     if is_done:
         return f"{quoted(file.name)} is skipped; `pcapdj failed` lists it."
     reason = "behind the records that are being sent"
-    if file.state != "feeding":
+    if file.state == "authorized":
+        reason = "behind its first records: they are sent once an analyzer reads"
+    elif file.state != "feeding":
         reason = "before its first packet"
     elif file.suspended_by:
         reason = f"once feeding goes on: it is suspended by {file.suspended_by}"

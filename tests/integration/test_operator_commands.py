@@ -112,10 +112,16 @@ def waiting_for_storage(store: Store, name: bytes, storage: str, heartbeat_s: fl
 
 
 @pytest.mark.parametrize(
-    ("names", "state"), [([], "asked"), ([to_text(HOSTILE)], "feeding")], ids=["any", "by name"]
+    ("names", "state", "reason"),
+    [
+        ([], "asked", "before its first packet"),
+        ([], "authorized", "behind its first records: they are sent once an analyzer reads"),
+        ([to_text(HOSTILE)], "feeding", "behind the records that are being sent"),
+    ],
+    ids=["any", "without an analyzer", "by name"],
 )
 def test_skip_requests_it_for_the_entry_that_is_taken(
-    run: Run, store: Store, names: list[str], state: str, monkeypatch: pytest.MonkeyPatch
+    run: Run, store: Store, names: list[str], state: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its token, so that no other file is skipped if that one is finished meanwhile."""
     monkeypatch.setattr(skip, "_EFFECT_S", 0)
@@ -124,9 +130,8 @@ def test_skip_requests_it_for_the_entry_that_is_taken(
 
     code, out, err = run(skip.app, *names)
 
-    reason = "behind the records that are being sent" if state == "feeding" else "before its first packet"
     assert (code, err) == (0, "")
-    assert out.startswith(f"{quoted(HOSTILE)} will be skipped {reason}")
+    assert out == f"{quoted(HOSTILE)} will be skipped {reason}.\n"
     assert store.redis.hgetall(store.keys.skip) == {b"main": token.encode()}
 
 
