@@ -85,5 +85,5 @@ def _chosen(dispatchers: list[dict[str, Any]], wanted: str) -> str:
 
 def _is_alive(dispatcher: str) -> PcapdjError:
     return PcapdjError(
-        f"The dispatcher {quoted(dispatcher)} reports every second: it works.", hint="Stop it first."
+        f"The dispatcher {quoted(dispatcher)} reported less than five seconds ago.", hint="Stop it first."
     )

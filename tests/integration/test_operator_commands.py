@@ -751,7 +751,7 @@ def test_a_dispatcher_that_reports_is_not_forgotten(store: Store, run: Run) -> N
 
     code, _, error = run(forget.app, "main", "--requeue")
 
-    assert (code, "reports every second: it works. Stop it first." in error) == (ExitCode.ERROR, True)
+    assert (code, "reported less than five seconds ago. Stop it first." in error) == (ExitCode.ERROR, True)
     assert operate.forget_dispatcher(store, "main", IN_QUEUE, "", requeue=True) == [b"alive"]
     assert store.redis.smembers(store.keys.dispatchers) == {b"main"}
 
