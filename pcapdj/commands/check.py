@@ -21,6 +21,7 @@ import typer
 from pcapdj import __version__
 from pcapdj.capture.compiled import Form, loaded
 from pcapdj.console.screen import Line, Tone, print_lines, show
+from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
 from pcapdj.disk.measurements import Mount, mounts
 from pcapdj.disk.meters import DiskMeter
@@ -204,9 +205,13 @@ def _sharing_lines(store: Store) -> Iterator[Line]:
 
 
 def _live_lines(store: Store) -> Iterator[Line]:
-    """Yield the limits that were changed while the service runs: they override the environment's."""
+    """Yield the limits, and the gate set by hand, that override the environment's while the service runs."""
     try:
-        control = read_control(store)
+        control = {
+            name: text
+            for name, text in read_control(store).items()
+            if name in DEFAULTS or (name == "gate" and text != Override.AUTO)
+        }
     except PcapdjError as exc:
         yield Line("", str(exc), Tone.BAD)
         return

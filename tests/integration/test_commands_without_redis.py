@@ -158,10 +158,11 @@ def test_check_gives_limits_in_bytes(redis_socket: Path, short_path: Path) -> No
 
 
 def test_check_shows_a_redis_that_keeps_the_queue(short_path: Path) -> None:
-    """The settings that keep it, and the live limits."""
+    """The settings that keep it, and the live limits; not what overrides none."""
     server_version = version_of(find_server())
     with redis_at(short_path / "redis.sock", "--appendonly", "yes") as server:
-        pcapdj("limits", "set", "resume-after=5s", cwd=short_path, PCAPDJ_REDIS_URL=server.url)
+        for command in (["limits", "set", "resume-after=5s"], ["gate", "auto"], ["gate", "accept"]):
+            pcapdj(*command, cwd=short_path, PCAPDJ_REDIS_URL=server.url)
 
         done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
 
