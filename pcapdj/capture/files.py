@@ -274,7 +274,7 @@ def has_writer(fd: int) -> bool:
 
 
 def is_closed(name: bytes, device: int) -> bool:
-    """Report whether a file of this device has no writer, for certain; a look at its time is not needed then.
+    """Report whether it is certain that no process writes to a file; then its time need not be checked.
 
     Args:
         name: of the file.

@@ -35,7 +35,7 @@ def finish(
 
 
 def _is_needed(lane: Snapshot, *, now: bool) -> bool:
-    """Report whether a stream is open, or a file will be in one; without a launcher that is not known."""
+    """Report whether a stream is open, or a file will be in one; without a launcher, assume so."""
     consumer = lane["consumer"] or {}
     is_known = bool(consumer) and not consumer["stale"]
     is_open = bool(consumer.get("stream")) or consumer.get("state") == "starting"

@@ -88,7 +88,7 @@ class MetricsServer(ThreadingTCPServer):
 
 
 class _Request(io.RawIOBase):
-    """What a client sends, up to the limit; then it is as if the client had sent no more.
+    """The request of a client, read up to the limit; what the client sends after that is ignored.
 
     Args:
         connection: to the client.
@@ -103,7 +103,7 @@ class _Request(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read what has arrived into the buffer; return how many bytes that are, 0 at the end."""
+        """Read what has arrived into the buffer; return the number of bytes, 0 at the end."""
         read_bytes = (
             self._connection.recv_into(memoryview(buffer)[: self._left_bytes]) if self._left_bytes else 0
         )

@@ -118,7 +118,7 @@ def _requeue_stream(store: Store, stream: str) -> None:
 
 
 def _refuse(sentences: Sequence[str]) -> None:
-    """End with what could not be queued, if there is something."""
+    """Fail with the reasons why files could not be queued, if there are any."""
     if sentences:
         more = [f"And {len(sentences) - _MOST_NAMED:,} more."] if len(sentences) > _MOST_NAMED else []
         raise PcapdjError(" ".join([*sentences[-_MOST_NAMED:], *more]))

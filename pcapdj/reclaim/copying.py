@@ -116,7 +116,7 @@ class Copy:
             raise Withheld(f"{NOT_COPIED}: {exc.strerror}") from exc
 
     def give_name(self) -> None:
-        """Give it its name, beside the hidden one.
+        """Give the copy its own name, beside the hidden one.
 
         Raises:
             Withheld: another file has the name, or the folder refuses it.
@@ -130,10 +130,10 @@ class Copy:
             raise Withheld(f"{NOT_COPIED}: {exc.strerror}") from exc
 
     def check_named(self) -> None:
-        """Refuse to go on if its name is not its own any more.
+        """Refuse to continue if the copy's name is gone, or leads to another file.
 
         Raises:
-            Withheld: it is so.
+            Withheld: the name is not the copy's.
         """
         if inode_at(self._folder, self._name) != self._inode:
             raise Withheld(f"{NOT_COPIED}: {GONE}")

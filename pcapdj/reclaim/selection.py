@@ -78,7 +78,7 @@ class FedRecord(NamedTuple):
 
 
 def with_claim(value: bytes, token: str) -> bytes:
-    """Return a record of PCAPDJ_FED as it stands there while its file is removed; not valid: as it is."""
+    """Return a record of PCAPDJ_FED with the claim of a removal; if it is invalid, unchanged."""
     try:
         fields = decode_object(value, most_bytes=_LONGEST_VALUE_BYTES)
     except ValueError:
@@ -87,7 +87,7 @@ def with_claim(value: bytes, token: str) -> bytes:
 
 
 def without_claim(value: bytes | None) -> bytes | None:
-    """Return a record of PCAPDJ_FED as it stands there while its file is not removed; not valid: as it is."""
+    """Return a record of PCAPDJ_FED without the claim; if it is invalid, unchanged."""
     try:
         fields = decode_object(value, most_bytes=_LONGEST_VALUE_BYTES)
     except ValueError:

@@ -85,7 +85,7 @@ def _attended(child: int, ended: int, logdir: Path, signals: Signals) -> ExitCod
 
 
 def _is_ending(child: int) -> bool:
-    """Report whether the child has ended, but for a thread that waits in a call."""
+    """Report whether the child has ended, except for a thread that waits in a call."""
     found = find_process(child)
     return found is not None and found.state == "Z"
 

@@ -40,7 +40,7 @@ def printable(name: bytes | str) -> str:
 
 
 def is_shown(text: str) -> bool:
-    """Report whether each character of a text is seen on a terminal, and acts on none."""
+    """Report whether each character of a text is visible on a terminal and none controls it."""
     return text.isprintable() and not _INVISIBLE.search(text)
 
 

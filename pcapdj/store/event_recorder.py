@@ -1,4 +1,4 @@
-"""Records log lines of a role as events of its lane, in a thread, so that log files have nothing alone.
+"""Records log lines of a role as events of its lane, in a thread; `pcapdj events` shows them.
 
 Every warning and error is recorded, and lines of level INFO about the lane as a whole. Results of files are
 in the journal, and are not recorded twice. Lines wait while Redis is away, and are written with the time at

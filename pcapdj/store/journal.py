@@ -174,7 +174,7 @@ def _oldest_spans(store: Store, wanted: Conditions) -> Iterator[Span | IndexedPa
 
 
 def _newest_spans(store: Store, wanted: Conditions) -> Iterator[Span | IndexedPart]:
-    """Yield the same, back in time."""
+    """Yield the same spans and parts, the newest first."""
     since, until = _limits(wanted)
     last, done = until, None  # from behind `done` on nothing is left
     for part in _parts_without_match(store, wanted, "+", is_newest_first=True):

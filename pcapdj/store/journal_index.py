@@ -150,7 +150,7 @@ def _words(text: str | None) -> frozenset[str] | None:
 
 
 def _id_of(text: str) -> EntryId:
-    """Return an id as two numbers; below all others, if it is none."""
+    """Return an id as two numbers; an invalid one is lower than all others."""
     parts = [whole_number(part) for part in text.split("-")]
     match parts:
         case [int(milliseconds), int(number)]:

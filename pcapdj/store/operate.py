@@ -135,7 +135,7 @@ def processed_length(store: Store) -> int:
 
 
 def _fed_into(store: Store, stream: str, names: Sequence[bytes]) -> list[bytes]:
-    """Return those of these files that were last fed into this stream."""
+    """Return which of these files were last fed into this stream."""
     notes = read_hash(store, store.keys.fed, names) if names else {}
     return [name for name in names if stream in _streams_of(notes.get(name))]
 

@@ -56,7 +56,7 @@ def svg_of(timeline: Timeline, title: str) -> Iterator[str]:
 
 
 def _fitting(title: str) -> str:
-    """Return a title that is as wide as the drawing at most: the end of a path says more than its middle."""
+    """Return a title that fits into the drawing: a long one loses its middle, not the end of a path."""
     half = _TITLE_CHARS // 2
     return title if len(title) <= _TITLE_CHARS else f"{title[:half]} … {title[-half + 3 :]}"
 
