@@ -35,7 +35,7 @@ def forget(
     ],
     *,
     requeue: Annotated[
-        bool, typer.Option("--requeue", help="put the file that it has taken back to the head of the queue")
+        bool, typer.Option("--requeue", help="put its current file at the head of the queue")
     ] = False,
     redis_url: RedisUrl = "",
     redis_password_file: PasswordFile = None,

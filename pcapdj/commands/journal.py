@@ -59,7 +59,7 @@ def journal(  # noqa: PLR0913 - an option each
     as_csv: Annotated[bool, typer.Option("--csv", help="print comma-separated values")] = False,
     print0: Annotated[
         bool,
-        typer.Option("--print0", help="print the paths for xargs -0, without files that are gone"),
+        typer.Option("--print0", help="print only paths, for xargs -0: those of files that are unchanged"),
     ] = False,
     roots: Roots = None,
     redis_url: RedisUrl = "",

@@ -156,7 +156,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l redis-url -d 'redi
 complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from finish' -l lane -d 'a prefix for all keys: one lane per sensor' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from finish' -s h -l help -d 'show the help and exit'
-complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l requeue -d 'put the file that it has taken back to the head of the queue'
+complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l requeue -d 'put its current file at the head of the queue'
 complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l redis-password-file -d 'a file with Redis’s password' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from forget' -l lane -d 'a prefix for all keys: one lane per sensor' -x
@@ -193,7 +193,7 @@ complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l verdict -d 'only 
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l last -d 'only the newest entries, at most this many' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l json -d 'print JSON lines'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l csv -d 'print comma-separated values'
-complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l print0 -d 'print the paths for xargs -0, without files that are gone'
+complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l print0 -d 'print only paths, for xargs -0: those of files that are unchanged'
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l root -d 'refuse files outside this folder; may be given several times (variable: DIR:DIR)' -r -F
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-url -d 'redis://, rediss:// or unix://; else the socket of the service in this folder, else port 6379' -x
 complete -c pcapdj -n '__fish_seen_subcommand_from journal' -l redis-password-file -d 'a file with Redis’s password' -r -F
