@@ -105,11 +105,12 @@ def index_part(store: Store) -> bool:
 def read_index(store: Store, first: str = "-", *, is_newest_first: bool = False) -> Iterator[IndexedPart]:
     """Yield the parts in their order or back, from an id on; what is not valid is left out.
 
-    None are yielded where the journal was removed and began again at an earlier time: they are about others.
+    None are yielded where the journal has no last entry of the newest part: it may have been removed, and
+    have begun again at an earlier time.
     """
     key = store.keys.journal_index
-    newest, last = (next(_newest(store, each), None) for each in (key, store.keys.journal))
-    if newest is None or last is None or _id_of(newest.id) > _id_of(last.id):
+    newest = next(read_stream(store, key, "+", is_newest_first=True, most=1), None)
+    if newest is None or not _has_entry(store, newest.id):
         return
     for entry in read_stream(store, key, first, is_newest_first=is_newest_first):
         if part := _part_of(entry):
@@ -121,8 +122,9 @@ def id_text(entry_id: EntryId) -> str:
     return f"{entry_id[0]}-{entry_id[1]}"
 
 
-def _newest(store: Store, key: str) -> Iterator[StreamEntry]:
-    return read_stream(store, key, "+", is_newest_first=True, most=1)
+def _has_entry(store: Store, entry_id: str) -> bool:
+    found = next(read_stream(store, store.keys.journal, entry_id, most=1), None)
+    return found is not None and found.id == entry_id
 
 
 def _part_of(entry: StreamEntry) -> IndexedPart | None:

@@ -1,9 +1,12 @@
 """The index of the journal on a real Redis: a search finds the same as without it, and reads less."""
 
+import json
 from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pcapdj.store import journal, journal_index
 from pcapdj.store.client import Store
@@ -32,7 +35,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "PAGE", 5)
 
 
-def write(store: Store, numbers: range, **fields: Any) -> None:
+def write(store: Store, numbers: range, later_ms: int = 0, /, **fields: Any) -> None:
     """Write entries, a second after the one before; a stream has ten files."""
     with store.redis.pipeline(transaction=False) as batch:
         for number in numbers:
@@ -45,7 +48,9 @@ def write(store: Store, numbers: range, **fields: Any) -> None:
                 "last_ts_ns": (number * 3 + 6) * SECOND,
                 "largest_step_back_ns": 20 * SECOND * (number % 3 == 0),
             }
-            batch.xadd(store.keys.journal, dict[Any, Any](entry | fields), id=f"{(number + 1) * 1000}-0")
+            batch.xadd(
+                store.keys.journal, dict[Any, Any](entry | fields), id=f"{(number + 1) * 1000 + later_ms}-0"
+            )
         batch.execute()
 
 
@@ -156,16 +161,117 @@ def test_a_part_with_what_is_not_ours_may_have_anything(
 
 
 def test_the_index_of_a_journal_that_began_again_at_an_earlier_time_is_not_used(store: Store) -> None:
-    """It is made again once the new one has a part."""
-    write(store, range(20, 30))
+    """Neither before the new one has reached the times of the old one, nor after; it is made again then."""
+    write(store, range(20, 30), 1)
     index_all(store)
     store.redis.delete(store.keys.journal)
-    write(store, range(10))
+    for first, end in ((0, 10), (10, 40)):
+        write(store, range(first, end))
 
-    assert [*read_index(store)] == []
+        assert [*read_index(store)] == []
+        assert len(found(store, Conditions(stream="s0"))[0]) == 10
+    assert index_all(store) == 5
+    assert next(read_index(store)).last == (8000, 0)
     assert len(found(store, Conditions(stream="s0"))[0]) == 10
-    assert index_all(store) == 1
-    assert [part.last for part in read_index(store)] == [(8000, 0)]
+
+
+WORDS = st.sampled_from(["", "s1", "s2", "a b", "x" * 65, "\xff"])
+TIMES = st.integers(0, 6).map(str) | st.sampled_from(
+    ["", "-5", "1e3", "0x2", "nan", "-inf", "x", str(2**63 - 1)]
+)
+ENTRIES = st.fixed_dictionaries(
+    {"stream": WORDS, "verdict": st.sampled_from(["processed", "failed", "removed", "", "v w"])},
+    optional={
+        "earlier_streams": st.lists(WORDS, max_size=2).map(json.dumps) | st.just('[["s1", 1, 2], ["s2'),
+        "first_ts_ns": TIMES,
+        "last_ts_ns": TIMES,
+        "largest_step_back_ns": TIMES,
+        "first_packet": st.just("1"),
+        "packets": st.just("1"),
+    },
+)
+NEXT_IDS = st.sampled_from([(0, 1), (1, 0), (5, 3), (3_600_000, 0)])  # ms, and number where that is 0
+CHANGES = st.one_of(
+    st.tuples(st.just("write"), st.lists(st.tuples(ENTRIES, NEXT_IDS), min_size=1, max_size=12)),
+    st.tuples(st.just("note"), st.integers(1, 4)),
+    st.tuples(st.just("remove"), st.lists(st.integers(0, 30), max_size=8)),
+    st.tuples(st.just("trim"), st.integers(0, 30)),
+    st.tuples(st.just("begin_again"), st.integers(1, 7200)),
+    st.tuples(st.just("remove_parts"), st.lists(st.integers(0, 3), max_size=2)),
+)
+WANTED = [
+    Conditions(stream="s1"),
+    Conditions(stream="a b"),
+    Conditions(stream="s2", verdict="failed"),
+    Conditions(verdict="v w"),
+    Conditions(verdict="removed", finished_since_ms=3_600_000),
+    Conditions(since_ns=3),
+    Conditions(until_ns=2, finished_until_ms=7_200_000),
+    Conditions(stream="s2", since_ns=2, until_ns=4),
+    Conditions(since_ns=10**18),
+]
+
+
+class ChangedJournal:
+    """A journal and its index, changed as programs, operators and clocks may."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._client: Any = store.redis
+        self._id = (1_000_000, 0)
+        self._written = 0
+
+    def write(self, entries: list[tuple[dict[str, str], tuple[int, int]]]) -> None:
+        """Write entries: fields, and by how much their ids are above the last one."""
+        for fields, (later_ms, more) in entries:
+            self._id = (self._id[0] + later_ms, 0) if later_ms else (self._id[0], self._id[1] + more)
+            self._written += 1
+            entry = {"name": f"/in/{self._written}.pcap", **fields}
+            self._client.xadd(self._store.keys.journal, entry, id="{}-{}".format(*self._id))
+
+    def note(self, parts: int) -> None:
+        """Note parts of it in the index."""
+        for _ in range(parts):
+            index_part(self._store)
+
+    def remove(self, places: list[int]) -> None:
+        """Remove some entries."""
+        self._remove(self._store.keys.journal, places)
+
+    def remove_parts(self, places: list[int]) -> None:
+        """Remove some entries of the index."""
+        self._remove(self._store.keys.journal_index, places)
+
+    def trim(self, entries: int) -> None:
+        """Keep the newest entries."""
+        self._client.xtrim(self._store.keys.journal, maxlen=entries, approximate=False)
+
+    def begin_again(self, earlier_s: int) -> None:
+        """Remove it, and set the clock back."""
+        self._client.delete(self._store.keys.journal)
+        self._id = (max(1, self._id[0] - 1000 * earlier_s - self._written), 0)
+
+    def _remove(self, key: str, places: list[int]) -> None:
+        ids = [each for each, _ in self._client.xrange(key)]
+        if removed := [ids[place] for place in places if place < len(ids)]:
+            self._client.xdel(key, *removed)
+
+
+@given(changes=st.lists(CHANGES, min_size=2, max_size=8))
+def test_no_change_of_the_journal_makes_the_index_hide_a_file(
+    store: Store, changes: list[tuple[str, Any]]
+) -> None:
+    """Entries of any program, removed ones, and a journal that began again at any time."""
+    store.redis.flushdb()
+    journal_of_test = ChangedJournal(store)
+    for change, about in changes:
+        getattr(journal_of_test, change)(about)
+    index: Any = store.redis.xrange(store.keys.journal_index)
+
+    with_index = [found(store, wanted) for wanted in WANTED]
+    store.redis.delete(store.keys.journal_index)
+
+    assert with_index == [found(store, wanted) for wanted in WANTED], index
 
 
 def test_the_index_is_trimmed_with_the_journal(store: Store) -> None:

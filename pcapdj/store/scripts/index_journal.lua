@@ -6,23 +6,10 @@
 -- Returns 1 a part was noted | 0 there are not so many entries behind the last part
 --
 -- Entries are only added behind all others. So a part never changes, whoever wrote it, but for what is removed.
+-- The last entry of the newest part shows that the journal is still the one of all parts.
 
 local MOST_WORDS, LONGEST = 50, 64  -- streams of one part, and bytes of a word
 local count = tonumber(ARGV[1])
-
-local function newest_id(key)
-    local entry = redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1]
-    return entry and entry[1]
-end
-
-local function is_earlier(one, other)
-    local ms, number = string.match(one, '^(%d+)-(%d+)$')
-    local other_ms, other_number = string.match(other, '^(%d+)-(%d+)$')
-    if ms ~= other_ms then
-        return tonumber(ms) < tonumber(other_ms)
-    end
-    return tonumber(number) < tonumber(other_number)
-end
 
 -- Returns a function that adds a word to a set, and one that returns the set as text; '*': it may have any word.
 local function word_set()
@@ -41,13 +28,15 @@ local function word_set()
     return add, text
 end
 
-local after, newest = newest_id(KEYS[2]), newest_id(KEYS[1])
-if after and (not newest or is_earlier(newest, after)) then  -- the journal was removed, and a clock set back
+local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+local after = newest and newest[1]
+-- Without that entry the journal may be another one: it was removed, and a clock set back since.
+local known = after and redis.pcall('XRANGE', KEYS[1], after, after) or {}
+if after and #known == 0 and not known.err then
     redis.call('DEL', KEYS[2])
     after = nil
 end
-after = after or '0-0'
-local entries = redis.pcall('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', count)
+local entries = redis.pcall('XRANGE', KEYS[1], '(' .. (after or '0-0'), '+', 'COUNT', count)
 if entries.err or #entries < count then  -- an ACL may forbid it: searches read the whole journal then
     return 0
 end
@@ -75,7 +64,7 @@ end
 local function number(value)
     return value and string.format('%.0f', value) or ''
 end
-redis.call('XADD', KEYS[2], entries[#entries][1], 'after', after, 'entries', #entries, 'streams', streams(),
+redis.call('XADD', KEYS[2], entries[#entries][1], 'after', after or '0-0', 'entries', #entries, 'streams', streams(),
     'verdicts', verdicts(), 'earliest_ns', number(earliest), 'latest_ns', number(latest))
 redis.call('XTRIM', KEYS[2], 'MINID', redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1])
 return 1
