@@ -64,6 +64,19 @@ def test_names_that_vanished_lose_their_lines_and_are_logged(
     assert "WARNING queue names_vanished names=" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("digits", ["9" * 400, "9" * 5000, "0007"])
+def test_a_line_whose_number_another_program_wrote_is_removed_with_its_name(
+    store: Store, digits: str
+) -> None:
+    """It has more digits than Python reads, or zeros before them: the comparison of the queue goes on."""
+    queue(store, b"/in/a")
+    store.redis.hset(store.keys.queued, "/in/gone", f"{digits} x")
+
+    run_check(QueueCheck(store), 0.0)
+
+    assert lines_of(store) == {b"/in/a"}
+
+
 @pytest.mark.parametrize("command", ["DEL", "LTRIM"])
 def test_a_queue_that_was_emptied_can_be_filled_again(store: Store, command: str) -> None:
     """The next import compares before it queues."""

@@ -5,6 +5,7 @@
 -- last SEQ, and how many more names than lines the queue had after the last comparison of the two.
 
 local LONGEST_NAME = 8192  -- bytes; a longer one is no file name
+local MOST_DIGITS = 15  -- of a SEQ; a longer one is from another program
 
 local function read_counts(hash)
     local sum, seq, surplus = string.match(redis.call('HGET', hash, '') or '', '^(%d+) (%d+) (%-?%d+)$')
@@ -24,7 +25,8 @@ end
 
 local function last_seq(lines)
     local has_more = string.find(lines, '\n', 1, true)
-    return string.match(lines, has_more and '^.*\n(%d+) ' or '^(%d+) ') or '0'
+    local seq = string.match(lines, has_more and '^.*\n([1-9]%d*) ' or '^([1-9]%d*) ')
+    return seq and #seq <= MOST_DIGITS and seq or '0'
 end
 
 local function count_lines(lines)
