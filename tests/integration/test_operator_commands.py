@@ -19,7 +19,7 @@ from pcapdj.runtime.errors import ExitCode, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.store import operate
 from pcapdj.store.client import Store
-from pcapdj.store.job_queue import JobQueue, QueueEntry, Result
+from pcapdj.store.job_queue import Answer, JobQueue, QueueEntry, Result
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.queue import queue_length
 from pcapdj.store.queue_check import compare_now
@@ -754,6 +754,27 @@ def test_a_dispatcher_that_reports_is_not_forgotten(store: Store, run: Run) -> N
     assert (code, "reported less than five seconds ago. Stop it first." in error) == (ExitCode.ERROR, True)
     assert operate.forget_dispatcher(store, "main", IN_QUEUE, "", requeue=True) == [b"alive"]
     assert store.redis.smembers(store.keys.dispatchers) == {b"main"}
+
+
+def test_a_forgotten_dispatcher_that_was_only_stopped_does_not_take_its_file_again(
+    store: Store, run: Run
+) -> None:
+    """The next one feeds it. One that is fed already gets its result: its packets are in a stream."""
+    keys = store.keys
+    for state, is_its_own in (("asked", False), ("feeding", True)):
+        jobs, taken = take(store, b"/in/%s" % state.encode())
+        jobs.register()
+        jobs.mark(state=state)
+        assert run(forget.app, "main", "--requeue")[0] == ExitCode.OK
+
+        jobs.registration.keep(store)
+
+        assert store.redis.hexists(keys.current("main"), "token") is is_its_own
+        answers = {True: Answer.GRANTED, False: Answer.NOT_OURS}
+        assert jobs.authorize(taken)[0] is answers[is_its_own]
+        assert jobs.finish(taken, Result(taken.name, "processed")) is is_its_own
+        assert jobs.take() is not None, "the dispatcher goes on with what is queued"
+        store.redis.delete(keys.current("main"), keys.in_queue, keys.queued)
 
 
 def test_the_file_of_a_forgotten_dispatcher_goes_back_to_the_head_of_the_queue(

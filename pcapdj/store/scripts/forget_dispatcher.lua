@@ -2,7 +2,7 @@
 --
 -- KEYS 1 DISPATCHERS  set      the ids of the lane's dispatchers
 --      2 CURRENT:id   hash     the file that it has taken
---      3 STATS:id     hash     its heartbeat
+--      3 STATS:id     hash     its heartbeat; keeps the token of its file, if that is put back
 --      4 SAMPLES:id   stream   how much it had read
 --      5 SUSPEND      set      its own member
 --      6 SKIP         hash     id -> the file that it was to give up
@@ -47,7 +47,7 @@ end
 if (redis.call('HGET', KEYS[3], 'heartbeat_s') or '') ~= ARGV[3] then
     return {'alive'}
 end
-local current = redis.call('HMGET', KEYS[2], 'name', 'queued')
+local current = redis.call('HMGET', KEYS[2], 'name', 'queued', 'token')
 if current[1] and ARGV[4] ~= '1' then
     return {'taken', current[1]}
 end
@@ -61,6 +61,9 @@ if current[1] then
 end
 redis.call('SREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+if current[1] then  -- or the dispatcher, if it was only stopped, would take the file a second time
+    redis.call('HSET', KEYS[3], 'forgotten', current[3] or '')
+end
 redis.call('SREM', KEYS[5], ARGV[2])
 redis.call('HDEL', KEYS[6], ARGV[1])
 redis.call('SREM', KEYS[7], ARGV[1])
