@@ -88,6 +88,9 @@ FORMS: Final[Mapping[str, Form]] = {
     "take": _list(_is_text, rest=(_is_text,)),
 }
 
+# of the commands that a snapshot is read by: three lengths, two texts, a set, hashes
+SNAPSHOT: Final = _list(*[_is_number] * 3, _is_text, _is_text, FORMS["read_set"], FORMS["read_hashes"])
+
 
 def checked(answer: Any, form: Form) -> Any:
     """Return a script's answer.

@@ -19,6 +19,7 @@ from pcapdj.store.bounded import (
     read_set,
 )
 from pcapdj.store.client import Store
+from pcapdj.store.script_answers import SNAPSHOT, checked
 from pcapdj.store.start_problem import problem_at
 
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
@@ -33,7 +34,7 @@ _INTEGERS: Final = frozenset({
     *("left_out", "wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen"),
     *("done_bytes", "total_bytes", "stream_bytes", "stalled_s", "free_bytes", "needed_bytes"),
 })  # fmt: skip
-_INTERNAL: Final = ("token", "finished", "queued")
+_INTERNAL: Final = ("token", "finished", "forgotten", "queued")
 _SECONDS: Final = frozenset(
     {"started_s", "heartbeat_s", "since_s", "paused_s", "storage_since_s", "last_event_s", "lost_s"}
 )
@@ -129,8 +130,12 @@ def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[by
             batch.getrange(key, 0, _STATE_LIMIT_BYTES)
         add_read_set(store, batch, keys.suspend)
         add_read_hashes(store, batch, hashes, _VALUE_LIMIT_BYTES)
-        *values, answers = store.call(lambda _: batch.execute())
-    return values, [hash_of(parts) for parts in answers]
+
+        def read(_: object) -> tuple[list[Any], list[dict[bytes, bytes]]]:
+            *values, answers = checked(batch.execute(), SNAPSHOT)
+            return values, [hash_of(parts) for _, parts in zip(hashes, answers, strict=True)]
+
+        return store.call(read)
 
 
 def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
 from pcapdj.store.script_answers import FORMS
+from pcapdj.store.snapshot import read_snapshot
 
 SCRIPTS = Path(client.__file__).parent / "scripts"
 
@@ -30,13 +31,13 @@ ANSWERS = {
 
 @contextmanager
 def answering(path: Path, answer: bytes) -> Iterator[list[socket.socket]]:
-    """Run a server that gives this answer to whatever it gets; return its connections."""
+    """Run a server that gives this answer to each command; return its connections."""
     connections = list[socket.socket]()
 
     def serve(connection: socket.socket) -> None:
         try:
-            while connection.recv(65536):
-                connection.sendall(answer)
+            while data := connection.recv(65536):
+                connection.sendall(answer * len(re.findall(rb"\*\d+\r\n\$", data)))
         except OSError:
             return
 
@@ -91,6 +92,16 @@ def test_a_scripts_answer_of_another_type_is_such_an_error(short_path: Path) -> 
             for script in ("read_hashes", "requests", "read_stream", "restore"):
                 with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
                     store.run(script, ["x"], [])
+
+
+def test_an_answer_to_many_commands_at_once_is_checked_likewise(short_path: Path) -> None:
+    """Also where it has as many parts as there were commands."""
+    short_path.chmod(0o700)
+    texts = b"*7\r\n" + b"$1\r\na\r\n" * 7
+    with answering(path := short_path / "s", texts):
+        store = Store(f"unix://{path}", Keys())
+        with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
+            read_snapshot(store, 0)
 
 
 def test_each_script_that_is_run_has_a_form() -> None:
