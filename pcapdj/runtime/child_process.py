@@ -112,6 +112,7 @@ def forked_child(
         os.close(ended)
         if own_group:
             signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # or a terminal may stop who writes to it
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
             os.setpgid(0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _run_child(prog, work, parent)

@@ -111,6 +111,29 @@ def test_one_signal_of_the_terminal_is_one_stop(mount: FuseMount) -> None:
     os.close(theirs)
 
 
+def test_a_stop_before_the_run_handles_signals_ends_it_also_as_a_job_in_the_background(
+    mount: FuseMount,
+) -> None:
+    """A shell lets what it starts with & ignore SIGINT, by which the stop is passed on."""
+    arrived, theirs = os.pipe()
+
+    def work() -> int:
+        os.write(theirs, b"+")
+        time.sleep(scaled(20))
+        return 7
+
+    parent = os.fork()
+    if not parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os._exit(run_answering(work, mount.folder, STOP_SIGNALS))
+    assert os.read(arrived, 1) == b"+"
+    os.kill(parent, signal.SIGTERM)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == ExitCode.INTERRUPTED
+    os.close(arrived)
+    os.close(theirs)
+
+
 def test_a_local_output_folder_needs_no_second_process(tmp_path: Path) -> None:
     """The command's own process does the run."""
     pids = list[int]()
