@@ -72,27 +72,45 @@ def lines_as_they_come(file: BinaryIO, pause_s: float = 0.3) -> Iterator[str]:
         if not data:
             break
         *whole, rest = (rest + data).split(b"\n")
-        for number, line in enumerate(whole):
-            if not (number == 0 and is_too_long) and len(line) < MOST_LINE_BYTES:
-                yield line.decode("utf-8", "replace") + "\n"
-        is_too_long = (is_too_long and not whole) or len(rest) > MOST_LINE_BYTES
+        for line in whole:
+            text, has_begun = _behind_hole(line)
+            if (has_begun or not is_too_long) and len(text) < MOST_LINE_BYTES:
+                yield text.decode("utf-8", "replace") + "\n"
+            is_too_long = False
+        rest, has_begun = _behind_hole(rest)
+        is_too_long = (is_too_long and not has_begun) or len(rest) > MOST_LINE_BYTES
         rest = b"" if is_too_long else rest
         is_paused = False
-        if is_too_long:
+        if is_too_long or (has_begun and not rest):
             skip_hole(partial(os.lseek, file.fileno()))
     if rest and len(rest) < MOST_LINE_BYTES:
         yield rest.decode("utf-8", "replace")
 
 
 def lines_of(file: BinaryIO) -> Iterator[str]:
-    """Yield the lines of an open file; longer ones than 1 MiB are left out."""
-    while line := file.readline(MOST_LINE_BYTES):
-        if line.endswith(b"\n") or len(line) < MOST_LINE_BYTES:
-            yield line.decode("utf-8", "replace")
-            continue
-        while line and not line.endswith(b"\n"):
+    """Yield the lines of an open file, without what is in a hole; longer ones than 1 MiB are left out."""
+    rest, is_too_long = b"", False
+    while part := file.readline(MOST_LINE_BYTES):
+        part, has_begun = _behind_hole(part)
+        rest = part if has_begun else rest + part
+        is_too_long = (is_too_long and not has_begun) or len(rest) > MOST_LINE_BYTES
+        rest = b"" if is_too_long else rest
+        if part.endswith(b"\n"):
+            if not is_too_long:
+                yield rest.decode("utf-8", "replace")
+            rest, is_too_long = b"", False
+        elif is_too_long or (has_begun and not rest):
             skip_hole(file.seek)
-            line = file.readline(MOST_LINE_BYTES)
+    if rest and len(rest) < MOST_LINE_BYTES:
+        yield rest.decode("utf-8", "replace")
+
+
+def _behind_hole(line: bytes) -> tuple[bytes, bool]:
+    """Return what is behind the last zero byte, and whether there is one: no line of text has one.
+
+    A program that writes on where a truncated file was leaves a hole, and then begins a line.
+    """
+    return (line.rpartition(b"\0")[2], True) if b"\0" in line else (line, False)
 
 
 def skip_hole(seek: Callable[[int, int], int]) -> None:
@@ -102,7 +120,11 @@ def skip_hole(seek: Callable[[int, int], int]) -> None:
         seek: of the file, as os.lseek without the descriptor; a pipe stays where it is.
     """
     try:
-        seek(seek(0, os.SEEK_CUR), os.SEEK_DATA)
+        place, end = seek(0, os.SEEK_CUR), seek(0, os.SEEK_END)
+    except OSError:
+        return
+    try:
+        seek(place, os.SEEK_DATA)
     except OSError as exc:
-        if exc.errno == errno.ENXIO:  # there are none
-            seek(0, os.SEEK_END)
+        # ENXIO: there are none before the end. Another file system has no such call.
+        seek(end if exc.errno == errno.ENXIO else place, os.SEEK_SET)

@@ -9,7 +9,7 @@ import pytest
 from support.holes import with_hole
 
 from pcapdj.runtime import foreign_files
-from pcapdj.runtime.foreign_files import foreign_lines, lines_as_they_come, lines_of
+from pcapdj.runtime.foreign_files import foreign_lines, lines_as_they_come, lines_of, skip_hole
 
 CASES: Final = {
     b"": [],
@@ -18,6 +18,9 @@ CASES: Final = {
     b"123456789\n12345678\n123": ["12345678\n", "123"],
     b"x" * 30 + b"\nb\n": ["b\n"],
     b"\xff\n": ["\ufffd\n"],
+    b"a\nb\0\0\0c\nd\0e": ["a\n", "c\n", "e"],
+    b"x" * 30 + b"\0" * 30 + b"c\nd\n": ["c\n", "d\n"],
+    b"\0" * 30 + b"x" * 30 + b"\nd\n" + b"\0" * 12: ["d\n"],
 }
 
 
@@ -34,7 +37,7 @@ def test_lines_are_the_same_however_they_come(
         file.seek(0)
         assert [line for line in lines_as_they_come(file) if line] == CASES[content]
         file.seek(0)
-        assert len(list(lines_of(file))) == len(CASES[content])
+        assert list(map(len, lines_of(file))) == list(map(len, CASES[content]))
 
 
 def test_a_pause_is_an_empty_text() -> None:
@@ -55,7 +58,25 @@ def test_a_hole_of_terabytes_costs_no_time(tmp_path: Path) -> None:
     path = with_hole(tmp_path / "eve.json", b"a\n")
     assert list(foreign_lines(path)) == ["a\n"]
     with path.open("ab") as file:
-        file.write(b"\nb\n")
-    assert list(foreign_lines(path)) == ["a\n", "b\n"]
+        file.write(b"b\nc\n")
+    assert list(foreign_lines(path)) == ["a\n", "b\n", "c\n"]
     with path.open("rb") as file:
-        assert [line for line in lines_as_they_come(file) if line] == ["a\n", "b\n"]
+        assert [line for line in lines_as_they_come(file) if line] == ["a\n", "b\n", "c\n"]
+
+
+def test_what_comes_while_the_last_hole_is_skipped_is_not_skipped(tmp_path: Path) -> None:
+    """The file may grow between the look for data and the step to its end."""
+    path = with_hole(tmp_path / "eve.json", b"a\n")
+    with path.open("rb", buffering=0) as file, path.open("ab") as writer:
+
+        def seek(place: int, whence: int) -> int:
+            try:
+                return file.seek(place, whence)
+            finally:
+                if whence == os.SEEK_DATA:
+                    writer.write(b"b\n")
+                    writer.flush()
+
+        file.seek(1 << 20)
+        skip_hole(seek)
+        assert file.read() == b"b\n"
