@@ -162,7 +162,7 @@ def documented(key: str) -> set[str]:
     ("key", "fields"),
     [
         ("PCAPDJ_CURRENT:<id>", {*CURRENT, "token", "queued"}),
-        ("PCAPDJ_STATS:<id>", {*STATS, "finished"}),
+        ("PCAPDJ_STATS:<id>", {*STATS, "finished", "forgotten"}),
         ("PCAPDJ_GATE", {*GATE}),
         ("PCAPDJ_CONSUMER", {*CONSUMER}),
         ("PCAPDJ_IMPORTER", {*IMPORTER}),
