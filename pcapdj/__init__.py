@@ -14,14 +14,19 @@ __version__ = "0.2.0"
 
 def _forget_current_folder() -> None:
     try:
-        here = ("", getcwd())
+        here = ("", ".", getcwd())
     except OSError:  # it was removed: nothing can be imported from it
         return
     is_searched = sys.argv[:1] in (["-m"], ["-c"]) and not sys.flags.safe_path
-    if is_searched and sys.path[:1] in ([here[0]], [here[1]]):
+    if is_searched and sys.path[:1] in ([here[0]], [here[-1]]):
         del sys.path[0]
-    if b"" in (environ.get(b"PYTHONPATH") or b"/").split(b":"):  # also the current folder, by accident
+    if any(map(_is_current_folder, (environ.get(b"PYTHONPATH") or b"/").split(b":"))):  # mostly by accident
         sys.path[:] = [each for each in sys.path if each not in here]
+
+
+def _is_current_folder(path: bytes) -> bool:
+    """Report whether it is empty, or `.` in one of its forms."""
+    return not path.startswith(b"/") and set(path.split(b"/")) <= {b"", b"."}
 
 
 _forget_current_folder()

@@ -25,7 +25,7 @@ from pcapdj.analyzer.process import Analyzer, find_program
 from pcapdj.analyzer.session import AnalyzerSession, Timeouts
 from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime import failpoints
-from pcapdj.runtime.environment import foreign_environment
+from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.interpreter import START_FILE
@@ -139,6 +139,7 @@ def version_printed(program: str, environment: Mapping[str, str]) -> str:
     """
     return subprocess.run(
         [program, "-V"],
+        cwd=ROOT_FOLDER,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -27,7 +27,7 @@ from pcapdj.disk.measurements import Mount, mounts
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.options import own_redis_data, variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
-from pcapdj.runtime.environment import foreign_environment, program_path
+from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
@@ -328,6 +328,7 @@ def _version_of(program: str) -> str | None:
     try:
         answer = subprocess.run(
             [path, ANALYZERS[program]],
+            cwd=ROOT_FOLDER,
             env=foreign_environment(),
             capture_output=True,
             timeout=_ANSWER_S,

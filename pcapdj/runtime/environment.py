@@ -6,9 +6,10 @@ the address or password of Redis, or the socket of supervisord. They cannot leak
 A variable with a password is also removed from this process, once it was read: /proc/PID/environ shows the
 memory that a process was started with, whatever `os.environ` has.
 
-PYTHONPATH, PATH and LD_LIBRARY_PATH are used without their empty elements. `PYTHONPATH=$PYTHONPATH:/opt/lib`
-has one where the variable was not set before. It means the current folder, which may be a folder of captures
-from anywhere.
+The current folder may be a folder of captures from anywhere. So PATH and LD_LIBRARY_PATH are used without
+their relative elements (`.`, `bin`), and PYTHONPATH without those that name the current folder itself: `.`,
+and an empty one, as `PYTHONPATH=$PYTHONPATH:/opt/lib` has it where the variable was not set before.
+`PYTHONPATH=lib` stays: a checkout may have its libraries there.
 """
 
 import ctypes
@@ -18,9 +19,13 @@ from typing import Final
 
 from pcapdj.runtime.process import own_memory
 
+# The working folder of a program that needs none. Debian 12's suricata has a relative RUNPATH: it loads
+# libraries from a folder of its working folder, even for `suricata -V`.
+ROOT_FOLDER: Final = "/"
 _ENVIRONMENT: Final = 50  # env_start of proc_pid_stat(5)
 _OURS: Final = "PCAPDJ_"
-_SEARCHED: Final = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
+_PYTHONPATH: Final = "PYTHONPATH"
+_SEARCHED: Final = (_PYTHONPATH, "PATH", "LD_LIBRARY_PATH")
 # They may have passwords (PCAPDJ_REDIS_URL, REDISCLI_AUTH), or the way to Redis or supervisord.
 _PRIVATE: Final = (
     *("PCAPDJ_REDIS", "REDIS", "VALKEY", "SUPERVISOR_"),
@@ -44,8 +49,8 @@ def whole_environment() -> dict[str, str]:
 
 
 def program_path() -> str:
-    """Return where programs are searched: the folders of PATH, or the system's if it is not set."""
-    return _without_current_folder(os.environ.get("PATH", os.defpath))
+    """Return where programs are searched: the absolute folders of PATH, or the system's if it is not set."""
+    return _trusted_elements("PATH", os.environ.get("PATH", os.defpath))
 
 
 def forget(name: str) -> None:
@@ -68,10 +73,15 @@ def forget(name: str) -> None:
 def _without(prefixes: tuple[str, ...]) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if not name.startswith(prefixes)}
     for name in _SEARCHED:
-        if path := _without_current_folder(kept.pop(name, "")):
+        if path := _trusted_elements(name, kept.pop(name, "")):
             kept[name] = path
     return kept
 
 
-def _without_current_folder(path: str) -> str:
-    return os.pathsep.join(filter(None, path.split(os.pathsep)))
+def _trusted_elements(name: str, path: str) -> str:
+    is_trusted = _is_another_folder if name == _PYTHONPATH else os.path.isabs
+    return os.pathsep.join(filter(is_trusted, path.split(os.pathsep)))
+
+
+def _is_another_folder(path: str) -> bool:
+    return os.path.normpath(path) != os.curdir

@@ -16,7 +16,7 @@ import typer
 
 from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
-from pcapdj.runtime.environment import foreign_environment, program_path
+from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment, program_path
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.log import EventLog
@@ -80,7 +80,8 @@ def version_of(server: Path) -> str:
     """
     try:
         text = subprocess.run(
-            [server, "--version"],
+            [server.absolute(), "--version"],
+            cwd=ROOT_FOLDER,
             env=foreign_environment(),
             capture_output=True,
             text=True,

@@ -28,7 +28,7 @@ from pcapdj.capture.pcap import (
     StreamFormat,
 )
 from pcapdj.capture.stream_options import StreamOptions, with_rewriting
-from pcapdj.runtime.environment import program_path
+from pcapdj.runtime.environment import ROOT_FOLDER, program_path
 from pcapdj.runtime.errors import CannotCreate, CaptureError, PcapdjError, Unavailable
 from pcapdj.runtime.safe_text import shortened_message
 
@@ -142,6 +142,7 @@ class _Filter:
             raise CannotCreate(f"A temporary file cannot be made: {exc.strerror}.") from exc
         self._process = subprocess.Popen(
             argv,
+            cwd=ROOT_FOLDER,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,

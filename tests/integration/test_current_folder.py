@@ -22,7 +22,7 @@ from support.waiting import LIMIT_S, scaled, wait_until
 
 from pcapdj.analyzer.presets import PRESETS
 from pcapdj.cli import MODULES as COMMANDS
-from pcapdj.runtime.environment import foreign_environment, own_environment
+from pcapdj.runtime.environment import foreign_environment, own_environment, program_path
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.interpreter import module_command
 from pcapdj.service import configuration
@@ -183,13 +183,14 @@ def handles_stops(pid: int) -> bool:
 
 
 @pytest.mark.long
-def test_an_empty_element_of_pythonpath_is_not_the_current_folder(
-    here: Path, canaries: Canaries, short_path: Path, store: Store
+@pytest.mark.parametrize("element", ["", "."])
+def test_the_current_folder_in_pythonpath_is_not_searched(
+    element: str, here: Path, canaries: Canaries, short_path: Path, store: Store
 ) -> None:
     """`PYTHONPATH=$PYTHONPATH:/opt/lib`, with nothing in the variable before, is a common mistake."""
     canaries.plant(here, set(MODULES) - {"sitecustomize", "usercustomize"})
     python = [sys.executable, str(shutil.copy(in_turn.__file__, short_path / "own"))]
-    env = variables(store, PYTHONPATH=":/nowhere")
+    env = variables(store, PYTHONPATH=f"{element}:/nowhere")
 
     codes = run_in_turn(python, ["status", "import"], here, env)
 
@@ -398,14 +399,15 @@ def test_a_module_of_a_checkout_runs_wherever_a_role_works(
         (":/opt/lib", "/opt/lib"),
         ("/opt/lib:", "/opt/lib"),
         ("/a::/b", "/a:/b"),
-        ("/a:lib", "/a:lib"),
+        (".:/a:./", "/a"),
         (":", None),
+        ("././/.", None),
     ],
 )
-def test_only_empty_elements_of_paths_are_left_out(
+def test_the_current_folder_is_left_out_of_paths(
     path: str, kept: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything that the operator wrote stays, for the analyzer too."""
+    """Everything else that the operator wrote stays, for the analyzer too."""
     names = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
     for name in names:
         monkeypatch.setenv(name, path)
@@ -413,6 +415,19 @@ def test_only_empty_elements_of_paths_are_left_out(
     for name in names:
         assert own_environment().get(name) == kept
         assert foreign_environment().get(name) == kept
+
+
+def test_programs_and_libraries_are_searched_in_absolute_folders_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`bin` is a folder of the current one; modules of a checkout may be in its `lib`."""
+    for name in ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH"):
+        monkeypatch.setenv(name, "bin:/a:../b")
+
+    found = foreign_environment()
+
+    assert (found["PATH"], found["LD_LIBRARY_PATH"], program_path()) == ("/a", "/a", "/a")
+    assert found["PYTHONPATH"] == "bin:/a:../b"
 
 
 NEEDED: Final = {"which": "path", "Popen": "env", "run": "env", "posix_spawn": "", "execve": ""}
@@ -445,11 +460,44 @@ def test_each_start_of_a_program_has_an_environment_of_its_own() -> None:
         assert "os.environ" not in ast.unparse(call), f"{name}, line {call.lineno}"
 
 
+# the operator's own commands, whose arguments may be relative, and our modules, which get -P
+STARTED_HERE: Final = ("between_process.py", "event_command.py", "syncing.py", "reclaim_process.py")
+
+
+def test_each_program_of_others_gets_a_folder_to_work_in() -> None:
+    """A program may load libraries or scripts from there: Debian 12's Suricata has a relative RUNPATH."""
+    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
+
+    starts = [
+        (name, call) for name, call in calls if NEEDED[ast.unparse(call.func).rpartition(".")[2]] == "env"
+    ]
+
+    without = [name for name, call in starts if "cwd" not in {each.arg for each in call.keywords}]
+    assert sorted(without) == sorted(STARTED_HERE)
+
+
+def test_a_program_that_shows_its_version_does_not_work_in_the_current_folder(
+    here: Path, short_path: Path, store: Store
+) -> None:
+    """`check` starts them all, and `run` a Suricata."""
+    folders = short_path / "folders"
+    for name in ("suricata", "zeek", "tshark", "redis-server"):
+        (short_path / "own" / name).write_text(f"#!/bin/sh\n/bin/pwd >>{folders}\n")
+        (short_path / "own" / name).chmod(0o755)
+    env = variables(store) | {"PATH": str(short_path / "own")}
+
+    forkserver.run("pcapdj", "check", cwd=here, env=env)
+
+    assert set(folders.read_text().split()) == {"/"}
+
+
 def test_no_program_of_the_current_folder_is_started(here: Path, canaries: Canaries, store: Store) -> None:
-    """`PATH=$PATH:` is such a mistake, too: no analyzer and no Redis server of that folder is found."""
+    """`PATH=$PATH:` is such a mistake, `.` a habit: no analyzer and no Redis of that folder is found."""
+    (here / "bin").mkdir()
     for name in ("suricata", "zeek", "tshark", "redis-server", "valkey-server"):
         canaries.plant_program(here / name)
-    env = variables(store) | {"PATH": ":/nowhere"}
+        canaries.plant_program(here / "bin" / name)
+    env = variables(store) | {"PATH": ":.:bin:/nowhere"}
 
     for command in (
         ["check"],
