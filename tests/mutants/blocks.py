@@ -16,6 +16,7 @@ from typing import Final
 _COMPOUND: Final = (ast.If, ast.For, ast.While, ast.With, ast.Try, ast.Match, ast.FunctionDef, ast.ClassDef)
 _HIT: Final = "_mutants_hit"
 SIGNATURES: Final = "signatures"  # the block of tests that read the options of commands without calling them
+CONSTANTS: Final = "constants"  # the block of tests that compare values which are set at import
 SOURCE: Final = "source"  # the block of tests that read all modules as text: a word may be missing there
 
 
@@ -53,7 +54,7 @@ class Package:
         if not around:
             return self._all_of(module)
         part = min(around, key=lambda part: part.last - part.first)
-        return part.blocks or self._users_of(module, part) or self._all_of(module)
+        return part.blocks or frozenset({CONSTANTS}) | (self._users_of(module, part) or self._all_of(module))
 
     @cached_property
     def _parts(self) -> dict[str, list[Block]]:

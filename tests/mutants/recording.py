@@ -2,8 +2,7 @@
 
 It runs in a copy of the tree whose modules note their blocks (`blocks`, `hits`), with this module as a pytest
 plugin. `build/mutants.json` keeps the result. The next time only those test files run again that changed, or
-that ran a module that changed. The fault campaign's tests are left out, since each of them runs everything,
-and so are long ones: what `make test` does not notice has survived.
+that ran a module that changed. The fault campaign's tests are left out, since each of them runs everything.
 """
 
 import hashlib
@@ -21,12 +20,14 @@ from typing import Final
 
 import pytest
 
-from mutants.blocks import SIGNATURES, SOURCE, instrumented
+from mutants.blocks import CONSTANTS, SIGNATURES, SOURCE, instrumented
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _KEPT: Final = ROOT / "build" / "mutants.json"
 _ALSO: Final = {
     "tests/unit/test_cli_options.py": {SIGNATURES},
+    "tests/unit/test_commands_completion.py": {SIGNATURES},
+    "tests/unit/test_limits_of_waits.py": {CONSTANTS},
     "tests/unit/test_operations_doc.py": {SOURCE},
     "tests/unit/test_runtime_failpoints.py": {SOURCE},
 }
@@ -131,17 +132,7 @@ def _record(files: Iterable[str], workers: int) -> dict[str, list[RecordedTest]]
         for shared, mode in ((Path(folder), 0o711), (hits, 0o777), (scratch, 0o711)):
             shared.mkdir(exist_ok=True)
             shared.chmod(mode)
-        options = (
-            "-p",
-            "mutants.recording",
-            "-q",
-            "-n",
-            str(workers),
-            "--dist",
-            "worksteal",
-            "-m",
-            "not long",
-        )
+        options = ("-p", "mutants.recording", "-q", "-n", str(workers), "--dist", "worksteal")
         subprocess.run(
             [sys.executable, "-m", "pytest", *options, *files],
             cwd=copy, env=environment_in(copy, scratch), check=False,

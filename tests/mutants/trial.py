@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from mutants.blocks import SOURCE
 from mutants.operators import Mutant
 from mutants.recording import RecordedTest, copy_tree, environment_in
 
-CAP_S: Final = 60.0  # of tests for each mutant, as long as they took when they were recorded: the default
+CAP_S: Final = 120.0  # of tests for each mutant, as long as they took when they were recorded: the default
 _QUICK_S: Final = 3.0  # the first tests, which notice most mutants
 _TIME_OUT: Final = "a time-out"
 _GRACE_S: Final = 30.0  # for whatever takes longer with a mutant, beside a multiple of its recorded time
@@ -66,12 +67,12 @@ def trial(
 ) -> Trial:
     """Choose the tests that run one of these blocks or read the source, the quickest first, up to the cap."""
     wanted, words = {SOURCE, *blocks}, re.split("[/_]", module.removesuffix(".py"))
-    found = sorted((test for test in tests if wanted & test.blocks), key=partial(_cost, words))
+    found = _in_order([test for test in tests if wanted & test.blocks], words)
     total_s = 0.0
     chosen: list[RecordedTest] = []
     for test in found:
-        total_s += test.duration_s
-        if not chosen or total_s <= cap_s:
+        if not chosen or total_s + test.duration_s <= cap_s:
+            total_s += test.duration_s
             chosen.append(test)
     return Trial(module, mutant, chosen, len(found) - len(chosen))
 
@@ -127,6 +128,16 @@ class Ordered:
         for item in items:
             limit_s = _limit_s([self._tests[self._places[item.nodeid]]])
             item.add_marker(pytest.mark.timeout(limit_s), append=False)
+
+
+def _in_order(tests: Iterable[RecordedTest], words: Sequence[str]) -> list[RecordedTest]:
+    """Sort tests by cost; each further test of a file costs more, since it mostly looks at the same."""
+    seen, costs = Counter[str](), dict[str, float]()
+    found = sorted(tests, key=partial(_cost, words))
+    for test in found:
+        seen[test.file] += 1
+        costs[test.name] = _cost(words, test) * seen[test.file]
+    return sorted(found, key=lambda test: costs[test.name])
 
 
 def _cost(words: Sequence[str], test: RecordedTest) -> float:

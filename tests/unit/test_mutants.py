@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mutants import hits
-from mutants.blocks import SIGNATURES, SOURCE, Package, instrumented
+from mutants.blocks import CONSTANTS, SIGNATURES, SOURCE, Package, instrumented
 from mutants.operators import Mutant, is_python, mutants_of
 from mutants.recording import RecordedTest
 from mutants.trial import CAP_S, trial
@@ -139,8 +139,8 @@ def test_nearly_all_mutants_are_python() -> None:
         (11, {"rules.py:11"}),
         (12, {"rules.py:12"}),
         (7, {"rules.py:9", SIGNATURES}),
-        (1, {"users.py:4"}),
-        (5, {"users.py:7"}),
+        (1, {"users.py:4", CONSTANTS}),
+        (5, {"users.py:7", CONSTANTS}),
     ],
 )
 def test_a_line_is_noticed_by_the_tests_that_run_its_block_or_use_its_name(
@@ -184,7 +184,7 @@ def test_blocks_are_noted_for_the_test_even_by_a_process_that_is_killed(tmp_path
 
 
 def test_the_quickest_and_most_specific_tests_are_tried_first_up_to_a_limit() -> None:
-    """A mutant that no test notices costs a minute at most; tests that read the source may notice each."""
+    """A mutant that no test notices costs two minutes at most; tests that read the source may notice each."""
     tests = [
         RecordedTest("a.py::slow", CAP_S - 1, frozenset({"m.py:1", "m.py:2"})),
         RecordedTest("a.py::slower", CAP_S, frozenset({"m.py:1", "m.py:2"})),
