@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.rows import each_row
 
-from pcapdj.console.disk_lines import disk_lines, usage_bar
+from pcapdj.console.disk_lines import disk_lines, outlook_of, usage_bar
 
 _GIB = 1 << 30
 _DISK: dict[str, Any] = {
@@ -75,6 +75,68 @@ def test_the_outlook_has_the_next_limits_only(changes: dict[str, object], expect
     last = shown(**changes).splitlines()[-1]
 
     assert last.strip() == expected if expected else "suspended below" in last
+
+
+HOLDS: dict[str, Any] = {"state": "hold", "free": 5 * _GIB}
+MONTH_S = 30 * 86_400
+
+
+@each_row(
+    ("changes", "expected"),
+    [
+        (
+            {"free": 7 * _GIB, "fills_per_s": 1 << 20},
+            "fills by 1.0 MiB/s: hold in 0 s, suspended in 68 min",
+        ),
+        ({"free": 7 * _GIB + 50, "fills_per_s": 1}, "fills by 1 B/s: hold in 50 s"),
+        ({"free": 7 * _GIB + MONTH_S, "fills_per_s": 1}, "fills by 1 B/s: hold in 30 d"),
+        ({"free": 7 * _GIB + MONTH_S + 1, "fills_per_s": 1}, ""),
+        (
+            {"open_from": 0, "hold_below": 0, "free": 4 * _GIB, "fills_per_s": 1 << 20},
+            "fills by 1.0 MiB/s: suspended in 17 min",
+        ),
+        ({**HOLDS, "fills_per_s": 0}, ""),
+        ({**HOLDS, "state": "open", "fills_per_s": -(1 << 20)}, ""),
+        ({**HOLDS, "free": 10 * _GIB - 50, "fills_per_s": -1}, "empties by 1 B/s: open in 50 s"),
+        ({**HOLDS, "free": 10 * _GIB, "fills_per_s": -1}, ""),
+        ({**HOLDS, "total": 0, "fills_per_s": -(1 << 20)}, "empties by 1.0 MiB/s: open in 85 min"),
+        ({**HOLDS, "total": 1, "fills_per_s": -(1 << 20)}, ""),
+        ({**HOLDS, "total": 10 * _GIB, "fills_per_s": -(1 << 20)}, ""),
+        ({**HOLDS, "free": 5.5, "fills_per_s": 1}, ""),
+        ({"name": "/other"}, ""),
+    ],
+)
+def test_a_limit_counts_up_to_its_last_byte(changes: dict[str, object], expected: str) -> None:
+    """Just at it, a month away, without one, and on disks of which the size is unknown or too small."""
+    others = [{**_DISK, "name": "/first", "fills_per_s": 1}, "foreign"]
+
+    assert outlook_of([*others, {**_DISK, **changes}], "/data/out") == expected
+
+
+def test_of_a_disk_in_another_form_there_is_no_outlook() -> None:
+    """Each field is needed."""
+    whole = {**_DISK, "free": 7 * _GIB, "fills_per_s": 1}
+    needed = {*whole} - {"name", "failure", "total"}
+
+    parts = {field: {name: value for name, value in whole.items() if name != field} for field in needed}
+
+    assert {field: outlook_of([part], "/data/out") for field, part in parts.items()} == dict.fromkeys(
+        needed, ""
+    )
+    assert (outlook_of("foreign", "/data/out"), outlook_of([], "/data/out")) == ("", "")
+
+
+def test_the_size_is_shown_where_it_is_known() -> None:
+    """A limit of a byte has the last place of the bar, where the disk is full."""
+    assert shown(total=0).startswith("/data/out  open, 37.0 GiB free\n  O open from")
+    assert shown(total=-1).startswith("/data/out  open, 37.0 GiB free\n")
+    assert shown(total=1, free=1).startswith("/data/out  open, 1 B of 1 B free\n  [")
+    assert shown(total=0, free=3, unit="inodes").startswith("/data/out  open, 3 inodes free\n")
+    tiny = {"total": 1000, "open_from": 0, "hold_below": 0, "suspend_below": 1}
+    assert usage_bar({**_DISK, **tiny, "free": 0}) == f"[{'#' * 59}S]"
+    assert usage_bar({**_DISK, **tiny, "free": 1}) == f"[{'#' * 59}S]"
+    assert usage_bar({**_DISK, **tiny, "total": 60, "suspend_below": 0, "free": 1}) == f"[{'#' * 59}.]"
+    assert usage_bar({**_DISK, **tiny, "total": 60, "suspend_below": 0, "free": 0}) == f"[{'#' * 60}]"
 
 
 def test_what_cannot_be_measured_is_shown_with_its_reason() -> None:

@@ -179,6 +179,44 @@ def test_no_text_breaks_the_line() -> None:
     assert re.findall(r"('(?:[^']|'')+'|\w+)=[0-9.]+(?:B|s)?(?:;[0-9:;]*)?", data)[-1].endswith("xxx'")
 
 
+def test_labels_are_quoted_as_plugins_have_to() -> None:
+    """A quote is doubled; what ends a label or the text is replaced."""
+    disks = [
+        {**DISK, "name": "/a='b'|c", "unit": "inodes", "hold_below": 0, "suspend_below": 0, "total": 0},
+        {**DISK, "name": "/d", "total": 90, "hold_below": 20, "suspend_below": 10, "free": 30},
+    ]
+
+    line, _ = monitor_line([], WELL | {"gate": WELL["gate"] | {"disks": disks}})
+
+    data = line.partition(" | ")[2]
+    assert data.split(" 'free ")[1:] == [f"/a_''b''_c'={DISK['free']};;;0;", "/d'=30B;20:;10:;0;90"]
+
+
+def test_limits_of_time_count_from_their_second_on() -> None:
+    """A silence of a minute has a remedy, a pause of a minute is a finding, a clock may be 5 s ahead."""
+
+    def texts(**fields: Any) -> list[str]:
+        parts = {"dispatchers": [{**WELL["dispatchers"][0], "id": "d", **fields}]}
+        return [each.text for each in findings_of(WELL | parts, ROLES, 1000.0)]
+
+    remedy = "dispatcher d silent for {} ('pcapdj forget d' if it is out of service)"
+    assert texts(stale=True, heartbeat_age_s=60.0) == [remedy.format("60 s")]
+    assert texts(stale=True, heartbeat_age_s=59.0) == ["dispatcher d silent for 59 s"]
+    assert texts(stalled_s=60) == ["analyzer has read nothing for 60 s"]
+    assert texts(stalled_s=59) == []
+    assert texts(heartbeat_s=1005.0) == []
+    assert [text.partition(" is ")[0] for text in texts(heartbeat_s=1005.5)] == ["the clock of dispatcher d"]
+
+
+def test_five_findings_are_on_the_line_and_the_others_are_a_number() -> None:
+    """The levels are the exit codes of a plugin."""
+    six = [Finding(Level.WARNING, str(number)) for number in range(6)]
+
+    assert "WARNING - 0; 1; 2; 3; 4 |" in monitor_line(six[:5], WELL)[0]
+    assert "WARNING - 0; 1; 2; 3; 4; and 1 more |" in monitor_line(six, WELL)[0]
+    assert [level.value for level in Level] == [0, 1, 2, 3]
+
+
 def test_the_limit_is_that_of_the_snapshot() -> None:
     """It stands in the performance data, too."""
     assert STALE_AFTER_S == store_snapshot.STALE_AFTER_S

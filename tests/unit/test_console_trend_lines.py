@@ -38,6 +38,10 @@ def test_what_did_not_change_has_no_trend_and_what_was_not_sampled_no_line() -> 
     assert trend_lines(same, "inodes", NOW_S) == [
         "least since 2023-11-14T21:43:20Z: 5 free at 2023-11-14T21:43:20Z"
     ]
+    assert len(trend_lines(least(2, 5) | least(0, 6), "inodes", NOW_S)) == 3
+    assert len(trend_lines(least(0, 5), "inodes", NOW_S)) == 1
+    first_least = least(1, 5) | least(0, 4) | {THIS - 2: Least(4, NOW_S - 9000)}
+    assert trend_lines(first_least, "inodes", NOW_S)[0].endswith(" 4 free at 2023-11-14T19:43:20Z")
     assert trend_lines(least(48, 5), "inodes", NOW_S) == trend_lines({}, "bytes", NOW_S) == []
 
 
