@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from typing import Annotated, Final
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from pcapdj.console.screen import print_fitted, print_json, print_lines
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreUnavailable
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.failures import (
@@ -50,9 +51,8 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
     if retry and forget:
         raise ConfigError("--retry and --forget exclude each other.")
     store = open_store(redis_url, redis_password_file, lane, is_role=False)
-    with slow_work(_WHAT, failures_length(store)) as work:
-        for looked_at in index_failures(store):
-            work.add(looked_at)
+    with nullcontext() if retry or forget else suppress(StoreUnavailable):  # without writes it can be read
+        _index(store)
     chosen = _whole_names(store, names or [])
     if retry:
         _retry(store, chosen)
@@ -67,6 +67,12 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
                     print_json(fields)
                 else:
                     print_fitted(_sentence(failure))
+
+
+def _index(store: Store) -> None:
+    with slow_work(_WHAT, failures_length(store)) as work:
+        for looked_at in index_failures(store):
+            work.add(looked_at)
 
 
 def _whole_names(store: Store, words: Sequence[str]) -> list[str]:

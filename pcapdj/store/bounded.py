@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from pcapdj.runtime.safe_text import to_text
+
 if TYPE_CHECKING:
     from pcapdj.store.client import Store
 
@@ -62,11 +64,6 @@ def read_hash(
     return hash_of(answer[0])
 
 
-def add_read_hashes(store: "Store", batch: Any, keys: Sequence[str], longest_bytes: int) -> None:
-    """Add to a pipeline the reading of whole hashes; `hash_of` makes each of its answers a hash."""
-    store.script("read_hashes")(keys=keys, args=_hash_limits(longest_bytes), client=batch)
-
-
 def hash_of(parts: Sequence[bytes]) -> Hash:
     """Return fields and values in turn as a hash."""
     return dict(zip(parts[::2], parts[1::2], strict=True))
@@ -86,9 +83,25 @@ def read_set(
     return cast("list[bytes]", store.run("read_set", [key], [*_set_limits(most), *first]))
 
 
-def add_read_set(store: "Store", batch: Any, key: str) -> None:
-    """Add `read_set` to a pipeline."""
-    store.script("read_set")(keys=[key], args=_set_limits(_MOST_MEMBERS), client=batch)
+def read_at_once(
+    store: "Store", places: Sequence[str], hashes: Sequence[str], text_bytes: int, longest_bytes: int
+) -> tuple[list[Any], list[Hash], str]:
+    """Return what keys have at one instant.
+
+    Args:
+        store: the lane.
+        places: three lists, two texts, a set.
+        hashes: more keys.
+        text_bytes: longer texts are cut.
+        longest_bytes: as of `read_hash`.
+
+    Returns:
+        The lengths of the lists, the texts, the members; the hashes; why Redis takes no writes (empty: it
+        does).
+    """
+    limits = [str(text_bytes), *_set_limits(_MOST_MEMBERS), *_hash_limits(longest_bytes)]
+    *values, found, refusal = store.run("snapshot", [*places, *hashes], limits)
+    return values, [hash_of(parts) for parts in found], to_text(refusal)
 
 
 def read_entries(store: "Store", key: str, start: int, stop: int) -> list[bytes]:

@@ -16,6 +16,7 @@ from redis.exceptions import (
     AskError,
     ClusterCrossSlotError,
     ClusterDownError,
+    MasterDownError,
     NoPermissionError,
     TryAgainError,
 )
@@ -30,9 +31,33 @@ CommandWords = Sequence[bytes | str | int]
 
 _CONF: Final = "supervisord.conf"
 _LOGIN: Final = ("NOAUTH", "WRONGPASS", "Protocol error: unauthenticated")
-_WAITABLE: Final = ("LOADING", "READONLY", "OOM", "MISCONF", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN")
-# redis-py takes the first word off the messages of these; MasterDownError is a ClusterDownError
-_WAITABLE_CLASSES: Final = (redis.ReadOnlyError, redis.OutOfMemoryError, ClusterDownError, TryAgainError)
+# What a server answers that takes no writes now, and what helps.
+_NO_WRITES: Final = {
+    "OOM": "Free some of its memory, or raise its maxmemory.",
+    "MISCONF": "It cannot save its data: see its log, and the disk of its folder.",
+    "READONLY": "Name its master with --redis-url, or wait until it is one.",
+    "NOREPLICAS": "It waits for its replicas.",
+}
+# What one answers that executes nothing now.
+_NO_COMMANDS: Final = {
+    "BUSY": "If the script does not end, SCRIPT KILL in redis-cli ends it.",
+    "MASTERDOWN": "Wait for its master, or name another server with --redis-url.",
+    "LOADING": "Wait until it has loaded its data.",
+    "TRYAGAIN": "",
+    "CLUSTERDOWN": "",
+}
+# redis-py takes the first word off the messages of these; the last is of the one before
+_CLASSES: Final = (
+    (redis.ReadOnlyError, "READONLY"),
+    (redis.OutOfMemoryError, "OOM"),
+    (MasterDownError, "MASTERDOWN"),
+    (TryAgainError, "TRYAGAIN"),
+    (ClusterDownError, "CLUSTERDOWN"),
+)
+_FULL: Final = "max number of clients reached"
+# how a connection ends that the server refuses; whether its reason arrives is chance
+_CLOSED: Final = (BrokenPipeError, ConnectionResetError)
+_CLOSED_HINT: Final = "It closes new connections: it may have as many clients as its maxclients allows."
 _NO_ADDRESS: Final = "Is it running? Else work in the service's folder, or name its Redis with --redis-url."
 # redis-py puts the command of a pipeline, its values included, before the server's message.
 _PIPELINE: Final = re.compile(r"Command # \d+ \((?P<command>.*)\) of pipeline caused error: ", re.DOTALL)
@@ -66,8 +91,9 @@ def translated(
         return _forbidden(where, why, keys, command, script)
     if isinstance(error, redis.ConnectionError | redis.TimeoutError | redis.InvalidResponse):
         return _no_answer(error, where, url)
-    if isinstance(error, _WAITABLE_CLASSES) or why.startswith(_WAITABLE):
-        return StoreUnavailable(f"{where} takes no writes now ({shortened_message(why)}).")
+    code = next((code for kind, code in _CLASSES if isinstance(error, kind)), why.partition(" ")[0])
+    if code in _NO_WRITES or code in _NO_COMMANDS:
+        return _refusal(where, why, code)
     if isinstance(error, AskError | ClusterCrossSlotError):  # MovedError is an AskError
         return StoreFailed(
             f"{where} is part of a Redis Cluster, which does not keep a lane's keys on one server.",
@@ -75,6 +101,23 @@ def translated(
         )
     kind = KeyUnusable if why.startswith("WRONGTYPE") else StoreFailed
     return kind(f"{where} answered: {shortened_message(why)}.")
+
+
+def write_refusal(message: str) -> str:
+    """Return a sentence about a server that only answers commands that write nothing.
+
+    Args:
+        message: its answer to a write.
+    """
+    return str(_refusal("It", message, next((code for code in _NO_WRITES if code in message), "OOM")))
+
+
+def _refusal(where: str, why: str, code: str) -> StoreUnavailable:
+    """Return the error for a server that does not execute a command now."""
+    what = "takes no writes" if code in _NO_WRITES else "executes no commands"
+    return StoreUnavailable(
+        f"{where} {what} now ({shortened_message(why)}).", hint=(_NO_WRITES | _NO_COMMANDS)[code]
+    )
 
 
 def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailable:
@@ -94,6 +137,8 @@ def _no_answer(error: redis.RedisError, where: str, url: str) -> StoreUnavailabl
         reason = cause.strerror
     if problem := problem_at(url):
         return StoreUnavailable(f"{where} does not answer ({reason}).", hint=problem)
+    if _FULL in reason or isinstance(cause, _CLOSED) or reason.startswith("Connection closed by server"):
+        return StoreUnavailable(f"{where} does not answer ({reason}).", hint=_CLOSED_HINT)
     hint = _start_hint(url) or (_NO_ADDRESS if url == DEFAULT_URL else "Is it running?")
     return StoreUnavailable(f"{where} does not answer ({reason}).", hint=hint)
 

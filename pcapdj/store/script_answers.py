@@ -52,6 +52,7 @@ def _list(*first: Form, rest: tuple[Form, ...] = ()) -> Form:
 _TEXTS: Final = _list(rest=(_is_text,))
 _NUMBERS: Final = _list(rest=(_is_number,))
 _PAIRS: Final = _list(rest=(_is_text, _is_text))
+_HASHES: Final = _list(_PAIRS, rest=(_PAIRS,))
 
 FORMS: Final[Mapping[str, Form]] = {
     "announce": _is_number,
@@ -74,7 +75,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "least_samples": _list(_is_text, rest=(_list(_is_text, _is_text, _is_whole, _is_whole),)),
     "newest_reasons": _TEXTS,
     "queue_size": _list(_is_number, _is_whole, _is_text),
-    "read_hashes": _list(_PAIRS, rest=(_PAIRS,)),
+    "read_hashes": _HASHES,
     "read_list": _TEXTS,
     "read_set": _TEXTS,
     "read_stream": _list(_is_text, rest=(_list(_is_text, _PAIRS),)),
@@ -85,11 +86,9 @@ FORMS: Final[Mapping[str, Form]] = {
     "scan_hash": _list(_is_text, rest=(_is_text, _is_text)),
     "scan_journal": _list(_is_text, _is_number, rest=(_is_text, _list(rest=(_maybe(_is_text),)))),
     "scan_lines": _list(_is_text, rest=(_is_text, _is_whole)),
+    "snapshot": _list(*[_is_number] * 3, _is_text, _is_text, _TEXTS, _HASHES, _is_text),
     "take": _list(_is_text, rest=(_is_text,)),
 }
-
-# of the commands that a snapshot is read by: three lengths, two texts, a set, hashes
-SNAPSHOT: Final = _list(*[_is_number] * 3, _is_text, _is_text, FORMS["read_set"], FORMS["read_hashes"])
 
 
 def checked(answer: Any, form: Form) -> Any:

@@ -11,21 +11,15 @@ from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
 from pcapdj.runtime.safe_text import to_text
-from pcapdj.store.bounded import (
-    add_read_hashes,
-    add_read_set,
-    hash_of,
-    read_list,
-    read_set,
-)
+from pcapdj.store.bounded import read_at_once, read_list, read_set
 from pcapdj.store.client import Store
-from pcapdj.store.script_answers import SNAPSHOT, checked
+from pcapdj.store.redis_errors import write_refusal
 from pcapdj.store.start_problem import problem_at
 
 STALE_AFTER_S: Final = 5.0  # heartbeats come every second; after five missed ones the role is not working
 _COUNTED_PAGES: Final = 10  # of a thousand names
 _VALUE_LIMIT_BYTES: Final = 16 << 10
-_STATE_LIMIT_BYTES: Final = 100
+_STATE_LIMIT_BYTES: Final = 101
 _INTEGERS: Final = frozenset({
     *("attempt", "deaths", "size_bytes", "mtime_ns", "dev", "ino", "pid", "launcher_pid", "restarts"),
     *("first_packet", "input_bytes", "output_bytes", "starts", "crashes"),
@@ -60,7 +54,13 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         As `Store.call`.
     """
     ids = sorted(map(to_text, read_set(store, store.keys.dispatchers)))
-    (queued, processed, failed, state, finish, suspended), hashes = _read_at_once(store, ids)
+    keys = store.keys
+    places = [keys.in_queue, keys.processed, keys.failed, keys.state, keys.finish, keys.suspend]
+    roles = [keys.gate, keys.consumer, keys.importer, keys.control]
+    of_dispatchers = [*map(keys.current, ids), *map(keys.stats, ids)]
+    (queued, processed, failed, state, finish, suspended), hashes, refusal = read_at_once(
+        store, places, [*roles, *of_dispatchers, keys.suspect], _STATE_LIMIT_BYTES, _VALUE_LIMIT_BYTES
+    )
     suspects = hashes.pop()
     control = {to_text(name): to_text(value) for name, value in hashes.pop(_CONTROL).items()}
     gate, consumer, importer, *of_ids = [_typed(fields) for fields in hashes]
@@ -81,7 +81,7 @@ def read_snapshot(store: Store, now_s: float) -> Snapshot:
         "control": control,
         "state": to_text(state),
         "finish": to_text(finish),
-        "redis_problem": problem_at(store.url),
+        "redis_problem": problem_at(store.url) or (write_refusal(refusal) if refusal else ""),
     }
 
 
@@ -109,33 +109,6 @@ def queued_below(store: Store, folder: bytes) -> tuple[int, bool]:
             return found, False
         found += sum(name.startswith(prefix) for name in names)
     return found, True
-
-
-def _read_at_once(store: Store, ids: list[str]) -> tuple[list[Any], list[dict[bytes, bytes]]]:
-    """Return three lengths, STATE, FINISH and the suspending members, then the hashes, all of one instant."""
-    keys = store.keys
-    hashes = [
-        keys.gate,
-        keys.consumer,
-        keys.importer,
-        keys.control,
-        *map(keys.current, ids),
-        *map(keys.stats, ids),
-        keys.suspect,
-    ]
-    with store.redis.pipeline(transaction=True) as batch:
-        for key in (keys.in_queue, keys.processed, keys.failed):
-            batch.llen(key)
-        for key in (keys.state, keys.finish):
-            batch.getrange(key, 0, _STATE_LIMIT_BYTES)
-        add_read_set(store, batch, keys.suspend)
-        add_read_hashes(store, batch, hashes, _VALUE_LIMIT_BYTES)
-
-        def read(_: object) -> tuple[list[Any], list[dict[bytes, bytes]]]:
-            *values, answers = checked(batch.execute(), SNAPSHOT)
-            return values, [hash_of(parts) for _, parts in zip(hashes, answers, strict=True)]
-
-        return store.call(read)
 
 
 def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Why a real Redis refuses (ACL, cluster, certificate), in a sentence that names what helps."""
 
+import re
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -8,8 +9,9 @@ from typing import Any
 
 import pytest
 import redis
+from support.forkserver import run
 from support.programs import require_program
-from support.redis_server import PrivateRedis, redis_at
+from support.redis_server import PrivateRedis, answers, redis_at
 from support.waiting import wait_until
 
 from pcapdj.runtime.errors import KeyUnusable, StoreDenied, StoreFailed, StoreUnavailable
@@ -19,6 +21,7 @@ from pcapdj.store.enqueue import enqueue_new
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue
 from pcapdj.store.keys import Keys
+from pcapdj.store.snapshot import read_snapshot
 
 SECRET = "s3cr3t"  # noqa: S105 - of a test
 USER = ("ACL", "SETUSER", "limited", "on", f">{SECRET}", "~*", "&*", "+@all")
@@ -271,3 +274,98 @@ def test_a_trusted_certificate_is_enough(tls_port: int, certificate: Path) -> No
     store.ping()
 
     store.close()
+
+
+def no_memory(server: PrivateRedis) -> None:
+    """Let it refuse what may need memory."""
+    server.client.config_set("maxmemory", 1)
+
+
+def no_replicas(server: PrivateRedis) -> None:
+    """Let it refuse writes that no replica gets."""
+    server.client.config_set("min-replicas-to-write", 1)
+
+
+def replica(server: PrivateRedis) -> None:
+    """Let it be a replica of a server that is away, and answer from what it has."""
+    server.client.execute_command("REPLICAOF", "127.0.0.1", free_port())  # type: ignore[no-untyped-call]  # redis-py
+
+
+def replica_without_data(server: PrivateRedis) -> None:
+    """Let it be a replica that answers nothing while its master is away."""
+    server.client.config_set("replica-serve-stale-data", "no")
+    replica(server)
+
+
+@pytest.mark.parametrize(
+    ("refuse", "said", "helps"),
+    [(no_memory, "takes no writes now", "maxmemory"), (no_replicas, "takes no writes now", "replicas")],
+)
+def test_a_server_that_takes_no_writes_is_read_and_the_reason_shown(
+    server: PrivateRedis, refuse: Callable[[PrivateRedis], None], said: str, helps: str
+) -> None:
+    """The screen that helps then must not need a write: its snapshot, the failed files, the events."""
+    store = Store(server.url, Keys())
+    server.client.rpush(store.keys.in_queue, "/in/1.pcap")
+    server.client.rpush(store.keys.failed, '{"name": "/in/0.pcap", "reason": "torn"}')
+    assert read_snapshot(store, 0)["redis_problem"] == ""
+
+    refuse(server)
+
+    snapshot = read_snapshot(store, 0)
+    assert (snapshot["queued"], snapshot["failed"]) == (1, 1)
+    assert said in snapshot["redis_problem"]
+    assert helps in snapshot["redis_problem"]
+    assert server.client.exists(store.keys.state) == 0
+    failed = run("pcapdj", "failed", "--redis-url", server.url)
+    assert (failed.returncode, failed.stdout) == (0, "'/in/0.pcap': torn\n")
+    with pytest.raises(StoreUnavailable, match=f"{said}.*{helps}"):
+        operate.suspend(store)
+    store.close()
+
+
+def test_a_replica_is_read_and_refuses_writes(server: PrivateRedis) -> None:
+    """Somebody may watch the lane there; the sentence about a write names the master."""
+    store = Store(server.url, Keys())
+    replica(server)
+
+    assert read_snapshot(store, 0)["redis_problem"] == ""
+    with pytest.raises(StoreUnavailable, match=r"takes no writes now .*Name its master"):
+        operate.suspend(store)
+
+    replica_without_data(server)
+    with pytest.raises(StoreUnavailable, match=r"executes no commands now .*Wait for its master"):
+        read_snapshot(store, 0)
+    store.close()
+
+
+def test_a_script_that_does_not_end_is_named_with_what_ends_it(server: PrivateRedis) -> None:
+    """Redis answers BUSY to everything but that."""
+    server.client.config_set("busy-reply-threshold", 1)
+    store = Store(server.url, Keys())
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(server.socket))
+        other.sendall(b"EVAL 'while true do end' 0\r\n")
+        wait_until(lambda: _is_refused(store, "executes no commands now .*SCRIPT KILL"), "BUSY")
+        server.client.execute_command("SCRIPT", "KILL")  # type: ignore[no-untyped-call]  # redis-py
+        wait_until(lambda: answers(store), "the end of the script")
+    store.close()
+
+
+def test_a_server_with_too_many_clients_is_named(server: PrivateRedis) -> None:
+    """Whether its reason arrives before the connection is closed is chance."""
+    server.client.config_set("maxclients", 1)
+
+    for _ in range(5):
+        store = Store(server.url, Keys())
+        with pytest.raises(StoreUnavailable, match=r"It closes new connections: .*maxclients"):
+            store.ping()
+        store.close()
+
+
+def _is_refused(store: Store, pattern: str) -> bool:
+    try:
+        store.ping()
+    except StoreUnavailable as exc:
+        return re.search(pattern, str(exc)) is not None
+    return False
