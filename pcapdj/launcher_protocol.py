@@ -48,6 +48,7 @@ from typing import Any, NamedTuple
 
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import MOST_BYTES, decode_object
+from pcapdj.runtime.numbers import counted
 
 MESSAGE_LIMIT_BYTES = 64 * 1024  # a name of 4095 bytes that is not UTF-8 takes 24 KiB as JSON
 PROTOCOL_VERSION = 4  # 3 did not count packets; 2 had memory files as batches; 1 had no version, no note
@@ -143,7 +144,8 @@ def decode_request(message: bytes, descriptors: int) -> LauncherRequest:
     request_type = _type_in(fields)
     expected = 1 if request_type is RequestType.PUT else 0
     if descriptors != expected:
-        raise BadMessage(f"{request_type} comes with {descriptors} descriptors instead of {expected}")
+        found = counted(descriptors, "descriptor")
+        raise BadMessage(f"{request_type} comes with {found} instead of {expected}")
     stream, key = _stream_in(fields, request_type), _key_in(fields, request_type)
     version = _version_in(fields) if request_type in _FIRST_REQUESTS else PROTOCOL_VERSION
     return LauncherRequest(request_type, stream, key, _note_in(fields), version)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES, make_folder
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.settings_file import NAME as SETTINGS
@@ -78,8 +79,8 @@ def check_path(folder: Path) -> None:
     excess = longest_socket_bytes(folder) - SOCKET_PATH_LIMIT_BYTES
     if excess > 0:
         raise CannotCreate(
-            f"The path {quoted(str(folder.absolute()))} is {excess} bytes too long: unix sockets below it"
-            f" would exceed {SOCKET_PATH_LIMIT_BYTES} bytes.",
+            f"The path {quoted(str(folder.absolute()))} is {counted(excess, 'byte')} too long: unix sockets"
+            f" below it would exceed {SOCKET_PATH_LIMIT_BYTES} bytes.",
             hint="Choose a folder with a shorter path.",
         )
 

@@ -1,8 +1,10 @@
 """The plan of docs/design.md, executed: which room imports which, who owns each library, module sizes."""
 
 import ast
+import re
 from collections import defaultdict
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -597,3 +599,49 @@ def test_text_for_people_is_printed_in_one_place() -> None:
     found = {str(module) for module in MODULES if any(map(prints, nodes_of(module)))}
 
     assert found == OWN_OUTPUT.keys()
+
+
+NOUNS: Final = (
+    "bytes|captures|descriptors|dispatchers|entries|events|files|folders|inodes|jumps|lanes|lines|names|objects"
+    "|packets|problems|processes|records|restarts|sessions|steps|streams|variables"
+)
+AMOUNT: Final = re.compile(rf" (?:more |queued |failed |other )?(?:{NOUNS})\b")
+# module -> why the number before a plural is never 1; all others call `numbers.counted`
+OWN_PLURALS: Final = {
+    "capture/files.py": "a name that is too long",
+    "capture/pcapng.py": "a block has 12 bytes at least",
+    "capture/walk.py": "the length of a header",
+    "commands/metrics.py": "more than the limit",
+    "commands/sample.py": "always five",
+    "console/dispatcher_lines.py": "another sentence for one jump",
+    "feed/poison.py": "three deaths at least",
+    "launcher_protocol.py": "a message above the limit; `names` is a verb",
+    "run/plan.py": "another sentence for one file",
+    "runtime/foreign_files.py": "a limit",
+    "runtime/places.py": "a path that is too long",
+    "runtime/units.py": "another sentence for one step",
+    "store/data_check.py": "the size of a log that was damaged",
+    "store/redis_url.py": "`names` is a verb",
+    "trace/sessions.py": "more than the limit",
+}
+
+
+def amounts_in(node: ast.AST) -> list[str]:
+    """Return the numbers in an f-string before a plural; constants are limits, and never 1."""
+    if not isinstance(node, ast.JoinedStr):
+        return []
+    return [
+        ast.unparse(value.value)
+        for value, text in pairwise(node.values)
+        if isinstance(value, ast.FormattedValue)
+        and isinstance(text, ast.Constant)
+        and AMOUNT.match(str(text.value))
+        and not ast.unparse(value.value).isupper()
+    ]
+
+
+def test_one_of_a_kind_has_its_noun_in_the_singular() -> None:
+    """`1 packets` makes a reader look twice; what has the noun beside the number has it from one place."""
+    found = {str(module) for module in MODULES if any(map(amounts_in, nodes_of(module)))}
+
+    assert found == OWN_PLURALS.keys()

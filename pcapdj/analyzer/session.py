@@ -32,6 +32,7 @@ from pcapdj.launcher_protocol import BATCH_KEYS, EndedStream
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo, is_reader_gone, unread_bytes
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence, quoted
 
 _EXIT_GRACE_S: Final = 2.0  # an analyzer that closed the pipe usually exits within it, and has a status then
@@ -357,7 +358,7 @@ class AnalyzerSession:
         left = self.analyzer.left
         if not left:
             return ended
-        count = "1 process" if len(left) == 1 else f"{len(left)} processes"
+        count = counted(len(left), "process", "processes")
         shown = ", ".join(map(str, left[:_MOST_SHOWN])) + (", .." if len(left) > _MOST_SHOWN else "")
         sentence = f"{self.analyzer.program} left {count} running, killed at the end of its stream: {shown}."
         return replace(ended, status=f"{ended.status} (left {count} running)", left=sentence)
@@ -367,7 +368,8 @@ class AnalyzerSession:
         failpoints.reach("launcher.exit")
         name = self.analyzer.program
         if left_bytes := end.unread_bytes():
-            reason = f"{name} {status} and left {left_bytes} bytes of the stream unread. {self._cause()}"
+            left = counted(left_bytes, "byte")
+            reason = f"{name} {status} and left {left} of the stream unread. {self._cause()}"
             return Exit(Verdict.CRASHED, status, 0.0, reason)
         if status != "exited 0":
             return Exit(Verdict.ENDED, status, 0.0, f"{name} {status} after the end of its input.")

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 from pcapdj.capture.pcap import Totals
 from pcapdj.capture.stream_options import skipped_packets
+from pcapdj.runtime.numbers import counted
 
 TIMES_AFTER_2038 = "times_after_2038"
 
@@ -69,13 +70,11 @@ def anomalies_of(totals: Totals, capture: DeliveredCapture) -> list[Anomaly]:
         found.append(Anomaly(TIMES_AFTER_2038, sentence))
     if totals.beyond_snaplen:
         of_file = "the snaplen of an interface" if capture.snaplen is None else f"snaplen {capture.snaplen}"
-        verb = "packet is" if totals.beyond_snaplen == 1 else "packets are"
-        found.append(Anomaly("snaplen_wrong", f"{of_file} is wrong: {totals.beyond_snaplen} {verb} longer"))
+        longer = counted(totals.beyond_snaplen, "packet is", "packets are")
+        found.append(Anomaly("snaplen_wrong", f"{of_file} is wrong: {longer} longer"))
     return found
 
 
 def _wrapped(packets: int) -> str:
-    verb = "packet is" if packets == 1 else "packets are"
-    return (
-        f"{packets} {verb} from before 1970 or after 2106, which a pcap record cannot hold: the times wrapped"
-    )
+    subject = counted(packets, "packet is", "packets are")
+    return f"{subject} from before 1970 or after 2106, which a pcap record cannot hold: the times wrapped"

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from pcapdj.capture.compiled import INTERFACE
 from pcapdj.capture.pcap import effective_snaplen
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.numbers import counted
 
 # Each takes 8 bytes of memory until its section ends, each different one about 300.
 MAX_INTERFACES: Final = 1 << 20
@@ -117,7 +118,7 @@ def _options(body: bytes, position: int, order: str) -> dict[int, bytes]:
 
 def _ticks_per_s(value: bytes) -> int:
     if len(value) != 1:
-        raise CaptureError(f"if_tsresol has {len(value)} bytes instead of 1")
+        raise CaptureError(f"if_tsresol has {counted(len(value), 'byte')} instead of 1")
     exponent = value[0] & ~_BINARY_RESOLUTION
     base, most = (2, _MAX_BINARY) if value[0] & _BINARY_RESOLUTION else (10, _MAX_DECIMAL)
     if exponent > most:
@@ -127,5 +128,5 @@ def _ticks_per_s(value: bytes) -> int:
 
 def _seconds(value: bytes, order: str) -> int:
     if len(value) != _OFFSET_BYTES:
-        raise CaptureError(f"if_tsoffset has {len(value)} bytes instead of 8")
+        raise CaptureError(f"if_tsoffset has {counted(len(value), 'byte')} instead of 8")
     return int(struct.unpack(order + "q", value)[0])

@@ -37,6 +37,7 @@ from pcapdj.capture.pcap import BEGINNING, MAX_CAPTURED_BYTES, OTHER_LINKTYPES, 
 from pcapdj.capture.stream_options import accepts
 from pcapdj.capture.walk import ZEROS, ConvertedRecords, Damage
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.numbers import counted
 
 # A block that is parsed has to fit into memory; the longest packet with 700 KiB of options does.
 MAX_BLOCK_BYTES = 1 << 20
@@ -230,7 +231,7 @@ class BlockWalk:
         if not kind and not total:
             raise CaptureError(ZEROS.format("block"))
         if total < _MIN_BLOCK_BYTES or total % 4:
-            raise CaptureError(f"block has an invalid length of {total} bytes")
+            raise CaptureError(f"block has an invalid length of {counted(total, 'byte')}")
         if position + total <= len(window):
             self._check_trailer(window, position + total - _TRAILER_BYTES, total)
             return int(total)

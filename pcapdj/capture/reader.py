@@ -15,6 +15,7 @@ from pcapdj.capture.budget import Budget
 from pcapdj.capture.files import OpenFile
 from pcapdj.capture.pcap import BEGINNING, Bytes, Place, StreamFormat, Totals
 from pcapdj.runtime.errors import CaptureError, CutOff
+from pcapdj.runtime.numbers import counted
 
 if TYPE_CHECKING:  # `pcapdj cat` starts without it
     from pcapdj.runtime.signals import Waits
@@ -147,7 +148,7 @@ def size_change(before_bytes: int, now_bytes: int) -> CaptureError | None:
     if before_bytes == now_bytes:
         return None
     error = CutOff if now_bytes > before_bytes else CaptureError
-    return error(f"changed while it was read: {before_bytes} bytes became {now_bytes}")
+    return error(f"changed while it was read: {counted(before_bytes, 'byte')} became {now_bytes:,}")
 
 
 class FileSource:

@@ -15,6 +15,7 @@ from pcapdj.capture.concatenate import PRECISIONS, concatenate
 from pcapdj.capture.pcap import Totals
 from pcapdj.runtime.errors import CaptureError, ConfigError, ExitCode, PcapdjError
 from pcapdj.runtime.mounts import reading_may_hang
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name
 
 _STDOUT: Final = 1
@@ -149,7 +150,7 @@ def _report(name: bytes, damage: CaptureError | None, totals: Totals, anomalies:
     """Print what is wrong with a file, and how much of it was written."""
     sentences = [each.sentence for each in anomalies] + ([str(damage)] if damage else [])
     for number, sentence in enumerate(sentences, 1):
-        packets = f"{totals.packets} packet{'' if totals.packets == 1 else 's'}"
+        packets = counted(totals.packets, "packet")
         written = f"; {packets} written" if number == len(sentences) else ""
         text = f"{quoted(name)}: {printable_sentence(sentence)}{written}."
         print(f"pcapdj cat: {text}", file=sys.stderr)  # noqa: T201 - the next file follows

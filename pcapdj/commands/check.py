@@ -29,7 +29,7 @@ from pcapdj.disk.options import own_redis_data, variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
-from pcapdj.runtime.numbers import whole_number
+from pcapdj.runtime.numbers import counted, whole_number
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.settings_file import NAME, SettingsFile
@@ -138,13 +138,13 @@ def _marked(line: Line) -> Line:
 def _verdict(wrong: int) -> str:
     if not wrong:
         return "Nothing is wrong."
-    return "1 problem is marked 'wrong'." if wrong == 1 else f"{wrong} problems are marked 'wrong'."
+    return f"{counted(wrong, 'problem is', 'problems are')} marked 'wrong'."
 
 
 def settings_lines(file: object) -> Iterator[Line]:
     """Yield whether this folder has a settings file, and how many of its lines count for this command."""
     if isinstance(file, SettingsFile) and file.path:
-        count = f"{len(file.lines)} {'variable' if len(file.lines) == 1 else 'variables'}"
+        count = counted(len(file.lines), "variable")
         yield Line("Settings", f"{count} from {NAME}; '--settings' shows what the roles have", Tone.GOOD)
 
 
@@ -227,7 +227,7 @@ def _journal_lines(store: Store) -> Iterator[Line]:
         return
     if entries:
         memory = "" if memory_bytes is None else f" in {human_size(memory_bytes)} of its memory"
-        yield Line("", f"the journal has {entries:,} {'entry' if entries == 1 else 'entries'}{memory}")
+        yield Line("", f"the journal has {counted(entries, 'entry', 'entries')}{memory}")
 
 
 def embedded_line() -> Line:
@@ -288,11 +288,11 @@ def _mount_lines(mount: Mount, limits: Limits) -> Iterator[Line]:
     inodes = limits.inode_thresholds(sample.total_inodes)
     if inodes.minimum:
         tone = Tone.PLAIN if sample.free_inodes >= inodes.minimum else Tone.ATTENTION
-        yield Line("", f"{sample.free_inodes:,} inodes free; holds below {inodes.minimum:,}", tone)
+        yield Line("", f"{counted(sample.free_inodes, 'inode')} free; holds below {inodes.minimum:,}", tone)
 
 
 def _bytes(size_bytes: int) -> str:
-    return f"{human_size(size_bytes)} ({size_bytes:,} bytes)"
+    return f"{human_size(size_bytes)} ({counted(size_bytes, 'byte')})"
 
 
 def analyzer_lines() -> Iterator[Line]:

@@ -11,6 +11,7 @@ from pcapdj.console.screen import print_fitted, print_json, print_lines
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreUnavailable
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence, quoted, to_name, to_text
 from pcapdj.store.client import Store
 from pcapdj.store.failures import (
@@ -105,15 +106,15 @@ def _retry(store: Store, names: Sequence[str]) -> None:
     else:
         with slow_work("failed files to queue", failures_length(store)) as work:
             moved, count = requeue_all_failures(store, work.add)
-    print_lines(f"{moved} of {count} queued again.")
+    print_lines(f"{moved:,} of {count:,} queued again.")
     if left := count - moved:
-        raise PcapdjError(f"{left} of {count} failed files could not be queued again.")
+        raise PcapdjError(f"{counted(left, 'failed file')} could not be queued again.")
 
 
 def _forget(store: Store, names: Sequence[str]) -> None:
     with slow_work(_WHAT, failures_length(store)) as work:
         removed = forget_lost(store, [*_wanted(names)] or None, work.add)
-    print_lines(f"{removed} {'entry' if removed == 1 else 'entries'} about lost captures removed.")
+    print_lines(f"{counted(removed, 'entry', 'entries')} about lost captures removed.")
     if names and not removed:
         shown = ", ".join(quoted(name) for name in names)
         raise PcapdjError(

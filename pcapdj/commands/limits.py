@@ -24,6 +24,7 @@ from pcapdj.disk.live_limits import FORCE_FIELD, FORCED, KEPT, LIMIT_FIELDS, is_
 from pcapdj.disk.published_gate import published_disks, published_texts
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.store.client import Store
 from pcapdj.store.grants import Grants
@@ -216,7 +217,7 @@ def _learned(reserve: object) -> str:
         return ""
     factor = reserve.get("factor")
     if files and isinstance(factor, float):
-        return f"learned from {files:,} files: the output is {factor:.3g} x the size of a file"
+        return f"learned from {counted(files, 'file')}: the output is {factor:.3g} x the size of a file"
     return "nothing is learned yet: files are authorized without a reserve" if factor is None else ""
 
 

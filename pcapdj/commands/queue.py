@@ -14,6 +14,7 @@ from pcapdj.console.screen import print_json, print_lines
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import human_size
 from pcapdj.store.bounded import read_page
@@ -210,7 +211,7 @@ class _Report:
             print_lines(quoted(name))
         if (more := self._done - len(self._named)) > 0:
             print_lines(f"and {more:,} more")
-        names = "1 name" if self._done == 1 else f"{self._done:,} names"
+        names = counted(self._done, "name")
         if self._dry_run:
             print_lines(f"{names} would be {_PAST[self._edit]}.")
             return

@@ -32,6 +32,7 @@ from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.mounts import reading_may_hang
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.signals import Signals, handled
@@ -336,7 +337,7 @@ def _print_withheld(done: Round) -> None:
 
 
 def _files(count: int) -> str:
-    return "1 file" if count == 1 else f"{count:,} files"
+    return counted(count, "file")
 
 
 def _file_fields(file: Candidate) -> dict[str, Any]:

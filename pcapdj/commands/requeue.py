@@ -16,6 +16,7 @@ from pcapdj.console.screen import print_lines
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted, shell_word, to_name
 from pcapdj.runtime.units import human_size, utc_text_ns
 from pcapdj.store import operate
@@ -235,8 +236,8 @@ def _show(found: SecondLook) -> None:
         print_lines(f"{size:>10}  {quoted(file.name)}")
     if (more := found.files - len(found.named)) > 0:
         print_lines(f"and {more:,} more")
-    streams = "1 stream" if len(found.streams) == 1 else f"{len(found.streams):,} streams"
-    files = "1 file" if found.files == 1 else f"{found.files:,} files"
+    streams = counted(len(found.streams), "stream")
+    files = counted(found.files, "file")
     times = ""
     if found.first_ns is not None and found.last_ns is not None:
         times = f", packets from {utc_text_ns(found.first_ns)} to {utc_text_ns(found.last_ns)}"

@@ -6,6 +6,7 @@ from typing import Final
 
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.snapshot_fields import Fields, count_in, number_in, packets_in, several_in, silence_text
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, rough_duration, steps_back_text
 
@@ -135,8 +136,7 @@ def loss_lines(statistics: Fields) -> Iterator[Line]:
         times = "once" if restored == 1 else f"{restored:,} times"
         yield Line("", f"Redis lost its registration {times}; it was restored", Tone.ATTENTION)
     if lost := int(number_in(statistics, "lost_names")):
-        names = "1 name" if lost == 1 else f"{lost:,} names"
-        yield Line("", f"Redis lost {names} of the queue: import the files again", Tone.BAD)
+        yield Line("", f"Redis lost {counted(lost, 'name')} of the queue: import the files again", Tone.BAD)
 
 
 def _file_lines(current: Fields, statistics: Fields, rate: float | None) -> Iterator[Line]:

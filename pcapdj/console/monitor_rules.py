@@ -20,6 +20,7 @@ from pcapdj.console.dispatcher_lines import short_names
 from pcapdj.console.snapshot_fields import Fields, number_in
 from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.console.waiting_lines import GATE, STALLED_S, suspenders_text
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
 from pcapdj.runtime.units import rough_duration
 
@@ -74,7 +75,7 @@ def findings_of(snapshot: Fields, expected: Collection[str], now_s: float) -> li
         text = f"stream {printable(stream)}{more} may lack output: {_text({'reason': reason}, 'reason')}"
         found.append(Finding(Level.WARNING, text))
     if failed := number_in(snapshot, "failed"):
-        found.append(Finding(Level.WARNING, f"{failed:,.0f} failed {'file' if failed == 1 else 'files'}"))
+        found.append(Finding(Level.WARNING, counted(int(failed), "failed file")))
     return sorted(found, key=lambda each: -each.level)
 
 
@@ -168,7 +169,7 @@ def _importer_findings(importer: Fields) -> Iterator[Finding]:
     if importer.get("problem"):
         yield Finding(Level.WARNING, f"inbox: {_text(importer, 'problem')}")
     if lost := number_in(importer, "lost_names"):
-        yield Finding(Level.WARNING, f"Redis lost {lost:,.0f} names of the queue")
+        yield Finding(Level.WARNING, f"Redis lost {counted(int(lost), 'name')} of the queue")
 
 
 def _dispatcher_findings(dispatcher: Fields) -> Iterator[Finding]:
@@ -179,7 +180,7 @@ def _dispatcher_findings(dispatcher: Fields) -> Iterator[Finding]:
     if (stalled_s := number_in(dispatcher, "stalled_s")) >= STALLED_S:
         yield Finding(Level.WARNING, f"analyzer has read nothing for {rough_duration(stalled_s)}")
     if lost := number_in(dispatcher, "lost_names"):
-        yield Finding(Level.WARNING, f"Redis lost {lost:,.0f} names of the queue")
+        yield Finding(Level.WARNING, f"Redis lost {counted(int(lost), 'name')} of the queue")
 
 
 def _performance(snapshot: Fields) -> Iterator[str]:

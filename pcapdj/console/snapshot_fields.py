@@ -7,6 +7,7 @@ A role may have died while it wrote, and any program may write the keys: what is
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence
 from pcapdj.runtime.units import rough_duration
 
@@ -29,12 +30,14 @@ def count_in(fields: Fields, name: str) -> str:
 
 def packets_in(fields: Fields, name: str) -> str:
     """Return a number of packets with its noun."""
-    return f"{count_in(fields, name)} {'packet' if fields.get(name) == 1 else 'packets'}"
+    value = fields.get(name)
+    return counted(value, "packet") if isinstance(value, int) else "? packets"
 
 
 def several_in(fields: Fields, noun: str) -> str:
     """Return a count with its noun, which is a plural that ends in s."""
-    return f"{count_in(fields, noun)} {noun[:-1] if fields.get(noun) == 1 else noun}"
+    value = fields.get(noun)
+    return counted(value, noun[:-1]) if isinstance(value, int) else f"? {noun}"
 
 
 def silence_text(fields: Fields) -> str:

@@ -13,6 +13,7 @@ from pcapdj.console.dispatcher_lines import dispatcher_lines, is_feeding, loss_l
 from pcapdj.console.screen import Line, Tone
 from pcapdj.console.snapshot_fields import Fields, count_in, number_in, reason_text, several_in, silence_text
 from pcapdj.console.waiting_lines import waiting_lines
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word
 from pcapdj.runtime.units import human_size, rough_duration
 
@@ -20,7 +21,7 @@ _STREAM_LIMIT_CHARS: Final = 64  # of an id that can be pasted; ours have 8
 _RECLAIM_IS_OLD_S: Final = 900.0  # while a disk is short a round comes every ten minutes at least
 _MOST_DISKS: Final = 6  # on the screen
 _MOST_SUSPECTS: Final = 3  # streams on the screen
-_EXACT: Final = re.compile(r" \(\d+ bytes\)")
+_EXACT: Final = re.compile(r" \(\d+ bytes?\)")
 
 
 def snapshot_lines(
@@ -199,9 +200,7 @@ def _reclaim_lines(reclaim: object, now_s: float) -> Iterator[Line]:
     age_s = now_s - number_in(reclaim, "time_s")
     ago = rough_duration(age_s)
     if files:
-        yield Line(
-            "", f"--reclaim, {ago} ago: {files:,.0f} {'file' if files == 1 else 'files'}, {freed} freed"
-        )
+        yield Line("", f"--reclaim, {ago} ago: {counted(int(files), 'file')}, {freed} freed")
     notes = reclaim.get("notes")
     problem = reclaim.get("problem") if age_s < _RECLAIM_IS_OLD_S else None
     for sentence in [problem, *(notes if isinstance(notes, list) else [])]:
@@ -252,11 +251,15 @@ def _crashed_stream(consumer: Fields) -> str:
 
 
 def _to_feed_again(stream: str, state: str, lane: str) -> str:
-    words = ["pcapdj", "requeue", *(["--lane", lane] if lane else []), "--stream", stream]
     if len(stream) > _STREAM_LIMIT_CHARS:  # another program wrote it
         return f"stream {printable(stream)} {state}"
-    command = " ".join(map(shell_word, words))
+    command = _command("requeue", lane, "--stream", stream)
     return f"stream {printable(stream)} {state}; to feed its files again: {command}"
+
+
+def _command(name: str, lane: str, *words: str) -> str:
+    """Return a command about this lane, to paste into a shell."""
+    return " ".join(map(shell_word, ["pcapdj", name, *(["--lane", lane] if lane else []), *words]))
 
 
 def _suspect_lines(snapshot: Fields) -> Iterator[Line]:
@@ -266,11 +269,15 @@ def _suspect_lines(snapshot: Fields) -> Iterator[Line]:
         return
     crashed = _crashed_stream(snapshot.get("consumer") or {})
     listed = [(str(stream), reason) for stream, reason in suspects.items() if stream != crashed]
+    shown = ""
     for stream, reason in listed[:_MOST_SUSPECTS]:
         yield Line("Suspect", _to_feed_again(stream, "may lack output", lane), Tone.BAD)
-        yield Line("", printable_sentence(str(reason)), Tone.BAD)
+        if reason != shown:  # an analyzer that dies on a link type does so on stream after stream
+            yield Line("", printable_sentence(str(reason)), Tone.BAD)
+        shown = reason
     if len(listed) > _MOST_SUSPECTS:
-        yield Line("", f"and {len(listed) - _MOST_SUSPECTS:,} more streams", Tone.BAD)
+        more = counted(len(listed) - _MOST_SUSPECTS, "more stream")
+        yield Line("", f"and {more}; all of them: {_command('status', lane, '--json')}", Tone.BAD)
 
 
 def _failure_lines(failures: Sequence[Fields]) -> Iterator[Line]:

@@ -8,6 +8,7 @@ from pcapdj.disk.between import BetweenRuns, RunState
 from pcapdj.disk.between_process import MOST_LINES, BetweenProcess
 from pcapdj.runtime.leftover_processes import end_leftover_commands
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence
 
 _MOST_SHOWN: Final = 20
@@ -78,7 +79,8 @@ class BetweenRunner:
         name, seconds = self.runs.name, now_s - self._began_s
         lines = message.get("lines", 0)
         if isinstance(lines, int) and lines > MOST_LINES:
-            events.info("between_output", f"{lines - MOST_LINES:,} more lines are not logged.")
+            more = counted(lines - MOST_LINES, "more line is", "more lines are")
+            events.info("between_output", f"{more} not logged.")
         left = message.get("left")
         if isinstance(left, list) and left:
             sentence = f"The command of --between left these running, which are killed: {', '.join(left)}."

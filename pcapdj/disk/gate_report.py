@@ -123,4 +123,4 @@ def _mount_lines(mount: Mount, limits: Limits) -> Iterator[str]:
     inodes = limits.inode_thresholds(sample.total_inodes)
     if inodes.minimum:
         yield f"  free inodes      {sample.free_inodes} of {sample.total_inodes}"
-        yield f"  hold below       {inodes.minimum} inodes, open from {inodes.resume}"
+        yield f"  hold below       {exact_amount(inodes.minimum, 'inodes')}, open from {inodes.resume}"

@@ -16,7 +16,7 @@ from typing import Final
 from pcapdj.disk.output_ratio import ReserveFactor, parse_reserve
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duration
+from pcapdj.runtime.units import Amount, exact_size, human_size, parse_amount, parse_duration
 
 DEFAULTS: Final[Mapping[str, str]] = {
     "min-free": "10%",
@@ -232,7 +232,6 @@ def _check_same_units(limits: Limits, names: Container[str]) -> None:
 
 def _disorder(where: str, low_name: str, low: int, high_name: str, high: int) -> ConfigError:
     return ConfigError(
-        f"{where} {low_name} is {human_size(low)} ({low} bytes)"
-        f" and {high_name} is {human_size(high)} ({high} bytes).",
+        f"{where} {low_name} is {exact_size(low)} and {high_name} is {exact_size(high)}.",
         hint="The order is suspend-free < min-free < resume-free.",
     )

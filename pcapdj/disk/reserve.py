@@ -14,6 +14,7 @@ from typing import Final
 
 from pcapdj.disk.gate import exact_amount
 from pcapdj.disk.output_ratio import OutputRatios, ReserveFactor
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.units import human_size
 
@@ -157,7 +158,8 @@ def reserve_sentence(numbers: ReserveNumbers, disk: OutputDisk) -> str:
     file, needs_bytes = numbers.file, numbers.needs_bytes or 0
     name = quoted(to_text(file.name).rpartition("/")[2])
     size = f"{human_size(file.input_bytes or 0)}{' compressed' if file.is_compressed else ''}"
-    learned = f", learned from {numbers.learned_from_files:,} files" if numbers.learned_from_files else ""
+    files = numbers.learned_from_files
+    learned = f", learned from {counted(files, 'file')}" if files else ""
     needs = (
         f"The next file {name} ({size}) needs about {exact_amount(needs_bytes)} for its output"
         f" ({numbers.factor:.3g} x its size{learned})"

@@ -31,6 +31,7 @@ from pcapdj.launcher_protocol import (
     version_sentence,
 )
 from pcapdj.runtime.errors import CannotCreate, LauncherGone, ReaderGone, Stopped
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import check_socket_path, peer_of
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -264,7 +265,7 @@ class LauncherClient:
         expected = 0 if reply.stream is None else 1 + len(reply.entries)
         if len(descriptors) != expected:
             close_descriptors(descriptors)
-            raise self._lost(f"sent {len(descriptors)} descriptors instead of {expected}")
+            raise self._lost(f"sent {counted(len(descriptors), 'descriptor')} instead of {expected}")
         if reply.stream is None:
             return None
         write_end, *stored = descriptors

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.fifo import is_reader_gone, unread_bytes
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.signals import HasFileno
 
 WANTED_PIPE_BYTES: Final = 1 << 20  # the most an unprivileged process may ask for (pipe(7)); default 64 KiB
@@ -98,7 +99,7 @@ class Pipe:
         poll_s, last = _SHORTEST_POLL_S, self.moved_bytes
         while unread := self.unread_bytes():
             if self.is_broken():
-                raise ReaderGone(f"The analyzer left {self.unread_bytes()} bytes unread.")
+                raise ReaderGone(f"The analyzer left {counted(self.unread_bytes(), 'byte')} unread.")
             self._check()
             poll_s = next_poll_s(poll_s, last - unread, unread)
             if not self._is_waiting or unread != last:

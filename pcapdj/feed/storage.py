@@ -23,6 +23,7 @@ from pcapdj.feed.statistics import Statistics
 from pcapdj.runtime.errors import CaptureError, PcapdjError
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.mounts import boot_id, mount_of
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import rough_duration
 from pcapdj.store.client import Store
@@ -250,5 +251,5 @@ def others_text(names: int, *, is_complete: bool) -> str:
     """
     if not names:
         return ""
-    verb = "file waits" if names == 1 else "files wait"
-    return f" {'' if is_complete else 'At least '}{names:,} queued {verb} for it, too."
+    waiting = counted(names, "queued file waits", "queued files wait")
+    return f" {'' if is_complete else 'At least '}{waiting} for it, too."

@@ -28,6 +28,7 @@ from pcapdj.inbox.overlaps import Overlap, Span
 from pcapdj.inbox.recent_captures import find_overlap
 from pcapdj.inbox.skipped import Refusal, SkipReason
 from pcapdj.runtime.errors import CaptureError, NotACapture
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
 
@@ -254,7 +255,7 @@ def _skipped_note(folder: bytes, skipped: Mapping[bytes, SkipReason]) -> Iterato
     reasons = Counter(skipped.values())
     folders, hidden = reasons[SkipReason.FOLDER] + reasons[SkipReason.FOLDER_LINK], reasons[SkipReason.HIDDEN]
     counts = [(folders, "folder"), (hidden, "hidden name")]
-    words = [f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]
+    words = [counted(count, noun) for count, noun in counts if count]
     if words:
         yield f"{quoted(folder)} has {' and '.join(words)} inside, skipped."
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted
 
 
@@ -57,7 +58,7 @@ def refusal_sentences(refused: Sequence[Refusal]) -> list[str]:
     sentences = [f"{quoted(each.name)} {each.reason}." for each in faults]
     sentences += [f"Skipped: {quoted(each.name)} {each.reason}." for each in skipped[:_MOST_NAMED]]
     if (more := len(skipped) - _MOST_NAMED) > 0:
-        sentences.append(f"{more:,} more {'was' if more == 1 else 'were'} skipped.")
+        sentences.append(f"{counted(more, 'more was', 'more were')} skipped.")
     return sentences
 
 

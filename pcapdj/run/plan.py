@@ -29,6 +29,7 @@ from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.full_disks import SUSPECT_MARK
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.units import human_duration
 
@@ -139,13 +140,12 @@ def plan_sentence(plan: RunPlan, logdir: Path) -> str:
     if not plan.files and before:
         subject = "The file was" if before == 1 else f"All {before:,} files were"
         return f"{subject} fed by an earlier run, nothing to feed; {output}"
-    count = "1 file" if len(plan.files) == 1 else f"{len(plan.files):,} files"
     skipped = f", {before:,} fed by an earlier run" if before else ""
     if each := plan.continued:
         skipped += f", {quoted(each.name)} from packet {each.packets + 1:,} on"
     if plan.overlap:
         skipped += f", overlapping in time by {human_duration(plan.overlap.duration_ns)}"
-    return f"{count} into {plan.analyzer}{skipped}; {output}"
+    return f"{counted(len(plan.files), 'file')} into {plan.analyzer}{skipped}; {output}"
 
 
 def disk_settings(

@@ -18,6 +18,7 @@ from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED
 from pcapdj.run.record import RECORD, FileResult, RunRecord
 from pcapdj.runtime.errors import ExitCode
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size
 
@@ -113,8 +114,7 @@ def summarize(
 
 
 def _failure_text(result: FileResult) -> str:
-    packets = "1 packet" if result.packets == 1 else f"{result.packets:,} packets"
-    return f"{result.reason} ({packets} delivered)"
+    return f"{result.reason} ({counted(result.packets, 'packet')} delivered)"
 
 
 def verdict_of(code: ExitCode, *, has_files: bool = True) -> str:
@@ -179,9 +179,9 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     if summary.write_error:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
     for stream, (reason, files) in summary.suspects.items():
-        count = "1 file" if files == 1 else f"{files:,} files"
         lines.append(("SUSPECT", printable_sentence(f"stream {stream} may lack output: {reason}")))
-        lines.append(("", f"To feed its {count} again, make room, and repeat the command with --resume."))
+        again = f"To feed its {counted(files, 'file')} again"
+        lines.append(("", f"{again}, make room, and repeat the command with --resume."))
     lines += [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
     lines += _failure_rows(summary)
     return lines + ([("verdict", summary.verdict)] if summary.verdict else [])
@@ -209,7 +209,7 @@ def _object_rows(summary: Summary) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for each in summary.objects.first:
         state = "whole" if each.is_whole else "INCOMPLETE"
-        lines.append(("object", f"{printable(each.name)}, {each.size_bytes:,} bytes, {state}"))
+        lines.append(("object", f"{printable(each.name)}, {counted(each.size_bytes, 'byte')}, {state}"))
         lines.append(("  sha256", each.sha256))
         if summary.expected:
             lines.append(("  expected", _comparison(each, summary.expected)))
@@ -241,8 +241,7 @@ def analyzer_end(progress: RunProgress) -> str:
         return "stopped with the run" if analyzer.get("stream") else "not started"
     restarts = int(analyzer.get("restarts") or 0)
     ends = ", ".join(dict.fromkeys(progress.exits.values())) or str(analyzer["last_exit"])
-    times = "1 restart" if restarts == 1 else f"{restarts:,} restarts"
-    return ends + (f" after {times}" if restarts else "")
+    return ends + (f" after {counted(restarts, 'restart')}" if restarts else "")
 
 
 def all_analyzers_ended_well(progress: RunProgress) -> bool:

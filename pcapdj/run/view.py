@@ -12,6 +12,7 @@ from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.console.waiting_lines import GATE, OPERATOR, suspenders_text
 from pcapdj.disk.reserve import ANYWAY
 from pcapdj.run.record import FileResult
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size
 
@@ -209,7 +210,7 @@ def _result_line(result: FileResult) -> str:
     reason = printable_sentence(result.reason)
     left_out = sum(result.left_out.values())
     others = f", {left_out:,} left out because of their link type" if left_out else ""
-    packets = f"{result.packets:,} packets"
+    packets = counted(result.packets, "packet")
     text = f"failed: {reason}; {packets} delivered" if reason else packets
     if result.known_as:
         text = f"not fed again: it is the same capture as {quoted(result.known_as)}"

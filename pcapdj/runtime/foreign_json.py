@@ -13,6 +13,8 @@ import math
 import re
 from typing import Any, Final
 
+from pcapdj.runtime.numbers import counted
+
 MOST_BYTES: Final = 1 << 20  # what is longer is no value of ours
 MOST_LEVELS: Final = 32  # ours have four
 _MOST_DIGITS: Final = 100  # of a whole number; a time of pcapng in nanoseconds may have 29
@@ -33,7 +35,7 @@ def decode_json(text: str | bytes | None, *, most_bytes: int = MOST_BYTES) -> An
     if text is None:
         raise ValueError("there is no JSON text")
     if len(text) > most_bytes:
-        raise ValueError(f"a JSON text of {len(text)} bytes, more than {most_bytes}")
+        raise ValueError(f"a JSON text of {counted(len(text), 'byte')}, more than {most_bytes}")
     try:
         value = json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_short)
     except RecursionError:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from pcapdj.runtime.foreign_json import decode_json
+from pcapdj.runtime.numbers import counted
 
 SUSPECT_MARK: Final = "SUSPECT"  # a file in the folder of a stream that may lack output
 _AT_LEAST_BYTES: Final = 1 << 20
@@ -45,7 +46,7 @@ def state_at_end(free_bytes: int, total_bytes: int, free_inodes: int, total_inod
         total_inodes: 0 where it has no fixed number of them.
     """
     if free_bytes < max(_AT_LEAST_BYTES, min(total_bytes // _SHARE, _AT_MOST_BYTES)):
-        return f"had {free_bytes} bytes free"
+        return f"had {counted(free_bytes, 'byte')} free"
     return "had no inode left" if total_inodes > 0 and not free_inodes else ""
 
 

@@ -1,8 +1,9 @@
-"""Numbers in texts that another program may have written: in Redis, in files, in an analyzer's output. Pure.
+"""Numbers as text: those that another program may have written, and those that people read. Pure.
 
-pcapdj writes short numbers in ASCII digits. Python's own conversions accept other texts, too: blanks,
-underscores, digits of other scripts, NaN. They raise errors for texts that look like numbers: thousands of
-digits, superscripts. And some results raise an error later: infinity as an integer, NaN in JSON.
+Others write them into Redis, into files, and into an analyzer's output. pcapdj writes short numbers in ASCII
+digits. Python's own conversions accept other texts, too: blanks, underscores, digits of other scripts, NaN.
+They raise errors for texts that look like numbers: thousands of digits, superscripts. And some results raise
+an error later: infinity as an integer, NaN in JSON.
 """
 
 import math
@@ -35,3 +36,14 @@ def finite_number(text: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) else None
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Return a number with its noun: `1 packet`, `1,200 packets`.
+
+    Args:
+        number: how many there are.
+        noun: for one of them, also with a verb: `packet is`.
+        nouns: for any other number; empty: the noun with an s.
+    """
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"

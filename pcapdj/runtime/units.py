@@ -125,6 +125,11 @@ def human_size(size_bytes: float) -> str:
     return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def exact_size(size_bytes: int) -> str:
+    """Return the size, human and exact: `1.0 GiB (1073741824 bytes)`."""
+    return f"{human_size(size_bytes)} ({size_bytes} {'byte' if size_bytes == 1 else 'bytes'})"
+
+
 def human_duration(span_ns: int) -> str:
     """Return a span in its largest unit and the next smaller one: `3 h 2 min`, `12 s`, `1 s 250 ms`.
 

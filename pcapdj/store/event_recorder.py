@@ -16,6 +16,7 @@ from typing import Final
 from pcapdj.runtime import log
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
 from pcapdj.runtime.log import EventLog, LogEntry
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.client import Store
 from pcapdj.store.event_command import HANDLED, EventCommand
@@ -100,7 +101,8 @@ class EventRecorder:
                 pass
             if dropped := self._dropped:
                 self._dropped = 0
-                _write(store, Event("events_dropped", f"{dropped:,} events were dropped.", "", time.time()))
+                sentence = f"{counted(dropped, 'event was', 'events were')} dropped."
+                _write(store, Event("events_dropped", sentence, "", time.time()))
             self._waiting.task_done()
 
 

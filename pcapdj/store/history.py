@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_object
-from pcapdj.runtime.numbers import whole_number
+from pcapdj.runtime.numbers import counted, whole_number
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.runtime.units import human_size
 from pcapdj.store.bounded import StreamEntry, Track, read_hash, read_stream
@@ -135,7 +135,7 @@ def _file_sentence(fields: Mapping[str, str]) -> str:
     if fields.get("known_as"):
         return f"Not fed again: it is the capture that was fed as {fields['known_as']}."
     packets, size = (whole_number(fields.get(name, "")) for name in ("packets", "size_bytes"))
-    count = "" if packets is None else f"{packets:,} packets"
+    count = "" if packets is None else counted(packets, "packet")
     if fields.get("verdict") != "processed":
         return fields.get("reason", "") + (f" ({count} delivered)" if count else "")
     size_text = "" if size is None else f", {human_size(size)}"

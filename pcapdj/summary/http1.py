@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from pcapdj.runtime.numbers import counted
 from pcapdj.summary.http_message import (
     BEGINNING_BYTES,
     HEAD_END,
@@ -72,7 +73,8 @@ class ResponseBody:
 
     def end(self, reason: str) -> None:
         """Set why it is incomplete; with missing bytes it always is."""
-        gap = f"{self.missing_bytes} bytes are missing in the capture" if self.missing_bytes else ""
+        missing = counted(self.missing_bytes, "byte is", "bytes are")
+        gap = f"{missing} missing in the capture" if self.missing_bytes else ""
         self.reason = self.reason or "; ".join(filter(None, (gap, reason)))
 
 

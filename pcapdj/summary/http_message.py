@@ -11,6 +11,8 @@ Source: RFC 9112, "Message Format", "Message Body Length", "Message Body" and "C
 import re
 from dataclasses import dataclass
 
+from pcapdj.runtime.numbers import counted
+
 HEAD_LIMIT_BYTES = 16_384  # twice the limit of common servers
 URI_LIMIT_CHARS = 2_048  # kept of a request's target: the usual limit of browsers and servers
 FIELD_LIMIT_CHARS = 255  # kept of a field's value: the longest host name
@@ -184,7 +186,7 @@ class LengthBody:
         """Return how much is missing."""
         if self.is_done:
             return ""
-        return f"ended {self._remaining} bytes before its Content-Length of {self._length_bytes}"
+        return f"ended {counted(self._remaining, 'byte')} before its Content-Length of {self._length_bytes}"
 
 
 class CloseBody:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pcapdj.runtime.errors import CaptureError
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.signals import Signals
 
 CHUNK_BYTES = 256 * 1024  # several times a pipe's size; more only takes more memory
@@ -108,7 +109,8 @@ class RecordCutter:
             raise CaptureError(
                 f"the stream ends after {len(self._rest)} of {HEADER_BYTES} header bytes", offset=0
             )
-        raise CaptureError(f"the stream ends {len(self._rest)} bytes into a record", offset=self._offset)
+        rest = counted(len(self._rest), "byte")
+        raise CaptureError(f"the stream ends {rest} into a record", offset=self._offset)
 
     def _read_header(self, data: bytes) -> None:
         order, self._fraction_ns = _check_magic(data[:4])

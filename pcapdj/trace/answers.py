@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, quoted, to_text
 from pcapdj.runtime.units import utc_text_ns
 from pcapdj.store.journal import FedFile
@@ -58,8 +59,7 @@ def lines_of_cut(report: CutReport, out: str) -> Iterator[str]:
             yield f"{quoted(each.file.name)}: {_numbers(each)}"
     for each in report.left_out:
         yield f"{quoted(each.file.name)} was not read: {each.presence.sentence}."
-    packets = "1 packet" if report.packets == 1 else f"{report.packets:,} packets"
-    yield f"{packets} written to {'stdout' if out == '-' else quoted(out)}."
+    yield f"{counted(report.packets, 'packet')} written to {'stdout' if out == '-' else quoted(out)}."
 
 
 def cut_as_object(report: CutReport, out: str) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _numbers(each: FileCut) -> str:
     first, last = each.numbers
     if each.packets == 1:
         return f"packet {first:,}"
-    return f"{each.packets:,} packets, the first is {first:,}, the last is {last:,}"
+    return f"{counted(each.packets, 'packet')}, the first is {first:,}, the last is {last:,}"
 
 
 def _time(time_ns: int | None) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
-from pcapdj.runtime.numbers import finite_number, signed_number
+from pcapdj.runtime.numbers import counted, finite_number, signed_number
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
 from pcapdj.runtime.units import human_size, steps_back_text, utc_text, utc_text_ns
 from pcapdj.store.journal import FedFile
@@ -25,9 +25,8 @@ _JSON: Final = ("left_out", "earlier_streams", "earlier_parts")
 def lines_of(file: FedFile) -> list[str]:
     """Return the line of a file, and below it what is unusual about it."""
     finished = utc_text(file.finished_ms / 1000) if file.finished_ms else ""
-    packets = "1 packet" if file.packets == 1 else f"{file.packets:,} packets"
     parts = [finished, f"{printable(file.verdict):<9}", quoted(file.name)]
-    details = [packets, _amount(file)]
+    details = [counted(file.packets, "packet"), _amount(file)]
     if file.first_ts_ns is not None and file.last_ts_ns is not None:
         details.append(f"{utc_text_ns(file.first_ts_ns)} to {utc_text_ns(file.last_ts_ns)}")
     details += [f"stream {printable(file.stream)}"] if file.stream else []
@@ -48,9 +47,10 @@ def notes_of(file: FedFile) -> list[str]:
         notes.append(f"captured incompletely: {human_size(file.lengths - file.cap_lengths)} are missing")
     if steps := signed_number(fields.get("steps_back", "")):
         notes.append(steps_back_text(steps, file.largest_step_back_ns))
-    counted = (("wrapped_times", "times that wrap"), ("beyond_snaplen", "packets beyond the snaplen"))
-    numbers = [(signed_number(fields.get(name, "")), words) for name, words in counted]
-    notes += [f"{number:,} {words}" for number, words in numbers if number]
+    if wrapped := signed_number(fields.get("wrapped_times", "")):
+        notes.append(f"{counted(wrapped, 'time')} wrapped")
+    if beyond := signed_number(fields.get("beyond_snaplen", "")):
+        notes.append(f"{counted(beyond, 'packet')} beyond the snaplen")
     if fields.get("attempt", "1") not in ("1", ""):
         notes.append(f"attempt {fields['attempt']}: its stream broke off before")
     for name, words in (("known_as", "not fed: known as"), ("begins_as", "begins like")):

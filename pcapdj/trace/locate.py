@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
 
+from pcapdj.runtime.numbers import counted
 from pcapdj.store.journal import FedFile, Part
 from pcapdj.trace.events import AnalyzerEvent, Rule
 
@@ -93,7 +94,7 @@ class Location:
             return f"Packet {number:,} may be in several streams: choose one of {streams} with --stream."
         if self.stream_end:
             return (
-                f"The finished files of its stream have {self.stream_end:,} packets, and no packet"
+                f"The finished files of its stream have {counted(self.stream_end, 'packet')}, and no packet"
                 f" {number:,}. The stream may have ended early, in the next file, which was then fed into"
                 " another stream."
             )

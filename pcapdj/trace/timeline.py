@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.units import human_duration, human_size, steps_back_text
 
 DEFAULT_GAP_NS: Final = 10 * 10**9
@@ -197,7 +198,7 @@ class Timeline:
 
     def _sum_text(self, kind: RemarkKind, count: int) -> str:
         total, largest = self.sums[kind], self.largest[kind]
-        files = "1 file" if count == 1 else f"{count:,} files"
+        files = counted(count, "file")
         if kind is RemarkKind.INCOMPLETE:
             return f"{files}, {human_size(total)} were not captured"
         if kind is RemarkKind.FAILED:

@@ -111,7 +111,7 @@ def test_a_lost_capture_is_a_failure(home: Path) -> None:
     assert (code, again) == (1, 0)
     assert streams(home) == [places(1, 39), places(1, 40)[39:]]
     assert "packets   1\n" in stdout
-    assert "1 packets, which follow the" in stderr
+    assert "1 packet, which follow the" in stderr
     assert len(recorded(home)["a.pcap"]["earlier_streams"]) == 1
 
 

@@ -565,7 +565,7 @@ def test_a_long_list_of_failed_files_is_queued_again_in_its_order(run: Run, stor
 
     code, out, _ = run(failed.app, "--retry")
 
-    assert (code, out) == (ExitCode.ERROR, "2500 of 3750 queued again.\n")
+    assert (code, out) == (ExitCode.ERROR, "2,500 of 3,750 queued again.\n")
     assert store.redis.lrange(store.keys.in_queue, 0, -1) == [b"/in/%d" % number for number in range(2500)]
     assert store.redis.llen(store.keys.failed) == 1250
 
@@ -586,7 +586,7 @@ def test_retry_reports_entries_that_it_cannot_read(run: Run, store: Store) -> No
 
     assert code == ExitCode.ERROR
     assert out == "0 of 1 queued again.\n"
-    assert err == "pcapdj test: 1 of 1 failed files could not be queued again.\n"
+    assert err == "pcapdj test: 1 failed file could not be queued again.\n"
     assert store.redis.llen(store.keys.failed) == 1
 
 

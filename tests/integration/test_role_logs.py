@@ -50,7 +50,7 @@ LOGS = {
         ),
         (
             "INFO controller gate_open path=RIG free_bytes=SIZE needed_bytes=1:"
-            " 'RIG' has ROOM free; it holds below 1 B (1 bytes)."
+            " 'RIG' has ROOM free; it holds below 1 B (1 byte)."
         ),
         "INFO controller file_authorized name=RIG/captures/a.pcap",
     ],

@@ -205,9 +205,9 @@ def test_the_controller_sees_when_a_disk_is_at_its_end(disk: MemoryMount) -> Non
 @each_row(
     ("free_bytes", "total_bytes", "free_inodes", "expected"),
     [
-        ((1 << 20) - 1, 48 << 20, 9, "had 1048575 bytes free"),
+        ((1 << 20) - 1, 48 << 20, 9, "had 1,048,575 bytes free"),
         (1 << 20, 48 << 20, 9, ""),
-        ((64 << 20) - 1, 1 << 50, 9, "had 67108863 bytes free"),
+        ((64 << 20) - 1, 1 << 50, 9, "had 67,108,863 bytes free"),
         (64 << 20, 1 << 50, 9, ""),
         (1 << 30, 48 << 30, 0, "had no inode left"),
     ],

@@ -105,7 +105,7 @@ def test_what_stops_feeding_or_hides_that_is_critical(parts: dict[str, Any], tex
 @each_row(
     ("parts", "text"),
     [
-        ({"gate": {"state": "hold", "reason": "1 B (1 bytes) free."}}, "gate holds: 1 B free"),
+        ({"gate": {"state": "hold", "reason": "1 B (1 byte) free."}}, "gate holds: 1 B free"),
         ({"failed": 1}, "1 failed file"),
         ({"failed": 1234}, "1,234 failed files"),
         ({"control": {"gate": "open"}}, "gate set by hand: open"),

@@ -510,8 +510,8 @@ def test_what_redis_has_lost_is_shown(restored: int, lost_names: int, expected: 
 
 
 def test_suspect_streams_are_shown_with_the_command_that_feeds_their_files_again() -> None:
-    """Three of them; the last one that crashed is shown with the analyzer."""
-    suspects = {f"s{number}": f"The disk had {number} bytes free." for number in range(5)}
+    """Three of them, and a common reason once; the last one that crashed is shown with the analyzer."""
+    suspects = {f"s{number}": "The disk was full." for number in range(5)} | {"s3": "It was killed."}
     consumer = {"state": "idle", "last_stream": "s0", "last_verdict": "crashed"}
 
     lines = snapshot_lines({"lane": "a b", "suspects": suspects, "consumer": consumer}, [], 0.0)
@@ -521,12 +521,11 @@ def test_suspect_streams_are_shown_with_the_command_that_feeds_their_files_again
     assert found == [
         ("", f"stream s0 broke off; {again} s0"),
         ("Suspect", f"stream s1 may lack output; {again} s1"),
-        ("", "The disk had 1 bytes free."),
+        ("", "The disk was full."),
         ("Suspect", f"stream s2 may lack output; {again} s2"),
-        ("", "The disk had 2 bytes free."),
         ("Suspect", f"stream s3 may lack output; {again} s3"),
-        ("", "The disk had 3 bytes free."),
-        ("", "and 1 more streams"),
+        ("", "It was killed."),
+        ("", "and 1 more stream; all of them: pcapdj status --lane 'a b' --json"),
     ]
 
 

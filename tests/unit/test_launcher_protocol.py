@@ -105,13 +105,13 @@ def test_put_comes_with_exactly_one_descriptor(descriptors: int) -> None:
     """A missing one and a second one are mistakes of the sender."""
     message = encode_request(LauncherRequest(RequestType.PUT, "5ca1ab1e", "file"))
 
-    with pytest.raises(BadMessage, match="descriptors"):
+    with pytest.raises(BadMessage, match="descriptors instead of 1"):
         decode_request(message, descriptors)
 
 
 def test_only_put_comes_with_a_descriptor() -> None:
     """A descriptor beside another request is never stored."""
-    with pytest.raises(BadMessage, match="descriptors"):
+    with pytest.raises(BadMessage, match="1 descriptor instead of 0"):
         decode_request(encode_request(LauncherRequest(RequestType.GET)), 1)
 
 

@@ -101,7 +101,7 @@ def test_ten_objects_are_shown_and_the_others_counted() -> None:
     rows = summary_rows(replace(SUMMARY, objects=found, expected=expected))
 
     assert [value for label, value in rows if label == "object"][9:] == [
-        "o9, 1 bytes, whole",
+        "o9, 1 byte, whole",
         ".. and 2 more",
     ]
     assert {value for label, value in rows if label == "  expected"} == {"99  NOT the same"}

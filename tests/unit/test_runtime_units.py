@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from support.rows import each_row
 
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.numbers import signed_number, whole_number
+from pcapdj.runtime.numbers import counted, signed_number, whole_number
 from pcapdj.runtime.units import (
     Amount,
+    exact_size,
     human_duration,
     human_size,
     parse_amount,
@@ -180,3 +181,28 @@ def test_a_whole_number_of_64_bits_is_read_back(number: int) -> None:
     assert whole_number(str(number)) == whole_number(b"%d" % number) == number
     assert signed_number(f"-{number}") == (-number if number < 2**63 else None)
     assert signed_number(f"--{number}") is None
+
+
+@each_row(
+    ("number", "noun", "nouns", "text"),
+    [
+        (0, "packet", "", "0 packets"),
+        (1, "packet", "", "1 packet"),
+        (1200, "packet", "", "1,200 packets"),
+        (1, "entry", "entries", "1 entry"),
+        (2, "entry", "entries", "2 entries"),
+        (2, "packet is", "packets are", "2 packets are"),
+    ],
+)
+def test_a_number_has_its_noun(number: int, noun: str, nouns: str, text: str) -> None:
+    """In the singular for one of them; thousands are set apart."""
+    assert counted(number, noun, nouns) == text
+
+
+@each_row(
+    ("size_bytes", "text"),
+    [(1, "1 B (1 byte)"), (0, "0 B (0 bytes)"), (1 << 30, "1.0 GiB (1073741824 bytes)")],
+)
+def test_an_exact_size_has_both_forms(size_bytes: int, text: str) -> None:
+    """For people, and for whoever compares it with a number in a log."""
+    assert exact_size(size_bytes) == text

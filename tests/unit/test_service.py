@@ -173,7 +173,7 @@ def test_sockets_have_107_bytes_with_supervisords_temporary_name(excess: int) ->
     folder = Path("/" + "x" * (107 - longest_socket_bytes(Path("/")) + excess - 1))
 
     if excess:
-        with pytest.raises(CannotCreate, match="1 bytes too long"):
+        with pytest.raises(CannotCreate, match="1 byte too long"):
             check_path(folder)
     else:
         check_path(folder)
