@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
 }
 
+ROLES: Final = frozenset({"dispatch", "control", "consume"})  # they handle stop signals themselves
 # `run`, `cat`, `sample` and `init` work on no service: none of its settings may choose what they run. And
 # supervisord must not have the settings in its environment: roles read them each time they are started.
 WITHOUT_SETTINGS: Final = frozenset({"run", "cat", "sample", "completion", "init", "up", "down", "restart"})
@@ -130,11 +131,14 @@ def main() -> NoReturn:
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    from pcapdj.runtime.command import exit_code_of, run_command
+    from contextlib import nullcontext
+
+    from pcapdj.runtime.command import ended_in_order, exit_code_of, run_command
 
     gc.disable()  # modules are here for good: looking through them meanwhile takes a twentieth of the import
     module, prog = import_module(MODULES[name]), f"pcapdj {name}"
     gc.enable()
-    if hasattr(module, "app"):
-        return exit_code_of(module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
-    return run_command(prog, lambda: module.run(arguments))
+    with nullcontext() if name in ROLES else ended_in_order():
+        if hasattr(module, "app"):
+            return exit_code_of(module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
+        return run_command(prog, lambda: module.run(arguments))

@@ -31,6 +31,7 @@ from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.interpreter import START_FILE
 from pcapdj.runtime.leftover_processes import mark_of
 from pcapdj.runtime.places import make_folder
+from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import calling_user
@@ -148,6 +149,7 @@ def version_printed(program: str, environment: Mapping[str, str]) -> str:
         text=True,
         errors="replace",
         timeout=_VERSION_LIMIT_S,
+        preexec_fn=foreign_child_setup(),
     ).stdout
 
 

@@ -31,6 +31,7 @@ from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment, program
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
 from pcapdj.runtime.numbers import counted, whole_number
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
+from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.settings_file import NAME, SettingsFile
 from pcapdj.runtime.units import human_size
@@ -334,6 +335,7 @@ def _version_of(program: str) -> str | None:
             timeout=_ANSWER_S,
             check=False,
             stdin=subprocess.DEVNULL,
+            preexec_fn=foreign_child_setup(),
         )
     except (OSError, subprocess.SubprocessError):
         return ""

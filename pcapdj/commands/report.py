@@ -25,6 +25,7 @@ from pcapdj.runtime.errors import CannotCreate, CaptureError, ConfigError, ExitC
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import quoted, to_name, to_text
 from pcapdj.runtime.units import human_duration, parse_duration, utc_text_ns
+from pcapdj.runtime.whole_file import NewFile
 from pcapdj.store.client import Store
 from pcapdj.store.journal import Conditions, FedFile, journal_length, read_journal
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -233,7 +234,10 @@ def _draw(path: Path, timeline: Timeline, title: str) -> None:
     if timeline.first_ns is None:
         raise PcapdjError("No capture has packets: there is no time line to draw.")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.writelines(svg_of(timeline, f"Time line of {title}"))
+        with NewFile(path) as new:
+            new.file.writelines(
+                line.encode("utf-8", "replace") for line in svg_of(timeline, f"Time line of {title}")
+            )
+            new.keep()
     except OSError as exc:
         raise CannotCreate(f"{quoted(str(path))} cannot be written: {exc.strerror}.") from exc

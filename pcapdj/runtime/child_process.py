@@ -24,9 +24,10 @@ import struct
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final, NoReturn, TypeVar
 
-from pcapdj.runtime.command import end_process, run_command
+from pcapdj.runtime.command import end_process, ended_in_order, run_command
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.mounts import reading_may_hang
 from pcapdj.runtime.process import die_with
@@ -133,7 +134,7 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
     """
     return run_role(
         prog,
-        work,
+        partial(_in_order, work),
         may_hang=paths is None or reading_may_hang(paths),
         after_hang=_report_hang,
         stop_limit_s=_READER_STOP_LIMIT_S,
@@ -249,6 +250,11 @@ def _run_watching(work: Callable[[], int | None], beats: mmap.mmap) -> int | Non
     return work()
 
 
+def _in_order(work: Callable[[], int | None]) -> int | None:
+    with ended_in_order():
+        return work()
+
+
 def _run_child(prog: str, work: Callable[[], int | None], parent: int) -> NoReturn:
     die_with(parent, signal.SIGKILL)
     end_process(run_command(prog, work))
@@ -273,6 +279,10 @@ def _wait_for(  # noqa: PLR0913 - what there is of the child
             os.kill(child, signal.SIGTERM)
             if not select.select([ended], [], [], stop_limit_s)[0]:
                 return None
+        except BaseException:  # the terminal was closed: the child removes what is not complete
+            os.kill(child, signal.SIGTERM)
+            select.select([ended], [], [], stop_limit_s)
+            raise
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
         os.kill(os.getpid(), -code)

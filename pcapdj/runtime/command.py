@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
@@ -29,6 +30,7 @@ _REFUSALS: Final = {
     "greater_than_equal": "is below {ge}",
     "less_than_equal": "is above {le}",
 }
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)  # Python raises KeyboardInterrupt on SIGINT by itself
 _HELP_OPTIONS: Final = ("-h", "--help")
 
 
@@ -107,6 +109,39 @@ def exit_code_of(
     """
     run = _run_with_settings if has_settings else _run_typer
     return run_command(prog, lambda: run(app, prog, arguments))
+
+
+class _EndedBy(BaseException):
+    """Ends a command by a signal, through all its `finally` and `with`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the block as Ctrl-C does, and then this process as without a handler.
+
+    So a command removes a file that is not complete, ends the programs that it started, and leaves the
+    terminal as it was. A second signal ends it at once. A signal that is ignored (nohup) stays so.
+    """
+    taken = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
+    for each in taken:
+        signal.signal(each, _end)
+    try:
+        yield
+    except _EndedBy as ended:
+        os.kill(os.getpid(), ended.number)
+        raise  # the signal is blocked
+    finally:
+        for each in taken:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def _end(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    raise _EndedBy(number)
 
 
 _thread_has_died: Final = threading.Event()

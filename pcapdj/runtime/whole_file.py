@@ -11,11 +11,13 @@ the analyzer on a full disk.
 Source: rename(2), fsync(2).
 """
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import BinaryIO, Final, Self
 
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -82,7 +84,63 @@ def write_whole_in(  # noqa: PLR0913 - as above
         os.replace(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
         if is_synced:
             os.fsync(folder)
-    except OSError:
+    except BaseException:  # also Ctrl-C
         with suppress(OSError):
             os.unlink(hidden, dir_fd=folder)
         raise
+
+
+class NewFile:
+    """A file that gets its name once it is whole, and replaces none; what is not kept is removed.
+
+    Args:
+        path: of the file; its folder is there.
+
+    Raises:
+        FileExistsError: something has the name already.
+        OSError: it cannot be created.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._hidden = f".pcapdj-new.{os.getpid()}"
+        self._folder = os.open(path.parent, _FOLDER_FLAGS)
+        try:
+            self._check_name()
+            with suppress(FileNotFoundError):
+                os.unlink(self._hidden, dir_fd=self._folder)
+            descriptor = os.open(self._hidden, _FLAGS, 0o666, dir_fd=self._folder)
+        except BaseException:
+            os.close(self._folder)
+            raise
+        self.file: BinaryIO = os.fdopen(descriptor, "wb")
+
+    def keep(self) -> None:
+        """Write out the rest, and give the file its name.
+
+        Raises:
+            FileExistsError: something has got the name meanwhile.
+            OSError: it cannot be written.
+        """
+        self.file.close()
+        # no file of others is replaced, and every file system can do that
+        os.close(os.open(self._name, _FLAGS, 0o666, dir_fd=self._folder))
+        os.replace(self._hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the file unless it was kept."""
+        with suppress(OSError):
+            self.file.close()
+        with suppress(OSError):
+            os.unlink(self._hidden, dir_fd=self._folder)
+        os.close(self._folder)
+
+    def _check_name(self) -> None:
+        with suppress(FileNotFoundError):
+            os.lstat(self._name, dir_fd=self._folder)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self._name)

@@ -26,6 +26,7 @@ from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.numbers import whole_number
+from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.safe_text import quoted, shortened_message
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.start_problem import write_problem
@@ -105,6 +106,7 @@ def damage_of(server: Path, data: Path) -> str:
             errors="replace",
             check=False,
             timeout=_LONGEST_CHECK_S,
+            preexec_fn=foreign_child_setup(),
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise Unavailable(f"{quoted(str(program))} does not check the data of Redis: {exc}.") from exc

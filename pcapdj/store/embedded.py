@@ -22,7 +22,7 @@ from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
-from pcapdj.runtime.process import die_with_supervisord
+from pcapdj.runtime.process import die_with_supervisord, foreign_child_setup
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.data_check import check_mounted, check_space, wait_for_usable_data
@@ -87,6 +87,7 @@ def version_of(server: Path) -> str:
             text=True,
             check=True,
             timeout=10,
+            preexec_fn=foreign_child_setup(),
         ).stdout
     except (OSError, subprocess.SubprocessError) as exc:
         raise Unavailable(f"{quoted(str(server))} does not start: {exc}.") from exc

@@ -33,7 +33,7 @@ from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.process import set_title
+from pcapdj.runtime.process import foreign_child_setup, set_title
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import utc_text
 from pcapdj.store.bounded import read_hash
@@ -254,6 +254,7 @@ class CommandRunner:
                     stdout=errors,
                     stderr=errors,
                     start_new_session=True,
+                    preexec_fn=foreign_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
                 )
             except OSError as exc:
                 self._report(event, f"cannot be started: {exc.strerror}")

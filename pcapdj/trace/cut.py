@@ -30,6 +30,7 @@ from pcapdj.capture.pcap import (
 from pcapdj.capture.stream_options import StreamOptions, with_rewriting
 from pcapdj.runtime.environment import ROOT_FOLDER, program_path
 from pcapdj.runtime.errors import CannotCreate, CaptureError, PcapdjError, Unavailable
+from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.safe_text import shortened_message
 
 _MESSAGE_BYTES: Final = 4096
@@ -147,6 +148,7 @@ class _Filter:
             stdout=subprocess.PIPE,
             stderr=self._messages,
             env={"PATH": program_path(), "LC_ALL": "C"},
+            preexec_fn=foreign_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
         )
         self._writer = threading.Thread(target=self._write, args=(files, stream), daemon=True)
         self._writer.start()

@@ -7,7 +7,7 @@ reassembled packet the time of its last fragment.
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ from pcapdj.capture.pcap import Place as FilePlace
 from pcapdj.runtime.errors import CannotCreate, CaptureError, PcapdjError
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.whole_file import NewFile
 from pcapdj.store.journal import FedFile
 from pcapdj.trace.cut import CutPacket, SourceFile, cut, is_fragment, stream_format_of
 from pcapdj.trace.events import Addresses, AnalyzerEvent
@@ -27,7 +28,6 @@ from pcapdj.trace.presence import READABLE, Presence, Presences
 _MICROSECOND_NS: Final = 1000
 _MOST_OFFSET: Final = 1 << 63  # in a file
 _MOST_LINKTYPE: Final = (1 << 32) - 1  # that the header of a capture can have
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 @dataclass(slots=True)
@@ -179,26 +179,22 @@ def _is_in_time(packet: CutPacket, times: Sequence[tuple[int, int]], linktype: i
 
 
 def _write(out: str, stream: StreamFormat, records: Iterator[bytes]) -> None:
-    """Write a capture; a file that gets no packet, or not all of them, is removed again."""
-    try:
-        descriptor = os.dup(1) if out == "-" else os.open(out, _FLAGS, 0o666)
-    except OSError as exc:
-        hint = "Name a file that does not exist yet." if isinstance(exc, FileExistsError) else ""
-        raise CannotCreate(f"{quoted(out)} cannot be created: {exc.strerror}.", hint=hint) from exc
-    is_whole = False
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for number, record in enumerate(records):
-                if number == 0:
+    """Write a capture; a file gets its name once it is whole, if it has packets."""
+    with ExitStack() as stack:
+        try:
+            new = None if out == "-" else stack.enter_context(NewFile(Path(out)))
+            file = new.file if new else stack.enter_context(os.fdopen(os.dup(1), "wb"))
+        except OSError as exc:
+            hint = "Name a file that does not exist yet." if isinstance(exc, FileExistsError) else ""
+            raise CannotCreate(f"{quoted(out)} cannot be created: {exc.strerror}.", hint=hint) from exc
+        try:
+            has_packets = False
+            for record in records:
+                if not has_packets:
                     file.write(stream.header())
                 file.write(record)
-                is_whole = True
-    except OSError as exc:
-        is_whole = False
-        raise PcapdjError(f"{quoted(out)} cannot be written: {exc.strerror}.") from exc
-    except BaseException:
-        is_whole = False
-        raise
-    finally:
-        if not is_whole and out != "-":
-            Path(out).unlink()
+                has_packets = True
+            if new and has_packets:
+                new.keep()
+        except OSError as exc:
+            raise PcapdjError(f"{quoted(out)} cannot be written: {exc.strerror}.") from exc

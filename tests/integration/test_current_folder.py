@@ -460,6 +460,22 @@ def test_each_start_of_a_program_has_an_environment_of_its_own() -> None:
         assert "os.environ" not in ast.unparse(call), f"{name}, line {call.lineno}"
 
 
+# our modules end by themselves
+OUTLIVING: Final = ("supervised.py", "syncing.py")
+
+
+def test_each_program_that_is_started_ends_with_who_started_it() -> None:
+    """Also when that process is killed; supervisord is to stay."""
+    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
+
+    starts = [
+        (name, call) for name, call in calls if NEEDED[ast.unparse(call.func).rpartition(".")[2]] == "env"
+    ]
+
+    without = [name for name, call in starts if "preexec_fn" not in {each.arg for each in call.keywords}]
+    assert sorted(without) == sorted(OUTLIVING)
+
+
 # the operator's own commands, whose arguments may be relative, and our modules, which get -P
 STARTED_HERE: Final = ("between_process.py", "event_command.py", "syncing.py", "reclaim_process.py")
 

@@ -6,8 +6,10 @@ The deadline here is longer, since a loaded machine is no fault of ours; without
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
+from support import forkserver
 from support.cases import some_long
 from support.holes import EMPTY_ZSTD_BLOCKS, bytes_read, with_hole
 from support.redis_server import PrivateRedis
@@ -145,3 +147,23 @@ def test_a_file_that_gives_no_packet_does_not_delay_the_end(
     assert stopped(trio, role) == 0
     log = trio.logged(role)
     assert not {"Traceback", "file_failed", "not_imported"} & set(log.split())
+
+
+@pytest.mark.parametrize("number", some_long([signal.SIGTERM, signal.SIGKILL], quick=(signal.SIGTERM,)))
+def test_a_check_that_is_stopped_ends_the_programs_that_it_asks(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """One of them may hang, as a program on a file system that does not answer."""
+    program, pid = tmp_path / "suricata", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ >{pid}\nexec /bin/sleep 600\n")
+    program.chmod(0o755)
+    env = forkserver.clean_environment(PATH=f"{tmp_path}:/usr/bin:/bin")
+
+    with forkserver.start(
+        "pcapdj", "check", env=env, cwd=tmp_path, stdout=DEVNULL, stderr=DEVNULL
+    ) as command:
+        wait_until(lambda: pid.exists() and pid.read_text(), "the program to start")
+        command.send_signal(number)
+        assert command.wait() == -number
+
+    wait_until(lambda: not Path(f"/proc/{pid.read_text().strip()}/exe").exists(), "the end of the program")

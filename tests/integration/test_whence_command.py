@@ -2,16 +2,20 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import pytest
+from support import forkserver
 from support.captures import Record, classic, records_of
 from support.cases import some_long
 from support.traced import START_S, records, write_captures
+from support.waiting import wait_until
 
 from pcapdj.commands import whence
 from pcapdj.runtime.command import exit_code_of
@@ -419,6 +423,35 @@ def test_a_tcpdump_that_is_killed_is_named_with_its_signal(
     sentence = "tcpdump was killed by signal 9: not all packets were cut out."
     assert (code, err) == (1, f"pcapdj whence: {sentence}\n")
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "number",
+    some_long([signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], quick=(signal.SIGTERM,)),
+)
+def test_a_cut_that_is_stopped_leaves_no_file_of_that_name_and_no_tcpdump(
+    number: signal.Signals, store: Store, captures: list[Path], tmp_path: Path
+) -> None:
+    """Half a session must not look like evidence. Only a kill leaves a hidden file."""
+    program, started, results = tmp_path / "bin/tcpdump", tmp_path / "started", tmp_path / "results"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat >/dev/null\necho $$ >{started}\nexec sleep 600\n")
+    program.chmod(0o755)
+    results.mkdir()
+    env = forkserver.clean_environment(
+        PATH=f"{program.parent}:{os.environ['PATH']}", PCAPDJ_REDIS_URL=store.url, PCAPDJ_LANE=store.keys.lane
+    )
+    options = ("--at", str(START_S), "--host", "10.0.0.1", "-w", str(results / "out.pcap"))
+
+    with forkserver.start("pcapdj", "whence", *options, env=env, stdout=DEVNULL, stderr=DEVNULL) as command:
+        wait_until(lambda: started.exists() and started.read_text(), "tcpdump to start")
+        command.send_signal(number)
+        assert command.wait() < 0
+    assert captures[0].exists()
+
+    wait_until(lambda: not Path(f"/proc/{started.read_text().strip()}/exe").exists(), "the end of tcpdump")
+    left = [each.name for each in results.iterdir()]
+    assert left == [] or (number == signal.SIGKILL and "out.pcap" not in left)
 
 
 def test_no_tcpdump_of_the_current_folder_is_started(
