@@ -24,9 +24,9 @@ from mutants.blocks import CONSTANTS, SIGNATURES, SOURCE, instrumented
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 _KEPT: Final = ROOT / "build" / "mutants.json"
-_ALSO: Final = {
+_ALSO: Final = {  # how the name of a test begins -> blocks that it runs as well
     "tests/unit/test_cli_options.py": {SIGNATURES},
-    "tests/unit/test_commands_completion.py": {SIGNATURES},
+    "tests/unit/test_commands_completion.py::test_the_scripts_and_the_page": {SIGNATURES},
     "tests/unit/test_limits_of_waits.py": {CONSTANTS},
     "tests/unit/test_operations_doc.py": {SOURCE},
     "tests/unit/test_runtime_failpoints.py": {SOURCE},
@@ -77,10 +77,14 @@ def recorded(workers: int) -> list[RecordedTest]:
         _KEPT.parent.mkdir(exist_ok=True)
         _KEPT.write_text(json.dumps(valid), "utf-8")
     return [
-        RecordedTest(name, duration_s, frozenset(blocks).union(_ALSO.get(file, ())))
+        RecordedTest(name, duration_s, frozenset(blocks).union(*_also(name)))
         for file in files
         for name, duration_s, blocks in valid[file]["tests"]
     ]
+
+
+def _also(name: str) -> list[set[str]]:
+    return [blocks for begin, blocks in _ALSO.items() if name.startswith(begin)]
 
 
 def copy_tree(to: Path) -> None:

@@ -25,6 +25,31 @@ def test_a_line_has_time_level_role_event_sentence_and_fields() -> None:
     )
 
 
+def test_six_fields_are_shown_the_most_telling_first() -> None:
+    """What identifies a file on its disk is for programs; without a level an event is no warning."""
+    first = ("name", "stream", "exit", "path", "free_bytes", "needed_bytes", "pause_s", "logdir")
+    hidden = ("dev", "ino", "mtime_ns", "first", "crc32", "length_bytes")
+    head = "2026-11-26T12:00:00Z INFO    " + f"{'r':<10} k"
+
+    def shown(*names: str) -> str:
+        return event_line(Event("k", "", "r", NOON_S, dict.fromkeys(names, "1"))).removeprefix(head)
+
+    assert shown("x", *reversed(first[:5])) == " name='1' stream=1 exit=1 path=1 free_bytes=1 x=1"
+    assert shown("x", *reversed(first[5:]), "y") == " needed_bytes=1 pause_s=1 logdir=1 x=1 y=1"
+    assert shown(*first) == " name='1' stream=1 exit=1 path=1 free_bytes=1 needed_bytes=1"
+    assert shown("x", *hidden, "name", "stream") == " name='1' stream=1 x=1"
+    assert shown("x", "verdict", "stream", "exit") == " stream=1"
+    assert shown("x", "packets", "name") == " name='1'"
+    assert event_object(Event("k", "", "r", NOON_S, {}))["level"] == "INFO"
+
+
+def test_a_value_is_cut_behind_120_characters() -> None:
+    """The sign of it stands only where something is missing."""
+    lines = [event_line(Event("k", "", "r", 0.0, {"x": "v" * length})) for length in (120, 121)]
+
+    assert [line.partition("x=")[2] for line in lines] == ["v" * 120, f"'{'v' * 120}…'"]
+
+
 def test_no_text_acts_on_a_terminal() -> None:
     """Another program may have written the event."""
     hostile = Event("k\x1b[2J", "s\nt", "r\x07", 0.0, {"na\nme": "v\n", "name": "/in/\x1b"})

@@ -96,7 +96,13 @@ def test_the_first_line_has_the_label_and_nothing_stands_twice() -> None:
             GATE | {"cause": "reserve", "path": "out"},
             ["room at 'out' for the output of the next file"],
         ),
+        (
+            GATE | {"disks": [DISK | {"free": 10 << 30}], "limits": {"resume-after": "30s"}},
+            ["room at 'out': 10.0 GiB free; new files start if that lasts 30s"],
+        ),
         ({"state": "open", "stale": False}, ["the authorization of '7.pcap'"]),
+        ({"state": "open", "cause": "operator"}, ["the authorization of '7.pcap'"]),
+        ({"state": "open", "disks": [DISK | {"state": "open"}]}, ["the authorization of '7.pcap'"]),
         (
             {"state": "open", "between": {"state": "running", "name": "/in/7.pcap", "since_s": 985.0}},
             ["the command of --between, which has been running for 15 s before '7.pcap'"],
@@ -117,6 +123,16 @@ def test_the_first_line_has_the_label_and_nothing_stands_twice() -> None:
 def test_a_requested_file_waits_for_what_the_gate_waits_for(gate: Any, expected: list[str]) -> None:
     """Which disk or command, with its number and limit; of a controller that does not run only that."""
     assert texts([REQUESTING], gate) == expected
+
+
+def test_a_dispatcher_that_is_silent_or_waits_for_more_has_requested_nothing() -> None:
+    """Its file is not what the gate is waited for."""
+    silent = REQUESTING | {"stale": True, "heartbeat_age_s": 9.0}
+
+    assert texts([silent], GATE) == ["the dispatcher, which is silent for 9 s"]
+    assert texts([REQUESTING | {"waiting_for": "Waiting for a reader."}], GATE) == ["a reader"]
+    other = IDLE | {"id": "/run/b.pcap"}
+    assert texts([IDLE, other]) == ["a.pcap: files in the queue", "b.pcap: files in the queue"]
 
 
 def test_a_suspended_file_waits_for_the_disk_and_for_who_suspends_it() -> None:

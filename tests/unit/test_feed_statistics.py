@@ -121,6 +121,48 @@ def test_anomalies_add_up_and_the_last_one_has_its_file() -> None:
     assert (counted.after_2038_stream, counted.last_anomaly, counted.last_anomaly_name) == ("s1", "..", b"a")
 
 
+def test_what_a_file_has_counted_stays_when_it_is_finished() -> None:
+    """Only the file itself is not shown any more, and is among the files."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p", stream="s1", name=b"/in/a.pcap", total_bytes=700)
+    progress = in_flight(JUMP)
+    odd = Totals(9, 8, 7, steps_back=2, largest_step_back_ns=5, beyond_snaplen=1, wrapped_times=3)
+    progress.add(odd._replace(has_times_after_2038=True), 6, 600, {1: 2})
+    progress.end({1: 2}, "is odd", 1.5)
+    statistics.begin_pass(progress)
+    before = statistics.published()
+
+    statistics.finish_file(is_processed=True)
+
+    after = statistics.published()
+    changed = {field: value for field, value in after.items() if before[field] != value}
+    assert changed == {"files": 1, "name": b"", "done_bytes": 0, "total_bytes": 0}
+    assert (before["read_bytes"], before["last_anomaly"], before["last_jump"]) == (600, "is odd", JUMP)
+
+
+def test_only_another_loss_changes_when_names_were_lost() -> None:
+    """A registration that was restored loses no name."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p")
+
+    times_s = []
+    for restored, lost_names, now_s in ((1, 0, 10.0), (1, 5, 20.0), (2, 5, 30.0), (2, 6, 40.0)):
+        statistics.show_losses(restored, lost_names, now_s)
+        times_s.append(statistics.lost_s)
+
+    assert times_s == [0.0, 20.0, 20.0, 40.0]
+    assert (statistics.restored, statistics.lost_names) == (2, 6)
+
+
+def test_a_known_file_is_no_file_that_was_fed() -> None:
+    """Each file is in one of the three numbers."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p")
+
+    statistics.finish_file(is_processed=True, is_known=True)
+    statistics.finish_file(is_processed=True)
+    statistics.finish_file(is_processed=False)
+
+    assert (statistics.files, statistics.known, statistics.failed) == (1, 1, 1)
+
+
 def test_a_suspension_counts_when_it_begins_and_hides_the_state() -> None:
     """A second one that joins it is the same suspension."""
     statistics = Statistics(started_s=0, pid=1, pipe="p", state=WAITING)
