@@ -205,6 +205,9 @@ def _become_pytest(tests: Sequence[RecordedTest], scratch: Path, output: Path) -
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
     os.dup2(1, 2)
+    os.closerange(
+        3, 256
+    )  # the pipes of the pool: a test that reads from a descriptor's number would take work
     copy = Path.cwd()
     os.environ |= environment_in(copy, scratch)
     sys.path[:0] = [str(copy), str(copy / "tests")]

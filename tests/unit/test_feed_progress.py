@@ -51,6 +51,31 @@ def test_a_file_that_has_not_begun_is_all_zero() -> None:
     assert FileProgress().totals == Totals()
 
 
+def test_the_log_has_the_numbers_and_times_of_a_file_with_packets() -> None:
+    """Of a file without packets only that."""
+    progress = FileProgress(Totals(3, 40, 50, 10**9, 2 * 10**9), fed_s=1.23456)
+
+    assert progress.log_fields("s1") == {
+        "packets": 3,
+        "bytes": 40,
+        "seconds": 1.235,
+        "stream": "s1",
+        "first": "1970-01-01T00:00:01.000000Z",
+        "last": "1970-01-01T00:00:02.000000Z",
+    }
+    assert FileProgress().log_fields("s1") == {"packets": 0}
+
+
+def test_a_pass_without_a_packet_has_no_places_in_the_journal() -> None:
+    """Programs take an empty field for unknown, and zero for a number."""
+    empty = {name for name, value in FileProgress().journal().items() if value == ""}
+
+    assert empty == {
+        *("first_ts_ns", "last_ts_ns", "first_packet", "linktype"),
+        *("earlier_parts", "step_ns", "jump", "left_out"),
+    }
+
+
 def test_the_previous_file_is_stored_with_its_last_time_and_its_name() -> None:
     """Of a very long path the end; and how many packets the stream has up to it."""
     previous = ResumeNote("t", b"/in/1.pcap").as_previous(7, 20)

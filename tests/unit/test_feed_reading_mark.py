@@ -171,3 +171,76 @@ def test_a_fatal_signal_is_noted_until_the_mark_is_closed(tmp_path: Path, *, is_
     fatal = "" if is_closed else "Aborted"
     assert left.previous == PreviousMark("token", boot_id(), 2, is_set=False, exception="", fatal=fatal)
     assert not is_closed or (tmp_path / "other").read_bytes() == b""
+
+
+def test_how_a_dispatcher_died_is_in_words() -> None:
+    """An exception tells more than the signal that it may have led to; without both it was killed."""
+    left = PreviousMark("t", "b", 0, is_set=True, exception="ValueError", fatal="Segmentation fault")
+
+    causes = [
+        each.cause for each in (left, left._replace(exception=""), left._replace(exception="", fatal=""))
+    ]
+
+    assert causes == [
+        "by the error ValueError",
+        "by a fatal signal: Segmentation fault",
+        "without a trace, as by SIGKILL, which the kernel sends when memory is short",
+    ]
+
+
+def test_a_wait_clears_the_mark_until_it_ends(tmp_path: Path) -> None:
+    """A dispatcher that is killed while it waits did not die of the file; one that reads on may."""
+    path = tmp_path / "mark"
+    mark = ReadingMark(path)
+    mark.begin("t", 0)
+    found = []
+
+    with mark.reading():
+        with mark.waiting():
+            found.append(is_set(path))
+        found.append(is_set(path))
+    found.append(is_set(path))
+    mark.close()
+
+    assert found == [False, True, False]
+
+
+def is_set(path: Path) -> bool:
+    """Report what the next dispatcher would find."""
+    successor = ReadingMark(path)
+    previous = successor.previous
+    successor.close()
+    assert previous is not None
+    return previous.is_set
+
+
+def test_a_closed_mark_leaves_no_descriptor_and_takes_nothing_more(tmp_path: Path) -> None:
+    """A dispatcher may end while another thread still reads."""
+    before = open_descriptors()
+    mark = ReadingMark(tmp_path / "mark")
+    mark.begin("t", 0)
+
+    mark.close()
+    mark.close()
+    with mark.reading():
+        pass
+
+    assert open_descriptors() == before
+    assert not is_set(tmp_path / "mark")
+
+
+def test_the_name_of_an_error_is_cut_to_its_place(tmp_path: Path) -> None:
+    """What follows it in the file is the fatal signal's."""
+    path = tmp_path / "mark"
+    mark = ReadingMark(path)
+    mark.begin("t", 3)
+    error = type("E" * 300, (Exception,), {})
+
+    with pytest.raises(error), mark.reading():
+        raise error
+    mark.close()
+
+    successor = ReadingMark(path)
+    previous = successor.previous
+    successor.close()
+    assert previous == PreviousMark("t", boot_id(), 3, is_set=True, exception="E" * 255, fatal="")

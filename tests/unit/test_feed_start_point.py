@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.captures import classic
 from support.dispatcher_rig import packets
+from support.logs import logged
 
 from pcapdj.analyzer.orderly_end import write_ended_stream
 from pcapdj.capture.opening import Identity, open_capture
 from pcapdj.capture.pcap import Place, StreamFormat, Totals
 from pcapdj.feed.note import BatchNote, encode_note
-from pcapdj.feed.start_point import FIRST_PACKET, StartPoint, start_point_after, start_point_from
+from pcapdj.feed.start_point import (
+    FIRST_PACKET,
+    StartPoint,
+    start_point_after,
+    start_point_behind,
+    start_point_from,
+    start_point_or_first,
+)
 from pcapdj.launcher_protocol import (
     EndedStream,
     decode_ended_stream,
@@ -132,6 +141,45 @@ def test_a_file_goes_on_where_the_noted_batch_ends() -> None:
         ("cafe0123", "feed0123"),
         parts=((11, 1), (41, 2)),
     )
+
+
+def test_a_file_that_grew_begins_behind_what_was_fed_also_after_a_stream() -> None:
+    """Older files about a stream, and older places in Redis, have no such number."""
+    grown = start_point_after(replace(ENDED, file=dict(ENDED.file) | {"begin_bytes": 24}))
+    assert grown is not None
+    fields = json.loads(grown.as_json())
+    del fields["begin_bytes"]
+
+    assert grown.begin_bytes == 24
+    assert start_point_from(json.dumps(fields)) == grown._replace(begin_bytes=0)
+
+
+def test_a_file_goes_on_behind_the_last_batch_of_a_stopped_pass() -> None:
+    """Its stream comes behind those before, with the number of the file's first packet and of its packets."""
+    start = StartPoint(Place(30), Totals(1, 20, 20), streams=("cafe0123",), parts=((11, 1),), digest="d")
+    note = BatchNote(7, "t", 1, 50, 24, Place(90, skipped={113: 2}), Totals(), SENT)
+
+    point = start_point_behind(start, note, "feed0123", 41)
+
+    assert point == StartPoint(
+        Place(90, skipped={113: 2}),
+        SENT,
+        digest="d",
+        streams=("cafe0123", "feed0123"),
+        parts=((11, 1), (41, 2)),
+    )
+
+
+def test_without_a_valid_place_a_file_begins_at_its_first_packet(capsys: pytest.CaptureFixture[str]) -> None:
+    """An invalid one is logged."""
+    point = start_point_after(ENDED)
+    assert point is not None
+
+    assert start_point_or_first(point.as_json(), b"/in/a.pcap") == point
+    assert start_point_or_first("", b"/in/a.pcap") is FIRST_PACKET
+    assert start_point_or_first("x", b"/in/b.pcap") is FIRST_PACKET
+    [line] = logged(capsys, "begin_invalid").splitlines()
+    assert line.endswith(" begin_invalid name=/in/b.pcap: The file is fed from its first packet.")
 
 
 def test_the_controller_gets_how_much_of_a_file_is_left(tmp_path: Path) -> None:

@@ -139,6 +139,26 @@ def test_what_a_file_has_counted_stays_when_it_is_finished() -> None:
     assert (before["read_bytes"], before["last_anomaly"], before["last_jump"]) == (600, "is odd", JUMP)
 
 
+def test_what_is_set_is_published() -> None:
+    """Each by its own field; what is waited for ends with the next state."""
+    statistics = Statistics(started_s=0, pid=1, pipe="p")
+    statistics.begin_file(b"/in/a.pcap")
+    statistics.show_size(700)
+    statistics.begin_stream("s1")
+    statistics.show(WAITING, "a reader")
+    statistics.hold("three files")
+    statistics.wait_for_storage(b"/mnt", 5.0, 9)
+    shown = statistics.published()
+    statistics.wait_for("the gate")
+    waited_for = statistics.waiting_for
+    statistics.show("Running")
+
+    names = ("name", "total_bytes", "stream", "state", "waiting_for", "at_fault")
+    assert [shown[name] for name in names] == [b"/in/a.pcap", 700, "s1", WAITING, "a reader", "three files"]
+    assert [shown[f"storage{part}"] for part in ("", "_since_s", "_queued")] == [b"/mnt", 5.0, 9]
+    assert (waited_for, statistics.waiting_for) == ("the gate", "")
+
+
 def test_only_another_loss_changes_when_names_were_lost() -> None:
     """A registration that was restored loses no name."""
     statistics = Statistics(started_s=0, pid=1, pipe="p")
