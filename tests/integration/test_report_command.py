@@ -4,7 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from support.captures import Record, classic
@@ -84,6 +84,103 @@ def test_programs_get_a_line_for_each_file_and_the_sums(run: Run, folder: Path) 
         [],
     ]
     assert (end["summary"]["files"], end["summary"]["gap"]["count"]) == (4, 1)
+    begin_ns = (BEGIN_S + 60) * 10**9
+    assert files[1] == {
+        "name": f"{folder}/2.pcap",
+        "first_ns": begin_ns,
+        "last_ns": begin_ns + 50 * 10**9,
+        "packets": 6,
+        "cap_lengths": 360,
+        "lengths": 9000,
+        "remarks": [
+            {
+                "kind": "incomplete",
+                "amount": 8640,
+                "sentence": "captured incompletely: 8.4 KiB of 8.8 KiB are missing",
+            }
+        ],
+    }
+
+
+def test_files_are_shown_in_the_order_in_which_they_are_fed(run: Run, tmp_path: Path) -> None:
+    """By name or by time; those that cannot be fed come last; folders inside folders only if asked for."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.pcap").write_bytes(classic([Record(BEGIN_S + 9)]))
+    (tmp_path / "b.pcap").write_bytes(classic([Record(BEGIN_S)]))
+    (tmp_path / "inner" / "c.pcap").write_bytes(classic([Record(BEGIN_S + 5)]))
+    (tmp_path / "0.txt").write_bytes(b"text")
+
+    def names(*words: str) -> list[str]:
+        lines = run(str(tmp_path), *words, "--json", "--all")[1].splitlines()
+        return [Path(each["name"]).name for each in map(json.loads, lines) if "name" in each]
+
+    assert names("--order", "name") == ["a.pcap", "b.pcap"]
+    assert names("--order", "time") == ["b.pcap", "a.pcap"]
+    assert names("--order", "time", "--recursive") == ["b.pcap", "c.pcap", "a.pcap"]
+    assert names("--recursive", "--order", "name", str(tmp_path / "0.txt"))[-1] == "0.txt"
+
+
+def test_of_very_many_files_a_thousand_are_shown(run: Run, store: Store) -> None:
+    """The others are a number, unless all are asked for."""
+    fill = """
+    for n = 1, tonumber(ARGV[1]) do
+        redis.call('XADD', KEYS[1], '*', 'name', n, 'verdict', 'failed', 'packets', 0, 'reason', 'x')
+    end"""
+    redis = ("--redis-url", store.url, "--lane", store.keys.lane)
+    cast("Any", store.redis).eval(fill, 1, store.keys.journal, 1000)
+    thousand = run(*redis)[1]
+    cast("Any", store.redis).eval(fill, 1, store.keys.journal, 1)
+    more = run(*redis)[1]
+
+    assert "more: --all" not in thousand
+    assert "\nand 1 more: --all\n\n" in more
+    assert more.count("    x\n") == thousand.count("    x\n") == 1000
+    assert run(*redis, "--all")[1].count("    x\n") == 1001
+
+
+def test_what_the_journal_has_of_a_file_is_reported(run: Run, store: Store) -> None:
+    """A file without packets and without a reason is left out; times that no clock shows are unknown."""
+    most_ns, second = 1 << 62, 10**9
+    entries: list[dict[str, Any]] = [
+        {"first_ts_ns": most_ns, "last_ts_ns": most_ns, "packets": 2},
+        {"first_ts_ns": 5, "last_ts_ns": most_ns + 1, "packets": 2, "steps_back": "x"},
+        {"first_ts_ns": -most_ns - 1, "last_ts_ns": 7, "packets": 2, "cap_lengths": 3, "lengths": 4},
+        {"packets": 0, "reason": "is empty"},
+        {"packets": 0},
+        {
+            "first_ts_ns": second,
+            "last_ts_ns": 2 * second,
+            "packets": 2,
+            "steps_back": 3,
+            "largest_step_back_ns": 9,
+        },
+    ]
+    for number, entry in enumerate(entries):
+        name = {"name": f"/in/{number}", "verdict": "processed"}
+        store.redis.xadd(store.keys.journal, dict[Any, Any](name | entry))
+
+    lines = run("--redis-url", store.url, "--lane", store.keys.lane, "--json", "--all")[1].splitlines()
+    *files, end = map(json.loads, lines)
+
+    fields = ("name", "first_ns", "last_ns", "packets", "cap_lengths", "lengths")
+    assert [[file[field] for field in fields] for file in files] == [
+        ["/in/0", most_ns, most_ns, 2, 0, 0],
+        ["/in/1", None, None, 2, 0, 0],
+        ["/in/2", None, None, 2, 3, 4],
+        ["/in/3", None, None, 0, 0, 0],
+        ["/in/5", second - 9, 2 * second + 9, 2, 0, 0],
+    ]
+    assert [[each["sentence"] for each in file["remarks"]] for file in files] == [
+        [],
+        [],
+        ["captured incompletely: 1 B of 4 B are missing"],
+        ["is empty"],
+        [
+            "begins 53,375 d 23 h before the previous file began",
+            "3 steps back in time, the largest 0.000000009 s",
+        ],
+    ]
+    assert end["summary"]["files"] == 5
 
 
 def test_a_quick_look_reads_only_the_ends(run: Run, folder: Path) -> None:
