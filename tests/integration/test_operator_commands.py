@@ -19,6 +19,7 @@ from pcapdj.runtime.errors import ExitCode, PcapdjError
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.store import operate
 from pcapdj.store.client import Store
+from pcapdj.store.events import read_events
 from pcapdj.store.job_queue import Answer, JobQueue, QueueEntry, Result
 from pcapdj.store.keys import IN_QUEUE
 from pcapdj.store.queue import queue_length
@@ -798,3 +799,48 @@ def test_the_file_of_a_forgotten_dispatcher_goes_back_to_the_head_of_the_queue(
     assert queue_length(store) == 3
     lines: Any = store.redis.hget(keys.queued, HOSTILE)
     assert len(lines.split(b"\n")) == 2
+
+
+def recorded(store: Store) -> list[tuple[str, str, str, dict[str, str]]]:
+    """Return what each event of the lane has, without its time."""
+    return [(each.kind, each.role, each.sentence, dict(each.fields)) for each in read_events(store)]
+
+
+def test_what_an_operator_gives_up_is_an_event(
+    run: Run, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the file that it is about, so that its history has it."""
+    monkeypatch.setattr(skip, "_EFFECT_S", 0)
+    waiting_for_storage(store, b"/in/1.pcap", "", time.time())
+    run(skip.app)
+    store.redis.hdel(store.keys.stats("main"), "heartbeat_s")
+    run(forget.app, "main", "--requeue")
+    store.redis.sadd(store.keys.dispatchers, "other")
+    run(forget.app, "other")
+
+    file = {"name": "/in/1.pcap"}
+    assert recorded(store) == [
+        ("skipped", "skip", "'/in/1.pcap' will be skipped before its first packet.", file),
+        (
+            *("dispatcher_forgotten", "forget"),
+            (
+                "The dispatcher 'main' is forgotten. '/in/1.pcap' is at the head of the queue and is fed from its"
+                " first packet."
+            ),
+            file,
+        ),
+        ("dispatcher_forgotten", "forget", "The dispatcher 'other' is forgotten.", {}),
+    ]
+
+
+def test_an_unknown_dispatcher_is_refused_with_ten_that_are_registered(run: Run, store: Store) -> None:
+    """By their short names; without any it is written that there is none."""
+    refusal = "pcapdj test: No dispatcher 'x' is registered in this lane. Registered: "
+    assert run(forget.app, "x") == (ExitCode.ERROR, "", f"{refusal}none.\n")
+
+    store.redis.sadd(store.keys.dispatchers, *(f"/run/{number:02}" for number in range(12)))
+    _, _, error = run(forget.app, "x")
+
+    shown = error.removeprefix(refusal).removesuffix(".\n").split(", ")
+    assert len(shown) == 10
+    assert set(shown) <= {f"'{number:02}'" for number in range(12)}

@@ -105,6 +105,22 @@ def test_the_queue_is_listed_in_order_with_sizes_and_what_is_in_flight(
     assert lines[-1] == {"place": 4, "name": "/by/hand.pcap", "size_bytes": None}
 
 
+def test_what_is_removed_and_moved_is_an_event(run: Run, store: Store, inbox: Path) -> None:
+    """Of one name with the name, so that its history has it; a look changes nothing."""
+    run("first", "2.pcap")
+    run("last", "0.pcap", "1.pcap")
+    run("remove", "3.pcap", "--dry-run")
+    run("remove", "3.pcap")
+    run("remove", "0.pcap", "1.pcap")
+
+    assert [(each.kind, each.role, each.sentence, dict(each.fields)) for each in read_events(store)] == [
+        ("reordered", "queue", "1 name moved to the beginning of the queue.", {"name": f"{inbox}/2.pcap"}),
+        ("reordered", "queue", "2 names moved to the end of the queue.", {}),
+        ("removed", "queue", "1 name removed from the queue.", {"name": f"{inbox}/3.pcap"}),
+        ("removed", "queue", "2 names removed from the queue.", {}),
+    ]
+
+
 @pytest.mark.usefixtures("inbox")
 def test_a_long_queue_is_shown_page_by_page(run: Run) -> None:
     """The last line has the command for the next page."""
