@@ -824,8 +824,8 @@ def test_what_an_operator_gives_up_is_an_event(
         (
             *("dispatcher_forgotten", "forget"),
             (
-                "The dispatcher 'main' is forgotten. '/in/1.pcap' is at the head of the queue and is fed from its"
-                " first packet."
+                "The dispatcher 'main' is forgotten. '/in/1.pcap' is at the head of the queue and is fed"
+                " from its first packet."
             ),
             file,
         ),

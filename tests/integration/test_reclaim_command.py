@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -64,6 +65,80 @@ def test_a_preview_names_the_files_their_sizes_and_what_stays(store: Store, run:
         "--reclaim is none: the controller removes nothing.",
     ]
     assert len(names_in(tmp_path)) == 12
+
+
+def test_a_disk_needs_room_up_to_the_last_byte(
+    store: Store, run: Run, mount: MemoryMount, tmp_path: Path
+) -> None:
+    """A file that is exactly as large as what is missing is enough."""
+    feed(store, write_capture(mount.folder / "1.pcap"))
+    found = os.statvfs(mount.folder)
+    free_bytes = found.f_bavail * found.f_frsize
+    roots = ("--dry-run", "--keep-last", 0, "--root", mount.folder)
+
+    exact, more, less = (
+        run(*roots, "--reclaim", how, "--free", str(free_bytes + 20480 + extra))[1].splitlines()
+        for how, extra in (("delete", 0), ("compress", 1), (f"move:{tmp_path}", -20480))
+    )
+
+    assert exact[1] == "1 file would be removed: 20.0 KiB."
+    assert re.fullmatch(r"'.*' has .* free, and would have (.*): \1 are needed\.", exact[2])
+    assert exact[3:] == []
+    assert more[1] == "1 file would be compressed: 20.0 KiB, before compression."
+    assert more[2].endswith("are needed, which is not enough.")
+    assert less[0] == "0 files would be moved: 0 B."
+    assert re.fullmatch(r"'.*' has (.*) free, and would have \1: \1 are needed\.", less[1])
+
+
+def publish(store: Store, *disks: dict[str, Any]) -> None:
+    """Write what a running controller publishes of its disks."""
+    one = {"unit": "bytes", "free": 1, "total": 9, "suspend_below": 0, "hold_below": 0, "fills_per_s": 0}
+    listed = json.dumps([one | {"state": "open", "failure": "", "open_from": 1} | disk for disk in disks])
+    limits = json.dumps({"suspend-free": "0"})
+    fields = {"heartbeat_s": f"{time.time():.3f}", "state": "open", "disks": listed, "limits": limits}
+    store.redis.hset(store.keys.gate, mapping=dict[Any, Any](fields))
+
+
+def test_room_is_made_on_the_disks_of_the_controller(store: Store, run: Run, tmp_path: Path) -> None:
+    """Up to resume-free, of inodes, too; with --if-short only where the gate is not open."""
+    disk, gone = {"name": str(tmp_path), "open_from": 1 << 60}, {"name": "/nowhere", "open_from": 1}
+    inodes = {"name": f"{tmp_path} (inodes)", "unit": "inodes", "open_from": 1 << 60}
+    memory = {"name": "memory", "open_from": 1 << 60, "state": "hold", "unit": "pages"}
+    dry = ("--dry-run", "--root", tmp_path)
+
+    publish(store, disk, inodes, memory, gone, disk | {"name": "/unknown", "free": None, "state": "hold"})
+    always, if_short = run(*dry)[1], run(*dry, "--if-short")[1]
+    publish(store, disk, inodes | {"state": "hold"})
+    by_inodes = run(*dry, "--if-short")[1]
+    publish(store, disk | {"state": "hold"})
+    by_bytes = run(*dry, "--if-short")[1]
+
+    needed = f"'{tmp_path}' has .* free, and would have .*: 1024.0 PiB are needed, which is not enough."
+    assert re.fullmatch(needed, always.splitlines()[1])
+    assert len(always.splitlines()) == 3
+    assert if_short.splitlines()[1] == "No watched disk needs room."
+    for text in (by_inodes, by_bytes):
+        assert re.fullmatch(needed, text.splitlines()[1])
+
+
+def test_a_moved_file_is_shown_with_its_new_path(
+    store: Store, run: Run, tmp_path: Path, mount: MemoryMount
+) -> None:
+    """The notes of the round stand below, and what the gate's fields get is the same."""
+    path = write_capture(tmp_path / "1.pcap")
+    feed(store, path)
+    goal = mount.folder / "old"
+    goal.mkdir(mode=0o700)
+    options = (*("--reclaim", f"move:{goal}"), *("--root", tmp_path, "--free", "100%", "--keep-last", 0))
+    _, shown, _ = run("now", *options)
+
+    assert re.fullmatch(rf"'{path}'  20\.0 KiB  fed 20\S+Z -> '{goal}/\S+'", shown.splitlines()[0])
+    assert shown.splitlines()[1].startswith("1 file moved: ")
+    about = json.loads(store.redis.hget(store.keys.gate, "reclaim") or b"")
+    assert about.keys() == {
+        *("how", "time_s", "removed", "freed_bytes", "missing", "withheld", "gone", "notes", "problem"),
+    }
+    assert (about["how"], about["removed"], about["withheld"], about["gone"]) == ("move", 1, {}, 0)
 
 
 def test_now_does_it_once_and_tells_what_is_missing(store: Store, run: Run, tmp_path: Path) -> None:
