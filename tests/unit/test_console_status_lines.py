@@ -102,6 +102,101 @@ def test_a_busy_lane_fills_the_screen() -> None:
     ]
 
 
+TROUBLE: dict[str, Any] = {
+    "lane": "a b", "queued": 2, "processed": 3, "failed": 1, "redis_problem": "Redis keeps nothing.",
+    "current": [{"dispatcher": "/run/a.pcap", "name": "/in/7.pcap", "state": "feeding", "attempt": 2}],
+    "gate": {
+        "state": "hold", "since_s": 940.0, "free_bytes": 1 << 30, "needed_bytes": 2 << 30, "path": "/out",
+        "lost": "the hold is lost", "refused": "min-free is too large", "heartbeat_age_s": 0.5,
+        "reclaim": {"how": "delete", "removed": 1, "freed_bytes": 1 << 20, "time_s": 400.0,
+            "problem": "too little", "notes": ["stays", ""]},
+        "disks": [
+            {"name": f"/{n}", "unit": "bytes", "free": n << 30, "total": 9 << 30, "hold_below": 1 << 30}
+            for n in range(1, 8)
+        ],
+    },
+    "importer": {
+        "state": "watching", "waiting": 1, "written": 2, "known": 3, "skipped": {"empty": 4, "hidden": 5},
+        "last_event": "took 1.pcap", "last_event_s": 990.0, "problem": "cannot look", "overlaps": ["a in b"],
+        "restored": 1, "lost_names": 1, "stale": True, "heartbeat_age_s": 8.0,
+    },
+    "consumer": {
+        "state": "failing", "reason": "it is not installed", "last_exit": "exited 1", "paused_s": 5.0,
+        "heartbeat_age_s": 1.0,
+    },
+    "suspects": {f"s{n}": f"reason {n}" for n in range(5)},
+    "dispatchers": [
+        {"id": "/run/a.pcap", "state": "Feeding fifo buffer", "files": 1, "known": 2, "packets": 1,
+         "cap_lengths": 60, "left_out": 1, "wrapped_times": 2, "steps_back": 2, "beyond_snaplen": 1,
+         "largest_step_back_ns": 10**9, "after_2038_stream": "s1", "last_anomaly": "is odd", "stale": False,
+         "last_anomaly_name": "/in/6.pcap", "restored": 2, "lost_names": 3,
+         "name": "/in/7.pcap", "done_bytes": 512, "total_bytes": 1024, "heartbeat_age_s": 0.1},
+    ],
+}  # fmt: skip
+AFTER_2038 = "timestamps: after 2038-01-19, which programs built on libpcap read as negative"
+LACKS = "may lack output; to feed its files again: pcapdj requeue --lane 'a b' --stream"
+
+
+def test_a_lane_in_trouble_shows_all_of_it() -> None:
+    """Every line that the other screen does not have, with its label and its tone."""
+    failures = [{"reason": "x"}, {"name": "/in/2"}]
+
+    assert snapshot_lines(TROUBLE, failures, 1000.0, {"/run/a.pcap": 64.0}, 4096) == [
+        Line("Redis", "Redis keeps nothing.", Tone.BAD),
+        Line("Files", "2 queued (4.0 KiB), 1 current, 3 processed, 1 failed"),
+        Line("", "all of them are read in 72 s, at 64 B/s"),
+        Line("Waits for", "the next start of the analyzer, which fails", Tone.BAD),
+        Line("Inbox", "1 waiting, 2 still written, 3 known already, 9 skipped: 4 empty, 5 hidden"),
+        Line("", "took 1.pcap, 10 s ago"),
+        Line("", "Redis lost its registration once; it was restored", Tone.ATTENTION),
+        Line("", "Redis lost 1 name of the queue: import the files again", Tone.BAD),
+        Line("", "the importer is silent for 8 s", Tone.BAD),
+        Line("", "cannot look", Tone.BAD),
+        Line("", "a in b", Tone.ATTENTION),
+        Line("Gate", "hold for 60 s", Tone.ATTENTION),
+        Line("", "1.0 GiB free, 2.0 GiB needed at '/out'"),
+        Line("", "--reclaim, 10 min ago: 1 file, 1.0 MiB freed"),
+        Line("", "too little", Tone.ATTENTION),
+        Line("", "stays", Tone.ATTENTION),
+        Line("", "the hold is lost", Tone.BAD),
+        Line("", "refused: min-free is too large", Tone.ATTENTION),
+        Line("Disks", "'/1' 1.0 GiB of 9.0 GiB free, holds below 1.0 GiB", Tone.ATTENTION),
+        Line("", "'/2' 2.0 GiB of 9.0 GiB free, holds below 1.0 GiB"),
+        Line("", "'/3' 3.0 GiB of 9.0 GiB free, holds below 1.0 GiB"),
+        Line("", "'/4' 4.0 GiB of 9.0 GiB free, holds below 1.0 GiB"),
+        Line("", "'/5' 5.0 GiB of 9.0 GiB free, holds below 1.0 GiB"),
+        Line("", "'/6' 6.0 GiB of 9.0 GiB free, holds below 1.0 GiB"),
+        Line("", "and 1 more; 'pcapdj limits' shows all"),
+        Line("Analyzer", "failing, paused by the gate: it is not installed", Tone.BAD),
+        Line("Suspect", f"stream s0 {LACKS} s0", Tone.BAD),
+        Line("", "reason 0", Tone.BAD),
+        Line("Suspect", f"stream s1 {LACKS} s1", Tone.BAD),
+        Line("", "reason 1", Tone.BAD),
+        Line("Suspect", f"stream s2 {LACKS} s2", Tone.BAD),
+        Line("", "reason 2", Tone.BAD),
+        Line("", "and 2 more streams", Tone.BAD),
+        Line("Dispatcher", "a.pcap: Feeding fifo buffer"),
+        Line("", "1 file, 2 known already, 1 packet, 60 B captured"),
+        Line("", "left out: 1 packet, because of their link type", Tone.ATTENTION),
+        Line("", "wrapped: the times of 2 packets from before 1970 or after 2106", Tone.ATTENTION),
+        Line("", "timestamps: 2 steps back in time, the largest 1 s, inside files", Tone.ATTENTION),
+        Line(
+            "",
+            "timestamps: after 2038-01-19, which programs built on libpcap read as negative",
+            Tone.ATTENTION,
+        ),
+        Line("", "snaplen: 1 packet is longer than that of the file, and whole", Tone.ATTENTION),
+        Line("", "last: '6.pcap' is odd", Tone.ATTENTION),
+        Line("", "Redis lost its registration 2 times; it was restored", Tone.ATTENTION),
+        Line("", "Redis lost 3 names of the queue: import the files again", Tone.BAD),
+        Line("", "'/in/7.pcap' (feeding, attempt 2)"),
+        Line("", "[############............] 50% of 1.0 KiB, 64 B/s, 8 s left"),
+        Line("Reported", "controller 0 s, launcher 1 s, importer 8 s, dispatcher 0 s ago"),
+        Line("Failed last", "'?': x", Tone.BAD),
+        Line("", "'/in/2': ", Tone.BAD),
+    ]
+
+
 def test_what_is_unusual_in_files_has_a_line_for_each_kind_and_the_last_file() -> None:
     """Whatever the dispatcher has counted; nothing where there is nothing."""
     dispatcher = {
