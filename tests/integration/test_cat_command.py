@@ -51,6 +51,10 @@ def test_a_folder_means_its_captures(captures: list[Path], tmp_path: Path) -> No
     """In the order of their packets, without its other files, which are counted."""
     cat(*captures, output=tmp_path / "files.pcap")
 
+    inner = captures[0].parent / "inner"
+    inner.mkdir()
+    (inner / "9.pcap").write_bytes(captures[0].read_bytes())  # a folder inside of it is another folder
+
     cat(captures[0].parent, output=tmp_path / "folder.pcap")
 
     assert (tmp_path / "folder.pcap").read_bytes() == (tmp_path / "files.pcap").read_bytes()

@@ -155,6 +155,7 @@ def test_now_does_it_once_and_tells_what_is_missing(store: Store, run: Run, tmp_
     assert re.search(
         r"Not enough files may be removed: .* lacks .*iB\. See 'pcapdj reclaim --dry-run'", error
     )
+    assert " WARNING reclaim reclaim_round files=1 freed_bytes=20480: Not enough files may" in error
     about = json.loads(store.redis.hget(store.keys.gate, "reclaim") or b"")
     assert (about["removed"], about["how"], list(about["missing"])) == (1, "delete", [str(tmp_path)])
     wait_until(lambda: any(each.kind == "reclaimed" for each in read_events(store)), "the event")

@@ -52,6 +52,7 @@ def test_a_role_that_does_not_run_has_the_settings_of_its_next_start(folder: Pat
     assert shown["consumer"]["flush-timeout"] == "7s environment; it overrides pcapdj.env:3 (5s)"
     assert shown["controller"]["min-free"] == "8% pcapdj.env:2"
     assert shown["controller"]["resume-after"] == "30s default"
+    assert shown["controller"]["between"] == "- default"
     assert shown["importer"]["paths"] == "inbox flag"
 
 

@@ -312,10 +312,11 @@ def test_arguments_have_the_promised_names(command: str) -> None:
 
 @each_row("command", OPTIONS)
 def test_a_default_that_means_nothing_is_not_shown(command: str) -> None:
-    """The port 0, say: the help of the option names what is used then."""
+    """The port 0, say, or lines of a variable: the help of the option names what is used then."""
     numbers = [each for each in parameters(command) if type(default(each)) is int and not default(each)]
 
-    assert [each.name for each in numbers if each.show_default] == []
+    read_later = [each for each in parameters(command) if callable(each.default)]
+    assert [each.name for each in [*numbers, *read_later] if each.show_default] == []
 
 
 @each_row("command", OPTIONS)
