@@ -174,7 +174,7 @@ def test_a_lane_in_trouble_shows_all_of_it() -> None:
         Line("", "reason 1", Tone.BAD),
         Line("Suspect", f"stream s2 {LACKS} s2", Tone.BAD),
         Line("", "reason 2", Tone.BAD),
-        Line("", "and 2 more streams", Tone.BAD),
+        Line("", "and 2 more streams; all of them: pcapdj status --lane 'a b' --json", Tone.BAD),
         Line("Dispatcher", "a.pcap: Feeding fifo buffer"),
         Line("", "1 file, 2 known already, 1 packet, 60 B captured"),
         Line("", "left out: 1 packet, because of their link type", Tone.ATTENTION),
