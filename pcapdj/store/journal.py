@@ -18,6 +18,7 @@ from pcapdj.store.journal_index import BEGINNING, IndexedPart, id_text, read_ind
 
 PAGE: Final = 400  # entries that one call looks at: some milliseconds of Redis's time
 _LONGEST_BYTES: Final = 16 << 10  # of a value
+_BUDGET_BYTES: Final = 4 << 20  # of one answer
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")  # a stream or verdict that the index may have
 
@@ -216,7 +217,7 @@ def _read_span(
     conditions = [wanted.stream, wanted.verdict, _text(wanted.since_ns), _text(wanted.until_ns)]
     while first:
         limits = [first, last, order, str(PAGE), str(_LONGEST_BYTES)]
-        arguments: list[bytes | str] = [*limits, *conditions, wanted.name_end]
+        arguments: list[bytes | str] = [*limits, *conditions, wanted.name_end, str(_BUDGET_BYTES)]
         last_id, looked_at, *rest = store.run("scan_journal", [store.keys.journal], arguments)
         files = [_file_of(entry_id, values) for entry_id, values in zip(rest[::2], rest[1::2], strict=True)]
         fitting = [file for file in files if file and file.has_time(wanted.since_ns, wanted.until_ns)]

@@ -16,12 +16,15 @@ from pcapdj.run.interrupted import interrupted_file
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.store import operate
 from pcapdj.store.client import Store
-from pcapdj.store.enqueue import Outcome, enqueue_new
+from pcapdj.store.enqueue import Outcome, enqueue_new, last_lines
+from pcapdj.store.events import read_events
 from pcapdj.store.failures import all_failures, newest_failures, requeue_failures
 from pcapdj.store.grants import Grants
 from pcapdj.store.job_queue import JobQueue, QueueEntry
+from pcapdj.store.journal import read_journal
 from pcapdj.store.keys import Keys
 from pcapdj.store.lane_totals import read_counts
+from pcapdj.store.queue_check import compare_now
 from pcapdj.store.reclaims import reclaimed
 from pcapdj.store.snapshot import read_snapshot
 
@@ -145,6 +148,33 @@ def test_no_reader_goes_through_a_hash_of_any_size(huge: PrivateRedis) -> None:
     assert max(sizes) <= 200
     called: dict[str, Any] = client.info("commandstats")
     assert not {"cmdstat_hkeys", "cmdstat_hgetall"} & called.keys()
+
+
+MANY: Final = {f"{number:06}": b"x" * 16_000 for number in range(600)}  # 9.4 MiB in an entry
+MANY_READS: Final[dict[str, Callable[[Store], object]]] = {
+    "events": lambda store: list(read_events(store)),
+    "journal": lambda store: list(read_journal(store)),
+    "lines of the queue": lambda store: last_lines(store, [b"/in/1.pcap"]),
+    "names of lines": compare_now,
+    "forget": lambda store: operate.forget_dispatcher(store, DISPATCHER, "", "", requeue=False),
+}
+
+
+@pytest.mark.parametrize("read", MANY_READS)
+def test_no_reader_gets_an_entry_of_any_number_of_fields_whole(huge: PrivateRedis, read: str) -> None:
+    """Of the first entry, too, which is sent however long it is, a part is read; so are lines and names."""
+    client, store = huge.client, Store(huge.url, KEYS, timeout_s=30)
+    client.delete(KEYS.journal)
+    for _ in range(3):
+        client.xadd(KEYS.events, dict[Any, Any](MANY))
+        client.xadd(KEYS.journal, dict[Any, Any](MANY))
+    client.hset(KEYS.queued, "/in/1.pcap", b"1 " + HUGE * 5)
+    client.hset(KEYS.queued, HUGE * 5, b"1 ")
+    before = sent_bytes(huge)
+
+    MANY_READS[read](store)
+
+    assert sent_bytes(huge) - before < 3 * (4 << 20) + 1_000_000
 
 
 def test_a_huge_name_in_current_is_cut_once(huge: PrivateRedis) -> None:

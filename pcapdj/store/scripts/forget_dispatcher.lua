@@ -48,6 +48,7 @@ if (redis.call('HGET', KEYS[3], 'heartbeat_s') or '') ~= ARGV[3] then
     return {'alive'}
 end
 local current = redis.call('HMGET', KEYS[2], 'name', 'queued', 'token')
+current[1] = current[1] and string.sub(current[1], 1, LONGEST_NAME)
 if current[1] and ARGV[4] ~= '1' then
     return {'taken', current[1]}
 end

@@ -6,7 +6,8 @@
 --      3 span       in ms: spans are counted from the epoch
 -- Returns id of the last entry looked at (empty: there is none), then {span's number, name, least, its time in ms}
 
-local LONGEST, MOST = 4200, 5000  -- bytes of a name, names in all spans: other programs may write there, too
+-- Other programs may write there, too: bytes of a name, names in all spans, bytes of these.
+local LONGEST, MOST, left = 4200, 5000, 4194304
 
 local answer, found = {''}, {}
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do
@@ -19,7 +20,8 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV
             local least = found[key]
             if least and tonumber(value) < tonumber(least[3]) then
                 least[3], least[4] = value, time
-            elseif not least and #answer <= MOST then
+            elseif not least and #answer <= MOST and left > #name then
+                left = left - #name
                 least = {span, name, value, time}
                 found[key], answer[#answer + 1] = least, least
             end

@@ -2,7 +2,7 @@
 --
 -- KEYS 1 stream
 -- ARGV 1 longest      bytes of a field or value; in place of a longer value stands "(NUMBER bytes)"
---      2 budget       bytes of all entries; those behind it are left out, but for the first
+--      2 budget       bytes of all entries; those behind it are left out, and fields of the first that are
 --      3 most         entries that are looked at
 --      4 first        id of the first entry, `-` or `(ID`; with `newest` the last one, `+` or `(ID`
 --      5 order        oldest | newest: which comes first
@@ -10,6 +10,7 @@
 --      7 value        .. and this value; without the two: all
 -- Returns id of the last entry looked at (empty: there is none), then {id, {field, value, ..}} for each entry
 
+local MOST_FIELDS = 200  -- of an entry; those of other programs may have any number
 local longest, left = tonumber(ARGV[1]), tonumber(ARGV[2])
 local entries
 if ARGV[5] == 'newest' then
@@ -32,9 +33,9 @@ end
 
 local function shortened(parts)
     local sent = {}
-    for index = 1, #parts, 2 do
+    for index = 1, math.min(#parts, 2 * MOST_FIELDS), 2 do
         local field, value = parts[index], parts[index + 1]
-        if #field <= longest then
+        if #field <= longest and left >= 0 then
             if #value > longest then
                 value = '(' .. #value .. ' bytes)'
             end

@@ -11,12 +11,14 @@
 --      8 since        only files with packets at this time or later, in ns since 1970; '' for all
 --      9 until        only files with packets at this time or earlier; '' for all
 --     10 name         only files whose name ends so; '' for all
+--     11 budget       bytes of all entries; those behind it are left out, and fields of the first that are
 -- Returns {id of the last entry looked at, '' after the end; number looked at; for each that fits its id and
 -- {field, value, ..}}
 --
 -- Numbers have 53 bits here: times are compared with a microsecond to spare. The caller compares again.
 
 local SPARE = 1000
+local MOST_FIELDS = 200  -- of an entry; those of other programs may have any number
 local COMPARED = {name = true, verdict = true, stream = true, earlier_streams = true, first_ts_ns = true,
     last_ts_ns = true, largest_step_back_ns = true}
 local since, until_ns = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -51,8 +53,26 @@ else
     entries = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[4])
 end
 local has_conditions = ARGV[6] ~= '' or ARGV[7] ~= '' or since or until_ns or ARGV[10] ~= ''
-local longest, answer = tonumber(ARGV[5]), {'', #entries}
-for _, entry in ipairs(entries) do
+local longest, left, answer = tonumber(ARGV[5]), tonumber(ARGV[11]), {'', #entries}
+
+local function shortened(values)
+    local sent = {}
+    for index = 1, math.min(#values, 2 * MOST_FIELDS), 2 do
+        if left >= 0 then
+            for place = index, index + 1 do
+                local value = values[place]
+                if #value > longest then
+                    value = '(' .. #value .. ' bytes)'
+                end
+                left = left - #value
+                sent[#sent + 1] = value
+            end
+        end
+    end
+    return sent
+end
+
+for number, entry in ipairs(entries) do
     local values = entry[2]
     local is_sent = not has_conditions
     if has_conditions then
@@ -65,13 +85,13 @@ for _, entry in ipairs(entries) do
         is_sent = fits(fields)
     end
     if is_sent then
-        for index, value in ipairs(values) do
-            if #value > longest then
-                values[index] = '(' .. #value .. ' bytes)'
-            end
+        local sent = shortened(values)
+        if left < 0 and #answer > 2 then
+            answer[1], answer[2] = entries[number - 1][1], number - 1
+            return answer
         end
         answer[#answer + 1] = entry[1]
-        answer[#answer + 1] = values
+        answer[#answer + 1] = sent
     end
 end
 if #entries == tonumber(ARGV[4]) then
