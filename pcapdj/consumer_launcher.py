@@ -137,7 +137,7 @@ def consume(  # noqa: PLR0913 - an option each
     for name in overridden_variables(command or (), preset, preset_is_flag=preset_is_flag):
         sentence = "This variable is not used, because the command line names the analyzer."
         events.warning("variable_overridden", sentence, variable=name, command=settings.command)
-    store = open_store(redis_url, redis_password_file, lane)
+    store = open_store(redis_url, redis_password_file, lane, is_role=True)
     record = record_of("consumer", context, (COMMAND_VARIABLE,), redis_url=safe_url(store.url))
     launch(settings, store, record, event_command(on_event))
 

@@ -319,7 +319,7 @@ def control(  # noqa: PLR0913 - typer makes options of arguments
     if as_started and not check:
         raise ConfigError("--as-started belongs to --check.")
     if check and not as_started:
-        store = open_store(redis_url, redis_password_file, lane, is_role=False)
+        store = open_store(redis_url, redis_password_file, lane)
         raise typer.Exit(check_running(Grants(store)))
     reclaim = options.reclaim_arguments(setting, absolute_roots(roots), keep_last, keep_within, lane)
     sources = {each.name: each.place for each in record_of("controller", context).settings}

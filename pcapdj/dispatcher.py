@@ -254,7 +254,7 @@ def dispatch(  # noqa: PLR0913 - an option each
         storage_timeout_s=parse_duration(storage_timeout, "--storage-timeout"),
         journal=JournalLimits(journal_entries, journal_days),
     )
-    store = open_store(url, redis_password_file, lane, in_queue=queue)
+    store = open_store(url, redis_password_file, lane, in_queue=queue, is_role=True)
     work(settings, store, record_of("dispatcher", context, ("PCAPDJ_LOOPS",), redis_url=safe_url(store.url)))
 
 

@@ -154,7 +154,7 @@ def redis_lines(url: str, password_file: Path | None, lane: str) -> Iterator[Lin
     embedded = embedded_line()
     yield from _password_lines(url, password_file)
     try:
-        store = open_store(url, password_file, lane, is_role=False)
+        store = open_store(url, password_file, lane)
         server = read_server(store)
     except StoreUnavailable as exc:
         is_wrong = bool(url or problem_at(store.url))

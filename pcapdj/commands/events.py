@@ -59,7 +59,7 @@ def events(  # noqa: PLR0913 - typer makes options of arguments
     since_s = (
         parse_time(since or ("0" if file else "1d"), time.time(), "--since") if since or not file else 0.0
     )
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     name = _name_of(store, file) if file else None
     history = History(store, since_s, name)
     if name is not None and not as_json:

@@ -51,7 +51,7 @@ def failed(  # noqa: PLR0913 - typer makes options of arguments
     """List the files that failed, with the reason and how much was delivered."""
     if retry and forget:
         raise ConfigError("--retry and --forget exclude each other.")
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     with nullcontext() if retry or forget else suppress(StoreUnavailable):  # without writes it can be read
         _index(store)
     chosen = _whole_names(store, names or [])

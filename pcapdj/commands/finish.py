@@ -25,7 +25,7 @@ def finish(
     lane: Lane = "",
 ) -> None:
     """End the stream when no file is queued or current; files that come later begin a new one."""
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     if not _is_needed(read_snapshot(store, time.time()), now=now):
         print_lines("No stream is open: there is nothing to end.")
         return

@@ -42,7 +42,7 @@ def forget(
     lane: Lane = "",
 ) -> None:
     """Remove a dispatcher that is out of service, so that nothing waits for it or shows it as silent."""
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     chosen = _chosen(read_snapshot(store, 0)["dispatchers"], dispatcher)
     fields = read_hash(store, store.keys.stats(chosen), ("heartbeat_s", "queue"))
     heartbeat, queue = (to_text(fields.get(name, b"")) for name in (b"heartbeat_s", b"queue"))

@@ -43,7 +43,7 @@ def gate(
     if override is not None and override not in {*_RESULTS, _ACCEPT}:
         hint = "Write open, hold (which closes it), auto or accept."
         raise ConfigError(f"Unknown gate setting {quoted(override[:80])}.", hint=hint)
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     if override is None:
         print_lines(printable(operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)))
         return

@@ -71,7 +71,7 @@ def journal(  # noqa: PLR0913 - an option each
         raise ConfigError("--json, --csv and --print0 exclude each other.")
     wanted = Conditions(stream=stream, verdict=verdict or "", name_end=to_name(name))
     wanted = in_time_range(wanted, since, until, times)
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     files = _newest(store, wanted, last) if last else _all(store, wanted, shows_all=not print0)
     form: Form = _json if as_json else _csv if as_csv else _text
     count = 0

@@ -68,7 +68,7 @@ def limits(  # noqa: PLR0913 - typer makes options of arguments
     changes = assignments(words) if action == "set" else {}
     if dry_run and action != "set":
         raise ConfigError("--dry-run belongs to 'limits set'.")
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     if action == "set":
         _check_texts(store, changes, force=force)
         if dry_run:

@@ -77,7 +77,7 @@ def metrics(
     if len(lane) > _MOST_LANES:
         raise ConfigError(f"{len(lane)} lanes are more than {_MOST_LANES}.")
     address = _address(listen) if listen else None
-    stores = [open_store(redis_url, redis_password_file, each, is_role=False) for each in lane or [""]]
+    stores = [open_store(redis_url, redis_password_file, each) for each in lane or [""]]
     registry = CollectorRegistry()
     registry.register(LaneCollector(stores))
     if address:

@@ -41,7 +41,7 @@ def print_judgement(url: str, password_file: Path | None, lane: str, expected: S
         expected: the roles that should run; empty: see above.
     """
     try:
-        line, level = _judged(open_store(url, password_file, lane, is_role=False), expected)
+        line, level = _judged(open_store(url, password_file, lane), expected)
     except PcapdjError as exc:
         line, level = monitor_line([Finding(Level.UNKNOWN, str(exc))], {})
     print_lines(line)

@@ -72,7 +72,7 @@ def queue(  # noqa: PLR0913 - an option each
         raise ConfigError(f"Unknown action {quoted(action[:80])}.", hint=hint)
     if (action == _LIST) == bool(names):
         raise ConfigError("Name the files to remove or to move." if not names else "list takes no names.")
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     if action == _LIST:
         _list(store, first - 1, most or None, as_json=as_json)
     else:

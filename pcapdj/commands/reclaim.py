@@ -101,7 +101,7 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
     if action not in ("", "now", *_PAUSES) or dry_run == bool(action):
         raise ConfigError("Write 'pcapdj reclaim --dry-run', or 'pcapdj reclaim now', pause or resume.")
     if action in _PAUSES:
-        change_control(open_store(redis_url, redis_password_file, lane, is_role=False), *_PAUSES[action])
+        change_control(open_store(redis_url, redis_password_file, lane), *_PAUSES[action])
         print_lines(_PAUSED[action])
         return
     chosen = parse_reclaim(setting)

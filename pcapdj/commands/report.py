@@ -89,7 +89,7 @@ def report(  # noqa: PLR0913 - an option each
             spans = _of_files(names, recursive=recursive, order=order, is_quick=quick)
         else:
             title = f"the journal of lane {quoted(lane)}" if lane else "the journal"
-            store = open_store(redis_url, redis_password_file, lane, is_role=False)
+            store = open_store(redis_url, redis_password_file, lane)
             wanted = in_time_range(Conditions(stream=stream), since, until, times)
             spans = _of_journal(store, wanted)
         _print(timeline, spans, show_all=show_all, as_json=as_json)

@@ -79,7 +79,7 @@ def requeue(  # noqa: PLR0913 - an option each
         raise ConfigError("Name either files, a stream with --stream, or a time range with --since, --until.")
     if (yes or into_open_stream) and not has_range:
         raise ConfigError("--yes and --into-open-stream belong to --since and --until.")
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     if has_range:
         wanted = in_time_range(Conditions(), since, until, times)
         look = partial(_look, store, wanted, reading_roots(roots))

@@ -12,7 +12,7 @@ app = new_app()
 @app.command()
 def resume(redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = "") -> None:
     """End the suspension by `pcapdj suspend`; the gate and SIGUSR1 may still suspend feeding."""
-    removed, others = operate.resume(open_store(redis_url, redis_password_file, lane, is_role=False))
+    removed, others = operate.resume(open_store(redis_url, redis_password_file, lane))
     ended = "The operator's suspension has ended." if others else "Resumed."
     print_lines(ended if removed else "The operator had not suspended feeding.")
     if others:

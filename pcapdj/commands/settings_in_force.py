@@ -60,7 +60,7 @@ def show_settings(context: typer.Context, url: str, password_file: Path | None, 
     file = context.obj if isinstance(context.obj, SettingsFile) else SettingsFile()
     show(
         "The settings in force",
-        list(_lines(folder, file, lambda: open_store(url, password_file, lane, is_role=False))),
+        list(_lines(folder, file, lambda: open_store(url, password_file, lane))),
     )
 
 

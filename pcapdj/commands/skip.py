@@ -62,7 +62,7 @@ def skip(
     name: Name = "", redis_url: RedisUrl = "", redis_password_file: PasswordFile = None, lane: Lane = ""
 ) -> None:
     """Give up the file that is fed, or that waits for its storage or its authorization; it fails."""
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     found = chosen(taken_files(store), to_name(name) if name else None)
     for file in found:
         operate.request_skip(store, file.dispatcher, file.token)

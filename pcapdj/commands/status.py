@@ -40,7 +40,7 @@ def status(
     lane: Lane = "",
 ) -> None:
     """Show queue, current file, disk gate, dispatchers, analyzer, and the last failures."""
-    store = open_store(redis_url, redis_password_file, lane, is_role=False)
+    store = open_store(redis_url, redis_password_file, lane)
     try:
         if as_json:
             _print_json(store, repeat=watch)

@@ -75,9 +75,7 @@ def reporting_problem(running: Iterable[str], limit_s: float = _REPORT_S) -> str
     """
     read_settings(Path()).apply()  # not before: supervisord must not have them in its environment
     password_file = os.environ.get("PCAPDJ_REDIS_PASSWORD_FILE")
-    store = open_store(
-        "", Path(password_file) if password_file else None, os.environ.get("PCAPDJ_LANE", ""), is_role=False
-    )
+    store = open_store("", Path(password_file) if password_file else None, os.environ.get("PCAPDJ_LANE", ""))
     expected, until_s = set(running) & set(ROLES), time.monotonic() + limit_s
     while True:
         try:

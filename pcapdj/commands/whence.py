@@ -97,7 +97,7 @@ def whence(  # noqa: PLR0913 - an option each
                 [each for each in some if _is_wanted(each, sid, flow_id, is_alert=is_alert)] for some in read
             )
         run = run_folder(folder) if folder else None
-        store = None if run else open_store(redis_url, redis_password_file, lane, is_role=False)
+        store = None if run else open_store(redis_url, redis_password_file, lane)
         source: JournalSource = LaneJournal(store) if store else RunJournal(run or Path())
         answer = _Answer(Presences(store, reading_roots(roots)), as_json=as_json, out=write)
         for batch in [_few(chain.from_iterable(batches))] if write else batches:

@@ -79,7 +79,7 @@ CapturesDays = Annotated[
 
 
 def open_store(
-    url: str, password_file: Path | None, lane: str, *, in_queue: str = IN_QUEUE, is_role: bool = True
+    url: str, password_file: Path | None, lane: str, *, in_queue: str = IN_QUEUE, is_role: bool = False
 ) -> Store:
     """Return the store that the options name; nothing is sent yet. A password leaves the environment.
 

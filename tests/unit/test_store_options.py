@@ -34,6 +34,14 @@ def test_a_password_file_without_a_password_is_refused(tmp_path: Path, content: 
         open_store("redis://host/0", place, "")
 
 
+def test_a_command_waits_longer_for_an_answer_than_a_role() -> None:
+    """A role repeats its calls and has to stop within a second; a person has one try."""
+    command, role = (open_store("redis://host/0", None, "", is_role=is_role) for is_role in (False, True))
+
+    assert open_store("redis://host/0", None, "").timeout_s == command.timeout_s == 3
+    assert role.timeout_s < 1
+
+
 def test_a_password_in_place_of_the_file_is_not_shown() -> None:
     """A word without a slash that names no file may be the password itself."""
     with pytest.raises(ConfigError, match="password file does not exist") as refused:
