@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "requeue --stream s7": ["5,001 of 5,001 processed files to look at"],
     "queue remove none.pcap": ["5,000 of 5,101 queued names to compare", QUEUED],
     "queue remove none*": [QUEUED],
+    "queue remove 49*9.pcap --dry-run": [QUEUED],
     "queue remove 49*9.pcap": [QUEUED],
     "failed --retry": ["5,001 of 5,001 failed files to queue"],
 }

@@ -116,7 +116,9 @@ def test_room_is_made_on_the_disks_of_the_controller(store: Store, run: Run, tmp
     needed = f"'{tmp_path}' has .* free, and would have .*: 1024.0 PiB are needed, which is not enough."
     assert re.fullmatch(needed, always.splitlines()[1])
     assert len(always.splitlines()) == 3
-    assert if_short.splitlines()[1] == "No watched disk needs room."
+    publish(store, disk | {"free": None, "state": "hold"})
+    unknown = run(*dry, "--if-short")[1]
+    assert if_short.splitlines()[1] == unknown.splitlines()[1] == "No watched disk needs room."
     for text in (by_inodes, by_bytes):
         assert re.fullmatch(needed, text.splitlines()[1])
 
