@@ -326,6 +326,22 @@ def test_a_file_that_comes_back_between_the_failed_call_and_the_look_is_fed(
     assert listed(store, store.keys.processed) == [name]
 
 
+def test_without_a_limit_a_folder_that_is_gone_is_waited_for(rig: Rig, store: Store, tmp_path: Path) -> None:
+    """A limit of 0 is none."""
+    folder, away = tmp_path / "captures", tmp_path / "away"
+    folder.mkdir()
+    name = written(folder, "a.pcap", stream_of(FIRST))
+    queue_as_imported(store, name)
+    authorize(store, name)
+    folder.rename(away)
+    rig.opener.before_looks = [lambda: None, lambda: away.rename(folder)]
+    storage = storage_of(store, rig.opener, rig.interrupts, timeout_s=0)
+
+    replace(rig.runner, storage=storage).run(rig.take())
+
+    assert listed(store, store.keys.processed) == [name]
+
+
 def test_a_disk_that_is_mounted_just_after_the_file_below_it_was_opened_is_opened_again(
     rig: Rig, store: Store, short_path: Path
 ) -> None:
@@ -472,8 +488,12 @@ def test_nonsense_in_the_place_of_a_start_point_begins_at_the_first_packet(
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
     rig.take(name)
     store.redis.hset(store.keys.current("d"), "begin", "nonsense")
+    seen: list[bytes] = []
+    rig.interrupts.at_check(2, lambda: seen.append(current(store, "d")["begin"]))
 
     rig.run()
+
+    assert seen == [b""]
 
     assert bytes(rig.link.got) == stream_of(FIRST)
     assert f"begin_invalid name={os.fsdecode(name)}: The file is fed from its first" in logged(

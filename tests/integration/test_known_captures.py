@@ -512,6 +512,12 @@ def test_a_long_comparison_is_shown(trio: Trio, monkeypatch: pytest.MonkeyPatch)
         assert isinstance(known.find(entry, capture), SameCapture)
     assert set(shown) == {"Comparing 89.5 KiB with captures that were fed and begin alike."}
 
+    shown.clear()
+    monkeypatch.setattr("pcapdj.feed.known_captures._SLOW_S", 600.0)
+    with capture_of(os.fsencode(path), OpenFile(os.open(path, os.O_RDONLY))) as capture:
+        assert isinstance(known.find(entry, capture), SameCapture)
+    assert set(shown) == {""}
+
 
 def test_what_other_programs_write_about_fed_captures_is_not_believed(service: Trio) -> None:
     """Not lines that are no valid record, nor a record whose checksum is not that of the file's bytes."""

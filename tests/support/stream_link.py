@@ -20,10 +20,12 @@ from pcapdj.store.notifier import Notifier
 from support.pipes import new_statistics
 
 
-def storage_of(store: Store, opener: FileOpener, interrupts: Interrupts) -> CaptureStorage:
+def storage_of(
+    store: Store, opener: FileOpener, interrupts: Interrupts, timeout_s: float = 600
+) -> CaptureStorage:
     """Return what opens the files of a dispatcher without roots."""
     skips, statistics = SkipRequests("d"), new_statistics()
-    return CaptureStorage(store, opener, (), skips, interrupts, statistics, timeout_s=600)
+    return CaptureStorage(store, opener, (), skips, interrupts, statistics, timeout_s)
 
 
 class RecordingLink(AnalyzerLink):
