@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 from support.forkserver import DEVNULL, start
@@ -29,6 +30,25 @@ def run(store: Store, capsys: pytest.CaptureFixture[str]) -> Run:
         return exit_code_of(limits.app, "pcapdj limits", [*options, *arguments]), capsys.readouterr().err
 
     return run_command
+
+
+SCREEN = """\
+Gate  open: There is room.
+
+/out  open, 37.0 GiB of 70.0 GiB free
+  [############################.......................O..H..S..]
+  O open from 10.0 GiB free, H hold below 7.0 GiB, S suspended below 3.0 GiB
+
+min-free              10%               flag
+resume-free           1.5 x min-free    derived
+resume-after          5s                live, instead of 30s (default)
+suspend-free          0.5 x min-free    derived
+min-free-inodes       7%                live
+min-available-memory  unknown: no controller is running
+reserve               auto
+force                 yes
+                      learned from 1,234 files: the output is 0.25 x the size of a file
+"""
 
 
 @pytest.fixture
@@ -70,6 +90,36 @@ def test_the_limits_in_force_are_shown(run: Run, show: Show, store: Store) -> No
     assert words["resume-after"] == ["5s", "live, instead of 30s (default)"]
     assert words["min-free-inodes"] == ["5%", "default"]
     assert words["Gate"][0] == "open"
+
+
+def test_the_whole_screen(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """The gate, each disk, each limit with where it comes from, and what the reserve has learned."""
+    disk = {"name": "/out", "unit": "bytes", "free": 37 << 30, "total": 70 << 30, "suspend_below": 3 << 30}
+    disk |= {"hold_below": 7 << 30, "open_from": 10 << 30, "state": "open", "failure": "", "fills_per_s": 0}
+    in_force = {
+        "min-free": "10%",
+        "resume-free": "",
+        "resume-after": "5s",
+        "suspend-free": "",
+        "reserve": "auto",
+    }
+    texts = {
+        "limits": in_force,
+        "options": {"resume-after": "30s"},
+        "sources": {"min-free": "flag", "resume-after": "default"},
+    }
+    reserve = {"factor": 0.25, "learned_from_files": 1234}
+    fields = {
+        name: json.dumps(value) for name, value in {**texts, "disks": [disk], "reserve": reserve}.items()
+    }
+    fields |= {"heartbeat_s": f"{time.time():.3f}", "state": "open", "reason": "There is room."}
+    store.redis.hset(store.keys.gate, mapping=dict[Any, Any](fields))
+    live = {"resume-after": "5s", "min-free-inodes": "7%", "force": "yes"}
+    store.redis.hset(store.keys.control, mapping=dict[Any, Any](live))
+
+    assert exit_code_of(limits.app, "x", ["--redis-url", store.url, "--lane", store.keys.lane]) == ExitCode.OK
+
+    assert capsys.readouterr().out == SCREEN
 
 
 def test_the_last_day_of_each_disk_is_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
