@@ -39,7 +39,7 @@ from pcapdj.run.plan import (
     plan_sentence,
     refused_results,
 )
-from pcapdj.run.private_service import PrivateService, check_private_service, private_service
+from pcapdj.run.private_service import KEPT_LOGS, PrivateService, check_private_service, private_service
 from pcapdj.run.record import FileResult, RunRecord, only_run_in
 from pcapdj.run.report import end_fields, exit_code_of, print_summary, summarize, verdict_of
 from pcapdj.run.view import progress_view
@@ -186,9 +186,9 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
         return RunProgress(), None
     with handled(stops=_STOPS) as signals, private_service(plan.settings, signals) as service:
         progress, abort = _follow(plan, record, service, signals)
-        if abort:
+        if abort or progress.role_ends:
             try:
-                service.keep_logs(record.logdir / "logs")
+                service.keep_logs(record.logdir / KEPT_LOGS)
             except CannotCreate as exc:
                 _print_line(str(exc))
     return progress, abort

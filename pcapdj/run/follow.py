@@ -16,7 +16,7 @@ from pcapdj.console.status_lines import without_exact_bytes
 from pcapdj.disk.gate import Cause
 from pcapdj.disk.reserve import ANYWAY, Fit
 from pcapdj.run.interrupted import interrupted_file
-from pcapdj.run.private_service import PrivateService
+from pcapdj.run.private_service import PrivateService, RoleEnd, shown_role
 from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
 from pcapdj.run.view import ProgressView, WaitReason, wait_reason
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
@@ -45,6 +45,7 @@ class RunProgress:
         at_fault: why the dispatcher holds the lane; empty: it does not.
         restarts_before: the analyzer's restarts when the last file was finished.
         interrupted: the file that the next run goes on with, after a stop.
+        role_ends: which processes of the private service ended and were started again.
     """
 
     results: list[FileResult] = field(default_factory=list)
@@ -55,6 +56,7 @@ class RunProgress:
     at_fault: str = ""
     restarts_before: int = 0
     interrupted: FileResult | None = None
+    role_ends: Sequence[RoleEnd] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class RunMonitor:
         self._current: tuple[int, str, WaitReason | None] = (0, "", None)
         self._next_roles_poll_s = 0.0
         self._is_write_error_shown = bool(record.write_error)
+        self._shown_ends: set[RoleEnd] = set()  # since a file was fed
 
     def watch(self, signals: Signals) -> AbortReason | None:
         """Wait until the run is over; return why it was aborted, None if it came to its end."""
@@ -97,6 +100,7 @@ class RunMonitor:
     def _watch(self, signals: Signals, notifier: Notifier) -> AbortReason | None:
         while True:
             notifier.clear()
+            self.show_role_ends()
             try:
                 self.update()
                 if self._is_complete():
@@ -119,6 +123,8 @@ class RunMonitor:
             self._done_bytes += result.size_bytes
             self._finished_names.add(result.name)
             self._view.show_result(result)
+            if result.is_processed:
+                self._shown_ends.clear()
             if result.stream and result.stream not in (*self.progress.streams, *result.earlier_streams):
                 self.progress.streams.append(result.stream)
         self.progress.results += results
@@ -159,6 +165,17 @@ class RunMonitor:
     def show(self) -> None:
         """Show the progress, and why nothing is fed, as of the last update."""
         self._view.show_progress(*self._current)
+
+    def show_role_ends(self) -> None:
+        """Show which processes of the service have died; the same end again only after a file was fed."""
+        ends = list(self._service.role_ends())
+        for end in ends[len(self.progress.role_ends) :]:
+            if end not in self._shown_ends:
+                self._shown_ends.add(end)
+                last_line = self._service.last_log_line(end.role) if end.code > 0 else ""
+                how = f"The {end.shown_role} {'was ' * (end.code < 0)}{end.status} and is started again."
+                self._view.show_warning(f"{how} {last_line}".rstrip())
+        self.progress.role_ends = ends
 
     def _read_journal(self) -> None:
         store = self._service.store
@@ -226,7 +243,7 @@ class RunMonitor:
             return None
         self._next_roles_poll_s = time.monotonic() + _ROLES_POLL_S
         for role in self._service.failed_roles():
-            sentence = f"The {role} is not started again. {self._service.last_log_line(role)}"
+            sentence = f"The {shown_role(role)} is not started again. {self._service.last_log_line(role)}"
             return AbortReason(sentence, ExitCode.ERROR)
         return None
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from pcapdj.run.private_folder import private_folder, private_folder_name
 from pcapdj.run.service_process import (
@@ -38,6 +38,7 @@ from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import URL_VARIABLE, has_secret
 
+KEPT_LOGS: Final = "logs"  # beside the analyzer's output, if anything went wrong with the service
 _START_LIMIT_S: Final = 20.0
 _STOP_LIMIT_S: Final = 180.0  # longer than the service takes: an analyzer may flush for two minutes
 _REDIS_LIMIT_S: Final = 15.0  # longer than the service gives it
@@ -45,6 +46,7 @@ _POLL_S: Final = 0.005
 _COPY_BYTES: Final = 1 << 20
 _COPY_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _REPEAT_S: Final = 0.1
+_SHOWN_NAMES: Final = {"consumer": "launcher", "redis": "private Redis"}
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
 # The private service has its own Redis and lane, and the files, their order and their one stream are those of
 # the command line, whatever this process's environment has for a service.
@@ -59,6 +61,33 @@ _NOT_INHERITED: Final = (
     "PCAPDJ_IDLE_EOF",
     "PCAPDJ_BETWEEN",
 )
+
+
+class RoleEnd(NamedTuple):
+    """A process of the private service ended while nobody had stopped it; another one is started.
+
+    Args:
+        role: as the service calls it.
+        code: its exit code; negative: the signal that killed it.
+    """
+
+    role: str
+    code: int
+
+    @property
+    def shown_role(self) -> str:
+        """The role's name for people."""
+        return shown_role(self.role)
+
+    @property
+    def status(self) -> str:
+        """How it ended: `exited 1`, `killed by signal 9`."""
+        return f"exited {self.code}" if self.code >= 0 else f"killed by signal {-self.code}"
+
+
+def shown_role(role: str) -> str:
+    """Return the name for people of a process of the service."""
+    return _SHOWN_NAMES.get(role, role)
 
 
 def check_private_service() -> None:
@@ -132,6 +161,8 @@ class PrivateService:
         self._unread = b""
         self._exit_codes: dict[str, int] = {}
         self._given_up: list[str] = []
+        self._role_ends: list[RoleEnd] = []
+        self._is_stopping = False
         self._has_ended = False
         self._have_roles_ended = False
 
@@ -177,6 +208,11 @@ class PrivateService:
         self._read_reports()
         return self._given_up
 
+    def role_ends(self) -> list[RoleEnd]:
+        """Return which processes have ended and were started again, from the first one on."""
+        self._read_reports()
+        return self._role_ends
+
     def last_log_line(self, role: str) -> str:
         """Return the last line of a role's log; empty if there is none."""
         line = ""
@@ -209,6 +245,7 @@ class PrivateService:
         """
         if not self.is_alive or self._have_roles_ended:
             return
+        self._is_stopping = True  # what ends from here on was stopped
         deadline_s = time.monotonic() + _STOP_LIMIT_S
         stops = min(1, signals.stop_count)  # what came after the first one is passed on, also if it is here
         self._signal(signal.SIGTERM)
@@ -258,6 +295,8 @@ class PrivateService:
                 self._exit_codes[name] = int(code)
                 if is_given_up == "1":
                     self._given_up.append(name)
+                elif not self._is_stopping:
+                    self._role_ends.append(RoleEnd(name, int(code)))
 
 
 def _copy(path: Path, copy: Path) -> None:

@@ -49,7 +49,7 @@ _NUMBER_FIELDS: Final = (
     *("size_bytes", "mtime_ns", "packets", "cap_lengths", "lengths", "stream_start", "stream_end"),
     *("first_packet", "linktype", "rewrites", "first_ts_ns", "last_ts_ns", "dev", "ino", "step_ns"),
     *("wrapped_times", "steps_back", "largest_step_back_ns", "beyond_snaplen", "after_2038", "begin_bytes"),
-    *("crc32", "length_bytes", "section", "interfaces_end"),
+    *("crc32", "length_bytes", "section", "interfaces_end", "attempt"),
 )
 _TEXTS_OF_SOME: Final = ("jump", "known_as", "begins_as", "first")
 _TEXTS_OF_JOURNAL: Final = ("reason", "stream", *_TEXTS_OF_SOME)

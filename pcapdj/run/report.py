@@ -4,10 +4,11 @@ The summary shows what was fed, what was extracted, and whether that is what was
 """
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from pcapdj.console.screen import Line, keep_going_if_closed, show
 from pcapdj.run.extracted import ExtractedObject, ExtractedObjects, extracted_from
 from pcapdj.run.follow import AbortReason, RunProgress
 from pcapdj.run.interrupted import STOPPED
+from pcapdj.run.private_service import KEPT_LOGS, RoleEnd
 from pcapdj.run.record import RECORD, FileResult, RunRecord
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.runtime.numbers import counted
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 _SUMS: Final = ("wrapped_times", "steps_back", "beyond_snaplen")
 _MOST_KNOWN: Final = 10
 _MOST_FAILURES: Final = 10
+_MOST_REPLAYED: Final = 3
+_MOST_SUSPECTS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,10 @@ class Summary:
         suspects: stream to why its output may be incomplete, and the number of its files.
         write_error: why the complete pcapdj.json could not be written; empty: it was.
         failures: name and reason of each file that was not fed whole.
+        partly_fed_bytes: of the packets of files that failed, or in which the run was stopped.
+        replayed: names of the files that were fed again, since their stream broke off.
+        role_ends: how processes of the private service ended that were started again, each way once.
+        logs: the folder with their logs.
         verdict: in words, whether the run is complete; empty: it is not shown.
     """
 
@@ -72,6 +80,10 @@ class Summary:
     suspects: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     write_error: str = ""
     failures: Sequence[tuple[str, str]] = ()
+    partly_fed_bytes: int = 0
+    replayed: Sequence[str] = ()
+    role_ends: Sequence[str] = ()
+    logs: str = ""
     verdict: str = ""
 
     @property
@@ -88,14 +100,16 @@ def summarize(
     failed = [each for each in record.results.values() if not each.is_processed and each.verdict != STOPPED]
     sent = [*progress.results, *([progress.interrupted] if progress.interrupted else ())]
     earlier = plan.continued
-    sent_before = earlier.packets if earlier and earlier.name in {each.name for each in sent} else 0
+    before = earlier if earlier and earlier.name in {each.name for each in sent} else None
+    partly = [each for each in sent if not each.is_processed]
+    partly_before = before if before and before.name in {each.name for each in partly} else None
     folders = stream_folders(record)
     jumping = [each for each in progress.results if each.jump]
     counts = anomaly_counts(record.results.values())
     return Summary(
         fed=len(fed),
         failed=len(failed),
-        packets=sum(each.packets for each in sent) - sent_before,
+        packets=sum(each.packets for each in sent) - (before.packets if before else 0),
         fed_bytes=sum(each.size_bytes for each in fed),
         elapsed_s=elapsed_s,
         analyzer=f"{plan.analyzer}, {analyzer_end(progress)}",
@@ -110,7 +124,23 @@ def summarize(
         known=[(each.name, each.known_as) for each in progress.results if each.known_as],
         suspects=suspect_streams(record),
         failures=[(each.name, _failure_text(each)) for each in failed],
+        partly_fed_bytes=sum(map(_packet_bytes, partly)) - (_packet_bytes(partly_before)),
+        replayed=[each.name for each in fed if each.numbers.get("attempt", 1) > 1],
+        role_ends=role_end_texts(progress.role_ends),
+        logs=str(record.logdir / KEPT_LOGS),
     )
+
+
+def _packet_bytes(result: FileResult | None) -> int:
+    return result.numbers.get("cap_lengths", 0) if result else 0
+
+
+def role_end_texts(ends: Iterable[RoleEnd]) -> list[str]:
+    """Return how each process ended, in the order of the first time: `launcher (exited 1, 3 times)`."""
+    return [
+        f"{end.shown_role} ({end.status}{f', {times:,} times' if times > 1 else ''})"
+        for end, times in Counter(ends).items()
+    ]
 
 
 def _failure_text(result: FileResult) -> str:
@@ -156,7 +186,8 @@ def print_summary(summary: Summary) -> None:
 
 def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     """Return the table's lines: label and value."""
-    rate = human_size(summary.fed_bytes / summary.elapsed_s) if summary.elapsed_s > 0 else "0 B"
+    all_bytes = summary.fed_bytes + summary.partly_fed_bytes
+    rate = human_size(all_bytes / summary.elapsed_s) if summary.elapsed_s > 0 else "0 B"
     numbers = (
         (summary.failed, "failed"),
         (summary.fed_before, "fed before"),
@@ -170,7 +201,7 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
         ("packets", f"{summary.packets:,}"),
         *([("timestamps", summary.jumps)] if summary.jumps else []),
         *summary.anomalies,
-        ("bytes", f"{human_size(summary.fed_bytes)} of capture files"),
+        ("bytes", _bytes_text(summary)),
         ("time", f"{summary.elapsed_s:.1f} s ({rate}/s, start and end included)"),
         ("analyzer", printable_sentence(summary.analyzer)),
         ("output", printable_sentence(summary.logdir)),
@@ -178,13 +209,42 @@ def summary_rows(summary: Summary) -> list[tuple[str, str]]:
     lines += _object_rows(summary)
     if summary.write_error:
         lines.append(("RECORD", f"{RECORD} could not be written: {summary.write_error}"))
-    for stream, (reason, files) in summary.suspects.items():
-        lines.append(("SUSPECT", printable_sentence(f"stream {stream} may lack output: {reason}")))
-        again = f"To feed its {counted(files, 'file')} again"
-        lines.append(("", f"{again}, make room, and repeat the command with --resume."))
+    lines += _suspect_rows(summary)
+    if summary.role_ends:
+        ended = f"{', '.join(summary.role_ends)}; logs: {quoted(summary.logs)}"
+        lines.append(("RESTARTED", printable_sentence(ended)))
+    lines += _replayed_rows(summary)
     lines += [("MISSING", f"{printable(name)} was not extracted whole") for name in summary.missing]
     lines += _failure_rows(summary)
     return lines + ([("verdict", summary.verdict)] if summary.verdict else [])
+
+
+def _bytes_text(summary: Summary) -> str:
+    files = f"{human_size(summary.fed_bytes)} of capture files"
+    if not summary.partly_fed_bytes:
+        return files
+    packets = f"{human_size(summary.partly_fed_bytes)} of packets of files that were not fed whole"
+    return f"{files}, {packets}" if summary.fed_bytes else packets
+
+
+def _suspect_rows(summary: Summary) -> list[tuple[str, str]]:
+    rows = []
+    for stream, (reason, files) in islice(summary.suspects.items(), _MOST_SUSPECTS):
+        rows.append(("SUSPECT", printable_sentence(f"stream {stream} may lack output: {reason}")))
+        again = f"To feed its {counted(files, 'file')} again"
+        rows.append(("", f"{again}, make room, and repeat the command with --resume."))
+    if (more := len(summary.suspects) - _MOST_SUSPECTS) > 0:
+        rows.append(("SUSPECT", f".. and {counted(more, 'more stream')}, in {RECORD}"))
+    return rows
+
+
+def _replayed_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Return a line with the files whose first packets may be twice in the output."""
+    names = ", ".join(map(quoted, summary.replayed[:_MOST_REPLAYED]))
+    if (more := len(summary.replayed) - _MOST_REPLAYED) > 0:
+        names += f" and {counted(more, 'more file')}"
+    text = "fed again, because the stream broke off; some packets may be twice in the output"
+    return [("REPLAYED", f"{names}: {text}")] if names else []
 
 
 def _failure_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -263,6 +323,7 @@ def exit_code_of(summary: Summary, progress: RunProgress, abort: AbortReason | N
         and all_analyzers_ended_well(progress)
         and not summary.missing
         and not summary.suspects
+        and not summary.replayed
     )
     return ExitCode.OK if is_good else ExitCode.ERROR
 
@@ -277,4 +338,8 @@ def end_fields(
         "analyzer": plan.analyzer,
         "analyzer_end": analyzer_end(progress),
         "folders": folders,
+        "role_ends": [
+            {"role": end.role, "ended": end.status, "times": times}
+            for end, times in Counter(progress.role_ends).items()
+        ],
     }

@@ -369,8 +369,9 @@ def stopped_in_the_second_file(home: Path, arguments: Sequence[str | Path], stre
         process.send_signal(signal.SIGINT)
         wait_until(lambda: "pcapdj dispatch" not in titles(home), "the dispatcher to stop")
         release(home)
-        _, stderr = process.communicate()
+        stdout, stderr = process.communicate()
     assert process.returncode == 130
+    assert " of packets of files that were not fed whole\n" in stdout
     return str(stderr)
 
 
@@ -520,24 +521,33 @@ def test_killed_processes_are_started_again_and_the_run_goes_on(home: Path) -> N
             os.kill(killed, signal.SIGKILL)
             wait_until(lambda: titles(home).get(title, killed) != killed, f"another {title} to start")  # noqa: B023
         release(home)
-        _, stderr = process.communicate()
+        stdout, stderr = process.communicate()
 
     record = json.loads((home / "o" / "pcapdj.json").read_text())
     [stream] = record["folders"]
     assert process.wait() == 0, stderr
     assert (home / "o" / stream / "copy").read_bytes() == (home / "a.pcap").read_bytes()
+    for role in ("dispatcher", "controller", "private Redis"):
+        assert f"The {role} was killed by signal 9 and is started again.\n" in stderr
+        assert f"{role} (killed by signal 9)" in next(
+            line for line in stdout.splitlines() if line.startswith("RESTARTED")
+        )
+    assert {"role": "dispatcher", "ended": "killed by signal 9", "times": 1} in record["role_ends"]
+    assert (home / "o" / "logs" / "dispatcher.log").exists()
 
 
 @pytest.mark.long
 def test_a_killed_launcher_begins_a_new_stream(home: Path) -> None:
-    """Its analyzer dies with it: the file is fed again to another one, and the run ends with that."""
+    """Its analyzer dies with it: the file is fed again to another one, and the run ends with 1."""
     with braked(home) as process:
         os.kill(titles(home)["pcapdj consume"], signal.SIGKILL)
         wait_until(lambda: len(list((home / "o").glob("*/copy"))) == 2, "another analyzer to read")
         release(home)
-        _, stderr = process.communicate()
+        stdout, stderr = process.communicate()
 
-    assert process.wait() == 0, stderr
+    assert process.wait() == 1, stderr
+    assert f"REPLAYED   '{home}/a.pcap': fed again, because the stream broke off" in stdout
+    assert file_in_record(home, "a.pcap")["attempt"] == 2
     assert (home / "o" / "latest" / "copy").read_bytes() == (home / "a.pcap").read_bytes()
 
 
@@ -710,7 +720,7 @@ def test_a_role_that_can_never_run_ends_the_run_at_its_first_exit(home: Path) ->
 
     reason = "pcapdj consume: --flush-timeout: 'soon' is not a time."
     assert code == 1
-    assert f"The consumer is not started again. {reason}" in stderr
+    assert f"The launcher is not started again. {reason}" in stderr
     assert (home / "o" / "logs" / "consumer.log").read_text().count(reason) == 1
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pcapdj.run.follow import STOPPED_BY_USER, AbortReason, RunMonitor
+from pcapdj.run.private_service import RoleEnd
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.run.view import ProgressView, WaitReason
 from pcapdj.runtime.errors import ExitCode
@@ -46,6 +47,15 @@ class OnlyStore:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.ends: list[RoleEnd] = []
+
+    def role_ends(self) -> Sequence[RoleEnd]:
+        """Return what a test lets end."""
+        return self.ends
+
+    def last_log_line(self, role: str) -> str:
+        """Return what it logged last."""
+        return f"last line of {role}"
 
 
 class Roles(OnlyStore):
@@ -66,10 +76,6 @@ class Roles(OnlyStore):
         """Return them, and count."""
         self.looks += 1
         return self._failed
-
-    def last_log_line(self, role: str) -> str:
-        """Return what it logged last."""
-        return f"last line of {role}"
 
 
 class Stopping(ShownValues):
@@ -305,3 +311,24 @@ def test_the_exits_of_all_streams_are_seen_also_of_those_that_are_shorter_than_a
         monitor.update()
 
     assert monitor.progress.exits == {"a": "exited 3", "b": "exited 0", "c": "exited 0"}
+
+
+def test_a_process_that_dies_is_shown_once_until_a_file_was_fed(store: Store, tmp_path: Path) -> None:
+    """With what its log has, where it ended by itself; all of them are kept for the end of the run."""
+    shown, service = ShownValues(), OnlyStore(store)
+    monitor = RunMonitor(service, RunRecord(tmp_path, resume=False), shown)  # type: ignore[arg-type]  # enough of it
+    killed, failed = RoleEnd("consumer", -9), RoleEnd("controller", 1)
+    for end in (killed, failed, killed):
+        service.ends = [*service.ends, end]
+        monitor.show_role_ends()
+    monitor.add([FileResult("/in/1", "failed"), FileResult("/in/2", "processed")])
+    service.ends = [*service.ends, killed]
+    monitor.show_role_ends()
+
+    again = "The launcher was killed by signal 9 and is started again."
+    assert shown.warnings == [
+        again,
+        "The controller exited 1 and is started again. last line of controller",
+        again,
+    ]
+    assert monitor.progress.role_ends == [killed, failed, killed, killed]

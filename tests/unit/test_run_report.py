@@ -9,6 +9,7 @@ from support.rows import each_row
 from pcapdj.run.extracted import ExtractedObject, ExtractedObjects
 from pcapdj.run.follow import STOPPED_BY_USER, RunProgress
 from pcapdj.run.plan import RunPlan
+from pcapdj.run.private_service import RoleEnd
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.run.report import (
     Summary,
@@ -16,6 +17,7 @@ from pcapdj.run.report import (
     anomaly_counts,
     exit_code_of,
     print_summary,
+    role_end_texts,
     stream_folders,
     summarize,
     summary_rows,
@@ -161,8 +163,9 @@ def test_what_the_files_lack_in_the_stream_is_added_up() -> None:
 
 def test_the_packets_of_an_earlier_run_are_not_counted_again(tmp_path: Path) -> None:
     """A file that was stopped in is no failed one; each run counts the packets that it fed itself."""
-    before = FileResult("/in/1", "stopped", stream="s1", numbers={"packets": 10}, begin={"offset": 40})
-    after = replace(before, numbers={"packets": 25}, stream="s2", earlier_streams=["s1"])
+    numbers = {"packets": 10, "cap_lengths": 100}
+    before = FileResult("/in/1", "stopped", stream="s1", numbers=numbers, begin={"offset": 40})
+    after = replace(before, numbers={"packets": 25, "cap_lengths": 250}, stream="s2", earlier_streams=["s1"])
     record = RunRecord(tmp_path, resume=False)
     record.add([after])
     plan = RunPlan([], [], 0, notes=(), analyzer="zeek", settings={}, continued=before)
@@ -171,7 +174,7 @@ def test_the_packets_of_an_earlier_run_are_not_counted_again(tmp_path: Path) -> 
 
     summary = summarize(plan, record, RunProgress(interrupted=after), {}, 1.0)
 
-    assert (summary.packets, summary.failed) == (15, 0)
+    assert (summary.packets, summary.partly_fed_bytes, summary.failed) == (15, 150, 0)
     assert [folder.name[-2:] for folder in stream_folders(record)] == ["s1", "s2"]
 
 
@@ -217,6 +220,41 @@ def test_a_run_with_a_suspect_stream_shows_it_and_ends_with_1(tmp_path: Path) ->
     ]
     assert exit_code_of(summary, WELL, None) is ExitCode.ERROR
     assert exit_code_of(SUMMARY, WELL, None) is ExitCode.OK
+
+
+def test_suspect_streams_beyond_three_are_counted() -> None:
+    """An analyzer that dies on each link type leaves one after another."""
+    rows = summary_rows(replace(SUMMARY, suspects={f"s{number}": ("It crashed.", 1) for number in range(5)}))
+
+    assert [value for label, value in rows if label == "SUSPECT"][2:] == [
+        "stream s2 may lack output: It crashed.",
+        ".. and 2 more streams, in pcapdj.json",
+    ]
+
+
+def test_bytes_count_also_where_no_file_was_fed_whole() -> None:
+    """A run that was stopped in its first file has delivered packets."""
+    only_parts = replace(SUMMARY, fed_bytes=0, partly_fed_bytes=4096, elapsed_s=2.0)
+
+    assert ("bytes", "4.0 KiB of packets of files that were not fed whole") in summary_rows(only_parts)
+    assert ("time", "2.0 s (2.0 KiB/s, start and end included)") in summary_rows(only_parts)
+    both = "2.0 KiB of capture files, 4.0 KiB of packets of files that were not fed whole"
+    assert ("bytes", both) in summary_rows(replace(SUMMARY, partly_fed_bytes=4096))
+
+
+def test_packets_that_may_be_doubled_make_the_exit_code_1() -> None:
+    """The launcher died with its analyzer: another stream got the file again. Other deaths lose nothing."""
+    ends = [RoleEnd("consumer", -9), RoleEnd("dispatcher", 1), RoleEnd("consumer", -9)]
+    restarted = replace(SUMMARY, role_ends=role_end_texts(ends), logs="/o/logs")
+    replayed = replace(restarted, replayed=[f"/in/{number}" for number in range(5)])
+
+    names, why = "'/in/0', '/in/1', '/in/2' and 2 more files", "because the stream broke off"
+    assert summary_rows(replayed)[-2:] == [
+        ("RESTARTED", "launcher (killed by signal 9, 2 times), dispatcher (exited 1); logs: '/o/logs'"),
+        ("REPLAYED", f"{names}: fed again, {why}; some packets may be twice in the output"),
+    ]
+    assert exit_code_of(restarted, WELL, None) is ExitCode.OK
+    assert exit_code_of(replayed, WELL, None) is ExitCode.ERROR
 
 
 def test_failures_and_the_verdict_are_the_last_lines() -> None:
