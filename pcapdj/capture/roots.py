@@ -26,8 +26,8 @@ Roots = Annotated[
 
 
 def absolute_roots(roots: Sequence[Path] | None) -> tuple[bytes, ...]:
-    """Return the option's folders as absolute paths; links in these stay."""
-    return tuple(os.fsencode(root.absolute()) for root in roots or ())
+    """Return the option's folders as absolute paths without `..`, as names in the queue are; links stay."""
+    return tuple(os.path.abspath(os.fsencode(root)) for root in roots or ())  # noqa: PTH100 - as for names
 
 
 def root_of(name: bytes, roots: Sequence[bytes]) -> bytes | None:

@@ -10,6 +10,7 @@ import typer
 
 from pcapdj.analyzer.options import PRESET_VARIABLE, PresetOrDefault, TrustGroup, default_preset
 from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
+from pcapdj.capture.roots import absolute_roots
 from pcapdj.commands.settings import settings_text
 from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
@@ -39,12 +40,12 @@ def init(
     if chosen not in PRESETS:
         raise ConfigError(f"Unknown preset {quoted(chosen)}.", hint=f"Known presets: {', '.join(PRESETS)}.")
     interpreter = Path(sys.executable)
-    roots = [folder / INBOX, *root] if root else []
-    text = configuration(interpreter=interpreter, roots=roots)
+    roots = list(map(os.fsdecode, absolute_roots([folder / INBOX, *root] if root else [])))
+    text = configuration(interpreter=interpreter, roots=[Path(each) for each in roots])
     is_chosen = bool(preset)
     values = {PRESET_VARIABLE: chosen}
     if roots:  # for 'pcapdj reclaim'; the roles have them in their command lines
-        values["PCAPDJ_ROOT"] = os.pathsep.join(str(each.absolute()) for each in roots)
+        values["PCAPDJ_ROOT"] = os.pathsep.join(roots)
     if not write_layout(folder, text, settings_text(values), force=force):
         change = f": set {PRESET_VARIABLE}={chosen} in it to change the analyzer" if is_chosen else ""
         print_lines(f"The {SETTINGS} that was there is kept{change}.")

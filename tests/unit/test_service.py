@@ -10,6 +10,7 @@ import pytest
 from support.programs import missing
 from support.rows import each_row
 
+from pcapdj.capture.roots import absolute_roots
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.service import CONF, check_path, configuration, longest_socket_bytes, shipped, write_layout
@@ -112,6 +113,11 @@ def test_a_percent_sign_in_the_interpreter_survives_expansion() -> None:
 
     assert "/opt/100%%/python" in command
     assert command % {} == command.replace("%%", "%")
+
+
+def test_a_root_has_no_dots_since_no_queued_name_has_any() -> None:
+    """`init ../sensor --root ../captures` would refuse every file."""
+    assert absolute_roots([Path("/data/x/../captures")]) == (b"/data/captures",)
 
 
 def test_roots_go_into_the_commands_of_dispatcher_importer_and_controller() -> None:
