@@ -256,6 +256,7 @@ def test_an_analyzer_that_is_not_installed_is_refused_before_anything_is_created
     assert not (home / "o").exists()
 
 
+@pytest.mark.long
 def test_an_analyzer_may_be_named_by_its_path_from_here(home: Path) -> None:
     """The roles work in a folder of their own, and look for it where the person does."""
     capture(home / "a.pcap")
@@ -330,6 +331,7 @@ def test_ctrl_c_stops_everything_and_resume_goes_on_after_the_files_done(home: P
     assert [file["packets"] for file in json.loads(record.read_text())["files"]] == [3, 4000]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stops", some_long([1, 2], quick=(2,)))
 def test_ctrl_c_in_mid_file_and_resume_feed_each_packet_once(home: Path, stops: int) -> None:
     """Four files and a slow analyzer: the second goes on where a run was stopped, also where two were."""
@@ -414,6 +416,7 @@ def test_a_closed_terminal_stops_everything(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
+@pytest.mark.long
 def test_killed_itself_it_leaves_no_process_behind(home: Path) -> None:
     """A kill -9 of the command ends its service, the roles, Redis and the analyzer, without a pause.
 
@@ -551,6 +554,7 @@ def test_a_killed_launcher_begins_a_new_stream(home: Path) -> None:
     assert (home / "o" / "latest" / "copy").read_bytes() == (home / "a.pcap").read_bytes()
 
 
+@pytest.mark.long
 def test_a_killed_service_ends_the_run(home: Path) -> None:
     """Exit 1, the reason, the logs; no process and no folder stay."""
     with braked(home) as process:
@@ -565,6 +569,7 @@ def test_a_killed_service_ends_the_run(home: Path) -> None:
     wait_until(lambda: not processes_about(home), "every process to be gone")
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_does_not_wait_for_the_analyzer(home: Path) -> None:
     """The first one waits until it has flushed, which this one never does."""
     with braked(home) as process:
@@ -609,6 +614,7 @@ def braked(home: Path) -> Iterator[Process]:
         yield process
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", some_long([(), ("--resume",)], quick=[("--resume",)]))
 def test_a_second_run_in_the_same_folder_is_refused(home: Path, options: Sequence[str]) -> None:
     """It would feed the same files again: exit 75. The first one goes on, and its record is whole."""
@@ -864,6 +870,7 @@ def test_the_end_of_every_streams_analyzer_counts(home: Path) -> None:
     assert "exited 3, exited 0" in stdout
 
 
+@pytest.mark.long
 def test_nothing_is_fed_when_an_earlier_run_fed_everything(home: Path) -> None:
     """No analyzer starts; what the earlier run extracted is shown, and compared, once more.
 
@@ -926,6 +933,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.long
 def test_a_suspect_streams_files_are_fed_again_with_resume(home: Path) -> None:
     """The disk was full for a moment, and the analyzer exits with 0: the run ends with 1, the next with 0."""
     capture(home / "a.pcap")

@@ -61,6 +61,7 @@ def recorded(home: Path) -> dict[str, dict[str, Any]]:
     return {Path(each["name"]).name: each for each in files}
 
 
+@pytest.mark.long
 def test_copies_of_a_capture_are_named_and_not_fed(home: Path) -> None:
     """Exit 0: every packet is in the stream."""
     first, other = put(home, "a.pcap", numbered(1, 20)), put(home, "b.pcap", numbered(2, 20))
@@ -95,6 +96,7 @@ def test_a_shorter_cut_is_named_too(home: Path) -> None:
     assert f"{short}: 100 packets; it begins like '{long}', which was fed, and is shorter\n" in stderr
 
 
+@pytest.mark.long
 def test_a_lost_capture_is_a_failure(home: Path) -> None:
     """A capture that is cut off fails; its rest is fed by the next run, and then nothing is missing."""
     packets = numbered(1, 40)

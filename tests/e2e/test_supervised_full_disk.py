@@ -151,6 +151,7 @@ def test_all_roles_work_soon_after_redis_can_write(service: Service) -> None:
     assert max(took_s.values()) < scaled(SOON_S), took_s
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_analyzer_starts_soon_after_its_disk_can_be_written_to(
     service: Service, disk: MemoryMount
@@ -170,6 +171,7 @@ def test_an_analyzer_starts_soon_after_its_disk_can_be_written_to(
     assert len([path for path in logs.iterdir() if not path.is_symlink()]) == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_service_that_starts_without_room_works_soon_after_there_is_some(small_service: Service) -> None:
     """No role has ended for good: neither Redis, whose data cannot be written, nor those that wait for it."""

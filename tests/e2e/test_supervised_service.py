@@ -110,6 +110,7 @@ def test_thresholds_changed_live_close_and_open_the_gate(running: Service) -> No
     assert running.snapshot()["gate"]["state"] == "open"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_supervisorctl_signals_reach_the_dispatcher(running: Service) -> None:
     """USR1 suspends and, once more, resumes; USR2 prints the eight lines into the dispatcher's log."""

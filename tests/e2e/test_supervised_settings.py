@@ -78,6 +78,7 @@ def test_the_shipped_layout_has_no_updates_and_a_wrong_line_is_in_the_log(servic
     assert service.pid_of("dispatcher")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_layout_of_init_has_no_updates_and_a_restart_takes_what_the_file_has_then(service: Service) -> None:
     """The analyzer, and a limit with a per cent sign; `check --settings` shows what waits for a restart."""

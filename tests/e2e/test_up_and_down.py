@@ -88,6 +88,7 @@ def test_up_starts_what_does_not_run_and_down_ends_it(folder: Path) -> None:
     assert states(folder) == {}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_role_that_cannot_start_is_shown_with_the_reason_and_the_exit_code_is_1(folder: Path) -> None:
     """Supervisord tries it again in vain: what it printed last is shown below its name, and no other line.

@@ -118,6 +118,7 @@ ARCHIVES: Final[dict[str, tuple[Callable[[], bytes], str, int]]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", some_long(PLAIN, quick=("sections",)))
 def test_a_capture_takes_64_mib_at_most(tmp_path: Path, name: str) -> None:
     """Whatever it describes, counts or repeats."""
@@ -131,6 +132,7 @@ def test_a_capture_takes_64_mib_at_most(tmp_path: Path, name: str) -> None:
     assert memory_bytes < most_bytes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", some_long(ARCHIVES, quick=("long window",)))
 def test_an_archive_takes_128_mib_more_at_most(tmp_path: Path, name: str) -> None:
     """That is what the longest window of zstd and `xz -9` takes; without a window it is not taken."""

@@ -350,6 +350,7 @@ def test_a_folder_that_pythonpath_names_is_searched_also_as_the_current_folder(
     assert done.returncode == ExitCode.UNAVAILABLE, done.stderr
 
 
+@pytest.mark.long
 def test_the_command_of_a_checkout_runs_in_any_folder(
     checkout: Path, here: Path, canaries: Canaries, short_path: Path
 ) -> None:

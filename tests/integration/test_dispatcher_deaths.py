@@ -93,6 +93,7 @@ def test_a_file_that_kills_three_dispatchers_fails_and_the_next_one_is_fed(
     assert fed["size_bytes"] == path.stat().st_size  # or the importer would queue it again
 
 
+@pytest.mark.long
 def test_an_archive_that_kills_the_thread_which_reads_in_advance_fails(trio: Trio, library: Path) -> None:
     """It may die of it while packets are sent."""
     path = trio.capture("bad", 1, PACKETS)
@@ -160,6 +161,7 @@ def test_a_batch_in_between_begins_the_count_again(trio: Trio, library: Path) ->
     assert failures(trio) == []
 
 
+@pytest.mark.long
 def test_by_hand_deaths_are_counted_as_well(short_path: Path, store: Store, library: Path) -> None:
     """Also before the first batch, when there is no stream, and no reader of the pipe."""
     good = packets(1, 9)

@@ -98,6 +98,7 @@ def test_a_dispatcher_ends_during_a_read_that_hangs_and_the_next_one_goes_on(
     assert "Traceback" not in trio.logged("dispatcher")
 
 
+@pytest.mark.long
 def test_a_file_system_that_hangs_for_a_while_costs_only_time(trio: Trio, mount: FuseMount) -> None:
     """Without a restart of anything."""
     hang_in_mid_file(trio, mount)

@@ -169,6 +169,7 @@ def test_the_password_leaves_the_environment_once_it_is_read(
     process.kill()
 
 
+@pytest.mark.long
 def test_a_private_service_does_not_show_the_password_of_another(short_path: Path) -> None:
     """`run` uses no other Redis, but its roles are forks of a process that was started with the variable."""
     capture = short_path / "1.pcap"

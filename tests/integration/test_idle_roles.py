@@ -38,6 +38,7 @@ def busy_roles(trio: Trio) -> dict[str, float]:
     return {role: share for role, share in shares(trio).items() if share > LARGEST_SHARE}
 
 
+@pytest.mark.long
 def test_roles_that_wait_for_files_for_the_gate_or_for_the_analyzer_are_idle(trio: Trio) -> None:
     """Whatever they have been told meanwhile: a message ends one wait, and no more."""
     trio.start_all()

@@ -276,6 +276,7 @@ def test_an_analyzer_that_does_not_read_all_or_fails_gets_the_file_again(trio: T
     assert (" bytes of the stream unread" in trio.logged("consumer")) == (status == 0)
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_written_at_a_stop_costs_no_output_of_the_analyzer(trio: Trio) -> None:
     """The launcher cannot remove its socket there, nor write the place: the file is fed again."""
     trio.start_all()

@@ -255,6 +255,7 @@ def test_closed_connections_are_opened_again(rigs: tuple[PrivateRedis, Trio]) ->
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_roles_wait_while_redis_is_loading(rigs: tuple[PrivateRedis, Trio]) -> None:
     """A restarted Redis answers LOADING until it has read its data; then the queued file is fed."""

@@ -81,7 +81,7 @@ def test_a_log_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 SURICATA = """#!/bin/sh
-[ "$1" = -V ] && echo "$PCAPDJ_SECRET" >>asked && echo "This is Suricata version VERSION RELEASE"
+[ "$1" = -V ] && echo "$PCAPDJ_SECRET" >>"${0%/*}/asked" && echo "This is Suricata version VERSION RELEASE"
 """
 
 

@@ -192,7 +192,11 @@ from pcapdj.runtime.command import exit_code_of, new_app
 app = new_app()
 @app.command()
 def command(
-    names: list[str], *, path: Path | None = None, most: Annotated[int, typer.Option(min=0)] = 1, text: str = ""
+    names: list[str],
+    *,
+    path: Path | None = None,
+    most: Annotated[int, typer.Option(min=0)] = 1,
+    text: str = "",
 ) -> None:
     print(names, path, most, repr(text), "pydantic" in sys.modules)
 exit_code_of(app, "it", ["a", "b", "--path", sys.argv[1], "--most", "0007"])
