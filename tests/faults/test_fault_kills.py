@@ -89,7 +89,6 @@ def test_an_analyzer_that_closes_the_pipe_and_does_not_exit_is_replaced() -> Non
     assert figures.violations == []
 
 
-@pytest.mark.long
 def test_what_is_processed_was_read_by_the_analyzer() -> None:
     """PROCESSED comes after the pipe is drained, so that an analyzer's death loses no finished file (G5)."""
     assert kill(Schedule.finished_files, 2).violations == []

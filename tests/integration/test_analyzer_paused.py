@@ -96,6 +96,7 @@ def test_a_suspension_by_the_gate_pauses_all_processes_of_the_analyzer(
     resume(store)
     wait_until(lambda: "T" not in states(rig), "both processes to go on, whatever the operator suspends")
     wait_until(lambda: consumer(store, "paused_s") == b"", "the status to show it")
+    wait_until(lambda: "analyzer_resumed" in rig.logged(), "the log to have it")
 
     logged = rig.logged()
     assert logged.index("analyzer_paused") < logged.index("analyzer_resumed")

@@ -70,12 +70,14 @@ class Lane(RuleBasedStateMachine):
     @rule(each=IDS)
     def take(self, each: str) -> None:
         """A dispatcher looks for work; the reply may get lost and the call be repeated."""
+        had_one = self._current(each) is not None
         answer = self.queues[each].take()
         assert self.queues[each].take() == answer
         if isinstance(answer, QueueEntry):
             assert each not in self.known or self.known[each].token == answer.token
             self.known[each] = answer
-            self.failed.discard(answer.name)
+            if not had_one:  # another of the same name may have failed since it was taken
+                self.failed.discard(answer.name)
         else:
             assert each not in self.known
 
@@ -178,12 +180,14 @@ class Lane(RuleBasedStateMachine):
         self.store.redis.set(self.store.keys.finish, request)
         if each in self.known:
             return
+        had_one = self._current(each) is not None
         answer = self.queues[each].take()
         if isinstance(answer, EndStream):
             answer = self.queues[each].take(answer.request)
         if isinstance(answer, QueueEntry):
             self.known[each] = answer
-            self.failed.discard(answer.name)
+            if not had_one:
+                self.failed.discard(answer.name)
         else:
             assert answer is None
         self.store.redis.delete(self.store.keys.finish)
@@ -216,8 +220,11 @@ class Lane(RuleBasedStateMachine):
         keys = self.store.keys
         for key in (keys.in_queue, keys.processed):
             yield from self.store.redis.lrange(key, 0, -1)  # type: ignore[misc]  # sync
-        currents = (self.store.redis.hget(keys.current(each), "name") for each in "ab")
-        yield from (name for name in currents if name)  # type: ignore[misc]  # sync
+        yield from (name for name in map(self._current, "ab") if name)
+
+    def _current(self, each: str) -> bytes | None:
+        """Return the name that a dispatcher has taken, also one that died since."""
+        return self.store.redis.hget(self.store.keys.current(each), "name")  # type: ignore[return-value]  # sync
 
 
 def test_every_name_is_in_exactly_one_place(store: Store) -> None:
