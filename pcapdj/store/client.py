@@ -7,10 +7,9 @@ blocks longer than its timeout.
 
 import copy
 import re
-import socket
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -20,10 +19,14 @@ from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFa
 from pcapdj.runtime.places import is_trusted_server, peer_of
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.trust import owner_of
+from pcapdj.store.bounded_socket import BoundedConnection
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 from pcapdj.store.script_answers import FORMS, checked
+
+if TYPE_CHECKING:
+    import socket
 
 RETRY_S = 0.25  # while Redis is away: a try costs 0.15 ms, and all has to work within 2 s of its recovery
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
@@ -50,7 +53,7 @@ class _Client(redis.Redis):
 class _CheckedConnection(redis.UnixDomainSocketConnection):
     """Talks only to a server of a user who could have put the socket there."""
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Any:
         connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call]  # redis-py
         if not is_trusted_server(peer := peer_of(connected), self.path):
             connected.close()
@@ -62,6 +65,25 @@ class _CheckedConnection(redis.UnixDomainSocketConnection):
         return connected
 
 
+class _TcpConnection(BoundedConnection, redis.Connection):
+    """Over TCP."""
+
+
+class _TlsConnection(BoundedConnection, redis.SSLConnection):
+    """Over TLS."""
+
+
+class _UnixConnection(BoundedConnection, _CheckedConnection):
+    """Over a unix socket."""
+
+
+def _connection_class(url: str) -> type[redis.Connection | redis.UnixDomainSocketConnection]:
+    """Return the class for a URL's scheme."""
+    if url.startswith("unix:"):
+        return _UnixConnection
+    return _TlsConnection if url.startswith("rediss:") else _TcpConnection
+
+
 class Store:
     """A connection to the Redis of one lane; for one thread.
 
@@ -70,19 +92,26 @@ class Store:
         keys: the names of the lane's keys.
         timeout_s: how long one call may take.
         password: the one of a password file; the URL's own comes first.
+        has_messages: it is for a subscription to a channel.
 
     Raises:
         ConfigError: the URL is not one that pcapdj accepts.
     """
 
     def __init__(
-        self, url: str, keys: Keys, *, timeout_s: float = ROLE_TIMEOUT_S, password: str | None = None
+        self,
+        url: str,
+        keys: Keys,
+        *,
+        timeout_s: float = ROLE_TIMEOUT_S,
+        password: str | None = None,
+        has_messages: bool = False,
     ) -> None:
         check_url(url)
         self.keys = keys
         self.url = url
         self.timeout_s = timeout_s
-        self.redis = _connected(url, timeout_s, password)
+        self.redis = _connected(url, timeout_s, password, has_messages)
         self._scripts: dict[str, redis.commands.core.Script] = {}
 
     @property
@@ -91,9 +120,11 @@ class Store:
         password: str | None = self.redis.connection_pool.connection_kwargs.get("password")
         return password
 
-    def another(self, *, timeout_s: float = ROLE_TIMEOUT_S) -> "Store":
+    def another(self, *, timeout_s: float = ROLE_TIMEOUT_S, has_messages: bool = False) -> "Store":
         """Return a second client of the same lane, for another thread."""
-        return Store(self.url, self.keys, timeout_s=timeout_s, password=self.password)
+        return Store(
+            self.url, self.keys, timeout_s=timeout_s, password=self.password, has_messages=has_messages
+        )
 
     def in_lane(self, keys: Keys) -> "Store":
         """Return a store of another lane that uses this connection."""
@@ -188,11 +219,11 @@ def _script_text(name: str) -> str:
     return (files("pcapdj.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _connected(url: str, timeout_s: float, password: str | None) -> _Client:
+def _connected(url: str, timeout_s: float, password: str | None, has_messages: bool) -> _Client:  # noqa: FBT001
     """Return a client that connects at its first call; refuse values that redis-py refuses only then."""
     options: dict[str, Any] = {"password": password} if password else {}
-    if url.startswith("unix:"):
-        options["connection_class"] = _CheckedConnection
+    if has_messages:
+        options["has_messages"] = True
     try:
         client = _Client.from_url(
             url,
@@ -202,6 +233,7 @@ def _connected(url: str, timeout_s: float, password: str | None) -> _Client:
             decode_responses=False,
             encoding_errors="surrogateescape",  # an id is a path, and may not be UTF-8
             protocol=2,
+            connection_class=_connection_class(url),
             **options,
         )
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)

@@ -28,7 +28,7 @@ class Notifier:
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store.another(timeout_s=_LISTEN_S + 1)
+        self._store = store.another(timeout_s=_LISTEN_S + 1, has_messages=True)
         self._event = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closed = threading.Event()
         threading.Thread(target=self._listen, name="notifier", daemon=True).start()

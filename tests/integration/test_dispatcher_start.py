@@ -17,10 +17,10 @@ from pcapdj.store.journal_index import PART_ENTRIES, read_index
 class UnreportedLane(Store):
     """A lane that the reporter of a dispatcher does not reach."""
 
-    def another(self, *, timeout_s: float = ROLE_TIMEOUT_S) -> Store:
+    def another(self, *, timeout_s: float = ROLE_TIMEOUT_S, has_messages: bool = False) -> Store:
         """Return a client with another time-out, else one of a Redis that is not there."""
         if timeout_s != ROLE_TIMEOUT_S:
-            return super().another(timeout_s=timeout_s)
+            return super().another(timeout_s=timeout_s, has_messages=has_messages)
         return Store("unix:///nowhere", self.keys, timeout_s=timeout_s)
 
 

@@ -174,7 +174,8 @@ def test_no_reader_gets_an_entry_of_any_number_of_fields_whole(huge: PrivateRedi
 
     MANY_READS[read](store)
 
-    assert sent_bytes(huge) - before < 3 * (4 << 20) + 1_000_000
+    most_bytes = 3 * (4 << 20) if read in ("events", "journal") else 0
+    assert sent_bytes(huge) - before < most_bytes + 1_000_000
 
 
 def test_a_huge_name_in_current_is_cut_once(huge: PrivateRedis) -> None:

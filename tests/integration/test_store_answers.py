@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from support.redis_server import redis_at
 from support.waiting import scaled, wait_until
 
-from pcapdj.runtime.errors import StoreFailed
+from pcapdj.runtime.errors import StoreFailed, StoreUnavailable
 from pcapdj.store import client
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
@@ -102,6 +103,53 @@ def test_an_answer_to_many_commands_at_once_is_checked_likewise(short_path: Path
         store = Store(f"unix://{path}", Keys())
         with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
             read_snapshot(store, 0)
+
+
+def test_an_answer_without_an_end_is_an_error_within_the_timeout(short_path: Path) -> None:
+    """A byte now and then, or megabytes: neither keeps a role in one call."""
+    short_path.chmod(0o700)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path := short_path / "s"))
+        listening.listen()
+        store = Store(f"unix://{path}", Keys(), timeout_s=0.3)
+
+        def drip(sent: bytes, pause_s: float) -> None:
+            connection, _ = listening.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"$90000000\r\n")
+                while not over.wait(pause_s):
+                    connection.sendall(sent)
+
+        for sent, pause_s, kind in ((b"x", 0.1, StoreUnavailable), (bytes(1 << 20), 0.0, StoreFailed)):
+            over = threading.Event()
+            thread = threading.Thread(target=drip, args=(sent, pause_s))
+            thread.start()
+            with pytest.raises(kind):
+                store.ping()
+            over.set()
+            store.close()
+            thread.join()
+
+
+def test_a_message_of_megabytes_is_not_read_whole(short_path: Path) -> None:
+    """Whoever may publish can send one to each role: the notifier connects again, and wakes its role."""
+    limits = ("--client-output-buffer-limit", "pubsub 0 0 0")
+    with redis_at(short_path / "redis.sock", *limits) as server:
+        store = Store(server.url, Keys())
+        notifier = Notifier(store)
+        wait_until(lambda: notifier.has_message, "the subscription")
+        notifier.clear()
+        before = server.client.info("stats")["total_connections_received"]
+
+        server.client.publish(store.keys.channel, bytes(8 << 20))
+
+        wait_until(lambda: notifier.has_message, "the next subscription")
+        after = server.client.info("stats")["total_connections_received"]
+        assert after > before
+        sent = server.client.info("stats")["total_net_output_bytes"]
+        assert sent < 6 << 20
+        notifier.close()
+        store.close()
 
 
 def test_each_script_that_is_run_has_a_form() -> None:

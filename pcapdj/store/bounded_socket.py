@@ -1,0 +1,78 @@
+"""The socket of a connection to Redis: what it receives for one command has a limit in bytes and in time.
+
+A timeout of redis-py is that of one read: a server, or a proxy before it, that sends a byte now and then
+would keep a role in one call for ever. And any program that may publish on a lane's channel can send 512 MiB
+to each role that listens there: the notifier connects again then.
+"""
+
+import socket
+import time
+from typing import Any, Final, cast
+
+ANSWER_LIMIT_BYTES: Final = 16 << 20  # the scripts return 4 MiB, and a little for each value
+MESSAGES_LIMIT_BYTES: Final = 1 << 20  # ours have some bytes
+_SLOWEST_BYTES_PER_S: Final = 64 << 10
+
+
+class BoundedSocket:
+    """A connected socket, with limits on what is received between two commands.
+
+    Args:
+        connected: the socket.
+        timeout_s: how long an answer may take; longer while it comes at 64 KiB/s or faster. None: it is no
+            answer, but messages, which come at any time.
+        limit_bytes: more is refused.
+    """
+
+    def __init__(self, connected: socket.socket, timeout_s: float | None, limit_bytes: int) -> None:
+        self._socket = connected
+        self._timeout_s = timeout_s
+        self._limit_bytes = limit_bytes
+        self._sent_s = time.monotonic()
+        self._received_bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    def sendall(self, data: bytes) -> None:
+        """Send a command; the limits begin anew."""
+        self._sent_s, self._received_bytes = time.monotonic(), 0
+        self._socket.sendall(data)
+
+    def recv(self, size_bytes: int) -> bytes:
+        """Receive a part of an answer.
+
+        Raises:
+            TimeoutError: it takes too long.
+            ValueError: it is too long.
+        """
+        data = self._socket.recv(size_bytes)
+        self._received_bytes += len(data)
+        if self._received_bytes > self._limit_bytes:
+            raise ValueError("the answer is too long")
+        if not data or self._socket.gettimeout() == 0:  # redis-py looks whether an idle connection is closed
+            return data
+        allowed_s = self._received_bytes / _SLOWEST_BYTES_PER_S + (self._timeout_s or 0.0)
+        if self._timeout_s is not None and time.monotonic() - self._sent_s > allowed_s:
+            raise TimeoutError
+        return data
+
+
+class BoundedConnection:
+    """Gives a connection of redis-py such a socket.
+
+    Args:
+        has_messages: it is subscribed to a channel.
+        options: of redis-py.
+    """
+
+    def __init__(self, *, has_messages: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self._has_messages = has_messages
+
+    def _connect(self) -> Any:
+        connected = super()._connect()  # type: ignore[misc]  # redis-py
+        if self._has_messages:
+            return BoundedSocket(connected, None, MESSAGES_LIMIT_BYTES)
+        timeout_s = cast("Any", self).socket_timeout
+        return BoundedSocket(connected, timeout_s, ANSWER_LIMIT_BYTES)
