@@ -83,6 +83,7 @@ def run_as_new(module: str, arguments: Sequence[str], environment: Mapping[str, 
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run below nohup
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     time.tzset()

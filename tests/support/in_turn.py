@@ -13,6 +13,7 @@ def main() -> None:
 
     import json  # isort: skip
     import os
+    import signal
     from pathlib import Path
 
     codes = list["str | int | None"]()
@@ -24,6 +25,7 @@ def main() -> None:
             codes.append(end.code)
         if stopping:
             os.waitpid(stopping, 0)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
     Path(sys.argv[1]).write_text(json.dumps(codes))
 
 
@@ -41,6 +43,7 @@ def _stop_when_it_works(pid: int) -> int:
     import time
 
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that only the role's own handler counts
     stopping = os.fork()
     if stopping == 0:
         while not all(map(_handles_stops, [pid, *_children(pid, os.getpid())])):
