@@ -20,7 +20,7 @@ from pcapdj.analyzer.presets import install_hint
 from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
-from pcapdj.runtime.process import foreign_child_setup
+from pcapdj.runtime.process import end_text, foreign_child_setup
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
 
@@ -112,7 +112,7 @@ class Analyzer:
         code = self._process.wait()
         if self._tree is not None:
             self.left = self._tree.end(group=self.pid)
-        self._exit_status = f"exited {code}" if code >= 0 else f"killed by signal {-code}"
+        self._exit_status = end_text(code)
         return self._exit_status
 
     def signal(self, number: int) -> None:

@@ -129,9 +129,8 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
         if dry_run:
             _show(previewed_round(store, selected, disks), chosen, disks, as_json=as_json)
             if not as_json and (left := unfinished_count(store)):
-                print_lines(
-                    f"{_files(left)} left by a process that died: 'pcapdj reclaim now' completes that."
-                )
+                files = counted(left, "file")
+                print_lines(f"{files} left by a process that died: 'pcapdj reclaim now' completes that.")
         else:
             _run(store, selected, disks, as_json=as_json)
 
@@ -287,7 +286,7 @@ def _show(preview: Round, chosen: ReclaimSetting, disks: Sequence[Disk], *, as_j
         print_lines(_line_of(file))
     size = human_size(sum(each.present.disk_bytes for each in preview.chosen))
     exact = ", before compression" if how == "compress" else ""
-    print_lines(f"{_files(len(preview.chosen))} would be {_WORDS[how]}: {size}{exact}.")
+    print_lines(f"{counted(len(preview.chosen), 'file')} would be {_WORDS[how]}: {size}{exact}.")
     if not disks:
         print_lines("No watched disk needs room.")
     for disk in disks:
@@ -323,7 +322,7 @@ def _print_result(done: Round, word: str, about: Mapping[str, Any], *, as_json: 
     for each in done.removed:
         to = f" -> {quoted(each.to)}" if each.to else ""
         print_lines(f"{_line_of(each.file)}{to}")
-    print_lines(f"{_files(len(done.removed))} {word}: {human_size(done.freed_bytes)}.")
+    print_lines(f"{counted(len(done.removed), 'file')} {word}: {human_size(done.freed_bytes)}.")
     _print_withheld(done)
     for note in done.notes:
         print_lines(note)
@@ -334,10 +333,6 @@ def _print_withheld(done: Round) -> None:
         print_lines("These stay:")
     for reason, count in done.withheld.most_common():
         print_lines(f"  {count:>6,}  {reason}")
-
-
-def _files(count: int) -> str:
-    return counted(count, "file")
 
 
 def _file_fields(file: Candidate) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from typing import IO, Any, Final, cast
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.leftover_processes import mark_of_runner
-from pcapdj.runtime.process import foreign_child_setup, set_title
+from pcapdj.runtime.process import end_predicate, foreign_child_setup, set_title
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 
 MOST_LINES: Final = 200  # of the output of one run that are logged; the last one is kept besides
@@ -248,4 +248,4 @@ def _shown(left: Sequence[FoundProcess]) -> list[str]:
 
 def _exit_text(code: int) -> str:
     """Return how a command ended; empty: in order."""
-    return f"exited {code}" if code > 0 else f"was killed by signal {-code}" if code else ""
+    return end_predicate(code) if code else ""

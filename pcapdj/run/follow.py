@@ -20,6 +20,7 @@ from pcapdj.run.private_service import PrivateService, RoleEnd, shown_role
 from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
 from pcapdj.run.view import ProgressView, WaitReason, wait_reason
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
+from pcapdj.runtime.process import end_predicate
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.bounded import read_stream
@@ -173,7 +174,7 @@ class RunMonitor:
             if end not in self._shown_ends:
                 self._shown_ends.add(end)
                 last_line = self._service.last_log_line(end.role) if end.code > 0 else ""
-                how = f"The {end.shown_role} {'was ' * (end.code < 0)}{end.status} and is started again."
+                how = f"The {end.shown_role} {end_predicate(end.code)} and is started again."
                 self._view.show_warning(f"{how} {last_line}".rstrip())
         self.progress.role_ends = ends
 

@@ -31,6 +31,7 @@ from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
 from pcapdj.runtime.foreign_files import foreign_lines, open_foreign, skip_hole
 from pcapdj.runtime.places import check_socket_path
+from pcapdj.runtime.process import end_text
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
@@ -82,7 +83,7 @@ class RoleEnd(NamedTuple):
     @property
     def status(self) -> str:
         """How it ended: `exited 1`, `killed by signal 9`."""
-        return f"exited {self.code}" if self.code >= 0 else f"killed by signal {-self.code}"
+        return end_text(self.code)
 
 
 def shown_role(role: str) -> str:

@@ -124,7 +124,7 @@ def summarize(
         known=[(each.name, each.known_as) for each in progress.results if each.known_as],
         suspects=suspect_streams(record),
         failures=[(each.name, _failure_text(each)) for each in failed],
-        partly_fed_bytes=sum(map(_packet_bytes, partly)) - (_packet_bytes(partly_before)),
+        partly_fed_bytes=sum(map(_packet_bytes, partly)) - _packet_bytes(partly_before),
         replayed=[each.name for each in fed if each.numbers.get("attempt", 1) > 1],
         role_ends=role_end_texts(progress.role_ends),
         logs=str(record.logdir / KEPT_LOGS),

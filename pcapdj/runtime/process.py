@@ -73,6 +73,20 @@ def foreign_child_setup() -> Callable[[], None]:
     return set_up
 
 
+def end_text(code: int) -> str:
+    """Return how a process ended: `exited 1`, `killed by signal 9`.
+
+    Args:
+        code: its exit code; negative: the signal that killed it.
+    """
+    return f"exited {code}" if code >= 0 else f"killed by signal {-code}"
+
+
+def end_predicate(code: int) -> str:
+    """Return the same, to follow a subject: `exited 1`, `was killed by signal 9`."""
+    return f"{'was ' if code < 0 else ''}{end_text(code)}"
+
+
 def hide_from_user() -> None:
     """Let only root look into this process: its memory, environment and descriptors, until it calls exec.
 

@@ -125,7 +125,11 @@ class NewFile:
         self.file.close()
         # no file of others is replaced, and every file system can do that
         os.close(os.open(self._name, _FLAGS, 0o666, dir_fd=self._folder))
-        os.replace(self._hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        try:
+            os.replace(self._hidden, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except BaseException:
+            os.unlink(self._name, dir_fd=self._folder)  # the empty one that keeps the name
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""The socket of a connection to Redis: what it receives for one command has a limit in bytes and in time.
+"""The socket of a connection to Redis: an answer or a message has a limit in bytes, an answer one in time.
 
 A timeout of redis-py is that of one read: a server, or a proxy before it, that sends a byte now and then
 would keep a role in one call for ever. And any program that may publish on a lane's channel can send 512 MiB
@@ -10,12 +10,12 @@ import time
 from typing import Any, Final, cast
 
 ANSWER_LIMIT_BYTES: Final = 16 << 20  # the scripts return 4 MiB, and a little for each value
-MESSAGES_LIMIT_BYTES: Final = 1 << 20  # ours have some bytes
+MESSAGE_LIMIT_BYTES: Final = 1 << 20  # ours have some bytes
 _SLOWEST_BYTES_PER_S: Final = 64 << 10
 
 
 class BoundedSocket:
-    """A connected socket, with limits on what is received between two commands.
+    """A connected socket, with limits on what is received from one `begin` to the next.
 
     Args:
         connected: the socket.
@@ -28,15 +28,18 @@ class BoundedSocket:
         self._socket = connected
         self._timeout_s = timeout_s
         self._limit_bytes = limit_bytes
-        self._sent_s = time.monotonic()
-        self._received_bytes = 0
+        self.begin()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
+    def begin(self) -> None:
+        """Let the limits begin anew."""
+        self._began_s, self._received_bytes = time.monotonic(), 0
+
     def sendall(self, data: bytes) -> None:
-        """Send a command; the limits begin anew."""
-        self._sent_s, self._received_bytes = time.monotonic(), 0
+        """Send a command: what is received from here on is its answer."""
+        self.begin()
         self._socket.sendall(data)
 
     def recv(self, size_bytes: int) -> bytes:
@@ -53,7 +56,7 @@ class BoundedSocket:
         if not data or self._socket.gettimeout() == 0:  # redis-py looks whether an idle connection is closed
             return data
         allowed_s = self._received_bytes / _SLOWEST_BYTES_PER_S + (self._timeout_s or 0.0)
-        if self._timeout_s is not None and time.monotonic() - self._sent_s > allowed_s:
+        if self._timeout_s is not None and time.monotonic() - self._began_s > allowed_s:
             raise TimeoutError
         return data
 
@@ -69,10 +72,18 @@ class BoundedConnection:
     def __init__(self, *, has_messages: bool = False, **options: Any) -> None:
         super().__init__(**options)
         self._has_messages = has_messages
+        self._received: BoundedSocket | None = None
+
+    def read_response(self, *args: Any, **options: Any) -> Any:
+        """Return an answer or a message; a message is whole then, and the limit is that of the next one."""
+        answer = super().read_response(*args, **options)  # type: ignore[misc]  # redis-py
+        if self._has_messages and self._received:
+            self._received.begin()
+        return answer
 
     def _connect(self) -> Any:
         connected = super()._connect()  # type: ignore[misc]  # redis-py
-        if self._has_messages:
-            return BoundedSocket(connected, None, MESSAGES_LIMIT_BYTES)
-        timeout_s = cast("Any", self).socket_timeout
-        return BoundedSocket(connected, timeout_s, ANSWER_LIMIT_BYTES)
+        timeout_s = None if self._has_messages else cast("Any", self).socket_timeout
+        limit_bytes = MESSAGE_LIMIT_BYTES if self._has_messages else ANSWER_LIMIT_BYTES
+        self._received = BoundedSocket(connected, timeout_s, limit_bytes)
+        return self._received

@@ -9,7 +9,7 @@ import copy
 import re
 from collections.abc import Callable, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -24,9 +24,6 @@ from pcapdj.store.keys import Keys
 from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
 from pcapdj.store.script_answers import FORMS, checked
-
-if TYPE_CHECKING:
-    import socket
 
 RETRY_S = 0.25  # while Redis is away: a try costs 0.15 ms, and all has to work within 2 s of its recovery
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
@@ -50,21 +47,6 @@ class _Client(redis.Redis):
         return super().execute_command(*words, **options)  # type: ignore[no-untyped-call]  # redis-py
 
 
-class _CheckedConnection(redis.UnixDomainSocketConnection):
-    """Talks only to a server of a user who could have put the socket there."""
-
-    def _connect(self) -> Any:
-        connected: socket.socket = super()._connect()  # type: ignore[no-untyped-call]  # redis-py
-        if not is_trusted_server(peer := peer_of(connected), self.path):
-            connected.close()
-            who = f"{owner_of(peer.uid)}, pid {peer.pid}"
-            raise StoreDenied(
-                f"The Redis at {quoted(self.path)} belongs to another user, {who}.",
-                hint="Name your own Redis with --redis-url.",
-            )
-        return connected
-
-
 class _TcpConnection(BoundedConnection, redis.Connection):
     """Over TCP."""
 
@@ -73,8 +55,19 @@ class _TlsConnection(BoundedConnection, redis.SSLConnection):
     """Over TLS."""
 
 
-class _UnixConnection(BoundedConnection, _CheckedConnection):
-    """Over a unix socket."""
+class _UnixConnection(BoundedConnection, redis.UnixDomainSocketConnection):
+    """Over a unix socket; talks only to a server of a user who could have put it there."""
+
+    def _connect(self) -> Any:
+        connected = super()._connect()
+        if not is_trusted_server(peer := peer_of(connected), self.path):
+            connected.close()
+            who = f"{owner_of(peer.uid)}, pid {peer.pid}"
+            raise StoreDenied(
+                f"The Redis at {quoted(self.path)} belongs to another user, {who}.",
+                hint="Name your own Redis with --redis-url.",
+            )
+        return connected
 
 
 def _connection_class(url: str) -> type[redis.Connection | redis.UnixDomainSocketConnection]:
@@ -111,7 +104,7 @@ class Store:
         self.keys = keys
         self.url = url
         self.timeout_s = timeout_s
-        self.redis = _connected(url, timeout_s, password, has_messages)
+        self.redis = _connected(url, timeout_s, password, has_messages=has_messages)
         self._scripts: dict[str, redis.commands.core.Script] = {}
 
     @property
@@ -219,11 +212,9 @@ def _script_text(name: str) -> str:
     return (files("pcapdj.store") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _connected(url: str, timeout_s: float, password: str | None, has_messages: bool) -> _Client:  # noqa: FBT001
+def _connected(url: str, timeout_s: float, password: str | None, *, has_messages: bool) -> _Client:
     """Return a client that connects at its first call; refuse values that redis-py refuses only then."""
     options: dict[str, Any] = {"password": password} if password else {}
-    if has_messages:
-        options["has_messages"] = True
     try:
         client = _Client.from_url(
             url,
@@ -234,6 +225,7 @@ def _connected(url: str, timeout_s: float, password: str | None, has_messages: b
             encoding_errors="surrogateescape",  # an id is a path, and may not be UTF-8
             protocol=2,
             connection_class=_connection_class(url),
+            has_messages=has_messages,
             **options,
         )
         client.connection_pool.connection_class(**client.connection_pool.connection_kwargs)

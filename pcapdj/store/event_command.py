@@ -33,7 +33,7 @@ from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.process import foreign_child_setup, set_title
+from pcapdj.runtime.process import end_predicate, foreign_child_setup, set_title
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import utc_text
 from pcapdj.store.bounded import read_hash
@@ -314,7 +314,7 @@ def _how_it_ended(process: subprocess.Popen[bytes], limit_s: float) -> str:
     process.wait()
     if status is None:
         return f"was killed after {limit_s:.0f} s"
-    return "" if status == 0 else f"exited {status}" if status > 0 else f"was killed by signal {-status}"
+    return end_predicate(status) if status else ""
 
 
 def _last_words(file: IO[bytes]) -> str:

@@ -461,20 +461,24 @@ def test_each_start_of_a_program_has_an_environment_of_its_own() -> None:
         assert "os.environ" not in ast.unparse(call), f"{name}, line {call.lineno}"
 
 
+def started_without(argument: str) -> list[str]:
+    """Return the modules that start a program without this argument, sorted, once for each start."""
+    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
+    return sorted(
+        name
+        for name, call in calls
+        if NEEDED[ast.unparse(call.func).rpartition(".")[2]] == "env"
+        and argument not in {each.arg for each in call.keywords}
+    )
+
+
 # our modules end by themselves
 OUTLIVING: Final = ("supervised.py", "syncing.py")
 
 
 def test_each_program_that_is_started_ends_with_who_started_it() -> None:
     """Also when that process is killed; supervisord is to stay."""
-    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
-
-    starts = [
-        (name, call) for name, call in calls if NEEDED[ast.unparse(call.func).rpartition(".")[2]] == "env"
-    ]
-
-    without = [name for name, call in starts if "preexec_fn" not in {each.arg for each in call.keywords}]
-    assert sorted(without) == sorted(OUTLIVING)
+    assert started_without("preexec_fn") == sorted(OUTLIVING)
 
 
 # the operator's own commands, whose arguments may be relative, and our modules, which get -P
@@ -483,14 +487,7 @@ STARTED_HERE: Final = ("between_process.py", "event_command.py", "syncing.py", "
 
 def test_each_program_of_others_gets_a_folder_to_work_in() -> None:
     """A program may load libraries or scripts from there: Debian 12's Suricata has a relative RUNPATH."""
-    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
-
-    starts = [
-        (name, call) for name, call in calls if NEEDED[ast.unparse(call.func).rpartition(".")[2]] == "env"
-    ]
-
-    without = [name for name, call in starts if "cwd" not in {each.arg for each in call.keywords}]
-    assert sorted(without) == sorted(STARTED_HERE)
+    assert started_without("cwd") == sorted(STARTED_HERE)
 
 
 def test_a_program_that_shows_its_version_does_not_work_in_the_current_folder(

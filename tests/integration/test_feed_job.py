@@ -309,17 +309,23 @@ def test_a_file_whose_analyzer_died_is_fed_again_from_its_first_packet(
     ) in log
 
 
-def test_a_file_that_comes_back_between_the_failed_call_and_the_look_is_fed(
-    rig: Rig, store: Store, tmp_path: Path
-) -> None:
-    """The look shows its folder, so the file seems to be missing; it is opened once more before it fails."""
+def queued_and_moved_away(store: Store, tmp_path: Path) -> tuple[bytes, Callable[[], object]]:
+    """Queue and authorize a capture, and move its folder away; return its name and what moves it back."""
     folder, away = tmp_path / "captures", tmp_path / "away"
     folder.mkdir()
     name = written(folder, "a.pcap", stream_of(FIRST))
     queue_as_imported(store, name)
     authorize(store, name)
     folder.rename(away)
-    rig.opener.before_looks = [lambda: away.rename(folder)]
+    return name, lambda: away.rename(folder)
+
+
+def test_a_file_that_comes_back_between_the_failed_call_and_the_look_is_fed(
+    rig: Rig, store: Store, tmp_path: Path
+) -> None:
+    """The look shows its folder, so the file seems to be missing; it is opened once more before it fails."""
+    name, come_back = queued_and_moved_away(store, tmp_path)
+    rig.opener.before_looks = [come_back]
 
     rig.run()
 
@@ -328,13 +334,8 @@ def test_a_file_that_comes_back_between_the_failed_call_and_the_look_is_fed(
 
 def test_without_a_limit_a_folder_that_is_gone_is_waited_for(rig: Rig, store: Store, tmp_path: Path) -> None:
     """A limit of 0 is none."""
-    folder, away = tmp_path / "captures", tmp_path / "away"
-    folder.mkdir()
-    name = written(folder, "a.pcap", stream_of(FIRST))
-    queue_as_imported(store, name)
-    authorize(store, name)
-    folder.rename(away)
-    rig.opener.before_looks = [lambda: None, lambda: away.rename(folder)]
+    name, come_back = queued_and_moved_away(store, tmp_path)
+    rig.opener.before_looks = [lambda: None, come_back]
     storage = storage_of(store, rig.opener, rig.interrupts, timeout_s=0)
 
     replace(rig.runner, storage=storage).run(rig.take())

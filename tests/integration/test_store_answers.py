@@ -15,6 +15,7 @@ from support.waiting import scaled, wait_until
 
 from pcapdj.runtime.errors import StoreFailed, StoreUnavailable
 from pcapdj.store import client
+from pcapdj.store.bounded_socket import MESSAGE_LIMIT_BYTES
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
@@ -149,6 +150,23 @@ def test_a_message_of_megabytes_is_not_read_whole(short_path: Path) -> None:
         sent = server.client.info("stats")["total_net_output_bytes"]
         assert sent < 6 << 20
         notifier.close()
+        store.close()
+
+
+def test_any_number_of_messages_comes_over_one_connection(short_path: Path) -> None:
+    """The limit is that of one message: a service runs for months."""
+    with redis_at(short_path / "redis.sock") as server:
+        store = Store(server.url, Keys(), has_messages=True)
+        with store.redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]  # redis-py
+            channel.subscribe("channel")
+            wait_until(lambda: server.client.pubsub_numsub("channel")[0][1], "the subscription")
+            received_bytes = 0
+            for _ in range(40):
+                server.client.publish("channel", bytes(MESSAGE_LIMIT_BYTES // 20))
+                wait_until(lambda: channel.get_message(timeout=1), "the message")
+                received_bytes += MESSAGE_LIMIT_BYTES // 20
+
+            assert received_bytes > MESSAGE_LIMIT_BYTES
         store.close()
 
 

@@ -32,6 +32,21 @@ def test_a_file_that_is_not_complete_is_removed(error: type[BaseException], tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_cannot_get_its_name_leaves_none(tmp_path: Path) -> None:
+    """An empty file of that name would look like a result, and refuse the next try."""
+
+    def keep_what_is_gone() -> None:
+        with NewFile(tmp_path / "a") as new:
+            for hidden in tmp_path.iterdir():
+                hidden.unlink()
+            new.keep()
+
+    with pytest.raises(FileNotFoundError):
+        keep_what_is_gone()
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_has_the_name_is_not_replaced(tmp_path: Path) -> None:
     """A file, a link without a target, and what gets the name in the meantime."""
     (tmp_path / "file").write_bytes(b"old")
