@@ -14,6 +14,10 @@ MESSAGE_LIMIT_BYTES: Final = 1 << 20  # ours have some bytes
 _SLOWEST_BYTES_PER_S: Final = 64 << 10
 
 
+class AnswerTooLong(ValueError):
+    """Redis sent more bytes than any answer or message of a lane has."""
+
+
 class BoundedSocket:
     """A connected socket, with limits on what is received from one `begin` to the next.
 
@@ -47,12 +51,12 @@ class BoundedSocket:
 
         Raises:
             TimeoutError: it takes too long.
-            ValueError: it is too long.
+            AnswerTooLong: it is longer than the limit.
         """
         data = self._socket.recv(size_bytes)
         self._received_bytes += len(data)
         if self._received_bytes > self._limit_bytes:
-            raise ValueError("the answer is too long")
+            raise AnswerTooLong
         if not data or self._socket.gettimeout() == 0:  # redis-py looks whether an idle connection is closed
             return data
         allowed_s = self._received_bytes / _SLOWEST_BYTES_PER_S + (self._timeout_s or 0.0)

@@ -19,7 +19,8 @@ from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFa
 from pcapdj.runtime.places import is_trusted_server, peer_of
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.trust import owner_of
-from pcapdj.store.bounded_socket import BoundedConnection
+from pcapdj.runtime.units import human_size
+from pcapdj.store.bounded_socket import ANSWER_LIMIT_BYTES, AnswerTooLong, BoundedConnection
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
@@ -139,6 +140,13 @@ class Store:
             return command(self.redis)
         except redis.RedisError as exc:
             raise self._translated(exc) from exc
+        except AnswerTooLong as exc:
+            self.redis.close()  # the rest of the answer is still to come
+            limit = human_size(ANSWER_LIMIT_BYTES)
+            raise StoreFailed(
+                f"Redis at {safe_url(self.url)} sent an answer of more than {limit}.",
+                hint="Look which program listens there, and which others write into its keys.",
+            ) from exc
         except NO_ANSWERS as exc:
             self.redis.close()  # what follows on this connection is unknown, too
             raise StoreFailed(

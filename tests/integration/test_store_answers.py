@@ -121,11 +121,13 @@ def test_an_answer_without_an_end_is_an_error_within_the_timeout(short_path: Pat
                 while not over.wait(pause_s):
                     connection.sendall(sent)
 
-        for sent, pause_s, kind in ((b"x", 0.1, StoreUnavailable), (bytes(1 << 20), 0.0, StoreFailed)):
+        too_slow = (b"x", 0.1, StoreUnavailable, "does not answer")
+        too_long = (bytes(1 << 20), 0.0, StoreFailed, "sent an answer of more than 16.0 MiB")
+        for sent, pause_s, kind, sentence in (too_slow, too_long):
             over = threading.Event()
             thread = threading.Thread(target=drip, args=(sent, pause_s))
             thread.start()
-            with pytest.raises(kind):
+            with pytest.raises(kind, match=sentence):
                 store.ping()
             over.set()
             store.close()
