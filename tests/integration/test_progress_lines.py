@@ -4,9 +4,10 @@ import io
 import re
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
+from support.redis_server import fill
 
 from pcapdj.cli import MODULES
 from pcapdj.console import slow_work
@@ -96,7 +97,7 @@ def test_slow_commands_show_how_far_they_are(store: Store, monkeypatch: pytest.M
     monkeypatch.setattr(slow_work, "_EVERY_S", -1.0)
     keys = store.keys
     written = (keys.in_queue, keys.processed, keys.failed, keys.fed, keys.journal, keys.events)
-    cast("Any", store.redis).eval(FILL, len(written), *written, MANY)
+    fill(store, FILL, written, MANY)
 
     texts = {words: printed(store, words) for words in COMMANDS}
 

@@ -4,10 +4,11 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from support.captures import Record, classic
+from support.redis_server import fill
 
 from pcapdj.commands import report
 from pcapdj.runtime.command import exit_code_of
@@ -122,14 +123,14 @@ def test_files_are_shown_in_the_order_in_which_they_are_fed(run: Run, tmp_path: 
 
 def test_of_very_many_files_a_thousand_are_shown(run: Run, store: Store) -> None:
     """The others are a number, unless all are asked for."""
-    fill = """
+    script = """
     for n = 1, tonumber(ARGV[1]) do
         redis.call('XADD', KEYS[1], '*', 'name', n, 'verdict', 'failed', 'packets', 0, 'reason', 'x')
     end"""
     redis = ("--redis-url", store.url, "--lane", store.keys.lane)
-    cast("Any", store.redis).eval(fill, 1, store.keys.journal, 1000)
+    fill(store, script, [store.keys.journal], 1000)
     thousand = run(*redis)[1]
-    cast("Any", store.redis).eval(fill, 1, store.keys.journal, 1)
+    fill(store, script, [store.keys.journal], 1)
     more = run(*redis)[1]
 
     assert "more: --all" not in thousand

@@ -2,10 +2,10 @@
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -112,3 +112,10 @@ def private_redis(folder: Path, *options: str, lane: str = "") -> Iterator[Store
             yield store
         finally:
             store.close()
+
+
+def fill(store: Store, script: str, keys: Sequence[str], entries: int) -> None:
+    """Run a Lua script that writes so many entries that it may take longer than a role waits."""
+    filling = store.another(timeout_s=60)
+    cast("Any", filling.redis).eval(script, len(keys), *keys, entries)
+    filling.close()
