@@ -195,7 +195,7 @@ def redis_socket() -> Iterator[Path]:
 def store(redis_socket: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
     """Return a store in a lane of its own, whose keys are removed afterwards."""
     lane = f"{os.getpid()}-{abs(hash(request.node.nodeid))}"
-    with_lane = Store(f"unix://{redis_socket}", Keys(lane))
+    with_lane = Store(f"unix://{redis_socket}", Keys(lane), timeout_s=scaled(10))
     yield with_lane
     for key in with_lane.redis.scan_iter(match=f"{with_lane.keys.prefix}*"):
         with_lane.redis.delete(key)

@@ -53,16 +53,21 @@ class BoundedSocket:
             TimeoutError: it takes too long.
             AnswerTooLong: it is longer than the limit.
         """
+        # redis-py asks without waiting whether an idle connection was closed
+        if self._is_too_late() and self._socket.gettimeout() != 0:
+            raise TimeoutError
         data = self._socket.recv(size_bytes)
         self._received_bytes += len(data)
         if self._received_bytes > self._limit_bytes:
             raise AnswerTooLong
-        if not data or self._socket.gettimeout() == 0:  # redis-py looks whether an idle connection is closed
-            return data
-        allowed_s = self._received_bytes / _SLOWEST_BYTES_PER_S + (self._timeout_s or 0.0)
-        if self._timeout_s is not None and time.monotonic() - self._began_s > allowed_s:
-            raise TimeoutError
         return data
+
+    def _is_too_late(self) -> bool:
+        """Say whether the time is up; it is not asked for what has come while this process stood still."""
+        if self._timeout_s is None or not self._received_bytes:
+            return False
+        allowed_s = self._received_bytes / _SLOWEST_BYTES_PER_S + self._timeout_s
+        return time.monotonic() - self._began_s > allowed_s
 
 
 class BoundedConnection:

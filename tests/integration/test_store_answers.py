@@ -15,7 +15,7 @@ from support.waiting import scaled, wait_until
 
 from pcapdj.runtime.errors import StoreFailed, StoreUnavailable
 from pcapdj.store import client
-from pcapdj.store.bounded_socket import MESSAGE_LIMIT_BYTES
+from pcapdj.store.bounded_socket import MESSAGE_LIMIT_BYTES, BoundedSocket
 from pcapdj.store.client import Store
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
@@ -132,6 +132,19 @@ def test_an_answer_without_an_end_is_an_error_within_the_timeout(short_path: Pat
             over.set()
             store.close()
             thread.join()
+
+
+def test_an_answer_that_has_come_is_taken_after_a_pause_of_this_process() -> None:
+    """A role that was stopped, or found no processor, for longer than the timeout does not ask again."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        received = BoundedSocket(ours, timeout_s=0.05, limit_bytes=100)
+        received.sendall(b"PING\r\n")
+        theirs.sendall(b"+PONG\r\n")
+        threading.Event().wait(0.1)  # this is the pause
+        assert received.recv(100) == b"+PONG\r\n"
+        with pytest.raises(TimeoutError):
+            received.recv(100)
 
 
 def test_a_message_of_megabytes_is_not_read_whole(short_path: Path) -> None:
