@@ -219,6 +219,7 @@ FOREIGN_STATE: Final[dict[str, str]] = {
     "disk/options.py __signature__": "inspect: how typer learns a function's options",
     "run/command.py obj": "typer: how a command hands something to the next",
     "runtime/command.py excepthook": "threading: how a process learns that one of its threads died",
+    "runtime/command.py get_runtime_param": "typer: what converts the value of an option",
     "runtime/command.py stdout": "a closed output is replaced for the rest of the process",
     "runtime/command.py stderr": "a closed output is replaced for the rest of the process",
     "summary/sample.py an": "dpkt: how a message is built",

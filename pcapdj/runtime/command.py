@@ -5,22 +5,28 @@ environment, then the service's settings file (`settings_file`), then the defaul
 takes one value per line from its variable (`lines_of`), since paths may hold blanks and colons.
 
 typer and the settings file are imported inside the functions that need them: importing typer takes 0.12 s,
-and `pcapdj cat` starts without it in 0.04 s.
+and `pcapdj cat` starts without it in 0.04 s. pydantic, by which typer checks values, takes 0.1 s more; it is
+imported only for a value that has to be converted.
 """
 
 import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, Stopped
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
 # pydantic's types of errors: what a refused value is instead
@@ -221,14 +227,85 @@ def _run_typer(
     hide_from_user()
     _open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    command = get_command(app)
+    for each in command.get_params(typer.Context(command, **command.context_settings)):
+        _convert_only_what_differs(each)
     try:
-        code: int | None = get_command(app).main(words, prog_name=prog, standalone_mode=False, obj=settings)
+        code: int | None = command.main(words, prog_name=prog, standalone_mode=False, obj=settings)
     except typer.TyperException as exc:
         hint = _hint_for_dash(words) or f"See '{prog} --help'."
         raise ConfigError(f"{without_urls(_refusal(exc))}.", hint=hint) from exc
     except typer.Abort:
         return ExitCode.INTERRUPTED
     return code
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """Converts the value of an option: what is certain here, all else as typer does.
+
+    Args:
+        by_typer: returns what converts any value, with pydantic.
+    """
+
+    by_typer: Callable[[], Any]
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value for the command; typer calls this for each value, also for defaults."""
+        if value is None:
+            return () if param.multiple or param.nargs == -1 else None
+        descriptor = param.type_descriptor
+        if type(value) is descriptor.annotation:
+            return value
+        if descriptor.annotation == list[str] and isinstance(value, list | tuple):
+            return [*value]
+        if isinstance(value, str) and (found := _number_or_path(value, descriptor)) is not None:
+            return found
+        return self.by_typer().coerce(value, param=param, ctx=ctx)
+
+
+def _number_or_path(text: str, descriptor: Any) -> "int | Path | None":
+    """Return a valid value of an option that is a whole number or a path; None: look closer."""
+    from pathlib import Path
+
+    wanted, limits = descriptor.annotation, descriptor.parameter_info
+    if wanted is Path:
+        return _path(text, limits)
+    if wanted is int and (number := whole_number(text)) is not None:
+        is_below = limits.min is not None and number < limits.min
+        is_above = limits.max is not None and number > limits.max
+        return None if is_below or is_above else number
+    return None
+
+
+def _path(text: str, limits: Any) -> "Path | None":
+    """Return a path that typer takes, too; what is asked of its file system is what typer asks.
+
+    A call to a file system that is gone hangs: `run` knows which of its paths it may touch, and when.
+    """
+    from pathlib import Path
+
+    if limits.parser:
+        return Path(text) if limits.parser is Path else None
+    try:
+        mode = os.stat(text).st_mode  # noqa: PTH116 - as typer does
+    except (OSError, ValueError):
+        return None if limits.exists else Path(text)
+    is_refused = (
+        (stat.S_ISREG(mode) and not limits.file_okay)
+        or (stat.S_ISDIR(mode) and not limits.dir_okay)
+        or (limits.readable and not os.access(text, os.R_OK))
+        or limits.writable
+        or limits.resolve_path
+    )
+    return None if is_refused else Path(text)
+
+
+def _convert_only_what_differs(parameter: Any) -> None:
+    """Put a `_Conversion` before that of typer, which imports pydantic even for a text that stays one."""
+    if by_typer := getattr(type(parameter), "get_runtime_param", None):
+        conversion = _Conversion(partial(by_typer, parameter))
+        parameter.get_runtime_param = lambda: conversion
 
 
 def _refusal(error: "typer.TyperException") -> str:

@@ -1,6 +1,7 @@
 """A process that removes captures dies at any step: the next one puts back or finishes what it finds."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -132,8 +133,12 @@ def test_a_redis_that_does_not_answer_in_the_middle_loses_nothing(
     path = write_capture(tmp_path / "1.pcap", packets=200)
     feed(store, path)
 
-    with at(point, lambda: pause(store)), pytest.raises(StoreUnavailable):
-        make_room(store, selected(tmp_path, how), signals, tmp_path)
+    with (
+        closing(store.another()) as impatient,
+        at(point, lambda: pause(impatient)),
+        pytest.raises(StoreUnavailable),
+    ):
+        make_room(impatient, selected(tmp_path, how), signals, tmp_path)
     assert kept in names_in(tmp_path)
     assert is_whole(tmp_path / kept)
 
