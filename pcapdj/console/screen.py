@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -94,6 +94,20 @@ def show(title: str, lines: Sequence[Line]) -> None:
             console.print(_grid(title, lines))
             return
     print_lines(*([title] if title else []), *_whole_lines(lines))
+
+
+def show_as_known(title: str, parts: Iterable[Iterable[Line]], label_chars: int) -> None:
+    """Print parts of one screen, each once it is known, with the texts of all of them in one column.
+
+    Args:
+        title: above the first line.
+        parts: some may have no line.
+        label_chars: the length of the longest label.
+    """
+    for part in parts:
+        if lines := [replace(line, label=line.label.ljust(label_chars)) for line in part]:
+            show(title, lines)
+            title = ""
 
 
 def print_lines(*lines: str, to_stderr: bool = False) -> None:

@@ -6,7 +6,7 @@ The deadline here is longer, since a loaded machine is no fault of ours; without
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE
 
 import pytest
 from support import forkserver
@@ -153,17 +153,17 @@ def test_a_file_that_gives_no_packet_does_not_delay_the_end(
 def test_a_check_that_is_stopped_ends_the_programs_that_it_asks(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    """One of them may hang, as a program on a file system that does not answer."""
+    """One of them may hang, as a program on a dead file system; the rest is shown before it."""
     program, pid = tmp_path / "suricata", tmp_path / "pid"
     program.write_text(f"#!/bin/sh\necho $$ >{pid}\nexec /bin/sleep 600\n")
     program.chmod(0o755)
     env = forkserver.clean_environment(PATH=f"{tmp_path}:/usr/bin:/bin")
 
-    with forkserver.start(
-        "pcapdj", "check", env=env, cwd=tmp_path, stdout=DEVNULL, stderr=DEVNULL
-    ) as command:
+    with forkserver.start("pcapdj", "check", env=env, cwd=tmp_path, stdout=PIPE, stderr=DEVNULL) as command:
         wait_until(lambda: pid.exists() and pid.read_text(), "the program to start")
         command.send_signal(number)
+        shown, _ = command.communicate()
         assert command.wait() == -number
+    assert [line.split()[0] for line in shown.decode().splitlines()] == ["What", "Redis", "Embedded"]
 
     wait_until(lambda: not Path(f"/proc/{pid.read_text().strip()}/exe").exists(), "the end of the program")
