@@ -19,7 +19,7 @@ from pcapdj.console.screen import fitted
 from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.safe_text import is_shown, printable, to_name
+from pcapdj.runtime.safe_text import to_name, without_effect
 from pcapdj.store.client import Store
 from pcapdj.store.journal import Conditions, FedFile, FileVerdict, journal_length, read_journal
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -121,22 +121,20 @@ def _json(files: Iterable[FedFile]) -> Iterator[bytes]:
 
 
 def _csv(files: Iterable[FedFile]) -> Iterator[bytes]:
-    """Yield rows; names stay the bytes that they are. The head comes with the first row."""
+    """Yield rows. The head comes with the first one."""
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(COLUMNS)
     for file in files:
         rows.writerow(row_of(file))
-        yield text.getvalue().encode("utf-8", "surrogateescape")
+        yield text.getvalue().encode()
         text.seek(0)
         text.truncate()
 
 
 def _for_terminal(data: bytes) -> bytes:
     """Return what programs get in a form that cannot act on a terminal; line ends stay."""
-    text = data.decode("utf-8", "surrogateescape")
-    shown = (char if is_shown(char) or char in "\r\n" else printable(char) for char in text)
-    return "".join(shown).encode()
+    return without_effect(data.decode("utf-8", "surrogateescape"), kept="\r\n").encode()
 
 
 def _paths(presences: Presences, files: Iterable[FedFile]) -> Iterator[bytes]:

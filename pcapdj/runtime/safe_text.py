@@ -72,11 +72,20 @@ def printable_sentence(sentence: str, *, limit_chars: int = _SENTENCE_LIMIT_CHAR
 
     Quotes stay, what could act on a terminal is escaped.
     """
-    start = sentence[:limit_chars]
-    shown = (
-        start if is_shown(start) else "".join(char if is_shown(char) else printable(char) for char in start)
-    )
+    shown = without_effect(sentence[:limit_chars])
     return shown if len(sentence) <= limit_chars else shown + "…"
+
+
+def without_effect(text: str, kept: str = "") -> str:
+    """Return the whole text with each character escaped that could act on a terminal.
+
+    Args:
+        text: with line ends escaped, too.
+        kept: characters that stay.
+    """
+    if is_shown(text):
+        return text
+    return "".join(char if is_shown(char) or char in kept else printable(char) for char in text)
 
 
 def shortened_message(message: str) -> str:

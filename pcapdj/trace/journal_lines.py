@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
 from pcapdj.runtime.numbers import counted, finite_number, signed_number
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
+from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, without_effect
 from pcapdj.runtime.units import human_size, steps_back_text, utc_text, utc_text_ns
 from pcapdj.store.journal import FedFile
 
@@ -94,12 +94,13 @@ def _amount(file: FedFile) -> str:
 
 
 def _cell(text: str) -> str:
-    """Return a cell; what a spreadsheet would compute begins with an apostrophe, which makes it text.
+    """Return a cell: what a spreadsheet would compute begins with an apostrophe, which makes it text.
 
-    Names and reasons come from other programs, and so may numbers: whatever is no number is text.
+    Names and reasons come from other programs, and so may numbers: whatever is no number is text. What could
+    act on a terminal is escaped, because people look at a table with `head` and `column`, too.
     """
     is_formula = text.startswith(_FORMULAS) and finite_number(text) is None
-    return f"'{text}" if is_formula else text
+    return ("'" if is_formula else "") + without_effect(text)
 
 
 def _value(name: str, text: str) -> Any:

@@ -105,13 +105,14 @@ def test_each_file_has_its_numbers_times_and_what_was_unusual(run: Run, store: S
 
 
 def test_programs_get_json_lines_or_a_table(run: Run, store: Store) -> None:
-    """Numbers are numbers, JSON is no text, and a name stays the bytes that it is."""
+    """Numbers are numbers, JSON is no text and gives a name's bytes back; in a table they are escaped."""
     feed(store, HOSTILE, left_out='{"113": 2}', earlier_streams='["a"]', attempt=1)
 
     [entry] = [json.loads(line) for line in run(journal.app, "--json")[1].splitlines()]
     rows = list(csv.DictReader(io.StringIO(run(journal.app, "--csv")[1], newline="")))
 
-    assert os.fsencode(entry["name"]) == os.fsencode(rows[0]["name"]) == HOSTILE
+    assert os.fsencode(entry["name"]) == HOSTILE
+    assert rows[0]["name"] == "/in/\\x1b[2J;\\n'\\xff,\".pcap"
     assert (entry["packets"], entry["left_out"], entry["earlier_streams"]) == (3, {"113": 2}, ["a"])
     assert (entry["fed_s"], entry["rate_bytes_per_s"], entry["verdict"]) == (
         0.5,
@@ -131,7 +132,8 @@ def test_no_cell_is_a_formula_for_a_spreadsheet(run: Run, store: Store, begin: s
     [row] = csv.DictReader(io.StringIO(run(journal.app, "--csv")[1], newline=""))
     [entry] = [json.loads(line) for line in run(journal.app, "--json")[1].splitlines()]
 
-    assert (row["name"], row["suspect"], row["attempt"]) == (f"'{text}",) * 3
+    shown = text.replace("\t", "\\t").replace("\r", "\\r")
+    assert (row["name"], row["suspect"], row["attempt"]) == (f"'{shown}",) * 3
     assert (row["step_ns"], entry["name"]) == ("-5", text)
 
 
@@ -161,6 +163,18 @@ def test_no_path_outside_of_the_roots_is_printed(
     monkeypatch.setenv("PCAPDJ_ROOT", str(root))
 
     assert run(journal.app, "--print0")[1] == f"{inside}\0"
+
+
+@pytest.mark.parametrize("field", ["reason", "attempt", "stream"])
+def test_no_field_of_a_table_acts_on_a_terminal(run: Run, store: Store, field: str) -> None:
+    """People look at it with head or column: control characters, and those that turn text around."""
+    hostile: Any = {field: b"\x1b[2J\xe2\x80\xae\r\xff"}
+    feed(store, b"/in/1.pcap", **hostile)
+
+    _, table, _ = run(journal.app, "--csv")
+
+    assert "\\x1b[2J\\u202e\\r\\xff" in table
+    assert all(line.isprintable() for line in table.split("\r\n"))
 
 
 @pytest.mark.parametrize("option", ["--csv", "--print0"])
