@@ -10,8 +10,9 @@ room a disk needs is what the running controller has published.
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,10 +21,12 @@ import typer
 
 from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.console.screen import print_json, print_lines
+from pcapdj.console.slow_work import slow_work
 from pcapdj.disk import options
 from pcapdj.disk.limits import Limits, Watch, parse_limits
 from pcapdj.disk.published_gate import published_disks, published_texts
 from pcapdj.disk.reclaim_rule import NONE, RECLAIM_FIELD, ReclaimSetting, is_little, parse_reclaim
+from pcapdj.reclaim.planning import Follow
 from pcapdj.reclaim.rounds import Disk, Round, needs_of, previewed_round, run_round
 from pcapdj.reclaim.selection import Candidate, Needs, Selected
 from pcapdj.runtime.child_process import run_role
@@ -41,7 +44,7 @@ from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duratio
 from pcapdj.store.client import Store
 from pcapdj.store.event_recorder import recorded_log
 from pcapdj.store.grants import Grants
-from pcapdj.store.operate import change_control
+from pcapdj.store.operate import change_control, processed_length
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.store.reclaims import unfinished_count
 from pcapdj.store.redis_url import safe_url
@@ -124,19 +127,40 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
             keep_within_s,
             dict(_kept_free(gate, limits, [*below, os.fsencode(target)])),
         )
-        disks = _disks_of_roots(below, amount) if amount else _disks_of(gate, if_short=if_short)
-        disks = [] if only_recovers else disks
+        disks = () if only_recovers else _disks(gate, below, amount, if_short=if_short)
+        follow: Follow = (
+            iter if if_short else partial(with_progress, store)
+        )  # the controller's stderr is a log
         if dry_run:
-            _show(previewed_round(store, selected, disks), chosen, disks, as_json=as_json)
+            _show(
+                previewed_round(store, selected, disks, follow),
+                chosen,
+                disks,
+                as_json=as_json,
+            )
             if not as_json and (left := unfinished_count(store)):
                 files = counted(left, "file")
                 print_lines(f"{files} left by a process that died: 'pcapdj reclaim now' completes that.")
         else:
-            _run(store, selected, disks, as_json=as_json)
+            _run(store, selected, disks, follow, as_json=as_json)
 
     paths = [*below, *([os.fsencode(target)] if target else [])]
     if code := run_role("pcapdj reclaim", work, may_hang=reading_may_hang(paths)):
         raise typer.Exit(code)
+
+
+def _disks(
+    gate: Mapping[str, Any], roots: Sequence[bytes], amount: Amount | None, *, if_short: bool
+) -> Sequence[Disk]:
+    return _disks_of_roots(roots, amount) if amount else _disks_of(gate, if_short=if_short)
+
+
+def with_progress(store: Store, pages: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+    """Yield the parts of PROCESSED; show how far the look at them is."""
+    with slow_work("processed files to look at", processed_length(store)) as work:
+        for names in pages:
+            yield names
+            work.add(len(names))
 
 
 def _checked_target(setting: ReclaimSetting) -> str:
@@ -164,12 +188,12 @@ def _check_unfinished(store: Store) -> None:
         )
 
 
-def _run(store: Store, selected: Selected, disks: Sequence[Disk], *, as_json: bool) -> None:
+def _run(store: Store, selected: Selected, disks: Sequence[Disk], follow: Follow, *, as_json: bool) -> None:
     """Do one round, as the only process that does so in this lane."""
     with closing(Lock(lock_path(store), "reclaim of this lane")), recorded_log(store), handled() as signals:
         os.nice(_NICE)
         before = needs_of(disks)
-        done = run_round(store, selected, disks, signals)
+        done = run_round(store, selected, disks, signals, follow)
         grown_bytes = _grown_bytes(before, disks, done.freed_bytes, signals)
         about = _as_json(done, selected.how, disks)
         problem = _problem(about["missing"], done.freed_bytes, grown_bytes)

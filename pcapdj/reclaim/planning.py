@@ -7,7 +7,7 @@ Nothing is changed here. Hours may pass until a file is removed, so each is chec
 import heapq
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -69,7 +69,10 @@ class _Found:
     devices: set[int] = field(default_factory=set)
 
 
-def plan(store: Store, selected: Selected, needs: Needs, now_s: float) -> Plan:
+Follow = Callable[[Iterator[list[bytes]]], Iterator[list[bytes]]]
+
+
+def plan(store: Store, selected: Selected, needs: Needs, now_s: float, follow: Follow = iter) -> Plan:
     """Look at all processed files of a lane.
 
     Args:
@@ -77,6 +80,7 @@ def plan(store: Store, selected: Selected, needs: Needs, now_s: float) -> Plan:
         selected: what the options choose.
         needs: of the disks; files on other disks stay.
         now_s: seconds since the epoch.
+        follow: yields the parts of PROCESSED that it is given, and sees how far the look at them is.
 
     Raises:
         As `Store.call`.
@@ -86,7 +90,7 @@ def plan(store: Store, selected: Selected, needs: Needs, now_s: float) -> Plan:
     suspects = set[str]()
     rules = KeepRules(selected.keep_last, selected.keep_within_s, streams, suspects)
     found = _Found(Newest(rules), suspects)
-    seen = _candidates(store, lanes[0], selected.roots, found)
+    seen = _candidates(store, lanes[0], selected.roots, found, follow(_pages(store)))
     may_go = _allowed(seen, rules, needs, found, now_s)
     files = heapq.nsmallest(_MOST_FILES, may_go, key=lambda each: each.age_key)
     newest = found.newest.names
@@ -112,10 +116,12 @@ def _allowed(
             yield file
 
 
-def _candidates(store: Store, lane: LaneKeys, roots: tuple[bytes, ...], found: _Found) -> Iterator[Candidate]:
+def _candidates(
+    store: Store, lane: LaneKeys, roots: tuple[bytes, ...], found: _Found, pages: Iterable[list[bytes]]
+) -> Iterator[Candidate]:
     """Yield the processed files that are there and were fed whole; each name once."""
     seen = set[bytes]()
-    for names in _pages(store):
+    for names in pages:
         store.check_stop()
         there = _there(names, seen, roots, found)
         seen |= there.keys()

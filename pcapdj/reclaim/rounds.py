@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pcapdj.reclaim.folder import Withheld
-from pcapdj.reclaim.planning import Plan, plan
+from pcapdj.reclaim.planning import Follow, Plan, plan
 from pcapdj.reclaim.recovery import recover
 from pcapdj.reclaim.removal import Removed, Remover
 from pcapdj.reclaim.selection import Candidate, Need, Needs, Selected, oldest_for, previewed
@@ -82,23 +82,26 @@ class Round:
         return sum(each.freed_bytes for each in self.removed)
 
 
-def previewed_round(store: Store, selected: Selected, disks: Sequence[Disk]) -> Round:
+def previewed_round(store: Store, selected: Selected, disks: Sequence[Disk], follow: Follow = iter) -> Round:
     """Return what a round would do; change nothing.
 
     Args:
         store: the lane.
         selected: what the options choose.
         disks: that are to get room.
+        follow: as that of `plan`.
 
     Raises:
         As `Store.call`.
     """
     needs = needs_of(disks)
-    planned = plan(store, selected, needs, time.time())
+    planned = plan(store, selected, needs, time.time(), follow)
     return Round(planned, needs, chosen=previewed(planned.files, needs.left))
 
 
-def run_round(store: Store, selected: Selected, disks: Sequence[Disk], stops: Waits) -> Round:
+def run_round(
+    store: Store, selected: Selected, disks: Sequence[Disk], stops: Waits, follow: Follow = iter
+) -> Round:
     """Recover what an earlier process left, then remove files until each disk has room.
 
     Args:
@@ -106,6 +109,7 @@ def run_round(store: Store, selected: Selected, disks: Sequence[Disk], stops: Wa
         selected: what the options choose.
         disks: that are to get room.
         stops: a stop signal ends the round behind the file that is being unlinked.
+        follow: as that of `plan`.
 
     Raises:
         Stopped: a stop signal arrived.
@@ -114,7 +118,7 @@ def run_round(store: Store, selected: Selected, disks: Sequence[Disk], stops: Wa
     notes = recover(store, selected, stops)
     forget_old(store, time.time())
     needs = needs_of(disks)
-    planned = plan(store, selected, needs, time.time())
+    planned = plan(store, selected, needs, time.time(), follow)
     result = Round(planned, needs, notes=notes)
     remover = Remover(store, planned, selected, stops)
     for file in oldest_for(planned.files, needs):

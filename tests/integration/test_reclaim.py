@@ -1,6 +1,7 @@
 """Captures that were fed go, the oldest first; others stay. On real Redis and files."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from support.reclaiming import (
     write_capture,
 )
 
+from pcapdj.commands.reclaim import with_progress
+from pcapdj.console import slow_work
 from pcapdj.reclaim.rounds import Disk, previewed_round, run_round
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
@@ -56,6 +59,20 @@ def test_a_preview_changes_nothing(store: Store, captures: Path) -> None:
     assert [each.name for each in shown.chosen] == [os.fsencode(captures / "0.pcap")]
     assert names_in(captures) == ["0.pcap", "1.pcap", "2.pcap"]
     assert store.redis.hgetall(store.keys.fed) == before
+
+
+def test_a_look_at_many_processed_files_says_how_many(
+    store: Store, captures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes seconds where there are a million, and comes before the answer."""
+    monkeypatch.setattr(slow_work, "_AFTER_S", -1.0)
+    store.redis.rpush(store.keys.processed, *(f"/gone/{number}" for number in range(6000)))
+    disks = [whole_disk(captures)]
+
+    shown = previewed_round(store, selected(captures), disks, partial(with_progress, store))
+
+    assert shown.plan.gone == 6000
+    assert capsys.readouterr().err == "6,000 processed files to look at ..\n"
 
 
 def test_the_oldest_go_until_enough_is_free(store: Store, tmp_path: Path, signals: Signals) -> None:
