@@ -109,7 +109,8 @@ def _line(label: str, name: bytes, size_bytes: int | None, state: str = "") -> s
 def _in_flight(store: Store) -> list[dict[str, Any]]:
     """Return the files that dispatchers have taken."""
     snapshot = read_snapshot(store, time.time())
-    sizes = {each["id"]: each.get("total_bytes") for each in snapshot["dispatchers"]}
+    totals = {each["id"]: each.get("total_bytes") for each in snapshot["dispatchers"]}
+    sizes = {each: total for each, total in totals.items() if isinstance(total, int)}
     fields = ("name", "dispatcher", "state")
     return [
         {**{name: each.get(name) for name in fields}, "size_bytes": sizes.get(each["dispatcher"])}

@@ -5,11 +5,11 @@ text: `status` has to work when a role has died or another program wrote the key
 decoded, so that there is no JSON inside JSON.
 """
 
-import math
 import time
 from typing import Any, Final
 
 from pcapdj.runtime.foreign_json import decode_json
+from pcapdj.runtime.numbers import finite_number, whole_number
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import read_at_once, read_list, read_set
 from pcapdj.store.client import Store
@@ -120,14 +120,8 @@ def _typed(fields: dict[bytes, bytes]) -> dict[str, Any]:
 def _value(name: str, text: str) -> Any:
     if name in _JSON:
         return _decoded(text, _JSON[name])
-    try:
-        if name in _INTEGERS:
-            return int(text)
-        if name in _SECONDS and math.isfinite(seconds := float(text)):
-            return seconds
-    except ValueError:  # half written, or written by another program: it stays text
-        pass
-    return text
+    number = whole_number(text) if name in _INTEGERS else finite_number(text) if name in _SECONDS else None
+    return text if number is None else number  # half written, or of another program: it stays text
 
 
 def _decoded(text: str, kind: type) -> Any:
