@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 PROCESSORS := $(shell nproc)
-WORKERS ?= $(shell expr 4 + $(PROCESSORS))
+WORKERS ?= $(shell expr 6 + $(PROCESSORS))
 HOURS ?= 2
 MINUTES ?= 60
 COUNT ?= 150
@@ -46,7 +46,7 @@ demo: $(VENV)/.run  ## feed five captures that cut one download; the download is
 
 install: $(VENV)/.dev  ## the virtual environment, with everything for development
 
-# Many tests wait for processes or times: four workers more than processors overlap the waits. Each costs 4 s.
+# Many tests wait for processes or times: six workers more than processors overlap the waits. Each costs 4 s.
 # Without its bytecode every worker and every process that a test starts would compile all modules again.
 test test-long: export PYTHONDONTWRITEBYTECODE =
 # With more workers than processors, what takes a second alone may take four.

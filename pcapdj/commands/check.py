@@ -297,8 +297,11 @@ def _bytes(size_bytes: int) -> str:
 
 def analyzer_lines() -> Iterator[Line]:
     """Yield which analyzers are on PATH, with their versions."""
-    with ThreadPoolExecutor(len(ANALYZERS)) as pool:
+    pool = ThreadPoolExecutor(len(ANALYZERS))
+    try:
         versions = dict(zip(ANALYZERS, pool.map(_version_of, ANALYZERS), strict=True))
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # a signal does not wait for one that hangs
     present = [f"{name} {version}".rstrip() for name, version in versions.items() if version is not None]
     yield Line("Analyzers", f"{', '.join([*present, 'summary'])} (our own)", Tone.GOOD)
     if absent := [name for name, version in versions.items() if version is None]:

@@ -7,7 +7,6 @@ from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
-from support.cases import some_long
 from support.forkserver import ROOT
 from support.service_rig import environment
 from support.waiting import is_met, wait_until
@@ -44,7 +43,8 @@ def service_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("program", some_long(FIRST_EVENT, quick=("dispatcher",)))
+@pytest.mark.long
+@pytest.mark.parametrize("program", FIRST_EVENT)
 def test_control_signals_during_the_start_end_no_role(program: str, short_path: Path, store: Store) -> None:
     """Not while it imports its modules, nor in the moment when it takes over; SIGTERM ends it with 0."""
     service_folder(short_path)

@@ -660,9 +660,8 @@ def test_all_is_fed_when_the_screen_is_closed(home: Path, three_files: list[str]
     assert_all_is_fed(home)
 
 
-@pytest.mark.parametrize(
-    "screen", some_long(["on a full disk", "without a reader"], quick=("on a full disk",))
-)
+@pytest.mark.long
+@pytest.mark.parametrize("screen", ["on a full disk", "without a reader"])
 def test_all_is_fed_when_the_screen_cannot_be_written(
     home: Path, three_files: list[str], screen: str
 ) -> None:
@@ -776,6 +775,7 @@ def titles(home: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.long
 def test_files_are_fed_while_the_record_cannot_be_written(home: Path) -> None:
     """The folder's disk is full: it is shown once, the files are fed; exit code and summary show it."""
     for number in range(3):

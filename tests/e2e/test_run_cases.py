@@ -79,6 +79,7 @@ def test_losses_are_counted_and_make_the_exit_code_1(short_path: Path) -> None:
     assert "23 packets, 2 left out because of their link type" in stderr
 
 
+@pytest.mark.long
 def test_what_is_only_unusual_is_shown_and_the_exit_code_is_0(short_path: Path) -> None:
     """Steps back, times after 2038, a wrong snaplen, packets without a time: nothing is lost."""
     names = ("clockstep-inside.pcap", "simple-blocks.pcapng", "snaplen-68-records-1442.pcap", "y2038.pcap")

@@ -118,6 +118,7 @@ def test_a_layout_of_init_has_no_updates_and_a_restart_takes_what_the_file_has_t
     assert service.end_stream() == classic([Record()])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_layout_of_an_earlier_version_works_as_before(service: Service) -> None:
     """Its consumer has the preset as an option, which overrides the file; its log has that."""

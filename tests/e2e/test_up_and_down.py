@@ -126,6 +126,7 @@ def test_a_folder_without_a_service_and_a_file_that_cannot_be_read_are_refused(f
     assert "no setting" in damaged[1]
 
 
+@pytest.mark.long
 def test_up_in_the_foreground_is_supervisord_itself(folder: Path) -> None:
     """As systemd wants it: the process that was started is the one that SIGTERM ends in order."""
     process = forkserver.start(

@@ -109,6 +109,7 @@ def test_the_third_poison_file_in_a_row_holds_the_lane_until_an_operator_resumes
     assert trio.logged("dispatcher").count("analyzer_at_fault") == 1
 
 
+@pytest.mark.long
 def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:
     """With --stall-timeout one that reads nothing is killed, and its file fed to the next from the start."""
     brake = trio.folder / "cured"
@@ -126,6 +127,7 @@ def test_a_stalled_analyzer_is_shown_and_replaced(trio: Trio) -> None:
     wait_until(lambda: trio.statistics().get("stalled_s") == 0, "the stall to be over")
 
 
+@pytest.mark.long
 def test_a_slow_analyzer_is_not_stalled(trio: Trio) -> None:
     """One that reads a little now and then is not restarted, although the pipe stays full."""
     slow = STALLING.replace("1 << 20", "100_000").replace(
@@ -139,6 +141,7 @@ def test_a_slow_analyzer_is_not_stalled(trio: Trio) -> None:
     assert "analyzer_crashed" not in trio.logged("consumer")
 
 
+@pytest.mark.long
 def test_without_the_option_a_stalled_analyzer_is_waited_for(trio: Trio, short_path: Path) -> None:
     """Back pressure is no fault: feeding continues where it stopped."""
     brake = short_path / "cured"

@@ -132,6 +132,7 @@ def test_many_streams_leave_no_descriptor(rig: Rig, signals: Signals, tmp_path: 
     assert counts[-1] == counts[0]
 
 
+@pytest.mark.long
 def test_streams_that_crash_leave_no_descriptor(rig: Rig, signals: Signals, source: Path) -> None:
     """Also where the analyzer dies with a file stored and bytes unread."""
     process = rig.start("head", "-c", "1", "{pipe}", options=("--restart-pause", "1ms"))

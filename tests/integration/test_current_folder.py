@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -449,12 +450,16 @@ def starts_of(path: Path) -> Iterator[ast.Call]:
             assert not function.startswith(("os.execl", "os.execv(", "os.execvp", "os.system", "os.popen"))
 
 
+@cache
+def all_starts() -> list[tuple[str, ast.Call]]:
+    """Return these calls of the whole package, each with its module's name."""
+    return [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
+
+
 def test_each_start_of_a_program_has_an_environment_of_its_own() -> None:
     """Without one it inherits empty elements of PATH and PYTHONPATH, which mean the current folder."""
-    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
-
-    assert len(calls) > 10
-    for name, call in calls:
+    assert len(all_starts()) > 10
+    for name, call in all_starts():
         needed = NEEDED[ast.unparse(call.func).rpartition(".")[2]]
         given = {each.arg: ast.unparse(each.value) for each in call.keywords}
         assert not needed or needed in given, f"{name}, line {call.lineno}"
@@ -463,10 +468,9 @@ def test_each_start_of_a_program_has_an_environment_of_its_own() -> None:
 
 def started_without(argument: str) -> list[str]:
     """Return the modules that start a program without this argument, sorted, once for each start."""
-    calls = [(path.name, call) for path in (ROOT / "pcapdj").rglob("*.py") for call in starts_of(path)]
     return sorted(
         name
-        for name, call in calls
+        for name, call in all_starts()
         if NEEDED[ast.unparse(call.func).rpartition(".")[2]] == "env"
         and argument not in {each.arg for each in call.keywords}
     )

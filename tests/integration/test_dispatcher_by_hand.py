@@ -427,6 +427,7 @@ def test_a_stop_signal_ends_it_while_idle(rig: Dispatchers) -> None:
     assert rig.store.redis.get(rig.store.keys.state) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_hung", [False, True])
 def test_a_stop_signal_ends_it_without_redis(short_path: Path, *, is_hung: bool) -> None:
     """Refused or hung: it waits, logs it, and stops on a signal."""
@@ -457,7 +458,8 @@ def test_a_stop_in_mid_file_leaves_whole_records_if_the_analyzer_reads_on(
     assert current(rig.store, str(rig.pipe))["name"] == big
 
 
-@pytest.mark.parametrize("is_changed", some_long([False, True], quick=(False,)))
+@pytest.mark.long
+@pytest.mark.parametrize("is_changed", [False, True])
 def test_after_a_stop_in_order_the_file_goes_on_in_the_next_stream(
     rig: Dispatchers, big: bytes, *, is_changed: bool
 ) -> None:
@@ -495,6 +497,7 @@ def wait_for_journal(rig: Dispatchers) -> list[dict[str, bytes]]:
     return journal(rig.store)
 
 
+@pytest.mark.long
 def test_after_a_stop_that_the_analyzer_did_not_follow_the_file_is_fed_again(
     rig: Dispatchers, big: bytes
 ) -> None:

@@ -145,6 +145,7 @@ def is_full(trio: Trio) -> bool:
     return float(trio.statistics().get("stalled_s", 0)) > 0.2
 
 
+@pytest.mark.long
 def test_a_batch_in_between_begins_the_count_again(trio: Trio, library: Path) -> None:
     """Two deaths, then a dispatcher that comes further before it dies: that is the first death again."""
     path = trio.capture("bad", 1, PACKETS)

@@ -206,6 +206,7 @@ def test_each_change_of_link_type_is_a_new_stream(trio: Trio) -> None:
     assert failures(trio.store) == {}
 
 
+@pytest.mark.long
 def test_the_stream_ends_before_the_file_of_another_link_type_is_asked_for(trio: Trio) -> None:
     """So the analyzer writes out what it has, and the gate measures with that, before a grant."""
     first, second = trio.captures / "1", trio.captures / "2"

@@ -270,6 +270,7 @@ def test_a_file_truncated_in_mid_feed_leaves_whole_records(trio: Trio, *, is_kil
     assert listed(trio.store, trio.store.keys.processed) == names[1:]
 
 
+@pytest.mark.long
 def test_a_successor_does_not_read_a_plain_file_from_its_start(trio: Trio) -> None:
     """It goes on at the noted place; what a window and the look at the beginning read is far below 4 MB."""
     long = packets(1, 4000, 5000)
@@ -306,6 +307,7 @@ def test_missing_memory_is_not_the_captures_fault(trio: Trio) -> None:
     wait_until(lambda: trio.copies() == [stream_of(FIRST)], "the analyzer to write all of it")
 
 
+@pytest.mark.long
 def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Trio) -> None:
     """Also the place in the stream that the journal has."""
     names = [written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 50))) for n in range(3)]
@@ -329,6 +331,7 @@ def test_a_dispatcher_restarted_between_two_files_goes_on_in_the_stream(trio: Tr
     assert [int(entry["first_packet"]) for entry in journal(trio.store)] == [1, 51, 101]
 
 
+@pytest.mark.long
 def test_a_dispatcher_that_died_before_the_first_byte_needs_no_other_grant(trio: Trio) -> None:
     """Nothing of the file is in the open stream: it is fed now, once."""
     first, second = (written(trio.folder, f"{n}.pcap", stream_of(packets(100 * n, 5))) for n in range(2))
@@ -430,6 +433,7 @@ def test_a_dead_launchers_file_is_replayed_to_the_next(trio: Trio) -> None:
     assert entry["attempt"] == b"2"
 
 
+@pytest.mark.long
 def test_after_a_flushall_the_record_in_the_pipe_is_completed(short_path: Path) -> None:
     """The dispatcher died, Redis forgot everything: whole records, then the next file in the same stream."""
     names = [written(short_path, f"{n}.pcap", stream_of(each)) for n, each in enumerate((FIRST, SECOND))]

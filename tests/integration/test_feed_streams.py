@@ -184,6 +184,7 @@ def test_a_file_with_its_result_is_removed_from_the_link(link: RecordingLink, st
     assert link.calls[-1] == ("drop", "5ca1ab1e", "file")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("outlives", [True, False])
 def test_a_stop_is_postponed_only_where_no_other_process_goes_on(
     link: RecordingLink, signals: Signals, *, outlives: bool

@@ -129,6 +129,7 @@ def test_a_dispatcher_ends_while_a_file_cannot_even_be_opened(trio: Trio, mount:
     trio.await_processed(3)
 
 
+@pytest.mark.long
 def test_a_killed_reading_process_is_replaced(trio: Trio) -> None:
     """The kernel may choose it when memory is short; the file is not at fault, and loses nothing."""
     trio.brake.touch()
@@ -284,6 +285,7 @@ def test_a_command_reads_files_of_a_file_system_that_may_hang(
     assert b"1 queued" in done.stdout if words == ("import",) else len(done.stdout) > 24
 
 
+@pytest.mark.long
 def test_an_importer_ends_while_its_inbox_hangs(trio: Trio, mount: FuseMount) -> None:
     """In whichever call; a hang that lasts is logged, and its end; the next one queues what arrived."""
     trio.store.redis.delete(trio.store.keys.in_queue)
@@ -331,6 +333,7 @@ def test_a_refusal_of_a_controller_that_watches_such_a_disk_names_the_role(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_controller_ends_while_a_watched_disk_hangs(trio: Trio, mount: FuseMount) -> None:
     """The disk counts as full meanwhile; a SIGKILL of the role ends all of it."""

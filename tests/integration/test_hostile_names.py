@@ -133,6 +133,7 @@ def test_commands_show_hostile_names_escaped(trio: Trio, command: tuple[str, ...
     assert not [line for line in shown.splitlines() if acts_on_a_terminal(line)]
 
 
+@pytest.mark.long
 def test_files_outside_of_the_root_are_refused(trio: Trio) -> None:
     """By name, by `..`, by a link in the folder, by a folder that is a link: nothing of them is fed."""
     outside = trio.folder / "outside"
@@ -152,6 +153,7 @@ def test_files_outside_of_the_root_are_refused(trio: Trio) -> None:
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 3)]
 
 
+@pytest.mark.long
 def test_several_roots_may_be_given(trio: Trio) -> None:
     """By the option or the variable: what is below one of them is fed, and nothing else."""
     other = trio.folder / "other"

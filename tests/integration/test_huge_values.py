@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 from redis import Redis
+from support.cases import some_long
 from support.forkserver import clean_environment, run
 from support.redis_server import PrivateRedis, redis_at
 
@@ -123,7 +124,7 @@ READS: Final[dict[str, Callable[[Store], object]]] = {
 }
 
 
-@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("read", some_long(READS, quick=("TAKE", "ENQUEUE", "snapshot", "all failures")))
 def test_no_reader_gets_a_huge_value_whole(huge: PrivateRedis, read: str) -> None:
     """Redis sends some megabytes at most, whatever stands in the keys."""
     store = Store(huge.url, KEYS, timeout_s=30)
@@ -160,7 +161,7 @@ MANY_READS: Final[dict[str, Callable[[Store], object]]] = {
 }
 
 
-@pytest.mark.parametrize("read", MANY_READS)
+@pytest.mark.parametrize("read", some_long(MANY_READS, quick=("events",)))
 def test_no_reader_gets_an_entry_of_any_number_of_fields_whole(huge: PrivateRedis, read: str) -> None:
     """Of the first entry, too, which is sent however long it is, a part is read; so are lines and names."""
     client, store = huge.client, Store(huge.url, KEYS, timeout_s=30)
@@ -209,12 +210,18 @@ def test_a_huge_entry_of_fed_is_no_version_and_is_replaced(huge: PrivateRedis) -
 
 
 @pytest.mark.parametrize(
-    "words", [["status"], ["failed"], ["limits"], ["gate"], ["resume"], ["requeue", "/in/2.pcap"], ["check"]]
+    "words",
+    some_long(
+        ["status", "failed", "limits", "gate", "resume", "requeue /in/2.pcap", "check"], quick=("status",)
+    ),
 )
-def test_what_a_command_prints_stays_short(huge: PrivateRedis, words: list[str], tmp_path: Path) -> None:
+def test_what_a_command_prints_stays_short(huge: PrivateRedis, words: str, tmp_path: Path) -> None:
     """A few screens at most, with nothing in it that acts on a terminal."""
     done = run(
-        "pcapdj", *words, cwd=tmp_path, env=clean_environment(PCAPDJ_REDIS_URL=huge.url, PATH="/nowhere")
+        "pcapdj",
+        *words.split(),
+        cwd=tmp_path,
+        env=clean_environment(PCAPDJ_REDIS_URL=huge.url, PATH="/nowhere"),
     )
 
     assert done.returncode in (ExitCode.OK, ExitCode.ERROR)

@@ -589,6 +589,7 @@ def test_a_file_that_a_person_took_from_the_queue_stays_out(
     assert sum(stepped.step(after_s) for after_s in (RESCAN_S, LATER_S, LATER_S)) == 1
 
 
+@pytest.mark.long
 def test_status_has_what_the_inbox_skips_and_what_is_written(store: Store, tmp_path: Path) -> None:
     """Published within a second, and once more at the end."""
     inbox = tmp_path / "in"

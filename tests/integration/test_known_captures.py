@@ -369,7 +369,8 @@ def test_a_file_that_only_grew_while_it_was_queued_is_fed_whole(trio: Trio) -> N
     assert arrived(trio) == places(1, 30)
 
 
-@pytest.mark.parametrize("who", some_long(["dispatcher", "consumer"], quick=("dispatcher",)))
+@pytest.mark.long
+@pytest.mark.parametrize("who", ["dispatcher", "consumer"])
 def test_the_rest_of_a_file_that_grew_survives_crashes(trio: Trio, who: str) -> None:
     """A dispatcher that takes over goes on at the record; a new analyzer gets the rest, and only the rest."""
     path = put(trio, "a.pcap", classic_of(1, 50))

@@ -69,6 +69,7 @@ def test_each_role_that_is_stopped_or_killed_is_critical_within_ten_seconds(
             wait_until(lambda: monitor(url)[0] == 0, "all roles to report again")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_importer_of_which_only_the_waiting_process_is_stopped_is_silent(
     trio: Trio, monitor: Monitor

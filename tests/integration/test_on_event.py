@@ -99,6 +99,7 @@ def test_controller_and_launcher_run_the_command_once_for_each_event(
     assert HANDLED not in recorded["storage_gone"]
 
 
+@pytest.mark.long
 def test_an_event_during_a_restart_of_the_controller_is_not_missed(
     store: Store, program: Program, short_path: Path
 ) -> None:

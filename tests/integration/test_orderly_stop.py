@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from support.captures import as_read, classic, enhanced, interface, records_of, section
-from support.cases import some_long
 from support.dispatcher_rig import journal
 from support.roles_rig import HEADER_BYTES, Trio, numbered, places, places_in
 from support.waiting import wait_until
@@ -248,7 +247,8 @@ def test_a_dispatcher_that_is_killed_while_it_goes_on_doubles_nothing(trio: Trio
     assert before + after == places(1, PACKETS)
 
 
-@pytest.mark.parametrize("status", some_long([0, 3], quick=(0,)))
+@pytest.mark.long
+@pytest.mark.parametrize("status", [0, 3])
 def test_an_analyzer_that_does_not_read_all_or_fails_gets_the_file_again(trio: Trio, status: int) -> None:
     """Status 0 is not enough: an analyzer that gives up has it, too."""
     sign = trio.folder / "give-up"
@@ -335,6 +335,7 @@ def test_a_second_stop_signal_ends_the_analyzer_at_once(trio: Trio) -> None:
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio: Trio) -> None:
     """It could still send something: where the stream ends is not known."""
@@ -356,7 +357,8 @@ def test_a_dispatcher_that_does_not_leave_the_stream_has_the_file_fed_again(trio
     assert places_in(trio.streams()[-1]) == places(1, PACKETS)
 
 
-@pytest.mark.parametrize("is_grown", some_long([False, True], quick=(False,)))
+@pytest.mark.long
+@pytest.mark.parametrize("is_grown", [False, True])
 def test_a_file_that_changed_between_stop_and_start_fails(trio: Trio, *, is_grown: bool) -> None:
     """With the number of packets that the analyzer has; a byte at its beginning is enough."""
     trio.start_all()
@@ -379,6 +381,7 @@ def test_a_file_that_changed_between_stop_and_start_fails(trio: Trio, *, is_grow
     assert trio.logged("controller").count(" file_authorized ") == 1, "it is not requested"
 
 
+@pytest.mark.long
 def test_a_dispatcher_of_another_version_ends_the_stream_in_order(trio: Trio) -> None:
     """It cannot know the note; it is refused, and the log names what to restart."""
     trio.start_all()
@@ -400,6 +403,7 @@ def test_a_dispatcher_of_another_version_ends_the_stream_in_order(trio: Trio) ->
     assert len(trio.streams()[0]) > HEADER_BYTES
 
 
+@pytest.mark.long
 def test_an_analyzer_that_ends_before_it_gets_a_packet_is_no_attempt_at_the_file(trio: Trio) -> None:
     """Nothing is fed again, so no line claims that; the file is requested again, and fed once."""
     script, sign = trio.folder / "early.py", trio.folder / "stay"

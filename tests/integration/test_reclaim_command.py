@@ -278,6 +278,7 @@ def test_the_controller_makes_room_until_resume_free(store: Store, mount: Memory
     assert sorted(reclaimed(store)) == ["0.pcap", "1.pcap"]
 
 
+@pytest.mark.long
 def test_paused_rounds_do_not_begin_until_they_are_resumed(
     store: Store, mount: MemoryMount, run: Run
 ) -> None:

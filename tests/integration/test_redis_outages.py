@@ -131,7 +131,7 @@ def rigs(short_path: Path) -> Iterator[tuple[PrivateRedis, Trio]]:
         yield rigs
 
 
-@pytest.mark.parametrize("kind", some_long(OUTAGES, quick=("refused", "hangs")))
+@pytest.mark.parametrize("kind", some_long(OUTAGES, quick=("refused",)))
 def test_an_outage_ends_no_role_and_the_running_file_is_finished(
     rigs: tuple[PrivateRedis, Trio], kind: str
 ) -> None:

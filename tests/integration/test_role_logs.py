@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.cases import some_long
 from support.forkserver import run
 from support.roles_rig import Trio, trio_in
 from support.rows import each_row
@@ -91,7 +90,8 @@ def test_one_file_is_fed_and_one_is_refused(short_path: Path) -> None:
     assert logs == LOGS
 
 
-@pytest.mark.parametrize("stops", some_long([1, 2], quick=(2,)))
+@pytest.mark.long
+@pytest.mark.parametrize("stops", [1, 2])
 def test_a_second_stop_signal_kills_the_analyzer(short_path: Path, stops: int) -> None:
     """The first one lets it read to the end of what is in the pipe."""
     with trio_in(short_path) as (_, trio):

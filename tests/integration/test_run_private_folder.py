@@ -68,6 +68,7 @@ def test_a_folder_with_thousands_of_levels_is_removed(*, is_own: bool, temporary
     assert list((temporary / "kept").iterdir()) == [temporary / "kept/x"]
 
 
+@pytest.mark.long
 def test_the_logs_of_a_failed_run_are_copied_whatever_an_analyzer_put_in_their_place(
     temporary: Path, tmp_path: Path
 ) -> None:

@@ -136,6 +136,7 @@ def test_a_file_below_the_mount_point_is_not_taken_for_the_one_on_the_disk(
     assert [places_in(stream) for stream in trio.streams()] == [places(1, 50)]
 
 
+@pytest.mark.long
 def test_another_disk_at_the_same_place_is_not_the_one_that_is_waited_for(
     trio: Trio, disk: MemoryMount
 ) -> None:
@@ -174,6 +175,7 @@ def test_a_folder_that_is_moved_away_and_comes_back_costs_only_time(trio: Trio, 
     assert failures(trio.store) == []
 
 
+@pytest.mark.long
 def test_a_folder_that_stays_away_was_removed(trio: Trio) -> None:
     """After `--storage-timeout`; a name that nothing is recorded of, and a missing file, fail at once."""
     inner = trio.captures / "inner"
@@ -196,6 +198,7 @@ def test_a_folder_that_stays_away_was_removed(trio: Trio) -> None:
     assert trio.logged("dispatcher").count("storage_gone") == 1
 
 
+@pytest.mark.long
 def test_a_dispatcher_that_waits_ends_in_time_and_its_successor_waits_too(
     trio: Trio, disk: MemoryMount
 ) -> None:
@@ -284,7 +287,8 @@ def test_a_file_system_that_dies_in_mid_file_costs_only_time(
     assert "Traceback" not in remote.logged("dispatcher")
 
 
-@pytest.mark.parametrize("is_changed", some_long([False, True], quick=(True,)))
+@pytest.mark.long
+@pytest.mark.parametrize("is_changed", [False, True])
 def test_storage_that_goes_away_before_the_authorization_is_waited_for(
     remote: Trio, mount: FuseMount, *, is_changed: bool
 ) -> None:
@@ -325,7 +329,8 @@ def test_a_compressed_capture_goes_on_at_its_record(trio: Trio, mount: FuseMount
     assert int(journal(trio.store)[0]["crc32"]) == zlib.crc32(classic(content))
 
 
-@pytest.mark.parametrize("change", some_long(["size", "time", "beginning"], quick=("beginning",)))
+@pytest.mark.long
+@pytest.mark.parametrize("change", ["size", "time", "beginning"])
 def test_a_capture_that_changed_meanwhile_fails_with_the_exact_count(
     remote: Trio, mount: FuseMount, change: str
 ) -> None:
@@ -348,6 +353,7 @@ def test_a_capture_that_changed_meanwhile_fails_with_the_exact_count(
     assert stream == [*places(1, len(stream) - 20), *places(3, 20)]
 
 
+@pytest.mark.long
 def test_skip_ends_the_wait_and_counts_what_arrived(remote: Trio, mount: FuseMount) -> None:
     """The next file is fed into the same stream; without a wait there is nothing to skip."""
     die_in_mid_file(remote, mount)

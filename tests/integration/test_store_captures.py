@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import FedCapture
 from pcapdj.store.captures import candidates, candidates_of_each
@@ -77,6 +79,7 @@ def test_lines_that_are_not_valid_are_left_out(store: Store) -> None:
     assert candidates(store, ["1:a", "1:b"]) == [{"a": 1}]
 
 
+@pytest.mark.long
 def test_more_captures_than_one_answer_holds_are_all_found(store: Store) -> None:
     """Redis sends some megabytes at a time."""
     value = b"\n".join(b'{"a":"%s"}' % (b"x" * 4000) for _ in range(15))

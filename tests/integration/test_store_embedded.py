@@ -107,6 +107,7 @@ def test_the_companion_has_only_the_descriptors_that_it_needs(short_path: Path) 
     assert held == {"/dev/null", "anon_inode:[pidfd]", str(short_path / "data")}
 
 
+@pytest.mark.long
 def test_a_second_server_of_one_folder_waits_until_the_first_has_ended(short_path: Path) -> None:
     """Two servers would write into one file, and the one that ends would remove the other's socket."""
     with serving(short_path) as (first, store):

@@ -68,6 +68,7 @@ def suricata_objects(capture: Path, logdir: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in stored}
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes(sample: list[Path], tmp_path: Path) -> None:
     """Every demo shows the same digest; another seed gives another one."""
     again = write_sample(tmp_path / "again")

@@ -268,6 +268,7 @@ def test_a_new_stream_begins_without_a_file_before(trio: Trio) -> None:
     wait_until(lambda: trio.statistics().get("jumps") == 0, "nothing to be counted that the journal has not")
 
 
+@pytest.mark.long
 def test_status_shows_how_often_timestamps_jump_and_the_last_one(trio: Trio) -> None:
     """One line on the screen, three fields for programs; before there is one, none."""
     trio.start("dispatcher")

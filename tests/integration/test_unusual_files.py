@@ -87,6 +87,7 @@ def test_the_counts_are_exact_through_the_death_of_a_dispatcher(trio: Trio, poin
         wait_until(lambda: logged(trio) == EVENTS, "each kind to be logged once")
 
 
+@pytest.mark.long
 def test_status_shows_each_kind_and_the_last_such_file(trio: Trio) -> None:
     """On the screen and for programs; without one there is no line."""
     trio.start("dispatcher")

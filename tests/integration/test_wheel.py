@@ -46,6 +46,7 @@ def test_with_a_compiler_one_wheel_of_the_platform_has_the_library(source: Path)
         assert re.search(r"-py3-none-(many)?linux_", str(wheel.filename))
 
 
+@pytest.mark.long
 def test_without_a_compiler_the_wheel_is_for_every_platform(source: Path, tmp_path: Path) -> None:
     """It has the same modules, and the Python form of the loops."""
     with built(source, str(tmp_path)) as wheel:

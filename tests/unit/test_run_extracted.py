@@ -166,6 +166,7 @@ def test_an_object_with_a_field_of_another_type_is_left_out(tmp_path: Path, chan
     assert [each.name for each in extracted_from(tmp_path)] == ["host/x"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_long", [False, True], ids=["many objects", "long names"])
 def test_what_is_kept_of_the_objects_is_bounded(tmp_path: Path, is_long: bool) -> None:  # noqa: FBT001
     """Of a million names of a megabyte each, as few and as much of them as is shown."""
