@@ -31,7 +31,7 @@ from pcapdj.reclaim.rounds import Disk, Round, needs_of, previewed_round, run_ro
 from pcapdj.reclaim.selection import Candidate, Needs, Selected
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
+from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, Unavailable
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.mounts import reading_may_hang
@@ -157,7 +157,11 @@ def _disks(
 
 def with_progress(store: Store, pages: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
     """Yield the parts of PROCESSED; show how far the look at them is."""
-    with slow_work("processed files to look at", processed_length(store)) as work:
+    try:
+        length = processed_length(store)
+    except StoreDenied:  # the user of a role that an earlier version needed no such right for
+        length = 0
+    with slow_work("processed files to look at", length) as work:
         for names in pages:
             yield names
             work.add(len(names))

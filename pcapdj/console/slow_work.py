@@ -15,6 +15,7 @@ from pcapdj.console.screen import keep_going_if_closed
 
 _AFTER_S: Final = 0.1  # a command has run for some 0.2 s before, and shows something within half a second
 _STARTED_IN_S: Final = 0.3  # CPU time; where it took longer to start, the line comes earlier
+_LEAST_S: Final = 0.02
 _FEW: Final = 5000  # entries of Redis: a few calls
 _EVERY_S: Final = 0.2
 _CLEAR: Final = "\r\x1b[K"
@@ -33,7 +34,7 @@ class SlowWork:
         self._what = what
         self._total = total
         self._done = 0
-        after_s = min(_AFTER_S, max(0.0, _STARTED_IN_S - time.process_time()))
+        after_s = min(_AFTER_S, max(_LEAST_S, _STARTED_IN_S - time.process_time()))
         self._next_s = time.monotonic() + after_s if total > few else math.inf
         self._is_terminal = sys.stderr.isatty()
         self._is_shown = False

@@ -1,6 +1,7 @@
 """The line about work that takes longer than a moment: `pcapdj.console.slow_work`."""
 
 import io
+import math
 from contextlib import redirect_stderr
 
 import pytest
@@ -24,12 +25,23 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_EVERY_S", 0.0)
 
 
-def test_work_of_a_moment_shows_nothing() -> None:
+def test_work_of_a_moment_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer comes at once."""
+    monkeypatch.setattr(module, "_STARTED_IN_S", math.inf)
     with redirect_stderr(Screen()) as screen, slow_work("entries to look at", 10_000) as work:
         work.add(10_000)
 
     assert screen.getvalue() == ""
+
+
+def test_after_a_start_that_took_long_the_line_comes_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command shows something within half a second, also on a machine that is busy."""
+    monkeypatch.setattr(module, "_STARTED_IN_S", 0.0)
+    monkeypatch.setattr(module, "_LEAST_S", 0.0)
+    with redirect_stderr(Screen()) as screen, slow_work("entries to look at", 10_000) as work:
+        work.add(10_000)
+
+    assert "10,000 of 10,000 entries to look at" in screen.getvalue()
 
 
 @pytest.mark.usefixtures("at_once")
