@@ -333,7 +333,7 @@ class Importer:
 
     def _pause_s(self, now_s: float) -> float:
         ends = [inbox.batch_ends_s for inbox in self._inboxes]
-        return max(0.0, min([_POLL_S, *(end_s - now_s for end_s in ends if end_s is not None)]))
+        return min([_POLL_S, *(end_s - now_s for end_s in ends if end_s is not None)])
 
     def _captures_among(
         self, inbox: Inbox, complete: Mapping[bytes, FileState], now_s: float

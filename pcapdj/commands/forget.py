@@ -58,7 +58,7 @@ def forget(
                 hint="A dispatcher with the same pipe or --id continues with it; --requeue puts it back"
                 " to the head of the queue, and it is fed from its first packet.",
             )
-    _report(store, chosen, name[0] if name else b"")
+    _report(store, chosen, b"".join(name))
 
 
 def _report(store: Store, dispatcher: str, name: bytes) -> None:

@@ -189,7 +189,8 @@ def _await_refusal(store: Store) -> str | None:
             print_lines(sentence, to_stderr=True)
             return None
         if gate.get("live") == written:  # its answer is about these limits, not about those before
-            return gate["refused"] if KEPT in gate.get("refused", "") else None
+            refused = gate.get("refused", "")
+            return refused if KEPT in refused else None
         time.sleep(_LOOK_S)
     print_lines("The controller has not answered yet: see 'pcapdj status'.", to_stderr=True)
     return None

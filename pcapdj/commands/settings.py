@@ -51,7 +51,6 @@ class Setting:
 
     Args:
         variable: its name.
-        flags: of the option; none: it has no option.
         roles: that read it.
         default: as it is typed; empty: none, or `meaning` has it.
         meaning: one or two phrases.
@@ -61,7 +60,6 @@ class Setting:
     """
 
     variable: str
-    flags: tuple[str, ...]
     roles: tuple[str, ...]
     default: str
     meaning: str
@@ -74,14 +72,12 @@ class Setting:
 WITHOUT_OPTION: Final = (
     Setting(
         COMMAND_VARIABLE,
-        (),
         ("consumer",),
         "",
         "any other analyzer's command line, instead of a preset; {pipe} and {logdir} are replaced",
     ),
     Setting(
         LOOPS_VARIABLE,
-        (),
         ("dispatcher",),
         "",
         "python: never use the compiled loops over records; compiled: refuse to work without them",
@@ -96,12 +92,7 @@ def service_settings() -> list[Setting]:
         for each in [*settings_of(role), *(each for each in WITHOUT_OPTION if role in each.roles)]:
             before = found.get(each.variable)
             found[each.variable] = (
-                replace(
-                    before,
-                    roles=(*before.roles, role),
-                    flags=tuple(dict.fromkeys((*before.flags, *each.flags))),
-                    is_fixed=before.is_fixed or each.is_fixed,
-                )
+                replace(before, roles=(*before.roles, role), is_fixed=before.is_fixed or each.is_fixed)
                 if before
                 else each
             )
@@ -113,12 +104,12 @@ def settings_of(role: str) -> Iterator[Setting]:
     fixed = _fixed_words(role)
     for parameter in get_command(import_module(ROLES[role]).app).params:
         if variable := variable_of_parameter(parameter):
-            flags = tuple(each for each in parameter.opts if each.startswith("-"))
+            flags = {each for each in parameter.opts if each.startswith("-")}
             default, meaning = _default_and_meaning(parameter)
             words = found[1] if (found := _DEFAULT_IN_HELP.search(meaning)) else ""
-            is_fixed = bool(fixed & set(flags)) or (not flags and "inbox" in fixed)
+            is_fixed = bool(fixed & flags) or (not flags and "inbox" in fixed)
             is_list = isinstance(parameter.default, LinesOf)
-            yield Setting(variable, flags, (role,), default, meaning, words, is_list, is_fixed)
+            yield Setting(variable, (role,), default, meaning, words, is_list, is_fixed)
 
 
 def settings_text(chosen: Mapping[str, str]) -> str:

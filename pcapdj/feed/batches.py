@@ -67,11 +67,11 @@ class Batches:
         """
         if self.last:
             end_bytes = self.last.length_bytes if end_bytes is None else end_bytes
-            pipe.splice(self._batches[self.last.batch], end_bytes - self.sent_bytes())
+            pipe.splice(self._batches[self.last.batch], end_bytes - self.sent_bytes(self.last))
 
-    def sent_bytes(self) -> int:
-        """Return how much of the noted batch is in the pipe."""
-        return self.last.length_bytes - unread_bytes(self._batches[self.last.batch]) if self.last else 0
+    def sent_bytes(self, last: BatchNote) -> int:
+        """Return how much of the last noted batch is in the pipe."""
+        return last.length_bytes - unread_bytes(self._batches[last.batch])
 
     def send(self, pipe: Pipe, data: Bytes, note: BatchNote) -> None:
         """Send a piece.

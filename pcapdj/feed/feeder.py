@@ -155,9 +155,9 @@ class FilePass:
         if not self._streams.grant_grace() or last is None or last.token != self._note["token"]:
             return
         if last.stream_position == self.stream.sent_bytes:  # not all of it is in the pipe
-            batches.finish(pipe, record_end(self._sending, batches.sent_bytes()))
+            batches.finish(pipe, record_end(self._sending, batches.sent_bytes(last)))
         pipe.drain()
-        if last.length_bytes - batches.sent_bytes() <= pipe.size_bytes:
+        if last.length_bytes - batches.sent_bytes(last) <= pipe.size_bytes:
             batches.finish(pipe)
             pipe.drain()
             self.stopped_at = last

@@ -136,20 +136,19 @@ def start_behind(found: Found, capture: Capture) -> StartPoint:
 
 
 def fed_capture(
-    name: str, capture: Capture, start: StartPoint, damage: CaptureError | None, now_s: float
+    name: str, capture: Capture, damage: CaptureError | None, now_s: float
 ) -> tuple[str, FedCapture] | None:
     """Return a capture that was fed, and the digests that it is kept under; None: it does not become known.
 
     Args:
         name: of the file.
         capture: of which all pieces that it has were delivered.
-        start: where its passes began.
         damage: why it was not read to its end; None: it was.
         now_s: seconds since the epoch.
     """
     place = capture.place
-    is_new = damage is None or (isinstance(damage, CutOff) and place.offset > start.place.offset)
-    if not capture.has_packets or place.crc32 is None or not is_new:
+    may_go_on = damage is None or isinstance(damage, CutOff)
+    if not capture.has_packets or place.crc32 is None or not may_go_on:
         return None
     of_place = place.offset, place.crc32, damage is None, place.section, place.interfaces_end
     digests = kept_under(capture.first, place.offset)

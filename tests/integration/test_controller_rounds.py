@@ -25,6 +25,7 @@ from pcapdj.disk.live_limits import LiveLimits
 from pcapdj.disk.measurements import Samples
 from pcapdj.disk.meters import DiskMeter
 from pcapdj.disk.monitor import DiskMonitor
+from pcapdj.disk.schedule import BUSY_S
 from pcapdj.runtime import log
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Stopped
 from pcapdj.runtime.signals import handled
@@ -501,7 +502,7 @@ def test_an_idle_controller_does_not_measure_in_each_round(store: Store, tmp_pat
         controller.step()
         assert len(meter.measured_s) == 1
 
-        wait_until(lambda: time.monotonic() - meter.measured_s[0] > 0.3, "the measurement to be old")
+        wait_until(lambda: time.monotonic() - meter.measured_s[0] > BUSY_S, "the measurement to be old")
         controller.step()
         assert len(meter.measured_s) == 1
 
@@ -557,6 +558,29 @@ def register_feeding(store: Store) -> None:
     """Register a dispatcher that has a file."""
     store.redis.sadd(store.keys.dispatchers, "one")
     store.redis.hset(store.keys.current("one"), "name", "/1")
+
+
+def test_a_disk_that_fills_while_nothing_is_fed_is_measured_every_second(
+    store: Store, small_disk: Path
+) -> None:
+    """An analyzer writes long after its last input; a changed limit is measured once, as on an idle disk."""
+    meter = RecordingMeter([Watch(str(small_disk))])
+    with handled() as signals:
+        controller = Controller(Grants(store), DiskMonitor(meter, LiveLimits(TINY)), signals)
+        for wanted, filled_kib in ((2, 0), (3, 3000)):
+            controller.step()
+            wait_until(lambda: time.monotonic() - meter.measured_s[-1] > BUSY_S, "a second to pass")
+            controller.step()
+            assert len(meter.measured_s) == wanted - 1
+            (small_disk / "log").write_bytes(bytes(filled_kib << 10))
+            set_live(store, resume_after=f"{wanted}s")
+            controller.step()
+            assert len(meter.measured_s) == wanted
+        wait_until(lambda: time.monotonic() - meter.measured_s[-1] > BUSY_S, "a second to pass")
+        with suppress(Stopped):  # the fourth measurement ends the controller
+            controller.step()
+
+    assert len(meter.measured_s) == 4
 
 
 @pytest.mark.parametrize("is_fed", [True, False], ids=["while a file is fed", "after a message"])

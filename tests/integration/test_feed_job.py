@@ -309,6 +309,57 @@ def test_a_file_whose_analyzer_died_is_fed_again_from_its_first_packet(
     ) in log
 
 
+def lost_before_its_first_packet(
+    rig: Rig, store: Store, name: bytes, meanwhile: Callable[[], object]
+) -> dict[str, bytes]:
+    """Feed a file whose launcher dies just before the first packet; return what CURRENT had after that."""
+    rig.link.dies_at_key = "file"
+    queue_as_imported(store, name)
+    authorize(store, name)
+    seen: dict[str, bytes] = {}
+
+    def authorize_again() -> None:
+        if not rig.link.dies_at_key and not seen:
+            seen.update(current(store, "d"))
+            meanwhile()
+            authorize(store, name)
+
+    rig.interrupts.on_wait = authorize_again
+    rig.run()
+    return seen
+
+
+def test_a_stream_that_is_lost_before_the_first_packet_of_a_file_is_no_attempt_at_it(
+    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is requested again as if it had never been begun, also for the next dispatcher."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+
+    seen = lost_before_its_first_packet(rig, store, name, lambda: None)
+
+    assert {key: seen[key] for key in ("state", "stream", "attempt", "deaths")} == {
+        "state": b"asked", "stream": b"", "attempt": b"1", "deaths": b"0"
+    }  # fmt: skip
+    assert bytes(rig.link.got) == stream_of(FIRST)
+    assert journal(store)[0]["attempt"] == b"1"
+    log = logged(capsys, "file_finished")
+    assert "reader_gone" in log
+    assert "file_replayed" not in log
+
+
+def test_a_file_that_is_replaced_after_its_stream_was_lost_before_its_first_packet_was_overwritten(
+    rig: Rig, store: Store, tmp_path: Path
+) -> None:
+    """No stream has a packet of it."""
+    name = written(tmp_path, "1.pcap", stream_of(FIRST))
+
+    lost_before_its_first_packet(rig, store, name, lambda: written(tmp_path, "1.pcap", stream_of(SECOND)))
+
+    [failure] = failures(store)
+    assert (failure["lost"], failure["reason"]) == (True, "overwritten before it was fed")
+    assert not listed(store, store.keys.processed)
+
+
 def queued_and_moved_away(store: Store, tmp_path: Path) -> tuple[bytes, Callable[[], object]]:
     """Queue and authorize a capture, and move its folder away; return its name and what moves it back."""
     folder, away = tmp_path / "captures", tmp_path / "away"

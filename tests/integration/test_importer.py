@@ -25,7 +25,7 @@ from pcapdj.importer import Importer
 from pcapdj.inbox.listing import list_captures
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.queueing import queue_captures
-from pcapdj.inbox.settle import SETTLED_S
+from pcapdj.inbox.settle import QUIET_S, SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
 from pcapdj.runtime.errors import Stopped
@@ -106,6 +106,30 @@ def stepped(store: Store, tmp_path: Path) -> Iterator[Stepped]:
         role.step()
         yield role
         role.inbox.close()
+
+
+class PausesOfABatch(process_signals.Signals):
+    """Records how long the role waits for the end of a batch; a file that is queued stops it.
+
+    The file is moved into the folder before the role's first pause.
+    """
+
+    def __init__(self, wakeup: socket.socket, store: Store, file: Path, folder: Path) -> None:
+        super().__init__(wakeup)
+        self._store, self._file, self._folder = store, file, folder
+        self.pauses_s: list[float] = []
+
+    def wait(
+        self, timeout_s: float, *readable: HasFileno | int, stops: int = 1, waiting_for: str = ""
+    ) -> None:
+        """Wait as usual; while a batch arrives, there is no descriptor to wait for."""
+        if self._file.exists():
+            self._file.rename(self._folder / self._file.name)
+        elif queue_of(self._store):
+            raise Stopped("It is queued.")
+        elif not readable and timeout_s:
+            self.pauses_s.append(timeout_s)
+        super().wait(timeout_s, *readable, stops=stops, waiting_for=waiting_for)
 
 
 class WaitingForProblems(process_signals.Signals):
@@ -439,6 +463,25 @@ def test_a_file_that_was_queued_wakes_the_role_when_its_batch_ends(store: Store,
             times_s.append(time.monotonic() - started_s)
 
     assert min(times_s) < scaled(0.5)
+
+
+def test_the_role_wakes_at_the_end_of_a_batch_and_not_with_its_next_look(
+    store: Store, tmp_path: Path
+) -> None:
+    """What is read of the folder in between waits until then."""
+    (tmp_path / "in").mkdir()
+    (name,) = written(tmp_path, "1.pcap")
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        signals = PausesOfABatch(reader, store, Path(os.fsdecode(name)), tmp_path / "in")
+        role = Stepped(store, tmp_path / "in", signals)
+        with pytest.raises(Stopped, match="It is queued"):
+            role.importer.run()
+        role.inbox.close()
+
+    assert signals.pauses_s
+    assert max(signals.pauses_s) <= QUIET_S
 
 
 def test_a_closed_watch_leaves_no_descriptor(store: Store, tmp_path: Path) -> None:

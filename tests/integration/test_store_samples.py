@@ -67,6 +67,25 @@ def test_the_least_of_each_span_of_the_last_day_is_found(
     }
 
 
+@pytest.mark.parametrize(
+    ("names_each", "name_bytes", "most"), [(3000, 8, 5000), (600, 4096, 1023)], ids=["names", "bytes"]
+)
+def test_any_number_of_names_that_another_program_wrote_fills_no_memory(
+    store: Store, names_each: int, name_bytes: int, most: int
+) -> None:
+    """One answer has the first 5000 values, and less than 4 MiB of names; their later samples count."""
+    for entry in range(2):
+        names = (f"{entry}-{number}".rjust(name_bytes, "x") for number in range(names_each))
+        store.redis.xadd(store.keys.samples, dict[Any, Any](dict.fromkeys(names, 5)))
+    known = "0-0".rjust(name_bytes, "x")
+    store.redis.xadd(store.keys.samples, {known: 4})
+
+    found = least_values(store, store.keys.samples, samples.DAY_S, time.time())
+
+    assert len(found) == most
+    assert min(found[known].values()).value == 4
+
+
 def test_samples_are_added_every_ten_seconds_and_kept_for_a_day(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ class RecordingLink(AnalyzerLink):
         self.got = bytearray()
         self.left: ResumableStream | None = None
         self.takes_entries = True
+        self.dies_at_key = ""  # the first entry with this key is not taken
 
     def wait_for_peer(self) -> None:
         """Record it."""
@@ -61,6 +62,11 @@ class RecordingLink(AnalyzerLink):
     def put(self, stream: str, key: str, fd: int, note: Mapping[str, Any]) -> None:
         """Record it, with how much of the header was sent, or of a batch is there."""
         if not self.takes_entries:
+            raise LauncherGone("It is gone.")
+        if key == self.dies_at_key:
+            self.dies_at_key = ""
+            self.leave()
+            self.got.clear()
             raise LauncherGone("It is gone.")
         moved_bytes = unread_bytes(fd) if key in BATCH_KEYS else os.lseek(fd, 0, os.SEEK_CUR)
         self.calls.append(("put", stream, key, moved_bytes, dict(note)))

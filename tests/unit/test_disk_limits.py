@@ -75,8 +75,11 @@ def test_a_filesystem_without_inodes_has_no_inode_limit() -> None:
 @each_row(
     ("texts", "named"),
     [
-        ({"min-free": "98%"}, "free"),
-        ({"min-free": "50%"}, "--force"),
+        (
+            {"min-free": "98%"},
+            "*free*, not used. To fill it up to 98 % write 2%; to keep that much free add --force.",
+        ),
+        ({"min-free": "50%"}, "*free*, not used. Add --force if half of the disk is to stay free."),
         ({"min-free": "ten"}, "min-free"),
         ({"min-free": "-1"}, "min-free"),
         ({"min-free": "101%"}, "100"),
