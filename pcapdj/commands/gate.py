@@ -10,7 +10,7 @@ from pcapdj.disk.gate import Override
 from pcapdj.disk.live_limits import ACCEPT_FIELD, OVERRIDE_FIELD
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.safe_text import printable, quoted
+from pcapdj.runtime.safe_text import quoted
 from pcapdj.store import operate
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 
@@ -45,7 +45,11 @@ def gate(
         raise ConfigError(f"Unknown gate setting {quoted(override[:80])}.", hint=hint)
     store = open_store(redis_url, redis_password_file, lane)
     if override is None:
-        print_lines(printable(operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)))
+        word = operate.read_control(store).get(OVERRIDE_FIELD, Override.AUTO)
+        refused = (
+            f"The controller refuses the gate setting {quoted(word[:80])}; 'pcapdj gate auto' ends that."
+        )
+        print_lines(_RESULTS.get(word, refused))
         return
     if override == _ACCEPT:
         operate.change_control(store, {ACCEPT_FIELD: f"{time.time():.6f}"})

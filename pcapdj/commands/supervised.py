@@ -74,11 +74,13 @@ class Program(NamedTuple):
 
     @property
     def lines(self) -> list[str]:
-        """Name, state, and the pid, or why it does not run, where its log is, and how that ends."""
+        """Name, state, and the pid; or what starts it; or why it failed, where its log is, how that ends."""
         if self.state == "RUNNING":
             rest = f"pid {self.pid}"
         elif self.is_well:
             rest = "nothing to do"
+        elif self.state == "STOPPED":
+            rest = f"'pcapdj up {self.name}' starts it"
         else:
             status = f"exit code {self.exit_status}" if self.state == "EXITED" else self.why
             rest = f"{status + '; ' if status else ''}see {self.log}"

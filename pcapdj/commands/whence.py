@@ -82,7 +82,7 @@ def whence(  # noqa: PLR0913 - an option each
 ) -> None:
     """Find the capture file and the packet that an alert, a flow or a time is about; cut its session out."""
     if at and (events or sid or flow_id or all_events):
-        raise ConfigError("--at asks about a time: give no events with it.")
+        raise ConfigError("--at looks for a time: leave out EVENTS, --sid, --flow-id and --all.")
     if not at and (until or host or port or protocol):
         raise ConfigError("--until, --host, --port and --protocol belong to --at.")
 

@@ -134,7 +134,7 @@ class Store:
             StoreDenied: it refuses the password, its ACL forbids the command, a key or the channel, or the
                 server is another user's.
             KeyUnusable: a key has another type.
-            StoreFailed: the command failed otherwise, or the answer is not one of a Redis to this command.
+            StoreFailed: the command failed otherwise, or no Redis answers this command so.
         """
         try:
             return command(self.redis)
@@ -150,8 +150,8 @@ class Store:
         except NO_ANSWERS as exc:
             self.redis.close()  # what follows on this connection is unknown, too
             raise StoreFailed(
-                f"Redis at {safe_url(self.url)} sent an answer that is not one of a Redis.",
-                hint="Look which program listens there.",
+                f"What listens at {safe_url(self.url)} does not answer as a Redis does.",
+                hint="Look which program that is.",
             ) from exc
 
     def run(self, script: str, keys: list[str], arguments: Sequence[bytes | str]) -> Reply:

@@ -68,8 +68,8 @@ def test_up_starts_what_does_not_run_and_down_ends_it(folder: Path) -> None:
     assert [line.split()[:2] for line in started[1].splitlines()[:5]] == [[each, "running"] for each in ROLES]
     assert "The service runs" in started[1]
     assert stopped[1].splitlines() == [
-        "controller  stopped   see var/log/controller.log",
-        "importer    stopped   see var/log/importer.log",
+        "controller  stopped   'pcapdj up controller' starts it",
+        "importer    stopped   'pcapdj up importer' starts it",
     ]
     assert states_meanwhile["controller"] == states_meanwhile["importer"] == "STOPPED"
     assert again[0] == 0

@@ -343,12 +343,16 @@ def test_the_gates_override_is_written_and_shown(run: Run, store: Store, word: s
     assert run(gate.app, word) == (ExitCode.OK, f"{result}\n", "")
 
     assert store.redis.hget(store.keys.control, "gate") == word.encode()
-    assert run(gate.app) == (ExitCode.OK, f"{word}\n", "")
+    assert run(gate.app) == (ExitCode.OK, f"{result}\n", "")
 
 
-def test_the_override_is_auto_until_it_is_set(run: Run) -> None:
-    """No field is the same as `auto`."""
-    assert run(gate.app) == (ExitCode.OK, "auto\n", "")
+def test_the_override_is_auto_until_it_is_set(run: Run, store: Store) -> None:
+    """No field is the same as `auto`; a word that another program wrote there is shown as refused."""
+    assert run(gate.app) == (ExitCode.OK, "The gate follows the disks.\n", "")
+
+    store.redis.hset(store.keys.control, "gate", "shut\x1b")
+    refused = "The controller refuses the gate setting $'shut\\x1b'; 'pcapdj gate auto' ends that.\n"
+    assert run(gate.app) == (ExitCode.OK, refused, "")
 
 
 def test_an_unknown_override_is_refused_with_the_known_ones(run: Run, store: Store) -> None:

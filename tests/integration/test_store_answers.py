@@ -71,7 +71,7 @@ def test_an_answer_that_no_redis_gives_is_an_error_of_the_store(short_path: Path
     with answering(path := short_path / "s", answer) as connections:
         store = Store(f"unix://{path}", Keys())
         for _ in range(2):
-            with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
+            with pytest.raises(StoreFailed, match="does not answer as a Redis does"):
                 store.call(lambda client: client.llen("x"))
         assert len(connections) == 2
 
@@ -92,7 +92,7 @@ def test_a_scripts_answer_of_another_type_is_such_an_error(short_path: Path) -> 
         with answering(path := short_path / f"t{number}", answer):
             store = Store(f"unix://{path}", Keys())
             for script in ("read_hashes", "requests", "read_stream", "restore"):
-                with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
+                with pytest.raises(StoreFailed, match="does not answer as a Redis does"):
                     store.run(script, ["x"], [])
 
 
@@ -102,7 +102,7 @@ def test_an_answer_to_many_commands_at_once_is_checked_likewise(short_path: Path
     texts = b"*7\r\n" + b"$1\r\na\r\n" * 7
     with answering(path := short_path / "s", texts):
         store = Store(f"unix://{path}", Keys())
-        with pytest.raises(StoreFailed, match="sent an answer that is not one of a Redis"):
+        with pytest.raises(StoreFailed, match="does not answer as a Redis does"):
             read_snapshot(store, 0)
 
 

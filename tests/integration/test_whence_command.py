@@ -317,7 +317,7 @@ def test_events_are_answered_as_they_come(
         (["--at", "5", "--host", "host.example"], "--host takes one or two IP addresses"),
         (["--at", "5", "--host", "::1", "--host", "10.0.0.1"], "of one version"),
         (["--at", "5", "--port", "80"], "a port of each"),
-        (["--at", "5", "--sid", "1"], "--at asks about a time"),
+        (["--at", "5", "--sid", "1"], "--at looks for a time: leave out EVENTS, --sid, --flow-id and --all."),
         (["--until", "5"], "belong to --at"),
         (["--log", "/nonexistent"], "'/nonexistent' is not a folder."),
         (["/nonexistent"], "'/nonexistent' cannot be read: No such file or directory."),

@@ -26,7 +26,7 @@ RUNS = Program("dispatcher", "RUNNING", 7, 0, "", "var/log/dispatcher.log")
             "fatal     can't find command; see var/log/dispatcher.log",
         ),
         ({"state": "FATAL"}, (True, False), "fatal     see var/log/dispatcher.log"),
-        ({"state": "STOPPED"}, (True, False), "stopped   see var/log/dispatcher.log"),
+        ({"state": "STOPPED"}, (True, False), "stopped   'pcapdj up dispatcher' starts it"),
         ({"state": "STARTING"}, (False, False), "starting  see var/log/dispatcher.log"),
         ({"state": "STOPPING"}, (False, False), "stopping  see var/log/dispatcher.log"),
         ({"state": "UNKNOWN"}, (False, False), "unknown   see var/log/dispatcher.log"),
