@@ -26,6 +26,8 @@ from pcapdj.runtime.safe_text import printable
 _LIMIT_S: Final = 2.0  # for all of them to be gone; a process in an uninterruptible call may stay
 _POLL_S: Final = 0.001
 _OF_PAUSES: Final = sum(1 << number - 1 for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGCHLD))
+_OF_KILL: Final = 1 << signal.SIGKILL - 1
+_EXITING: Final = 4  # among a process's flags
 _EMPTY_LOOKS: Final = 3  # in a row: the list of children misses one that is just changing its parent
 
 
@@ -37,6 +39,7 @@ class FoundProcess:
         name: of its program, as it calls itself.
         state: a letter; Z has ended and waits to be reaped.
         start: when it started, in ticks since the boot: distinguishes it from a later one with its number.
+        is_ending: it runs no code any more, and is taken apart (PF_EXITING in the kernel's sched.h).
     """
 
     pid: int
@@ -45,6 +48,7 @@ class FoundProcess:
     parent: int
     group: int
     start: int
+    is_ending: bool = False
 
     def __str__(self) -> str:
         return f"{printable(self.name)} (pid {self.pid})"
@@ -70,7 +74,7 @@ class ProcessTree:
 
     def has_pending_signal(self) -> bool:
         """Report whether a signal other than STOP and CONT is pending for a paused descendant."""
-        return any(map(_has_pending_signal, descendants_of()))
+        return any(_pending_signals(pid) & ~_OF_PAUSES for pid in descendants_of())
 
     def end(self, group: int) -> list[FoundProcess]:
         """Kill all descendants; return those that did not belong to the group, which was killed before.
@@ -128,12 +132,13 @@ def descendants_of(pid: int | str = "self") -> Iterator[int]:
         yield each
 
 
-def _has_pending_signal(pid: int) -> bool:
+def _pending_signals(pid: int) -> int:
+    """Return the signals that are pending for a process, a bit for each: 1 << number - 1."""
     with suppress(OSError, ValueError, KeyError):
         lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
         fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        return bool((int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)) & ~_OF_PAUSES)
-    return False
+        return int(fields["SigPnd"], 16) | int(fields["ShdPnd"], 16)
+    return 0
 
 
 def _signal_process(pid: int, number: int, spared_group: int) -> None:
@@ -154,21 +159,23 @@ def find_process(pid: int) -> FoundProcess | None:
         head, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")
         fields = rest.split()
         name = head.partition("(")[2]
-        return FoundProcess(pid, name, fields[0], int(fields[1]), int(fields[2]), int(fields[19]))
+        is_ending = bool(int(fields[6]) & _EXITING)
+        return FoundProcess(pid, name, fields[0], int(fields[1]), int(fields[2]), int(fields[19]), is_ending)
     return None
 
 
 def _kill_child(pid: int) -> FoundProcess | None:
-    """Kill a child; return it, or None if it has ended."""
+    """Kill a child; return it, or None if it has ended, or is just ending."""
     with suppress(OSError):
         descriptor = os.pidfd_open(pid)
         try:
-            found = find_process(
-                pid
-            )  # behind the descriptor: if that is a child, it is the one that is killed
+            # behind the descriptor: if that is a child, it is the one that is killed
+            found = find_process(pid)
             if found is not None and found.parent == os.getpid() and found.state not in "ZX":
+                # bubblewrap is gone a moment before the first process of its sandbox, which dies with it
+                is_ending = found.is_ending or _pending_signals(pid) & _OF_KILL
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                return found
+                return None if is_ending else found
         finally:
             os.close(descriptor)
     return None

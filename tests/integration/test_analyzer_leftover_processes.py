@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -151,6 +152,34 @@ def test_what_was_left_is_in_the_status(rig: Rig, signals: Signals, store: Store
         lambda: b"(left 1 process running)" in (store.redis.hget(store.keys.consumer, "last_exit") or b""),
         "the status",
     )
+
+
+LARGE_CHILD: Final = """
+import os, signal, sys, time
+from pcapdj.runtime.process_tree import ProcessTree
+tree = ProcessTree()
+reading, writing = os.pipe()
+child = os.fork()
+if child == 0:
+    os.setsid()
+    memory = bytearray(400 << 20)  # it takes the kernel some time to free it
+    os.write(writing, b"+")
+    time.sleep(600)
+os.read(reading, 1)
+if sys.argv[1] == "ending":
+    os.kill(child, signal.SIGKILL)
+print([each.pid == child for each in tree.end(group=os.getpgrp())])
+"""
+
+
+@pytest.mark.parametrize(("state", "left"), [("running", [True]), ("ending", [])])
+def test_a_process_that_is_just_ending_was_not_left(state: str, left: list[bool]) -> None:
+    """The first process of a bubblewrap dies with it, a moment later."""
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE_CHILD, state], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == f"{left}\n"
 
 
 def test_orphans_that_end_during_the_stream_leave_no_zombies(rig: Rig, signals: Signals) -> None:

@@ -16,7 +16,7 @@ from pcapdj.runtime.process import death_signal_for_child
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server
 from pcapdj.store.keys import Keys
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 DURABLE: Final = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -107,7 +107,7 @@ def redis_at(socket: Path, *options: str, dies_with_caller: bool = False) -> Ite
 def private_redis(folder: Path, *options: str, lane: str = "") -> Iterator[Store]:
     """Run a redis-server on a socket in the folder; return its store."""
     with redis_at(folder / "own.sock", *options) as server:
-        store = Store(server.url, Keys(lane))
+        store = Store(server.url, Keys(lane), timeout_s=scaled(2))
         try:
             yield store
         finally:

@@ -17,7 +17,7 @@ from support import forkserver
 from support.captures import Record, classic, records_of
 from support.forkserver import Process, clean_environment
 from support.redis_server import DURABLE, PrivateRedis
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 HEADER_BYTES: Final = 24
 ROLES: Final = {
@@ -62,7 +62,7 @@ class Trio:
         self.environment: dict[str, str] = {"PCAPDJ_REDIS_URL": url, "PCAPDJ_WATCH": f"{folder}=1"}
         self.environment |= {"PCAPDJ_RESUME_AFTER": "0", "PCAPDJ_SUSPEND_FREE": "0"}
         self.environment |= {"PCAPDJ_MIN_FREE_INODES": "0", "PCAPDJ_RESTART_PAUSE": "100ms"}
-        self.store = Store(url, Keys())
+        self.store = Store(url, Keys(), timeout_s=scaled(2))
         self.run.mkdir(mode=0o700)
         self.captures.mkdir()
         (folder / "copying.py").write_text(COPYING)

@@ -20,7 +20,7 @@ from pcapdj.store.redis_url import SOCKET_IN_LAYOUT
 from pcapdj.store.snapshot import read_snapshot
 from support import forkserver
 from support.forkserver import DEVNULL, Process, clean_environment
-from support.waiting import wait_until
+from support.waiting import scaled, wait_until
 
 CHECKOUT: Final = Path(__file__).parent.parent.parent
 PROGRAMS: Final = Path(sys.executable).parent
@@ -78,7 +78,7 @@ class Service:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.out = folder / "out"
-        self.store = Store(f"unix://{folder / SOCKET_IN_LAYOUT}", Keys())
+        self.store = Store(f"unix://{folder / SOCKET_IN_LAYOUT}", Keys(), timeout_s=scaled(2))
         self._supervisord: Process | None = None
         shutil.copy(CHECKOUT / "supervisord.conf", folder)
         for part in ("inbox", "out", "var/run", "var/log"):
