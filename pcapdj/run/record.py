@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj import __version__
-from pcapdj.run.record_lines import files_of
+from pcapdj.run.record_lines import RecordSize, files_of
 from pcapdj.runtime.errors import AlreadyRunning, ConfigError
 from pcapdj.runtime.foreign_files import lines_of, open_foreign
 from pcapdj.runtime.foreign_json import decode_json, decode_object
@@ -39,7 +39,6 @@ T = TypeVar("T")
 RECORD: Final = "pcapdj.json"
 NEWER: Final = "pcapdj.jsonl"  # the results that pcapdj.json does not have yet
 _INTERVAL_S: Final = 1.0
-_MOST_RESULTS: Final = 2_000_000  # of a record: a million take 1 GB of memory
 _FOLDER_MODE: Final = 0o755
 _APPENDING: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _GROWTH: Final = 4  # pcapdj.json is written again when a quarter more results came
@@ -361,10 +360,11 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
             f"There is no {RECORD} of an earlier run in {quoted(str(path.parent))}.",
             hint="Name the folder of that run with --logdir.",
         )
-    results = dict[str, FileResult]()
+    results, size = dict[str, FileResult](), RecordSize()
     try:
         if path.exists():
-            _add_to(results, map(_from_json, files_of(path)), path)
+            size.begin(path)
+            _add_to(results, map(_from_json, files_of(path)), size)
     except OSError as exc:
         raise ConfigError(f"{quoted(str(path))} cannot be read: {exc.strerror}.") from exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -373,22 +373,19 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
         ) from exc
     try:
         if newer_path.exists():
+            size.begin(newer_path)
             with open_foreign(newer_path) as file:
-                _add_to(results, _whole_lines(lines_of(file)), newer_path)
+                _add_to(results, _whole_lines(lines_of(file)), size)
     except OSError as exc:
         raise ConfigError(f"{quoted(str(newer_path))} cannot be read: {exc.strerror}.") from exc
     return results
 
 
-def _add_to(results: dict[str, FileResult], more: Iterable[FileResult], path: Path) -> None:
+def _add_to(results: dict[str, FileResult], more: Iterable[FileResult], size: RecordSize) -> None:
     """Add the results of a file, in order; the last one of a name counts."""
     for result in more:
         results[result.name] = result
-        if len(results) > _MOST_RESULTS:
-            raise ConfigError(
-                f"{quoted(str(path))} has results of more than {_MOST_RESULTS:,} files.",
-                hint="Use another --logdir.",
-            )
+        size.add([getattr(result, name) for name in (*_TEXT_FIELDS, *_OTHER_FIELDS)])
 
 
 def _whole_lines(lines: Iterable[str]) -> Iterator[FileResult]:

@@ -12,22 +12,72 @@
 A record of a million files has 400 MB. Decoded as one text it would take ten times as much memory, as would
 a list of as many bytes that has no result at all. A record of at most 1 MiB may have any form, as a program
 writes it that has changed it.
+
+Results are kept in memory, and a list of a result may take thirty times its text there: so what they take is
+counted (`RecordSize`), not only how many they are.
 """
 
 import errno
 import os
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
+from sys import getsizeof
 from typing import Any, BinaryIO, Final
 
+from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_files import MOST_LINE_BYTES, open_foreign
 from pcapdj.runtime.foreign_json import MOST_BYTES, decode_object
+from pcapdj.runtime.safe_text import quoted
 
 MOST_RECORD_BYTES: Final = 1 << 30
+_MOST_RESULTS: Final = 2_000_000  # a million take 1 GB of memory
+_USUAL_BYTES: Final = 1024  # that texts and lists of a result take: with more it counts as several
 _LIST_BEGINS: Final = ' "files": [\n'
 _LIST_ENDS: Final = " ]\n"
 _RECORD_ENDS: Final = "}"
+
+
+class RecordSize:
+    """How much memory the results of a record take, those that a later one replaces, too."""
+
+    def __init__(self) -> None:
+        self._path = Path()
+        self._results = 0
+
+    def begin(self, path: Path) -> None:
+        """Count the results of this file from now on."""
+        self._path = path
+
+    def add(self, values: Sequence[object]) -> None:
+        """Count a result.
+
+        Args:
+            values: its texts, lists and mappings.
+
+        Raises:
+            ConfigError: there are too many, or they take as much memory as too many.
+        """
+        self._results += 1 + _memory_bytes(values) // _USUAL_BYTES
+        if self._results > _MOST_RESULTS:
+            raise ConfigError(
+                f"{quoted(str(self._path))} has results of more than {_MOST_RESULTS:,} files,"
+                " or as much text.",
+                hint="Use another --logdir.",
+            )
+
+
+def _memory_bytes(values: Sequence[object]) -> int:
+    found, level = 0, values
+    while level:
+        found += sum(map(getsizeof, level))
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (chain(each, each.values()) if isinstance(each, dict) else each)
+        ]
+    return found
 
 
 def files_of(path: Path) -> Iterator[Any]:

@@ -4,10 +4,11 @@ import json
 import os
 import resource
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.holes import HOLE_BYTES, with_hole
@@ -458,9 +459,36 @@ def test_a_record_of_too_many_files_is_refused(tmp_path: Path, monkeypatch: pyte
     record = RunRecord(tmp_path, resume=False)
     record.add([PLAIN, RESULT, STOPPED])
     record.write({})
-    monkeypatch.setattr("pcapdj.run.record._MOST_RESULTS", 2)
+    monkeypatch.setattr("pcapdj.run.record_lines._MOST_RESULTS", 2)
 
     with pytest.raises(ConfigError, match="has results of more than 2 files"):
+        RunRecord(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", [RECORD, NEWER])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"begin": {"a": [[]] * 300}},
+        {"left_out": {str(number): number for number in range(300)}},
+        {"earlier_streams": [""] * 3000},
+        {"earlier_parts": [[1, 1]] * 300},
+        {"jump": "\U0001f600" * 3000},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_record_whose_results_take_too_much_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: Mapping[str, Any], name: str
+) -> None:
+    """A list of empty lists takes thirty times its text: each KiB of memory counts as a result."""
+    plain, long = ({"name": f"/{number}", "verdict": "failed", "reason": "", "stream": ""} for number in "ab")
+    lines = [json.dumps(plain), json.dumps({**long, **fields})]
+    text = "\n".join(lines) if name == NEWER else f'{{"files": [{",".join(lines)}]}}'
+    (tmp_path / name).write_text(f"{text}\n")
+    assert len(RunRecord(tmp_path, resume=True).results) == len(lines)
+    monkeypatch.setattr("pcapdj.run.record_lines._MOST_RESULTS", 10)
+
+    with pytest.raises(ConfigError, match="has results of more than 10 files, or as much text"):
         RunRecord(tmp_path, resume=True)
 
 
