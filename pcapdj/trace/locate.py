@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Final
 
+from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.numbers import counted
 from pcapdj.store.journal import FedFile, Part
 from pcapdj.trace.events import AnalyzerEvent, Rule
@@ -18,6 +19,7 @@ from pcapdj.trace.events import AnalyzerEvent, Rule
 FRAGMENTS_NS: Final = 60 * 10**9  # how long Suricata waits for the fragments of a packet, by default
 _SPARE_NS: Final = 1000  # an analyzer's times have microseconds
 _MOST_FILES: Final = 10_000  # of one event
+_MOST_LISTED: Final = 5_000_000  # of all events together: eight bytes each
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Locator:
         self._timed = sorted(timed, key=lambda each: _begin_ns(each.event))
         self._begins = [_begin_ns(each.event) for each in self._timed]
         self._latest = _running_maximum([_end_ns(each.event) for each in self._timed])
+        self._listed = 0  # files, again for each event
         self._has_begin = False  # of the one stream of all events
 
     @property
@@ -155,7 +158,11 @@ class Locator:
         return streams.pop() if len(streams) == 1 else ""
 
     def add(self, files: Iterable[FedFile], *, is_newest_first: bool = False) -> None:
-        """Look at the next files."""
+        """Look at the next files.
+
+        Raises:
+            PcapdjError: the sessions of all events are in too many files.
+        """
         for file in files:
             begun = is_newest_first and [part for part in file.all_parts if part[1] == 1]
             self._has_begin |= bool(begun) and self.stream in {part[0] for part in begun or ()}
@@ -184,7 +191,13 @@ class Locator:
             is_in_time = _end_ns(location.event) >= earliest_ns - _SPARE_NS
             if is_in_time and _is_of_stream(location.event, file) and len(location.files) < _MOST_FILES:
                 location.files.append(file)
+                self._listed += 1
             place -= 1
+        if self._listed > _MOST_LISTED:
+            raise PcapdjError(
+                "The sessions of all events are in too many files.",
+                hint="Choose some events with --sid or --flow-id.",
+            )
 
 
 def _fits(event: AnalyzerEvent, stream: str, file: FedFile) -> bool:

@@ -6,9 +6,11 @@ reassembled packet the time of its last fragment.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -159,10 +161,11 @@ def _kept(
     packets: Iterator[CutPacket], events: Sequence[AnalyzerEvent], stream: StreamFormat, report: CutReport
 ) -> Iterator[bytes]:
     """Yield the records that are in the time of a session, and count them."""
-    times = [_times_of(event) for event in events]
+    times = SessionTimes(map(_times_of, events))
     for packet in packets:
         file = report.files[packet.file]
-        if packet.is_by_number or _is_in_time(packet, times, stream.linktype):
+        spare_ns = FRAGMENTS_NS if is_fragment(packet.record, stream.linktype) else 0
+        if packet.is_by_number or times.has(packet.ts_ns, spare_ns):
             file.add(packet.number)
             yield packet.record
 
@@ -173,9 +176,22 @@ def _times_of(event: AnalyzerEvent) -> tuple[int, int]:
     return (min(times), max(times) + _MICROSECOND_NS - 1) if times else (0, 1 << 63)
 
 
-def _is_in_time(packet: CutPacket, times: Sequence[tuple[int, int]], linktype: int) -> bool:
-    spare_ns = FRAGMENTS_NS if is_fragment(packet.record, linktype) else 0
-    return any(start - spare_ns <= packet.ts_ns <= end for start, end in times)
+class SessionTimes:
+    """When sessions are; a packet is looked for in all of them at once, however many they are.
+
+    Args:
+        spans: the first and the last time of each, in ns.
+    """
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        in_order = sorted(spans)
+        self._begins = [begin for begin, _ in in_order]
+        self._latest = [*accumulate((end for _, end in in_order), max)]  # of all that begin so early
+
+    def has(self, time_ns: int, spare_ns: int = 0) -> bool:
+        """Report whether a time is in a session, or at most `spare_ns` before it."""
+        begun = bisect_right(self._begins, time_ns + spare_ns)
+        return begun > 0 and time_ns <= self._latest[begun - 1]
 
 
 def _write(out: str, stream: StreamFormat, records: Iterator[bytes]) -> None:

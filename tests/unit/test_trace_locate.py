@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcapdj.runtime.errors import PcapdjError
 from pcapdj.store.journal import FedFile
 from pcapdj.trace.events import AnalyzerEvent, Rule
 from pcapdj.trace.locate import FRAGMENTS_NS, Location, Locator
@@ -117,6 +119,16 @@ def test_a_session_is_in_the_files_of_its_time() -> None:
     assert [file.name for file in of_stream.files] == [b"6"]
     assert [file.name for file in found.files] == [b"8"]
     assert FRAGMENTS_NS == 60 * SECOND
+
+
+def test_events_about_too_many_files_in_all_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand sessions that last for the whole of a long stream would list each of its files each."""
+    monkeypatch.setattr("pcapdj.trace.locate._MOST_LISTED", 30)
+    files = [fed(str(place), "a", place * 100 + 1, 100, begin_s=place * 100) for place in range(10)]
+
+    assert sum(len(each.files) for each in located(files, *[timed(0, 2000)] * 3)) == 30
+    with pytest.raises(PcapdjError, match="in too many files"):
+        located(files, *[timed(0, 2000)] * 4)
 
 
 def test_times_that_step_back_inside_a_file_widen_it() -> None:
