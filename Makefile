@@ -51,10 +51,10 @@ install: $(VENV)/.dev  ## the virtual environment, with everything for developme
 test test-long: export PYTHONDONTWRITEBYTECODE =
 # With more workers than processors, what takes a second alone may take four.
 test test-long: export PCAPDJ_TEST_TIMEOUT_FACTOR ?= 4
-test: $(VENV)/.dev lint types  ## each promise and rule once; tests that this machine cannot run are listed as skipped
+test: $(VENV)/.dev lint types $(VENV)/.collected  ## each promise and rule once; tests that this machine cannot run are listed as skipped
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long"
 
-test-long: $(VENV)/.dev  ## the tests marked long: a part of the fault campaign, and others with much volume
+test-long: $(VENV)/.dev $(VENV)/.collected  ## the tests marked long: a part of the fault campaign, and others with much volume
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long
 
 unit: $(VENV)/.dev  ## the quick tests only
@@ -161,6 +161,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml hatch_build.py pcapdj/capture/
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@echo "Installing the development tools into $(VENV) .."
 	@$(install_hashed) requirements/dev.txt
+	@touch $@
+
+# Each worker compiles each test that nobody has compiled yet: 5 s of CPU time in each after a clone.
+$(VENV)/.collected: $(VENV)/.dev $(wildcard tests/*.py tests/*/*.py)
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null
 	@touch $@
 
 $(VENV)-audit/.done: requirements/audit.txt
