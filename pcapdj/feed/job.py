@@ -315,15 +315,19 @@ class JobRunner:
         )
         was_sent = bool(job.entry.stream) or self.streams.has_packets_of(job.entry.token)
         self.streams.lose()
-        if not was_sent:  # this was no attempt at the file, and no death on it
-            self.queue.begin_pass(job.entry, "", "")
-            job.progress = self.feeder.delivered(job.entry.token, job.start)
-            return
         # Asked only now: a killed launcher's socket may outlast its analyzer, but it does not answer END.
         is_the_analyzers = (
             isinstance(loss, ReaderGone) and self.link.outlives_dispatcher and self.link.is_alive()
         )
-        self._begin_pass(job, died=is_the_analyzers and job.progress.has_begun)
+        died = is_the_analyzers and job.progress.has_begun
+        if was_sent:
+            self._begin_pass(job, died=died)
+            return
+        # The stream has nothing of the file: this was no attempt at it. The death counts all the same: an
+        # analyzer that dies of each stream's header never comes further than this.
+        job.entry = replace(job.entry, deaths=job.entry.deaths + died)
+        self.queue.begin_pass(job.entry, "", "")
+        job.progress = self.feeder.delivered(job.entry.token, job.start)
 
     def _begin_pass(self, job: Job, *, died: bool) -> None:
         """Prepare the entry for another pass: behind a stream that ended in order, else from where it began.

@@ -45,7 +45,7 @@ from pcapdj.feed.reading_mark import ReadingMark
 from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.start_point import FIRST_PACKET, StartPoint
 from pcapdj.feed.streams import Streams
-from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.errors import LauncherGone, PcapdjError, ReaderGone, Stopped
 from pcapdj.runtime.signals import HasFileno, Signals, Waits
 from pcapdj.store import operate
 from pcapdj.store.client import Store
@@ -310,16 +310,16 @@ def test_a_file_whose_analyzer_died_is_fed_again_from_its_first_packet(
 
 
 def lost_before_its_first_packet(
-    rig: Rig, store: Store, name: bytes, meanwhile: Callable[[], object]
+    rig: Rig, store: Store, name: bytes, loss: PcapdjError, meanwhile: Callable[[], object]
 ) -> dict[str, bytes]:
-    """Feed a file whose launcher dies just before the first packet; return what CURRENT had after that."""
-    rig.link.dies_at_key = "file"
+    """Feed a file whose stream is lost just before the first packet; return what CURRENT had after that."""
+    rig.link.lost_at = {"file": loss}
     queue_as_imported(store, name)
     authorize(store, name)
     seen: dict[str, bytes] = {}
 
     def authorize_again() -> None:
-        if not rig.link.dies_at_key and not seen:
+        if not rig.link.lost_at and not seen:
             seen.update(current(store, "d"))
             meanwhile()
             authorize(store, name)
@@ -329,16 +329,26 @@ def lost_before_its_first_packet(
     return seen
 
 
+@pytest.mark.parametrize(
+    ("loss", "deaths"),
+    [(LauncherGone("It is gone."), b"0"), (ReaderGone("The analyzer is gone."), b"1")],
+    ids=["launcher", "analyzer"],
+)
 def test_a_stream_that_is_lost_before_the_first_packet_of_a_file_is_no_attempt_at_it(
-    rig: Rig, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    rig: Rig,
+    store: Store,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    loss: PcapdjError,
+    deaths: bytes,
 ) -> None:
-    """It is requested again as if it had never been begun, also for the next dispatcher."""
+    """It is requested again, also for the next dispatcher; the analyzer's death counts, as that of others."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
 
-    seen = lost_before_its_first_packet(rig, store, name, lambda: None)
+    seen = lost_before_its_first_packet(rig, store, name, loss, lambda: None)
 
     assert {key: seen[key] for key in ("state", "stream", "attempt", "deaths")} == {
-        "state": b"asked", "stream": b"", "attempt": b"1", "deaths": b"0"
+        "state": b"asked", "stream": b"", "attempt": b"1", "deaths": deaths
     }  # fmt: skip
     assert bytes(rig.link.got) == stream_of(FIRST)
     assert journal(store)[0]["attempt"] == b"1"
@@ -353,7 +363,10 @@ def test_a_file_that_is_replaced_after_its_stream_was_lost_before_its_first_pack
     """No stream has a packet of it."""
     name = written(tmp_path, "1.pcap", stream_of(FIRST))
 
-    lost_before_its_first_packet(rig, store, name, lambda: written(tmp_path, "1.pcap", stream_of(SECOND)))
+    loss = LauncherGone("It is gone.")
+    lost_before_its_first_packet(
+        rig, store, name, loss, lambda: written(tmp_path, "1.pcap", stream_of(SECOND))
+    )
 
     [failure] = failures(store)
     assert (failure["lost"], failure["reason"]) == (True, "overwritten before it was fed")

@@ -12,7 +12,7 @@ from pcapdj.feed.skips import SkipRequests
 from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.suspension import Suspension
 from pcapdj.launcher_protocol import BATCH_KEYS
-from pcapdj.runtime.errors import LauncherGone
+from pcapdj.runtime.errors import LauncherGone, PcapdjError
 from pcapdj.runtime.fifo import unread_bytes
 from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
@@ -39,7 +39,7 @@ class RecordingLink(AnalyzerLink):
         self.got = bytearray()
         self.left: ResumableStream | None = None
         self.takes_entries = True
-        self.dies_at_key = ""  # the first entry with this key is not taken
+        self.lost_at: dict[str, PcapdjError] = {}  # by key, what the first entry with this key meets
 
     def wait_for_peer(self) -> None:
         """Record it."""
@@ -63,11 +63,10 @@ class RecordingLink(AnalyzerLink):
         """Record it, with how much of the header was sent, or of a batch is there."""
         if not self.takes_entries:
             raise LauncherGone("It is gone.")
-        if key == self.dies_at_key:
-            self.dies_at_key = ""
+        if loss := self.lost_at.pop(key, None):
             self.leave()
             self.got.clear()
-            raise LauncherGone("It is gone.")
+            raise loss
         moved_bytes = unread_bytes(fd) if key in BATCH_KEYS else os.lseek(fd, 0, os.SEEK_CUR)
         self.calls.append(("put", stream, key, moved_bytes, dict(note)))
 
