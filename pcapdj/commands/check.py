@@ -34,7 +34,7 @@ from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.settings_file import NAME, SettingsFile
-from pcapdj.runtime.units import human_size
+from pcapdj.runtime.units import exact_size, human_size
 from pcapdj.service import CONF, folder_problems, longest_socket_bytes
 from pcapdj.store.client import Store
 from pcapdj.store.embedded import find_server, version_of
@@ -266,7 +266,7 @@ def disk_lines(redis_url: str) -> Iterator[Line]:
     memory, thresholds = measured.memory, limits.memory_thresholds(measured.memory.total_bytes)
     if thresholds.minimum:
         tone = Tone.GOOD if memory.available_bytes >= thresholds.minimum else Tone.ATTENTION
-        text = f"{human_size(memory.available_bytes)} available; holds below {_bytes(thresholds.minimum)}"
+        text = f"{human_size(memory.available_bytes)} available; holds below {exact_size(thresholds.minimum)}"
         yield Line("Memory", text, tone)
     for watch, failure in measured.failures:
         yield Line("Disk", f"{quoted(watch.path)} {failure.reason}: the gate would hold", Tone.ATTENTION)
@@ -282,17 +282,15 @@ def _mount_lines(mount: Mount, limits: Limits) -> Iterator[Line]:
     tone = Tone.GOOD if sample.free_bytes >= thresholds.minimum else Tone.ATTENTION
     paths = ", ".join(quoted(watch.path) for watch in mount.watches)
     yield Line("Disk", f"{paths}: {human_size(sample.free_bytes)} free", tone)
-    yield Line("", f"holds below {_bytes(thresholds.minimum)}")
-    yield Line("", f"opens again from {_bytes(thresholds.resume)}, after {limits.resume_after_s:g} s")
-    yield Line("", f"suspends below {_bytes(thresholds.suspend)}" if thresholds.suspend else "never suspends")
+    yield Line("", f"holds below {exact_size(thresholds.minimum)}")
+    yield Line("", f"opens again from {exact_size(thresholds.resume)}, after {limits.resume_after_s:g} s")
+    yield Line(
+        "", f"suspends below {exact_size(thresholds.suspend)}" if thresholds.suspend else "never suspends"
+    )
     inodes = limits.inode_thresholds(sample.total_inodes)
     if inodes.minimum:
         tone = Tone.PLAIN if sample.free_inodes >= inodes.minimum else Tone.ATTENTION
         yield Line("", f"{counted(sample.free_inodes, 'inode')} free; holds below {inodes.minimum:,}", tone)
-
-
-def _bytes(size_bytes: int) -> str:
-    return f"{human_size(size_bytes)} ({counted(size_bytes, 'byte')})"
 
 
 def analyzer_lines() -> Iterator[Line]:

@@ -21,7 +21,7 @@ _STREAM_LIMIT_CHARS: Final = 64  # of an id that can be pasted; ours have 8
 _RECLAIM_IS_OLD_S: Final = 900.0  # while a disk is short a round comes every ten minutes at least
 _MOST_DISKS: Final = 6  # on the screen
 _MOST_SUSPECTS: Final = 3  # streams on the screen
-_EXACT: Final = re.compile(r" \(\d+ bytes?\)")
+_EXACT: Final = re.compile(r" \([\d,]+ bytes?\)")
 
 
 def snapshot_lines(

@@ -27,6 +27,7 @@ from enum import IntEnum, StrEnum
 from typing import Final
 
 from pcapdj.disk.limits import Thresholds
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.units import exact_size
 
 # of min-free / free: an open gate names inodes only if fewer than twice their limit are left
@@ -315,5 +316,5 @@ def _crossed(measurement: Measurement, *, is_suspended: bool) -> str:
 
 
 def exact_amount(number: int, unit: str = "bytes") -> str:
-    """Return a number of bytes, human and exact (`1.0 GiB (1073741824 bytes)`), or of inodes."""
-    return exact_size(number) if unit == "bytes" else f"{number} {unit[:-1] if number == 1 else unit}"
+    """Return a number of bytes, human and exact (`1.0 GiB (1,073,741,824 bytes)`), or of inodes."""
+    return exact_size(number) if unit == "bytes" else counted(number, unit.removesuffix("s"))

@@ -122,5 +122,5 @@ def _mount_lines(mount: Mount, limits: Limits) -> Iterator[str]:
         yield f"  suspend below    {exact_amount(thresholds.suspend) if thresholds.suspend else 'never'}"
     inodes = limits.inode_thresholds(sample.total_inodes)
     if inodes.minimum:
-        yield f"  free inodes      {sample.free_inodes} of {sample.total_inodes}"
-        yield f"  hold below       {exact_amount(inodes.minimum, 'inodes')}, open from {inodes.resume}"
+        yield f"  free inodes      {sample.free_inodes:,} of {sample.total_inodes:,}"
+        yield f"  hold below       {exact_amount(inodes.minimum, 'inodes')}, open from {inodes.resume:,}"

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.numbers import counted
 
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _SIZE = re.compile(_NUMBER + r"\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
@@ -126,8 +127,8 @@ def human_size(size_bytes: float) -> str:
 
 
 def exact_size(size_bytes: int) -> str:
-    """Return the size, human and exact: `1.0 GiB (1073741824 bytes)`."""
-    return f"{human_size(size_bytes)} ({size_bytes} {'byte' if size_bytes == 1 else 'bytes'})"
+    """Return the size, human and exact: `1.0 GiB (1,073,741,824 bytes)`."""
+    return f"{human_size(size_bytes)} ({counted(size_bytes, 'byte')})"
 
 
 def human_duration(span_ns: int) -> str:

@@ -228,7 +228,7 @@ def test_a_live_limit_closes_and_opens_the_gate(store: Store, make: Make, tmp_pa
     held = gate(store)
     assert (held["state"], held["path"]) == ("hold", str(tmp_path))
     assert int(held["free_bytes"]) < int(held["needed_bytes"])
-    assert held["free_bytes"] in held["reason"]
+    assert f"{int(held['free_bytes']):,} bytes" in held["reason"]
 
     store.redis.delete(store.keys.control)
     assert controller.step() == 1

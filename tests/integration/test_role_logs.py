@@ -60,7 +60,7 @@ CHANGING = [  # what differs between two runs, and what stands above instead
     (r"(stream=|-)[0-9a-f]{8,16}\b", r"\1STREAM"),
     (r"\d{8}T\d{6}Z", "TIME"),
     (r"free_bytes=\d+", "free_bytes=SIZE"),
-    (r"has \d+\.\d [KMGT]iB \(\d+ bytes\)", "has ROOM"),
+    (r"has \d+\.\d [KMGT]iB \([\d,]+ bytes\)", "has ROOM"),
 ]
 
 

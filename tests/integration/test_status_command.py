@@ -62,7 +62,9 @@ def busy(store: Store) -> None:
             "cap_lengths": 330581, "done_bytes": 512, "total_bytes": 1024, "heartbeat_s": now_s,
         },
     )  # fmt: skip
-    reason = "'/var/log' has 20.0 GiB (21474836480 bytes) free; it holds below 10.0 GiB (10737418240 bytes)."
+    reason = (
+        "'/var/log' has 20.0 GiB (21,474,836,480 bytes) free; it holds below 10.0 GiB (10,737,418,240 bytes)."
+    )
     store.redis.hset(
         keys.gate, mapping={"state": "open", "since_s": now_s - 600, "reason": reason, "heartbeat_s": now_s}
     )

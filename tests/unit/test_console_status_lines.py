@@ -55,7 +55,7 @@ def test_a_busy_lane_fills_the_screen() -> None:
         "lane": "", "queued": 12, "processed": 3456, "failed": 1,
         "current": [{"dispatcher": "/run/a.pcap", "name": "/in/7.pcap", "state": "feeding", "attempt": 1}],
         "gate": {
-            "state": "hold", "since_s": 940.0, "reason": "'/out' has 1.0 GiB (1073741824 bytes) free.",
+            "state": "hold", "since_s": 940.0, "reason": "'/out' has 1.0 GiB (1,073,741,824 bytes) free.",
             "free_bytes": 1 << 30, "needed_bytes": 2 << 30, "path": "/out", "heartbeat_age_s": 9.0,
             "stale": True,
         },
@@ -414,7 +414,7 @@ def test_numbers_are_grouped_and_sizes_human() -> None:
     """Millions are read at a glance; the exact bytes of a reason are for the log."""
     snapshot = EMPTY | {
         "queued": 28668,
-        "gate": {"state": "hold", "reason": "'/out' has 1.0 GiB (1073741824 bytes) free.", "stale": False},
+        "gate": {"state": "hold", "reason": "'/out' has 1.0 GiB (1,073,741,824 bytes) free.", "stale": False},
         "dispatchers": [
             {"id": "main", "state": "Running", "files": 1234, "packets": 1234567, "cap_lengths": 1 << 30,
              "suspensions": 2, "heartbeat_age_s": 0.1, "stale": False},

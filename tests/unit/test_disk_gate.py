@@ -201,7 +201,7 @@ def test_an_open_gate_shows_bytes_until_inodes_are_about_to_run_out() -> None:
     with_enough = Rounds().measure(space(5000), enough)
     with_few = Rounds().measure(space(5000), few)
 
-    assert with_enough.reason == "'/out' has 4.9 KiB (5000 bytes) free; it holds below 100 B (100 bytes)."
+    assert with_enough.reason == "'/out' has 4.9 KiB (5,000 bytes) free; it holds below 100 B (100 bytes)."
     assert with_few.reason == "'/out' has 199 inodes free; it holds below 100 inodes."
 
 

@@ -86,11 +86,11 @@ def test_the_lines_of_check_have_every_number_in_bytes() -> None:
 
     assert check_lines(found, limits, gate.decision(measurements_of(found, limits))) == [
         "'/out', '/out/redis'",
-        "  free             4.9 KiB (5000 bytes) of 9.8 KiB (10000 bytes), 50.0 %",
-        "  hold below       1000 B (1000 bytes)",
-        "  open again from  1.5 KiB (1500 bytes), after 30 s",
+        "  free             4.9 KiB (5,000 bytes) of 9.8 KiB (10,000 bytes), 50.0 %",
+        "  hold below       1000 B (1,000 bytes)",
+        "  open again from  1.5 KiB (1,500 bytes), after 30 s",
         "  suspend below    500 B (500 bytes)",
-        "  free inodes      2000 of 2000",
+        "  free inodes      2,000 of 2,000",
         "  hold below       100 inodes, open from 150",
         "$'/gone\\x0a': is not there, which counts as full",
         "memory: 300 B (300 bytes) available, hold below 400 B (400 bytes)",
@@ -110,7 +110,7 @@ def test_the_lines_of_check_show_limits_out_of_order() -> None:
 
     assert check_lines(found, limits, gate.decision(measurements_of(found, limits))) == [
         "'/out'",
-        "  free             500 B (500 bytes) of 1000 B (1000 bytes), 50.0 %",
+        "  free             500 B (500 bytes) of 1000 B (1,000 bytes), 50.0 %",
         f"  {numbers}. The order is suspend-free < min-free < resume-free.",
         (
             f"gate: hold: '/out' has limits out of order ({numbers}), which counts as full: no new file"
@@ -143,9 +143,9 @@ def test_a_filesystem_that_counts_no_inodes_has_no_limit_of_them() -> None:
 @each_row(
     ("limits", "expected"),
     [
-        ({"min-free": "1000"}, "'/out' has 1000 B (1000 bytes) in all"),
-        ({"resume-free": "2000"}, "2.0 KiB (2000 bytes) free"),
-        ({"min-free-inodes": "3000"}, "'/out' has 2000 inodes in all"),
+        ({"min-free": "1000"}, "'/out' has 1000 B (1,000 bytes) in all"),
+        ({"resume-free": "2000"}, "2.0 KiB (2,000 bytes) free"),
+        ({"min-free-inodes": "3000"}, "'/out' has 2,000 inodes in all"),
         ({"min-available-memory": "5000"}, "The memory has 1000 B"),
     ],
     ids=["space", "resume", "inodes", "memory"],

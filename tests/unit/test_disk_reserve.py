@@ -66,10 +66,10 @@ def test_the_reason_has_both_numbers_and_what_happens_next() -> None:
     decision = next_files(reserve, large, []).decision(OPEN)
 
     assert decision.reason == (
-        "The next file 'a.pcap' (1.2 GiB) needs about 3.4 GiB (3607771543 bytes) for its output"
-        " (2.8 x its size, learned from 20 files); 2.9 GiB (3113851289 bytes) are above min-free on '/out'."
-        " It is authorized from 5.4 GiB (5755255191 bytes) free. 'pcapdj limits set reserve=off' or"
-        " 'pcapdj gate open' authorizes it anyway."
+        "The next file 'a.pcap' (1.2 GiB) needs about 3.4 GiB (3,607,771,543 bytes) for its output"
+        " (2.8 x its size, learned from 20 files); 2.9 GiB (3,113,851,289 bytes) are above min-free on"
+        " '/out'. It is authorized from 5.4 GiB (5,755,255,191 bytes) free. 'pcapdj limits set reserve=off'"
+        " or 'pcapdj gate open' authorizes it anyway."
     )
     assert decision.needed == 5755255191
     assert decision.measurement is not None
@@ -82,7 +82,7 @@ def test_a_file_that_never_fits_is_shown_as_such() -> None:
 
     assert judged(9000).numbers[0].fit is Fit.WAITS
     assert judged(9001).numbers[0].fit is Fit.NEVER
-    assert "'/out' has 8.8 KiB (9000 bytes) above min-free when it is empty: it never fits." in reason
+    assert "'/out' has 8.8 KiB (9,000 bytes) above min-free when it is empty: it never fits." in reason
     assert reason.endswith("or 'pcapdj gate open' authorizes it anyway; 'pcapdj skip' gives it up.")
 
 

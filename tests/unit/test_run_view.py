@@ -13,7 +13,7 @@ from pcapdj.disk.reserve import ExpectedFile, Fit, OutputDisk, ReserveNumbers, r
 from pcapdj.run.record import FileResult
 from pcapdj.run.view import WaitMessages, WaitReason, progress_view, shortened, wait_reason
 
-FULL = "'/out' has {} ({} bytes) free; it holds below 900.0 TiB (989560464998400 bytes)."
+FULL = "'/out' has {} ({:,} bytes) free; it holds below 900.0 TiB (989,560,464,998,400 bytes)."
 
 
 def held(free: str) -> dict[str, Any]:

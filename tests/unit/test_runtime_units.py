@@ -201,7 +201,7 @@ def test_a_number_has_its_noun(number: int, noun: str, nouns: str, text: str) ->
 
 @each_row(
     ("size_bytes", "text"),
-    [(1, "1 B (1 byte)"), (0, "0 B (0 bytes)"), (1 << 30, "1.0 GiB (1073741824 bytes)")],
+    [(1, "1 B (1 byte)"), (0, "0 B (0 bytes)"), (1 << 30, "1.0 GiB (1,073,741,824 bytes)")],
 )
 def test_an_exact_size_has_both_forms(size_bytes: int, text: str) -> None:
     """For people, and for whoever compares it with a number in a log."""
