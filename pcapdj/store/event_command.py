@@ -24,8 +24,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 from pcapdj.runtime.command import end_process, run_command
 from pcapdj.runtime.environment import foreign_environment, program_path
@@ -55,7 +56,9 @@ _AFTER_ROLE_S: Final = 5.0  # for what waits when the role has ended
 _OLDEST_S: Final = 86_400.0  # an older event is not read again after a restart
 _CLOCKS_S: Final = 60.0  # by which the clock of Redis may be ahead of ours
 _MOST_BYTES: Final = 60_000  # of a message
-_MOST_TEXT_CHARS: Final = 4095
+_FRAME_BYTES: Final = 100  # of a message, around its event
+_MOST_ROLE_CHARS: Final = 100
+_MOST_TEXT_CHARS: Final = 4095  # a name's; in JSON one has up to 12 bytes
 _SHOWN_BYTES: Final = 300  # of what a failed command printed last
 
 _events: Final = EventLog("on_event")
@@ -194,7 +197,7 @@ class CommandRunner:
         self._add(Event(**sent))
 
     def _add(self, event: Event) -> None:
-        self._waiting.append(event)
+        self._waiting.append(_shortened(event))
         if len(self._waiting) > _MOST_WAITING:
             self._waiting.popleft()
             self._skipped += 1
@@ -296,11 +299,30 @@ def event_variables(event: Event, lane: str, skipped: int) -> dict[str, str]:
 
 
 def _message(event: Event, skipped: int) -> bytes:
-    fields = {name: text[:_MOST_TEXT_CHARS] for name, text in event.fields.items()}
-    own = {"kind": event.kind, "sentence": event.sentence[:_MOST_TEXT_CHARS], "role": event.role}
-    sent = own | {"time_s": event.time_s, "fields": fields, "skipped": skipped}
-    data = json.dumps(sent).encode()
-    return data if len(data) <= _MOST_BYTES else json.dumps(sent | {"fields": {}}).encode()
+    short = _shortened(event)
+    return json.dumps(_own(short) | {"fields": dict(short.fields), "skipped": skipped}).encode()
+
+
+def _shortened(event: Event) -> Event:
+    """Return the event with short texts, and those of its fields that fit into `_MOST_BYTES`.
+
+    Any program may have written it, and a variable of the environment has 128 KiB at most (execve(2), E2BIG).
+    """
+    sentence, role = event.sentence[:_MOST_TEXT_CHARS], event.role[:_MOST_ROLE_CHARS]
+    short = replace(event, sentence=sentence, role=role, fields={})
+    fields, left_bytes = dict[str, str](), _MOST_BYTES - len(json.dumps(_own(short))) - _FRAME_BYTES
+    for name, text in event.fields.items():
+        field = {name: text[:_MOST_TEXT_CHARS]}
+        if (size_bytes := len(json.dumps(field))) <= left_bytes:
+            left_bytes -= size_bytes
+            fields |= field
+    return replace(short, fields=fields)
+
+
+def _own(event: Event) -> dict[str, Any]:
+    return {
+        "kind": event.kind, "sentence": event.sentence, "role": event.role, "time_s": event.time_s
+    }  # fmt: skip
 
 
 def _how_it_ended(process: subprocess.Popen[bytes], limit_s: float) -> str:

@@ -215,6 +215,30 @@ def test_what_other_programs_write_as_the_last_event_hides_no_event(
         wait_until(lambda: written(out), "the command")
 
 
+@pytest.mark.parametrize("of_role", [True, False], ids=["of the role", "of another program"])
+def test_an_event_of_any_size_runs_the_command(
+    store: Store, program: Program, short_path: Path, *, of_role: bool
+) -> None:
+    """It gets the first fields, and no variable that is too long for a process."""
+    long = "\N{PILE OF POO}" * 16_000
+    fields = {"name": "/in/1.pcap", **{f"f{number}": long for number in range(30)}}
+    out = short_path / "out"
+
+    with running([program(WRITING), str(out)], store, reads_others=True) as command:
+        if of_role:
+            command.offer(Event("gate", long, "controller", 1_795_694_400.0, fields))
+        else:
+            entry: Any = {"kind": "gate", "sentence": long, "role": long, "level": long, **fields}
+            store.redis.xadd(store.keys.events, entry)
+        wait_until(lambda: written(out), "the command")
+
+    [found] = written(out)
+    assert found["PCAPDJ_EVENT_NAME"] == "/in/1.pcap"
+    assert found["PCAPDJ_EVENT_SENTENCE"].startswith(long[:1000])
+    assert json.loads(found["PCAPDJ_EVENT_FIELDS"])["name"] == "/in/1.pcap"
+    assert all(len(os.fsencode(text)) < 1 << 16 for name, text in found.items() if "_EVENT_" in name)
+
+
 def test_the_process_ends_with_its_role(store: Store, program: Program, short_path: Path) -> None:
     """What waits then is done within five seconds; here nothing waits."""
     with running([program(WRITING), str(short_path / "events")], store):
