@@ -103,7 +103,7 @@ class BetweenProcess:
         messages = []
         with suppress(BlockingIOError):
             while True:
-                if not (packet := self._socket.recv(_PACKET_BYTES)):
+                if not (packet := _received(self._socket)):
                     raise PcapdjError("The process that runs the command of --between is gone.")
                 messages.append(decode_object(packet))
         return messages
@@ -148,8 +148,15 @@ def _close_all_but(kept: int) -> None:
 
 def _serve(command: BetweenCommand, channel: socket.socket) -> None:
     tree = ProcessTree()
-    while packet := channel.recv(_PACKET_BYTES):
+    while packet := _received(channel):
         _Run(command, channel, tree).finish(decode_object(packet)["variables"])
+
+
+def _received(channel: socket.socket) -> bytes:
+    """Return the next message; empty: the other process has ended, whether it had read ours or not."""
+    with suppress(ConnectionResetError):
+        return channel.recv(_PACKET_BYTES)
+    return b""
 
 
 class _Run:

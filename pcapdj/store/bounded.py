@@ -100,8 +100,12 @@ def read_at_once(
         does).
     """
     limits = [str(text_bytes), *_set_limits(_MOST_MEMBERS), *_hash_limits(longest_bytes)]
-    *values, found, refusal = store.run("snapshot", [*places, *hashes], limits)
-    return values, [hash_of(parts) for parts in found], to_text(refusal)
+
+    def read(answer: Any) -> tuple[list[Any], list[Hash], str]:
+        *values, found, refusal = answer
+        return values, [hash_of(parts) for _, parts in zip(hashes, found, strict=True)], to_text(refusal)
+
+    return cast("tuple[list[Any], list[Hash], str]", store.run("snapshot", [*places, *hashes], limits, read))
 
 
 def read_entries(store: "Store", key: str, start: int, stop: int) -> list[bytes]:

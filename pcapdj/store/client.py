@@ -24,7 +24,7 @@ from pcapdj.store.bounded_socket import ANSWER_LIMIT_BYTES, AnswerTooLong, Bound
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_errors import CommandWords, translated
 from pcapdj.store.redis_url import check_url, safe_url, url_not_understood
-from pcapdj.store.script_answers import FORMS, checked
+from pcapdj.store.script_answers import COMMAND_FORMS, FORMS, checked
 
 RETRY_S = 0.25  # while Redis is away: a try costs 0.15 ms, and all has to work within 2 s of its recovery
 ROLE_TIMEOUT_S = 0.7  # SIGTERM to exit within a second, also while Redis hangs
@@ -39,13 +39,17 @@ T = TypeVar("T")
 
 
 class _Client(redis.Redis):
-    """Keeps the words of the last single command: Redis does not name a key that its ACL forbids."""
+    """Keeps the words of the last single command, as Redis does not name a key that its ACL forbids.
+
+    Checks the answers of commands.
+    """
 
     last_command: CommandWords = ()
 
     def execute_command(self, *words: Any, **options: Any) -> Any:
         self.last_command = words
-        return super().execute_command(*words, **options)  # type: ignore[no-untyped-call]  # redis-py
+        answer = super().execute_command(*words, **options)  # type: ignore[no-untyped-call]  # redis-py
+        return checked(answer, form) if (form := COMMAND_FORMS.get(str(words[0]))) else answer
 
 
 class _TcpConnection(BoundedConnection, redis.Connection):
@@ -154,14 +158,27 @@ class Store:
                 hint="Look which program that is.",
             ) from exc
 
-    def run(self, script: str, keys: list[str], arguments: Sequence[bytes | str]) -> Reply:
+    def run(
+        self,
+        script: str,
+        keys: list[str],
+        arguments: Sequence[bytes | str],
+        read: Callable[[Reply], Reply] = lambda answer: answer,
+    ) -> Reply:
         """Run one of the Lua scripts beside this module, by name.
+
+        Args:
+            script: its name.
+            keys: of the script.
+            arguments: of the script.
+            read: makes of the answer what is returned; where it raises, as for an answer that has not as many
+                parts as there were names, the answer is not one of a Redis.
 
         Raises:
             As `call`.
         """
         found, form = self.script(script), FORMS[script]
-        return self.call(lambda _: checked(found(keys=keys, args=arguments), form))
+        return self.call(lambda _: read(checked(found(keys=keys, args=arguments), form)))
 
     def script(self, name: str) -> "redis.commands.core.Script":
         """Return one of the Lua scripts, to add it to a pipeline."""
@@ -207,7 +224,8 @@ class Store:
                 ids = [to_text(each) for each in client.srandmember(self.keys.dispatchers, _MOST_IDS)]
             wanted = self.keys.types(ids)
             found = {key: client.type(key).decode() for key in wanted}
-        except redis.RedisError:
+        except (redis.RedisError, *NO_ANSWERS):
+            self.redis.close()
             return ""
         return ", ".join(
             f"a {form} at {quoted(key)}, where a {' or '.join(wanted[key])} belongs"

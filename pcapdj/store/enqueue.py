@@ -5,7 +5,7 @@ one script does both, and compares FED and QUEUED with the values by which the c
 repeated. QUEUED has the queued names (`queued_lines.lua`): a file costs the same however many are queued.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -115,7 +115,8 @@ def last_lines(store: Store, names: Iterable[bytes]) -> dict[bytes, QueuedLine]:
     wanted, found = list(names), dict[bytes, QueuedLine]()
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
-        for name, line in zip(chunk, store.run("last_lines", [store.keys.queued], chunk), strict=True):
+        lines = store.run("last_lines", [store.keys.queued], chunk, _in_turn(chunk))
+        for name, line in lines:
             if line is not None:
                 seq, _, text = to_text(line).partition(" ")
                 found[name] = QueuedLine(seq, text)
@@ -183,11 +184,16 @@ def _enqueue(store: Store, files: Sequence[tuple[bytes, bytes, str, str]]) -> di
     while rest := [file for file in files if file[0] not in outcomes]:
         failpoints.reach("enqueue.before")
         arguments = [str(_FED_LIMIT_BYTES), str(MOST_LINES), *(part for file in rest for part in file)]
-        answers = run_with_currents(store, "enqueue", places, arguments)
+        answers = run_with_currents(store, "enqueue", places, arguments, _in_turn([file[0] for file in rest]))
         failpoints.reach("enqueue.after")
         if not answers:
             compare_now(store)
             continue
-        found = {file[0]: Outcome(answer) for file, answer in zip(rest, answers, strict=True)}
+        found = {name: Outcome(answer) for name, answer in answers}
         outcomes |= {name: outcome for name, outcome in found.items() if outcome is not Outcome.LATER}
     return outcomes
+
+
+def _in_turn(names: Sequence[bytes]) -> Callable[[Any], Any]:
+    """Return a reader of an answer with a part for each name, in their order; it passes on an empty one."""
+    return lambda answer: answer and list(zip(names, answer, strict=True))

@@ -10,7 +10,7 @@ caller does both again.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from pcapdj.runtime.errors import StoreFailed
@@ -125,7 +125,11 @@ def registered(store: Store) -> list[str]:
 
 
 def run_with_currents(
-    store: Store, script: str, keys: Sequence[str], arguments: Sequence[bytes | str]
+    store: Store,
+    script: str,
+    keys: Sequence[str],
+    arguments: Sequence[bytes | str],
+    read: Callable[[Reply], Reply] = lambda answer: answer,
 ) -> Reply:
     """Run a script that gets the CURRENT hashes of all dispatchers as its last keys (`current_names.lua`).
 
@@ -134,6 +138,7 @@ def run_with_currents(
         script: its name.
         keys: before these hashes.
         arguments: behind the dispatchers' ids.
+        read: as of `Store.run`; gets None where dispatchers have come or gone.
 
     Raises:
         StoreFailed: dispatchers came and went at every call.
@@ -142,7 +147,7 @@ def run_with_currents(
     for _ in range(_CALLS):
         ids, count = _registered(store)
         places = [*keys, *map(store.keys.current, ids)]
-        answer = store.run(script, places, [str(count), *ids, *arguments])
+        answer = store.run(script, places, [str(count), *ids, *arguments], read)
         if answer is not None:
             return answer
     raise StoreFailed(f"The dispatchers in {store.keys.dispatchers} changed during each of {_CALLS} calls.")

@@ -332,6 +332,22 @@ def test_a_controller_whose_runner_is_gone_ends(store: Store, tmp_path: Path) ->
         process.close()
 
 
+def test_the_end_of_either_process_is_no_error_of_the_other(capfd: pytest.CaptureFixture[str]) -> None:
+    """Also while it had not read a message: the kernel reports that as a reset."""
+    with shell("echo line; sleep 0.05") as process:
+        process.start({})
+        wait_until(lambda: process.has_message, "a message")
+    assert capfd.readouterr().err == ""
+
+    with shell("true") as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        process.start({})
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(PcapdjError, match="is gone"):
+            process.read()
+
+
 def examples() -> list[str]:
     """Return the scripts of the page."""
     return re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)

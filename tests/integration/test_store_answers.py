@@ -5,20 +5,26 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from support.redis_server import redis_at
 from support.waiting import scaled, wait_until
 
-from pcapdj.runtime.errors import StoreFailed, StoreUnavailable
+from pcapdj.runtime.errors import KeyUnusable, StoreFailed, StoreUnavailable
 from pcapdj.store import client
+from pcapdj.store.bounded import read_at_once, read_stream
 from pcapdj.store.bounded_socket import MESSAGE_LIMIT_BYTES, BoundedSocket
 from pcapdj.store.client import Store
+from pcapdj.store.enqueue import _enqueue, last_lines
+from pcapdj.store.job_queue import JobQueue
+from pcapdj.store.journal import read_journal
 from pcapdj.store.keys import Keys
 from pcapdj.store.notifier import Notifier
+from pcapdj.store.queue import queue_length
 from pcapdj.store.script_answers import FORMS
 from pcapdj.store.snapshot import read_snapshot
 
@@ -32,14 +38,23 @@ ANSWERS = {
 
 
 @contextmanager
-def answering(path: Path, answer: bytes) -> Iterator[list[socket.socket]]:
-    """Run a server that gives this answer to each command; return its connections."""
+def answering(
+    path: Path, answer: bytes, others: Mapping[bytes, bytes] = MappingProxyType({})
+) -> Iterator[list[socket.socket]]:
+    """Run a server that gives this answer to each command; return its connections.
+
+    Args:
+        path: of its socket.
+        answer: in the protocol of Redis.
+        others: to what has these words.
+    """
     connections = list[socket.socket]()
 
     def serve(connection: socket.socket) -> None:
         try:
             while data := connection.recv(65536):
-                connection.sendall(answer * len(re.findall(rb"\*\d+\r\n\$", data)))
+                other = next((each for word, each in others.items() if word in data), answer)
+                connection.sendall(other * len(re.findall(rb"\*\d+\r\n\$", data)))
         except OSError:
             return
 
@@ -94,6 +109,64 @@ def test_a_scripts_answer_of_another_type_is_such_an_error(short_path: Path) -> 
             for script in ("read_hashes", "requests", "read_stream", "restore"):
                 with pytest.raises(StoreFailed, match="does not answer as a Redis does"):
                     store.run(script, ["x"], [])
+
+
+def resp(value: object) -> bytes:
+    """Return a value as Redis sends it."""
+    if isinstance(value, list):
+        return b"*%d\r\n" % len(value) + b"".join(map(resp, value))
+    return (
+        b":%d\r\n" % value
+        if isinstance(value, int)
+        else b"$%d\r\n%s\r\n" % (len(text := str(value)), text.encode())
+    )
+
+
+UNUSABLE: dict[str, tuple[object, Callable[[Store], object]]] = {
+    "an unknown outcome": ([2], lambda store: _enqueue(store, [(b"/1", b"", "", "")])),
+    "an outcome too few": (
+        [0],
+        lambda store: _enqueue(store, [(each, b"", "", "") for each in (b"/1", b"/2")]),
+    ),
+    "a line too many": (["1 ", "2 "], lambda store: last_lines(store, [b"/1"])),
+    "a file without a token": (["taken", "name", "/1"], lambda store: JobQueue(store, "d").take()),
+    "a request without its word": (["finish"], lambda store: JobQueue(store, "d").take()),
+    "a hash too few": (
+        [0, 0, 0, "", "", [], [[]] * 4, ""],
+        lambda store: read_at_once(store, ["x"] * 6, ["x"] * 5, 1, 1),
+    ),
+    "no id of an entry": (["x", ["x", []]], lambda store: list(read_stream(store, "x"))),
+    "no id of a file": (["", 1, "x", []], lambda store: list(read_journal(store))),
+    "no length": ("many", queue_length),
+    "no field": ([1], lambda store: store.call(lambda client: client.hget("x", "y"))),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_an_answer_that_cannot_be_used_is_such_an_error(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """It has the types that belong there, but a number or text that no script of ours answers."""
+    short_path.chmod(0o700)
+    monkeypatch.setattr("pcapdj.store.registration.registered", lambda _: [])
+    monkeypatch.setattr("pcapdj.store.registration._registered", lambda _: ([], 0))
+    answer, use = UNUSABLE[case]
+    with (
+        answering(path := short_path / "s", resp(answer)),
+        pytest.raises(StoreFailed, match="does not answer as a Redis does"),
+    ):
+        use(Store(f"unix://{path}", Keys()))
+
+
+def test_nonsense_while_a_key_of_another_type_is_looked_for_is_an_answer_likewise(short_path: Path) -> None:
+    """The question for the types comes after an error, and its own error must not replace it."""
+    short_path.chmod(0o700)
+    others = {b"LLEN": b"-WRONGTYPE x\r\n", b"TYPE": b"-MOVED\r\n"}
+    with (
+        answering(path := short_path / "s", b"+OK\r\n", others),
+        pytest.raises(KeyUnusable, match="answered: WRONGTYPE"),
+    ):
+        Store(f"unix://{path}", Keys()).call(lambda client: client.llen("x"))
 
 
 def test_an_answer_to_many_commands_at_once_is_checked_likewise(short_path: Path) -> None:
