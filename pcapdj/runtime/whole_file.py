@@ -6,13 +6,15 @@
     4 sync     the folder: the rename itself
 
 The hidden file is always a new one: what a killed process left there is removed first, and a file or link of
-another user is never written to. What was written is removed where a step fails: half a file takes room from
-the analyzer on a full disk.
-Source: rename(2), fsync(2).
+another user is never written to. Nor is a link of another user followed on the way to the folder: it leads
+where that user wants. What was written is removed where a step fails: half a file takes room from the
+analyzer on a full disk.
+Source: rename(2), fsync(2), open(2) "O_TMPFILE".
 """
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +23,10 @@ from typing import BinaryIO, Final, Self
 
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_LINK_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_WAY_FLAGS: Final = _LINK_FLAGS | os.O_DIRECTORY
+_UNNAMED_FLAGS: Final = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
+_MOST_LINKS: Final = 40  # as the kernel
 
 
 def write_whole(  # noqa: PLR0913 - what makes a file
@@ -45,7 +51,7 @@ def write_whole(  # noqa: PLR0913 - what makes a file
     Raises:
         OSError: it cannot be written; the old file is as it was.
     """
-    folder = os.open(path.parent, _FOLDER_FLAGS)
+    folder = open_folder(path.parent)
     try:
         write_whole_in(
             folder,
@@ -90,8 +96,53 @@ def write_whole_in(  # noqa: PLR0913 - as above
         raise
 
 
+def open_folder(path: Path) -> int:
+    """Open a folder, and return its descriptor; a link of another user on the way is not followed.
+
+    Raises:
+        OSError: there is one, or the folder cannot be opened.
+    """
+    folder, waiting, links = os.open(".", _WAY_FLAGS), [*reversed(path.parts)], 0
+    try:
+        while waiting:
+            part = waiting.pop()
+            try:
+                inner = os.open(part, _WAY_FLAGS, dir_fd=folder)
+            except NotADirectoryError:
+                waiting += reversed(Path(_target_of(part, folder)).parts)
+                if (links := links + 1) > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+            else:
+                os.close(folder)
+                folder = inner
+        return os.open(".", _FOLDER_FLAGS, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _target_of(name: str, folder: int) -> str:
+    """Return where a link of an open folder leads.
+
+    Raises:
+        OSError: it is no link, or belongs to another user.
+    """
+    link = os.open(name, _LINK_FLAGS, dir_fd=folder)
+    try:
+        found = os.fstat(link)
+        if not stat.S_ISLNK(found.st_mode):
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if found.st_uid not in (0, os.geteuid()):
+            raise OSError(errno.ELOOP, f"a link of another user (uid {found.st_uid}) is on the way to it")
+        return os.readlink("", dir_fd=link)
+    finally:
+        os.close(link)
+
+
 class NewFile:
     """A file that gets its name once it is whole, and replaces none; what is not kept is removed.
+
+    Until then it has no name, so that a `kill -9` leaves nothing; or a hidden one, on a file system where
+    every file has a name.
 
     Args:
         path: of the file; its folder is there.
@@ -103,17 +154,26 @@ class NewFile:
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
-        self._hidden = f".pcapdj-new.{os.getpid()}"
-        self._folder = os.open(path.parent, _FOLDER_FLAGS)
+        self._hidden = ""
+        self._folder = open_folder(path.parent)
         try:
             self._check_name()
-            with suppress(FileNotFoundError):
-                os.unlink(self._hidden, dir_fd=self._folder)
-            descriptor = os.open(self._hidden, _FLAGS, 0o666, dir_fd=self._folder)
+            descriptor = self._unnamed() or self._with_hidden_name()
         except BaseException:
             os.close(self._folder)
             raise
         self.file: BinaryIO = os.fdopen(descriptor, "wb")
+
+    def _unnamed(self) -> int | None:
+        with suppress(OSError):
+            return os.open(".", _UNNAMED_FLAGS, 0o666, dir_fd=self._folder)
+        return None
+
+    def _with_hidden_name(self) -> int:
+        self._hidden = f".pcapdj-new.{os.getpid()}"
+        with suppress(FileNotFoundError):
+            os.unlink(self._hidden, dir_fd=self._folder)
+        return os.open(self._hidden, _FLAGS, 0o666, dir_fd=self._folder)
 
     def keep(self) -> None:
         """Write out the rest, and give the file its name.
@@ -122,6 +182,10 @@ class NewFile:
             FileExistsError: something has got the name meanwhile.
             OSError: it cannot be written.
         """
+        self.file.flush()
+        if not self._hidden:
+            os.link(f"/proc/self/fd/{self.file.fileno()}", self._name, dst_dir_fd=self._folder)
+            return
         self.file.close()
         # no file of others is replaced, and every file system can do that
         os.close(os.open(self._name, _FLAGS, 0o666, dir_fd=self._folder))
@@ -140,8 +204,9 @@ class NewFile:
         """Remove the file unless it was kept."""
         with suppress(OSError):
             self.file.close()
-        with suppress(OSError):
-            os.unlink(self._hidden, dir_fd=self._folder)
+        if self._hidden:
+            with suppress(OSError):
+                os.unlink(self._hidden, dir_fd=self._folder)
         os.close(self._folder)
 
     def _check_name(self) -> None:
