@@ -45,6 +45,7 @@ _STOP_LIMIT_S: Final = 180.0  # longer than the service takes: an analyzer may f
 _REDIS_LIMIT_S: Final = 15.0  # longer than the service gives it
 _POLL_S: Final = 0.005
 _COPY_BYTES: Final = 1 << 20
+_MOST_COPIED_BYTES: Final = 64 << 20  # of a log: more than a run writes
 _COPY_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _REPEAT_S: Final = 0.1
 _SHOWN_NAMES: Final = {"consumer": "launcher", "redis": "private Redis"}
@@ -303,7 +304,8 @@ class PrivateService:
 def _copy(path: Path, copy: Path) -> None:
     """Copy what a log has on disk now: an analyzer can write to it, or put anything in its place."""
     with open_foreign(path) as log, os.fdopen(os.open(copy, _COPY_FLAGS, 0o666), "wb") as file:
-        end = os.fstat(log.fileno()).st_size
-        while part := log.read(max(0, min(_COPY_BYTES, end - log.tell()))):
+        end, left_bytes = os.fstat(log.fileno()).st_size, _MOST_COPIED_BYTES
+        while part := log.read(max(0, min(_COPY_BYTES, end - log.tell(), left_bytes))):
             file.write(part)
+            left_bytes -= len(part)  # with a byte in each MiB, holes of terabytes would be copied
             skip_hole(log.seek)

@@ -63,7 +63,7 @@ def lines_as_they_come(file: BinaryIO, pause_s: float = 0.3) -> Iterator[str]:
         file: a regular file or a pipe, from which nothing was read yet.
         pause_s: the moment, in seconds.
     """
-    rest, is_too_long, is_paused = b"", False, True
+    lines, is_paused = _PartsOfLines(), True
     while True:
         if not is_paused and not select.select([file], [], [], pause_s)[0]:
             is_paused = True
@@ -71,20 +71,49 @@ def lines_as_they_come(file: BinaryIO, pause_s: float = 0.3) -> Iterator[str]:
         data = os.read(file.fileno(), _READ_BYTES)
         if not data:
             break
-        *whole, rest = (rest + data).split(b"\n")
-        for line in whole:
-            text, has_begun = _behind_hole(line)
-            if (has_begun or not is_too_long) and len(text) < MOST_LINE_BYTES:
-                yield text.decode("utf-8", "replace") + "\n"
-            is_too_long = False
-        rest, has_begun = _behind_hole(rest)
-        is_too_long = (is_too_long and not has_begun) or len(rest) > MOST_LINE_BYTES
-        rest = b"" if is_too_long else rest
+        yield from lines.add(data)
         is_paused = False
-        if is_too_long or (has_begun and not rest):
+        if lines.is_in_hole:
             skip_hole(partial(os.lseek, file.fileno()))
-    if rest and len(rest) < MOST_LINE_BYTES:
-        yield rest.decode("utf-8", "replace")
+    if rest := lines.text():
+        yield rest
+
+
+class _PartsOfLines:
+    """Joins the parts of lines, and looks at each once: a line of a megabyte may come byte by byte.
+
+    Attributes:
+        is_in_hole: all that comes until the next line begins is left out.
+    """
+
+    def __init__(self) -> None:
+        self.is_in_hole = False
+        self._line, self._is_too_long = bytearray(), False
+
+    def add(self, data: bytes) -> Iterator[str]:
+        """Yield the lines that end in this data."""
+        *ends, last = data.split(b"\n")
+        for part in ends:
+            self._add(part)
+            if (text := self.text()) is not None:
+                yield text + "\n"
+            self._line, self._is_too_long = bytearray(), False
+        self._add(last)
+
+    def text(self) -> str | None:
+        """Return what there is of a line; None: it is too long."""
+        is_whole = not self._is_too_long and len(self._line) < MOST_LINE_BYTES
+        return self._line.decode("utf-8", "replace") if is_whole else None
+
+    def _add(self, part: bytes) -> None:
+        text, has_begun = _behind_hole(part)
+        if has_begun:
+            self._line, self._is_too_long = bytearray(), False
+        if not self._is_too_long:
+            self._line += text
+        if len(self._line) > MOST_LINE_BYTES:
+            self._line, self._is_too_long = bytearray(), True
+        self.is_in_hole = self._is_too_long or (has_begun and not self._line)
 
 
 def lines_of(file: BinaryIO) -> Iterator[str]:

@@ -17,6 +17,7 @@ import shlex
 import subprocess
 import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,9 @@ _SHORT_UPTIME_S: Final = 3.0  # of a server that could not start, and of the sta
 _LONGEST_PAUSE_S: Final = 30.0
 _LONGEST_CHECK_S: Final = 3600.0
 _LOOK_S: Final = 0.5
-_NOT_VALID: Final = re.compile(r"filename=(.+), size=(\d+), ok_up_to=(\d+),.*\n.* is not valid")
+_ANALYZED: Final = re.compile(r"filename=(.+), size=(\d{1,20}), ok_up_to=(\d{1,20}),")
+_NOT_VALID: Final = " is not valid"
+_LONGEST_LINE_CHARS: Final = 1000
 _FILES: Final = (Path("appendonlydir/appendonly.aof.manifest"), Path("appendonly.aof"))  # of Redis 7; before
 _MOST_BYTES: Final = 100
 _MOST_MANIFEST_BYTES: Final = 1 << 16
@@ -189,7 +192,7 @@ def wait_for_usable_data(server: Path, data: Path, socket: Path, events: EventLo
 
 
 def _described(output: str, checked: Path, repair: str) -> str:
-    if not (found := _NOT_VALID.search(output)):
+    if not (found := _not_valid(output)):
         last = shortened_message((output.splitlines() or ["no reason"])[-1])
         return (
             f"Redis cannot read its data, {quoted(str(checked))}, which cannot be repaired ({last})."
@@ -204,6 +207,15 @@ def _described(output: str, checked: Path, repair: str) -> str:
         f" folder, then run: {repair} (it cuts off the last {cut_bytes:,} of {size_bytes:,} bytes,"
         f" and with them all changes of queue and results since then). Redis starts as soon as that is done."
     )
+
+
+def _not_valid(output: str) -> re.Match[str] | None:
+    """Return name, size and good bytes of the file that is not valid; None: the check names none."""
+    for line, after in pairwise(output.splitlines()):
+        found = _ANALYZED.search(line[:_LONGEST_LINE_CHARS])
+        if found and _NOT_VALID in after:
+            return found
+    return None
 
 
 def _is_last(damaged: Path, checked: Path) -> bool:

@@ -1,6 +1,10 @@
 """The Redis options of every role and command, as typer types, and the store that they name."""
 
+import errno
 import os
+import select
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -15,6 +19,7 @@ from pcapdj.store.keys import IN_QUEUE, Keys
 from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, URL_VARIABLE, has_secret, refuse_secret
 
 _MOST_PASSWORD_BYTES: Final = 4096
+_PIPE_LIMIT_S: Final = 60.0  # a program that a pipe comes from may ask a person for its passphrase
 _FILE_VARIABLE: Final = "PCAPDJ_REDIS_PASSWORD_FILE"
 
 
@@ -131,10 +136,26 @@ def default_url(folder: Path) -> str:
     return DEFAULT_URL
 
 
-def _first_kilobytes(path: Path) -> str:
-    """Return the beginning of a file, which may be a pipe of the shell's: `<(command)`."""
-    with path.open("rb") as file:
-        return file.read(_MOST_PASSWORD_BYTES).decode("utf-8")
+def _first_line(path: Path) -> str:
+    """Return the first line of a file, which may be a pipe of the shell's: `<(command)`.
+
+    Raises:
+        OSError: it cannot be read; or it is a pipe, and nobody writes the line.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    data, end_s = b"", time.monotonic() + _PIPE_LIMIT_S
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        while b"\n" not in data and len(data) < _MOST_PASSWORD_BYTES:
+            if not select.select([descriptor], [], [], max(0.0, end_s - time.monotonic()))[0]:
+                raise OSError(errno.ETIMEDOUT, f"no line came from it in {_PIPE_LIMIT_S:g} s")
+            with suppress(BlockingIOError):
+                if not (part := os.read(descriptor, _MOST_PASSWORD_BYTES)):
+                    break
+                data += part
+    finally:
+        os.close(descriptor)
+    return (data.splitlines() or [b""])[0].decode("utf-8")
 
 
 def _password(path: Path) -> str:
@@ -143,10 +164,10 @@ def _password(path: Path) -> str:
             "The password file does not exist.", hint="Name a file that has the password in its first line."
         )
     try:
-        lines = _first_kilobytes(path).splitlines()
+        password = _first_line(path)
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise ConfigError(f"The password file {quoted(str(path))} cannot be read: {reason}.") from exc
-    if not lines or not lines[0]:
+    if not password:
         raise ConfigError(f"The password file {quoted(str(path))} is empty.")
-    return lines[0]
+    return password

@@ -105,6 +105,24 @@ def test_a_hole_in_a_log_is_not_copied(temporary: Path, tmp_path: Path) -> None:
     assert copy.read_bytes().strip(b"\0") == b"why\n"
 
 
+def test_a_log_with_a_byte_now_and_then_in_a_hole_is_copied_up_to_a_limit(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them costs its author a page of disk, and would cost the output folder a megabyte."""
+    monkeypatch.setattr("pcapdj.run.private_service._MOST_COPIED_BYTES", 3 << 20)
+    log = temporary / LOGS / "consumer.log"
+    log.parent.mkdir()
+    with log.open("wb") as file:
+        for number in range(10):
+            file.seek(number << 21)
+            file.write(b"why\n")
+
+    PrivateService(temporary, Store(DEFAULT_URL, Keys()), -1, -1).keep_logs(tmp_path / "logs")
+
+    copy = (tmp_path / "logs" / "consumer.log").read_bytes()
+    assert (len(copy), copy.replace(b"\0", b"")) == (3 << 20, b"why\n" * 3)
+
+
 def test_folders_of_killed_runs_are_removed(temporary: Path) -> None:
     """And no descriptor stays open."""
     for number in range(3):

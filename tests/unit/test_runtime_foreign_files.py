@@ -40,6 +40,24 @@ def test_lines_are_the_same_however_they_come(
         assert list(map(len, lines_of(file))) == list(map(len, CASES[content]))
 
 
+def test_a_long_line_that_comes_byte_by_byte_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of a megabyte took minutes: all that had come of it was copied and searched for each byte."""
+    looked_at = list[int]()
+
+    def behind_hole(line: bytes) -> tuple[bytes, bool]:
+        looked_at.append(len(line))
+        return line, False
+
+    monkeypatch.setattr(foreign_files, "_behind_hole", behind_hole)
+    monkeypatch.setattr(foreign_files, "_READ_BYTES", 1)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * 5000)
+        file.seek(0)
+        assert [line for line in lines_as_they_come(file) if line] == ["x" * 5000]
+
+    assert sum(looked_at) <= 5000
+
+
 def test_a_pause_is_an_empty_text() -> None:
     """What came so far can be answered, though its pipe stays open; a longer pause is not shown again."""
     read, write = os.pipe()

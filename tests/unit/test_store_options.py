@@ -1,5 +1,7 @@
 """The options that name a store: a password file and a lane."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,46 @@ def test_a_password_file_without_a_password_is_refused(tmp_path: Path, content: 
 
     with pytest.raises(ConfigError, match=str(place)):
         open_store("redis://host/0", place, "")
+
+
+def test_a_pipe_that_nobody_writes_to_holds_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A named pipe in the place of the file; nor does one whose writer writes no line."""
+    monkeypatch.setattr("pcapdj.store.options._PIPE_LIMIT_S", 0.05)
+    place = tmp_path / "password"
+    os.mkfifo(place)
+
+    with pytest.raises(ConfigError, match="no line came from it"):
+        open_store("redis://host/0", place, "")
+    writer = os.open(place, os.O_RDWR)
+    os.write(writer, SECRET.encode())
+    with pytest.raises(ConfigError, match="no line came from it") as refused:
+        open_store("redis://host/0", place, "")
+    os.close(writer)
+
+    assert SECRET not in str(refused.value)
+
+
+def test_a_pipe_of_the_shell_is_read_until_its_line_has_come(tmp_path: Path) -> None:
+    """`<(command)`: in parts, and without its end."""
+    place = tmp_path / "password"
+    os.mkfifo(place)
+
+    def write() -> None:
+        writer = os.open(place, os.O_WRONLY)
+        for part in (SECRET[:3], SECRET[3:], "\nnot this"):
+            os.write(writer, part.encode())
+        is_read.wait()
+        os.close(writer)
+
+    is_read, thread = threading.Event(), threading.Thread(target=write)
+    thread.start()
+    store = open_store("redis://host/0", place, "")
+    is_read.set()
+    thread.join()
+
+    assert store.redis.connection_pool.connection_kwargs["password"] == SECRET
 
 
 def test_a_command_waits_longer_for_an_answer_than_a_role() -> None:
