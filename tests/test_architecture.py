@@ -572,7 +572,6 @@ OWN_OUTPUT: Final = {
     "console/slow_work.py": "a line that replaces the one before, of numbers and words of the package",
     "feed/interrupts.py": "the [STATS] lines, which scripts read",
     "run/answering.py": "a sequence that shows the cursor again",
-    "run/command.py": "escaped; its reader may be gone while the run goes on",
     "run/view.py": "escaped; its reader may be gone while the run goes on",
     "runtime/command.py": "why a command ends, escaped; all rooms import it, and it imports none",
     "runtime/log.py": "the log, escaped",

@@ -117,7 +117,7 @@ def print_lines(*lines: str, to_stderr: bool = False) -> None:
 
 def print_fitted(line: str, *, to_stderr: bool = False) -> None:
     """Print a line as `print_lines` does; on a terminal in parts that fit, each on a line of its own."""
-    _print(fitted(_shown(line)), to_stderr=to_stderr)
+    _print(fitted(_shown(line), to_stderr=to_stderr), to_stderr=to_stderr)
 
 
 def print_json(value: object, *, to_stderr: bool = False) -> None:
@@ -163,11 +163,12 @@ def shows_blocks() -> bool:
     return sys.stdout.isatty() and sys.stdout.encoding.lower().replace("-", "") == "utf8"
 
 
-def fitted(line: str) -> str:
-    """Return the line as stdout takes it: on a terminal in parts that fit, each on a line of its own."""
-    if not sys.stdout.isatty():
+def fitted(line: str, *, to_stderr: bool = False) -> str:
+    """Return the line as stdout or stderr takes it: on a terminal in parts that fit, each on a line."""
+    stream = sys.stderr if to_stderr else sys.stdout
+    if not stream.isatty():
         return line
-    return "\n".join(folded(line, shutil.get_terminal_size().columns))
+    return "\n".join(folded(line, shutil.get_terminal_size(os.get_terminal_size(stream.fileno())).columns))
 
 
 def folded(line: str, columns: int) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pcapdj.console.disk_lines import disk_lines
-from pcapdj.console.screen import print_lines
+from pcapdj.console.screen import print_fitted
 from pcapdj.disk.gate import State
 from pcapdj.disk.gate_report import check_lines
 from pcapdj.disk.monitor import DiskMonitor
@@ -53,7 +53,7 @@ def check_as_started(monitor: DiskMonitor, grants: Grants) -> ExitCode:
         published = parse_gate(grants.published())
         monitor.apply(grants.control())
     except PcapdjError as exc:
-        print_lines(f"{exc} Live limits and the last published gate are left out.")
+        print_fitted(f"{exc} Live limits and the last published gate are left out.")
     decision = monitor.decision(monitor.next_gate(published.gate))
     _print(check_lines(monitor.samples, monitor.limits, decision), monitor.live.refused)
     return _code(decision.state)
@@ -64,4 +64,5 @@ def _code(state: State) -> ExitCode:
 
 
 def _print(lines: Sequence[str], refused: str) -> None:
-    print_lines(*lines, *([f"refused: {refused}"] if refused else []))
+    for line in [*lines, *([f"refused: {refused}"] if refused else [])]:
+        print_fitted(line)

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from pcapdj.analyzer.options import PresetOrDefault, TrustGroup
-from pcapdj.console.screen import keep_going_if_closed, progress_bar
+from pcapdj.console.screen import keep_going_if_closed, print_fitted, progress_bar
 from pcapdj.disk import options
 from pcapdj.feed.options import MaxGap, OnLinktype, Precision
 from pcapdj.inbox.listing import Listing, list_captures
@@ -47,7 +47,7 @@ from pcapdj.runtime.child_process import result_of
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import CannotCreate, ExitCode, Stopped, Unavailable
 from pcapdj.runtime.mounts import reading_may_hang
-from pcapdj.runtime.safe_text import printable, printable_sentence, quoted, shell_word, to_name
+from pcapdj.runtime.safe_text import printable, quoted, shell_word, to_name
 from pcapdj.runtime.signals import STOP_SIGNALS, Signals, handled
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.captures import write_captures
@@ -286,4 +286,4 @@ def _report(  # noqa: PLR0913 - everything that the end of a run shows
 
 def _print_line(sentence: str) -> None:
     with keep_going_if_closed(sys.stderr):
-        sys.stderr.write(printable_sentence(sentence) + "\n")
+        print_fitted(sentence, to_stderr=True)

@@ -42,7 +42,7 @@ class Summary:
         fed, failed, fed_before, not_fed: numbers of files: delivered whole by this run, not delivered whole,
             delivered by an earlier run, not reached.
         packets: delivered.
-        fed_bytes: the size of the files fed.
+        fed_bytes: the size of the files fed, without what was fed of them before.
         elapsed_s: since the command started.
         analyzer: the preset or command, and how it ended.
         logdir: the folder of its output.
@@ -110,7 +110,7 @@ def summarize(
         fed=len(fed),
         failed=len(failed),
         packets=sum(each.packets for each in sent) - (before.packets if before else 0),
-        fed_bytes=sum(each.size_bytes for each in fed),
+        fed_bytes=sum(_fed_size_bytes(each, before) for each in fed),
         elapsed_s=elapsed_s,
         analyzer=f"{plan.analyzer}, {analyzer_end(progress)}",
         logdir=str(folders[0] if len(folders) == 1 else record.logdir),
@@ -129,6 +129,16 @@ def summarize(
         role_ends=role_end_texts(progress.role_ends),
         logs=str(record.logdir / KEPT_LOGS),
     )
+
+
+def _fed_size_bytes(result: FileResult, before: FileResult | None) -> int:
+    """Return how much of a file this run has fed, measured on disk; of a compressed one it is its share."""
+    begin = before.begin.get("offset") if before and before.name == result.name else None
+    begin_bytes = begin if isinstance(begin, int) else result.numbers.get("begin_bytes", 0)
+    length_bytes = result.numbers.get("length_bytes") or result.size_bytes
+    if not 0 < begin_bytes <= length_bytes:
+        return result.size_bytes
+    return result.size_bytes - result.size_bytes * begin_bytes // length_bytes
 
 
 def _packet_bytes(result: FileResult | None) -> int:
@@ -231,8 +241,8 @@ def _suspect_rows(summary: Summary) -> list[tuple[str, str]]:
     rows = []
     for stream, (reason, files) in islice(summary.suspects.items(), _MOST_SUSPECTS):
         rows.append(("SUSPECT", printable_sentence(f"stream {stream} may lack output: {reason}")))
-        again = f"To feed its {counted(files, 'file')} again"
-        rows.append(("", f"{again}, make room, and repeat the command with --resume."))
+        again = f"--resume feeds its {counted(files, 'file')} again"
+        rows.append(("", f"Correct that, and repeat the command: {again}."))
     if (more := len(summary.suspects) - _MOST_SUSPECTS) > 0:
         rows.append(("SUSPECT", f".. and {counted(more, 'more stream')}, in {RECORD}"))
     return rows

@@ -1,6 +1,7 @@
 """Commands as processes: no Redis, a Redis with a password, init, check, sample."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -334,3 +335,23 @@ def test_check_in_the_folder_of_a_service_that_does_not_run(short_path: Path) ->
     assert ("note: the service of this folder does not run; 'pcapdj up' starts it\n") in "".join(
         line.rstrip() + "\n" for line in done.stdout.splitlines()
     )
+
+
+def test_run_on_a_terminal_breaks_its_sentences_between_words(tmp_path: Path) -> None:
+    """The files that cannot be fed are shown with their reasons, which are longer than many a terminal."""
+    for number in range(2):
+        (tmp_path / f"{number}.pcap").write_text("no capture")
+    master, slave = os.openpty()
+    command = ["run", "0.pcap", "1.pcap", "--preset", "summary"]
+    environment = clean_environment(COLUMNS="40")
+    piped = run("pcapdj", *command, cwd=tmp_path, env=environment)
+    done = run("pcapdj", *command, cwd=tmp_path, env=environment, stderr=slave)
+    os.close(slave)
+    _, _, printed = os.read(master, 8192).decode().rpartition("\x1b[2K")  # the end of the bar
+    os.close(master)
+
+    whole = piped.stderr.splitlines()
+    assert (done.returncode, len(whole)) == (piped.returncode, 2)
+    assert min(map(len, whole)) > 40
+    assert " ".join(map(str.strip, printed.splitlines())) == " ".join(whole)
+    assert len(printed.splitlines()) > 2

@@ -1,5 +1,6 @@
 """The controller as a process: signals, Redis away, the command line, `--check`."""
 
+import os
 import re
 import shutil
 import signal
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import forkserver
@@ -16,6 +18,7 @@ from support.redis_server import redis_at
 from support.rows import each_row
 from support.waiting import scaled, wait_until
 
+from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
 from pcapdj.store.operate import change_control
 
@@ -261,6 +264,22 @@ def test_check_asks_the_running_controller(store: Store, start: Start, tmp_path:
     assert "gate: hold: An operator holds it: no new file starts until " in holds.stdout
     assert "\nrefused: min-free: '98%'" in holds.stdout
     assert ended(process) == 0
+
+
+def test_check_on_a_terminal_breaks_its_lines_between_words(store: Store) -> None:
+    """The reason of a gate that holds is long; so is a limit that is refused."""
+    sentence = " ".join(["sentence"] * 12)
+    fields = {"state": "hold", "heartbeat_s": time.time(), "reason": sentence, "refused": sentence}
+    store.redis.hset(store.keys.gate, mapping=dict[Any, Any](fields))
+    master, slave = os.openpty()
+    done = run(*COMMAND, "--check", *at(store), env=clean_environment(COLUMNS="60"), stdout=slave)
+    os.close(slave)
+    printed = os.read(master, 8192).decode().splitlines()
+    os.close(master)
+
+    assert done.returncode == ExitCode.HOLD
+    assert " ".join(line.strip() for line in printed) == f"gate: hold: {sentence} refused: {sentence}"
+    assert max(map(len, printed)) <= 60
 
 
 @pytest.mark.parametrize("heartbeat", ["", "1", "soon"])

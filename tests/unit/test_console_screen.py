@@ -1,10 +1,13 @@
 """Labelled lines as they are printed, on a terminal and without one: `pcapdj.console.screen`."""
 
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 from contextlib import suppress
 
 import pytest
@@ -273,19 +276,30 @@ def test_nothing_is_lost_and_no_quoted_name_is_broken(names: list[bytes], column
     assert all(len(part) <= columns or part.strip() in [*words, "at"] for part in parts)
 
 
-@pytest.mark.parametrize(
-    ("is_terminal", "lines"), [(True, ["word " * 7 + "word", "    word"]), (False, None)]
-)
-def test_only_a_terminal_gets_folded_lines(is_terminal: bool, lines: list[str] | None) -> None:  # noqa: FBT001 - a parameter
-    """Programs get each line whole."""
-    line = " ".join(["word"] * 9)
-    program = f"from pcapdj.console.screen import fitted; print(fitted({line!r}))"
+def on_terminal(program: str, stream: str) -> tuple[str, str]:
+    """Run a program of which one stream is a terminal of 40 columns; return what that and the other got."""
     master, slave = pty.openpty()
-    environment = clean_environment(COLUMNS="40")
-    stdout = slave if is_terminal else subprocess.PIPE
-    done = subprocess.run([sys.executable, "-c", program], stdout=stdout, env=environment, check=True)
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: slave}
+    environment = clean_environment()
+    environment.pop("COLUMNS", None)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, check=True, text=True, **streams)  # type: ignore[call-overload]
     os.close(slave)
-    printed = os.read(master, 4096) if is_terminal else done.stdout
+    printed = os.read(master, 4096).decode()
     os.close(master)
+    return printed, f"{done.stdout or ''}{done.stderr or ''}"
 
-    assert printed.decode().splitlines() == (lines or [line])
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_only_a_terminal_gets_folded_lines(stream: str) -> None:
+    """Programs get each line whole, also beside a terminal."""
+    line = " ".join(["word"] * 9)
+    program = "from pcapdj.console.screen import print_fitted\n" + "".join(
+        f"print_fitted({line!r}, to_stderr={to_stderr})\n" for to_stderr in (True, False)
+    )
+
+    printed, other = on_terminal(program, stream)
+
+    assert printed.splitlines() == ["word " * 7 + "word", "    word"]
+    assert other.splitlines() == [line]

@@ -178,6 +178,34 @@ def test_the_packets_of_an_earlier_run_are_not_counted_again(tmp_path: Path) -> 
     assert [folder.name[-2:] for folder in stream_folders(record)] == ["s1", "s2"]
 
 
+@each_row(
+    ("numbers", "begin", "fed_bytes"),
+    [
+        ({"size_bytes": 1000, "length_bytes": 1000}, 400, 600),
+        ({"size_bytes": 1000, "length_bytes": 1000}, 1000, 0),
+        ({"size_bytes": 1000, "length_bytes": 4000}, 1000, 750),  # compressed
+        ({"size_bytes": 1000}, 400, 600),
+        ({"size_bytes": 1000, "length_bytes": 1000, "begin_bytes": 300}, None, 700),  # it grew
+        ({"size_bytes": 1000, "length_bytes": 1000}, 1001, 1000),
+        ({"size_bytes": 1000, "length_bytes": 1000}, -1, 1000),
+        ({"size_bytes": 1000, "length_bytes": 1000}, "400", 1000),
+        ({}, 400, 0),
+    ],
+)
+def test_of_a_file_that_goes_on_only_the_rest_counts(
+    numbers: dict[str, int], begin: object, fed_bytes: int, tmp_path: Path
+) -> None:
+    """An earlier run fed its beginning; what another program wrote into the record counts as nothing fed."""
+    before = FileResult("/in/1", "stopped", begin={"offset": begin}) if begin is not None else None
+    whole = FileResult("/in/2", "processed", numbers={"size_bytes": 50, "length_bytes": 50})
+    plan = RunPlan([], [], 0, notes=(), analyzer="zeek", settings={}, continued=before)
+    progress = RunProgress(results=[FileResult("/in/1", "processed", numbers=numbers), whole])
+
+    summary = summarize(plan, RunRecord(tmp_path, resume=False), progress, {}, 1.0)
+
+    assert summary.fed_bytes == fed_bytes + 50
+
+
 @pytest.mark.parametrize("stream", ["../out", "x/**/**", "a**", "*", "/etc", "\0"])
 def test_a_record_of_others_names_no_folder_but_those_of_its_streams(tmp_path: Path, stream: str) -> None:
     """A run may be resumed in a folder from anywhere: its record is no path, and no pattern."""
@@ -216,7 +244,7 @@ def test_a_run_with_a_suspect_stream_shows_it_and_ends_with_1(tmp_path: Path) ->
 
     assert summary_rows(summary)[-2:] == [
         ("SUSPECT", "stream s may lack output: The disk had 0 bytes free."),
-        ("", "To feed its 2 files again, make room, and repeat the command with --resume."),
+        ("", "Correct that, and repeat the command: --resume feeds its 2 files again."),
     ]
     assert exit_code_of(summary, WELL, None) is ExitCode.ERROR
     assert exit_code_of(SUMMARY, WELL, None) is ExitCode.OK
