@@ -259,7 +259,7 @@ class Controller:
     def _log(self, decision: Decision, before: PublishedGate, fields: Mapping[str, object]) -> None:
         """Log a transition, another file that waits, and paths that cannot be measured any more."""
         self._failures = log_failures(events, self._failures, self._monitor)
-        is_other_file, self._about = decision.about != self._about, decision.about
+        is_other_file, self._about = decision.about not in {"", self._about}, decision.about
         if before.is_left_by(decision) or is_other_file:
             disks = published_disks({"disks": str(fields["disks"])})
             is_worse = decision.state > (before.state or State.OPEN)  # else the rate is of the time before

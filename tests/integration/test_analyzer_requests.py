@@ -150,7 +150,8 @@ def test_streams_that_crash_leave_no_descriptor(rig: Rig, signals: Signals, sour
 
     counts = [run_stream() for _ in range(10)]
 
-    assert counts[-1] == counts[0]
+    # the next analyzer is being started: what that opens for a moment is not left
+    wait_until(lambda: len(open_descriptors(process.pid)) <= min(counts), "none of the streams to hold one")
 
 
 def test_an_exit_in_the_middle_is_a_crash_whatever_its_status(
