@@ -188,7 +188,6 @@ SMALL: Final[dict[str, str]] = {
     "commands/down.py": "a command is as long as what it does",
     "commands/restart.py": "a command is as long as what it does",
     "runtime/backoff.py": "one rule that two rooms need",
-    "capture/roots.py": "one rule and one option of two roles",
     "runtime/interpreter.py": "one command line that three rooms need",
     "runtime/renaming.py": "one system call that Python does not have",
     "reclaim/proof.py": "what decides that a file is the fed one, apart from what is done with it",

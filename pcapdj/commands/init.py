@@ -10,7 +10,8 @@ import typer
 
 from pcapdj.analyzer.options import PRESET_VARIABLE, PresetOrDefault, TrustGroup, default_preset
 from pcapdj.analyzer.presets import FALLBACK_PRESET, PRESETS
-from pcapdj.capture.roots import absolute_roots
+from pcapdj.capture.roots import VARIABLE as ROOTS_VARIABLE
+from pcapdj.capture.roots import absolute_roots, joined_roots
 from pcapdj.commands.settings import settings_text
 from pcapdj.console.screen import print_lines
 from pcapdj.runtime.command import new_app
@@ -45,7 +46,7 @@ def init(
     is_chosen = bool(preset)
     values = {PRESET_VARIABLE: chosen}
     if roots:  # for 'pcapdj reclaim'; the roles have them in their command lines
-        values["PCAPDJ_ROOT"] = os.pathsep.join(roots)
+        values[ROOTS_VARIABLE] = joined_roots(roots)
     if not write_layout(folder, text, settings_text(values), force=force):
         change = f": set {PRESET_VARIABLE}={chosen} in it to change the analyzer" if is_chosen else ""
         print_lines(f"The {SETTINGS} that was there is kept{change}.")

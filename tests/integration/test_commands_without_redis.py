@@ -262,6 +262,18 @@ def test_init_prints_the_path_of_pcapdj_unless_the_name_finds_this_one(
     assert f"\n  {'pcapdj' if is_ours else programs / 'pcapdj'} up\n" in done.stdout
 
 
+@pytest.mark.parametrize(("folder", "root"), [("sensor", "cap:tures"), ("sen:sor", "captures")])
+def test_init_refuses_a_root_that_its_settings_would_take_for_two(
+    short_path: Path, folder: str, root: str
+) -> None:
+    """`cap` would be one of them, and `pcapdj reclaim` would remove what it has."""
+    done = pcapdj("init", folder, "--root", root, "--preset", "summary", cwd=short_path)
+
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    assert "has a ':', which is between two folders in PCAPDJ_ROOT" in done.stderr
+    assert [*short_path.iterdir()] == []
+
+
 def test_init_chooses_summary_where_suricata_is_missing(short_path: Path) -> None:
     """The first command works on a bare machine, and shows the reason."""
     done = pcapdj("init", "sensor", cwd=short_path, PATH=NO_ANALYZERS)

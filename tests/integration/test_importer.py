@@ -228,6 +228,19 @@ def test_what_lies_outside_of_the_roots_is_refused_at_once(store: Store, tmp_pat
     assert done.stdout == "1 queued, 0 already queued or fed, 2 not imported.\n"
 
 
+@pytest.mark.parametrize("value", ["/nowhere:", ":/nowhere", "/nowhere::/nothing", ":"])
+def test_no_empty_part_of_the_roots_stands_for_the_current_folder(
+    store: Store, tmp_path: Path, value: str
+) -> None:
+    """A script that joins an empty variable to the roots would let this folder's files be fed."""
+    [name] = written(tmp_path, "a")
+
+    done = run("pcapdj.importer", *at(store), name, cwd=tmp_path, env=clean_environment(PCAPDJ_ROOT=value))
+
+    assert (queue_of(store), done.returncode) == ([], 2)
+    assert "PCAPDJ_ROOT has an empty folder" in done.stderr
+
+
 def test_named_files_that_are_not_captures_are_refused_and_the_others_queued(
     store: Store, tmp_path: Path
 ) -> None:

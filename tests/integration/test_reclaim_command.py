@@ -212,6 +212,17 @@ def test_json_has_the_same(store: Store, run: Run, tmp_path: Path) -> None:
     assert done["problem"].startswith("Not enough files may be removed")
 
 
+def test_the_current_folder_is_no_root_unless_it_is_named(store: Store, tmp_path: Path) -> None:
+    """An empty part of the variable would be it, and captures in it would be removed."""
+    words = ["now", "--reclaim", "delete", "--free", "100%", "--redis-url", store.url]
+
+    done = forkserver.run(
+        "pcapdj", "reclaim", *words, cwd=tmp_path, env=clean_environment(PCAPDJ_ROOT="/nowhere:")
+    )
+
+    assert (done.returncode, "PCAPDJ_ROOT has an empty folder" in done.stderr) == (ExitCode.USAGE, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
