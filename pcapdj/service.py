@@ -19,14 +19,15 @@ from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES, make_folder
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.settings_file import NAME as SETTINGS
-from pcapdj.runtime.trust import check_folder, check_open_folder
+from pcapdj.runtime.trust import calling_user, check_folder, check_open_folder
 from pcapdj.runtime.whole_file import write_whole_in
 
 CONF: Final = "supervisord.conf"
 INBOX: Final = "inbox"
 OPEN_FOLDERS: Final = (INBOX, "out")
 _SUPERVISORDS_FOLDERS: Final = ("var/run", "var/log")
-PRIVATE_FOLDERS: Final = ("var", *_SUPERVISORDS_FOLDERS, "var/redis")
+_REDIS_DATA: Final = "var/redis"
+PRIVATE_FOLDERS: Final = ("var", *_SUPERVISORDS_FOLDERS, _REDIS_DATA)
 _MODE: Final = 0o755
 _INBOX_MODE: Final = 0o777  # less the umask: others may deliver captures
 _PRIVATE_MODE: Final = 0o700
@@ -107,6 +108,11 @@ def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
         present = next(each for each in (place, *place.parents) if each.exists())  # the others are created
         if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
             yield f"{quoted(name)} cannot be written by this user"
+        elif present == place and name in (_REDIS_DATA, logdir):
+            try:
+                check_folder(place, allows_sticky=False, caller=calling_user())
+            except CannotCreate as exc:  # the role that writes there refuses it
+                yield str(exc)
 
 
 def write_layout(folder: Path, text: str, settings: str = "", *, force: bool = False) -> bool:

@@ -305,7 +305,10 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
         group = f"its group, {grp.getgrgid(found.st_gid).gr_name} (gid {found.st_gid})"
     except KeyError:
         group = f"its group, gid {found.st_gid}"
-    return reason.value.format(owner=owner_of(found.st_uid), group=group)
+    words = reason.value.format(owner=owner_of(found.st_uid), group=group)
+    if reason is Distrust.ALL_WRITE and found.st_mode & stat.S_ISVTX:
+        words += ", who may make files there before pcapdj does, in spite of its sticky bit"
+    return words
 
 
 def _hint(reason: Distrust, path: Path, remedy: str) -> str:
@@ -319,7 +322,9 @@ def _hint(reason: Distrust, path: Path, remedy: str) -> str:
     command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
     if reason in _OF_GROUP:
         return f"{command}, or trust the group's members with {VARIABLE}=1."
-    return f"{command}, or {remedy}."
+    is_lost = reason is Distrust.ALL_WRITE and path.is_mount()  # a new tmpfs has the mode 1777
+    lost = " (for the next mount: the option mode=0755, if it is a tmpfs)" if is_lost else ""
+    return f"{command}{lost}, or {remedy}."
 
 
 def _service_hint(reason: Distrust, here: Path, path: Path) -> str:

@@ -15,6 +15,7 @@ from support.acls import set_acl
 from support.captures import Record, classic
 from support.cases import some_long
 from support.forkserver import DEVNULL, Finished, run
+from support.mounts import memory_mount
 from support.redis_server import redis_command
 from support.service_rig import environment
 from support.waiting import wait_until
@@ -448,6 +449,21 @@ def test_a_folder_of_all_users_takes_no_results(short_path: Path) -> None:
         make_log_root(short_path)
 
     assert list(short_path.iterdir()) == []
+
+
+def test_a_new_tmpfs_is_refused_with_why_and_what_to_do(short_path: Path) -> None:
+    """Without an option its mode is 1777; chmod lasts until it is mounted again."""
+    with memory_mount(short_path) as mount:
+        with pytest.raises(CannotCreate) as refused:
+            make_log_root(mount.folder)
+        mount.folder.chmod(0o755)
+        make_log_root(mount.folder)
+
+    assert str(refused.value) == (
+        f"The folder '{mount.folder}' is writable for all users, who may make files there before pcapdj does,"
+        f" in spite of its sticky bit. Remove that permission with chmod o-w {mount.folder} (for the next"
+        " mount: the option mode=0755, if it is a tmpfs), or name a folder of your own with --logdir."
+    )
 
 
 @needs_root

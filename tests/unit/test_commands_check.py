@@ -346,6 +346,22 @@ def test_folders_that_the_service_cannot_use_are_wrong(
     assert list(folder_lines(short_path))[-1].text.startswith("'/dev/null/out' cannot be written")
 
 
+def test_a_folder_in_which_all_users_may_write_is_wrong(short_path: Path) -> None:
+    """Such as a new tmpfs: the role that writes there would refuse it."""
+    write_layout(short_path, "")
+    for name in ("out", "var/redis"):
+        (short_path / name).chmod(0o1777)
+
+    lines = list(folder_lines(short_path))
+
+    assert [line.tone for line in lines] == [Tone.BAD] * 2
+    for line, name in zip(lines, ("var/redis", "out"), strict=True):
+        assert line.text.startswith(
+            f"The folder '{short_path}/{name}' is writable for all users, who may make "
+        )
+        assert f"Remove that permission with chmod o-w {short_path}/{name}, or use a folder" in line.text
+
+
 @contextmanager
 def ordinary_user_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Own the folder as an ordinary user for the block; as access(2) has it, that is the real user."""
