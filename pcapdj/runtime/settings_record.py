@@ -20,6 +20,7 @@ from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.settings_file import NAME, SettingsFile
 from pcapdj.runtime.trust import has_service
 from pcapdj.runtime.whole_file import write_whole
@@ -115,15 +116,24 @@ def read_record(folder: Path, role: str) -> SettingsRecord | None:
     """Return the record of a role of this folder that runs; None: there is none."""
     try:
         fields = decode_object(foreign_text(_path(folder, role), _MOST_BYTES))
-        settings = tuple(
-            SettingInForce(**{**each, "source": SettingSource(each["source"])})
-            for each in fields.pop("settings")
-        )
-        record = SettingsRecord(**fields, settings=settings)
-        is_running = _start_ticks(int(record.pid)) == record.start_ticks
+        settings = tuple(map(_setting_of, fields["settings"]))
+        record = SettingsRecord(role, settings, whole_number(str(fields["pid"])) or 0, fields["start_ticks"])
+        is_running = _start_ticks(record.pid) == record.start_ticks
     except (OSError, ValueError, TypeError, KeyError):  # none, or of another version
         return None
     return record if is_running else None
+
+
+def _setting_of(fields: Mapping[str, Any]) -> SettingInForce:
+    """Return a setting of the record, which another program may have written.
+
+    Raises:
+        ValueError, TypeError, KeyError: it has no valid form.
+    """
+    found = SettingInForce(**{**fields, "source": SettingSource(fields["source"])})
+    if not all(isinstance(text, str) for text in (found.name, found.variable, found.text)):
+        raise TypeError("a text belongs there")
+    return replace(found, line=whole_number(str(found.line)) or 0)
 
 
 def _options(context: "Context", file: SettingsFile, shown: Mapping[str, str]) -> Iterator[SettingInForce]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import select
 import sys
 import tempfile
@@ -32,6 +33,7 @@ import json, os, sys
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 os.write(file, json.dumps(dict(os.environ)).encode() + b"\\n")
 """
+PASSWORD: Final = secrets.token_hex(8)  # the name of a folder may be any word
 Program = Callable[[str], str]
 
 
@@ -74,7 +76,7 @@ def test_controller_and_launcher_run_the_command_once_for_each_event(
 ) -> None:
     """The gate's, the analyzer's, and what the dispatcher records; without a secret in the environment."""
     out = trio.folder / "events"
-    trio.environment |= {"PCAPDJ_ON_EVENT": f"{program(WRITING)} {out}", "REDISCLI_AUTH": "secret"}
+    trio.environment |= {"PCAPDJ_ON_EVENT": f"{program(WRITING)} {out}", "REDISCLI_AUTH": PASSWORD}
     monkeypatch.setenv("PCAPDJ_REDIS_URL", trio.environment["PCAPDJ_REDIS_URL"])
     trio.start("controller")
     trio.start("consumer", "--", "/does/not/exist", "{pipe}")
@@ -92,7 +94,7 @@ def test_controller_and_launcher_run_the_command_once_for_each_event(
     assert found[2]["PCAPDJ_EVENT_NAME"] == "/in/\udcff"
     assert json.loads(found[3]["PCAPDJ_EVENT_FIELDS"])["event"] == "gate_hold"
     assert found[3]["PCAPDJ_EVENT_ROLE"] == "controller"
-    assert "secret" not in json.dumps(found)
+    assert PASSWORD not in json.dumps(found)
     assert not [name for name in found[0] if name.startswith("PCAPDJ_") and "_EVENT_" not in name]
     recorded = {each.kind: each.fields for each in read_events(trio.store)}
     assert HANDLED in recorded["analyzer_failing"]

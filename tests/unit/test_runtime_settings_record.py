@@ -101,6 +101,30 @@ def test_a_record_of_another_form_is_none(text: str, folder: Path) -> None:
     assert read_record(folder, "role") is None
 
 
+@pytest.mark.parametrize("name", ["role", "pid", "start_ticks", "name", "variable", "text", "source", "line"])
+@pytest.mark.parametrize("value", [None, 1e300, [], {"a": 1}, "x"])
+def test_a_field_of_another_type_is_in_no_setting(folder: Path, name: str, value: object) -> None:
+    """Another program can write the record; what shows it needs no check of its own."""
+    RECORD.write()
+    path = folder / "var" / "run" / "role.settings"
+    fields = json.loads(path.read_text())
+    [setting] = fields["settings"]
+    changed = {**fields, "settings": [{**setting, name: value}] if name in setting else [setting]}
+    path.write_text(json.dumps(changed | ({name: value} if name in fields else {})))
+
+    found = read_record(folder, "role")
+
+    if found is not None:
+        [read] = found.settings
+        assert found.role == "role"
+        assert [type(each) for each in (read.name, read.variable, read.text, read.line)] == [
+            str,
+            str,
+            str,
+            int,
+        ]
+
+
 def test_a_role_goes_on_where_the_record_cannot_be_written(folder: Path) -> None:
     """No folder, no service: nothing is written, and nothing fails."""
     (folder / "var" / "run").rmdir()
