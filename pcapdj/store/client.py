@@ -180,6 +180,19 @@ class Store:
         found, form = self.script(script), FORMS[script]
         return self.call(lambda _: read(checked(found(keys=keys, args=arguments), form)))
 
+    def field(self, key: str, name: str, longest_bytes: int) -> bytes:
+        """Return a field of a hash; empty: it is missing, or too long to be ours. It is tried once.
+
+        By no script: for one, a user of Redis needs the right to write the key.
+
+        Raises:
+            As `call`.
+        """
+        if Store.call(self, lambda client: client.hstrlen(key, name)) > longest_bytes:
+            return b""
+        value: Any = Store.call(self, lambda client: client.hget(key, name))
+        return value or b""
+
     def script(self, name: str) -> "redis.commands.core.Script":
         """Return one of the Lua scripts, to add it to a pipeline."""
         if name not in self._scripts:

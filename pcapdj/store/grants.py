@@ -112,7 +112,10 @@ class Grants:
             As `Store.call`.
         """
         key = self._keys.output
-        return self._short_value(key, "plain"), self._short_value(key, "compressed")
+        plain, compressed = (
+            self._store.field(key, each, _VALUE_LIMIT_BYTES) for each in ("plain", "compressed")
+        )
+        return plain, compressed
 
     @property
     def lane(self) -> str:
@@ -125,15 +128,8 @@ class Grants:
         Raises:
             As `Store.call`.
         """
-        return _text(self._short_value(self._keys.consumer, "stream"))[:_STREAM_LIMIT_CHARS]
-
-    def _short_value(self, key: str, field: str) -> bytes:
-        """Return a field of a hash; empty: it is missing, or too long to be ours."""
-        # by no script: the documented user of the controller may only read these keys
-        if Store.call(self._store, lambda client: client.hstrlen(key, field)) > _VALUE_LIMIT_BYTES:
-            return b""
-        value: Any = Store.call(self._store, lambda client: client.hget(key, field))
-        return value or b""
+        stream = self._store.field(self._keys.consumer, "stream", _VALUE_LIMIT_BYTES)
+        return _text(stream)[:_STREAM_LIMIT_CHARS]
 
     def control(self) -> Mapping[str, str]:
         """Return the operator's live fields alone."""

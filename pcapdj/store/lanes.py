@@ -21,7 +21,7 @@ _PATTERN: Final = "*PCAPDJ_*"
 _COUNT: Final = 1000  # keys in one call, about
 _MOST_LANES = _MOST_DISPATCHERS = 1000
 _CHUNK: Final = 200  # fields in one call: their values fit into one answer
-_LONGEST_BYTES: Final = 16 << 10
+_LONGEST_BYTES: Final = 16 << 10  # of a value, and of a key that a role of ours may use
 
 
 class LaneKeys(NamedTuple):
@@ -156,7 +156,7 @@ def _our_keys(store: Store) -> Iterator[tuple[str, str, str]]:
             lambda client, cursor=cursor: client.scan(cursor, match=_PATTERN, count=_COUNT)  # type: ignore[misc]
         )
         for key in cast("list[bytes]", keys):
-            if found := _OURS.fullmatch(key):
+            if len(key) <= _LONGEST_BYTES and (found := _OURS.fullmatch(key)):
                 lane, kind, rest = (to_text(each or b"") for each in found.groups())
                 try:
                     Keys(lane)

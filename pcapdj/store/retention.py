@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from pcapdj.runtime.errors import StoreDenied, StoreFailed
+from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import read_hash, read_set
@@ -107,10 +107,8 @@ class Retention:
         keys = self._store.keys
         if not unused:
             return
-        with suppress(StoreDenied, StoreFailed):
-            # by no script: the documented user of the importer may only read this key
-            stream: Any = self._store.call(lambda client: client.hget(keys.consumer, "stream"))
-            in_use: list[bytes] = [stream or b""]
+        with suppress(StoreDenied, StoreFailed, StoreUnavailable):
+            in_use = [self._store.field(keys.consumer, "stream", _LONGEST_BYTES)]
             for dispatcher in read_set(self._store, keys.dispatchers):
                 key = keys.current(to_text(dispatcher))
                 fields = read_hash(self._store, key, ("stream", "begin"), longest_bytes=_LONGEST_BYTES)

@@ -25,8 +25,10 @@ from pcapdj.store.job_queue import JobQueue, QueueEntry
 from pcapdj.store.journal import read_journal
 from pcapdj.store.keys import Keys
 from pcapdj.store.lane_totals import read_counts
+from pcapdj.store.lanes import lanes_of
 from pcapdj.store.queue_check import compare_now
 from pcapdj.store.reclaims import reclaimed
+from pcapdj.store.retention import Retention
 from pcapdj.store.snapshot import read_snapshot
 
 HUGE: Final = b"\x1b[31m" * (1 << 19)  # 2.5 MiB
@@ -83,6 +85,7 @@ def fill(client: Redis) -> None:
     client.rpush(KEYS.failed, HUGE, FAILURE)
     client.sadd(KEYS.dispatchers, DISPATCHER, HUGE)
     client.sadd(KEYS.suspend, HUGE, "operator")
+    client.hset(KEYS.suspect, "a stream", "its disk was full")
     client.set(KEYS.auth, HUGE)
     client.xadd(KEYS.journal, {"name": HUGE, "reason": HUGE})
 
@@ -101,6 +104,15 @@ def suspenders(store: Store) -> object:
 
 
 TAKEN: Final = QueueEntry(b"/in/1.pcap", "asked", 1, 0, "token", "")
+
+
+def forget_suspects(store: Store) -> None:
+    """Look for suspect streams without a file, as the importer does once a day."""
+    retention = Retention(store)
+    while retention.step(0.0):
+        pass
+
+
 READS: Final[dict[str, Callable[[Store], object]]] = {
     "TAKE": lambda store: JobQueue(store, DISPATCHER).take(),
     "AUTHORIZE": lambda store: JobQueue(store, DISPATCHER).authorize(TAKEN),
@@ -120,6 +132,7 @@ READS: Final[dict[str, Callable[[Store], object]]] = {
     "resume": operate.resume,
     "requeue": lambda store: operate.requeue(store, b"/in/2.pcap"),
     "requeue --stream": lambda store: list(operate.processed_in(store, "5ca1ab1e")),
+    "suspect streams": forget_suspects,
     "end of a run": lambda store: interrupted_file(store, DISPATCHER, Path("/nowhere")),
 }
 
@@ -177,6 +190,17 @@ def test_no_reader_gets_an_entry_of_any_number_of_fields_whole(huge: PrivateRedi
 
     most_bytes = 3 * (4 << 20) if read in ("events", "journal") else 0
     assert sent_bytes(huge) - before < most_bytes + 1_000_000
+
+
+def test_a_key_with_a_huge_name_is_of_no_lane(huge: PrivateRedis) -> None:
+    """No role of ours can use it; a thousand of them would be kept otherwise."""
+    for id_bytes in (20, 20_000):
+        huge.client.hset(KEYS.current("y" * id_bytes), "queue", "q")
+
+    [lane] = lanes_of(Store(huge.url, KEYS))
+
+    assert "y" * 20 in lane.dispatchers
+    assert max(map(len, lane.dispatchers)) < 10_000
 
 
 def test_a_huge_name_in_current_is_cut_once(huge: PrivateRedis) -> None:
