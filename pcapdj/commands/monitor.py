@@ -84,7 +84,7 @@ def _roles_in(conf: Path) -> set[str]:
     """Return the roles that supervisord starts by itself here; all, if the file cannot be read."""
     parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
     try:
-        parser.read_string(foreign_text(conf, _MOST_BYTES))
+        parser.read_string(foreign_text(conf, _MOST_BYTES, follows_link=True))
     except (OSError, ValueError, configparser.Error):
         return set(ROLES)
     sections = {role: f"program:{role}" for role in ROLES}

@@ -110,7 +110,7 @@ def command_words(folder: Path, role: str) -> list[str]:
     """Return the options that the service's supervisord.conf gives a role; none, if it is not there."""
     conf = RawConfigParser(inline_comment_prefixes=(";",), strict=False)
     try:
-        conf.read_string(foreign_text(folder / CONF, _MOST_BYTES))
+        conf.read_string(foreign_text(folder / CONF, _MOST_BYTES, follows_link=True))
         words = shlex.split(conf.get(f"program:{role}", "command").replace("%%", "%"))
         return words[words.index(ROLES[role]) + 1 :]
     except (OSError, ValueError, NoConfiguration):  # another program, or no such one

@@ -135,7 +135,7 @@ class Supervisord:
         """
         parser = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";",))
         try:
-            parser.read_string(foreign_text(self._folder / CONF, _MOST_CONF_BYTES))
+            parser.read_string(foreign_text(self._folder / CONF, _MOST_CONF_BYTES, follows_link=True))
         except (OSError, ValueError, configparser.Error):
             return  # supervisord reports what is wrong with it
         if not parser.has_section("include"):  # other files may have more programs

@@ -83,7 +83,7 @@ def read_expected(path: Path) -> dict[str, str]:
         ConfigError: it cannot be read, or a line has another format.
     """
     try:
-        text = foreign_text(path, _MOST_SUMS_BYTES)
+        text = foreign_text(path, _MOST_SUMS_BYTES, follows_link=True)
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ConfigError(f"{quoted(str(path))} cannot be read: {reason}.") from exc

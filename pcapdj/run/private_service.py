@@ -47,6 +47,7 @@ _POLL_S: Final = 0.005
 _COPY_BYTES: Final = 1 << 20
 _MOST_COPIED_BYTES: Final = 64 << 20  # of a log: more than a run writes
 _COPY_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _REPEAT_S: Final = 0.1
 _SHOWN_NAMES: Final = {"consumer": "launcher", "redis": "private Redis"}
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
@@ -229,16 +230,23 @@ class PrivateService:
             CannotCreate: not all of them could be copied.
         """
         failures = list[OSError]()
-        for name in LOG_NAMES:
-            try:
-                folder.mkdir(exist_ok=True)
-                _copy(self._folder / LOGS / f"{name}.log", folder / f"{name}.log")
-            except FileNotFoundError:  # it was not started
-                continue
-            except OSError as exc:
-                failures.append(exc)
+        try:
+            folder.mkdir(exist_ok=True)
+            copies = os.open(folder, _FOLDER_FLAGS)
+        except OSError as exc:
+            raise _not_copied(folder) from exc
+        try:
+            for name in LOG_NAMES:
+                try:
+                    _copy(self._folder / LOGS / f"{name}.log", copies)
+                except FileNotFoundError:  # it was not started
+                    continue
+                except OSError as exc:
+                    failures.append(exc)
+        finally:
+            os.close(copies)
         if failures:
-            raise CannotCreate(f"The logs cannot be copied to {quoted(str(folder))}.") from failures[0]
+            raise _not_copied(folder) from failures[0]
 
     def stop_roles(self, signals: Signals) -> None:
         """Stop the roles in order; the analyzer flushes its output first, until a second stop signal.
@@ -301,9 +309,16 @@ class PrivateService:
                     self._role_ends.append(RoleEnd(name, int(code)))
 
 
-def _copy(path: Path, copy: Path) -> None:
+def _not_copied(folder: Path) -> CannotCreate:
+    return CannotCreate(f"The logs cannot be copied to {quoted(str(folder))}.")
+
+
+def _copy(path: Path, folder: int) -> None:
     """Copy what a log has on disk now: an analyzer can write to it, or put anything in its place."""
-    with open_foreign(path) as log, os.fdopen(os.open(copy, _COPY_FLAGS, 0o666), "wb") as file:
+    with (
+        open_foreign(path) as log,
+        os.fdopen(os.open(path.name, _COPY_FLAGS, 0o666, dir_fd=folder), "wb") as file,
+    ):
         end, left_bytes = os.fstat(log.fileno()).st_size, _MOST_COPIED_BYTES
         while part := log.read(max(0, min(_COPY_BYTES, end - log.tell(), left_bytes))):
             file.write(part)

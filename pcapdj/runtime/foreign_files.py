@@ -37,14 +37,19 @@ def open_foreign(path: Path, *, follows_link: bool = False) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def foreign_text(path: Path, most_bytes: int) -> str:
-    """Return a file's text; a link is followed.
+def foreign_text(path: Path, most_bytes: int, *, follows_link: bool = False) -> str:
+    """Return a file's text.
+
+    Args:
+        path: of the file.
+        most_bytes: that it may have.
+        follows_link: where the user may have made it; else it may lead to a secret, and the text is shown.
 
     Raises:
         OSError: as `open_foreign`, or it is longer.
         UnicodeDecodeError: it is not UTF-8.
     """
-    with open_foreign(path, follows_link=True) as file:
+    with open_foreign(path, follows_link=follows_link) as file:
         if os.fstat(file.fileno()).st_size > most_bytes:
             raise OSError(errno.EFBIG, f"it has more than {most_bytes} bytes")
         return file.read(most_bytes).decode("utf-8")

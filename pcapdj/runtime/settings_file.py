@@ -125,7 +125,7 @@ def read_settings(folder: Path) -> SettingsFile:
         return SettingsFile(refusal=f"{NAME} in this folder is not read. {exc}")
     check_file(path)
     try:
-        lines = parse_assignments(foreign_text(path, _MOST_BYTES))
+        lines = parse_assignments(foreign_text(path, _MOST_BYTES, follows_link=True))
         _check(lines)
     except UnicodeDecodeError as exc:
         line = exc.object[: exc.start].count(b"\n") + 1

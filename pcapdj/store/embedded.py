@@ -107,7 +107,8 @@ def claim_data(data: Path, version: str) -> None:
     note = data / _WRITTEN_BY
     make_folder(data, 0o700)
     try:
-        before = foreign_text(note, _MOST_NOTE_BYTES).strip() if note.exists() else version
+        has_note = note.exists() and not note.is_symlink()
+        before = foreign_text(note, _MOST_NOTE_BYTES).strip() if has_note else version
         if not _reads(version, before):
             raise ConfigError(
                 f"The data in {quoted(str(data))} was written by {before}; {version} cannot read it.",

@@ -91,6 +91,28 @@ def test_the_logs_of_a_failed_run_are_copied_whatever_an_analyzer_put_in_their_p
     assert copied == {"dispatcher.log": "why\n\n"}
 
 
+@pytest.mark.parametrize("trap", ["folder", "file"])
+def test_the_logs_of_a_failed_run_are_not_written_through_a_link(
+    temporary: Path, tmp_path: Path, trap: str
+) -> None:
+    """An output folder from elsewhere may have `logs -> /var/log`: a log with that name would be cut."""
+    (temporary / LOGS).mkdir()
+    (temporary / LOGS / "redis.log").write_text("new")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others/redis.log").write_text("old")
+    logs = tmp_path / "logs"
+    if trap == "folder":
+        logs.symlink_to("others")
+    else:
+        logs.mkdir()
+        (logs / "redis.log").symlink_to("../others/redis.log")
+
+    with pytest.raises(CannotCreate, match="cannot be copied"):
+        PrivateService(temporary, Store(DEFAULT_URL, Keys()), -1, -1).keep_logs(logs)
+
+    assert (tmp_path / "others/redis.log").read_text() == "old"
+
+
 def test_a_hole_in_a_log_is_not_copied(temporary: Path, tmp_path: Path) -> None:
     """An analyzer of the same user can make it as long as the disk's numbers go."""
     log = temporary / LOGS / "consumer.log"

@@ -1,5 +1,6 @@
 """The plan of a run: what is fed, with which analyzer, into which folder, and what is refused before."""
 
+import os
 import sys
 import tempfile
 from dataclasses import replace
@@ -16,6 +17,7 @@ from pcapdj.run.plan import (
     RunPlan,
     choose_analyzer,
     disk_settings,
+    marked_streams,
     new_logdir,
     plan_run,
     plan_sentence,
@@ -92,6 +94,26 @@ def test_files_that_were_fed_whole_are_left_out(tmp_path: Path) -> None:
         "PCAPDJ_LOGDIR": str(tmp_path),
         "PCAPDJ_X": "y",
     }
+
+
+def test_a_stream_is_marked_with_the_reason_but_not_with_what_a_link_leads_to(tmp_path: Path) -> None:
+    """An analyzer, or who sent the folder, may link to a key of this user: it would be in pcapdj.json."""
+    secret = tmp_path / "secret"
+    secret.write_text("s3cr3t")
+    for stream in ("full", "linked", "named", "long", "pipe"):
+        (tmp_path / f"20260101T000000Z-{stream}").mkdir()
+    marks = {each.name.partition("-")[2]: each / "SUSPECT" for each in tmp_path.glob("*-*")}
+    marks["full"].touch()
+    marks["linked"].symlink_to(secret)
+    marks["named"].write_text("It crashed.\n")
+    marks["long"].write_text("x" * 10_000)
+    os.mkfifo(marks["pipe"])
+
+    found = marked_streams(tmp_path)
+
+    assert found.pop("long") == "x" * 1000
+    assert found.pop("named") == "It crashed."
+    assert found == dict.fromkeys(("full", "linked", "pipe"), "The disk was full.")
 
 
 def test_the_pause_between_analyzers_may_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from support.holes import with_hole
 
 from pcapdj.runtime import foreign_files
 from pcapdj.runtime.foreign_files import foreign_lines, lines_as_they_come, lines_of, skip_hole
+from pcapdj.store.start_problem import problem_at, write_problem
 
 CASES: Final = {
     b"": [],
@@ -56,6 +57,16 @@ def test_a_long_line_that_comes_byte_by_byte_is_looked_at_once(monkeypatch: pyte
         assert [line for line in lines_as_they_come(file) if line] == ["x" * 5000]
 
     assert sum(looked_at) <= 5000
+
+
+def test_the_problem_of_a_server_is_not_what_a_link_leads_to(tmp_path: Path) -> None:
+    """Root names the Redis of a user, who may link to a file that only root can read: it would be shown."""
+    (tmp_path / "secret").write_text("s3cr3t")
+    write_problem(tmp_path / "ours.sock", "The disk is full.")
+    (tmp_path / "theirs.problem").symlink_to("secret")
+
+    assert problem_at(f"unix://{tmp_path}/ours.sock") == "The disk is full."
+    assert problem_at(f"unix://{tmp_path}/theirs.sock") == ""
 
 
 def test_a_pause_is_an_empty_text() -> None:
