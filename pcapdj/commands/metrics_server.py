@@ -13,11 +13,14 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, MetricsHandler
+from prometheus_client.exposition import choose_encoder
 
 _MOST_CONNECTIONS: Final = 16
 _GRACE_S: Final = 0.1  # for a client to send its request, where others wait for its place
@@ -134,3 +137,13 @@ class _Handler(MetricsHandler, BaseHTTPRequestHandler):
         if is_valid:
             self.server.set_asked(self.request)
         return is_valid
+
+    def do_GET(self) -> None:
+        """Answer with the metrics; refuse what the library raises an error for, which would fill the log."""
+        try:
+            urlsplit(self.path)
+            choose_encoder(self.headers.get("Accept", ""))
+        except (ValueError, TypeError):
+            self.send_error(HTTPStatus.BAD_REQUEST)
+        else:
+            super().do_GET()

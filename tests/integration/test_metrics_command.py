@@ -285,6 +285,27 @@ def test_a_stop_signal_ends_it_at_once_and_the_next_one_has_its_port(store: Stor
         assert "pcapdj_redis_up" in scraped(address)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET http://[ HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAccept: application/openmetrics-text;version=a.b\r\n\r\n",
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused_without_a_word(store: Store, sent: bytes) -> None:
+    """Any client could fill the log otherwise."""
+    with serving("0", "--redis-url", store.url) as (process, url):
+        host, port = url.split("/")[2].split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(sent)
+            answer = b"".join(iter(lambda: client.recv(65_536), b""))
+
+        assert answer.startswith(b"HTTP/1.0 400")
+        assert "pcapdj_redis_up" in scraped(url)
+        os.set_blocking(process.stderr.fileno(), False)
+        assert not process.stderr.read()
+
+
 def test_long_requests_take_no_memory(store: Store) -> None:
     """Sixteen clients with ninety header fields of 64 KiB each took half a gigabyte."""
     fields = b"".join(b"a%d: " % number + b"x" * 65_000 + b"\r\n" for number in range(90))
