@@ -212,6 +212,8 @@ def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] |
     try:
         return _run_typer(app, prog, arguments, settings)
     except ConfigError as exc:
+        if str(exc) in settings.refusal:  # it is on the screen already
+            return exc.exit_code
         raise ConfigError(str(exc), hint=settings.lines_about(str(exc))) from exc
 
 

@@ -220,6 +220,23 @@ def test_a_service_of_another_user_is_not_taken_for_ours(
 
 
 @needs_root
+@pytest.mark.parametrize(
+    "command", [("status",), ("consume", "--preset", "summary")], ids=["command", "role"]
+)
+def test_why_its_settings_are_not_read_is_said_once(command: tuple[str, ...], their_service: Path) -> None:
+    """It is also why the command ends."""
+    (their_service / "pcapdj.env").write_text("PCAPDJ_MIN_FREE=1GiB\n")
+
+    done = pcapdj(*command, cwd=their_service)
+
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith(
+        f"pcapdj {command[0]}: pcapdj.env in this folder is not read. The service in "
+    )
+    assert done.stderr.count("\n") == 1
+
+
+@needs_root
 def test_check_shows_that_the_service_here_is_another_users(their_service: Path) -> None:
     """The other lines are shown all the same."""
     done = pcapdj("check", cwd=their_service, PATH=NO_ANALYZERS)
