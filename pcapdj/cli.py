@@ -98,15 +98,17 @@ def start(arguments: Sequence[str]) -> int:
         word, rest = rest[0], ["--help"]
     if word in MODULES:
         return _run(word, rest)
-    if word in ("-h", "--help", "help"):
-        print(help_text())  # noqa: T201 - the answer
-    elif word == "--version":
+    answers = {**dict.fromkeys(("-h", "--help", "help"), _print_help), "--version": _print_version}
+    if answer := answers.get(word):
         from pcapdj.runtime.command import run_command
 
-        return run_command("pcapdj", _print_version)
-    else:
-        print(unknown(word), file=sys.stderr)  # noqa: T201 - the answer
-        return ExitCode.USAGE
+        return run_command("pcapdj", answer)
+    print(unknown(word), file=sys.stderr)  # noqa: T201 - the answer
+    return ExitCode.USAGE
+
+
+def _print_help() -> int:
+    print(help_text())  # noqa: T201 - the answer
     return ExitCode.OK
 
 

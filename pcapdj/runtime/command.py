@@ -9,13 +9,14 @@ and `pcapdj cat` starts without it in 0.04 s. pydantic, by which typer checks va
 imported only for a value that has to be converted.
 """
 
+import io
 import os
 import signal
 import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
@@ -94,11 +95,9 @@ def end_process(code: int) -> NoReturn:
     The interpreter's own end takes every object apart, a fifth of the CPU time of a short command.
     """
     flush_log()
-    try:
-        for stream in filter(None, (sys.stdout, sys.stderr)):  # None: started without one
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: started without one
+        with suppress(OSError, ValueError):  # `run_command` has reported it, as far as that is possible
             stream.flush()
-    except (OSError, ValueError):
-        sys.exit(code)  # the interpreter reports it
     os._exit(code)
 
 
@@ -165,14 +164,50 @@ def _stop_without_thread(died: threading.ExceptHookArgs) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+class OutputFailed(OSError):
+    """What is printed cannot be written: the disk is full, for example."""
+
+
+class _Stdout(io.FileIO):
+    """Descriptor 1: an error there is none of pcapdj, wherever something was printed."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise OutputFailed(*exc.args) from exc
+
+
+def _tell_failures_of_stdout() -> None:
+    """Let `OutputFailed` be raised where stdout fails."""
+    stdout: Any = sys.stdout
+    buffer = getattr(stdout, "buffer", None)
+    if type(getattr(buffer, "raw", buffer)) is not io.FileIO:
+        return  # there is none, it was done before, or a test has put another one in its place
+    stdout.flush()
+    raw: Any = _Stdout(stdout.fileno(), "wb", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw) if isinstance(buffer, io.BufferedWriter) else raw,  # PYTHONUNBUFFERED
+        encoding=stdout.encoding,
+        errors=stdout.errors,
+        line_buffering=stdout.line_buffering,
+        write_through=stdout.write_through,
+    )
+
+
 def run_command(prog: str, command: Callable[[], int | None]) -> int:
     """Run a command; print one sentence on stderr if it fails; return the exit code.
 
     Only an error in pcapdj itself shows a traceback.
     """
     threading.excepthook = _stop_without_thread
+    _tell_failures_of_stdout()
     try:
         code = command()
+        if sys.stdout:  # None: started without one
+            sys.stdout.flush()
     except Stopped:
         return ExitCode.ERROR if _thread_has_died.is_set() else ExitCode.OK
     except PcapdjError as exc:
@@ -180,9 +215,8 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
         return exc.exit_code
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of our output closed it, as `head` does
-        discard(sys.stdout)  # or flushing it at exit fails again
-        return ExitCode.OK
+    except (BrokenPipeError, OutputFailed) as exc:
+        return _code_without_output(prog, exc)
     except Exception:  # noqa: BLE001 - the only place that catches everything; supervisord restarts a role
         import traceback
 
@@ -192,10 +226,19 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
     return int(code or _thread_has_died.is_set())
 
 
+def _code_without_output(prog: str, error: OSError) -> ExitCode:
+    discard(sys.stdout)  # or flushing it at exit fails again
+    if isinstance(error, BrokenPipeError):  # the reader of our output closed it, as `head` does
+        return ExitCode.OK
+    print_error(prog, f"The output cannot be written: {error.strerror}.")
+    return ExitCode.ERROR
+
+
 def print_error(prog: str, sentence: str) -> None:
-    """Print why a command ends on stderr, after everything logged before."""
+    """Print why a command ends on stderr, after everything logged; if that fails, the exit code is left."""
     flush_log()
-    print(f"{prog}: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - it is the answer
+    with suppress(OSError):
+        print(f"{prog}: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - it is the answer
 
 
 def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -> int | None:

@@ -55,6 +55,37 @@ def test_without_redis_a_command_ends_with_69_and_one_sentence(words: list[str],
     assert "none.sock" in done.stderr
 
 
+PRINTING = [
+    ["--help"], ["--version"], ["status", "--help"], ["cat", "--help"], ["completion", "bash"], ["check"],
+    ["sample", "sample"], ["init", "sensor", "--preset", "summary"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("words", PRINTING, ids=" ".join)
+def test_an_answer_that_cannot_be_written_is_one_sentence(
+    words: list[str], unbuffered: str, short_path: Path
+) -> None:
+    """`pcapdj check > file` on a full disk; the exit code shows that the answer is missing."""
+    variables = clean_environment(PYTHONUNBUFFERED=unbuffered, PCAPDJ_REDIS_URL="unix:///nowhere")
+    with Path("/dev/full").open("wb") as full:
+        done = run("pcapdj", *words, cwd=short_path, env=variables, stdout=full, is_real=True)
+
+    command = words[0] if not words[0].startswith("-") else ""
+    sentence = f"{f'pcapdj {command}'.rstrip()}: The output cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (ExitCode.ERROR, sentence)
+
+
+def test_an_error_that_cannot_be_written_keeps_its_exit_code(short_path: Path) -> None:
+    """Scripts and supervisord look at it."""
+    with Path("/dev/full").open("wb") as full:
+        done = run(
+            "pcapdj", "status", "--nope", cwd=short_path, env=clean_environment(), stderr=full, is_real=True
+        )
+
+    assert done.returncode == ExitCode.USAGE
+
+
 def test_a_redis_that_hangs_is_waited_for_three_seconds(short_path: Path) -> None:
     """A server that accepts and never answers ends every command; the short pause of a busy one does not."""
 
