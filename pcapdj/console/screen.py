@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from pcapdj.runtime.command import discard
 from pcapdj.runtime.safe_text import printable_sentence
+from pcapdj.runtime.streams import discard
 
 if TYPE_CHECKING:
     from rich.table import Table

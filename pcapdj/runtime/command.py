@@ -9,7 +9,6 @@ and `pcapdj cat` starts without it in 0.04 s. pydantic, by which typer checks va
 imported only for a value that has to be converted.
 """
 
-import io
 import os
 import signal
 import stat
@@ -19,11 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
+from pcapdj.runtime.streams import OutputFailed, discard, open_missing_streams, tell_failures_of_stdout
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,46 +164,13 @@ def _stop_without_thread(died: threading.ExceptHookArgs) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-class OutputFailed(OSError):
-    """What is printed cannot be written: the disk is full, for example."""
-
-
-class _Stdout(io.FileIO):
-    """Descriptor 1: an error there is none of pcapdj, wherever something was printed."""
-
-    def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            raise
-        except OSError as exc:
-            raise OutputFailed(*exc.args) from exc
-
-
-def _tell_failures_of_stdout() -> None:
-    """Let `OutputFailed` be raised where stdout fails."""
-    stdout: Any = sys.stdout
-    buffer = getattr(stdout, "buffer", None)
-    if type(getattr(buffer, "raw", buffer)) is not io.FileIO:
-        return  # there is none, it was done before, or a test has put another one in its place
-    stdout.flush()
-    raw: Any = _Stdout(stdout.fileno(), "wb", closefd=False)
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(raw) if isinstance(buffer, io.BufferedWriter) else raw,  # PYTHONUNBUFFERED
-        encoding=stdout.encoding,
-        errors=stdout.errors,
-        line_buffering=stdout.line_buffering,
-        write_through=stdout.write_through,
-    )
-
-
 def run_command(prog: str, command: Callable[[], int | None]) -> int:
     """Run a command; print one sentence on stderr if it fails; return the exit code.
 
     Only an error in pcapdj itself shows a traceback.
     """
     threading.excepthook = _stop_without_thread
-    _tell_failures_of_stdout()
+    tell_failures_of_stdout()
     try:
         code = command()
         if sys.stdout:  # None: started without one
@@ -270,7 +237,7 @@ def _run_typer(
     from pcapdj.runtime.process import hide_from_user
 
     hide_from_user()
-    _open_missing_streams()
+    open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = get_command(app)
     for each in command.get_params(typer.Context(command, **command.context_settings)):
@@ -372,30 +339,7 @@ def _hint_for_dash(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _open_missing_streams() -> None:
-    """Give each standard stream that this process was started without a descriptor and an object.
-
-    The next file that is opened gets the lowest free number: it would become the stream of a child.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # writing to it fails, as before
-    sys.stdout, sys.stderr = (
-        stream or open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of the process
-        for stream in (sys.stdout, sys.stderr)
-    )
-
-
 def flush_log() -> None:
     """Write out what was logged, if anything can have been: `pcapdj cat` starts without the log."""
     if log := sys.modules.get("pcapdj.runtime.log"):
         log.flush()
-
-
-def discard(stream: TextIO) -> None:
-    """Point the stream at /dev/null: what is still in its buffer, and all that follows, is lost."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)

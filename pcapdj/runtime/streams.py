@@ -1,0 +1,66 @@
+"""The standard streams of a command: one may be missing, closed by its reader, or on a full disk.
+
+What fails there is no error of pcapdj, wherever something was printed: `OutputFailed` says so, and
+`run_command` shows it in a sentence. A reader that has gone (`| head`) is no error at all.
+"""
+
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+
+class OutputFailed(OSError):
+    """What is printed cannot be written: the disk is full, for example."""
+
+
+class _Stdout(io.FileIO):
+    """Descriptor 1: an error there is none of pcapdj, wherever something was printed."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as exc:
+            raise OutputFailed(*exc.args) from exc
+
+
+def tell_failures_of_stdout() -> None:
+    """Let `OutputFailed` be raised where stdout fails."""
+    stdout: Any = sys.stdout
+    buffer = getattr(stdout, "buffer", None)
+    if type(getattr(buffer, "raw", buffer)) is not io.FileIO:
+        return  # there is none, it was done before, or a test has put another one in its place
+    stdout.flush()
+    raw: Any = _Stdout(stdout.fileno(), "wb", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw) if isinstance(buffer, io.BufferedWriter) else raw,  # PYTHONUNBUFFERED
+        encoding=stdout.encoding,
+        errors=stdout.errors,
+        line_buffering=stdout.line_buffering,
+        write_through=stdout.write_through,
+    )
+
+
+def open_missing_streams() -> None:
+    """Give each standard stream that this process was started without a descriptor and an object.
+
+    The next file that is opened gets the lowest free number: it would become the stream of a child.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # writing to it fails, as before
+    sys.stdout, sys.stderr = (
+        stream or open(os.devnull, "w")  # noqa: PTH123, SIM115 - for the rest of the process
+        for stream in (sys.stdout, sys.stderr)
+    )
+
+
+def discard(stream: TextIO) -> None:
+    """Point the stream at /dev/null: what is still in its buffer, and all that follows, is lost."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
