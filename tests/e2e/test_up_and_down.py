@@ -93,13 +93,18 @@ def test_up_starts_what_does_not_run_and_down_ends_it(folder: Path) -> None:
 def test_a_role_that_cannot_start_is_shown_with_the_reason_and_the_exit_code_is_1(folder: Path) -> None:
     """Supervisord tries it again in vain: what it printed last is shown below its name, and no other line.
 
-    That it has not reported follows from this, and is not shown as well.
+    That it has not reported follows from this, and is not shown as well. A configuration that supervisord
+    could not read again, or would read otherwise, is shown by a later `up`.
     """
     conf = folder / "supervisord.conf"
     exiting = "command=/bin/sh -c \"echo 'It begins.'; echo 'It has no room.'; exit 2\""
     conf.write_text(re.sub(r"(?m)^command=.* -m pcapdj\.controller.*$", lambda _: exiting, conf.read_text()))
     code, printed = pcapdj(folder, "up")
     restarted, printed_then = pcapdj(folder, "restart", "controller")
+    conf.write_text(conf.read_text().replace("exit 2", "exit 3"))
+    changed = pcapdj(folder, "up", "importer")
+    conf.write_text(conf.read_text() + "no setting\n")
+    damaged = pcapdj(folder, "up", "importer")
     lines = printed.splitlines()
     place = next(number for number, line in enumerate(lines) if line.startswith("controller"))
 
@@ -110,6 +115,11 @@ def test_a_role_that_cannot_start_is_shown_with_the_reason_and_the_exit_code_is_
     assert "reported" not in printed
     assert restarted == 1
     assert printed_then.startswith("controller  ")
+    sentence = "supervisord.conf has changed since the service was started (controller): 'pcapdj down' and"
+    assert f"{sentence} 'pcapdj up' apply the change.\n" in changed[1]
+    assert (changed[0], damaged[0]) == (ExitCode.OK, ExitCode.ERROR)
+    assert "pcapdj up: supervisord.conf cannot be read: " in damaged[1]
+    assert "no setting" in damaged[1]
 
 
 def test_a_folder_without_a_service_and_a_file_that_cannot_be_read_are_refused(folder: Path) -> None:

@@ -138,6 +138,8 @@ def test_a_long_queue_is_shown_page_by_page(run: Run) -> None:
         (["remove"], "Name the files to remove or to move."),
         (["first"], "Name the files to remove or to move."),
         (["list", "x"], "list takes no names."),
+        (["--most", "-1"], "Invalid value for '--most': '-1' is below 0. See 'pcapdj queue --help'."),
+        (["--from", "0"], "Invalid value for '--from': '0' is below 1. See 'pcapdj queue --help'."),
     ],
 )
 def test_a_wrong_use_is_refused(run: Run, words: list[str], sentence: str) -> None:
