@@ -7,7 +7,9 @@ What fails there is no error of pcapdj, wherever something was printed: `OutputF
 import io
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
+
+_STDOUT: Final = 1  # its descriptor
 
 
 class OutputFailed(OSError):
@@ -30,10 +32,10 @@ def tell_failures_of_stdout() -> None:
     """Let `OutputFailed` be raised where stdout fails."""
     stdout: Any = sys.stdout
     buffer = getattr(stdout, "buffer", None)
-    if type(getattr(buffer, "raw", buffer)) is not io.FileIO:
+    if type(getattr(buffer, "raw", buffer)) is not io.FileIO or stdout.fileno() != _STDOUT:
         return  # there is none, it was done before, or a test has put another one in its place
     stdout.flush()
-    raw: Any = _Stdout(stdout.fileno(), "wb", closefd=False)
+    raw: Any = _Stdout(_STDOUT, "wb", closefd=False)
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(raw) if isinstance(buffer, io.BufferedWriter) else raw,  # PYTHONUNBUFFERED
         encoding=stdout.encoding,
