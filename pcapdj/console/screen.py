@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -168,7 +168,15 @@ def fitted(line: str, *, to_stderr: bool = False) -> str:
     stream = sys.stderr if to_stderr else sys.stdout
     if not stream.isatty():
         return line
-    return "\n".join(folded(line, shutil.get_terminal_size(os.get_terminal_size(stream.fileno())).columns))
+    return "\n".join(folded(line, _columns_of(stream)))
+
+
+def _columns_of(stream: TextIO) -> int:
+    """Return the columns of stdout's terminal, else of this stream's: COLUMNS comes first."""
+    fallback = (80, 24)
+    with suppress(OSError):  # the terminal was closed
+        fallback = os.get_terminal_size(stream.fileno())
+    return shutil.get_terminal_size(fallback).columns
 
 
 def folded(line: str, columns: int) -> Iterator[str]:
