@@ -250,7 +250,7 @@ def _queue_files(
         files = [file for file in files if file.name != name]
         continue_file(service.store, service.dispatcher_id, name, each.begin)
     if reading_may_hang([file.name for file in files]):
-        store = service.store.another()
+        store = service.store.another(timeout_s=service.store.timeout_s)
         report = result_of(lambda: queue_captures(store, files), signals)
     else:
         report = queue_captures(service.store, files, stops=signals)

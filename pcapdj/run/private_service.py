@@ -51,6 +51,7 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEX
 _REPEAT_S: Final = 0.1
 _SHOWN_NAMES: Final = {"consumer": "launcher", "redis": "private Redis"}
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
+_ANSWER_S: Final = 10.0  # of the private Redis: on a busy machine it may not run for seconds
 # The private service has its own Redis and lane, and the files, their order and their one stream are those of
 # the command line, whatever this process's environment has for a service.
 _NOT_INHERITED: Final = (
@@ -143,7 +144,7 @@ def _started(path: Path, server: Path, settings: Mapping[str, str]) -> "PrivateS
         pid = fork_service(ServiceFolder(path, server, {**inherited, **settings, **own}), reports, theirs)
     finally:
         os.close(theirs)
-    return PrivateService(path, Store(url, Keys()), pid, reports)
+    return PrivateService(path, Store(url, Keys(), timeout_s=_ANSWER_S), pid, reports)
 
 
 class PrivateService:

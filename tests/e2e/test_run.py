@@ -10,6 +10,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -537,6 +538,20 @@ def test_killed_processes_are_started_again_and_the_run_goes_on(home: Path) -> N
         )
     assert {"role": "dispatcher", "ended": "killed by signal 9", "times": 1} in record["role_ends"]
     assert (home / "o" / "logs" / "dispatcher.log").exists()
+
+
+def test_a_private_redis_that_stands_still_for_a_moment_ends_no_run(home: Path) -> None:
+    """A busy machine lets it wait for longer than a role does; the role asks again, and so does the run."""
+    with braked(home) as process:
+        redis = titles(home)["redis-server"]
+        os.kill(redis, signal.SIGSTOP)
+        threading.Event().wait(1.5)  # this is the moment
+        os.kill(redis, signal.SIGCONT)
+        release(home)
+        _, stderr = process.communicate()
+
+    assert process.wait() == 0, stderr
+    assert "does not answer" not in stderr
 
 
 @pytest.mark.long
