@@ -290,9 +290,11 @@ def test_a_file_that_becomes_shorter_leaves_whole_records(tmp_path: Path) -> Non
         stream = start + pipe.read()
     worker.join(timeout=30)
 
-    found = records_of(stream[24:])
-    assert found == [*as_read(packets)[: len(found) - 1], as_read(ONE)[0]]
+    *found, last = records_of(stream[24:])
+    # a read during the truncation may get zeros: the kernel empties what it keeps of a page, or of several
+    same = [each._replace(data=each.data.replace(b"\0", b"x")) for each in found]
+    assert [*same, last] == [*as_read(packets)[: len(found)], as_read(ONE)[0]]
     name, reason, written = reports.reported[0]
-    assert (name, written) == (b"a", len(found) - 1)
+    assert (name, written) == (b"a", len(found))
     assert str(reason).startswith("changed while it was read")
     assert reports.reported[1] == (b"b", None, 1)
