@@ -44,12 +44,22 @@ def kill(
 
 @pytest.mark.long
 def test_dispatchers_are_killed_mid_record_and_the_analyzer_never_notices() -> None:
-    """Ten deaths; every packet once, in order, in one stream for each round."""
-    figures = kill(Schedule.dispatchers, 10)
+    """Ten deaths; every packet once, in order, in one stream for each round.
 
-    assert figures.violations == []
-    assert figures.mid_file >= 5
-    assert figures.mid_record >= 2
+    Where in a record a kill comes is chance: there are more rounds until two came in the middle of one.
+    """
+    mid_file = mid_record = rounds = 0
+    while mid_record < 2 and rounds < 5:
+        figures = kill(Schedule.dispatchers, 10)
+        assert figures.violations == []
+        mid_file, mid_record, rounds = (
+            mid_file + figures.mid_file,
+            mid_record + figures.mid_record,
+            rounds + 1,
+        )
+
+    assert mid_file >= 5
+    assert mid_record >= 2
 
 
 @pytest.mark.long
