@@ -164,4 +164,4 @@ def test_an_analyzer_that_writes_200_mb_a_second_loses_nothing(short_path: Path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert written_bytes == 10 * (24 + LARGE_FILES * LARGE_PACKETS * (16 + LARGE_BYTES))
     assert fastest_bytes_per_s > 200e6 / scaled(1)
-    assert 0 < shipper.lowest_free_bytes < LIMIT_BYTES
+    assert 0 < shipper.lowest_free_bytes < 1.5 * LIMIT_BYTES  # it looks now and then, and frees what it sees
