@@ -54,7 +54,8 @@ test test-long: export PCAPDJ_TEST_TIMEOUT_FACTOR ?= 4
 test: $(VENV)/.dev lint types $(VENV)/.collected  ## each promise and rule once; tests that this machine cannot run are listed as skipped
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long"
 
-test-long: WORKERS = $(shell expr 4 + $(PROCESSORS))  # what they do needs more of a processor
+# What these do needs more of a processor.
+test-long: WORKERS = $(shell expr 4 + $(PROCESSORS))
 test-long: $(VENV)/.dev $(VENV)/.collected  ## the tests marked long: a part of the fault campaign, and others with much volume
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m long
 
