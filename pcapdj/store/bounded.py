@@ -60,8 +60,31 @@ def read_hash(
     Raises:
         As `Store.call`; so do all functions here.
     """
-    answer = store.run("read_hashes", [key], [*_hash_limits(longest_bytes), *names])
-    return hash_of(answer[0])
+    return next(read_hashes(store, [key], names, longest_bytes=longest_bytes))
+
+
+def read_hashes(
+    store: "Store",
+    keys: Sequence[str],
+    names: Sequence[bytes | str] = (),
+    *,
+    longest_bytes: int = VALUE_LIMIT_BYTES,
+) -> Iterator[Hash]:
+    """Yield what `read_hash` returns for each of these hashes, some hundred in each call.
+
+    Args:
+        store: the lane.
+        keys: the hashes.
+        names: of fields.
+        longest_bytes: as of `read_hash`.
+    """
+    limits = [*_hash_limits(longest_bytes), *names]
+    at_once = max(1, _BUDGET_BYTES // (longest_bytes * (len(names) or _MOST_FIELDS)))
+
+    for start in range(0, len(keys), at_once):
+        part = keys[start : start + at_once]
+        answer = store.run("read_hashes", [*part], limits)
+        yield from (hash_of(pairs) for _, pairs in zip(part, answer, strict=True))
 
 
 def hash_of(parts: Sequence[bytes]) -> Hash:

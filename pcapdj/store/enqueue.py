@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
-from pcapdj.store.bounded import read_hash
+from pcapdj.store.bounded import read_hash, read_hashes
 from pcapdj.store.client import Store
 from pcapdj.store.keys import AGAIN
 from pcapdj.store.queue_check import compare_now
@@ -130,8 +130,8 @@ def current_lines(store: Store) -> dict[bytes, QueuedLine]:
         As `Store.call`.
     """
     found = dict[bytes, QueuedLine]()
-    for dispatcher in registered(store):
-        fields = read_hash(store, store.keys.current(dispatcher), ["name", "token", "queued"])
+    currents = [store.keys.current(dispatcher) for dispatcher in registered(store)]
+    for fields in read_hashes(store, currents, ["name", "token", "queued"]):
         if fields.keys() >= {b"name", b"token"}:
             found[fields[b"name"]] = QueuedLine(
                 to_text(fields[b"token"]), to_text(fields.get(b"queued", b""))

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, cast
 from pcapdj.runtime.errors import ConfigError, StoreFailed
 from pcapdj.runtime.foreign_json import decode_json
 from pcapdj.runtime.safe_text import to_name, to_text
-from pcapdj.store.bounded import read_hash, read_list, read_set
+from pcapdj.store.bounded import read_hash, read_hashes, read_list, read_set
 from pcapdj.store.client import Store
 from pcapdj.store.keys import IN_QUEUE, Keys
 
@@ -65,9 +65,8 @@ def lanes_of(store: Store) -> list[LaneKeys]:
         of_lane = store.in_lane(Keys(lane))
         members = read_set(of_lane, of_lane.keys.dispatchers, most=_MOST_DISPATCHERS)
         ids = currents[lane] | set(map(to_text, members))
-        for each in ids:
-            stats = read_hash(of_lane, of_lane.keys.stats(each), ["queue"], longest_bytes=_LONGEST_BYTES)
-            queues[lane] |= {to_text(name) for name in stats.values()}
+        for name in _values_of(of_lane, map(of_lane.keys.stats, ids), "queue"):
+            queues[lane].add(to_text(name))
         lanes.append(LaneKeys(lane, tuple(sorted(queues[lane])), tuple(sorted(ids))))
     return lanes
 
@@ -79,9 +78,7 @@ def wanted_names(store: Store, lane: LaneKeys) -> Iterator[bytes]:
         As `Store.call`.
     """
     of_lane = store.in_lane(lane.keys())
-    for each in lane.dispatchers:
-        current = read_hash(of_lane, of_lane.keys.current(each), ["name"], longest_bytes=_LONGEST_BYTES)
-        yield from current.values()
+    yield from _values_of(of_lane, map(of_lane.keys.current, lane.dispatchers), "name")
     for queue in lane.queues:
         of_queue = store.in_lane(lane.keys(queue))
         for names in read_list(of_queue, of_queue.keys.in_queue):
@@ -133,8 +130,7 @@ def open_streams(store: Store, lane: LaneKeys) -> set[str]:
     of_lane = store.in_lane(lane.keys())
     keys = of_lane.keys
     hashes = [keys.consumer, *map(keys.stats, lane.dispatchers), *map(keys.current, lane.dispatchers)]
-    found = [read_hash(of_lane, key, ["stream"], longest_bytes=_LONGEST_BYTES) for key in hashes]
-    return {to_text(fields[b"stream"]) for fields in found if fields.get(b"stream")}
+    return {to_text(stream) for stream in _values_of(of_lane, hashes, "stream") if stream}
 
 
 def suspect_streams(store: Store, lane: LaneKeys, streams: Iterable[str]) -> set[str]:
@@ -166,6 +162,13 @@ def _our_keys(store: Store) -> Iterator[tuple[str, str, str]]:
         store.check_stop()
         if cursor == 0:
             return
+
+
+def _values_of(store: Store, hashes: Iterable[str], field: str) -> Iterator[bytes]:
+    """Yield the field's value of each of these hashes that has it."""
+    for fields in read_hashes(store, [*hashes], [field], longest_bytes=_LONGEST_BYTES):
+        yield from fields.values()
+        store.check_stop()
 
 
 def _fields(store: Store, key: str, names: list[bytes]) -> dict[bytes, bytes]:

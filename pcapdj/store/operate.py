@@ -72,7 +72,7 @@ def resume(store: Store) -> tuple[bool, list[str]]:
 def finish(store: Store, when: Literal["now", "empty"]) -> None:
     """Request the end of the lane's streams: after the current file, or when no file is queued or current."""
     with store.redis.pipeline(transaction=True) as batch:
-        batch.delete(store.keys.finished)
+        batch.unlink(store.keys.finished)  # DEL of a million members keeps Redis from all others for 0.4 s
         batch.set(store.keys.finish, when)
         store.call(lambda _: batch.execute())
     store.notify("finish")

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from pcapdj.runtime.errors import StoreDenied, StoreFailed, StoreUnavailable
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.safe_text import to_text
-from pcapdj.store.bounded import read_hash, read_set
+from pcapdj.store.bounded import read_hashes, read_set
 from pcapdj.store.client import Store
 from pcapdj.store.stepwise import StepwiseWork
 
@@ -109,9 +109,10 @@ class Retention:
             return
         with suppress(StoreDenied, StoreFailed, StoreUnavailable):
             in_use = [self._store.field(keys.consumer, "stream", _LONGEST_BYTES)]
-            for dispatcher in read_set(self._store, keys.dispatchers):
-                key = keys.current(to_text(dispatcher))
-                fields = read_hash(self._store, key, ("stream", "begin"), longest_bytes=_LONGEST_BYTES)
+            currents = [keys.current(to_text(each)) for each in read_set(self._store, keys.dispatchers)]
+            for fields in read_hashes(
+                self._store, currents, ("stream", "begin"), longest_bytes=_LONGEST_BYTES
+            ):
                 in_use += fields.values()
             for text in in_use:
                 _remove_named(unused, text)

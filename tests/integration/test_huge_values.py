@@ -25,7 +25,7 @@ from pcapdj.store.job_queue import JobQueue, QueueEntry
 from pcapdj.store.journal import read_journal
 from pcapdj.store.keys import Keys
 from pcapdj.store.lane_totals import read_counts
-from pcapdj.store.lanes import lanes_of
+from pcapdj.store.lanes import LaneKeys, lanes_of, open_streams, wanted_names
 from pcapdj.store.queue_check import compare_now
 from pcapdj.store.reclaims import reclaimed
 from pcapdj.store.retention import Retention
@@ -201,6 +201,25 @@ def test_a_key_with_a_huge_name_is_of_no_lane(huge: PrivateRedis) -> None:
 
     assert "y" * 20 in lane.dispatchers
     assert max(map(len, lane.dispatchers)) < 10_000
+
+
+def test_the_queues_of_a_thousand_dispatchers_are_read_in_few_calls(huge: PrivateRedis) -> None:
+    """As many in one as have the longest values that ours may have, so that no value is left out."""
+    store = Store(huge.url, KEYS, timeout_s=30)
+    ids = [f"/run/{number:03}" for number in range(999)]
+    for each in ids:
+        huge.client.hset(KEYS.stats(each), "queue", f"{each:x>16000}")
+    huge.client.sadd(KEYS.dispatchers, *ids)
+    list(wanted_names(store, LaneKeys("", (), tuple(ids[:1]))))
+    before: dict[str, Any] = huge.client.info("commandstats")
+
+    [lane] = lanes_of(store)
+    list(wanted_names(store, LaneKeys("", (), lane.dispatchers)))
+    open_streams(store, lane)
+
+    after: dict[str, Any] = huge.client.info("commandstats")
+    assert {f"{each:x>16000}" for each in ids} <= set(lane.queues)
+    assert after["cmdstat_evalsha"]["calls"] - before["cmdstat_evalsha"]["calls"] <= 1 + 4 * 4
 
 
 def test_a_huge_name_in_current_is_cut_once(huge: PrivateRedis) -> None:

@@ -123,3 +123,17 @@ def test_resume_removes_only_the_operators_member(store: Store) -> None:
     assert operate.resume(store) == (True, ["gate", "usr1:d1"])
     assert operate.resume(store) == (False, ["gate", "usr1:d1"])
     assert not operate.is_suspended(store)
+
+
+def test_an_order_to_end_the_stream_makes_no_one_wait_for_what_is_removed(store: Store) -> None:
+    """UNLINK takes the members of a set out of Redis in the background; DEL of a million takes 0.4 s."""
+    store.redis.sadd(store.keys.finished, *(f"/run/{number}" for number in range(2000)))
+    redis: Any = store.redis
+    redis.config_resetstat()
+
+    operate.finish(store, "now")
+
+    called = {name[8:] for name in redis.info("commandstats")}
+    assert "unlink" in called
+    assert "del" not in called
+    assert not redis.exists(store.keys.finished)
