@@ -27,12 +27,13 @@ from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
 from pcapdj.trace.answers import as_object, cut_as_object, lines_about, lines_of_cut
 from pcapdj.trace.events import AnalyzerEvent, Rule, ZeekHead, addresses_of, event_of, time_of
 from pcapdj.trace.flows import eve_lines, join_flows, stream_of, written_between_ms
-from pcapdj.trace.locate import Location, Locator
+from pcapdj.trace.locate import Location, Locator, TooManyFiles
 from pcapdj.trace.presence import Presences, reading_roots
 from pcapdj.trace.sessions import cut_sessions
 from pcapdj.trace.sources import JournalSource, LaneJournal, RunJournal, run_folder
 
-_BATCH: Final = 500  # events that are looked for in one pass over the journal
+_FEWEST: Final = 500  # events that are looked for at once, in one pass over the journal: the first ones ..
+_MOST: Final = 16_000  # .. and the last ones of many; about 2 KiB each
 _MOST_HOSTS: Final = 2
 _MOST_CUT: Final = 10_000  # events whose sessions are cut out
 
@@ -102,9 +103,11 @@ def whence(  # noqa: PLR0913 - an option each
         answer = _Answer(Presences(store, reading_roots(roots)), as_json=as_json, out=write)
         for batch in [_few(chain.from_iterable(batches))] if write else batches:
             named = [replace(each, stream=stream or stream_of(folder)) for each in batch]
-            joined = join_flows(named, eve_lines(folder) if folder else ())
+            lines = eve_lines(folder) if folder else ()
+            joined = join_flows(named, lines, has_sessions=as_json or bool(write))
             written_ms = written_between_ms(folder) if folder and not stream else None
-            answer.add(_located(source, joined, written_ms, has_sessions=bool(write)))
+            for found in _located(source, joined, written_ms, is_cut=bool(write)):
+                answer.add(found)
         answer.end(is_about_alerts=is_alert and sid is None and flow_id is None)
 
     if code := run_reader("pcapdj whence", work):  # the journal names the captures
@@ -156,12 +159,17 @@ def _read(name: str) -> Iterator[list[AnalyzerEvent]]:
 
 
 def _batches(lines: Iterator[str]) -> Iterator[list[AnalyzerEvent]]:
-    """Yield events, many at once; an empty line among them stands for a pause."""
-    head, batch = ZeekHead(), list[AnalyzerEvent]()
+    """Yield events, many at once; an empty line among them stands for a pause.
+
+    For each batch the journal is read, and for some the flow records of all events. So the first one is
+    small, for an early answer, and each one that follows is twice as large as the one before.
+    """
+    head, batch, most = ZeekHead(), list[AnalyzerEvent](), _FEWEST
     for line in lines:
         if event := event_of(line, head):
             batch.append(event)
-        if len(batch) == _BATCH or (batch and not line):
+        if len(batch) == most or (batch and not line):
+            most = min(_MOST, 2 * most) if len(batch) == most else most
             yield batch
             batch = []
     yield batch
@@ -188,12 +196,37 @@ def _located(
     events: Sequence[AnalyzerEvent],
     written_ms: tuple[int, int] | None,
     *,
-    has_sessions: bool,
+    is_cut: bool,
+) -> Iterator[list[Location]]:
+    """Yield what the journal has about events, of all at once where their files are not too many.
+
+    Args:
+        source: the journal.
+        events: what is looked for.
+        written_ms: when their stream was fed; None: unknown.
+        is_cut: their sessions are cut out.
+
+    Raises:
+        TooManyFiles: those of a single event are, or of all whose sessions are cut out.
+    """
+    try:
+        if events:
+            yield _found(source, events, written_ms, is_cut=is_cut)
+    except TooManyFiles:
+        if is_cut or len(events) == 1:
+            raise
+        for half in (events[: len(events) // 2], events[len(events) // 2 :]):
+            yield from _located(source, half, written_ms, is_cut=is_cut)
+
+
+def _found(
+    source: JournalSource,
+    events: Sequence[AnalyzerEvent],
+    written_ms: tuple[int, int] | None,
+    *,
+    is_cut: bool,
 ) -> list[Location]:
-    """Return what the journal has about events; `written_ms`: when their stream was fed; None: unknown."""
-    if not events:
-        return []
-    locator = Locator(events, has_sessions=has_sessions)
+    locator = Locator(events, has_sessions=is_cut)
     is_newest_first = bool(locator.stream)  # then the search ends with the file that begins the stream
     with slow_work("journal entries to look at", source.length()) as work:
         for part in source.parts(_conditions(locator, written_ms), is_newest_first=is_newest_first):
@@ -201,7 +234,7 @@ def _located(
             work.add(part.looked_at)
             if locator.is_complete:
                 break
-    return locator.locations
+    return locator.locations()
 
 
 def _conditions(locator: Locator, written_ms: tuple[int, int] | None) -> Conditions:

@@ -99,14 +99,22 @@ def _written_s(path: Path) -> float | None:
     return None
 
 
-def join_flows(events: Sequence[AnalyzerEvent], lines: Iterable[str]) -> list[AnalyzerEvent]:
+def join_flows(
+    events: Sequence[AnalyzerEvent], lines: Iterable[str], *, has_sessions: bool
+) -> list[AnalyzerEvent]:
     """Return the events with the times of their flows, where lines have them.
 
     Args:
         events: in any order.
-        lines: EVE.
+        lines: EVE; not one is read where no event needs another line.
+        has_sessions: the sessions of events with a packet of their own are wanted, too, with the packets
+            around theirs.
     """
-    wanted = {each.flow_id for each in events if each.flow_id is not None and _lacks(each)}
+    wanted = {
+        each.flow_id
+        for each in events
+        if each.flow_id is not None and _lacks(each, has_sessions=has_sessions)
+    }
     most = min(_MOST_OF_FLOW, max(1, _MOST_TIMES // max(1, len(wanted))))
     flows = dict[int, FlowLines]()
     for line in lines if wanted else ():
@@ -122,8 +130,10 @@ def join_flows(events: Sequence[AnalyzerEvent], lines: Iterable[str]) -> list[An
     return [_joined(each, flows.get(each.flow_id or 0, FlowLines())) for each in events]
 
 
-def _lacks(event: AnalyzerEvent) -> bool:
-    return event.start_ns is None or event.end_ns is None or event.outer is None
+def _lacks(event: AnalyzerEvent, *, has_sessions: bool) -> bool:
+    if event.has_packet and not has_sessions:
+        return False
+    return event.start_ns is None or event.end_ns is None or (has_sessions and event.outer is None)
 
 
 def _joined(event: AnalyzerEvent, flow: FlowLines) -> AnalyzerEvent:

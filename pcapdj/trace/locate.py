@@ -6,10 +6,11 @@ stream, and the time of the packet decides. Nothing here opens a file.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.numbers import counted
@@ -18,8 +19,13 @@ from pcapdj.trace.events import AnalyzerEvent, Rule
 
 FRAGMENTS_NS: Final = 60 * 10**9  # how long Suricata waits for the fragments of a packet, by default
 _SPARE_NS: Final = 1000  # an analyzer's times have microseconds
-_MOST_FILES: Final = 10_000  # of one event
-_MOST_LISTED: Final = 5_000_000  # of all events together: eight bytes each
+_ROOT: Final = 1  # of a tree: the children of a node are at twice its place, and behind that
+_MOST_STREAMS: Final = 20  # that may have the packet of one event
+_MOST_LISTED: Final = 5_000_000  # files of all events together: eight bytes each
+
+
+class TooManyFiles(PcapdjError):
+    """The sessions of all events are in too many files: less events may be looked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +51,21 @@ class Location:
 
     Args:
         event: what was looked for.
-        places: of its packet; more than one: several streams match.
+        places: of its packet, by stream; more than one: several streams match, of which 20 are here.
         files: that may have packets of its session.
         stream_end: the last packet number that a finished file of its stream has; 0: there is none.
     """
 
     event: AnalyzerEvent
-    places: list[PacketPlace] = field(default_factory=list)
+    places: dict[str, PacketPlace] = field(default_factory=dict)
     files: list[FedFile] = field(default_factory=list)
     stream_end: int = 0
 
     @property
     def place(self) -> PacketPlace | None:
         """The place of the packet; None: it was not found, or is not certain."""
-        return self.places[0] if len(self.places) == 1 else None
+        [place, *others] = self.places.values() or [None]
+        return None if others else place
 
     @property
     def stream(self) -> str:
@@ -92,7 +99,7 @@ class Location:
         if self.place:
             return ""
         if self.places:
-            streams = ", ".join(place.stream for place in self.places)
+            streams = ", ".join([*self.places, *[".."] * (len(self.places) == _MOST_STREAMS)])
             return f"Packet {number:,} may be in several streams: choose one of {streams} with --stream."
         if self.stream_end:
             return (
@@ -101,6 +108,48 @@ class Location:
                 " another stream."
             )
         return f"No file of the journal has packet {number:,} of its stream at that time."
+
+
+class TimeSpan(NamedTuple):
+    """A time span, both ends included, in nanoseconds since 1970."""
+
+    begin_ns: int
+    end_ns: int
+
+
+class SpanTree:
+    """Which of many time spans have a time in common with another one, without a look at each of them.
+
+    The spans are the leaves of a binary tree, in the order of their begins. Each node has the latest end
+    below it. So a look goes only down to spans that end late enough, and one that lasts for hours does not
+    make all those looked at that begin while it lasts.
+
+    Args:
+        spans: in the order of their begins.
+    """
+
+    def __init__(self, spans: Sequence[TimeSpan]) -> None:
+        self._begins_ns = [span.begin_ns for span in spans]
+        self._leaves = 1 << max(0, len(spans) - 1).bit_length()
+        never_ns = min((span.end_ns for span in spans), default=0)
+        ends_ns = [span.end_ns for span in spans]
+        self._latest_ns = [never_ns] * self._leaves + ends_ns + [never_ns] * (self._leaves - len(spans))
+        for node in range(self._leaves - 1, 0, -1):
+            self._latest_ns[node] = max(self._latest_ns[2 * node : 2 * node + 2])
+
+    def in_common(self, begin_ns: int, end_ns: int) -> Iterator[int]:
+        """Yield the places of the spans that have a time in common with this one, in their order."""
+        count = bisect_right(self._begins_ns, end_ns)
+        nodes = [(_ROOT, 0, self._leaves)]  # place in the tree, first leaf below it, how many
+        while nodes:
+            node, first, leaves = nodes.pop()
+            if first >= count or self._latest_ns[node] < begin_ns:
+                continue
+            if leaves == 1:
+                yield first
+            else:
+                half = leaves // 2
+                nodes += [(2 * node + 1, first + half, half), (2 * node, first, half)]
 
 
 class Locator:
@@ -112,18 +161,20 @@ class Locator:
     """
 
     def __init__(self, events: Sequence[AnalyzerEvent], *, has_sessions: bool) -> None:
-        self.locations: Final = [Location(event) for event in events]
-        numbered = [each for each in self.locations if each.event.packet is not None]
+        self._locations = [Location(event) for event in events]
+        numbered = [each for each in self._locations if each.event.packet is not None]
         self._numbered = sorted(numbered, key=lambda each: each.event.packet or 0)
         self._numbers = [each.event.packet or 0 for each in self._numbered]
+        # ends of parts of streams, by the place of the first event with a number behind it
+        self._ends = defaultdict[int, dict[str, int]](dict)
         timed = [
             each
-            for each in self.locations
+            for each in self._locations
             if each.event.start_ns is not None and (has_sessions or not each.event.has_packet)
         ]
-        self._timed = sorted(timed, key=lambda each: _begin_ns(each.event))
-        self._begins = [_begin_ns(each.event) for each in self._timed]
-        self._latest = _running_maximum([_end_ns(each.event) for each in self._timed])
+        self._timed = sorted(timed, key=lambda each: _span_of(each.event))
+        self._spans = SpanTree([_span_of(each.event) for each in self._timed])
+        self._streams = {each.event.stream for each in self._locations}
         self._listed = 0  # files, again for each event
         self._has_begin = False  # of the one stream of all events
 
@@ -143,25 +194,33 @@ class Locator:
         """The times that all files have which can add something; None: they may have any."""
         limits = [
             (begin, end)
-            for each in self.locations
+            for each in self._locations
             for begin, end in [_limits(each.event)]
             if begin is not None and end is not None
         ]
-        if len(limits) < len(self.locations) or not limits:
+        if len(limits) < len(self._locations) or not limits:
             return None
         return min(begin for begin, _ in limits), max(end for _, end in limits)
 
     @property
     def stream(self) -> str:
         """The one stream that all events are about; empty: there are several, or it is unknown."""
-        streams = {each.event.stream for each in self.locations}
-        return streams.pop() if len(streams) == 1 else ""
+        return next(iter(self._streams)) if len(self._streams) == 1 else ""
+
+    def locations(self) -> list[Location]:
+        """Return what was found of each event, in their order."""
+        ends = defaultdict[str, int](int)
+        for place, location in enumerate(self._numbered):
+            for stream, end in self._ends.get(place, {}).items():
+                ends[stream] = max(ends[stream], end)
+            location.stream_end = ends.get(location.event.stream, 0)
+        return self._locations
 
     def add(self, files: Iterable[FedFile], *, is_newest_first: bool = False) -> None:
         """Look at the next files.
 
         Raises:
-            PcapdjError: the sessions of all events are in too many files.
+            TooManyFiles: the sessions of all events are in too many.
         """
         for file in files:
             begun = is_newest_first and [part for part in file.all_parts if part[1] == 1]
@@ -175,26 +234,23 @@ class Locator:
 
     def _add_part(self, file: FedFile, part: Part, before: int) -> None:
         stream, first, packets = part
-        for place in range(bisect_left(self._numbers, first), bisect_left(self._numbers, first + packets)):
+        behind = bisect_left(self._numbers, first + packets)
+        for place in range(bisect_left(self._numbers, first), behind):
             location, number = self._numbered[place], self._numbers[place]
-            if _fits(location.event, stream, file):
-                found = PacketPlace(file, stream, number, before + number - first + 1)
-                location.places = [each for each in location.places if each.stream != stream] + [found]
-        for location in self._numbered[bisect_left(self._numbers, first + packets) :]:
-            if location.event.stream == stream:
-                location.stream_end = max(location.stream_end, first + packets - 1)
+            is_shown = stream in location.places or len(location.places) < _MOST_STREAMS
+            if is_shown and _fits(location.event, stream, file):
+                location.places[stream] = PacketPlace(file, stream, number, before + number - first + 1)
+        if stream in self._streams:
+            self._ends[behind][stream] = max(self._ends[behind].get(stream, 0), first + packets - 1)
 
     def _add_times(self, file: FedFile, earliest_ns: int, latest_ns: int) -> None:
-        place = bisect_right(self._begins, latest_ns + _SPARE_NS) - 1
-        while place >= 0 and self._latest[place] >= earliest_ns - _SPARE_NS:
+        for place in self._spans.in_common(earliest_ns - _SPARE_NS, latest_ns + _SPARE_NS):
             location = self._timed[place]
-            is_in_time = _end_ns(location.event) >= earliest_ns - _SPARE_NS
-            if is_in_time and _is_of_stream(location.event, file) and len(location.files) < _MOST_FILES:
+            if _is_of_stream(location.event, file):
                 location.files.append(file)
                 self._listed += 1
-            place -= 1
         if self._listed > _MOST_LISTED:
-            raise PcapdjError(
+            raise TooManyFiles(
                 "The sessions of all events are in too many files.",
                 hint="Choose some events with --sid or --flow-id.",
             )
@@ -216,18 +272,7 @@ def _limits(event: AnalyzerEvent) -> tuple[int | None, int | None]:
     return (min(times) - FRAGMENTS_NS, max(times) + _SPARE_NS) if times else (None, None)
 
 
-def _begin_ns(event: AnalyzerEvent) -> int:
-    """Return when the first packet of a session may be, its fragments included."""
-    return (event.start_ns or 0) - FRAGMENTS_NS
-
-
-def _end_ns(event: AnalyzerEvent) -> int:
-    return max(each or 0 for each in (event.start_ns, event.end_ns, event.time_ns))
-
-
-def _running_maximum(values: Sequence[int]) -> list[int]:
-    found, highest = [], 0
-    for value in values:
-        highest = max(highest, value)
-        found.append(highest)
-    return found
+def _span_of(event: AnalyzerEvent) -> TimeSpan:
+    """Return when packets of a session may be, its fragments included."""
+    ends_ns = (event.start_ns, event.end_ns, event.time_ns)
+    return TimeSpan((event.start_ns or 0) - FRAGMENTS_NS, max(each or 0 for each in ends_ns))

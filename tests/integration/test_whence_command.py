@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from subprocess import DEVNULL
@@ -21,6 +21,8 @@ from pcapdj.commands import whence
 from pcapdj.runtime.command import exit_code_of
 from pcapdj.runtime.errors import ExitCode
 from pcapdj.store.client import Store
+from pcapdj.trace.events import AnalyzerEvent
+from pcapdj.trace.locate import Locator
 
 Run = Callable[..., tuple[int, str, str]]
 UDP = {"src_ip": "10.0.0.1", "src_port": 1111, "dest_ip": "10.0.0.2", "dest_port": 2222, "proto": "UDP"}
@@ -358,6 +360,37 @@ def test_the_sessions_of_too_many_events_are_not_cut_out(
     )
     assert error == f"pcapdj whence: {sentence}\n"
     assert run(str(eve), "--stream", "5ca1ab1e")[0] == ExitCode.OK
+
+
+@pytest.mark.usefixtures("captures")
+def test_each_event_is_answered_in_its_order_however_many_there_are(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first ones are looked for at once, then ever more; less where their sessions are in many files."""
+    monkeypatch.setattr(whence, "_FEWEST", 2)
+    monkeypatch.setattr(whence, "_MOST", 7)
+    monkeypatch.setattr("pcapdj.trace.locate._MOST_LISTED", 14)
+    looked_for = tmp_path / "looked-for"  # the command looks in a process of its own
+
+    class Counted(Locator):
+        def __init__(self, events: Sequence[AnalyzerEvent], *, has_sessions: bool) -> None:
+            with looked_for.open("a") as file:
+                file.write(f"{len(events)} ")
+            super().__init__(events, has_sessions=has_sessions)
+
+    monkeypatch.setattr(whence, "Locator", Counted)
+    flow = {"start": "2023-11-14T22:13:20+0000", "end": "2023-11-15T22:13:20+0000"}
+    lines = [
+        json.dumps({"event_type": "flow", "flow_id": number, "flow": flow}) + "\n" for number in range(1, 21)
+    ]
+    (tmp_path / "eve.json").write_text("".join(lines))
+
+    code, out, _ = run(str(tmp_path / "eve.json"), "--json")
+
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert (code, [each["flow_id"] for each in answers]) == (0, [*range(1, 21)])
+    assert {len(each["files"]) for each in answers} == {5}
+    assert looked_for.read_text() == "2 4 2 2 7 3 1 2 4 2 2 7 3 1 2 4 2 2 "
 
 
 def test_without_an_event_there_is_no_answer(

@@ -3,6 +3,7 @@
 import json
 import os
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,11 @@ def flow_line(flow_id: int, day: int, **fields: Any) -> str:
 
 def test_the_latest_flow_of_an_id_gives_the_times() -> None:
     """An id is given to another flow later; where nothing shows which one it was, the last one counts."""
-    joined = join_flows([alert(1), alert(2), alert(3)], [flow_line(1, 5), flow_line(1, 3), flow_line(2, 4)])
+    joined = join_flows(
+        [alert(1), alert(2), alert(3)],
+        [flow_line(1, 5), flow_line(1, 3), flow_line(2, 4)],
+        has_sessions=False,
+    )
 
     spans = [(each.start_ns, each.end_ns) for each in joined]
     hour_ns = DAY_NS // 24
@@ -45,7 +50,7 @@ def test_the_memory_for_flows_does_not_grow_with_the_lines(monkeypatch: pytest.M
 
     tracemalloc.start()
     try:
-        joined = join_flows(events, lines)
+        joined = join_flows(events, lines, has_sessions=True)
         _, highest_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -102,3 +107,21 @@ def test_a_folder_with_too_many_files_is_refused(tmp_path: Path, monkeypatch: py
 
     with pytest.raises(ConfigError, match=r"has more than 3 files eve\*\.json"):
         [*eve_lines(tmp_path)]
+
+
+def test_lines_are_read_only_where_an_event_needs_another_one() -> None:
+    """One with a packet has all that its answer shows; a log of gigabytes is read again for the others."""
+    numbered = AnalyzerEvent("alert", Rule.NUMBER, packet=3, flow_id=1)
+    whole = AnalyzerEvent("flow", Rule.FLOW, flow_id=1, start_ns=1, end_ns=2, is_flow=True)
+    looked_at = list[str]()
+
+    def lines() -> Iterator[str]:
+        for line in (flow_line(1, 5), flow_line(2, 4)):
+            looked_at.append(line)
+            yield line
+
+    assert join_flows([numbered, whole], lines(), has_sessions=False) == [numbered, whole]
+    assert not looked_at
+    assert join_flows([numbered], lines(), has_sessions=True)[0].start_ns == 4 * DAY_NS
+    assert join_flows([alert(2)], lines(), has_sessions=False)[0].start_ns == 3 * DAY_NS
+    assert len(looked_at) == 4

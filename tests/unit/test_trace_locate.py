@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.store.journal import FedFile
 from pcapdj.trace.events import AnalyzerEvent, Rule
-from pcapdj.trace.locate import FRAGMENTS_NS, Location, Locator
+from pcapdj.trace.locate import FRAGMENTS_NS, Location, Locator, SpanTree, TimeSpan
 
 SECOND = 10**9
+SPANS = st.tuples(st.integers(-5, 60), st.integers(0, 60)).map(lambda each: TimeSpan(each[0], sum(each)))
 
 
 def fed(name: str, stream: str, first_packet: int, packets: int, *, begin_s: int = 100) -> FedFile:
@@ -44,7 +45,7 @@ def located(files: list[FedFile], *events: AnalyzerEvent, has_sessions: bool = F
     """Return the locations of events."""
     locator = Locator(events, has_sessions=has_sessions)
     locator.add(files)
-    return locator.locations
+    return locator.locations()
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=20), st.data())
@@ -93,6 +94,31 @@ def test_an_unknown_stream_is_known_by_the_packets_time() -> None:
     assert doubtful.place is None
     assert doubtful.problem() == "Packet 3 may be in several streams: choose one of a, c with --stream."
     assert "at that time" in absent.problem()
+
+
+def test_a_number_that_many_streams_have_names_some_of_them() -> None:
+    """An event without a time fits into each stream of a journal: not all of a hundred thousand are kept."""
+    [location] = located([fed(str(n), f"s{n}", 1, 9) for n in range(50)], numbered(3, ""))
+
+    assert location.place is None
+    assert "choose one of s0, s1, s2" in location.problem()
+    assert "s19, .. with --stream." in location.problem()
+    assert len(location.places) == 20
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 30), st.integers(0, 9)), max_size=8))
+def test_what_the_stream_has_before_a_number_that_is_missing_is_named(
+    parts: list[tuple[str, int, int]],
+) -> None:
+    """The last packet of the parts before it: of its own stream, whatever the others have."""
+    files = [fed(str(n), stream, first, packets) for n, (stream, first, packets) in enumerate(parts)]
+
+    found = located(files, *[numbered(number, stream) for stream in "ab" for number in range(1, 45)])
+
+    for location in found:
+        number, stream = location.event.packet or 0, location.event.stream
+        ends = [first + packets - 1 for of, first, packets in parts if of == stream]
+        assert location.stream_end == max([end for end in ends if end < number], default=0)
 
 
 def test_a_number_behind_the_last_finished_file_names_how_far_the_stream_goes() -> None:
@@ -197,4 +223,36 @@ def test_a_search_back_ends_with_the_file_that_begins_the_stream() -> None:
     locator.add([fed("0", "a", 1, 9, begin_s=100)], is_newest_first=True)
 
     assert locator.is_complete
-    assert [file.name for file in locator.locations[0].session_files()] == [b"0", b"2", b"3"]
+    assert [file.name for file in locator.locations()[0].session_files()] == [b"0", b"2", b"3"]
+
+
+@given(st.lists(SPANS, max_size=40), SPANS)
+def test_a_span_is_found_if_it_has_a_time_in_common(spans: list[TimeSpan], wanted: TimeSpan) -> None:
+    """As a comparison with each of them finds it; a single instant counts."""
+    spans.sort()
+
+    found = [*SpanTree(spans).in_common(*wanted)]
+
+    compared = [
+        place
+        for place, span in enumerate(spans)
+        if span.begin_ns <= wanted.end_ns and span.end_ns >= wanted.begin_ns
+    ]
+    assert found == compared
+
+
+def test_a_span_that_lasts_long_does_not_make_all_others_looked_at() -> None:
+    """Of ten thousand short ones behind the begin of a long one, a look sees as many as a tree has levels."""
+    compared = list[int]()
+
+    class End(int):
+        def __lt__(self, other: int) -> bool:
+            compared.append(other)
+            return int(self) < other
+
+    spans = [TimeSpan(0, End(10**6)), *(TimeSpan(number, End(number)) for number in range(1, 10_000))]
+    tree = SpanTree(spans)
+    compared.clear()
+
+    assert [*tree.in_common(20_000, 20_001)] == [0]
+    assert len(compared) < 50
