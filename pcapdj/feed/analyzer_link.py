@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pcapdj.feed.launcher_client import Entry, LauncherClient
-from pcapdj.launcher_protocol import EndedStream, read_ended_stream
+from pcapdj.launcher_protocol import EndedStream, close_descriptors, read_ended_stream
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.safe_text import quoted
@@ -43,6 +43,11 @@ class ResumableStream:
     header: Entry
     batches: Mapping[str, int]
     file: Entry | None
+
+    def close(self) -> None:
+        """Close its descriptors, where it is not resumed."""
+        file = () if self.file is None else (self.file.fd,)
+        close_descriptors((self.write_end, self.header.fd, *self.batches.values(), *file))
 
 
 class AnalyzerLink:

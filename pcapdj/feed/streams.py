@@ -16,6 +16,7 @@ from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.note import BatchNote
 from pcapdj.feed.output_space import OutputSpace
 from pcapdj.feed.pipe import Pipe
+from pcapdj.feed.stored_stream import problem_of
 from pcapdj.runtime.errors import LauncherGone, ReaderGone
 from pcapdj.runtime.log import EventLog
 
@@ -96,6 +97,12 @@ class Streams:
         """
         left = self._link.resumable_stream()
         if left is None:
+            return
+        if problem := problem_of(left):
+            sentence = f"It cannot be resumed: {problem}. Another program stored that with the launcher."
+            events.warning("stream_lost", sentence, stream=left.id)
+            left.close()
+            self._link.end(left.id)
             return
         stream = self.open = self._resumed(left)
         self.unfinished = left.file

@@ -31,10 +31,11 @@ from support.dispatcher_rig import (
     written,
 )
 from support.forkserver import Process
-from support.launcher_rig import Rig, is_running, rig_in
+from support.launcher_rig import Rig, connected, is_running, rig_in
 from support.redis_server import private_redis
 from support.waiting import wait_until
 
+from pcapdj.runtime.signals import Signals
 from pcapdj.store.client import Store
 
 HEADER = 24
@@ -164,6 +165,36 @@ def test_a_stream_survives_every_death_of_its_dispatcher(trio: Trio) -> None:
     assert ranges == list(zip([HEADER, *ends], ends, strict=False))
     assert [int(entry["first_packet"]) for entry in journal(trio.store)] == [1, 3001, 6001]
     assert trio.logged().count("stream_resumed") == 6
+
+
+@pytest.mark.parametrize("key", ["batch-0", "note", "file"])
+def test_what_another_program_stored_with_the_launcher_ends_the_stream(
+    trio: Trio, signals: Signals, key: str
+) -> None:
+    """An analyzer that was taken over may, between two dispatchers: the file is fed again, whole."""
+    (name,) = queue_authorized(trio, {"1.pcap": stream_of(FIRST)})
+    dispatcher = trio.dispatch()
+    trio.wait_until_full(HALFWAY)
+    dispatcher.kill()
+    another = connected(trio.launchers, signals)
+    stream = another.get()
+    assert stream is not None
+    reader, writer = os.pipe()
+    foreign = reader if key == "batch-0" else os.memfd_create("foreign")
+    another.put(stream.stream, key, foreign, {"name": 5})
+    another.close()
+    for descriptor in (reader, writer, stream.write_end, *(each.fd for each in stream.entries)):
+        os.close(descriptor)
+
+    trio.allow(EVERYTHING)
+    authorize(trio.store, name)
+    assert trio.dispatch().wait() == 0
+    trio.wait_for_ends(2)
+
+    assert trio.copies()[-1] == stream_of(FIRST)
+    assert [int(entry["attempt"]) for entry in journal(trio.store)] == [2]
+    assert "It cannot be resumed: " in trio.logged()
+    assert "Traceback" not in trio.logged()
 
 
 @pytest.mark.long

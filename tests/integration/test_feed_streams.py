@@ -2,7 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 from support.captures import file_header
@@ -16,8 +19,9 @@ from pcapdj.feed.analyzer_link import ResumableStream
 from pcapdj.feed.batches import memory_file
 from pcapdj.feed.interrupts import Interrupts
 from pcapdj.feed.launcher_client import Entry
-from pcapdj.feed.note import BatchNote
+from pcapdj.feed.note import BatchNote, encode_note
 from pcapdj.feed.output_space import OutputSpace
+from pcapdj.feed.progress import ResumeNote
 from pcapdj.feed.streams import STOP_GRACE_S, Streams
 from pcapdj.launcher_protocol import BATCH_KEYS, NOTE_KEY
 from pcapdj.runtime.errors import Stopped
@@ -25,6 +29,16 @@ from pcapdj.runtime.signals import Signals
 
 HEADER = file_header()
 FORMAT = {"linktype": 1, "nanosecond": False}
+OF_FILE: Final[dict[str, Any]] = {
+    **ResumeNote("t", b"b").note(24, {"name": "a", "last_ts_ns": -5, "packets": 3}),
+    "identity": [1, 2, 3, 4],
+    "digest": "",
+    "rewrites": True,
+    "earlier_streams": ["s"],
+    "earlier_parts": [[1, 2]],
+    "begin_bytes": 0,
+    "earlier_packets": 2,
+}
 RECORDS = bytes(range(100))
 SENT = Totals(3, 60, 60, 5, 7)
 
@@ -232,7 +246,7 @@ def left_by(link: RecordingLink, signals: Signals, sent_bytes: int, token: str) 
     else:
         os.lseek(stream.header, sent_bytes, os.SEEK_SET)
     header = Entry("header", {**FORMAT, "before": {"name": "a"}}, stream.header)
-    file = Entry("file", {"token": "t", "name": "b"}, memory_file("file", 1, interrupts)) if token else None
+    file = Entry("file", dict(OF_FILE), memory_file("file", 1, interrupts)) if token else None
     return ResumableStream("5ca1ab1e", link.write_end, header, stream.batches.descriptors, file)
 
 
@@ -302,6 +316,111 @@ def test_a_stream_whose_analyzer_is_gone_is_not_resumed(
     assert streams.unfinished is None
     assert link.calls == [("end", "5ca1ab1e")]
     assert len(before - open_descriptors()) == len((*BATCH_KEYS, NOTE_KEY, "header", "file", "the write end"))
+
+
+def without(left: ResumableStream, key: str) -> ResumableStream:
+    """Return it without one of its batches, or the note about them; that is closed."""
+    os.close(left.batches[key])
+    return replace(left, batches={name: fd for name, fd in left.batches.items() if name != key})
+
+
+def with_batch(left: ResumableStream, key: str, descriptor: int) -> ResumableStream:
+    """Return it with another descriptor there; the one before is closed."""
+    os.close(left.batches[key])
+    return replace(left, batches={**left.batches, key: descriptor})
+
+
+def with_header(left: ResumableStream, descriptor: int) -> ResumableStream:
+    """Return it with another header; the one before is closed."""
+    os.close(left.header.fd)
+    return replace(left, header=replace(left.header, fd=descriptor))
+
+
+def read_only(descriptor: int) -> int:
+    """Return the same file or pipe, open for reading."""
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK)
+
+
+def noted(left: ResumableStream, **changed: Any) -> ResumableStream:
+    """Write a valid record into the note, with some fields that no dispatcher writes."""
+    note = BatchNote(4, "t", 0, len(RECORDS), 24, BEGINNING, Totals(), SENT)._replace(**changed)
+    os.pwrite(left.batches[NOTE_KEY], *encode_note(note))
+    return left
+
+
+def with_kinds(left: ResumableStream) -> ResumableStream:
+    """Write a record that says it has more kinds than fit into it."""
+    record, place = encode_note(BatchNote(4, "t", 0, 5, 24, BEGINNING, Totals(), SENT))
+    content = record[4:6] + b"\xff\xff" + record[8:]
+    os.pwrite(left.batches[NOTE_KEY], zlib.crc32(content).to_bytes(4, "little") + content, place)
+    return left
+
+
+def about_file(left: ResumableStream, **changed: Any) -> ResumableStream:
+    """Return it with another note about the file; None removes a field."""
+    assert left.file is not None
+    note = {name: value for name, value in (left.file.note | changed).items() if value is not None}
+    return replace(left, file=replace(left.file, note=note))
+
+
+def about_stream(left: ResumableStream, note: dict[str, Any]) -> ResumableStream:
+    """Return it with another note about the stream."""
+    return replace(left, header=replace(left.header, note=note))
+
+
+Change = Callable[[ResumableStream], ResumableStream]
+FOREIGN: Final[dict[str, Change]] = {
+    "no batch": lambda left: without(left, BATCH_KEYS[1]),
+    "no note about the batches": lambda left: without(left, NOTE_KEY),
+    "a batch that nothing can be written into": lambda left: with_batch(
+        left, BATCH_KEYS[1], read_only(left.batches[BATCH_KEYS[1]])
+    ),
+    "a file as batch": lambda left: with_batch(left, BATCH_KEYS[0], os.memfd_create("batch")),
+    "a note that nothing can be written into": lambda left: with_batch(
+        left, NOTE_KEY, read_only(left.batches[NOTE_KEY])
+    ),
+    "a short note": lambda left: with_batch(left, NOTE_KEY, os.memfd_create("note")),
+    "a third batch": lambda left: noted(left, batch=2),
+    "a batch with too many bytes": lambda left: noted(left, length_bytes=10),
+    "more kinds than there are": with_kinds,
+    "an empty header": lambda left: with_header(left, os.memfd_create("header")),
+    "no format": lambda left: about_stream(left, {}),
+    "a format with text": lambda left: about_stream(left, {"linktype": "1", "nanosecond": False}),
+    "a format with a list before": lambda left: about_stream(left, {**FORMAT, "before": []}),
+    "a file before with a time in words": lambda left: about_stream(
+        left, {**FORMAT, "before": {"last_ts_ns": "now"}}
+    ),
+    "no name": lambda left: about_file(left, name=None),
+    "a name that is a number": lambda left: about_file(left, name=5),
+    "no identity": lambda left: about_file(left, identity=None),
+    "a short identity": lambda left: about_file(left, identity=[1]),
+    "an identity in words": lambda left: about_file(left, identity=[1, 2, 3, "4"]),
+    "a number that no file has": lambda left: about_file(left, stream_start=10**90),
+    "a truth as number": lambda left: about_file(left, stream_start=True),
+    "earlier parts that are no pairs": lambda left: about_file(left, earlier_parts=[[1]]),
+    "earlier streams that are no names": lambda left: about_file(left, earlier_streams=[1]),
+    "packets before in words": lambda left: about_file(left, before={"packets": "many"}),
+}
+
+
+@pytest.mark.parametrize("change", FOREIGN)
+def test_what_no_dispatcher_stored_is_not_resumed(
+    link: RecordingLink, streams: Streams, signals: Signals, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    """Another program of the same user stored it with the launcher: the stream ends, with all closed."""
+    left = link.left = FOREIGN[change](left_by(link, signals, 30, "t"))
+    assert left.file is not None
+    stored = {left.write_end, left.header.fd, left.file.fd, *left.batches.values()}
+
+    streams.resume()
+
+    assert streams.open is None
+    assert streams.unfinished is None
+    assert link.calls == [("end", "5ca1ab1e")]
+    assert not stored & open_descriptors()
+    warned = logged(capsys, "stream_lost")
+    assert " WARNING dispatcher stream_lost stream=5ca1ab1e: It cannot be resumed: " in warned
+    assert "Traceback" not in warned
 
 
 def test_without_a_stream_there_is_nothing_to_resume_and_nothing_stalls(
