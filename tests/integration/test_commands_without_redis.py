@@ -195,10 +195,12 @@ def test_check_shows_a_redis_that_keeps_the_queue(short_path: Path) -> None:
     with redis_at(short_path / "redis.sock", "--appendonly", "yes") as server:
         for command in (["limits", "set", "resume-after=5s"], ["gate", "auto"], ["gate", "accept"]):
             pcapdj(*command, cwd=short_path, PCAPDJ_REDIS_URL=server.url)
+        server.client.xadd("PCAPDJ_JOURNAL", {"name": "/in/1.pcap"})
 
         done = pcapdj("check", cwd=short_path, PCAPDJ_REDIS_URL=server.url, COLUMNS="300")
 
     lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert re.fullmatch(" {11}the journal has 1 entry in [0-9.]+ (bytes|KiB) of its memory", lines.pop(4))
     assert lines[1:5] == [
         f"Redis      {server_version} at {server.url}",
         "           it keeps the queue: appendonly yes, appendfsync everysec, maxmemory-policy noeviction",

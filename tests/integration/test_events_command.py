@@ -76,6 +76,18 @@ def test_without_a_time_the_last_day_is_shown(store: Store, printed: Printed) ->
     assert [line.split()[-1] for line in printed("--since", "2d", "--kind", "old")] == ["old"]
 
 
+def test_a_kind_is_that_of_the_event_or_the_name_that_its_role_logged(store: Store, printed: Printed) -> None:
+    """An event has in `event` what the log calls it, where that is another word; both choose it."""
+    store.redis.xadd(
+        store.keys.events, {"kind": "failing", "event": "analyzer_failing", "time_s": time.time()}
+    )
+    record_event(store, "other", "", role="x")
+
+    for kind in ("failing", "analyzer_failing"):
+        assert len(printed("--kind", kind)) == 1
+    assert printed("--kind", "nothing") == []
+
+
 def test_followed_events_are_printed_once_each(store: Store) -> None:
     """What is recorded meanwhile comes within a second; Ctrl-C ends it."""
     record_event(store, "first", "", role="x")

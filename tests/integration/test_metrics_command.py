@@ -200,6 +200,15 @@ def test_what_cannot_be_served_or_written_is_refused(
     assert (found, error.count("\n")) == (code, 1)
 
 
+def test_an_address_in_brackets_is_one_of_ipv6(run: Run, store: Store) -> None:
+    """As URLs have it; the brackets are no part of it."""
+    code, _, error = run("--redis-url", store.url, "--listen", "[2001:db8::1]:1")
+
+    assert code == ExitCode.CANNOT_CREATE
+    assert "2001:db8::1" in error
+    assert "]" not in error
+
+
 def test_the_size_of_the_queue_is_that_of_its_first_thousand_files(store: Store) -> None:
     """Beyond, it is estimated; names of other programs have no size."""
     assert queue_size(store) == QueueSize(0, 0)

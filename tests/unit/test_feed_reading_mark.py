@@ -1,6 +1,7 @@
 """The file of the reading mark: what is refused in its place, and what a fatal signal writes into it."""
 
 import faulthandler
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,18 @@ def test_a_batch_that_was_sent_ends_the_count(tmp_path: Path) -> None:
     left.close()
 
     assert left.previous == PreviousMark("token", boot_id(), 0, is_set=False, exception="", fatal="")
+
+
+@pytest.mark.parametrize("deaths", [-1, True, "1", None, 2.0])
+def test_a_number_of_deaths_that_no_dispatcher_wrote_does_not_count(tmp_path: Path, deaths: object) -> None:
+    """Nor does the rest of that mark."""
+    head = {"token": "token", "boot": boot_id(), "deaths": deaths}
+    (tmp_path / "mark").write_bytes(json.dumps(head).encode().ljust(256) + b"1")
+
+    mark = ReadingMark(tmp_path / "mark")
+    mark.close()
+
+    assert mark.previous is None
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:
