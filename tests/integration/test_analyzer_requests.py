@@ -232,6 +232,7 @@ def test_end_is_replied_to_at_once_and_the_next_stream_waits_for_the_flush(
     second = connected(rig, ActingWaits(signals, go.touch)).open()
 
     assert go.exists()  # so `open` has waited
+    wait_until(lambda: rig.logged().count("analyzer_started") == 2, "the second start to be logged")
     assert rig.logged().index("stream_ended") < rig.logged().rindex("analyzer_started")
     os.close(second.write_end)
 
