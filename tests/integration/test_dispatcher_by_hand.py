@@ -464,18 +464,12 @@ def test_after_a_stop_in_order_the_file_goes_on_in_the_next_stream(
     rig: Dispatchers, big: bytes, *, is_changed: bool
 ) -> None:
     """No packet is in both streams, the journal counts both parts; a file that changed meanwhile fails."""
-    dispatcher = rig.start()
-    reader = rig.reader()
-    reader.read(100_000)
-    threading.Timer(0.05, dispatcher.terminate).start()
-    first = records_of(reader.read_to_end()[HEADER:])
-    assert dispatcher.wait() == 0
-    reader.close()
+    first, replays = stopped_in_order(rig, big)
     if is_changed:
         os.utime(big, ns=(0, 0))
 
     authorize(rig.store, big)
-    dispatcher = rig.start()
+    rig.start()
     rig.wait_for("file_continues")
     second = records_of(rig.reader().read_to_end()[HEADER:]) if not is_changed else []
 
@@ -488,7 +482,25 @@ def test_after_a_stop_in_order_the_file_goes_on_in_the_next_stream(
     else:
         assert len(first) + len(second) == len(BIG)
         assert listed(rig.store, rig.store.keys.processed) == [big]
-    assert "file_replayed" not in rig.logged()
+    assert rig.logged().count("file_replayed") == replays
+
+
+def stopped_in_order(rig: Dispatchers, big: bytes) -> tuple[list[Record], int]:
+    """Stop a dispatcher in mid-file until its stream ends in order; return that, and the replays before.
+
+    On a busy machine the half second for the rest of a record may pass without any processor.
+    """
+    for replays in range(10):
+        dispatcher, reader = rig.start(), rig.reader()
+        reader.read(100_000)
+        threading.Timer(0.05, dispatcher.terminate).start()
+        stream = reader.read_to_end()
+        assert dispatcher.wait() == 0
+        reader.close()
+        if "begin" in current(rig.store, str(rig.pipe)):
+            return records_of(stream[HEADER:]), replays
+        authorize(rig.store, big)
+    pytest.fail("no stream ended in order")
 
 
 def wait_for_journal(rig: Dispatchers) -> list[dict[str, bytes]]:
