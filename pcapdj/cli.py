@@ -137,10 +137,16 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
     from pcapdj.runtime.command import ended_in_order, exit_code_of, run_command
 
-    gc.disable()  # modules are here for good: looking through them meanwhile takes a twentieth of the import
-    module, prog = import_module(MODULES[name]), f"pcapdj {name}"
-    gc.enable()
-    with nullcontext() if name in ROLES else ended_in_order():
+    prog = f"pcapdj {name}"
+
+    def work() -> int | None:
+        gc.disable()  # modules stay: looking through them meanwhile takes a twentieth of the import
+        module = import_module(MODULES[name])
+        gc.enable()
         if hasattr(module, "app"):
             return exit_code_of(module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
-        return run_command(prog, lambda: module.run(arguments))
+        code: int | None = module.run(arguments)
+        return code
+
+    with nullcontext() if name in ROLES else ended_in_order():
+        return run_command(prog, work)

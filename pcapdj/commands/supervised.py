@@ -16,10 +16,13 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from xmlrpc.client import Fault, ServerProxy
+from xml.parsers.expat import ExpatError
+from xmlrpc.client import Error as AnswerError
+from xmlrpc.client import Fault, ProtocolError, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
@@ -38,7 +41,24 @@ _START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 ..
 _LOOK_S: Final = 0.1
 _LAST_LINE_BYTES: Final = 400
 _MOST_CONF_BYTES: Final = 1 << 20
+_NO_PASSWORD: Final = (
+    f"Remove username and password from [unix_http_server] in {CONF}: only this user reaches its socket."
+)
 _UNSETTLED: Final = ("STARTING", "BACKOFF", "STOPPING", "UNKNOWN")
+
+
+class _NotRunning(Unavailable):
+    """No supervisord listens in this folder."""
+
+    def __init__(self) -> None:
+        super().__init__("The service of this folder does not run.", hint="'pcapdj up' starts it.")
+
+
+class _ShuttingDown(Unavailable):
+    """The supervisord of this folder stops its programs, and then ends."""
+
+    def __init__(self) -> None:
+        super().__init__("The service of this folder is just ending.", hint="Try again when it has ended.")
 
 
 class Program(NamedTuple):
@@ -106,9 +126,10 @@ class Supervisord:
 
     def pid(self) -> int:
         """Return its pid; 0: it does not run."""
-        with suppress(FileNotFoundError, ConnectionRefusedError):
+        try:
             return int(self._asked("getPID"))
-        return 0
+        except _NotRunning:
+            return 0
 
     def programs(self, names: Collection[str] = ()) -> list[Program]:
         """Return these programs, all without names, in the order of their start.
@@ -200,10 +221,13 @@ class Supervisord:
 
     def end(self) -> None:
         """End it with all of its programs, and wait until it has ended; Ctrl-C ends only the waiting."""
+        if not (pid := self.pid()):
+            return
         with suppress(ProcessLookupError):
-            process = os.pidfd_open(self.pid())
+            process = os.pidfd_open(pid)
             try:
-                self._asked("shutdown")
+                with suppress(_NotRunning, _ShuttingDown):  # somebody else ends it, too
+                    self._asked("shutdown")
                 select.select([process], [], [])
             finally:
                 os.close(process)
@@ -227,17 +251,23 @@ class Supervisord:
         """Return supervisord's answer.
 
         Raises:
-            FileNotFoundError, ConnectionRefusedError: it does not run.
-            Unavailable: it does not answer.
+            Unavailable: it does not run, it ends, or it does not answer.
             Fault: it refuses.
         """
         transport = SupervisorTransport(serverurl=f"unix://{self._folder / _SOCKET}")
         try:
             with ServerProxy("http://127.0.0.1", transport=transport) as proxy:
                 return getattr(proxy.supervisor, method)(*arguments)
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise
-        except (OSError, HTTPException) as exc:
+        except (FileNotFoundError, ConnectionRefusedError) as exc:
+            raise _NotRunning from exc
+        except Fault as exc:
+            if exc.faultCode != Faults.SHUTDOWN_STATE:
+                raise
+            raise _ShuttingDown from exc
+        except ProtocolError as exc:
+            hint = _NO_PASSWORD if exc.errcode == HTTPStatus.UNAUTHORIZED else ""
+            raise Unavailable(f"supervisord answers {exc.errcode} {exc.errmsg}.", hint=hint) from exc
+        except (OSError, HTTPException, AnswerError, ExpatError) as exc:
             raise Unavailable(f"supervisord does not answer: {exc}.", hint=f"See {_LOG}.") from exc
 
 
@@ -256,7 +286,7 @@ def unless_running(supervisord: Supervisord) -> None:
         Unavailable: it does not.
     """
     if not supervisord.pid():
-        raise Unavailable("The service of this folder does not run.", hint="'pcapdj up' starts it.")
+        raise _NotRunning
 
 
 def shown(programs: Sequence[Program]) -> bool:

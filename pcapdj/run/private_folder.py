@@ -116,12 +116,12 @@ def _remove_tree(top: Path) -> None:
         opened = os.open(top, _FOLDER_FLAGS)
     except OSError:
         return
-    try:
-        while sum(_remove_entry(opened, name) for name in os.listdir(opened)):  # noqa: PTH208 - by descriptor
-            pass
-    finally:
-        os.close(opened)
-    with suppress(OSError):
+    with suppress(OSError):  # also where no more files can be opened: the next run removes the rest
+        try:
+            while sum(_remove_entry(opened, name) for name in os.listdir(opened)):  # noqa: PTH208 - by descriptor
+                pass
+        finally:
+            os.close(opened)
         top.rmdir()
 
 

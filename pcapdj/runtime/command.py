@@ -9,6 +9,7 @@ and `pcapdj cat` starts without it in 0.04 s. pydantic, by which typer checks va
 imported only for a value that has to be converted.
 """
 
+import errno
 import os
 import signal
 import stat
@@ -38,6 +39,13 @@ _REFUSALS: Final = {
     "less_than_equal": "is above {le}",
 }
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP)  # Python raises KeyboardInterrupt on SIGINT by itself
+_NO_THREAD: Final = "can't start new thread"  # of CPython's threading
+_MISSING_RESOURCES: Final = {
+    errno.EMFILE: "It cannot open as many files as it needs (ulimit -n).",
+    errno.ENFILE: "The system has no room for more open files.",
+    errno.ENOMEM: "There is not enough memory.",
+    errno.EAGAIN: "No process can be started: too many run (ulimit -u).",
+}
 _HELP_OPTIONS: Final = ("-h", "--help")
 
 
@@ -170,8 +178,9 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
     Only an error in pcapdj itself shows a traceback.
     """
     threading.excepthook = _stop_without_thread
-    tell_failures_of_stdout()
+    _take_inherited_signals()
     try:
+        tell_failures_of_stdout()
         code = command()
         if sys.stdout:  # None: started without one
             sys.stdout.flush()
@@ -184,13 +193,38 @@ def run_command(prog: str, command: Callable[[], int | None]) -> int:
         return ExitCode.INTERRUPTED
     except (BrokenPipeError, OutputFailed) as exc:
         return _code_without_output(prog, exc)
-    except Exception:  # noqa: BLE001 - the only place that catches everything; supervisord restarts a role
+    except Exception as exc:  # noqa: BLE001 - the only place that catches everything; supervisord restarts a role
+        _show_unexpected(prog, exc)
+        return ExitCode.ERROR
+    return int(code or _thread_has_died.is_set())
+
+
+def _take_inherited_signals() -> None:
+    """Let signals arrive that the program which started this one has blocked, and the ends of children.
+
+    A blocked SIGTERM would never end this process. Where SIGCHLD is ignored, the kernel keeps no exit codes,
+    and `subprocess` takes a failure for a success. Other ignored signals stay so, as nohup wants it.
+
+    Source: execve(2), "Effect on process attributes"; wait(2), "C library/kernel differences".
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+
+
+def _show_unexpected(prog: str, error: Exception) -> None:
+    """Print what the system does not give this process; the traceback of any other error."""
+    if isinstance(error, MemoryError):
+        print_error(prog, _MISSING_RESOURCES[errno.ENOMEM])
+    elif isinstance(error, OSError) and error.errno in _MISSING_RESOURCES:
+        print_error(prog, _MISSING_RESOURCES[error.errno])
+    elif isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        print_error(prog, "No thread can be started: too little memory, or too many processes (ulimit -u).")
+    else:
         import traceback
 
         flush_log()
         traceback.print_exc()
-        return ExitCode.ERROR
-    return int(code or _thread_has_died.is_set())
 
 
 def _code_without_output(prog: str, error: OSError) -> ExitCode:

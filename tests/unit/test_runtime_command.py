@@ -1,5 +1,6 @@
 """How every command ends: with its exit code, and one sentence instead of a traceback."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 
 import pytest
 import typer
+from support.rows import each_row
 
 from pcapdj.runtime.command import exit_code_of, lines_of, new_app, run_command
 from pcapdj.runtime.errors import (
@@ -276,3 +278,56 @@ sys.exit(run_command("pcapdj it", command))
         err = process.stderr.read()  # type: ignore[union-attr]  # a pipe
 
     assert (process.returncode, err) == (0, b"")
+
+
+def test_signals_that_the_starter_blocked_arrive_and_ends_of_children_are_seen() -> None:
+    """Else subprocess takes each failure for a success, and SIGTERM never ends the process."""
+    code = """
+import signal, subprocess, sys
+from pcapdj.runtime.command import ended_in_order, run_command
+def command():
+    print(subprocess.run(["false"]).returncode, flush=True)
+    signal.pause()
+with ended_in_order():
+    run_command("pcapdj it", command)
+"""
+    inherited = ("env", "--ignore-signal=CHLD", "--block-signal=TERM")
+    with subprocess.Popen([*inherited, sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        seen = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+
+    assert (seen, process.returncode) == (b"1\n", -signal.SIGTERM)
+
+
+@each_row(
+    "setup, work, sentence",
+    [
+        (
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))",
+            "[os.dup(0) for _ in range(100)]",
+            "It cannot open as many files as it needs (ulimit -n).",
+        ),
+        (
+            "resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))",
+            "bytes(1 << 29)",
+            "There is not enough memory.",
+        ),
+        (
+            "threading.stack_size(1 << 29); resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))",
+            "threading.Thread(target=int).start()",
+            "No thread can be started: too little memory, or too many processes (ulimit -u).",
+        ),
+    ],
+)
+def test_what_the_system_does_not_give_is_one_sentence(setup: str, work: str, sentence: str) -> None:
+    """It is no error in pcapdj, wherever it happens."""
+    code = f"""
+import os, resource, sys, threading
+from pcapdj.runtime.command import run_command
+{setup}
+sys.exit(run_command("pcapdj it", lambda: {work}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (ExitCode.ERROR, f"pcapdj it: {sentence}\n")
