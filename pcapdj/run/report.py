@@ -160,7 +160,7 @@ def _failure_text(result: FileResult) -> str:
 def verdict_of(code: ExitCode, *, has_files: bool = True) -> str:
     """Return in words whether a run with this exit code is complete; it may have found no files."""
     if code is ExitCode.OK and not has_files:
-        return "nothing was fed: the given paths have no capture files (--recursive includes folders inside)"
+        return "nothing was fed: no given path is or has a capture file (folders inside need --recursive)"
     if code is ExitCode.OK:
         return "complete: each file was fed whole, and the analyzer ended well"
     return f"NOT complete (exit code {int(code)})"
