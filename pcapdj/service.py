@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from pcapdj.runtime.errors import CannotCreate
+from pcapdj.runtime.foreign_files import is_folder, is_there
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES, make_folder
 from pcapdj.runtime.safe_text import quoted
@@ -99,14 +100,14 @@ def folder_problems(folder: Path, logdir: str) -> Iterator[str]:
         logdir: of the analyzer's output.
     """
     for name in _SUPERVISORDS_FOLDERS:
-        if not (folder / name).is_dir():
+        if not is_folder(folder / name):
             yield f"{quoted(name)} is missing: supervisord cannot start"
     if not os.access(folder / INBOX, os.R_OK | os.X_OK):
         yield f"{quoted(INBOX)} is missing or cannot be read by this user: the importer waits for it"
     for name in (*PRIVATE_FOLDERS, logdir):
         place = folder / name
-        present = next(each for each in (place, *place.parents) if each.exists())  # the others are created
-        if not present.is_dir() or not os.access(present, os.W_OK | os.X_OK):
+        present = next(each for each in (place, *place.parents) if is_there(each))  # the others are created
+        if not is_folder(present) or not os.access(present, os.W_OK | os.X_OK):
             yield f"{quoted(name)} cannot be written by this user"
         elif present == place and name in (_REDIS_DATA, logdir):
             try:

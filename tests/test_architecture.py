@@ -528,6 +528,27 @@ def test_whole_files_are_read_where_their_size_is_known() -> None:
     assert found == of_the_kernel | of_the_package
 
 
+def test_what_is_there_is_asked_in_one_place() -> None:
+    """`Path.exists` and its like raise an error in a folder that is closed to this user."""
+    askers = {"exists", "is_file", "is_dir"}
+    where_the_error_is_handled = {
+        *("runtime/places.py", "disk/meters.py", "run/record.py", "run/private_folder.py"),
+        *("store/data_check.py", "store/embedded.py"),
+    }
+    of_our_own = {"service.py", "commands/init.py", "run/service_process.py"}
+    of_a_listing = {"inbox/folder.py", "inbox/inotify.py", "capture/folder_state.py"}
+
+    found = {
+        str(module)
+        for module in MODULES
+        for node in nodes_of(module)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if node.func.attr in askers and ast.unparse(node.func.value) != "os.path"
+    }
+
+    assert found == where_the_error_is_handled | of_our_own | of_a_listing
+
+
 def test_the_longest_chain_of_imports_is_short() -> None:
     """What a newcomer has to open, one after the other, to reach the ground."""
     longest = max((chain_of(module) for module in MODULES), key=len)

@@ -28,6 +28,7 @@ from pcapdj.runtime import failpoints
 from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo
+from pcapdj.runtime.foreign_files import is_there
 from pcapdj.runtime.interpreter import START_FILE
 from pcapdj.runtime.leftover_processes import mark_of
 from pcapdj.runtime.places import make_folder
@@ -189,7 +190,7 @@ def new_log_folder(root: Path, stream: str, now_s: float) -> Path:
 def _point_latest(root: Path, name: str) -> None:
     """Replace the link by rename, so that it is never missing; leave a file or folder of that name alone."""
     latest, fresh = root / "latest", root / f".latest.{os.getpid()}"
-    if latest.exists() and not latest.is_symlink():
+    if is_there(latest) and not latest.is_symlink():
         return
     with suppress(OSError):  # a convenience: no stream fails because of it
         fresh.unlink(missing_ok=True)

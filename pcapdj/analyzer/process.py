@@ -20,6 +20,7 @@ from pcapdj.analyzer.presets import install_hint
 from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
+from pcapdj.runtime.foreign_files import is_folder, is_there
 from pcapdj.runtime.process import end_text, foreign_child_setup
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
@@ -183,7 +184,7 @@ def find_program(name: str, *, first: Path | None = None) -> str:
             f"The analyzer {quoted(present)} may not be executed by this user.",
             hint=f"Allow it with chmod +x {shell_word(present)}, or choose another --preset.",
         )
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         raise Unavailable(
             f"The analyzer {quoted(name)} is a folder.", hint="Name the program, or choose a --preset."
         )
@@ -193,7 +194,7 @@ def find_program(name: str, *, first: Path | None = None) -> str:
 def _cause_of(error: OSError | subprocess.SubprocessError) -> str:
     """Return why an executable file that is present could not be executed; execve(2) has the causes."""
     match getattr(error, "errno", None):
-        case errno.ENOENT if Path(getattr(error, "filename", "") or "/").exists():
+        case errno.ENOENT if is_there(Path(getattr(error, "filename", "") or "/")):
             return "the interpreter in its first line, or its dynamic loader, is not installed"
         case errno.ENOEXEC:
             return "it is not a program for this machine, or a script without #! in its first line"

@@ -29,6 +29,7 @@ from pcapdj.disk.options import own_redis_data, variable_of, watches_of
 from pcapdj.runtime.command import lines_of, new_app
 from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment, program_path
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, StoreUnavailable, Unavailable
+from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.numbers import counted, whole_number
 from pcapdj.runtime.places import SOCKET_PATH_LIMIT_BYTES
 from pcapdj.runtime.process import foreign_child_setup
@@ -243,7 +244,7 @@ def _absent(error: StoreUnavailable, *, is_wrong: bool, has_embedded: bool) -> t
     """Return text and tone for a missing Redis: also wrong if none can be started."""
     if is_wrong or not has_embedded:
         return str(error), Tone.BAD
-    if Path(CONF).is_file():
+    if is_file(Path(CONF)):
         return "the service of this folder does not run; 'pcapdj up' starts it", Tone.ATTENTION
     return "none at the default address; 'pcapdj run' and the service start the embedded one", Tone.PLAIN
 
@@ -363,14 +364,14 @@ def socket_line(folder: Path) -> Line:
     text = f"paths in this folder need {length} of at most {SOCKET_PATH_LIMIT_BYTES} bytes"
     if length <= SOCKET_PATH_LIMIT_BYTES:
         return Line("Sockets", text, Tone.GOOD)
-    is_layout = (folder / CONF).is_file()
+    is_layout = is_file(folder / CONF)
     tone = Tone.BAD if is_layout else Tone.ATTENTION
     return Line("Sockets", f"{text}: the service needs a folder with a shorter path", tone)
 
 
 def folder_lines(folder: Path) -> Iterator[Line]:
     """Yield the folders that the service in this folder cannot use; nothing where there is no service."""
-    if (folder / CONF).is_file():
+    if is_file(folder / CONF):
         problems = list(folder_problems(folder, os.environ.get("PCAPDJ_LOGDIR") or _LOGDIR))
         yield from (Line("Folders", problem, Tone.BAD) for problem in problems)
         if not problems:

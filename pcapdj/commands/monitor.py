@@ -21,7 +21,7 @@ from pcapdj.console.monitor_rules import (
 )
 from pcapdj.console.screen import print_lines
 from pcapdj.runtime.errors import ConfigError, KeyUnusable, PcapdjError, StoreUnavailable
-from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_files import foreign_text, is_file
 from pcapdj.service import CONF
 from pcapdj.store.client import Store
 from pcapdj.store.options import open_store
@@ -77,7 +77,7 @@ def layout_of(url: str) -> Path | None:
     if parts.scheme != "unix" or not path.endswith(end):
         return None
     conf = Path(path.removesuffix(end) or "/") / CONF
-    return conf if conf.is_file() else None
+    return conf if is_file(conf) else None
 
 
 def _roles_in(conf: Path) -> set[str]:

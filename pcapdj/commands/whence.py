@@ -20,7 +20,7 @@ from pcapdj.console.slow_work import slow_work
 from pcapdj.runtime.child_process import run_reader
 from pcapdj.runtime.command import new_app
 from pcapdj.runtime.errors import ConfigError, PcapdjError
-from pcapdj.runtime.foreign_files import lines_as_they_come, open_foreign
+from pcapdj.runtime.foreign_files import is_folder, lines_as_they_come, open_foreign
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.store.journal import Conditions
 from pcapdj.store.options import Lane, PasswordFile, RedisUrl, open_store
@@ -115,7 +115,7 @@ def whence(  # noqa: PLR0913 - an option each
 
 
 def _log_folder(log: Path | None) -> Path | None:
-    if log and not log.is_dir():
+    if log and not is_folder(log):
         raise ConfigError(f"{quoted(str(log))} is not a folder.")
     return log.resolve() if log else None
 

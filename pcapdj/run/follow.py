@@ -20,6 +20,7 @@ from pcapdj.run.private_service import PrivateService, RoleEnd, shown_role
 from pcapdj.run.record import RECORD, FileResult, RunRecord, result_from_journal
 from pcapdj.run.view import ProgressView, WaitReason, wait_reason
 from pcapdj.runtime.errors import ExitCode, PcapdjError, Stopped
+from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.process import end_predicate
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Signals
@@ -235,7 +236,7 @@ class RunMonitor:
         analyzer = self.progress.analyzer
         log = Path(str(analyzer.get("logdir") or "")) / LOG_NAME
         sentence = f"{lead} {analyzer.get('reason') or ''}".strip()
-        if log.is_file() and quoted(str(log)) not in sentence:
+        if is_file(log) and quoted(str(log)) not in sentence:
             sentence = f"{sentence.rstrip('.')}; its log is {quoted(str(log))}."
         return AbortReason(sentence, ExitCode.UNAVAILABLE)
 

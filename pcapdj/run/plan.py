@@ -27,7 +27,7 @@ from pcapdj.inbox.overlaps import Overlap
 from pcapdj.inbox.skipped import refusal_sentences
 from pcapdj.run.record import FileResult, RunRecord
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.foreign_files import open_foreign
+from pcapdj.runtime.foreign_files import is_there, open_foreign
 from pcapdj.runtime.full_disks import SUSPECT_MARK
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import quoted, to_text
@@ -208,7 +208,7 @@ def new_logdir(listing: Listing) -> Path:
         )
     stem = Path(to_text(names[0])).name.split(".")[0] or "run"
     for suffix in ("", *(f"-{number}" for number in range(2, _MOST_FOLDERS))):
-        if not (path := Path(f"{stem}-pcapdj{suffix}")).exists():
+        if not is_there(path := Path(f"{stem}-pcapdj{suffix}")):
             return path
     raise ConfigError(
         f"There are {_MOST_FOLDERS} runs of {stem!r} here.", hint="Name a folder with --logdir."

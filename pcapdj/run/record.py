@@ -25,7 +25,7 @@ from typing import Any, Final, TypeVar
 from pcapdj import __version__
 from pcapdj.run.record_lines import RecordSize, files_of
 from pcapdj.runtime.errors import AlreadyRunning, ConfigError
-from pcapdj.runtime.foreign_files import lines_of, open_foreign
+from pcapdj.runtime.foreign_files import is_there, lines_of, open_foreign
 from pcapdj.runtime.foreign_json import decode_json, decode_object
 from pcapdj.runtime.lock import held_by_another_user, holder_of, locked
 from pcapdj.runtime.numbers import signed_number
@@ -202,8 +202,7 @@ class RunRecord:
         interval_s: the least time between two writes of `pcapdj.json`, and until a failed write is repeated.
 
     Raises:
-        ConfigError: an earlier record exists and `resume` is off, or none exists and it is on, or the record
-            cannot be read.
+        ConfigError: `resume` is off and there is a record, or on and there is none, or it cannot be read.
         CannotCreate: the folder cannot be created.
     """
 
@@ -211,15 +210,14 @@ class RunRecord:
         self.logdir: Final = logdir
         self.results: dict[str, FileResult] = {}
         self.write_error = ""  # why the newest record is not on the disk; empty: it is
-        self._path, self._newer_path = logdir / RECORD, logdir / NEWER
-        self._interval_s = interval_s
+        self._path, self._newer_path, self._interval_s = logdir / RECORD, logdir / NEWER, interval_s
         self._unwritten: list[FileResult] = []
         self._whole = 0  # results in pcapdj.json
         self._newer = 1  # results since then; not 0: the first save writes it
         self._next_whole_s = self._next_try_s = 0.0
-        if logdir.exists():
+        if is_there(logdir):
             _make_folder(logdir)  # of another user it is refused before anything in it is read
-        if self._path.exists() or self._newer_path.exists() or resume:
+        if _is_there(self._path) or _is_there(self._newer_path) or resume:
             self.results = _read_results(self._path, self._newer_path, resume=resume)
         _make_folder(logdir)
 
@@ -302,6 +300,14 @@ class RunRecord:
             self._unwritten.clear()
 
 
+def _is_there(path: Path) -> bool:
+    """Report whether there is a part of a record; one that cannot be looked at may not be written over."""
+    try:
+        return path.exists()
+    except OSError as exc:
+        raise ConfigError(f"{quoted(str(path))} cannot be read: {exc.strerror}.") from exc
+
+
 def _make_folder(path: Path) -> None:
     make_folder(path, _FOLDER_MODE, "name a folder of your own with --logdir", caller=calling_user())
 
@@ -355,11 +361,9 @@ def _read_results(path: Path, newer_path: Path, *, resume: bool) -> dict[str, Fi
             f"{quoted(str(path.parent))} has the output of an earlier run.",
             hint="Use --resume to continue it, or another --logdir.",
         )
-    if not path.exists() and not newer_path.exists():
-        raise ConfigError(
-            f"There is no {RECORD} of an earlier run in {quoted(str(path.parent))}.",
-            hint="Name the folder of that run with --logdir.",
-        )
+    if not _is_there(path) and not _is_there(newer_path):
+        sentence = f"There is no {RECORD} of an earlier run in {quoted(str(path.parent))}."
+        raise ConfigError(sentence, hint="Name the folder of that run with --logdir.")
     results, size = dict[str, FileResult](), RecordSize()
     try:
         if path.exists():

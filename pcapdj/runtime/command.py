@@ -213,18 +213,28 @@ def _take_inherited_signals() -> None:
 
 
 def _show_unexpected(prog: str, error: Exception) -> None:
-    """Print what the system does not give this process; the traceback of any other error."""
+    """Print what this process is not given, or where it cannot work; the traceback of any other error."""
     if isinstance(error, MemoryError):
         print_error(prog, _MISSING_RESOURCES[errno.ENOMEM])
     elif isinstance(error, OSError) and error.errno in _MISSING_RESOURCES:
         print_error(prog, _MISSING_RESOURCES[error.errno])
     elif isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
         print_error(prog, "No thread can be started: too little memory, or too many processes (ulimit -u).")
+    elif isinstance(error, FileNotFoundError) and not _has_current_folder():
+        print_error(prog, "The current folder does not exist any more. Change to another one.")
     else:
         import traceback
 
         flush_log()
         traceback.print_exc()
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - without the import of pathlib
+    except OSError:
+        return False
+    return True
 
 
 def _code_without_output(prog: str, error: OSError) -> ExitCode:

@@ -37,6 +37,25 @@ def open_foreign(path: Path, *, follows_link: bool = False) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def is_there(path: Path) -> bool:
+    """Report whether the user can reach something at this path.
+
+    Before Python 3.14 `Path.exists` and its like raise an error where a folder above is closed to this user:
+    in a folder of root, for example, where somebody became another user.
+    """
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: Path) -> bool:
+    """Report whether the user can reach a regular file, or a link to one."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Report whether the user can reach a folder, or a link to one."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def foreign_text(path: Path, most_bytes: int, *, follows_link: bool = False) -> str:
     """Return a file's text.
 

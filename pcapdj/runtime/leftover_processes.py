@@ -28,6 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pcapdj.runtime.foreign_files import is_folder
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.process_tree import FoundProcess, find_process
 
@@ -50,7 +51,7 @@ def end_leftover_processes(place: Path) -> list[FoundProcess]:
     Args:
         place: the pipe's path, or a folder: then all pipes below it count. No launcher uses one of them.
     """
-    folder = place.resolve() if place.is_dir() else place.parent.resolve()
+    folder = place.resolve() if is_folder(place) else place.parent.resolve()
     return _end(lambda process: _is_of_pipe(process, place) and _has_folder(process, folder))
 
 

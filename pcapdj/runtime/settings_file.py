@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pcapdj.runtime.assignments import Assignment, parse_assignments
 from pcapdj.runtime.errors import ConfigError
-from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_files import foreign_text, is_file
 from pcapdj.runtime.mounts import has_owners
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import check_file, has_service
@@ -110,10 +110,7 @@ def read_settings(folder: Path) -> SettingsFile:
             is not understood; file and line are named.
     """
     path = folder / NAME
-    try:
-        if not ((folder / _CONF).is_file() and os.path.lexists(path)):
-            return SettingsFile()
-    except OSError:  # a folder that is closed to this user
+    if not (is_file(folder / _CONF) and os.path.lexists(path)):
         return SettingsFile()
     if not has_owners(os.fsencode(path)):
         return SettingsFile(

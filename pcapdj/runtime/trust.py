@@ -17,6 +17,7 @@ from typing import Final
 
 from pcapdj.runtime import nfs4_acl
 from pcapdj.runtime.errors import CannotCreate, ConfigError
+from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
 from pcapdj.runtime.safe_text import quoted
@@ -101,7 +102,7 @@ def has_service(here: Path) -> bool:
     Raises:
         ConfigError: another user made it, or could replace its files.
     """
-    if not (here / _SERVICE[0]).is_file():
+    if not is_file(here / _SERVICE[0]):
         return False
     here = here.absolute()
     if untrusted := _untrusted_on(here):

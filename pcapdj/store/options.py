@@ -12,6 +12,7 @@ import typer
 
 from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import ConfigError
+from pcapdj.runtime.foreign_files import is_there
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import has_service
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
@@ -159,7 +160,7 @@ def _first_line(path: Path) -> str:
 
 
 def _password(path: Path) -> str:
-    if "/" not in str(path) and not path.exists():  # it may be the password itself
+    if "/" not in str(path) and not is_there(path):  # it may be the password itself
         raise ConfigError(
             "The password file does not exist.", hint="Name a file that has the password in its first line."
         )

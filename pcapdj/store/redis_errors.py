@@ -22,6 +22,7 @@ from redis.exceptions import (
 )
 
 from pcapdj.runtime.errors import KeyUnusable, PcapdjError, StoreDenied, StoreFailed, StoreUnavailable
+from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.safe_text import printable, quoted, shortened_message, to_text
 from pcapdj.store.keys import Keys
 from pcapdj.store.redis_url import DEFAULT_URL, SOCKET_IN_LAYOUT, safe_url
@@ -148,7 +149,7 @@ def _start_hint(url: str) -> str:
     parts = urlsplit(url)
     path, end = unquote(parts.path), f"/{SOCKET_IN_LAYOUT}"
     folder = Path(path.removesuffix(end) or "/")
-    if parts.scheme != "unix" or not path.endswith(end) or not (folder / _CONF).is_file():
+    if parts.scheme != "unix" or not path.endswith(end) or not is_file(folder / _CONF):
         return ""
     where = "" if folder == Path.cwd() else f" in {quoted(str(folder))}"
     return f"'pcapdj up'{where} starts the service."

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from pcapdj.feed.start_point import start_point_from
 from pcapdj.run.record import NEWER, RECORD, FileResult, results_in
+from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.store.bounded import read_hash
 from pcapdj.store.client import Store
@@ -105,7 +106,7 @@ class RunJournal:
 def run_folder(folder: Path) -> Path | None:
     """Return the folder with the record of the run that this folder belongs to; None: it belongs to none."""
     for each in (folder, folder.parent):
-        if (each / RECORD).is_file() or (each / NEWER).is_file():
+        if is_file(each / RECORD) or is_file(each / NEWER):
             return each
     return None
 
