@@ -5,6 +5,7 @@ port is named.
 """
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -85,7 +86,7 @@ def metrics(
     elif textfile:
         _write(textfile, registry)
     else:
-        typer.echo(generate_latest(registry).decode(), nl=False)
+        sys.stdout.buffer.write(generate_latest(registry))  # UTF-8, whatever the locale is
 
 
 class LaneCollector:
@@ -175,7 +176,7 @@ def _serve(address: tuple[str, int], registry: CollectorRegistry) -> None:
 
 
 def _write(path: Path, registry: CollectorRegistry) -> None:
-    """Replace the file, or a link; its reader finds the old one or the new one whole.
+    """Replace the file, or a link to one; its reader finds the old one or the new one whole.
 
     What is being written has a name that node_exporter does not read: it reads hidden files, too, but only
     `*.prom`. Two processes at a time have two names.
@@ -184,7 +185,15 @@ def _write(path: Path, registry: CollectorRegistry) -> None:
         CannotCreate: it cannot be written.
     """
     try:
+        if _is_of_the_system(path):
+            raise CannotCreate(f"{quoted(str(path))} is no file that could be replaced.")
         new = f".{path.name}.{os.getpid()}"
         write_whole(path, generate_latest(registry), is_synced=False, hidden=new)
     except OSError as exc:
         raise CannotCreate(f"{quoted(str(path))} cannot be written: {exc.strerror}.") from exc
+
+
+def _is_of_the_system(path: Path) -> bool:
+    """Report whether it is a device, a pipe, or /dev/stdout: root would replace it for all programs."""
+    is_stream = path.is_symlink() and path.readlink().is_relative_to("/proc")
+    return is_stream or (path.exists() and not path.is_file())

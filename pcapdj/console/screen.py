@@ -18,10 +18,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from pcapdj.runtime.safe_text import printable_sentence
-from pcapdj.runtime.streams import discard
+from pcapdj.runtime.streams import discard, environment_of_terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 
 _AS_TERMINAL: Final = frozenset(
@@ -32,6 +33,9 @@ _AS_TERMINAL: Final = frozenset(
 _LINE_LIMIT_CHARS: Final = 16_000  # a sentence, and the fields of an event after it
 _INDENT: Final = 4  # of what follows a broken line
 _LEAST_COLUMNS: Final = 40  # on a narrower terminal there is no room to indent
+_LEAST_TEXT_COLUMNS: Final = 10  # beside the labels; rich leaves out what has no column
+_LABEL_GAP: Final = 2
+_BAR_EVERY_S: Final = 0.1
 # blanks and a word; a part in quotes, as `name='a b'`, belongs to its word
 _WORD: Final = re.compile(r"\s*(?:[^\s']*'(?:[^'\\]|\\.)*'\S*|\S+)")
 
@@ -90,8 +94,8 @@ def show(title: str, lines: Sequence[Line]) -> None:
     if sys.stdout.isatty() or os.environ.keys() & _AS_TERMINAL:
         from rich.console import Console
 
-        if (console := Console()).is_terminal:
-            console.print(_grid(title, lines))
+        if (console := Console(_environ=environment_of_terminal())).is_terminal:
+            console.print(_screen(title, lines, console.width))
             return
     print_lines(*([title] if title else []), *_whole_lines(lines))
 
@@ -147,15 +151,16 @@ def keep_showing(
     from rich.console import Console
     from rich.live import Live
 
-    console = Console()
+    console = Console(_environ=environment_of_terminal())
     while not console.is_terminal:
         show(read_title(), read_lines())
         print_lines("")
         time.sleep(every_s)
-    with Live(_grid(read_title(), read_lines()), console=console, auto_refresh=False) as live:
+    first = _screen(read_title(), read_lines(), console.width)
+    with Live(first, console=console, auto_refresh=False) as live:
         while True:
             time.sleep(every_s)
-            live.update(_grid(read_title(), read_lines()), refresh=True)
+            live.update(_screen(read_title(), read_lines(), console.width), refresh=True)
 
 
 def shows_blocks() -> bool:
@@ -214,8 +219,20 @@ def progress_bar() -> Iterator[Callable[[Sequence[bytes]], Iterable[bytes]]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        yield lambda names: bar.track(names, description="Looking at files")
+    console = Console(stderr=True, _environ=environment_of_terminal())
+    # no thread of rich: on a stopped terminal (Ctrl-S) it would wait for a key, and the end for the thread
+    with Progress(console=console, transient=True, auto_refresh=False) as bar:
+
+        def track(names: Sequence[bytes]) -> Iterator[bytes]:
+            task, shown_s = bar.add_task("Looking at files", total=len(names)), 0.0
+            for name in names:
+                yield name
+                bar.advance(task)
+                if (now_s := time.monotonic()) - shown_s > _BAR_EVERY_S:
+                    shown_s = now_s
+                    bar.refresh()
+
+        yield track
 
 
 def _whole_lines(lines: Sequence[Line]) -> list[str]:
@@ -223,11 +240,14 @@ def _whole_lines(lines: Sequence[Line]) -> list[str]:
     return [f"{line.label:{width}}  {printable_sentence(line.text)}".rstrip() for line in lines]
 
 
-def _grid(title: str, lines: Sequence[Line]) -> "Table":
+def _screen(title: str, lines: Sequence[Line], columns: int) -> "Table | Text":
+    """Return what rich shows: texts beside their labels, or whole lines where there is no room for that."""
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
+    if columns < max((len(line.label) for line in lines), default=0) + _LABEL_GAP + _LEAST_TEXT_COLUMNS:
+        return Text("\n".join(map(_shown, [*([title] if title else []), *_whole_lines(lines)])))
+    grid = Table.grid(padding=(0, _LABEL_GAP))
     grid.title = Text(printable_sentence(title), style="bold") if title else None
     grid.title_justify = "left"
     grid.add_column(style="bold", no_wrap=True)

@@ -50,7 +50,7 @@ def run_answering(work: Callable[[], int], logdir: Path, stops: Collection[signa
         return work()
     child, ended, mask = forked_child(PROG, work, own_group=True)
     try:
-        with handled(stops=stops) as signals:
+        with handled(stops=stops, is_command=True) as signals:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             left_with = _attended(child, ended, logdir, signals)
     finally:

@@ -173,7 +173,7 @@ def _look_at_files(
 
     if not reading_may_hang([*paths, os.fsencode(expect or "")]):
         return look()
-    with handled(stops=_STOPS) as signals:
+    with handled(stops=_STOPS, is_command=True) as signals:
         try:
             return result_of(look, signals)
         except Stopped as exc:
@@ -184,7 +184,10 @@ def feed_files(plan: RunPlan, record: RunRecord) -> tuple[RunProgress, AbortReas
     """Feed the plan's files with a private service; return the progress, and why it was aborted if it was."""
     if not plan.files:
         return RunProgress(), None
-    with handled(stops=_STOPS) as signals, private_service(plan.settings, signals) as service:
+    with (
+        handled(stops=_STOPS, is_command=True) as signals,
+        private_service(plan.settings, signals) as service,
+    ):
         progress, abort = _follow(plan, record, service, signals)
         if abort or progress.role_ends:
             try:

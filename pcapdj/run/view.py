@@ -14,6 +14,7 @@ from pcapdj.disk.reserve import ANYWAY
 from pcapdj.run.record import FileResult
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable, printable_sentence, quoted
+from pcapdj.runtime.streams import environment_of_terminal
 from pcapdj.runtime.units import human_size
 
 if TYPE_CHECKING:
@@ -120,8 +121,10 @@ def progress_view(total_bytes: int, total_files: int) -> Iterator[ProgressView]:
         TextColumn("{task.fields[rate]}", markup=False, table_column=whole),
         TimeRemainingColumn(table_column=whole),
     )
-    console = Console(file=cast("IO[str]", ClosableStream(sys.stderr)))
-    with Progress(*columns, console=console, transient=True, expand=True) as progress:
+    stream = cast("IO[str]", ClosableStream(sys.stderr))
+    console = Console(file=stream, _environ=environment_of_terminal())
+    # no thread of rich: on a stopped terminal (Ctrl-S) it would wait for a key, and the end for the thread
+    with Progress(*columns, console=console, transient=True, expand=True, auto_refresh=False) as progress:
         task = progress.add_task("starting", total=total_bytes, sizes="", rate="")
         yield _BarView(progress, task, total_files)
 
@@ -144,6 +147,7 @@ class _BarView(ProgressView):
             description=reason.label if reason else self._description(name),
             sizes=f"{failed}{human_size(done_bytes)} of {human_size(task.total or 0)}",
             rate=f"{human_size(task.speed)}/s" if task.speed and not reason else "",
+            refresh=True,
         )
 
     def show_result(self, result: FileResult) -> None:

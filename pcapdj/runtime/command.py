@@ -24,7 +24,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, Stopped
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
-from pcapdj.runtime.streams import OutputFailed, discard, open_missing_streams, tell_failures_of_stdout
+from pcapdj.runtime.streams import (
+    OutputFailed,
+    discard,
+    discard_if_stuck,
+    open_missing_streams,
+    tell_failures_of_stdout,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +44,7 @@ _REFUSALS: Final = {
     "greater_than_equal": "is below {ge}",
     "less_than_equal": "is above {le}",
 }
-_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)  # Python raises KeyboardInterrupt on SIGINT by itself
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 _NO_THREAD: Final = "can't start new thread"  # of CPython's threading
 _MISSING_RESOURCES: Final = {
     errno.EMFILE: "It cannot open as many files as it needs (ulimit -n).",
@@ -137,11 +143,15 @@ def ended_in_order() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as Ctrl-C does, and then this process as without a handler.
 
     So a command removes a file that is not complete, ends the programs that it started, and leaves the
-    terminal as it was. A second signal ends it at once. A signal that is ignored (nohup) stays so.
+    terminal as it was, unless that is stopped. A second signal ends it at once. A signal that is ignored
+    (nohup) stays so.
     """
     taken = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
     for each in taken:
         signal.signal(each, _end)
+    takes_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if takes_ctrl_c:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     except _EndedBy as ended:
@@ -150,11 +160,19 @@ def ended_in_order() -> Iterator[None]:
     finally:
         for each in taken:
             signal.signal(each, signal.SIG_DFL)
+        if takes_ctrl_c:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)
+    discard_if_stuck()
     raise _EndedBy(number)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    discard_if_stuck()
+    raise KeyboardInterrupt
 
 
 _thread_has_died: Final = threading.Event()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Final, Protocol, TypeVar
 
 from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.streams import discard_if_stuck
 
 T = TypeVar("T")
 
@@ -137,20 +138,27 @@ def between(items: Iterable[T], stops: Waits | None) -> Iterator[T]:
 
 @contextmanager
 def handled(
-    others: Collection[signal.Signals] = (), *, stops: Collection[signal.Signals] = STOP_SIGNALS
+    others: Collection[signal.Signals] = (),
+    *,
+    stops: Collection[signal.Signals] = STOP_SIGNALS,
+    is_command: bool = False,
 ) -> Iterator[Signals]:
     """Receive signals for the block; restore the old handlers after it.
 
     Args:
         others: signals that end a wait and are counted by `Signals.received`, but stop nothing.
         stops: signals that mean: stop.
+        is_command: a person sees what is printed; on a stopped terminal (Ctrl-S) a stop signal discards it. A
+            role waits: its log has a reader that comes back.
     """
+    on_stop = _discard_if_stuck if is_command else _only_wake
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
         previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        previous = {number: signal.signal(number, _only_wake) for number in (*stops, *others)}
+        previous = {number: signal.signal(number, on_stop) for number in stops}
+        previous |= {number: signal.signal(number, _only_wake) for number in others}
         try:
             yield Signals(reader, stops)
         finally:
@@ -161,3 +169,8 @@ def handled(
 
 def _only_wake(_number: int, _frame: object) -> None:
     """Do nothing: the wake-up descriptor has the number already."""
+
+
+def _discard_if_stuck(_number: int, _frame: object) -> None:
+    """Let a write go on that waits: it is repeated after the handler, and goes to /dev/null then."""
+    discard_if_stuck()

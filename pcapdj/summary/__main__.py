@@ -31,7 +31,9 @@ def main(arguments: list[str]) -> int:
     from pathlib import Path
 
     from pcapdj.runtime.errors import PcapdjError
+    from pcapdj.runtime.streams import tell_failures_of_stdout
 
+    tell_failures_of_stdout()
     try:
         summary, objects = _analyze(descriptor, Path(arguments[1]))
         _show(summary, objects)

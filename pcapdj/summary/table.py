@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pcapdj.runtime.safe_text import printable
+from pcapdj.runtime.streams import environment_of_terminal
 from pcapdj.runtime.units import human_size
 from pcapdj.summary.results import OBJECTS_NAME, HttpObject, StreamSummary
 
@@ -77,7 +78,7 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
 
 def show(summary: StreamSummary, objects: Sequence[HttpObject]) -> None:
     """Print the summary and the objects as tables; cells are texts, never markup."""
-    console = Console()
+    console = Console(_environ=environment_of_terminal())
     overview = Table(show_header=False, box=None)
     for row in summary_rows(summary):
         overview.add_row(*map(Text, row))

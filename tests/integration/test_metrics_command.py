@@ -177,6 +177,25 @@ def test_no_link_beside_the_text_file_is_followed(store: Store, run: Run, tmp_pa
     check(path.read_text())
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device", "stdout"])
+def test_a_device_or_pipe_in_the_place_of_the_text_file_stays(
+    store: Store, run: Run, tmp_path: Path, kind: str
+) -> None:
+    """As root, --textfile /dev/null would have made it a file for all programs of the machine."""
+    path = tmp_path / "pcapdj.prom"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null" if kind == "device" else "/proc/self/fd/1")
+    before = path.lstat()
+
+    code, _, error = run("--redis-url", store.url, "--lane", store.keys.lane, "--textfile", str(path))
+
+    assert (code, error.count("\n")) == (ExitCode.CANNOT_CREATE, 1)
+    assert path.lstat().st_ino == before.st_ino
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

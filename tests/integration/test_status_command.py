@@ -203,6 +203,19 @@ def test_the_watched_screen_is_redrawn_in_place(store: Store) -> None:
         assert process.wait() == 0
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda stop: stop.name)
+def test_a_watch_on_a_stopped_terminal_ends_on_a_signal(store: Store, stop: signal.Signals) -> None:
+    """After Ctrl-S nothing can be written: it does not wait for Ctrl-Q to restore the cursor."""
+    with watching(store.url, "--lane", store.keys.lane) as (process, terminal):
+        wait_until(lambda: terminal.shows("none has reported yet"), "the first screen")
+        termios.tcflow(terminal.slave, termios.TCOOFF)
+        try:
+            process.send_signal(stop)
+            assert process.wait() == (0 if stop is signal.SIGINT else -stop)
+        finally:
+            termios.tcflow(terminal.slave, termios.TCOON)
+
+
 def test_a_watch_of_no_redis_ends_with_its_error(short_path: Path) -> None:
     """Later outages are shown; a wrong address is an error at once."""
     with watching(f"unix://{short_path}/none") as (process, terminal):

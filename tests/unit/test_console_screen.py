@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 from contextlib import suppress
 
 import pytest
@@ -117,6 +118,38 @@ def test_on_a_terminal_long_texts_are_folded_beside_their_labels(capsys: pytest.
     ]
 
 
+@pytest.mark.parametrize("columns", ["1", "9", "15"])
+def test_nothing_is_left_out_where_there_is_no_room_beside_the_labels(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """Rich shows a part of the labels there, and no text."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    show("What", LINES)
+
+    found = re.sub(r"\s", "", "".join(printed(capsys)))
+    assert found == re.sub(r"\s", "", "What" + "".join(each.label + each.text for each in LINES))
+
+
+@pytest.mark.parametrize("columns", ["0", "\u00b2", "\u0663", "9" * 12, "-1"])
+def test_columns_that_no_terminal_has_are_those_of_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """With 0 rich shows nothing; a superscript is an error there, and 10**12 the memory of the machine."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, columns)
+    show("", LINES)
+
+    assert [line.rstrip() for line in printed(capsys)] == [
+        "Gate      open",
+        "          20.0 GiB free",
+        "Analyzer  [b]failing[/b]",
+    ]
+    with progress_bar() as track:
+        assert list(track([b"a"])) == [b"a"]
+
+
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(
     ("tone", "escape"), [(Tone.GOOD, "\x1b[32m"), (Tone.ATTENTION, "\x1b[33m"), (Tone.BAD, "\x1b[31m")]
@@ -181,13 +214,17 @@ def test_the_progress_bar_is_gone_when_the_work_is_done(monkeypatch: pytest.Monk
 
     with open(slave, "w") as terminal:  # noqa: PTH123 - a descriptor
         monkeypatch.setattr(sys, "stderr", terminal)
+        before = threading.active_count()
         with progress_bar() as track:
             names = list(track([b"1", b"2"]))
+            # a thread that draws would hold the end of the command where the terminal is stopped (Ctrl-S)
+            threads = threading.active_count() - before
         terminal.flush()
         wait_until(is_gone, "the bar to be gone")
     os.close(master)
 
     assert names == [b"1", b"2"]
+    assert threads == 0
     assert "Looking at files" in shown
     assert "100%" in shown
 

@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 from contextlib import redirect_stderr
 from typing import Any
 
@@ -155,6 +156,14 @@ def test_on_a_terminal_a_bar_has_the_file_its_number_and_the_bytes(terminal: Ter
 
     assert "1.0 KiB of 4.0 KiB" in first
     assert re.search(r"━ 3\.0 KiB of 4\.0 KiB \d\S* [KMG]?i?B/s \d:\d\d:\d\d$", second)
+
+
+def test_no_thread_draws_the_bar(terminal: Terminal) -> None:
+    """It would hold the end of the run where the terminal is stopped (Ctrl-S)."""
+    before = threading.active_count()
+    with redirect_stderr(terminal), progress_view(4096, 3) as view:
+        view.show_progress(1024, "/in/first.pcap", None)
+        assert threading.active_count() == before
 
 
 def test_on_a_terminal_the_bar_shows_its_beginning_end_and_waits(terminal: Terminal) -> None:

@@ -1,5 +1,6 @@
 """How every command ends: with its exit code, and one sentence instead of a traceback."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -331,3 +332,20 @@ sys.exit(run_command("pcapdj it", lambda: {work}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (ExitCode.ERROR, f"pcapdj it: {sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", b"\\xe9 \\u2026\n"), ("latin-1", b"\xe9 \\u2026\n"), ("utf-8", "é \u2026\n".encode())],
+)
+def test_what_the_locale_cannot_encode_is_shown_as_its_escape(encoding: str, shown: bytes) -> None:
+    """A name or a cut text; before, the command ended there with a traceback."""
+    code = """
+import sys
+from pcapdj.runtime.command import run_command
+sys.exit(run_command("pcapdj it", lambda: print("\\xe9 \\u2026")))
+"""
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, shown, b"")

@@ -1,11 +1,15 @@
 """Signals as something to poll on."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from support.waiting import scaled, wait_until
 
 from pcapdj.runtime.errors import Stopped
 from pcapdj.runtime.signals import Signals, handled
@@ -112,3 +116,28 @@ def test_the_old_handlers_come_back() -> None:
 
     assert [signal.getsignal(number) for number in numbers] == before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+def test_a_stop_signal_ends_a_command_whose_output_nobody_reads() -> None:
+    """A full pipe, as a terminal after Ctrl-S: what waits to be written is discarded."""
+    code = """
+from pcapdj.runtime.signals import handled
+with handled(is_command=True) as signals:
+    while not signals.stop_requested:
+        print("a line")
+"""
+    read_end, write_end = os.pipe()
+    room = select.poll()
+    room.register(write_end, select.POLLOUT)
+    try:
+        with subprocess.Popen([sys.executable, "-c", code], stdout=write_end) as process:
+            wait_until(lambda: not room.poll(0), "a full pipe")
+            process.send_signal(signal.SIGTERM)
+
+            try:
+                assert process.wait(scaled(10)) == 0
+            finally:
+                process.kill()
+    finally:
+        os.close(read_end)
+        os.close(write_end)

@@ -108,7 +108,7 @@ def test_control_characters_from_the_network_are_escaped() -> None:
 def test_a_terminal_shows_the_same_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """Markup in cells has no effect."""
     screen = Console(file=io.StringIO(), width=200)
-    monkeypatch.setattr(table, "Console", lambda: screen)
+    monkeypatch.setattr(table, "Console", lambda **_: screen)
 
     table.show(dataclasses.replace(SUMMARY, objects=3), [dataclasses.replace(FOUND, uri="/[red]x")])
 
