@@ -5,6 +5,7 @@ port is named.
 """
 
 import os
+import stat
 import sys
 import threading
 import time
@@ -195,5 +196,8 @@ def _write(path: Path, registry: CollectorRegistry) -> None:
 
 def _is_of_the_system(path: Path) -> bool:
     """Report whether it is a device, a pipe, or /dev/stdout: root would replace it for all programs."""
-    is_stream = path.is_symlink() and path.readlink().is_relative_to("/proc")
-    return is_stream or (path.exists() and not path.is_file())
+    try:
+        is_stream = path.is_symlink() and path.readlink().is_relative_to("/proc")
+        return is_stream or not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:  # also a link that leads nowhere
+        return False

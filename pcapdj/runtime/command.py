@@ -44,7 +44,8 @@ _REFUSALS: Final = {
     "greater_than_equal": "is below {ge}",
     "less_than_equal": "is above {le}",
 }
-_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_UNTOUCHED: Final = (signal.SIG_DFL, signal.default_int_handler)
 _NO_THREAD: Final = "can't start new thread"  # of CPython's threading
 _MISSING_RESOURCES: Final = {
     errno.EMFILE: "It cannot open as many files as it needs (ulimit -n).",
@@ -142,37 +143,28 @@ class _EndedBy(BaseException):
 def ended_in_order() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the block as Ctrl-C does, and then this process as without a handler.
 
-    So a command removes a file that is not complete, ends the programs that it started, and leaves the
-    terminal as it was, unless that is stopped. A second signal ends it at once. A signal that is ignored
-    (nohup) stays so.
+    So a command removes a file that is not complete, ends the programs that it started, and leaves a terminal
+    that is not stopped as it was. A second signal ends it at once. A signal that is ignored (nohup) stays so.
     """
-    taken = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
+    taken = {each: handler for each in _ENDING if (handler := signal.getsignal(each)) in _UNTOUCHED}
     for each in taken:
         signal.signal(each, _end)
-    takes_ctrl_c = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if takes_ctrl_c:
-        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     except _EndedBy as ended:
         os.kill(os.getpid(), ended.number)
         raise  # the signal is blocked
     finally:
-        for each in taken:
-            signal.signal(each, signal.SIG_DFL)
-        if takes_ctrl_c:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each, handler in taken.items():
+            signal.signal(each, handler)
 
 
 def _end(number: int, _frame: object) -> None:
+    discard_if_stuck()
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     signal.signal(number, signal.SIG_DFL)
-    discard_if_stuck()
     raise _EndedBy(number)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    discard_if_stuck()
-    raise KeyboardInterrupt
 
 
 _thread_has_died: Final = threading.Event()
