@@ -529,8 +529,8 @@ def test_whole_files_are_read_where_their_size_is_known() -> None:
 
 
 def test_what_is_there_is_asked_in_one_place() -> None:
-    """`Path.exists` and its like raise an error in a folder that is closed to this user."""
-    askers = {"exists", "is_file", "is_dir"}
+    """`Path.exists` and its like raise an error in a closed folder, `Path.resolve` in a circle of links."""
+    askers = {"exists", "is_file", "is_dir", "resolve"}
     others = ("os.path", "client")  # the latter asks Redis
     where_the_error_is_handled = {
         *("runtime/places.py", "disk/meters.py", "run/record.py", "run/private_folder.py"),

@@ -5,6 +5,7 @@ the question (`--at`). The journal of the lane has which file has which packets 
 belongs to a run, its record has that. The rules are in `pcapdj.trace`.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -117,7 +118,7 @@ def whence(  # noqa: PLR0913 - an option each
 def _log_folder(log: Path | None) -> Path | None:
     if log and not is_folder(log):
         raise ConfigError(f"{quoted(str(log))} is not a folder.")
-    return log.resolve() if log else None
+    return Path(os.path.realpath(log)) if log else None
 
 
 def _question(

@@ -70,7 +70,7 @@ def private_folder() -> Iterator[Path]:
 def _temporary_folder() -> Path:
     """Return it without links: the roles, which work in the private folder, see it so."""
     try:
-        folder = Path(tempfile.gettempdir()).resolve()
+        folder = Path(os.path.realpath(tempfile.gettempdir()))
     except OSError as exc:
         raise CannotCreate(
             "No folder for temporary files can be written to.", hint="Set TMPDIR to one that can."

@@ -51,7 +51,7 @@ def end_leftover_processes(place: Path) -> list[FoundProcess]:
     Args:
         place: the pipe's path, or a folder: then all pipes below it count. No launcher uses one of them.
     """
-    folder = place.resolve() if is_folder(place) else place.parent.resolve()
+    folder = Path(os.path.realpath(place if is_folder(place) else place.parent))
     return _end(lambda process: _is_of_pipe(process, place) and _has_folder(process, folder))
 
 

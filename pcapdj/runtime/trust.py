@@ -197,7 +197,7 @@ def _checked(
 
 def _untrusted_on(path: Path, caller: int | None = None) -> tuple[Path, Distrust, os.stat_result] | None:
     """Return the first link or folder on the way to a path that is not trusted, and why."""
-    own, resolved = path.absolute(), path.resolve()
+    own, resolved = path.absolute(), Path(os.path.realpath(path))  # `resolve` raises where links form a loop
     for each in dict.fromkeys([*reversed(own.parents), *reversed(resolved.parents), own]):
         with suppress(OSError):  # the rest is missing, or out of reach
             found = each.lstat()

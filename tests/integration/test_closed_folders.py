@@ -1,4 +1,4 @@
-"""The current folder, or one that is named, is closed to this user, or gone: one sentence, and no traceback.
+"""A folder is closed to this user, is gone, or is a circle of links: one sentence, and no traceback.
 
 Somebody who becomes another user with sudo or su stays in the folder of the first one.
 """
@@ -18,7 +18,9 @@ from pcapdj.inbox.listing import Listing
 from pcapdj.inbox.skipped import Refusal
 from pcapdj.run.plan import new_logdir
 from pcapdj.run.record import RunRecord
-from pcapdj.runtime.errors import ExitCode, PcapdjError
+from pcapdj.runtime.errors import CannotCreate, ConfigError, ExitCode, PcapdjError
+from pcapdj.runtime.places import private_folder
+from pcapdj.runtime.settings_file import NAME as SETTINGS
 from pcapdj.runtime.settings_file import SettingsFile, read_settings
 from pcapdj.runtime.trust import has_service
 from pcapdj.service import CONF
@@ -71,6 +73,20 @@ def test_a_run_names_a_folder_of_output_that_is_closed(closed: Path) -> None:
     assert as_other(lambda: RunRecord(closed, resume=False)) == (
         f"'{closed}/pcapdj.json' cannot be read: Permission denied."
     )
+
+
+def test_links_that_lead_in_a_circle_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    """As a folder of output, for temporary files, or as the settings of a service."""
+    circle = tmp_path / SETTINGS
+    circle.symlink_to(circle)
+    (tmp_path / CONF).touch()
+
+    with pytest.raises(CannotCreate, match="Too many levels of symbolic links"):
+        RunRecord(circle, resume=False)
+    with pytest.raises(CannotCreate, match="Too many levels of symbolic links"):
+        private_folder(circle / "pcapdj")
+    with pytest.raises(ConfigError, match="Too many levels of symbolic links"):
+        read_settings(tmp_path)
 
 
 @pytest.fixture
