@@ -54,7 +54,8 @@ _COMPRESSED = {
     b"BZh": "bzip2",
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x50\x2a\x4d\x18": "zstd",  # a skippable frame: files of pzstd begin with one
+    # skippable frames: files of pzstd begin with the first kind
+    **{number.to_bytes(4, "little"): "zstd" for number in range(0x184D2A50, 0x184D2A60)},
 }
 
 # Formats that an operator may mistake for a supported capture; libpcap refuses all of them, too.

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.numbers import counted
 
+# in ASCII: else digits of other scripts are numbers, and the long s of old prints is a unit without seconds
+_FLAGS = re.ASCII | re.IGNORECASE
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
-_SIZE = re.compile(_NUMBER + r"\s*([kmgtp]?)(?:i?b)?", re.IGNORECASE)
-_PERCENT = re.compile(_NUMBER + r"\s*%")
-_DURATION = re.compile(_NUMBER + r"\s*(ms|s|m|h|d)?", re.IGNORECASE)
+_SIZE = re.compile(_NUMBER + r"\s*([kmgtp]?)(?:i?b)?", _FLAGS)
+_PERCENT = re.compile(_NUMBER + r"\s*%", _FLAGS)
+_DURATION = re.compile(_NUMBER + r"\s*(ms|s|m|h|d)?", _FLAGS)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}  # of 1024: 20G means 20 GiB, as df -h shows it
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EXBIBYTE = 1 << 60

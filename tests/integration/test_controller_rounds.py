@@ -240,10 +240,12 @@ def test_a_bad_live_value_is_refused_with_a_reason(store: Store, make: Make, tmp
     controller = make()
     controller.step()
 
-    set_live(store, min_free="98%")
-    controller.step()
-    assert gate(store)["state"] == "open"
-    assert "min-free" in gate(store)["refused"]
+    for name, value in (("resume_after", "5\u017f"), ("min_free", "98%")):
+        set_live(store, **{name: value})
+        controller.step()
+        assert gate(store)["state"] == "open"
+        assert name.replace("_", "-") in gate(store)["refused"]
+        store.redis.delete(store.keys.control)
 
     set_live(store, min_free=times_free(tmp_path, 1.5))
     controller.step()

@@ -40,6 +40,8 @@ def test_a_text_that_begins_like_a_section_header_is_unknown() -> None:
         (b"BZh9", "bzip2"),
         (b"\xfd7zXZ\x00", "xz"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x50\x2a\x4d\x18", "zstd"),
+        (b"\x5f\x2a\x4d\x18", "zstd"),
     ],
 )
 def test_compressions_are_identified_by_content(first: bytes, name: str) -> None:

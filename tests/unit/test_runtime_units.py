@@ -64,7 +64,7 @@ def test_a_percentage_is_a_part_of_the_whole(text: str, percent: float) -> None:
     assert amount.of(1000) == percent * 10
 
 
-@each_row("text", ["101%", "%", "-5%", "5%%", "five%"])
+@each_row("text", ["101%", "%", "-5%", "5%%", "five%", "\u0663%", "\u0663", "5\u212a"])
 def test_an_invalid_percentage_is_refused(text: str) -> None:
     """So is one above 100."""
     with pytest.raises(ConfigError):
@@ -96,7 +96,7 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> Non
     assert parse_duration(text) == seconds
 
 
-@each_row("text", ["", "soon", "-1s", "1w", "1 m 5", "inf"])
+@each_row("text", ["", "soon", "-1s", "1w", "1 m 5", "inf", "5\u017f", "5m\u017f", "\u0663", "\uff15s"])
 def test_a_text_that_is_not_a_duration_is_refused(text: str) -> None:
     """The message shows how to write one."""
     with pytest.raises(ConfigError, match="seconds"):
