@@ -37,6 +37,7 @@ from pcapdj.service import CONF
 _SOCKET: Final = "var/run/supervisor.sock"
 _LOG: Final = "var/log/supervisord.log"
 _ANSWER_S: Final = 10.0  # supervisord answers between two things that it does, each well below a second
+_BEGIN_S: Final = 20.0  # it runs within a second; later only on a very busy machine
 _START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 .. s: then it was four times
 _LOOK_S: Final = 0.1
 _LAST_LINE_BYTES: Final = 400
@@ -176,14 +177,19 @@ class Supervisord:
         Raises:
             PcapdjError: it did not start; the message has what it printed.
         """
-        ran = subprocess.run(
-            self.command,
-            cwd=self._folder,
-            env=whole_environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            ran = subprocess.run(
+                self.command,
+                cwd=self._folder,
+                env=whole_environment(),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_BEGIN_S,
+            )
+        except subprocess.TimeoutExpired as exc:  # it tries for ever to replace a folder by its socket
+            sentence = f"supervisord does not start within {_BEGIN_S:g} s, and was killed."
+            raise PcapdjError(sentence, hint=f"Is something else at {_SOCKET} or {_LOG}?") from exc
         until_s = time.monotonic() + _ANSWER_S
         while not ran.returncode and not self.pid() and time.monotonic() < until_s:
             time.sleep(_LOOK_S)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from support import forkserver
 from support.service_rig import environment, processes_about
 from support.waiting import wait_until
 
+from pcapdj.commands import supervised
 from pcapdj.commands.supervised import Supervisord
 from pcapdj.runtime.errors import ExitCode, PcapdjError
 
@@ -35,6 +37,13 @@ def made(folder: Path, listener: str = "", program: str = "") -> Path:
     return folder
 
 
+def supervisord_of(folder: Path) -> Supervisord:
+    """Return what a command has of it; its time-out is not for the other sockets of this process."""
+    supervisord = Supervisord(folder)
+    socket.setdefaulttimeout(None)
+    return supervisord
+
+
 def pcapdj(folder: Path, *arguments: str) -> tuple[int, str]:
     """Run a command of ours in this folder; return its exit code and what it prints on stderr."""
     done = forkserver.run("pcapdj", *arguments, cwd=folder, env=environment(), forks=True)
@@ -45,7 +54,7 @@ def pcapdj(folder: Path, *arguments: str) -> tuple[int, str]:
 def ending(short_path: Path) -> Iterator[Path]:
     """Yield the folder of a service that has been told to end, and has a program that does not."""
     folder = made(short_path / "service", program=STUBBORN)
-    supervisord = Supervisord(folder)
+    supervisord = supervisord_of(folder)
     supervisord.begin()
     wait_until((folder / "ready").exists, "the program to run")
     null = forkserver.DEVNULL
@@ -83,3 +92,21 @@ def test_a_supervisord_that_wants_a_password_is_named_with_what_helps(short_path
         assert code == ExitCode.UNAVAILABLE
         assert stderr.startswith(f"pcapdj {name}: supervisord answers 401 Unauthorized. Remove username and")
         assert "secret" not in stderr
+
+
+@pytest.mark.parametrize("name", ["var/run/supervisor.sock", "var/log/supervisord.log"])
+def test_a_supervisord_that_hangs_at_its_start_is_killed_and_named(
+    short_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder where its socket belongs, a pipe that nobody reads where its log does."""
+    monkeypatch.setattr(supervised, "_BEGIN_S", 1)
+    folder = made(short_path / "service")
+    if name.endswith(".sock"):
+        (folder / name).mkdir()
+    else:
+        os.mkfifo(folder / name)
+
+    with pytest.raises(PcapdjError, match=r"does not start within 1 s, and was killed\. Is something"):
+        supervisord_of(folder).begin()
+
+    assert not processes_about(folder)

@@ -51,6 +51,7 @@ WAITS = [
     ("commands.status", "_EVERY_S", 0.5, 1, "status --watch shows what is published once a second"),
     ("commands.status", "_AVERAGED_S", 120, 120, "files differ: a mean of two minutes"),
     ("commands.supervised", "_ANSWER_S", 9.5, 10, "supervisord answers between two things that it does"),
+    ("commands.supervised", "_BEGIN_S", 10, 30, "somebody waits for it"),
     ("commands.supervised", "_START_S", 9.5, 10, "a role that ends early was tried four times by then"),
     ("commands.supervised", "_LOOK_S", 0.05, 0.25, "up ends when all roles run"),
     ("commands.up", "_REPORT_S", 29.5, 30, "a role reports a second after its start on a quiet machine"),
