@@ -5,6 +5,7 @@ tools hide a file while they write it. Links to files are followed, links to fol
 circle).
 """
 
+import errno
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -126,7 +127,8 @@ def list_captures(
         try:
             files[name] = look_at_capture(name)
         except CaptureError as exc:
-            is_fault = name in named or not isinstance(exc, NotACapture)
+            is_gone = exc.error_number == errno.ENOENT  # it was listed: nobody knows what it was
+            is_fault = name in named or is_gone or not isinstance(exc, NotACapture)
             refused.append(Refusal(name, str(exc), is_fault=is_fault))
     times = {} if order is Order.NAME else {name: file.first_time_ns for name, file in files.items()}
     groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]

@@ -43,7 +43,8 @@ class Refusal:
     Args:
         name: its absolute path.
         reason: the rest of a sentence that begins with the name.
-        is_fault: the user named this path, or it is a capture; else it is skipped in its folder.
+        is_fault: the user named this path, or it is a capture or may have been one; else it is skipped in its
+            folder.
     """
 
     name: bytes

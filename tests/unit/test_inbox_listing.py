@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,20 @@ def test_captures_of_a_folder_that_cannot_be_fed_are_faults(
     assert fault.name == name
     assert reason in fault.reason
     assert len(listing.refused) == 5
+
+
+def test_a_file_that_is_gone_since_its_folder_was_listed_is_a_fault(tmp_path: Path) -> None:
+    """It may have been a capture: the command may not end as if all were fed. The rest of the folder is."""
+    gone, kept = written(tmp_path, "1.pcap", "2.pcap")
+
+    def remove(_names: Sequence[bytes]) -> Collection[bytes]:
+        (tmp_path / "1.pcap").unlink()
+        return ()
+
+    listing = list_captures([os.fsencode(tmp_path)], recursive=False, leave_out=remove)
+
+    assert [each.name for each in listing.files] == [kept]
+    assert [(each.name, each.reason) for each in listing.faults] == [(gone, "does not exist")]
 
 
 def test_a_file_that_is_named_more_than_once_is_shown(tmp_path: Path) -> None:
