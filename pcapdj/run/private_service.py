@@ -7,6 +7,7 @@ next run removes the folder.
 """
 
 import os
+import resource
 import select
 import signal
 import time
@@ -51,6 +52,7 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEX
 _REPEAT_S: Final = 0.1
 _SHOWN_NAMES: Final = {"consumer": "launcher", "redis": "private Redis"}
 _IN_URL: Final = str.maketrans({each: f"%{ord(each):02X}" for each in "%?#"})
+_LEAST_FILES: Final = 64  # Redis keeps 32 of them, and refuses clients beyond the rest: below 56 roles wait
 _ANSWER_S: Final = 10.0  # of the private Redis: on a busy machine it may not run for seconds
 # The private service has its own Redis and lane, and the files, their order and their one stream are those of
 # the command line, whatever this process's environment has for a service.
@@ -98,10 +100,17 @@ def check_private_service() -> None:
     """Refuse a run whose private service cannot start, before anything is made.
 
     Raises:
-        CannotCreate: no temporary folder can be created, or its path is too long for sockets.
+        CannotCreate: no temporary folder can be created, its path is too long for sockets, or processes may
+            open too few files.
         Unavailable: no Redis is installed.
     """
     find_server()
+    most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most_files != resource.RLIM_INFINITY and most_files < _LEAST_FILES:
+        raise CannotCreate(
+            f"A process may open {most_files} files here; a run needs {_LEAST_FILES}.",
+            hint="Raise the limit with ulimit -n.",
+        )
     longest = private_folder_name() / LAUNCHER_SOCKET
     check_socket_path(longest, hint="Set TMPDIR to a folder with a shorter path.")
 

@@ -675,6 +675,23 @@ def test_all_is_fed_when_the_screen_is_closed(home: Path, three_files: list[str]
     assert_all_is_fed(home)
 
 
+@pytest.mark.parametrize(("files", "code"), [(63, 73), (64, 0)])
+def test_a_run_needs_some_files(home: Path, three_files: list[str], files: int, code: int) -> None:
+    """With fewer its Redis takes no more clients, and the roles would wait; nothing is made then."""
+    words = shlex.join([sys.executable, "-m", "pcapdj", *three_files])
+    env = environment(TMPDIR=str(home / "tmp"), RIG=str(home))
+    limited = ["bash", "-c", f"ulimit -n {files}; {words}"]
+    ended = subprocess.run(limited, cwd=home, env=env, check=False, text=True, capture_output=True)
+
+    assert ended.returncode == code, ended.stderr
+    if code:
+        sentence = f"A process may open {files} files here; a run needs 64. Raise the limit with ulimit -n."
+        assert ended.stderr == f"pcapdj run: {sentence}\n"
+        assert not (home / "o").exists()
+    else:
+        assert_all_is_fed(home)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("screen", ["on a full disk", "without a reader"])
 def test_all_is_fed_when_the_screen_cannot_be_written(
