@@ -31,6 +31,7 @@ from pcapdj.run.service_process import (
 from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import CannotCreate, Stopped, StoreUnavailable, Unavailable
 from pcapdj.runtime.foreign_files import foreign_lines, open_foreign, skip_hole
+from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import check_socket_path
 from pcapdj.runtime.process import end_text
 from pcapdj.runtime.safe_text import quoted
@@ -108,7 +109,7 @@ def check_private_service() -> None:
     most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most_files != resource.RLIM_INFINITY and most_files < _LEAST_FILES:
         raise CannotCreate(
-            f"A process may open {most_files} files here; a run needs {_LEAST_FILES}.",
+            f"A process may open only {counted(most_files, 'file')} here; a run needs {_LEAST_FILES}.",
             hint="Raise the limit with ulimit -n.",
         )
     longest = private_folder_name() / LAUNCHER_SOCKET

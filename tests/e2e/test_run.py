@@ -685,7 +685,9 @@ def test_a_run_needs_some_files(home: Path, three_files: list[str], files: int, 
 
     assert ended.returncode == code, ended.stderr
     if code:
-        sentence = f"A process may open {files} files here; a run needs 64. Raise the limit with ulimit -n."
+        sentence = (
+            f"A process may open only {files} files here; a run needs 64. Raise the limit with ulimit -n."
+        )
         assert ended.stderr == f"pcapdj run: {sentence}\n"
         assert not (home / "o").exists()
     else:
