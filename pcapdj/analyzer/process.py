@@ -21,7 +21,7 @@ from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.foreign_files import is_folder, is_there
-from pcapdj.runtime.process import end_text, foreign_child_setup
+from pcapdj.runtime.process import end_text, foreign_child_setup, signal_group
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
 
@@ -117,13 +117,13 @@ class Analyzer:
         return self._exit_status
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process alone; not by `Popen`, which would reap it."""
-        os.kill(self.pid, number)
+        """Send a signal to the process alone, if this user may; not by `Popen`, which would reap it."""
+        with suppress(PermissionError):
+            os.kill(self.pid, number)
 
-    def signal_group(self, number: int) -> None:
-        """Send a signal to the process and everything it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, number)
+    def signal_group(self, number: int) -> bool:
+        """Send a signal to the process and everything it started; False: they are all another user's."""
+        return signal_group(self.pid, number)
 
     def pause(self) -> bool:
         """Stop the process and everything it started; they do not notice it, and write nothing.
@@ -142,9 +142,7 @@ class Analyzer:
         return self._tree is not None and self._tree.has_pending_signal()
 
     def _signal_all(self, number: int) -> bool:
-        try:
-            self.signal_group(number)
-        except PermissionError:
+        if not self.signal_group(number):
             return False
         if self._tree is not None:
             self._tree.signal(number, spared_group=self.pid)

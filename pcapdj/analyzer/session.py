@@ -32,6 +32,7 @@ from pcapdj.launcher_protocol import BATCH_KEYS, EndedStream
 from pcapdj.runtime import failpoints
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo, is_reader_gone, unread_bytes
+from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.safe_text import printable_sentence, quoted
 
@@ -42,6 +43,8 @@ _FIRST_POLLS_FOR_S: Final = 5.0
 _REST_POLL_S: Final = 0.01  # between two tries to send the rest of a batch
 _MOST_SHOWN: Final = 5  # processes in a message
 _GROUP_POLL_S: Final = 0.1  # between two looks at the processes that an analyzer left running
+
+_events: Final = EventLog("consumer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +268,9 @@ class AnalyzerSession:
             why: a clause such as "it had closed the pipe".
         """
         self._stop_reason, self._deadline_s = self._stop_reason or why, math.inf
-        self.analyzer.signal_group(signal.SIGKILL)
+        if not self.analyzer.signal_group(signal.SIGKILL) and self.analyzer.exit_status() is None:
+            sentence = f"It is to end: {self._stop_reason}. But it runs as another user: end it as root."
+            _events.warning("analyzer_not_killed", sentence, stream=self.stream, pid=self.analyzer.pid)
 
     def close(self) -> None:
         """Close all descriptors."""

@@ -15,6 +15,7 @@ and `last_line` of its output.
 """
 
 import json
+import math
 import os
 import select
 import signal
@@ -31,7 +32,7 @@ from typing import IO, Any, Final, cast
 from pcapdj.runtime.errors import PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.leftover_processes import mark_of_runner
-from pcapdj.runtime.process import end_predicate, foreign_child_setup, set_title
+from pcapdj.runtime.process import end_predicate, foreign_child_setup, set_title, signal_group
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 
 MOST_LINES: Final = 200  # of the output of one run that are logged; the last one is kept besides
@@ -42,6 +43,7 @@ _READ_BYTES: Final = 1 << 16
 _GRACE_S: Final = 0.3  # between SIGTERM and SIGKILL; a stop of the controller takes a second at most
 _REAP_S: Final = 1.0
 _LAST_STANDARD: Final = 2
+_NOT_KILLED: Final = b"It runs as another user, and cannot be killed after its time-out; its end is awaited."
 _CLOSE_S: Final = 0.8
 # signals to the group of a terminal; the runner ends with its socket
 _IGNORED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -193,12 +195,15 @@ class _Run:
         pidfd = os.pidfd_open(process.pid)
         with cast("IO[bytes]", process.stdout) as output:
             os.set_blocking(output.fileno(), False)
-            is_late = self._wait(process.pid, pidfd, output.fileno())
-            if is_late:
-                os.killpg(process.pid, signal.SIGTERM)
+            until_s = time.monotonic() + self._command.timeout_s
+            if is_late := self._wait(process.pid, pidfd, output.fileno(), until_s):
+                signal_group(process.pid, signal.SIGTERM)
                 select.select([pidfd], [], [], _GRACE_S)
-            with suppress(ProcessLookupError):  # it is not reaped: no other process has its number
-                os.killpg(process.pid, signal.SIGKILL)
+            is_killed = signal_group(process.pid, signal.SIGKILL)
+            if is_late and not is_killed and not select.select([pidfd], [], [], 0)[0]:
+                self._put_line(_NOT_KILLED)
+                if self._wait(process.pid, pidfd, output.fileno(), math.inf):
+                    return
             code = process.wait()
             os.close(pidfd)
             left = _shown(self._tree.end(group=process.pid))
@@ -207,9 +212,8 @@ class _Run:
         ended = f"ran longer than {self._command.timeout_s:g} s" if is_late else _exit_text(code)
         self._send({"exit": ended, "left": left, "lines": self._lines, "last_line": self._last_line})
 
-    def _wait(self, pid: int, pidfd: int, output: int) -> bool:
+    def _wait(self, pid: int, pidfd: int, output: int, until_s: float) -> bool:
         """Wait for the command's end and pass on its output; report whether it has to be ended."""
-        until_s = time.monotonic() + self._command.timeout_s
         readable = [pidfd, self._channel.fileno(), output]
         while (left_s := until_s - time.monotonic()) > 0:
             found = select.select(readable, [], [], min(left_s, _REAP_S))[0]

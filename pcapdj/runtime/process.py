@@ -99,6 +99,21 @@ def hide_from_user() -> None:
         _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def signal_group(group: int, number: int) -> bool:
+    """Send a signal to a process group whose leader this process has not reaped.
+
+    Returns:
+        False: all of its processes are another user's, as behind sudo, also one that has ended.
+    """
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:  # none is left
+        return True
+    except PermissionError:
+        return False
+    return True
+
+
 def become_subreaper() -> None:
     """Become the parent of the orphans among this process's descendants, see prctl(2)."""
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

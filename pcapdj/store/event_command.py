@@ -34,7 +34,7 @@ from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
-from pcapdj.runtime.process import end_predicate, foreign_child_setup, set_title
+from pcapdj.runtime.process import end_predicate, foreign_child_setup, set_title, signal_group
 from pcapdj.runtime.safe_text import printable, quoted
 from pcapdj.runtime.units import utc_text
 from pcapdj.store.bounded import read_hash
@@ -331,8 +331,8 @@ def _how_it_ended(process: subprocess.Popen[bytes], limit_s: float) -> str:
         status = process.wait(limit_s)
     except subprocess.TimeoutExpired:
         status = None
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if not signal_group(process.pid, signal.SIGKILL) and status is None:
+        return f"runs as another user, and cannot be killed after {limit_s:.0f} s"
     process.wait()
     if status is None:
         return f"was killed after {limit_s:.0f} s"
