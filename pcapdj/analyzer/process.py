@@ -1,9 +1,10 @@
 """One analyzer process: started clean, watched, ended with all its children.
 
 It inherits nothing of ours: no descriptor, no ignored signal, no password in its environment. It dies with
-this process, however that dies (PDEATHSIG; start it from the main thread). It has its own process group, so
-that Ctrl-C in a terminal does not end it before it has flushed, and a signal to the group reaches the
-processes it started.
+this process, however that dies (PDEATHSIG; start it from the main thread). It has its own session, so that
+Ctrl-C in a terminal does not end it before it has flushed, a signal to its group reaches the processes it
+started, and it has no terminal: through /dev/tty it could show what it likes, or type (TIOCSTI) as the user
+who started us, root with --analyzer-user.
 """
 
 import errno
@@ -77,7 +78,7 @@ class Analyzer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=0,
+                start_new_session=True,
                 umask=_UMASK,
                 pass_fds=inherited,
                 **({} if user is None else user.popen_options()),
