@@ -90,7 +90,6 @@ def run(  # noqa: PLR0913 - an option each
     logdir: Annotated[
         Path | None,
         typer.Option(
-            parser=Path,  # typer's own looks at the file, which may hang
             metavar="PATH",
             help="folder for the output; default: a new folder named after the first file",
         ),

@@ -12,7 +12,6 @@ imported only for a value that has to be converted.
 import errno
 import os
 import signal
-import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -331,40 +330,21 @@ class _Conversion:
 
 
 def _number_or_path(text: str, descriptor: Any) -> "int | Path | None":
-    """Return a valid value of an option that is a whole number or a path; None: look closer."""
+    """Return a valid value of an option that is a whole number or a path; None: look closer.
+
+    Nothing looks at a path here, as typer would: a call to a file system that is gone hangs. The command
+    knows which of its paths it may touch, and when.
+    """
     from pathlib import Path
 
     wanted, limits = descriptor.annotation, descriptor.parameter_info
     if wanted is Path:
-        return _path(text, limits)
+        return Path(text)
     if wanted is int and (number := whole_number(text)) is not None:
         is_below = limits.min is not None and number < limits.min
         is_above = limits.max is not None and number > limits.max
         return None if is_below or is_above else number
     return None
-
-
-def _path(text: str, limits: Any) -> "Path | None":
-    """Return a path that typer takes, too; what is asked of its file system is what typer asks.
-
-    A call to a file system that is gone hangs: `run` knows which of its paths it may touch, and when.
-    """
-    from pathlib import Path
-
-    if limits.parser:
-        return Path(text) if limits.parser is Path else None
-    try:
-        mode = os.stat(text).st_mode  # noqa: PTH116 - as typer does
-    except (OSError, ValueError):
-        return None if limits.exists else Path(text)
-    is_refused = (
-        (stat.S_ISREG(mode) and not limits.file_okay)
-        or (stat.S_ISDIR(mode) and not limits.dir_okay)
-        or (limits.readable and not os.access(text, os.R_OK))
-        or limits.writable
-        or limits.resolve_path
-    )
-    return None if is_refused else Path(text)
 
 
 def _convert_only_what_differs(parameter: Any) -> None:

@@ -250,6 +250,21 @@ def test_a_command_ends_while_its_files_hang(
     assert sorted(tmp_path.glob("*-pcapdj*")) == []
 
 
+@pytest.mark.parametrize("place", ["eve.json", "."])
+def test_whence_ends_while_its_log_hangs(mount: FuseMount, tmp_path: Path, place: str) -> None:
+    """Nothing looks at the path of an option before the process is there that may hang."""
+    mount.hang(everything=True)
+    words = ["whence", "--log", str(mount.folder / place)]
+    with start("pcapdj", *words, stdout=PIPE, stderr=PIPE, cwd=tmp_path) as process:
+        wait_until(lambda: mount.has_hung, "a call to hang")
+
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait() == ExitCode.ERROR
+        mount.go_on()
+        assert b"It was stopped while a file system did not answer." in process.communicate()[1]
+
+
 def test_whence_ends_while_a_file_that_was_fed_hangs(trio: Trio, mount: FuseMount) -> None:
     """Only the journal names the file: it is no argument of the command."""
     name = os.fsencode(mount.folder / "1.pcap")
