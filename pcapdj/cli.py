@@ -135,7 +135,7 @@ def main() -> NoReturn:
 def _run(name: str, arguments: Sequence[str]) -> int:
     from contextlib import nullcontext
 
-    from pcapdj.runtime.command import ended_in_order, exit_code_of, run_command
+    from pcapdj.runtime.command import ended_in_order, invoke, run_command
 
     prog = f"pcapdj {name}"
 
@@ -144,7 +144,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         module = import_module(MODULES[name])
         gc.enable()
         if hasattr(module, "app"):
-            return exit_code_of(module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
+            return invoke(module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
         code: int | None = module.run(arguments)
         return code
 

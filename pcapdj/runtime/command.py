@@ -126,8 +126,15 @@ def exit_code_of(
         arguments: None: those of the process.
         has_settings: it works on the service of the current folder, and reads its settings file.
     """
+    return run_command(prog, lambda: invoke(app, prog, arguments, has_settings=has_settings))
+
+
+def invoke(
+    app: "typer.Typer", prog: str, arguments: Sequence[str] | None, *, has_settings: bool
+) -> int | None:
+    """Do what `exit_code_of` does, inside `run_command`; what the command raises is raised."""
     run = _run_with_settings if has_settings else _run_typer
-    return run_command(prog, lambda: run(app, prog, arguments))
+    return run(app, prog, arguments)
 
 
 class _EndedBy(BaseException):
