@@ -55,11 +55,11 @@ def problem_of(left: ResumableStream) -> str:
 def _problem_of_descriptors(left: ResumableStream) -> str:
     note, header = left.batches[NOTE_KEY], left.header.fd
     if not all(_is_writable(left.batches[key], stat.S_ISFIFO) for key in BATCH_KEYS):
-        return "a batch is no pipe"
+        return "a batch is not a pipe that can be read and written"
     if not _is_writable(note, stat.S_ISREG) or os.fstat(note).st_size != NOTE_BYTES:
-        return "the note about the batches is no page of memory"
+        return "the note about the batches is not a page that can be read and written"
     if os.fstat(header).st_size != FILE_HEADER_BYTES:
-        return "the header is none of a stream"
+        return f"the header does not have {FILE_HEADER_BYTES} bytes"
     return ""
 
 

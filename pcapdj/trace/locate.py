@@ -25,7 +25,7 @@ _MOST_LISTED: Final = 5_000_000  # files of all events together: eight bytes eac
 
 
 class TooManyFiles(PcapdjError):
-    """The sessions of all events are in too many files: less events may be looked for at once."""
+    """The sessions of all events are in too many files: look for fewer events at once."""
 
 
 @dataclass(frozen=True, slots=True)
