@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import pytest
-from support.launcher_rig import is_running
 from support.programs import missing, require_program
 from support.waiting import wait_until
 
@@ -50,13 +50,18 @@ def as_root(short_path: Path) -> Iterator[list[str]]:
     program.chmod(0o4755)
     yield [str(program), "--reuid", "0", "--regid", "0", "--clear-groups", "/bin/sh", "-c"]
     (short_path / "enough").touch()
-    if (started := short_path / "started").exists():
-        wait_until(lambda: not is_running(int(started.read_text())), "its end")
+    wait_until(lambda: not commands_with(f"{short_path}/"), "the ends of all that was started")
+
+
+def commands_with(word: str) -> list[list[str]]:
+    """Return the command lines of running processes that have the word in one of their arguments."""
+    commands = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+    return [each for each in commands if any(word in argument for argument in each)]
 
 
 def until_enough(folder: Path) -> str:
-    """Return a script that runs until the test's end at the latest; `started` has its pid, as root."""
-    return f"echo $$ >{folder}/started; until [ -e {folder}/enough ]; do sleep 0.01; done"
+    """Return a script that runs until the test's end at the latest; first it makes the file `started`."""
+    return f"touch {folder}/started; until [ -e {folder}/enough ]; do sleep 0.01; done"
 
 
 def as_nobody(work: Callable[[], object]) -> Any:
