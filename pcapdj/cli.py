@@ -6,8 +6,9 @@ typer command, or, where it has to start quickly, a function `run(arguments)`: i
 """
 
 import gc
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Final, NoReturn
 
@@ -64,6 +65,8 @@ ROLES: Final = frozenset({"dispatch", "control", "consume"})  # they handle stop
 # `run`, `cat`, `sample` and `init` work on no service: none of its settings may choose what they run. And
 # supervisord must not have the settings in its environment: roles read them each time they are started.
 WITHOUT_SETTINGS: Final = frozenset({"run", "cat", "sample", "completion", "init", "up", "down", "restart"})
+# They end in time by themselves while a file system hangs; and `up --foreground` becomes supervisord.
+WITHOUT_WATCH: Final = ROLES | {"run", "import", "up"}
 
 MODULES: Final = {name: module for group in COMMANDS.values() for name, (module, _) in group.items()}
 
@@ -132,8 +135,24 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _run_watched(prog: str, arguments: Sequence[str], work: Callable[[], int | None]) -> int | None:
+    """Run a command in a process of its own if a call about what its user named may hang."""
+    from pcapdj.runtime.mounts import any_may_hang, named_paths
+
+    if not any_may_hang(named_paths(arguments, os.environ)):
+        return work()
+    from pcapdj.runtime.child_process import run_reader
+    from pcapdj.runtime.process import hide_from_user
+    from pcapdj.runtime.streams import open_missing_streams
+
+    hide_from_user()
+    open_missing_streams()
+    return run_reader(prog, work)
+
+
 def _run(name: str, arguments: Sequence[str]) -> int:
     from contextlib import nullcontext
+    from functools import partial
 
     from pcapdj.runtime.command import ended_in_order, invoke, run_command
 
@@ -143,10 +162,11 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         gc.disable()  # modules stay: looking through them meanwhile takes a twentieth of the import
         module = import_module(MODULES[name])
         gc.enable()
-        if hasattr(module, "app"):
-            return invoke(module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
-        code: int | None = module.run(arguments)
-        return code
+        if not hasattr(module, "app"):
+            code: int | None = module.run(arguments)
+            return code
+        run = partial(invoke, module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
+        return run() if name in WITHOUT_WATCH else run(around=partial(_run_watched, prog, arguments))
 
     with nullcontext() if name in ROLES else ended_in_order():
         return run_command(prog, work)

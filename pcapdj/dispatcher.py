@@ -24,6 +24,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NoReturn
@@ -52,9 +53,11 @@ from pcapdj.feed.storage import CaptureStorage
 from pcapdj.feed.streams import Streams
 from pcapdj.feed.suspension import Suspension
 from pcapdj.runtime import failpoints
+from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
+from pcapdj.runtime.mounts import any_may_hang
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
@@ -255,7 +258,15 @@ def dispatch(  # noqa: PLR0913 - an option each
         journal=JournalLimits(journal_entries, journal_days),
     )
     store = open_store(url, redis_password_file, lane, in_queue=queue, is_role=True)
-    work(settings, store, record_of("dispatcher", context, ("PCAPDJ_LOOPS",), redis_url=safe_url(store.url)))
+    record = record_of("dispatcher", context, ("PCAPDJ_LOOPS",), redis_url=safe_url(store.url))
+    code = run_role(
+        "pcapdj dispatch",
+        partial(work, settings, store, record),
+        may_hang=any_may_hang(os.fsencode(each) for each in (settings.pipe, settings.launcher) if each),
+        others=SIGNALS,
+    )
+    if code:
+        raise typer.Exit(code)
 
 
 def work(settings: DispatcherSettings, store: Store, record: SettingsRecord) -> None:

@@ -150,8 +150,9 @@ def import_files(  # noqa: PLR0913 - typer makes options of arguments
             may_hang=True,  # links that arrive later may lead anywhere
             after_hang=lambda: forget_look(_lane_of(store), names),
         )
-    work = partial(import_once, recursive=recursive, again=again, roots=absolute_roots(root))
-    return run_reader("pcapdj import", partial(work, store, names, order), names)
+    roots = absolute_roots(root)
+    work = partial(import_once, store, names, order, recursive=recursive, again=again, roots=roots)
+    return run_reader("pcapdj import", work, [*names, *roots])
 
 
 def import_once(  # noqa: PLR0913 - the options

@@ -218,7 +218,7 @@ FOREIGN_STATE: Final[dict[str, str]] = {
     "disk/options.py __signature__": "inspect: how typer learns a function's options",
     "run/command.py obj": "typer: how a command hands something to the next",
     "runtime/command.py excepthook": "threading: how a process learns that one of its threads died",
-    "runtime/command.py get_runtime_param": "typer: what converts the value of an option",
+    "runtime/option_values.py get_runtime_param": "typer: what converts the value of an option",
     "runtime/streams.py stdout": "a closed output is replaced for the rest of the process",
     "runtime/streams.py stderr": "a closed output is replaced for the rest of the process",
     "summary/sample.py an": "dpkt: how a message is built",

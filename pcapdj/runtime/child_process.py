@@ -69,14 +69,14 @@ def run_role(  # noqa: PLR0913 - a way of a process to end each
         prog: as users call the role.
         work: all that the role does; it handles signals itself, and no thread has been started before.
         may_hang: whether they may.
-        others: signals that shall not end the role.
+        others: signals that do not end the role; the child gets them, too.
         after_hang: called once a child is left behind, which says nothing about the file that it looked into.
         stop_limit_s: how long the child has for its orderly end.
 
     Returns:
         The exit code, if it is not 0.
     """
-    if not may_hang:
+    if not may_hang or _beats is not None:  # such a child is watched already
         return work()
     beats = mmap.mmap(-1, _BEAT.size)
     _BEAT.pack_into(beats, 0, time.monotonic())
@@ -141,7 +141,7 @@ def run_reader(prog: str, work: Callable[[], int | None], paths: Sequence[bytes]
     )
 
 
-def result_of(work: Callable[[], T], waits: Waits) -> T:
+def result_of(work: Callable[[], T], waits: Waits | None = None) -> T:
     """Do the work in a child process, and return its result.
 
     The child has no descriptor but the standard streams: everything else that this process has open, such as
@@ -149,7 +149,7 @@ def result_of(work: Callable[[], T], waits: Waits) -> T:
 
     Args:
         work: its result, and the `PcapdjError` that it may raise, are sent here.
-        waits: where this process waits for it.
+        waits: where this process waits for it; None: where signals still end it as any program.
 
     Raises:
         Stopped: a stop signal arrived; the child has ended.
@@ -183,14 +183,17 @@ def result_of(work: Callable[[], T], waits: Waits) -> T:
     return found
 
 
-def _received(result: int, waits: Waits) -> bytes:
+def _received(result: int, waits: Waits | None) -> bytes:
     """Return all that comes through a pipe."""
     data = bytearray()
     while True:
         try:
             part = os.read(result, _PART_BYTES)
         except BlockingIOError:
-            waits.wait(_LONGEST_WAIT_S, result)
+            if waits:
+                waits.wait(_LONGEST_WAIT_S, result)
+            else:
+                select.select([result], [], [])
             continue
         if not part:
             return bytes(data)
@@ -274,6 +277,8 @@ def _wait_for(  # noqa: PLR0913 - what there is of the child
         try:
             while not select.select([ended], [], [], 0)[0]:
                 signals.wait(_BEAT_S, ended)
+                for each in filter(signals.received, others):
+                    os.kill(child, each)
                 _BEAT.pack_into(beats, 0, time.monotonic())
         except Stopped:
             os.kill(child, signal.SIGTERM)

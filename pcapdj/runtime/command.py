@@ -5,8 +5,7 @@ environment, then the service's settings file (`settings_file`), then the defaul
 takes one value per line from its variable (`lines_of`), since paths may hold blanks and colons.
 
 typer and the settings file are imported inside the functions that need them: importing typer takes 0.12 s,
-and `pcapdj cat` starts without it in 0.04 s. pydantic, by which typer checks values, takes 0.1 s more; it is
-imported only for a value that has to be converted.
+and `pcapdj cat` starts without it in 0.04 s. `option_values` keeps the time of pydantic out.
 """
 
 import errno
@@ -17,11 +16,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pcapdj.runtime.errors import ConfigError, ExitCode, PcapdjError, Stopped
-from pcapdj.runtime.numbers import whole_number
+from pcapdj.runtime.option_values import convert_only_what_differs
 from pcapdj.runtime.safe_text import printable_sentence, quoted, without_urls
 from pcapdj.runtime.streams import (
     OutputFailed,
@@ -32,8 +30,6 @@ from pcapdj.runtime.streams import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import typer
 
 # pydantic's types of errors: what a refused value is instead
@@ -53,6 +49,8 @@ _MISSING_RESOURCES: Final = {
     errno.EAGAIN: "No process can be started: too many run (ulimit -u).",
 }
 _HELP_OPTIONS: Final = ("-h", "--help")
+
+Around = Callable[[Callable[[], int | None]], int | None]
 
 
 def new_app() -> "typer.Typer":
@@ -88,6 +86,10 @@ def variable_of_parameter(parameter: Any) -> str:
     if isinstance(parameter.default, LinesOf):
         return parameter.default.variable
     return str(parameter.envvar or "")
+
+
+def _directly(work: Callable[[], int | None]) -> int | None:
+    return work()
 
 
 def run_app(app: "typer.Typer", prog: str, role: str) -> NoReturn:
@@ -130,11 +132,25 @@ def exit_code_of(
 
 
 def invoke(
-    app: "typer.Typer", prog: str, arguments: Sequence[str] | None, *, has_settings: bool
+    app: "typer.Typer",
+    prog: str,
+    arguments: Sequence[str] | None,
+    *,
+    has_settings: bool,
+    around: Around = _directly,
 ) -> int | None:
-    """Do what `exit_code_of` does, inside `run_command`; what the command raises is raised."""
-    run = _run_with_settings if has_settings else _run_typer
-    return run(app, prog, arguments)
+    """Do what `exit_code_of` does, inside `run_command`; what the command raises is raised.
+
+    Args:
+        app: as there.
+        prog: as there.
+        arguments: as there.
+        has_settings: as there.
+        around: runs it. It is called again once the settings are in the environment.
+    """
+    if not has_settings:
+        return around(lambda: _run_typer(app, prog, arguments))
+    return around(lambda: _run_with_settings(app, prog, arguments, around))
 
 
 class _EndedBy(BaseException):
@@ -268,7 +284,9 @@ def print_error(prog: str, sentence: str) -> None:
         print(f"{prog}: {printable_sentence(sentence)}", file=sys.stderr)  # noqa: T201 - it is the answer
 
 
-def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] | None) -> int | None:
+def _run_with_settings(
+    app: "typer.Typer", prog: str, arguments: Sequence[str] | None, around: Around = _directly
+) -> int | None:
     """Run the app with the settings of the current folder; an error about one of them names its line."""
     from pathlib import Path
 
@@ -279,12 +297,16 @@ def _run_with_settings(app: "typer.Typer", prog: str, arguments: Sequence[str] |
     settings = read_settings(Path()).apply()
     if settings.refusal:
         print_error(prog, settings.refusal)
-    try:
-        return _run_typer(app, prog, arguments, settings)
-    except ConfigError as exc:
-        if str(exc) in settings.refusal:  # it is on the screen already
-            return exc.exit_code
-        raise ConfigError(str(exc), hint=settings.lines_about(str(exc))) from exc
+
+    def run() -> int | None:
+        try:
+            return _run_typer(app, prog, arguments, settings)
+        except ConfigError as exc:
+            if str(exc) in settings.refusal:  # it is on the screen already
+                return exc.exit_code
+            raise ConfigError(str(exc), hint=settings.lines_about(str(exc))) from exc
+
+    return around(run)
 
 
 def _run_typer(
@@ -301,7 +323,7 @@ def _run_typer(
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = get_command(app)
     for each in command.get_params(typer.Context(command, **command.context_settings)):
-        _convert_only_what_differs(each)
+        convert_only_what_differs(each)
     try:
         code: int | None = command.main(words, prog_name=prog, standalone_mode=False, obj=settings)
     except typer.TyperException as exc:
@@ -310,55 +332,6 @@ def _run_typer(
     except typer.Abort:
         return ExitCode.INTERRUPTED
     return code
-
-
-@dataclass(frozen=True, slots=True)
-class _Conversion:
-    """Converts the value of an option: what is certain here, all else as typer does.
-
-    Args:
-        by_typer: returns what converts any value, with pydantic.
-    """
-
-    by_typer: Callable[[], Any]
-
-    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the value for the command; typer calls this for each value, also for defaults."""
-        if value is None:
-            return () if param.multiple or param.nargs == -1 else None
-        descriptor = param.type_descriptor
-        if type(value) is descriptor.annotation:
-            return value
-        if descriptor.annotation == list[str] and isinstance(value, list | tuple):
-            return [*value]
-        if isinstance(value, str) and (found := _number_or_path(value, descriptor)) is not None:
-            return found
-        return self.by_typer().coerce(value, param=param, ctx=ctx)
-
-
-def _number_or_path(text: str, descriptor: Any) -> "int | Path | None":
-    """Return a valid value of an option that is a whole number or a path; None: look closer.
-
-    Nothing looks at a path here, as typer would: a call to a file system that is gone hangs. The command
-    knows which of its paths it may touch, and when.
-    """
-    from pathlib import Path
-
-    wanted, limits = descriptor.annotation, descriptor.parameter_info
-    if wanted is Path:
-        return Path(text)
-    if wanted is int and (number := whole_number(text)) is not None:
-        is_below = limits.min is not None and number < limits.min
-        is_above = limits.max is not None and number > limits.max
-        return None if is_below or is_above else number
-    return None
-
-
-def _convert_only_what_differs(parameter: Any) -> None:
-    """Put a `_Conversion` before that of typer, which imports pydantic even for a text that stays one."""
-    if by_typer := getattr(type(parameter), "get_runtime_param", None):
-        conversion = _Conversion(partial(by_typer, parameter))
-        parameter.get_runtime_param = lambda: conversion
 
 
 def _refusal(error: "typer.TyperException") -> str:

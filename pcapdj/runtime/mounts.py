@@ -8,7 +8,7 @@ the file system. Source: proc_pid_mountinfo(5).
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -22,6 +22,8 @@ _WITHOUT_OWNERS: Final = frozenset(
     b"cifs exfat fuseblk hfs hfsplus iso9660 msdos ntfs ntfs3 smb3 udf vfat".split()
 )
 _UNLISTED: Final = b"tmpfs"  # no mount point: as the folder around it, which was looked at before
+_STANDARD_STREAMS: Final = (b"/proc/self/fd/0", b"/proc/self/fd/1", b"/proc/self/fd/2")
+_VARIABLES: Final = "PCAPDJ_"
 _MOST_LINKS: Final = 40  # as the kernel
 _MOUNTINFO: Final = "/proc/self/mountinfo"
 _BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
@@ -77,6 +79,28 @@ def reading_may_hang(paths: Sequence[bytes]) -> bool:
     return any_may_hang(paths) or any(map(os.path.isdir, paths))
 
 
+def named_paths(words: Iterable[str], environ: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield every path that a command may be given: no word is known to be none before it is understood.
+
+    These are the current folder, the standard streams, words and values of options, and variables of ours.
+
+    Args:
+        words: of a command line.
+        environ: the environment.
+    """
+    yield b""
+    yield from _STANDARD_STREAMS
+    for word in words:
+        name = os.fsencode(word)
+        yield name
+        yield name.partition(b"=")[2]  # --option=PATH
+        yield name[name.find(b"/") :] if b"/" in name else name[2:]  # unix:///PATH, -oPATH
+    for variable, text in environ.items():
+        if variable.startswith(_VARIABLES):
+            for line in text.splitlines():
+                yield from os.fsencode(line).split(os.fsencode(os.pathsep))  # as in a value of PCAPDJ_ROOT
+
+
 def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountPoint:
     """Return the file system that a path leads to, without a call about one that may hang.
 
@@ -88,7 +112,7 @@ def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountP
     """
     mounts = present_mounts() if mounts is None else mounts
     place, links = b"/", 0
-    parts = os.path.join(os.getcwdb(), path).split(b"/")  # noqa: PTH109, PTH118 - bytes
+    parts = _absolute(path).split(b"/")
     while parts:
         part = parts.pop(0)
         if part == b"..":
@@ -149,6 +173,14 @@ def _described(mountinfo: bytes) -> Mapping[bytes, tuple[bytes, bytes]]:
         kind, source, *_ = [*behind.split(b" "), b"", b""]
         found[_unescaped(fields.split(b" ")[4])] = (kind, _unescaped(source))
     return found
+
+
+def _absolute(path: bytes) -> bytes:
+    """Return the path from the root; `..` stays. A folder that was removed leads to nothing."""
+    try:
+        return os.path.join(os.getcwdb(), path)  # noqa: PTH109, PTH118 - bytes
+    except FileNotFoundError:
+        return path
 
 
 def _unescaped(text: bytes) -> bytes:

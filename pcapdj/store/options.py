@@ -5,6 +5,7 @@ import os
 import select
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,6 +14,7 @@ import typer
 from pcapdj.runtime.environment import forget
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.foreign_files import is_there
+from pcapdj.runtime.mounts import mount_that_may_hang
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import has_service
 from pcapdj.store.client import COMMAND_TIMEOUT_S, ROLE_TIMEOUT_S, Store
@@ -106,7 +108,7 @@ def open_store(
         url,
         Keys(lane, in_queue),
         timeout_s=ROLE_TIMEOUT_S if is_role else COMMAND_TIMEOUT_S,
-        password=_password(password_file) if password_file else None,
+        password=_password_of(password_file) if password_file else None,
     )
 
 
@@ -157,6 +159,15 @@ def _first_line(path: Path) -> str:
     finally:
         os.close(descriptor)
     return (data.splitlines() or [b""])[0].decode("utf-8")
+
+
+def _password_of(path: Path) -> str:
+    """Return the password; a role that is stopped ends also while the file system of its file hangs."""
+    if not mount_that_may_hang(os.fsencode(path)):
+        return _password(path)
+    from pcapdj.runtime.child_process import result_of
+
+    return result_of(partial(_password, path))
 
 
 def _password(path: Path) -> str:

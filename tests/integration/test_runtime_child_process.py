@@ -11,7 +11,7 @@ import pytest
 from support.descriptors import open_descriptors
 from support.waiting import wait_until
 
-from pcapdj.runtime.child_process import result_of
+from pcapdj.runtime.child_process import result_of, run_role
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Stopped
 from pcapdj.runtime.signals import handled
 
@@ -74,3 +74,31 @@ def test_a_child_has_no_descriptor_of_its_parent(tmp_path: Path) -> None:
         opened = result_of(lambda: [str(each.resolve()) for each in Path("/proc/self/fd").iterdir()], signals)
     assert str(tmp_path / "lock") not in opened
     assert len([each for each in opened if "pipe:" in each]) <= 1
+
+
+def test_a_role_that_may_hang_gets_the_signals_that_do_not_stop_it() -> None:
+    """Whoever sends them knows one pid, that of the process which waits."""
+
+    def work() -> int:
+        with handled((signal.SIGUSR1, signal.SIGUSR2)) as signals:
+            os.kill(os.getppid(), signal.SIGUSR2)
+            wait_until(lambda: signals.received(signal.SIGUSR2) == 1, "the signal")
+            return 7 + signals.received(signal.SIGUSR1)
+
+    others = (signal.SIGUSR1, signal.SIGUSR2)
+    assert run_role("pcapdj test", work, may_hang=True, others=others) == 7
+
+
+def test_a_child_that_is_waited_for_starts_no_second_one() -> None:
+    """The first process ends in time whatever it does: `reclaim` may be called with any path."""
+
+    def work() -> int:
+        parent = os.getpid()
+        return int(run_role("pcapdj test", lambda: 5 if os.getpid() == parent else 6, may_hang=True) or 0)
+
+    assert run_role("pcapdj test", work, may_hang=True) == 5
+
+
+def test_a_result_without_handlers_of_signals_arrives() -> None:
+    """A role that has not begun waits so: any signal ends it as the system does."""
+    assert result_of(lambda: b"x" * 200_000) == b"x" * 200_000

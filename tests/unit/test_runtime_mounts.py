@@ -14,6 +14,7 @@ from pcapdj.runtime.mounts import (
     mount_of,
     mount_that_may_hang,
     mounted_types,
+    named_paths,
     reading_may_hang,
 )
 
@@ -143,6 +144,64 @@ def test_one_of_many_files_may_hang(tmp_path: Path, mounted: Callable[..., None]
 
     assert ".." in place or not any_may_hang(names)
     assert any_may_hang([*names, os.fsencode(tmp_path / place)])
+
+
+@pytest.mark.parametrize(
+    "word", ["{}", "--textfile={}", "-b{}", "unix://{}/redis.sock", "--redis-url=unix://{}", "{}/*.pcap"]
+)
+def test_a_path_is_found_in_any_word(tmp_path: Path, mounted: Callable[..., None], word: str) -> None:
+    """Also in the value of an option, and in a URL."""
+    mounted(far="nfs")
+
+    assert any_may_hang(named_paths(["--json", word.format(tmp_path / "far")], {}))
+    assert not any_may_hang(named_paths(["--json", word.format(tmp_path / "near")], {}))
+
+
+@pytest.mark.parametrize("between", [os.pathsep, "\n"])
+def test_a_path_is_found_in_each_variable_of_ours(
+    tmp_path: Path, mounted: Callable[..., None], between: str
+) -> None:
+    """Several may stand in one; variables of other programs say nothing."""
+    mounted(far="nfs")
+    text = f"{tmp_path}/near{between}{tmp_path}/far/a{between}"
+
+    assert any_may_hang(named_paths([], {"PATH": "", "PCAPDJ_ROOT": text}))
+    assert not any_may_hang(named_paths([], {"PATH": text, "PCAPDJ_ROOT": ""}))
+
+
+def test_the_current_folder_and_the_output_are_named_paths(
+    tmp_path: Path, mounted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command reads the settings of the one, and writes into the other."""
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").mkdir()
+    monkeypatch.chdir(tmp_path / "near")
+    mounted(far="nfs")
+    assert not any_may_hang(named_paths(["status"], {}))
+
+    with (tmp_path / "far" / "out").open("w") as file:
+        before = os.dup(1)
+        os.dup2(file.fileno(), 1)
+        try:
+            assert any_may_hang(named_paths(["status"], {}))
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+    monkeypatch.chdir(tmp_path / "far")
+    assert any_may_hang(named_paths(["status"], {}))
+
+
+def test_a_current_folder_that_was_removed_does_not_hang(
+    tmp_path: Path, mounted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leads nowhere; other paths are found as always."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    mounted(far="nfs")
+
+    assert not any_may_hang(named_paths(["status"], {}))
+    assert any_may_hang(named_paths([str(tmp_path / "far")], {}))
 
 
 def test_a_folder_may_always_hang(tmp_path: Path, mounted: Callable[..., None]) -> None:
