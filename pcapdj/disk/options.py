@@ -15,7 +15,7 @@ from pcapdj.disk.between_process import BetweenCommand
 from pcapdj.disk.limits import Watch, parse_watch
 from pcapdj.disk.reclaim_rule import NONE, parse_reclaim
 from pcapdj.runtime.command import lines_of
-from pcapdj.runtime.environment import foreign_environment, program_path
+from pcapdj.runtime.environment import operator_environment, program_path
 from pcapdj.runtime.errors import ConfigError
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.trust import has_service
@@ -181,7 +181,7 @@ def between_command(text: str, timeout: str) -> BetweenCommand | None:
         raise ConfigError(
             f"between: the program {quoted(argv[0])} {what}.", hint="Write the path of a program."
         )
-    variables = foreign_environment()
+    variables = operator_environment()
     return BetweenCommand([str(Path(program).absolute()), *argv[1:]], timeout_s, variables)
 
 

@@ -1,7 +1,8 @@
 """Which of our environment variables the programs that we start get.
 
 An analyzer parses hostile bytes, and a reading process hangs in foreign file systems: neither needs
-the address or password of Redis, or the socket of supervisord. They cannot leak what they do not get.
+the address or password of Redis, the socket of supervisord, or any other secret that a variable has. They
+cannot leak what they do not get.
 
 A variable with a password is also removed from this process, once it was read: /proc/PID/environ shows the
 memory that a process was started with, whatever `os.environ` has.
@@ -14,6 +15,7 @@ and an empty one, as `PYTHONPATH=$PYTHONPATH:/opt/lib` has it where the variable
 
 import ctypes
 import os
+import re
 from contextlib import suppress
 from typing import Final
 
@@ -31,10 +33,22 @@ _PRIVATE: Final = (
     *("PCAPDJ_REDIS", "REDIS", "VALKEY", "SUPERVISOR_"),
     *("SSH_AUTH_SOCK", "SSH_AGENT_PID", "DBUS_SESSION_BUS_ADDRESS"),  # an analyzer could act as the user
 )
+# A word of the name says that the value is a secret.
+_SECRET: Final = re.compile(r"(?i)passw|passphrase|secret|token|credential|_pwd$|(api|access|private)_?key")
 
 
 def foreign_environment() -> dict[str, str]:
-    """Return the environment for a program of others: an analyzer, a Redis server."""
+    """Return the environment for a program of others: an analyzer, a Redis server.
+
+    A shell's variables may have logins for anything (AWS_SECRET_ACCESS_KEY, GITHUB_TOKEN), which only their
+    names show.
+    """
+    found = operator_environment()
+    return {name: text for name, text in found.items() if not _SECRET.search(name)}
+
+
+def operator_environment() -> dict[str, str]:
+    """Return the environment for a command that the operator wrote, such as that of `--on-event`."""
     return _without((_OURS, *_PRIVATE))
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
 from pcapdj.runtime.command import end_process, run_command
-from pcapdj.runtime.environment import foreign_environment, program_path
+from pcapdj.runtime.environment import operator_environment, program_path
 from pcapdj.runtime.errors import ConfigError, PcapdjError
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
@@ -252,7 +252,7 @@ class CommandRunner:
             try:
                 process = subprocess.Popen(
                     self._words,
-                    env=foreign_environment() | variables,
+                    env=operator_environment() | variables,
                     stdin=subprocess.DEVNULL,
                     stdout=errors,
                     stderr=errors,
