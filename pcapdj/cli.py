@@ -3,6 +3,7 @@
 The table below names each subcommand's module. Only the module of the subcommand that runs is imported, so
 `pcapdj cat` starts without the Redis client, and the help without any library. A module has an `app` with one
 typer command, or, where it has to start quickly, a function `run(arguments)`: importing typer takes 0.12 s.
+It may have a function `answer_failure(arguments, error)`: it returns the exit code of an error, or raises it.
 """
 
 import gc
@@ -150,6 +151,20 @@ def _run_watched(prog: str, arguments: Sequence[str], work: Callable[[], int | N
     return run_reader(prog, work)
 
 
+def _answered(
+    answer_failure: Callable[[Sequence[str], Exception], int] | None,
+    arguments: Sequence[str],
+    work: Callable[[], int | None],
+) -> int | None:
+    """Run a command; let its module say what an error means to who reads its exit code, if it has a say."""
+    try:
+        return work()
+    except Exception as exc:
+        if answer_failure is None:
+            raise
+        return answer_failure(arguments, exc)
+
+
 def _run(name: str, arguments: Sequence[str]) -> int:
     from contextlib import nullcontext
     from functools import partial
@@ -166,7 +181,12 @@ def _run(name: str, arguments: Sequence[str]) -> int:
             code: int | None = module.run(arguments)
             return code
         run = partial(invoke, module.app, prog, arguments, has_settings=name not in WITHOUT_SETTINGS)
-        return run() if name in WITHOUT_WATCH else run(around=partial(_run_watched, prog, arguments))
+        if name in WITHOUT_WATCH:
+            return run()
+        answered = partial(_answered, getattr(module, "answer_failure", None), arguments)
+        return answered(
+            lambda: run(around=lambda each: _run_watched(prog, arguments, partial(answered, each)))
+        )
 
     with nullcontext() if name in ROLES else ended_in_order():
         return run_command(prog, work)

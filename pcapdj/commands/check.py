@@ -20,6 +20,7 @@ import typer
 
 from pcapdj import __version__
 from pcapdj.capture.compiled import Form, loaded
+from pcapdj.commands.monitor import answer_failure, print_judgement
 from pcapdj.console.screen import Line, Tone, print_lines, show_as_known
 from pcapdj.disk.gate import Override
 from pcapdj.disk.limits import DEFAULTS, Limits, parse_limits
@@ -62,6 +63,7 @@ _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
 _PIPE_LIMIT_FILE = Path("/proc/sys/fs/pipe-max-size")  # proc(5): the largest unprivileged F_SETPIPE_SZ
 _PERSISTENCE = ("appendonly", "appendfsync", "maxmemory-policy")
 
+__all__ = ["answer_failure", "app"]
 app = new_app()
 
 
@@ -95,8 +97,6 @@ def check(  # noqa: PLR0913 - an option each
 ) -> int:
     """Show what this machine has and what is wrong; exit 0 if pcapdj can work here, else 1."""
     if monitor:
-        from pcapdj.commands.monitor import print_judgement
-
         return print_judgement(redis_url, redis_password_file, lane, expect or ())
     if expect:
         raise ConfigError("--expect belongs to --monitor.")

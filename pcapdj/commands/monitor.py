@@ -6,6 +6,7 @@ has reported once should, and dispatcher and controller in any case.
 
 import configparser
 import time
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,8 @@ from pcapdj.console.monitor_rules import (
     monitor_line,
 )
 from pcapdj.console.screen import print_lines
-from pcapdj.runtime.errors import ConfigError, KeyUnusable, PcapdjError, StoreUnavailable
+from pcapdj.runtime.command import sentence_about
+from pcapdj.runtime.errors import ConfigError, KeyUnusable, StoreUnavailable
 from pcapdj.runtime.foreign_files import foreign_text, is_file
 from pcapdj.service import CONF
 from pcapdj.store.client import Store
@@ -40,10 +42,29 @@ def print_judgement(url: str, password_file: Path | None, lane: str, expected: S
         lane: the lane.
         expected: the roles that should run; empty: see above.
     """
-    try:
-        line, level = _judged(open_store(url, password_file, lane), expected)
-    except PcapdjError as exc:
-        line, level = monitor_line([Finding(Level.UNKNOWN, str(exc))], {})
+    line, level = _judged(open_store(url, password_file, lane), expected)
+    print_lines(line)
+    return level
+
+
+def answer_failure(arguments: Sequence[str], error: Exception) -> Level:
+    """Print the plugin's line for an error, after its traceback if it is one in pcapdj itself.
+
+    A monitor takes 1 for a warning, and 2 for a critical state: no other exit codes of a command fit.
+
+    Args:
+        arguments: of the command line, which may be wrong.
+        error: what ended the command; raised again, unless a monitor asks.
+
+    Source: monitoring-plugins, development guidelines, "Plugin Return Codes": an error of the plugin, such as
+    a wrong option, is UNKNOWN.
+    """
+    if "--monitor" not in arguments:
+        raise error
+    if not (sentence := sentence_about(error)):
+        traceback.print_exception(error)
+        sentence = f"pcapdj check failed ({type(error).__name__}); its traceback is on stderr"
+    line, level = monitor_line([Finding(Level.UNKNOWN, sentence)], {})
     print_lines(line)
     return level
 

@@ -246,19 +246,28 @@ def _take_inherited_signals() -> None:
 
 def _show_unexpected(prog: str, error: Exception) -> None:
     """Print what this process is not given, or where it cannot work; the traceback of any other error."""
-    if isinstance(error, MemoryError):
-        print_error(prog, _MISSING_RESOURCES[errno.ENOMEM])
-    elif isinstance(error, OSError) and error.errno in _MISSING_RESOURCES:
-        print_error(prog, _MISSING_RESOURCES[error.errno])
-    elif isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
-        print_error(prog, "No thread can be started: too little memory, or too many processes (ulimit -u).")
-    elif isinstance(error, FileNotFoundError) and not _has_current_folder():
-        print_error(prog, "The current folder does not exist any more. Change to another one.")
+    if sentence := sentence_about(error):
+        print_error(prog, sentence)
     else:
         import traceback
 
         flush_log()
         traceback.print_exc()
+
+
+def sentence_about(error: Exception) -> str:
+    """Return why a command ends, if that is not an error in pcapdj itself; else an empty text."""
+    if isinstance(error, PcapdjError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return _MISSING_RESOURCES[errno.ENOMEM]
+    if isinstance(error, OSError) and error.errno in _MISSING_RESOURCES:
+        return _MISSING_RESOURCES[error.errno]
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return "No thread can be started: too little memory, or too many processes (ulimit -u)."
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return "The current folder does not exist any more. Change to another one."
+    return ""
 
 
 def _has_current_folder() -> bool:

@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.forkserver import ROOT
+from support.forkserver import run as run_command
+from support.fuse import FuseMount
 from support.redis_server import PrivateRedis
 from support.roles_rig import ROLES, Trio
 from support.waiting import scaled, wait_until
 
-from pcapdj.commands import check, metrics
+from pcapdj.cli import start
+from pcapdj.commands import metrics
 from pcapdj.runtime.command import exit_code_of
+from pcapdj.runtime.errors import ExitCode
 from pcapdj.service import CONF, shipped
 
 SHOWN = {
@@ -34,7 +38,7 @@ def monitor(capsys: pytest.CaptureFixture[str]) -> Monitor:
     """Return a runner of the plugin: exit code and line."""
 
     def run(url: str, *options: str) -> tuple[int, str]:
-        code = exit_code_of(check.app, "pcapdj check", ["--monitor", "--redis-url", url, *options])
+        code = start(["check", "--monitor", "--redis-url", url, *options])
         (line,) = capsys.readouterr().out.splitlines()
         return code, line
 
@@ -160,5 +164,45 @@ def test_what_cannot_be_judged_is_unknown(trio: Trio, monitor: Monitor) -> None:
 
     assert monitor(url, "--expect", "analyzer")[0] == 3
     assert monitor("http://x")[0] == 3
+    assert monitor(url, "--nosuch") == (
+        3,
+        "PCAPDJ UNKNOWN - No such option: --nosuch. See 'pcapdj check --help'.",
+    )
     trio.store.redis.set(trio.store.keys.gate, "x")
     assert monitor(url)[0] == 2
+
+
+def test_a_folder_in_which_nothing_can_be_judged_is_unknown(
+    tmp_path: Path, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings have an error, or it was removed: 1 would be a warning, and 2 critical."""
+    (tmp_path / CONF).touch()
+    (tmp_path / "pcapdj.env").write_text("PCAPDJ_NONE=1\n")
+    monkeypatch.chdir(tmp_path)
+    assert monitor("unix:///none") == (
+        3,
+        "PCAPDJ UNKNOWN - pcapdj.env, line 1: Unknown setting 'PCAPDJ_NONE'. Did you mean PCAPDJ_LANE?",
+    )
+
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert monitor("http://x")[0] == 3
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["--nosuch", "--expect=controller"])
+def test_a_check_without_monitor_keeps_the_exit_code_of_an_error(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A person reads the sentence on stderr."""
+    assert start(["check", option]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("pcapdj check: ")
+
+
+def test_a_monitor_behind_a_file_system_that_may_hang_answers_as_elsewhere(mount: FuseMount) -> None:
+    """The answer of the process that works is the only one."""
+    done = run_command("pcapdj", "check", "--monitor", "--redis-url", "http://x", cwd=mount.folder)
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout.count("\n") == done.stdout.count("PCAPDJ UNKNOWN") == 1
