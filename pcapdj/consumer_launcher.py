@@ -77,7 +77,7 @@ from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.places import PIPE_NAME, SOCKET_NAME, check_socket_path, private_folder
 from pcapdj.runtime.process import die_with_supervisord
 from pcapdj.runtime.process_tree import ProcessTree
-from pcapdj.runtime.safe_text import quoted, shell_word
+from pcapdj.runtime.safe_text import quoted, shell_line
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.storage_faults import passes_by_itself
@@ -364,7 +364,7 @@ class ConsumerLauncher:
             self._record_unavailable(exc, now_s)
             return
         self._session = session
-        command, pid = " ".join(map(shell_word, session.analyzer.argv)), session.analyzer.pid
+        command, pid = shell_line(session.analyzer.argv), session.analyzer.pid
         events.info("analyzer_started", command, stream=session.stream, pid=pid, logdir=session.folder)
 
     def _check_program(self, now_s: float) -> None:
@@ -385,7 +385,7 @@ class ConsumerLauncher:
 
 def _show_dispatcher_command(settings: LauncherSettings) -> None:
     words = ["pcapdj", "dispatch", "-b", str(settings.pipe), "--launcher", str(settings.socket)]
-    command = " ".join(map(shell_word, words))
+    command = shell_line(words)
     log.flush()
     print_lines(f"Start its dispatcher with: {command}", to_stderr=True)
 

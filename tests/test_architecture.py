@@ -509,6 +509,25 @@ def test_json_of_other_programs_is_decoded_in_one_place() -> None:
     assert found | imported == {"runtime/foreign_json.py"}
 
 
+def test_words_that_are_shown_are_quoted_for_bash_in_one_place() -> None:
+    """With shlex a line end stays as it is; the screen then escapes it, and bash reads another name."""
+    read_by_programs = {
+        "service.py": "supervisord splits the line with shlex",
+        "run/plan.py": "the launcher does",
+        "analyzer/presets.py": "a whole command is quoted again, for a sentence",
+    }
+    quoting = {"quote", "join"}
+
+    found = {
+        str(module)
+        for module in MODULES
+        for node in nodes_of(module)
+        if isinstance(node, ast.Attribute) and node.attr in quoting and ast.unparse(node.value) == "shlex"
+    }
+
+    assert found == read_by_programs.keys()
+
+
 def test_whole_files_are_read_where_their_size_is_known() -> None:
     """All others are read by `foreign_files`: what another user left there may be a pipe, or endless."""
     readers = {"read_text", "read_bytes", "readlines", "copytree", "copyfileobj"}

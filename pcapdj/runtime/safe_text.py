@@ -7,6 +7,7 @@ pcapdj it stays bytes. Rules only.
 
 import os
 import re
+from collections.abc import Iterable
 from typing import Final
 
 NAME_LIMIT_BYTES = 4095
@@ -65,6 +66,11 @@ def shell_word(text: str) -> str:
         return text
     shown = _between_quotes(text)
     return f"$'{shown}'" if "\\" in shown else f"'{shown}'"
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return a command as it can be pasted into bash."""
+    return " ".join(map(shell_word, words))
 
 
 def printable_sentence(sentence: str, *, limit_chars: int = _SENTENCE_LIMIT_CHARS) -> str:

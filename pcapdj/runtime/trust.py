@@ -9,7 +9,6 @@ are trusted, too.
 import grp
 import os
 import pwd
-import shlex
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from pcapdj.runtime.errors import CannotCreate, ConfigError
 from pcapdj.runtime.foreign_files import is_file
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, distrust, is_private_group
-from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.safe_text import quoted, shell_word
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
 _SERVICE: Final = ("supervisord.conf", "var", "var/run")  # what the user of a service relies on
@@ -315,12 +314,12 @@ def _words(reason: Distrust, found: os.stat_result) -> str:
 def _hint(reason: Distrust, path: Path, remedy: str) -> str:
     if reason in _OF_NFS4_ACL:
         return (
-            f"Look at it with nfs4_getfacl {shlex.quote(str(path))}, and remove that permission,"
+            f"Look at it with nfs4_getfacl {shell_word(str(path))}, and remove that permission,"
             f" or trust those users with {VARIABLE}=1."
         )
     if reason not in _TAKE_AWAY:
         return f"{remedy[0].upper()}{remedy[1:]}."
-    command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shlex.quote(str(path))}"
+    command = f"Remove that permission with chmod {_TAKE_AWAY[reason]} {shell_word(str(path))}"
     if reason in _OF_GROUP:
         return f"{command}, or trust the group's members with {VARIABLE}=1."
     is_lost = reason is Distrust.ALL_WRITE and path.is_mount()  # a new tmpfs has the mode 1777
@@ -333,5 +332,5 @@ def _service_hint(reason: Distrust, here: Path, path: Path) -> str:
         return _hint(reason, path, _REMEDY)
     if os.geteuid() == ROOT:
         url = f"unix://{here.absolute()}/var/run/redis.sock"
-        return f"Root uses a user's service if it names its Redis: --redis-url {shlex.quote(url)}."
+        return f"Root uses a user's service if it names its Redis: --redis-url {shell_word(url)}."
     return "Change to a folder of your own, or name a Redis with --redis-url."

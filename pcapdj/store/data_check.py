@@ -13,7 +13,6 @@ import errno
 import math
 import os
 import re
-import shlex
 import subprocess
 import time
 from contextlib import suppress
@@ -28,7 +27,7 @@ from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.process import foreign_child_setup
-from pcapdj.runtime.safe_text import quoted, shortened_message
+from pcapdj.runtime.safe_text import quoted, shell_line, shortened_message
 from pcapdj.runtime.whole_file import write_whole
 from pcapdj.store.start_problem import write_problem
 
@@ -115,9 +114,8 @@ def damage_of(server: Path, data: Path) -> str:
         raise Unavailable(f"{quoted(str(program))} does not check the data of Redis: {exc}.") from exc
     if not done.returncode:
         return ""
-    return _described(
-        done.stdout, checked, shlex.join(_repair(server if is_own else program, program, checked))
-    )
+    repair = _repair(server if is_own else program, program, checked)
+    return _described(done.stdout, checked, shell_line(repair))
 
 
 def is_torn(path: Path, offset: int) -> bool:
@@ -231,8 +229,8 @@ def _repair(program: Path, name: Path, checked: Path) -> list[str]:
     """Return the command that repairs the file."""
     if program == name:
         return [str(program), "--fix", str(checked.absolute())]
-    words = shlex.join([str(program), "--fix", str(checked.absolute())])
-    return ["bash", "-c", f"exec -a {name.name} {words}"]
+    words = shell_line(["exec", "-a", name.name, str(program), "--fix", str(checked.absolute())])
+    return ["bash", "-c", words]
 
 
 def _last_uptime(socket: Path) -> tuple[float, int]:

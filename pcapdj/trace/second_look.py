@@ -5,13 +5,12 @@ fed last. Files are queued in the order in which they were fed. The analyzer of 
 today: packets of last week in between would end these flows, and get wrong times.
 """
 
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pcapdj.runtime.safe_text import shell_word
+from pcapdj.runtime.safe_text import shell_line
 from pcapdj.store.bounded import Track
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import fed_files
@@ -131,9 +130,9 @@ def mixes_times(found: SecondLook, stream: StreamInUse) -> bool:
 def run_command(since: str, until: str) -> str:
     """Return the command that feeds the files of a time range, as typed, by themselves."""
     limits = [("--since", since), ("--until", until)]
-    words = [word for option, text in limits if text for word in (option, shell_word(text))]
-    journal = shlex.join(["pcapdj", "journal", "--times", "packets"])
-    return f"{journal} {' '.join([*words, '--print0'])} | xargs -0 -x pcapdj run --logdir second-look"
+    words = [word for option, text in limits if text for word in (option, text)]
+    journal = shell_line(["pcapdj", "journal", "--times", "packets", *words, "--print0"])
+    return f"{journal} | xargs -0 -x pcapdj run --logdir second-look"
 
 
 def _until_now(store: Store, wanted: Conditions) -> Conditions:

@@ -4,6 +4,7 @@ The tests are root and give folders away. What root may not trust, no other user
 """
 
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
@@ -599,6 +600,21 @@ def test_run_refuses_a_folder_for_temporary_files_in_which_all_users_can_replace
     assert done.returncode == ExitCode.CANNOT_CREATE
     assert "open' is writable for all users. Remove that permission with chmod o-w" in done.stderr
     assert done.stderr.endswith(", or set TMPDIR to a folder of your own.\n")
+
+
+@pytest.mark.parametrize("name", [b"a\nb", b"\x1b[2J", b"\xff", "\u202eb".encode(), b"it's $HOME"])
+def test_the_command_that_mends_a_folder_can_be_pasted(short_path: Path, name: bytes) -> None:
+    """Bash reads the name of the folder from it, whatever a screen cannot show."""
+    folder = short_path / os.fsdecode(name)
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    refusal = pcapdj("init", folder, cwd=short_path).stderr
+    [command] = re.findall(r"with (chmod .*), or use", refusal)
+    assert command.isprintable()
+    subprocess.run(["bash", "-c", command], check=True)
+
+    assert folder.stat().st_mode & stat.S_IWOTH == 0
 
 
 @needs_root
