@@ -31,11 +31,12 @@ from pcapdj.runtime.environment import whole_environment
 from pcapdj.runtime.errors import ConfigError, PcapdjError, Unavailable
 from pcapdj.runtime.foreign_files import foreign_text
 from pcapdj.runtime.safe_text import quoted
-from pcapdj.runtime.trust import has_service
+from pcapdj.runtime.trust import check_way, has_service
 from pcapdj.service import CONF
 
 _SOCKET: Final = "var/run/supervisor.sock"
-_LOG: Final = "var/log/supervisord.log"
+_LOG_FOLDER: Final = "var/log"
+_LOG: Final = f"{_LOG_FOLDER}/supervisord.log"
 _ANSWER_S: Final = 10.0  # supervisord answers between two things that it does, each well below a second
 _BEGIN_S: Final = 20.0  # it runs within a second; later only on a very busy machine
 _START_S: Final = 10.0  # a role that ends early is tried again after 1, 2, 3 .. s: then it was four times
@@ -114,6 +115,7 @@ class Supervisord:
 
     Raises:
         ConfigError: no service is here, or another user's.
+        CannotCreate: a link of another user is where supervisord would write a log.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -123,6 +125,8 @@ class Supervisord:
                 hint="Change to the service's folder, or make one with 'pcapdj init DIR'.",
             )
         self._folder = folder.absolute()
+        for each in _links_in(self._folder / _LOG_FOLDER):
+            check_way(each)
         socket.setdefaulttimeout(_ANSWER_S)  # supervisor's transport has no time-out of its own
 
     def pid(self) -> int:
@@ -275,6 +279,14 @@ class Supervisord:
             raise Unavailable(f"supervisord answers {exc.errcode} {exc.errmsg}.", hint=hint) from exc
         except (OSError, HTTPException, AnswerError, ExpatError) as exc:
             raise Unavailable(f"supervisord does not answer: {exc}.", hint=f"See {_LOG}.") from exc
+
+
+def _links_in(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(each.path) for each in entries if each.is_symlink()]
+    except OSError:  # supervisord reports it
+        return []
 
 
 def _check_names(names: Collection[str], known: Collection[str]) -> None:

@@ -22,7 +22,7 @@ from pcapdj.runtime.ownership import ROOT, Account, Distrust, acl_distrust, dist
 from pcapdj.runtime.safe_text import quoted, shell_word
 
 VARIABLE: Final = "PCAPDJ_TRUST_GROUP"
-_SERVICE: Final = ("supervisord.conf", "var", "var/run")  # what the user of a service relies on
+_SERVICE: Final = ("supervisord.conf", "var", "var/run", "var/log")  # what the user of a service relies on
 _REMEDY: Final = "use a folder of your own"
 _OWN_FILE: Final = "replace it by a file of your own"
 _KINDS: Final = (

@@ -286,7 +286,7 @@ def test_a_redis_of_another_user_in_a_folder_of_all_is_refused(short_path: Path)
 
 
 @needs_root
-@pytest.mark.parametrize("name", [CONF, "var", "var/run"])
+@pytest.mark.parametrize("name", [CONF, "var", "var/run", "var/log"])
 def test_each_part_of_a_service_has_to_be_ours(name: str, short_path: Path) -> None:
     """One that another user could make or replace is enough."""
     write_layout(short_path, "text")
@@ -317,7 +317,29 @@ def share(folder: Path, mode: int) -> None:
     folder.chmod(mode)
 
 
-@pytest.mark.parametrize("name", [".", CONF, "var/run", "above"])
+@pytest.mark.parametrize("command", ["up", "restart"])
+def test_supervisord_writes_no_log_through_a_link_of_another_user(
+    command: str, short_path: Path, tmp_path: Path
+) -> None:
+    """A copy of a folder keeps the owners of links; supervisord would follow it."""
+    write_layout(short_path, "[supervisord]")
+    link = short_path / "var/log/dispatcher.log"
+    link.symlink_to(tmp_path / "made")
+    give_away(link)
+
+    done = pcapdj(command, cwd=short_path)
+
+    assert done.returncode == ExitCode.CANNOT_CREATE
+    assert done.stderr.startswith(f"pcapdj {command}: '{link}' ")
+    assert "nobody (uid 65534)" in done.stderr
+    assert not (tmp_path / "made").exists()
+
+    link.unlink()
+    link.symlink_to(tmp_path / "made")  # one of this user may lead to another disk
+    assert "does not run" in pcapdj("down", cwd=short_path).stderr
+
+
+@pytest.mark.parametrize("name", [".", CONF, "var/run", "var/log", "above"])
 @pytest.mark.parametrize("entry", ["user", "group"])
 def test_a_service_that_others_can_change_by_an_acl_is_refused(
     name: str, entry: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
