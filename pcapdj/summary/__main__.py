@@ -55,27 +55,17 @@ def _analyze(descriptor: int, logdir: "Path") -> "tuple[StreamSummary, list[Http
     from pcapdj.summary.stream import chunks
     from pcapdj.summary.table import SHOWN_OBJECTS
 
-    analysis = Analysis()
-    first_objects: list[HttpObject] = []
-
-    def write_results() -> None:
-        flows, objects = analysis.take()
-        files.add(flows, objects)
-        first_objects.extend(objects[: SHOWN_OBJECTS - len(first_objects)])
-
-    with handled((signal.SIGHUP,)) as signals, ResultFiles(logdir) as files:
-        error = ""
+    with handled((signal.SIGHUP,)) as signals, ResultFiles(logdir, SHOWN_OBJECTS) as files:
+        analysis, error = Analysis(files), ""
         try:
             for chunk in chunks(descriptor, signals):
                 analysis.feed(chunk)
-                write_results()
         except CaptureError as exc:
             error = str(exc)
         stopped = Ended.STOPPED if signals.stop_requested else Ended.CLEAN
         summary = analysis.finish(Ended.TORN if error else stopped, error)
-        write_results()
         files.close(summary)
-    return summary, first_objects
+    return summary, files.first_objects
 
 
 def _show(summary: "StreamSummary", objects: "list[HttpObject]") -> None:

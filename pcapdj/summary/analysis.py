@@ -3,19 +3,23 @@
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.flows import FlowLimits, FlowTable
 from pcapdj.summary.packets import UndecodableError, decode
-from pcapdj.summary.results import Ended, FlowSummary, HttpObject, StreamSummary, iso_time
+from pcapdj.summary.results import Ended, Results, StreamSummary, iso_time
 from pcapdj.summary.stream import Record, RecordCutter
 
 
 class Analysis:
     """The analysis of one stream.
 
-    Results before damage are kept: after `feed` raises, `finish` returns the summary.
+    Results before damage are reported: after `feed` raises, `finish` returns the summary.
+
+    Args:
+        results: gets each flow and object when it ends.
+        limits: of memory.
     """
 
-    def __init__(self, limits: FlowLimits | None = None) -> None:
+    def __init__(self, results: Results, limits: FlowLimits | None = None) -> None:
         self._cutter = RecordCutter()
-        self._table = FlowTable(limits)
+        self._table = FlowTable(results, limits)
         self._summary = StreamSummary()
         self._last_ns = 0
 
@@ -48,10 +52,6 @@ class Analysis:
         if summary.packets:
             summary.last_time = iso_time(self._last_ns)
         return summary
-
-    def take(self) -> tuple[list[FlowSummary], list[HttpObject]]:
-        """Return the flows and objects that ended since the last call."""
-        return self._table.take()
 
     def _add(self, record: Record) -> None:
         time_ns, frame, original_bytes = record

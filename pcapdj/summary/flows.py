@@ -6,16 +6,17 @@ Rules
   ended and reported.
 - All bytes held for later (segments after a gap, incomplete heads) are counted. Beyond
   `FlowLimits.held_bytes` the flow that has held bytes for the longest time delivers its gaps.
-- Results are collected until the caller takes them.
+- A result is reported when it ends, and not kept: held segments may have thousands of objects each.
 """
 
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 
 from pcapdj.summary.http1 import ResponseBody
 from pcapdj.summary.packets import TCP, UDP, Packet
-from pcapdj.summary.results import FlowSummary, HttpObject, iso_time
+from pcapdj.summary.results import FlowSummary, HttpObject, Results, iso_time
 from pcapdj.summary.tcp import TcpSession
 
 PROTOCOL_NAMES = {1: "icmp", TCP: "tcp", UDP: "udp", 58: "icmp6", 132: "sctp"}
@@ -44,15 +45,19 @@ class Flow:
 
 
 class FlowTable:
-    """All live flows; the one without a packet for the longest time is first."""
+    """All live flows; the one without a packet for the longest time is first.
 
-    def __init__(self, limits: FlowLimits | None = None) -> None:
+    Args:
+        results: of the stream.
+        limits: of memory.
+    """
+
+    def __init__(self, results: Results, limits: FlowLimits | None = None) -> None:
+        self._results = results
         self._limits = limits or FlowLimits()
         self._live: OrderedDict[Key, Flow] = OrderedDict()
         self._waiting: dict[Flow, None] = {}  # flows with held bytes, oldest first
         self._held_bytes = 0
-        self._flows: list[FlowSummary] = []
-        self._objects: list[HttpObject] = []
         self.ended_flows = self.ended_objects = self.complete_objects = 0
 
     def add(self, packet: Packet, time_ns: int, wire_bytes: int) -> None:
@@ -65,12 +70,6 @@ class FlowTable:
         if flow.session and not packet.is_fragment:
             flow.session.add(_side(flow, packet), packet, time_ns)
             self._limit_held_bytes(flow)
-
-    def take(self) -> tuple[list[FlowSummary], list[HttpObject]]:
-        """Return the flows and objects that ended since the last call."""
-        taken = self._flows, self._objects
-        self._flows, self._objects = [], []
-        return taken
 
     def finish(self) -> None:
         """End all flows: the stream has ended."""
@@ -85,13 +84,9 @@ class FlowTable:
             self._end(flow, "port reused")
             flow = None
         if flow is None:
-            flow = Flow(
-                packet._replace(payload=b""),
-                time_ns,
-                time_ns,
-                TcpSession() if packet.protocol == TCP else None,
-            )
-            self._live[key] = flow
+            first = packet._replace(payload=b"")
+            session = TcpSession(partial(self._report, first)) if packet.protocol == TCP else None
+            self._live[key] = flow = Flow(first, time_ns, time_ns, session)
             if len(self._live) > self._limits.flows:
                 self._end(self._live.popitem(last=False)[1], "evicted")
         return key, flow
@@ -117,17 +112,18 @@ class FlowTable:
                 self._waiting[flow] = None
             else:
                 self._waiting.pop(flow, None)
-        for body in session.take_bodies():
-            self._objects.append(_http_object(flow.first, body))
-            self.ended_objects += 1
-            self.complete_objects += not body.reason
+
+    def _report(self, first: Packet, body: ResponseBody) -> None:
+        self.ended_objects += 1
+        self.complete_objects += not body.reason
+        self._results.add_object(_http_object(first, body))
 
     def _end(self, flow: Flow, reason: str) -> None:
         if flow.session:
             flow.session.finish(reason, flow.last_ns)
             self._update(flow)
-        self._flows.append(_summary(flow, reason))
         self.ended_flows += 1
+        self._results.add_flow(_summary(flow, reason))
 
 
 def _key(packet: Packet) -> Key:

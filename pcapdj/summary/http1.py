@@ -11,6 +11,7 @@ Rules
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -95,20 +96,19 @@ class _Direction:
 
 
 class Conversation:
-    """Both directions of one connection; it collects the bodies that ended until they are taken."""
+    """Both directions of one connection.
 
-    __slots__ = ("_directions", "_finished", "_requests", "queued_bytes")
+    Args:
+        report: gets each body at its end. None is kept: a segment of 32 bytes may have one.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_directions", "_report", "_requests", "queued_bytes")
+
+    def __init__(self, report: Callable[[ResponseBody], None]) -> None:
         self._directions = (_Direction(), _Direction())
         self._requests: deque[HttpRequest] | None = deque()  # None: no pairing any more
-        self._finished: list[ResponseBody] = []
+        self._report = report
         self.queued_bytes = 0
-
-    def take_finished(self) -> list[ResponseBody]:
-        """Return the bodies that ended since the last call."""
-        finished, self._finished = self._finished, []
-        return finished
 
     @property
     def held_bytes(self) -> int:
@@ -257,7 +257,7 @@ class Conversation:
     def _finish(self, direction: _Direction, reason: str) -> None:
         if direction.response:
             direction.response.end(reason)
-            self._finished.append(direction.response)
+            self._report(direction.response)
         direction.body, direction.response = None, None
 
 

@@ -14,6 +14,7 @@ Source: RFC 9293, "Sequence Numbers".
 """
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pcapdj.summary.http1 import Conversation, ResponseBody
@@ -120,13 +121,17 @@ class TcpDirection:
 
 
 class TcpSession:
-    """A connection from its first packet in the capture to its end."""
+    """A connection from its first packet in the capture to its end.
+
+    Args:
+        report: gets the body of each HTTP response at its end.
+    """
 
     __slots__ = ("_conversation", "_directions", "end_reason")
 
-    def __init__(self) -> None:
+    def __init__(self, report: Callable[[ResponseBody], None]) -> None:
         self._directions = (TcpDirection(), TcpDirection())
-        self._conversation = Conversation()
+        self._conversation = Conversation(report)
         self.end_reason = ""  # empty until it ends
 
     @property
@@ -178,10 +183,6 @@ class TcpSession:
         for side in (0, 1):
             self._conversation.end(side, reason)
         self.end_reason = reason
-
-    def take_bodies(self) -> list[ResponseBody]:
-        """Return the response bodies that ended since the last call."""
-        return self._conversation.take_finished()
 
     def _deliver(self, side: int, pieces: list[BytesOrGap], time_ns: int) -> None:
         for piece in pieces:

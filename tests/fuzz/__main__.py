@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from support.analysis import Collected
 from support.loops import loops
 
 from fuzz.inputs import Input, capture, traffic
@@ -175,10 +176,9 @@ def _concatenated(path: Path, data: bytes) -> Cost:
 def _analyzed(data: bytes) -> Cost:
     """Give the stream to the summary as it comes from a pipe."""
     began_s = time.process_time()
-    analysis = Analysis()
+    analysis = Analysis(Collected())
     for at in range(0, len(data), _CHUNK_BYTES):
         analysis.feed(data[at : at + _CHUNK_BYTES])
-        analysis.take()
     summary = analysis.finish(Ended.CLEAN)
     return Cost(time.process_time() - began_s, 0, summary)
 

@@ -49,7 +49,7 @@ def test_a_head_that_comes_byte_by_byte_is_not_searched_again_with_each_byte(
     monkeypatch: pytest.MonkeyPatch, first: bytes, line: bytes
 ) -> None:
     """Neither the first line, nor the end of the head; 8000 bytes cost as much as as many other bytes."""
-    looks, conversation = CountedLooks(monkeypatch), http1.Conversation()
+    looks, conversation = CountedLooks(monkeypatch), http1.Conversation(lambda _: None)
     payload = first + line * ((SEGMENTS - len(first)) // len(line))
 
     for at in range(len(payload)):

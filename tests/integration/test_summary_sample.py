@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.analysis import Collected
 from support.cases import some_long
 from support.programs import require_program
 
@@ -43,10 +44,11 @@ def run(*command: str) -> str:
 
 def analyzed(*captures: Path) -> tuple[StreamSummary, list[HttpObject]]:
     """Return what our analyzer finds when these captures are one stream."""
-    analysis = Analysis()
+    found = Collected()
+    analysis = Analysis(found)
     for number, path in enumerate(captures):
         analysis.feed(path.read_bytes()[HEADER_BYTES if number else 0 :])
-    return analysis.finish(Ended.CLEAN), analysis.take()[1]
+    return analysis.finish(Ended.CLEAN), found.objects
 
 
 def suricata_objects(capture: Path, logdir: Path) -> dict[str, int]:
@@ -172,11 +174,12 @@ def test_suricata_extracts_the_download_only_from_the_stream(
 @pytest.mark.long
 def test_tshark_counts_the_same_connections(sample: list[Path]) -> None:
     """The download and the mail session are two TCP flows."""
-    analysis = Analysis()
+    found = Collected()
+    analysis = Analysis(found)
     analysis.feed(sample[0].read_bytes())
     analysis.finish(Ended.CLEAN)
 
     streams = run(require_program("tshark"), "-n", "-r", str(sample[0]), "-T", "fields", "-e", "tcp.stream")
 
     assert set(streams.split()) == {"0", "1"}
-    assert len([flow for flow in analysis.take()[0] if flow.protocol == "tcp"]) == 2
+    assert len([flow for flow in found.flows if flow.protocol == "tcp"]) == 2

@@ -6,12 +6,13 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.analysis import Collected
 from support.frames import FIN, exchange, header, record, stream, tcp_frame
 
 from pcapdj.runtime.errors import CaptureError
 from pcapdj.summary.analysis import Analysis
 from pcapdj.summary.flows import FlowLimits
-from pcapdj.summary.http1 import Conversation
+from pcapdj.summary.http1 import Conversation, ResponseBody
 from pcapdj.summary.packets import UndecodableError, decode, decode_with_dpkt
 from pcapdj.summary.results import Ended, HttpObject, StreamSummary
 from pcapdj.summary.stream import RecordCutter
@@ -26,14 +27,15 @@ SOUND = stream(*exchange(GET + GET, CHUNKED + LENGTH), *exchange(GET, LENGTH, po
 
 def analyzed(data: bytes, limits: FlowLimits | None = None) -> tuple[StreamSummary, list[HttpObject]]:
     """Return totals and objects of a stream, damaged or not."""
-    analysis = Analysis(limits)
+    found = Collected()
+    analysis = Analysis(found, limits)
     error = ""
     try:
         analysis.feed(data)
     except CaptureError as exc:
         error = str(exc)
     summary = analysis.finish(Ended.TORN if error else Ended.CLEAN, error)
-    return summary, analysis.take()[1]
+    return summary, found.objects
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.data())
@@ -111,7 +113,7 @@ def _outcome(function: object, frame: bytes) -> object:
 @given(st.lists(st.tuples(st.integers(0, 1), st.binary(max_size=60)), max_size=20))
 def test_no_conversation_fails(pieces: list[tuple[int, bytes]]) -> None:
     """Random bytes in both directions, with gaps in between, never raise."""
-    conversation = Conversation()
+    conversation = Conversation(lambda _: None)
 
     for side, piece in pieces:
         conversation.data(side, piece, 1)
@@ -126,14 +128,14 @@ def test_messages_do_not_depend_on_where_segments_cut_them(data: st.DataObject) 
     """Any segmentation of two responses gives the same two objects."""
     answers = CHUNKED + LENGTH
     cuts = sorted(data.draw(st.lists(st.integers(0, len(answers)), max_size=8)))
-    conversation = Conversation()
+    finished: list[ResponseBody] = []
+    conversation = Conversation(finished.append)
     conversation.data(0, GET + GET, 1)
 
     for start, end in zip([0, *cuts], [*cuts, len(answers)], strict=True):
         conversation.data(1, answers[start:end], 2)
 
     expected = hashlib.sha256(b"abcdefg").hexdigest()
-    finished = conversation.take_finished()
     assert [(each.digest.hexdigest(), each.reason) for each in finished] == [(expected, "")] * 2
 
 

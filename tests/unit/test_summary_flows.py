@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from support.analysis import Collected
 from support.frames import ACK, FIN, RST, SYN, exchange, stream, tcp_frame
 
 from pcapdj.summary.analysis import Analysis
@@ -17,10 +18,10 @@ def analyzed(
     data: bytes, limits: FlowLimits | None = None
 ) -> tuple[StreamSummary, list[FlowSummary], list[HttpObject]]:
     """Return all results of the analysis of a stream."""
-    analysis = Analysis(limits)
+    found = Collected()
+    analysis = Analysis(found, limits)
     analysis.feed(data)
-    summary = analysis.finish(Ended.CLEAN)
-    return (summary, *analysis.take())
+    return analysis.finish(Ended.CLEAN), found.flows, found.objects
 
 
 def test_one_connection_is_one_flow_with_its_object() -> None:

@@ -16,14 +16,15 @@ def bodies_of(
     requests: Sequence[bytes], responses: Sequence[bytes], *, end: str | None = None
 ) -> list[ResponseBody]:
     """Return the bodies that ended after these pieces; `end` closes the server's direction."""
-    conversation = Conversation()
+    finished: list[ResponseBody] = []
+    conversation = Conversation(finished.append)
     for piece in requests:
         conversation.data(0, piece, 1)
     for time_ns, piece in enumerate(responses, start=2):
         conversation.data(1, piece, time_ns)
     if end is not None:
         conversation.end(1, end)
-    return conversation.take_finished()
+    return finished
 
 
 def test_a_response_is_the_same_whole_or_byte_by_byte() -> None:
@@ -87,21 +88,22 @@ def test_the_reason_of_an_incomplete_body_has_the_missing_bytes() -> None:
 
 def test_a_gap_in_a_body_of_known_length_affects_only_that_object() -> None:
     """The next message on the connection is complete."""
-    conversation = Conversation()
+    finished: list[ResponseBody] = []
+    conversation = Conversation(finished.append)
     conversation.data(0, GET + GET, 1)
     conversation.data(1, OK, 2)
 
     conversation.gap(1, 3)
     conversation.data(1, OK + b"abc", 3)
 
-    finished = conversation.take_finished()
     assert [each.reason for each in finished] == ["3 bytes are missing in the capture", ""]
     assert finished[1].request is not None
 
 
 def test_after_a_gap_beyond_the_body_bytes_are_ignored_until_a_message_begins() -> None:
     """Pairing with requests ends."""
-    conversation = Conversation()
+    finished: list[ResponseBody] = []
+    conversation = Conversation(finished.append)
     conversation.data(0, GET + GET, 1)
     conversation.data(1, OK + b"a", 2)
 
@@ -109,7 +111,6 @@ def test_after_a_gap_beyond_the_body_bytes_are_ignored_until_a_message_begins() 
     conversation.data(1, b"rest of something", 3)
     conversation.data(1, OK + b"abc", 4)
 
-    finished = conversation.take_finished()
     assert [each.reason for each in finished] == ["100 bytes are missing in the capture", ""]
     assert finished[1].request is None
 
@@ -150,7 +151,8 @@ def test_bytes_of_another_protocol_are_ignored(request_line: bytes, answer: byte
 @pytest.mark.parametrize("size", [HEAD_LIMIT_BYTES + 1, 10 * HEAD_LIMIT_BYTES])
 def test_a_head_without_end_is_not_kept(size: int) -> None:
     """The held bytes stay within the limit."""
-    conversation = Conversation()
+    finished: list[ResponseBody] = []
+    conversation = Conversation(finished.append)
 
     for _ in range(0, size, 1000):
         conversation.data(0, b"GET / HTTP/1.1\r\n" + b"a" * 984, 1)
@@ -160,7 +162,8 @@ def test_a_head_without_end_is_not_kept(size: int) -> None:
 
 def test_unanswered_requests_beyond_the_limit_are_not_kept() -> None:
     """Pairing ends, and the queue of requests is freed."""
-    conversation = Conversation()
+    finished: list[ResponseBody] = []
+    conversation = Conversation(finished.append)
 
     conversation.data(0, GET * REQUESTS_LIMIT, 1)
     assert conversation.held_bytes > 0
@@ -171,7 +174,8 @@ def test_unanswered_requests_beyond_the_limit_are_not_kept() -> None:
 
 def test_release_frees_everything_but_unfinished_bodies() -> None:
     """They continue after it."""
-    conversation = Conversation()
+    finished: list[ResponseBody] = []
+    conversation = Conversation(finished.append)
     conversation.data(0, GET + b"GET /unfinished", 1)
     conversation.data(1, OK + b"a", 2)
 
@@ -179,4 +183,4 @@ def test_release_frees_everything_but_unfinished_bodies() -> None:
     conversation.data(1, b"bc", 3)
 
     assert conversation.held_bytes == 0
-    assert [each.reason for each in conversation.take_finished()] == [""]
+    assert [each.reason for each in finished] == [""]

@@ -47,10 +47,13 @@ SUMMARY = StreamSummary(
 
 def test_results_are_read_back_as_written(tmp_path: Path) -> None:
     """Objects, flows and summary."""
-    with ResultFiles(tmp_path / "new" / "folder") as files:
-        files.add([FLOW], [FOUND])
-        files.add([], [FOUND])
+    with ResultFiles(tmp_path / "new" / "folder", kept=1) as files:
+        files.add_flow(FLOW)
+        files.add_object(FOUND)
+        files.add_object(FOUND)
         files.close(SUMMARY)
+
+    assert files.first_objects == [FOUND]
 
     assert [*read_objects(tmp_path / "new" / "folder")] == [FOUND, FOUND]
     summary = json.loads((tmp_path / "new" / "folder" / "summary.json").read_text())
