@@ -81,6 +81,7 @@ from pcapdj.runtime.safe_text import quoted, shell_line
 from pcapdj.runtime.settings_record import SettingsRecord, record_of
 from pcapdj.runtime.signals import Signals, handled
 from pcapdj.runtime.storage_faults import passes_by_itself
+from pcapdj.runtime.trust import check_places
 from pcapdj.runtime.units import parse_duration
 from pcapdj.store.client import Store
 from pcapdj.store.event_command import event_command
@@ -175,6 +176,7 @@ def launch(
         record.write()
         signals = stack.enter_context(handled(_OTHER_SIGNALS))
         kept = settings.socket.with_name(f".{settings.socket.name}.suspects")
+        check_places([kept, ended_stream_path(settings.socket)])
         publisher = StatusPublisher(store, kept, follows_killed=os.path.lexists(settings.socket))
         stack.callback(publisher.close)
         gate = GateWatch(store.another())

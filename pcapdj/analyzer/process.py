@@ -22,7 +22,7 @@ from pcapdj.analyzer.user import AnalyzerUser
 from pcapdj.runtime.environment import program_path
 from pcapdj.runtime.errors import CannotCreate, Unavailable
 from pcapdj.runtime.foreign_files import is_folder, is_there
-from pcapdj.runtime.process import end_text, foreign_child_setup, signal_group
+from pcapdj.runtime.process import analyzer_setup, end_text, signal_group
 from pcapdj.runtime.process_tree import FoundProcess, ProcessTree
 from pcapdj.runtime.safe_text import quoted, shell_word
 
@@ -82,7 +82,7 @@ class Analyzer:
                 umask=_UMASK,
                 pass_fds=inherited,
                 **({} if user is None else user.popen_options()),
-                preexec_fn=foreign_child_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
+                preexec_fn=analyzer_setup(),  # noqa: PLW1509 - only system calls: it takes no lock of a thread
             )
         except (OSError, subprocess.SubprocessError) as exc:
             raise Unavailable(f"The analyzer {quoted(argv[0])} does not start: {_cause_of(exc)}.") from exc

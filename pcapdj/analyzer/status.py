@@ -17,7 +17,7 @@ from typing import Any, Final
 from pcapdj.analyzer.restarts import RestartPolicy
 from pcapdj.analyzer.session import AnalyzerSession, Exit, Verdict
 from pcapdj.runtime.errors import PcapdjError, StoreUnavailable
-from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_files import own_text
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.safe_text import to_text
@@ -147,7 +147,7 @@ class StatusPublisher:
 
 def _read_kept(path: Path) -> dict[str, str]:
     try:
-        found = decode_object(foreign_text(path, _MOST_KEPT_BYTES))
+        found = decode_object(own_text(path, _MOST_KEPT_BYTES))
     except (OSError, ValueError):
         return {}
     return {stream: str(reason) for stream, reason in found.items()}

@@ -17,23 +17,29 @@ from typing import BinaryIO, Final
 
 MOST_LINE_BYTES: Final = 1 << 20
 _READ_BYTES: Final = 1 << 16
+_ROOT: Final = 0
 _FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-def open_foreign(path: Path, *, follows_link: bool = False) -> BinaryIO:
+def open_foreign(path: Path, *, follows_link: bool = False, is_ours: bool = False) -> BinaryIO:
     """Open a file for reading.
 
     Args:
         path: of the file.
         follows_link: where the user may have made it.
+        is_ours: refuse one that was left by another user than this one, root, and the owner of the folder.
 
     Raises:
-        OSError: it cannot be opened, or is not a regular file.
+        OSError: it cannot be opened, is not a regular file, or is refused.
     """
     descriptor = os.open(path, _FLAGS if follows_link else _FLAGS | os.O_NOFOLLOW)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "it is not a regular file")
+    if is_ours and found.st_uid not in (_ROOT, os.geteuid(), path.parent.stat().st_uid):
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "it belongs to another user")
     return os.fdopen(descriptor, "rb")
 
 
@@ -56,19 +62,36 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112
 
 
-def foreign_text(path: Path, most_bytes: int, *, follows_link: bool = False) -> str:
+def own_text(path: Path, most_bytes: int) -> str:
+    """Return the text of a file that pcapdj left there for itself: what it says is believed.
+
+    Its folder may be one such as /tmp, where another user can make a file of that name first.
+
+    Args:
+        path: of the file.
+        most_bytes: that it may have.
+
+    Raises:
+        OSError: as `open_foreign`, or it is longer.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return foreign_text(path, most_bytes, is_ours=True)
+
+
+def foreign_text(path: Path, most_bytes: int, *, follows_link: bool = False, is_ours: bool = False) -> str:
     """Return a file's text.
 
     Args:
         path: of the file.
         most_bytes: that it may have.
         follows_link: where the user may have made it; else it may lead to a secret, and the text is shown.
+        is_ours: as `open_foreign`.
 
     Raises:
         OSError: as `open_foreign`, or it is longer.
         UnicodeDecodeError: it is not UTF-8.
     """
-    with open_foreign(path, follows_link=follows_link) as file:
+    with open_foreign(path, follows_link=follows_link, is_ours=is_ours) as file:
         if os.fstat(file.fileno()).st_size > most_bytes:
             raise OSError(errno.EFBIG, f"it has more than {most_bytes} bytes")
         return file.read(most_bytes).decode("utf-8")

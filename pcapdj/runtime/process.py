@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,6 +21,10 @@ _PR_SET_NAME = 15
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _ARGUMENTS = 48  # arg_start of proc_pid_stat(5)
+_JOIN_SESSION_KEYRING = 1
+# The number of the system call, for a process of 64 bits; 0: unknown.
+_KEYCTLS = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+KEYCTL = _KEYCTLS.get(os.uname().machine, 0) if sys.maxsize > 1 << 32 else 0
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded before any fork: the child of a fork should load nothing
 
 
@@ -71,6 +76,24 @@ def foreign_child_setup() -> Callable[[], None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
     return set_up
+
+
+def analyzer_setup() -> Callable[[], None]:
+    """Return a `preexec_fn` for an analyzer: as `foreign_child_setup`, and without keys of who started it.
+
+    A session keyring stays with a process that becomes another user, as Kerberos tickets and passwords of
+    file systems in it do. Where keyctl(2) is forbidden, as in containers, no keyring can be read either.
+
+    Source: session-keyring(7), keyctl(2) KEYCTL_JOIN_SESSION_KEYRING.
+    """
+    set_up = foreign_child_setup()
+
+    def set_up_without_keys() -> None:
+        set_up()
+        if KEYCTL:
+            _libc.syscall(KEYCTL, _JOIN_SESSION_KEYRING, None)
+
+    return set_up_without_keys
 
 
 def end_text(code: int) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pcapdj.runtime.command import variable_of_parameter
 from pcapdj.runtime.errors import PcapdjError
-from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_files import foreign_text, own_text
 from pcapdj.runtime.foreign_json import decode_object
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
@@ -115,7 +115,7 @@ def record_of(role: str, context: "Context", variables: Sequence[str] = (), **sh
 def read_record(folder: Path, role: str) -> SettingsRecord | None:
     """Return the record of a role of this folder that runs; None: there is none."""
     try:
-        fields = decode_object(foreign_text(_path(folder, role), _MOST_BYTES))
+        fields = decode_object(own_text(_path(folder, role), _MOST_BYTES))
         settings = tuple(map(_setting_of, fields["settings"]))
         record = SettingsRecord(role, settings, whole_number(str(fields["pid"])) or 0, fields["start_ticks"])
         is_running = _start_ticks(record.pid) == record.start_ticks

@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -85,6 +86,24 @@ def check_way(path: Path, remedy: str = _REMEDY, *, caller: int | None = None) -
     """
     if found := _untrusted_on(path, caller):
         raise _refused_way(path, *found, remedy)
+
+
+def check_places(places: Iterable[Path]) -> None:
+    """Refuse what another user has left where this process writes, such as a link or a file in /tmp.
+
+    Args:
+        places: of files and folders, also of those that are not there.
+
+    Raises:
+        CannotCreate: another user owns one.
+    """
+    for place in places:
+        with suppress(OSError):  # it is missing, or its use fails with the reason
+            found = place.lstat()
+            if found.st_uid not in (ROOT, os.geteuid()):
+                raise CannotCreate(
+                    f"{quoted(str(place))} is {described(found)}.", hint="Remove it, or use another folder."
+                )
 
 
 def check_open_folder(path: Path, descriptor: int) -> None:

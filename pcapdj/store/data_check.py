@@ -23,13 +23,13 @@ from typing import Final
 from pcapdj.runtime.backoff import backoff_s
 from pcapdj.runtime.environment import foreign_environment
 from pcapdj.runtime.errors import CannotCreate, Unavailable
-from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_files import foreign_text, own_text
 from pcapdj.runtime.log import EventLog, Reminder
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.process import foreign_child_setup
 from pcapdj.runtime.safe_text import quoted, shell_line, shortened_message
 from pcapdj.runtime.whole_file import write_whole
-from pcapdj.store.start_problem import write_problem
+from pcapdj.store.start_problem import PROBLEM, write_problem
 
 _NEEDED_BYTES: Final = 1 << 16  # a manifest, the beginning of a file, the first queued names
 _PROBE: Final = ".room"
@@ -38,6 +38,8 @@ _SHORT_UPTIME_S: Final = 3.0  # of a server that could not start, and of the sta
 _LONGEST_PAUSE_S: Final = 30.0
 _LONGEST_CHECK_S: Final = 3600.0
 _LOOK_S: Final = 0.5
+_MOUNTED: Final = ".mounted"  # beside the socket: the data folder was a mount point
+_STARTS: Final = ".starts"  # beside the socket: when the last server was started, and how many ended early
 _ANALYZED: Final = re.compile(r"filename=(.+), size=(\d{1,20}), ok_up_to=(\d{1,20}),")
 _NOT_VALID: Final = " is not valid"
 _LONGEST_LINE_CHARS: Final = 1000
@@ -59,16 +61,30 @@ def check_mounted(data: Path, socket: Path) -> None:
     Raises:
         CannotCreate: its disk is not mounted; the cause is an OSError.
     """
-    note = socket.with_suffix(".mounted")
+    note = socket.with_suffix(_MOUNTED)
     with suppress(OSError):  # missing: it is made, or waited for
         is_mount_point = data.stat().st_dev != data.parent.stat().st_dev
         if is_mount_point:
-            note.touch(0o600)
-        elif note.exists():
+            write_whole(note, b"", mode=0o600, is_synced=False)
+        elif os.path.lexists(note):
             raise CannotCreate(
                 f"The disk of {quoted(str(data))} is not mounted.",
                 hint=f"If the data belong on another disk now, remove {quoted(str(note))}.",
             ) from OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+
+def notes_beside(socket: Path) -> tuple[Path, ...]:
+    """Return where pcapdj leaves notes for its next start beside the server's socket."""
+    return tuple(socket.with_suffix(suffix) for suffix in (_MOUNTED, _STARTS, PROBLEM))
+
+
+def places_in(data: Path) -> list[Path]:
+    """Return what is in the server's folder, and in that of its files: the server follows links there."""
+    places = list[Path]()
+    for folder in {(data / name).parent for name in _FILES}:
+        with suppress(OSError), os.scandir(folder) as entries:
+            places += [Path(each.path) for each in entries]
+    return places
 
 
 def check_space(data: Path) -> None:
@@ -236,7 +252,7 @@ def _repair(program: Path, name: Path, checked: Path) -> list[str]:
 def _last_uptime(socket: Path) -> tuple[float, int]:
     """Return how long ago the last server was started, in seconds, and how many before it ended early."""
     with suppress(OSError, ValueError):
-        started_s, failures = foreign_text(_note(socket), _MOST_BYTES).split()
+        started_s, failures = own_text(_note(socket), _MOST_BYTES).split()
         return abs(time.time() - float(started_s)), int(failures)
     return math.inf, 0
 
@@ -254,4 +270,4 @@ def _stamps(data: Path) -> set[tuple[str, int, int]]:
 
 
 def _note(socket: Path) -> Path:
-    return socket.with_suffix(".starts")
+    return socket.with_suffix(_STARTS)

@@ -18,14 +18,15 @@ from pcapdj.runtime import log
 from pcapdj.runtime.command import new_app, run_app
 from pcapdj.runtime.environment import ROOT_FOLDER, foreign_environment, program_path
 from pcapdj.runtime.errors import CannotCreate, ConfigError, Unavailable
-from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_files import own_text
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.numbers import whole_number
 from pcapdj.runtime.places import check_socket_path, make_folder, private_folder
 from pcapdj.runtime.process import die_with_supervisord, foreign_child_setup
 from pcapdj.runtime.safe_text import quoted
+from pcapdj.runtime.trust import check_places
 from pcapdj.runtime.whole_file import write_whole
-from pcapdj.store.data_check import check_mounted, check_space, wait_for_usable_data
+from pcapdj.store.data_check import check_mounted, check_space, notes_beside, places_in, wait_for_usable_data
 from pcapdj.store.start_problem import clear_problem, write_problem
 from pcapdj.store.syncing import lock_data, start_beside
 
@@ -108,7 +109,7 @@ def claim_data(data: Path, version: str) -> None:
     make_folder(data, 0o700)
     try:
         has_note = note.exists() and not note.is_symlink()
-        before = foreign_text(note, _MOST_NOTE_BYTES).strip() if has_note else version
+        before = own_text(note, _MOST_NOTE_BYTES).strip() if has_note else version
         if not _reads(version, before):
             raise ConfigError(
                 f"The data in {quoted(str(data))} was written by {before}; {version} cannot read it.",
@@ -149,6 +150,7 @@ def serve(
     die_with_supervisord()
     check_socket_path(socket.absolute())
     private_folder(socket.absolute().parent)
+    check_places([*notes_beside(socket.absolute()), *places_in(data)])
     server = find_server()
     try:
         check_mounted(data, socket.absolute())

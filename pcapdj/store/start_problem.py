@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from pcapdj.runtime.foreign_files import foreign_text
+from pcapdj.runtime.foreign_files import own_text
 from pcapdj.runtime.whole_file import write_whole
 
+PROBLEM: Final = ".problem"  # its suffix
 _MOST_BYTES: Final = 4000
 
 
@@ -35,9 +36,9 @@ def problem_at(url: str) -> str:
     if not url.startswith("unix:"):
         return ""
     with suppress(OSError, ValueError):
-        return foreign_text(_path(Path(unquote(urlsplit(url).path))), _MOST_BYTES).strip()
+        return own_text(_path(Path(unquote(urlsplit(url).path))), _MOST_BYTES).strip()
     return ""
 
 
 def _path(socket: Path) -> Path:
-    return socket.with_suffix(".problem")
+    return socket.with_suffix(PROBLEM)

@@ -27,7 +27,7 @@ def test_objects_in_segments_that_are_held_take_no_more_memory_than_others(tmp_p
     capture = tmp_path / "held.pcap"
     capture.write_bytes(stream(*frames))
 
-    command = [sys.executable, "-c", LAUNCH, capture, tmp_path / "out"]
+    command = [sys.executable, "-c", LAUNCH, str(capture), str(tmp_path / "out")]
     done = run(command, stdout=DEVNULL, stderr=PIPE, cwd=TESTS, check=True)
 
     assert int(done.stderr) < MOST_BYTES
