@@ -27,9 +27,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from pcapdj.capture.files import StillWritten
-from pcapdj.capture.roots import Roots, absolute_roots, check_below
+from pcapdj.capture.roots import Roots, absolute_roots
 from pcapdj.console.screen import print_lines, progress_bar
-from pcapdj.inbox.listing import CaptureFile, below_roots, list_captures, look_at_capture, sort_captures
+from pcapdj.inbox.listing import CaptureFile, list_captures, look_at_capture, sort_captures
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.problem_log import ProblemLog, log_refused
 from pcapdj.inbox.published import Publisher
@@ -179,10 +179,11 @@ def import_once(  # noqa: PLR0913 - the options
         return outcomes.keys()
 
     with progress_bar() as track:
-        listing = list_captures(paths, recursive=recursive, order=order, track=track, leave_out=leave_out)
-    files, outside = below_roots(listing.files, roots)
-    refused = [*outside, *listing.refused]
-    report = queue_captures(retrying, files, again=again)
+        listing = list_captures(
+            paths, recursive=recursive, order=order, track=track, leave_out=leave_out, roots=roots
+        )
+    refused = listing.refused
+    report = queue_captures(retrying, listing.files, again=again)
     for sentence in [*listing.notes, *refusal_sentences(refused), *report_sentences(report)]:
         print_lines(f"pcapdj import: {sentence}", to_stderr=True)
     print_lines(summary(Counter((outcomes | report.outcomes).values()), len(refused)))
@@ -344,7 +345,6 @@ class Importer:
         for name, state in complete.items():
             self._signals.wait(0)
             try:
-                check_below(name, self._roots)
                 files.append(self._identified(name, state))
             except StillWritten:
                 inbox.postpone(name, state, now_s, is_written=True)
@@ -362,9 +362,9 @@ class Importer:
                 "An earlier importer died while it read this file: it is queued without being read again."
             )
             events.warning("suspect_queued", sentence, name=name)
-            return look_at_capture(name, refuse_written=True, is_suspect=True)
+            return look_at_capture(name, roots=self._roots, refuse_written=True, is_suspect=True)
         with self._suspects.looking(name, state):
-            return look_at_capture(name, refuse_written=True, stops=self._signals)
+            return look_at_capture(name, roots=self._roots, refuse_written=True, stops=self._signals)
 
     def _queue(
         self, inbox: Inbox, files: Sequence[CaptureFile], complete: Mapping[bytes, FileState], now_s: float

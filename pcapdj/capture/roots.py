@@ -11,7 +11,6 @@ from typing import Annotated, Final
 
 import typer
 
-from pcapdj.capture.files import open_regular
 from pcapdj.runtime.errors import CaptureError, ConfigError
 from pcapdj.runtime.safe_text import quoted
 
@@ -74,14 +73,3 @@ def root_of(name: bytes, roots: Sequence[bytes]) -> bytes | None:
     if not around:
         raise CaptureError(f"is outside of {', '.join(map(quoted, roots))}")
     return max(around, key=len)
-
-
-def check_below(name: bytes, roots: Sequence[bytes]) -> None:
-    """Refuse a file that the dispatcher would refuse: outside of the roots, or behind a link.
-
-    Raises:
-        CaptureError: the reason, without the name.
-    """
-    root = root_of(name, roots)
-    if root is not None:
-        os.close(open_regular(name, root=root))

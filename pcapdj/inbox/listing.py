@@ -15,7 +15,7 @@ from typing import NamedTuple
 from pcapdj.capture.beginning import look_at
 from pcapdj.capture.files import Identity, OpenFile, StillWritten, open_regular, refuse_if_written
 from pcapdj.capture.identity import digest_of, looked_up_under
-from pcapdj.capture.roots import check_below
+from pcapdj.capture.roots import root_of
 from pcapdj.inbox.folder import list_folder
 from pcapdj.inbox.order import (
     Order,
@@ -48,6 +48,7 @@ class CaptureFile:
         first_bytes: how many bytes of the decompressed capture `digest` is about; 0: it was not looked into.
         digest: of them.
         looked_up: digests of `capture.identity.looked_up_under`, separated by blanks: there are many files.
+        root: the folder below which it is opened; None: wherever its name leads.
     """
 
     name: bytes
@@ -57,13 +58,22 @@ class CaptureFile:
     first_bytes: int = 0
     digest: str = ""
     looked_up: str = ""
+    root: bytes | None = None
 
     @property
     def span(self) -> Span | None:
         """When its packets are; None: it has no good one."""
         if self.first_time_ns is None:
             return None
-        return Span(self.name, self.first_time_ns, self.last_time_ns)
+        return Span(self.name, self.first_time_ns, self.last_time_ns, self.root)
+
+    def opened(self) -> OpenFile:
+        """Return the file of this name, opened again.
+
+        Raises:
+            CaptureError: it is gone, or does not lie below its root any more.
+        """
+        return OpenFile(open_regular(self.name, root=self.root))
 
 
 class _Group(NamedTuple):
@@ -100,13 +110,14 @@ class Listing:
         return [each for each in self.refused if not each.is_fault]
 
 
-def list_captures(
+def list_captures(  # noqa: PLR0913 - what a command asks for
     paths: Sequence[bytes],
     *,
     recursive: bool,
     order: Order | None = None,
     track: Track = iter,
     leave_out: Callable[[Sequence[bytes]], Collection[bytes]] = lambda _: (),
+    roots: Sequence[bytes] = (),
 ) -> Listing:
     """Return the captures among the paths, each file once.
 
@@ -117,6 +128,7 @@ def list_captures(
             are in the order of their first packets.
         track: yields the names one by one while their files are read, for a progress bar.
         leave_out: gets all names, and returns those whose files are not looked into.
+        roots: no other file is opened; empty: any.
     """
     groups, refused, skipped = _expand_folders(paths, recursive=recursive)
     named = set(map(os.path.abspath, paths))
@@ -125,10 +137,11 @@ def list_captures(
     left_out = set(leave_out(names))
     for name in track([name for name in names if name not in left_out]):
         try:
-            files[name] = look_at_capture(name)
+            files[name] = look_at_capture(name, roots=roots)
         except CaptureError as exc:
             is_gone = exc.error_number == errno.ENOENT  # it was listed: nobody knows what it was
-            is_fault = name in named or is_gone or not isinstance(exc, NotACapture)
+            is_link = bool(roots) and os.path.islink(name)  # noqa: PTH114 - bytes; it may be a capture
+            is_fault = name in named or is_gone or is_link or not isinstance(exc, NotACapture)
             refused.append(Refusal(name, str(exc), is_fault=is_fault))
     times = {} if order is Order.NAME else {name: file.first_time_ns for name, file in files.items()}
     groups = [each._replace(names=[name for name in each.names if name in files]) for each in groups]
@@ -177,43 +190,42 @@ def sort_captures(files: Sequence[CaptureFile], order: Order) -> tuple[list[Capt
 
 
 def look_at_capture(
-    name: bytes, *, refuse_written: bool = False, stops: Waits | None = None, is_suspect: bool = False
+    name: bytes,
+    *,
+    roots: Sequence[bytes] = (),
+    refuse_written: bool = False,
+    stops: Waits | None = None,
+    is_suspect: bool = False,
 ) -> CaptureFile:
     """Return the capture file of this name.
 
-    Only its beginning is read: the dispatcher finds and reports damage further on. Of a suspect nothing is.
+    Args:
+        name: absolute.
+        roots: as the dispatcher has them: a file outside, or behind a link, is not opened.
+        refuse_written: refuse a file that a process has open for writing.
+        stops: shows stop signals.
+        is_suspect: nothing of it is read. Else only its beginning is: the dispatcher finds and reports
+            damage further on.
 
     Raises:
         StillWritten: `refuse_written`, and a process has it open for writing.
-        CaptureError: it cannot be read, or is not a supported capture.
+        CaptureError: it cannot be read, lies outside of the roots, or is not a supported capture.
         Stopped: `stops` saw a stop signal.
     """
-    file = OpenFile(open_regular(name))
+    root = root_of(name, roots)
+    file = OpenFile(open_regular(name, root=root))
     try:
         if refuse_written:
             _refuse_writer(file.descriptor)
         if is_suspect:
-            return CaptureFile(name, file.identity())
+            return CaptureFile(name, file.identity(), root=root)
         identity, first, first_time_ns, last_time_ns = look_at(name, file, stops)
     finally:
         file.close()
     digests = looked_up_under(first)
     digest = digests[0].rpartition(":")[2] if digests else digest_of(first)
-    return CaptureFile(name, identity, first_time_ns, last_time_ns, len(first), digest, " ".join(digests))
-
-
-def below_roots(
-    files: Sequence[CaptureFile], roots: Sequence[bytes]
-) -> tuple[list[CaptureFile], list[Refusal]]:
-    """Return the files that the dispatcher may read, and the others with the reason."""
-    inside, outside = list[CaptureFile](), list[Refusal]()
-    for file in files:
-        try:
-            check_below(file.name, roots)
-            inside.append(file)
-        except CaptureError as exc:
-            outside.append(Refusal(file.name, str(exc), is_fault=True))
-    return inside, outside
+    looked_up = " ".join(digests)
+    return CaptureFile(name, identity, first_time_ns, last_time_ns, len(first), digest, looked_up, root)
 
 
 def _expand_folders(

@@ -35,11 +35,13 @@ class Span(NamedTuple):
         name: of the file.
         first_ns: of its first packet, since 1970.
         last_ns: of its last packet; None: unknown.
+        root: the folder below which the file is opened; None: wherever its name leads.
     """
 
     name: bytes
     first_ns: int
     last_ns: int | None = None
+    root: bytes | None = None
 
 
 class Overlap(NamedTuple):

@@ -31,7 +31,6 @@ from pcapdj.capture.fed_before import (
     first_bytes_of,
     unchanged,
 )
-from pcapdj.capture.files import OpenFile, open_regular
 from pcapdj.capture.identity import FedCapture, QueuedFile
 from pcapdj.inbox.listing import CaptureFile
 from pcapdj.inbox.suspects import Suspects
@@ -227,7 +226,7 @@ def _judged(
     if found := unchanged(file.identity, captures):
         return found
     try:
-        opened = OpenFile(open_regular(file.name))
+        opened = file.opened()
     except CaptureError:  # it is gone: the dispatcher reports it
         return None
     try:
@@ -273,7 +272,7 @@ def _is_another(file: CaptureFile, queued: QueuedFile | None) -> bool:
     if queued.first_bytes >= file.first_bytes:
         return (queued.first_bytes, queued.digest) != (file.first_bytes, file.digest)
     try:
-        opened = OpenFile(open_regular(file.name))
+        opened = file.opened()
     except CaptureError:
         return False
     try:

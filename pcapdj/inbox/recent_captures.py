@@ -48,15 +48,16 @@ def find_overlap(spans: Sequence[Span], new: Collection[bytes] | None = None) ->
         spans: of captures that go into one lane.
         new: at least one file of the pair is among these; None: any.
     """
-    pairs = [(_with_end(one), other) for one, other in closest_pairs(spans, new)]
+    pairs = [(with_end(one), other) for one, other in closest_pairs(spans, new)]
     return longest_overlap(spans, pairs)
 
 
-def _with_end(span: Span) -> Span:
+def with_end(span: Span) -> Span:
+    """Return the span with the time of the last packet, which is read from the file if it is unknown."""
     if span.last_ns is not None:
         return span
     try:
-        file = OpenFile(open_regular(span.name))
+        file = OpenFile(open_regular(span.name, root=span.root))
     except CaptureError:
         return span
     last_ns = last_packet_time_ns(file, span.first_ns)

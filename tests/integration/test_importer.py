@@ -17,18 +17,20 @@ from support.feeding import feed_next
 from support.forkserver import PIPE, Finished, Process, clean_environment, run, start
 from support.logs import logged
 from support.redis_server import redis_at
+from support.roles_rig import numbered
 from support.waiting import is_met, scaled, wait_until
 
 from pcapdj.capture.files import Identity
 from pcapdj.capture.identity import QueuedFile
 from pcapdj.importer import Importer
-from pcapdj.inbox.listing import list_captures
+from pcapdj.inbox import recent_captures
+from pcapdj.inbox.listing import list_captures, look_at_capture
 from pcapdj.inbox.order import Order
 from pcapdj.inbox.queueing import queue_captures
 from pcapdj.inbox.settle import QUIET_S, SETTLED_S
 from pcapdj.inbox.watcher import RESCAN_S, Inbox
 from pcapdj.runtime import signals as process_signals
-from pcapdj.runtime.errors import Stopped
+from pcapdj.runtime.errors import CaptureError, Stopped
 from pcapdj.runtime.signals import HasFileno
 from pcapdj.store.client import Store
 from pcapdj.store.enqueue import MOST_LINES, enqueue_new
@@ -226,6 +228,47 @@ def test_what_lies_outside_of_the_roots_is_refused_at_once(store: Store, tmp_pat
     assert f"'{outside}/b' is outside of '{inside}'" in done.stderr
     assert f"'{inside}/link'" in done.stderr
     assert done.stdout == "1 queued, 0 already queued or fed, 2 not imported.\n"
+
+
+def test_nothing_of_a_file_outside_of_the_roots_is_shown(store: Store, tmp_path: Path) -> None:
+    """It is not even opened: neither its times nor what kind of file it is are known."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside, outside):
+        folder.mkdir()
+    (inside / "a1.pcap").write_bytes(classic(numbered(1, 20)))
+    (outside / "secret.pcap").write_bytes(classic(numbered(1, 20)))
+    (outside / "shadow").write_text("root:*")
+    (inside / "b1.pcap").symlink_to(outside / "secret.pcap")
+    (inside / "c1.pcap").symlink_to(outside / "shadow")
+
+    done = imported(store, str(inside), str(outside / "shadow"), "--root", str(inside))
+
+    assert "overlap" not in done.stderr
+    assert "capture format" not in done.stderr
+    assert done.stderr.count("is a symbolic link") == 2
+    assert done.returncode == 1
+    assert done.stderr.count("is outside of") == 1
+    assert done.stdout == "1 queued, 0 already queued or fed, 3 not imported.\n"
+
+
+@pytest.mark.parametrize("again", ["queueing", "overlaps"])
+def test_a_file_that_is_opened_again_is_opened_below_its_root(tmp_path: Path, again: str) -> None:
+    """A link may have taken its place since the first look."""
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inside, outside):
+        folder.mkdir()
+        (folder / "1.pcap").write_bytes(classic(numbered(1, 20)))
+    name = os.fsencode(inside / "1.pcap")
+    file = look_at_capture(name, roots=[os.fsencode(inside)])
+    (inside / "1.pcap").unlink()
+    (inside / "1.pcap").symlink_to(outside / "1.pcap")
+
+    if again == "queueing":
+        with pytest.raises(CaptureError, match="symbolic link"):
+            file.opened()
+    else:
+        assert file.span is not None
+        assert recent_captures.with_end(file.span._replace(last_ns=None)).last_ns is None
 
 
 @pytest.mark.parametrize("value", ["/nowhere:", ":/nowhere", "/nowhere::/nothing", ":"])
