@@ -133,7 +133,7 @@ class Fifo:
             found = fresh.lstat()
             fresh.rename(self.path)  # the number of a removed inode may come again at once; this one differs
         except OSError as exc:
-            raise _cannot_make(self.path, exc) from exc
+            raise _cannot_make(self.path if exc.filename2 else fresh, exc) from exc  # two: of rename(2)
         self._identity = (found.st_dev, found.st_ino)
 
     def open_write_end(self) -> int | None:

@@ -8,6 +8,7 @@ import pytest
 
 from pcapdj.runtime.errors import CannotCreate
 from pcapdj.runtime.fifo import Fifo, is_reader_gone, make, open_if_read, unread_bytes
+from pcapdj.runtime.trust import owner_of
 
 
 def test_every_stream_gets_a_new_inode(tmp_path: Path) -> None:
@@ -108,6 +109,20 @@ def test_our_pipe_is_removed_in_the_end(tmp_path: Path) -> None:
     fifo.remove()
 
     assert not fifo.path.exists()
+
+
+def test_what_is_in_the_way_of_a_new_pipe_is_named_with_its_owner(tmp_path: Path) -> None:
+    """In a folder such as /tmp another user may have made it: the hidden name is no secret."""
+    fifo = Fifo(tmp_path / "pipe")
+    place = tmp_path / f".pipe.{os.getpid()}"
+    place.mkdir()
+
+    with pytest.raises(CannotCreate) as refused:
+        fifo.renew()
+
+    owner = owner_of(os.geteuid())
+    assert str(refused.value).startswith(f"The pipe '{place}' cannot be made: Is a directory; there is")
+    assert f"a folder of {owner}." in str(refused.value)
 
 
 def test_a_pipe_that_cannot_be_made_is_made_once_its_folder_is_back(tmp_path: Path) -> None:
