@@ -133,7 +133,8 @@ class Fifo:
             found = fresh.lstat()
             fresh.rename(self.path)  # the number of a removed inode may come again at once; this one differs
         except OSError as exc:
-            raise _cannot_make(self.path if exc.filename2 else fresh, exc) from exc  # two: of rename(2)
+            is_in_the_way = exc.filename2 is None and os.path.lexists(fresh)  # two names: of rename(2)
+            raise _cannot_make(fresh if is_in_the_way else self.path, exc) from exc
         self._identity = (found.st_dev, found.st_ino)
 
     def open_write_end(self) -> int | None:
