@@ -140,6 +140,7 @@ class AnalyzerSession:
         began_s: when the stream began, in seconds since the epoch.
         device: st_dev of the disk that its folder is on.
         paused_s: since when the analyzer is paused; None: it is not.
+        not_killed: that it is to end, and this user may not kill it; empty: it may, or was not asked to.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of a stream
@@ -164,6 +165,7 @@ class AnalyzerSession:
         self.began_s = time.time()
         self.device = folder.stat().st_dev
         self.paused_s: float | None = None
+        self.not_killed = ""
         self._fifo = fifo
         self._timeouts = timeouts
         self._stall_timer = StallTimer()
@@ -269,8 +271,10 @@ class AnalyzerSession:
         """
         self._stop_reason, self._deadline_s = self._stop_reason or why, math.inf
         if not self.analyzer.signal_group(signal.SIGKILL) and self.analyzer.exit_status() is None:
-            sentence = f"It is to end: {self._stop_reason}. But it runs as another user: end it as root."
-            _events.warning("analyzer_not_killed", sentence, stream=self.stream, pid=self.analyzer.pid)
+            self.not_killed = (
+                f"It is to end: {self._stop_reason}. But it runs as another user: end it as root."
+            )
+            _events.warning("analyzer_not_killed", self.not_killed, stream=self.stream, pid=self.analyzer.pid)
 
     def close(self) -> None:
         """Close all descriptors."""

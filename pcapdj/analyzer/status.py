@@ -210,7 +210,7 @@ class LauncherStatus:
                 "restarts": str(restarts.restarts),
                 "starts": str(self._starts),
                 "crashes": str(self._crashes),
-                "reason": restarts.reason,
+                "reason": restarts.reason or (session.not_killed if session else ""),
                 "since_s": f"{self._since_s:.3f}",
                 "paused_s": self._paused,
                 "suspect": self._suspect_of(session),

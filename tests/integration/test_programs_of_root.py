@@ -18,7 +18,12 @@ from support.programs import missing, require_program
 from support.waiting import wait_until
 
 from pcapdj.analyzer.process import Analyzer
+from pcapdj.analyzer.restarts import RestartPolicy
+from pcapdj.analyzer.session import AnalyzerSession, Timeouts
+from pcapdj.analyzer.status import LauncherStatus, StatusPublisher
+from pcapdj.console.status_lines import snapshot_lines
 from pcapdj.disk.between_process import BetweenCommand, BetweenProcess
+from pcapdj.runtime.fifo import Fifo
 from pcapdj.runtime.process_tree import ProcessTree
 from pcapdj.store import event_command
 from pcapdj.store.client import Store
@@ -163,3 +168,37 @@ def test_an_analyzer_ends_in_order(as_root: list[str], folder: Path) -> None:
         return was_signalled, analyzer.exit_status()
 
     assert as_nobody(work) == [False, "exited 3"]
+
+
+def test_an_analyzer_that_cannot_be_killed_is_on_the_screen(as_root: list[str], folder: Path) -> None:
+    """The launcher waits for its end, and `status` says who can end it."""
+
+    def work() -> object:
+        analyzer = Analyzer([*as_root, until_enough(folder)], folder, ENVIRONMENT, ProcessTree())
+        wait_until((folder / "started").exists, "its start as root")
+        fifo, timeouts = Fifo(folder / "pipe"), Timeouts(60.0)
+        session = AnalyzerSession("5ca1ab1e", fifo, analyzer, folder=folder, timeouts=timeouts, now_s=0.0)
+        session.kill("it had closed the pipe")
+        return session.not_killed
+
+    reason = as_nobody(work)
+    lines = snapshot_lines({"consumer": {"state": "reading", "reason": reason}}, [], now_s=time.time())
+
+    sentence = "It is to end: it had closed the pipe. But it runs as another user: end it as root."
+    assert any(line.text == f"reading: {sentence}" for line in lines)
+
+
+def test_the_launcher_publishes_that_its_analyzer_cannot_be_killed(store: Store, folder: Path) -> None:
+    """As the reason of its state."""
+    publisher = StatusPublisher(store, folder / "kept")
+    analyzer = Analyzer(["/bin/sh", "-c", "exit 0"], folder, ENVIRONMENT, ProcessTree())
+    session = AnalyzerSession(
+        "5ca1ab1e", Fifo(folder / "pipe"), analyzer, folder=folder, timeouts=Timeouts(60.0), now_s=0.0
+    )
+    session.not_killed = "It is to end."
+    wait_until(lambda: analyzer.exit_status() is not None, "its end")
+
+    LauncherStatus(publisher, "sh", folder).publish(session, RestartPolicy(1.0))
+    publisher.close()
+
+    assert store.redis.hget(store.keys.consumer, "reason") == b"It is to end."
