@@ -188,17 +188,17 @@ def test_an_analyzer_that_cannot_be_killed_is_on_the_screen(as_root: list[str], 
     assert any(line.text == f"reading: {sentence}" for line in lines)
 
 
-def test_the_launcher_publishes_that_its_analyzer_cannot_be_killed(store: Store, folder: Path) -> None:
+def test_the_launcher_publishes_that_its_analyzer_cannot_be_killed(store: Store, short_path: Path) -> None:
     """As the reason of its state."""
-    publisher = StatusPublisher(store, folder / "kept")
-    analyzer = Analyzer(["/bin/sh", "-c", "exit 0"], folder, ENVIRONMENT, ProcessTree())
+    publisher = StatusPublisher(store, short_path / "kept")
+    analyzer = Analyzer(["/bin/sh", "-c", "exit 0"], short_path, ENVIRONMENT, None)
     session = AnalyzerSession(
-        "5ca1ab1e", Fifo(folder / "pipe"), analyzer, folder=folder, timeouts=Timeouts(60.0), now_s=0.0
+        "5ca1ab1e", Fifo(short_path / "pipe"), analyzer, folder=short_path, timeouts=Timeouts(60.0), now_s=0.0
     )
     session.not_killed = "It is to end."
     wait_until(lambda: analyzer.exit_status() is not None, "its end")
 
-    LauncherStatus(publisher, "sh", folder).publish(session, RestartPolicy(1.0))
+    LauncherStatus(publisher, "sh", short_path).publish(session, RestartPolicy(1.0))
     publisher.close()
 
     assert store.redis.hget(store.keys.consumer, "reason") == b"It is to end."
