@@ -27,11 +27,12 @@ from pcapdj.disk.limits import Limits, Watch, parse_limits
 from pcapdj.disk.published_gate import published_disks, published_texts
 from pcapdj.disk.reclaim_rule import NONE, RECLAIM_FIELD, ReclaimSetting, is_little, parse_reclaim
 from pcapdj.reclaim.planning import Follow
-from pcapdj.reclaim.rounds import Disk, Round, needs_of, previewed_round, run_round
+from pcapdj.reclaim.rounds import MOST_NOTES, Disk, Round, needs_of, previewed_round, run_round
 from pcapdj.reclaim.selection import Candidate, Needs, Selected
+from pcapdj.reclaim.target import open_target
 from pcapdj.runtime.child_process import run_role
 from pcapdj.runtime.command import new_app
-from pcapdj.runtime.errors import ConfigError, PcapdjError, StoreDenied, Unavailable
+from pcapdj.runtime.errors import CannotCreate, ConfigError, PcapdjError, StoreDenied, Unavailable
 from pcapdj.runtime.lock import Lock
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.mounts import reading_may_hang
@@ -39,7 +40,6 @@ from pcapdj.runtime.numbers import counted
 from pcapdj.runtime.places import private_folder, user_folder
 from pcapdj.runtime.safe_text import quoted, to_text
 from pcapdj.runtime.signals import Signals, handled
-from pcapdj.runtime.trust import check_folder
 from pcapdj.runtime.units import Amount, human_size, parse_amount, parse_duration, utc_text
 from pcapdj.store.client import Store
 from pcapdj.store.event_recorder import recorded_log
@@ -59,7 +59,6 @@ _PAUSED: Final = {
     "resume": "The controller makes room again where a disk is short, if it was started with --reclaim.",
 }
 _NICE: Final = 10  # the analyzer comes first
-_MOST_NOTES: Final = 10  # that screens show
 _SETTLES_S, _LOOK_S = 5.0, 0.1
 _WORDS: Final = {"delete": "removed", "move": "moved", "compress": "compressed"}
 
@@ -112,7 +111,7 @@ def reclaim(  # noqa: PLR0913 - typer makes options of arguments
     keep_within_s = parse_duration(keep_within, "keep-within")
     amount = parse_amount(free, "free") if free else None
     store = open_store(redis_url, redis_password_file, lane, is_role=bool(action))
-    target = _checked_target(chosen)
+    target = _checked_target(store, chosen, is_controllers=bool(action) and if_short)
     if only_recovers := chosen.how == NONE and not dry_run:
         _check_unfinished(store)
 
@@ -167,16 +166,26 @@ def with_progress(store: Store, pages: Iterable[list[bytes]]) -> Iterator[list[b
             work.add(len(names))
 
 
-def _checked_target(setting: ReclaimSetting) -> str:
+def _checked_target(store: Store, setting: ReclaimSetting, *, is_controllers: bool) -> str:
     """Return the absolute path of the folder that captures are moved to; empty: they are not.
 
     Raises:
-        CannotCreate: another user can replace files in it.
+        CannotCreate: it cannot be opened, or another user can replace files in it; of a round of the
+            controller screens and events get that.
     """
     if not setting.target:
         return ""
-    check_folder(Path(setting.target), allows_sticky=False)
-    return os.path.abspath(setting.target)  # noqa: PTH100 - text, as typed
+    target = os.path.abspath(setting.target)  # noqa: PTH100 - text, as typed
+    try:
+        os.close(open_target(target))
+    except CannotCreate as exc:
+        if is_controllers:
+            about = {"how": setting.how, "time_s": round(time.time(), 3), "problem": str(exc)}
+            store.call(lambda client: client.hset(store.keys.gate, "reclaim", json.dumps(about)))
+            with recorded_log(store):
+                events.warning("reclaim_round", str(exc))
+        raise
+    return target
 
 
 def _check_unfinished(store: Store) -> None:
@@ -387,5 +396,5 @@ def _as_json(done: Round, how: str, disks: Sequence[Disk]) -> dict[str, Any]:
         "missing": {path: size for path, size in missing.items() if size > 0},
         "withheld": dict(done.withheld),
         "gone": done.plan.gone,
-        "notes": done.notes[:_MOST_NOTES],
+        "notes": done.notes[:MOST_NOTES],
     }

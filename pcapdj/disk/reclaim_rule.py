@@ -23,7 +23,7 @@ from pcapdj.runtime.safe_text import quoted
 NONE: Final = "none"
 RECLAIM_FIELD: Final = "reclaim"  # live: `none` pauses it
 PAUSE_S: Final = 30.0  # between two rounds
-LONG_PAUSE_S: Final = 600.0  # behind one that freed little, or found nothing
+LONG_PAUSE_S: Final = 600.0  # behind one that freed little, found nothing, or may not use its folder
 _MOVE: Final = "move:"
 _FREED_LITTLE: Final = 0.5
 _NOISE_BYTES: Final = 64 << 20  # other programs write so much meanwhile
@@ -83,4 +83,4 @@ def is_little(removed_bytes: int, grown_bytes: int) -> bool:
 
 def pause_after(exit_code: int) -> float:
     """Return how long the next round waits, in seconds, by the exit code of the last one."""
-    return LONG_PAUSE_S if exit_code == ExitCode.ERROR else PAUSE_S
+    return LONG_PAUSE_S if exit_code in (ExitCode.ERROR, ExitCode.CANNOT_CREATE) else PAUSE_S

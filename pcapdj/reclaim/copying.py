@@ -19,18 +19,16 @@ from typing import Any, Final
 
 from pcapdj.capture.compressing import SUFFIX, compressed_parts_of, parts_of
 from pcapdj.capture.files import OpenFile, open_in
-from pcapdj.capture.roots import root_of
 from pcapdj.reclaim.bound_file import BoundFile
 from pcapdj.reclaim.folder import COPY_PREFIX, Withheld
 from pcapdj.reclaim.selection import Candidate, Present, Selected
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.reclaim.target import target_of
+from pcapdj.runtime.errors import CannotCreate, CaptureError
 from pcapdj.runtime.renaming import rename_new, sync_folder
 from pcapdj.runtime.safe_text import to_text
 from pcapdj.runtime.signals import Waits
 
 _SYNC_BYTES: Final = 32 << 20  # so that no sync takes long: a stop signal has to end it within a second
-_FOLDER_MODE: Final = 0o755
-_FOLDER_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # of a file system: FAT, CIFS
 _NEW_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -40,6 +38,7 @@ NO_SPACE: Final = "whose copy does not fit above suspend-free"
 NOT_SMALLER: Final = "that do not get smaller by compression"
 SAME_DISK: Final = "on the disk that they would be moved to: that frees nothing"
 NOT_COPIED: Final = "whose copy failed"
+NO_TARGET: Final = "whose folder below that of move cannot be used"
 GONE: Final = "another program has removed or replaced it"
 
 
@@ -208,7 +207,10 @@ def copy_for(file: Candidate, bound: BoundFile, selected: Selected) -> Copy | No
     if selected.how == "compress":
         folder, name, to = os.dup(bound.folder), bound.base + SUFFIX, file.name + SUFFIX
     else:
-        folder, name, to = target_of(file.name, selected)
+        try:
+            folder, name, to = target_of(file.name, selected)
+        except CannotCreate as exc:
+            raise Withheld(NO_TARGET, hint=str(exc)) from exc
     try:
         device = os.fstat(folder).st_dev
         _check_place(folder, name, is_on_it=selected.how == "move" and device == file.present.identity.dev)
@@ -255,33 +257,6 @@ def inode_at(folder: int, name: bytes) -> int | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
     except FileNotFoundError:
         return None
-
-
-def target_of(name: bytes, selected: Selected, *, makes_folders: bool = True) -> tuple[int, bytes, bytes]:
-    """Return the folder that a capture is moved to, opened, its name there, and its path.
-
-    Raises:
-        Withheld: the folder is not there, and cannot or is not to be made.
-    """
-    root = root_of(name, selected.roots) or b""
-    *folders, base = [part for part in name[len(root) :].split(b"/") if part]
-    target = os.fsencode(selected.target)
-    try:
-        folder = os.open(target, _FOLDER_FLAGS)
-    except OSError as exc:
-        raise Withheld(f"{NOT_COPIED}: {exc.strerror}") from exc
-    try:
-        for part in folders:
-            if makes_folders:
-                with suppress(FileExistsError):
-                    os.mkdir(part, _FOLDER_MODE, dir_fd=folder)
-            inner = os.open(part, _FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-    except OSError as exc:
-        os.close(folder)
-        raise Withheld(f"{NOT_COPIED}: {exc.strerror}") from exc
-    return folder, base, b"/".join([target.rstrip(b"/"), *folders, base])
 
 
 def _is_there(folder: int, name: bytes) -> bool:

@@ -26,7 +26,10 @@ LONG: Final = "with a name that leaves no room for another one"
 
 
 class Withheld(PcapdjError):
-    """A file stays where it is: the message is the reason, as the lines of a preview have it."""
+    """A file stays where it is: the message is the reason, as the lines of a preview have it.
+
+    A hint is a sentence for the person who can change that.
+    """
 
 
 def look(name: bytes, roots: tuple[bytes, ...]) -> Present:

@@ -12,6 +12,9 @@ second name.
     any          hidden, and NAME   another file has the name by now. `removing`: the hidden one is unlinked,
                  is another file    since it was about to be; else it stays, and that is reported
 
+A copy in a folder that another user can change by now (`reclaim.target`) is left as it is, and reported by
+each round until the folder is mended. The capture is put back all the same.
+
 What Redis has may be written by any program. So a hidden capture is unlinked only if it is what PCAPDJ_FED
 has as fed whole: by inode, size, time, and the checksum of all its bytes, as in every round. And a copy that
 has its name already is removed only beside the capture, and only while the copy's hidden name leads to the
@@ -26,11 +29,12 @@ from typing import Any, Final, NamedTuple
 from pcapdj.capture.compressing import SUFFIX
 from pcapdj.capture.files import OpenFile, has_writer, open_in
 from pcapdj.reclaim.bound_file import put_back
-from pcapdj.reclaim.copying import complete, discard, inode_at, target_of
+from pcapdj.reclaim.copying import complete, discard, inode_at
 from pcapdj.reclaim.folder import COPY_PREFIX, PREFIX, Withheld, folder_of, status_of
 from pcapdj.reclaim.proof import check_is_fed
 from pcapdj.reclaim.selection import FedRecord, Present, Selected, without_claim
-from pcapdj.runtime.errors import CaptureError
+from pcapdj.reclaim.target import Missing, target_of
+from pcapdj.runtime.errors import CannotCreate, CaptureError
 from pcapdj.runtime.log import EventLog
 from pcapdj.runtime.safe_text import quoted
 from pcapdj.runtime.signals import Waits
@@ -67,6 +71,9 @@ def recover(store: Store, selected: Selected, stops: Waits) -> list[str]:
             sentence = _recover_one(store, Unfinished(name, fields, folder, base), selected, stops)
         except OSError as exc:
             sentence = f"{quoted(name)} was being removed, and cannot be looked at: {exc.strerror}."
+        except CannotCreate as exc:
+            reclaims.release(store, reclaims.claims_of(fields))
+            sentence = f"What is left of the copy of {quoted(name)} cannot be looked at. {exc}"
         finally:
             os.close(folder)
         sentences += [sentence] if sentence else []
@@ -142,7 +149,7 @@ def _end_copy(unfinished: Unfinished, selected: Selected, end: Callable[[int, by
     """Call this with the folder and name that the copy has, or would have."""
     end(unfinished.folder, unfinished.base + SUFFIX)
     if selected.how == "move":
-        with suppress(Withheld):
+        with suppress(Missing):
             folder, base, _ = target_of(unfinished.name, selected, makes_folders=False)
             try:
                 end(folder, base)

@@ -25,6 +25,7 @@ from pcapdj.store.reclaims import forget_old
 
 events = EventLog("reclaim")
 _MOST_REFUSALS: Final = 1000  # files of a round that turn out to be others than planned
+MOST_NOTES: Final = 10  # that screens show
 
 
 class Disk(NamedTuple):
@@ -128,8 +129,11 @@ def run_round(
         try:
             removed = remover.remove(file)
         except Withheld as exc:
-            result.refused[str(exc)] += 1
+            result.refused[exc.message] += 1
             events.info("reclaim_withheld", name=file.name, reason=exc.message)
+            if exc.hint and exc.hint not in result.notes and len(result.notes) < MOST_NOTES:
+                result.notes.append(exc.hint)
+                events.warning("reclaim_refused_folder", exc.hint, name=file.name)
             continue
         result.removed.append(removed)
         needs.subtract(file.present.identity.dev, removed.freed_bytes, removed.freed_inodes)

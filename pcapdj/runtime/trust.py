@@ -70,21 +70,26 @@ def check_folder(
         raise _refused(path, reason, found, remedy)
 
 
-def check_way(path: Path, remedy: str = _REMEDY, *, caller: int | None = None) -> None:
+def check_way(
+    path: Path, remedy: str = _REMEDY, *, caller: int | None = None, is_there: bool = False
+) -> None:
     """Refuse a path on which another user can replace a file or folder.
 
     That user owns a link on the path, and chooses its target; or can write to a folder above, and replace the
-    next one. Missing or unreachable parts are not refused.
+    next one. Missing or unreachable parts are not refused, unless the path has to be there: then all of it is
+    looked at, and no other user can replace a part of it later. A missing one in /tmp they could make.
 
     Args:
         path: of a file or folder.
         remedy: what to do instead of using it.
         caller: another user who is trusted, but for his links.
+        is_there: the path has to be there.
 
     Raises:
         CannotCreate: it is so.
+        OSError: it has to be there, and is not, or is out of reach.
     """
-    if found := _untrusted_on(path, caller):
+    if found := _untrusted_on(path, caller, ignored=() if is_there else (OSError,)):
         raise _refused_way(path, *found, remedy)
 
 
@@ -106,11 +111,20 @@ def check_places(places: Iterable[Path]) -> None:
                 )
 
 
-def check_open_folder(path: Path, descriptor: int) -> None:
-    """Refuse a folder that is open already; `path` is for the message. Errors as above."""
+def check_open_folder(path: Path, descriptor: int, *, caller: int | None = None) -> None:
+    """Refuse a folder that is open already, for reading: one of O_PATH shows no ACL.
+
+    Args:
+        path: for the message.
+        descriptor: of the folder.
+        caller: another user who is trusted.
+
+    Raises:
+        CannotCreate: another user can replace files in it, or put some there.
+    """
     found = os.fstat(descriptor)
-    reason = distrust(found, os.geteuid(), allows_sticky=False)
-    if reason := _unless_group_is_trusted(reason, descriptor, found):
+    reason = distrust(found, os.geteuid(), allows_sticky=False, caller=caller)
+    if reason := _unless_group_is_trusted(reason, descriptor, found, caller):
         raise _refused(path, reason, found, _REMEDY)
 
 
@@ -213,11 +227,13 @@ def _checked(
     return _unless_group_is_trusted(reason, path, found, caller), found
 
 
-def _untrusted_on(path: Path, caller: int | None = None) -> tuple[Path, Distrust, os.stat_result] | None:
+def _untrusted_on(
+    path: Path, caller: int | None = None, *, ignored: tuple[type[OSError], ...] = (OSError,)
+) -> tuple[Path, Distrust, os.stat_result] | None:
     """Return the first link or folder on the way to a path that is not trusted, and why."""
     own, resolved = path.absolute(), Path(os.path.realpath(path))  # `resolve` raises where links form a loop
     for each in dict.fromkeys([*reversed(own.parents), *reversed(resolved.parents), own]):
-        with suppress(OSError):  # the rest is missing, or out of reach
+        with suppress(*ignored):  # the rest is missing, or out of reach
             found = each.lstat()
             if each == own and not stat.S_ISLNK(found.st_mode):  # `check_folder` is about it
                 continue

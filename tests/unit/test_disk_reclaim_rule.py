@@ -78,5 +78,5 @@ def test_little_is_less_than_half_of_what_was_removed() -> None:
 
 def test_a_round_that_found_too_little_is_followed_by_a_long_pause() -> None:
     """A stop, a missing Redis or another process is tried again soon."""
-    assert pause_after(ExitCode.ERROR) == LONG_PAUSE_S
+    assert {pause_after(code) for code in (ExitCode.ERROR, ExitCode.CANNOT_CREATE)} == {LONG_PAUSE_S}
     assert {pause_after(code) for code in (0, ExitCode.UNAVAILABLE, ExitCode.BUSY, -9)} == {PAUSE_S}

@@ -94,7 +94,7 @@ LIMITS = [
     ("commands.queue", "_MOST_IN_JOURNAL", 1000),
     ("commands.queue", "_MOST_NAMED", 10),
     ("commands.reclaim", "_NICE", 10),
-    ("commands.reclaim", "_MOST_NOTES", 10),
+    ("reclaim.rounds", "MOST_NOTES", 10),
     ("commands.report", "_FARTHEST_NS", 1 << 62),
     ("commands.report", "_MOST_SHOWN", 1000),
     ("commands.requeue", "_AT_ONCE", 100),
