@@ -66,6 +66,7 @@ class Copy:
         self._is_compressed = is_compressed
         self._keep_bytes = keep_bytes
         self._inode = 0
+        self._held = -1  # descriptor: so no other file gets this inode's number until the capture is gone
 
     def as_fields(self) -> dict[str, Any]:
         """Return what Redis gets of it, for people."""
@@ -98,10 +99,13 @@ class Copy:
                 os.close(descriptor)
             if self._is_compressed:
                 self._check_smaller()
-            return OpenFile(open_in(self._folder, self._hidden))
+            written = OpenFile(open_in(self._folder, self._hidden))
+            self._held = os.dup(written.descriptor)
+            self._inode = written.status().st_ino
         except (OSError, CaptureError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else exc.reason
             raise Withheld(f"{NOT_COPIED}: {reason}") from exc
+        return written
 
     def status(self) -> Present:
         """Return the file that was written.
@@ -146,7 +150,9 @@ class Copy:
         discard(self._folder, self._name, self._inode)
 
     def close(self) -> None:
-        """Close its folder."""
+        """Close it, and its folder."""
+        if self._held >= 0:
+            os.close(self._held)
         os.close(self._folder)
 
     def check_space(self, size_bytes: int) -> None:

@@ -180,6 +180,29 @@ def test_a_copy_that_is_gone_keeps_its_capture(
     assert not store.redis.exists(store.keys.reclaiming)
 
 
+def test_another_file_with_the_number_of_the_copys_inode_is_not_the_copy(
+    store: Store, root: Path, signals: Signals
+) -> None:
+    """Many file systems give the number of a removed file to the next one: so the copy is held open."""
+    path = write_capture(root / "1.pcap", packets=MANY)
+    feed(store, path)
+    hidden = root / ".pcapdj-copy.1.pcap.zst"
+
+    def replace() -> None:
+        number = hidden.stat().st_ino
+        hidden.unlink()
+        for each in range(300):
+            (new := root / f"new{each}").write_bytes(b"another file")
+            if new.stat().st_ino == number:
+                new.rename(hidden)
+                return
+
+    with at("reclaim.copied", replace):
+        make_room(store, selected(root, "compress"), signals, root)
+
+    assert path.exists()
+
+
 def test_a_disk_without_second_names_gets_copies_all_the_same(
     store: Store, root: Path, signals: Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
