@@ -140,7 +140,11 @@ def _run_watched(prog: str, arguments: Sequence[str], work: Callable[[], int | N
     """Run a command in a process of its own if a call about what its user named may hang."""
     from pcapdj.runtime.mounts import any_may_hang, named_paths
 
-    if not any_may_hang(named_paths(arguments, os.environ)):
+    try:
+        may_hang = any_may_hang(named_paths(arguments, os.environ))
+    except FileNotFoundError:  # the current folder was removed: the command says so, if it needs it
+        may_hang = False
+    if not may_hang:
         return work()
     from pcapdj.runtime.child_process import run_reader
     from pcapdj.runtime.process import hide_from_user

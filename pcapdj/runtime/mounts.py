@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 
 # All others may hang, also those that are not invented yet.
 _LOCAL_TYPES: Final = frozenset(
-    b"bcachefs btrfs cramfs devtmpfs erofs exfat ext2 ext3 ext4 f2fs hfs hfsplus iso9660 jfs minix msdos"
-    b" nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs zfs".split()
+    b"bcachefs btrfs cramfs devpts devtmpfs erofs exfat ext2 ext3 ext4 f2fs hfs hfsplus iso9660 jfs minix"
+    b" msdos nilfs2 ntfs3 overlay proc ramfs reiserfs rootfs squashfs sysfs tmpfs udf ufs vfat xfs"
+    b" zfs".split()
 )
 # The owner of a file is the one that a mount option names, or who made the disk: it says nothing here.
 _WITHOUT_OWNERS: Final = frozenset(
@@ -112,7 +113,7 @@ def mount_of(path: bytes, mounts: Mapping[bytes, bytes] | None = None) -> MountP
     """
     mounts = present_mounts() if mounts is None else mounts
     place, links = b"/", 0
-    parts = _absolute(path).split(b"/")
+    parts = os.path.join(os.getcwdb(), path).split(b"/")  # noqa: PTH109, PTH118 - bytes
     while parts:
         part = parts.pop(0)
         if part == b"..":
@@ -173,14 +174,6 @@ def _described(mountinfo: bytes) -> Mapping[bytes, tuple[bytes, bytes]]:
         kind, source, *_ = [*behind.split(b" "), b"", b""]
         found[_unescaped(fields.split(b" ")[4])] = (kind, _unescaped(source))
     return found
-
-
-def _absolute(path: bytes) -> bytes:
-    """Return the path from the root; `..` stays. A folder that was removed leads to nothing."""
-    try:
-        return os.path.join(os.getcwdb(), path)  # noqa: PTH109, PTH118 - bytes
-    except FileNotFoundError:
-        return path
 
 
 def _unescaped(text: bytes) -> bytes:
